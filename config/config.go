@@ -1,0 +1,154 @@
+package config
+
+import (
+	"io/fs"
+	"net/netip"
+	"time"
+)
+
+// Config is a validated configuration. It is immutable: a reload makes
+// another one.
+type Config struct {
+	Path      string // file it came from; empty: the embedded default
+	Hostname  string // for EHLO, Received and Message-ID
+	Spool     Spool
+	Control   Control
+	Log       Log
+	Listeners []Listener
+	Upstreams map[string]*Upstream
+	Routes    []Route
+	Retry     Retry
+	// StateDir is where the capture server and the durable knowledge about
+	// upstreams live; default: the parent of Spool.Dir in the embedded
+	// default, Spool.Dir + "-state" … see docs/configuration.md.
+	StateDir string
+	// Warnings are findings that do not stop a start: running as root,
+	// a route that can never match, a secret readable by others.
+	Warnings []Problem
+}
+
+// Spool configures the durable store.
+type Spool struct {
+	Dir     string
+	MaxSize int64 // bytes on disk; 0: unlimited
+	MinFree int64 // bytes that must stay free on its file system
+}
+
+// Control configures administration.
+type Control struct {
+	Socket  string // path of the unix socket
+	Mode    fs.FileMode
+	Group   string // group that owns the socket; empty: unchanged
+	Metrics string // "127.0.0.1:9125"; empty: off
+	// HealthMaxAge is the age of the oldest due message beyond which
+	// /healthz reports unhealthy.
+	HealthMaxAge time.Duration
+}
+
+// Log configures the log on standard error.
+type Log struct {
+	Level  string // debug | info | warn | error
+	Format string // auto | json | console
+}
+
+// ListenerTLS says how a listener does TLS.
+type ListenerTLS string
+
+// The TLS modes of a listener.
+const (
+	ListenerTLSOff      ListenerTLS = "off"
+	ListenerTLSStart    ListenerTLS = "starttls"
+	ListenerTLSImplicit ListenerTLS = "implicit"
+)
+
+// Listener is one door.
+type Listener struct {
+	Name           string      // for routes and logs; default: its address
+	Address        string      // as configured
+	Network        string      // "tcp", "unix" or "systemd"
+	Target         string      // host:port, path, or name of the systemd socket
+	Mode           fs.FileMode // of a unix socket
+	Group          string
+	TLS            ListenerTLS
+	CertFile       string
+	KeyFile        string
+	Allow          []netip.Prefix    // peers; empty: loopback only, or everybody where users are set
+	Users          map[string]string // name → hash or SCRAM verifier; never logged
+	RequireAuth    bool
+	MaxMessageSize int64 // bytes
+	MaxRecipients  int
+	MaxConnections int
+	IdleTimeout    time.Duration // between commands
+	DataTimeout    time.Duration // without progress inside a message
+	// Newlines says what to do with a bare CR or LF in content: "refuse" or
+	// "normalise" (each becomes CRLF).
+	Newlines string
+}
+
+// UpstreamTLS says how an upstream does TLS.
+type UpstreamTLS string
+
+// The TLS modes of an upstream.
+const (
+	TLSVerify        UpstreamTLS = "verify"        // STARTTLS, certificate checked
+	TLSEncrypt       UpstreamTLS = "encrypt"       // STARTTLS, certificate not checked
+	TLSOpportunistic UpstreamTLS = "opportunistic" // STARTTLS where offered
+	TLSImplicit      UpstreamTLS = "implicit"      // TLS from the first byte, certificate checked
+	TLSOff           UpstreamTLS = "off"
+)
+
+// Upstream is one outbound SMTP connection.
+type Upstream struct {
+	Name           string
+	Provider       string // "" or "capture"
+	Host           string
+	Port           int
+	TLS            UpstreamTLS
+	CAFile         string
+	ServerName     string // SNI and the name that the certificate is checked for; default Host
+	Fingerprint    string // lower-case hex SHA-256 of the certificate; replaces the check of the chain
+	CertFile       string // client certificate
+	KeyFile        string
+	Auth           string // auto | plain | login | cram-md5 | scram-sha-256 | none
+	Username       string
+	Password       Secret
+	Domain         string
+	MaxConnections int
+	ConnectTimeout time.Duration
+	CommandTimeout time.Duration
+	DataTimeout    time.Duration
+	IdleClose      time.Duration
+}
+
+// Route maps messages to upstreams. Every condition that is set must hold;
+// an empty one always holds. The first matching route wins.
+type Route struct {
+	Name     string   // default "route N", from 1
+	From     []string // patterns: "a@b", "*@b", "*", "<>"
+	To       []string
+	User     []string
+	UnixUser []string
+	Listener []string
+	Header   map[string][]string // field name → patterns for its value
+	Upstream []string            // failover, in order
+	Line     int                 // in the file
+}
+
+// Retry configures what happens to deferred mail.
+type Retry struct {
+	Backoff   []time.Duration // the last one repeats
+	Lifetime  time.Duration
+	WarnAfter time.Duration // 0: never
+	// AfterDot says what to do with a delivery that was cut off between the
+	// final dot and its answer: "retry" or "hold".
+	AfterDot string
+}
+
+// Problem is one finding about a configuration.
+type Problem struct {
+	File string
+	Line int    // 0: no particular line
+	Key  string // "upstream.office.port"; empty: no particular key
+	Text string // what is wrong
+	Hint string // what to do
+}

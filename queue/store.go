@@ -1,0 +1,57 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"postern/spool"
+)
+
+// Store is what the queue asks of a spool. *spool.Store is the implementation
+// on a local disk; a database shared by several relays can be another, so
+// nothing here assumes that this process is the only one that claims.
+// All methods may be called concurrently.
+type Store interface {
+	// Create begins a message. spool.ErrFull means that the spool has reached
+	// its maximum size or the disk its minimum of free space.
+	Create(ctx context.Context) (spool.Draft, error)
+
+	// Claim hands out up to max shares that upstream is to be tried with and
+	// that are due at now, urgent ones first, then in the order in which they
+	// became due. Before it returns, each attempt is on record together with
+	// next(number of the attempt), when the share is due again should this
+	// process end before Settle.
+	Claim(upstream string, now time.Time, max int, next func(attempt int) time.Time) ([]*spool.Delivery, error)
+
+	// Take claims one share whether it is due or held or not, for an
+	// operator or a sweep. It is not an attempt. spool.ErrClaimed: somebody
+	// has it; spool.ErrNotFound: there is no such share, or nothing left in it.
+	Take(id spool.ID, share int) (*spool.Delivery, error)
+
+	// DotSent records, before the final dot goes out, that the outcome of the
+	// attempt can from now on be unknown. It survives the end of the process.
+	DotSent(d *spool.Delivery) error
+
+	// Settle ends a claim. A share of which nothing is Pending any more is
+	// gone from the queue, a message without shares from the spool.
+	Settle(d *spool.Delivery, s spool.Settlement) error
+
+	// NextDue is the earliest due time of any share that is neither held nor
+	// claimed and that upstream is to be tried with; false: there is none.
+	NextDue(upstream string) (time.Time, bool)
+
+	// OnWork sets the function that is called, without locks held and never
+	// to block, whenever a share became due for upstream at an earlier time
+	// than before: after a Commit, a Settle, a start. Set it once, before use.
+	OnWork(wake func(upstream string, due time.Time))
+
+	// Upstreams lists the names that shares are to be tried with, with the
+	// number of shares of each.
+	Upstreams() map[string]int
+
+	Content(id spool.ID) (spool.Content, error)
+	Detail(id spool.ID) (*spool.Detail, error)
+	// Walk calls visit for each share in ID order until it returns false. It
+	// sees what is there when it comes by; it holds no lock during visit.
+	Walk(visit func(spool.Summary) bool)
+}

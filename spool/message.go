@@ -1,0 +1,266 @@
+package spool
+
+import (
+	"io"
+	"time"
+)
+
+// ID names one accepted message for as long as anybody may ask about it. IDs
+// of one spool grow strictly, also over restarts and over a clock that jumps
+// back, so ID order is the order of acceptance. The zero ID names nothing.
+type ID uint64
+
+// BodyType is the BODY parameter of MAIL (RFC 6152, RFC 3030).
+type BodyType string
+
+// The body types that a client can declare; the empty one means that it
+// declared nothing, which RFC 6152 §3 reads as 7BIT.
+const (
+	BodyUndeclared BodyType = ""
+	Body7Bit       BodyType = "7BIT"
+	Body8BitMIME   BodyType = "8BITMIME"
+	BodyBinaryMIME BodyType = "BINARYMIME"
+)
+
+// Notify is the set of events of which a sender wants a delivery status
+// notification (RFC 3461 §4.1). Zero means that the client did not say, which
+// is failure and, at our discretion, delay.
+type Notify uint8
+
+// The events of RFC 3461 §4.1. NotifyNever excludes the others.
+const (
+	NotifyNever Notify = 1 << iota
+	NotifySuccess
+	NotifyFailure
+	NotifyDelay
+)
+
+// DeliverBy is the BY parameter of MAIL (RFC 2852).
+type DeliverBy struct {
+	Deadline time.Time // absolute: the time of acceptance plus by-time
+	Return   bool      // by-mode R: past the deadline the message is returned; false is N, the sender is told
+	Trace    bool      // by-trace T
+}
+
+// Envelope is everything about a message that is not in its content. It is
+// written once, when the message is accepted, and never changes afterwards.
+//
+// Addresses are kept in wire form: as the client sent them between < and >,
+// source route removed, quotes and escapes untouched, checked against
+// RFC 5321 §4.1.2, so that they can be written to the next hop byte by byte.
+type Envelope struct {
+	From       string // reverse-path; empty is the null reverse-path <>
+	Recipients []Recipient
+	Accepted   time.Time // when the final dot was read
+
+	// ESMTP parameters that have to reach the upstream, or be answered for.
+	Body       BodyType
+	SMTPUTF8   bool       // RFC 6531
+	RequireTLS bool       // RFC 8689
+	Return     string     // RET: "FULL", "HDRS" or empty (RFC 3461 §4.3)
+	EnvelopeID string     // ENVID in wire form (xtext) or empty (RFC 3461 §4.4)
+	DeliverBy  *DeliverBy // nil: no deadline
+	Priority   int        // MT-PRIORITY, -9 to 9, 0 is ordinary (RFC 6710)
+
+	// What was seen of the content while it was taken in.
+	Has8Bit   bool   // a byte above 127 in the content
+	MessageID string // value of its Message-ID field, with angle brackets
+	Auto      bool   // Auto-Submitted other than "no" (RFC 3834): never answered
+
+	// Where it came from, for routes, logs and Received.
+	Listener string // configured name of the listener; "internal" for our own DSNs
+	Peer     string // "192.0.2.1:4711" or "unix:user"
+	User     string // authenticated user, or empty
+	UnixUser string // user name of a unix socket's peer, or empty
+	Helo     string // argument of EHLO or HELO
+
+	Hold bool // accepted on hold: not delivered until released
+}
+
+// Recipient is one forward-path of an envelope with the upstreams that its
+// route names.
+type Recipient struct {
+	Address string // forward-path in wire form
+	// Upstreams are names, in failover order, of at least one upstream. They
+	// are looked up at each attempt: an edited upstream applies to mail that
+	// is already queued, and a vanished one defers.
+	Upstreams []string
+	Notify    Notify
+	// ORcpt is ORCPT in wire form, "rfc822;xtext" (RFC 3461 §4.2), or empty.
+	ORcpt string
+}
+
+// Status is what has become of one recipient.
+type Status uint8
+
+// A recipient begins as Pending and ends in exactly one of the others.
+const (
+	Pending   Status = iota
+	Delivered        // the upstream answered 2xx to the final dot
+	Bounced          // failed; the DSN, where one is due, is durable
+	Removed          // removed by an operator
+)
+
+// Stage is the step of a session at which an outcome arose.
+type Stage uint8
+
+// The stages in the order of a session. StageLocal is a decision of our own,
+// without an upstream: a lifetime that is over, an upstream that vanished.
+const (
+	StageLocal   Stage = iota
+	StageResolve       // looking up the host
+	StageConnect       // opening the connection
+	StageTLS           // STARTTLS or the handshake
+	StageGreet         // banner, EHLO
+	StageSignIn        // AUTH
+	StageMail          // MAIL
+	StageRcpt          // RCPT
+	StageData          // DATA, up to the 354
+	StageBody          // sending the content, before the final dot
+	StageDot           // the final dot, or BDAT LAST, was sent
+)
+
+// Outcome is what one attempt came to for one recipient: facts only. What
+// they mean for the message is decided in one place, by the queue.
+type Outcome struct {
+	Stage    Stage
+	Code     int    // reply code; 0: the upstream did not answer
+	Enhanced string // enhanced status code "5.1.1"; empty: none given
+	Text     string // reply text, or our own sentence; UTF-8, control bytes replaced, at most 1,000 bytes
+	// Cause says why there is no answer (an error of the network, of TLS, of
+	// the configuration); empty where Code is not 0.
+	Cause string
+	// Remote is the host and port that was talked to, "mx.example.com:587".
+	Remote string
+	// Unsupported means that the upstream lacks an extension that this
+	// message cannot do without (8BITMIME, SMTPUTF8, REQUIRETLS, SIZE, …) and
+	// that nothing was sent. Code and Enhanced hold the status to report.
+	Unsupported bool
+	// DSNRelayed is true where the upstream offered DSN and so took over the
+	// duty to report success (RFC 3461 §5.2.2).
+	DSNRelayed bool
+	// ByRelayed is true where the deadline of RFC 2852 was handed on.
+	ByRelayed bool
+	// Verdict as the queue recorded it; Pending means deferred. Sessions
+	// leave it alone.
+	Verdict Status
+}
+
+// Delivery is a claim: one message on its way to one upstream, with the
+// recipients that it still owes there. Whoever holds it is its only holder
+// and gives it back by exactly one Settle.
+type Delivery struct {
+	ID       ID
+	Share    int // which of the message's shares: recipients with the same Upstreams form one
+	Upstream string
+	Attempt  int // number of this attempt, from 1
+	// Failover is the index in Upstreams of Upstream.
+	Failover int
+	// InDoubt means that an earlier attempt had sent its final dot and that
+	// its outcome is not known: this one may make a duplicate.
+	InDoubt  bool
+	Warned   bool // a delay notification was already sent
+	Envelope *Envelope
+	Pending  []int // indexes into Envelope.Recipients, ascending
+	Size     int64 // bytes of the content
+}
+
+// Settlement ends a claim, or changes what is known of a share.
+type Settlement struct {
+	// Outcomes has one entry for each of Delivery.Pending, in that order,
+	// with Verdict set. Empty: the attempt did not take place (a shutdown);
+	// the share is due again at Due and the attempt does not count.
+	Outcomes []Outcome
+	// Due is when the recipients left Pending are to be tried next.
+	Due time.Time
+	// Failover is the index in Upstreams to try then.
+	Failover int
+	// Hold puts what is left on hold.
+	Hold bool
+	// Warned records that a delay notification was made.
+	Warned bool
+}
+
+// Draft is a message on its way in. It belongs to one goroutine. Whoever
+// creates one ends it by Commit or Discard.
+type Draft interface {
+	// ID is the name that the message will have.
+	ID() ID
+	// Write adds to the content. An error is final: only Discard may follow.
+	io.Writer
+	// Commit makes the message durable and returns nil only then: from that
+	// moment on it survives the end of the process and of the machine. After
+	// an error nothing was accepted and nothing will be delivered. It may be
+	// called once, and Discard is not needed after it.
+	Commit(env *Envelope) error
+	// Discard drops the message. It does nothing after Commit.
+	Discard()
+}
+
+// Content is the content of a message (header and body, CRLF line ends, no
+// dot-stuffing). It stays readable after the message was settled, until
+// closed. It may be read by several at once.
+type Content interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Summary is what is known of a share without reading the disk.
+type Summary struct {
+	ID       ID
+	Share    int
+	Accepted time.Time
+	Size     int64
+	// Upstreams is the failover list of the share; shared, never to be changed.
+	Upstreams []string
+	Failover  int // index in Upstreams of the one to be tried next
+	Pending   int // recipients still owed
+	Attempts  int
+	Due       time.Time
+	Deadline  time.Time // of RFC 2852; zero: none
+	Priority  int
+	Held      bool
+	Claimed   bool // an attempt is under way
+	InDoubt   bool
+	Warned    bool
+}
+
+// Detail is everything that the spool knows about one message.
+type Detail struct {
+	ID       ID
+	Size     int64
+	Envelope *Envelope
+	// Recipients runs parallel to Envelope.Recipients.
+	Recipients []RecipientState
+}
+
+// RecipientState is what has become of one recipient so far.
+type RecipientState struct {
+	Status   Status
+	Share    int
+	Upstream string // the one to be tried next, or the one that ended it
+	Attempts int
+	Due      time.Time // zero once it ended
+	Held     bool
+	InDoubt  bool
+	Last     *Outcome // nil: never tried
+	LastAt   time.Time
+}
+
+// Fault is an error that ends or prevents a session with an upstream: it is
+// about the upstream, not about any message.
+type Fault struct {
+	Outcome Outcome // the facts; Stage is never StageRcpt or later
+	Err     error   // cause, may be nil
+}
+
+func (f *Fault) Error() string {
+	s := "upstream " + f.Outcome.Remote + ": " + f.Outcome.Text
+	if f.Outcome.Cause != "" {
+		s += ": " + f.Outcome.Cause
+	}
+	return s
+}
+
+func (f *Fault) Unwrap() error { return f.Err }
