@@ -1,0 +1,26 @@
+# syntax=docker/dockerfile:1
+FROM golang:1.26 AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION=dev
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/postern ./cmd/postern \
+ && mkdir -p /out/etc/postern /out/var/spool/postern /out/var/lib/postern /out/run/postern \
+ && chmod 0700 /out/var/spool/postern /out/var/lib/postern
+
+FROM scratch
+# Certificates of the public authorities, for tls = "verify".
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /usr/share/zoneinfo /usr/share/zoneinfo
+COPY --from=build --chown=65532:65532 /out/var /var
+COPY --from=build --chown=65532:65532 /out/run /run
+COPY --from=build /out/etc /etc
+COPY --from=build /out/postern /usr/bin/postern
+USER 65532:65532
+VOLUME ["/var/spool/postern", "/var/lib/postern"]
+EXPOSE 2525
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["/usr/bin/postern", "status", "--health"]
+ENTRYPOINT ["/usr/bin/postern"]
+CMD ["serve", "--config", "/etc/postern/postern.toml"]
