@@ -1,0 +1,149 @@
+//go:build linux
+
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"sync"
+)
+
+// books is the double-entry account of a run: what a client was promised and
+// what arrived. Everything in it is keyed by the number that the sender wrote
+// into the message. All methods may be called concurrently.
+type books struct {
+	mu       sync.Mutex
+	sum      map[string]string   // number → digest of the body that was sent
+	acked    map[string]string   // number → queue ID of the 250
+	arrived  map[string]int      // number → how often it arrived whole
+	queueIDs map[string][]string // number → queue IDs under which it arrived
+	corrupt  []string
+	unknown  int // arrived, and nobody had sent it
+	ledger   *ledger
+}
+
+func newBooks() *books {
+	return &books{sum: map[string]string{}, acked: map[string]string{}, arrived: map[string]int{}, queueIDs: map[string][]string{}}
+}
+
+func digest(body []byte) string {
+	d := sha256.Sum256(body)
+	return hex.EncodeToString(d[:8])
+}
+
+// sent is called before the first byte of the message goes out.
+func (b *books) sent(number, sum string) {
+	b.ledger.note("sent", number, sum)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sum[number] = sum
+}
+
+// promised is called when the 250 to the final dot was read.
+func (b *books) promised(number, queueID string) {
+	b.ledger.note("promised", number, queueID)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.acked[number] = queueID
+}
+
+// received is called when the upstream has a whole message, before it
+// answers: once it returns, the arrival is on record for good.
+func (b *books) received(number, queueID, sum string) error {
+	if err := b.ledger.settle("received", number, queueID, sum); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	want, ok := b.sum[number]
+	switch {
+	case !ok:
+		b.unknown++
+	case want != sum:
+		b.corrupt = append(b.corrupt, number)
+	default:
+		b.arrived[number]++
+		b.queueIDs[number] = append(b.queueIDs[number], queueID)
+	}
+	return nil
+}
+
+// owed counts what was promised and has not arrived.
+func (b *books) owed() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for number := range b.acked {
+		if b.arrived[number] == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// balance is what the books say at the end.
+type balance struct {
+	Sent       int      `json:"sent"`
+	Promised   int      `json:"promised"`
+	Arrived    int      `json:"arrived"`
+	Lost       []string `json:"lost"`
+	Corrupt    []string `json:"corrupt"`
+	Unknown    int      `json:"unknown"`
+	Duplicates int      `json:"duplicates"`
+	// Unexplained are the duplicates of which no log line told that their
+	// outcome was in doubt.
+	Unexplained []string `json:"unexplained"`
+	// Twice are messages that were accepted under two queue IDs: the client
+	// never saw the first 250 and sent again. They are its own doing.
+	Twice int `json:"sent_twice"`
+}
+
+// close draws the balance. inDoubt holds the queue IDs whose outcome the
+// daemon's log has declared unknown.
+func (b *books) close(inDoubt map[string]bool) balance {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := balance{Sent: len(b.sum), Promised: len(b.acked), Arrived: len(b.arrived), Corrupt: b.corrupt, Unknown: b.unknown}
+	for number, id := range b.acked {
+		if b.arrived[number] == 0 {
+			r.Lost = append(r.Lost, number+" "+id)
+		}
+	}
+	for number, ids := range b.queueIDs {
+		seen := map[string]int{}
+		for _, id := range ids {
+			seen[id]++
+		}
+		if len(seen) > 1 {
+			r.Twice++
+		}
+		for id, n := range seen {
+			if n < 2 {
+				continue
+			}
+			r.Duplicates += n - 1
+			if !inDoubt[id] {
+				r.Unexplained = append(r.Unexplained, number+" "+id)
+			}
+		}
+	}
+	return r
+}
+
+// verdict is nil when every promise was kept.
+func (r balance) verdict() error {
+	switch {
+	case r.Promised == 0:
+		return fmt.Errorf("nothing was promised: the run proves nothing")
+	case len(r.Lost) > 0:
+		return fmt.Errorf("%d acknowledged messages are lost: %v", len(r.Lost), r.Lost)
+	case len(r.Corrupt) > 0:
+		return fmt.Errorf("%d messages arrived changed: %v", len(r.Corrupt), r.Corrupt)
+	case r.Unknown > 0:
+		return fmt.Errorf("%d messages arrived that nobody sent", r.Unknown)
+	case len(r.Unexplained) > 0:
+		return fmt.Errorf("%d duplicates that no log line explains: %v", len(r.Unexplained), r.Unexplained)
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+)
+
+// report is what a run prints.
+type report struct {
+	balance
+	Kills            int     `json:"kills"`
+	Restarts         int     `json:"restarts"`
+	Seconds          float64 `json:"seconds"`
+	DuplicatesAKill  float64 `json:"duplicates_a_kill"`
+	ResidentAtStart  int64   `json:"resident_at_start_bytes"`
+	ResidentAtEnd    int64   `json:"resident_at_end_bytes"`
+	DrainedInSeconds float64 `json:"drained_in_seconds"`
+}
+
+func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report, err error) {
+	dir := p.dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "postern-prove-"); err != nil {
+			return rep, err
+		}
+		defer func() {
+			if err == nil {
+				os.RemoveAll(dir)
+			} else {
+				fmt.Fprintln(stderr, "kept for a look:", dir)
+			}
+		}()
+	}
+	if p.binary == "" {
+		if p.binary, err = build(ctx, dir); err != nil {
+			return rep, err
+		}
+	}
+	b := newBooks()
+	s, err := startSink(b)
+	if err != nil {
+		return rep, err
+	}
+	defer s.close()
+	d, err := newDaemon(p.binary, dir, dir, s.addr)
+	if err != nil {
+		return rep, err
+	}
+	began := time.Now()
+	if err := p.underLoad(ctx, stderr, b, s, d, &rep); err != nil {
+		return rep, err
+	}
+	s.fail(0)
+	drain := time.Now()
+	if err := waitEmpty(ctx, b, 3*time.Minute); err != nil {
+		fmt.Fprintln(stderr, "prove:", err)
+	}
+	rep.DrainedInSeconds = time.Since(drain).Seconds()
+	rep.ResidentAtEnd = d.resident()
+	if err := d.stop(); err != nil {
+		return rep, fmt.Errorf("orderly end: %w; see %s", err, d.log)
+	}
+	doubt, err := d.inDoubt()
+	if err != nil {
+		return rep, err
+	}
+	rep.balance = b.close(doubt)
+	rep.Seconds = time.Since(began).Seconds()
+	if rep.Kills > 0 {
+		rep.DuplicatesAKill = float64(rep.Duplicates) / float64(rep.Kills)
+	}
+	return rep, rep.verdict()
+}
+
+// underLoad starts the daemon and the senders and breaks things until the
+// plan is fulfilled; it returns with the daemon running and no load.
+func (p *plan) underLoad(ctx context.Context, stderr io.Writer, b *books, s *sink, d *daemon, rep *report) error {
+	if err := d.start(ctx); err != nil {
+		return err
+	}
+	loadCtx, endLoad := context.WithCancel(ctx)
+	var senders sync.WaitGroup
+	defer senders.Wait()
+	defer endLoad()
+	for i := range p.senders {
+		c := &sender{name: fmt.Sprintf("s%d", i), addr: d.addr, books: b, big: p.big}
+		if p.mode == "soak" {
+			c.pause = 10 * time.Millisecond
+		}
+		senders.Go(func() { c.run(loadCtx) })
+	}
+	time.Sleep(time.Second)
+	rep.ResidentAtStart = d.resident()
+	if p.mode == "soak" {
+		return p.soak(ctx, stderr, b, s, d, rep)
+	}
+	return p.kills(ctx, stderr, b, s, d, rep)
+}
+
+func (p *plan) kills(ctx context.Context, stderr io.Writer, b *books, s *sink, d *daemon, rep *report) error {
+	for rep.Kills < p.cycles && ctx.Err() == nil {
+		s.fail(p.failing * float64(rand.IntN(3)))
+		time.Sleep(time.Duration(50+rand.IntN(700)) * time.Millisecond)
+		d.kill()
+		rep.Kills++
+		if err := d.start(ctx); err != nil {
+			return err
+		}
+		rep.Restarts++
+		if rep.Kills%20 == 0 {
+			fmt.Fprintf(stderr, "%d kills, %d still owed\n", rep.Kills, b.owed())
+		}
+	}
+	return ctx.Err()
+}
+
+// soak alternates calm, a failing upstream, orderly restarts and kills.
+func (p *plan) soak(ctx context.Context, stderr io.Writer, b *books, s *sink, d *daemon, rep *report) error {
+	for end := time.Now().Add(p.length); time.Now().Before(end) && ctx.Err() == nil; {
+		s.fail(p.failing * float64(rand.IntN(4)))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(2+rand.IntN(8)) * time.Second):
+		}
+		switch rand.IntN(6) {
+		case 0:
+			d.kill()
+			rep.Kills++
+		case 1:
+			if err := d.stop(); err != nil {
+				return fmt.Errorf("orderly restart: %w; see %s", err, d.log)
+			}
+		default:
+			continue
+		}
+		if err := d.start(ctx); err != nil {
+			return err
+		}
+		rep.Restarts++
+		fmt.Fprintf(stderr, "%d restarts, %d still owed, %d MB resident\n", rep.Restarts, b.owed(), d.resident()>>20)
+	}
+	return ctx.Err()
+}
+
+// waitEmpty waits until everything promised has arrived, and a little longer
+// so that a late duplicate is seen.
+func waitEmpty(ctx context.Context, b *books, most time.Duration) error {
+	for end := time.Now().Add(most); b.owed() > 0; {
+		if time.Now().After(end) {
+			return fmt.Errorf("%d messages still owed after %v", b.owed(), most)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	time.Sleep(2 * time.Second)
+	return nil
+}

@@ -1,0 +1,153 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// daemon is the real binary, run again and again on the same spool.
+type daemon struct {
+	binary string
+	dir    string
+	addr   string
+	log    string
+	cmd    *exec.Cmd
+	exited chan error
+}
+
+const configuration = `hostname = "prove.postern.test"
+state_dir = %[1]q
+[spool]
+dir = "%[5]s/spool"
+min_free = "16MiB"
+[control]
+socket = "%[1]s/control.sock"
+[log]
+format = "json"
+[[listener]]
+address = %[2]q
+[upstream.sink]
+host = %[3]q
+port = %[4]s
+tls = "off"
+auth = "none"
+[[route]]
+from = ["*"]
+upstream = ["sink"]
+[retry]
+backoff = ["200ms", "500ms", "1s"]
+`
+
+// newDaemon writes a configuration into dir, with the spool below disk.
+func newDaemon(binary, dir, disk, sinkAddr string) (*daemon, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{binary: binary, dir: dir, addr: l.Addr().String(), log: filepath.Join(dir, "log")}
+	l.Close()
+	host, port, err := net.SplitHostPort(sinkAddr)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(disk, "spool"), 0o700); err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf(configuration, dir, d.addr, host, port, disk)
+	return d, os.WriteFile(d.config(), []byte(text), 0o600)
+}
+
+func (d *daemon) config() string { return filepath.Join(d.dir, "postern.toml") }
+
+// start runs the daemon and waits until it listens.
+func (d *daemon) start(ctx context.Context) error {
+	out, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	d.cmd = exec.CommandContext(ctx, d.binary, "serve", "--config", d.config())
+	d.cmd.Stdout, d.cmd.Stderr = out, out
+	if err := d.cmd.Start(); err != nil {
+		return err
+	}
+	d.exited = make(chan error, 1)
+	go func() { d.exited <- d.cmd.Wait() }()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		select {
+		case err := <-d.exited:
+			d.exited <- err
+			return fmt.Errorf("the daemon ended at its start: %v; see %s", err, d.log)
+		case <-time.After(5 * time.Millisecond):
+		}
+		if c, err := net.DialTimeout("tcp", d.addr, time.Second); err == nil {
+			c.Close()
+			return nil
+		}
+	}
+	return fmt.Errorf("the daemon did not listen within 20 s; see %s", d.log)
+}
+
+// kill sends SIGKILL and waits for the end.
+func (d *daemon) kill() {
+	d.cmd.Process.Kill()
+	<-d.exited
+}
+
+// stop sends an interrupt and waits for an orderly end.
+func (d *daemon) stop() error {
+	d.cmd.Process.Signal(os.Interrupt)
+	select {
+	case err := <-d.exited:
+		return err
+	case <-time.After(60 * time.Second):
+		d.kill()
+		return fmt.Errorf("the daemon did not end within 60 s")
+	}
+}
+
+// resident is the resident memory of the daemon in bytes, 0 where unknown.
+func (d *daemon) resident() int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", d.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	var size, resident int64
+	fmt.Sscan(string(b), &size, &resident)
+	return resident * int64(os.Getpagesize())
+}
+
+// inDoubt reads from the log the queue IDs that it declares in doubt, and
+// those whose connection was cut after the final dot.
+func (d *daemon) inDoubt() (map[string]bool, error) {
+	f, err := os.Open(d.log)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	ids := map[string]bool{}
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		if !strings.Contains(s.Text(), "in_doubt") && !strings.Contains(s.Text(), "in-doubt") {
+			continue
+		}
+		var line struct {
+			ID string `json:"id"`
+		}
+		if json.Unmarshal(s.Bytes(), &line) == nil && line.ID != "" {
+			ids[line.ID] = true
+		}
+	}
+	return ids, s.Err()
+}

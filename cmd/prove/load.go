@@ -1,0 +1,128 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/textproto"
+	"strings"
+	"time"
+)
+
+// sender is one client that sends one message after another until ctx ends,
+// and starts over whenever the daemon goes away under it.
+type sender struct {
+	name  string
+	addr  string
+	books *books
+	big   float64 // share of messages with a body that the spool keeps in a file of its own
+	pause time.Duration
+	count int
+}
+
+func (s *sender) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		s.connection(ctx)
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// connection sends until the connection fails. What was not acknowledged by
+// then was not promised.
+func (s *sender) connection(ctx context.Context) {
+	d := net.Dialer{Timeout: 2 * time.Second}
+	raw, err := d.DialContext(ctx, "tcp", s.addr)
+	if err != nil {
+		return
+	}
+	defer raw.Close()
+	raw.SetDeadline(time.Now().Add(time.Minute))
+	c := textproto.NewConn(raw)
+	if _, _, err := c.ReadResponse(220); err != nil {
+		return
+	}
+	if c.PrintfLine("EHLO %s.client.example", s.name) != nil {
+		return
+	}
+	if _, _, err := c.ReadResponse(250); err != nil {
+		return
+	}
+	for ctx.Err() == nil {
+		raw.SetDeadline(time.Now().Add(time.Minute))
+		if s.message(c) != nil {
+			return
+		}
+		time.Sleep(s.pause)
+	}
+	c.PrintfLine("QUIT")
+}
+
+func (s *sender) message(c *textproto.Conn) error {
+	s.count++
+	number := fmt.Sprintf("%s-%d", s.name, s.count)
+	body := makeBody(s.big)
+	s.books.sent(number, digest(body))
+	for _, step := range []struct {
+		line string
+		code int
+	}{{"MAIL FROM:<" + s.name + "@client.example>", 250}, {"RCPT TO:<to@sink.example>", 250}, {"DATA", 354}} {
+		if err := c.PrintfLine("%s", step.line); err != nil {
+			return err
+		}
+		if _, _, err := c.ReadResponse(step.code); err != nil {
+			if step.code == 354 {
+				return err
+			}
+			return reset(c, err)
+		}
+	}
+	w := c.DotWriter()
+	fmt.Fprintf(w, "From: <%s@client.example>\r\nTo: <to@sink.example>\r\nSubject: proof\r\nX-Number: %s\r\n\r\n", s.name, number)
+	w.Write(body)
+	if err := w.Close(); err != nil {
+		return err
+	}
+	_, text, err := c.ReadResponse(250)
+	if err != nil {
+		return err
+	}
+	id := text[strings.LastIndexByte(text, ' ')+1:]
+	s.books.promised(number, id)
+	return nil
+}
+
+// reset goes on after a refusal for now; any other failure ends the connection.
+func reset(c *textproto.Conn, cause error) error {
+	if e, ok := cause.(*textproto.Error); !ok || e.Code/100 != 4 || e.Code == 421 {
+		return cause
+	}
+	if err := c.PrintfLine("RSET"); err != nil {
+		return err
+	}
+	_, _, err := c.ReadResponse(250)
+	return err
+}
+
+// makeBody makes text lines of random content: about 1 KB, sometimes up to
+// 16 KB, and with the given chance 300 to 600 KB.
+func makeBody(big float64) []byte {
+	size := 200 + rand.IntN(1200)
+	switch p := rand.Float64(); {
+	case p < big:
+		size = 300_000 + rand.IntN(300_000)
+	case p < big+0.1:
+		size = rand.IntN(16_000)
+	}
+	var b bytes.Buffer
+	for b.Len() < size {
+		fmt.Fprintf(&b, "%016x %016x %016x.\r\n", rand.Uint64(), rand.Uint64(), rand.Uint64())
+	}
+	return b.Bytes()
+}

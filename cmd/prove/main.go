@@ -1,0 +1,94 @@
+//go:build linux
+
+// Prove breaks a running Postern over and over and checks the books: every
+// message that a client was promised has to arrive, whole, and a duplicate
+// needs a line in the log that explains it.
+//
+//	go run ./cmd/prove kill -cycles 200      # SIGKILL under load
+//	go run ./cmd/prove soak -for 30m         # load, failing upstream, restarts
+//	go run ./cmd/prove power -fs xfs -cuts 50  # the power cut under a guest kernel
+//
+// It runs the real binary on loopback in a folder of its own, is bounded in
+// time, and ends with a balance in JSON; the exit code is 0 only where every
+// promise was kept.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// plan says what a run does. Every duration is bounded by the flags.
+type plan struct {
+	mode    string
+	binary  string        // empty: built from ./cmd/postern
+	dir     string        // empty: a temporary folder, removed after a success
+	cycles  int           // kill: how many kills
+	length  time.Duration // soak: how long
+	senders int
+	big     float64
+	failing float64
+	cuts    int    // power: how many cuts
+	fs      string // power: ext4, xfs or btrfs
+	options string // power: mount options
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var p plan
+	flags := flag.NewFlagSet("prove", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&p.binary, "binary", "", "postern to test; built when empty")
+	flags.StringVar(&p.dir, "dir", "", "folder to work in, on the file system to be tested; kept")
+	flags.IntVar(&p.cycles, "cycles", 200, "kill: number of kills")
+	flags.DurationVar(&p.length, "for", 30*time.Minute, "soak: how long")
+	flags.IntVar(&p.senders, "senders", 8, "concurrent clients")
+	flags.Float64Var(&p.big, "big", 0.005, "share of messages of 300 to 600 KB")
+	flags.Float64Var(&p.failing, "failing", 0.1, "chance that the upstream answers a command by 451")
+	flags.IntVar(&p.cuts, "cuts", 50, "power: number of power cuts")
+	flags.StringVar(&p.fs, "fs", "ext4", "power: file system of the spool, ext4, xfs or btrfs")
+	flags.StringVar(&p.options, "options", "", "power: mount options, such as data=writeback")
+	modes := map[string]func(context.Context, io.Writer) (report, error){
+		"kill": p.onThisMachine, "soak": p.onThisMachine, "power": p.inGuest, "guest": p.asGuest,
+	}
+	if len(args) == 0 || modes[args[0]] == nil {
+		fmt.Fprintln(stderr, "usage: prove kill|soak|power [flags]")
+		return 64
+	}
+	p.mode = args[0]
+	if flags.Parse(args[1:]) != nil {
+		return 64
+	}
+	report, err := modes[p.mode](ctx, stderr)
+	out := json.NewEncoder(stdout)
+	out.SetIndent("", "  ")
+	out.Encode(report)
+	if err != nil {
+		fmt.Fprintln(stderr, "prove:", err)
+		return 1
+	}
+	return 0
+}
+
+// build makes the binary, in dir.
+func build(ctx context.Context, dir string) (string, error) {
+	path := filepath.Join(dir, "postern")
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "postern/cmd/postern").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	return path, nil
+}
