@@ -1,3 +1,11 @@
+// Package config faces the administrator: it turns a TOML file into a
+// validated, immutable Config, or into the list of everything that is wrong
+// with the file. It owns the words of the configuration (listener, upstream,
+// route, retry) and the meaning of address patterns.
+//
+// It never opens a connection, never shows a secret, and knows nothing of
+// the other packages. What it looks at beyond the file is what a start would
+// stumble over: certificates, secret files, groups.
 package config
 
 import (
@@ -18,12 +26,11 @@ type Config struct {
 	Upstreams map[string]*Upstream
 	Routes    []Route
 	Retry     Retry
-	// StateDir is where the capture server and the durable knowledge about
-	// upstreams live; default: the parent of Spool.Dir in the embedded
-	// default, Spool.Dir + "-state" … see docs/configuration.md.
+	// StateDir is where the capture server keeps its Maildir (see CaptureDir)
+	// and where durable knowledge about upstreams lives.
 	StateDir string
-	// Warnings are findings that do not stop a start: running as root,
-	// a route that can never match, a secret readable by others.
+	// Warnings are findings that do not stop a start: a route that can never
+	// match, a password in a file that others can read.
 	Warnings []Problem
 }
 
@@ -39,7 +46,7 @@ type Control struct {
 	Socket  string // path of the unix socket
 	Mode    fs.FileMode
 	Group   string // group that owns the socket; empty: unchanged
-	Metrics string // "127.0.0.1:9125"; empty: off
+	Metrics string // loopback "127.0.0.1:9125"; empty: off
 	// HealthMaxAge is the age of the oldest due message beyond which
 	// /healthz reports unhealthy.
 	HealthMaxAge time.Duration
@@ -142,13 +149,4 @@ type Retry struct {
 	// AfterDot says what to do with a delivery that was cut off between the
 	// final dot and its answer: "retry" or "hold".
 	AfterDot string
-}
-
-// Problem is one finding about a configuration.
-type Problem struct {
-	File string
-	Line int    // 0: no particular line
-	Key  string // "upstream.office.port"; empty: no particular key
-	Text string // what is wrong
-	Hint string // what to do
 }

@@ -1,5 +1,170 @@
 package config
 
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
 // Secret is a secret and where it comes from. It never shows itself: every
-// form of printing, and JSON, give "[secret]".
-type Secret struct{}
+// form of printing, and JSON, give "[secret]", or nothing where there is
+// none. The zero Secret is none. It may be used concurrently.
+type Secret struct {
+	// A pointer, so that not even printing a struct that hides a Secret in an
+	// unexported field reaches the value.
+	source *secretSource
+}
+
+type secretKind string
+
+// The keys that can give a secret.
+const (
+	secretLiteral    secretKind = "password"
+	secretFile       secretKind = "password_file"
+	secretCommand    secretKind = "password_command"
+	secretEnv        secretKind = "password_env"
+	secretCredential secretKind = "password_credential"
+)
+
+type secretSource struct {
+	kind  secretKind
+	value string   // the secret, path or name
+	args  []string // of a command
+}
+
+const (
+	redacted = "[secret]"
+	// maxSecret bounds what a file or command may give, in bytes.
+	maxSecret = 64 << 10
+)
+
+// NewSecret is a secret that is known already.
+func NewSecret(value string) Secret {
+	return Secret{&secretSource{kind: secretLiteral, value: value}}
+}
+
+// IsSet reports whether there is a secret.
+func (s Secret) IsSet() bool { return s.source != nil }
+
+// Source says where the secret comes from, for people: "password",
+// "password_file /etc/postern/office.pw", "password_env OFFICE_PW",
+// "password_command" (whose arguments can be secret themselves).
+func (s Secret) Source() string {
+	if s.source == nil {
+		return ""
+	}
+	switch s.source.kind {
+	case secretLiteral, secretCommand:
+		return string(s.source.kind)
+	}
+	return string(s.source.kind) + " " + s.source.value
+}
+
+// String is "[secret]".
+func (s Secret) String() string {
+	if s.source == nil {
+		return ""
+	}
+	return redacted
+}
+
+// GoString is "[secret]".
+func (s Secret) GoString() string { return s.String() }
+
+// Format prints "[secret]" whatever the verb.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// MarshalText is "[secret]", in JSON too.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Read fetches the secret from its source, each time anew, so that a changed
+// password file counts without a reload. Errors name the source and never
+// hold any of the secret. It returns "" and no error where there is no
+// secret.
+func (s Secret) Read(ctx context.Context) (string, error) {
+	if s.source == nil {
+		return "", nil
+	}
+	value, err := s.source.read(ctx)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", s.Source(), err)
+	}
+	switch {
+	case value == "":
+		return "", fmt.Errorf("%s: is empty", s.Source())
+	case strings.ContainsAny(value, "\x00\r\n"):
+		return "", fmt.Errorf("%s: holds more than one line, or a NUL", s.Source())
+	}
+	return value, nil
+}
+
+func (s *secretSource) read(ctx context.Context) (string, error) {
+	switch s.kind {
+	case secretFile:
+		if err := checkSecretMode(s.value); err != nil {
+			return "", err
+		}
+		return readSecretFile(s.value)
+	case secretCommand:
+		return runSecretCommand(ctx, s.args)
+	case secretEnv:
+		value, ok := os.LookupEnv(s.value)
+		if !ok {
+			return "", errors.New("is not set in the environment of this process")
+		}
+		return trimNewline(value), nil
+	case secretCredential:
+		folder := os.Getenv("CREDENTIALS_DIRECTORY")
+		if folder == "" {
+			return "", errors.New("CREDENTIALS_DIRECTORY is not set: not started by systemd with LoadCredential")
+		}
+		return readSecretFile(filepath.Join(folder, s.value))
+	}
+	return s.value, nil
+}
+
+func readSecretFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", errors.New("cannot be read: " + reason(err))
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil {
+		return "", errors.New("cannot be read: " + reason(err))
+	}
+	if len(b) > maxSecret {
+		return "", errors.New("is larger than " + FormatSize(maxSecret))
+	}
+	return trimNewline(string(b)), nil
+}
+
+// trimNewline removes the one newline that editors and echo add.
+func trimNewline(s string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(s, "\n"), "\r")
+}
+
+// checkSecretMode refuses a file that everybody on the machine can read or
+// change. Files under /run/secrets, where container engines put them with
+// mode 0444, are the exception: nobody else lives in there.
+func checkSecretMode(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return errors.New("cannot be read: " + reason(err))
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("is not a file")
+	}
+	if runtime.GOOS == "windows" || strings.HasPrefix(path, "/run/secrets/") {
+		return nil
+	}
+	if mode := info.Mode().Perm(); mode&0o006 != 0 {
+		return fmt.Errorf("has mode %04o: everybody on this machine can read or change it", mode)
+	}
+	return nil
+}

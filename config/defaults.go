@@ -1,0 +1,160 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+)
+
+// Where things are when nobody says otherwise.
+const (
+	defaultListen = "127.0.0.1:2525"
+	captureName   = "capture" // the provider, and the upstream of the embedded default
+)
+
+// CaptureProvider is the Provider of an upstream that is Postern's own
+// capture server.
+const CaptureProvider = captureName
+
+// DefaultPath is the configuration file that is used when none is named.
+func DefaultPath() string {
+	if runtime.GOOS == "windows" {
+		return filepath.Join(programData(), "postern.toml")
+	}
+	return "/etc/postern/postern.toml"
+}
+
+// programData is the folder of a Windows machine where services keep things.
+func programData() string {
+	base := os.Getenv("ProgramData")
+	if base == "" {
+		base = `C:\ProgramData`
+	}
+	return filepath.Join(base, "postern")
+}
+
+// Default is a configuration with every default and without listeners,
+// upstreams and routes. It cannot be used as it is.
+func Default() *Config {
+	cfg := &Config{
+		Hostname: machineName(),
+		Spool:    Spool{Dir: "/var/spool/postern", MaxSize: 10 << 30, MinFree: 256 << 20},
+		Control: Control{
+			Socket: "/run/postern/control.sock", Mode: 0o660, HealthMaxAge: 15 * time.Minute,
+		},
+		Log:       Log{Level: "info", Format: "auto"},
+		Upstreams: map[string]*Upstream{},
+		Retry: Retry{
+			Backoff:   []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour},
+			Lifetime:  5 * 24 * time.Hour,
+			WarnAfter: 4 * time.Hour,
+			AfterDot:  "retry",
+		},
+		StateDir: "/var/lib/postern",
+	}
+	switch runtime.GOOS {
+	case "windows":
+		cfg.Spool.Dir = filepath.Join(programData(), "spool")
+		cfg.StateDir = filepath.Join(programData(), "state")
+		cfg.Control.Socket = filepath.Join(programData(), "control.sock")
+	case "darwin":
+		cfg.Control.Socket = "/var/run/postern/control.sock"
+	}
+	return cfg
+}
+
+// DefaultListener is a listener with every default, at an address.
+func DefaultListener(address string) Listener {
+	return Listener{
+		Name: address, Address: address, Network: "tcp", Target: address,
+		Mode: 0o660, TLS: ListenerTLSOff,
+		MaxMessageSize: 35 << 20, MaxRecipients: 1000, MaxConnections: 500,
+		IdleTimeout: 5 * time.Minute, DataTimeout: 3 * time.Minute,
+		Newlines: "refuse",
+	}
+}
+
+// DefaultUpstream is an upstream with every default and without a host.
+// The time-outs are those of RFC 5321 §4.5.3.2.
+func DefaultUpstream(name string) *Upstream {
+	return &Upstream{
+		Name: name, Port: 587, TLS: TLSVerify, Auth: "none", MaxConnections: 8,
+		ConnectTimeout: 30 * time.Second, CommandTimeout: 5 * time.Minute,
+		DataTimeout: 10 * time.Minute, IdleClose: 30 * time.Second,
+	}
+}
+
+// machineName is the name of this machine where it can stand in EHLO, and
+// "localhost" otherwise.
+func machineName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	canonical, ok := hostName(name)
+	if !ok {
+		return "localhost"
+	}
+	return canonical
+}
+
+// DefaultStateDir is where the embedded default keeps everything:
+// ${XDG_STATE_HOME:-~/.local/state}/postern, and %LocalAppData%\postern on
+// Windows.
+func DefaultStateDir() (string, error) {
+	if runtime.GOOS == "windows" {
+		if base := os.Getenv("LocalAppData"); base != "" {
+			return filepath.Join(base, "postern"), nil
+		}
+	}
+	// The XDG specification has relative paths ignored.
+	if base := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "postern"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil || home == "" {
+		return "", errors.New("this user has no home directory; set XDG_STATE_HOME, or write " + DefaultPath())
+	}
+	return filepath.Join(home, ".local", "state", "postern"), nil
+}
+
+// Embedded is the configuration without a file: what comes in at
+// 127.0.0.1:2525 goes to the capture server, and everything it keeps lies in
+// stateDir ("spool", "capture", "control.sock"). An empty stateDir is
+// DefaultStateDir.
+func Embedded(stateDir string) (*Config, error) {
+	if stateDir == "" {
+		var err error
+		if stateDir, err = DefaultStateDir(); err != nil {
+			return nil, &Problems{[]Problem{{Text: "no place for the state of the embedded default: " + err.Error()}}}
+		}
+	}
+	cfg := Default()
+	cfg.StateDir = stateDir
+	cfg.Spool.Dir = filepath.Join(stateDir, "spool")
+	cfg.Control.Socket = filepath.Join(stateDir, "control.sock")
+	cfg.Listeners = []Listener{DefaultListener(defaultListen)}
+	up := DefaultUpstream(captureName)
+	up.Provider = CaptureProvider
+	cfg.Upstreams[up.Name] = up
+	cfg.Routes = []Route{{Name: "route 1", From: []string{"*"}, Upstream: []string{up.Name}}}
+	if problem := socketPathProblem(cfg.Control.Socket); problem != "" {
+		return nil, &Problems{[]Problem{{Key: "control.socket", Text: problem, Hint: "set XDG_STATE_HOME to a shorter path"}}}
+	}
+	return cfg, nil
+}
+
+// CaptureDir is the Maildir of the capture server.
+func (c *Config) CaptureDir() string { return filepath.Join(c.StateDir, "capture") }
+
+// NeedsCapture reports whether any upstream is the capture server.
+func (c *Config) NeedsCapture() bool {
+	for _, up := range c.Upstreams {
+		if up.Provider == CaptureProvider {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,285 @@
+package config
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// longTime bounds every time-out: beyond it is a mistake.
+const longTime = 24 * time.Hour
+
+func (d *document) readListeners(top *table, cfg *Config) {
+	if !top.has("listener") {
+		top.take("listener")
+		cfg.Listeners = []Listener{DefaultListener(defaultListen)}
+		return
+	}
+	names, addresses := map[string]string{}, map[string]string{}
+	for _, t := range top.each("listener") {
+		l := DefaultListener("")
+		d.readListener(t, &l)
+		cfg.Listeners = append(cfg.Listeners, l)
+		if l.Name == "" {
+			continue
+		}
+		if other, twice := addresses[l.Target]; twice && !strings.HasSuffix(l.Target, ":0") {
+			t.problem("address", strconv.Quote(l.Address)+" is the address of "+other+" too", "remove one of them")
+		} else if other, twice := names[l.Name]; twice {
+			t.problem("name", strconv.Quote(l.Name)+" is the name of "+other+" too", "names tell listeners apart in routes and logs")
+		}
+		names[l.Name], addresses[l.Target] = t.path, t.path
+	}
+	if len(cfg.Listeners) == 0 && len(d.problems) == 0 {
+		top.problem("listener", "is an empty list", `remove it for a listener at `+defaultListen)
+	}
+}
+
+func (d *document) readListener(t *table, l *Listener) {
+	if t.text("address", &l.Address) {
+		d.readAddress(t, l)
+	} else if !t.has("address") {
+		t.problem("", "has no address", `such as address = "127.0.0.1:2525"`)
+	}
+	l.Name = l.Address
+	if t.text("name", &l.Name) {
+		checkName(t, l.Name)
+	}
+	d.readListenerTLS(t, l)
+	readAllow(t, l)
+	readUsers(t, l)
+	t.boolean("require_auth", &l.RequireAuth)
+	if l.RequireAuth && !t.has("users") {
+		t.problem("require_auth", "is set, and there are no users", "add users, or remove it")
+	}
+	t.size("max_message_size", &l.MaxMessageSize, 1<<10)
+	// RFC 5321 §4.5.3.1.8: at least 100 recipients have to be accepted.
+	t.integer("max_recipients", &l.MaxRecipients, 1, 100_000)
+	t.integer("max_connections", &l.MaxConnections, 1, 1_000_000)
+	t.duration("idle_timeout", &l.IdleTimeout, time.Second, longTime)
+	t.duration("data_timeout", &l.DataTimeout, time.Second, longTime)
+	t.oneOf("newlines", &l.Newlines, "refuse", "normalise")
+	d.readSocketOwner(t, l)
+	checkExposure(t, l)
+	t.finish()
+}
+
+// readAddress tells the three kinds of addresses apart.
+func (d *document) readAddress(t *table, l *Listener) {
+	const hint = `such as "127.0.0.1:2525", "[::1]:2525", "unix:/run/postern/smtp.sock" or "systemd:smtp"`
+	if path, ok := strings.CutPrefix(l.Address, "unix:"); ok {
+		l.Network, l.Target = "unix", d.path(path)
+		if path == "" {
+			t.problem("address", "names no socket", hint)
+		} else if text := socketPathProblem(l.Target); text != "" {
+			t.problem("address", text, "choose a shorter one")
+		}
+		return
+	}
+	if name, ok := strings.CutPrefix(l.Address, "systemd:"); ok {
+		l.Network, l.Target = "systemd", name
+		// FileDescriptorName= of systemd.socket(5).
+		if name == "" || len(name) > 255 || strings.ContainsAny(name, ": ") {
+			t.problem("address", "names no systemd socket", "systemd:NAME, with the FileDescriptorName= of the socket unit")
+		}
+		return
+	}
+	l.Network, l.Target = "tcp", l.Address
+	host, _, err := splitHostPort(l.Address)
+	if err != nil {
+		t.problem("address", strconv.Quote(l.Address)+" "+err.Error(), hint)
+		return
+	}
+	if _, err := netip.ParseAddr(host); err != nil && host != "" && !strings.EqualFold(host, "localhost") {
+		t.problem("address", strconv.Quote(host)+" is not an IP address", "name the address to listen at, not a host")
+	}
+}
+
+// checkName keeps names plain, since they stand in logs, metrics and URLs.
+func checkName(t *table, name string) {
+	if len(name) > 100 || strings.ContainsAny(name, " \"'/\\<>") {
+		t.problem("name", strconv.Quote(name)+" cannot be a name", "up to 100 letters, digits and signs, without spaces, quotes and slashes")
+	}
+}
+
+func (d *document) readListenerTLS(t *table, l *Listener) {
+	mode := string(l.TLS)
+	t.oneOf("tls", &mode, string(ListenerTLSOff), string(ListenerTLSStart), string(ListenerTLSImplicit))
+	l.TLS = ListenerTLS(mode)
+	t.text("cert_file", &l.CertFile)
+	t.text("key_file", &l.KeyFile)
+	if l.TLS == ListenerTLSOff {
+		for _, name := range []string{"cert_file", "key_file"} {
+			if t.has(name) {
+				t.problem(name, `has no effect while tls = "off"`, `set tls = "starttls" or "implicit"`)
+			}
+		}
+		return
+	}
+	if l.CertFile == "" || l.KeyFile == "" {
+		if !t.has("cert_file") || !t.has("key_file") {
+			t.problem("tls", strconv.Quote(mode)+" needs a certificate", "set cert_file and key_file")
+		}
+		return
+	}
+	l.CertFile, l.KeyFile = d.path(l.CertFile), d.path(l.KeyFile)
+	checkKeyPair(t, l.CertFile, l.KeyFile)
+}
+
+// checkKeyPair loads a certificate and its key the way the session will.
+func checkKeyPair(t *table, certFile, keyFile string) {
+	if !checkReadable(t, "cert_file", certFile) || !checkReadable(t, "key_file", keyFile) {
+		return
+	}
+	if err := checkSecretMode(keyFile); err != nil {
+		t.problem("key_file", keyFile+" "+err.Error(), "chmod o-rwx "+keyFile)
+	}
+	if _, err := tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+		t.problem("cert_file", filepath.Base(certFile)+" and "+filepath.Base(keyFile)+" are no certificate and its key: "+
+			strings.TrimPrefix(err.Error(), "tls: "), "both in PEM, the certificate with its chain")
+	}
+}
+
+// checkReadable reports whether a named file can be opened and read.
+func checkReadable(t *table, key, path string) bool {
+	if _, err := readFile(path); err != nil {
+		t.problem(key, path+" cannot be read: "+reason(err), "")
+		return false
+	}
+	return true
+}
+
+// readAllow reads networks and single addresses.
+func readAllow(t *table, l *Listener) {
+	var list []string
+	if !t.list("allow", &list) {
+		return
+	}
+	if l.Network == "unix" {
+		t.problem("allow", "has no effect on a unix socket", "who may connect is decided by mode and group")
+		return
+	}
+	for i, s := range list {
+		prefix, err := parsePrefix(s)
+		if err != nil {
+			t.doc.problem(joinIndex(t.key("allow"), i), strconv.Quote(s)+" "+err.Error(), `such as "192.0.2.0/24", "192.0.2.7" or "2001:db8::/32"`)
+			continue
+		}
+		l.Allow = append(l.Allow, prefix)
+	}
+}
+
+func parsePrefix(s string) (netip.Prefix, error) {
+	if ip, err := netip.ParseAddr(s); err == nil && ip.Zone() == "" {
+		ip = ip.Unmap()
+		return netip.PrefixFrom(ip, ip.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, errors.New("is neither a network nor an address")
+	}
+	if prefix != prefix.Masked() {
+		return netip.Prefix{}, fmt.Errorf("has bits set behind its length; did you mean %q?", prefix.Masked())
+	}
+	return prefix, nil
+}
+
+// readUsers reads names with their hashes. A hash is never repeated.
+func readUsers(t *table, l *Listener) {
+	users := t.sub("users")
+	if !t.has("users") {
+		return
+	}
+	l.Users = map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(users.values)) {
+		var hash string
+		if !users.text(name, &hash) {
+			continue
+		}
+		if !knownHash(hash) {
+			users.problem(name, "is not a password hash that is known", "make one with: postern passwd")
+		}
+		l.Users[name] = hash
+	}
+	if len(users.values) == 0 {
+		t.problem("users", "is empty", "add a user, or remove the key")
+	}
+}
+
+// hashPrefixes are the beginnings of the stored forms that sign-in verifies.
+var hashPrefixes = []string{"$argon2id$v=19$", "$2a$", "$2b$", "$2y$", scramPrefix}
+
+const scramPrefix = "SCRAM-SHA-256$"
+
+func knownHash(hash string) bool {
+	return slices.ContainsFunc(hashPrefixes, func(prefix string) bool { return strings.HasPrefix(hash, prefix) })
+}
+
+// readSocketOwner reads mode and group, which only our own unix sockets have.
+func (d *document) readSocketOwner(t *table, l *Listener) {
+	hasMode, hasGroup := t.mode("mode", &l.Mode), t.text("group", &l.Group)
+	if l.Network != "unix" {
+		for _, name := range []string{"mode", "group"} {
+			if t.has(name) {
+				t.problem(name, "only a unix socket has it", `with address = "unix:/path"; systemd sets those of its sockets`)
+			}
+		}
+		return
+	}
+	if hasMode {
+		checkSocketMode(t)
+	}
+	if hasGroup {
+		checkGroup(t, l.Group)
+	}
+}
+
+// checkExposure refuses a door that stands open to strangers, or at which
+// passwords cross the network in clear.
+func checkExposure(t *table, l *Listener) {
+	if l.Network != "tcp" || l.Target == "" {
+		return
+	}
+	host, _, err := splitHostPort(l.Address)
+	if err != nil || isLoopback(host) {
+		return
+	}
+	if !t.has("allow") && !t.has("users") {
+		t.problem("address", strconv.Quote(l.Address)+" can be reached from other machines, and anybody there could send mail",
+			"set allow to the networks that may, or users")
+	} else if !t.has("allow") && !l.RequireAuth {
+		t.problem("address", strconv.Quote(l.Address)+" can be reached from other machines, and users need not sign in there",
+			"set require_auth = true, or allow to the networks that may send without")
+	}
+	if l.TLS != ListenerTLSOff {
+		return
+	}
+	for _, hash := range l.Users {
+		if !strings.HasPrefix(hash, scramPrefix) {
+			t.problem("users", `would send their passwords in clear over the network while tls = "off"`,
+				`set tls = "starttls" or "implicit", or store SCRAM verifiers only`)
+			return
+		}
+	}
+}
+
+// checkListenerSizes compares what a listener accepts with what fits.
+func (d *document) checkListenerSizes(cfg *Config) {
+	if cfg.Spool.MaxSize == 0 {
+		return
+	}
+	for i, l := range cfg.Listeners {
+		if l.MaxMessageSize > cfg.Spool.MaxSize {
+			key := joinIndex("listener", i) + ".max_message_size"
+			d.problem(key, FormatSize(l.MaxMessageSize)+" is more than the whole spool may hold",
+				"spool.max_size is "+FormatSize(cfg.Spool.MaxSize))
+		}
+	}
+}

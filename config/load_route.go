@@ -1,0 +1,164 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+func (d *document) readRoutes(top *table, cfg *Config) {
+	names := map[string]string{}
+	for i, t := range top.each("route") {
+		r := Route{Name: fmt.Sprintf("route %d", i+1), Line: d.source.line(t.path)}
+		readRoute(t, &r)
+		if other, twice := names[r.Name]; twice {
+			t.problem("name", strconv.Quote(r.Name)+" is the name of "+other+" too", "names tell routes apart in postern explain")
+		}
+		names[r.Name] = t.path
+		cfg.Routes = append(cfg.Routes, r)
+	}
+	if !top.has("route") {
+		top.problem("", "there is no route, so that no sender could be accepted", "add a [[route]] with from and upstream")
+	}
+}
+
+func readRoute(t *table, r *Route) {
+	if t.text("name", &r.Name) && len(r.Name) > 100 {
+		t.problem("name", "is longer than 100 bytes", "")
+	}
+	readPatterns(t, "from", &r.From)
+	readPatterns(t, "to", &r.To)
+	t.list("user", &r.User)
+	t.list("unix_user", &r.UnixUser)
+	t.list("listener", &r.Listener)
+	readHeader(t, r)
+	if !t.list("upstream", &r.Upstream) && !t.has("upstream") {
+		t.problem("", "names no upstream", `set upstream = ["NAME"]`)
+	}
+	if !slices.ContainsFunc([]string{"from", "to", "user", "unix_user", "listener", "header"}, t.has) {
+		t.problem("", "has no condition, so that it would take every message", `if that is meant, set from = ["*"]`)
+	}
+	t.finish()
+}
+
+func readPatterns(t *table, name string, dst *[]string) {
+	if !t.list(name, dst) {
+		return
+	}
+	for i, s := range *dst {
+		p, err := ParsePattern(s)
+		switch {
+		case err != nil:
+			t.doc.problem(joinIndex(t.key(name), i), strconv.Quote(s)+" "+err.Error(), "")
+		case p.Kind == PatternNull && name == "to":
+			t.doc.problem(joinIndex(t.key(name), i), `"<>" is no recipient`, "the null address only ever sends")
+		}
+	}
+}
+
+// readHeader reads { "Field" = ["pattern"] }.
+func readHeader(t *table, r *Route) {
+	fields := t.sub("header")
+	if !t.has("header") {
+		return
+	}
+	r.Header = map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(fields.values)) {
+		var values []string
+		if !fieldName(name) {
+			fields.problem(name, "is not the name of a header field", "letters, digits and hyphens, without the colon")
+		}
+		if fields.list(name, &values) {
+			canonical := textproto.CanonicalMIMEHeaderKey(name)
+			if _, twice := r.Header[canonical]; twice {
+				fields.problem(name, "is given twice", "field names do not distinguish capitals")
+			}
+			r.Header[canonical] = values
+		}
+	}
+	if len(fields.values) == 0 {
+		t.problem("header", "is empty", "remove the key or name a field")
+	}
+}
+
+// fieldName checks the name of a header field (RFC 5322 §2.2).
+func fieldName(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' })
+}
+
+// checkRoutes compares the routes with the upstreams, listeners and users
+// that they name, and with each other.
+func (d *document) checkRoutes(cfg *Config) {
+	listeners, users := cfg.doors()
+	used := map[string]bool{}
+	catchAll := -1
+	for i, r := range cfg.Routes {
+		path := joinIndex("route", i)
+		d.checkRouteUpstreams(cfg, path, r.Upstream, used)
+		for j, name := range r.Listener {
+			if !slices.Contains(listeners, name) {
+				d.unknownName(joinIndex(path+".listener", j), "listener", name, listeners)
+			}
+		}
+		for j, name := range r.User {
+			if name != "*" && !slices.Contains(users, name) {
+				d.warn(joinIndex(path+".user", j), "no listener has a user "+strconv.Quote(name), "this never matches")
+			}
+		}
+		switch {
+		case catchAll >= 0:
+			d.warn(path, fmt.Sprintf("%s can never match: %s before it takes every message", r.Name, cfg.Routes[catchAll].Name),
+				"move it up, or remove it")
+		case takesAll(r):
+			catchAll = i
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
+		if len(cfg.Routes) > 0 && !used[name] {
+			d.warn(joinKey("upstream", name), "no route leads to this upstream", "")
+		}
+	}
+}
+
+func (d *document) checkRouteUpstreams(cfg *Config, path string, names []string, used map[string]bool) {
+	for j, name := range names {
+		key := joinIndex(path+".upstream", j)
+		used[name] = true
+		if _, ok := cfg.Upstreams[name]; !ok {
+			d.unknownName(key, "upstream", name, slices.Sorted(maps.Keys(cfg.Upstreams)))
+		}
+		if slices.Index(names, name) < j {
+			d.problem(key, strconv.Quote(name)+" stands in this list twice", "each upstream is tried once in turn")
+		}
+	}
+}
+
+func (d *document) unknownName(key, what, name string, known []string) {
+	hint := "known: " + strings.Join(known, ", ")
+	if len(known) == 0 {
+		hint = "none is configured"
+	} else if near := nearest(name, known); near != "" {
+		hint = "did you mean " + strconv.Quote(near) + "?"
+	}
+	d.problem(key, "there is no "+what+" "+strconv.Quote(name), hint)
+}
+
+// doors lists the names of listeners and of the users that any of them has.
+func (c *Config) doors() (listeners, users []string) {
+	for _, l := range c.Listeners {
+		listeners = append(listeners, l.Name)
+		users = slices.AppendSeq(users, maps.Keys(l.Users))
+	}
+	slices.Sort(users)
+	return listeners, users
+}
+
+// takesAll reports whether a route matches every message.
+func takesAll(r Route) bool {
+	anyOrNone := func(patterns []string) bool { return len(patterns) == 0 || slices.Contains(patterns, "*") }
+	return anyOrNone(r.From) && anyOrNone(r.To) &&
+		len(r.User) == 0 && len(r.UnixUser) == 0 && len(r.Listener) == 0 && len(r.Header) == 0
+}

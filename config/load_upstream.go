@@ -1,0 +1,251 @@
+package config
+
+import (
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// mechanism is what the configuration has to know of a way to sign in.
+type mechanism struct {
+	name      string
+	supported bool
+	password  bool // needs username and password
+	plaintext bool // shows the password to whoever reads the line
+}
+
+// mechanisms are the values of auth. Those that are not supported are part
+// of the contract and refused with a list of those that are.
+var mechanisms = []mechanism{
+	{name: "auto", supported: true, password: true},
+	{name: "plain", supported: true, password: true, plaintext: true},
+	{name: "login", supported: true, password: true, plaintext: true},
+	{name: "cram-md5", supported: true, password: true},
+	{name: "scram-sha-256", supported: true, password: true},
+	{name: "none", supported: true},
+	{name: "xoauth2"}, {name: "oauthbearer"}, {name: "ntlm"}, {name: "gssapi"},
+	{name: "integrated"}, {name: "external"},
+}
+
+// providers are the values of provider that are known.
+var providers = []string{CaptureProvider}
+
+// networkKeys are what the capture server sets by itself.
+var networkKeys = []string{
+	"host", "port", "tls", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username",
+	"password", "password_file", "password_command", "password_env", "password_credential",
+}
+
+func (d *document) readUpstreams(top *table, cfg *Config) {
+	names, tables := top.named("upstream")
+	for i, name := range names {
+		up := DefaultUpstream(name)
+		if len(name) > 100 || strings.ContainsAny(name, " \"'/\\<>") || hasControl(name) || name == "" {
+			tables[i].problem("", strconv.Quote(name)+" cannot be a name", "up to 100 letters, digits and signs, without spaces, quotes and slashes")
+		}
+		d.readUpstream(tables[i], up)
+		cfg.Upstreams[name] = up
+	}
+	if len(names) == 0 && !top.has("upstream") {
+		top.problem("", "there is no upstream", "add an [upstream.NAME] table that says where mail goes")
+	}
+}
+
+func (d *document) readUpstream(t *table, up *Upstream) {
+	t.oneOf("provider", &up.Provider, providers...)
+	d.readHost(t, up)
+	d.readUpstreamTLS(t, up)
+	d.readSignIn(t, up)
+	t.integer("max_connections", &up.MaxConnections, 1, 1000)
+	t.duration("connect_timeout", &up.ConnectTimeout, time.Second, longTime)
+	t.duration("command_timeout", &up.CommandTimeout, time.Second, longTime)
+	t.duration("data_timeout", &up.DataTimeout, time.Second, longTime)
+	t.duration("idle_close", &up.IdleClose, 0, longTime)
+	for _, name := range []string{"domain", "rate", "realm", "keytab", "ccache"} {
+		if _, given := t.take(name); given {
+			t.problem(name, "is not supported by this version", "remove it")
+		}
+	}
+	if up.Provider == CaptureProvider {
+		for _, name := range networkKeys {
+			if t.has(name) {
+				t.problem(name, "is set by the capture server itself", `remove it, or provider = "capture"`)
+			}
+		}
+	}
+	t.finish()
+}
+
+func (d *document) readHost(t *table, up *Upstream) {
+	if t.text("host", &up.Host) {
+		checkHost(t, up)
+	} else if !t.has("host") && !t.has("provider") {
+		t.problem("", "has no host", `set host = "mail.example.com"`)
+	}
+	mode := string(up.TLS)
+	t.oneOf("tls", &mode, string(TLSVerify), string(TLSEncrypt), string(TLSOpportunistic), string(TLSImplicit), string(TLSOff))
+	up.TLS = UpstreamTLS(mode)
+	if up.TLS == TLSImplicit {
+		up.Port = 465 // RFC 8314 §3.3
+	}
+	t.integer("port", &up.Port, 1, 65535)
+	switch {
+	case !t.has("port"):
+	case up.Port == 465 && up.TLS != TLSImplicit:
+		t.warn("port", "465 is for TLS from the first byte, and tls = "+strconv.Quote(mode)+" begins in clear", `set tls = "implicit", or port = 587`)
+	case (up.Port == 587 || up.Port == 25) && up.TLS == TLSImplicit:
+		t.warn("port", fmt.Sprintf(`%d begins in clear, and tls = "implicit" is TLS from the first byte`, up.Port), `set tls = "verify", or port = 465`)
+	}
+}
+
+// checkHost accepts a name or an IP address, without brackets or port.
+func checkHost(t *table, up *Upstream) {
+	if ip, err := netip.ParseAddr(up.Host); err == nil {
+		up.Host = ip.String()
+		return
+	}
+	if host, port, err := splitHostPort(up.Host); err == nil && host != "" {
+		t.problem("host", "holds a port", fmt.Sprintf("write host = %q and port = %s", host, port))
+		return
+	}
+	// Names with underscores exist, in container networks for instance.
+	canonical, ok := CanonicalDomain(strings.TrimSuffix(up.Host, "."))
+	if !ok || strings.ContainsAny(up.Host, "[]/:@*, ") {
+		t.problem("host", strconv.Quote(up.Host)+" is neither a host name nor an IP address", "without brackets, port or scheme")
+		return
+	}
+	up.Host = canonical
+}
+
+func (d *document) readUpstreamTLS(t *table, up *Upstream) {
+	t.text("ca_file", &up.CAFile)
+	t.text("server_name", &up.ServerName)
+	t.text("cert_file", &up.CertFile)
+	t.text("key_file", &up.KeyFile)
+	up.CAFile, up.CertFile, up.KeyFile = d.path(up.CAFile), d.path(up.CertFile), d.path(up.KeyFile)
+	var pin string
+	if t.text("fingerprint", &pin) {
+		up.Fingerprint = readFingerprint(t, pin)
+	}
+	if up.ServerName != "" {
+		if canonical, ok := hostName(up.ServerName); ok {
+			up.ServerName = canonical
+		} else {
+			t.problem("server_name", strconv.Quote(up.ServerName)+" is not a host name", "")
+		}
+	}
+	checked := up.TLS == TLSVerify || up.TLS == TLSImplicit
+	switch {
+	case up.TLS == TLSOff:
+		refuseWith(t, `has no effect while tls = "off"`, "remove it, or choose another tls", "ca_file", "server_name", "fingerprint", "cert_file", "key_file")
+	case !checked:
+		refuseWith(t, "has no effect while tls = "+strconv.Quote(string(up.TLS))+", which checks no certificate", `set tls = "verify"`, "ca_file", "fingerprint")
+	case t.has("fingerprint"):
+		refuseWith(t, "has no effect beside fingerprint, which replaces the check of the chain", "remove one of them", "ca_file")
+	}
+	if up.CAFile != "" && checked {
+		checkCAFile(t, up.CAFile)
+	}
+	switch {
+	case t.has("cert_file") && !t.has("key_file"):
+		t.problem("cert_file", "needs its key", "set key_file")
+	case t.has("key_file") && !t.has("cert_file"):
+		t.problem("key_file", "needs its certificate", "set cert_file")
+	case up.CertFile != "" && up.KeyFile != "" && up.TLS != TLSOff:
+		checkKeyPair(t, up.CertFile, up.KeyFile)
+	}
+}
+
+// refuseWith reports each of the keys that is given.
+func refuseWith(t *table, text, hint string, names ...string) {
+	for _, name := range names {
+		if t.has(name) {
+			t.problem(name, text, hint)
+		}
+	}
+}
+
+// readFingerprint reads "sha256:" and 32 bytes in hex, with or without colons.
+func readFingerprint(t *table, pin string) string {
+	digits, ok := strings.CutPrefix(strings.ToLower(pin), "sha256:")
+	digits = strings.ReplaceAll(digits, ":", "")
+	if raw, err := hex.DecodeString(digits); !ok || err != nil || len(raw) != 32 {
+		t.problem("fingerprint", "is not a SHA-256 fingerprint",
+			`"sha256:" and 64 hex digits, as printed by: openssl x509 -noout -fingerprint -sha256`)
+		return ""
+	}
+	return digits
+}
+
+// readSignIn reads how to sign in and checks that it adds up.
+func (d *document) readSignIn(t *table, up *Upstream) {
+	hasUser := t.text("username", &up.Username)
+	up.Password = d.readSecret(t)
+	if t.has("username") {
+		up.Auth = "auto"
+	}
+	var name string
+	if !t.text("auth", &name) {
+		name = up.Auth
+	}
+	m := findMechanism(t, name)
+	if m == nil {
+		return
+	}
+	up.Auth = m.name
+	switch {
+	case m.name == "none" && t.has("username"):
+		t.problem("username", `has no effect while auth = "none"`, "remove one of them")
+	case m.name == "none" && up.Password.IsSet():
+		t.problem(string(up.Password.source.kind), "has no effect without a username", "set username, or remove it")
+	case m.password && !hasUser && !t.has("username"):
+		t.problem("auth", strconv.Quote(m.name)+" needs a username", "set username and a password")
+	case m.password && hasUser && !anySecret(t):
+		t.problem("username", "has no password", "set one of password_file, password_command, password_env, password_credential, password")
+	case m.plaintext && up.TLS == TLSOff:
+		t.problem("auth", strconv.Quote(m.name)+` would send the password in clear over the network while tls = "off"`,
+			`choose another tls, or auth = "scram-sha-256"`)
+	case m.password && up.TLS == TLSEncrypt:
+		t.warn("tls", `"encrypt" checks no certificate: whoever sits between can read the password`, `set tls = "verify", with ca_file or fingerprint where the certificate is your own`)
+	}
+}
+
+// findMechanism looks up a value of auth, or reports why it cannot be used.
+func findMechanism(t *table, name string) *mechanism {
+	var all, supported []string
+	for i, m := range mechanisms {
+		if m.name == name && m.supported {
+			return &mechanisms[i]
+		}
+		all = append(all, m.name)
+		if m.supported {
+			supported = append(supported, m.name)
+		}
+	}
+	hint := "one of " + strings.Join(supported, ", ")
+	if slices.Contains(all, name) {
+		t.problem("auth", strconv.Quote(name)+" is not supported by this version", hint)
+		return nil
+	}
+	if near := nearest(name, supported); near != "" {
+		hint = "did you mean " + strconv.Quote(near) + "? It is " + hint
+	}
+	t.problem("auth", strconv.Quote(name)+" is not known", hint)
+	return nil
+}
+
+func checkCAFile(t *table, path string) {
+	pem, err := readFile(path)
+	if err != nil {
+		t.problem("ca_file", path+" cannot be read: "+reason(err), "")
+		return
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM([]byte(pem)) {
+		t.problem("ca_file", path+" holds no certificate", "one or more, in PEM")
+	}
+}

@@ -1,0 +1,139 @@
+package config
+
+import (
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var (
+	errNotDuration = errors.New(`must be a duration such as "90s", "5m" or "1d"`)
+	errNotSize     = errors.New(`must be a size such as "256MiB" or "35MB"`)
+	errTooLarge    = errors.New("is too large")
+)
+
+// ParseDuration reads a duration: numbers with the units of Go (ns, us, ms,
+// s, m, h) and d (24 hours) and w (7 days), largest or smallest first, such
+// as "1w2d", "90s" or "1.5h". "0" needs no unit. Negative ones are refused.
+func ParseDuration(s string) (time.Duration, error) {
+	if s == "0" {
+		return 0, nil
+	}
+	var total time.Duration
+	for rest := s; ; {
+		number, unit, after := splitQuantity(rest)
+		d, err := oneDuration(number, unit)
+		if err != nil {
+			return 0, err
+		}
+		if total > math.MaxInt64-d {
+			return 0, errTooLarge
+		}
+		total += d
+		if after == "" {
+			return total, nil
+		}
+		rest = after
+	}
+}
+
+func oneDuration(number, unit string) (time.Duration, error) {
+	if number == "" || unit == "" {
+		return 0, errNotDuration
+	}
+	days := map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour}[unit]
+	if days == 0 {
+		d, err := time.ParseDuration(number + unit)
+		if err != nil {
+			return 0, errNotDuration
+		}
+		return d, nil
+	}
+	return scale(number, int64(days), errNotDuration)
+}
+
+// scale multiplies a decimal number by a unit, rounding down.
+func scale(number string, unit int64, malformed error) (time.Duration, error) {
+	if n, err := strconv.ParseInt(number, 10, 64); err == nil {
+		if n > math.MaxInt64/unit {
+			return 0, errTooLarge
+		}
+		return time.Duration(n * unit), nil
+	}
+	f, err := strconv.ParseFloat(number, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, malformed
+	}
+	if f*float64(unit) >= math.MaxInt64 {
+		return 0, errTooLarge
+	}
+	return time.Duration(f * float64(unit)), nil
+}
+
+// splitQuantity cuts "90m30s" into "90", "m" and "30s".
+func splitQuantity(s string) (number, unit, rest string) {
+	isDigit := func(c byte) bool { return c >= '0' && c <= '9' || c == '.' }
+	i := 0
+	for i < len(s) && isDigit(s[i]) {
+		i++
+	}
+	j := i
+	for j < len(s) && !isDigit(s[j]) {
+		j++
+	}
+	return s[:i], s[i:j], s[j:]
+}
+
+var sizeUnits = map[string]int64{
+	"B":  1,
+	"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
+	"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
+}
+
+// ParseSize reads a size in bytes: a number with B, KB, MB, GB, TB (powers of
+// 1000) or KiB, MiB, GiB, TiB (powers of 1024). "0" needs no unit.
+func ParseSize(s string) (int64, error) {
+	if s == "0" {
+		return 0, nil
+	}
+	number, unit, rest := splitQuantity(s)
+	factor := sizeUnits[strings.TrimPrefix(unit, " ")]
+	if number == "" || factor == 0 || rest != "" {
+		return 0, errNotSize
+	}
+	n, err := scale(number, factor, errNotSize)
+	return int64(n), err
+}
+
+// FormatSize writes a size the way ParseSize reads it.
+func FormatSize(n int64) string {
+	if n == 0 {
+		return "0"
+	}
+	for _, unit := range []string{"TiB", "GiB", "MiB", "KiB", "TB", "GB", "MB", "KB"} {
+		if n%sizeUnits[unit] == 0 {
+			return strconv.FormatInt(n/sizeUnits[unit], 10) + unit
+		}
+	}
+	return strconv.FormatInt(n, 10) + "B"
+}
+
+// FormatDuration writes a duration the way ParseDuration reads it: "5m"
+// rather than "5m0s", "5d" rather than "120h0m0s".
+func FormatDuration(d time.Duration) string {
+	if d == 0 {
+		return "0"
+	}
+	const day = 24 * time.Hour
+	switch {
+	case d%day == 0:
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	case d%time.Hour == 0:
+		return strconv.FormatInt(int64(d/time.Hour), 10) + "h"
+	case d%time.Minute == 0:
+		return strconv.FormatInt(int64(d/time.Minute), 10) + "m"
+	}
+	return d.String()
+}

@@ -1,0 +1,137 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"net/netip"
+)
+
+// Redacted is the configuration as it is in effect, defaults included, for
+// printing as JSON: the keys of the file, with durations and sizes written as
+// the file would, and without any secret. Passwords show where they come
+// from, users show their names.
+func (c *Config) Redacted() map[string]any {
+	out := map[string]any{
+		"hostname":  c.Hostname,
+		"state_dir": c.StateDir,
+		"spool": map[string]any{
+			"dir": c.Spool.Dir, "max_size": FormatSize(c.Spool.MaxSize), "min_free": FormatSize(c.Spool.MinFree),
+		},
+		"control": given(map[string]any{
+			"socket": c.Control.Socket, "mode": octal(c.Control.Mode), "group": c.Control.Group,
+			"metrics": c.Control.Metrics, "health_max_age": FormatDuration(c.Control.HealthMaxAge),
+		}),
+		"log":   map[string]any{"level": c.Log.Level, "format": c.Log.Format},
+		"retry": c.Retry.redacted(),
+	}
+	listeners := []any{}
+	for i := range c.Listeners {
+		listeners = append(listeners, c.Listeners[i].redacted())
+	}
+	upstreams := map[string]any{}
+	for name, up := range c.Upstreams {
+		upstreams[name] = up.redacted()
+	}
+	routes := []any{}
+	for i := range c.Routes {
+		routes = append(routes, c.Routes[i].redacted())
+	}
+	out["listener"], out["upstream"], out["route"] = listeners, upstreams, routes
+	return out
+}
+
+func (r *Retry) redacted() map[string]any {
+	backoff := make([]string, len(r.Backoff))
+	for i, d := range r.Backoff {
+		backoff[i] = FormatDuration(d)
+	}
+	return map[string]any{
+		"backoff": backoff, "lifetime": FormatDuration(r.Lifetime),
+		"warn_after": FormatDuration(r.WarnAfter), "after_dot": r.AfterDot,
+	}
+}
+
+func (l *Listener) redacted() map[string]any {
+	out := map[string]any{
+		"name": l.Name, "address": l.Address, "tls": string(l.TLS), "cert_file": l.CertFile, "key_file": l.KeyFile,
+		"allow": texts(l.Allow), "max_message_size": FormatSize(l.MaxMessageSize),
+		"max_recipients": l.MaxRecipients, "max_connections": l.MaxConnections,
+		"idle_timeout": FormatDuration(l.IdleTimeout), "data_timeout": FormatDuration(l.DataTimeout),
+		"newlines": l.Newlines,
+	}
+	if l.Network == "unix" {
+		out["mode"], out["group"] = octal(l.Mode), l.Group
+	}
+	if len(l.Users) > 0 {
+		users := map[string]any{}
+		for name := range l.Users {
+			users[name] = redacted
+		}
+		out["users"], out["require_auth"] = users, l.RequireAuth
+	}
+	return given(out)
+}
+
+func (u *Upstream) redacted() map[string]any {
+	out := map[string]any{
+		"max_connections": u.MaxConnections,
+		"connect_timeout": FormatDuration(u.ConnectTimeout), "command_timeout": FormatDuration(u.CommandTimeout),
+		"data_timeout": FormatDuration(u.DataTimeout), "idle_close": FormatDuration(u.IdleClose),
+	}
+	if u.Provider != "" {
+		out["provider"] = u.Provider
+		return out
+	}
+	out["host"], out["port"], out["tls"], out["auth"] = u.Host, u.Port, string(u.TLS), u.Auth
+	out["ca_file"], out["server_name"] = u.CAFile, u.ServerName
+	out["cert_file"], out["key_file"] = u.CertFile, u.KeyFile
+	out["username"] = u.Username
+	if u.Fingerprint != "" {
+		out["fingerprint"] = "sha256:" + u.Fingerprint
+	}
+	if s := u.Password.source; s != nil {
+		out[string(s.kind)] = s.value
+		if s.kind == secretLiteral || s.kind == secretCommand {
+			out[string(s.kind)] = redacted
+		}
+	}
+	return given(out)
+}
+
+func (r *Route) redacted() map[string]any {
+	out := given(map[string]any{
+		"name": r.Name, "from": r.From, "to": r.To, "user": r.User, "unix_user": r.UnixUser,
+		"listener": r.Listener, "upstream": r.Upstream,
+	})
+	if len(r.Header) > 0 {
+		out["header"] = r.Header
+	}
+	return out
+}
+
+// given drops what is empty.
+func given(m map[string]any) map[string]any {
+	for key, value := range m {
+		switch v := value.(type) {
+		case string:
+			if v == "" {
+				delete(m, key)
+			}
+		case []string:
+			if len(v) == 0 {
+				delete(m, key)
+			}
+		}
+	}
+	return m
+}
+
+func texts(prefixes []netip.Prefix) []string {
+	out := make([]string, len(prefixes))
+	for i, p := range prefixes {
+		out[i] = p.String()
+	}
+	return out
+}
+
+func octal(mode fs.FileMode) string { return fmt.Sprintf("%04o", mode.Perm()) }
