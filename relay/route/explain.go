@@ -1,0 +1,242 @@
+package route
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"postern/config"
+)
+
+// Explanation is a decision with every route that was tried for it.
+type Explanation struct {
+	From     string   `json:"from"` // empty: the null reverse-path
+	To       string   `json:"to,omitempty"`
+	Decision Decision `json:"decision"`
+	// Tried has the routes in the order of the file, up to the one that
+	// matched.
+	Tried []Trial `json:"tried"`
+}
+
+// Trial is what came of one route.
+type Trial struct {
+	Route      string      `json:"route"`
+	Line       int         `json:"line,omitempty"` // in the configuration file
+	Result     Verdict     `json:"result"`
+	Conditions []Condition `json:"conditions"`
+}
+
+// Condition is what came of one condition of a route.
+type Condition struct {
+	Name   string  `json:"name"` // "from", "to", "header X-Tenant", …
+	Result Verdict `json:"result"`
+	Text   string  `json:"text"` // "a@example.com does not match *@example.org"
+}
+
+// Verdict is whether a condition or a route holds.
+type Verdict string
+
+// The verdicts.
+const (
+	Matches Verdict = "matches"
+	Fails   Verdict = "does not match"
+	Open    Verdict = "not known yet" // it depends on what the query leaves out
+)
+
+// Explain decides as Recipient does and tells why. It looks at each route in
+// turn, with all conditions, and so also at those that Recipient's index
+// skips.
+func (t *Table) Explain(q Query) Explanation {
+	e := Explanation{From: q.From, To: q.To, Tried: []Trial{}, Decision: t.Recipient(q)}
+	from, to := newAddress(nil, q.From), newAddress(nil, q.To)
+	to.unknown = q.To == ""
+	for i := range t.rules {
+		trial := t.rules[i].try(&q, &from, &to)
+		e.Tried = append(e.Tried, trial)
+		if trial.Result == Open && to.unknown {
+			// What follows only counts for some recipients.
+			e.Decision = Decision{}
+		}
+		if trial.Result == Matches {
+			break
+		}
+	}
+	return e
+}
+
+// try looks at every condition that the rule sets.
+func (r *rule) try(q *Query, from, to *address) Trial {
+	t := Trial{Route: r.name, Line: r.line, Result: Matches}
+	add := func(name string, result Verdict, text string) {
+		t.Conditions = append(t.Conditions, Condition{name, result, text})
+		if result == Fails || result == Open && t.Result == Matches {
+			t.Result = result
+		}
+	}
+	if r.from != nil {
+		result, text := r.from.explain(from, q.From)
+		add("from", result, text)
+	}
+	if r.to != nil {
+		result, text := r.to.explain(to, q.To)
+		add("to", result, text)
+	}
+	for _, c := range []struct {
+		name  string
+		set   *nameSet
+		value string
+	}{{"listener", r.listener, q.Listener}, {"user", r.user, q.User}, {"unix_user", r.unixUser, q.UnixUser}} {
+		if c.set != nil {
+			result, text := c.set.explain(c.name, c.value)
+			add(c.name, result, text)
+		}
+	}
+	for i := range r.header {
+		f := &r.header[i]
+		if q.Header == nil {
+			add("header "+f.name, Open, "the header is not known; it has to match "+strings.Join(f.patterns, " or "))
+			continue
+		}
+		result, text := f.explain(q.Header[f.name])
+		add("header "+f.name, result, text)
+	}
+	return t
+}
+
+func (s *addressSet) explain(a *address, wire string) (Verdict, string) {
+	if a.unknown {
+		return Open, "the address is not known; it has to match " + s.String()
+	}
+	shown := printable(wire)
+	if a.null {
+		shown = "<>"
+	}
+	if !s.matches(a) {
+		text := shown + " does not match " + s.String()
+		if a.whole == nil && !a.null {
+			text += " (an address without a valid domain is matched by * alone)"
+		}
+		return Fails, text
+	}
+	for _, p := range s.patterns {
+		if covers(p, a) {
+			return Matches, shown + " matches " + p.String()
+		}
+	}
+	return Matches, shown + " matches"
+}
+
+// covers reports whether one pattern matches a.
+func covers(p config.Pattern, a *address) bool {
+	switch {
+	case p.Kind == config.PatternAny:
+		return true
+	case a.null:
+		return p.Kind == config.PatternNull
+	case a.whole == nil:
+		return false
+	}
+	local, domain := string(a.local()), string(a.domain())
+	switch p.Kind {
+	case config.PatternAddress:
+		return local == p.Local && domain == p.Domain
+	case config.PatternDomain:
+		return domain == p.Domain
+	case config.PatternSubdomains:
+		return strings.HasSuffix(domain, "."+p.Domain)
+	case config.PatternLocal:
+		return local == p.Local
+	}
+	return false
+}
+
+// shownPatterns bounds how many patterns a sentence lists.
+const shownPatterns = 8
+
+// String lists the patterns.
+func (s *addressSet) String() string {
+	texts := make([]string, 0, shownPatterns)
+	for i, p := range s.patterns {
+		if i == shownPatterns {
+			return strings.Join(texts, ", ") + fmt.Sprintf(" or %d more", len(s.patterns)-i)
+		}
+		texts = append(texts, p.String())
+	}
+	return strings.Join(texts, " or ")
+}
+
+func (s *nameSet) explain(what, value string) (Verdict, string) {
+	switch {
+	case s.matches(value) && s.any:
+		return Matches, printable(value) + " matches *"
+	case s.matches(value):
+		return Matches, printable(value) + " is listed"
+	case value == "":
+		return Fails, "no " + what + " is given; it has to be " + s.list
+	}
+	return Fails, printable(value) + " is not " + s.list
+}
+
+func (f *field) explain(values []string) (Verdict, string) {
+	want := strings.Join(f.patterns, " or ")
+	if len(values) == 0 {
+		return Fails, "the message has no such field; it has to match " + want
+	}
+	for _, value := range values {
+		for _, pattern := range f.patterns {
+			if glob(pattern, value) {
+				return Matches, quoted(value) + " matches " + pattern
+			}
+		}
+	}
+	return Fails, quoted(values[0]) + " does not match " + want
+}
+
+// String is the explanation for people, several lines with a newline at the
+// end.
+func (e Explanation) String() string {
+	var b strings.Builder
+	to := "any recipient"
+	if e.To != "" {
+		to = "<" + printable(e.To) + ">"
+	}
+	fmt.Fprintf(&b, "from <%s> to %s\n", printable(e.From), to)
+	for _, t := range e.Tried {
+		fmt.Fprintf(&b, "  %s", printable(t.Route))
+		if t.Line > 0 {
+			fmt.Fprintf(&b, " (line %d)", t.Line)
+		}
+		fmt.Fprintf(&b, ": %s\n", t.Result)
+		for _, c := range t.Conditions {
+			fmt.Fprintf(&b, "    %s: %s\n", c.Name, c.Text)
+		}
+	}
+	switch {
+	case e.Decision.Matched:
+		fmt.Fprintf(&b, "=> upstream %s\n", strings.Join(e.Decision.Upstreams, ", then "))
+	case e.Decision.NeedsHeader:
+		b.WriteString("=> decided when the header of the message is known\n")
+	case e.To == "":
+		b.WriteString("=> depends on the recipient, or no route matches\n")
+	default:
+		b.WriteString("=> no route matches; the message is refused\n")
+	}
+	return b.String()
+}
+
+func routeNumber(position int) string { return "route " + strconv.Itoa(position+1) }
+
+// quoted and printable keep control characters and invalid UTF-8 off a
+// terminal and out of a log.
+func quoted(s string) string { return strconv.Quote(s) }
+
+func printable(s string) string {
+	q := strconv.Quote(s)
+	if plain := strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`); plain == s {
+		return s
+	}
+	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || !strconv.IsPrint(r) }) {
+		return s
+	}
+	return q
+}

@@ -1,0 +1,156 @@
+package route
+
+import (
+	"fmt"
+	"net/textproto"
+
+	"postern/config"
+)
+
+// Query is what is known of a message, as far as routes can ask about it.
+// Addresses are in wire form, without angle brackets.
+type Query struct {
+	From     string // reverse-path; empty is the null reverse-path <>
+	To       string // forward-path; empty: not known yet
+	Listener string // name of the listener
+	User     string // authenticated user, or empty
+	UnixUser string // user name of a unix socket's peer, or empty
+	// Header is the header of the message, unfolded, under canonical field
+	// names; nil means that it is not known yet, an empty one that the message
+	// has none of the fields.
+	Header textproto.MIMEHeader
+}
+
+// Decision is the answer for one recipient.
+type Decision struct {
+	// Upstreams is the failover list of the route that matched; it belongs to
+	// the table and must not be changed. Empty unless Matched.
+	Upstreams []string `json:"upstreams,omitempty"`
+	Route     string   `json:"route,omitempty"` // name of the route that matched
+	Matched   bool     `json:"matched"`
+	// NeedsHeader means that the answer depends on the header and that
+	// Query.Header was nil: ask again with it. Nothing else is set then; no
+	// route may match in the end.
+	NeedsHeader bool `json:"needs_header,omitempty"`
+}
+
+// Table is a compiled list of routes. It is immutable and may be used
+// concurrently; a reload makes another one.
+type Table struct {
+	rules       []rule
+	needsHeader bool
+
+	// Each rule stands in exactly one of these, by the first of its
+	// conditions that few messages meet. All lists ascend, so that merging
+	// those that a message selects visits its candidates in the order of the
+	// file.
+	from index
+	to   index
+	user map[string][]int
+	rest []int
+	// toList has the rules of the index to, for questions without a
+	// recipient.
+	toList []int
+}
+
+// New compiles routes. It fails on patterns that config.Load would refuse.
+func New(routes []config.Route) (*Table, error) {
+	t := &Table{user: map[string][]int{}}
+	for i := range routes {
+		r, err := compile(&routes[i], i)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", routes[i].Name, err)
+		}
+		t.rules = append(t.rules, r)
+		t.needsHeader = t.needsHeader || len(r.header) > 0
+		t.insert(i)
+	}
+	return t, nil
+}
+
+// insert adds rule i to the index that narrows it best.
+func (t *Table) insert(i int) {
+	r := &t.rules[i]
+	switch {
+	case r.from.narrow():
+		t.from.add(r.from.patterns, i)
+	case r.to.narrow():
+		t.to.add(r.to.patterns, i)
+		t.toList = append(t.toList, i)
+	case r.user.narrow():
+		for name := range r.user.names {
+			t.user[name] = append(t.user[name], i)
+		}
+	default:
+		t.rest = append(t.rest, i)
+	}
+}
+
+// NeedsHeader reports whether any route asks for header fields.
+func (t *Table) NeedsHeader() bool { return t.needsHeader }
+
+// Sender reports whether a route could match mail from q.From: one whose
+// conditions on sender, listener and users hold, whatever it asks of the
+// recipient and the header. q.To and q.Header are not looked at.
+func (t *Table) Sender(q Query) bool {
+	var storage [addressBytes]byte
+	from := newAddress(storage[:0], q.From)
+	var m merge
+	m.lists = append(m.storage[:0], t.rest, t.toList, t.user[q.User])
+	m.lists = t.from.candidates(m.lists, &from)
+	for i, ok := m.next(); ok; i, ok = m.next() {
+		if t.rules[i].admits(&q, &from) {
+			return true
+		}
+	}
+	return false
+}
+
+// Recipient finds the first route that matches q.
+func (t *Table) Recipient(q Query) Decision {
+	var fromStorage, toStorage [addressBytes]byte
+	from, to := newAddress(fromStorage[:0], q.From), newAddress(toStorage[:0], q.To)
+	to.unknown = q.To == ""
+	var m merge
+	m.lists = append(m.storage[:0], t.rest, t.user[q.User])
+	m.lists = t.from.candidates(m.lists, &from)
+	m.lists = t.to.candidates(m.lists, &to)
+	for i, ok := m.next(); ok; i, ok = m.next() {
+		r := &t.rules[i]
+		if !r.admits(&q, &from) || !r.to.matches(&to) {
+			continue
+		}
+		if len(r.header) > 0 && q.Header == nil {
+			return Decision{NeedsHeader: true}
+		}
+		if r.headerHolds(q.Header) {
+			return Decision{Upstreams: r.upstream, Route: r.name, Matched: true}
+		}
+	}
+	return Decision{}
+}
+
+// merge walks several ascending lists as one, each value once.
+type merge struct {
+	lists   [][]int
+	storage [24][]int
+}
+
+// next is the smallest value that was not returned yet; false at the end.
+func (m *merge) next() (int, bool) {
+	least := -1
+	for _, list := range m.lists {
+		if len(list) > 0 && (least < 0 || list[0] < least) {
+			least = list[0]
+		}
+	}
+	if least < 0 {
+		return 0, false
+	}
+	for k, list := range m.lists {
+		if len(list) > 0 && list[0] == least {
+			m.lists[k] = list[1:]
+		}
+	}
+	return least, true
+}
