@@ -1,0 +1,139 @@
+package capture
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"postern/config"
+)
+
+// MaxMessageBytes is the largest message that is kept.
+const MaxMessageBytes = 256 << 20
+
+// ioTimeout bounds each wait of the server for its client, which is the relay
+// itself.
+const ioTimeout = 10 * time.Minute
+
+// Options says where messages go.
+type Options struct {
+	// Dir is the Maildir; it is made where it is missing.
+	Dir string
+	// Hostname names the server in its banner and certificate; empty: "localhost".
+	Hostname string
+	// Events observes; nil: nobody does.
+	Events Events
+}
+
+// Stored tells of a message that was kept.
+type Stored struct {
+	Upstream string // the upstream that it was meant for
+	Path     string // in the Maildir
+	From     string // reverse-path, control bytes replaced
+	To       []string
+	Size     int64 // bytes of the file
+}
+
+// Events observes a capture server. Its methods are called concurrently.
+type Events interface {
+	CaptureStored(Stored)
+	// CaptureFailed tells of a message that was answered with 451.
+	CaptureFailed(upstream string, err error)
+}
+
+type noEvents struct{}
+
+func (noEvents) CaptureStored(Stored)        {}
+func (noEvents) CaptureFailed(string, error) {}
+
+// Server is a running capture server. It serves any number of upstreams; a
+// header field of each message names the one that it was meant for.
+type Server struct {
+	smtp     *smtp.Server
+	addr     *net.TCPAddr
+	password string
+	pin      string
+	served   sync.WaitGroup
+}
+
+// Start listens on a free port of the loopback interface. End it by Close.
+func Start(o Options) (*Server, error) {
+	if o.Hostname == "" {
+		o.Hostname = "localhost"
+	}
+	if o.Events == nil {
+		o.Events = noEvents{}
+	}
+	box, err := openMaildir(o.Dir, o.Hostname)
+	if err != nil {
+		return nil, err
+	}
+	cert, pin, err := newCertificate(o.Hostname)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		password: rand.Text(),
+		pin:      pin,
+		addr:     listener.Addr().(*net.TCPAddr),
+	}
+	s.smtp = newSMTP(o, cert, &backend{box: box, password: s.password, events: o.Events})
+	s.served.Go(func() { _ = s.smtp.Serve(listener) }) // ends by Close
+	return s, nil
+}
+
+func newSMTP(o Options, cert tls.Certificate, backend smtp.Backend) *smtp.Server {
+	server := smtp.NewServer(backend)
+	server.Domain = o.Hostname
+	server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}}
+	server.MaxMessageBytes = MaxMessageBytes
+	server.MaxLineLength = 4096
+	server.ReadTimeout, server.WriteTimeout = ioTimeout, ioTimeout
+	server.EnableSMTPUTF8 = true
+	server.EnableBINARYMIME = true
+	server.EnableDSN = true
+	server.EnableREQUIRETLS = true
+	server.ErrorLog = log.New(io.Discard, "", 0) // what matters is an event
+	return server
+}
+
+// Addr is the address that the server listens on.
+func (s *Server) Addr() net.Addr { return s.addr }
+
+// Upstream is a copy of base that leads here: over STARTTLS with the server's
+// certificate pinned, and with a sign-in.
+func (s *Server) Upstream(base *config.Upstream) *config.Upstream {
+	up := *base
+	up.Host = s.addr.IP.String()
+	up.Port = s.addr.Port
+	up.TLS = config.TLSVerify
+	up.ServerName, up.CAFile, up.CertFile, up.KeyFile = "", "", "", ""
+	up.Fingerprint = s.pin
+	up.Auth = "auto"
+	up.Username = base.Name
+	up.Password = config.NewSecret(s.password)
+	return &up
+}
+
+// Close stops listening, lets transactions that are under way end until ctx
+// is done, and cuts off the rest.
+func (s *Server) Close(ctx context.Context) error {
+	err := s.smtp.Shutdown(ctx)
+	if errors.Is(err, smtp.ErrServerClosed) {
+		return nil
+	}
+	s.served.Wait()
+	return err
+}

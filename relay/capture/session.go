@@ -1,0 +1,75 @@
+package capture
+
+import (
+	"crypto/subtle"
+	"errors"
+	"io"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+)
+
+// backend makes a session for each connection.
+type backend struct {
+	box      *maildir
+	password string
+	events   Events
+}
+
+func (b *backend) NewSession(*smtp.Conn) (smtp.Session, error) { return &session{backend: b}, nil }
+
+// session takes messages from one connection.
+type session struct {
+	*backend
+	upstream string // who signed in; empty: nobody yet
+	from     string
+	to       []string
+}
+
+func (s *session) AuthMechanisms() []string { return []string{sasl.Plain} }
+
+func (s *session) Auth(mech string) (sasl.Server, error) {
+	if mech != sasl.Plain {
+		return nil, smtp.ErrAuthUnknownMechanism
+	}
+	return sasl.NewPlainServer(func(_, username, password string) error {
+		if subtle.ConstantTimeCompare([]byte(password), []byte(s.password)) != 1 || username == "" {
+			return smtp.ErrAuthFailed
+		}
+		s.upstream = username
+		return nil
+	}), nil
+}
+
+func (s *session) Mail(from string, _ *smtp.MailOptions) error {
+	if s.upstream == "" {
+		// Whoever else is on this machine has no business here.
+		return &smtp.SMTPError{Code: 530, EnhancedCode: smtp.EnhancedCode{5, 7, 0}, Message: "Authentication required"}
+	}
+	s.Reset()
+	s.from = from
+	return nil
+}
+
+func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
+	s.to = append(s.to, to)
+	return nil
+}
+
+func (s *session) Data(r io.Reader) error {
+	stored, err := s.box.deliver(s.upstream, s.from, s.to, r)
+	var answer *smtp.SMTPError
+	switch {
+	case err == nil:
+		s.events.CaptureStored(stored)
+		return nil
+	case errors.As(err, &answer):
+		return answer // of the protocol engine: too large, a line too long
+	}
+	s.events.CaptureFailed(s.upstream, err)
+	return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "The message could not be kept"}
+}
+
+func (s *session) Reset() { s.from, s.to = "", nil }
+
+func (s *session) Logout() error { return nil }

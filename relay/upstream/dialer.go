@@ -1,0 +1,128 @@
+package upstream
+
+import (
+	"context"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"postern/config"
+	"postern/spool"
+)
+
+// Feed is what one session is given to do. A session calls its methods one
+// at a time, and gives back every delivery that it takes by exactly one
+// Settle or Release.
+type Feed interface {
+	// Next waits for the next delivery. io.EOF: the session is to end.
+	Next(ctx context.Context) (*spool.Delivery, error)
+	// TryNext returns a delivery that is due now, or nil.
+	TryNext() *spool.Delivery
+	// Content opens the content of d. The session closes it.
+	Content(d *spool.Delivery) (spool.Content, error)
+	// DotSent is called before the final dot of d goes out. After an error
+	// the dot is not sent.
+	DotSent(d *spool.Delivery) error
+	// Settle ends d with one outcome for each of d.Pending, in that order.
+	Settle(d *spool.Delivery, outcomes []spool.Outcome)
+	// Release gives d back untried.
+	Release(d *spool.Delivery)
+}
+
+// Dialer opens sessions. The zero value is ready for use. Its methods may be
+// called concurrently; the fields are set before the first use.
+type Dialer struct {
+	// Hostname gives the argument of EHLO; nil: the machine's name.
+	Hostname func() string
+	// Events observes sessions; nil: nobody does.
+	Events Events
+	// Dial connects; nil: net.Dialer, which tries every address of a host.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	mu       sync.Mutex
+	profiles map[string]*profile // by name of the upstream
+}
+
+// The limits of an upstream that has none of its own (RFC 5321 §4.5.3.2).
+const (
+	defaultConnect = 30 * time.Second
+	defaultCommand = 5 * time.Minute
+	defaultData    = 10 * time.Minute
+	defaultIdle    = 30 * time.Second
+	// quitTimeout bounds the farewell, on which nothing depends.
+	quitTimeout = 5 * time.Second
+)
+
+// limits are the waits of one session.
+type limits struct {
+	connect time.Duration // until a connection stands, and until TLS does
+	command time.Duration // for a reply, from its first byte to its last
+	data    time.Duration // for a block of content to leave, and for the reply to the final dot
+	idle    time.Duration // without work, before QUIT
+}
+
+func limitsOf(up *config.Upstream) limits {
+	or := func(d, fallback time.Duration) time.Duration {
+		if d > 0 {
+			return d
+		}
+		return fallback
+	}
+	return limits{
+		connect: or(up.ConnectTimeout, defaultConnect),
+		command: or(up.CommandTimeout, defaultCommand),
+		data:    or(up.DataTimeout, defaultData),
+		idle:    or(up.IdleClose, defaultIdle),
+	}
+}
+
+// Deliver connects to up, signs in, and carries out what feed hands out until
+// feed has had nothing for the upstream's IdleClose, or ends, or ctx is done.
+//
+// It returns nil after an orderly end, also where the upstream closed an idle
+// connection or wanted no more messages on it. A *spool.Fault says that the
+// session could not be opened, in which case nothing was taken from feed, or
+// broke off. When ctx is done it finishes the transaction that is under way
+// and ends; while the session is being opened it returns the error of ctx.
+func (d *Dialer) Deliver(ctx context.Context, up *config.Upstream, feed Feed) error {
+	s := &session{
+		dialer: d, up: up, feed: feed, limits: limitsOf(up),
+		target: target(up), began: time.Now(), events: d.Events,
+	}
+	if s.events == nil {
+		s.events = noEvents{}
+	}
+	if fault := s.open(ctx); fault != nil {
+		s.close()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fault
+	}
+	err := s.run(ctx)
+	s.close()
+	s.reportEnd()
+	if err != nil {
+		return err.fault(s.target)
+	}
+	return nil
+}
+
+func (d *Dialer) hostname() string {
+	if d.Hostname != nil {
+		return d.Hostname()
+	}
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "localhost"
+	}
+	return name
+}
+
+func (d *Dialer) dial(ctx context.Context, address string) (net.Conn, error) {
+	if d.Dial != nil {
+		return d.Dial(ctx, "tcp", address)
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", address)
+}

@@ -1,0 +1,227 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"postern/config"
+	"postern/relay/signin"
+	"postern/spool"
+)
+
+// target is the host and port of up, for people.
+func target(up *config.Upstream) string {
+	return net.JoinHostPort(up.Host, strconv.Itoa(up.Port))
+}
+
+// open brings the session to where it can take mail. On a fault nothing was
+// taken from the feed.
+func (s *session) open(ctx context.Context) *spool.Fault {
+	if fault := s.connect(ctx); fault != nil {
+		return fault
+	}
+	// Until it is open, a session ends at once when ctx does.
+	conn := s.wire.conn
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	if s.up.TLS == config.TLSImplicit {
+		if fault := s.handshake(ctx); fault != nil {
+			return fault
+		}
+	}
+	if fault := s.greet(); fault != nil {
+		return fault
+	}
+	if fault := s.secure(ctx); fault != nil {
+		return fault
+	}
+	if fault := s.signIn(ctx); fault != nil {
+		return fault
+	}
+	s.opened = true
+	s.reportOpen()
+	return nil
+}
+
+func (s *session) connect(ctx context.Context) *spool.Fault {
+	dialing, cancel := context.WithTimeout(ctx, s.limits.connect)
+	defer cancel()
+	conn, err := s.dialer.dial(dialing, s.target)
+	if err != nil {
+		var dns *net.DNSError
+		if errors.As(err, &dns) {
+			return s.fault(spool.StageResolve, "the host name could not be resolved", err)
+		}
+		return s.fault(spool.StageConnect, "could not connect", err)
+	}
+	s.wire = newWire(conn)
+	s.remote = conn.RemoteAddr().String()
+	return nil
+}
+
+// greet reads the banner and says hello.
+func (s *session) greet() *spool.Fault {
+	r, err := s.read(s.limits.command)
+	if err != nil {
+		return s.fault(spool.StageGreet, "no greeting", err)
+	}
+	if !r.positive() {
+		return s.refusal(spool.StageGreet, &r)
+	}
+	return s.hello()
+}
+
+// hello sends EHLO, or HELO to whoever does not know it (RFC 5321 §3.2), and
+// forgets whatever an earlier EHLO announced.
+func (s *session) hello() *spool.Fault {
+	s.ext = extensions{}
+	name := s.dialer.hostname()
+	r, err := s.command("EHLO " + name)
+	if err == nil && r.positive() {
+		s.ext = parseExtensions(string(r.text))
+		return nil
+	}
+	if err == nil && r.code/100 == 5 {
+		r, err = s.command("HELO " + name)
+	}
+	if err != nil {
+		return s.fault(spool.StageGreet, "no answer to EHLO", err)
+	}
+	if !r.positive() {
+		return s.refusal(spool.StageGreet, &r)
+	}
+	return nil
+}
+
+// secure does STARTTLS where the configuration wants it (RFC 3207). What was
+// offered and then fails is a fault in every mode: only an upstream that
+// offers no TLS at all is talked to in clear, and only in "opportunistic".
+func (s *session) secure(ctx context.Context) *spool.Fault {
+	switch {
+	case s.up.TLS == config.TLSOff || s.up.TLS == config.TLSImplicit:
+		return nil
+	case !s.ext.startTLS && s.up.TLS == config.TLSOpportunistic:
+		s.events.UpstreamTLSProblem(TLSProblem{s.up.Name, s.remote, "the upstream offers no STARTTLS", true})
+		return nil
+	case !s.ext.startTLS:
+		return s.fault(spool.StageTLS, "no TLS",
+			fmt.Errorf("the upstream offers no STARTTLS, which tls = %q requires", s.up.TLS))
+	}
+	r, err := s.command("STARTTLS")
+	if err != nil {
+		return s.fault(spool.StageTLS, "no answer to STARTTLS", err)
+	}
+	if r.code != 220 {
+		return s.refusal(spool.StageTLS, &r)
+	}
+	// RFC 3207 §4.2: whatever was sent in clear behind the reply could come
+	// from anybody (CVE-2011-0411).
+	if !s.quiet() {
+		return s.fault(spool.StageTLS, "no TLS",
+			errors.New("the upstream, or somebody in between, sent plain text behind STARTTLS"))
+	}
+	if fault := s.handshake(ctx); fault != nil {
+		return fault
+	}
+	return s.hello() // RFC 3207 §4.2: what was announced before does not count
+}
+
+func (s *session) handshake(ctx context.Context) *spool.Fault {
+	conf, err := s.dialer.tlsConfig(s.up)
+	if err != nil {
+		return s.fault(spool.StageTLS, "the TLS settings cannot be used", err)
+	}
+	conn := tls.Client(s.wire.conn, conf)
+	_ = conn.SetDeadline(time.Now().Add(s.limits.connect)) // fails where the handshake does
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return s.fault(spool.StageTLS, "TLS handshake failed", err)
+	}
+	_ = conn.SetDeadline(time.Time{})
+	state := conn.ConnectionState()
+	s.tls, s.verified = &state, authenticates(s.up)
+	s.wire.upgrade(conn)
+	return nil
+}
+
+// signIn carries out AUTH where the configuration wants it.
+func (s *session) signIn(ctx context.Context) *spool.Fault {
+	auth := s.up.Auth
+	if auth == "" {
+		auth = "auto"
+	}
+	if auth == "none" || auth == "auto" && s.up.Username == "" {
+		return nil
+	}
+	mechanism, err := signin.Do(ctx, s, &signin.Request{
+		Auth: auth, Username: s.up.Username, Password: s.up.Password.Read,
+		Offered: s.ext.auth, TLS: s.tls != nil,
+		// Whoever names the mechanism and turns TLS off means it, for
+		// instance for a bridge on the same machine.
+		AllowClear: s.up.TLS == config.TLSOff,
+	})
+	s.mechanism = mechanism
+	var refused *signin.Refused
+	if errors.As(err, &refused) {
+		return &spool.Fault{Err: err, Outcome: spool.Outcome{
+			Stage: spool.StageSignIn, Code: refused.Reply.Code, Enhanced: refused.Reply.Enhanced,
+			Text: refused.Reply.Text, Remote: s.target,
+		}}
+	}
+	if err != nil {
+		return s.fault(spool.StageSignIn, "sign-in failed", err)
+	}
+	return nil
+}
+
+// Exchange carries one line of AUTH to the upstream; for signin.
+func (s *session) Exchange(line []byte) (signin.Reply, error) {
+	s.out = append(append(s.out, line...), "\r\n"...)
+	r, err := s.roundTrip()
+	if err != nil {
+		return signin.Reply{}, err
+	}
+	return signin.Reply{
+		Code: r.code, Enhanced: r.enhanced,
+		Text: clean(r.text, maxText), Raw: string(r.text[r.last:]),
+	}, nil
+}
+
+// command sends one line and reads its reply.
+func (s *session) command(line string) (reply, error) {
+	s.out = append(append(s.out, line...), "\r\n"...)
+	return s.roundTrip()
+}
+
+func (s *session) roundTrip() (reply, error) {
+	if !s.quiet() {
+		return reply{}, protocolError("the upstream sent more than it was asked for")
+	}
+	if err := s.flush(s.limits.command); err != nil {
+		return reply{}, err
+	}
+	return s.read(s.limits.command)
+}
+
+// fault is trouble of the session without an answer of the upstream.
+func (s *session) fault(stage spool.Stage, text string, err error) *spool.Fault {
+	f := &spool.Fault{Err: err, Outcome: spool.Outcome{Stage: stage, Text: text, Remote: s.target, Cause: describe(err)}}
+	if stage == spool.StageTLS {
+		s.events.UpstreamTLSProblem(TLSProblem{s.up.Name, s.remote, f.Outcome.Cause, false})
+	}
+	return f
+}
+
+// refusal is an answer of the upstream that prevents the session.
+func (s *session) refusal(stage spool.Stage, r *reply) *spool.Fault {
+	f := &spool.Fault{Outcome: outcomeOf(stage, r)}
+	f.Outcome.Remote = s.target
+	if stage == spool.StageTLS {
+		s.events.UpstreamTLSProblem(TLSProblem{s.up.Name, s.remote, "STARTTLS was refused: " + f.Outcome.Text, false})
+	}
+	return f
+}

@@ -1,0 +1,193 @@
+package upstream
+
+import (
+	"bufio"
+	"errors"
+	"unicode/utf8"
+)
+
+const (
+	// maxLine is the longest line of a reply, in bytes with its line end.
+	// RFC 5321 §4.5.3.1.5 has 512; the challenge of RFC 4954 §4 has 12,288.
+	maxLine = 16 << 10
+	// maxReply and maxReplyLines bound a whole reply.
+	maxReply      = 64 << 10
+	maxReplyLines = 100
+	// maxText is the longest text of an outcome, in bytes.
+	maxText = 1000
+)
+
+// protocolError is an upstream that does not speak SMTP. The connection has
+// to be closed: which reply belongs to which command is no longer known.
+type protocolError string
+
+func (e protocolError) Error() string { return string(e) }
+
+// reply is one answer of an upstream. It is valid until the next one is read.
+type reply struct {
+	code     int
+	enhanced string // RFC 3463; empty: none, or one that contradicts the code
+	text     []byte // without codes; lines are separated by '\n'; raw bytes
+	last     int    // where the last line begins in text
+}
+
+func (r *reply) positive() bool { return r.code/100 == 2 }
+
+// replies reads the answers of one connection.
+type replies struct {
+	in   *bufio.Reader // with a buffer of maxLine
+	text []byte
+}
+
+// next reads one reply. Bare line feeds as line ends and a code without a
+// text are tolerated; what cannot be a reply is a protocolError.
+func (p *replies) next() (reply, error) {
+	var r reply
+	p.text = p.text[:0]
+	for lines, size := 1, 0; ; lines++ {
+		raw, err := p.in.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return r, protocolError("a line of the reply is too long")
+		}
+		if err != nil {
+			return r, err
+		}
+		if size += len(raw); size > maxReply || lines > maxReplyLines {
+			return r, protocolError("the reply is too long")
+		}
+		code, text, more, ok := parseLine(raw)
+		if !ok {
+			return r, protocolError("not an SMTP reply: " + clean(trimEnd(raw), 80))
+		}
+		// RFC 5321 §4.2.1: every line has the same code. Another one of the
+		// same class does no harm, and the last one counts.
+		if lines > 1 && code/100 != r.code/100 {
+			return r, protocolError("the lines of a reply contradict each other")
+		}
+		r.code = code
+		p.add(&r, text, lines)
+		if !more {
+			r.text = p.text
+			return r, nil
+		}
+	}
+}
+
+func (p *replies) add(r *reply, text []byte, line int) {
+	enhanced, rest := cutEnhanced(r.code, text)
+	if enhanced != "" {
+		r.enhanced = enhanced
+	}
+	if line > 1 {
+		p.text = append(p.text, '\n')
+	}
+	r.last = len(p.text)
+	p.text = append(p.text, rest...)
+}
+
+func trimEnd(raw []byte) []byte {
+	for len(raw) > 0 && (raw[len(raw)-1] == '\n' || raw[len(raw)-1] == '\r') {
+		raw = raw[:len(raw)-1]
+	}
+	return raw
+}
+
+// parseLine takes a line apart (RFC 5321 §4.2). more tells that others follow.
+func parseLine(raw []byte) (code int, text []byte, more, ok bool) {
+	line := trimEnd(raw)
+	if len(line) < 3 {
+		return 0, nil, false, false
+	}
+	for _, c := range line[:3] {
+		if c < '0' || c > '9' {
+			return 0, nil, false, false
+		}
+		code = code*10 + int(c-'0')
+	}
+	if len(line) == 3 {
+		return code, nil, false, code >= 100 // RFC 5321 §4.2: tolerate a bare code
+	}
+	return code, line[4:], line[3] == '-', code >= 100 && (line[3] == ' ' || line[3] == '-')
+}
+
+// cutEnhanced takes an enhanced status code off the text (RFC 2034 §4). One
+// whose class contradicts the reply code stays part of the text.
+func cutEnhanced(code int, text []byte) (string, []byte) {
+	if len(text) < 5 || text[1] != '.' || int(text[0]-'0') != code/100 {
+		return "", text
+	}
+	if c := text[0]; c != '2' && c != '4' && c != '5' {
+		return "", text
+	}
+	i := digits(text, 2)
+	if i == 2 || i >= len(text) || text[i] != '.' {
+		return "", text
+	}
+	end := digits(text, i+1)
+	switch {
+	case end == i+1:
+		return "", text
+	case end == len(text):
+		return intern(text), nil
+	case text[end] == ' ':
+		return intern(text[:end]), text[end+1:]
+	}
+	return "", text
+}
+
+// digits is the end of up to three digits from i on.
+func digits(text []byte, i int) int {
+	for n := 0; n < 3 && i < len(text) && text[i] >= '0' && text[i] <= '9'; n++ {
+		i++
+	}
+	return i
+}
+
+// intern spares the allocation for the codes of an ordinary day.
+func intern(code []byte) string {
+	switch string(code) {
+	case "2.0.0":
+		return "2.0.0"
+	case "2.1.0":
+		return "2.1.0"
+	case "2.1.5":
+		return "2.1.5"
+	case "2.6.0":
+		return "2.6.0"
+	}
+	return string(code)
+}
+
+// clean makes bytes of an upstream fit for logs, terminals and bounces: UTF-8
+// without control bytes, line breaks as spaces, at most limit bytes.
+func clean(text []byte, limit int) string {
+	if len(text) <= limit && printable(text) {
+		return string(text)
+	}
+	out := make([]byte, 0, min(len(text), limit)+utf8.UTFMax)
+	for len(text) > 0 {
+		c, n := utf8.DecodeRune(text)
+		text = text[n:]
+		switch {
+		case c == '\n' || c == '\t':
+			c = ' '
+		case c < ' ' || c >= 0x7f && c < 0xa0 || c == utf8.RuneError && n == 1,
+			c == 0x2028, c == 0x2029, c >= 0x202a && c <= 0x202e, c >= 0x2066 && c <= 0x2069:
+			c = '?' // also the line separators and the marks that turn text around
+		}
+		if len(out)+utf8.RuneLen(c) > limit {
+			break
+		}
+		out = utf8.AppendRune(out, c)
+	}
+	return string(out)
+}
+
+func printable(text []byte) bool {
+	for _, c := range text {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,187 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"postern/config"
+	"postern/spool"
+)
+
+// session is one connection and what was agreed on it. It belongs to one
+// goroutine.
+type session struct {
+	dialer *Dialer
+	events Events
+	up     *config.Upstream
+	feed   Feed
+	limits limits
+	target string // host and port as configured
+	remote string // address that was connected to
+	began  time.Time
+
+	*wire
+	opened    bool
+	tls       *tls.ConnectionState // nil: in clear
+	verified  bool
+	mechanism string
+	ext       extensions
+
+	block    []byte // content on its way from the spool
+	dirty    bool   // a transaction is open at the upstream: RSET comes first
+	mails    int    // transactions begun
+	messages int    // transactions that came to an end
+	reason   string // why the session ended
+	unsure   bool   // inside content, or confused: no QUIT, close the socket
+}
+
+// run carries out transactions until there are no more, or until the session
+// breaks. Every delivery that it took is settled or released when it returns.
+func (s *session) run(ctx context.Context) *broken {
+	now, then := new(transaction), new(transaction)
+	chained := false // now has begun already, behind the last final dot
+	for {
+		if !chained && !s.take(ctx, now) {
+			return nil
+		}
+		next := then
+		if s.mayNotChain(ctx) {
+			next = nil
+		}
+		var b *broken
+		if chained, b = s.carry(ctx, now, next); b != nil {
+			return s.end(b)
+		}
+		if chained {
+			now, then = then, now
+		}
+	}
+}
+
+func (s *session) mayNotChain(ctx context.Context) bool {
+	return !s.ext.pipelining || ctx.Err() != nil || s.exhausted()
+}
+
+// exhausted: RFC 9422 §4.1 lets an upstream limit the transactions of a session.
+func (s *session) exhausted() bool { return s.ext.maxMail > 0 && s.mails >= s.ext.maxMail }
+
+// end remembers why. A connection that ends between messages is nobody's
+// fault: servers limit how much they take over one.
+func (s *session) end(b *broken) *broken {
+	s.unsure = true
+	s.reason = b.outcome.Text
+	if b.outcome.Cause != "" {
+		s.reason += ": " + b.outcome.Cause
+	}
+	if b.ours || errors.Is(b.err, errBetween) {
+		return nil
+	}
+	return b
+}
+
+// errBetween marks the end of a session that burned no message.
+var errBetween = errors.New("between messages")
+
+// take waits for the next message that can be begun. False: the session ends
+// in order.
+func (s *session) take(ctx context.Context, tx *transaction) bool {
+	for {
+		switch {
+		case ctx.Err() != nil:
+			s.reason = "shutdown"
+			return false
+		case s.exhausted():
+			s.reason = "as many messages as the upstream takes over one connection"
+			return false
+		case !s.quiet():
+			s.reason, s.unsure = "the upstream sent more than it was asked for", true
+			return false
+		}
+		d := s.feed.TryNext()
+		if d == nil {
+			if d = s.idle(ctx); d == nil {
+				return false
+			}
+		}
+		if s.prepare(tx, d) {
+			return true
+		}
+	}
+}
+
+// idle waits for work, and for the upstream to hang up meanwhile.
+func (s *session) idle(ctx context.Context) *spool.Delivery {
+	waiting, cancel := context.WithTimeout(ctx, s.limits.idle)
+	defer cancel()
+	var closed atomic.Bool
+	watched := make(chan struct{})
+	_ = s.conn.SetReadDeadline(time.Time{})
+	go func() {
+		defer close(watched)
+		if _, err := s.in.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
+			closed.Store(true) // a 421 is as much of an end as a FIN
+			cancel()
+		}
+	}()
+	d, err := s.feed.Next(waiting)
+	_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+	<-watched
+	switch {
+	case closed.Load():
+		if d != nil {
+			s.feed.Release(d)
+		}
+		s.reason, s.unsure = "the upstream closed the idle connection", true
+		return nil
+	case errors.Is(err, io.EOF):
+		s.reason = "no more work"
+	case ctx.Err() != nil:
+		s.reason = "shutdown"
+	case err != nil:
+		s.reason = "idle"
+	}
+	if err != nil {
+		return nil
+	}
+	return d
+}
+
+// close says goodbye where the upstream can understand it, and never lets a
+// half-written message look like a whole one.
+func (s *session) close() {
+	if s.wire == nil {
+		return
+	}
+	if s.opened && !s.unsure {
+		s.out = append(s.out[:0], "QUIT\r\n"...)
+		if s.flush(quitTimeout) == nil {
+			_, _ = s.read(quitTimeout) // errors after the last answer mean nothing
+		}
+	}
+	_ = s.conn.Close()
+}
+
+func (s *session) reportOpen() {
+	e := Opened{
+		Upstream: s.up.Name, Remote: s.remote, Verified: s.verified, Mechanism: s.mechanism,
+		Pipelining: s.ext.pipelining, Duration: time.Since(s.began),
+	}
+	if s.tls != nil {
+		e.TLSVersion = tls.VersionName(s.tls.Version)
+		e.TLSCipher = tls.CipherSuiteName(s.tls.CipherSuite)
+		e.Resumed = s.tls.DidResume
+	}
+	s.events.UpstreamOpened(e)
+}
+
+func (s *session) reportEnd() {
+	s.events.UpstreamClosed(Closed{
+		Upstream: s.up.Name, Remote: s.remote, Messages: s.messages,
+		Reason: s.reason, Duration: time.Since(s.began),
+	})
+}

@@ -1,0 +1,87 @@
+package upstream
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// blockSize is how much content is read from the spool and written to the
+// network at a time, in bytes.
+const blockSize = 32 << 10
+
+// wire is one connection with its buffers. Nothing goes out before flush.
+type wire struct {
+	conn net.Conn
+	replies
+	out []byte // commands and content on their way out
+}
+
+func newWire(conn net.Conn) *wire {
+	return &wire{
+		conn:    conn,
+		replies: replies{in: bufio.NewReaderSize(conn, maxLine)},
+		out:     make([]byte, 0, 2<<10),
+	}
+}
+
+// upgrade continues over TLS. Nothing that was read before may count after.
+func (w *wire) upgrade(conn net.Conn) {
+	w.conn = conn
+	w.in.Reset(conn)
+	w.out = w.out[:0]
+}
+
+// flush writes everything within limit.
+func (w *wire) flush(limit time.Duration) error {
+	_, err := w.flushCount(limit)
+	return err
+}
+
+// flushCount is flush, and tells how many bytes left.
+func (w *wire) flushCount(limit time.Duration) (int, error) {
+	if len(w.out) == 0 {
+		return 0, nil
+	}
+	_ = w.conn.SetWriteDeadline(time.Now().Add(limit)) // fails where Write does
+	n, err := w.conn.Write(w.out)
+	w.out = w.out[:0]
+	return n, err
+}
+
+// read reads a reply, all of it within limit: a byte a second is no progress.
+func (w *wire) read(limit time.Duration) (reply, error) {
+	_ = w.conn.SetReadDeadline(time.Now().Add(limit)) // fails where Read does
+	return w.next()
+}
+
+// quiet reports whether nothing has arrived that was not asked for.
+func (w *wire) quiet() bool { return w.in.Buffered() == 0 }
+
+// describe is an error of the network in words that an operator can use.
+func describe(err error) string {
+	var protocol protocolError
+	var dns *net.DNSError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &protocol):
+		return string(protocol)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the upstream closed the connection"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "no answer in time"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "the upstream reset the connection"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.As(err, &dns):
+		return clean([]byte(dns.Error()), 300)
+	case errors.As(err, &op) && op.Err != nil:
+		return clean([]byte(op.Op+": "+op.Err.Error()), 300)
+	}
+	return clean([]byte(err.Error()), 300)
+}
