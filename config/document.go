@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
@@ -114,16 +115,27 @@ func (d *document) syntaxProblem(err error, text string) Problem {
 	switch {
 	case strings.Contains(message, "has already been defined"), strings.Contains(message, "already created"):
 		p.Text = "this key or table was already given"
-		if first := d.source.line(parse.LastKey); first > 0 && first < p.Line {
+		if first := d.source.before(parse.LastKey, p.Line); first > 0 {
 			p.Hint = fmt.Sprintf("first on line %d; keep one of them", first)
 		}
-	case strings.Contains(message, "expected value but found"), secretLine(text, p.Line), secretPath(parse.LastKey):
+	case strings.Contains(message, "expected value but found"), strings.HasPrefix(message, "Invalid "), secretLine(text, p.Line), secretPath(parse.LastKey):
 		p.Text = "this is not a value of TOML"
-		p.Hint = `a string stands in quotes, "like this", and a list in brackets, ["a", "b"]`
+		p.Hint = `text stands in quotes, "like this", with \\ for a backslash, and a list in brackets, ["a", "b"]`
 	default:
-		p.Text = "is not TOML: " + strings.TrimSuffix(message, ".")
+		p.Text = "is not TOML: " + oneLine(strings.TrimSuffix(message, "."))
 	}
 	return p
+}
+
+// oneLine replaces control characters, which the decoder repeats from the
+// text.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
 }
 
 // secretLine reports whether a line of the text may hold a secret, so that

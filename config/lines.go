@@ -54,6 +54,31 @@ func (m *sourceMap) line(path string) int {
 	return 0
 }
 
+// before is the last line above limit on which a key stands, where key has no
+// indexes, as the TOML decoder names it: "listener.address".
+func (m *sourceMap) before(key string, limit int) int {
+	last := 0
+	for path, line := range m.lines {
+		if line < limit && line > last && withoutIndexes(path) == key {
+			last = line
+		}
+	}
+	return last
+}
+
+func withoutIndexes(path string) string {
+	var b strings.Builder
+	for path != "" {
+		before, after, found := strings.Cut(path, "[")
+		b.WriteString(before)
+		if !found {
+			break
+		}
+		_, path, _ = strings.Cut(after, "]")
+	}
+	return b.String()
+}
+
 // joinKey appends a key to a path, quoted where TOML needs quotes.
 func joinKey(path, key string) string {
 	if !isBareKey(key) {

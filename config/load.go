@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -84,7 +85,7 @@ func (d *document) config() *Config {
 		if canonical, ok := hostName(cfg.Hostname); ok {
 			cfg.Hostname = canonical
 		} else {
-			top.problem("hostname", "is not a host name", `letters, digits, dots and hyphens, such as "app1.example.com", or an address in brackets`)
+			top.problem("hostname", strconv.QuoteToASCII(cfg.Hostname)+" is not a host name", `letters, digits, dots and hyphens, such as "app1.example.com", or an address in brackets`)
 		}
 	}
 	top.text("state_dir", &cfg.StateDir)

@@ -30,7 +30,7 @@ func (d *document) readListeners(top *table, cfg *Config) {
 		if l.Name == "" {
 			continue
 		}
-		if other, twice := addresses[l.Target]; twice && !strings.HasSuffix(l.Target, ":0") {
+		if other, twice := addresses[l.Target]; twice && l.Target != "" && !strings.HasSuffix(l.Target, ":0") {
 			t.problem("address", strconv.Quote(l.Address)+" is the address of "+other+" too", "remove one of them")
 		} else if other, twice := names[l.Name]; twice {
 			t.problem("name", strconv.Quote(l.Name)+" is the name of "+other+" too", "names tell listeners apart in routes and logs")
@@ -99,6 +99,7 @@ func (d *document) readAddress(t *table, l *Listener) {
 	}
 	if _, err := netip.ParseAddr(host); err != nil && host != "" && !strings.EqualFold(host, "localhost") {
 		t.problem("address", strconv.Quote(host)+" is not an IP address", "name the address to listen at, not a host")
+		l.Target = ""
 	}
 }
 
@@ -141,9 +142,14 @@ func checkKeyPair(t *table, certFile, keyFile string) {
 	if err := checkSecretMode(keyFile); err != nil {
 		t.problem("key_file", keyFile+" "+err.Error(), "chmod o-rwx "+keyFile)
 	}
-	if _, err := tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
 		t.problem("cert_file", filepath.Base(certFile)+" and "+filepath.Base(keyFile)+" are no certificate and its key: "+
 			strings.TrimPrefix(err.Error(), "tls: "), "both in PEM, the certificate with its chain")
+		return
+	}
+	if leaf := pair.Leaf; leaf != nil && time.Now().After(leaf.NotAfter) {
+		t.warn("cert_file", filepath.Base(certFile)+" expired on "+leaf.NotAfter.UTC().Format(time.DateOnly), "renew it")
 	}
 }
 
@@ -167,6 +173,9 @@ func readAllow(t *table, l *Listener) {
 		return
 	}
 	for i, s := range list {
+		if s == "" {
+			continue
+		}
 		prefix, err := parsePrefix(s)
 		if err != nil {
 			t.doc.problem(joinIndex(t.key("allow"), i), strconv.Quote(s)+" "+err.Error(), `such as "192.0.2.0/24", "192.0.2.7" or "2001:db8::/32"`)
@@ -208,7 +217,7 @@ func readUsers(t *table, l *Listener) {
 		}
 		l.Users[name] = hash
 	}
-	if len(users.values) == 0 {
+	if users.values != nil && len(users.values) == 0 {
 		t.problem("users", "is empty", "add a user, or remove the key")
 	}
 }

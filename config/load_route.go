@@ -49,10 +49,13 @@ func readPatterns(t *table, name string, dst *[]string) {
 		return
 	}
 	for i, s := range *dst {
+		if s == "" {
+			continue
+		}
 		p, err := ParsePattern(s)
 		switch {
 		case err != nil:
-			t.doc.problem(joinIndex(t.key(name), i), strconv.Quote(s)+" "+err.Error(), "")
+			t.doc.problem(joinIndex(t.key(name), i), strconv.QuoteToASCII(s)+" "+err.Error(), "")
 		case p.Kind == PatternNull && name == "to":
 			t.doc.problem(joinIndex(t.key(name), i), `"<>" is no recipient`, "the null address only ever sends")
 		}
@@ -79,7 +82,7 @@ func readHeader(t *table, r *Route) {
 			r.Header[canonical] = values
 		}
 	}
-	if len(fields.values) == 0 {
+	if fields.values != nil && len(fields.values) == 0 {
 		t.problem("header", "is empty", "remove the key or name a field")
 	}
 }
@@ -99,18 +102,19 @@ func (d *document) checkRoutes(cfg *Config) {
 		path := joinIndex("route", i)
 		d.checkRouteUpstreams(cfg, path, r.Upstream, used)
 		for j, name := range r.Listener {
-			if !slices.Contains(listeners, name) {
+			if name != "" && !slices.Contains(listeners, name) {
 				d.unknownName(joinIndex(path+".listener", j), "listener", name, listeners)
 			}
 		}
 		for j, name := range r.User {
-			if name != "*" && !slices.Contains(users, name) {
+			if name != "" && name != "*" && !slices.Contains(users, name) {
 				d.warn(joinIndex(path+".user", j), "no listener has a user "+strconv.Quote(name), "this never matches")
 			}
 		}
 		switch {
 		case catchAll >= 0:
-			d.warn(path, fmt.Sprintf("%s can never match: %s before it takes every message", r.Name, cfg.Routes[catchAll].Name),
+			d.warn(path, fmt.Sprintf("%q can never match: %q on line %d takes every message before it",
+				r.Name, cfg.Routes[catchAll].Name, cfg.Routes[catchAll].Line),
 				"move it up, or remove it")
 		case takesAll(r):
 			catchAll = i
@@ -127,6 +131,9 @@ func (d *document) checkRouteUpstreams(cfg *Config, path string, names []string,
 	for j, name := range names {
 		key := joinIndex(path+".upstream", j)
 		used[name] = true
+		if name == "" {
+			continue
+		}
 		if _, ok := cfg.Upstreams[name]; !ok {
 			d.unknownName(key, "upstream", name, slices.Sorted(maps.Keys(cfg.Upstreams)))
 		}

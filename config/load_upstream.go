@@ -32,9 +32,6 @@ var mechanisms = []mechanism{
 	{name: "integrated"}, {name: "external"},
 }
 
-// providers are the values of provider that are known.
-var providers = []string{CaptureProvider}
-
 // networkKeys are what the capture server sets by itself.
 var networkKeys = []string{
 	"host", "port", "tls", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username",
@@ -57,7 +54,7 @@ func (d *document) readUpstreams(top *table, cfg *Config) {
 }
 
 func (d *document) readUpstream(t *table, up *Upstream) {
-	t.oneOf("provider", &up.Provider, providers...)
+	readProvider(t, up)
 	d.readHost(t, up)
 	d.readUpstreamTLS(t, up)
 	d.readSignIn(t, up)
@@ -67,8 +64,9 @@ func (d *document) readUpstream(t *table, up *Upstream) {
 	t.duration("data_timeout", &up.DataTimeout, time.Second, longTime)
 	t.duration("idle_close", &up.IdleClose, 0, longTime)
 	for _, name := range []string{"domain", "rate", "realm", "keytab", "ccache"} {
-		if _, given := t.take(name); given {
+		if t.has(name) {
 			t.problem(name, "is not supported by this version", "remove it")
+			delete(t.values, name)
 		}
 	}
 	if up.Provider == CaptureProvider {
@@ -79,6 +77,15 @@ func (d *document) readUpstream(t *table, up *Upstream) {
 		}
 	}
 	t.finish()
+}
+
+// readProvider knows our own server alone; presets of others are not part of
+// this version.
+func readProvider(t *table, up *Upstream) {
+	if t.text("provider", &up.Provider) && up.Provider != CaptureProvider {
+		t.problem("provider", strconv.Quote(up.Provider)+" is not supported by this version",
+			`remove it and set host, tls and auth; the only provider is "capture"`)
+	}
 }
 
 func (d *document) readHost(t *table, up *Upstream) {
@@ -116,7 +123,7 @@ func checkHost(t *table, up *Upstream) {
 	// Names with underscores exist, in container networks for instance.
 	canonical, ok := CanonicalDomain(strings.TrimSuffix(up.Host, "."))
 	if !ok || strings.ContainsAny(up.Host, "[]/:@*, ") {
-		t.problem("host", strconv.Quote(up.Host)+" is neither a host name nor an IP address", "without brackets, port or scheme")
+		t.problem("host", strconv.QuoteToASCII(up.Host)+" is neither a host name nor an IP address", "without brackets, port or scheme")
 		return
 	}
 	up.Host = canonical
@@ -136,7 +143,7 @@ func (d *document) readUpstreamTLS(t *table, up *Upstream) {
 		if canonical, ok := hostName(up.ServerName); ok {
 			up.ServerName = canonical
 		} else {
-			t.problem("server_name", strconv.Quote(up.ServerName)+" is not a host name", "")
+			t.problem("server_name", strconv.QuoteToASCII(up.ServerName)+" is not a host name", "")
 		}
 	}
 	checked := up.TLS == TLSVerify || up.TLS == TLSImplicit

@@ -66,8 +66,8 @@ func (p *Pattern) setLocal(local string) error {
 		return errors.New("has no valid part before the @")
 	case strings.Contains(local, "*") && local[0] != '"':
 		return errors.New(`has a * inside the part before the @; only "*@domain" and whole addresses are known`)
-	case strings.ContainsAny(local, " \t") && local[0] != '"':
-		return errors.New("contains a space")
+	case local[0] != '"' && strings.ContainsFunc(local, needsQuotes):
+		return errors.New("has a character before the @ that has to stand in quotes")
 	}
 	p.Local = canonical
 	return nil

@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	errNotDuration = errors.New(`must be a duration such as "90s", "5m" or "1d"`)
-	errNotSize     = errors.New(`must be a size such as "256MiB" or "35MB"`)
+	errNotDuration = errors.New(`is not a duration such as "90s", "5m" or "1d"`)
+	errNotSize     = errors.New(`is not a size such as "256MiB" or "35MB"`)
 	errTooLarge    = errors.New("is too large")
 )
 

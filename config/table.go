@@ -52,8 +52,10 @@ func kind(v any) string {
 	switch v.(type) {
 	case string:
 		return "a string"
-	case int64, float64:
+	case int64:
 		return "a number"
+	case float64:
+		return "a fraction"
 	case bool:
 		return "true or false"
 	case time.Time:
@@ -161,7 +163,8 @@ func (t *table) oneDuration(name string, v any, dst *time.Duration, low, high ti
 	s, ok := v.(string)
 	if !ok {
 		text := `must be a duration such as "5m", not ` + kind(v)
-		if _, isInt := v.(int64); isInt {
+		switch v.(type) {
+		case int64, float64:
 			text = `must be a duration such as "5m", not a bare number`
 		}
 		t.doc.problem(key, text, "units are ms, s, m, h, d, w")
@@ -199,7 +202,8 @@ func (t *table) size(name string, dst *int64, low int64) bool {
 	s, ok := v.(string)
 	if !ok {
 		text := `must be a size such as "35MiB", not ` + kind(v)
-		if _, isInt := v.(int64); isInt {
+		switch v.(type) {
+		case int64, float64:
 			text = `must be a size such as "35MiB", not a bare number`
 		}
 		t.problem(name, text, "units are B, KB, MB, GB, KiB, MiB, GiB")
@@ -238,8 +242,8 @@ func (t *table) mode(name string, dst *fs.FileMode) bool {
 	return true
 }
 
-// list reads a list of strings. A list that is given may not be empty, nor
-// may its elements.
+// list reads a list of strings. A list that is given may not be empty. What
+// cannot be used of it is reported and stands in the target as "".
 func (t *table) list(name string, dst *[]string) bool {
 	v, ok := t.take(name)
 	return ok && t.oneList(name, v, dst)
@@ -260,7 +264,7 @@ func (t *table) oneList(name string, v any, dst *[]string) bool {
 		t.doc.problem(key, "is an empty list", "remove the key or name something")
 		return false
 	}
-	out := make([]string, 0, len(values))
+	out := make([]string, len(values))
 	for i, element := range values {
 		s, ok := element.(string)
 		switch {
@@ -271,11 +275,8 @@ func (t *table) oneList(name string, v any, dst *[]string) bool {
 		case hasControl(s):
 			t.doc.problem(joinIndex(key, i), "contains a control character", "")
 		default:
-			out = append(out, s)
+			out[i] = s
 		}
-	}
-	if len(out) < len(values) {
-		return false
 	}
 	*dst = out
 	return true
@@ -294,7 +295,11 @@ func (t *table) sub(name string) *table {
 	case []map[string]any:
 		t.problem(name, "is given as a list", "write ["+name+"], with one pair of brackets")
 	default:
-		t.problem(name, "must be a table, not "+kind(v), "write ["+name+"] on a line of its own")
+		hint := "write [" + name + "] on a line of its own"
+		if t.path != "" {
+			hint = "write " + name + " = { … }"
+		}
+		t.problem(name, "must be a table, not "+kind(v), hint)
 	}
 	return inner
 }
@@ -332,15 +337,14 @@ func (t *table) each(name string) []*table {
 // [name.a], [name.b].
 func (t *table) named(name string) (names []string, tables []*table) {
 	outer := t.sub(name)
-	names = slices.Sorted(maps.Keys(outer.values))
-	for _, n := range names {
-		inner := &table{doc: t.doc, path: outer.key(n)}
-		if values, ok := outer.values[n].(map[string]any); ok {
-			inner.values = values
-		} else {
-			outer.problem(n, "must be a table, not "+kind(outer.values[n]), "write ["+inner.path+"] on a line of its own")
+	for _, n := range slices.Sorted(maps.Keys(outer.values)) {
+		values, ok := outer.values[n].(map[string]any)
+		if !ok {
+			outer.problem(n, "must be a table, not "+kind(outer.values[n]), "keys stand in a table with a name: ["+name+".NAME]")
+			continue
 		}
-		tables = append(tables, inner)
+		names = append(names, n)
+		tables = append(tables, &table{doc: t.doc, path: outer.key(n), values: values})
 	}
 	return names, tables
 }
