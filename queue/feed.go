@@ -2,30 +2,204 @@ package queue
 
 import (
 	"context"
+	"io"
+	"slices"
+	"time"
 
+	"postern/config"
 	"postern/spool"
 )
 
+// defaultIdle is how long a session waits where its upstream doesn't say.
+const defaultIdle = 30 * time.Second
+
 // Feed is what one session of one lane is given to do. Its methods may be
 // called by the session that it was made for, one at a time.
-type Feed struct{}
+type Feed struct {
+	lane  *lane
+	up    *config.Upstream
+	gen   int  // of the settings that the session was opened with
+	empty bool // a probe without mail: it only has to open
+	ch    chan *spool.Delivery
+	end   chan struct{} // closed when the session is to end
+
+	// Guarded by lane.mu.
+	first      *spool.Delivery // claimed before the session was opened
+	taken      []*spool.Delivery
+	opened     bool // it asked for work
+	waiting    bool // in lane.idle
+	ended      bool // end is closed
+	progressed bool // an upstream's answer settled something
+	settled    int
+
+	// Of the session alone.
+	dotted map[*spool.Delivery]bool
+	broken map[*spool.Delivery]bool // content could not be read
+}
 
 // Next waits for the next delivery. It returns io.EOF when the session is to
-// end, and the error of ctx when that is done first.
-func (f *Feed) Next(ctx context.Context) (*spool.Delivery, error) { panic("contract") }
+// end, which is also when nothing came for the upstream's IdleClose, and the
+// error of ctx when that is done first.
+func (f *Feed) Next(ctx context.Context) (*spool.Delivery, error) {
+	l := f.lane
+	l.mu.Lock()
+	f.open()
+	if d := f.take(); d != nil {
+		l.unlock()
+		return d, nil
+	}
+	if f.over() {
+		l.unlock()
+		return nil, io.EOF
+	}
+	f.waiting = true
+	l.idle = append(l.idle, f)
+	l.unlock()
+
+	idle := f.up.IdleClose
+	if idle <= 0 {
+		idle = defaultIdle
+	}
+	timer := time.NewTimer(idle)
+	defer timer.Stop()
+	err := io.EOF
+	select {
+	case d := <-f.ch:
+		return d, nil
+	case <-f.end:
+	case <-timer.C:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	l.mu.Lock()
+	defer l.unlock()
+	if f.waiting {
+		f.waiting = false
+		l.idle = slices.DeleteFunc(l.idle, func(other *Feed) bool { return other == f })
+		return nil, err
+	}
+	return <-f.ch, nil // handed out at the same moment
+}
 
 // TryNext returns a delivery that is due now, or nil.
-func (f *Feed) TryNext() *spool.Delivery { panic("contract") }
+func (f *Feed) TryNext() *spool.Delivery {
+	f.lane.mu.Lock()
+	defer f.lane.unlock()
+	f.open()
+	return f.take()
+}
+
+// open notes that the session is up, which its first question shows. lane.mu
+// is held.
+func (f *Feed) open() {
+	if f.opened {
+		return
+	}
+	l := f.lane
+	f.opened = true
+	l.connecting--
+	l.open++
+	l.growStep = 0
+	if f.gen == l.gen && l.health.state != Up && (!l.health.needAnswer || f.empty) {
+		l.recovered()
+	}
+	l.poke() // others may follow
+}
+
+// over says whether the session is to end. lane.mu is held.
+func (f *Feed) over() bool {
+	l := f.lane
+	return f.empty || f.ended || f.gen != l.gen || l.stopping || l.paused || l.up == nil
+}
+
+// take takes the next delivery, claiming more where that is needed; nil:
+// nothing is due. lane.mu is held, and released for a while.
+func (f *Feed) take() *spool.Delivery {
+	l := f.lane
+	if f.over() {
+		return nil
+	}
+	if d := f.first; d != nil {
+		f.first = nil
+		f.taken = append(f.taken, d)
+		return d
+	}
+	if !l.flows() {
+		return nil
+	}
+	if len(l.ready) == 0 && l.hot && !l.claiming {
+		l.fill(l.batch())
+	}
+	if len(l.ready) == 0 || f.over() || !l.flows() {
+		return nil
+	}
+	return l.pop(f)
+}
 
 // Content opens the content of d.
-func (f *Feed) Content(d *spool.Delivery) (spool.Content, error) { panic("contract") }
+func (f *Feed) Content(d *spool.Delivery) (spool.Content, error) {
+	c, err := f.lane.q.store.Content(d.ID)
+	if err != nil {
+		f.lane.q.events.StoreFailed("content", d.ID, err)
+		if f.broken == nil {
+			f.broken = map[*spool.Delivery]bool{}
+		}
+		f.broken[d] = true
+	}
+	return c, err
+}
 
 // DotSent is called before the final dot of d goes out. After an error the
 // dot must not be sent.
-func (f *Feed) DotSent(d *spool.Delivery) error { panic("contract") }
+func (f *Feed) DotSent(d *spool.Delivery) error {
+	if err := f.lane.q.store.DotSent(d); err != nil {
+		f.lane.q.events.StoreFailed("dot", d.ID, err)
+		return err
+	}
+	if f.dotted == nil {
+		f.dotted = map[*spool.Delivery]bool{}
+	}
+	f.dotted[d] = true
+	return nil
+}
 
 // Settle ends d with one outcome for each of d.Pending, in that order.
-func (f *Feed) Settle(d *spool.Delivery, outcomes []spool.Outcome) { panic("contract") }
+func (f *Feed) Settle(d *spool.Delivery, outcomes []spool.Outcome) {
+	if !f.forget(d) {
+		return // settled before; the first word counts
+	}
+	f.lane.q.conclude(f, d, outcomes)
+}
 
 // Release gives d back untried: nothing of it was sent.
-func (f *Feed) Release(d *spool.Delivery) { panic("contract") }
+func (f *Feed) Release(d *spool.Delivery) {
+	if f.dotted[d] {
+		f.Settle(d, []spool.Outcome{{Stage: spool.StageDot, Cause: "the session gave it back after its final dot"}})
+		return
+	}
+	if f.broken[d] {
+		// Giving it back would bring it here again at once.
+		f.Settle(d, []spool.Outcome{{Stage: spool.StageLocal, Text: "the content cannot be read from the spool"}})
+		return
+	}
+	if f.forget(d) {
+		f.lane.takeBack(f, d)
+	}
+}
+
+// forget strikes d off what the session holds. It returns false where the
+// session doesn't hold it.
+func (f *Feed) forget(d *spool.Delivery) bool {
+	delete(f.dotted, d)
+	delete(f.broken, d)
+	l := f.lane
+	l.mu.Lock()
+	defer l.unlock()
+	i := slices.Index(f.taken, d)
+	if i < 0 {
+		return false
+	}
+	f.taken = slices.Delete(f.taken, i, i+1)
+	f.settled++
+	return true
+}

@@ -1,0 +1,127 @@
+package queue
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"postern/spool"
+)
+
+// fill claims up to n deliveries into ready. mu is held, and released while
+// the store is asked. It returns false where nothing was gained.
+func (l *lane) fill(n int) bool {
+	if l.q.stuck.Load() > 0 {
+		return false // the store has to take what is done first
+	}
+	l.claiming, l.hot = true, false
+	l.mu.Unlock()
+	now := time.Now()
+	retry := &l.q.cfg.Load().Retry
+	claimed, err := l.q.store.Claim(l.name, now, n, func(attempt int) time.Time { return due(retry, now, attempt) })
+	if err != nil {
+		l.q.events.StoreFailed("claim", 0, err)
+	}
+	kept := l.screen(claimed, now)
+	next, known := time.Time{}, false
+	if err == nil && len(claimed) < n {
+		next, known = l.q.store.NextDue(l.name)
+	}
+	l.mu.Lock()
+	l.claiming = false
+	switch {
+	case err != nil:
+		l.nextWake = now.Add(storePause)
+	case len(claimed) >= n:
+		l.hot = true
+	case known:
+		// Not at once: should the store not hand out what it calls due, this
+		// must not become a loop.
+		if soon := now.Add(10 * time.Millisecond); next.Before(soon) {
+			next = soon
+		}
+		if l.nextWake.IsZero() || next.Before(l.nextWake) {
+			l.nextWake = next
+		}
+	}
+	l.ready = append(l.ready, kept...)
+	if !l.flows() && !l.health.probing {
+		l.returnReady()
+		return false
+	}
+	if len(l.ready) > 0 {
+		l.poke()
+	}
+	return len(claimed) > 0
+}
+
+// screen keeps what may be tried now and settles the rest: what an operator
+// has to decide, what is past its deadline, and what has a sender that this
+// upstream refuses.
+func (l *lane) screen(claimed []*spool.Delivery, now time.Time) []*spool.Delivery {
+	kept := claimed[:0]
+	for _, d := range claimed {
+		if d.InDoubt && l.q.doubt(d) {
+			continue
+		}
+		if by := d.Envelope.DeliverBy; by != nil && by.Return && !now.Before(by.Deadline) {
+			l.q.expire([]*spool.Delivery{d}, clockReturn, now, nil)
+			continue
+		}
+		l.mu.Lock()
+		until, held := l.senders.holds(d.Envelope.From, now)
+		l.mu.Unlock()
+		if held {
+			l.passOver(d, until, now)
+			continue
+		}
+		kept = append(kept, d)
+	}
+	return kept
+}
+
+// passOver sends a share whose sender is refused here to its next upstream, or
+// lets it wait until the sender is tried again.
+func (l *lane) passOver(d *spool.Delivery, until, now time.Time) {
+	if next := l.q.nextUp(listOf(d), d.Failover); next >= 0 {
+		l.q.put(d, spool.Settlement{Due: now, Failover: next, Warned: d.Warned})
+		return
+	}
+	// Spread over ten seconds, so that they don't come back as one.
+	until = until.Add(rand.N(10 * time.Second))
+	l.q.put(d, spool.Settlement{Due: until, Failover: 0, Warned: d.Warned})
+}
+
+// returnReady gives what was claimed and not begun back to the store once mu,
+// which is held, is released.
+func (l *lane) returnReady() {
+	back := l.ready
+	l.ready = nil
+	if len(back) == 0 {
+		return
+	}
+	l.hot = true
+	l.after(func() {
+		for _, d := range back {
+			l.q.giveBack(d)
+		}
+	})
+}
+
+// pluck takes a share that is claimed and not begun out of the lane, for an
+// operator, who owns the claim from then on.
+func (l *lane) pluck(id spool.ID, share int) *spool.Delivery {
+	l.mu.Lock()
+	defer l.unlock()
+	for i, d := range l.ready {
+		if d.ID == id && d.Share == share {
+			l.ready = append(l.ready[:i:i], l.ready[i+1:]...)
+			return d
+		}
+	}
+	return nil
+}
+
+// listOf is the failover list of a share.
+func listOf(d *spool.Delivery) []string {
+	return d.Envelope.Recipients[d.Pending[0]].Upstreams
+}

@@ -1,0 +1,122 @@
+package queue
+
+import (
+	"reflect"
+	"time"
+
+	"postern/config"
+)
+
+// visible is the state that is shown. mu is held.
+func (l *lane) visible() State {
+	switch {
+	case l.up == nil:
+		return Missing
+	case l.paused:
+		return Paused
+	}
+	return l.health.state
+}
+
+// endAll tells every session to end after what it is at. mu is held.
+func (l *lane) endAll() {
+	for f := range l.feeds {
+		if !f.ended {
+			f.ended = true
+			close(f.end)
+		}
+	}
+}
+
+// stop lets nothing more begin.
+func (l *lane) stop() {
+	l.mu.Lock()
+	defer l.unlock()
+	if l.stopping {
+		return
+	}
+	l.stopping = true
+	close(l.quit)
+	l.endAll()
+	l.returnReady()
+}
+
+// retire ends a lane without work; false: it has sessions still.
+func (l *lane) retire() bool {
+	l.mu.Lock()
+	defer l.unlock()
+	if len(l.feeds) > 0 || l.claiming || len(l.ready) > 0 || l.stopping {
+		return false
+	}
+	l.stopping = true
+	close(l.quit)
+	return true
+}
+
+// apply puts other settings in force; nil: there are none of that name any
+// more. A lane that is down is probed at once in any case: a reload is what
+// follows a repair, also where only a password file has changed.
+func (l *lane) apply(up *config.Upstream) {
+	l.mu.Lock()
+	defer l.unlock()
+	now := time.Now()
+	previous := l.visible()
+	if !reflect.DeepEqual(up, l.up) {
+		l.gen++
+		l.endAll()
+		l.returnReady()
+		l.growAt, l.growStep, l.barren = time.Time{}, 0, 0
+		l.senders = holdoffs{}
+		if (up == nil) != (l.up == nil) {
+			l.health = health{state: Up, since: now, lastSuccess: l.health.lastSuccess}
+		}
+	}
+	l.up = up
+	if l.health.state != Up {
+		l.health.probeAt, l.health.probing = now, false
+	}
+	if v := l.visible(); v != previous {
+		c := LaneChange{Upstream: l.name, State: v, Previous: previous, Lasted: now.Sub(l.health.since)}
+		l.after(func() { l.q.events.LaneChanged(c) })
+	}
+	l.hot = true
+	l.poke()
+}
+
+// pause stops or resumes the lane for an operator; false: it was so already.
+func (l *lane) pause(paused bool, by string) bool {
+	l.mu.Lock()
+	defer l.unlock()
+	if l.paused == paused {
+		return false
+	}
+	now := time.Now()
+	previous := l.visible()
+	l.paused = paused
+	if paused {
+		l.endAll()
+		l.returnReady()
+		l.health.probing = false
+	} else if l.health.state != Up {
+		l.health.probeAt = now
+	}
+	l.hot = true
+	l.poke()
+	c := LaneChange{Upstream: l.name, State: l.visible(), Previous: previous, By: by,
+		Lasted: now.Sub(l.health.since), Outcome: l.health.cause, Probe: l.health.probeAt}
+	l.after(func() { l.q.events.LaneChanged(c) })
+	return true
+}
+
+// probeNow brings the next probe and everything refused forward.
+func (l *lane) probeNow() {
+	l.mu.Lock()
+	defer l.unlock()
+	l.senders = holdoffs{}
+	l.growAt = time.Time{}
+	if l.health.state != Up {
+		l.health.probeAt = time.Now()
+	}
+	l.hot = true
+	l.poke()
+}

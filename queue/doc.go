@@ -1,0 +1,18 @@
+// Package queue faces the clock. It knows what is due, who may go now, what an
+// outcome means, and when a sender has to be told.
+//
+// It owns the lanes (one for each upstream name, with its sessions, its
+// breaker and its sender hold-offs), the retry times, the verdicts and the
+// delivery status notifications. What is on disk belongs to spool, what is on
+// the wire to relay: the queue sees facts ([spool.Outcome]) and writes
+// decisions ([spool.Settlement]).
+//
+// It never parses a reply line, never opens a connection, never keeps a body
+// in memory, and never lets go of a recipient other than by a durable
+// settlement: delivered, bounced with a notification that is durable before,
+// or removed by a named operator. Whatever it does not understand is temporary.
+//
+// In the order in which a message meets them: [Queue.Create], lane.manage,
+// lane.claim, [Feed.Next], [Feed.Settle], [Judge], Queue.conclude, Queue.notify,
+// Queue.sweep.
+package queue

@@ -1,0 +1,115 @@
+package queue
+
+import (
+	"time"
+
+	"postern/spool"
+)
+
+// Events is told what the queue does. Methods may be called concurrently and
+// must not block; what they are given is theirs to read, not to change.
+type Events interface {
+	// Attempted comes once for each recipient of each attempt.
+	Attempted(Attempt)
+	// Finished comes when the last recipient of a message has ended.
+	Finished(Finish)
+	// LaneChanged comes when a lane is parked, waits, comes up, is paused,
+	// resumed, or when its name vanishes from the configuration.
+	LaneChanged(LaneChange)
+	// SessionFailed comes when a session could not be opened or broke off.
+	SessionFailed(upstream string, opened bool, deliveries int, outcome spool.Outcome)
+	// SenderRefused comes once when an upstream begins to refuse a
+	// reverse-path, SenderAccepted when it takes it again.
+	SenderRefused(upstream, sender string, outcome spool.Outcome, next time.Time)
+	SenderAccepted(upstream, sender string)
+	// Notified comes when a delivery status notification became durable.
+	Notified(Notification)
+	// NotNotified comes when one could not be made; what it was to report
+	// stays in the queue, apart from a success.
+	NotNotified(original spool.ID, kind Action, err error)
+	// InDoubt comes when the answer to a final dot is not known; held says
+	// that the share waits for an operator. A duplicate is possible from then on.
+	InDoubt(id spool.ID, upstream string, recipients int, held bool)
+	// Expired comes for each share that ended by its lifetime or deadline.
+	Expired(id spool.ID, upstream string, recipients int, age time.Duration)
+	// MovedOn comes when shares left a lane that is down for the next
+	// upstream of their list without an attempt.
+	MovedOn(from, to string, shares int)
+	// Operated comes for each share that an operator has changed.
+	Operated(Operation)
+	// StoreFailed comes when the spool failed; the work is tried again.
+	StoreFailed(operation string, id spool.ID, err error)
+}
+
+// Attempt is what one attempt came to for one recipient.
+type Attempt struct {
+	ID        spool.ID
+	From, To  string // wire form, without angle brackets; From empty: <>
+	Upstream  string
+	Number    int           // of the attempt, from 1
+	Delay     time.Duration // since the message was accepted
+	Size      int64         // bytes of the content
+	Outcome   spool.Outcome // Outcome.Verdict: Pending is deferred
+	Blame     Blame
+	Due       time.Time // of the next attempt; zero unless deferred
+	NextUp    string    // upstream of the next attempt; empty unless deferred
+	Held      bool      // the rest waits for an operator
+	Duplicate bool      // an earlier final dot had no answer: may be a second copy
+}
+
+// Finish is the end of a message.
+type Finish struct {
+	ID       spool.ID
+	From     string
+	Age      time.Duration
+	Attempts int // of its last share
+}
+
+// LaneChange is a change in the state of a lane.
+type LaneChange struct {
+	Upstream string
+	State    State
+	Previous State
+	// Lasted is how long the previous state had lasted.
+	Lasted  time.Duration
+	Outcome spool.Outcome // the fault; zero when the lane comes up
+	Probe   time.Time     // of the next probe; zero: none
+	By      string        // operator who paused or resumed
+}
+
+// Notification is a delivery status notification that was made.
+type Notification struct {
+	ID         spool.ID // of the notification
+	Original   spool.ID
+	To         string
+	Kind       Action
+	Recipients int
+	Upstreams  []string
+}
+
+// Operation is a change by an operator.
+type Operation struct {
+	Verb       string // retry, hold, release, remove, bounce
+	ID         spool.ID
+	Share      int
+	By         string
+	Recipients int
+	Reason     string
+}
+
+// quiet is Events for those who don't listen.
+type quiet struct{}
+
+func (quiet) Attempted(Attempt)                                      {}
+func (quiet) Finished(Finish)                                        {}
+func (quiet) LaneChanged(LaneChange)                                 {}
+func (quiet) SessionFailed(string, bool, int, spool.Outcome)         {}
+func (quiet) SenderRefused(string, string, spool.Outcome, time.Time) {}
+func (quiet) SenderAccepted(string, string)                          {}
+func (quiet) Notified(Notification)                                  {}
+func (quiet) NotNotified(spool.ID, Action, error)                    {}
+func (quiet) InDoubt(spool.ID, string, int, bool)                    {}
+func (quiet) Expired(spool.ID, string, int, time.Duration)           {}
+func (quiet) MovedOn(string, string, int)                            {}
+func (quiet) Operated(Operation)                                     {}
+func (quiet) StoreFailed(string, spool.ID, error)                    {}

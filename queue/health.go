@@ -1,0 +1,63 @@
+package queue
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"postern/spool"
+)
+
+// State is the state of a lane.
+type State string
+
+// The states of a lane. Only in the first is mail claimed, apart from one
+// probe at a time in Waiting and Parked.
+const (
+	Up      State = "up"
+	Waiting State = "waiting" // out of reach, overloaded or throttling; probed often
+	Parked  State = "parked"  // sign-in, TLS or permission is at fault; probed by retry.backoff
+	Paused  State = "paused"  // by an operator
+	Missing State = "missing" // no upstream of that name is configured
+)
+
+// health is the breaker of a lane: up, or down with a time for the next probe.
+type health struct {
+	state   State // Up, Waiting or Parked
+	since   time.Time
+	cause   spool.Outcome // of the last fault; zero while up
+	step    int           // faults in a row
+	probeAt time.Time
+	probing bool // the one probe is under way
+	// needAnswer means that the fault came after a good sign-in, so that
+	// opening a session proves nothing.
+	needAnswer  bool
+	lastSuccess time.Time // last delivery
+}
+
+// fail records a fault and says whether the state changed. What is parked
+// stays parked until a probe succeeds, so that there is one alert.
+func (h *health) fail(now time.Time, o spool.Outcome, blame Blame, needAnswer bool, backoff []time.Duration) bool {
+	before := h.state
+	if blame == BlameAccess {
+		h.state = Parked
+	} else if h.state == Up {
+		h.state = Waiting
+	}
+	if h.state != before {
+		h.since = now
+		h.step = 0
+	}
+	h.step++
+	h.cause, h.needAnswer, h.probing = o, needAnswer, false
+	h.probeAt = now.Add(probeDelay(h.state, backoff, h.step, rand.Float64()))
+	return h.state != before
+}
+
+// recover closes the breaker and says whether it was open.
+func (h *health) recover(now time.Time) bool {
+	if h.state == Up {
+		return false
+	}
+	*h = health{state: Up, since: now, lastSuccess: h.lastSuccess}
+	return true
+}

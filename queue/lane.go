@@ -1,0 +1,259 @@
+package queue
+
+import (
+	"sync"
+	"time"
+
+	"postern/config"
+	"postern/spool"
+)
+
+const (
+	// longNap bounds every timer, so that a clock that was set is noticed.
+	longNap = time.Minute
+	// storePause is the time after which a store that failed is asked again.
+	storePause = 5 * time.Second
+	// maxBatch bounds what one claim takes.
+	maxBatch = 64
+	// defaultConnections is used where an upstream doesn't say.
+	defaultConnections = 8
+)
+
+// lane is everything that goes to one upstream name. One goroutine, manage,
+// claims and opens sessions; a session that wants more claims for itself.
+type lane struct {
+	q    *Queue
+	name string
+	kick chan struct{} // wakes manage; holds one
+	quit chan struct{} // closed by stop and retire
+
+	mu       sync.Mutex // guards everything below; never held while the store is called
+	later    []func()   // run once mu is released
+	up       *config.Upstream
+	gen      int // counts the settings that up has had
+	paused   bool
+	stopping bool
+	health   health
+	senders  holdoffs
+
+	hot      bool      // something may be due
+	nextWake time.Time // the next due time; zero: none known
+	claiming bool
+	ready    []*spool.Delivery // claimed and waiting for a session
+
+	feeds      map[*Feed]struct{}
+	idle       []*Feed // waiting in Next
+	connecting int     // sessions that have not asked for work yet
+	open       int     // sessions that have
+	growAt     time.Time
+	growStep   int // sessions in a row that could not be opened beside others
+	barren     int // sessions in a row that ended well and did nothing
+}
+
+func newLane(q *Queue, name string, up *config.Upstream) *lane {
+	return &lane{q: q, name: name, up: up, hot: true, kick: make(chan struct{}, 1), quit: make(chan struct{}),
+		health: health{state: Up, since: time.Now()}, senders: holdoffs{}, feeds: map[*Feed]struct{}{}}
+}
+
+// unlock releases mu and then does what had to wait for that.
+func (l *lane) unlock() {
+	later := l.later
+	l.later = nil
+	l.mu.Unlock()
+	for _, f := range later {
+		f()
+	}
+}
+
+// after makes unlock call f. mu is held.
+func (l *lane) after(f func()) { l.later = append(l.later, f) }
+
+func (l *lane) poke() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// wake notes that something is due at the given time. It never blocks for long.
+func (l *lane) wake(due time.Time) {
+	l.mu.Lock()
+	if !due.After(time.Now()) {
+		l.hot = true
+	} else if l.nextWake.IsZero() || due.Before(l.nextWake) {
+		l.nextWake = due
+	}
+	down := l.isDown()
+	l.mu.Unlock()
+	if down {
+		l.q.keeper.failoverSoon()
+		return
+	}
+	l.poke()
+}
+
+// manage runs the lane until it is stopped.
+func (l *lane) manage() {
+	timer := time.NewTimer(longNap)
+	defer timer.Stop()
+	for {
+		timer.Reset(l.step())
+		select {
+		case <-l.kick:
+		case <-timer.C:
+		case <-l.quit:
+			return
+		}
+	}
+}
+
+// step does what can be done now and returns how long it may rest.
+func (l *lane) step() time.Duration {
+	l.mu.Lock()
+	defer l.unlock()
+	now := time.Now()
+	if !l.nextWake.IsZero() && !now.Before(l.nextWake) {
+		l.hot, l.nextWake = true, time.Time{}
+	}
+	switch {
+	case l.stopping || l.paused || l.up == nil:
+		return longNap
+	case l.health.state == Up:
+		l.dispatch(now)
+	case !l.health.probing && !now.Before(l.health.probeAt):
+		l.probe()
+	}
+	return l.rest(now)
+}
+
+// rest is the time until something is to be done unasked.
+func (l *lane) rest(now time.Time) time.Duration {
+	d := longNap
+	until := func(t time.Time) {
+		if !t.IsZero() {
+			d = min(d, max(t.Sub(now), time.Millisecond))
+		}
+	}
+	if l.health.state != Up {
+		if !l.health.probing {
+			until(l.health.probeAt)
+		}
+		return d
+	}
+	until(l.nextWake)
+	if now.Before(l.growAt) && (l.hot || len(l.ready) > 0) {
+		until(l.growAt)
+	}
+	return d
+}
+
+// dispatch hands out what is due and opens sessions for the rest. mu is held.
+func (l *lane) dispatch(now time.Time) {
+	for l.flows() {
+		l.handOut()
+		l.grow(now)
+		n := l.want(now)
+		if len(l.ready) > 0 || n == 0 || !l.hot || l.claiming || !l.fill(n) {
+			return
+		}
+	}
+}
+
+// flows says whether deliveries may be taken at all. mu is held.
+func (l *lane) flows() bool {
+	return !l.stopping && !l.paused && l.up != nil && l.health.state == Up
+}
+
+// isDown says whether the mail of the lane has reason to go elsewhere: not
+// where an operator has paused it. mu is held.
+func (l *lane) isDown() bool {
+	return !l.paused && (l.up == nil || l.health.state != Up)
+}
+
+// takesMore says whether mail may be moved here.
+func (l *lane) takesMore() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.flows()
+}
+
+// connections is the limit of sessions. mu is held, up is set.
+func (l *lane) connections() int {
+	if l.up.MaxConnections <= 0 {
+		return defaultConnections
+	}
+	return l.up.MaxConnections
+}
+
+// batch is how much one claim takes while sessions are open. mu is held.
+func (l *lane) batch() int { return min(maxBatch, max(8, 4*l.connections())) }
+
+// canGrow says whether one more session may be opened. While none is open one
+// has to show that it works; from then on each that is open may bring one
+// along: no herd after a restart or an outage. mu is held.
+func (l *lane) canGrow(now time.Time) bool {
+	if len(l.feeds) >= l.connections() || l.connecting >= max(1, l.open) {
+		return false
+	}
+	return l.open == 0 || !now.Before(l.growAt)
+}
+
+// want is how many deliveries could be put to work. mu is held.
+func (l *lane) want(now time.Time) int {
+	switch {
+	case l.open == 0 && l.canGrow(now):
+		return 1 // should the session fail, only one share has to be written down
+	case l.open > 0 && (len(l.idle) > 0 || l.canGrow(now)):
+		return l.batch()
+	}
+	return 0
+}
+
+// handOut gives what is ready to the sessions that wait. mu is held.
+func (l *lane) handOut() {
+	for len(l.ready) > 0 && len(l.idle) > 0 {
+		f := l.idle[len(l.idle)-1] // the last one: the others may close in time
+		l.idle = l.idle[:len(l.idle)-1]
+		f.waiting = false
+		f.ch <- l.pop(f)
+	}
+}
+
+// pop takes the first ready delivery for f. mu is held, ready is not empty.
+func (l *lane) pop(f *Feed) *spool.Delivery {
+	d := l.ready[0]
+	l.ready[0] = nil
+	l.ready = l.ready[1:]
+	f.taken = append(f.taken, d)
+	return d
+}
+
+// grow opens sessions for what is ready and has none. mu is held.
+func (l *lane) grow(now time.Time) {
+	for len(l.ready) > 0 && l.canGrow(now) {
+		l.spawn(false)
+	}
+}
+
+// probe tries out a lane that is down with one delivery or, where none is due,
+// with a session that only opens. mu is held.
+func (l *lane) probe() {
+	l.health.probing = true
+	l.hot = true
+	if !l.claiming {
+		l.fill(1)
+	}
+	switch {
+	case !l.health.probing || l.stopping || l.paused || l.up == nil:
+		// Changed while the store was asked.
+		l.returnReady()
+	case len(l.ready) > 0 && len(l.idle) > 0:
+		l.handOut()
+	case len(l.feeds) < l.connections():
+		l.spawn(len(l.ready) == 0)
+	default:
+		l.health.probing = false // all sessions are at work: their answers will tell
+		l.health.probeAt = time.Now().Add(probeSteps[0])
+		l.returnReady()
+	}
+}

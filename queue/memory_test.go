@@ -1,0 +1,381 @@
+package queue
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"postern/spool"
+)
+
+// memory is a Store without a disk. fail, where set, is asked before each call
+// that can fail.
+type memory struct {
+	mu       sync.Mutex
+	nextID   spool.ID
+	messages map[spool.ID]*memMessage
+	wake     func(string, time.Time)
+	fail     func(op string) error
+	claims   int // calls of Claim
+	settles  int
+	// final counts the ends of each recipient, by message and address.
+	final map[spool.ID]map[string][]spool.Status
+	dots  int
+}
+
+type memMessage struct {
+	env     *spool.Envelope
+	content []byte
+	status  []spool.Status
+	last    []*spool.Outcome
+	lastAt  []time.Time
+	shares  []*memShare
+}
+
+type memShare struct {
+	list     []string
+	rcpts    []int
+	failover int
+	attempts int
+	due      time.Time
+	held     bool
+	claimed  *spool.Delivery
+	attempt  bool // the claim is one
+	doubt    bool
+	dotted   bool
+	warned   bool
+}
+
+func newMemory() *memory {
+	return &memory{messages: map[spool.ID]*memMessage{}, wake: func(string, time.Time) {},
+		final: map[spool.ID]map[string][]spool.Status{}}
+}
+
+func (m *memory) fails(op string) error {
+	m.mu.Lock()
+	f := m.fail
+	m.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f(op)
+}
+
+func (m *memory) failWith(f func(op string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = f
+}
+
+type memDraft struct {
+	m   *memory
+	id  spool.ID
+	buf bytes.Buffer
+}
+
+func (d *memDraft) ID() spool.ID                { return d.id }
+func (d *memDraft) Write(p []byte) (int, error) { return d.buf.Write(p) }
+func (d *memDraft) Discard()                    {}
+
+func (m *memory) Create(context.Context) (spool.Draft, error) {
+	if err := m.fails("create"); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.nextID++
+	return &memDraft{m: m, id: m.nextID}, nil
+}
+
+func (d *memDraft) Commit(env *spool.Envelope) error {
+	if err := d.m.fails("commit"); err != nil {
+		return err
+	}
+	msg := &memMessage{env: env, content: d.buf.Bytes(), status: make([]spool.Status, len(env.Recipients)),
+		last: make([]*spool.Outcome, len(env.Recipients)), lastAt: make([]time.Time, len(env.Recipients))}
+	for i, r := range env.Recipients {
+		k := slices.IndexFunc(msg.shares, func(s *memShare) bool { return slices.Equal(s.list, r.Upstreams) })
+		if k < 0 {
+			k = len(msg.shares)
+			msg.shares = append(msg.shares, &memShare{list: r.Upstreams, due: env.Accepted, held: env.Hold})
+		}
+		msg.shares[k].rcpts = append(msg.shares[k].rcpts, i)
+	}
+	d.m.mu.Lock()
+	d.m.messages[d.id] = msg
+	d.m.final[d.id] = map[string][]spool.Status{}
+	wake := d.m.wake
+	d.m.mu.Unlock()
+	for _, s := range msg.shares {
+		if !s.held {
+			wake(s.list[0], env.Accepted)
+		}
+	}
+	return nil
+}
+
+func (m *memory) sorted() []spool.ID {
+	ids := make([]spool.ID, 0, len(m.messages))
+	for id := range m.messages {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (s *memShare) delivery(id spool.ID, n int, msg *memMessage) *spool.Delivery {
+	return &spool.Delivery{ID: id, Share: n, Upstream: s.list[s.failover], Attempt: s.attempts, Failover: s.failover,
+		InDoubt: s.doubt, Warned: s.warned, Envelope: msg.env, Pending: slices.Clone(s.rcpts), Size: int64(len(msg.content))}
+}
+
+func (m *memory) Claim(upstream string, now time.Time, most int, next func(int) time.Time) ([]*spool.Delivery, error) {
+	if err := m.fails("claim"); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.claims++
+	type found struct {
+		id spool.ID
+		n  int
+		s  *memShare
+	}
+	var all []found
+	for id, msg := range m.messages {
+		for n, s := range msg.shares {
+			if s != nil && len(s.rcpts) > 0 && s.claimed == nil && !s.held && s.list[s.failover] == upstream && !s.due.After(now) {
+				all = append(all, found{id, n, s})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b found) int {
+		pa, pb := m.messages[a.id].env.Priority, m.messages[b.id].env.Priority
+		return cmp.Or(cmp.Compare(pb, pa), a.s.due.Compare(b.s.due), cmp.Compare(a.id, b.id))
+	})
+	var out []*spool.Delivery
+	for _, f := range all[:min(most, len(all))] {
+		f.s.attempts++
+		f.s.due = next(f.s.attempts)
+		f.s.attempt, f.s.dotted = true, false
+		f.s.claimed = f.s.delivery(f.id, f.n, m.messages[f.id])
+		out = append(out, f.s.claimed)
+	}
+	return out, nil
+}
+
+func (m *memory) Take(id spool.ID, share int) (*spool.Delivery, error) {
+	if err := m.fails("take"); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	msg := m.messages[id]
+	if msg == nil || share >= len(msg.shares) || len(msg.shares[share].rcpts) == 0 {
+		return nil, spool.ErrNotFound
+	}
+	s := msg.shares[share]
+	if s.claimed != nil {
+		return nil, spool.ErrClaimed
+	}
+	s.attempt = false
+	s.claimed = s.delivery(id, share, msg)
+	return s.claimed, nil
+}
+
+func (m *memory) DotSent(d *spool.Delivery) error {
+	if err := m.fails("dot"); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dots++
+	m.messages[d.ID].shares[d.Share].dotted = true
+	return nil
+}
+
+func (m *memory) Settle(d *spool.Delivery, st spool.Settlement) error {
+	if err := m.fails("settle"); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	msg := m.messages[d.ID]
+	if msg == nil || msg.shares[d.Share].claimed != d {
+		m.mu.Unlock()
+		panic("settled without a claim")
+	}
+	m.settles++
+	s := msg.shares[d.Share]
+	s.claimed, s.dotted = nil, false
+	if len(st.Outcomes) == 0 && s.attempt {
+		s.attempts--
+	}
+	if len(st.Outcomes) > 0 {
+		if len(st.Outcomes) != len(d.Pending) {
+			panic("wrong number of outcomes")
+		}
+		s.doubt = false
+		s.rcpts = nil
+		for i, o := range st.Outcomes {
+			n := d.Pending[i]
+			msg.last[n], msg.lastAt[n] = &o, time.Now()
+			msg.status[n] = o.Verdict
+			if o.Verdict == spool.Pending {
+				s.rcpts = append(s.rcpts, n)
+				s.doubt = s.doubt || o.Stage == spool.StageDot && (o.Code < 400 || o.Code > 599)
+			} else {
+				to := msg.env.Recipients[n].Address
+				m.final[d.ID][to] = append(m.final[d.ID][to], o.Verdict)
+			}
+		}
+	}
+	s.failover, s.due, s.held, s.warned = st.Failover, st.Due, st.Hold, s.warned || st.Warned
+	left := 0
+	for _, other := range msg.shares {
+		left += len(other.rcpts)
+	}
+	if left == 0 {
+		delete(m.messages, d.ID)
+	}
+	wake, name, due, work := m.wake, s.list[s.failover], s.due, len(s.rcpts) > 0 && !s.held
+	m.mu.Unlock()
+	if work {
+		wake(name, due)
+	}
+	return nil
+}
+
+func (m *memory) NextDue(upstream string) (next time.Time, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, msg := range m.messages {
+		for _, s := range msg.shares {
+			if len(s.rcpts) > 0 && s.claimed == nil && !s.held && s.list[s.failover] == upstream && (!ok || s.due.Before(next)) {
+				next, ok = s.due, true
+			}
+		}
+	}
+	return next, ok
+}
+
+func (m *memory) OnWork(wake func(string, time.Time)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.wake = wake
+}
+
+func (m *memory) Upstreams() map[string]int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := map[string]int{}
+	for _, msg := range m.messages {
+		for _, s := range msg.shares {
+			if len(s.rcpts) > 0 {
+				n[s.list[s.failover]]++
+			}
+		}
+	}
+	return n
+}
+
+type memContent struct{ *bytes.Reader }
+
+func (memContent) Close() error { return nil }
+
+func (m *memory) Content(id spool.ID) (spool.Content, error) {
+	if err := m.fails("content"); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	msg := m.messages[id]
+	if msg == nil {
+		return nil, spool.ErrNotFound
+	}
+	return memContent{bytes.NewReader(msg.content)}, nil
+}
+
+func (m *memory) Detail(id spool.ID) (*spool.Detail, error) {
+	if err := m.fails("detail"); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	msg := m.messages[id]
+	if msg == nil {
+		return nil, spool.ErrNotFound
+	}
+	d := &spool.Detail{ID: id, Size: int64(len(msg.content)), Envelope: msg.env}
+	d.Recipients = make([]spool.RecipientState, len(msg.env.Recipients))
+	for i := range d.Recipients {
+		d.Recipients[i] = spool.RecipientState{Status: msg.status[i], Last: msg.last[i], LastAt: msg.lastAt[i]}
+	}
+	for n, s := range msg.shares {
+		for _, i := range s.rcpts {
+			r := &d.Recipients[i]
+			r.Share, r.Upstream, r.Attempts, r.Due, r.Held, r.InDoubt = n, s.list[s.failover], s.attempts, s.due, s.held, s.doubt
+		}
+	}
+	return d, nil
+}
+
+func (m *memory) Walk(visit func(spool.Summary) bool) {
+	m.mu.Lock()
+	ids := m.sorted()
+	m.mu.Unlock()
+	for _, id := range ids {
+		m.mu.Lock()
+		var all []spool.Summary
+		if msg := m.messages[id]; msg != nil {
+			for n, s := range msg.shares {
+				if len(s.rcpts) == 0 {
+					continue
+				}
+				sum := spool.Summary{ID: id, Share: n, Accepted: msg.env.Accepted, Size: int64(len(msg.content)),
+					Upstreams: s.list, Failover: s.failover, Pending: len(s.rcpts), Attempts: s.attempts, Due: s.due,
+					Priority: msg.env.Priority, Held: s.held, Claimed: s.claimed != nil, InDoubt: s.doubt, Warned: s.warned}
+				if msg.env.DeliverBy != nil {
+					sum.Deadline = msg.env.DeliverBy.Deadline
+				}
+				all = append(all, sum)
+			}
+		}
+		m.mu.Unlock()
+		for _, s := range all {
+			if !visit(s) {
+				return
+			}
+		}
+	}
+}
+
+// crash forgets every claim, as the end of the process does.
+func (m *memory) crash() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.wake = func(string, time.Time) {}
+	for _, msg := range m.messages {
+		for _, s := range msg.shares {
+			if s.claimed != nil {
+				s.doubt = s.doubt || s.dotted
+				s.claimed = nil
+			}
+		}
+	}
+}
+
+// count is the number of messages in the store.
+func (m *memory) count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.messages)
+}
+
+// ends returns the ends of one recipient.
+func (m *memory) ends(id spool.ID, to string) []spool.Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.final[id][to])
+}

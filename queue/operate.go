@@ -1,0 +1,191 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"postern/spool"
+)
+
+// Select names shares for an operator. What is set has to hold; all of it
+// empty selects nothing.
+type Select struct {
+	IDs      []spool.ID // these messages
+	Upstream string     // what is to be tried next with this upstream
+	All      bool       // everything
+	held     bool       // only what is on hold
+}
+
+func (s *Select) matches(m *spool.Summary) bool {
+	if s.held && !m.Held {
+		return false
+	}
+	if s.Upstream != "" && m.Upstreams[m.Failover] != s.Upstream {
+		return false
+	}
+	return s.All || s.Upstream != "" && len(s.IDs) == 0 || slices.Contains(s.IDs, m.ID)
+}
+
+// Result is what an operation came to.
+type Result struct {
+	Done    int        `json:"done"`              // messages that were changed
+	Busy    []spool.ID `json:"busy,omitempty"`    // an attempt is under way; try again
+	Missing []spool.ID `json:"missing,omitempty"` // not in the queue
+}
+
+// Retry makes what is selected due at once and probes its upstreams, also
+// those that are waiting or parked. What is on hold stays there.
+func (q *Queue) Retry(ctx context.Context, sel Select, by string) (Result, error) {
+	probed := map[string]bool{}
+	if sel.Upstream != "" {
+		q.probe(sel.Upstream, probed)
+	}
+	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
+		q.probe(s.Upstreams[s.Failover], probed)
+		at := time.Now()
+		if s.Held {
+			at = s.Due
+		}
+		return q.change(d, spool.Settlement{Due: at, Failover: s.Failover, Hold: s.Held, Warned: s.Warned}, "retry", by, "")
+	})
+}
+
+func (q *Queue) probe(upstream string, done map[string]bool) {
+	if l := q.lane(upstream); l != nil && !done[upstream] {
+		l.probeNow()
+	}
+	done[upstream] = true
+}
+
+// Hold keeps what is selected until it is released.
+func (q *Queue) Hold(ctx context.Context, sel Select, by string) (Result, error) {
+	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
+		return q.change(d, spool.Settlement{Due: s.Due, Failover: s.Failover, Hold: true, Warned: s.Warned}, "hold", by, "")
+	})
+}
+
+// Release lets what is on hold go at once.
+func (q *Queue) Release(ctx context.Context, sel Select, by string) (Result, error) {
+	sel.held = true
+	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
+		if s.InDoubt {
+			q.allow(d.ID, d.Share)
+		}
+		return q.change(d, spool.Settlement{Due: time.Now(), Failover: s.Failover, Warned: s.Warned}, "release", by, "")
+	})
+}
+
+// Remove drops what is selected without telling anybody.
+func (q *Queue) Remove(ctx context.Context, sel Select, by string) (Result, error) {
+	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
+		o := spool.Outcome{Stage: spool.StageLocal, Text: "removed by " + by, Verdict: spool.Removed}
+		return q.change(d, spool.Settlement{Outcomes: repeat(o, len(d.Pending)), Failover: s.Failover}, "remove", by, "")
+	})
+}
+
+// Bounce returns what is selected to its sender, who is told the reason.
+func (q *Queue) Bounce(ctx context.Context, sel Select, by, reason string) (Result, error) {
+	text := "the administrator of this relay has returned it"
+	if reason != "" {
+		text += ": " + plainText(reason, 500)
+	}
+	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
+		back := spool.Settlement{Due: s.Due, Failover: s.Failover, Hold: s.Held, Warned: s.Warned}
+		detail, err := q.store.Detail(d.ID)
+		if err != nil {
+			q.put(d, back)
+			return err
+		}
+		why := spool.Outcome{Stage: spool.StageLocal, Enhanced: "5.0.0", Text: text, Verdict: spool.Bounced}
+		if err := q.notifyTaken([]*spool.Delivery{d}, Failed, detail, &why, time.Now()); err != nil {
+			q.put(d, back)
+			return err
+		}
+		return q.change(d, spool.Settlement{Outcomes: repeat(why, len(d.Pending)), Failover: s.Failover}, "bounce", by, reason)
+	})
+}
+
+// change settles for an operator, and reports.
+func (q *Queue) change(d *spool.Delivery, s spool.Settlement, verb, by, reason string) error {
+	q.put(d, s)
+	q.events.Operated(Operation{Verb: verb, ID: d.ID, Share: d.Share, By: by, Recipients: len(d.Pending), Reason: reason})
+	if len(s.Outcomes) > 0 {
+		q.finished(d, time.Now())
+	}
+	return nil
+}
+
+// each claims what is selected, share by share, and gives it to act, which
+// settles it. The first error ends it.
+func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *spool.Delivery) error) (Result, error) {
+	q.admin.Lock()
+	defer q.admin.Unlock()
+	var r Result
+	var failed error
+	touched, seen := spool.ID(0), map[spool.ID]bool{}
+	q.store.Walk(func(s spool.Summary) bool {
+		if failed = ctx.Err(); failed != nil {
+			return false
+		}
+		if len(sel.IDs) > 0 && slices.Contains(sel.IDs, s.ID) {
+			seen[s.ID] = true
+		}
+		if !sel.matches(&s) {
+			return true
+		}
+		d, err := q.takeForOperator(&s)
+		switch {
+		case errors.Is(err, spool.ErrNotFound):
+		case errors.Is(err, spool.ErrClaimed):
+			r.Busy = append(r.Busy, s.ID)
+		case err != nil:
+			failed = err
+		default:
+			if failed = act(&s, d); failed == nil && touched != s.ID {
+				touched = s.ID
+				r.Done++
+			}
+		}
+		return failed == nil
+	})
+	for _, id := range sel.IDs {
+		if !seen[id] && failed == nil {
+			r.Missing = append(r.Missing, id)
+		}
+	}
+	return r, failed
+}
+
+// takeForOperator claims a share, also from a lane that has not begun with it.
+func (q *Queue) takeForOperator(s *spool.Summary) (*spool.Delivery, error) {
+	d, err := q.store.Take(s.ID, s.Share)
+	if errors.Is(err, spool.ErrClaimed) {
+		if l := q.lane(s.Upstreams[s.Failover]); l != nil {
+			if d := l.pluck(s.ID, s.Share); d != nil {
+				return d, nil
+			}
+		}
+	}
+	return d, err
+}
+
+// ErrNoUpstream says that there is neither an upstream nor mail of that name.
+var ErrNoUpstream = errors.New("no such upstream")
+
+// Pause stops deliveries to an upstream after those that are under way. It
+// lasts until Resume, or until the process ends.
+func (q *Queue) Pause(upstream, by string) error { return q.setPause(upstream, by, true) }
+
+// Resume ends a pause; the upstream is tried at once.
+func (q *Queue) Resume(upstream, by string) error { return q.setPause(upstream, by, false) }
+
+func (q *Queue) setPause(upstream, by string, paused bool) error {
+	l := q.lane(upstream)
+	if l == nil {
+		return ErrNoUpstream
+	}
+	l.pause(paused, by)
+	return nil
+}

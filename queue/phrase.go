@@ -1,0 +1,235 @@
+package queue
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"postern/spool"
+)
+
+// explain is the part of a notification that people read.
+func (r *report) explain() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
+	line("This is the mail relay at %s.", r.host)
+	line("")
+	switch r.kind {
+	case Failed:
+		line("Your message could not be delivered to the recipients below.")
+		line("It will not be tried again.")
+	case Delayed:
+		line("Your message has not been delivered yet to the recipients below.")
+		line("You need not send it again: it is kept, and it is being retried.")
+	case Relayed:
+		line("Your message was handed on to the next mail server for the recipients")
+		line("below. That server accepted it, and does not report when it arrives.")
+	}
+	for i := range r.about {
+		line("")
+		r.explainOne(line, &r.about[i])
+	}
+	line("")
+	line("Your message was accepted here on %s.", date(r.env.Accepted))
+	if r.env.MessageID != "" {
+		line("Its Message-ID is %s", plainText(r.env.MessageID, 300))
+	}
+	return b.String()
+}
+
+func (r *report) explainOne(line func(string, ...any), s *subject) {
+	line("  <%s>", plainText(s.recipient.Address, 400))
+	if s.reason != "" {
+		line("    Why: %s.", s.reason)
+	}
+	o := &s.outcome
+	host := plainText(o.Remote, 255)
+	if host == "" {
+		host = "the upstream"
+	}
+	switch {
+	case r.kind == Relayed:
+		line("    Accepted by %s", host)
+	case o.Code != 0:
+		line("    %s answered %s:", host, stageNames[o.Stage])
+		wrap(line, "      ", plainText(replyText(o), 1000))
+	case o.Cause != "" || o.Text != "":
+		line("    The last attempt, with %s, ended %s:", host, stageNames[o.Stage])
+		wrap(line, "      ", plainText(causeText(o), 1000))
+	case s.reason == "":
+		line("    It has not been possible to try it yet.")
+	}
+	if o.Stage == spool.StageDot && o.Code == 0 && o.Cause != "" && r.kind == Failed {
+		line("    It may have arrived nevertheless: the connection was lost after it was sent.")
+	}
+	if r.kind == Delayed && !s.until.IsZero() {
+		line("    It will be tried until %s.", date(s.until))
+	}
+	if r.kind == Failed {
+		line("    What you can do: %s", advice(s))
+	}
+}
+
+var stageNames = map[spool.Stage]string{
+	spool.StageLocal: "before it began", spool.StageResolve: "at the look-up of its address",
+	spool.StageConnect: "at the connection", spool.StageTLS: "at the start of TLS", spool.StageGreet: "at the greeting",
+	spool.StageSignIn: "at the sign-in", spool.StageMail: "at MAIL (the sender)", spool.StageRcpt: "at RCPT (this recipient)",
+	spool.StageData: "at DATA", spool.StageBody: "during the content", spool.StageDot: "after the content",
+}
+
+// advice is one sentence on what the sender can do about a failure.
+func advice(s *subject) string {
+	e := parseEnhanced(&s.outcome)
+	switch {
+	case s.status == "4.4.7":
+		return "send it again later, or ask the administrator of this relay."
+	case s.status == "5.4.7":
+		return "send it again with more time, if it is still of use."
+	case s.reason != "":
+		return "ask the administrator of this relay."
+	case s.outcome.Unsupported:
+		return "send it in a simpler form, or ask the administrator of this relay."
+	case e.is(5, 2, 2):
+		return "tell the recipient by another way that the mailbox is full."
+	case e.is(5, 3, 4), e.is(5, 2, 3), s.outcome.Code == 552:
+		return "send a smaller message."
+	case e.subject == 1, s.outcome.Stage == spool.StageRcpt && e.subject != 7:
+		return "check the address for typing errors."
+	case e.subject == 7:
+		return "ask the recipient, or their administrator, to let it in."
+	}
+	return "read the answer above; the recipient's administrator can explain it."
+}
+
+// wrap writes words of text on lines of at most 76 characters.
+func wrap(line func(string, ...any), indent, text string) {
+	out := ""
+	for _, word := range strings.Fields(text) {
+		if out != "" && len(indent)+len(out)+1+len(word) > 76 {
+			line("%s%s", indent, out)
+			out = ""
+		}
+		if out != "" {
+			out += " "
+		}
+		out += word
+	}
+	if out != "" {
+		line("%s%s", indent, out)
+	}
+}
+
+// plainText makes foreign text fit to be shown: UTF-8, no control or
+// direction characters, bounded.
+func plainText(s string, limit int) string {
+	s = strings.Map(func(c rune) rune {
+		if c == utf8.RuneError || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || c == '\u2028' || c == '\u2029' {
+			return '?'
+		}
+		return c
+	}, s)
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit] + "..."
+}
+
+// ascii makes foreign text fit for a header field.
+func ascii(s string) string {
+	s = strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return '?'
+		}
+		return c
+	}, s)
+	return s[:min(len(s), 1100)]
+}
+
+// typed writes an address for a field of RFC 3464; characters beyond ASCII
+// become the utf-8-addr-xtext of RFC 6533 §3.
+func typed(s string) string {
+	var b strings.Builder
+	for _, c := range s {
+		switch {
+		case c > '~' && c != utf8.RuneError && !unicode.IsControl(c):
+			fmt.Fprintf(&b, `\x{%X}`, c)
+		case c < ' ' || c > '~':
+			b.WriteByte('?')
+		default:
+			b.WriteRune(c)
+		}
+	}
+	return b.String()[:min(b.Len(), 1100)]
+}
+
+// xtext decodes RFC 3461 §4; what is malformed stays as it is.
+func xtext(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		var c byte
+		if s[i] == '+' && i+2 < len(s) {
+			if _, err := fmt.Sscanf(s[i+1:i+3], "%02X", &c); err == nil {
+				b.WriteByte(c)
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// fold writes a field on lines of at most 78 characters where its words allow
+// that, and of at most 900 in any case.
+func fold(name, value string) string {
+	var b strings.Builder
+	b.WriteString(name + ":")
+	column := len(name) + 1
+	for _, word := range strings.Fields(value) {
+		for len(word) > 0 {
+			piece := word[:min(len(word), 900)]
+			word = word[len(piece):]
+			if column+1+len(piece) > 78 && column > len(name)+1 {
+				b.WriteString("\r\n")
+				column = 0
+			}
+			b.WriteString(" " + piece)
+			column += 1 + len(piece)
+		}
+	}
+	b.WriteString("\r\n")
+	return b.String()
+}
+
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c > 126 {
+			return false
+		}
+	}
+	return true
+}
+
+// isPlain says whether text can go out as 7bit: ASCII, no control bytes but
+// CRLF and tab, no line longer than RFC 5321 §4.5.3.1.6 allows.
+func isPlain(b []byte) bool {
+	line := 0
+	for i, c := range b {
+		switch {
+		case c == '\r' && i+1 < len(b) && b[i+1] == '\n':
+		case c == '\n' && i > 0 && b[i-1] == '\r':
+			line = 0
+			continue
+		case c > 126 || c < ' ' && c != '\t':
+			return false
+		}
+		if line++; line > 998 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,252 @@
+package queue
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"postern/config"
+	"postern/spool"
+)
+
+// spawn opens a session, with the first of what is ready unless it is an
+// empty probe. mu is held.
+func (l *lane) spawn(empty bool) {
+	f := &Feed{lane: l, up: l.up, gen: l.gen, empty: empty,
+		ch: make(chan *spool.Delivery, 1), end: make(chan struct{})}
+	if !empty {
+		f.first = l.ready[0]
+		l.ready[0] = nil
+		l.ready = l.ready[1:]
+	}
+	l.feeds[f] = struct{}{}
+	l.connecting++
+	l.q.work.Go(func() {
+		err := l.q.deliverer.Deliver(l.q.ctx, f.up, f)
+		l.ended(f, err)
+	})
+}
+
+// faultOf turns what Deliver returned into a fault; nil: an orderly end.
+func faultOf(up *config.Upstream, err error) *spool.Fault {
+	if err == nil {
+		return nil
+	}
+	var fault *spool.Fault
+	if errors.As(err, &fault) {
+		return fault
+	}
+	return &spool.Fault{Err: err, Outcome: spool.Outcome{Stage: spool.StageConnect, Remote: up.Host, Cause: err.Error()}}
+}
+
+// ended draws the lesson from a session.
+func (l *lane) ended(f *Feed, err error) {
+	fault := faultOf(f.up, err)
+	l.abandoned(f)
+
+	l.mu.Lock()
+	defer l.unlock()
+	delete(l.feeds, f)
+	if f.opened {
+		l.open--
+	} else {
+		l.connecting--
+	}
+	first := f.first
+	f.first = nil
+	stale := f.gen != l.gen || l.q.ctx.Err() != nil
+	var due time.Time
+	if fault != nil && !stale {
+		l.after(func() { l.q.events.SessionFailed(l.name, f.opened, f.settled, fault.Outcome) })
+		due = l.blameSession(f, fault)
+	} else if !stale {
+		l.orderly(f)
+	}
+	l.poke()
+	switch {
+	case first == nil:
+	case due.IsZero() && l.flows():
+		l.ready = slices.Insert(l.ready, 0, first) // the others will take it
+	case due.IsZero():
+		l.after(func() { l.q.giveBack(first) })
+	default:
+		l.after(func() { l.q.failedBefore(l, first, fault, due) })
+	}
+}
+
+// blameSession judges a fault. It returns when the delivery that the session
+// was opened for is to be tried again, zero where others can take it now.
+// mu is held.
+func (l *lane) blameSession(f *Feed, fault *spool.Fault) time.Time {
+	now := time.Now()
+	v := JudgeFault(fault)
+	switch {
+	case f.opened && f.progressed:
+		return time.Time{} // it did its work and was cut off; the next one may
+	case l.open > 0 && l.health.state == Up && !f.opened:
+		// Others work: the upstream wants no more of them.
+		l.growStep++
+		l.growAt = now.Add(probeDelay(Waiting, l.q.cfg.Load().Retry.Backoff, l.growStep, 0.5))
+		return time.Time{}
+	}
+	l.fail(now, fault.Outcome, v.Blame, f.opened)
+	return l.health.probeAt
+}
+
+// orderly is the end of a session that found no fault. mu is held.
+func (l *lane) orderly(f *Feed) {
+	l.health.probing = l.health.probing && l.connecting+l.open > 0
+	if !f.opened || f.settled > 0 && !f.progressed && !f.empty {
+		// It ended well without asking for work, or took some and gave all
+		// of it back. Once is bad luck.
+		if l.barren++; l.barren > 1 {
+			l.fail(time.Now(), spool.Outcome{Stage: spool.StageConnect, Remote: f.up.Host,
+				Text: "the session ended without an answer"}, BlameUpstream, true)
+		}
+		return
+	}
+	l.barren = 0
+}
+
+// fail takes the lane down, or keeps it down. mu is held.
+func (l *lane) fail(now time.Time, o spool.Outcome, b Blame, needAnswer bool) {
+	previous, since := l.visible(), l.health.since
+	changed := l.health.fail(now, o, b, needAnswer, l.q.cfg.Load().Retry.Backoff)
+	l.returnReady()
+	l.poke()
+	if changed && !l.paused {
+		c := LaneChange{Upstream: l.name, State: l.health.state, Previous: previous,
+			Lasted: now.Sub(since), Outcome: o, Probe: l.health.probeAt}
+		l.after(func() { l.q.events.LaneChanged(c) })
+	}
+	l.after(l.q.keeper.failoverSoon)
+}
+
+// recovered opens the lane again. mu is held.
+func (l *lane) recovered() {
+	now := time.Now()
+	previous, since := l.visible(), l.health.since
+	if !l.health.recover(now) {
+		return
+	}
+	l.hot, l.barren, l.growAt, l.growStep = true, 0, time.Time{}, 0
+	l.poke()
+	if !l.paused {
+		c := LaneChange{Upstream: l.name, State: Up, Previous: previous, Lasted: now.Sub(since)}
+		l.after(func() { l.q.events.LaneChanged(c) })
+	}
+	l.after(l.q.keeper.failoverSoon) // others may be waiting for it
+}
+
+// abandoned settles what a session left behind, which it should not.
+func (l *lane) abandoned(f *Feed) {
+	l.mu.Lock()
+	left := slices.Clone(f.taken)
+	select {
+	case d := <-f.ch: // handed out and never received
+		if !slices.Contains(left, d) {
+			left = append(left, d)
+		}
+	default:
+	}
+	if f.waiting {
+		f.waiting = false
+		l.idle = slices.DeleteFunc(l.idle, func(other *Feed) bool { return other == f })
+	}
+	l.unlock()
+	for _, d := range left {
+		f.Release(d)
+	}
+}
+
+// takeBack receives a delivery of which nothing was sent: the next session may
+// have it while the lane flows, otherwise it goes back to the store.
+func (l *lane) takeBack(f *Feed, d *spool.Delivery) {
+	l.mu.Lock()
+	defer l.unlock()
+	if l.flows() {
+		l.ready = slices.Insert(l.ready, 0, d)
+		l.poke()
+		return
+	}
+	l.probeAgain()
+	l.after(func() { l.q.giveBack(d) })
+}
+
+// probeAgain follows a probe that showed nothing either way. mu is held.
+func (l *lane) probeAgain() {
+	if l.health.probing {
+		l.health.probing = false
+		l.health.probeAt = time.Now().Add(probeSteps[0])
+		l.poke()
+	}
+}
+
+// note is told how an attempt was answered. It returns when the lane will be
+// probed where the answer took it down, and zero otherwise.
+func (l *lane) note(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdicts []Verdict) time.Time {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.unlock()
+	var fault *Verdict
+	var at int
+	answered, delivered, refused := false, false, -1
+	for i, v := range verdicts {
+		switch {
+		case v.Status == spool.Delivered:
+			answered, delivered = true, true
+		case outs[i].Code == 0:
+		case v.Blame == BlameUpstream || v.Blame == BlameAccess:
+			if fault == nil || v.Blame == BlameAccess {
+				fault, at = &verdicts[i], i
+			}
+		case v.Blame == BlameSender:
+			answered, refused = true, i
+		default:
+			answered = true
+		}
+	}
+	if delivered {
+		l.health.lastSuccess = now
+	}
+	if refused >= 0 {
+		l.senderRefused(d.Envelope.From, outs[refused], now)
+	} else if answered && l.senders.accept(d.Envelope.From) {
+		l.after(func() { l.q.events.SenderAccepted(l.name, d.Envelope.From) })
+	}
+	if f.gen != l.gen {
+		return time.Time{}
+	}
+	switch {
+	case answered:
+		f.progressed = true
+		l.barren = 0
+		l.recovered()
+		return time.Time{}
+	case fault == nil:
+		l.probeAgain()
+		return time.Time{}
+	case outs[at].Code == 421 && f.progressed:
+		return now // it has done enough for one connection
+	}
+	l.fail(now, outs[at], fault.Blame, true)
+	f.progressed = true // what follows from it is known
+	return l.health.probeAt
+}
+
+// senderRefused keeps a reverse-path from the lane for a while. mu is held.
+func (l *lane) senderRefused(sender string, o spool.Outcome, now time.Time) {
+	until, news := l.senders.refuse(sender, now, l.q.cfg.Load().Retry.Backoff)
+	if news {
+		l.after(func() { l.q.events.SenderRefused(l.name, sender, o, until) })
+	}
+	kept := l.ready[:0:0]
+	for _, d := range l.ready {
+		if d.Envelope.From == sender {
+			l.after(func() { l.passOver(d, until, now) })
+			continue
+		}
+		kept = append(kept, d)
+	}
+	l.ready = kept
+}

@@ -1,0 +1,208 @@
+package queue
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"postern/config"
+	"postern/spool"
+)
+
+// failedBefore ends the attempt of a delivery whose session could not be
+// opened: the fault is the outcome of each of its recipients.
+func (q *Queue) failedBefore(l *lane, d *spool.Delivery, fault *spool.Fault, due time.Time) {
+	outs := make([]spool.Outcome, len(d.Pending))
+	verdicts := make([]Verdict, len(d.Pending))
+	v := JudgeFault(fault)
+	for i := range outs {
+		outs[i], verdicts[i] = fault.Outcome, v
+		if outs[i].Code == 0 && outs[i].Cause == "" && fault.Err != nil {
+			outs[i].Cause = fault.Err.Error()
+		}
+	}
+	q.record(d, outs, verdicts, due)
+}
+
+// conclude ends an attempt by what the session reports.
+func (q *Queue) conclude(f *Feed, d *spool.Delivery, reported []spool.Outcome) {
+	outs := make([]spool.Outcome, len(d.Pending))
+	verdicts := make([]Verdict, len(d.Pending))
+	more := q.hasMore(d)
+	for i := range outs {
+		switch {
+		case i < len(reported):
+			outs[i] = reported[i]
+		case len(reported) > 0:
+			outs[i] = reported[len(reported)-1] // one answer for all the rest
+			if outs[i].Code/100 == 2 {
+				outs[i] = spool.Outcome{Stage: spool.StageLocal, Text: "the session reported no outcome"}
+			}
+		default:
+			outs[i] = spool.Outcome{Stage: spool.StageLocal, Text: "the session reported no outcome"}
+		}
+		verdicts[i] = Judge(&outs[i], more)
+	}
+	q.record(d, outs, verdicts, f.lane.note(f, d, outs, verdicts))
+}
+
+// hasMore says whether a message that d.Upstream can't carry may still find
+// one that can: one further down the list, or one that was passed over because
+// it is down.
+func (q *Queue) hasMore(d *spool.Delivery) bool {
+	list := listOf(d)
+	if d.Failover+1 < len(list) {
+		return true
+	}
+	for i, name := range list {
+		if i != d.Failover && !q.isUp(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// record decides, tells the sender, settles, and reports, in this order: a
+// failure notification is durable before the recipient is let go.
+func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdict, laneDue time.Time) {
+	now := time.Now()
+	retry := &q.cfg.Load().Retry
+	for i := range outs {
+		outs[i].Verdict = verdicts[i].Status
+	}
+	if err := q.notify(d, Failed, outs, now); err != nil {
+		for i := range outs {
+			if outs[i].Verdict == spool.Bounced {
+				outs[i].Verdict, verdicts[i] = spool.Pending, Verdict{}
+			}
+		}
+	}
+	s := plan(d, outs, verdicts, choice{now: now, retry: retry, laneDue: laneDue, at: rand.Float64(),
+		next: q.nextUp(listOf(d), d.Failover)})
+	if s.Hold || anyDoubt(outs, verdicts) {
+		q.noteDoubt(d, s.Hold)
+	}
+	q.put(d, s)
+	q.notify(d, Relayed, outs, now) // best effort: what is delivered is never sent again
+	q.report(d, s, verdicts, now)
+}
+
+func anyDoubt(outs []spool.Outcome, verdicts []Verdict) bool {
+	for i, v := range verdicts {
+		if v.InDoubt && outs[i].Verdict == spool.Pending {
+			return true
+		}
+	}
+	return false
+}
+
+// choice is what plan needs to know beside the outcomes.
+type choice struct {
+	now     time.Time
+	retry   *config.Retry
+	laneDue time.Time // of the next probe, where the attempt took the lane down
+	next    int       // index of the next upstream of this round that is up; -1: none
+	at      float64   // point in the range of the jitter, 0 to 1
+}
+
+// plan turns verdicts into a settlement. A share goes on to the next upstream
+// of its list where all that is left may fare better there; otherwise the
+// round is over, and the next begins with the first.
+func plan(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdict, c choice) spool.Settlement {
+	s := spool.Settlement{Outcomes: outs, Warned: d.Warned}
+	left, next, soon, doubt, progress, misfit := 0, true, true, false, false, false
+	for i, v := range verdicts {
+		if outs[i].Verdict != spool.Pending {
+			progress = progress || outs[i].Verdict == spool.Delivered
+			continue
+		}
+		left++
+		next = next && v.Next
+		soon = soon && v.Soon
+		doubt = doubt || v.InDoubt
+		misfit = misfit || outs[i].Unsupported
+	}
+	if left == 0 {
+		return s
+	}
+	s.Due = c.now.Add(retryDelay(c.retry.Backoff, d.Attempt, c.at))
+	list := listOf(d)
+	switch {
+	case doubt:
+		s.Failover = d.Failover // the twin, if there is one, is there
+		s.Hold = c.retry.AfterDot == "hold"
+	case next && c.next >= 0:
+		s.Failover, s.Due = c.next, c.now
+	case misfit && next:
+		s.Failover = (d.Failover + 1) % len(list) // it is down, and the only one that may do
+	case soon && progress:
+		s.Failover, s.Due = d.Failover, c.now
+	case !c.laneDue.IsZero() && d.Failover == 0:
+		s.Due = c.laneDue // the wait is the upstream's doing, not the message's
+	}
+	return s
+}
+
+// nextUp is the index of the next upstream of this round that is up; -1: none.
+func (q *Queue) nextUp(list []string, current int) int {
+	for i := current + 1; i < len(list); i++ {
+		if q.isUp(list[i]) {
+			return i
+		}
+	}
+	return -1
+}
+
+// giveBack returns a claim of which nothing was tried.
+func (q *Queue) giveBack(d *spool.Delivery) {
+	q.put(d, spool.Settlement{Due: time.Now(), Failover: d.Failover, Warned: d.Warned})
+}
+
+// put settles. What the store does not take is kept and tried again; until
+// then nothing more is claimed, so that at most one transaction of each
+// session is unrecorded.
+func (q *Queue) put(d *spool.Delivery, s spool.Settlement) {
+	err := q.store.Settle(d, s)
+	if err == nil || errors.Is(err, spool.ErrNotFound) {
+		return
+	}
+	q.events.StoreFailed("settle", d.ID, err)
+	q.stuck.Add(1)
+	q.keeper.later(d, s)
+}
+
+// report tells the events of an attempt.
+func (q *Queue) report(d *spool.Delivery, s spool.Settlement, verdicts []Verdict, now time.Time) {
+	env := d.Envelope
+	left := 0
+	for i, o := range s.Outcomes {
+		a := Attempt{ID: d.ID, From: env.From, To: env.Recipients[d.Pending[i]].Address, Upstream: d.Upstream,
+			Number: d.Attempt, Delay: now.Sub(env.Accepted), Size: d.Size, Outcome: o, Blame: verdicts[i].Blame, Duplicate: d.InDoubt}
+		if o.Verdict == spool.Pending {
+			left++
+			a.Due, a.NextUp, a.Held = s.Due, listOf(d)[s.Failover], s.Hold
+		}
+		q.events.Attempted(a)
+	}
+	if left == 0 {
+		q.finished(d, now)
+	}
+}
+
+// finished reports the end of a message once no other share is left.
+func (q *Queue) finished(d *spool.Delivery, now time.Time) {
+	if len(d.Pending) < len(d.Envelope.Recipients) {
+		detail, err := q.store.Detail(d.ID)
+		if err != nil && !errors.Is(err, spool.ErrNotFound) {
+			return
+		}
+		if err == nil {
+			for _, r := range detail.Recipients {
+				if r.Status == spool.Pending {
+					return
+				}
+			}
+		}
+	}
+	q.events.Finished(Finish{ID: d.ID, From: d.Envelope.From, Age: now.Sub(d.Envelope.Accepted), Attempts: d.Attempt})
+}

@@ -1,0 +1,204 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"postern/spool"
+)
+
+// LaneStatus is what there is to know about a lane.
+type LaneStatus struct {
+	Upstream string        `json:"upstream"`
+	State    State         `json:"state"`
+	Since    time.Time     `json:"since"`
+	Cause    spool.Outcome `json:"cause"`  // why it is not up; zero while it is
+	Probe    time.Time     `json:"probe"`  // the next one; zero: none
+	Faults   int           `json:"faults"` // in a row
+	Sessions int           `json:"sessions"`
+	Idle     int           `json:"idle"` // of them
+	// Pending counts shares, Due those of them whose time has come, Held those
+	// on hold, Claimed those that a session has or is about to get.
+	Pending     int       `json:"pending"`
+	Due         int       `json:"due"`
+	Held        int       `json:"held"`
+	Claimed     int       `json:"claimed"`
+	OldestDue   time.Time `json:"oldest_due"`   // acceptance of the oldest that is due; zero: none
+	LastSuccess time.Time `json:"last_success"` // last delivery since the start; zero: none
+	Refused     []string  `json:"refused"`      // senders that it refuses at present
+}
+
+// Lanes tells the state of every lane, by name. It goes through the whole
+// queue.
+func (q *Queue) Lanes() []LaneStatus {
+	q.mu.RLock()
+	lanes := q.lanesLocked()
+	q.mu.RUnlock()
+	by := make(map[string]*LaneStatus, len(lanes))
+	for _, l := range lanes {
+		s := l.status()
+		by[l.name] = &s
+	}
+	now := time.Now()
+	q.store.Walk(func(s spool.Summary) bool {
+		name := s.Upstreams[s.Failover]
+		l := by[name]
+		if l == nil {
+			l = &LaneStatus{Upstream: name, State: Missing}
+			by[name] = l
+		}
+		l.Pending++
+		switch {
+		case s.Claimed:
+			l.Claimed++
+		case s.Held:
+			l.Held++
+		case !s.Due.After(now):
+			l.Due++
+			if l.OldestDue.IsZero() || s.Accepted.Before(l.OldestDue) {
+				l.OldestDue = s.Accepted
+			}
+		}
+		return true
+	})
+	all := make([]LaneStatus, 0, len(by))
+	for _, l := range by {
+		all = append(all, *l)
+	}
+	slices.SortFunc(all, func(a, b LaneStatus) int { return cmp.Compare(a.Upstream, b.Upstream) })
+	return all
+}
+
+func (l *lane) status() LaneStatus {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := LaneStatus{Upstream: l.name, State: l.visible(), Since: l.health.since, Cause: l.health.cause,
+		Faults: l.health.step, Sessions: len(l.feeds), Idle: len(l.idle), LastSuccess: l.health.lastSuccess}
+	if l.health.state != Up && !l.paused && l.up != nil {
+		s.Probe = l.health.probeAt
+	}
+	for sender := range l.senders {
+		s.Refused = append(s.Refused, sender)
+	}
+	slices.Sort(s.Refused)
+	return s
+}
+
+// States tells the state of every lane without looking at the queue, for
+// health checks.
+func (q *Queue) States() map[string]State {
+	q.mu.RLock()
+	lanes := q.lanesLocked()
+	q.mu.RUnlock()
+	states := make(map[string]State, len(lanes))
+	for _, l := range lanes {
+		l.mu.Lock()
+		states[l.name] = l.visible()
+		l.mu.Unlock()
+	}
+	return states
+}
+
+// OldestDue is how long the share that is due for the longest has been waiting
+// for its attempt; zero: nothing is due. What is on hold, or in a lane that an
+// operator has paused, does not count.
+func (q *Queue) OldestDue() time.Duration {
+	states := q.States()
+	now := time.Now()
+	var oldest time.Duration
+	q.store.Walk(func(s spool.Summary) bool {
+		if !s.Held && !s.Claimed && states[s.Upstreams[s.Failover]] != Paused {
+			oldest = max(oldest, now.Sub(s.Due))
+		}
+		return true
+	})
+	return oldest
+}
+
+// Filter chooses what List shows.
+type Filter struct {
+	Upstream string     // to be tried next with this upstream; empty: any
+	IDs      []spool.ID // empty: any
+	State    string     // "due", "deferred", "held", "active"; empty: any
+	From     string     // reverse-path in wire form; empty: any
+	To       string     // a recipient; empty: any
+	After    spool.ID   // only what comes after it, for pages
+	Limit    int        // at most that many; 0: 1000, negative: all
+}
+
+// Item is one share in a listing.
+type Item struct {
+	spool.Summary
+	Upstream string         // to be tried next
+	State    string         // as in Filter
+	From     string         // empty: <>
+	To       []string       // recipients that are still owed
+	Last     *spool.Outcome // nil: never tried
+	LastAt   time.Time
+}
+
+// stateOf names the state of a share.
+func stateOf(s *spool.Summary, now time.Time) string {
+	switch {
+	case s.Claimed:
+		return "active"
+	case s.Held:
+		return "held"
+	case s.Due.After(now):
+		return "deferred"
+	}
+	return "due"
+}
+
+// List shows what is queued, in the order of acceptance.
+func (q *Queue) List(ctx context.Context, f Filter) ([]Item, error) {
+	limit := f.Limit
+	if limit == 0 {
+		limit = 1000
+	}
+	now := time.Now()
+	var items []Item
+	q.store.Walk(func(s spool.Summary) bool {
+		if ctx.Err() != nil || limit > 0 && len(items) >= limit {
+			return false
+		}
+		it := Item{Summary: s, Upstream: s.Upstreams[s.Failover], State: stateOf(&s, now)}
+		if s.ID <= f.After || f.Upstream != "" && f.Upstream != it.Upstream ||
+			f.State != "" && f.State != it.State || len(f.IDs) > 0 && !slices.Contains(f.IDs, s.ID) {
+			return true
+		}
+		if q.describe(&it) && (f.From == "" || f.From == it.From) && (f.To == "" || slices.Contains(it.To, f.To)) {
+			items = append(items, it)
+		}
+		return true
+	})
+	return items, ctx.Err()
+}
+
+// describe adds what only the disk knows; false: it is gone meanwhile.
+func (q *Queue) describe(it *Item) bool {
+	detail, err := q.store.Detail(it.ID)
+	if err != nil {
+		return false
+	}
+	it.From = detail.Envelope.From
+	for i, r := range detail.Recipients {
+		if r.Share != it.Share || r.Status != spool.Pending {
+			continue
+		}
+		it.To = append(it.To, detail.Envelope.Recipients[i].Address)
+		if r.Last != nil {
+			it.Last, it.LastAt = r.Last, r.LastAt
+		}
+	}
+	return true
+}
+
+// Show tells everything about one message. spool.ErrNotFound: it is not in
+// the queue.
+func (q *Queue) Show(id spool.ID) (*spool.Detail, error) { return q.store.Detail(id) }
+
+// Content opens the content of a queued message.
+func (q *Queue) Content(id spool.ID) (spool.Content, error) { return q.store.Content(id) }

@@ -1,0 +1,221 @@
+package queue
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"postern/config"
+	"postern/spool"
+)
+
+// sweep goes through everything that is queued, whatever state its lane is in,
+// and acts on its age. It returns when the next round is wanted.
+func (q *Queue) sweep(now time.Time) time.Time {
+	retry := &q.cfg.Load().Retry
+	r := &round{q: q, now: now, retry: retry, next: now.Add(sweepMost), near: now.Add(sweepMost),
+		expireFrom: q.started.Add(min(restartGrace, retry.Lifetime/10))}
+	// What is accepted from now on asks for nothing before this.
+	for _, d := range []time.Duration{retry.WarnAfter, retry.Lifetime} {
+		if d > 0 {
+			r.wish(now.Add(d))
+		}
+	}
+	q.store.Walk(func(s spool.Summary) bool {
+		if len(r.group) > 0 && r.group[0].ID != s.ID {
+			r.act()
+		}
+		r.look(s)
+		return q.ctx.Err() == nil
+	})
+	r.act()
+	next := r.next
+	if soonest := now.Add(sweepGap); next.Before(soonest) {
+		next = soonest
+	}
+	if near := r.near; near.Before(next) {
+		next = near
+		if soonest := now.Add(time.Second); next.Before(soonest) {
+			next = soonest
+		}
+	}
+	return next
+}
+
+// restartGrace is how long a start lets everything be tried before a lifetime
+// that ended while the relay was off is held against it.
+const restartGrace = time.Hour
+
+// round is one sweep. Shares of one message that are over together share one
+// notification.
+type round struct {
+	q     *Queue
+	now   time.Time
+	retry *config.Retry
+	// next is when age asks for another round, near when a deadline does.
+	next, near time.Time
+	expireFrom time.Time
+	group      []spool.Summary
+	what       clock
+}
+
+func (r *round) wish(t time.Time) {
+	if t.Before(r.next) {
+		r.next = t
+	}
+}
+
+// look decides whether a share is for this round.
+func (r *round) look(s spool.Summary) {
+	what, next := clockOf(r.retry, &s, true, r.now)
+	if what == clockReturn {
+		what, next = r.lookCloser(&s)
+	}
+	if !next.IsZero() {
+		r.wish(next)
+		if next.Equal(s.Deadline) && next.Before(r.near) {
+			r.near = next
+		}
+	}
+	if what == clockExpire && r.now.Before(r.expireFrom) {
+		r.wish(r.expireFrom)
+		return
+	}
+	if s.Held && what != clockReturn {
+		return // an operator's business; its sender's deadline goes on
+	}
+	if what == clockNothing && s.Due.Sub(r.now) > longest(r.retry)+sweepMost && !s.Claimed {
+		r.pullIn(s)
+	}
+	if what == clockNothing || s.Claimed {
+		return // what is under way settles itself first
+	}
+	if len(r.group) > 0 && what != r.what {
+		r.act()
+	}
+	r.what = what
+	r.group = append(r.group, s)
+}
+
+// lookCloser reads by-mode, which a Summary doesn't have.
+func (r *round) lookCloser(s *spool.Summary) (clock, time.Time) {
+	detail, err := r.q.store.Detail(s.ID)
+	if err != nil || detail.Envelope.DeliverBy == nil {
+		return clockNothing, time.Time{}
+	}
+	return clockOf(r.retry, s, detail.Envelope.DeliverBy.Return, r.now)
+}
+
+// pullIn brings a due time back that no setting explains any more: the clock
+// was set back, or retry.backoff was shortened.
+func (r *round) pullIn(s spool.Summary) {
+	r.q.admin.Lock()
+	defer r.q.admin.Unlock()
+	d, err := r.q.store.Take(s.ID, s.Share)
+	if err != nil {
+		return
+	}
+	at := r.now.Add(retryDelay(r.retry.Backoff, 1, rand.Float64()))
+	r.q.put(d, spool.Settlement{Due: at, Failover: d.Failover, Warned: d.Warned})
+}
+
+// act carries out what the collected shares of one message ask for.
+func (r *round) act() {
+	group, what := r.group, r.what
+	r.group = nil
+	if len(group) == 0 {
+		return
+	}
+	r.q.admin.Lock()
+	defer r.q.admin.Unlock()
+	detail, err := r.q.store.Detail(group[0].ID)
+	if err != nil {
+		return
+	}
+	var taken []*spool.Delivery
+	for _, s := range group {
+		d := r.q.takeShare(s.ID, s.Share, s.Upstreams[s.Failover])
+		if d != nil && len(d.Pending) > 0 {
+			taken = append(taken, d)
+		}
+	}
+	switch {
+	case len(taken) == 0:
+	case what == clockWarn:
+		r.q.warn(taken, detail, r.now)
+	default:
+		r.q.expire(taken, what, r.now, detail)
+	}
+}
+
+// takeShare claims a share for an operator or a sweep, also where a lane has
+// claimed it and not begun; nil: an attempt is under way, or it is gone.
+func (q *Queue) takeShare(id spool.ID, share int, upstream string) *spool.Delivery {
+	d, err := q.store.Take(id, share)
+	if err == nil {
+		return d
+	}
+	if !errors.Is(err, spool.ErrClaimed) {
+		return nil
+	}
+	if l := q.lane(upstream); l != nil {
+		return l.pluck(id, share)
+	}
+	return nil
+}
+
+// putBack returns a share that was taken to the state that detail tells.
+func (q *Queue) putBack(d *spool.Delivery, detail *spool.Detail, warned bool) {
+	state := detail.Recipients[d.Pending[0]]
+	at := state.Due
+	if at.IsZero() {
+		at = time.Now()
+	}
+	q.put(d, spool.Settlement{Due: at, Failover: d.Failover, Hold: state.Held, Warned: warned})
+}
+
+// warn tells the sender that shares of one message are late.
+func (q *Queue) warn(taken []*spool.Delivery, detail *spool.Detail, now time.Time) {
+	err := q.notifyTaken(taken, Delayed, detail, nil, now)
+	for _, d := range taken {
+		q.putBack(d, detail, d.Warned || err == nil)
+	}
+}
+
+// expire ends shares of one message that are too old. detail may be nil.
+func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detail *spool.Detail) {
+	if detail == nil {
+		var err error
+		if detail, err = q.store.Detail(taken[0].ID); err != nil {
+			for _, d := range taken {
+				q.put(d, spool.Settlement{Due: now.Add(storePause), Failover: d.Failover, Warned: d.Warned})
+			}
+			return
+		}
+	}
+	why := spool.Outcome{Stage: spool.StageLocal, Enhanced: "4.4.7", Verdict: spool.Bounced,
+		Text: "the message could not be delivered within its lifetime"}
+	if what == clockReturn {
+		why.Enhanced = "5.4.7" // RFC 2852 §4.2
+		why.Text = "the message could not be delivered before the deadline that its sender has set"
+	}
+	if q.notifyTaken(taken, Failed, detail, &why, now) != nil {
+		for _, d := range taken {
+			q.putBack(d, detail, d.Warned)
+		}
+		return
+	}
+	for _, d := range taken {
+		q.put(d, spool.Settlement{Outcomes: repeat(why, len(d.Pending)), Failover: d.Failover, Warned: d.Warned})
+		q.events.Expired(d.ID, d.Upstream, len(d.Pending), now.Sub(d.Envelope.Accepted))
+		q.finished(d, now)
+	}
+}
+
+func repeat(o spool.Outcome, n int) []spool.Outcome {
+	outs := make([]spool.Outcome, n)
+	for i := range outs {
+		outs[i] = o
+	}
+	return outs
+}

@@ -1,0 +1,356 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/config"
+	"postern/spool"
+)
+
+// world is a queue with a store in memory, upstreams that do as they are told,
+// and ears for every event.
+type world struct {
+	t     *testing.T
+	store *memory
+	queue *Queue
+	cfg   *config.Config
+	peers *peers
+	ears  *ears
+}
+
+func upstreams(names ...string) map[string]*config.Upstream {
+	ups := map[string]*config.Upstream{}
+	for _, n := range names {
+		ups[n] = &config.Upstream{Name: n, Host: n + ".example", Port: 587, MaxConnections: 4, IdleClose: 30 * time.Second}
+	}
+	return ups
+}
+
+func newConfig(names ...string) *config.Config {
+	return &config.Config{Hostname: "relay.example", Upstreams: upstreams(names...),
+		Retry: config.Retry{Backoff: []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour},
+			Lifetime: 5 * 24 * time.Hour, WarnAfter: 4 * time.Hour, AfterDot: "retry"}}
+}
+
+func newWorld(t *testing.T, names ...string) *world {
+	w := &world{t: t, store: newMemory(), cfg: newConfig(names...), peers: newPeers(), ears: &ears{}}
+	w.build()
+	return w
+}
+
+func (w *world) build() {
+	w.queue = New(Options{Store: w.store, Deliverer: w.peers, Config: w.cfg, Events: w.ears})
+}
+
+// restart ends the process without a word and begins another on the same store.
+func (w *world) crash() {
+	old := w.queue
+	w.store.crash()
+	w.peers.dead(old)
+	w.stop()
+	w.store.crash()
+}
+
+func (w *world) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := w.queue.Stop(ctx); err != nil {
+		w.t.Errorf("stop: %v", err)
+	}
+}
+
+// put accepts a message and returns its ID.
+func (w *world) put(from string, upstreams []string, to ...string) spool.ID {
+	w.t.Helper()
+	env := &spool.Envelope{From: from, Accepted: time.Now(), MessageID: "<m1@app.example>"}
+	for _, r := range to {
+		env.Recipients = append(env.Recipients, spool.Recipient{Address: r, Upstreams: upstreams})
+	}
+	return w.putEnvelope(env)
+}
+
+const content = "From: a@app.example\r\nSubject: hello\r\n\r\nhello\r\n"
+
+func (w *world) putEnvelope(env *spool.Envelope) spool.ID {
+	w.t.Helper()
+	d, err := w.queue.Create(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	io.WriteString(d, content)
+	if err := d.Commit(env); err != nil {
+		w.t.Fatal(err)
+	}
+	return d.ID()
+}
+
+// inBubble runs a test with a world in a bubble of its own time.
+func inBubble(t *testing.T, names []string, test func(*testing.T, *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, names...)
+		w.queue.Start()
+		defer w.stop()
+		test(t, w)
+	})
+}
+
+// after lets time pass and everything settle.
+func after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// arrival is a message that an upstream has accepted.
+type arrival struct {
+	upstream string
+	id       spool.ID
+	from, to string
+	content  string
+	at       time.Time
+}
+
+// peers are all upstreams. Each behaves as its peer says.
+type peers struct {
+	mu       sync.Mutex
+	by       map[string]*peer
+	arrived  []arrival
+	attempts map[spool.ID][]time.Time
+	killed   map[*Queue]bool
+}
+
+type peer struct {
+	fault    *spool.Fault                                     // refuses sessions
+	answer   func(d *spool.Delivery, to string) spool.Outcome // nil: accepts
+	takes    func(d *spool.Delivery) (time.Duration, bool)    // time of a transaction; false: drops the line
+	limit    int                                              // sessions; 0: any number
+	connect  time.Duration                                    // time of an opening
+	sessions int
+	most     int // sessions at a time
+	opened   int
+	carried  map[spool.ID]int // under way now, by message
+}
+
+func newPeers() *peers {
+	return &peers{by: map[string]*peer{}, attempts: map[spool.ID][]time.Time{}, killed: map[*Queue]bool{}}
+}
+
+func (p *peers) dead(q *Queue) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.killed[q] = true
+}
+
+func (p *peers) set(name string, f func(*peer)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f(p.get(name))
+}
+
+func (p *peers) get(name string) *peer {
+	if p.by[name] == nil {
+		p.by[name] = &peer{carried: map[spool.ID]int{}}
+	}
+	return p.by[name]
+}
+
+func (p *peers) mail(name string) []arrival {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var got []arrival
+	for _, a := range p.arrived {
+		if name == "" || a.upstream == name {
+			got = append(got, a)
+		}
+	}
+	return got
+}
+
+func (p *peers) tries(id spool.ID) []time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.attempts[id])
+}
+
+// Deliver is a session.
+func (p *peers) Deliver(ctx context.Context, up *config.Upstream, feed *Feed) error {
+	p.mu.Lock()
+	to := p.get(up.Name)
+	to.opened++
+	fault := to.fault
+	if fault == nil && to.limit > 0 && to.sessions >= to.limit {
+		fault = &spool.Fault{Outcome: spool.Outcome{Stage: spool.StageGreet, Code: 421, Text: "too many connections", Remote: up.Host}}
+	}
+	connect := to.connect
+	if fault == nil {
+		to.sessions++
+		to.most = max(to.most, to.sessions)
+	}
+	p.mu.Unlock()
+	if connect > 0 {
+		time.Sleep(connect)
+	}
+	if fault != nil {
+		return fault
+	}
+	defer p.set(up.Name, func(q *peer) { q.sessions-- })
+	for {
+		d, err := feed.Next(ctx)
+		if errors.Is(err, io.EOF) || ctx.Err() != nil && d == nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.carry(up, feed, d); err != nil {
+			return err
+		}
+	}
+}
+
+// carry is a transaction.
+func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error {
+	c, err := feed.Content(d)
+	if err != nil {
+		feed.Release(d)
+		return nil
+	}
+	text, _ := io.ReadAll(io.NewSectionReader(c, 0, c.Size()))
+	c.Close()
+	p.mu.Lock()
+	to := p.get(up.Name)
+	p.attempts[d.ID] = append(p.attempts[d.ID], time.Now())
+	answer, takes := to.answer, to.takes
+	to.carried[d.ID]++
+	if to.carried[d.ID] > 1 {
+		panic("one message twice at once")
+	}
+	p.mu.Unlock()
+	defer p.set(up.Name, func(q *peer) { q.carried[d.ID]-- })
+	if takes != nil {
+		pause, ok := takes(d)
+		time.Sleep(pause)
+		if !ok {
+			outs := repeat(spool.Outcome{Stage: spool.StageData, Cause: "connection lost", Remote: up.Host}, len(d.Pending))
+			feed.Settle(d, outs)
+			return &spool.Fault{Outcome: spool.Outcome{Stage: spool.StageMail, Cause: "connection lost", Remote: up.Host}}
+		}
+	}
+	outs := make([]spool.Outcome, len(d.Pending))
+	for i, n := range d.Pending {
+		rcpt := d.Envelope.Recipients[n].Address
+		outs[i] = spool.Outcome{Stage: spool.StageDot, Code: 250, Enhanced: "2.0.0", Text: "ok", Remote: up.Host + ":587"}
+		if answer != nil {
+			outs[i] = answer(d, rcpt)
+		}
+	}
+	if err := feed.DotSent(d); err != nil {
+		feed.Release(d)
+		return nil
+	}
+	p.mu.Lock()
+	for i, n := range d.Pending {
+		if o := &outs[i]; o.Stage == spool.StageDot && o.Code/100 == 2 {
+			p.arrived = append(p.arrived, arrival{up.Name, d.ID, d.Envelope.From, d.Envelope.Recipients[n].Address, string(text), time.Now()})
+		}
+	}
+	p.mu.Unlock()
+	feed.Settle(d, outs)
+	return nil
+}
+
+// ears hear every event.
+type ears struct {
+	quiet
+	mu       sync.Mutex
+	attempts []Attempt
+	lanes    []LaneChange
+	notices  []Notification
+	finished []Finish
+	log      []string
+}
+
+func (e *ears) hear(format string, args ...any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.log = append(e.log, fmt.Sprintf(format, args...))
+}
+
+func (e *ears) Attempted(a Attempt) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.attempts = append(e.attempts, a)
+}
+
+func (e *ears) LaneChanged(c LaneChange) {
+	e.hear("lane %s %s to %s", c.Upstream, c.Previous, c.State)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lanes = append(e.lanes, c)
+}
+
+func (e *ears) Notified(n Notification) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.notices = append(e.notices, n)
+}
+
+func (e *ears) Finished(f Finish) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.finished = append(e.finished, f)
+}
+
+func (e *ears) NotNotified(id spool.ID, kind Action, err error) {
+	e.hear("not notified %s: %v", kind, err)
+}
+func (e *ears) SenderRefused(up, s string, _ spool.Outcome, _ time.Time) {
+	e.hear("sender %s refused by %s", s, up)
+}
+func (e *ears) SenderAccepted(up, s string) { e.hear("sender %s accepted by %s", s, up) }
+func (e *ears) InDoubt(_ spool.ID, up string, n int, held bool) {
+	e.hear("in doubt %s %d held=%v", up, n, held)
+}
+func (e *ears) Expired(_ spool.ID, up string, n int, _ time.Duration) { e.hear("expired %s %d", up, n) }
+func (e *ears) MovedOn(from, to string, n int)                        { e.hear("moved %s %s %d", from, to, n) }
+func (e *ears) Operated(o Operation)                                  { e.hear("%s by %s", o.Verb, o.By) }
+func (e *ears) StoreFailed(op string, _ spool.ID, _ error)            { e.hear("store failed: %s", op) }
+
+// heard counts the lines that contain text.
+func (e *ears) heard(text string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := 0
+	for _, l := range e.log {
+		if strings.Contains(l, text) {
+			n++
+		}
+	}
+	return n
+}
+
+func (e *ears) notifications() []Notification {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.notices)
+}
+
+func (e *ears) tried() []Attempt {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.attempts)
+}
+
+// reply is an answer to the final dot unless said otherwise.
+func replyAt(stage spool.Stage, code int, enhanced, text string) spool.Outcome {
+	return spool.Outcome{Stage: stage, Code: code, Enhanced: enhanced, Text: text, Remote: "up.example:587"}
+}
