@@ -68,6 +68,10 @@ const (
 	ListenerTLSImplicit ListenerTLS = "implicit"
 )
 
+// InternalListener is the name of the listener, as routes see it, of
+// Postern's own notifications.
+const InternalListener = "internal"
+
 // Listener is one door.
 type Listener struct {
 	Name           string      // for routes and logs; default: its address

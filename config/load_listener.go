@@ -4,10 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,6 +49,9 @@ func (d *document) readListener(t *table, l *Listener) {
 	l.Name = l.Address
 	if t.text("name", &l.Name) {
 		checkName(t, l.Name)
+		if l.Name == InternalListener {
+			t.problem("name", strconv.Quote(l.Name)+" is taken: Postern's own notifications come from there", "choose another name")
+		}
 	}
 	d.readListenerTLS(t, l)
 	readAllow(t, l)
@@ -200,37 +201,6 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
-// readUsers reads names with their hashes. A hash is never repeated.
-func readUsers(t *table, l *Listener) {
-	users := t.sub("users")
-	if !t.has("users") {
-		return
-	}
-	l.Users = map[string]string{}
-	for _, name := range slices.Sorted(maps.Keys(users.values)) {
-		var hash string
-		if !users.text(name, &hash) {
-			continue
-		}
-		if !knownHash(hash) {
-			users.problem(name, "is not a password hash that is known", "make one with: postern passwd")
-		}
-		l.Users[name] = hash
-	}
-	if users.values != nil && len(users.values) == 0 {
-		t.problem("users", "is empty", "add a user, or remove the key")
-	}
-}
-
-// hashPrefixes are the beginnings of the stored forms that sign-in verifies.
-var hashPrefixes = []string{"$argon2id$v=19$", "$2a$", "$2b$", "$2y$", scramPrefix}
-
-const scramPrefix = "SCRAM-SHA-256$"
-
-func knownHash(hash string) bool {
-	return slices.ContainsFunc(hashPrefixes, func(prefix string) bool { return strings.HasPrefix(hash, prefix) })
-}
-
 // readSocketOwner reads mode and group, which only our own unix sockets have.
 func (d *document) readSocketOwner(t *table, l *Listener) {
 	hasMode, hasGroup := t.mode("mode", &l.Mode), t.text("group", &l.Group)
@@ -271,7 +241,7 @@ func checkExposure(t *table, l *Listener) {
 		return
 	}
 	for _, hash := range l.Users {
-		if !strings.HasPrefix(hash, scramPrefix) {
+		if !isVerifier(hash) {
 			t.problem("users", `would send their passwords in clear over the network while tls = "off"`,
 				`set tls = "starttls" or "implicit", or store SCRAM verifiers only`)
 			return

@@ -102,7 +102,7 @@ func (d *document) checkRoutes(cfg *Config) {
 		path := joinIndex("route", i)
 		d.checkRouteUpstreams(cfg, path, r.Upstream, used)
 		for j, name := range r.Listener {
-			if name != "" && !slices.Contains(listeners, name) {
+			if name != "" && name != InternalListener && !slices.Contains(listeners, name) {
 				d.unknownName(joinIndex(path+".listener", j), "listener", name, listeners)
 			}
 		}
@@ -119,6 +119,9 @@ func (d *document) checkRoutes(cfg *Config) {
 		case takesAll(r):
 			catchAll = i
 		}
+	}
+	if len(cfg.Routes) > 0 && !slices.ContainsFunc(cfg.Routes, takesNull) {
+		d.warn("route", "no route takes the null sender, so that bounces cannot be sent", `add a [[route]] with from = ["<>"], or "<>" to the from of one`)
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
 		if len(cfg.Routes) > 0 && !used[name] {
@@ -161,6 +164,14 @@ func (c *Config) doors() (listeners, users []string) {
 	}
 	slices.Sort(users)
 	return listeners, users
+}
+
+// takesNull reports whether a route can match our own notifications: the null
+// sender, at no listener of ours, without users.
+func takesNull(r Route) bool {
+	return (len(r.From) == 0 || slices.Contains(r.From, "*") || slices.Contains(r.From, "<>")) &&
+		(len(r.Listener) == 0 || slices.Contains(r.Listener, InternalListener)) &&
+		len(r.User) == 0 && len(r.UnixUser) == 0
 }
 
 // takesAll reports whether a route matches every message.

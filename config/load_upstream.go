@@ -26,7 +26,9 @@ var mechanisms = []mechanism{
 	{name: "plain", supported: true, password: true, plaintext: true},
 	{name: "login", supported: true, password: true, plaintext: true},
 	{name: "cram-md5", supported: true, password: true},
+	{name: "scram-sha-1", supported: true, password: true},
 	{name: "scram-sha-256", supported: true, password: true},
+	{name: "scram-sha-512", supported: true, password: true},
 	{name: "none", supported: true},
 	{name: "xoauth2"}, {name: "oauthbearer"}, {name: "ntlm"}, {name: "gssapi"},
 	{name: "integrated"}, {name: "external"},
@@ -214,7 +216,7 @@ func (d *document) readSignIn(t *table, up *Upstream) {
 		t.problem("auth", strconv.Quote(m.name)+" needs a username", "set username and a password")
 	case m.password && hasUser && !anySecret(t):
 		t.problem("username", "has no password", "set one of password_file, password_command, password_env, password_credential, password")
-	case m.plaintext && up.TLS == TLSOff:
+	case m.plaintext && up.TLS == TLSOff && !isLoopback(up.Host):
 		t.problem("auth", strconv.Quote(m.name)+` would send the password in clear over the network while tls = "off"`,
 			`choose another tls, or auth = "scram-sha-256"`)
 	case m.password && up.TLS == TLSEncrypt:

@@ -1,0 +1,53 @@
+package config
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+)
+
+// readUsers reads names with their hashes. A hash is never repeated.
+func readUsers(t *table, l *Listener) {
+	users := t.sub("users")
+	if !t.has("users") {
+		return
+	}
+	l.Users = map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(users.values)) {
+		var hash string
+		if !users.text(name, &hash) {
+			continue
+		}
+		if !knownHash(hash) {
+			users.problem(name, "is not a stored password", "make one with: postern passwd")
+		}
+		l.Users[name] = hash
+	}
+	if users.values != nil && len(users.values) == 0 {
+		t.problem("users", "is empty", "add a user, or remove the key")
+	}
+}
+
+// The stored forms that sign-in verifies: argon2id and bcrypt in the form of
+// crypt(3), verifiers for SCRAM-SHA-256 as RFC 5803 and as Dovecot write them.
+var (
+	argonForm  = regexp.MustCompile(`^\$argon2id\$v=19\$(?:[mtp]=[0-9]{1,7},){2}[mtp]=[0-9]{1,7}\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{22,}$`)
+	bcryptForm = regexp.MustCompile(`^\$2[aby]\$(?:0[4-9]|1[0-9]|20)\$[./A-Za-z0-9]{53}$`)
+	scramForm  = regexp.MustCompile(`^(?:SCRAM-SHA-256\$|\{SCRAM-SHA-256\})([0-9]{4,8})[:,][A-Za-z0-9+/]{11,}={0,2}[$,][A-Za-z0-9+/]{43}=[:,][A-Za-z0-9+/]{43}=$`)
+)
+
+func knownHash(hash string) bool {
+	return argonForm.MatchString(hash) || bcryptForm.MatchString(hash) || isVerifier(hash)
+}
+
+// isVerifier reports whether a stored password is a verifier for SCRAM, with
+// at least the iterations of RFC 7677 §4.
+func isVerifier(hash string) bool {
+	parts := scramForm.FindStringSubmatch(hash)
+	if parts == nil {
+		return false
+	}
+	iterations, err := strconv.Atoi(parts[1])
+	return err == nil && iterations >= 4096 && iterations <= 10_000_000
+}
