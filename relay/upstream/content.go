@@ -84,7 +84,7 @@ func (s *session) sendData(tx, next *transaction) (chained bool, _ *broken) {
 // dot sends the final dot. The record that its outcome can be unknown comes
 // first, and the dot only with every byte before it.
 func (s *session) dot(tx, next *transaction) (chained bool, _ *broken) {
-	if next != nil && len(tx.rest) == 0 {
+	if next != nil && len(tx.rest) == 0 && !s.exhausted() {
 		chained = s.chain(next)
 	}
 	if err := s.feed.DotSent(tx.d); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync/atomic"
@@ -50,8 +51,8 @@ func (s *session) run(ctx context.Context) *broken {
 			return nil
 		}
 		next := then
-		if s.mayNotChain(ctx) {
-			next = nil
+		if !s.ext.pipelining || ctx.Err() != nil {
+			next = nil // no chain: RFC 2920 §3.1, or a shutdown
 		}
 		var b *broken
 		if chained, b = s.carry(ctx, now, next); b != nil {
@@ -63,10 +64,6 @@ func (s *session) run(ctx context.Context) *broken {
 	}
 }
 
-func (s *session) mayNotChain(ctx context.Context) bool {
-	return !s.ext.pipelining || ctx.Err() != nil || s.exhausted()
-}
-
 // exhausted: RFC 9422 §4.1 lets an upstream limit the transactions of a session.
 func (s *session) exhausted() bool { return s.ext.maxMail > 0 && s.mails >= s.ext.maxMail }
 
@@ -74,9 +71,13 @@ func (s *session) exhausted() bool { return s.ext.maxMail > 0 && s.mails >= s.ex
 // fault: servers limit how much they take over one.
 func (s *session) end(b *broken) *broken {
 	s.unsure = true
-	s.reason = b.outcome.Text
-	if b.outcome.Cause != "" {
-		s.reason += ": " + b.outcome.Cause
+	switch {
+	case b.outcome.Cause != "":
+		s.reason = b.outcome.Text + ": " + b.outcome.Cause
+	case b.ours:
+		s.reason = b.outcome.Text
+	default:
+		s.reason = fmt.Sprintf("the upstream answered %d %s", b.outcome.Code, b.outcome.Text)
 	}
 	if b.ours || errors.Is(b.err, errBetween) {
 		return nil

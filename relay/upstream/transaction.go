@@ -278,7 +278,7 @@ func (tx *transaction) applyRcpt(pos int, r *reply) {
 	tx.decide(pos, &o)
 	// RFC 5321 §4.5.3.1.10: those beyond the upstream's limit go in a
 	// transaction of their own.
-	if tx.accepted > 0 && (r.code == 452 || r.code == 552) && (r.enhanced == "4.5.3" || r.enhanced == "5.5.3") {
+	if tx.accepted > 0 && (r.code == 452 || r.code == 552) && (r.enhanced == "" || r.enhanced[1:] == ".5.3") {
 		tx.rest = append(tx.rest, pos)
 	}
 }

@@ -1,0 +1,447 @@
+package upstream_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/config"
+	"postern/relay/upstream"
+	"postern/relay/upstream/upstreamtest"
+	"postern/spool"
+)
+
+var fingerprint = regexp.MustCompile("sha256:[0-9a-f]{64}")
+
+var update = flag.Bool("update", false, "rewrite the results in testdata")
+
+// bench is what every transcript may use: certificates and their authority.
+type bench struct {
+	ca    string
+	certs map[string]tls.Certificate
+	dir   string
+	pair  [2]string // a client certificate
+}
+
+func newBench(t testing.TB) *bench {
+	dir := t.TempDir()
+	ca := upstreamtest.NewAuthority(t)
+	b := &bench{dir: dir, ca: ca.File(t, dir), certs: map[string]tls.Certificate{
+		"good":       ca.Issue(t, "mx.example"),
+		"expired":    ca.IssueExpired(t, "mx.example"),
+		"wrongname":  ca.Issue(t, "other.example"),
+		"selfsigned": upstreamtest.SelfSigned(t, "mx.example"),
+	}}
+	b.pair[0], b.pair[1] = upstreamtest.WritePair(t, dir, "client", ca.Issue(t, "relay.example"))
+	return b
+}
+
+// transcript is one case of a file in testdata: a dialogue, and what has to
+// come of it.
+type transcript struct {
+	name     string
+	text     []string // every line but the results, as it stands in the file
+	script   upstreamtest.Script
+	settings []string // of lines that set something up
+	want     []string
+}
+
+func readTranscripts(t *testing.T, path string) (head []string, cases []*transcript) {
+	t.Helper()
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(strings.TrimRight(string(file), "\n"), "\n") {
+		if name, ok := strings.CutPrefix(line, "== "); ok {
+			cases = append(cases, &transcript{name: name})
+		}
+		if len(cases) == 0 {
+			head = append(head, line)
+			continue
+		}
+		c := cases[len(cases)-1]
+		if result, ok := strings.CutPrefix(line, "= "); ok {
+			c.want = append(c.want, result)
+			continue
+		}
+		c.text = append(c.text, line)
+		switch verb, _, _ := strings.Cut(line, " "); verb {
+		case "S:", "S>", "C:", "C?", "*":
+			c.script = append(c.script, line)
+		case "upstream", "message", "feed":
+			c.settings = append(c.settings, line)
+		case "#", "==", "":
+		default:
+			t.Fatalf("%s: %q is no line of a transcript", path, line)
+		}
+	}
+	return head, cases
+}
+
+func writeTranscripts(t *testing.T, path string, head []string, cases []*transcript) {
+	t.Helper()
+	lines := head
+	for _, c := range cases {
+		for len(c.text) > 0 && c.text[len(c.text)-1] == "" {
+			c.text = c.text[:len(c.text)-1]
+		}
+		lines = append(lines, c.text...)
+		for _, w := range c.want {
+			lines = append(lines, "= "+w)
+		}
+		lines = append(lines, "")
+	}
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Every dialogue of testdata, with a clock that only moves while everybody
+// waits: a time-out of five minutes is exact and takes no time.
+func TestTranscripts(t *testing.T) {
+	b := newBench(t)
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no transcripts", err)
+	}
+	total := 0
+	for _, path := range files {
+		head, cases := readTranscripts(t, path)
+		total += len(cases)
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			for _, c := range cases {
+				t.Run(c.name, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { c.run(t, b) })
+				})
+			}
+		})
+		if *update {
+			writeTranscripts(t, path, head, cases)
+		}
+	}
+	if total < 100 {
+		t.Errorf("%d cases, fewer than there were", total)
+	}
+}
+
+func (c *transcript) run(t *testing.T, b *bench) {
+	up, feed := c.setUp(t, b)
+	client, server := upstreamtest.Pipe()
+	var problems []string
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		problems = c.script.Play(server, b.certs)
+	}()
+	rec := &recorder{}
+	dialer := &upstream.Dialer{
+		Hostname: func() string { return "relay.example" },
+		Events:   rec,
+		Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },
+	}
+	began := time.Now()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	feed.cancel = cancel
+	err := dialer.Deliver(ctx, up, feed)
+	elapsed := time.Since(began)
+	<-done
+	for _, problem := range append(problems, feed.Breaches()...) {
+		t.Error(problem)
+	}
+	got := results(feed, err, rec, elapsed)
+	for i := range got { // what differs from run to run
+		got[i] = strings.ReplaceAll(got[i], b.dir+string(filepath.Separator), "")
+		got[i] = fingerprint.ReplaceAllString(got[i], "sha256:…")
+	}
+	c.compare(t, got)
+}
+
+func (c *transcript) compare(t *testing.T, got []string) {
+	if *update {
+		c.want = got
+		return
+	}
+	if strings.Join(got, "\n") != strings.Join(c.want, "\n") {
+		t.Errorf("got\n= %s\nwant\n= %s", strings.Join(got, "\n= "), strings.Join(c.want, "\n= "))
+	}
+}
+
+// recorder keeps what the session tells.
+type recorder struct {
+	opened   []upstream.Opened
+	closed   []upstream.Closed
+	problems []upstream.TLSProblem
+}
+
+func (r *recorder) UpstreamOpened(e upstream.Opened)         { r.opened = append(r.opened, e) }
+func (r *recorder) UpstreamClosed(e upstream.Closed)         { r.closed = append(r.closed, e) }
+func (r *recorder) UpstreamTLSProblem(e upstream.TLSProblem) { r.problems = append(r.problems, e) }
+
+var stageNames = [...]string{"local", "resolve", "connect", "tls", "greet", "signin", "mail", "rcpt", "data", "body", "dot"}
+
+func describeOutcome(o *spool.Outcome) string {
+	s := fmt.Sprintf("%s %d", stageNames[o.Stage], o.Code)
+	if o.Enhanced != "" {
+		s += " " + o.Enhanced
+	}
+	s += fmt.Sprintf(" %q", o.Text)
+	if o.Cause != "" {
+		s += fmt.Sprintf(" because %q", o.Cause)
+	}
+	if o.Unsupported {
+		s += " unsupported"
+	}
+	if o.DSNRelayed {
+		s += " dsn-relayed"
+	}
+	if o.ByRelayed {
+		s += " by-relayed"
+	}
+	return s
+}
+
+// results writes down everything that a session told anybody.
+func results(feed *testFeed, err error, rec *recorder, elapsed time.Duration) []string {
+	var out []string
+	for _, p := range rec.problems {
+		out = append(out, fmt.Sprintf("TLS problem %q in clear %v", p.Problem, p.InClear))
+	}
+	for _, s := range feed.Settled() {
+		if s.Released {
+			out = append(out, fmt.Sprintf("message %d: released", s.Delivery.ID))
+		}
+		for i, o := range s.Outcomes {
+			line := fmt.Sprintf("message %d: <%s> %s", s.Delivery.ID,
+				s.Delivery.Envelope.Recipients[s.Delivery.Pending[i]].Address, describeOutcome(&o))
+			if s.DotSent > 0 && (o.Stage != spool.StageDot || o.Code == 0) {
+				line += " dot announced"
+			}
+			out = append(out, line)
+		}
+	}
+	var fault *spool.Fault
+	switch {
+	case errors.As(err, &fault):
+		out = append(out, "fault: "+describeOutcome(&fault.Outcome))
+	case err != nil:
+		out = append(out, "error: "+err.Error())
+	}
+	for _, c := range rec.closed {
+		out = append(out, fmt.Sprintf("closed: %q", c.Reason))
+	}
+	if elapsed >= time.Second {
+		out = append(out, "took "+elapsed.Truncate(100*time.Millisecond).String())
+	}
+	return out
+}
+
+// testFeed can end the daemon while it is asked.
+type testFeed struct {
+	*upstreamtest.Feed
+	cancel context.CancelFunc
+}
+
+// setUp reads the lines of a transcript that are not dialogue.
+func (c *transcript) setUp(t *testing.T, b *bench) (*config.Upstream, *testFeed) {
+	up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, Auth: "none", CAFile: b.ca}
+	feed := &testFeed{Feed: upstreamtest.NewFeed()}
+	messages := 0
+	for _, line := range c.settings {
+		verb, rest, _ := strings.Cut(line, " ")
+		options := strings.Fields(rest)
+		switch verb {
+		case "upstream":
+			for _, o := range options {
+				b.setUpstream(t, up, o)
+			}
+		case "message":
+			messages++
+			env, body := newMessage(t, options)
+			feed.Add(env, body)
+		case "feed":
+			for _, o := range options {
+				feed.set(t, o)
+			}
+		}
+	}
+	if messages == 0 {
+		env, body := newMessage(t, nil)
+		feed.Add(env, body)
+	}
+	return up, feed
+}
+
+func (b *bench) setUpstream(t *testing.T, up *config.Upstream, option string) {
+	key, value, _ := strings.Cut(option, "=")
+	limit := func() time.Duration {
+		d, err := time.ParseDuration(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	switch key {
+	case "tls":
+		up.TLS = config.UpstreamTLS(value)
+	case "auth":
+		up.Auth, up.Username, up.Password = value, "user", config.NewSecret("pencil")
+	case "ca":
+		up.CAFile = map[string]string{"none": "", "missing": filepath.Join(b.dir, "missing.pem")}[value]
+	case "name":
+		up.ServerName = value
+	case "pin":
+		up.Fingerprint = upstreamtest.Fingerprint(b.certs[value])
+	case "clientcert":
+		up.CertFile, up.KeyFile = b.pair[0], b.pair[1]
+	case "connect":
+		up.ConnectTimeout = limit()
+	case "command":
+		up.CommandTimeout = limit()
+	case "data":
+		up.DataTimeout = limit()
+	case "idle":
+		up.IdleClose = limit()
+	default:
+		t.Fatalf("unknown setting %q", option)
+	}
+}
+
+func (f *testFeed) set(t *testing.T, option string) {
+	key, value, _ := strings.Cut(option, "=")
+	switch key {
+	case "nochain":
+		f.Chain = false
+	case "keep":
+		f.Keep = true
+	case "faildot":
+		f.FailDotSent = errors.New("the disk is full")
+	case "later": // the second message comes after a while
+		wait, err := time.ParseDuration(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Chain = false
+		f.OnNext = func(n int) {
+			if n == 1 {
+				time.Sleep(wait)
+			}
+		}
+	case "shutdown": // when message n is handed out
+		at, err := strconv.Atoi(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.OnNext = func(n int) {
+			if n == at {
+				f.cancel()
+			}
+		}
+	default:
+		t.Fatalf("unknown feed %q", option)
+	}
+}
+
+func newMessage(t *testing.T, options []string) (*spool.Envelope, []byte) {
+	env := &spool.Envelope{From: "from@a.example"}
+	body := []byte("Subject: test\r\n\r\nHello\r\n")
+	to := []string{"to@b.example"}
+	var notify spool.Notify
+	var orcpt string
+	for _, option := range options {
+		key, value, _ := strings.Cut(option, "=")
+		value = strings.ReplaceAll(value, "_", " ")
+		switch key {
+		case "from":
+			env.From = value
+		case "to":
+			to = strings.Split(value, ",")
+		case "rcpts":
+			to = numbered(t, value)
+		case "text":
+			body = unquote(t, value)
+		case "size":
+			body = sized(t, value)
+		case "notify":
+			n, _ := strconv.Atoi(value)
+			notify = spool.Notify(n)
+		case "orcpt":
+			orcpt = value
+		default:
+			setEnvelope(t, env, key, value)
+		}
+	}
+	for _, c := range body {
+		env.Has8Bit = env.Has8Bit || c >= 0x80
+	}
+	for _, rcpt := range to {
+		env.Recipients = append(env.Recipients, spool.Recipient{Address: rcpt, Notify: notify, ORcpt: orcpt})
+	}
+	return env, body
+}
+
+func setEnvelope(t *testing.T, env *spool.Envelope, key, value string) {
+	switch key {
+	case "body":
+		env.Body = spool.BodyType(value)
+	case "utf8":
+		env.SMTPUTF8 = true
+	case "requiretls":
+		env.RequireTLS = true
+	case "ret":
+		env.Return = value
+	case "envid":
+		env.EnvelopeID = value
+	case "priority":
+		env.Priority, _ = strconv.Atoi(value)
+	case "by":
+		left, mode, _ := strings.Cut(value, ";")
+		d, err := time.ParseDuration(left)
+		if err != nil {
+			t.Fatal(err)
+		}
+		env.DeliverBy = &spool.DeliverBy{Deadline: time.Now().Add(d), Return: mode[0] == 'R', Trace: strings.HasSuffix(mode, "T")}
+	default:
+		t.Fatalf("unknown option %q", key)
+	}
+}
+
+func unquote(t *testing.T, value string) []byte {
+	s, err := strconv.Unquote(`"` + value + `"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []byte(s)
+}
+
+func numbered(t *testing.T, value string) (to []string) {
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		to = append(to, fmt.Sprintf("r%d@b.example", i))
+	}
+	return to
+}
+
+func sized(t *testing.T, value string) []byte {
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := strings.Repeat("x", 62) + "\r\n"
+	return []byte("Subject: large\r\n\r\n" + strings.Repeat(line, n/64))
+}
