@@ -95,8 +95,8 @@ func (t *Table) NeedsHeader() bool { return t.needsHeader }
 func (t *Table) Sender(q Query) bool {
 	var storage [addressBytes]byte
 	from := newAddress(storage[:0], q.From)
-	var m merge
-	m.lists = append(m.storage[:0], t.rest, t.toList, t.user[q.User])
+	var lists [listsAtHand][]int
+	m := merge{append(lists[:0], t.rest, t.toList, t.user[q.User])}
 	m.lists = t.from.candidates(m.lists, &from)
 	for i, ok := m.next(); ok; i, ok = m.next() {
 		if t.rules[i].admits(&q, &from) {
@@ -111,8 +111,8 @@ func (t *Table) Recipient(q Query) Decision {
 	var fromStorage, toStorage [addressBytes]byte
 	from, to := newAddress(fromStorage[:0], q.From), newAddress(toStorage[:0], q.To)
 	to.unknown = q.To == ""
-	var m merge
-	m.lists = append(m.storage[:0], t.rest, t.user[q.User])
+	var lists [listsAtHand][]int
+	m := merge{append(lists[:0], t.rest, t.user[q.User])}
 	m.lists = t.from.candidates(m.lists, &from)
 	m.lists = t.to.candidates(m.lists, &to)
 	for i, ok := m.next(); ok; i, ok = m.next() {
@@ -130,10 +130,13 @@ func (t *Table) Recipient(q Query) Decision {
 	return Decision{}
 }
 
+// listsAtHand is how many lists a question can select without an allocation:
+// only domains of many labels, each with routes of its own, select more.
+const listsAtHand = 24
+
 // merge walks several ascending lists as one, each value once.
 type merge struct {
-	lists   [][]int
-	storage [24][]int
+	lists [][]int
 }
 
 // next is the smallest value that was not returned yet; false at the end.
