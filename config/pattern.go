@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // PatternKind says which addresses a Pattern matches.
@@ -34,6 +36,9 @@ func ParsePattern(s string) (Pattern, error) {
 		return Pattern{Kind: PatternAny}, nil
 	case "<>":
 		return Pattern{Kind: PatternNull}, nil
+	}
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return Pattern{}, errors.New("contains a character that cannot be seen")
 	}
 	local, domain := SplitAddress(s)
 	if domain == "" {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // table reads the keys of one TOML table. Each reading method leaves its
@@ -98,7 +99,7 @@ func (t *table) text(name string, dst *string) bool {
 }
 
 func hasControl(s string) bool {
-	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
+	return strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // oneOf reads a string out of a short list.

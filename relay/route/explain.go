@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"postern/config"
 )
@@ -231,12 +232,8 @@ func routeNumber(position int) string { return "route " + strconv.Itoa(position+
 func quoted(s string) string { return strconv.Quote(s) }
 
 func printable(s string) string {
-	q := strconv.Quote(s)
-	if plain := strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`); plain == s {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return s
 	}
-	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || !strconv.IsPrint(r) }) {
-		return s
-	}
-	return q
+	return strconv.Quote(s)
 }

@@ -3,6 +3,7 @@ package route
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"postern/config"
 )
@@ -46,7 +47,7 @@ func FuzzMatch(f *testing.F) {
 			t.Fatalf("%q %+v is refused at MAIL", pattern, q)
 		}
 		text := tab.Explain(q).String()
-		if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f || r >= 0x80 && r < 0xa0 }) {
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f || r >= 0x80 && r < 0xa0 }) {
 			t.Fatalf("the explanation has a control character: %q", text)
 		}
 		narrow := p.Kind == config.PatternAddress || p.Kind == config.PatternDomain
