@@ -1,0 +1,39 @@
+package daemon
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+)
+
+// notify tells the service manager, where there is one. A manager that
+// cannot be told is no reason to stop: it will notice by itself.
+func notify(state string) { _, _ = sd.SdNotify(false, state) }
+
+// notifyReload tells that a reload begins, as Type=notify-reload wants it.
+func notifyReload() { notify(sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec()) }
+
+// watchdog feeds the service manager's watchdog, where it is set, for as long
+// as alive says so. It ends with ctx.
+func watchdog(ctx context.Context, wg *sync.WaitGroup, alive func() bool) {
+	interval, err := sd.SdWatchdogEnabled(false)
+	if err != nil || interval <= 0 {
+		return
+	}
+	wg.Go(func() {
+		tick := time.NewTicker(interval / 2)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if alive() {
+					notify(sd.SdNotifyWatchdog)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,73 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"postern/queue"
+	"postern/relay/admin"
+	"postern/spool"
+)
+
+// Walk visits what is queued.
+func (d *daemon) Walk(visit func(spool.Summary) bool) { d.store.Walk(visit) }
+
+// Detail tells everything about one message.
+func (d *daemon) Detail(id spool.ID) (*spool.Detail, error) { return d.store.Detail(id) }
+
+// Content opens the content of one message.
+func (d *daemon) Content(id spool.ID) (spool.Content, error) { return d.store.Content(id) }
+
+// Act carries out an order.
+func (d *daemon) Act(ctx context.Context, o admin.Order, operator string) (*admin.Acted, error) {
+	sel := queue.Select{IDs: o.IDs, Upstream: o.Upstream, All: o.All}
+	var (
+		r   queue.Result
+		err error
+	)
+	switch o.Op {
+	case admin.OpRetry:
+		r, err = d.queue.Retry(ctx, sel, operator)
+	case admin.OpHold:
+		r, err = d.queue.Hold(ctx, sel, operator)
+	case admin.OpRelease:
+		r, err = d.queue.Release(ctx, sel, operator)
+	case admin.OpRemove:
+		r, err = d.queue.Remove(ctx, sel, operator)
+	case admin.OpBounce:
+		r, err = d.queue.Bounce(ctx, sel, operator, o.Reason)
+	default:
+		return nil, fmt.Errorf("the queue does not know how to %s", o.Op)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &admin.Acted{Messages: r.Done, Busy: names(r.Busy), Missing: names(r.Missing)}, nil
+}
+
+func names(ids []spool.ID) []string {
+	var list []string
+	for _, id := range ids {
+		list = append(list, id.String())
+	}
+	return list
+}
+
+// Pause stops deliveries to one upstream.
+func (d *daemon) Pause(upstream, operator string) error {
+	return known(d.queue.Pause(upstream, operator))
+}
+
+// Resume lets them go on.
+func (d *daemon) Resume(upstream, operator string) error {
+	return known(d.queue.Resume(upstream, operator))
+}
+
+// known turns the queue's word for an unknown upstream into admin's.
+func known(err error) error {
+	if errors.Is(err, queue.ErrNoUpstream) {
+		return admin.ErrNoUpstream
+	}
+	return err
+}

@@ -1,0 +1,100 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+
+	"postern/config"
+	"postern/relay/admin"
+)
+
+// Reload reads the configuration again and puts it in force as a whole, or
+// keeps the old one and says why.
+func (d *daemon) Reload(_ context.Context, operator string) (*admin.Reloaded, error) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	notifyReload()
+	defer notify(sd.SdNotifyReady)
+	old := d.state.Load()
+	done, err := d.replace(old)
+	if err != nil {
+		d.refuse(old.cfg.Path, operator, err)
+		return nil, err
+	}
+	d.events.Reloaded(done.Config, operator, done.Kept)
+	for _, w := range done.Warnings {
+		d.events.ConfigWarning(w)
+	}
+	return done, nil
+}
+
+// replace does the work of Reload. What can fail comes first.
+func (d *daemon) replace(old *state) (*admin.Reloaded, error) {
+	cfg, err := d.load()
+	var problems *config.Problems
+	if errors.As(err, &problems) {
+		return nil, &admin.Rejected{Problems: problems.List}
+	}
+	if err != nil {
+		return nil, err
+	}
+	cfg, kept := keep(old.cfg, cfg)
+	st, err := d.prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.doors.Apply(st.cfg, st.routes); err != nil {
+		return nil, startError(doorFailed, err)
+	}
+	// From here on nothing fails. New mail may name new upstreams already:
+	// until the next line that only makes it wait.
+	d.queue.Apply(st.cfg)
+	d.state.Store(st)
+	if err := d.log.SetLevel(cfg.Log.Level); err != nil {
+		return nil, err // config lets no such level through
+	}
+	d.announce(st.cfg)
+	return &admin.Reloaded{Config: cfg.Path, Warnings: cfg.Warnings, Kept: kept}, nil
+}
+
+// keep takes over from old what only changes at a restart, and names what
+// would have been different.
+func keep(old, next *config.Config) (*config.Config, []string) {
+	c := *next
+	var kept []string
+	note := func(key string, differs bool, inForce, wanted any) {
+		if differs {
+			kept = append(kept, fmt.Sprintf("%s changes at a restart: %v is in force, the file says %v", key, inForce, wanted))
+		}
+	}
+	o, n := old, next
+	note("spool.dir", o.Spool.Dir != n.Spool.Dir, o.Spool.Dir, n.Spool.Dir)
+	note("spool.max_size", o.Spool.MaxSize != n.Spool.MaxSize, config.FormatSize(o.Spool.MaxSize), config.FormatSize(n.Spool.MaxSize))
+	note("spool.min_free", o.Spool.MinFree != n.Spool.MinFree, config.FormatSize(o.Spool.MinFree), config.FormatSize(n.Spool.MinFree))
+	note("state_dir", o.StateDir != n.StateDir, o.StateDir, n.StateDir)
+	note("control.socket", o.Control.Socket != n.Control.Socket, o.Control.Socket, n.Control.Socket)
+	note("control.mode", o.Control.Mode != n.Control.Mode, o.Control.Mode, n.Control.Mode)
+	note("control.group", o.Control.Group != n.Control.Group, o.Control.Group, n.Control.Group)
+	note("control.metrics", o.Control.Metrics != n.Control.Metrics, o.Control.Metrics, n.Control.Metrics)
+	note("log.format", o.Log.Format != n.Log.Format, o.Log.Format, n.Log.Format)
+	age := n.Control.HealthMaxAge
+	c.Spool, c.StateDir, c.Control, c.Log.Format = o.Spool, o.StateDir, o.Control, o.Log.Format
+	c.Control.HealthMaxAge = age
+	return &c, kept
+}
+
+// refuse tells the log why a configuration was not taken.
+func (d *daemon) refuse(path, operator string, err error) {
+	var rejected *admin.Rejected
+	if !errors.As(err, &rejected) {
+		d.events.ReloadRefused(path, operator, 0, err.Error())
+		return
+	}
+	d.events.ReloadRefused(path, operator, len(rejected.Problems), rejected.Error())
+	for _, p := range rejected.Problems {
+		d.events.ConfigProblem(p)
+	}
+}

@@ -1,0 +1,175 @@
+package daemon
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+
+	"postern/cmd/eventlog"
+	"postern/config"
+	"postern/queue"
+	"postern/relay/admin"
+	"postern/relay/capture"
+	"postern/relay/intake"
+	"postern/relay/route"
+	"postern/relay/upstream"
+	"postern/spool"
+)
+
+// grace is how long a stop waits for clients inside DATA and for attempts
+// under way.
+const grace = 30 * time.Second
+
+// Options are what a daemon is started with.
+type Options struct {
+	Config *config.Config
+	// Load reads the configuration again, for a reload.
+	Load    func() (*config.Config, error)
+	Log     *eventlog.Log
+	Version string
+	// Ready is called once when everything runs; nil: nobody waits.
+	Ready func()
+}
+
+// daemon is the running relay. It is what the control socket asks.
+type daemon struct {
+	load    func() (*config.Config, error)
+	log     *eventlog.Log
+	events  eventlog.Process
+	version string
+	started time.Time
+
+	store  *spool.Store
+	queue  *queue.Queue
+	doors  *intake.Server
+	dialer *upstream.Dialer
+	admin  *admin.Server
+	served sync.WaitGroup // the goroutines of admin and of the watchdog
+
+	state atomic.Pointer[state]
+
+	reloading sync.Mutex // guards what follows; one reload at a time
+	capture   *capture.Server
+}
+
+// state is what one configuration amounts to.
+type state struct {
+	cfg    *config.Config // with upstreams of the capture server pointed at it
+	routes *route.Table
+	loaded time.Time
+}
+
+// Run runs a relay until ctx is done or a signal ends it: SIGTERM or SIGINT
+// stop it in order, a second one at once, SIGHUP reloads. A *StartError says
+// why a start failed.
+func Run(ctx context.Context, o Options) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	d := &daemon{
+		load: o.Load, log: o.Log, events: o.Log.Process(), version: o.Version,
+		started: time.Now(),
+	}
+	d.events.Starting(o.Version, o.Config.Path, os.Getpid())
+	if os.Geteuid() == 0 {
+		d.events.AsRoot("run it as a user of its own; a port below 1024 needs no more than CAP_NET_BIND_SERVICE, or a socket of systemd")
+	}
+	for _, w := range o.Config.Warnings {
+		d.events.ConfigWarning(w)
+	}
+	if err := d.start(o.Config); err != nil {
+		return err
+	}
+	running, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watchdog(running, &d.served, func() bool { return d.Status() != nil })
+	d.events.Ready(time.Since(d.started))
+	notify(sd.SdNotifyReady)
+	if o.Ready != nil {
+		o.Ready()
+	}
+	why := d.serve(ctx, signals)
+	cancel()
+	d.stop(why, signals)
+	return nil
+}
+
+// serve waits for a reason to stop and returns it.
+func (d *daemon) serve(ctx context.Context, signals <-chan os.Signal) (why string) {
+	for {
+		select {
+		case <-ctx.Done():
+			return "the caller ended it"
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				return "signal: " + s.String()
+			}
+			// What came of it stands in the log.
+			_, _ = d.Reload(ctx, "SIGHUP")
+		}
+	}
+}
+
+// stop ends everything in the reverse order of the start. It waits for the
+// grace period, or for a second signal.
+func (d *daemon) stop(why string, signals <-chan os.Signal) {
+	began := time.Now()
+	d.events.Stopping(why, grace)
+	notify(sd.SdNotifyStopping)
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		d.close(ctx)
+	}()
+wait:
+	for {
+		select {
+		case <-done:
+			break wait
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				cancel()
+			}
+		}
+	}
+	d.events.Stopped(time.Since(began), ctx.Err() == nil)
+}
+
+// close ends whatever was started. Clients and attempts have until ctx is
+// done; the queue and the doors end side by side, so that one grace period
+// is enough for both.
+func (d *daemon) close(ctx context.Context) {
+	var both sync.WaitGroup
+	if d.doors != nil {
+		both.Go(func() { _ = d.doors.Shutdown(ctx) })
+	}
+	if d.queue != nil {
+		both.Go(func() { _ = d.queue.Stop(ctx) })
+	}
+	both.Wait()
+	if d.admin != nil {
+		short, cancel := context.WithTimeout(ctx, 2*time.Second)
+		_ = d.admin.Shutdown(short)
+		cancel()
+	}
+	d.served.Wait()
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	if d.capture != nil {
+		_ = d.capture.Close(ctx)
+	}
+	if d.store != nil {
+		if err := d.store.Close(); err != nil {
+			d.events.PartFailed("spool", err)
+		}
+	}
+}

@@ -1,0 +1,172 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"postern/config"
+	"postern/queue"
+	"postern/relay/admin"
+	"postern/relay/capture"
+	"postern/relay/intake"
+	"postern/relay/route"
+	"postern/relay/upstream"
+	"postern/spool"
+)
+
+// start opens everything in order, the doors last. On an error nothing stays
+// open.
+func (d *daemon) start(cfg *config.Config) (err error) {
+	defer func() {
+		if err != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			d.close(ctx)
+		}
+	}()
+	if d.store, err = spool.Open(spool.Options{
+		Dir: cfg.Spool.Dir, MaxSize: cfg.Spool.MaxSize, MinFree: cfg.Spool.MinFree,
+		// An administrator who names a folder is told where it is missing: it
+		// may be a disk that is not mounted.
+		Create: cfg.Path == "",
+		Events: d.log.Spool(),
+	}); err != nil {
+		return startError(spoolFailed, err)
+	}
+	st, err := d.prepare(cfg)
+	if err != nil {
+		return err
+	}
+	d.state.Store(st)
+	d.dialer = &upstream.Dialer{Hostname: d.hostname, Events: d.log.Upstream()}
+	d.queue = queue.New(queue.Options{
+		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg,
+		Events: d.log.Queue(), Route: d.routeNotification, Grace: grace,
+	})
+	control, scrapes, err := d.listenAdmin(cfg)
+	if err != nil {
+		return err
+	}
+	d.doors = intake.New(intake.Options{Accept: d.queue, Events: d.log.Intake()})
+	if err := d.doors.Apply(st.cfg, st.routes); err != nil {
+		control.Close()
+		if scrapes != nil {
+			scrapes.Close()
+		}
+		return startError(doorFailed, err)
+	}
+	d.queue.Start()
+	d.serveAdmin(control, scrapes)
+	d.announce(st.cfg)
+	return nil
+}
+
+// prepare turns a configuration into a state: routes compiled, the capture
+// server running where it is needed. d.reloading is held, or d is starting.
+func (d *daemon) prepare(cfg *config.Config) (*state, error) {
+	routes, err := route.New(cfg.Routes)
+	if err != nil {
+		return nil, startError(configFailed, err)
+	}
+	st := &state{cfg: cfg, routes: routes, loaded: time.Now()}
+	if !cfg.NeedsCapture() {
+		return st, nil
+	}
+	if d.capture == nil {
+		d.capture, err = capture.Start(capture.Options{
+			Dir: cfg.CaptureDir(), Hostname: cfg.Hostname, Events: d.log.Capture(),
+		})
+		if err != nil {
+			return nil, startError(captureFailed, fmt.Errorf("the Maildir of the capture server, %s: %w", cfg.CaptureDir(), err))
+		}
+	}
+	own := *cfg
+	own.Upstreams = make(map[string]*config.Upstream, len(cfg.Upstreams))
+	for name, up := range cfg.Upstreams {
+		if up.Provider == config.CaptureProvider {
+			up = d.capture.Upstream(up)
+		}
+		own.Upstreams[name] = up
+	}
+	st.cfg = &own
+	return st, nil
+}
+
+// listenAdmin opens the control socket and, where it is wanted, the address
+// for scrapers; scrapes is nil where not.
+func (d *daemon) listenAdmin(cfg *config.Config) (control, scrapes net.Listener, err error) {
+	control, err = admin.Listen(cfg.Control.Socket, cfg.Control.Mode, cfg.Control.Group)
+	if err != nil {
+		return nil, nil, startError(controlFailed, fmt.Errorf("the control socket %s: %w", cfg.Control.Socket, err))
+	}
+	if cfg.Control.Metrics == "" {
+		return control, nil, nil
+	}
+	scrapes, err = net.Listen("tcp", cfg.Control.Metrics)
+	if err != nil {
+		control.Close()
+		return nil, nil, startError(metricsFailed, fmt.Errorf("control.metrics: %w", err))
+	}
+	return control, scrapes, nil
+}
+
+func (d *daemon) serveAdmin(control, scrapes net.Listener) {
+	d.admin = admin.NewServer(d)
+	run := func(name string, serve func(net.Listener) error, l net.Listener) {
+		d.served.Go(func() {
+			if err := serve(l); err != nil {
+				d.events.PartFailed(name, err)
+			}
+		})
+	}
+	run("control", d.admin.ServeControl, control)
+	if scrapes != nil {
+		run("metrics", d.admin.ServeMetrics, scrapes)
+	}
+}
+
+// announce tells where the doors are and what does not leave the machine.
+func (d *daemon) announce(cfg *config.Config) {
+	addrs := d.doors.Addrs()
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		address := l.Address
+		if a := addrs[l.Name]; a != nil {
+			address = a.String()
+		}
+		d.events.Listening("smtp", l.Name, address, string(l.TLS))
+	}
+	d.events.Listening("control", "", cfg.Control.Socket, "off")
+	if cfg.Control.Metrics != "" {
+		d.events.Listening("metrics", "", cfg.Control.Metrics, "off")
+	}
+	var captured []string
+	for name, up := range cfg.Upstreams {
+		if up.Provider == config.CaptureProvider {
+			captured = append(captured, name)
+		}
+	}
+	if len(captured) > 0 {
+		slices.Sort(captured)
+		d.events.Capturing(captured, filepath.Clean(cfg.CaptureDir()))
+	}
+}
+
+func (d *daemon) hostname() string { return d.state.Load().cfg.Hostname }
+
+// routeNotification finds the upstreams of a delivery status notification.
+func (d *daemon) routeNotification(from, to string) []string {
+	return d.state.Load().routes.Recipient(route.Query{From: from, To: to, Listener: "internal"}).Upstreams
+}
+
+// deliverer joins the queue's sessions to the upstreams': a Feed of the one
+// is a Feed of the other.
+type deliverer struct{ dialer *upstream.Dialer }
+
+func (d deliverer) Deliver(ctx context.Context, up *config.Upstream, feed *queue.Feed) error {
+	return d.dialer.Deliver(ctx, up, feed)
+}

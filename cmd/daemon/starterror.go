@@ -1,0 +1,85 @@
+package daemon
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"postern/relay/admin"
+	"postern/spool"
+)
+
+// Kind says of what sort a failed start is.
+type Kind uint8
+
+// The kinds of failed starts.
+const (
+	Misconfigured Kind = iota // the configuration has to change
+	Locked                    // another daemon has the spool
+	CannotCreate              // a folder, file or socket is missing or unusable
+	NotAllowed                // owners, modes, privileges
+	Taken                     // an address or a socket is in use
+)
+
+// StartError says in a sentence why a start failed, and what to do.
+type StartError struct {
+	Kind Kind
+	Text string
+	Hint string // may be empty
+	Err  error
+}
+
+func (e *StartError) Error() string { return e.Text }
+
+func (e *StartError) Unwrap() error { return e.Err }
+
+// step is where a start failed.
+type step uint8
+
+const (
+	configFailed step = iota
+	spoolFailed
+	captureFailed
+	controlFailed
+	metricsFailed
+	doorFailed
+)
+
+// startError makes the sentence for an error at one step.
+func startError(at step, err error) error {
+	e := &StartError{Kind: kindOf(at, err), Text: err.Error(), Err: err}
+	switch {
+	case at == spoolFailed || strings.Contains(e.Text, ";"):
+		// The sentence ends in what to do.
+	case errors.Is(err, admin.ErrTaken):
+		e.Hint = "Stop that daemon first, or give this one another control.socket."
+	case at == controlFailed && errors.Is(err, fs.ErrNotExist):
+		e.Hint = "Its folder does not exist: create it for the user that runs postern, or correct control.socket."
+	case e.Kind == Taken:
+		e.Hint = "Another program listens there: stop it, or choose another address."
+	case e.Kind == NotAllowed && at == doorFailed:
+		e.Hint = "A port below 1024 needs CAP_NET_BIND_SERVICE, or a socket of systemd; a unix socket needs a folder that postern may write to."
+	case e.Kind == NotAllowed:
+		e.Hint = "Run postern as the user that owns it, or hand it over with chown."
+	case e.Kind == CannotCreate:
+		e.Hint = "Create its folder for the user that runs postern, or choose another place."
+	}
+	return e
+}
+
+func kindOf(at step, err error) Kind {
+	switch {
+	case errors.Is(err, spool.ErrLocked):
+		return Locked
+	case errors.Is(err, spool.ErrNotOurs), errors.Is(err, spool.ErrOpenToOthers), errors.Is(err, fs.ErrPermission):
+		return NotAllowed
+	case at == spoolFailed, at == captureFailed, at == controlFailed && !errors.Is(err, admin.ErrTaken),
+		errors.Is(err, fs.ErrNotExist):
+		return CannotCreate
+	case errors.Is(err, admin.ErrTaken), errors.Is(err, syscall.EADDRINUSE), errors.Is(err, syscall.EADDRNOTAVAIL),
+		at == metricsFailed:
+		return Taken
+	}
+	return Misconfigured
+}

@@ -1,0 +1,178 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"postern/config"
+	"postern/queue"
+	"postern/relay/admin"
+	"postern/spool"
+)
+
+// Status is the state of the whole.
+func (d *daemon) Status() *admin.Status {
+	st := d.state.Load()
+	problems := d.Health()
+	s := &admin.Status{
+		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path,
+		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems,
+		Listeners: d.listeners(st.cfg), Spool: spoolStatus(st.cfg, d.store.Usage()),
+	}
+	now := time.Now()
+	for _, l := range d.queue.Lanes() {
+		s.Queue.Deliveries += l.Pending
+		s.Queue.Due += l.Due
+		s.Queue.Held += l.Held
+		s.Queue.Active += l.Claimed
+		s.Lanes = append(s.Lanes, d.lane(st.cfg, &l, now))
+	}
+	s.Queue.Deferred = s.Queue.Deliveries - s.Queue.Due - s.Queue.Held - s.Queue.Active
+	for i := range s.Lanes {
+		if due := s.Lanes[i].OldestDue; due != nil && (s.Queue.OldestDue == nil || due.Before(*s.Queue.OldestDue)) {
+			s.Queue.OldestDue = due
+		}
+	}
+	return s
+}
+
+func (d *daemon) listeners(cfg *config.Config) []admin.Listener {
+	addrs, conns := d.doors.Addrs(), d.doors.Connections()
+	list := []admin.Listener{}
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		address := l.Address
+		if a := addrs[l.Name]; a != nil && l.Network == "tcp" {
+			address = a.String()
+		}
+		list = append(list, admin.Listener{Name: l.Name, Address: address, TLS: string(l.TLS), Connections: conns[l.Name]})
+	}
+	return list
+}
+
+func spoolStatus(cfg *config.Config, u spool.Usage) admin.Spool {
+	return admin.Spool{
+		Dir: cfg.Spool.Dir, Messages: int64(u.Messages), Used: u.Disk, Live: u.Live, Free: u.Free,
+		MaxSize: u.MaxSize, MinFree: u.MinFree, Full: u.Full, SetAside: u.SetAside,
+	}
+}
+
+func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) admin.Lane {
+	lane := admin.Lane{
+		Upstream: l.Upstream, State: admin.LaneState(l.State),
+		Since: moment(l.Since), NextProbe: moment(l.Probe),
+		Sessions: l.Sessions, Queued: l.Pending, OldestDue: d.oldestDue(l.Upstream, now),
+		RefusedSenders: l.Refused,
+	}
+	if l.State != queue.Up {
+		lane.Reason = causeOf(&l.Cause)
+	}
+	if up := cfg.Upstreams[l.Upstream]; up != nil {
+		lane.Address = net.JoinHostPort(up.Host, strconv.Itoa(up.Port))
+		lane.MaxConnections = up.MaxConnections
+		if up.Provider == config.CaptureProvider {
+			lane.Address = "kept in " + cfg.CaptureDir()
+		}
+	}
+	return lane
+}
+
+// oldestDue is when the oldest delivery for an upstream that is due became
+// so; nil: none is due.
+func (d *daemon) oldestDue(upstream string, now time.Time) *time.Time {
+	due, ok := d.store.NextDue(upstream)
+	if !ok || due.After(now) {
+		return nil
+	}
+	return &due
+}
+
+// causeOf is what a fault came to, in a few words.
+func causeOf(o *spool.Outcome) string {
+	text := o.Text
+	if o.Code != 0 {
+		text = fmt.Sprintf("%s answered %d %s %s", o.Remote, o.Code, o.Enhanced, o.Text)
+	}
+	if o.Cause != "" {
+		text += ": " + o.Cause
+	}
+	return text
+}
+
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// Health tells why the relay is not healthy.
+func (d *daemon) Health() []string {
+	cfg, now := d.state.Load().cfg, time.Now()
+	pending := d.store.Upstreams()
+	var problems []string
+	say := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	var oldest time.Duration
+	states := d.queue.States()
+	for _, name := range sortedNames(states) {
+		switch {
+		case states[name] == queue.Parked:
+			say("the upstream %q is parked: it fails in a way that somebody has to mend", name)
+		case states[name] == queue.Missing && pending[name] > 0:
+			say("%d deliveries wait for the upstream %q, which is not configured", pending[name], name)
+		}
+		if due := d.oldestDue(name, now); due != nil && states[name] != queue.Paused {
+			oldest = max(oldest, now.Sub(*due))
+		}
+	}
+	if limit := cfg.Control.HealthMaxAge; limit > 0 && oldest > limit {
+		say("the oldest due delivery has been due for %s, longer than control.health_max_age (%s)", oldest.Round(time.Second), limit)
+	}
+	if d.store.Usage().Full {
+		say("the spool is full: new mail is answered 452")
+	}
+	return problems
+}
+
+func sortedNames(states map[string]queue.State) []string {
+	names := make([]string, 0, len(states))
+	for name := range states {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, cmp.Compare[string])
+	return names
+}
+
+// Why explains what keeps mail for an upstream waiting.
+func (d *daemon) Why(upstream string) string {
+	now := time.Now()
+	for _, l := range d.queue.Lanes() {
+		if l.Upstream != upstream {
+			continue
+		}
+		probe := ""
+		if !l.Probe.IsZero() {
+			probe = fmt.Sprintf("; it is probed again in %s", max(0, l.Probe.Sub(now)).Round(time.Second))
+		}
+		switch l.State {
+		case queue.Missing:
+			return fmt.Sprintf("no upstream %q is configured any more: define it again, or remove or bounce the mail", upstream)
+		case queue.Paused:
+			return fmt.Sprintf("the upstream %q is paused by an operator, until somebody runs `postern upstream resume %s`", upstream, upstream)
+		case queue.Parked:
+			return fmt.Sprintf("the upstream %q is parked (%s)%s", upstream, causeOf(&l.Cause), probe)
+		case queue.Waiting:
+			return fmt.Sprintf("the upstream %q cannot take mail at present (%s)%s", upstream, causeOf(&l.Cause), probe)
+		}
+	}
+	return ""
+}
+
+// Metrics answers scrapes.
+func (d *daemon) Metrics() http.Handler { return d.log.Metrics(d.Status) }

@@ -1,0 +1,126 @@
+package eventlog
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// maxText is the number of bytes after which a foreign text is cut.
+const maxText = 1000
+
+// Clean returns s as it may be shown on a terminal and in a log: control
+// characters (C0, DEL, C1), invisible format characters such as the bidi
+// overrides, and invalid UTF-8 become "?", and more than 1,000 bytes are cut.
+func Clean(s string) string {
+	if len(s) <= maxText && plain(s) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if b.Len() >= maxText {
+			b.WriteString("…")
+			break
+		}
+		if Hostile(r) {
+			r = '?'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// plain reports whether s is printable ASCII, as nearly everything is.
+func plain(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// Hostile reports whether r could do something to a terminal or to a reader
+// of lines other than being seen.
+func Hostile(r rune) bool {
+	return r == utf8.RuneError || unicode.IsControl(r) ||
+		unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs)
+}
+
+// cleaning is a core through which no hostile text passes, so that no call
+// of the log has to think of it.
+type cleaning struct{ zapcore.Core }
+
+func (c cleaning) With(fields []zap.Field) zapcore.Core {
+	return cleaning{c.Core.With(cleanFields(fields))}
+}
+
+func (c cleaning) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return ce.AddCore(e, c)
+	}
+	return ce
+}
+
+func (c cleaning) Write(e zapcore.Entry, fields []zap.Field) error {
+	e.Message = Clean(e.Message)
+	return c.Core.Write(e, cleanFields(fields))
+}
+
+// cleanFields replaces text in place: zap hands the slice to nobody else.
+func cleanFields(fields []zap.Field) []zap.Field {
+	for i := range fields {
+		f := &fields[i]
+		switch f.Type {
+		case zapcore.StringType:
+			f.String = Clean(f.String)
+		case zapcore.ErrorType:
+			if err, ok := f.Interface.(error); ok {
+				*f = zap.String(f.Key, Clean(err.Error()))
+			}
+		case zapcore.BoolType, zapcore.Int64Type, zapcore.Uint64Type,
+			zapcore.DurationType, zapcore.TimeType, zapcore.SkipType:
+		case zapcore.ArrayMarshalerType:
+			if list, ok := f.Interface.(texts); ok {
+				for j := range list {
+					list[j] = Clean(list[j])
+				}
+				break
+			}
+			fallthrough
+		default:
+			// A kind of field that nobody has checked does not get out.
+			*f = zap.String(f.Key, "(not shown)")
+		}
+	}
+	return fields
+}
+
+// texts is a list of texts as the value of one field.
+type texts []string
+
+func (t texts) MarshalLogArray(enc zapcore.ArrayEncoder) error {
+	for _, s := range t {
+		enc.AppendString(s)
+	}
+	return nil
+}
+
+// list makes a field of several texts. It copies them, since they are cleaned
+// in place.
+func list(key string, values []string) zap.Field {
+	return zap.Array(key, append(texts(nil), values...))
+}
+
+// stackText makes a stack one line: " | " stands between its lines. Its end
+// is cut where it is long; the place of the panic comes first.
+func stackText(stack []byte) string {
+	lines := strings.Split(string(stack), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.Join(lines, " | ")
+}

@@ -1,0 +1,77 @@
+package eventlog
+
+// counters are the metrics that events count.
+type counters struct {
+	// doors
+	connections, accepted, acceptedRecipients, acceptedBytes counter
+	refused, signIns, tlsFailed, abused, panics              counter
+	acceptance                                               histogram
+
+	// queue
+	attempts, deliveredBytes, finished, laneChanges, sessionFailures counter
+	sendersRefused, notifications, inDoubt, expired, movedOn         counter
+	operated, storeFailures                                          counter
+	delay                                                            histogram
+
+	// upstream sessions
+	sessions, tlsProblems counter
+	sessionOpen           histogram
+
+	// spool
+	commits                                                       histogram
+	committed, committedBytes, reclaimed, setAside, writeFailures counter
+
+	// process, capture
+	captured counter
+	reloads  counter
+}
+
+// Buckets of histograms, in seconds.
+var (
+	bucketsQuick = []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30}
+	bucketsOpen  = []float64{.001, .005, .02, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	bucketsDelay = []float64{.005, .02, .1, .5, 1, 5, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, 5 * 24 * 3600}
+)
+
+func newCounters(m *metrics) counters {
+	return counters{
+		connections:        m.counter("client_connections_total", "Client connections.", "listener", "result"),
+		accepted:           m.counter("messages_accepted_total", "Messages that were answered 250 after they were durable.", "listener"),
+		acceptedRecipients: m.counter("recipients_accepted_total", "Recipients of accepted messages.", "listener"),
+		acceptedBytes:      m.counter("accepted_bytes_total", "Bytes of accepted messages, as the clients sent them.", "listener"),
+		refused:            m.counter("mail_refused_total", "Replies of 4xx and 5xx that ended a transaction or a recipient.", "listener", "stage", "code"),
+		signIns:            m.counter("client_sign_ins_total", "Sign-ins of clients.", "listener", "result"),
+		tlsFailed:          m.counter("client_tls_failures_total", "TLS handshakes with clients that failed.", "listener"),
+		abused:             m.counter("client_abuse_total", "Connections closed because of what the client sent.", "listener"),
+		panics:             m.counter("defects_total", "Panics that ended one connection. Any is a bug to report."),
+		acceptance:         m.histogram("acceptance_seconds", "From MAIL to a durable message.", bucketsQuick, "listener"),
+
+		attempts:        m.counter("delivery_attempts_total", "Attempts, counted for each recipient.", "upstream", "result"),
+		deliveredBytes:  m.counter("delivered_bytes_total", "Bytes of delivered content, counted for each recipient.", "upstream"),
+		finished:        m.counter("messages_finished_total", "Messages whose last recipient has ended."),
+		laneChanges:     m.counter("upstream_state_changes_total", "Changes of the state of an upstream's lane.", "upstream", "state"),
+		sessionFailures: m.counter("upstream_session_failures_total", "Sessions that could not be opened or broke off.", "upstream", "stage"),
+		sendersRefused:  m.counter("senders_refused_total", "Times that an upstream began to refuse a sender.", "upstream"),
+		notifications:   m.counter("notifications_total", "Delivery status notifications made.", "kind"),
+		inDoubt:         m.counter("in_doubt_total", "Deliveries whose final dot had no answer: possible duplicates.", "upstream"),
+		expired:         m.counter("recipients_expired_total", "Recipients that ended by their lifetime or deadline.", "upstream"),
+		movedOn:         m.counter("failovers_total", "Deliveries that left a lane that is down without an attempt.", "from", "to"),
+		operated:        m.counter("operator_recipients_total", "Recipients that an operator decided about.", "operation"),
+		storeFailures:   m.counter("spool_refusals_total", "Operations of the queue that the spool did not carry out.", "operation"),
+		delay:           m.histogram("delivery_delay_seconds", "From the acceptance of a message to its delivery to a recipient.", bucketsDelay, "upstream"),
+
+		sessions:    m.counter("upstream_sessions_total", "Sessions opened with an upstream, by TLS version (empty: in clear).", "upstream", "tls"),
+		tlsProblems: m.counter("upstream_tls_problems_total", "TLS that was wanted and was not to be had.", "upstream"),
+		sessionOpen: m.histogram("upstream_open_seconds", "From the first packet to a session that is ready.", bucketsOpen, "upstream"),
+
+		commits:        m.histogram("spool_commit_seconds", "Writing and syncing one commit of the spool.", bucketsQuick),
+		committed:      m.counter("spool_committed_messages_total", "Messages made durable."),
+		committedBytes: m.counter("spool_committed_bytes_total", "Bytes that made messages durable."),
+		reclaimed:      m.counter("spool_segments_reclaimed_total", "Segments removed after their live messages were copied forward."),
+		setAside:       m.counter("spool_set_aside_total", "Damaged records that were set aside."),
+		writeFailures:  m.counter("spool_write_failures_total", "Writes and syncs that failed.", "operation"),
+
+		captured: m.counter("captured_messages_total", "Messages that the capture server kept.", "upstream"),
+		reloads:  m.counter("config_reloads_total", "Attempts to replace the configuration.", "result"),
+	}
+}

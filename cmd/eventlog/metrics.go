@@ -1,0 +1,144 @@
+package eventlog
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"postern/relay/admin"
+)
+
+// metrics counts what the events tell. All names begin with "postern_".
+type metrics struct {
+	registry *prometheus.Registry
+	counters
+}
+
+func newMetrics() *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	m.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	m.counters = newCounters(m)
+	return m
+}
+
+// counter and histogram clean the values of their labels: one that is not
+// UTF-8 would be a panic.
+type (
+	counter   struct{ vec *prometheus.CounterVec }
+	histogram struct{ vec *prometheus.HistogramVec }
+)
+
+func (c counter) with(labels ...string) prometheus.Counter {
+	return c.vec.WithLabelValues(cleanAll(labels)...)
+}
+
+func (h histogram) with(labels ...string) prometheus.Observer {
+	return h.vec.WithLabelValues(cleanAll(labels)...)
+}
+
+func cleanAll(texts []string) []string {
+	for i := range texts {
+		texts[i] = Clean(texts[i])
+	}
+	return texts
+}
+
+func (m *metrics) counter(name, help string, labels ...string) counter {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_" + name, Help: help}, labels)
+	m.registry.MustRegister(c)
+	return counter{c}
+}
+
+func (m *metrics) histogram(name, help string, buckets []float64, labels ...string) histogram {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "postern_" + name, Help: help, Buckets: buckets}, labels)
+	m.registry.MustRegister(h)
+	return histogram{h}
+}
+
+// Metrics answers scrapes with what the events counted and with what status
+// says at that moment. Call it once.
+func (l *Log) Metrics(status func() *admin.Status) http.Handler {
+	l.metrics.registry.MustRegister(&gauges{status: status})
+	return promhttp.HandlerFor(l.metrics.registry, promhttp.HandlerOpts{})
+}
+
+// gauges reads the state of the relay once for each scrape.
+type gauges struct{ status func() *admin.Status }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("postern_"+name, help, labels, nil)
+}
+
+var (
+	descBuild       = desc("build_info", "1, with the version of the running program.", "version")
+	descHealthy     = desc("healthy", "1 while /healthz says ok.")
+	descConnections = desc("connections", "Open client connections.", "listener")
+	descLane        = desc("lane_state", "1 for the state that the lane of an upstream is in.", "upstream", "state")
+	descSessions    = desc("lane_sessions", "Open sessions with an upstream.", "upstream")
+	descQueued      = desc("queue_deliveries", "Deliveries that are to go to an upstream next.", "upstream")
+	descStates      = desc("queue_state_deliveries", "Deliveries in the queue by what they are doing.", "state")
+	descOldest      = desc("queue_oldest_due_seconds", "For how long the oldest due delivery has been due; 0: none is due.")
+	descMessages    = desc("spool_messages", "Messages in the spool.")
+	descUsed        = desc("spool_used_bytes", "Bytes that the spool takes on disk.")
+	descLive        = desc("spool_live_bytes", "Bytes of messages that are still owed.")
+	descFree        = desc("spool_free_bytes", "Bytes that are free on the file system of the spool.")
+	descFull        = desc("spool_full", "1 while new mail is refused with 452.")
+	descLoaded      = desc("config_loaded_timestamp_seconds", "When the configuration in force was read.")
+	allGauges       = []*prometheus.Desc{
+		descBuild, descHealthy, descConnections, descLane, descSessions, descQueued, descStates, descOldest,
+		descMessages, descUsed, descLive, descFree, descFull, descLoaded,
+	}
+)
+
+func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range allGauges {
+		ch <- d
+	}
+}
+
+func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	put := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	st := g.status()
+	put(descBuild, 1, st.Version)
+	put(descHealthy, one(st.Healthy))
+	put(descLoaded, float64(st.Loaded.Unix()))
+	for _, l := range st.Listeners {
+		put(descConnections, float64(l.Connections), l.Name)
+	}
+	for _, l := range st.Lanes {
+		for _, state := range []admin.LaneState{admin.LaneUp, admin.LaneWaiting, admin.LaneParked, admin.LanePaused, admin.LaneMissing} {
+			put(descLane, one(l.State == state), l.Upstream, string(state))
+		}
+		put(descSessions, float64(l.Sessions), l.Upstream)
+		put(descQueued, float64(l.Queued), l.Upstream)
+	}
+	put(descStates, float64(st.Queue.Due), string(admin.Due))
+	put(descStates, float64(st.Queue.Deferred), string(admin.Deferred))
+	put(descStates, float64(st.Queue.Held), string(admin.Held))
+	put(descStates, float64(st.Queue.Active), string(admin.Active))
+	oldest := 0.0
+	if st.Queue.OldestDue != nil {
+		oldest = max(0, time.Since(*st.Queue.OldestDue).Seconds())
+	}
+	put(descOldest, oldest)
+	put(descMessages, float64(st.Spool.Messages))
+	put(descUsed, float64(st.Spool.Used))
+	put(descLive, float64(st.Spool.Live))
+	put(descFree, float64(st.Spool.Free))
+	put(descFull, one(st.Spool.Full))
+}
+
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,84 @@
+package eventlog
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"postern/config"
+)
+
+// Process tells of the process itself: its start, its configuration, its end.
+type Process struct{ log *Log }
+
+// Process returns the events of the process.
+func (l *Log) Process() Process { return Process{l} }
+
+// Starting is the first line.
+func (p Process) Starting(version, config string, pid int) {
+	p.log.info("starting", zap.String("version", version), zap.String("config", config), zap.Int("pid", pid))
+}
+
+// AsRoot warns that the process has rights that it does not need.
+func (p Process) AsRoot(hint string) {
+	p.log.warn("running-as-root", zap.String("hint", hint))
+}
+
+// ConfigWarning tells of a doubtful thing in the configuration.
+func (p Process) ConfigWarning(w config.Problem) {
+	p.log.problem(zapcore.WarnLevel, "config-warning", w)
+}
+
+// Capturing tells that mail for these upstreams does not leave the machine.
+func (p Process) Capturing(upstreams []string, maildir string) {
+	p.log.info("mail-stays-here", list("upstreams", upstreams), zap.String("maildir", maildir))
+}
+
+// Listening tells that a door is open; what is "smtp", "control" or "metrics".
+func (p Process) Listening(what, name, address, tls string) {
+	p.log.info("listening", zap.String("what", what), zap.String("listener", name),
+		zap.String("address", address), zap.String("tls", tls))
+}
+
+// Ready tells that everything runs, after so long a start.
+func (p Process) Ready(took time.Duration) { p.log.info("ready", zap.Duration("took", took)) }
+
+// Reloaded tells of a new configuration in force. Kept names what is
+// different in the file and only changes at a restart.
+func (p Process) Reloaded(config, operator string, kept []string) {
+	p.log.metrics.reloads.with("taken").Inc()
+	p.log.info("config-reloaded", zap.String("config", config), zap.String("operator", operator), list("kept", kept))
+}
+
+// ReloadRefused tells that a configuration was not taken.
+func (p Process) ReloadRefused(config, operator string, problems int, reason string) {
+	p.log.metrics.reloads.with("refused").Inc()
+	p.log.error("config-refused", zap.String("config", config), zap.String("operator", operator),
+		zap.Int("problems", problems), zap.String("reason", reason))
+}
+
+// ConfigProblem tells one reason why.
+func (p Process) ConfigProblem(w config.Problem) {
+	p.log.problem(zapcore.ErrorLevel, "config-problem", w)
+}
+
+// PartFailed tells that a part of the process ended by itself, or badly.
+func (p Process) PartFailed(part string, err error) {
+	p.log.error("part-failed", zap.String("part", part), zap.Error(err))
+}
+
+// Stopping tells why the process begins to end.
+func (p Process) Stopping(why string, grace time.Duration) {
+	p.log.info("stopping", zap.String("why", why), zap.Duration("grace", grace))
+}
+
+// Stopped is the last line. In order means that nothing was cut off.
+func (p Process) Stopped(took time.Duration, inOrder bool) {
+	p.log.info("stopped", zap.Duration("took", took), zap.Bool("in_order", inOrder))
+}
+
+func (l *Log) problem(level zapcore.Level, event string, w config.Problem) {
+	l.write(level, event, zap.String("file", w.File), zap.Int("line", w.Line), zap.String("key", w.Key),
+		zap.String("text", w.Text), zap.String("hint", w.Hint))
+}

@@ -1,0 +1,156 @@
+package eventlog
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"postern/queue"
+	"postern/relay/admin"
+	"postern/spool"
+)
+
+// queueEvents tells of delivery.
+type queueEvents struct{ log *Log }
+
+// Queue returns the events of the queue.
+func (l *Log) Queue() queue.Events { return queueEvents{l} }
+
+func id(v spool.ID) zap.Field { return zap.String("id", v.String()) }
+
+// moment is a time, or no field for the zero one.
+func moment(key string, t time.Time) zap.Field {
+	if t.IsZero() {
+		return zap.Skip()
+	}
+	return zap.Time(key, t)
+}
+
+// outcome is what an upstream answered, or why it did not.
+func outcome(o *spool.Outcome) []zap.Field {
+	return []zap.Field{
+		zap.String("stage", admin.StageName(o.Stage)),
+		zap.Int("code", o.Code), zap.String("enhanced", o.Enhanced),
+		zap.String("text", o.Text), zap.String("cause", o.Cause), zap.String("remote", o.Remote),
+	}
+}
+
+func resultName(s spool.Status) string {
+	switch s {
+	case spool.Delivered:
+		return "delivered"
+	case spool.Bounced:
+		return "failed"
+	case spool.Removed:
+		return "removed"
+	}
+	return "deferred"
+}
+
+func (q queueEvents) Attempted(a queue.Attempt) {
+	m, result := q.log.metrics, resultName(a.Outcome.Verdict)
+	m.attempts.with(a.Upstream, result).Inc()
+	level := zapcore.WarnLevel
+	if a.Outcome.Verdict == spool.Delivered {
+		level = zapcore.InfoLevel
+		m.delay.with(a.Upstream).Observe(a.Delay.Seconds())
+		m.deliveredBytes.with(a.Upstream).Add(float64(a.Size))
+	}
+	if !q.log.enabled(level) {
+		return
+	}
+	fields := []zap.Field{
+		id(a.ID), zap.String("from", a.From), zap.String("to", a.To),
+		zap.String("upstream", a.Upstream), zap.String("result", result),
+		zap.Int("attempt", a.Number), zap.Duration("delay", a.Delay), zap.Int64("size", a.Size),
+	}
+	fields = append(fields, outcome(&a.Outcome)...)
+	if a.Outcome.Verdict != spool.Delivered {
+		fields = append(fields, zap.String("blame", a.Blame.String()),
+			moment("next", a.Due), zap.String("next_upstream", a.NextUp), zap.Bool("held", a.Held))
+	}
+	if a.Duplicate {
+		fields = append(fields, zap.Bool("in_doubt", true))
+	}
+	q.log.write(level, "delivery-attempt", fields...)
+}
+
+func (q queueEvents) Finished(f queue.Finish) {
+	q.log.metrics.finished.with().Inc()
+	if q.log.debugs() {
+		q.log.debug("message-finished", id(f.ID), zap.String("from", f.From),
+			zap.Duration("age", f.Age), zap.Int("attempts", f.Attempts))
+	}
+}
+
+func (q queueEvents) LaneChanged(c queue.LaneChange) {
+	q.log.metrics.laneChanges.with(c.Upstream, string(c.State)).Inc()
+	level := zapcore.InfoLevel
+	if c.State == queue.Parked {
+		level = zapcore.ErrorLevel // somebody has to look at it
+	}
+	fields := []zap.Field{
+		zap.String("upstream", c.Upstream), zap.String("state", string(c.State)),
+		zap.String("previous", string(c.Previous)), zap.Duration("lasted", c.Lasted),
+		zap.String("operator", c.By), moment("probe", c.Probe),
+	}
+	q.log.write(level, "upstream-state", append(fields, outcome(&c.Outcome)...)...)
+}
+
+func (q queueEvents) SessionFailed(upstream string, opened bool, deliveries int, o spool.Outcome) {
+	stage := admin.StageName(o.Stage)
+	q.log.metrics.sessionFailures.with(upstream, stage).Inc()
+	fields := []zap.Field{zap.String("upstream", upstream), zap.Bool("opened", opened), zap.Int("deliveries", deliveries)}
+	q.log.warn("upstream-session-failed", append(fields, outcome(&o)...)...)
+}
+
+func (q queueEvents) SenderRefused(upstream, sender string, o spool.Outcome, next time.Time) {
+	q.log.metrics.sendersRefused.with(upstream).Inc()
+	fields := []zap.Field{zap.String("upstream", upstream), zap.String("from", sender), moment("next", next)}
+	q.log.error("sender-refused", append(fields, outcome(&o)...)...)
+}
+
+func (q queueEvents) SenderAccepted(upstream, sender string) {
+	q.log.info("sender-accepted", zap.String("upstream", upstream), zap.String("from", sender))
+}
+
+func (q queueEvents) Notified(n queue.Notification) {
+	q.log.metrics.notifications.with(string(n.Kind)).Inc()
+	q.log.info("sender-notified", id(n.ID), zap.String("original", n.Original.String()),
+		zap.String("to", n.To), zap.String("kind", string(n.Kind)),
+		zap.Int("recipients", n.Recipients), list("upstreams", n.Upstreams))
+}
+
+func (q queueEvents) NotNotified(original spool.ID, kind queue.Action, err error) {
+	q.log.error("notification-failed", zap.String("original", original.String()),
+		zap.String("kind", string(kind)), zap.Error(err))
+}
+
+func (q queueEvents) InDoubt(i spool.ID, upstream string, recipients int, held bool) {
+	q.log.metrics.inDoubt.with(upstream).Inc()
+	q.log.warn("in-doubt", id(i), zap.String("upstream", upstream),
+		zap.Int("recipients", recipients), zap.Bool("held", held))
+}
+
+func (q queueEvents) Expired(i spool.ID, upstream string, recipients int, age time.Duration) {
+	q.log.metrics.expired.with(upstream).Add(float64(recipients))
+	q.log.warn("expired", id(i), zap.String("upstream", upstream),
+		zap.Int("recipients", recipients), zap.Duration("age", age))
+}
+
+func (q queueEvents) MovedOn(from, to string, shares int) {
+	q.log.metrics.movedOn.with(from, to).Add(float64(shares))
+	q.log.info("failed-over", zap.String("upstream", from), zap.String("next_upstream", to), zap.Int("deliveries", shares))
+}
+
+func (q queueEvents) Operated(o queue.Operation) {
+	q.log.metrics.operated.with(o.Verb).Add(float64(o.Recipients))
+	q.log.info("operator-decided", id(o.ID), zap.Int("share", o.Share), zap.String("operation", o.Verb),
+		zap.String("operator", o.By), zap.Int("recipients", o.Recipients), zap.String("reason", o.Reason))
+}
+
+func (q queueEvents) StoreFailed(operation string, i spool.ID, err error) {
+	q.log.metrics.storeFailures.with(operation).Inc()
+	q.log.error("spool-refused-queue", zap.String("operation", operation), id(i), zap.Error(err))
+}

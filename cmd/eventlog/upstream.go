@@ -1,0 +1,39 @@
+package eventlog
+
+import (
+	"go.uber.org/zap"
+
+	"postern/relay/upstream"
+)
+
+// upstreamEvents tells of sessions with upstreams.
+type upstreamEvents struct{ log *Log }
+
+// Upstream returns the events of upstream sessions.
+func (l *Log) Upstream() upstream.Events { return upstreamEvents{l} }
+
+func (u upstreamEvents) UpstreamOpened(e upstream.Opened) {
+	m := u.log.metrics
+	m.sessions.with(e.Upstream, e.TLSVersion).Inc()
+	m.sessionOpen.with(e.Upstream).Observe(e.Duration.Seconds())
+	u.log.debug("upstream-opened",
+		zap.String("upstream", e.Upstream), zap.String("remote", e.Remote),
+		zap.String("tls", e.TLSVersion), zap.String("cipher", e.TLSCipher),
+		zap.Bool("verified", e.Verified), zap.Bool("resumed", e.Resumed),
+		zap.String("mechanism", e.Mechanism), zap.Bool("pipelining", e.Pipelining),
+		zap.Duration("took", e.Duration))
+}
+
+func (u upstreamEvents) UpstreamClosed(e upstream.Closed) {
+	u.log.debug("upstream-closed",
+		zap.String("upstream", e.Upstream), zap.String("remote", e.Remote),
+		zap.Int("messages", e.Messages), zap.String("reason", e.Reason),
+		zap.Duration("took", e.Duration))
+}
+
+func (u upstreamEvents) UpstreamTLSProblem(e upstream.TLSProblem) {
+	u.log.metrics.tlsProblems.with(e.Upstream).Inc()
+	u.log.warn("upstream-tls-problem",
+		zap.String("upstream", e.Upstream), zap.String("remote", e.Remote),
+		zap.String("problem", e.Problem), zap.Bool("in_clear", e.InClear))
+}

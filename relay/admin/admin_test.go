@@ -1,0 +1,350 @@
+package admin
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/spool"
+)
+
+func TestListFilters(t *testing.T) {
+	f := newFake()
+	later := time.Now().Add(time.Hour)
+	f.add(1, "a@example.com", "office", spool.RecipientState{Due: later, Attempts: 1}, "x@example.org")
+	f.add(2, "", "office", spool.RecipientState{}, "a@example.com")
+	f.add(3, "B@example.com", "backup", spool.RecipientState{Held: true}, "y@example.org", "z@example.net")
+	f.add(4, hostile+"@example.com", "backup", spool.RecipientState{Due: later}, "w@example.org")
+	client, _ := serve(t, f)
+	for _, c := range []struct {
+		name   string
+		filter Filter
+		want   []spool.ID
+	}{
+		{"everything", Filter{}, []spool.ID{1, 2, 3, 4}},
+		{"upstream", Filter{Upstream: "backup"}, []spool.ID{3, 4}},
+		{"sender without regard to case", Filter{From: "b@EXAMPLE"}, []spool.ID{3}},
+		{"null sender", Filter{From: "<>"}, []spool.ID{2}},
+		{"any recipient", Filter{To: "example.net"}, []spool.ID{3}},
+		{"held", Filter{Held: true}, []spool.ID{3}},
+		{"deferred", Filter{Deferred: true}, []spool.ID{1, 4}},
+		{"held or deferred", Filter{Held: true, Deferred: true}, []spool.ID{1, 3, 4}},
+		{"two at most", Filter{Limit: 2}, []spool.ID{1, 2}},
+		{"one of those that match", Filter{Upstream: "backup", Limit: 1}, []spool.ID{3}},
+		{"none", Filter{Upstream: "nobody"}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []spool.ID
+			err := client.List(t.Context(), c.filter, func(e *Entry) error {
+				id, err := spool.ParseID(e.ID)
+				got = append(got, id)
+				return err
+			})
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("listed %v, %v; want %v", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestListEndsWhenTheVisitorDoes(t *testing.T) {
+	f := newFake()
+	for i := range 5000 {
+		f.add(spool.ID(i+1), "a@example.com", "office", spool.RecipientState{}, "x@example.org")
+	}
+	client, _ := serve(t, f)
+	enough := errors.New("enough")
+	n := 0
+	err := client.List(t.Context(), Filter{}, func(*Entry) error {
+		if n++; n == 3 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || n != 3 {
+		t.Errorf("%d entries, %v", n, err)
+	}
+}
+
+func TestActOnASelection(t *testing.T) {
+	f := newFake()
+	f.add(1, "a@example.com", "office", spool.RecipientState{}, "x@example.org", "y@example.org")
+	f.add(2, "busy@example.com", "office", spool.RecipientState{}, "x@example.org")
+	f.add(3, "a@example.com", "backup", spool.RecipientState{}, "x@example.org")
+	client, _ := serve(t, f)
+	me := "operator"
+	if u, err := user.Current(); err == nil && (runtime.GOOS == "linux" || runtime.GOOS == "darwin") {
+		me = u.Username
+	}
+	id := func(n spool.ID) string { return n.String() }
+	for _, c := range []struct {
+		name string
+		op   Op
+		sel  Selection
+		want Acted
+		done string // what the daemon was asked
+		err  string
+	}{
+		{name: "by ID", op: OpHold, sel: Selection{IDs: []string{id(1), id(9)}},
+			want: Acted{Messages: 1, Missing: []string{id(9)}}, done: "hold [" + id(1) + " " + id(9) + "] all=false upstream="},
+		{name: "by upstream", op: OpRetry, sel: Selection{Filter: Filter{Upstream: "backup"}},
+			want: Acted{Messages: 1}, done: "retry [] all=false upstream=backup"},
+		{name: "by sender", op: OpRelease, sel: Selection{Filter: Filter{From: "A@"}},
+			want: Acted{Messages: 1}, done: "release [" + id(1) + " " + id(3) + "] all=false upstream="},
+		{name: "by upstream, one at most", op: OpRetry, sel: Selection{Filter: Filter{Upstream: "office", Limit: 1}},
+			want: Acted{Messages: 1}, done: "retry [" + id(1) + "] all=false upstream="},
+		{name: "by a filter that nothing meets", op: OpRemove, sel: Selection{All: true, Filter: Filter{From: "nobody"}}},
+		{name: "all", op: OpRemove, sel: Selection{All: true},
+			want: Acted{Messages: 1}, done: "remove [] all=true upstream="},
+		{name: "nothing said", op: OpRemove, sel: Selection{}, err: "say that all are meant"},
+		{name: "not an ID", op: OpRemove, sel: Selection{IDs: []string{"../1"}}, err: "not a message ID"},
+		{name: "not an operation", op: "explode", sel: Selection{All: true}, err: "the queue knows"},
+		{name: "a fault", op: OpBounce, sel: Selection{All: true, Reason: "fail"}, err: "the disk is gone"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f.done = nil
+			got, err := client.Act(t.Context(), c.op, c.sel)
+			if c.err != "" {
+				if err == nil || !strings.Contains(err.Error(), c.err) || len(f.done) > 0 {
+					t.Errorf("%v, done %v; want %q", err, f.done, c.err)
+				}
+				return
+			}
+			if c.done != "" {
+				c.done += " by " + me
+			}
+			if done := strings.Join(f.done, ""); err != nil || fmt.Sprint(*got) != fmt.Sprint(c.want) || done != c.done {
+				t.Errorf("%+v, %v, done %q; want %+v, done %q", got, err, done, c.want, c.done)
+			}
+		})
+	}
+}
+
+func TestMessageAndContent(t *testing.T) {
+	f := newFake()
+	f.add(7, "a@example.com", "parked", spool.RecipientState{}, "x@example.org")
+	client, _ := serve(t, f)
+	m, err := client.Message(t.Context(), 7)
+	if err != nil || m.Recipients[0].Why != "The upstream is parked." {
+		t.Errorf("%+v, %v", m, err)
+	}
+	var b bytes.Buffer
+	if err := client.Content(t.Context(), 7, &b); err != nil || b.String() != "Subject: x\r\n\r\nbody\r\n" {
+		t.Errorf("%q, %v", b.String(), err)
+	}
+	var refused *Refused
+	if _, err := client.Message(t.Context(), 8); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
+		t.Errorf("a message that is not there: %v", err)
+	}
+	if err := client.Content(t.Context(), 8, &b); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
+		t.Errorf("content that is not there: %v", err)
+	}
+}
+
+func TestUpstreamSwitches(t *testing.T) {
+	f := newFake()
+	client, _ := serve(t, f)
+	if err := client.Pause(t.Context(), "of/fice"); err != nil {
+		t.Error(err)
+	}
+	if err := client.Resume(t.Context(), "office"); err != nil {
+		t.Error(err)
+	}
+	if len(f.done) != 2 || !strings.HasPrefix(f.done[0], "pause of/fice by ") || !strings.HasPrefix(f.done[1], "resume office by ") {
+		t.Errorf("done %q", f.done)
+	}
+	var refused *Refused
+	if err := client.Pause(t.Context(), "nobody"); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
+		t.Errorf("an unknown upstream: %v", err)
+	}
+}
+
+func TestReloadTellsWhatIsWrong(t *testing.T) {
+	f := newFake()
+	client, _ := serve(t, f)
+	if r, err := client.Reload(t.Context()); err != nil || r.Config != "/etc/x.toml" || len(r.Kept) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	f.reload = func() (*Reloaded, error) { return nil, &Rejected{Problems: problems} }
+	_, err := client.Reload(t.Context())
+	var refused *Refused
+	if !errors.As(err, &refused) || refused.Rejected == nil || !slices.Equal(refused.Rejected.Problems, problems) {
+		t.Errorf("%v", err)
+	}
+	f.reload = func() (*Reloaded, error) { return nil, errors.New("the port is taken") }
+	if _, err = client.Reload(t.Context()); err == nil || err.Error() != "the port is taken" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestThePublicDoorChangesNothing(t *testing.T) {
+	f := newFake()
+	_, _ = serve(t, f)
+	get := func(method, path string) (int, string) {
+		req, _ := http.NewRequest(method, "http://"+f.status.Hostname+path, nil)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(b)
+	}
+	if code, body := get("GET", "/metrics"); code != 200 || body != "postern_up 1\n" {
+		t.Errorf("/metrics: %d %q", code, body)
+	}
+	if code, body := get("GET", "/healthz"); code != 200 || body != "ok\n" {
+		t.Errorf("/healthz: %d %q", code, body)
+	}
+	f.status.Healthy, f.status.Problems = false, []string{"one", "two"}
+	if code, body := get("GET", "/healthz"); code != 503 || body != "one\ntwo\n" {
+		t.Errorf("/healthz while ill: %d %q", code, body)
+	}
+	for _, path := range []string{"/v1/reload", "/v1/queue/remove", "/v1/status", "/v1/queue"} {
+		if code, _ := get("POST", path); code != 404 {
+			t.Errorf("POST %s: %d", path, code)
+		}
+		if code, _ := get("GET", path); code != 404 {
+			t.Errorf("GET %s: %d", path, code)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// hangUp takes connections and closes them.
+func hangUp(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		c.Close()
+	}
+}
+
+func TestSocketIsSafeReplacedAndRemoved(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no file modes")
+	}
+	dir := folder(t)
+	path := filepath.Join(dir, "c.sock")
+	l, err := Listen(path, 0o640, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	go hangUp(l)
+	if _, err := Listen(path, 0o640, ""); !errors.Is(err, ErrTaken) {
+		t.Errorf("a second daemon: %v", err)
+	}
+	l.Close()
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket stays: %v", err)
+	}
+	// What a killed daemon leaves.
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.SetUnlinkOnClose(false)
+	dead.Close()
+	l, err = Listen(path, 0o600, "")
+	if err != nil {
+		t.Fatalf("over a dead socket: %v", err)
+	}
+	// Another daemon's socket in the same place is not removed.
+	os.Remove(path)
+	other, err := Listen(path, 0o600, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("closing removed another's socket: %v", err)
+	}
+	other.Close()
+	if files, _ := os.ReadDir(dir); len(files) > 0 {
+		t.Errorf("left behind: %v", files)
+	}
+}
+
+func TestSocketPlacesThatAreRefused(t *testing.T) {
+	dir := folder(t)
+	path := filepath.Join(dir, "c.sock")
+	// A file of somebody's is not touched.
+	os.WriteFile(path, []byte("precious"), 0o600)
+	if _, err := Listen(path, 0o600, ""); err == nil || !strings.Contains(err.Error(), "not a socket") {
+		t.Errorf("over a file: %v", err)
+	}
+	if _, err := Listen("/tmp/"+strings.Repeat("x", 120), 0o600, ""); err == nil || !strings.Contains(err.Error(), "longer than") {
+		t.Errorf("a long path: %v", err)
+	}
+	if _, err := Listen(filepath.Join(dir, "g.sock"), 0o600, "no-such-group-here"); err == nil || !strings.Contains(err.Error(), "no-such-group-here") {
+		t.Errorf("an unknown group: %v", err)
+	}
+}
+
+func TestClientErrorsAreSentences(t *testing.T) {
+	dir := folder(t)
+	socket := filepath.Join(dir, "c.sock")
+	_, err := Dial(socket).Status(t.Context())
+	want := fmt.Sprintf("no daemon answers at %s: is `postern serve` running with this configuration?", socket)
+	var gone *NoDaemon
+	if !errors.As(err, &gone) || err.Error() != want {
+		t.Errorf("%v; want %s", err, want)
+	}
+	// Something that is not a daemon.
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go hangUp(l)
+	defer l.Close()
+	if _, err = Dial(socket).Status(t.Context()); err == nil || !strings.Contains(err.Error(), "went away") {
+		t.Errorf("a connection that closes: %v", err)
+	}
+}
+
+func TestReasons(t *testing.T) {
+	now := time.Unix(1700000000, 0)
+	refusal := &spool.Outcome{Stage: spool.StageRcpt, Code: 451, Enhanced: "4.7.1", Text: "try later.", Remote: "mx.example.com:25"}
+	fault := &spool.Outcome{Stage: spool.StageConnect, Cause: "connection refused", Remote: "mx.example.com:25"}
+	none := func(string) string { return "" }
+	for _, c := range []struct {
+		state spool.RecipientState
+		why   func(string) string
+		want  string
+	}{
+		{spool.RecipientState{Status: spool.Delivered, Upstream: "office"}, none, `The upstream "office" took it.`},
+		{spool.RecipientState{Status: spool.Bounced, Last: refusal}, none,
+			"It failed and was returned to its sender (mx.example.com:25 answered: 451 4.7.1 try later)."},
+		{spool.RecipientState{Status: spool.Removed}, none, "An operator removed it."},
+		{spool.RecipientState{Held: true}, none, "It is on hold until somebody runs `postern queue release`."},
+		{spool.RecipientState{Last: fault}, nil, "No daemon runs: it waits for `postern serve` (connection refused)."},
+		{spool.RecipientState{}, func(string) string { return "the upstream is paused" }, "The upstream is paused."},
+		{spool.RecipientState{Due: now.Add(time.Hour), Attempts: 2, Last: refusal}, none,
+			"The last attempt did not succeed (mx.example.com:25 answered: 451 4.7.1 try later); it is tried again."},
+		{spool.RecipientState{Due: now.Add(time.Hour)}, none, "It waits for its time."},
+		{spool.RecipientState{Due: now}, none, "It is due and waits for a free connection to its upstream."},
+		{spool.RecipientState{Due: now, Attempts: 1, InDoubt: true}, none,
+			"It is due again, or an attempt is under way. An earlier attempt ended between the final dot and its answer: this one may make a duplicate."},
+	} {
+		if got := reason(&c.state, now, c.why); got != c.want {
+			t.Errorf("%+v:\n got %s\nwant %s", c.state, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,87 @@
+// Package admin faces the administrator of a running relay: an HTTP server on
+// a unix socket, whose mode and group decide who may use it, and its client.
+//
+// It owns the words that an administrator sees (Status, Entry, Message) and
+// the way they travel. It never decides anything about mail: what is asked of
+// it goes to a Daemon, the small interface that cmd puts before the queue,
+// the spool and the doors.
+package admin
+
+import (
+	"context"
+	"net/http"
+
+	"postern/config"
+	"postern/spool"
+)
+
+// Daemon is the running relay as its control socket needs it. Its methods are
+// called concurrently.
+type Daemon interface {
+	// Status is what there is to say about the whole; it may look at every
+	// delivery in the queue.
+	Status() *Status
+	// Health tells why the relay is not healthy; empty: it is. It is quick.
+	Health() []string
+	// Why explains in a sentence, without a full stop, why mail for this
+	// upstream waits other than for its due time; empty: it does not.
+	Why(upstream string) string
+
+	// Walk calls visit for each share in ID order until it returns false.
+	Walk(visit func(spool.Summary) bool)
+	Detail(id spool.ID) (*spool.Detail, error)
+	Content(id spool.ID) (spool.Content, error)
+
+	// Act carries out an order in the name of operator.
+	Act(ctx context.Context, order Order, operator string) (*Acted, error)
+	// Pause stops deliveries to one upstream until Resume; ErrNoUpstream:
+	// there is none of that name.
+	Pause(upstream, operator string) error
+	Resume(upstream, operator string) error
+
+	// Reload replaces the configuration or keeps the old one: the error is
+	// then a *Rejected, or says what else stood in the way.
+	Reload(ctx context.Context, operator string) (*Reloaded, error)
+
+	// Metrics answers scrapes; it is called once.
+	Metrics() http.Handler
+}
+
+// Op is something that an operator does to queued messages.
+type Op string
+
+// The operations of `postern queue`.
+const (
+	OpRetry   Op = "retry"
+	OpHold    Op = "hold"
+	OpRelease Op = "release"
+	OpRemove  Op = "remove"
+	OpBounce  Op = "bounce"
+)
+
+// Order is an operation on messages: those with the IDs, or all, or all that
+// are to go to Upstream next. Exactly one of the three is set.
+type Order struct {
+	Op       Op
+	IDs      []spool.ID
+	All      bool
+	Upstream string
+	Reason   string // of OpBounce, for the sender; may be empty
+}
+
+// Reloaded is what a successful reload has to say.
+type Reloaded struct {
+	Config   string           `json:"config"`
+	Warnings []config.Problem `json:"warnings,omitempty"`
+	// Kept names what is different in the file and only changes at a restart.
+	Kept []string `json:"kept,omitempty"`
+}
+
+// Rejected is a configuration that was not taken; the old one is in force.
+type Rejected struct {
+	Problems []config.Problem `json:"problems"`
+}
+
+func (r *Rejected) Error() string {
+	return "the configuration was not replaced: the file has errors"
+}

@@ -1,0 +1,171 @@
+package admin
+
+import (
+	"strings"
+	"time"
+
+	"postern/spool"
+)
+
+// State is what one delivery is doing.
+type State string
+
+// The states of a delivery.
+const (
+	Due      State = "due"      // to be tried now
+	Deferred State = "deferred" // to be tried again later
+	Held     State = "held"     // not to be tried until released
+	Active   State = "active"   // an attempt is under way
+)
+
+// StateOf says what a share is doing at now.
+func StateOf(s *spool.Summary, now time.Time) State {
+	switch {
+	case s.Claimed:
+		return Active
+	case s.Held:
+		return Held
+	case s.Due.After(now):
+		return Deferred
+	}
+	return Due
+}
+
+// Entry is one line of the queue: one message on its way to one list of
+// upstreams, with the recipients that it still owes there.
+type Entry struct {
+	ID       string     `json:"id"`
+	Share    int        `json:"share"`
+	Accepted time.Time  `json:"accepted"`
+	Size     int64      `json:"size"`
+	From     string     `json:"from"`
+	To       []string   `json:"to"`
+	Upstream string     `json:"upstream"` // to be tried next
+	State    State      `json:"state"`
+	Attempts int        `json:"attempts"`
+	Next     *time.Time `json:"next,omitempty"` // when it is tried again
+	InDoubt  bool       `json:"in_doubt,omitempty"`
+	Last     *Answer    `json:"last,omitempty"` // of its last attempt
+}
+
+// Answer is what the last attempt came to.
+type Answer struct {
+	At       time.Time `json:"at"`
+	Stage    string    `json:"stage"`
+	Code     int       `json:"code,omitempty"`
+	Enhanced string    `json:"enhanced,omitempty"`
+	Text     string    `json:"text,omitempty"`
+	Cause    string    `json:"cause,omitempty"`
+	Remote   string    `json:"remote,omitempty"`
+}
+
+// NewEntry describes a share; d is the detail of its message.
+func NewEntry(s *spool.Summary, d *spool.Detail, now time.Time) *Entry {
+	e := &Entry{
+		ID:       s.ID.String(),
+		Share:    s.Share,
+		Accepted: s.Accepted,
+		Size:     s.Size,
+		From:     d.Envelope.From,
+		State:    StateOf(s, now),
+		Attempts: s.Attempts,
+		InDoubt:  s.InDoubt,
+	}
+	if s.Failover < len(s.Upstreams) {
+		e.Upstream = s.Upstreams[s.Failover]
+	}
+	if e.State == Deferred || e.State == Due {
+		e.Next = moment(s.Due)
+	}
+	for i := range d.Recipients {
+		r := &d.Recipients[i]
+		if r.Share != s.Share || r.Status != spool.Pending {
+			continue
+		}
+		e.To = append(e.To, d.Envelope.Recipients[i].Address)
+		if e.Last == nil {
+			e.Last = newAnswer(r)
+		}
+	}
+	return e
+}
+
+func newAnswer(r *spool.RecipientState) *Answer {
+	if r.Last == nil {
+		return nil
+	}
+	return &Answer{
+		At:       r.LastAt,
+		Stage:    StageName(r.Last.Stage),
+		Code:     r.Last.Code,
+		Enhanced: r.Last.Enhanced,
+		Text:     r.Last.Text,
+		Cause:    r.Last.Cause,
+		Remote:   r.Last.Remote,
+	}
+}
+
+// moment is nil for the zero time, which JSON would print as year 1.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// StageName is the name of a stage in lists, logs and metrics.
+func StageName(s spool.Stage) string {
+	names := [...]string{"local", "resolve", "connect", "tls", "greet", "sign-in", "mail", "rcpt", "data", "body", "dot"}
+	if int(s) < len(names) {
+		return names[s]
+	}
+	return "unknown"
+}
+
+// Filter selects entries; an empty field selects all.
+type Filter struct {
+	Upstream string `json:"upstream,omitempty"` // to be tried next
+	From     string `json:"from,omitempty"`     // part of the reverse-path; "<>" is the null one
+	To       string `json:"to,omitempty"`       // part of a forward-path still owed
+	Held     bool   `json:"held,omitempty"`
+	Deferred bool   `json:"deferred,omitempty"`
+	Limit    int    `json:"limit,omitempty"` // at most that many entries; 0: all
+}
+
+// quick reports whether a summary alone already rules the share out.
+func (f *Filter) quick(s *spool.Summary, now time.Time) bool {
+	if f.Upstream != "" && (s.Failover >= len(s.Upstreams) || s.Upstreams[s.Failover] != f.Upstream) {
+		return false
+	}
+	if !f.Held && !f.Deferred {
+		return true
+	}
+	state := StateOf(s, now)
+	return f.Held && state == Held || f.Deferred && state == Deferred
+}
+
+// needsDetail reports whether the envelope has to be read to decide.
+func (f *Filter) needsDetail() bool { return f.From != "" || f.To != "" }
+
+func (f *Filter) matches(e *Entry) bool {
+	if f.From == "<>" {
+		if e.From != "" {
+			return false
+		}
+	} else if !contains(e.From, f.From) {
+		return false
+	}
+	if f.To == "" {
+		return true
+	}
+	for _, to := range e.To {
+		if contains(to, f.To) {
+			return true
+		}
+	}
+	return false
+}
+
+func contains(s, part string) bool {
+	return strings.Contains(strings.ToLower(s), strings.ToLower(part))
+}

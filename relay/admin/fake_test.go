@@ -1,0 +1,186 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"postern/config"
+	"postern/spool"
+)
+
+// fake is a daemon with a queue in memory that notes what it is asked to do.
+type fake struct {
+	mu       sync.Mutex
+	messages map[spool.ID]*spool.Detail
+	status   Status
+	done     []string
+	reload   func() (*Reloaded, error)
+}
+
+// hostile is text that may not act on anything.
+const hostile = "evil\x1b[2J\x00\u202e\u009b"
+
+func newFake() *fake {
+	return &fake{messages: map[spool.ID]*spool.Detail{}, status: Status{Version: "v1", Healthy: true}}
+}
+
+// add queues a message with one share.
+func (f *fake) add(id spool.ID, from, upstream string, state spool.RecipientState, to ...string) {
+	d := &spool.Detail{ID: id, Size: 100, Envelope: &spool.Envelope{From: from, Accepted: time.Unix(1700000000, 0)}}
+	for _, a := range to {
+		d.Envelope.Recipients = append(d.Envelope.Recipients, spool.Recipient{Address: a, Upstreams: []string{upstream}})
+		state.Upstream = upstream
+		d.Recipients = append(d.Recipients, state)
+	}
+	f.messages[id] = d
+}
+
+func (f *fake) Status() *Status { return &f.status }
+
+func (f *fake) Why(upstream string) string {
+	if upstream == "parked" {
+		return "the upstream is parked"
+	}
+	return ""
+}
+
+func (f *fake) Walk(visit func(spool.Summary) bool) {
+	f.mu.Lock()
+	ids := make([]spool.ID, 0, len(f.messages))
+	for id := range f.messages {
+		ids = append(ids, id)
+	}
+	f.mu.Unlock()
+	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
+	for _, id := range ids {
+		d := f.messages[id]
+		r := &d.Recipients[0]
+		if !visit(spool.Summary{
+			ID: id, Size: d.Size, Accepted: d.Envelope.Accepted, Upstreams: d.Envelope.Recipients[0].Upstreams,
+			Pending: len(d.Recipients), Attempts: r.Attempts, Due: r.Due, Held: r.Held,
+		}) {
+			return
+		}
+	}
+}
+
+func (f *fake) Detail(id spool.ID) (*spool.Detail, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d := f.messages[id]; d != nil {
+		return d, nil
+	}
+	return nil, spool.ErrNotFound
+}
+
+type content struct{ *strings.Reader }
+
+func (content) Close() error { return nil }
+
+func (f *fake) Content(id spool.ID) (spool.Content, error) {
+	if _, err := f.Detail(id); err != nil {
+		return nil, err
+	}
+	return content{strings.NewReader("Subject: x\r\n\r\nbody\r\n")}, nil
+}
+
+func (f *fake) Health() []string { return f.status.Problems }
+
+func (f *fake) Act(_ context.Context, o Order, operator string) (*Acted, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if o.Reason == "fail" {
+		return nil, errors.New("the disk is gone")
+	}
+	f.done = append(f.done, fmt.Sprintf("%s %v all=%t upstream=%s by %s", o.Op, o.IDs, o.All, o.Upstream, operator))
+	done := &Acted{Messages: 1}
+	for _, id := range o.IDs {
+		if f.messages[id] == nil {
+			done.Missing = append(done.Missing, id.String())
+		}
+	}
+	return done, nil
+}
+
+func (f *fake) Pause(upstream, operator string) error {
+	if upstream == "nobody" {
+		return ErrNoUpstream
+	}
+	f.done = append(f.done, "pause "+upstream+" by "+operator)
+	return nil
+}
+
+func (f *fake) Resume(upstream, operator string) error {
+	f.done = append(f.done, "resume "+upstream+" by "+operator)
+	return nil
+}
+
+func (f *fake) Reload(context.Context, string) (*Reloaded, error) {
+	if f.reload != nil {
+		return f.reload()
+	}
+	return &Reloaded{Config: "/etc/x.toml", Kept: []string{"spool.dir"}}, nil
+}
+
+func (f *fake) Metrics() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("postern_up 1\n")) })
+}
+
+// folder is a folder whose path is short enough for sockets.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "adm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// serve runs a server for f on a temporary control socket.
+func serve(t *testing.T, f *fake) (client *Client, socket string) {
+	t.Helper()
+	socket = filepath.Join(folder(t), "control.sock")
+	l, err := Listen(socket, 0o600, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewServer(f)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.ServeControl(l); err != nil {
+			t.Error(err)
+		}
+	})
+	wg.Go(func() {
+		if err := s.ServeMetrics(tcp); err != nil {
+			t.Error(err)
+		}
+	})
+	f.status.Hostname = tcp.Addr().String() // where the tests find the public door
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+	})
+	return Dial(socket), socket
+}
+
+var problems = []config.Problem{{File: "/etc/x.toml", Line: 3, Key: "retry.lifetime", Text: "is a number", Hint: `write "5d"`}}

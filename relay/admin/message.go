@@ -1,0 +1,166 @@
+package admin
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"postern/spool"
+)
+
+// Message is all there is to know about one message.
+type Message struct {
+	ID         string      `json:"id"`
+	Size       int64       `json:"size"`
+	Accepted   time.Time   `json:"accepted"`
+	From       string      `json:"from"`
+	MessageID  string      `json:"message_id,omitempty"`
+	Listener   string      `json:"listener"`
+	Peer       string      `json:"peer"`
+	User       string      `json:"user,omitempty"`
+	UnixUser   string      `json:"unix_user,omitempty"`
+	Helo       string      `json:"helo,omitempty"`
+	Body       string      `json:"body,omitempty"`
+	SMTPUTF8   bool        `json:"smtputf8,omitempty"`
+	RequireTLS bool        `json:"require_tls,omitempty"`
+	EnvelopeID string      `json:"envelope_id,omitempty"`
+	Priority   int         `json:"priority,omitempty"`
+	Deadline   *time.Time  `json:"deadline,omitempty"` // of DELIVERBY
+	Recipients []Recipient `json:"recipients"`
+}
+
+// Recipient is what has become of one recipient.
+type Recipient struct {
+	Address   string     `json:"address"`
+	Status    string     `json:"status"` // pending, held, delivered, bounced, removed
+	Upstream  string     `json:"upstream"`
+	Upstreams []string   `json:"upstreams"`
+	Attempts  int        `json:"attempts"`
+	Next      *time.Time `json:"next,omitempty"`
+	InDoubt   bool       `json:"in_doubt,omitempty"`
+	Last      *Answer    `json:"last,omitempty"`
+	Why       string     `json:"why"` // a sentence: why it is where it is
+}
+
+// NewMessage describes a message at now. why is asked for the reason that
+// keeps an upstream's mail waiting, as in Daemon; nil: no daemon runs.
+func NewMessage(d *spool.Detail, now time.Time, why func(upstream string) string) *Message {
+	env := d.Envelope
+	m := &Message{
+		ID: d.ID.String(), Size: d.Size, Accepted: env.Accepted,
+		From: env.From, MessageID: env.MessageID,
+		Listener: env.Listener, Peer: env.Peer, User: env.User, UnixUser: env.UnixUser, Helo: env.Helo,
+		Body: string(env.Body), SMTPUTF8: env.SMTPUTF8, RequireTLS: env.RequireTLS,
+		EnvelopeID: env.EnvelopeID, Priority: env.Priority,
+		Recipients: make([]Recipient, len(d.Recipients)),
+	}
+	if env.DeliverBy != nil {
+		m.Deadline = moment(env.DeliverBy.Deadline)
+	}
+	for i := range d.Recipients {
+		r := &d.Recipients[i]
+		m.Recipients[i] = Recipient{
+			Address:   env.Recipients[i].Address,
+			Status:    statusName(r),
+			Upstream:  r.Upstream,
+			Upstreams: env.Recipients[i].Upstreams,
+			Attempts:  r.Attempts,
+			InDoubt:   r.InDoubt,
+			Last:      newAnswer(r),
+			Why:       reason(r, now, why),
+		}
+		if r.Status == spool.Pending && !r.Held {
+			m.Recipients[i].Next = moment(r.Due)
+		}
+	}
+	return m
+}
+
+func statusName(r *spool.RecipientState) string {
+	switch r.Status {
+	case spool.Pending:
+		if r.Held {
+			return "held"
+		}
+		return "pending"
+	case spool.Delivered:
+		return "delivered"
+	case spool.Bounced:
+		return "bounced"
+	case spool.Removed:
+		return "removed"
+	}
+	return "unknown"
+}
+
+// reason says in a sentence why a recipient is where it is.
+func reason(r *spool.RecipientState, now time.Time, why func(string) string) string {
+	switch {
+	case r.Status == spool.Delivered:
+		return fmt.Sprintf("The upstream %q took it.", r.Upstream)
+	case r.Status == spool.Bounced:
+		return "It failed and was returned to its sender" + because(r.Last) + "."
+	case r.Status == spool.Removed:
+		return "An operator removed it."
+	case r.Held:
+		return "It is on hold until somebody runs `postern queue release`" + because(r.Last) + "."
+	case why == nil:
+		return "No daemon runs: it waits for `postern serve`" + because(r.Last) + "."
+	}
+	if w := why(r.Upstream); w != "" {
+		return sentence(w) + "."
+	}
+	doubt := ""
+	if r.InDoubt {
+		doubt = " An earlier attempt ended between the final dot and its answer: this one may make a duplicate."
+	}
+	switch {
+	case r.Due.After(now) && r.Attempts == 0:
+		return "It waits for its time." + doubt
+	case r.Due.After(now):
+		return "The last attempt did not succeed" + because(r.Last) + "; it is tried again." + doubt
+	case r.Attempts == 0:
+		return "It is due and waits for a free connection to its upstream." + doubt
+	}
+	return "It is due again, or an attempt is under way" + because(r.Last) + "." + doubt
+}
+
+// because gives the answer that led here, as a part of a sentence.
+func because(o *spool.Outcome) string {
+	if o == nil {
+		return ""
+	}
+	text := strings.TrimSpace(strings.Join(notEmpty(code(o.Code), o.Enhanced, o.Text), " "))
+	if o.Cause != "" {
+		text = strings.Join(notEmpty(text, o.Cause), ": ")
+	}
+	text = strings.TrimSuffix(text, ".")
+	if text == "" {
+		return ""
+	}
+	if o.Remote != "" && o.Code != 0 {
+		return fmt.Sprintf(" (%s answered: %s)", o.Remote, text)
+	}
+	return " (" + text + ")"
+}
+
+func code(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+func notEmpty(parts ...string) []string {
+	var out []string
+	for _, p := range parts {
+		if p != "" {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func sentence(s string) string {
+	return strings.ToUpper(s[:1]) + s[1:]
+}

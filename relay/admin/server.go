@@ -1,0 +1,247 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"postern/spool"
+)
+
+// ErrNoUpstream means that no upstream of that name is configured.
+var ErrNoUpstream = errors.New("no upstream of that name is configured")
+
+// Server answers administrators on a control socket, and scrapers on an
+// optional address. The zero value is of no use; make one with NewServer.
+type Server struct {
+	daemon  Daemon
+	scrape  http.Handler
+	control *http.Server
+	metrics *http.Server
+}
+
+// NewServer makes a server that asks d.
+func NewServer(d Daemon) *Server {
+	s := &Server{daemon: d, scrape: d.Metrics()}
+	s.control = newHTTP(s.controlRoutes())
+	s.control.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, operatorKey{}, peerName(c))
+	}
+	s.metrics = newHTTP(s.publicRoutes())
+	return s
+}
+
+func newHTTP(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+}
+
+// ServeControl answers on the control socket until Shutdown; it returns nil
+// then.
+func (s *Server) ServeControl(l net.Listener) error { return ended(s.control.Serve(l)) }
+
+// ServeMetrics answers /metrics and /healthz alone, and nothing that changes
+// anything, until Shutdown.
+func (s *Server) ServeMetrics(l net.Listener) error { return ended(s.metrics.Serve(l)) }
+
+func ended(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown lets requests under way finish until ctx is done.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := errors.Join(s.control.Shutdown(ctx), s.metrics.Shutdown(ctx))
+	if err != nil {
+		err = errors.Join(s.control.Close(), s.metrics.Close())
+	}
+	return err
+}
+
+func (s *Server) publicRoutes() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.scrape)
+	mux.HandleFunc("GET /healthz", s.health)
+	return mux
+}
+
+func (s *Server) controlRoutes() http.Handler {
+	mux := s.publicRoutes()
+	mux.HandleFunc("GET /v1/status", s.status)
+	mux.HandleFunc("GET /v1/queue", s.list)
+	mux.HandleFunc("POST /v1/queue/{op}", s.act)
+	mux.HandleFunc("GET /v1/messages/{id}", s.message)
+	mux.HandleFunc("GET /v1/messages/{id}/content", s.content)
+	mux.HandleFunc("POST /v1/upstreams/{name}/{op}", s.upstream)
+	mux.HandleFunc("POST /v1/reload", s.reload)
+	return mux
+}
+
+// health is for probes: 200 or 503, and the reasons as lines of text.
+func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
+	problems := s.daemon.Health()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if len(problems) == 0 {
+		io.WriteString(w, "ok\n")
+		return
+	}
+	w.WriteHeader(http.StatusServiceUnavailable)
+	io.WriteString(w, strings.Join(problems, "\n")+"\n")
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	reply(w, http.StatusOK, s.daemon.Status())
+}
+
+// list streams one JSON object a line. A list that breaks off ends in an
+// object with the one key "error", since its status has gone out already.
+func (s *Server) list(w http.ResponseWriter, r *http.Request) {
+	f, err := filterOf(r.URL.Query().Get)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	enc := newEncoder(w)
+	err = List(r.Context(), s.daemon, f, func(e *Entry) error { return enc.Encode(e) })
+	if err != nil {
+		_ = enc.Encode(problem{Error: err.Error()})
+	}
+}
+
+func filterOf(get func(string) string) (Filter, error) {
+	f := Filter{
+		Upstream: get("upstream"), From: get("from"), To: get("to"),
+		Held: get("held") == "true", Deferred: get("deferred") == "true",
+	}
+	if n := get("limit"); n != "" {
+		limit, err := strconv.Atoi(n)
+		if err != nil || limit < 0 {
+			return f, errors.New("limit is not a number of entries")
+		}
+		f.Limit = limit
+	}
+	return f, nil
+}
+
+func (s *Server) message(w http.ResponseWriter, r *http.Request) {
+	id, err := spool.ParseID(r.PathValue("id"))
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	d, err := s.daemon.Detail(id)
+	if err != nil {
+		refuse(w, statusOf(err), err)
+		return
+	}
+	asked := map[string]string{} // the recipients of a message share few upstreams
+	reply(w, http.StatusOK, NewMessage(d, time.Now(), func(upstream string) string {
+		why, ok := asked[upstream]
+		if !ok {
+			why = s.daemon.Why(upstream)
+			asked[upstream] = why
+		}
+		return why
+	}))
+}
+
+func (s *Server) content(w http.ResponseWriter, r *http.Request) {
+	id, err := spool.ParseID(r.PathValue("id"))
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	c, err := s.daemon.Content(id)
+	if err != nil {
+		refuse(w, statusOf(err), err)
+		return
+	}
+	defer c.Close()
+	w.Header().Set("Content-Type", "message/rfc822")
+	w.Header().Set("Content-Length", strconv.FormatInt(c.Size(), 10))
+	_, _ = io.Copy(w, io.NewSectionReader(c, 0, c.Size()))
+}
+
+func (s *Server) upstream(w http.ResponseWriter, r *http.Request) {
+	do := s.daemon.Pause
+	switch r.PathValue("op") {
+	case "pause":
+	case "resume":
+		do = s.daemon.Resume
+	default:
+		refuse(w, http.StatusNotFound, errors.New("an upstream can be paused and resumed"))
+		return
+	}
+	if err := do(r.PathValue("name"), operator(r)); err != nil {
+		refuse(w, statusOf(err), err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	done, err := s.daemon.Reload(r.Context(), operator(r))
+	var rejected *Rejected
+	switch {
+	case errors.As(err, &rejected):
+		reply(w, http.StatusUnprocessableEntity, problem{Error: rejected.Error(), Rejected: rejected})
+	case err != nil:
+		refuse(w, http.StatusInternalServerError, err)
+	default:
+		reply(w, http.StatusOK, done)
+	}
+}
+
+// problem is the body of every answer that is not a success.
+type problem struct {
+	Error    string    `json:"error"`
+	Rejected *Rejected `json:"rejected,omitempty"`
+}
+
+func statusOf(err error) int {
+	switch {
+	case errors.Is(err, spool.ErrNotFound), errors.Is(err, ErrNoUpstream):
+		return http.StatusNotFound
+	case errors.Is(err, spool.ErrClaimed):
+		return http.StatusConflict
+	}
+	return http.StatusInternalServerError
+}
+
+func refuse(w http.ResponseWriter, status int, err error) {
+	reply(w, status, problem{Error: err.Error()})
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = newEncoder(w).Encode(v)
+}
+
+func newEncoder(w io.Writer) *json.Encoder {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false) // an address is best read as <a@b>
+	return enc
+}
+
+// operatorKey is the key of the operator's name in a connection's context.
+type operatorKey struct{}
+
+// operator is the name of whoever is at the other end of the socket.
+func operator(r *http.Request) string {
+	name, _ := r.Context().Value(operatorKey{}).(string)
+	return name
+}

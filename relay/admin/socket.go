@@ -1,0 +1,107 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// ErrTaken means that a daemon already answers at the control socket.
+var ErrTaken = errors.New("another daemon answers there")
+
+// maxSocketPath is the longest path of a unix socket in bytes that all
+// systems take (macOS has room for 104 with the final zero).
+const maxSocketPath = 103
+
+// Listen opens the control socket at path. The socket appears there with its
+// mode and group (empty: unchanged) already set, and replaces the one that a
+// dead daemon left. It is removed when the listener closes.
+func Listen(path string, mode fs.FileMode, group string) (net.Listener, error) {
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("the path %s is longer than the %d bytes that a unix socket can have", path, maxSocketPath)
+	}
+	if err := vacate(path); err != nil {
+		return nil, err
+	}
+	// Born under another name, where nobody looks, and moved into place when
+	// it is safe: between bind and chmod it would have the umask's mode.
+	born := filepath.Join(filepath.Dir(path), "."+strconv.FormatInt(int64(os.Getpid()), 36))
+	_ = os.Remove(born)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: born, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	if err := settle(born, path, mode, group); err != nil {
+		l.Close()
+		_ = os.Remove(born)
+		return nil, err
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return &socket{UnixListener: l, path: path, info: info}, nil
+}
+
+// vacate finds out whether path is free: it is not where somebody answers, or
+// where something else than a socket lies.
+func vacate(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket && info.Mode().Type() != fs.ModeIrregular {
+		return fmt.Errorf("%s exists and is not a socket", path)
+	}
+	c, err := net.DialTimeout("unix", path, 2*time.Second)
+	switch {
+	case err == nil:
+		c.Close()
+		return ErrTaken
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, os.ErrDeadlineExceeded):
+		// Somebody may well be alive there: only a refusal means dead.
+		return fmt.Errorf("cannot tell whether another daemon uses %s: %w", path, err)
+	}
+	return nil
+}
+
+func settle(born, path string, mode fs.FileMode, group string) error {
+	if group != "" {
+		if err := chgrp(born, group); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(born, mode); err != nil {
+		return err
+	}
+	return os.Rename(born, path)
+}
+
+// socket removes itself from the directory when it closes, unless another
+// daemon has taken its place.
+type socket struct {
+	*net.UnixListener
+	path string
+	info fs.FileInfo
+	once sync.Once
+}
+
+func (s *socket) Close() error {
+	s.once.Do(func() {
+		if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.info) {
+			_ = os.Remove(s.path)
+		}
+	})
+	return s.UnixListener.Close()
+}

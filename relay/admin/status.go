@@ -1,0 +1,81 @@
+package admin
+
+import "time"
+
+// Status is the state of a running relay.
+type Status struct {
+	Version  string `json:"version"`
+	PID      int    `json:"pid"`
+	Hostname string `json:"hostname"`
+	// Config is the path of the file; empty is the embedded default.
+	Config   string    `json:"config"`
+	Started  time.Time `json:"started"`
+	Loaded   time.Time `json:"loaded"` // when the configuration in force was read
+	Healthy  bool      `json:"healthy"`
+	Problems []string  `json:"problems,omitempty"` // why it is not healthy
+
+	Listeners []Listener `json:"listeners"`
+	Spool     Spool      `json:"spool"`
+	Queue     Queue      `json:"queue"`
+	Lanes     []Lane     `json:"upstreams"`
+}
+
+// Listener is one door of a running relay.
+type Listener struct {
+	Name        string `json:"name"`
+	Address     string `json:"address"` // where it listens
+	TLS         string `json:"tls"`
+	Connections int    `json:"connections"`
+}
+
+// Spool is the state of the durable store; sizes are in bytes.
+type Spool struct {
+	Dir      string `json:"dir"`
+	Messages int64  `json:"messages"`
+	Used     int64  `json:"used_bytes"` // on disk
+	Live     int64  `json:"live_bytes"` // of messages that are still owed
+	Free     int64  `json:"free_bytes"` // on its file system
+	MaxSize  int64  `json:"max_size_bytes"`
+	MinFree  int64  `json:"min_free_bytes"`
+	Full     bool   `json:"full"`      // new mail is answered 452
+	SetAside int    `json:"set_aside"` // damaged records under bad/
+}
+
+// Queue counts what is owed. A delivery is one message on its way to one list
+// of upstreams.
+type Queue struct {
+	Deliveries int        `json:"deliveries"`
+	Due        int        `json:"due"`
+	Deferred   int        `json:"deferred"`
+	Held       int        `json:"held"`
+	Active     int        `json:"active"`
+	OldestDue  *time.Time `json:"oldest_due,omitempty"`
+}
+
+// LaneState says whether mail may go to an upstream.
+type LaneState string
+
+// The states of a lane.
+const (
+	LaneUp      LaneState = "up"
+	LaneWaiting LaneState = "waiting" // out of reach or overloaded; probed often
+	LaneParked  LaneState = "parked"  // sign-in, TLS or permission fails; probed by retry.backoff
+	LanePaused  LaneState = "paused"  // by an operator
+	LaneMissing LaneState = "missing" // mail names an upstream that is not configured
+)
+
+// Lane is the way to one upstream.
+type Lane struct {
+	Upstream       string     `json:"upstream"`
+	Address        string     `json:"address,omitempty"` // host:port
+	State          LaneState  `json:"state"`
+	Reason         string     `json:"reason,omitempty"` // why it is not up
+	Since          *time.Time `json:"since,omitempty"`
+	NextProbe      *time.Time `json:"next_probe,omitempty"`
+	Sessions       int        `json:"sessions"`
+	MaxConnections int        `json:"max_connections,omitempty"`
+	Queued         int        `json:"queued"` // deliveries that are to go here next
+	OldestDue      *time.Time `json:"oldest_due,omitempty"`
+	// RefusedSenders are those whose mail it refuses at present.
+	RefusedSenders []string `json:"refused_senders,omitempty"`
+}
