@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"postern/config"
+)
+
+// badConfig is the failure of a configuration that cannot be used.
+func badConfig(err error) error {
+	var problems *config.Problems
+	if !errors.As(err, &problems) {
+		return &failure{code: exitConfig, text: err.Error(), err: err}
+	}
+	text := "the configuration cannot be used"
+	if n := len(problems.List); n > 1 {
+		text += fmt.Sprintf("; it has %d problems", n)
+	}
+	for _, p := range problems.List {
+		text += "\n" + p.String()
+	}
+	return &failure{code: exitConfig, text: text, err: err}
+}
+
+// checked is what `postern check --json` prints.
+type checked struct {
+	Config   string           `json:"config"` // empty: the embedded default
+	OK       bool             `json:"ok"`
+	Problems []config.Problem `json:"problems"`
+	Warnings []config.Problem `json:"warnings"`
+}
+
+func (a *app) checkCommand() *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use:   "check",
+		Short: "Read the configuration and report everything that is wrong with it",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := config.Find(a.config)
+			if a.json {
+				return a.printChecked(cfg, err)
+			}
+			if err != nil {
+				return badConfig(err)
+			}
+			printProblems(a.stderr, "warning: ", cfg.Warnings)
+			_, err = fmt.Fprintf(a.stdout, "%s is good: %s, %s, %s\n", safe(configName(cfg.Path)),
+				count(len(cfg.Listeners), "listener"), count(len(cfg.Upstreams), "upstream"), count(len(cfg.Routes), "route"))
+			return err
+		},
+	})
+}
+
+func (a *app) printChecked(cfg *config.Config, err error) error {
+	out := checked{Config: a.config, OK: err == nil, Problems: []config.Problem{}, Warnings: []config.Problem{}}
+	if cfg != nil {
+		out.Config = cfg.Path
+		out.Warnings = append(out.Warnings, cfg.Warnings...)
+	}
+	var problems *config.Problems
+	switch {
+	case errors.As(err, &problems):
+		out.Problems = problems.List
+	case err != nil:
+		return badConfig(err)
+	}
+	if err := printJSON(a.stdout, out); err != nil {
+		return err
+	}
+	if !out.OK {
+		return errReported{exitConfig}
+	}
+	return nil
+}
+
+// configName names a configuration for a person.
+func configName(path string) string {
+	if path == "" {
+		return "the embedded default"
+	}
+	return path
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/textproto"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"postern/config"
+	"postern/relay/route"
+)
+
+func (a *app) explainCommand() *cobra.Command {
+	var (
+		q       route.Query
+		headers []string
+	)
+	cmd := &cobra.Command{
+		Use:   "explain --from ADDRESS [--to ADDRESS]",
+		Short: "Say which route a message would take, and why",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("from") {
+				return usage("--from is missing: the sender's address, or \"<>\" for the null sender")
+			}
+			q.From, q.To = bare(q.From), bare(q.To)
+			var err error
+			if q.Header, err = headerOf(headers); err != nil {
+				return err
+			}
+			return a.explain(q)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&q.From, "from", "", "reverse-path, an `ADDRESS`; \"<>\" is the null sender")
+	f.StringVar(&q.To, "to", "", "forward-path, an `ADDRESS`")
+	f.StringVar(&q.User, "user", "", "`NAME` that the client signed in with")
+	f.StringVar(&q.UnixUser, "unix-user", "", "`NAME` of the user at the other end of a unix socket")
+	f.StringVar(&q.Listener, "listener", "", "`NAME` of the listener (default: the first one)")
+	f.StringArrayVar(&headers, "header", nil, "a field of the message, `'Name: value'`; may be repeated")
+	return a.withJSON(cmd)
+}
+
+func (a *app) explain(q route.Query) error {
+	cfg, err := config.Find(a.config)
+	if err != nil {
+		return badConfig(err)
+	}
+	if q.Listener == "" && len(cfg.Listeners) > 0 {
+		q.Listener = cfg.Listeners[0].Name
+	}
+	routes, err := route.New(cfg.Routes)
+	if err != nil {
+		return badConfig(err)
+	}
+	e := routes.Explain(q)
+	if a.json {
+		err = printJSON(a.stdout, e)
+	} else {
+		_, err = io.WriteString(a.stdout, printable(e.String())+a.consequence(cfg, &e))
+	}
+	if err == nil && refused(&e) {
+		return errReported{exitData}
+	}
+	return err
+}
+
+// refused reports whether no route can match, whatever is not yet known.
+func refused(e *route.Explanation) bool {
+	if e.Decision.Matched || e.Decision.NeedsHeader {
+		return false
+	}
+	for _, t := range e.Tried {
+		if t.Result != route.Fails {
+			return false
+		}
+	}
+	return true
+}
+
+// consequence says what the decision means on the wire.
+func (a *app) consequence(cfg *config.Config, e *route.Explanation) string {
+	if refused(e) {
+		return "   the client is answered 550 5.7.1\n"
+	}
+	var b strings.Builder
+	for _, name := range e.Decision.Upstreams {
+		up := cfg.Upstreams[name]
+		if up == nil {
+			continue
+		}
+		line := fmt.Sprintf("%s: %s port %d, tls %s, auth %s", name, up.Host, up.Port, up.TLS, up.Auth)
+		if up.Provider == config.CaptureProvider {
+			line = fmt.Sprintf("%s: kept on this machine, in %s", name, cfg.CaptureDir())
+		}
+		if up.Username != "" {
+			line += " as " + up.Username
+		}
+		b.WriteString("   " + safe(line) + "\n")
+	}
+	return b.String()
+}
+
+// bare takes an address out of its angle brackets.
+func bare(address string) string {
+	if strings.HasPrefix(address, "<") && strings.HasSuffix(address, ">") {
+		return address[1 : len(address)-1]
+	}
+	return address
+}
+
+// headerOf reads fields of the form "Name: value"; nil where there are none,
+// which means that the header is not known.
+func headerOf(fields []string) (textproto.MIMEHeader, error) {
+	var h textproto.MIMEHeader
+	for _, f := range fields {
+		name, value, ok := strings.Cut(f, ":")
+		if !ok || strings.TrimSpace(name) == "" {
+			return nil, usage("--header %q is not of the form 'Name: value'", f)
+		}
+		if h == nil {
+			h = textproto.MIMEHeader{}
+		}
+		h.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	return h, nil
+}
+
+// printable makes the lines of a text harmless.
+func printable(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = safe(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,322 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-smtp"
+)
+
+// binary is the real program, built once for all end-to-end tests.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "postern-e2e")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "postern")
+	build := exec.Command("go", "build", "-o", path, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := binary(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// house is one daemon with its folder. The folder's path is short: a unix
+// socket's path has 103 bytes at most.
+type house struct {
+	t      *testing.T
+	dir    string
+	config string // path of the file; empty: the embedded default
+	cmd    *exec.Cmd
+	log    *lockedBuffer
+	notes  chan string // what it tells systemd
+	exited chan struct{}
+}
+
+func newHouse(t *testing.T, config string) *house {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{t: t, dir: dir, log: &lockedBuffer{}}
+	t.Cleanup(func() {
+		h.kill()
+		if t.Failed() {
+			t.Logf("log of the daemon:\n%s", h.log.String())
+		}
+		os.RemoveAll(dir)
+	})
+	if config != "" {
+		h.config = filepath.Join(dir, "postern.toml")
+		h.write(config)
+		if err := os.Mkdir(filepath.Join(dir, "spool"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h
+}
+
+// write replaces the configuration; DIR in it becomes the house's folder.
+func (h *house) write(config string) {
+	h.t.Helper()
+	text := strings.ReplaceAll(config, "DIR", h.dir)
+	if err := os.WriteFile(h.config, []byte(text), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) command(ctx context.Context, args ...string) *exec.Cmd {
+	h.t.Helper()
+	path, err := binary()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if h.config != "" {
+		args = append(args, "--config", h.config)
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+h.dir)
+	return cmd
+}
+
+// start runs the daemon until it says that it is ready.
+func (h *house) start() {
+	h.t.Helper()
+	path := filepath.Join(h.dir, "notify")
+	os.Remove(path)
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.notes = make(chan string, 100)
+	go readNotes(notify, h.notes)
+	h.cmd = h.command(context.Background(), "serve")
+	h.cmd.Env = append(h.cmd.Env, "NOTIFY_SOCKET="+path)
+	h.cmd.Stderr = h.log
+	if err := h.cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	exited, cmd := make(chan struct{}), h.cmd
+	h.exited = exited
+	go func() {
+		cmd.Wait()
+		notify.Close()
+		close(exited)
+	}()
+	h.noted("READY=1")
+}
+
+func readNotes(from *net.UnixConn, notes chan<- string) {
+	defer close(notes)
+	b := make([]byte, 4096)
+	for {
+		n, err := from.Read(b)
+		if err != nil {
+			return
+		}
+		select {
+		case notes <- string(b[:n]):
+		default:
+		}
+	}
+}
+
+// noted waits until the daemon tells systemd what.
+func (h *house) noted(what string) {
+	h.t.Helper()
+	end := time.After(15 * time.Second)
+	for {
+		select {
+		case note, ok := <-h.notes:
+			if !ok {
+				h.t.Fatalf("the daemon ended before it said %s:\n%s", what, h.log.String())
+			}
+			if strings.Contains(note, what) {
+				return
+			}
+		case <-end:
+			h.t.Fatalf("the daemon did not say %s", what)
+		}
+	}
+}
+
+func (h *house) signal(s os.Signal) {
+	h.t.Helper()
+	if err := h.cmd.Process.Signal(s); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// wait waits for the end of the daemon and returns its exit code.
+func (h *house) wait() int {
+	h.t.Helper()
+	select {
+	case <-h.exited:
+	case <-time.After(15 * time.Second):
+		h.t.Fatal("the daemon did not end")
+	}
+	return h.cmd.ProcessState.ExitCode()
+}
+
+func (h *house) stop() {
+	h.t.Helper()
+	h.signal(syscall.SIGTERM)
+	if code := h.wait(); code != 0 {
+		h.t.Fatalf("the daemon ended with %d", code)
+	}
+}
+
+func (h *house) kill() {
+	if h.exited == nil {
+		return
+	}
+	h.cmd.Process.Kill()
+	<-h.exited
+}
+
+// result is how a command ended.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// do runs a command to its end.
+func (h *house) do(args ...string) result {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	cmd := h.command(ctx, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		h.t.Fatal(err)
+	}
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// must runs a command that has to succeed and returns what it printed.
+func (h *house) must(args ...string) string {
+	h.t.Helper()
+	r := h.do(args...)
+	if r.code != 0 {
+		h.t.Fatalf("%v: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
+	}
+	return r.stdout
+}
+
+// eventually waits until a condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); {
+		if holds() {
+			return
+		}
+		time.Sleep(20 * time.Millisecond) // another process is waited for: nothing to synchronise on
+	}
+	t.Fatalf("it did not come about: %s", what)
+}
+
+// freeAddr is an address on loopback that nobody uses.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// sink is an upstream that takes everything, on go-smtp's stock server.
+type sink struct {
+	mu     sync.Mutex
+	bodies []string
+	refuse func(to string) error
+}
+
+func startSink(t *testing.T, addr string) *sink {
+	t.Helper()
+	s := &sink{}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := smtp.NewServer(s)
+	server.Domain = "sink.test"
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	return s
+}
+
+func (s *sink) NewSession(*smtp.Conn) (smtp.Session, error) { return sinkSession{s}, nil }
+
+func (s *sink) received() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.bodies...)
+}
+
+type sinkSession struct{ sink *sink }
+
+func (sinkSession) Reset()                               {}
+func (sinkSession) Logout() error                        { return nil }
+func (sinkSession) Mail(string, *smtp.MailOptions) error { return nil }
+func (s sinkSession) Rcpt(to string, _ *smtp.RcptOptions) error {
+	if s.sink.refuse != nil {
+		return s.sink.refuse(to)
+	}
+	return nil
+}
+
+func (s sinkSession) Data(r io.Reader) error {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	s.sink.mu.Lock()
+	defer s.sink.mu.Unlock()
+	s.sink.bodies = append(s.sink.bodies, string(b))
+	return nil
+}

@@ -1,0 +1,17 @@
+// Command postern is the local mail door of a machine or a site: applications
+// hand mail to it, and it delivers what it accepted through the outbound
+// connections that the administrator defined.
+//
+// This package faces the operator: it reads the command line, introduces the
+// rooms to each other (serve), and prints what they say. It decides nothing
+// about mail.
+package main
+
+import (
+	"context"
+	"os"
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"postern/relay/passwd"
+)
+
+// maxPassword bounds a password that is read, in bytes.
+const maxPassword = 1024
+
+func (a *app) passwdCommand() *cobra.Command {
+	var scheme string
+	cmd := &cobra.Command{
+		Use:   "passwd",
+		Short: "Turn a password into what stands under users of a listener",
+		Long: `Reads a password from the terminal, without showing it, or the first line of
+standard input, and prints what stands under "users" of a listener:
+
+  users = { app1 = "…" }
+
+argon2id and bcrypt serve PLAIN and LOGIN; scram-sha-256 serves SCRAM as well,
+where the password itself never travels.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			make, ok := map[string]func(string) (string, error){
+				"argon2id": passwd.Argon2id, "bcrypt": passwd.Bcrypt, "scram-sha-256": passwd.SCRAMSHA256,
+			}[scheme]
+			if !ok {
+				return usage("--scheme %q is none of argon2id, bcrypt and scram-sha-256", scheme)
+			}
+			password, err := a.readPassword()
+			if err != nil {
+				return err
+			}
+			stored, err := make(password)
+			if err != nil {
+				return &failure{code: exitData, text: err.Error(), err: err}
+			}
+			_, err = fmt.Fprintln(a.stdout, stored)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&scheme, "scheme", "argon2id", "argon2id, bcrypt or scram-sha-256")
+	return cmd
+}
+
+func (a *app) readPassword() (string, error) {
+	if f, ok := a.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return a.askPassword(int(f.Fd()))
+	}
+	line, err := bufio.NewReader(io.LimitReader(a.stdin, maxPassword+3)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+	if len(line) > maxPassword {
+		return "", &failure{code: exitData, text: fmt.Sprintf("the password is longer than %d bytes", maxPassword)}
+	}
+	return line, nil
+}
+
+// askPassword asks twice on a terminal that does not show what is typed.
+func (a *app) askPassword(fd int) (string, error) {
+	var typed [2][]byte
+	for i, prompt := range [2]string{"Password: ", "Again: "} {
+		fmt.Fprint(a.stderr, prompt)
+		b, err := term.ReadPassword(fd)
+		fmt.Fprintln(a.stderr)
+		if err != nil {
+			return "", err
+		}
+		typed[i] = b
+	}
+	if !slices.Equal(typed[0], typed[1]) {
+		return "", &failure{code: exitData, text: "the two are not the same"}
+	}
+	return string(typed[0]), nil
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"postern/relay/admin"
+	"postern/spool"
+)
+
+func (a *app) queueCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "queue",
+		Short: "Look at queued mail and decide about it",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(
+		a.queueListCommand(), a.queueShowCommand(), a.queueCatCommand(),
+		a.queueActCommand(admin.OpRetry, "Try messages again now", "due at once"),
+		a.queueActCommand(admin.OpHold, "Keep messages back until they are released", "put on hold"),
+		a.queueActCommand(admin.OpRelease, "Let messages that are on hold go on", "released"),
+		a.queueActCommand(admin.OpRemove, "Remove messages without telling anybody", "removed"),
+		a.queueActCommand(admin.OpBounce, "Return messages to their senders", "returned to their senders"),
+	)
+	return cmd
+}
+
+// filterFlags are the flags that select messages.
+func filterFlags(cmd *cobra.Command, f *admin.Filter) {
+	cmd.Flags().StringVar(&f.Upstream, "upstream", "", "only mail that is to go to the upstream `NAME` next")
+	cmd.Flags().StringVar(&f.From, "from", "", "only mail whose sender contains `TEXT`; \"<>\" is the null sender")
+	cmd.Flags().StringVar(&f.To, "to", "", "only mail with a waiting recipient that contains `TEXT`")
+	cmd.Flags().BoolVar(&f.Held, "held", false, "only mail on hold")
+	cmd.Flags().BoolVar(&f.Deferred, "deferred", false, "only mail that waits for its next attempt")
+	cmd.Flags().IntVar(&f.Limit, "limit", 0, "at most `N` entries")
+}
+
+func (a *app) queueActCommand(op admin.Op, short, done string) *cobra.Command {
+	var sel admin.Selection
+	cmd := &cobra.Command{
+		Use:   string(op) + " [ID...] [--all] [--upstream NAME] [--from TEXT] [--to TEXT]",
+		Short: short,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			sel.IDs = args
+			if err := checkSelection(&sel); err != nil {
+				return err
+			}
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			result, err := client.Act(cmd.Context(), op, sel)
+			if err != nil {
+				return err
+			}
+			return a.printActed(result, done)
+		},
+	}
+	filterFlags(cmd, &sel.Filter)
+	if op == admin.OpBounce {
+		cmd.Flags().StringVar(&sel.Reason, "reason", "", "`TEXT` for the sender")
+	}
+	cmd.Flags().BoolVar(&sel.All, "all", false, "all messages, or with a filter: all that it selects")
+	return a.withJSON(cmd)
+}
+
+func checkSelection(sel *admin.Selection) error {
+	filtered := sel.Filter != admin.Filter{}
+	switch {
+	case len(sel.IDs) > 0 && (sel.All || filtered):
+		return usage("name messages or select them by flags, not both")
+	case len(sel.IDs) == 0 && !sel.All && sel.Filter == admin.Filter{Limit: sel.Filter.Limit}:
+		return usage("name messages, or select them by --upstream, --from, --to, --held, --deferred, or --all")
+	case sel.Filter.Limit < 0:
+		return usage("--limit is a number of entries, not %d", sel.Filter.Limit)
+	}
+	for _, id := range sel.IDs {
+		if _, err := parseID(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) printActed(r *admin.Acted, done string) error {
+	if a.json {
+		if err := printJSON(a.stdout, r); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(a.stdout, "%s %s\n", count(r.Messages, "message"), done)
+		for _, id := range r.Busy {
+			fmt.Fprintf(a.stderr, "postern: %s: an attempt is under way; try again when it has ended\n", safe(id))
+		}
+		for _, id := range r.Missing {
+			fmt.Fprintf(a.stderr, "postern: %s: no such message is queued\n", safe(id))
+		}
+	}
+	switch {
+	case len(r.Missing) > 0:
+		return errReported{exitData}
+	case len(r.Busy) > 0:
+		return errReported{exitTempFail}
+	}
+	return nil
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func parseID(s string) (spool.ID, error) {
+	id, err := spool.ParseID(s)
+	if err != nil {
+		return 0, usage("%q is not the ID of a message: `postern queue list` shows them", s)
+	}
+	return id, nil
+}
+
+// stopped reports whether err means that no daemon runs, so that the spool
+// may be read by ourselves.
+func stopped(err error) bool {
+	var gone *admin.NoDaemon
+	return errors.As(err, &gone) && !permission(gone.Err)
+}

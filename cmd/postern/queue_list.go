@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"postern/relay/admin"
+)
+
+func (a *app) queueListCommand() *cobra.Command {
+	var f admin.Filter
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List queued mail, also of a spool that no daemon has open",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.Limit < 0 {
+				return usage("--limit is a number of entries, not %d", f.Limit)
+			}
+			show := &listing{app: a}
+			err := a.list(cmd.Context(), f, show)
+			if end := show.end(); err == nil {
+				err = end
+			}
+			return err
+		},
+	}
+	filterFlags(cmd, &f)
+	return a.withJSON(cmd)
+}
+
+// list asks the daemon, or where none runs the spool itself.
+func (a *app) list(ctx context.Context, f admin.Filter, show *listing) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	err = client.List(ctx, f, show.entry)
+	if !stopped(err) {
+		return err
+	}
+	src, err := a.openStopped(err)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	return admin.List(ctx, src, f, show.entry)
+}
+
+// listing prints entries as they come: rows of a table, or one JSON array.
+type listing struct {
+	app     *app
+	table   *table
+	n       int
+	pending int
+}
+
+func (l *listing) entry(e *admin.Entry) error {
+	l.n++
+	l.pending += len(e.To)
+	if l.app.json {
+		return l.entryJSON(e)
+	}
+	if l.table == nil {
+		l.table = newTable(l.app.stdout, "ID", "AGE", "SIZE", "STATE", "NEXT", "TRIES", "UPSTREAM", "FROM", "TO", "LAST ANSWER")
+	}
+	now := time.Now()
+	next := "-"
+	if e.State == admin.Deferred {
+		next = until(e.Next, now)
+	}
+	l.table.row(e.ID, ago(now.Sub(e.Accepted)), size(e.Size), string(e.State), next,
+		fmt.Sprint(e.Attempts), e.Upstream, path(e.From), recipients(e.To), answer(e.Last))
+	return l.table.err
+}
+
+func (l *listing) entryJSON(e *admin.Entry) error {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	lead := ",\n  "
+	if l.n == 1 {
+		lead = "[\n  "
+	}
+	_, err = io.WriteString(l.app.stdout, lead+jsonSafe(b))
+	return err
+}
+
+func (l *listing) end() error {
+	switch {
+	case l.app.json && l.n == 0:
+		_, err := io.WriteString(l.app.stdout, "[]\n")
+		return err
+	case l.app.json:
+		_, err := io.WriteString(l.app.stdout, "\n]\n")
+		return err
+	case l.n == 0:
+		_, err := io.WriteString(l.app.stdout, "nothing is queued\n")
+		return err
+	}
+	if err := l.table.flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(l.app.stdout, "%s, %s\n", plural(l.n, "delivery", "deliveries"), count(l.pending, "recipient"))
+	return err
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// path shows an address as it stands in an envelope.
+func path(address string) string { return "<" + address + ">" }
+
+// recipients shows the first of a list, and how many follow.
+func recipients(to []string) string {
+	switch len(to) {
+	case 0:
+		return "-"
+	case 1:
+		return path(to[0])
+	}
+	return fmt.Sprintf("%s +%d", path(to[0]), len(to)-1)
+}
+
+// answer is the last answer in one line.
+func answer(l *admin.Answer) string {
+	if l == nil {
+		return "-"
+	}
+	var parts []string
+	if l.Code != 0 {
+		parts = append(parts, fmt.Sprint(l.Code))
+	}
+	for _, p := range []string{l.Enhanced, l.Text, l.Cause} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	return strings.Join(parts, " ")
+}

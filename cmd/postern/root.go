@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"postern/config"
+	"postern/relay/admin"
+)
+
+// app is one run of the program: where it reads and prints, and what the
+// flags said that all commands share.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	config  string // --config; empty: the default
+	json    bool   // --json
+	started bool   // the command line was understood and a command began
+}
+
+// run is the whole program. It returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case !a.started:
+		// The parser's own words, about a flag or a command that is not there.
+		return report(stderr, &failure{code: exitUsage, text: err.Error(), hint: "`postern help` lists the commands."})
+	}
+	return report(stderr, err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "postern",
+		Short:         "The local mail door: accepts mail, keeps it safe, and delivers it to its upstream",
+		Args:          cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			a.started = true
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.PersistentFlags().StringVar(&a.config, "config", "",
+		"configuration `FILE` (default "+config.DefaultPath()+" where it exists, else the embedded default)")
+	root.AddCommand(
+		a.serveCommand(), a.checkCommand(), a.explainCommand(),
+		a.queueCommand(), a.statusCommand(), a.reloadCommand(), a.upstreamCommand(),
+		a.passwdCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// withJSON gives a command that prints a table the flag --json.
+func (a *app) withJSON(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
+	return cmd
+}
+
+// client is the way to the daemon of the configuration. It needs no more of
+// the file than where the socket is: a file in the middle of an edit keeps
+// nobody from the running daemon.
+func (a *app) client() (*admin.Client, error) {
+	place, err := config.Locate(a.config)
+	if err != nil {
+		return nil, badConfig(err)
+	}
+	return admin.Dial(place.Socket), nil
+}

@@ -1,0 +1,376 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"flag"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/config"
+	"postern/relay/admin"
+	"postern/spool"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// golden compares what a command printed with testdata/NAME.golden.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s:\n got %s\nwant %s", path, got, want)
+	}
+}
+
+// puppet is a daemon that says what it is told to. Its mail is hostile.
+type puppet struct {
+	now    time.Time
+	detail *spool.Detail
+	order  admin.Order
+	reload error
+}
+
+const evil = "\x1b[2J\u202e\u009b"
+
+func newPuppet() *puppet {
+	now := time.Now().Add(-time.Second / 2)
+	outcome := spool.Outcome{Stage: spool.StageRcpt, Code: 451, Enhanced: "4.7.1", Text: "later" + evil, Remote: "mx.example.com:587"}
+	env := &spool.Envelope{
+		From: "a" + evil + "@example.com", Accepted: now.Add(-3*time.Hour - 5*time.Minute),
+		MessageID: "<1@example.com>", Listener: "door", Peer: "127.0.0.1:4711", Helo: "client" + evil,
+		Recipients: []spool.Recipient{
+			{Address: "b@example.com", Upstreams: []string{"office", "backup"}},
+			{Address: "c@example.com", Upstreams: []string{"office", "backup"}},
+			{Address: "d@example.com", Upstreams: []string{"backup"}},
+		},
+	}
+	return &puppet{now: now, detail: &spool.Detail{ID: 7, Size: 4096, Envelope: env, Recipients: []spool.RecipientState{
+		{Upstream: "office", Attempts: 2, Due: now.Add(10*time.Minute + time.Second), Last: &outcome, LastAt: now.Add(-time.Minute)},
+		{Upstream: "office", Attempts: 2, Due: now.Add(10*time.Minute + time.Second), Last: &outcome, LastAt: now.Add(-time.Minute)},
+		{Upstream: "backup", Share: 1, Held: true},
+	}}}
+}
+
+func (p *puppet) Status() *admin.Status {
+	due, probe := p.now.Add(-20*time.Minute), p.now.Add(90*time.Second)
+	return &admin.Status{
+		Version: "v1.2.3", PID: 42, Hostname: "door.example.com", Config: "/etc/postern/postern.toml",
+		Started: p.now.Add(-50 * time.Hour), Loaded: p.now.Add(-time.Hour), Problems: p.Health(),
+		Listeners: []admin.Listener{{Name: "door", Address: "127.0.0.1:2525", TLS: "off", Connections: 3}},
+		Spool:     admin.Spool{Dir: "/var/spool/postern", Messages: 1, Used: 3 << 20, Live: 5000, Free: 7 << 30, Full: true},
+		Queue:     admin.Queue{Deliveries: 2, Deferred: 1, Held: 1, OldestDue: &due},
+		Lanes: []admin.Lane{
+			{Upstream: "office", Address: "mx.example.com:587", State: admin.LaneParked, Reason: "535 5.7.8 no" + evil,
+				NextProbe: &probe, Sessions: 0, MaxConnections: 3, Queued: 1, OldestDue: &due},
+			{Upstream: "backup", State: admin.LaneUp, Queued: 1},
+		},
+	}
+}
+
+func (p *puppet) Health() []string { return []string{"the upstream \"office\" is parked" + evil} }
+
+func (p *puppet) Why(upstream string) string {
+	if upstream == "office" {
+		return "the upstream \"office\" is parked (535 no" + evil + ")"
+	}
+	return ""
+}
+
+func (p *puppet) Walk(visit func(spool.Summary) bool) {
+	s := spool.Summary{ID: 7, Accepted: p.detail.Envelope.Accepted, Size: 4096, Upstreams: []string{"office", "backup"},
+		Attempts: 2, Due: p.detail.Recipients[0].Due}
+	held := spool.Summary{ID: 7, Share: 1, Accepted: p.detail.Envelope.Accepted, Size: 4096, Upstreams: []string{"backup"}, Held: true}
+	_ = visit(s) && visit(held)
+}
+
+func (p *puppet) Detail(id spool.ID) (*spool.Detail, error) {
+	if id != 7 {
+		return nil, spool.ErrNotFound
+	}
+	return p.detail, nil
+}
+
+type body struct{ *strings.Reader }
+
+func (body) Close() error { return nil }
+
+func (p *puppet) Content(id spool.ID) (spool.Content, error) {
+	if id != 7 {
+		return nil, spool.ErrNotFound
+	}
+	return body{strings.NewReader("Subject: x" + evil + "\r\n\r\nbody\r\n")}, nil
+}
+
+func (p *puppet) Act(_ context.Context, o admin.Order, _ string) (*admin.Acted, error) {
+	p.order = o
+	switch o.Op {
+	case admin.OpBounce:
+		return &admin.Acted{Busy: []string{spool.ID(7).String()}}, nil
+	case admin.OpRemove:
+		return &admin.Acted{Messages: 1, Missing: []string{spool.ID(8).String()}}, nil
+	}
+	return &admin.Acted{Messages: 2}, nil
+}
+
+func (p *puppet) Pause(upstream, _ string) error {
+	if upstream != "office" {
+		return admin.ErrNoUpstream
+	}
+	return nil
+}
+
+func (p *puppet) Resume(upstream, operator string) error { return p.Pause(upstream, operator) }
+
+func (p *puppet) Reload(context.Context, string) (*admin.Reloaded, error) {
+	if p.reload != nil {
+		return nil, p.reload
+	}
+	return &admin.Reloaded{Config: "x", Kept: []string{"spool.dir changes at a restart"},
+		Warnings: []config.Problem{{File: "postern.toml", Line: 3, Key: "route", Text: "can never match"}}}, nil
+}
+
+func (p *puppet) Metrics() http.Handler { return http.NotFoundHandler() }
+
+// stage runs a puppet behind a control socket and writes a configuration that
+// leads to it.
+func stage(t *testing.T, p *puppet) (config string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "c.sock")
+	if p != nil {
+		l, err := admin.Listen(socket, 0o600, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := admin.NewServer(p)
+		done := make(chan error)
+		go func() { done <- s.ServeControl(l) }()
+		t.Cleanup(func() {
+			s.Shutdown(context.Background())
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	config = filepath.Join(dir, "postern.toml")
+	text := strings.ReplaceAll(`hostname = "door.example.com"
+state_dir = 'DIR/state'
+[spool]
+dir = 'DIR/spool'
+[control]
+socket = 'DIR/c.sock'
+[[listener]]
+name = "door"
+address = "127.0.0.1:2525"
+[upstream.office]
+host = "mx.example.com"
+auth = "plain"
+username = "billing"
+password = "hunter2"
+[[route]]
+from = ["a@example.com"]
+header = { X-Tenant = ["blue"] }
+upstream = ["office"]
+[[route]]
+from = ["*@example.com"]
+upstream = ["office"]
+`, "DIR", dir)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+// perform runs the program in this process.
+func perform(t *testing.T, stdin string, args ...string) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), args, strings.NewReader(stdin), &stdout, &stderr)
+	return result{code, stdout.String(), stderr.String()}
+}
+
+func TestCommands(t *testing.T) {
+	id := spool.ID(7).String()
+	for _, c := range []struct {
+		name  string
+		args  []string
+		code  int
+		stdin string
+	}{
+		{name: "status", args: []string{"status"}},
+		{name: "status-json", args: []string{"status", "--json"}},
+		{name: "status-health", args: []string{"status", "--health"}, code: exitUnavailable},
+		{name: "upstream-list", args: []string{"upstream", "list"}},
+		{name: "upstream-list-json", args: []string{"upstream", "list", "--json"}},
+		{name: "upstream-pause", args: []string{"upstream", "pause", "office"}},
+		{name: "upstream-pause-unknown", args: []string{"upstream", "pause", "nobody"}, code: exitData},
+		{name: "queue-list", args: []string{"queue", "list"}},
+		{name: "queue-list-json", args: []string{"queue", "list", "--json"}},
+		{name: "queue-list-none", args: []string{"queue", "list", "--from", "nobody"}},
+		{name: "queue-list-none-json", args: []string{"queue", "list", "--from", "nobody", "--json"}},
+		{name: "queue-show", args: []string{"queue", "show", id}},
+		{name: "queue-show-json", args: []string{"queue", "show", id, "--json"}},
+		{name: "queue-show-unknown", args: []string{"queue", "show", spool.ID(8).String()}, code: exitData},
+		{name: "queue-show-not-an-id", args: []string{"queue", "show", "../etc"}, code: exitUsage},
+		{name: "queue-retry", args: []string{"queue", "retry", "--all"}},
+		{name: "queue-retry-json", args: []string{"queue", "retry", "--all", "--json"}},
+		{name: "queue-remove", args: []string{"queue", "remove", id, spool.ID(8).String()}, code: exitData},
+		{name: "queue-bounce", args: []string{"queue", "bounce", id, "--reason", "no such project"}, code: exitTempFail},
+		{name: "queue-remove-nothing", args: []string{"queue", "remove"}, code: exitUsage},
+		{name: "queue-remove-both", args: []string{"queue", "remove", id, "--all"}, code: exitUsage},
+		{name: "reload", args: []string{"reload"}},
+		{name: "reload-json", args: []string{"reload", "--json"}},
+		{name: "check", args: []string{"check"}},
+		{name: "explain", args: []string{"explain", "--from", "a@example.com", "--to", "<x@example.net>", "--header", "X-Tenant: blue"}},
+		{name: "explain-without-header", args: []string{"explain", "--from", "a@example.com", "--to", "x@example.net"}},
+		{name: "explain-json", args: []string{"explain", "--from", "b@example.com", "--to", "x@example.net", "--json"}},
+		{name: "explain-refused", args: []string{"explain", "--from", "a" + evil + "@example.org", "--to", "x@example.net"}, code: exitData},
+		{name: "explain-no-sender", args: []string{"explain"}, code: exitUsage},
+		{name: "explain-bad-header", args: []string{"explain", "--from", "<>", "--header", "x"}, code: exitUsage},
+		{name: "unknown-command", args: []string{"quue"}, code: exitUsage},
+		{name: "unknown-flag", args: []string{"status", "--jsno"}, code: exitUsage},
+		{name: "passwd-scheme", args: []string{"passwd", "--scheme", "md5"}, code: exitUsage},
+		{name: "passwd-empty", args: []string{"passwd"}, stdin: "\n", code: exitData},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config := stage(t, newPuppet())
+			r := perform(t, c.stdin, append(c.args, "--config", config)...)
+			if r.code != c.code {
+				t.Errorf("exit code %d, want %d", r.code, c.code)
+			}
+			text := "$ postern " + safe(strings.Join(c.args, " ")) + "\n" + r.stdout
+			if r.stderr != "" {
+				text += "--- stderr\n" + r.stderr
+			}
+			text = mask(text, filepath.Dir(config))
+			for _, bad := range []string{"\x1b", "\u202e", "\u009b", "hunter2"} {
+				if strings.Contains(text, bad) {
+					t.Errorf("it printed %q", bad)
+				}
+			}
+			golden(t, c.name, text)
+		})
+	}
+}
+
+// moments are times of day in JSON and in tables.
+var moments = regexp.MustCompile(`20\d\d-\d\d-\d\d[T ][0-9:.]+(Z|[+-]\d\d:\d\d)?`)
+
+// mask replaces what differs from run to run: folders and moments.
+func mask(text, dir string) string {
+	return moments.ReplaceAllString(strings.ReplaceAll(text, dir, "DIR"), "MOMENT")
+}
+
+func TestFilesOfContentStayExact(t *testing.T) {
+	config := stage(t, newPuppet())
+	r := perform(t, "", "queue", "cat", spool.ID(7).String(), "--config", config)
+	if r.code != 0 || r.stdout != "Subject: x"+evil+"\r\n\r\nbody\r\n" {
+		t.Errorf("%+v", r)
+	}
+	var shown bytes.Buffer
+	w := &terminalWriter{w: bufio.NewWriter(&shown)}
+	if _, err := io.WriteString(w, "Subject: x"+evil+"\r\n\r\n\tbody\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	w.w.Flush()
+	if got := shown.String(); got != "Subject: x?[2J?????\n\n\tbody\n" {
+		t.Errorf("on a terminal: %q", got)
+	}
+}
+
+func TestReloadRefused(t *testing.T) {
+	p := newPuppet()
+	p.reload = &admin.Rejected{Problems: []config.Problem{{File: "f.toml", Line: 2, Key: "retry.lifetime", Text: "is a number" + evil, Hint: `write "5d"`}}}
+	config := stage(t, p)
+	r := perform(t, "", "reload", "--config", config)
+	want := "f.toml:2: retry.lifetime: is a number?[2J?? (write \"5d\")\npostern: the configuration was not replaced: the file has errors; the old one is kept\n"
+	if r.code != exitConfig || r.stderr != want {
+		t.Errorf("%d %q", r.code, r.stderr)
+	}
+	r = perform(t, "", "reload", "--json", "--config", config)
+	if r.code != exitConfig || !strings.Contains(r.stdout, `"key": "retry.lifetime"`) {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestWithoutADaemon(t *testing.T) {
+	config := stage(t, nil)
+	for _, args := range [][]string{
+		{"status"}, {"status", "--health"}, {"reload"}, {"upstream", "list"}, {"queue", "retry", "--all"}, {"queue", "list"},
+		{"queue", "cat", spool.ID(7).String()}, {"queue", "show", spool.ID(7).String()},
+	} {
+		r := perform(t, "", append(args, "--config", config)...)
+		if r.code != exitUnavailable || !strings.Contains(r.stderr, "no daemon answers at ") {
+			t.Errorf("%v: %+v", args, r)
+		}
+	}
+}
+
+func TestOrdersAreThoseThatWereGiven(t *testing.T) {
+	p := newPuppet()
+	config := stage(t, p)
+	id := spool.ID(7)
+	for _, c := range []struct {
+		args []string
+		want admin.Order
+	}{
+		{[]string{"hold", id.String()}, admin.Order{Op: admin.OpHold, IDs: []spool.ID{7}}},
+		{[]string{"release", "--held"}, admin.Order{Op: admin.OpRelease, IDs: []spool.ID{7}}},
+		{[]string{"retry", "--upstream", "office"}, admin.Order{Op: admin.OpRetry, Upstream: "office"}},
+		{[]string{"retry", "--all", "--upstream", "office"}, admin.Order{Op: admin.OpRetry, Upstream: "office"}},
+		{[]string{"bounce", "--all", "--reason", "why"}, admin.Order{Op: admin.OpBounce, All: true, Reason: "why"}},
+		{[]string{"remove", "--to", "D@"}, admin.Order{Op: admin.OpRemove, IDs: []spool.ID{7}}},
+	} {
+		p.order = admin.Order{}
+		perform(t, "", append(append([]string{"queue"}, c.args...), "--config", config)...)
+		if got := p.order; got.Op != c.want.Op || got.All != c.want.All || got.Upstream != c.want.Upstream ||
+			got.Reason != c.want.Reason || len(got.IDs) != len(c.want.IDs) {
+			t.Errorf("%v: %+v, want %+v", c.args, got, c.want)
+		}
+	}
+}
+
+func TestPasswdPrintsWhatAListenerTakes(t *testing.T) {
+	for scheme, want := range map[string]string{"argon2id": "$argon2id$", "bcrypt": "$2", "scram-sha-256": "SCRAM-SHA-256$"} {
+		r := perform(t, "correct horse\n", "passwd", "--scheme", scheme)
+		if r.code != 0 || !strings.HasPrefix(r.stdout, want) || strings.Contains(r.stdout, "horse") || strings.Count(r.stdout, "\n") != 1 {
+			t.Errorf("%s: %+v", scheme, r)
+		}
+	}
+	if r := perform(t, strings.Repeat("x", 5000), "passwd"); r.code != exitData {
+		t.Errorf("a long one: %+v", r)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if r := perform(t, "", "version"); r.code != 0 || !strings.HasPrefix(r.stdout, "postern ") {
+		t.Errorf("%+v", r)
+	}
+	if r := perform(t, "", "version", "--json"); r.code != 0 || !strings.Contains(r.stdout, `"version": "`) {
+		t.Errorf("%+v", r)
+	}
+}

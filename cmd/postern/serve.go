@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"postern/cmd/daemon"
+	"postern/cmd/eventlog"
+	"postern/config"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Run the relay",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			load := func() (*config.Config, error) { return config.Find(a.config) }
+			cfg, err := load()
+			if err != nil {
+				return badConfig(err)
+			}
+			log, err := eventlog.New(a.stderr, eventlog.Options{
+				Level: cfg.Log.Level, Format: cfg.Log.Format, Terminal: isTerminal(a.stderr),
+			})
+			if err != nil {
+				return badConfig(err)
+			}
+			err = daemon.Run(cmd.Context(), daemon.Options{
+				Config: cfg, Load: load, Log: log, Version: currentVersion(),
+				Ready: func() { a.welcome(cfg) },
+			})
+			return startFailure(err)
+		},
+	}
+}
+
+// welcome tells whoever tries it out, without a configuration, what happens
+// to mail.
+func (a *app) welcome(cfg *config.Config) {
+	if cfg.Path != "" {
+		return
+	}
+	var doors []string
+	for _, l := range cfg.Listeners {
+		doors = append(doors, l.Address)
+	}
+	fmt.Fprintf(a.stdout, `There is no configuration at %s: this is the embedded default.
+Hand mail to %s. It stays on this machine, whoever it is for, and arrives in the Maildir %s.
+`, safe(config.DefaultPath()), safe(strings.Join(doors, ", ")), safe(cfg.CaptureDir()))
+}
+
+// startFailure gives a failed start its exit code.
+func startFailure(err error) error {
+	var start *daemon.StartError
+	if !errors.As(err, &start) {
+		return err
+	}
+	codes := map[daemon.Kind]int{
+		daemon.Misconfigured: exitConfig,
+		daemon.Locked:        exitTempFail,
+		daemon.CannotCreate:  exitCantCreate,
+		daemon.NotAllowed:    exitNoPerm,
+		daemon.Taken:         exitUnavailable,
+	}
+	return &failure{code: codes[start.Kind], text: start.Text, hint: start.Hint, err: err}
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"postern/relay/admin"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	var health bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Say how the running daemon is",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			st, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			switch {
+			case a.json:
+				err = printJSON(a.stdout, st)
+			case health:
+				err = a.printHealth(st)
+			default:
+				err = a.printStatus(st)
+			}
+			if err == nil && health && !st.Healthy {
+				return errReported{exitUnavailable}
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&health, "health", false, "print only whether it is healthy; exit code 69 where it is not")
+	return a.withJSON(cmd)
+}
+
+func (a *app) printHealth(st *admin.Status) error {
+	if st.Healthy {
+		_, err := io.WriteString(a.stdout, "ok\n")
+		return err
+	}
+	for _, p := range st.Problems {
+		if _, err := fmt.Fprintln(a.stdout, safe(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) printStatus(st *admin.Status) error {
+	now := time.Now()
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-10s%s\n", name, safe(fmt.Sprintf(format, args...)))
+	}
+	config := st.Config
+	if config == "" {
+		config = "embedded default"
+	}
+	line("postern", "%s, process %d, up %s", st.Version, st.PID, ago(now.Sub(st.Started)))
+	line("config", "%s, read %s ago", config, ago(now.Sub(st.Loaded)))
+	if st.Healthy {
+		line("health", "ok")
+	}
+	for _, p := range st.Problems {
+		line("health", "%s", p)
+	}
+	sp := &st.Spool
+	line("spool", "%s: %s, %s on disk (%s live), %s free", sp.Dir,
+		plural(int(sp.Messages), "message", "messages"), size(sp.Used), size(sp.Live), size(sp.Free))
+	if sp.Full {
+		line("", "full: new mail is answered 452 until there is room")
+	}
+	q := &st.Queue
+	line("queue", "%s: %d active, %d due, %d deferred, %d held", plural(q.Deliveries, "delivery", "deliveries"),
+		q.Active, q.Due, q.Deferred, q.Held)
+	if q.OldestDue != nil {
+		line("", "the oldest has been due for %s", ago(now.Sub(*q.OldestDue)))
+	}
+	b.WriteString("\n")
+	if _, err := io.WriteString(a.stdout, b.String()); err != nil {
+		return err
+	}
+	t := newTable(a.stdout, "LISTENER", "ADDRESS", "TLS", "CONNECTIONS")
+	for _, l := range st.Listeners {
+		t.row(l.Name, l.Address, l.TLS, fmt.Sprint(l.Connections))
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.stdout)
+	return a.printLanes(st.Lanes)
+}
+
+func (a *app) printLanes(lanes []admin.Lane) error {
+	now := time.Now()
+	t := newTable(a.stdout, "UPSTREAM", "ADDRESS", "STATE", "QUEUED", "SESSIONS", "OLDEST DUE", "REASON")
+	for i := range lanes {
+		l := &lanes[i]
+		oldest, reason := "-", l.Reason
+		if l.OldestDue != nil && l.OldestDue.Before(now) {
+			oldest = ago(now.Sub(*l.OldestDue))
+		}
+		if l.NextProbe != nil {
+			reason += " (next probe " + until(l.NextProbe, now) + ")"
+		}
+		sessions := fmt.Sprint(l.Sessions)
+		if l.MaxConnections > 0 {
+			sessions = fmt.Sprintf("%d/%d", l.Sessions, l.MaxConnections)
+		}
+		t.row(l.Upstream, l.Address, string(l.State), fmt.Sprint(l.Queued), sessions, oldest, strings.TrimSpace(reason))
+	}
+	return t.flush()
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+
+	"postern/config"
+	"postern/relay/admin"
+	"postern/spool"
+)
+
+// stoppedSpool is a spool that no daemon has open, for reading only.
+type stoppedSpool interface {
+	admin.Source
+	Content(id spool.ID) (spool.Content, error)
+	Close() error
+}
+
+// openStopped opens the spool of the configuration after the daemon did not
+// answer, which is gone: it is the answer where the spool cannot be read.
+func (a *app) openStopped(gone error) (stoppedSpool, error) {
+	place, err := config.Locate(a.config)
+	if err != nil {
+		return nil, badConfig(err)
+	}
+	r, err := spool.OpenReader(place.SpoolDir)
+	var start *spool.StartError
+	switch {
+	case err == nil:
+		return r, nil
+	case errors.Is(err, spool.ErrMissing):
+		return nil, &failure{code: exitUnavailable, text: gone.Error(), hint: "There is no spool at " + place.SpoolDir + " either.", err: err}
+	case errors.Is(err, fs.ErrPermission):
+		return nil, &failure{code: exitNoPerm, text: gone.Error(), hint: "You may not read the spool at " + place.SpoolDir + " either.", err: err}
+	case errors.As(err, &start):
+		return nil, &failure{code: exitCantCreate, text: start.Error(), err: err}
+	}
+	return nil, err
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"postern/relay/admin"
+)
+
+func (a *app) upstreamCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "upstream",
+		Short: "Look at the outbound connections, stop them and let them go on",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(
+		a.upstreamListCommand(),
+		a.upstreamDoCommand("pause", "Stop deliveries to an upstream; its mail is kept", "is paused", (*admin.Client).Pause),
+		a.upstreamDoCommand("resume", "Let deliveries go on, also where they were parked", "goes on", (*admin.Client).Resume),
+	)
+	return cmd
+}
+
+func (a *app) upstreamListCommand() *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use:   "list",
+		Short: "List the upstreams and how they are",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			st, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return printJSON(a.stdout, st.Lanes)
+			}
+			return a.printLanes(st.Lanes)
+		},
+	})
+}
+
+func (a *app) upstreamDoCommand(name, short, done string, do func(*admin.Client, context.Context, string) error) *cobra.Command {
+	return &cobra.Command{
+		Use:   name + " NAME",
+		Short: short,
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			if err := do(client, cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.stdout, "%s %s\n", safe(args[0]), done)
+			return err
+		},
+	}
+}
