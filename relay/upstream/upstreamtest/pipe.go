@@ -71,27 +71,26 @@ func (s *ServerEnd) pump() {
 	for {
 		s.mu.Lock()
 		stalled := s.stalled
-		want := len(b)
-		if s.limit > 0 {
-			want = min(want, s.limit-s.total)
-		}
 		s.mu.Unlock()
 		if stalled {
 			<-s.resume
 			return
 		}
-		if want == 0 {
-			s.Close()
-			return
-		}
-		n, err := s.conn.Read(b[:want])
+		n, err := s.conn.Read(b)
 		s.mu.Lock()
+		cut := s.limit > 0 && s.total+n >= s.limit
+		if cut { // the rest got lost on the way
+			n = s.limit - s.total
+		}
 		s.buf = append(s.buf, b[:n]...)
 		s.total += n
 		s.eof = s.eof || err != nil
 		s.arrived.Broadcast()
 		s.mu.Unlock()
-		if err != nil {
+		if cut {
+			_ = s.Close()
+		}
+		if cut || err != nil {
 			return
 		}
 	}
