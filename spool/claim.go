@@ -1,0 +1,181 @@
+package spool
+
+import "time"
+
+// pick is a share that was taken out of its lane.
+type pick struct {
+	d     Delivery
+	at    place
+	meta  uint32 // bytes
+	big   bool
+	state state
+	ended []uint64
+	seg   *segment // referenced
+}
+
+// take notes that h is claimed and what is needed to deliver it. Store.mu is
+// held, and h is in no heap.
+func (s *Store) take(h handle) pick {
+	e := s.ix.entry(h)
+	e.set(claimed, true)
+	e.set(counted|dotted, false)
+	return pick{
+		d: Delivery{
+			ID: e.id, Share: int(e.share), Upstream: s.ix.lane(e).name, Attempt: int(e.attempts),
+			Failover: int(e.failover), InDoubt: e.is(inDoubt), Warned: e.is(warned), Size: e.size,
+		},
+		at: e.at, meta: e.metaLen, big: e.is(big), state: e.state(),
+		ended: append([]uint64(nil), s.ix.ended[h]...), seg: s.bySeg[e.at.segment].acquire(),
+	}
+}
+
+// Claim implements the queue's Store. Besides I/O errors it returns
+// ErrClosed. A message that turns out to be damaged is set aside and not
+// among what is returned.
+func (s *Store) Claim(upstream string, now time.Time, limit int, next func(attempt int) time.Time) ([]*Delivery, error) {
+	var picks []pick
+	s.mu.Lock()
+	if l := s.ix.lanes[upstream]; l != nil {
+		for len(picks) < limit {
+			h := s.ix.pop(l, toNano(now))
+			if h == 0 {
+				break
+			}
+			picks = append(picks, s.take(h))
+		}
+	}
+	s.mu.Unlock()
+	if len(picks) == 0 {
+		return nil, nil
+	}
+	whole := picks[:0]
+	for i := range picks {
+		if s.fill(&picks[i]) {
+			whole = append(whole, picks[i])
+		}
+	}
+	if err := s.recordAttempts(whole, next); err != nil {
+		return nil, err
+	}
+	out := make([]*Delivery, len(whole))
+	for i := range whole {
+		out[i] = &whole[i].d
+	}
+	return out, nil
+}
+
+// fill reads the envelope of a pick. A message that is damaged is set aside.
+func (s *Store) fill(p *pick) bool {
+	env, _, of, err := s.readMeta(p.seg, p.at, p.meta)
+	s.release(p.seg)
+	if err != nil {
+		s.unclaim([]pick{*p})
+		s.setAsideMessage(p.d.ID, p.at, err)
+		return false
+	}
+	p.d.Envelope = env
+	for i, share := range of {
+		if share == p.d.Share && !hasBit(p.ended, i) {
+			p.d.Pending = append(p.d.Pending, i)
+		}
+	}
+	return true
+}
+
+// recordAttempts puts the attempts on record, with one write.
+func (s *Store) recordAttempts(picks []pick, next func(int) time.Time) error {
+	if len(picks) == 0 {
+		return nil
+	}
+	recs := make([]record, len(picks))
+	for i := range picks {
+		p := &picks[i]
+		p.d.Attempt = int(p.state.attempts) + 1
+		if p.state.attempts < 65535 {
+			p.state.attempts++
+		}
+		p.state.due = toNano(next(p.d.Attempt))
+		meta := appendChange(metas.get(), recAttempt, &change{share: p.d.Share, state: p.state})
+		recs[i] = record{kind: recAttempt, id: p.d.ID, meta: meta}
+	}
+	s.j.mu.Lock()
+	err := s.appendRecords(recs, false)
+	if err == nil {
+		s.mu.Lock()
+		for i := range picks {
+			if h, e := s.ix.find(picks[i].d.ID, picks[i].d.Share); h != 0 {
+				e.attempts, e.due = picks[i].state.attempts, picks[i].state.due
+				e.set(counted, true)
+			}
+		}
+		s.mu.Unlock()
+	}
+	s.j.mu.Unlock()
+	for i := range recs {
+		metas.put(recs[i].meta)
+	}
+	if err != nil {
+		s.unclaim(picks)
+	}
+	return err
+}
+
+// unclaim makes picks wait again as they did before.
+func (s *Store) unclaim(picks []pick) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range picks {
+		if h, e := s.ix.find(picks[i].d.ID, picks[i].d.Share); h != 0 {
+			e.set(claimed|counted|dotted, false)
+			s.ix.enqueue(h)
+		}
+	}
+}
+
+// Take implements the queue's Store. ErrDamaged: the message could not be
+// read and was set aside.
+func (s *Store) Take(id ID, share int) (*Delivery, error) {
+	s.mu.Lock()
+	h, e := s.ix.find(id, share)
+	if h == 0 || e.pending == 0 {
+		s.mu.Unlock()
+		return nil, ErrNotFound
+	}
+	if e.is(claimed) {
+		s.mu.Unlock()
+		return nil, ErrClaimed
+	}
+	s.ix.unqueue(h)
+	p := s.take(h)
+	s.mu.Unlock()
+	if !s.fill(&p) {
+		return nil, ErrDamaged
+	}
+	return &p.d, nil
+}
+
+// DotSent implements the queue's Store.
+func (s *Store) DotSent(d *Delivery) error {
+	s.j.mu.Lock()
+	defer s.j.mu.Unlock()
+	s.mu.Lock()
+	h, e := s.ix.find(d.ID, d.Share)
+	if h == 0 || !e.is(claimed) {
+		s.mu.Unlock()
+		return ErrNotFound
+	}
+	st := e.state()
+	s.mu.Unlock()
+	st.inDoubt = true // unless a later record tells the outcome
+	meta := appendChange(metas.get(), recDot, &change{share: d.Share, state: st})
+	defer metas.put(meta)
+	if err := s.appendRecords([]record{{kind: recDot, id: d.ID, meta: meta}}, false); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if h, e := s.ix.find(d.ID, d.Share); h != 0 {
+		e.set(dotted, true)
+	}
+	s.mu.Unlock()
+	return nil
+}

@@ -1,0 +1,238 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+var errBroken = errors.New("the disk failed, and the journal cannot be continued yet")
+
+// maxBatch is how many bytes one write and sync carries at most, so that
+// nobody waits for all the others' large messages.
+const maxBatch = 8 << 20
+
+// syncWithin is how long a record about a share may wait for its sync.
+const syncWithin = 20 * time.Millisecond
+
+// retryAfter is how long a failing disk is left alone.
+const retryAfter = time.Second
+
+// submission is a message record on its way through the committer.
+type submission struct {
+	head  header
+	frame [headerSize]byte
+	meta  []byte
+	body  [][]byte
+	brief brief
+	at    place
+	// prepare fills the rest in at the last moment, with journal.mu held;
+	// false: there is nothing to write any more. It may be nil.
+	prepare func(*submission) bool
+	// durable is called once the record is durable, with Store.mu held.
+	durable func(*submission, *wakes)
+	skipped bool
+	done    chan error // receives once
+}
+
+// submit hands a submission to the committer; its answer comes through done.
+func (s *Store) submit(sub *submission) error {
+	s.waitMu.Lock()
+	if s.closing {
+		s.waitMu.Unlock()
+		return ErrClosed
+	}
+	s.waiting = append(s.waiting, sub)
+	s.waitMu.Unlock()
+	s.poke(s.kick)
+	return nil
+}
+
+// poke wakes the one goroutine that listens to c.
+func (s *Store) poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// committer is the goroutine that alone writes messages, syncs, and begins
+// segments. It takes everything that waits, writes it with one call, syncs
+// once, and answers everybody.
+func (s *Store) committer() {
+	defer s.running.Done()
+	timer := time.NewTimer(0)
+	<-timer.C
+	armed := false
+	var batch []*submission
+	for {
+		select {
+		case <-s.kick:
+		case <-s.dirty:
+			if !armed {
+				timer.Reset(syncWithin)
+				armed = true
+			}
+			continue
+		case <-timer.C:
+			if armed = !s.syncOwed(); armed {
+				timer.Reset(retryAfter)
+			}
+		}
+		s.waitMu.Lock()
+		batch, s.waiting = s.waiting, batch[:0]
+		ending := s.closing
+		s.waitMu.Unlock()
+		for rest := batch; len(rest) > 0; {
+			rest = rest[s.commitSome(rest):]
+		}
+		clear(batch)
+		if ending {
+			timer.Stop()
+			s.syncOwed()
+			return
+		}
+	}
+}
+
+// commitSome writes and syncs as many of rest as fit one write, answers
+// them, and returns how many they were.
+func (s *Store) commitSome(rest []*submission) int {
+	began := time.Now()
+	s.j.mu.Lock()
+	n, bytes, err := s.writeBatch(rest)
+	end := s.j.frontier
+	seg := s.j.seg
+	s.j.mu.Unlock()
+	if err == nil {
+		err = s.sync(seg, end)
+	}
+	var w wakes
+	messages := 0
+	if err == nil {
+		s.mu.Lock()
+		for _, sub := range rest[:n] {
+			if !sub.skipped {
+				messages++
+				sub.durable(sub, &w)
+			}
+		}
+		s.mu.Unlock()
+	}
+	for _, sub := range rest[:n] {
+		sub.done <- err
+	}
+	w.call(s)
+	if err == nil {
+		s.ev.SpoolCommitted(messages, bytes, time.Since(began))
+	}
+	return n
+}
+
+// writeBatch writes the first of rest that fit the segment. journal.mu is
+// held. n is at least 1, also with an error, which is about those n.
+func (s *Store) writeBatch(rest []*submission) (n int, bytes int64, err error) {
+	j := &s.j
+	if err := s.reopen(); err != nil {
+		return len(rest), 0, err
+	}
+	vec := j.vec[:0]
+	room := s.opts.SegmentSize - j.frontier
+	for _, sub := range rest {
+		if sub.prepare != nil && !sub.prepare(sub) {
+			sub.skipped = true
+			n++
+			continue
+		}
+		size := sub.head.size()
+		if bytes > 0 && (bytes+size > room || bytes+size > maxBatch) {
+			break
+		}
+		if bytes == 0 && size > room && j.frontier > segmentStart {
+			if err := s.roll(); err != nil {
+				return max(n, 1), 0, err
+			}
+			room = s.opts.SegmentSize - j.frontier
+		}
+		sub.head.mark, sub.head.segment, sub.head.durable = j.seg.mark, j.seg.num, uint32(j.durable)
+		sub.head.encode(sub.frame[:])
+		sub.at = place{j.seg.num, uint32(j.frontier + bytes)}
+		vec = append(append(vec, sub.frame[:], sub.meta), sub.body...)
+		bytes += size
+		n++
+	}
+	j.vec = vec
+	if bytes > 0 {
+		err = s.write(vec, bytes)
+	}
+	clear(j.vec)
+	if err != nil && j.broken {
+		// Told only after the journal goes on elsewhere, and says there that
+		// these were not accepted.
+		s.reopen()
+	}
+	return n, bytes, err
+}
+
+// sync makes the segment durable up to end. After a failure the segment is
+// given up: nothing is written to it again, and the journal goes on in a new
+// one.
+func (s *Store) sync(seg *segment, end int64) error {
+	err := seg.file.Sync()
+	s.j.mu.Lock()
+	defer s.j.mu.Unlock()
+	if err == nil {
+		s.j.paid(end)
+		s.bury()
+		return nil
+	}
+	s.j.broken = true
+	s.mu.Lock()
+	seg.suspect = true
+	s.mu.Unlock()
+	s.ev.SpoolWriteFailed(seg.num, "sync", err)
+	s.retryAt = time.Time{}
+	s.reopen()
+	return fmt.Errorf("journal: %w", err)
+}
+
+// syncOwed syncs records about shares that nothing else has synced; false: it
+// has to be tried again.
+func (s *Store) syncOwed() bool {
+	s.j.mu.Lock()
+	if len(s.j.owed) == 0 {
+		s.j.mu.Unlock()
+		return true
+	}
+	if s.reopen() != nil || s.rewriteOwed(false) != nil {
+		s.j.mu.Unlock()
+		return false
+	}
+	seg, end := s.j.seg, s.j.frontier
+	s.j.mu.Unlock()
+	return s.sync(seg, end) == nil
+}
+
+// wakes collects whom OnWork has to tell.
+type wakes struct{ lanes []wakeup }
+
+type wakeup struct {
+	upstream string
+	due      int64
+}
+
+func (w *wakes) add(l *lane, due int64) {
+	if l != nil {
+		w.lanes = append(w.lanes, wakeup{l.name, due})
+	}
+}
+
+// call tells them, without locks held.
+func (w *wakes) call(s *Store) {
+	if s.onWork == nil {
+		return
+	}
+	for _, l := range w.lanes {
+		s.onWork(l.upstream, toTime(l.due))
+	}
+}

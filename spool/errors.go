@@ -1,0 +1,82 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+// Errors of a running spool; test with errors.Is.
+var (
+	// ErrFull: the spool has reached its maximum size, or the disk its
+	// minimum of free space. Delivery goes on.
+	ErrFull = errors.New("the spool is full")
+	// ErrClaimed: somebody else is at work on the share.
+	ErrClaimed = errors.New("the message is being delivered at this moment")
+	// ErrNotFound: there is no such message or share (any more).
+	ErrNotFound = errors.New("no such message in the spool")
+	// ErrClosed: the spool was closed.
+	ErrClosed = errors.New("the spool is closed")
+	// ErrDamaged: what is on the disk isn't what was written. The message was
+	// set aside under bad/ and is no longer in the spool.
+	ErrDamaged = errors.New("the message is damaged on disk and was set aside")
+	// ErrInvalid: an envelope that can't be kept: no recipient, a recipient
+	// without upstream, more than 65,535 shares or 255 upstreams in a list.
+	ErrInvalid = errors.New("envelope cannot be kept")
+)
+
+// Kinds of StartError; test with errors.Is.
+var (
+	ErrMissing      = errors.New("the spool folder does not exist")
+	ErrNotFolder    = errors.New("the spool path is not a folder")
+	ErrNotOurs      = errors.New("the spool folder belongs to another user")
+	ErrOpenToOthers = errors.New("the spool folder can be entered by other users")
+	ErrLocked       = errors.New("the spool is in use by another process")
+	ErrDiskFull     = errors.New("the disk is full")
+	ErrNotSpool     = errors.New("the folder is not a spool")
+	ErrUnusable     = errors.New("the spool folder cannot be used")
+)
+
+// errLockHeld is what FS.Lock returns where another process has the lock.
+var errLockHeld = errors.New("lock is held")
+
+// ErrLockHeld is errLockHeld for implementations of FS outside this package.
+func ErrLockHeld() error { return errLockHeld }
+
+// StartError says why a spool can't be opened and what to do about it. Kind
+// is one of the errors above.
+type StartError struct {
+	Dir   string
+	Kind  error
+	Owner int         // of ErrNotOurs: the user id of the owner
+	Mode  fs.FileMode // of ErrOpenToOthers
+	Found string      // of ErrNotSpool: what lies there; of ErrLocked: the process
+	Cause error
+}
+
+func (e *StartError) Unwrap() []error { return []error{e.Kind, e.Cause} }
+
+// Error is a sentence for the administrator that ends in what to do.
+func (e *StartError) Error() string {
+	switch e.Kind {
+	case ErrMissing:
+		return fmt.Sprintf("spool folder %s does not exist: create it with `install -d -m 0700 -o USER %s` as the user that runs postern, or correct dir in [spool]", e.Dir, e.Dir)
+	case ErrNotFolder:
+		return fmt.Sprintf("spool path %s is not a folder: move that file away, or correct dir in [spool]", e.Dir)
+	case ErrNotOurs:
+		return fmt.Sprintf("spool folder %s belongs to user %d: run postern as that user, or hand it over with `chown -R USER %s`", e.Dir, e.Owner, e.Dir)
+	case ErrOpenToOthers:
+		return fmt.Sprintf("spool folder %s has mode %04o, so other users can read the mail in it: run `chmod 0700 %s`", e.Dir, e.Mode, e.Dir)
+	case ErrLocked:
+		who := "another process"
+		if e.Found != "" {
+			who = "process " + e.Found
+		}
+		return fmt.Sprintf("spool folder %s is in use by %s: stop that daemon first, or give this one another dir in [spool]", e.Dir, who)
+	case ErrDiskFull:
+		return fmt.Sprintf("the disk of spool folder %s is full: make room on it and start again; nothing in the spool was changed", e.Dir)
+	case ErrNotSpool:
+		return fmt.Sprintf("folder %s holds %s, which is not part of a spool: give [spool] an empty dir of its own", e.Dir, e.Found)
+	}
+	return fmt.Sprintf("spool folder %s cannot be used (%v): check its file system and permissions", e.Dir, e.Cause)
+}

@@ -1,0 +1,146 @@
+package spool
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// osFS is the real disk, below dir.
+type osFS struct{ dir string }
+
+func (o osFS) path(name string) string { return filepath.Join(o.dir, filepath.FromSlash(name)) }
+
+func (o osFS) Prepare(create bool) error {
+	info, err := os.Stat(o.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if !create {
+			return &StartError{Dir: o.dir, Kind: ErrMissing, Cause: err}
+		}
+		if err = makeAll(o.dir); err == nil {
+			info, err = os.Stat(o.dir)
+		}
+	}
+	switch {
+	case err != nil && isFull(err):
+		return &StartError{Dir: o.dir, Kind: ErrDiskFull, Cause: err}
+	case err != nil:
+		return &StartError{Dir: o.dir, Kind: ErrUnusable, Cause: err}
+	case !info.IsDir():
+		return &StartError{Dir: o.dir, Kind: ErrNotFolder}
+	}
+	return checkOwner(o.dir, info)
+}
+
+// makeAll makes dir and its missing parents, each entry durable before the
+// next is made.
+func makeAll(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) && parent != dir {
+		if err := makeAll(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncFolder(parent)
+}
+
+func (o osFS) Mkdir(name string) error { return os.Mkdir(o.path(name), 0o700) }
+
+func (o osFS) Create(name string) (File, error) {
+	f, err := os.OpenFile(o.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL|noFollow, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{File: f}, nil
+}
+
+func (o osFS) Open(name string) (File, error) {
+	f, err := os.OpenFile(o.path(name), os.O_RDONLY|noFollow, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{File: f}, nil
+}
+
+func (o osFS) Rename(from, to string) error { return os.Rename(o.path(from), o.path(to)) }
+func (o osFS) Remove(name string) error     { return os.Remove(o.path(name)) }
+func (o osFS) SyncDir(dir string) error     { return syncFolder(o.path(dir)) }
+func (o osFS) Free() (int64, error)         { return freeBytes(o.dir) }
+
+func (o osFS) List(dir string) ([]DirEntry, error) {
+	found, err := os.ReadDir(o.path(dir))
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]DirEntry, 0, len(found))
+	for _, f := range found {
+		info, err := f.Info() // lstat: a link is reported as one
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, DirEntry{Name: f.Name(), Size: info.Size(), Mode: info.Mode()})
+	}
+	return entries, nil
+}
+
+func (o osFS) Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(o.path(name), os.O_RDWR|os.O_CREATE|noFollow, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := lockFile(f); err != nil {
+		holder := make([]byte, 20)
+		n, _ := f.ReadAt(holder, 0)
+		f.Close()
+		if errors.Is(err, errLockHeld) {
+			return nil, &lockHeld{pid: strings.TrimSpace(string(holder[:n]))}
+		}
+		return nil, err
+	}
+	// Who holds it is told to whoever finds it held; nothing depends on it.
+	if f.Truncate(0) == nil {
+		f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	return f, nil
+}
+
+// lockHeld says which process holds the lock, as far as is known.
+type lockHeld struct{ pid string }
+
+func (l *lockHeld) Error() string { return "held by process " + l.pid }
+func (l *lockHeld) Unwrap() error { return errLockHeld }
+
+// osFile is an open file of the real disk.
+type osFile struct {
+	*os.File
+	// The range last given to WriteBehind, in bytes.
+	behindOff, behindLen int64
+}
+
+func (f *osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// isFull reports whether err means that the disk, or our share of it, is full.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || isFullOS(err)
+}

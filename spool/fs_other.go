@@ -1,0 +1,21 @@
+//go:build !linux
+
+package spool
+
+func (f *osFile) WriteVec(bufs [][]byte, off int64) (int64, error) {
+	var done int64
+	for _, b := range bufs {
+		n, err := f.WriteAt(b, off+done)
+		done += int64(n)
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// Sync is the File's own, which on macOS is F_FULLFSYNC and on Windows
+// FlushFileBuffers.
+func (f *osFile) Sync() error { return f.File.Sync() }
+
+func (f *osFile) WriteBehind(int64, int64) {}

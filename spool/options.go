@@ -1,0 +1,128 @@
+package spool
+
+import "time"
+
+// Options say how to open a spool. Only Dir is needed.
+type Options struct {
+	// Dir is the folder. It has to exist, empty or a spool, unless Create.
+	Dir string
+	// Create makes a missing folder, with its parents, mode 0700.
+	Create bool
+	// MaxSize is how many bytes the spool may occupy before it takes no more
+	// messages; 0: no limit. What becomes of messages is still recorded.
+	MaxSize int64
+	// MinFree is how many bytes have to stay free on the disk; 0: none.
+	MinFree int64
+	// SegmentSize is the size in bytes at which a new segment is begun;
+	// 0: 64 MiB. At most 1 GiB.
+	SegmentSize int64
+	// BigBody is the size in bytes from which on a body gets a file of its
+	// own; 0: 256 KiB. No more than this of one message is kept in memory.
+	BigBody int64
+	// ZeroAhead is how many bytes are zero-filled beyond the end of the
+	// journal when it grows; 0: 1 MiB; negative: none.
+	ZeroAhead int64
+	// Slack is how many bytes of settled messages may lie in the journal,
+	// beyond twice the live ones, before live messages are copied forward to
+	// free segments; 0: 256 MiB.
+	Slack int64
+	// FS is the disk; nil: the real one.
+	FS FS
+	// Events hears what happens; nil: nobody does.
+	Events Events
+}
+
+func (o Options) withDefaults() Options {
+	def := func(v *int64, d int64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&o.SegmentSize, 64<<20)
+	def(&o.BigBody, 256<<10)
+	def(&o.ZeroAhead, 1<<20)
+	def(&o.Slack, 256<<20)
+	o.SegmentSize = min(max(o.SegmentSize, segmentStart+1), 1<<30)
+	if o.MaxSize > 0 {
+		// A small spool frees its space in small steps.
+		o.SegmentSize = min(o.SegmentSize, max(o.MaxSize/8, 64<<10))
+		o.Slack = min(o.Slack, o.MaxSize/4)
+	}
+	if o.FS == nil {
+		o.FS = osFS{dir: o.Dir}
+	}
+	if o.Events == nil {
+		o.Events = noEvents{}
+	}
+	return o
+}
+
+// Events is told what happens in the spool. Its methods are called from
+// several goroutines, sometimes with locks held, and must neither block nor
+// call the spool.
+type Events interface {
+	// SpoolRecovered: the spool was opened.
+	SpoolRecovered(Recovery)
+	// SpoolCommitted: one sync made so many messages durable; bytes is what
+	// they occupy, took how long writing and syncing lasted.
+	SpoolCommitted(messages int, bytes int64, took time.Duration)
+	// SegmentBegun: the journal goes on in this segment.
+	SegmentBegun(segment uint32)
+	// SegmentReclaimed: the oldest segment was removed, after so many live
+	// messages were copied forward.
+	SegmentReclaimed(segment uint32, copied int, bytes int64)
+	// RecordSetAside: something damaged was put under bad/ with this name.
+	// id is 0 where it isn't known.
+	RecordSetAside(name string, id ID, reason string)
+	// TornTailCut: a crash left so many bytes of unfinished writing.
+	TornTailCut(segment uint32, offset, bytes int64)
+	// SpoolWriteFailed: writing or syncing failed; nothing more is trusted to
+	// the segment where it was a sync.
+	SpoolWriteFailed(segment uint32, operation string, err error)
+	// SpoolFull and SpoolHasRoom: no more, and again, messages are taken.
+	SpoolFull(Usage)
+	SpoolHasRoom(Usage)
+	// BodiesSwept: bodies that belong to no message were removed at start.
+	BodiesSwept(count int, bytes int64)
+}
+
+type noEvents struct{}
+
+func (noEvents) SpoolRecovered(Recovery)                  {}
+func (noEvents) SpoolCommitted(int, int64, time.Duration) {}
+func (noEvents) SegmentBegun(uint32)                      {}
+func (noEvents) SegmentReclaimed(uint32, int, int64)      {}
+func (noEvents) RecordSetAside(string, ID, string)        {}
+func (noEvents) TornTailCut(uint32, int64, int64)         {}
+func (noEvents) SpoolWriteFailed(uint32, string, error)   {}
+func (noEvents) SpoolFull(Usage)                          {}
+func (noEvents) SpoolHasRoom(Usage)                       {}
+func (noEvents) BodiesSwept(int, int64)                   {}
+
+// Usage is how much the spool holds. Sizes are in bytes.
+type Usage struct {
+	Disk     int64 // occupied by segments and bodies
+	Live     int64 // of that, by messages that are still owed
+	Segments int
+	Messages int
+	Shares   int
+	Free     int64 // what the disk has left; -1: unknown
+	MaxSize  int64 // as configured; 0: no limit
+	MinFree  int64 // as configured
+	Full     bool  // no more messages are taken
+	SetAside int   // files under bad/
+}
+
+// Recovery is what was found when the spool was opened.
+type Recovery struct {
+	Messages  int   // still owed
+	Shares    int   // still owed
+	Records   int   // read, or taken from the index of a segment
+	Segments  int   // that hold something
+	Scanned   int   // of them, segments that had to be read for want of an index
+	TornBytes int64 // of unfinished writing that was cut
+	SetAside  int   // damaged records put under bad/ at this start
+	InDoubt   int   // shares whose final dot was sent and whose answer isn't known
+	Swept     int   // bodies that belonged to no message
+	Took      time.Duration
+}

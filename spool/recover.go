@@ -1,0 +1,295 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+)
+
+// recover reads the journal into the index. Until the first segment of this
+// run is begun, it changes nothing on which the next start could not build:
+// it sets damaged records aside, writes indexes, and removes segments that
+// were never used.
+func (s *Store) recover() error {
+	entries, err := s.fs.List(".")
+	if err != nil {
+		return err
+	}
+	indexes := map[uint32]int64{}
+	var heads []segmentHead
+	for _, e := range entries {
+		if num, ok := parseNumber(e.Name, indexSuffix); ok {
+			indexes[num] = e.Size
+		}
+		num, ok := parseNumber(e.Name, segmentSuffix)
+		if !ok || !e.Mode.IsRegular() {
+			continue
+		}
+		s.j.nextSeg = max(s.j.nextSeg, num)
+		head, g, err := s.openSegment(num, e.Size)
+		if err != nil {
+			return err
+		}
+		if g != nil {
+			heads = append(heads, head)
+			s.segs = append(s.segs, g)
+			s.bySeg[num] = g
+			s.disk += e.Size
+		}
+	}
+	aside, last, err := s.setAsideCount()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s.setAside = aside
+	s.j.nextSeg = max(s.j.nextSeg, last) + 1
+	limits := map[uint32]int64{}
+	for _, h := range heads {
+		s.lastID.Store(max(s.lastID.Load(), uint64(h.floor)))
+		if h.prev != 0 {
+			limits[h.prev] = int64(h.prevEnd)
+		}
+	}
+	for _, g := range s.segs {
+		if err := s.recoverSegment(g, limits, indexes); err != nil {
+			return err
+		}
+		delete(indexes, g.num)
+	}
+	for num := range indexes {
+		if !s.readOnly {
+			s.fs.Remove(indexName(num))
+		}
+	}
+	s.recoverIndex()
+	return nil
+}
+
+// openSegment opens a segment and reads its header. A segment that was never
+// used is removed, and one that can't be read at all is set aside; g is nil
+// then.
+func (s *Store) openSegment(num uint32, size int64) (head segmentHead, g *segment, err error) {
+	name := segmentName(num)
+	file, err := s.fs.Open(name)
+	if err != nil {
+		return head, nil, err
+	}
+	b := make([]byte, segmentStart+headerSize)
+	n, err := file.ReadAt(b, 0)
+	if err != nil && !isEOF(err) {
+		file.Close()
+		return head, nil, err
+	}
+	b = b[:n]
+	head, ok := decodeSegmentHead(b, num)
+	if !ok && len(b) >= sector {
+		head, ok = decodeSegmentHead(b[sector:], num)
+	}
+	if !ok && len(b) == cap(b) {
+		// Both headers are gone. The first record, which nobody outside can
+		// have written there, tells the mark.
+		mark := uint64(0)
+		for i := range 8 {
+			mark |= uint64(b[segmentStart+i]) << (8 * i)
+		}
+		if _, ok = decodeHeader(b[segmentStart:], num, mark); ok && mark != 0 {
+			head = segmentHead{num: num, mark: mark}
+		}
+	}
+	if ok {
+		return head, &segment{num: num, mark: head.mark, file: file, size: size}, nil
+	}
+	empty := isZero(file, size)
+	file.Close()
+	if s.readOnly {
+		return head, nil, nil
+	}
+	if empty {
+		return head, nil, s.fs.Remove(name)
+	}
+	return head, nil, s.saveSegment(num)
+}
+
+func isZero(file File, size int64) bool {
+	sc := newScan(&segment{file: file}, size)
+	for off := int64(0); off < sc.limit; off += scanWindow {
+		if lastNonZero(sc.view(off, scanWindow)) >= 0 {
+			return false
+		}
+	}
+	return sc.err == nil
+}
+
+// saveSegment moves a segment of which nothing can be read to bad/.
+func (s *Store) saveSegment(num uint32) error {
+	name := badDir + "/" + segmentName(num)
+	if err := s.fs.Rename(segmentName(num), name); err != nil {
+		return err
+	}
+	if err := s.fs.SyncDir(badDir); err != nil {
+		return err
+	}
+	s.report.SetAside++
+	s.ev.RecordSetAside(name, 0, "neither header of the segment can be read")
+	return s.fs.SyncDir(".")
+}
+
+// recoverSegment replays one segment, from its index if there is a whole one.
+func (s *Store) recoverSegment(g *segment, limits, indexes map[uint32]int64) error {
+	s.report.Segments++
+	limit, sealed := limits[g.num]
+	if size, ok := indexes[g.num]; ok {
+		if end, ok := s.replayIndex(g, size); ok && (!sealed || end == limit) {
+			g.end, g.indexed, g.indexSize = end, true, size
+			s.disk += size
+			s.tail = tail{g.num, uint32(end)}
+			return nil
+		}
+	}
+	s.report.Scanned++
+	if !sealed {
+		limit = g.size
+	}
+	sc := newScan(g, min(limit, g.size))
+	w := newIndexWriter()
+	err := sc.run(!sealed, func(ev *event) {
+		w.add(ev)
+		s.replay(ev)
+	})
+	if err != nil {
+		return err
+	}
+	if sealed && limit > g.size {
+		sc.bad = append(sc.bad, badRange{g.size, limit - g.size, 0, "the file ends too early", false})
+	}
+	s.report.Records += sc.records
+	if err := s.recoverBad(g, sc, sealed); err != nil {
+		return err
+	}
+	g.end = sc.end
+	if sealed {
+		g.end = limit
+	}
+	s.tail = tail{g.num, uint32(g.end)}
+	if !s.readOnly {
+		s.writeIndex(g, w.finish(g, g.end))
+	}
+	return nil
+}
+
+// replayIndex replays the index of a segment; false: it isn't whole.
+func (s *Store) replayIndex(g *segment, size int64) (end int64, ok bool) {
+	file, err := s.fs.Open(indexName(g.num))
+	if err != nil {
+		return 0, false
+	}
+	defer file.Close()
+	b := make([]byte, size)
+	if n, err := file.ReadAt(b, 0); n < len(b) || err != nil && !isEOF(err) {
+		return 0, false
+	}
+	return readIndex(b, g, func(ev *event) {
+		s.report.Records++
+		s.replay(ev)
+	})
+}
+
+// recoverBad tells unfinished writing from damage. Writing was unfinished
+// where a whole sector is missing, behind everything that was ever known to
+// be synced, in a segment whose end nobody wrote down. The rest is damage.
+func (s *Store) recoverBad(g *segment, sc *scan, sealed bool) error {
+	for _, b := range sc.bad {
+		if b.lost && !sealed && b.offset >= sc.durable {
+			s.report.TornBytes += b.n
+			s.ev.TornTailCut(g.num, b.offset, b.n)
+			continue
+		}
+		s.report.SetAside++
+		if s.readOnly {
+			continue
+		}
+		if err := s.saveBad(g, uint32(b.offset), b.n, b.id, b.why); err != nil {
+			return fmt.Errorf("set aside: %w", err)
+		}
+	}
+	return nil
+}
+
+// recoverIndex completes the index once everything is replayed.
+func (s *Store) recoverIndex() {
+	now := time.Now().UnixNano()
+	for _, first := range s.ix.byID {
+		for h := first; h != 0; h = s.ix.entry(h).next {
+			e := s.ix.entry(h)
+			if e.pending == 0 {
+				continue
+			}
+			if e.is(inDoubt) {
+				s.report.InDoubt++
+			}
+			if e.attempts == 0 && !e.is(held) {
+				e.due = min(e.due, now) // the clock may have jumped back
+			}
+			s.ix.enqueue(h)
+		}
+	}
+	s.report.Messages, s.report.Shares = len(s.ix.byID), s.ix.shares
+}
+
+// recoverBodies sweeps bodies to which no message belongs, and sets messages
+// aside whose body is missing.
+func (s *Store) recoverBodies() error {
+	entries, err := s.fs.List(bigDir)
+	if err != nil {
+		return err
+	}
+	found := map[ID]bool{}
+	var swept int64
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name, bodySuffix)
+		id, err := ParseID(name)
+		if !ok || err != nil || !e.Mode.IsRegular() {
+			continue
+		}
+		if h := s.ix.byID[id]; h != 0 && s.ix.entry(h).is(big) {
+			found[id] = true
+			s.disk += e.Size
+			continue
+		}
+		if s.report.SetAside > 0 {
+			// The record that named it may be what was damaged.
+			err = s.saveBody(id)
+		} else if err = s.fs.Remove(bodyName(id)); err == nil {
+			s.report.Swept++
+			swept += e.Size
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if s.report.Swept > 0 {
+		s.ev.BodiesSwept(s.report.Swept, swept)
+	}
+	return s.recoverMissing(found)
+}
+
+func (s *Store) recoverMissing(found map[ID]bool) error {
+	for id, h := range s.ix.byID {
+		e := *s.ix.entry(h)
+		if !e.is(big) || found[id] {
+			continue
+		}
+		g := s.bySeg[e.at.segment]
+		if err := s.saveBad(g, e.at.offset, headerSize+int64(e.metaLen), id, "its body is missing"); err != nil {
+			return err
+		}
+		s.report.SetAside++
+		s.appendRecords([]record{{kind: recDone, id: id}}, true)
+		s.ix.drop(id)
+		s.count(e.at.segment, -1, -entryWeight(&e))
+		s.report.Messages, s.report.Shares = len(s.ix.byID), s.ix.shares
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package spool
+
+import (
+	"fmt"
+	"time"
+)
+
+// roll ends the current segment and begins the next. journal.mu is held. All
+// that stands in the old one is durable before anything stands in the new
+// one, so what is known of a message is always lost from the end.
+func (s *Store) roll() error {
+	j := &s.j
+	if j.seg != nil && !j.broken && j.durable < j.frontier {
+		if err := j.seg.file.Sync(); err != nil {
+			s.ev.SpoolWriteFailed(j.seg.num, "sync", err)
+			j.broken = true
+		} else {
+			j.paid(j.frontier)
+		}
+	}
+	head := segmentHead{num: j.nextSeg, mark: newMark(), floor: ID(s.lastID.Load())}
+	if j.seg != nil {
+		head.prev, head.prevEnd = j.seg.num, uint32(j.frontier)
+		if j.broken {
+			head.prevEnd = uint32(j.durable)
+		}
+	} else {
+		head.prev, head.prevEnd = s.tail.num, s.tail.end
+	}
+	j.nextSeg++
+	file, err := s.createSegment(&head)
+	if err != nil {
+		return err
+	}
+	moved := j.broken
+	s.install(&head, file)
+	if moved {
+		return s.rewriteOwed(true)
+	}
+	return nil
+}
+
+// createSegment makes the file of a segment and its entry in the folder
+// durable, before a promise can depend on them.
+func (s *Store) createSegment(head *segmentHead) (File, error) {
+	name := segmentName(head.num)
+	file, err := s.fs.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = file.WriteVec([][]byte{head.encode()}, 0); err == nil {
+		if err = file.Sync(); err == nil {
+			err = s.fs.SyncDir(".")
+		}
+	}
+	if err != nil {
+		file.Close()
+		s.fs.Remove(name)
+		return nil, err
+	}
+	return file, nil
+}
+
+// install makes a new segment the current one.
+func (s *Store) install(head *segmentHead, file File) {
+	j := &s.j
+	seg := &segment{num: head.num, mark: head.mark, file: file, size: segmentStart}
+	s.mu.Lock()
+	if j.seg != nil {
+		j.seg.end = int64(head.prevEnd)
+	}
+	s.segs = append(s.segs, seg)
+	s.bySeg[seg.num] = seg
+	s.disk += segmentStart
+	s.mu.Unlock()
+	j.seg, j.broken = seg, false
+	j.frontier, j.zeroed, j.durable = segmentStart, segmentStart, segmentStart
+	s.ev.SegmentBegun(seg.num)
+	s.poke(s.tidy)
+}
+
+// reopen goes on in a new segment where the current one failed, if the disk
+// allows it again. journal.mu is held.
+func (s *Store) reopen() error {
+	if !s.j.broken {
+		return nil
+	}
+	if time.Now().Before(s.retryAt) {
+		return errBroken
+	}
+	if err := s.roll(); err != nil {
+		s.retryAt = time.Now().Add(retryAfter)
+		s.ev.SpoolWriteFailed(s.j.nextSeg-1, "begin", err)
+		if isFull(err) {
+			return fmt.Errorf("%w: %w", ErrFull, err)
+		}
+		return fmt.Errorf("%w: %w", errBroken, err)
+	}
+	return nil
+}
