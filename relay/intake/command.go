@@ -1,0 +1,120 @@
+package intake
+
+import "strings"
+
+// state is where the session stands (RFC 5321 §4.1.4).
+type state uint8
+
+const (
+	stateFresh  state = iota // greeted, or after STARTTLS: no EHLO yet
+	stateReady               // EHLO or HELO accepted, no transaction
+	stateMail                // MAIL accepted
+	stateRcpt                // at least one RCPT accepted
+	stateChunks              // between two BDAT of one message (RFC 3030 §2)
+	stateClosed              // nothing more is read, not even what is buffered
+)
+
+// states is a set of them.
+type states uint8
+
+func in(list ...state) (s states) {
+	for _, st := range list {
+		s |= 1 << st
+	}
+	return s
+}
+
+func (s states) has(st state) bool { return s&(1<<st) != 0 }
+
+// command is one row of the state machine.
+type command struct {
+	verb string
+	in   states // where it may come; elsewhere the reply is 503
+	bare bool   // it takes no argument
+	idle bool   // it moves nothing forward; only so many are allowed
+	sync bool   // its reply may not be held back (RFC 2920 §3.2)
+	run  func(c *conn, arg string)
+}
+
+var anywhere = in(stateFresh, stateReady, stateMail, stateRcpt, stateChunks)
+
+// lookup finds the row of a verb. The next state, where it changes, is set by
+// the function that runs the command, once it has succeeded.
+func lookup(verb string) *command {
+	for i := range commands {
+		if strings.EqualFold(commands[i].verb, verb) {
+			return &commands[i]
+		}
+	}
+	return nil
+}
+
+// commands is the state machine, the frequent verbs first.
+var commands [16]command
+
+func init() {
+	commands = [...]command{
+		// RFC 5321 §4.1.1.2: begins a transaction; a second one inside is a
+		// bad sequence (§4.1.4). Ready → Mail.
+		{verb: "MAIL", in: in(stateReady), run: (*conn).mail},
+		// §4.1.1.3. Mail, Rcpt → Rcpt.
+		{verb: "RCPT", in: in(stateMail, stateRcpt), run: (*conn).rcpt},
+		// §4.1.1.4. Rcpt → Ready. Not after BDAT (RFC 3030 §2).
+		{verb: "DATA", in: in(stateRcpt), bare: true, sync: true, run: (*conn).data},
+		// RFC 3030 §2. Rcpt → Chunks → Ready. It checks its place itself: the
+		// octets that follow it have to be read in any case.
+		{verb: "BDAT", in: anywhere, run: (*conn).bdat},
+		// §4.1.1.5. Mail, Rcpt, Chunks → Ready.
+		{verb: "RSET", in: anywhere, bare: true, idle: true, run: (*conn).rset},
+		// §4.1.1.10: in any state. → Closed.
+		{verb: "QUIT", in: anywhere, bare: true, sync: true, run: (*conn).quit},
+		// §4.1.1.1; §4.1.4: again at any time, and then like RSET. → Ready.
+		{verb: "EHLO", in: anywhere, idle: true, sync: true, run: (*conn).ehlo},
+		{verb: "HELO", in: anywhere, idle: true, sync: true, run: (*conn).helo},
+		// RFC 3207 §4. Ready → Fresh.
+		{verb: "STARTTLS", in: in(stateReady), bare: true, sync: true, run: (*conn).starttls},
+		// RFC 4954 §4: not inside a transaction. Stays Ready.
+		{verb: "AUTH", in: in(stateReady), sync: true, run: (*conn).auth},
+		// §4.1.1.9, §4.1.1.6, §4.1.1.7, §4.1.1.8: change nothing.
+		{verb: "NOOP", in: anywhere, idle: true, sync: true, run: (*conn).noop},
+		{verb: "VRFY", in: anywhere, idle: true, sync: true, run: (*conn).vrfy},
+		{verb: "EXPN", in: anywhere, idle: true, sync: true, run: (*conn).expn},
+		{verb: "HELP", in: anywhere, idle: true, sync: true, run: (*conn).help},
+		// §F.1, §F.6: known, and not done.
+		{verb: "TURN", in: anywhere, idle: true, sync: true, run: (*conn).obsolete},
+		{verb: "SEND", in: anywhere, idle: true, sync: true, run: (*conn).obsolete},
+	}
+}
+
+// outOfOrder is the reply to a command in the wrong state.
+func outOfOrder(st state) string {
+	switch st {
+	case stateFresh:
+		return "send EHLO first"
+	case stateReady:
+		return "send MAIL first"
+	case stateMail:
+		return "send RCPT first, or RSET"
+	case stateChunks:
+		return "a message is on its way by BDAT; go on, or send RSET"
+	}
+	return "a transaction is under way; send DATA, BDAT or RSET"
+}
+
+// foreign tells what other protocol a line belongs to, if it does. A browser
+// can be made to POST to this port, and would have its lines read one by one
+// until some look like SMTP.
+func foreign(line string) string {
+	verb, _, _ := strings.Cut(line, " ")
+	switch verb {
+	case "GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "TRACE", "PATCH", "PRI":
+		return "HTTP"
+	}
+	name, _, ok := strings.Cut(verb, ":")
+	if ok && name != "" && strings.Trim(name, fieldChars) == "" {
+		return "a header field"
+	}
+	return ""
+}
+
+const fieldChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"

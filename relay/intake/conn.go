@@ -1,0 +1,305 @@
+package intake
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	smtp "github.com/emersion/go-smtp"
+)
+
+// Limits that are not configured.
+const (
+	maxLine         = 4096  // of a command; RFC 5321 §4.5.3.1.4 and the extensions that add to it
+	maxAuthLine     = 12288 // RFC 4954 §4.5
+	maxErrors       = 20    // protocol errors since the last accepted message
+	maxIdleCommands = 100   // NOOP and the like since the last accepted message
+	maxRefusals     = 1000  // refused MAIL and RCPT since the last accepted message
+	maxAuthFailures = 3
+	writePatience   = time.Minute
+	refusedPatience = 10 * time.Second
+	tlsPatience     = time.Minute
+)
+
+// conn is one client. All but the atomic fields belongs to its goroutine.
+type conn struct {
+	srv     *Server
+	set     *settings
+	raw     net.Conn // as accepted; never changes, so that others may use it
+	nc      net.Conn // raw, or TLS over it
+	peer    Peer
+	origin  origin
+	session smtp.Session
+	state   state
+	of      offers
+	body    content
+
+	opts     smtp.MailOptions
+	rcptOpts smtp.RcptOptions
+	binary   bool // the transaction is BODY=BINARYMIME
+	rcpts    int  // accepted in this transaction
+	from     string
+
+	signedIn     bool
+	authFailures int
+	errors       int
+	idles        int
+	refusals     int
+	accepted     int
+
+	out      []byte
+	outSmall [512]byte
+	writeErr error
+	why      string // why the connection ends
+	started  time.Time
+
+	waiting atomic.Int64  // since when it waits for the client, Unix nanoseconds
+	phase   atomic.Uint32 // what it waits for
+	wake    atomic.Uint32
+
+	in input
+}
+
+// A conn can be woken from a read for one of these reasons.
+const (
+	wokenNot      = 0
+	wokenShutdown = 1
+	wokenEvict    = 2
+)
+
+func (c *conn) woken() uint32 { return c.wake.Load() }
+
+// interrupt ends a wait for the client. It may be called by anybody.
+func (c *conn) interrupt(why uint32) {
+	c.wake.Store(why)
+	c.raw.SetReadDeadline(time.Unix(1, 0))
+}
+
+// end notes why the connection is to end, and lets nothing more be read.
+func (c *conn) end(why string) {
+	if c.why == "" {
+		c.why = why
+	}
+	c.state = stateClosed
+}
+
+// serve carries the dialogue from the greeting to the end.
+func (c *conn) serve() {
+	defer c.finish()
+	if c.set.cfg.TLS == tlsImplicit && !c.handshake() {
+		return
+	}
+	// RFC 5321 §4.2: 220 with the domain first.
+	c.reply(&smtp.SMTPError{Code: 220, Message: c.srv.hostname() + " ESMTP Postern", EnhancedCode: smtp.NoEnhancedCode})
+	for c.state != stateClosed {
+		line, err := c.line(maxLine)
+		if err != nil {
+			c.lost(err)
+			break
+		}
+		c.command(string(line))
+	}
+	c.flush()
+}
+
+// finish closes the connection, whatever happened, and tells of it.
+func (c *conn) finish() {
+	if v := recover(); v != nil {
+		c.srv.events.Panicked(c.peer.info(), v, debug.Stack())
+		c.out = append(c.out[:0], "421 4.3.0 internal error, closing connection\r\n"...)
+		c.why = "panic"
+		c.flush()
+	}
+	if c.session != nil {
+		c.logout()
+	}
+	c.closeConn()
+	c.in.r, c.in.w = 0, 0
+	c.in.release()
+	c.srv.events.ConnectionClosed(c.peer.info(), c.why, time.Since(c.started), c.accepted)
+}
+
+// logout ends the session. A session that panicked once may do so again.
+func (c *conn) logout() {
+	defer func() { _ = recover() }()
+	s := c.session
+	c.session = nil
+	s.Logout()
+}
+
+// closeConn closes so that the last reply arrives: a close with unread input
+// resets the connection, and the reset overtakes the reply. So the sending
+// side is closed first and a little of what still comes is thrown away.
+func (c *conn) closeConn() {
+	if c.why == "quit" || c.why == "client closed" || c.writeErr != nil || c.srv.closed.Load() {
+		c.nc.Close()
+		return
+	}
+	if hc, ok := c.nc.(interface{ CloseWrite() error }); ok {
+		c.nc.SetDeadline(time.Now().Add(lingerPatience))
+		hc.CloseWrite()
+		io.CopyN(io.Discard, c.nc, lingerBytes)
+	}
+	c.nc.Close()
+}
+
+const (
+	lingerPatience = 500 * time.Millisecond
+	lingerBytes    = 256 << 10
+)
+
+// lost answers an error of reading a command. Each is final.
+func (c *conn) lost(err error) {
+	switch {
+	case errors.Is(err, errShutdown):
+		c.reply(say(421, 4, 3, 2, "shutting down, closing connection")) // RFC 5321 §3.8
+		c.end("shutdown")
+	case errors.Is(err, errEvicted):
+		c.reply(say(421, 4, 3, 2, "too many connections, closing the one that was idle"))
+		c.end("evicted")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.reply(say(421, 4, 4, 2, "timeout, closing connection")) // RFC 5321 §4.5.3.2.7
+		c.end("timeout")
+	case errors.Is(err, errLine):
+		c.abuse("line too long", say(500, 5, 5, 6, "line too long, closing connection")) // RFC 5321 §4.5.3.1.9
+	case errors.Is(err, errBare):
+		c.abuse("bare CR or LF in a command", say(500, 5, 5, 2, "lines must end in CRLF, closing connection"))
+	case errors.Is(err, errTLSBytes):
+		c.abuse("TLS handshake on a port without implicit TLS", say(554, 5, 7, 0, "no TLS here before STARTTLS, closing connection"))
+	default:
+		c.end("client closed")
+	}
+}
+
+// abuse ends the connection because of what the client sent.
+func (c *conn) abuse(what string, r *smtp.SMTPError) {
+	c.srv.events.Abused(c.peer.info(), what)
+	c.reply(r)
+	c.end(what)
+}
+
+// command carries out one line.
+func (c *conn) command(line string) {
+	if cmd, arg := c.parse(line); cmd != nil {
+		c.run(cmd, arg)
+	}
+}
+
+// parse finds the command of a line, or answers what is wrong with it.
+func (c *conn) parse(line string) (*command, string) {
+	if what := foreign(line); what != "" {
+		c.abuse(what+" on the SMTP port", say(554, 5, 7, 0, "this is SMTP, closing connection"))
+		return nil, ""
+	}
+	for i := 0; i < len(line); i++ {
+		if line[i] < ' ' || line[i] == 0x7F {
+			c.protest(say(500, 5, 5, 2, "control character in a command"))
+			return nil, ""
+		}
+	}
+	line = strings.TrimRight(line, " ") // RFC 5321 §4.1.1: tolerate it
+	verb, arg, _ := strings.Cut(line, " ")
+	cmd := lookup(verb)
+	switch {
+	case cmd == nil:
+		c.protest(say(500, 5, 5, 1, "command not recognized"))
+		c.flush() // RFC 2920 §3.2: never held back
+		return nil, ""
+	case cmd.bare && arg != "":
+		c.protest(say(501, 5, 5, 4, cmd.verb+" takes no parameters"))
+		return nil, ""
+	case !cmd.in.has(c.state):
+		c.protest(say(503, 5, 5, 1, outOfOrder(c.state)))
+		return nil, ""
+	}
+	return cmd, arg
+}
+
+// run carries out a command that may come now.
+func (c *conn) run(cmd *command, arg string) {
+	if cmd.idle {
+		if c.idles++; c.idles > maxIdleCommands {
+			c.abuse("too many commands without mail", say(421, 4, 7, 0, "too many commands without mail, closing connection"))
+			return
+		}
+	}
+	cmd.run(c, arg)
+	if cmd.sync && c.in.r == c.in.w {
+		return // the next read sends it
+	}
+	if cmd.sync && cmd.verb != "DATA" {
+		c.flush()
+	}
+}
+
+// protest answers a protocol error, and ends the connection where they pile up.
+func (c *conn) protest(r *smtp.SMTPError) {
+	c.reply(r)
+	if c.errors++; c.errors >= maxErrors {
+		c.abuse("too many errors", say(421, 4, 7, 0, "too many errors, closing connection"))
+	}
+}
+
+// refused answers a refusal by policy. It is not the client's mistake, but
+// there is a number of them beyond which nobody is being served.
+func (c *conn) refused(stage, to string, r *smtp.SMTPError) {
+	c.reply(r)
+	c.srv.events.MailRefused(c.peer.info(), refusal(stage, c.from, to, r, nil))
+	if r.Code == 421 {
+		c.end("refused")
+		return
+	}
+	if c.refusals++; c.refusals >= maxRefusals {
+		c.abuse("too many refusals", say(421, 4, 7, 0, "too many refusals, closing connection"))
+	}
+}
+
+func refusal(stage, from, to string, r *smtp.SMTPError, cause error) Refusal {
+	b := appendInt(nil, r.EnhancedCode[0])
+	b = appendInt(append(b, '.'), r.EnhancedCode[1])
+	b = appendInt(append(b, '.'), r.EnhancedCode[2])
+	return Refusal{Stage: stage, Code: r.Code, Enhanced: string(b), Text: r.Message, From: from, To: to, Cause: cause}
+}
+
+// verdict turns whatever a session returned into a reply. What is not one is
+// temporary and keeps its text to itself.
+func verdict(err error) *smtp.SMTPError {
+	var r *smtp.SMTPError
+	if errors.As(err, &r) {
+		return r
+	}
+	return say(451, 4, 3, 0, "cannot take mail now, try again later")
+}
+
+// reset ends the transaction (RFC 5321 §4.1.1.5).
+func (c *conn) reset() {
+	if c.session != nil {
+		c.session.Reset()
+	}
+	c.rcpts, c.binary, c.from = 0, false, ""
+	if c.state > stateReady && c.state != stateClosed {
+		c.state = stateReady
+	}
+}
+
+// handshake makes the connection a TLS one. A failure is final: going back to
+// clear text is what an attacker wants.
+func (c *conn) handshake() bool {
+	ctx, cancel := context.WithTimeout(c.peer.ctx, tlsPatience)
+	defer cancel()
+	tc := tls.Server(c.nc, c.set.tls)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		c.srv.events.TLSFailed(c.peer.info(), err)
+		c.end("TLS failed")
+		return false
+	}
+	c.secured(tc)
+	return true
+}

@@ -1,0 +1,219 @@
+package intake
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	smtp "github.com/emersion/go-smtp"
+)
+
+// content is the reader that a session gets for DATA and for a series of
+// BDAT. It hands out pieces of the connection's buffer (WriteTo), so that a
+// message is copied once, into the spool. Its first error is final.
+type content struct {
+	c      *conn
+	lines  lines
+	chunks bool // BDAT
+	binary bool // BINARYMIME: no lines at all
+	left   int64
+	last   bool
+
+	size  int64 // octets of content, without stuffed dots and the end (RFC 1870 §5)
+	raw   int64 // octets read, for the bound on what is drained
+	tail  [2]byte
+	err   error           // what the session is told, final
+	fault *smtp.SMTPError // why the message is refused, by the engine
+	ended bool            // the end of data was read
+	after *pendingCommand // a command that ended a series of BDAT
+	rest  []byte          // of a piece, for Read
+	patch [2]byte         // storage for crlf pieces
+	count int             // chunks
+}
+
+// pendingCommand is a command that came where a BDAT was due.
+type pendingCommand struct {
+	cmd *command
+	arg string
+}
+
+var (
+	errAborted = errors.New("the client gave the message up")
+
+	replyBare     = say(554, 5, 6, 0, "message has a bare CR or LF; lines must end in CRLF (RFC 5321 section 2.3.8)")
+	replyTooLarge = say(552, 5, 3, 4, "message exceeds the maximum size")
+)
+
+func (t *content) start(c *conn, chunks, binary bool) {
+	*t = content{c: c, chunks: chunks, binary: binary, lines: lines{dots: !chunks}}
+}
+
+// WriteTo implements io.WriterTo.
+func (t *content) WriteTo(w io.Writer) (n int64, err error) {
+	for {
+		b, err := t.next()
+		if len(b) > 0 {
+			m, werr := w.Write(b)
+			n += int64(m)
+			if werr != nil {
+				return n, werr
+			}
+		}
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// Read implements io.Reader.
+func (t *content) Read(p []byte) (int, error) {
+	for len(t.rest) == 0 {
+		b, err := t.next()
+		if t.rest = b; len(b) == 0 && err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, t.rest)
+	t.rest = t.rest[n:]
+	return n, nil
+}
+
+// next returns the next piece, valid until the next call, or the end: io.EOF
+// once and only after the whole message was there.
+func (t *content) next() ([]byte, error) {
+	for t.err == nil {
+		b, err := t.piece()
+		if err != nil {
+			if t.err = err; err == io.EOF && !t.ended {
+				t.err = io.ErrUnexpectedEOF
+			}
+			break
+		}
+		if len(b) == 0 {
+			continue
+		}
+		if t.size += int64(len(b)); t.size > t.c.set.cfg.MaxMessageSize {
+			t.refuse(replyTooLarge)
+			break
+		}
+		if n := len(b); n >= 2 {
+			t.tail = [2]byte(b[n-2:])
+		} else {
+			t.tail = [2]byte{t.tail[1], b[0]}
+		}
+		return b, nil
+	}
+	return nil, t.err
+}
+
+// refuse ends the message for the session; the client still sends the rest.
+func (t *content) refuse(r *smtp.SMTPError) {
+	if t.fault == nil {
+		t.fault = r
+	}
+	t.err = r
+}
+
+// piece takes one piece from the buffer, reading where that is empty.
+func (t *content) piece() ([]byte, error) {
+	if t.chunks && t.left == 0 {
+		return t.chunkEnd()
+	}
+	b, err := t.window()
+	if err != nil {
+		return nil, err
+	}
+	if t.binary {
+		t.used(len(b))
+		return b, nil
+	}
+	out, used, why := t.lines.next(b)
+	t.used(used)
+	switch why {
+	case scanEnd:
+		t.ended = true
+		return nil, io.EOF
+	case scanBare:
+		if t.c.set.normalise {
+			return t.normalised(out), nil
+		}
+		t.refuse(replyBare)
+		return nil, t.err
+	}
+	return out, nil
+}
+
+// normalised appends CRLF to out, in place of the bare byte that followed it.
+// The buffer behind out was used, but only one byte of it is certain.
+func (t *content) normalised(out []byte) []byte {
+	if len(out) == 0 {
+		return append(t.patch[:0], '\r', '\n')
+	}
+	return append(append(make([]byte, 0, len(out)+2), out...), '\r', '\n')
+}
+
+// window is what is unread of the message, at least one byte.
+func (t *content) window() ([]byte, error) {
+	in := &t.c.in
+	if in.r == in.w {
+		in.suit()
+		if err := t.c.fill(phaseContent, time.Now().Add(t.patience())); err != nil {
+			return nil, err
+		}
+	}
+	b := in.buffered()
+	if t.chunks && int64(len(b)) > t.left {
+		b = b[:t.left]
+	}
+	return b, nil
+}
+
+// patience is how long a read may make no progress. A client whose message is
+// refused already, and which may believe that its bare LF . LF was the end,
+// is not waited for so long.
+func (t *content) patience() time.Duration {
+	d := t.c.set.cfg.DataTimeout
+	if t.fault != nil {
+		d = min(d, refusedPatience)
+	}
+	return d
+}
+
+func (t *content) used(n int) {
+	t.c.in.r += n
+	t.raw += int64(n)
+	if t.chunks {
+		t.left -= int64(n)
+	}
+}
+
+// drain reads what is left of the message or chunk and drops it, so that the
+// reply stands where the client looks for it (RFC 5321 §3.3, RFC 3030 §2).
+// After an error of the connection, or more than any honest client sends, the
+// connection is of no more use.
+func (t *content) drain() error {
+	bound := 2*t.c.set.cfg.MaxMessageSize + 1<<20
+	for !t.ended && !(t.chunks && t.left == 0) {
+		if t.c.in.err != nil {
+			return t.c.in.err
+		}
+		if t.raw > bound {
+			return errors.New("endless message")
+		}
+		b, err := t.window()
+		if err != nil {
+			return err
+		}
+		if t.chunks {
+			t.used(len(b))
+			continue
+		}
+		_, used, why := t.lines.next(b)
+		t.used(used)
+		t.ended = why == scanEnd
+	}
+	return nil
+}

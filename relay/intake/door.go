@@ -1,0 +1,169 @@
+package intake
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"postern/config"
+)
+
+// doorKey is what makes a listener the same one over a reload.
+type doorKey struct {
+	network string // "tcp", "unix" or "systemd"
+	target  string
+	index   int // of several systemd sockets of one name
+}
+
+// door is one listening socket with its connections.
+type door struct {
+	key      doorKey
+	ln       net.Listener
+	file     os.FileInfo // of a unix socket that we made
+	settings atomic.Pointer[settings]
+	shut     atomic.Bool
+
+	mu     sync.Mutex // guards what follows
+	conns  map[*conn]struct{}
+	places map[origin]int // how many connections each peer has
+}
+
+// keys are the sockets that a listener stands for.
+func (s *Server) keys(l *config.Listener) ([]doorKey, error) {
+	if l.Network != "systemd" {
+		return []doorKey{{network: l.Network, target: l.Target}}, nil
+	}
+	if !s.sockets.taken {
+		s.sockets.files, s.sockets.taken = systemdFiles(), true
+	}
+	n := len(s.sockets.files[l.Target])
+	if n == 0 {
+		return nil, fmt.Errorf("listener %s: systemd handed over no socket named %q; set FileDescriptorName=%s in the .socket unit and start that", l.Name, l.Target, l.Target)
+	}
+	keys := make([]doorKey, n)
+	for i := range keys {
+		keys[i] = doorKey{"systemd", l.Target, i}
+	}
+	return keys, nil
+}
+
+// open listens.
+func (s *Server) open(k doorKey, l *config.Listener) (*door, error) {
+	d := &door{key: k, conns: map[*conn]struct{}{}, places: map[origin]int{}}
+	var err error
+	switch k.network {
+	case "unix":
+		d.ln, d.file, err = listenUnix(k.target, l.Mode, l.Group)
+	case "systemd":
+		d.ln, err = net.FileListener(s.sockets.files[k.target][k.index])
+	default:
+		d.ln, err = net.Listen("tcp", k.target)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listener %s: %w", l.Name, err)
+	}
+	return d, nil
+}
+
+// adjust gives a unix socket that stays the mode and group that it is to have.
+func (d *door) adjust(l *config.Listener) error {
+	if d.file == nil {
+		return nil
+	}
+	if err := permit(d.key.target, l.Mode, l.Group); err != nil {
+		return fmt.Errorf("listener %s: %w", l.Name, err)
+	}
+	return nil
+}
+
+// close stops listening; connections go on. The path of a unix socket is
+// removed if it is still ours.
+func (d *door) close() {
+	if d.shut.Swap(true) {
+		return
+	}
+	if d.file != nil {
+		if now, err := os.Lstat(d.key.target); err == nil && os.SameFile(now, d.file) {
+			os.Remove(d.key.target)
+		}
+	}
+	d.ln.Close()
+}
+
+func (d *door) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.conns)
+}
+
+// wake interrupts every connection that waits for its client.
+func (d *door) wake(why uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.conns {
+		c.interrupt(why)
+	}
+}
+
+func (d *door) closeConns() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.conns {
+		c.raw.Close()
+	}
+}
+
+// listenUnix makes a socket that has its mode and group before anybody can
+// connect: it is born in a directory that is closed to others, and renamed.
+func listenUnix(path string, mode fs.FileMode, group string) (net.Listener, os.FileInfo, error) {
+	if err := clearSocket(path); err != nil {
+		return nil, nil, err
+	}
+	dir, err := os.MkdirTemp(parent(path), ".p")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer os.RemoveAll(dir)
+	born := dir + "/s"
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: born, Net: "unix"})
+	if err != nil {
+		return nil, nil, err
+	}
+	ln.SetUnlinkOnClose(false)
+	err = permit(born, mode, group)
+	if err == nil {
+		err = os.Rename(born, path)
+	}
+	var info os.FileInfo
+	if err == nil {
+		info, err = os.Lstat(path)
+	}
+	if err != nil {
+		ln.Close()
+		return nil, nil, err
+	}
+	return ln, info, nil
+}
+
+// clearSocket makes sure that path is free, or a socket that nobody serves.
+func clearSocket(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode()&fs.ModeSocket == 0 {
+		return fmt.Errorf("%s exists and is not a socket; remove it or choose another address", path)
+	}
+	if nc, err := net.Dial("unix", path); err == nil {
+		nc.Close()
+		return fmt.Errorf("%s is served by another process; stop that, or choose another address", path)
+	}
+	return nil
+}

@@ -1,0 +1,176 @@
+package intake
+
+import (
+	"bytes"
+	"net/textproto"
+	"strings"
+)
+
+// headerEnd looks on from the line that begins at from. found: the header is
+// b[:end], and the body begins at body. Otherwise end is where to go on with
+// more bytes.
+//
+// What is not a field ends the header, as if an empty line stood before it:
+// programs that hand over bare text are many, and the text must not become a
+// broken header. Postfix does the same.
+func headerEnd(b []byte, from int) (end, body int, found bool) {
+	for i := from; ; {
+		n := bytes.IndexByte(b[i:], '\n')
+		if n < 0 {
+			return i, 0, false
+		}
+		line := b[i : i+n+1]
+		switch {
+		case len(line) == 2 && line[0] == '\r':
+			return i, i + 2, true
+		case isContinuation(line) && i > 0, fieldName(line) > 0:
+			i += len(line)
+		default:
+			return i, i, true
+		}
+	}
+}
+
+func isContinuation(line []byte) bool { return line[0] == ' ' || line[0] == '\t' }
+
+// fieldName is the length of the field name at the front of line, 0 if there
+// is none (RFC 5322 §2.2; with blanks before the colon, §4.5.8).
+func fieldName(line []byte) int {
+	i := 0
+	for i < len(line) && line[i] > ' ' && line[i] < 0x7F && line[i] != ':' {
+		i++
+	}
+	j := i
+	for j < len(line) && (line[j] == ' ' || line[j] == '\t') {
+		j++
+	}
+	if i == 0 || j == len(line) || line[j] != ':' {
+		return 0
+	}
+	return i
+}
+
+// fields is what is to be known of a header.
+type fields struct {
+	received     int
+	hasDate      bool
+	hasMessageID bool
+	messageID    string
+	auto         bool
+	drop         [][2]int // spans of fields that don't go on
+	kept         int
+}
+
+// readFields goes through a header once.
+func readFields(h []byte) (f fields) {
+	eachField(h, func(name, value []byte, start, end int) {
+		switch len(name) {
+		case 3:
+			if fold(name, "bcc") {
+				f.drop = append(f.drop, [2]int{start, end})
+			}
+		case 4:
+			f.hasDate = f.hasDate || fold(name, "date")
+		case 8:
+			if fold(name, "received") {
+				f.received++
+			}
+		case 10:
+			if fold(name, "message-id") && !f.hasMessageID {
+				f.hasMessageID, f.messageID = true, messageID(value)
+			}
+			if fold(name, "resent-bcc") {
+				f.drop = append(f.drop, [2]int{start, end})
+			}
+		case 14:
+			if fold(name, "auto-submitted") {
+				// RFC 3834 §5.2: "no", or anything else, with parameters.
+				word, _, _ := strings.Cut(strings.TrimSpace(string(value)), ";")
+				word, _, _ = strings.Cut(word, " ")
+				f.auto = f.auto || !strings.EqualFold(strings.TrimSpace(word), "no")
+			}
+		}
+	})
+	return f
+}
+
+// eachField calls visit for each field. value still has its folds and ends
+// before the last CRLF.
+func eachField(h []byte, visit func(name, value []byte, start, end int)) {
+	for i := 0; i < len(h); {
+		end := i
+		for {
+			n := bytes.IndexByte(h[end:], '\n')
+			if n < 0 {
+				end = len(h)
+				break
+			}
+			end += n + 1
+			if end == len(h) || h[end] != ' ' && h[end] != '\t' {
+				break
+			}
+		}
+		field := h[i:end]
+		if n := fieldName(field); n > 0 {
+			colon := n + bytes.IndexByte(field[n:], ':')
+			visit(field[:n], bytes.TrimSuffix(field[colon+1:], crlf), i, end)
+		}
+		i = end
+	}
+}
+
+// parseHeader makes the form that routes look at: unfolded values under
+// canonical names.
+func parseHeader(h []byte) textproto.MIMEHeader {
+	m := textproto.MIMEHeader{}
+	eachField(h, func(name, value []byte, _, _ int) {
+		m.Add(string(name), strings.TrimSpace(unfold(value)))
+	})
+	return m
+}
+
+// unfold: RFC 5322 §2.2.3.
+func unfold(v []byte) string {
+	return string(bytes.ReplaceAll(v, crlf, nil))
+}
+
+// messageID is a Message-ID for logs and for references in a DSN: cleared of
+// what could break a line, and bounded.
+func messageID(v []byte) string {
+	s := strings.Map(func(r rune) rune {
+		if r <= ' ' || r == 0x7F || r == '�' {
+			return -1
+		}
+		return r
+	}, unfold(v))
+	if len(s) > 512 {
+		s = s[:512]
+	}
+	return strings.Clone(strings.ToValidUTF8(s, ""))
+}
+
+func fold(b []byte, lower string) bool {
+	for i := range b {
+		c := b[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// wholeLines tells whether every CR and LF of b is part of a CRLF.
+func wholeLines(b []byte) bool {
+	l := lines{}
+	for len(b) > 0 {
+		_, used, why := l.next(b)
+		if why == scanBare {
+			return false
+		}
+		b = b[used:]
+	}
+	return l.at != atCR
+}

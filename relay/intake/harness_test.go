@@ -1,0 +1,223 @@
+package intake
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"postern/config"
+	"postern/relay/route"
+	"postern/spool"
+)
+
+// store is an Acceptor that keeps messages in memory, and can be made to fail.
+type store struct {
+	mu       sync.Mutex
+	next     spool.ID
+	open     int // drafts neither committed nor discarded
+	messages []message
+
+	create, write, commit error
+	writeAfter            int // write fails once that much was written
+}
+
+type message struct {
+	id      spool.ID
+	env     *spool.Envelope
+	content string
+}
+
+func (s *store) Create(context.Context) (spool.Draft, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.create != nil {
+		return nil, s.create
+	}
+	s.next++
+	s.open++
+	return &draft{store: s, id: s.next}, nil
+}
+
+func (s *store) all() []message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.messages)
+}
+
+type draft struct {
+	store *store
+	id    spool.ID
+	buf   bytes.Buffer
+	ended bool
+}
+
+func (d *draft) ID() spool.ID { return d.id }
+
+func (d *draft) Write(p []byte) (int, error) {
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	if d.store.write != nil && d.buf.Len()+len(p) > d.store.writeAfter {
+		return 0, d.store.write
+	}
+	return d.buf.Write(p)
+}
+
+func (d *draft) Commit(env *spool.Envelope) error {
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	if d.ended {
+		return errors.New("draft ended twice")
+	}
+	d.ended = true
+	d.store.open--
+	if d.store.commit != nil {
+		return d.store.commit
+	}
+	for _, r := range env.Recipients {
+		if len(r.Upstreams) == 0 {
+			return errors.New("recipient without upstream")
+		}
+	}
+	d.store.messages = append(d.store.messages, message{d.id, env, d.buf.String()})
+	return nil
+}
+
+func (d *draft) Discard() {
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	if !d.ended {
+		d.ended = true
+		d.store.open--
+	}
+}
+
+// routes of the tests: anything but @nowhere.example goes to "up".
+func testRoutes(t testing.TB, extra ...config.Route) *route.Table {
+	t.Helper()
+	rs := append(extra, config.Route{
+		Name: "route 1", From: []string{"*@example.com", "*@example.org", "*@xn--bcher-kva.example", "*@bücher.example", "<>"},
+		To: []string{"*@example.net", "*@example.org", "*@bücher.example"}, Upstream: []string{"up"},
+	})
+	rs = append(rs, config.Route{Name: "route 2", From: []string{"*@any.example"}, Upstream: []string{"any", "up"}})
+	table, err := route.New(rs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+func testListener() config.Listener {
+	return config.Listener{
+		Name: "test", Address: "127.0.0.1:0", Network: "tcp", Target: "127.0.0.1:0", TLS: config.ListenerTLSOff,
+		MaxMessageSize: 1 << 20, MaxRecipients: 100, MaxConnections: 100,
+		IdleTimeout: 5 * time.Minute, DataTimeout: 3 * time.Minute, Newlines: "refuse",
+		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("192.0.2.0/24")},
+	}
+}
+
+// rig is a server without sockets: connections are pipes, so that the tests
+// may stop the clock (testing/synctest).
+type rig struct {
+	t      testing.TB
+	server *Server
+	store  *store
+	events *record
+	door   *door
+}
+
+func newRig(t testing.TB, change func(*config.Listener), extra ...config.Route) *rig {
+	t.Helper()
+	r := &rig{t: t, store: &store{}, events: &record{}}
+	r.server = New(Options{Accept: r.store, Events: r.events})
+	l := testListener()
+	if change != nil {
+		change(&l)
+	}
+	set, err := newSettings(&l, r.server.gate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.server.house.Store(&house{hostname: "mx.example.com", routes: testRoutes(t, extra...)})
+	r.door = &door{key: doorKey{"tcp", "test", 0}, ln: noListener{}, conns: map[*conn]struct{}{}, places: map[origin]int{}}
+	r.door.settings.Store(set)
+	r.server.doors[r.door.key] = r.door
+	t.Cleanup(func() { r.server.Close() })
+	return r
+}
+
+type noListener struct{}
+
+func (noListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (noListener) Close() error              { return nil }
+func (noListener) Addr() net.Addr            { return &net.TCPAddr{} }
+
+// dial connects a client from addr ("" is loopback).
+func (r *rig) dial(addr string) net.Conn {
+	if addr == "" {
+		addr = "127.0.0.1:40000"
+	}
+	client, server := newPipe(addr)
+	r.server.admit(r.door, server)
+	return client
+}
+
+// record keeps events.
+type record struct {
+	silent
+	mu       sync.Mutex
+	lines    []string
+	refusals []Refusal
+	accepted []Accepted
+	closed   []string
+	abused   []string
+	panics   []any
+}
+
+func (r *record) add(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f()
+}
+
+func (r *record) MailRefused(_ PeerInfo, f Refusal) {
+	r.add(func() { r.refusals = append(r.refusals, f) })
+}
+func (r *record) MessageAccepted(_ PeerInfo, a Accepted) {
+	r.add(func() { r.accepted = append(r.accepted, a) })
+}
+func (r *record) Abused(_ PeerInfo, what string) { r.add(func() { r.abused = append(r.abused, what) }) }
+func (r *record) ConnectionClosed(_ PeerInfo, why string, _ time.Duration, _ int) {
+	r.add(func() { r.closed = append(r.closed, why) })
+}
+func (r *record) ConnectionRefused(p PeerInfo, why string) {
+	r.add(func() { r.lines = append(r.lines, "refused "+p.Peer+": "+why) })
+}
+func (r *record) SignedIn(p PeerInfo, m, u string) {
+	r.add(func() { r.lines = append(r.lines, "signed in "+m+" "+u) })
+}
+func (r *record) SignInFailed(p PeerInfo, m, u, why string) {
+	r.add(func() { r.lines = append(r.lines, "sign-in failed "+m+" "+u) })
+}
+func (r *record) TLSFailed(p PeerInfo, err error) {
+	r.add(func() { r.lines = append(r.lines, "TLS failed") })
+}
+func (r *record) Panicked(_ PeerInfo, v any, _ []byte) {
+	r.add(func() { r.panics = append(r.panics, v) })
+}
+
+func (r *record) has(part string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.lines, func(s string) bool { return strings.Contains(s, part) })
+}
+
+// testFile is a path below testdata.
+func testFile(name string) string { return filepath.Join("testdata", name) }

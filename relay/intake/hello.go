@@ -1,0 +1,152 @@
+package intake
+
+import (
+	"crypto/tls"
+
+	smtp "github.com/emersion/go-smtp"
+
+	"postern/config"
+)
+
+const tlsImplicit = config.ListenerTLSImplicit
+
+func (c *conn) helo(arg string) { c.hello(arg, false) }
+func (c *conn) ehlo(arg string) { c.hello(arg, true) }
+
+// hello begins a session, or begins it again (RFC 5321 §4.1.1.1, §4.1.4).
+func (c *conn) hello(arg string, extended bool) {
+	if !isHelo(arg) {
+		c.protest(say(501, 5, 5, 4, "a domain name or an address literal is required"))
+		return
+	}
+	c.peer.Helo, c.peer.ESMTP = arg, extended
+	if c.session == nil {
+		s, err := c.srv.backend.NewSession(&c.peer)
+		if err != nil {
+			c.reply(verdict(err))
+			return
+		}
+		c.session = s
+	}
+	c.state = stateReady
+	c.reset()
+	c.of = offers{maxSize: c.set.cfg.MaxMessageSize}
+	if !extended {
+		c.reply(&smtp.SMTPError{Code: 250, EnhancedCode: smtp.NoEnhancedCode, Message: c.srv.hostname()})
+		return
+	}
+	c.announce()
+}
+
+// announce lists what is honoured, to this client, now.
+func (c *conn) announce() {
+	say := func(text string, more bool) { c.replyLine(250, smtp.NoEnhancedCode, text, more) }
+	_, c.of.extended = c.session.(ExtendedSession)
+	c.of.requireTLS = c.peer.TLS != nil
+	say(c.srv.hostname(), true)
+	say("PIPELINING", true)                                            // RFC 2920
+	say(string(appendInt([]byte("SIZE "), int(c.of.maxSize))), true)   // RFC 1870
+	if c.set.cfg.TLS == config.ListenerTLSStart && c.peer.TLS == nil { // RFC 3207 §4.2: not again
+		say("STARTTLS", true)
+	}
+	if mechs := c.mechanisms(); len(mechs) > 0 { // RFC 4954 §3
+		c.of.auth = true
+		list := "AUTH"
+		for _, m := range mechs {
+			list += " " + m
+		}
+		say(list, true)
+	}
+	if c.of.requireTLS { // RFC 8689 §2: only under TLS
+		say("REQUIRETLS", true)
+	}
+	if c.of.extended {
+		say("DELIVERBY", true)   // RFC 2852
+		say("MT-PRIORITY", true) // RFC 6710; no policy is named
+	}
+	say("8BITMIME", true)             // RFC 6152
+	say("SMTPUTF8", true)             // RFC 6531
+	say("DSN", true)                  // RFC 3461
+	say("CHUNKING", true)             // RFC 3030
+	say("BINARYMIME", true)           // RFC 3030
+	say("ENHANCEDSTATUSCODES", false) // RFC 2034
+}
+
+// mechanisms are those that the session offers to this client now.
+func (c *conn) mechanisms() []string {
+	if s, ok := c.session.(smtp.AuthSession); ok {
+		return s.AuthMechanisms()
+	}
+	return nil
+}
+
+// starttls: RFC 3207 §4.
+func (c *conn) starttls(string) {
+	switch {
+	case c.set.cfg.TLS != config.ListenerTLSStart:
+		c.protest(say(502, 5, 5, 1, "TLS is not offered here"))
+		return
+	case c.peer.TLS != nil:
+		c.protest(say(503, 5, 5, 1, "TLS is active already"))
+		return
+	case c.in.r != c.in.w:
+		// What stands behind STARTTLS in clear text would be taken for
+		// commands sent under TLS. Nothing of it is ever used.
+		c.in.r, c.in.w = 0, 0
+		c.abuse("commands behind STARTTLS", say(554, 5, 7, 0, "commands behind STARTTLS, closing connection"))
+		return
+	}
+	c.reply(say(220, 2, 0, 0, "go ahead"))
+	if c.flush() != nil {
+		return
+	}
+	c.handshake()
+}
+
+// secured begins the session anew under TLS: nothing that was said in clear
+// text is remembered (RFC 3207 §4.2).
+func (c *conn) secured(tc *tls.Conn) {
+	if c.session != nil {
+		c.logout()
+	}
+	st := tc.ConnectionState()
+	c.nc = tc
+	c.peer.TLS = &st
+	c.peer.Helo, c.peer.User, c.peer.ESMTP = "", "", false
+	c.signedIn, c.authFailures = false, 0
+	c.in.r, c.in.w = 0, 0
+	c.state = stateFresh
+}
+
+func (c *conn) rset(string) {
+	if c.state == stateFresh {
+		c.reply(say(250, 2, 0, 0, "ok")) // RFC 5321 §4.1.4: allowed before EHLO
+		return
+	}
+	c.reset()
+	c.reply(say(250, 2, 0, 0, "ok"))
+}
+
+func (c *conn) quit(string) {
+	c.reply(say(221, 2, 0, 0, "bye"))
+	c.end("quit")
+}
+
+func (c *conn) noop(string) { c.reply(say(250, 2, 0, 0, "ok")) }
+
+// vrfy: RFC 5321 §3.5.3, §7.3.
+func (c *conn) vrfy(arg string) {
+	if arg == "" {
+		c.protest(say(501, 5, 5, 4, "an address is required"))
+		return
+	}
+	c.reply(say(252, 2, 0, 0, "cannot verify, but will take mail and try to deliver it"))
+}
+
+func (c *conn) expn(string) { c.reply(say(502, 5, 5, 1, "EXPN is not offered")) }
+
+func (c *conn) help(string) {
+	c.reply(say(214, 2, 0, 0, "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY STARTTLS AUTH\nSee RFC 5321"))
+}
+
+func (c *conn) obsolete(string) { c.reply(say(502, 5, 5, 1, "command not implemented")) }

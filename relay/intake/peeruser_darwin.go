@@ -1,0 +1,37 @@
+package intake
+
+import (
+	"net"
+	"os/user"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// peerUser is the name of the user who connected, or the number where the
+// user has no name (LOCAL_PEERCRED).
+func peerUser(nc *net.UnixConn) (string, error) {
+	raw, err := nc.SyscallConn()
+	if err != nil {
+		return "", err
+	}
+	var cred *unix.Xucred
+	var cerr error
+	if err := raw.Control(func(fd uintptr) {
+		cred, cerr = unix.GetsockoptXucred(int(fd), unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
+	}); err != nil {
+		return "", err
+	}
+	if cerr != nil {
+		return "", cerr
+	}
+	return userName(cred.Uid), nil
+}
+
+func userName(uid uint32) string {
+	id := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return id
+}

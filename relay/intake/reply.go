@@ -1,0 +1,98 @@
+package intake
+
+import (
+	"strings"
+	"time"
+
+	smtp "github.com/emersion/go-smtp"
+)
+
+// heldReplies is how many bytes of replies are held back at most.
+const heldReplies = 4 << 10
+
+// say makes a reply. An *smtp.SMTPError is go-smtp's type for replies of
+// every kind, and both its server and ours send it as it is.
+func say(code, class, subject, detail int, text string) *smtp.SMTPError {
+	return &smtp.SMTPError{Code: code, EnhancedCode: smtp.EnhancedCode{class, subject, detail}, Message: text}
+}
+
+// reply adds r to the replies held back. They go out in one write before the
+// next read that would wait (RFC 2920 §3.2).
+func (c *conn) reply(r *smtp.SMTPError) {
+	enh := r.EnhancedCode
+	if enh == smtp.EnhancedCodeNotSet && r.Code >= 200 && r.Code != 354 {
+		enh = smtp.EnhancedCode{r.Code / 100, 0, 0} // RFC 2034 §4
+	}
+	text := r.Message
+	for {
+		line, rest, more := strings.Cut(text, "\n")
+		c.replyLine(r.Code, enh, line, more)
+		if !more {
+			break
+		}
+		text = rest
+	}
+	if len(c.out) > heldReplies {
+		c.flush()
+	}
+}
+
+// replyLine appends one line. A reply line has at most 512 octets (RFC 5321
+// §4.5.3.1.5) and holds no control bytes, whatever a session says.
+func (c *conn) replyLine(code int, enh smtp.EnhancedCode, text string, more bool) {
+	b := c.out
+	b = appendInt(b, code)
+	if more {
+		b = append(b, '-')
+	} else {
+		b = append(b, ' ')
+	}
+	if enh[0] > 0 && code/100 != 3 {
+		b = appendInt(b, enh[0])
+		b = append(b, '.')
+		b = appendInt(b, enh[1])
+		b = append(b, '.')
+		b = appendInt(b, enh[2])
+		b = append(b, ' ')
+	}
+	if len(text) > 480 {
+		text = text[:480]
+	}
+	for i := 0; i < len(text); i++ {
+		if ch := text[i]; ch < ' ' || ch == 0x7F {
+			b = append(b, '?')
+		} else {
+			b = append(b, ch)
+		}
+	}
+	c.out = append(b, '\r', '\n')
+}
+
+func appendInt(b []byte, n int) []byte {
+	if n >= 10 {
+		b = appendInt(b, n/10)
+	}
+	return append(b, byte('0'+n%10))
+}
+
+// flush writes what is held. A client that doesn't take it within the write
+// patience is lost.
+func (c *conn) flush() error {
+	if len(c.out) == 0 || c.writeErr != nil {
+		return c.writeErr
+	}
+	patience := writePatience
+	if c.woken() != wokenNot {
+		patience = time.Second
+	}
+	c.nc.SetWriteDeadline(time.Now().Add(patience))
+	_, c.writeErr = c.nc.Write(c.out)
+	if cap(c.out) > 2*heldReplies {
+		c.out = nil
+	}
+	c.out = c.out[:0]
+	if c.writeErr != nil {
+		c.end("client does not read")
+	}
+	return c.writeErr
+}

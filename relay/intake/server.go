@@ -1,0 +1,276 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"postern/config"
+)
+
+// Options are what a Server works with.
+type Options struct {
+	Accept Acceptor // takes messages; required unless Backend is set
+	Events Events   // nil: nobody is told
+	// Backend makes the sessions; nil: those of this package, with the
+	// policy of the configuration.
+	Backend Backend
+}
+
+// Server owns the listeners and their connections. Make one by New, give it
+// a configuration by Apply, any number of times, and end it by Shutdown and
+// Close. Its methods may be called concurrently.
+type Server struct {
+	events  Events
+	backend Backend
+	house   atomic.Pointer[house]
+	closed  atomic.Bool
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	running sync.WaitGroup // accept loops and connections
+
+	apply sync.Mutex // one Apply, Shutdown or Close at a time
+
+	mu       sync.Mutex // guards what follows
+	doors    map[doorKey]*door
+	stopping bool
+
+	sockets systemdSockets // guarded by apply
+	gate    chan struct{}  // bounds how many passwords are checked at a time
+}
+
+// house is what every session looks at anew for each message, so that a
+// reload reaches clients that stay connected.
+type house struct {
+	hostname string
+	routes   Router
+}
+
+// ErrClosed: the server was shut down.
+var ErrClosed = errors.New("intake: server closed")
+
+// New makes a server that listens nowhere yet.
+func New(o Options) *Server {
+	s := &Server{events: o.Events, backend: o.Backend, doors: map[doorKey]*door{}, gate: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	if s.events == nil {
+		s.events = silent{}
+	}
+	if s.backend == nil {
+		s.backend = newPolicy(o.Accept, s.events, &s.house)
+	}
+	s.house.Store(&house{})
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+func (s *Server) hostname() string { return s.house.Load().hostname }
+
+// Apply makes cfg and routes the ones in force, whole or not at all: where a
+// listener can't be opened, a certificate not be read or a stored password
+// not be understood, the error says so and everything stays as it was.
+//
+// Listeners that stay keep their socket; what changed about them holds for
+// new connections. Routes and host name hold from the next MAIL on. Clients
+// of a listener that is gone are sent away as by Shutdown.
+func (s *Server) Apply(cfg *config.Config, routes Router) error {
+	s.apply.Lock()
+	defer s.apply.Unlock()
+	if s.stopped() {
+		return ErrClosed
+	}
+	next, err := s.plan(cfg)
+	if err != nil {
+		return err
+	}
+	s.house.Store(&house{hostname: cfg.Hostname, routes: routes})
+	s.mu.Lock()
+	old := s.doors
+	s.doors = make(map[doorKey]*door, len(next))
+	var fresh []*door
+	for _, p := range next {
+		if d := old[p.door.key]; d != nil {
+			delete(old, p.door.key)
+		} else {
+			fresh = append(fresh, p.door)
+		}
+		p.door.settings.Store(p.settings)
+		s.doors[p.door.key] = p.door
+	}
+	s.mu.Unlock()
+	for _, d := range fresh {
+		s.start(d)
+	}
+	for _, d := range old {
+		d.close()
+		d.wake(wokenShutdown)
+	}
+	return nil
+}
+
+// planned is a door with the settings that it is to have.
+type planned struct {
+	door     *door
+	settings *settings
+}
+
+// plan prepares everything that can fail. On an error nothing that it opened
+// stays open.
+func (s *Server) plan(cfg *config.Config) (next []planned, err error) {
+	var opened []*door
+	defer func() {
+		if err != nil {
+			for _, d := range opened {
+				d.close()
+			}
+		}
+	}()
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		set, err := newSettings(l, s.gate)
+		if err != nil {
+			return nil, err
+		}
+		keys, err := s.keys(l)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range keys {
+			s.mu.Lock()
+			d := s.doors[k]
+			s.mu.Unlock()
+			if d == nil {
+				if d, err = s.open(k, l); err != nil {
+					return nil, err
+				}
+				opened = append(opened, d)
+			} else if err = d.adjust(l); err != nil {
+				return nil, err
+			}
+			next = append(next, planned{d, set})
+		}
+	}
+	return next, nil
+}
+
+func (s *Server) start(d *door) {
+	s.running.Add(1)
+	go func() {
+		defer s.running.Done()
+		s.accept(d)
+	}()
+}
+
+// accept takes connections until the door is closed.
+func (s *Server) accept(d *door) {
+	delay := time.Duration(0)
+	for {
+		nc, err := d.ln.Accept()
+		if err == nil {
+			delay = 0
+			s.admit(d, nc)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) || d.shut.Load() {
+			return
+		}
+		// Out of descriptors, for instance: it passes, and a busy loop would
+		// not help.
+		s.events.AcceptFailed(d.settings.Load().cfg.Name, err)
+		delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+		select {
+		case <-time.After(delay):
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) stopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopping
+}
+
+// Addrs tells where the server listens, by the name of the listener.
+func (s *Server) Addrs() map[string]net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := make(map[string]net.Addr, len(s.doors))
+	for _, d := range s.doors {
+		m[d.settings.Load().cfg.Name] = d.ln.Addr()
+	}
+	return m
+}
+
+// Connections is the number of clients that are connected, by listener.
+func (s *Server) Connections() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := make(map[string]int, len(s.doors))
+	for _, d := range s.doors {
+		m[d.settings.Load().cfg.Name] += d.count()
+	}
+	return m
+}
+
+// Shutdown stops listening, sends away clients that are between commands with
+// 421, lets one that is inside a message finish it, and returns when all are
+// gone. When ctx ends first it closes what is left and returns ctx's error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	all := s.stop()
+	for _, d := range all {
+		d.wake(wokenShutdown)
+	}
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		s.Close()
+		<-done
+		return ctx.Err()
+	}
+}
+
+// Close stops listening and closes every connection, at once.
+func (s *Server) Close() error {
+	all := s.stop()
+	s.closed.Store(true)
+	s.cancel()
+	for _, d := range all {
+		d.closeConns()
+	}
+	s.running.Wait()
+	return nil
+}
+
+// stop closes all doors for ever. They stay known: Close may follow Shutdown.
+func (s *Server) stop() []*door {
+	s.mu.Lock()
+	s.stopping = true
+	all := make([]*door, 0, len(s.doors))
+	for _, d := range s.doors {
+		all = append(all, d)
+	}
+	s.mu.Unlock()
+	for _, d := range all {
+		d.close()
+	}
+	return all
+}
+
+// systemdSockets are those handed over at the start, kept for the life of the
+// process so that a reload may drop and take up a listener again.
+type systemdSockets struct {
+	taken bool
+	files map[string][]*os.File
+}

@@ -1,0 +1,52 @@
+package intake
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+
+	"postern/config"
+)
+
+// settings are those of one listener, made once for each Apply and never
+// changed. A connection keeps the ones that it began with.
+type settings struct {
+	cfg       *config.Listener
+	tls       *tls.Config
+	users     *users // nil: no AUTH
+	normalise bool
+}
+
+func newSettings(l *config.Listener, gate chan struct{}) (*settings, error) {
+	s := &settings{cfg: l, normalise: l.Newlines == "normalise"}
+	if l.TLS != config.ListenerTLSOff && l.TLS != "" {
+		cert, err := tls.LoadX509KeyPair(l.CertFile, l.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("listener %s: certificate: %w; check cert_file and key_file", l.Name, err)
+		}
+		// RFC 8314 §4.1, RFC 8996: nothing below TLS 1.2.
+		s.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
+	if len(l.Users) > 0 {
+		u, err := newUsers(l.Users, gate)
+		if err != nil {
+			return nil, fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		s.users = u
+	}
+	return s, nil
+}
+
+// allows tells whether a peer may talk at all. Without a list it is this
+// machine alone, or everybody where users have to sign in.
+func (s *settings) allows(a netip.Addr) bool {
+	if len(s.cfg.Allow) == 0 {
+		return a.IsLoopback() || s.users != nil
+	}
+	for _, p := range s.cfg.Allow {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,195 @@
+package intake
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	smtp "github.com/emersion/go-smtp"
+)
+
+// path takes the path out of the argument of MAIL or RCPT.
+func (c *conn) path(arg, word string, utf8ok bool) (addr, rest string, r *smtp.SMTPError) {
+	if len(arg) < len(word) || !strings.EqualFold(arg[:len(word)], word) {
+		return "", "", say(501, 5, 5, 4, "syntax: "+word+"<address>")
+	}
+	addr, rest, fault := splitPath(arg[len(word):], utf8ok)
+	class := 7 // X.1.7 bad sender's mailbox address syntax (RFC 3463 §3.2)
+	if word == "TO:" {
+		class = 3 // X.1.3 bad destination mailbox address syntax
+	}
+	switch fault {
+	case pathSyntax:
+		return "", "", say(501, 5, 1, class, "malformed address; syntax: "+word+"<address>")
+	case pathTooLong:
+		return "", "", say(501, 5, 1, class, "address too long") // RFC 5321 §4.5.3.1.10
+	case pathNeedsUTF8:
+		return "", "", say(553, 5, 6, 7, "address needs SMTPUTF8") // RFC 6531 §3.5
+	case pathNoDomain:
+		// RFC 5321 §4.5.1: <postmaster> needs no domain.
+		if word != "TO:" || !strings.EqualFold(addr, "postmaster") {
+			return "", "", say(553, 5, 1, class, "address needs a domain")
+		}
+	}
+	return addr, rest, nil
+}
+
+// mail: RFC 5321 §4.1.1.2.
+func (c *conn) mail(arg string) {
+	// Whether SMTPUTF8 follows decides how the path before it is read.
+	utf8ok := !isASCII(arg) && hasUTF8(arg[strings.LastIndexByte(arg, '>')+1:])
+	from, rest, r := c.path(arg, "FROM:", utf8ok)
+	var ext Extensions
+	c.opts = smtp.MailOptions{}
+	if r == nil && rest != "" {
+		if !c.peer.ESMTP {
+			r = errParamUnknown // RFC 5321 §4.1.1.1: no extensions after HELO
+		} else {
+			r = mailParams(rest, c.of, &c.opts, &ext)
+		}
+	}
+	if r != nil {
+		if r == replyTooLarge {
+			c.from = from
+			c.refused("MAIL", "", r)
+			return
+		}
+		c.protest(r)
+		return
+	}
+	var err error
+	if s, ok := c.session.(ExtendedSession); ok {
+		err = s.MailExtended(from, &c.opts, ext)
+	} else {
+		err = c.session.Mail(from, &c.opts)
+	}
+	c.from = from
+	if err != nil {
+		c.refusedBySession(err)
+		return
+	}
+	c.state = stateMail
+	c.rcpts = 0
+	c.binary = c.opts.Body == smtp.BodyBinaryMIME
+	c.reply(say(250, 2, 1, 0, "ok"))
+}
+
+// refusedBySession answers what a session said to MAIL or RCPT; the session
+// has told of it already.
+func (c *conn) refusedBySession(err error) {
+	r := verdict(err)
+	c.reply(r)
+	if r.Code == 421 {
+		c.end("refused")
+		return
+	}
+	if c.refusals++; c.refusals >= maxRefusals {
+		c.abuse("too many refusals", say(421, 4, 7, 0, "too many refusals, closing connection"))
+	}
+}
+
+// rcpt: RFC 5321 §4.1.1.3.
+func (c *conn) rcpt(arg string) {
+	to, rest, r := c.path(arg, "TO:", c.opts.UTF8)
+	if r == nil && to == "" {
+		r = say(501, 5, 1, 3, "a recipient is required") // the null path is no forward-path
+	}
+	c.rcptOpts = smtp.RcptOptions{Notify: c.rcptOpts.Notify[:0]}
+	if r == nil && rest != "" {
+		if !c.peer.ESMTP {
+			r = errParamUnknown
+		} else {
+			r = rcptParams(rest, c.opts.UTF8, &c.rcptOpts)
+		}
+	}
+	if r != nil {
+		c.protest(r)
+		return
+	}
+	if c.rcpts >= c.set.cfg.MaxRecipients {
+		c.refused("RCPT", to, say(452, 4, 5, 3, "too many recipients")) // RFC 5321 §4.5.3.1.10
+		return
+	}
+	if err := c.session.Rcpt(to, &c.rcptOpts); err != nil {
+		c.refusedBySession(err)
+		return
+	}
+	c.state = stateRcpt
+	c.rcpts++
+	c.reply(say(250, 2, 1, 5, "ok"))
+}
+
+// data: RFC 5321 §4.1.1.4.
+func (c *conn) data(string) {
+	if c.binary {
+		c.protest(say(503, 5, 5, 1, "BINARYMIME needs BDAT")) // RFC 3030 §3
+		return
+	}
+	c.reply(&smtp.SMTPError{Code: 354, EnhancedCode: smtp.NoEnhancedCode, Message: "end data with <CR><LF>.<CR><LF>"})
+	if c.flush() != nil {
+		return
+	}
+	c.body.start(c, false, false)
+	err := c.session.Data(&c.body)
+	c.conclude(err)
+}
+
+// conclude ends a message: it reads what the session left, answers, and
+// begins the next transaction.
+func (c *conn) conclude(err error) {
+	t := &c.body
+	lost := t.drain()
+	if lost == nil && t.after == nil && c.in.err == nil {
+		c.answer(err)
+		c.reset()
+		c.in.release()
+		return
+	}
+	// The end was never read. Nothing was taken, and nothing more is said to
+	// a client that is gone.
+	if err == nil || verdict(err).Code/100 == 2 {
+		panic("intake: a session accepted a message without its end")
+	}
+	c.reset()
+	if t.after != nil {
+		return
+	}
+	switch lost = c.in.err; {
+	case errors.Is(lost, os.ErrDeadlineExceeded) && t.fault != nil:
+		c.reply(t.fault) // so that a client with bare LF . LF learns why
+		c.end("refused")
+	case errors.Is(lost, os.ErrDeadlineExceeded):
+		c.reply(say(421, 4, 4, 2, "timeout inside the message, closing connection"))
+		c.end("timeout in data")
+	case errors.Is(lost, errEvicted):
+		c.lost(lost)
+	case lost == nil:
+		c.abuse("endless message", say(421, 4, 7, 0, "endless message, closing connection"))
+	default:
+		c.end("client closed in data")
+	}
+}
+
+// answer is the reply to the end of a message that was read whole.
+func (c *conn) answer(err error) {
+	t := &c.body
+	if t.fault != nil {
+		c.refused("DATA", "", t.fault)
+		return
+	}
+	if err == nil {
+		err = say(250, 2, 0, 0, "ok")
+	}
+	r := verdict(err)
+	if r.Code/100 == 2 {
+		if t.err != io.EOF {
+			panic("intake: a session accepted a message without its end")
+		}
+		c.accepted++
+		c.errors, c.idles, c.refusals = 0, 0, 0
+		c.reply(r)
+		return
+	}
+	c.refusedBySession(r)
+}
