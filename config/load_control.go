@@ -71,9 +71,6 @@ func checkGroup(t *table, name string) {
 	if _, err := user.LookupGroup(name); err == nil {
 		return
 	}
-	if _, err := strconv.ParseUint(name, 10, 31); err == nil {
-		return // a number needs no entry
-	}
 	t.problem("group", "there is no group "+strconv.Quote(name)+" on this machine", "create it with groupadd, or remove the key")
 }
 

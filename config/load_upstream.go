@@ -64,7 +64,7 @@ func (d *document) readUpstream(t *table, up *Upstream) {
 	t.duration("connect_timeout", &up.ConnectTimeout, time.Second, longTime)
 	t.duration("command_timeout", &up.CommandTimeout, time.Second, longTime)
 	t.duration("data_timeout", &up.DataTimeout, time.Second, longTime)
-	t.duration("idle_close", &up.IdleClose, 0, longTime)
+	t.duration("idle_close", &up.IdleClose, time.Second, longTime)
 	for _, name := range []string{"domain", "rate", "realm", "keytab", "ccache"} {
 		if t.has(name) {
 			t.problem(name, "is not supported by this version", "remove it")

@@ -61,6 +61,31 @@ func BenchmarkSender(b *testing.B) {
 	}
 }
 
+// Explain tries each route, as a table without an index would.
+func BenchmarkExplain(b *testing.B) {
+	tab := thousand(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		tab.Explain(Query{From: "x@y", To: "someone@elsewhere.example"})
+	}
+}
+
+// The same without an index and without an explanation.
+func BenchmarkLinear(b *testing.B) {
+	tab := thousand(b)
+	q := Query{From: "x@y", To: "someone@elsewhere.example"}
+	b.ReportAllocs()
+	for b.Loop() {
+		var fromStorage, toStorage [addressBytes]byte
+		from, to := newAddress(fromStorage[:0], q.From), newAddress(toStorage[:0], q.To)
+		for i := range tab.rules {
+			if r := &tab.rules[i]; r.admits(&q, &from) && r.to.matches(&to) {
+				break
+			}
+		}
+	}
+}
+
 func BenchmarkNew(b *testing.B) {
 	routes := make([]config.Route, 1000)
 	for i := range routes {
