@@ -36,13 +36,6 @@ func mechanisms() []mechanism {
 	}
 }
 
-// Known reports whether auth can stand in a configuration: "auto", "none", or
-// a mechanism of the table.
-func Known(auth string) bool {
-	return auth == "auto" || auth == "none" ||
-		slices.ContainsFunc(mechanisms(), func(m mechanism) bool { return m.key == auth })
-}
-
 // choose lists what to sign in with, the best first. An empty list comes with
 // an error that says what is missing.
 func choose(r *Request) ([]mechanism, error) {
