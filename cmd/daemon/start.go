@@ -131,14 +131,8 @@ func (d *daemon) serveAdmin(control, scrapes net.Listener) {
 
 // announce tells where the doors are and what does not leave the machine.
 func (d *daemon) announce(cfg *config.Config) {
-	addrs := d.doors.Addrs()
-	for i := range cfg.Listeners {
-		l := &cfg.Listeners[i]
-		address := l.Address
-		if a := addrs[l.Name]; a != nil {
-			address = a.String()
-		}
-		d.events.Listening("smtp", l.Name, address, string(l.TLS))
+	for _, l := range d.listeners(cfg) {
+		d.events.Listening("smtp", l.Name, l.Address, l.TLS)
 	}
 	d.events.Listening("control", "", cfg.Control.Socket, "off")
 	if cfg.Control.Metrics != "" {

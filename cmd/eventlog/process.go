@@ -37,7 +37,7 @@ func (p Process) Capturing(upstreams []string, maildir string) {
 
 // Listening tells that a door is open; what is "smtp", "control" or "metrics".
 func (p Process) Listening(what, name, address, tls string) {
-	p.log.info("listening", zap.String("what", what), zap.String("listener", name),
+	p.log.info("listening", zap.String("what", what), some("listener", name),
 		zap.String("address", address), zap.String("tls", tls))
 }
 

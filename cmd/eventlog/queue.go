@@ -27,13 +27,19 @@ func moment(key string, t time.Time) zap.Field {
 	return zap.Time(key, t)
 }
 
-// outcome is what an upstream answered, or why it did not.
-func outcome(o *spool.Outcome) []zap.Field {
-	return []zap.Field{
-		zap.String("stage", admin.StageName(o.Stage)),
-		zap.Int("code", o.Code), zap.String("enhanced", o.Enhanced),
-		zap.String("text", o.Text), zap.String("cause", o.Cause), zap.String("remote", o.Remote),
+// some is a text, or no field for the empty one.
+func some(key, value string) zap.Field {
+	if value == "" {
+		return zap.Skip()
 	}
+	return zap.String(key, value)
+}
+
+// outcome adds what an upstream answered, or why it did not.
+func outcome(fields []zap.Field, o *spool.Outcome) []zap.Field {
+	return append(fields, zap.String("stage", admin.StageName(o.Stage)),
+		zap.Int("code", o.Code), zap.String("enhanced", o.Enhanced),
+		zap.String("text", o.Text), some("cause", o.Cause), some("remote", o.Remote))
 }
 
 func resultName(s spool.Status) string {
@@ -60,15 +66,14 @@ func (q queueEvents) Attempted(a queue.Attempt) {
 	if !q.log.enabled(level) {
 		return
 	}
-	fields := []zap.Field{
+	fields := append(make([]zap.Field, 0, 19),
 		id(a.ID), zap.String("from", a.From), zap.String("to", a.To),
 		zap.String("upstream", a.Upstream), zap.String("result", result),
-		zap.Int("attempt", a.Number), zap.Duration("delay", a.Delay), zap.Int64("size", a.Size),
-	}
-	fields = append(fields, outcome(&a.Outcome)...)
+		zap.Int("attempt", a.Number), zap.Duration("delay", a.Delay), zap.Int64("size", a.Size))
+	fields = outcome(fields, &a.Outcome)
 	if a.Outcome.Verdict != spool.Delivered {
 		fields = append(fields, zap.String("blame", a.Blame.String()),
-			moment("next", a.Due), zap.String("next_upstream", a.NextUp), zap.Bool("held", a.Held))
+			moment("next", a.Due), some("next_upstream", a.NextUp), zap.Bool("held", a.Held))
 	}
 	if a.Duplicate {
 		fields = append(fields, zap.Bool("in_doubt", true))
@@ -87,28 +92,34 @@ func (q queueEvents) Finished(f queue.Finish) {
 func (q queueEvents) LaneChanged(c queue.LaneChange) {
 	q.log.metrics.laneChanges.with(c.Upstream, string(c.State)).Inc()
 	level := zapcore.InfoLevel
-	if c.State == queue.Parked {
+	switch c.State {
+	case queue.Parked, queue.Missing:
 		level = zapcore.ErrorLevel // somebody has to look at it
+	case queue.Waiting:
+		level = zapcore.WarnLevel
 	}
 	fields := []zap.Field{
 		zap.String("upstream", c.Upstream), zap.String("state", string(c.State)),
 		zap.String("previous", string(c.Previous)), zap.Duration("lasted", c.Lasted),
-		zap.String("operator", c.By), moment("probe", c.Probe),
+		some("operator", c.By), moment("probe", c.Probe),
 	}
-	q.log.write(level, "upstream-state", append(fields, outcome(&c.Outcome)...)...)
+	if c.Outcome != (spool.Outcome{}) {
+		fields = outcome(fields, &c.Outcome)
+	}
+	q.log.write(level, "upstream-state", fields...)
 }
 
 func (q queueEvents) SessionFailed(upstream string, opened bool, deliveries int, o spool.Outcome) {
 	stage := admin.StageName(o.Stage)
 	q.log.metrics.sessionFailures.with(upstream, stage).Inc()
 	fields := []zap.Field{zap.String("upstream", upstream), zap.Bool("opened", opened), zap.Int("deliveries", deliveries)}
-	q.log.warn("upstream-session-failed", append(fields, outcome(&o)...)...)
+	q.log.warn("upstream-session-failed", outcome(fields, &o)...)
 }
 
 func (q queueEvents) SenderRefused(upstream, sender string, o spool.Outcome, next time.Time) {
 	q.log.metrics.sendersRefused.with(upstream).Inc()
 	fields := []zap.Field{zap.String("upstream", upstream), zap.String("from", sender), moment("next", next)}
-	q.log.error("sender-refused", append(fields, outcome(&o)...)...)
+	q.log.error("sender-refused", outcome(fields, &o)...)
 }
 
 func (q queueEvents) SenderAccepted(upstream, sender string) {
@@ -147,7 +158,7 @@ func (q queueEvents) MovedOn(from, to string, shares int) {
 func (q queueEvents) Operated(o queue.Operation) {
 	q.log.metrics.operated.with(o.Verb).Add(float64(o.Recipients))
 	q.log.info("operator-decided", id(o.ID), zap.Int("share", o.Share), zap.String("operation", o.Verb),
-		zap.String("operator", o.By), zap.Int("recipients", o.Recipients), zap.String("reason", o.Reason))
+		zap.String("operator", o.By), zap.Int("recipients", o.Recipients), some("reason", o.Reason))
 }
 
 func (q queueEvents) StoreFailed(operation string, i spool.ID, err error) {

@@ -88,7 +88,7 @@ func TestEmbeddedDefaultKeepsMailOnThisMachine(t *testing.T) {
 		}
 		return strings.Contains(found, "Subject: kept")
 	})
-	if n := strings.Count(found, "\nReceived:") + strings.Count(found[:9], "Received:"); n < 1 {
+	if !strings.Contains("\n"+found, "\nReceived: from ") {
 		t.Errorf("it has no Received field:\n%s", found)
 	}
 	if !strings.Contains(h.log.String(), "stays on this machine") {
@@ -207,6 +207,7 @@ func TestReloadTakesTheWholeConfigurationOrNone(t *testing.T) {
 
 	s := startSink(t, up)
 	h.write(strings.Replace(ordinary(second, up), "DIR/spool", "DIR/elsewhere", 1))
+	h.forget()
 	h.signal(syscall.SIGHUP)
 	h.noted("RELOADING=1")
 	h.noted("READY=1")
@@ -259,13 +260,13 @@ func TestQueueCommandsAgainstALiveDaemon(t *testing.T) {
 	listen, upstream := freeAddr(t), freeAddr(t)
 	h := newHouse(t, strings.Replace(ordinary(listen, upstream), `["1s"]`, `["1h"]`, 1))
 	h.start()
-	for _, from := range []string{"kept@example.com", "removed@example.com", "bounced@example.com", "hostile\x7f@example.com"} {
-		if strings.Contains(from, "hostile") {
-			continue // the intake refuses it; admin's tests have it
-		}
+	for _, from := range []string{"kept@example.com", "removed@example.com", "bounced@example.com"} {
 		send(t, listen, from, "from "+from)
 	}
-	eventually(t, "everything was tried and deferred", func() bool { return len(h.queued("--deferred")) == 3 })
+	eventually(t, "the first was tried", func() bool { return len(h.queued("--deferred")) > 0 })
+	if n := len(h.queued()); n != 3 {
+		t.Fatalf("%d are queued", n)
+	}
 	id := func(from string) string {
 		list := h.queued("--from", from)
 		if len(list) != 1 {
@@ -340,9 +341,9 @@ func TestUnixSocketRoutesByItsPeer(t *testing.T) {
 	command(t, c, 221, "QUIT")
 	eventually(t, "it arrived", func() bool { return len(s.received()) == 1 })
 
-	out := h.must("explain", "--from", "a@example.com", "--to", "b@example.com", "--unix-user", "somebody-else")
-	if !strings.Contains(out, "550") {
-		t.Errorf("explain for another user printed\n%s", out)
+	r := h.do("explain", "--from", "a@example.com", "--to", "b@example.com", "--unix-user", "somebody-else")
+	if r.code != exitData || !strings.Contains(r.stdout, "550") {
+		t.Errorf("explain for another user: %+v", r)
 	}
 	h.stop()
 }

@@ -115,7 +115,7 @@ func (h *house) start() {
 	go readNotes(notify, h.notes)
 	h.cmd = h.command(context.Background(), "serve")
 	h.cmd.Env = append(h.cmd.Env, "NOTIFY_SOCKET="+path)
-	h.cmd.Stderr = h.log
+	h.cmd.Stdout, h.cmd.Stderr = h.log, h.log
 	if err := h.cmd.Start(); err != nil {
 		h.t.Fatal(err)
 	}
@@ -159,6 +159,17 @@ func (h *house) noted(what string) {
 			}
 		case <-end:
 			h.t.Fatalf("the daemon did not say %s", what)
+		}
+	}
+}
+
+// forget drops what the daemon has told systemd so far.
+func (h *house) forget() {
+	for {
+		select {
+		case <-h.notes:
+		default:
+			return
 		}
 	}
 }
