@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -26,10 +27,14 @@ type document struct {
 	warnings []Problem
 }
 
-// readDocument reads and parses a file. What keeps it from being read at all
-// is the only problem then.
+// readDocument reads and parses a file. Where it cannot be, root is nil and
+// the problems say why.
 func readDocument(path string) *document {
 	doc := &document{file: path, source: &sourceMap{}}
+	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0 {
+		// Whoever can write it can have commands run (password_command).
+		doc.problems = []Problem{{File: path, Text: "everybody on this machine can change it", Hint: "chmod o-w " + path}}
+	}
 	text, err := readFile(path)
 	if err != nil {
 		hint := ""
@@ -85,7 +90,7 @@ func (d *document) parse(text string) {
 		})
 		return
 	}
-	root := map[string]any{}
+	root := map[string]any{} // never nil from here on, even for an empty text
 	if _, err := toml.Decode(text, &root); err != nil {
 		d.problems = append(d.problems, d.syntaxProblem(err, text))
 		return

@@ -92,3 +92,14 @@ func TestLocate(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// Whoever can write the file can have commands run.
+func TestLoadRefusesWorldWritable(t *testing.T) {
+	file := place(t, furnish(t), "testdata/good/small.toml")
+	if err := os.Chmod(file, 0o646); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "everybody on this machine can change it") {
+		t.Errorf("error %v", err)
+	}
+}

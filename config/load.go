@@ -15,7 +15,7 @@ import (
 // Relative paths in the file start at the folder of the file.
 func Load(path string) (*Config, error) {
 	doc := readDocument(path)
-	if len(doc.problems) > 0 {
+	if doc.root == nil {
 		return nil, &Problems{doc.problems}
 	}
 	cfg := doc.config()
@@ -64,9 +64,10 @@ func Locate(option string) (Place, error) {
 		}
 	}
 	doc := readDocument(path)
-	if len(doc.problems) > 0 {
+	if doc.root == nil {
 		return Place{}, &Problems{doc.problems}
 	}
+	doc.problems = nil // its mode keeps a daemon from starting, not from being reached
 	cfg := Default()
 	doc.top().sub("spool").text("dir", &cfg.Spool.Dir)
 	doc.top().sub("control").text("socket", &cfg.Control.Socket)

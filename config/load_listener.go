@@ -54,9 +54,9 @@ func (d *document) readListener(t *table, l *Listener) {
 		}
 	}
 	d.readListenerTLS(t, l)
-	readAllow(t, l)
 	readUsers(t, l)
 	t.boolean("require_auth", &l.RequireAuth)
+	readAllow(t, l)
 	if l.RequireAuth && !t.has("users") {
 		t.problem("require_auth", "is set, and there are no users", "add users, or remove it")
 	}
@@ -183,6 +183,14 @@ func readAllow(t *table, l *Listener) {
 			continue
 		}
 		l.Allow = append(l.Allow, prefix)
+	}
+	if l.RequireAuth {
+		return
+	}
+	for i, prefix := range l.Allow {
+		if prefix.Bits() == 0 {
+			t.doc.warn(joinIndex(t.key("allow"), i), "lets the whole world send mail without signing in", "name your own networks, or set require_auth = true")
+		}
 	}
 }
 

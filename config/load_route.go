@@ -97,7 +97,7 @@ func fieldName(name string) bool {
 func (d *document) checkRoutes(cfg *Config) {
 	listeners, users := cfg.doors()
 	used := map[string]bool{}
-	catchAll := -1
+	taken := takenSenders{}
 	for i, r := range cfg.Routes {
 		path := joinIndex("route", i)
 		d.checkRouteUpstreams(cfg, path, r.Upstream, used)
@@ -111,14 +111,11 @@ func (d *document) checkRoutes(cfg *Config) {
 				d.warn(joinIndex(path+".user", j), "no listener has a user "+strconv.Quote(name), "this never matches")
 			}
 		}
-		switch {
-		case catchAll >= 0:
-			d.warn(path, fmt.Sprintf("%q can never match: %q on line %d takes every message before it",
-				r.Name, cfg.Routes[catchAll].Name, cfg.Routes[catchAll].Line),
+		if by := taken.by(&r); by != nil {
+			d.warn(path, fmt.Sprintf("%q can never match: %q on line %d takes all its mail before", r.Name, by.Name, by.Line),
 				"move it up, or remove it")
-		case takesAll(r):
-			catchAll = i
 		}
+		taken.add(&cfg.Routes[i])
 	}
 	if len(cfg.Routes) > 0 && !slices.ContainsFunc(cfg.Routes, takesNull) {
 		d.warn("route", "no route takes the null sender, so that bounces cannot be sent", `add a [[route]] with from = ["<>"], or "<>" to the from of one`)
@@ -172,11 +169,4 @@ func takesNull(r Route) bool {
 	return (len(r.From) == 0 || slices.Contains(r.From, "*") || slices.Contains(r.From, "<>")) &&
 		(len(r.Listener) == 0 || slices.Contains(r.Listener, InternalListener)) &&
 		len(r.User) == 0 && len(r.UnixUser) == 0
-}
-
-// takesAll reports whether a route matches every message.
-func takesAll(r Route) bool {
-	anyOrNone := func(patterns []string) bool { return len(patterns) == 0 || slices.Contains(patterns, "*") }
-	return anyOrNone(r.From) && anyOrNone(r.To) &&
-		len(r.User) == 0 && len(r.UnixUser) == 0 && len(r.Listener) == 0 && len(r.Header) == 0
 }

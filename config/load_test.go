@@ -30,8 +30,9 @@ func furnish(t *testing.T) string {
 		t.Skip("the files of testdata have the paths, modes and groups of Unix")
 	}
 	dir := t.TempDir()
-	cert, key := keyPair(t)
-	_, otherKey := keyPair(t)
+	cert, key := keyPair(t, 2099)
+	_, otherKey := keyPair(t, 2099)
+	oldCert, oldKey := keyPair(t, 2020)
 	write := func(name string, content []byte, mode os.FileMode) {
 		t.Helper()
 		path := filepath.Join(dir, name)
@@ -47,6 +48,8 @@ func furnish(t *testing.T) string {
 	}
 	write("tls/cert.pem", cert, 0o644)
 	write("tls/key.pem", key, 0o600)
+	write("tls/old-cert.pem", oldCert, 0o644)
+	write("tls/old-key.pem", oldKey, 0o600)
 	write("tls/other-key.pem", otherKey, 0o600)
 	write("tls/open-key.pem", key, 0o644)
 	write("office.pw", []byte("hunter2\n"), 0o600)
@@ -55,7 +58,7 @@ func furnish(t *testing.T) string {
 	return dir
 }
 
-func keyPair(t *testing.T) (cert, key []byte) {
+func keyPair(t *testing.T, lastYear int) (cert, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -63,7 +66,7 @@ func keyPair(t *testing.T) (cert, key []byte) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
-		NotBefore: time.Unix(0, 0), NotAfter: time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC),
+		NotBefore: time.Unix(0, 0), NotAfter: time.Date(lastYear, 12, 31, 0, 0, 0, 0, time.UTC),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {
