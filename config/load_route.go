@@ -163,10 +163,10 @@ func (c *Config) doors() (listeners, users []string) {
 	return listeners, users
 }
 
-// takesNull reports whether a route can match our own notifications: the null
-// sender, at no listener of ours, without users.
+// takesNull reports whether a route is sure to match our own notifications:
+// the null sender, at no listener of ours, without users, no field asked for.
 func takesNull(r Route) bool {
 	return (len(r.From) == 0 || slices.Contains(r.From, "*") || slices.Contains(r.From, "<>")) &&
 		(len(r.Listener) == 0 || slices.Contains(r.Listener, InternalListener)) &&
-		len(r.User) == 0 && len(r.UnixUser) == 0
+		len(r.User) == 0 && len(r.UnixUser) == 0 && len(r.Header) == 0
 }
