@@ -1,9 +1,11 @@
 package capture_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,5 +126,143 @@ func TestCaptureNamesTheUpstream(t *testing.T) {
 		if field := "X-Postern-Upstream: " + string(bytes.TrimSpace(text)) + "\r\n"; !bytes.Contains(body, []byte(field)) {
 			t.Errorf("%q lacks %q", body, field)
 		}
+	}
+}
+
+// Whatever a message needs of an upstream is to be had here.
+func TestCaptureTakesEverything(t *testing.T) {
+	long := "Subject: x\r\n\r\n" + strings.Repeat("<p>", 100_000) + "\r\n"
+	for name, c := range map[string]struct {
+		change func(*spool.Envelope)
+		body   string
+	}{
+		"8BITMIME":   {func(e *spool.Envelope) { e.Body, e.Has8Bit = spool.Body8BitMIME, true }, "Subject: x\r\n\r\n\xc3\xa9\r\n"},
+		"BINARYMIME": {func(e *spool.Envelope) { e.Body, e.Has8Bit = spool.BodyBinaryMIME, true }, "Subject: x\r\n\r\n.\r\n\x00\n\r\xff"},
+		"SMTPUTF8":   {func(e *spool.Envelope) { e.SMTPUTF8 = true; e.From = "é@a.example" }, "Subject: x\r\n\r\n\r\n"},
+		"DSN": {func(e *spool.Envelope) {
+			e.Return, e.EnvelopeID = "HDRS", "x"
+			e.Recipients[0].Notify = spool.NotifySuccess
+		}, "Subject: x\r\n\r\n\r\n"},
+		"REQUIRETLS":       {func(e *spool.Envelope) { e.RequireTLS = true }, "Subject: x\r\n\r\n\r\n"},
+		"null path":        {func(e *spool.Envelope) { e.From = "" }, "Subject: x\r\n\r\n\r\n"},
+		"a very long line": {func(*spool.Envelope) {}, long},
+		"large":            {func(*spool.Envelope) {}, "Subject: x\r\n\r\n" + strings.Repeat(strings.Repeat("y", 76)+"\r\n", 50_000)},
+		"quoted":           {func(e *spool.Envelope) { e.From = `"a> NOTIFY=NEVER <b"@a.example` }, "Subject: x\r\n\r\n\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, dir := start(t, capture.Options{})
+			env := envelope("from@a.example", "to@b.example")
+			c.change(env)
+			feed := upstreamtest.NewFeed()
+			feed.Add(env, []byte(c.body))
+			for _, s := range deliver(t, server.Upstream(&config.Upstream{Name: "x"}), feed) {
+				if o := s.Outcomes[0]; o.Stage != spool.StageDot || o.Code != 250 {
+					t.Fatalf("%+v", o)
+				}
+			}
+			for _, text := range kept(t, dir) {
+				if !bytes.HasSuffix(text, []byte(c.body)) {
+					t.Errorf("%d bytes do not end as what was sent", len(text))
+				}
+				if head, _, _ := bytes.Cut(text, []byte("Subject:")); bytes.Count(head, []byte("\r\n")) != 3 {
+					t.Errorf("%q", head)
+				}
+			}
+		})
+	}
+}
+
+// Nobody else on the machine gets a message in.
+func TestCaptureIsClosedToOthers(t *testing.T) {
+	server, dir := start(t, capture.Options{})
+	for name, change := range map[string]func(*config.Upstream){
+		"no sign-in":     func(up *config.Upstream) { up.Auth = "none" },
+		"wrong password": func(up *config.Upstream) { up.Password = config.NewSecret("guess") },
+		"no TLS":         func(up *config.Upstream) { up.TLS, up.Auth = config.TLSOff, "none" },
+	} {
+		up := server.Upstream(&config.Upstream{Name: "x"})
+		change(up)
+		feed := upstreamtest.NewFeed()
+		feed.Add(envelope("from@a.example", "to@b.example"), []byte("Subject: x\r\n\r\n"))
+		err := (&upstream.Dialer{}).Deliver(t.Context(), up, feed)
+		for _, s := range feed.Settled() {
+			if o := s.Outcomes[0]; o.Code/100 == 2 {
+				t.Errorf("%s: %+v, %v", name, o, err)
+			}
+		}
+	}
+	if n := len(kept(t, dir)); n != 0 {
+		t.Errorf("%d messages were kept", n)
+	}
+}
+
+type failures struct{ count int }
+
+func (f *failures) CaptureStored(capture.Stored) {}
+func (f *failures) CaptureFailed(string, error)  { f.count++ }
+
+// A Maildir that takes nothing is a temporary failure, and says so.
+func TestCaptureOnAFailingDisk(t *testing.T) {
+	events := &failures{}
+	server, dir := start(t, capture.Options{Events: events})
+	for _, sub := range []string{"tmp", "new"} {
+		if err := os.Remove(filepath.Join(dir, sub)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	feed := upstreamtest.NewFeed()
+	feed.Add(envelope("from@a.example", "to@b.example"), []byte("Subject: x\r\n\r\n"))
+	for _, s := range deliver(t, server.Upstream(&config.Upstream{Name: "x"}), feed) {
+		if o := s.Outcomes[0]; o.Code != 451 || strings.Contains(o.Text, dir) {
+			t.Errorf("%+v", o)
+		}
+	}
+	if events.count != 1 {
+		t.Errorf("%d failures were told", events.count)
+	}
+}
+
+// An idle connection does not keep the server from closing.
+func TestCloseCutsOffTheIdle(t *testing.T) {
+	server, err := capture.Start(capture.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", server.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := server.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is still served")
+	}
+	if err := server.Close(ctx); err != nil {
+		t.Errorf("closed twice: %v", err)
+	}
+}
+
+func BenchmarkCapture(b *testing.B) {
+	server, err := capture.Start(capture.Options{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer server.Close(b.Context())
+	feed := upstreamtest.NewFeed()
+	env := envelope("from@a.example", "to@b.example")
+	for range b.N {
+		feed.Add(env, []byte("Subject: x\r\n\r\n"+strings.Repeat("y", 1000)+"\r\n"))
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	if err := new(upstream.Dialer).Deliver(b.Context(), server.Upstream(&config.Upstream{Name: "x"}), feed); err != nil {
+		b.Fatal(err)
 	}
 }

@@ -19,6 +19,10 @@ import (
 // MaxMessageBytes is the largest message that is kept.
 const MaxMessageBytes = 256 << 20
 
+// maxLine is the longest line, in bytes. Some programs write a whole HTML page
+// into one, and upstreams take it.
+const maxLine = 1 << 20
+
 // ioTimeout bounds each wait of the server for its client, which is the relay
 // itself.
 const ioTimeout = 10 * time.Minute
@@ -61,6 +65,7 @@ type Server struct {
 	addr     *net.TCPAddr
 	password string
 	pin      string
+	doors    *door
 	served   sync.WaitGroup
 }
 
@@ -88,9 +93,10 @@ func Start(o Options) (*Server, error) {
 		password: rand.Text(),
 		pin:      pin,
 		addr:     listener.Addr().(*net.TCPAddr),
+		doors:    &door{Listener: listener, open: map[*guest]struct{}{}},
 	}
 	s.smtp = newSMTP(o, cert, &backend{box: box, password: s.password, events: o.Events})
-	s.served.Go(func() { _ = s.smtp.Serve(listener) }) // ends by Close
+	s.served.Go(func() { _ = s.smtp.Serve(s.doors) }) // ends by Close
 	return s, nil
 }
 
@@ -99,7 +105,7 @@ func newSMTP(o Options, cert tls.Certificate, backend smtp.Backend) *smtp.Server
 	server.Domain = o.Hostname
 	server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}}
 	server.MaxMessageBytes = MaxMessageBytes
-	server.MaxLineLength = 4096
+	server.MaxLineLength = maxLine
 	server.ReadTimeout, server.WriteTimeout = ioTimeout, ioTimeout
 	server.EnableSMTPUTF8 = true
 	server.EnableBINARYMIME = true
@@ -131,9 +137,10 @@ func (s *Server) Upstream(base *config.Upstream) *config.Upstream {
 // is done, and cuts off the rest.
 func (s *Server) Close(ctx context.Context) error {
 	err := s.smtp.Shutdown(ctx)
-	if errors.Is(err, smtp.ErrServerClosed) {
-		return nil
-	}
+	s.doors.cutOff()
 	s.served.Wait()
+	if errors.Is(err, smtp.ErrServerClosed) || errors.Is(err, ctx.Err()) {
+		return nil // it was closed before, or it took too long
+	}
 	return err
 }
