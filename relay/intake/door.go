@@ -94,6 +94,14 @@ func (d *door) close() {
 	d.ln.Close()
 }
 
+// addr is where clients find it; a unix socket was born under another name.
+func (d *door) addr() net.Addr {
+	if d.file != nil {
+		return &net.UnixAddr{Name: d.key.target, Net: "unix"}
+	}
+	return d.ln.Addr()
+}
+
 func (d *door) count() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()

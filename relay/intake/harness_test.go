@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -218,6 +217,3 @@ func (r *record) has(part string) bool {
 	defer r.mu.Unlock()
 	return slices.ContainsFunc(r.lines, func(s string) bool { return strings.Contains(s, part) })
 }
-
-// testFile is a path below testdata.
-func testFile(name string) string { return filepath.Join("testdata", name) }

@@ -54,7 +54,7 @@ func (p *pipe) Read(b []byte) (int, error) {
 			return 0, os.ErrDeadlineExceeded
 		case len(h.buf) > 0:
 			n := copy(b, h.buf)
-			h.buf = h.buf[n:]
+			h.buf = h.buf[:copy(h.buf, h.buf[n:])]
 			h.cond.Broadcast()
 			return n, nil
 		case h.closed:
@@ -107,11 +107,15 @@ func (h *half) set(f func(*half)) {
 }
 
 func (h *half) arm(old *time.Timer, t time.Time) *time.Timer {
-	if old != nil {
-		old.Stop()
-	}
 	if t.IsZero() {
+		if old != nil {
+			old.Stop()
+		}
 		return nil
+	}
+	if old != nil {
+		old.Reset(time.Until(t))
+		return old
 	}
 	return time.AfterFunc(time.Until(t), func() { h.set(func(*half) {}) })
 }

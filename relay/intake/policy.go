@@ -54,6 +54,8 @@ type session struct {
 	*policy
 	peer *Peer
 
+	scratch []byte // for the Received field, from message to message
+
 	house *house // as of MAIL
 	draft spool.Draft
 	env   *spool.Envelope

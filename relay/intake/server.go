@@ -202,7 +202,7 @@ func (s *Server) Addrs() map[string]net.Addr {
 	defer s.mu.Unlock()
 	m := make(map[string]net.Addr, len(s.doors))
 	for _, d := range s.doors {
-		m[d.settings.Load().cfg.Name] = d.ln.Addr()
+		m[d.settings.Load().cfg.Name] = d.addr()
 	}
 	return m
 }

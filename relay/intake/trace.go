@@ -10,11 +10,10 @@ import (
 
 const dateFormat = "Mon, 02 Jan 2006 15:04:05 -0700" // RFC 5322 §3.3
 
-// received is our trace field (RFC 5321 §4.4).
+// received is our trace field (RFC 5321 §4.4), valid until the next one.
 func (l *letter) received() []byte {
 	p, env := l.peer, l.env
-	b := make([]byte, 0, 320)
-	b = append(b, "Received: from "...)
+	b := append(l.scratch[:0], "Received: from "...)
 	b = append(b, env.Helo...)
 	b = append(b, ' ')
 	b = appendOrigin(b, p)
@@ -37,7 +36,8 @@ func (l *letter) received() []byte {
 	}
 	b = append(b, ";\r\n\t"...)
 	b = time.Now().AppendFormat(b, dateFormat)
-	return append(b, "\r\n"...)
+	l.scratch = append(b, "\r\n"...)
+	return l.scratch
 }
 
 // appendOrigin adds TCP-info, or a comment of the same look for a unix socket.

@@ -1,0 +1,300 @@
+package intake
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	smtp "github.com/emersion/go-smtp"
+	"pgregory.net/rapid"
+)
+
+// plainLines is what lines does, told the slow and obvious way: the content,
+// whether its end was found and how much of b was used by then, and whether a
+// bare CR or LF stands in it.
+func plainLines(b string, dots bool) (content string, ended bool, used int, bare bool) {
+	var out strings.Builder
+	start := true
+	for i := 0; i < len(b); {
+		if start && dots && b[i] == '.' {
+			if strings.HasPrefix(b[i:], ".\r\n") {
+				return out.String(), true, i + 3, bare
+			}
+			if i++; i == len(b) {
+				break
+			}
+		}
+		start = false
+		switch {
+		case strings.HasPrefix(b[i:], "\r\n"):
+			out.WriteString("\r\n")
+			i += 2
+			start = true
+			continue
+		case b[i] == '\r' && i+1 == len(b):
+			return out.String(), false, len(b), bare // not known yet
+		case b[i] == '\r', b[i] == '\n':
+			bare = true
+			i++
+			continue
+		}
+		out.WriteByte(b[i])
+		i++
+	}
+	return out.String(), false, len(b), bare
+}
+
+// inPieces runs lines over b, cut where cuts says.
+func inPieces(b string, dots bool, cuts []byte) (content string, ended bool, used int, bare bool) {
+	l := lines{dots: dots}
+	var out strings.Builder
+	for used < len(b) {
+		n := len(b) - used
+		if len(cuts) > 0 {
+			n, cuts = min(n, 1+int(cuts[0])%7), cuts[1:]
+		}
+		for piece := []byte(b[used : used+n]); len(piece) > 0; {
+			o, u, why := l.next(piece)
+			out.Write(o)
+			piece = piece[u:]
+			used += u
+			switch why {
+			case scanEnd:
+				return out.String(), true, used, bare
+			case scanBare:
+				bare = true
+			}
+		}
+	}
+	return out.String(), false, used, bare
+}
+
+// FuzzLines: however the bytes arrive, the content, the end and the verdict
+// are the same, and what is accepted holds no bare CR or LF.
+func FuzzLines(f *testing.F) {
+	for _, s := range []string{"", ".\r\n", "a\r\n.\r\n", "..\r\n.\r\nrest", "a\n.\n", "a\r.\r", ".\rX", "\r\r\n.\r\n", "a\r\n.", ".\r", "a\r\n..b\r\n.\r\n"} {
+		f.Add(s, []byte{1}, true)
+		f.Add(s, []byte{0, 0, 0, 0, 0, 0}, false)
+	}
+	f.Fuzz(func(t *testing.T, b string, cuts []byte, dots bool) {
+		c1, e1, u1, b1 := plainLines(b, dots)
+		c2, e2, u2, b2 := inPieces(b, dots, cuts)
+		if b1 != b2 || e1 != e2 || u1 != u2 {
+			t.Fatalf("%q %v: end %t at %d bare %t, in pieces end %t at %d bare %t", b, cuts, e1, u1, b1, e2, u2, b2)
+		}
+		if !b1 && c1 != c2 {
+			t.Fatalf("%q %v: %q, in pieces %q", b, cuts, c1, c2)
+		}
+		if !b2 && strings.ContainsAny(strings.ReplaceAll(c2, "\r\n", ""), "\r\n") {
+			t.Fatalf("%q %v: a bare CR or LF in %q", b, cuts, c2)
+		}
+	})
+}
+
+// FuzzPath: what is accepted as an address can be written to the next hop
+// between < and >, and is read there as the same address.
+func FuzzPath(f *testing.F) {
+	for _, s := range []string{"<>", "<a@b>", `<"a> x <"@b>`, "<@r:a@b> SIZE=1", `<"\"a"@[IPv6:::1]>`, "<ü@ü>", "<a@b", "<a@[1.2.3.4]>", "<postmaster>"} {
+		f.Add(s, true)
+		f.Add(s, false)
+	}
+	f.Fuzz(func(t *testing.T, s string, utf8ok bool) {
+		addr, params, fault := splitPath(s, utf8ok)
+		if fault != pathOK {
+			return
+		}
+		if !strings.HasSuffix(s, params) {
+			t.Fatalf("%q: parameters %q", s, params)
+		}
+		again, rest, fault := splitPath("<"+addr+">", utf8ok)
+		if again != addr || rest != "" || fault != pathOK {
+			t.Fatalf("%q became %q, which reads as %q %q %d", s, addr, again, rest, fault)
+		}
+		for i := range len(addr) {
+			if c := addr[i]; c < ' ' || c == 0x7F || !utf8ok && c > 0x7F {
+				t.Fatalf("%q: byte %#x in %q", s, c, addr)
+			}
+		}
+		if len(addr) > maxPath-2 {
+			t.Fatalf("%d octets", len(addr))
+		}
+	})
+}
+
+// FuzzParams: parsing never panics, and what is accepted is clean.
+func FuzzParams(f *testing.F) {
+	for _, s := range []string{" SIZE=1 BODY=8BITMIME", " RET=HDRS ENVID=a+2Bb", " NOTIFY=NEVER ORCPT=rfc822;a@b", " BY=-1;NT MT-PRIORITY=-9", " SMTPUTF8 REQUIRETLS AUTH=<>", ` ORCPT=utf-8;\x{E9}`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var mo smtp.MailOptions
+		var ext Extensions
+		if mailParams(s, offers{true, true, true, 1 << 30}, &mo, &ext) == nil {
+			if strings.ContainsAny(mo.EnvelopeID, "\r\n\x00") || ext.Priority < -9 || ext.Priority > 9 || mo.Size < 0 || mo.Size > 1<<30 {
+				t.Fatalf("%q: %+v %+v", s, mo, ext)
+			}
+			if mo.EnvelopeID != "" {
+				if back, ok := decodeXtext(encodeXtext(mo.EnvelopeID)); !ok || back != mo.EnvelopeID {
+					t.Fatalf("%q: ENVID %q", s, mo.EnvelopeID)
+				}
+			}
+		}
+		var ro smtp.RcptOptions
+		if rcptParams(s, true, &ro) == nil && ro.OriginalRecipient != "" {
+			w := originalRecipient(&ro)
+			if !isASCII(w) || strings.ContainsAny(w, " \r\n\x00") {
+				t.Fatalf("%q: ORCPT %q", s, w)
+			}
+			var back smtp.RcptOptions
+			if err := rcptParams(" ORCPT="+w, false, &back); err != nil && len(w) <= 500 {
+				t.Fatalf("%q: ORCPT %q is not understood: %v", s, w, err)
+			} else if err == nil && back.OriginalRecipient != ro.OriginalRecipient {
+				t.Fatalf("%q: ORCPT %q reads as %q", s, w, back.OriginalRecipient)
+			}
+		}
+	})
+}
+
+// FuzzDialogue: any bytes at all.
+func FuzzDialogue(f *testing.F) {
+	f.Add(greetAndMail+"DATA\r\nSubject: x\r\n\r\ntext\r\n.\r\nQUIT\r\n", false)
+	f.Add(greetAndMail+"BDAT 6\r\na: b\r\nBDAT 4 LAST\r\n\r\nx\nQUIT\r\n", true)
+	f.Add("EHLO a\r\nAUTH PLAIN =\r\nRSET\r\nVRFY x\r\nSTARTTLS\r\nHELP\r\n", false)
+	f.Fuzz(func(t *testing.T, input string, dribble bool) {
+		if len(input) < 4<<10 && !strings.Contains(input, "BODY=BINARYMIME") {
+			attack(t, nil, input, dribble && len(input) < 500)
+		}
+	})
+}
+
+// FuzzHeader: the header is found where it ends, however it arrives.
+func FuzzHeader(f *testing.F) {
+	for _, s := range []string{"a: b\r\n\r\nc", "a: b\r\n c\r\nd", "\r\n", "a: b\r\n", " x\r\n", "Bcc: x\r\nDate: y\r\n\r\n", "Message-ID: <a@b>\r\n\r\n"} {
+		f.Add([]byte(s), uint(3))
+	}
+	f.Fuzz(func(t *testing.T, b []byte, cut uint) {
+		end, body, found := headerEnd(b, 0)
+		k := int(cut % uint(len(b)+1))
+		next, _, early := headerEnd(b[:k], 0)
+		if !early {
+			e2, b2, f2 := headerEnd(b, next)
+			if e2 != end || b2 != body || f2 != found {
+				t.Fatalf("%q at %d: %d %d %t, whole %d %d %t", b, k, e2, b2, f2, end, body, found)
+			}
+		}
+		if found {
+			readFields(b[:end])
+			for name := range parseHeader(b[:end]) {
+				if name == "" {
+					t.Fatalf("%q: a field without name", b)
+				}
+			}
+		}
+	})
+}
+
+// TestSplitsDontMatter sends a message cut at random places; what is kept is
+// the same as in one piece.
+func TestSplitsDontMatter(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		body := strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{".", "..", "\r\n", "a: b", "\r\n.x", "text", " ", "\xff", "\r\n\r\n"}), 0, 40).Draw(rt, "body"), "")
+		input := greetAndMail + "DATA\r\n" + body + "\r\n.\r\n"
+		cuts := rapid.SliceOfN(rapid.IntRange(1, 30), 0, 20).Draw(rt, "cuts")
+		whole, pieces := keep(t, input, nil), keep(t, input, cuts)
+		if whole != pieces {
+			rt.Fatalf("%q cut at %v:\n%q\nwhole:\n%q", input, cuts, pieces, whole)
+		}
+	})
+}
+
+// keep returns what is kept of input, sent in pieces.
+func keep(t *testing.T, input string, cuts []int) (kept string) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		nc := r.dial("")
+		for _, n := range cuts {
+			n = min(n, len(input))
+			nc.Write([]byte(input[:n]))
+			input = input[n:]
+			synctest.Wait()
+		}
+		nc.Write([]byte(input))
+		synctest.Wait()
+		nc.Close()
+		synctest.Wait()
+		checkKept(t, r.store.all(), false)
+		for _, m := range r.store.all() {
+			kept += unstable.ReplaceAllString(m.content, "<UNIQUE@")
+		}
+	})
+	return kept
+}
+
+// TestContentRead: Read and WriteTo give the same.
+func TestContentRead(t *testing.T) {
+	body := "a: b\r\n\r\n" + strings.Repeat("..x\r\nline\r\n", 5000) + ".\r\n"
+	read := func(f func(io.Reader) ([]byte, error)) string {
+		client, server := newPipe("127.0.0.1:1")
+		l := testListener()
+		s := New(Options{Accept: sink{}})
+		set, err := newSettings(&l, s.gate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &conn{srv: s, set: set, raw: server, nc: server}
+		c.body.start(c, false, false)
+		client.Write([]byte(body))
+		b, err := f(&c.body)
+		if err != nil || !c.body.ended {
+			t.Fatal(err, c.body.ended)
+		}
+		if c.body.size != int64(len(b)) {
+			t.Errorf("size %d of %d", c.body.size, len(b))
+		}
+		return string(b)
+	}
+	one := read(func(r io.Reader) ([]byte, error) { return io.ReadAll(struct{ io.Reader }{r}) })
+	two := read(func(r io.Reader) ([]byte, error) {
+		var b bytes.Buffer
+		_, err := r.(io.WriterTo).WriteTo(&b)
+		return b.Bytes(), err
+	})
+	if one != two {
+		t.Error("Read and WriteTo differ")
+	}
+}
+
+// TestSessionThatLies: a session can't accept what was not read to its end.
+func TestSessionThatLies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.server.backend = liar{}
+		nc := r.dial("")
+		io.WriteString(nc, greetAndMail+"DATA\r\na: b\r\n.\r\n")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		var b strings.Builder
+		collect(&b, nc)
+		if !strings.Contains(b.String(), "S: 421 4.3.0") || strings.Contains(b.String(), "250 2.0.0 ok") {
+			t.Errorf("%s", b.String())
+		}
+		nc.Close()
+		time.Sleep(time.Second)
+		if len(r.events.panics) != 1 {
+			t.Errorf("panics: %v", r.events.panics)
+		}
+	})
+}
+
+type liar struct{ smtp.Session }
+
+func (liar) NewSession(*Peer) (smtp.Session, error) { return liar{}, nil }
+func (liar) Mail(string, *smtp.MailOptions) error   { return nil }
+func (liar) Rcpt(string, *smtp.RcptOptions) error   { return nil }
+func (liar) Data(io.Reader) error                   { return nil }
+func (liar) Reset()                                 {}
+func (liar) Logout() error                          { return errors.New("x") }

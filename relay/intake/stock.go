@@ -1,0 +1,83 @@
+package intake
+
+import (
+	"crypto/tls"
+
+	smtp "github.com/emersion/go-smtp"
+
+	"postern/config"
+)
+
+// Stock is a backend for go-smtp's own server that drives the sessions of b
+// as the engine of this package would, with the settings of l. It stands in
+// for the engine, and is what the differential tests compare it with.
+//
+// go-smtp hands over addresses without their quoting, so what isn't an
+// address in that form is refused here.
+func (s *Server) Stock(l *config.Listener) (smtp.Backend, *tls.Config, error) {
+	set, err := newSettings(l, s.gate)
+	if err != nil {
+		return nil, nil, err
+	}
+	return smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+		p := &Peer{settings: set, ctx: s.ctx, Helo: c.Hostname(), ESMTP: true}
+		p.Addr, p.Name = address(c.Conn())
+		if st, ok := c.TLSConnectionState(); ok {
+			p.TLS = &st
+		}
+		inner, err := s.backend.NewSession(p)
+		if err != nil {
+			return nil, verdict(err)
+		}
+		plain := stockSession{Session: inner, conn: c, peer: p}
+		if a, ok := inner.(smtp.AuthSession); ok && len(a.AuthMechanisms()) > 0 {
+			return &stockAuthSession{AuthSession: a, stockSession: plain}, nil
+		}
+		return &plain, nil
+	}), set.tls, nil
+}
+
+// stockSession keeps from a session what go-smtp lets through.
+type stockSession struct {
+	smtp.Session
+	conn *smtp.Conn
+	peer *Peer
+}
+
+var replyStockPath = say(501, 5, 1, 7, "malformed address")
+
+// Mail implements smtp.Session.
+func (s *stockSession) Mail(from string, opts *smtp.MailOptions) error {
+	s.peer.Helo = s.conn.Hostname()
+	if !isHelo(s.peer.Helo) {
+		return say(501, 5, 5, 4, "a domain name or an address literal is required")
+	}
+	if from != "" && checkMailbox(from, opts.UTF8) != pathOK {
+		return replyStockPath
+	}
+	return s.Session.Mail(from, opts)
+}
+
+// Rcpt implements smtp.Session.
+func (s *stockSession) Rcpt(to string, opts *smtp.RcptOptions) error {
+	if opts.DeliverBy != nil || opts.MTPriority != nil || !opts.RequireRecipientValidSince.IsZero() {
+		return errParamUnknown
+	}
+	if checkMailbox(to, true) != pathOK {
+		return replyStockPath
+	}
+	return s.Session.Rcpt(to, opts)
+}
+
+// stockAuthSession is a stockSession that offers AUTH.
+type stockAuthSession struct {
+	smtp.AuthSession
+	stockSession
+}
+
+func (s *stockAuthSession) Mail(from string, opts *smtp.MailOptions) error {
+	return s.stockSession.Mail(from, opts)
+}
+func (s *stockAuthSession) Rcpt(to string, opts *smtp.RcptOptions) error {
+	return s.stockSession.Rcpt(to, opts)
+}
