@@ -25,24 +25,28 @@ const (
 var ErrEmpty = errors.New("the password is empty")
 
 // Argon2id makes a stored password for PLAIN and LOGIN.
-func Argon2id(password string) (string, error) {
+func Argon2id(password string) (string, error) { return argon2id(password, argonMemory) }
+
+func argon2id(password string, memory uint32) (string, error) {
 	if password == "" {
 		return "", ErrEmpty
 	}
 	salt := random(16)
-	key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, 32)
+	key := argon2.IDKey([]byte(password), salt, argonTime, memory, argonThreads, 32)
 	e := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonThreads,
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, memory, argonTime, argonThreads,
 		e.EncodeToString(salt), e.EncodeToString(key)), nil
 }
 
 // Bcrypt makes a stored password for PLAIN and LOGIN. It fails beyond 72
 // bytes, of which bcrypt would see only the first.
-func Bcrypt(password string) (string, error) {
+func Bcrypt(password string) (string, error) { return bcryptHash(password, bcryptCost) }
+
+func bcryptHash(password string, cost int) (string, error) {
 	if password == "" {
 		return "", ErrEmpty
 	}
-	b, err := bcrypt.GenerateFromPassword([]byte(password), bcryptCost)
+	b, err := bcrypt.GenerateFromPassword([]byte(password), cost)
 	if err != nil {
 		return "", fmt.Errorf("bcrypt: %w; use argon2id", err)
 	}
@@ -50,18 +54,20 @@ func Bcrypt(password string) (string, error) {
 }
 
 // SCRAMSHA256 makes a verifier for SCRAM-SHA-256, PLAIN and LOGIN.
-func SCRAMSHA256(password string) (string, error) {
+func SCRAMSHA256(password string) (string, error) { return scramVerifier(password, scramRounds) }
+
+func scramVerifier(password string, rounds int) (string, error) {
 	if password == "" {
 		return "", ErrEmpty
 	}
 	salt := random(16)
-	sp, err := saltedPassword(password, salt, scramRounds)
+	sp, err := saltedPassword(password, salt, rounds)
 	if err != nil {
 		return "", err
 	}
-	stored, _ := storedKey(password, salt, scramRounds)
+	stored, _ := storedKey(password, salt, rounds)
 	e := base64.StdEncoding
-	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", scramRounds, e.EncodeToString(salt),
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", rounds, e.EncodeToString(salt),
 		e.EncodeToString(stored), e.EncodeToString(mac(sp, "Server Key"))), nil
 }
 

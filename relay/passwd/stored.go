@@ -60,8 +60,10 @@ func Parse(s string) (*Stored, error) {
 		v.argon, err = parseArgon(s)
 	case strings.HasPrefix(s, "$2a$"), strings.HasPrefix(s, "$2b$"), strings.HasPrefix(s, "$2y$"):
 		v.bcrypt, err = parseBcrypt(s)
-	case strings.HasPrefix(s, "SCRAM-SHA-256$"), strings.HasPrefix(s, "{SCRAM-SHA-256}"):
-		v.scram, err = parseSCRAM(s[len("SCRAM-SHA-256$"):])
+	case strings.HasPrefix(s, "SCRAM-SHA-256$"):
+		v.scram, err = parseSCRAM(strings.TrimPrefix(s, "SCRAM-SHA-256$"))
+	case strings.HasPrefix(s, "{SCRAM-SHA-256}"):
+		v.scram, err = parseSCRAM(strings.TrimPrefix(s, "{SCRAM-SHA-256}"))
 	default:
 		err = ErrForm
 	}
