@@ -89,8 +89,9 @@ func TestClientCertificate(t *testing.T) {
 	up := &config.Upstream{Name: "test", TLS: config.TLSVerify, Auth: "none", CAFile: ca.File(t, dir)}
 	up.Host, up.Port = sink.Start(t)
 	d := &upstream.Dialer{}
-	if _, err := oneMessage(t, d, up); err == nil {
-		t.Error("without a certificate the session opened")
+	var fault *spool.Fault
+	if _, err := oneMessage(t, d, up); !errors.As(err, &fault) || fault.Outcome.Stage != spool.StageTLS {
+		t.Errorf("without a certificate: %v", err)
 	}
 	up.CertFile, up.KeyFile = upstreamtest.WritePair(t, dir, "client", ca.Issue(t, "relay.example"))
 	if _, err := oneMessage(t, d, up); err != nil {
@@ -99,7 +100,6 @@ func TestClientCertificate(t *testing.T) {
 	if err := os.WriteFile(up.KeyFile, []byte("no key"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var fault *spool.Fault
 	if _, err := oneMessage(t, d, up); !errors.As(err, &fault) || fault.Outcome.Stage != spool.StageTLS {
 		t.Errorf("with a broken key: %v", err)
 	}

@@ -43,7 +43,6 @@ func (s *session) open(ctx context.Context) *spool.Fault {
 	if fault := s.signIn(ctx); fault != nil {
 		return fault
 	}
-	s.opened = true
 	s.reportOpen()
 	return nil
 }
@@ -70,6 +69,7 @@ func (s *session) greet() *spool.Fault {
 	if err != nil {
 		return s.fault(spool.StageGreet, "no greeting", err)
 	}
+	s.attentive = r.code != 421
 	if !r.positive() {
 		return s.refusal(spool.StageGreet, &r)
 	}
@@ -136,6 +136,7 @@ func (s *session) handshake(ctx context.Context) *spool.Fault {
 	if err != nil {
 		return s.fault(spool.StageTLS, "the TLS settings cannot be used", err)
 	}
+	s.attentive = false
 	conn := tls.Client(s.wire.conn, conf)
 	_ = conn.SetDeadline(time.Now().Add(s.limits.connect)) // fails where the handshake does
 	if err := conn.HandshakeContext(ctx); err != nil {
@@ -201,19 +202,32 @@ func (s *session) roundTrip() (reply, error) {
 	if !s.quiet() {
 		return reply{}, protocolError("the upstream sent more than it was asked for")
 	}
+	s.attentive = false
 	if err := s.flush(s.limits.command); err != nil {
 		return reply{}, err
 	}
-	return s.read(s.limits.command)
+	r, err := s.read(s.limits.command)
+	s.attentive = err == nil && r.code != 421 && s.quiet()
+	return r, err
 }
 
 // fault is trouble of the session without an answer of the upstream.
 func (s *session) fault(stage spool.Stage, text string, err error) *spool.Fault {
+	if stage == spool.StageGreet && s.tls != nil && isAlert(err) {
+		// TLS 1.3 tells of a refused client certificate only now.
+		stage, text = spool.StageTLS, "the upstream refused TLS"
+	}
 	f := &spool.Fault{Err: err, Outcome: spool.Outcome{Stage: stage, Text: text, Remote: s.target, Cause: describe(err)}}
 	if stage == spool.StageTLS {
 		s.events.UpstreamTLSProblem(TLSProblem{s.up.Name, s.remote, f.Outcome.Cause, false})
 	}
 	return f
+}
+
+// isAlert tells an alert of the other side's TLS from an error of the network.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }
 
 // refusal is an answer of the upstream that prevents the session.

@@ -27,7 +27,7 @@ type session struct {
 	began  time.Time
 
 	*wire
-	opened    bool
+	attentive bool                 // while it is being opened: the upstream waits for a command
 	tls       *tls.ConnectionState // nil: in clear
 	verified  bool
 	mechanism string
@@ -158,7 +158,7 @@ func (s *session) close() {
 	if s.wire == nil {
 		return
 	}
-	if s.opened && !s.unsure {
+	if s.attentive && !s.unsure { // RFC 5321 §4.1.1.10
 		s.out = append(s.out[:0], "QUIT\r\n"...)
 		if s.flush(quitTimeout) == nil {
 			_, _ = s.read(quitTimeout) // errors after the last answer mean nothing

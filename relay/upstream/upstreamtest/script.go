@@ -30,6 +30,7 @@ import (
 //	* repeat 1000 TEXT send TEXT and CRLF many times
 //	* long 20000 TEXT  send TEXT, so many x, and CRLF
 //	* body 100000      take so many bytes of whatever
+//	* cut 100000       close the connection when so many more bytes have arrived
 //	* stall            stop reading, for ever
 //	* still            nothing may arrive for a second
 //	* ignore           take everything until the client closes the connection
@@ -233,6 +234,9 @@ func (p *player) act(text string) error {
 		if _, err := io.CopyN(io.Discard, p.in, int64(n)); err != nil {
 			return errGone
 		}
+	case "cut":
+		n, _ := strconv.Atoi(first)
+		p.raw.CloseAfter(p.raw.Received() + n)
 	case "tls":
 		return p.handshake(first)
 	default:
