@@ -208,12 +208,6 @@ func (h *house) kill() {
 	<-h.exited
 }
 
-// result is how a command ended.
-type result struct {
-	code           int
-	stdout, stderr string
-}
-
 // do runs a command to its end.
 func (h *house) do(args ...string) result {
 	h.t.Helper()

@@ -56,7 +56,7 @@ func (a *app) queueActCommand(op admin.Op, short, done string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printActed(result, done)
+			return a.printActed(op, result, done)
 		},
 	}
 	filterFlags(cmd, &sel.Filter)
@@ -85,7 +85,7 @@ func checkSelection(sel *admin.Selection) error {
 	return nil
 }
 
-func (a *app) printActed(r *admin.Acted, done string) error {
+func (a *app) printActed(op admin.Op, r *admin.Acted, done string) error {
 	if a.json {
 		if err := printJSON(a.stdout, r); err != nil {
 			return err
@@ -93,7 +93,7 @@ func (a *app) printActed(r *admin.Acted, done string) error {
 	} else {
 		fmt.Fprintf(a.stdout, "%s %s\n", count(r.Messages, "message"), done)
 		for _, id := range r.Busy {
-			fmt.Fprintf(a.stderr, "postern: %s: an attempt is under way; try again when it has ended\n", safe(id))
+			fmt.Fprintf(a.stderr, "postern: %s: an attempt is under way%s\n", safe(id), busyHint(op))
 		}
 		for _, id := range r.Missing {
 			fmt.Fprintf(a.stderr, "postern: %s: no such message is queued\n", safe(id))
@@ -102,10 +102,19 @@ func (a *app) printActed(r *admin.Acted, done string) error {
 	switch {
 	case len(r.Missing) > 0:
 		return errReported{exitData}
-	case len(r.Busy) > 0:
+	case len(r.Busy) > 0 && op != admin.OpRetry:
 		return errReported{exitTempFail}
 	}
 	return nil
+}
+
+// busyHint says what to do about an attempt that is under way: nothing, where
+// an attempt was all that was asked for.
+func busyHint(op admin.Op) string {
+	if op == admin.OpRetry {
+		return " already"
+	}
+	return "; try again when it has ended"
 }
 
 func count(n int, noun string) string {

@@ -205,6 +205,12 @@ upstream = ["office"]
 	return config
 }
 
+// result is how a command ended.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
 // perform runs the program in this process.
 func perform(t *testing.T, stdin string, args ...string) result {
 	t.Helper()

@@ -1,0 +1,88 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"postern/config"
+	"postern/relay/admin"
+	"postern/spool"
+)
+
+func TestStartErrorsAreSentencesWithAKind(t *testing.T) {
+	inUse := &net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}
+	denied := &net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", syscall.EACCES)}
+	for _, c := range []struct {
+		name string
+		at   step
+		err  error
+		kind Kind
+		hint string
+	}{
+		{"locked spool", spoolFailed, &spool.StartError{Dir: "/s", Kind: spool.ErrLocked}, Locked, ""},
+		{"missing spool", spoolFailed, &spool.StartError{Dir: "/s", Kind: spool.ErrMissing}, CannotCreate, ""},
+		{"foreign spool", spoolFailed, &spool.StartError{Dir: "/s", Kind: spool.ErrNotOurs}, NotAllowed, ""},
+		{"open spool", spoolFailed, &spool.StartError{Dir: "/s", Kind: spool.ErrOpenToOthers}, NotAllowed, ""},
+		{"full disk", spoolFailed, &spool.StartError{Dir: "/s", Kind: spool.ErrDiskFull}, CannotCreate, ""},
+		{"second daemon", controlFailed, fmt.Errorf("x: %w", admin.ErrTaken), Taken, "another control.socket"},
+		{"no folder for the socket", controlFailed, &fs.PathError{Op: "bind", Path: "/run/x", Err: syscall.ENOENT}, CannotCreate, "correct control.socket"},
+		{"socket not allowed", controlFailed, &fs.PathError{Op: "bind", Path: "/run/x", Err: syscall.EACCES}, NotAllowed, "chown"},
+		{"port in use", doorFailed, inUse, Taken, "choose another address"},
+		{"low port", doorFailed, denied, NotAllowed, "CAP_NET_BIND_SERVICE"},
+		{"bad certificate", doorFailed, errors.New("listener x: certificate: no PEM; check cert_file"), Misconfigured, ""},
+		{"scrape port in use", metricsFailed, inUse, Taken, "choose another address"},
+		{"no Maildir", captureFailed, &fs.PathError{Op: "mkdir", Path: "/m", Err: syscall.EROFS}, CannotCreate, "another place"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var e *StartError
+			if err := startError(c.at, c.err); !errors.As(err, &e) || e.Kind != c.kind || !errors.Is(err, c.err) {
+				t.Fatalf("%+v; want kind %d", e, c.kind)
+			}
+			if c.hint == "" && e.Hint != "" || !strings.Contains(e.Hint, c.hint) {
+				t.Errorf("hint %q; want %q", e.Hint, c.hint)
+			}
+		})
+	}
+}
+
+func TestKeepTakesOverWhatOnlyChangesAtARestart(t *testing.T) {
+	base := func() *config.Config {
+		c := config.Default()
+		c.Spool.Dir, c.Control.Socket, c.Control.HealthMaxAge = "/s", "/c", time.Minute
+		return c
+	}
+	next := base()
+	next.Hostname = "other.example.com"
+	next.Control.HealthMaxAge = time.Hour
+	if got, kept := keep(base(), next); len(kept) > 0 || got.Hostname != next.Hostname || got.Control.HealthMaxAge != time.Hour {
+		t.Errorf("%v, %+v", kept, got)
+	}
+	next = base()
+	next.Spool = config.Spool{Dir: "/other", MaxSize: 1 << 20, MinFree: 1 << 20}
+	next.Control = config.Control{Socket: "/other", Mode: 0o600, Group: "mail", Metrics: "127.0.0.1:1", HealthMaxAge: time.Hour}
+	next.StateDir, next.Log.Format = "/other", "json"
+	got, kept := keep(base(), next)
+	want := base()
+	if got.Spool != want.Spool || got.Control.Socket != want.Control.Socket || got.Control.Mode != want.Control.Mode ||
+		got.Control.Group != want.Control.Group || got.Control.Metrics != want.Control.Metrics ||
+		got.StateDir != want.StateDir || got.Log.Format != want.Log.Format || got.Control.HealthMaxAge != time.Hour {
+		t.Errorf("in force: %+v", got)
+	}
+	for _, key := range []string{"spool.dir", "spool.max_size", "spool.min_free", "state_dir", "control.socket",
+		"control.mode", "control.group", "control.metrics", "log.format"} {
+		if !slices.ContainsFunc(kept, func(k string) bool { return strings.HasPrefix(k, key+" ") }) {
+			t.Errorf("%s is not named in %q", key, kept)
+		}
+	}
+	if next.Spool.Dir != "/other" {
+		t.Error("the file's configuration was changed")
+	}
+}
