@@ -10,9 +10,6 @@ import (
 // fill claims up to n deliveries into ready. mu is held, and released while
 // the store is asked. It returns false where nothing was gained.
 func (l *lane) fill(n int) bool {
-	if l.q.stuck.Load() > 0 {
-		return false // the store has to take what is done first
-	}
 	l.claiming, l.hot = true, false
 	l.mu.Unlock()
 	now := time.Now()

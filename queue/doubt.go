@@ -12,20 +12,22 @@ type key struct {
 	share int
 }
 
-// doubts remembers which shares are known to be in doubt, so that each is
-// reported once, and which an operator has released although they are.
+// doubts remembers what is known of shares that are in doubt, so that each
+// doubt is reported once, and decided by an operator once. It is forgotten
+// with the process: after a start, all are reported and decided again.
 type doubts struct {
-	mu       sync.Mutex
-	told     map[key]bool
-	released map[key]bool
+	mu sync.Mutex
+	by map[key]doubt
+}
+
+type doubt struct {
+	allowed bool // an operator lets it go although there may be a twin
 }
 
 // noteDoubt reports that the answer to a final dot of d is not known.
 func (q *Queue) noteDoubt(d *spool.Delivery, held bool) {
-	k := key{d.ID, d.Share}
 	q.doubts.mu.Lock()
-	q.doubts.told[k] = true
-	delete(q.doubts.released, k)
+	q.doubts.by[key{d.ID, d.Share}] = doubt{}
 	q.doubts.mu.Unlock()
 	q.events.InDoubt(d.ID, d.Upstream, len(d.Pending), held)
 }
@@ -34,13 +36,13 @@ func (q *Queue) noteDoubt(d *spool.Delivery, held bool) {
 // known. It returns true where the share was put on hold.
 func (q *Queue) doubt(d *spool.Delivery) bool {
 	k := key{d.ID, d.Share}
-	hold := q.cfg.Load().Retry.AfterDot == "hold"
 	q.doubts.mu.Lock()
-	told, released := q.doubts.told[k], q.doubts.released[k]
-	delete(q.doubts.told, k)
-	delete(q.doubts.released, k)
+	known, told := q.doubts.by[k]
+	if !told {
+		q.doubts.by[k] = doubt{}
+	}
 	q.doubts.mu.Unlock()
-	hold = hold && !released
+	hold := q.cfg.Load().Retry.AfterDot == "hold" && !known.allowed
 	if !told {
 		q.events.InDoubt(d.ID, d.Upstream, len(d.Pending), hold)
 	}
@@ -50,9 +52,15 @@ func (q *Queue) doubt(d *spool.Delivery) bool {
 	return hold
 }
 
-// allow lets a share that is in doubt go once more.
-func (q *Queue) allow(id spool.ID, share int) {
-	q.doubts.mu.Lock()
-	defer q.doubts.mu.Unlock()
-	q.doubts.released[key{id, share}] = true
+// allow lets a share that is in doubt go, until there is another doubt.
+func (ds *doubts) allow(d *spool.Delivery) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	ds.by[key{d.ID, d.Share}] = doubt{allowed: true}
+}
+
+func (ds *doubts) forget(d *spool.Delivery) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	delete(ds.by, key{d.ID, d.Share})
 }

@@ -37,7 +37,8 @@ type Events interface {
 	MovedOn(from, to string, shares int)
 	// Operated comes for each share that an operator has changed.
 	Operated(Operation)
-	// StoreFailed comes when the spool failed; the work is tried again.
+	// StoreFailed comes when the spool failed at claim, settle, take, dot or
+	// content; what it was to do is done later.
 	StoreFailed(operation string, id spool.ID, err error)
 }
 

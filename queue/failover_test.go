@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -167,10 +168,10 @@ func TestUnsupportedWaitsForTheOther(t *testing.T) {
 // A refused sender doesn't stop the others.
 func TestRefusedSender(t *testing.T) {
 	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
-		open := false
+		var open atomic.Bool
 		w.peers.set("office", func(p *peer) {
 			p.answer = func(d *spool.Delivery, _ string) spool.Outcome {
-				if d.Envelope.From == "bad@app.example" && !open {
+				if d.Envelope.From == "bad@app.example" && !open.Load() {
 					return replyAt(spool.StageMail, 550, "5.7.60", "cannot send as this sender")
 				}
 				return replyAt(spool.StageDot, 250, "", "ok")
@@ -188,13 +189,13 @@ func TestRefusedSender(t *testing.T) {
 		if n := w.ears.heard("sender bad@app.example refused"); n != 1 {
 			t.Errorf("%d alerts", n)
 		}
-		if len(w.ears.lanes) != 0 {
+		if len(w.ears.changes()) != 0 {
 			t.Errorf("the lane went down: %v", w.ears.lanes)
 		}
 		if n := len(w.ears.tried()); n > 50+4+10 {
 			t.Errorf("%d attempts", n)
 		}
-		w.peers.set("office", func(*peer) { open = true })
+		w.peers.set("office", func(*peer) { open.Store(true) })
 		after(3 * time.Hour)
 		if n := len(w.peers.mail("")); n != 100 {
 			t.Errorf("%d of 100 arrived", n)
@@ -218,10 +219,10 @@ func TestRefusedAtMail(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
-				refusing := true
+				var mended atomic.Bool
 				w.peers.set("office", func(p *peer) {
 					p.answer = func(*spool.Delivery, string) spool.Outcome {
-						if refusing {
+						if !mended.Load() {
 							return c.answer
 						}
 						return replyAt(spool.StageDot, 250, "", "ok")
@@ -237,15 +238,15 @@ func TestRefusedAtMail(t *testing.T) {
 				if n := len(w.ears.tried()); n > c.most {
 					t.Errorf("%d attempts in an hour", n)
 				}
-				if n := len(w.ears.lanes); n != 1 {
+				if n := len(w.ears.changes()); n != 1 {
 					t.Errorf("%d changes: %v", n, w.ears.log)
 				}
-				w.peers.set("office", func(*peer) { refusing = false })
+				w.peers.set("office", func(*peer) { mended.Store(true) })
 				after(90 * time.Minute)
 				if n := len(w.peers.mail("")); n != 200 {
 					t.Errorf("%d of 200 arrived", n)
 				}
-				if n := len(w.ears.lanes); n != 2 {
+				if n := len(w.ears.changes()); n != 2 {
 					t.Errorf("%d changes: %v", n, w.ears.log)
 				}
 			})

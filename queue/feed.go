@@ -34,7 +34,7 @@ type Feed struct {
 
 	// Of the session alone.
 	dotted map[*spool.Delivery]bool
-	broken map[*spool.Delivery]bool // content could not be read
+	broken map[*spool.Delivery]string // the spool failed it, and how
 }
 
 // Next waits for the next delivery. It returns io.EOF when the session is to
@@ -141,10 +141,7 @@ func (f *Feed) Content(d *spool.Delivery) (spool.Content, error) {
 	c, err := f.lane.q.store.Content(d.ID)
 	if err != nil {
 		f.lane.q.events.StoreFailed("content", d.ID, err)
-		if f.broken == nil {
-			f.broken = map[*spool.Delivery]bool{}
-		}
-		f.broken[d] = true
+		f.fail(d, "the content cannot be read from the spool")
 	}
 	return c, err
 }
@@ -154,6 +151,7 @@ func (f *Feed) Content(d *spool.Delivery) (spool.Content, error) {
 func (f *Feed) DotSent(d *spool.Delivery) error {
 	if err := f.lane.q.store.DotSent(d); err != nil {
 		f.lane.q.events.StoreFailed("dot", d.ID, err)
+		f.fail(d, "the attempt cannot be recorded in the spool")
 		return err
 	}
 	if f.dotted == nil {
@@ -161,6 +159,13 @@ func (f *Feed) DotSent(d *spool.Delivery) error {
 	}
 	f.dotted[d] = true
 	return nil
+}
+
+func (f *Feed) fail(d *spool.Delivery, why string) {
+	if f.broken == nil {
+		f.broken = map[*spool.Delivery]string{}
+	}
+	f.broken[d] = why
 }
 
 // Settle ends d with one outcome for each of d.Pending, in that order.
@@ -177,9 +182,9 @@ func (f *Feed) Release(d *spool.Delivery) {
 		f.Settle(d, []spool.Outcome{{Stage: spool.StageDot, Cause: "the session gave it back after its final dot"}})
 		return
 	}
-	if f.broken[d] {
+	if why := f.broken[d]; why != "" {
 		// Giving it back would bring it here again at once.
-		f.Settle(d, []spool.Outcome{{Stage: spool.StageLocal, Text: "the content cannot be read from the spool"}})
+		f.Settle(d, []spool.Outcome{{Stage: spool.StageLocal, Text: why}})
 		return
 	}
 	if f.forget(d) {

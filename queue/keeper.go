@@ -2,11 +2,8 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
-
-	"postern/spool"
 )
 
 const (
@@ -15,30 +12,20 @@ const (
 	sweepGap = time.Minute
 	// sweepMost is the time after which a round takes place in any case.
 	sweepMost = 10 * time.Minute
-	// settleGap is the time after which the store is asked again to take a
-	// settlement that it has refused.
-	settleGap = 2 * time.Second
 )
 
-// keeper is the one goroutine that goes through the whole queue: for age, for
-// mail in lanes that are down, and for settlements that the store refused.
+// keeper is the one goroutine that goes through the whole queue: for age, and
+// for mail in lanes that are down.
 type keeper struct {
 	q    *Queue
 	kick chan struct{}
 
-	mu        sync.Mutex // guards everything below
-	sweepAt   time.Time
-	moveAt    time.Time // of the next failover round; zero: none wanted
-	moved     time.Time // end of the last one
-	moveGap   time.Duration
-	lists     bool // some share or route has more than one upstream
-	unsettled []settlement
-	settleAt  time.Time
-}
-
-type settlement struct {
-	d *spool.Delivery
-	s spool.Settlement
+	mu      sync.Mutex // guards everything below
+	sweepAt time.Time
+	moveAt  time.Time // of the next failover round; zero: none wanted
+	moved   time.Time // end of the last one
+	moveGap time.Duration
+	lists   bool // some share or route has more than one upstream
 }
 
 func newKeeper(q *Queue) *keeper {
@@ -82,17 +69,6 @@ func (k *keeper) failoverSoon() {
 	}
 }
 
-// later keeps a settlement that the store has refused.
-func (k *keeper) later(d *spool.Delivery, s spool.Settlement) {
-	k.mu.Lock()
-	k.unsettled = append(k.unsettled, settlement{d, s})
-	if k.settleAt.IsZero() {
-		k.settleAt = time.Now().Add(settleGap)
-	}
-	k.mu.Unlock()
-	k.poke()
-}
-
 // run works until the queue stops.
 func (k *keeper) run() {
 	k.learn(false)
@@ -112,7 +88,6 @@ func (k *keeper) run() {
 // step does what is wanted by now and returns how long it may rest.
 func (k *keeper) step(now time.Time) time.Duration {
 	k.mu.Lock()
-	settle := !k.settleAt.IsZero() && !now.Before(k.settleAt)
 	sweep := !now.Before(k.sweepAt)
 	move := !k.moveAt.IsZero() && !now.Before(k.moveAt)
 	if move {
@@ -122,9 +97,6 @@ func (k *keeper) step(now time.Time) time.Duration {
 		k.sweepAt = now.Add(sweepMost)
 	}
 	k.mu.Unlock()
-	if settle {
-		k.settleAgain()
-	}
 	if sweep {
 		k.sweepBy(k.q.sweep(now))
 	}
@@ -135,10 +107,8 @@ func (k *keeper) step(now time.Time) time.Duration {
 	defer k.mu.Unlock()
 	now = time.Now()
 	d := min(longNap, k.sweepAt.Sub(now))
-	for _, t := range []time.Time{k.moveAt, k.settleAt} {
-		if !t.IsZero() {
-			d = min(d, t.Sub(now))
-		}
+	if !k.moveAt.IsZero() {
+		d = min(d, k.moveAt.Sub(now))
 	}
 	return max(d, time.Millisecond)
 }
@@ -161,42 +131,6 @@ func (k *keeper) learn(seen bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.lists = seen
-}
-
-// settleAgain offers the store what it has refused.
-func (k *keeper) settleAgain() {
-	k.mu.Lock()
-	todo := k.unsettled
-	k.unsettled, k.settleAt = nil, time.Time{}
-	k.mu.Unlock()
-	for i, u := range todo {
-		err := k.q.store.Settle(u.d, u.s)
-		if err != nil && !errors.Is(err, spool.ErrNotFound) {
-			k.q.events.StoreFailed("settle", u.d.ID, err)
-			k.mu.Lock()
-			k.unsettled = append(k.unsettled, todo[i:]...)
-			k.settleAt = time.Now().Add(settleGap)
-			k.mu.Unlock()
-			return
-		}
-		k.q.stuck.Add(-1)
-	}
-	k.q.wakeAll()
-}
-
-// lastTry offers the store what it has refused once more, when everything
-// else has stopped. What it refuses again is in doubt after the next start,
-// or due again by the time that was recorded with its claim.
-func (k *keeper) lastTry() { k.settleAgain() }
-
-// wakeAll makes every lane look for work.
-func (q *Queue) wakeAll() {
-	q.mu.RLock()
-	lanes := q.lanesLocked()
-	q.mu.RUnlock()
-	for _, l := range lanes {
-		l.wake(time.Now())
-	}
 }
 
 // background is the context of what must not be cut short by a stop.

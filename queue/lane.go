@@ -10,7 +10,7 @@ import (
 
 const (
 	// longNap bounds every timer, so that a clock that was set is noticed.
-	longNap = time.Minute
+	longNap = 5 * time.Minute
 	// storePause is the time after which a store that failed is asked again.
 	storePause = 5 * time.Second
 	// maxBatch bounds what one claim takes.

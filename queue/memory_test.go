@@ -11,19 +11,12 @@ import (
 	"postern/spool"
 )
 
-// memory is a Store without a disk. fail, where set, is asked before each call
-// that can fail.
+// memory is a Store without a disk.
 type memory struct {
 	mu       sync.Mutex
 	nextID   spool.ID
 	messages map[spool.ID]*memMessage
 	wake     func(string, time.Time)
-	fail     func(op string) error
-	claims   int // calls of Claim
-	settles  int
-	// final counts the ends of each recipient, by message and address.
-	final map[spool.ID]map[string][]spool.Status
-	dots  int
 }
 
 type memMessage struct {
@@ -50,24 +43,7 @@ type memShare struct {
 }
 
 func newMemory() *memory {
-	return &memory{messages: map[spool.ID]*memMessage{}, wake: func(string, time.Time) {},
-		final: map[spool.ID]map[string][]spool.Status{}}
-}
-
-func (m *memory) fails(op string) error {
-	m.mu.Lock()
-	f := m.fail
-	m.mu.Unlock()
-	if f == nil {
-		return nil
-	}
-	return f(op)
-}
-
-func (m *memory) failWith(f func(op string) error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.fail = f
+	return &memory{messages: map[spool.ID]*memMessage{}, wake: func(string, time.Time) {}}
 }
 
 type memDraft struct {
@@ -81,9 +57,6 @@ func (d *memDraft) Write(p []byte) (int, error) { return d.buf.Write(p) }
 func (d *memDraft) Discard()                    {}
 
 func (m *memory) Create(context.Context) (spool.Draft, error) {
-	if err := m.fails("create"); err != nil {
-		return nil, err
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.nextID++
@@ -91,9 +64,6 @@ func (m *memory) Create(context.Context) (spool.Draft, error) {
 }
 
 func (d *memDraft) Commit(env *spool.Envelope) error {
-	if err := d.m.fails("commit"); err != nil {
-		return err
-	}
 	msg := &memMessage{env: env, content: d.buf.Bytes(), status: make([]spool.Status, len(env.Recipients)),
 		last: make([]*spool.Outcome, len(env.Recipients)), lastAt: make([]time.Time, len(env.Recipients))}
 	for i, r := range env.Recipients {
@@ -106,12 +76,11 @@ func (d *memDraft) Commit(env *spool.Envelope) error {
 	}
 	d.m.mu.Lock()
 	d.m.messages[d.id] = msg
-	d.m.final[d.id] = map[string][]spool.Status{}
 	wake := d.m.wake
 	d.m.mu.Unlock()
-	for _, s := range msg.shares {
-		if !s.held {
-			wake(s.list[0], env.Accepted)
+	for _, r := range env.Recipients {
+		if !env.Hold {
+			wake(r.Upstreams[0], env.Accepted)
 		}
 	}
 	return nil
@@ -132,12 +101,8 @@ func (s *memShare) delivery(id spool.ID, n int, msg *memMessage) *spool.Delivery
 }
 
 func (m *memory) Claim(upstream string, now time.Time, most int, next func(int) time.Time) ([]*spool.Delivery, error) {
-	if err := m.fails("claim"); err != nil {
-		return nil, err
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.claims++
 	type found struct {
 		id spool.ID
 		n  int
@@ -167,9 +132,6 @@ func (m *memory) Claim(upstream string, now time.Time, most int, next func(int) 
 }
 
 func (m *memory) Take(id spool.ID, share int) (*spool.Delivery, error) {
-	if err := m.fails("take"); err != nil {
-		return nil, err
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	msg := m.messages[id]
@@ -186,28 +148,21 @@ func (m *memory) Take(id spool.ID, share int) (*spool.Delivery, error) {
 }
 
 func (m *memory) DotSent(d *spool.Delivery) error {
-	if err := m.fails("dot"); err != nil {
-		return err
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.dots++
 	m.messages[d.ID].shares[d.Share].dotted = true
 	return nil
 }
 
 func (m *memory) Settle(d *spool.Delivery, st spool.Settlement) error {
-	if err := m.fails("settle"); err != nil {
-		return err
-	}
 	m.mu.Lock()
 	msg := m.messages[d.ID]
 	if msg == nil || msg.shares[d.Share].claimed != d {
 		m.mu.Unlock()
 		panic("settled without a claim")
 	}
-	m.settles++
 	s := msg.shares[d.Share]
+	dotted := s.dotted
 	s.claimed, s.dotted = nil, false
 	if len(st.Outcomes) == 0 && s.attempt {
 		s.attempts--
@@ -216,7 +171,6 @@ func (m *memory) Settle(d *spool.Delivery, st spool.Settlement) error {
 		if len(st.Outcomes) != len(d.Pending) {
 			panic("wrong number of outcomes")
 		}
-		s.doubt = false
 		s.rcpts = nil
 		for i, o := range st.Outcomes {
 			n := d.Pending[i]
@@ -224,10 +178,7 @@ func (m *memory) Settle(d *spool.Delivery, st spool.Settlement) error {
 			msg.status[n] = o.Verdict
 			if o.Verdict == spool.Pending {
 				s.rcpts = append(s.rcpts, n)
-				s.doubt = s.doubt || o.Stage == spool.StageDot && (o.Code < 400 || o.Code > 599)
-			} else {
-				to := msg.env.Recipients[n].Address
-				m.final[d.ID][to] = append(m.final[d.ID][to], o.Verdict)
+				s.doubt = s.doubt || dotted && o.Code == 0
 			}
 		}
 	}
@@ -285,9 +236,6 @@ type memContent struct{ *bytes.Reader }
 func (memContent) Close() error { return nil }
 
 func (m *memory) Content(id spool.ID) (spool.Content, error) {
-	if err := m.fails("content"); err != nil {
-		return nil, err
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	msg := m.messages[id]
@@ -298,9 +246,6 @@ func (m *memory) Content(id spool.ID) (spool.Content, error) {
 }
 
 func (m *memory) Detail(id spool.ID) (*spool.Detail, error) {
-	if err := m.fails("detail"); err != nil {
-		return nil, err
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	msg := m.messages[id]
@@ -364,18 +309,4 @@ func (m *memory) crash() {
 			}
 		}
 	}
-}
-
-// count is the number of messages in the store.
-func (m *memory) count() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.messages)
-}
-
-// ends returns the ends of one recipient.
-func (m *memory) ends(id spool.ID, to string) []spool.Status {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.final[id][to])
 }

@@ -71,7 +71,7 @@ func (q *Queue) Release(ctx context.Context, sel Select, by string) (Result, err
 	sel.held = true
 	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
 		if s.InDoubt {
-			q.allow(d.ID, d.Share)
+			q.doubts.allow(d)
 		}
 		return q.change(d, spool.Settlement{Due: time.Now(), Failover: s.Failover, Warned: s.Warned}, "release", by, "")
 	})
@@ -137,7 +137,7 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		}
 		d, err := q.takeForOperator(&s)
 		switch {
-		case errors.Is(err, spool.ErrNotFound):
+		case errors.Is(err, spool.ErrNotFound), errors.Is(err, spool.ErrDamaged): // gone meanwhile, or set aside
 		case errors.Is(err, spool.ErrClaimed):
 			r.Busy = append(r.Busy, s.ID)
 		case err != nil:

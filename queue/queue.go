@@ -36,7 +36,6 @@ type Queue struct {
 	route     func(from, to string) []string
 	grace     time.Duration
 	cfg       atomic.Pointer[config.Config]
-	stuck     atomic.Int64 // settlements that the store has not taken yet
 
 	ctx    context.Context // of the sessions; done as soon as the queue stops
 	cancel context.CancelFunc
@@ -69,7 +68,7 @@ func New(o Options) *Queue {
 	}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	q.keeper = newKeeper(q)
-	q.doubts = doubts{told: map[key]bool{}, released: map[key]bool{}}
+	q.doubts.by = map[key]doubt{}
 	q.cfg.Store(o.Config)
 	q.store.OnWork(q.onWork)
 	return q
@@ -149,14 +148,12 @@ func (q *Queue) Stop(ctx context.Context) error {
 		q.work.Wait()
 		close(done)
 	}()
-	var err error
 	select {
 	case <-done:
+		return nil
 	case <-ctx.Done():
-		err = ctx.Err()
+		return ctx.Err()
 	}
-	q.keeper.lastTry()
-	return err
 }
 
 // Apply puts another configuration in force. Sessions of an upstream that

@@ -158,17 +158,20 @@ func (q *Queue) giveBack(d *spool.Delivery) {
 	q.put(d, spool.Settlement{Due: time.Now(), Failover: d.Failover, Warned: d.Warned})
 }
 
-// put settles. What the store does not take is kept and tried again; until
-// then nothing more is claimed, so that at most one transaction of each
-// session is unrecorded.
+// put settles. After an error the claim has ended as told and the store writes
+// it as soon as it can, so there is nothing to do again here; claims fail too
+// while that lasts, so nothing more is begun.
 func (q *Queue) put(d *spool.Delivery, s spool.Settlement) {
-	err := q.store.Settle(d, s)
-	if err == nil || errors.Is(err, spool.ErrNotFound) {
-		return
+	if err := q.store.Settle(d, s); err != nil && !errors.Is(err, spool.ErrNotFound) {
+		q.events.StoreFailed("settle", d.ID, err)
 	}
-	q.events.StoreFailed("settle", d.ID, err)
-	q.stuck.Add(1)
-	q.keeper.later(d, s)
+	left := len(s.Outcomes) == 0
+	for i := range s.Outcomes {
+		left = left || s.Outcomes[i].Verdict == spool.Pending
+	}
+	if !left {
+		q.doubts.forget(d)
+	}
 }
 
 // report tells the events of an attempt.

@@ -33,7 +33,10 @@ type Store interface {
 	DotSent(d *spool.Delivery) error
 
 	// Settle ends a claim. A share of which nothing is Pending any more is
-	// gone from the queue, a message without shares from the spool.
+	// gone from the queue, a message without shares from the spool. After an
+	// error the claim has ended as told all the same, and the store writes it
+	// as soon as it can: the call must not be repeated. spool.ErrNotFound: d is
+	// no claim any more.
 	Settle(d *spool.Delivery, s spool.Settlement) error
 
 	// NextDue is the earliest due time of any share that is neither held nor

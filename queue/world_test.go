@@ -20,7 +20,7 @@ import (
 // and ears for every event.
 type world struct {
 	t     *testing.T
-	store *memory
+	store *witness
 	queue *Queue
 	cfg   *config.Config
 	peers *peers
@@ -42,22 +42,22 @@ func newConfig(names ...string) *config.Config {
 }
 
 func newWorld(t *testing.T, names ...string) *world {
-	w := &world{t: t, store: newMemory(), cfg: newConfig(names...), peers: newPeers(), ears: &ears{}}
+	w := &world{t: t, store: newWitness(t), cfg: newConfig(names...), peers: newPeers(), ears: &ears{}}
 	w.build()
 	return w
 }
 
 func (w *world) build() {
-	w.queue = New(Options{Store: w.store, Deliverer: w.peers, Config: w.cfg, Events: w.ears})
+	w.queue = New(Options{Store: w.store.generation(), Deliverer: w.peers, Config: w.cfg, Events: w.ears})
 }
 
-// restart ends the process without a word and begins another on the same store.
+// crash ends the process without a word and begins another on the same store.
 func (w *world) crash() {
-	old := w.queue
 	w.store.crash()
-	w.peers.dead(old)
 	w.stop()
-	w.store.crash()
+	w.store.reopen()
+	w.build()
+	w.queue.Start()
 }
 
 func (w *world) stop() {
@@ -99,8 +99,14 @@ func inBubble(t *testing.T, names []string, test func(*testing.T, *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, names...)
 		w.queue.Start()
-		defer w.stop()
 		test(t, w)
+		w.stop()
+		w.peers.mu.Lock()
+		defer w.peers.mu.Unlock()
+		if w.peers.twice {
+			t.Error("one share was under way twice at the same time")
+		}
+		w.store.close()
 	})
 }
 
@@ -125,7 +131,7 @@ type peers struct {
 	by       map[string]*peer
 	arrived  []arrival
 	attempts map[spool.ID][]time.Time
-	killed   map[*Queue]bool
+	twice    bool // one share was under way twice at the same time
 }
 
 type peer struct {
@@ -141,13 +147,7 @@ type peer struct {
 }
 
 func newPeers() *peers {
-	return &peers{by: map[string]*peer{}, attempts: map[spool.ID][]time.Time{}, killed: map[*Queue]bool{}}
-}
-
-func (p *peers) dead(q *Queue) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.killed[q] = true
+	return &peers{by: map[string]*peer{}, attempts: map[spool.ID][]time.Time{}}
 }
 
 func (p *peers) set(name string, f func(*peer)) {
@@ -161,6 +161,13 @@ func (p *peers) get(name string) *peer {
 		p.by[name] = &peer{carried: map[spool.ID]int{}}
 	}
 	return p.by[name]
+}
+
+// look returns how things are with a peer.
+func (p *peers) look(name string) peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return *p.get(name)
 }
 
 func (p *peers) mail(name string) []arrival {
@@ -231,16 +238,15 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 	p.attempts[d.ID] = append(p.attempts[d.ID], time.Now())
 	answer, takes := to.answer, to.takes
 	to.carried[d.ID]++
-	if to.carried[d.ID] > 1 {
-		panic("one message twice at once")
-	}
+	p.twice = p.twice || to.carried[d.ID] > 1
 	p.mu.Unlock()
-	defer p.set(up.Name, func(q *peer) { q.carried[d.ID]-- })
+	done := func() { p.set(up.Name, func(q *peer) { q.carried[d.ID]-- }) } // before the claim ends
 	if takes != nil {
 		pause, ok := takes(d)
 		time.Sleep(pause)
 		if !ok {
 			outs := repeat(spool.Outcome{Stage: spool.StageData, Cause: "connection lost", Remote: up.Host}, len(d.Pending))
+			done()
 			feed.Settle(d, outs)
 			return &spool.Fault{Outcome: spool.Outcome{Stage: spool.StageMail, Cause: "connection lost", Remote: up.Host}}
 		}
@@ -254,6 +260,7 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 		}
 	}
 	if err := feed.DotSent(d); err != nil {
+		done()
 		feed.Release(d)
 		return nil
 	}
@@ -264,6 +271,7 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 		}
 	}
 	p.mu.Unlock()
+	done()
 	feed.Settle(d, outs)
 	return nil
 }
@@ -336,6 +344,18 @@ func (e *ears) heard(text string) int {
 		}
 	}
 	return n
+}
+
+func (e *ears) changes() []LaneChange {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.lanes)
+}
+
+func (e *ears) ended() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.finished)
 }
 
 func (e *ears) notifications() []Notification {

@@ -1,0 +1,143 @@
+package queue
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"postern/spool"
+)
+
+func TestOperations(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.peers.set("office", func(p *peer) { p.fault = down(spool.StageConnect, 0) })
+		var ids []spool.ID
+		for range 6 {
+			ids = append(ids, w.put("a@app.example", []string{"office"}, "b@example.com"))
+		}
+		after(time.Minute)
+		ctx := t.Context()
+		one := func(i int) Select { return Select{IDs: ids[i : i+1]} }
+		for name, do := range map[string]func() (Result, error){
+			"hold":   func() (Result, error) { return w.queue.Hold(ctx, one(0), "root") },
+			"remove": func() (Result, error) { return w.queue.Remove(ctx, one(1), "root") },
+			"bounce": func() (Result, error) { return w.queue.Bounce(ctx, one(2), "root", "wrong address") },
+		} {
+			if r, err := do(); err != nil || r.Done != 1 || len(r.Busy)+len(r.Missing) != 0 {
+				t.Errorf("%s: %+v, %v", name, r, err)
+			}
+		}
+		if ends := w.store.ends(ids[1], "b@example.com"); !slices.Equal(ends, []spool.Status{spool.Removed}) {
+			t.Errorf("removed: %v", ends)
+		}
+		if ends := w.store.ends(ids[2], "b@example.com"); !slices.Equal(ends, []spool.Status{spool.Bounced}) {
+			t.Errorf("bounced: %v", ends)
+		}
+		if r, err := w.queue.Retry(ctx, Select{IDs: []spool.ID{ids[1], 1 << 40}}, "root"); err != nil || r.Done != 0 || len(r.Missing) != 2 {
+			t.Errorf("retry of what is gone: %+v, %v", r, err)
+		}
+		if r, err := w.queue.Remove(ctx, Select{}, "root"); err != nil || r.Done != 0 {
+			t.Errorf("an empty selection: %+v, %v", r, err)
+		}
+		w.peers.set("office", func(p *peer) { p.fault = nil })
+		if r, err := w.queue.Retry(ctx, Select{All: true}, "root"); err != nil || r.Done != 5 {
+			t.Errorf("retry: %+v, %v", r, err)
+		}
+		after(time.Second)
+		if n := len(w.peers.mail("")); n != 4 { // three and the bounce
+			t.Errorf("%d arrived", n)
+		}
+		after(24 * time.Hour)
+		if n := w.store.count(); n != 1 {
+			t.Fatalf("%d left, the held one is to be", n)
+		}
+		if items, err := w.queue.List(ctx, Filter{State: "held"}); err != nil || len(items) != 1 || items[0].ID != ids[0] ||
+			items[0].From != "a@app.example" || !slices.Equal(items[0].To, []string{"b@example.com"}) {
+			t.Errorf("list: %+v, %v", items, err)
+		}
+		if r, err := w.queue.Release(ctx, Select{All: true}, "root"); err != nil || r.Done != 1 {
+			t.Errorf("release: %+v, %v", r, err)
+		}
+		after(time.Second)
+		if n := len(w.peers.mail("")); n != 5 || w.store.count() != 0 {
+			t.Errorf("%d arrived, %d left", n, w.store.count())
+		}
+		for verb, n := range map[string]int{"hold": 1, "release": 1, "remove": 1, "bounce": 1, "retry": 5} {
+			if got := w.ears.heard(verb + " by root"); got != n {
+				t.Errorf("%s told %d times, want %d", verb, got, n)
+			}
+		}
+	})
+}
+
+// What is held when it is accepted waits, and goes at once when released.
+func TestAcceptedOnHold(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.putEnvelope(&spool.Envelope{From: "a@app.example", Accepted: time.Now(), Hold: true,
+			Recipients: []spool.Recipient{{Address: "b@example.com", Upstreams: []string{"office"}}}})
+		after(6 * 24 * time.Hour)
+		if len(w.peers.mail("")) != 0 || w.store.count() != 1 {
+			t.Fatal("it did not wait")
+		}
+		if _, err := w.queue.Release(t.Context(), Select{All: true}, "root"); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Second)
+		if got := w.peers.mail(""); len(got) != 1 || got[0].to != "b@example.com" {
+			t.Errorf("arrived: %+v", got)
+		}
+	})
+}
+
+// Between an attempt and an operator, the attempt goes first.
+func TestOperatorFindsAttempt(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.peers.set("office", func(p *peer) {
+			p.takes = func(*spool.Delivery) (time.Duration, bool) { return time.Second, true }
+		})
+		var ids []spool.ID
+		for range 30 {
+			ids = append(ids, w.put("a@app.example", []string{"office"}, "b@example.com"))
+		}
+		after(1500 * time.Millisecond) // four are under way, the next are claimed
+		r, err := w.queue.Remove(t.Context(), Select{IDs: ids}, "root")
+		if err != nil || len(r.Busy) == 0 || len(r.Busy) > 4 || r.Done < 20 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		after(10 * time.Second)
+		if n := len(w.peers.mail("")); n+r.Done != 30 {
+			t.Errorf("%d arrived, %d removed", n, r.Done)
+		}
+	})
+}
+
+func TestStatus(t *testing.T) {
+	inBubble(t, []string{"office", "backup"}, func(t *testing.T, w *world) {
+		w.peers.set("office", func(p *peer) { p.fault = down(spool.StageSignIn, 535) })
+		w.put("a@app.example", []string{"office"}, "b@example.com")
+		held := w.put("a@app.example", []string{"office"}, "b@example.com")
+		w.put("a@app.example", []string{"gone"}, "b@example.com")
+		w.put("a@app.example", []string{"backup"}, "b@example.com")
+		after(time.Second)
+		if _, err := w.queue.Hold(t.Context(), Select{IDs: []spool.ID{held}}, "root"); err != nil {
+			t.Fatal(err)
+		}
+		by := map[string]LaneStatus{}
+		for _, l := range w.queue.Lanes() {
+			by[l.Upstream] = l
+		}
+		if l := by["office"]; l.State != Parked || l.Pending != 2 || l.Held != 1 || l.Faults != 1 || l.Cause.Code != 535 || l.Probe.IsZero() {
+			t.Errorf("office: %+v", l)
+		}
+		if l := by["gone"]; l.State != Missing || l.Pending != 1 || l.Due != 1 {
+			t.Errorf("gone: %+v", l)
+		}
+		if l := by["backup"]; l.State != Up || l.Pending != 0 || l.LastSuccess.IsZero() || l.Sessions != 1 || l.Idle != 1 {
+			t.Errorf("backup: %+v", l)
+		}
+		after(time.Hour)
+		if d := w.queue.OldestDue(); d < time.Hour || d > 2*time.Hour {
+			t.Errorf("oldest due: %v", d)
+		}
+	})
+}

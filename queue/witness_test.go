@@ -1,0 +1,248 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"postern/spool"
+)
+
+// onDisk runs the tests on the real spool.
+var onDisk = flag.Bool("disk", false, "run the tests of the queue on a spool on disk")
+
+// witness stands before a store, keeps the books, and fails on command.
+type witness struct {
+	t   *testing.T
+	dir string
+
+	mu      sync.Mutex
+	store   Store
+	gen     *generation
+	fail    func(op string) error
+	settles int
+	// final holds the ends of each recipient, by message and address.
+	final   map[spool.ID]map[string][]spool.Status
+	claimed map[*spool.Delivery]bool
+}
+
+func newWitness(t *testing.T) *witness {
+	w := &witness{t: t, final: map[spool.ID]map[string][]spool.Status{}, claimed: map[*spool.Delivery]bool{}}
+	if *onDisk {
+		w.dir = t.TempDir()
+		w.reopen()
+	} else {
+		w.store = newMemory()
+	}
+	return w
+}
+
+// generation is what one process sees of the store.
+type generation struct {
+	w *witness
+	Store
+	mu   sync.Mutex
+	dead bool
+}
+
+func (w *witness) generation() Store {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g := &generation{w: w, Store: w.store}
+	w.gen = g
+	return g
+}
+
+var errGone = errors.New("the process is gone")
+
+func (g *generation) fails(op string) error {
+	g.mu.Lock()
+	dead := g.dead
+	g.mu.Unlock()
+	if dead {
+		return errGone
+	}
+	g.w.mu.Lock()
+	f := g.w.fail
+	g.w.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f(op)
+}
+
+func (w *witness) failWith(f func(op string) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fail = f
+}
+
+func (g *generation) Create(ctx context.Context) (spool.Draft, error) {
+	if err := g.fails("create"); err != nil {
+		return nil, err
+	}
+	d, err := g.Store.Create(ctx)
+	return &witnessed{d, g}, err
+}
+
+type witnessed struct {
+	spool.Draft
+	g *generation
+}
+
+func (d *witnessed) Commit(env *spool.Envelope) error {
+	if err := d.g.fails("commit"); err != nil {
+		d.Discard()
+		return err
+	}
+	return d.Draft.Commit(env)
+}
+
+func (g *generation) Claim(upstream string, now time.Time, most int, next func(int) time.Time) ([]*spool.Delivery, error) {
+	if err := g.fails("claim"); err != nil {
+		return nil, err
+	}
+	ds, err := g.Store.Claim(upstream, now, most, next)
+	for _, d := range ds {
+		g.w.enter(d)
+	}
+	return ds, err
+}
+
+func (g *generation) Take(id spool.ID, share int) (*spool.Delivery, error) {
+	if err := g.fails("take"); err != nil {
+		return nil, err
+	}
+	d, err := g.Store.Take(id, share)
+	if err == nil {
+		g.w.enter(d)
+	}
+	return d, err
+}
+
+func (w *witness) enter(d *spool.Delivery) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.claimed[d] = true
+}
+
+func (g *generation) DotSent(d *spool.Delivery) error {
+	if err := g.fails("dot"); err != nil {
+		return err
+	}
+	return g.Store.DotSent(d)
+}
+
+// Settle fails as the contract says: the claim has ended all the same.
+func (g *generation) Settle(d *spool.Delivery, s spool.Settlement) error {
+	failed := g.fails("settle")
+	if errors.Is(failed, errGone) {
+		return failed
+	}
+	g.w.mu.Lock()
+	if !g.w.claimed[d] {
+		g.w.mu.Unlock()
+		panic("settled without a claim")
+	}
+	delete(g.w.claimed, d)
+	g.w.settles++
+	for i, o := range s.Outcomes {
+		if o.Verdict != spool.Pending {
+			ends := g.w.final[d.ID]
+			if ends == nil {
+				ends = map[string][]spool.Status{}
+				g.w.final[d.ID] = ends
+			}
+			to := d.Envelope.Recipients[d.Pending[i]].Address
+			ends[to] = append(ends[to], o.Verdict)
+		}
+	}
+	g.w.mu.Unlock()
+	if err := g.Store.Settle(d, s); err != nil {
+		return err
+	}
+	return failed
+}
+
+func (g *generation) Content(id spool.ID) (spool.Content, error) {
+	if err := g.fails("content"); err != nil {
+		return nil, err
+	}
+	return g.Store.Content(id)
+}
+
+func (g *generation) Detail(id spool.ID) (*spool.Detail, error) {
+	if err := g.fails("detail"); err != nil {
+		return nil, err
+	}
+	return g.Store.Detail(id)
+}
+
+// crash makes the store deaf to the process that it has.
+func (w *witness) crash() {
+	w.mu.Lock()
+	g := w.gen
+	w.claimed = map[*spool.Delivery]bool{}
+	w.mu.Unlock()
+	g.mu.Lock()
+	g.dead = true
+	g.mu.Unlock()
+}
+
+// reopen is the start of another process.
+func (w *witness) reopen() {
+	if !*onDisk {
+		w.store.(*memory).crash()
+		return
+	}
+	w.close()
+	s, err := openSpool(w.dir)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.store = s
+	w.mu.Unlock()
+}
+
+func (w *witness) close() {
+	if c, ok := w.store.(interface{ Close() error }); ok && c != nil {
+		if err := c.Close(); err != nil {
+			w.t.Errorf("close the spool: %v", err)
+		}
+	}
+}
+
+func (w *witness) walk(visit func(spool.Summary) bool) { w.store.Walk(visit) }
+
+// count is the number of messages in the store.
+func (w *witness) count() int {
+	ids := map[spool.ID]bool{}
+	w.walk(func(s spool.Summary) bool {
+		ids[s.ID] = true
+		return true
+	})
+	return len(ids)
+}
+
+func (w *witness) settled() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.settles
+}
+
+// ends returns the ends of one recipient.
+func (w *witness) ends(id spool.ID, to string) []spool.Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.final[id][to])
+}
+
+// openSpool opens a spool with small segments.
+func openSpool(dir string) (*spool.Store, error) {
+	return spool.Open(spool.Options{Dir: dir, SegmentSize: 1 << 20})
+}
