@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 )
 
 // books is the double-entry account of a run: what a client was promised and
@@ -14,17 +16,19 @@ import (
 // into the message. All methods may be called concurrently.
 type books struct {
 	mu       sync.Mutex
-	sum      map[string]string   // number → digest of the body that was sent
-	acked    map[string]string   // number → queue ID of the 250
-	arrived  map[string]int      // number → how often it arrived whole
-	queueIDs map[string][]string // number → queue IDs under which it arrived
+	sum      map[string]string      // number → digest of the body that was sent
+	acked    map[string]string      // number → queue ID of the 250
+	arrived  map[string]int         // number → how often it arrived whole
+	queueIDs map[string][]string    // number → queue IDs under which it arrived
+	times    map[string][]time.Time // number → when, parallel to queueIDs
+	kills    []kill
 	corrupt  []string
 	unknown  int // arrived, and nobody had sent it
 	ledger   *ledger
 }
 
 func newBooks() *books {
-	return &books{sum: map[string]string{}, acked: map[string]string{}, arrived: map[string]int{}, queueIDs: map[string][]string{}}
+	return &books{sum: map[string]string{}, acked: map[string]string{}, arrived: map[string]int{}, queueIDs: map[string][]string{}, times: map[string][]time.Time{}}
 }
 
 func digest(body []byte) string {
@@ -65,8 +69,47 @@ func (b *books) received(number, queueID, sum string) error {
 	default:
 		b.arrived[number]++
 		b.queueIDs[number] = append(b.queueIDs[number], queueID)
+		b.times[number] = append(b.times[number], time.Now())
 	}
 	return nil
+}
+
+// kill is one end of the daemon: when the signal was sent, and when the next
+// daemon was started.
+type kill struct{ at, restarted time.Time }
+
+// killed notes that the daemon is killed at this moment.
+func (b *books) killed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.kills = append(b.kills, kill{at: time.Now()})
+}
+
+// restarts notes that another daemon is started after a kill.
+func (b *books) restarts() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := len(b.kills); n > 0 && b.kills[n-1].restarted.IsZero() {
+		b.kills[n-1].restarted = time.Now()
+	}
+}
+
+// window is how long before the kill of its daemon a message had been
+// answered; less than zero where the daemon was dead by then.
+func (b *books) window(answered time.Time) time.Duration {
+	for _, k := range b.kills {
+		if k.restarted.After(answered) {
+			return k.at.Sub(answered)
+		}
+	}
+	return 0
+}
+
+// whole counts the messages that arrived whole.
+func (b *books) whole() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.arrived)
 }
 
 // owed counts what was promised and has not arrived.
@@ -97,6 +140,13 @@ type balance struct {
 	// Twice are messages that were accepted under two queue IDs: the client
 	// never saw the first 250 and sent again. They are its own doing.
 	Twice int `json:"sent_twice"`
+	// AfterDeath are the duplicates whose first copy was answered when the
+	// daemon was dead already: the upstream had the final dot, and nobody was
+	// left to hear its answer.
+	AfterDeath int `json:"duplicates_answered_after_the_kill"`
+	// Windows are, for each other duplicate, the milliseconds between the
+	// upstream's 250 and the kill that kept it from being recorded, in order.
+	Windows []float64 `json:"windows_ms,omitempty"`
 }
 
 // close draws the balance. inDoubt holds the queue IDs whose outcome the
@@ -123,12 +173,33 @@ func (b *books) close(inDoubt map[string]bool) balance {
 				continue
 			}
 			r.Duplicates += n - 1
+			b.explain(&r, number, id)
 			if !inDoubt[id] {
 				r.Unexplained = append(r.Unexplained, number+" "+id)
 			}
 		}
 	}
+	slices.Sort(r.Windows)
 	return r
+}
+
+// explain enters when the copies of one message were answered that were
+// followed by another one.
+func (b *books) explain(r *balance, number, id string) {
+	last := time.Time{}
+	for i, other := range b.queueIDs[number] {
+		if other != id {
+			continue
+		}
+		if !last.IsZero() {
+			if w := b.window(last); w < 0 {
+				r.AfterDeath++
+			} else {
+				r.Windows = append(r.Windows, float64(w.Microseconds())/1000)
+			}
+		}
+		last = b.times[number][i]
+	}
 }
 
 // verdict is nil when every promise was kept.

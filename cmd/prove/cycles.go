@@ -19,6 +19,7 @@ type report struct {
 	Restarts         int     `json:"restarts"`
 	Seconds          float64 `json:"seconds"`
 	DuplicatesAKill  float64 `json:"duplicates_a_kill"`
+	ArrivedASecond   float64 `json:"arrived_a_second"` // while it was under load
 	ResidentAtStart  int64   `json:"resident_at_start_bytes"`
 	ResidentAtEnd    int64   `json:"resident_at_end_bytes"`
 	DrainedInSeconds float64 `json:"drained_in_seconds"`
@@ -58,6 +59,7 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 		return rep, err
 	}
 	s.fail(0)
+	rep.ArrivedASecond = float64(b.whole()) / time.Since(began).Seconds()
 	drain := time.Now()
 	if err := waitEmpty(ctx, b, 3*time.Minute); err != nil {
 		fmt.Fprintln(stderr, "prove:", err)
@@ -90,10 +92,7 @@ func (p *plan) underLoad(ctx context.Context, stderr io.Writer, b *books, s *sin
 	defer senders.Wait()
 	defer endLoad()
 	for i := range p.senders {
-		c := &sender{name: fmt.Sprintf("s%d", i), addr: d.addr, books: b, big: p.big}
-		if p.mode == "soak" {
-			c.pause = 10 * time.Millisecond
-		}
+		c := &sender{name: fmt.Sprintf("s%d", i), addr: d.addr, books: b, big: p.big, pause: p.pause}
 		senders.Go(func() { c.run(loadCtx) })
 	}
 	time.Sleep(time.Second)
@@ -108,8 +107,10 @@ func (p *plan) kills(ctx context.Context, stderr io.Writer, b *books, s *sink, d
 	for rep.Kills < p.cycles && ctx.Err() == nil {
 		s.fail(p.failing * float64(rand.IntN(3)))
 		time.Sleep(time.Duration(50+rand.IntN(700)) * time.Millisecond)
+		b.killed()
 		d.kill()
 		rep.Kills++
+		b.restarts()
 		if err := d.start(ctx); err != nil {
 			return err
 		}
@@ -132,6 +133,7 @@ func (p *plan) soak(ctx context.Context, stderr io.Writer, b *books, s *sink, d 
 		}
 		switch rand.IntN(6) {
 		case 0:
+			b.killed()
 			d.kill()
 			rep.Kills++
 		case 1:
@@ -141,6 +143,7 @@ func (p *plan) soak(ctx context.Context, stderr io.Writer, b *books, s *sink, d 
 		default:
 			continue
 		}
+		b.restarts()
 		if err := d.start(ctx); err != nil {
 			return err
 		}

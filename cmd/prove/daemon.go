@@ -4,14 +4,15 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -45,7 +46,7 @@ auth = "none"
 from = ["*"]
 upstream = ["sink"]
 [retry]
-backoff = ["200ms", "500ms", "1s"]
+backoff = ["1s", "2s"]
 `
 
 // newDaemon writes a configuration into dir, with the spool below disk.
@@ -127,25 +128,27 @@ func (d *daemon) resident() int64 {
 	return resident * int64(os.Getpagesize())
 }
 
-// inDoubt reads from the log the queue IDs that it declares in doubt, and
-// those whose connection was cut after the final dot.
+// inDoubt reads from the log the queue IDs of which it says that a duplicate
+// is possible.
 func (d *daemon) inDoubt() (map[string]bool, error) {
 	f, err := os.Open(d.log)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	return readDoubts(f)
+}
+
+func readDoubts(log io.Reader) (map[string]bool, error) {
 	ids := map[string]bool{}
-	s := bufio.NewScanner(f)
+	s := bufio.NewScanner(log)
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {
-		if !strings.Contains(s.Text(), "in_doubt") && !strings.Contains(s.Text(), "in-doubt") {
+		if !bytes.Contains(s.Bytes(), []byte(`"in-doubt"`)) {
 			continue
 		}
-		var line struct {
-			ID string `json:"id"`
-		}
-		if json.Unmarshal(s.Bytes(), &line) == nil && line.ID != "" {
+		var line struct{ Event, ID string }
+		if json.Unmarshal(s.Bytes(), &line) == nil && line.Event == "in-doubt" {
 			ids[line.ID] = true
 		}
 	}

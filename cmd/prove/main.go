@@ -41,6 +41,7 @@ type plan struct {
 	length  time.Duration // soak: how long
 	senders int
 	big     float64
+	pause   time.Duration // of a client between two messages
 	failing float64
 	cuts    int    // power: how many cuts
 	fs      string // power: ext4, xfs or btrfs
@@ -56,6 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&p.cycles, "cycles", 200, "kill: number of kills")
 	flags.DurationVar(&p.length, "for", 30*time.Minute, "soak: how long")
 	flags.IntVar(&p.senders, "senders", 8, "concurrent clients")
+	flags.DurationVar(&p.pause, "pause", 0, "pause of each client between two messages; soak: 10ms")
 	flags.Float64Var(&p.big, "big", 0.005, "share of messages of 300 to 600 KB")
 	flags.Float64Var(&p.failing, "failing", 0.1, "chance that the upstream answers a command by 451")
 	flags.IntVar(&p.cuts, "cuts", 50, "power: number of power cuts")
@@ -71,6 +73,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	p.mode = args[0]
 	if flags.Parse(args[1:]) != nil {
 		return 64
+	}
+	if p.mode == "soak" && p.pause == 0 {
+		p.pause = 10 * time.Millisecond
 	}
 	report, err := modes[p.mode](ctx, stderr)
 	out := json.NewEncoder(stdout)

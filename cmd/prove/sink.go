@@ -5,26 +5,33 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"io"
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
 	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/emersion/go-smtp"
 )
 
 // sink is the upstream of a run: it enters what arrives into the books, and
 // fails on command. It outlives the daemons that talk to it.
+//
+// It is a server of its own and not go-smtp's, because of what it measures: a
+// message counts as arrived at the moment in which its 250 is written, with
+// nothing in between, so that the time in which an answer is under way is not
+// made longer by the one who measures it.
 type sink struct {
-	books  *books
-	server *smtp.Server
-	addr   string
-	done   chan error
+	books    *books
+	listener net.Listener
+	addr     string
+	serving  sync.WaitGroup
 
-	mu      sync.Mutex
-	failing float64 // chance that one command is answered by 451
+	mu      sync.Mutex // guards what follows
+	failing float64    // chance that one command is answered by 451
+	conns   map[net.Conn]struct{}
+	closed  bool
 }
 
 func startSink(b *books) (*sink, error) {
@@ -32,14 +39,33 @@ func startSink(b *books) (*sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sink{books: b, addr: l.Addr().String(), done: make(chan error, 1)}
-	s.server = smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &sinkSession{sink: s}, nil }))
-	s.server.Domain = "sink.example"
-	s.server.ReadTimeout = time.Minute
-	s.server.WriteTimeout = time.Minute
-	s.server.MaxLineLength = 4096
-	go func() { s.done <- s.server.Serve(l) }()
+	s := &sink{books: b, listener: l, addr: l.Addr().String(), conns: map[net.Conn]struct{}{}}
+	s.serving.Go(s.accept)
 	return s, nil
+}
+
+func (s *sink) accept() {
+	for {
+		c, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			c.Close()
+			return
+		}
+		s.conns[c] = struct{}{}
+		s.mu.Unlock()
+		s.serving.Go(func() {
+			(&sinkSession{sink: s, conn: c, in: bufio.NewReaderSize(c, 32<<10)}).run()
+			s.mu.Lock()
+			delete(s.conns, c)
+			s.mu.Unlock()
+			c.Close()
+		})
+	}
 }
 
 // fail sets the chance, from 0 to 1, that a command is refused for now.
@@ -50,57 +76,162 @@ func (s *sink) fail(chance float64) {
 }
 
 func (s *sink) close() {
-	s.server.Close()
-	<-s.done
+	s.listener.Close()
+	s.mu.Lock()
+	s.closed = true
+	for c := range s.conns {
+		c.Close()
+	}
+	s.mu.Unlock()
+	s.serving.Wait()
 }
 
-var errNotNow = &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "not now"}
-
-func (s *sink) refuse() error {
+func (s *sink) refuses() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failing > 0 && rand.Float64() < s.failing {
-		return errNotNow
-	}
-	return nil
+	return s.failing > 0 && rand.Float64() < s.failing
 }
 
-type sinkSession struct{ sink *sink }
-
-func (c *sinkSession) Reset()                                   {}
-func (c *sinkSession) Logout() error                            { return nil }
-func (c *sinkSession) Mail(string, *smtp.MailOptions) error     { return c.sink.refuse() }
-func (c *sinkSession) Rcpt(_ string, _ *smtp.RcptOptions) error { return c.sink.refuse() }
-
-func (c *sinkSession) Data(r io.Reader) error {
-	content, err := io.ReadAll(r)
-	if err != nil {
-		return err
-	}
-	if err := c.sink.refuse(); err != nil {
-		return err
-	}
-	number, queueID, body := dissect(content)
-	return c.sink.books.received(number, queueID, digest(body))
+// sinkSession is one connection to the sink. It belongs to one goroutine.
+type sinkSession struct {
+	sink *sink
+	conn net.Conn
+	in   *bufio.Reader
+	out  bytes.Buffer
+	mail bool // MAIL was accepted
+	rcpt int  // recipients accepted
 }
 
-// dissect finds the sender's number, the queue ID in the Received field, and
-// the body.
-func dissect(content []byte) (number, queueID string, body []byte) {
-	header, body, _ := bytes.Cut(content, []byte("\r\n\r\n"))
-	inReceived := false
-	for s := bufio.NewScanner(bytes.NewReader(header)); s.Scan(); {
-		line := s.Text()
-		if line != "" && line[0] != ' ' && line[0] != '\t' {
-			inReceived = strings.HasPrefix(line, "Received:")
-			if v, ok := strings.CutPrefix(line, "X-Number: "); ok {
-				number = v
+const (
+	sinkGreeting = "220 sink.example\r\n"
+	sinkHello    = "250-sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n"
+	sinkNotNow   = "451 4.3.0 not now\r\n"
+	sinkOK       = "250 2.0.0 ok\r\n"
+)
+
+func (c *sinkSession) run() {
+	c.out.WriteString(sinkGreeting)
+	for {
+		if c.in.Buffered() == 0 && c.flush() != nil {
+			return
+		}
+		c.conn.SetReadDeadline(time.Now().Add(time.Minute))
+		line, err := c.in.ReadSlice('\n')
+		if err != nil {
+			return
+		}
+		verb, _, _ := strings.Cut(strings.TrimRight(string(line), "\r\n"), " ")
+		switch strings.ToUpper(verb) {
+		case "EHLO":
+			c.out.WriteString(sinkHello)
+		case "MAIL":
+			c.rcpt = 0
+			c.mail = c.answer()
+		case "RCPT":
+			if !c.mail {
+				c.out.WriteString("503 5.5.1 MAIL first\r\n")
+			} else if c.answer() {
+				c.rcpt++
 			}
-		}
-		if _, rest, ok := strings.Cut(line, " id "); ok && inReceived && queueID == "" {
-			queueID, _, _ = strings.Cut(strings.TrimRight(rest, "; "), ";")
-			queueID, _, _ = strings.Cut(queueID, " ")
+		case "DATA":
+			if c.rcpt == 0 {
+				c.out.WriteString("554 5.5.1 no recipient\r\n")
+				continue
+			}
+			c.rcpt, c.mail = 0, false
+			if c.content() != nil {
+				return
+			}
+		case "RSET":
+			c.rcpt, c.mail = 0, false
+			c.out.WriteString(sinkOK)
+		case "NOOP":
+			c.out.WriteString(sinkOK)
+		case "QUIT":
+			c.out.WriteString("221 2.0.0 bye\r\n")
+			c.flush()
+			return
+		default:
+			c.out.WriteString("502 5.5.1 no such command\r\n")
 		}
 	}
-	return number, queueID, body
 }
+
+// answer says yes, or not now.
+func (c *sinkSession) answer() bool {
+	if c.sink.refuses() {
+		c.out.WriteString(sinkNotNow)
+		return false
+	}
+	c.out.WriteString(sinkOK)
+	return true
+}
+
+func (c *sinkSession) flush() error {
+	_, err := c.conn.Write(c.out.Bytes())
+	c.out.Reset()
+	return err
+}
+
+// content reads a message, enters it and answers it.
+func (c *sinkSession) content() error {
+	c.out.WriteString("354 go on\r\n")
+	if err := c.flush(); err != nil {
+		return err
+	}
+	a := arrival{sum: sha256.New()}
+	for {
+		c.conn.SetReadDeadline(time.Now().Add(time.Minute))
+		line, err := c.in.ReadSlice('\n')
+		if err != nil {
+			return err // the end of the connection is not the end of the data
+		}
+		if string(line) == ".\r\n" {
+			break
+		}
+		a.line(bytes.TrimPrefix(line, []byte(".")))
+	}
+	if c.sink.refuses() {
+		c.out.WriteString(sinkNotNow)
+		return c.flush()
+	}
+	if err := c.sink.books.received(a.number, a.queueID, a.digest()); err != nil {
+		return err
+	}
+	c.out.WriteString(sinkOK)
+	return c.flush()
+}
+
+// arrival takes a message apart, line by line: the number that its sender
+// gave it, the queue ID in its first Received field, and a digest of its body.
+type arrival struct {
+	number, queueID string
+	inBody          bool
+	inReceived      bool
+	sum             hash.Hash
+}
+
+// line takes one line with its CRLF.
+func (a *arrival) line(line []byte) {
+	if a.inBody {
+		a.sum.Write(line)
+		return
+	}
+	text := strings.TrimRight(string(line), "\r\n")
+	if text == "" {
+		a.inBody = true
+		return
+	}
+	if text[0] != ' ' && text[0] != '\t' {
+		a.inReceived = strings.HasPrefix(text, "Received:")
+		if v, ok := strings.CutPrefix(text, "X-Number: "); ok {
+			a.number = v
+		}
+	}
+	if _, rest, ok := strings.Cut(text, " id "); ok && a.inReceived && a.queueID == "" {
+		a.queueID, _, _ = strings.Cut(rest, ";")
+		a.queueID, _, _ = strings.Cut(a.queueID, " ")
+	}
+}
+
+func (a *arrival) digest() string { return hex.EncodeToString(a.sum.Sum(nil)[:8]) }
