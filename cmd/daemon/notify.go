@@ -15,9 +15,10 @@ func notify(state string) { _, _ = sd.SdNotify(false, state) }
 // notifyReload tells that a reload begins, as Type=notify-reload wants it.
 func notifyReload() { notify(sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec()) }
 
-// watchdog feeds the service manager's watchdog, where it is set, for as long
-// as alive says so. It ends with ctx.
-func watchdog(ctx context.Context, wg *sync.WaitGroup, alive func() bool) {
+// watchdog feeds the service manager's watchdog, where it is set, each time
+// that touch came back: touch goes through the locks of spool and queue, so
+// that a deadlock starves the dog. It ends with ctx.
+func watchdog(ctx context.Context, wg *sync.WaitGroup, touch func()) {
 	interval, err := sd.SdWatchdogEnabled(false)
 	if err != nil || interval <= 0 {
 		return
@@ -30,9 +31,8 @@ func watchdog(ctx context.Context, wg *sync.WaitGroup, alive func() bool) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if alive() {
-					notify(sd.SdNotifyWatchdog)
-				}
+				touch()
+				notify(sd.SdNotifyWatchdog)
 			}
 		}
 	})

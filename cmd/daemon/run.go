@@ -89,7 +89,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
-	watchdog(running, &d.served, func() bool { return d.Status() != nil })
+	watchdog(running, &d.served, func() { d.Health() })
 	d.events.Ready(time.Since(d.started))
 	notify(sd.SdNotifyReady)
 	if o.Ready != nil {

@@ -191,6 +191,26 @@ func TestTermLetsDataFinishAndClosesIdleClients(t *testing.T) {
 	}
 }
 
+func TestSecondTermEndsItAtOnce(t *testing.T) {
+	listen := freeAddr(t)
+	h := newHouse(t, ordinary(listen, freeAddr(t)))
+	h.start()
+	busy := dialogue(t, "tcp", listen)
+	command(t, busy, 250, "EHLO client.example.com")
+	command(t, busy, 250, "MAIL FROM:<a@example.com>")
+	command(t, busy, 250, "RCPT TO:<b@example.com>")
+	command(t, busy, 354, "DATA")
+	h.signal(syscall.SIGTERM)
+	h.noted("STOPPING=1")
+	h.signal(syscall.SIGTERM)
+	if code := h.wait(); code != 0 || !strings.Contains(h.log.String(), `"in_order":false`) {
+		t.Errorf("exit code %d", code)
+	}
+	if list := h.queued(); len(list) != 0 {
+		t.Errorf("half a message was accepted: %+v", list)
+	}
+}
+
 func TestReloadTakesTheWholeConfigurationOrNone(t *testing.T) {
 	first, second := freeAddr(t), freeAddr(t)
 	down, up := freeAddr(t), freeAddr(t)
