@@ -23,6 +23,8 @@ type FS interface {
 	Create(name string) (File, error)
 	// Open opens a file for reading.
 	Open(name string) (File, error)
+	// OpenWrite opens a file for reading and writing.
+	OpenWrite(name string) (File, error)
 	Rename(from, to string) error
 	Remove(name string) error
 	// List returns the entries of a folder in order of name.

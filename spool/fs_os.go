@@ -66,8 +66,11 @@ func (o osFS) Create(name string) (File, error) {
 	return &osFile{File: f}, nil
 }
 
-func (o osFS) Open(name string) (File, error) {
-	f, err := os.OpenFile(o.path(name), os.O_RDONLY|noFollow, 0)
+func (o osFS) Open(name string) (File, error)      { return o.open(name, os.O_RDONLY) }
+func (o osFS) OpenWrite(name string) (File, error) { return o.open(name, os.O_RDWR) }
+
+func (o osFS) open(name string, flag int) (File, error) {
+	f, err := os.OpenFile(o.path(name), flag|noFollow, 0)
 	if err != nil {
 		return nil, err
 	}

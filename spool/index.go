@@ -20,7 +20,7 @@ type index struct {
 // handle names an entry. 0 is none.
 type handle uint32
 
-const slabSize = 1024
+const slabSize = 256
 
 // entry is one share. Entries hold no pointers, so that a million of them
 // cost the garbage collector nothing.

@@ -45,11 +45,11 @@ func (s *Store) recover() error {
 	}
 	s.setAside = aside
 	s.j.nextSeg = max(s.j.nextSeg, last) + 1
-	limits := map[uint32]int64{}
+	limits := map[uint32]limit{}
 	for _, h := range heads {
 		s.lastID.Store(max(s.lastID.Load(), uint64(h.floor)))
 		if h.prev != 0 {
-			limits[h.prev] = int64(h.prevEnd)
+			limits[h.prev] = limit{int64(h.prevEnd), h.afterCrash}
 		}
 	}
 	for _, g := range s.segs {
@@ -136,12 +136,18 @@ func (s *Store) saveSegment(num uint32) error {
 	return s.fs.SyncDir(".")
 }
 
+// limit is where a segment ends, as the next one says.
+type limit struct {
+	end        int64
+	afterCrash bool // as a start found it; otherwise as it was written
+}
+
 // recoverSegment replays one segment, from its index if there is a whole one.
-func (s *Store) recoverSegment(g *segment, limits, indexes map[uint32]int64) error {
+func (s *Store) recoverSegment(g *segment, limits map[uint32]limit, indexes map[uint32]int64) error {
 	s.report.Segments++
-	limit, sealed := limits[g.num]
+	known, sealed := limits[g.num]
 	if size, ok := indexes[g.num]; ok {
-		if end, ok := s.replayIndex(g, size); ok && (!sealed || end == limit) {
+		if end, ok := s.replayIndex(g, size); ok && (!sealed || end == known.end) {
 			g.end, g.indexed, g.indexSize = end, true, size
 			s.disk += size
 			s.tail = tail{g.num, uint32(end)}
@@ -150,33 +156,65 @@ func (s *Store) recoverSegment(g *segment, limits, indexes map[uint32]int64) err
 	}
 	s.report.Scanned++
 	if !sealed {
-		limit = g.size
+		known = limit{g.size, true}
 	}
-	sc := newScan(g, min(limit, g.size))
+	sc := newScan(g, min(known.end, g.size))
 	w := newIndexWriter()
-	err := sc.run(!sealed, func(ev *event) {
+	err := sc.run(known.afterCrash, func(ev *event) {
 		w.add(ev)
 		s.replay(ev)
 	})
 	if err != nil {
 		return err
 	}
-	if sealed && limit > g.size {
-		sc.bad = append(sc.bad, badRange{g.size, limit - g.size, 0, "the file ends too early", false})
+	if known.end > g.size {
+		sc.bad = append(sc.bad, badRange{g.size, known.end - g.size, 0, "the file ends too early", true})
 	}
 	s.report.Records += sc.records
-	if err := s.recoverBad(g, sc, sealed); err != nil {
+	if err := s.recoverBad(g, sc, known.afterCrash); err != nil {
 		return err
 	}
 	g.end = sc.end
 	if sealed {
-		g.end = limit
+		g.end = known.end
 	}
 	s.tail = tail{g.num, uint32(g.end)}
 	if !s.readOnly {
+		if known.afterCrash {
+			if err := s.rewriteTail(g, sc); err != nil {
+				return err
+			}
+		}
 		s.writeIndex(g, w.finish(g, g.end))
 	}
 	return nil
+}
+
+// rewriteTail makes durable what was read behind the last offset that was
+// known to be, before anything is built on it. The last run may have been
+// killed before it was synced; or a sync failed and left in the cache, as if
+// saved, what the disk doesn't have. So it is written once more.
+func (s *Store) rewriteTail(g *segment, sc *scan) error {
+	from := max(sc.durable, segmentStart)
+	if sc.end <= from {
+		return nil
+	}
+	file, err := s.fs.OpenWrite(segmentName(g.num))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for from < sc.end {
+		b := sc.view(from, min(sc.end-from, scanWindow))
+		if len(b) == 0 {
+			return sc.err
+		}
+		if _, err := file.WriteVec([][]byte{b}, from); err != nil {
+			return err
+		}
+		from += int64(len(b))
+	}
+	return file.Sync()
 }
 
 // replayIndex replays the index of a segment; false: it isn't whole.
@@ -198,10 +236,11 @@ func (s *Store) replayIndex(g *segment, size int64) (end int64, ok bool) {
 
 // recoverBad tells unfinished writing from damage. Writing was unfinished
 // where a whole sector is missing, behind everything that was ever known to
-// be synced, in a segment whose end nobody wrote down. The rest is damage.
-func (s *Store) recoverBad(g *segment, sc *scan, sealed bool) error {
+// be synced, in a segment whose end was not written down by who wrote it. The
+// rest is damage.
+func (s *Store) recoverBad(g *segment, sc *scan, afterCrash bool) error {
 	for _, b := range sc.bad {
-		if b.lost && !sealed && b.offset >= sc.durable {
+		if b.lost && afterCrash && b.offset >= sc.durable {
 			s.report.TornBytes += b.n
 			s.ev.TornTailCut(g.num, b.offset, b.n)
 			continue

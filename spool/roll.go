@@ -25,7 +25,7 @@ func (s *Store) roll() error {
 			head.prevEnd = uint32(j.durable)
 		}
 	} else {
-		head.prev, head.prevEnd = s.tail.num, s.tail.end
+		head.prev, head.prevEnd, head.afterCrash = s.tail.num, s.tail.end, true
 	}
 	j.nextSeg++
 	file, err := s.createSegment(&head)
@@ -90,6 +90,9 @@ func (s *Store) reopen() error {
 	}
 	if err := s.roll(); err != nil {
 		s.retryAt = time.Now().Add(retryAfter)
+		// Nothing says yet that what the old segment holds beyond this was
+		// refused. Should the process end now, it is at least not found.
+		s.j.seg.file.Truncate(s.j.durable)
 		s.ev.SpoolWriteFailed(s.j.nextSeg-1, "begin", err)
 		if isFull(err) {
 			return fmt.Errorf("%w: %w", ErrFull, err)

@@ -33,7 +33,7 @@ type badRange struct {
 const scanWindow = 256 << 10
 
 func newScan(g *segment, limit int64) *scan {
-	sc := &scan{g: g, limit: limit, buf: make([]byte, 0, scanWindow), end: segmentStart}
+	sc := &scan{g: g, limit: limit, end: segmentStart}
 	binary.LittleEndian.PutUint64(sc.mark[:], g.mark)
 	return sc
 }
@@ -156,8 +156,13 @@ func (sc *scan) noteGap(off, next int64) {
 		return
 	}
 	n := last + 1 - off
-	// Of a torn write the header, at least, is gone with its sector.
-	lost := sc.lostSector(off, min(headerSize, next-off))
+	// Of a torn write the header, at least, is gone with its sector, or with
+	// the end of the file.
+	head := int64(headerSize)
+	if next < sc.limit {
+		head = min(head, next-off)
+	}
+	lost := sc.lostSector(off, head)
 	sc.bad = append(sc.bad, badRange{off, n, 0, "it is no record", lost})
 }
 
@@ -166,7 +171,7 @@ func (sc *scan) noteGap(off, next int64) {
 func (sc *scan) lostSector(off, n int64) bool {
 	for end := off + n; off < end; {
 		part := min(end, (off/sector+1)*sector) - off
-		if b := sc.view(off, part); lastNonZero(b) < 0 {
+		if b := sc.view(off, part); int64(len(b)) < part || lastNonZero(b) < 0 {
 			return true
 		}
 		off += part

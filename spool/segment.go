@@ -45,6 +45,9 @@ type segmentHead struct {
 	// prev 0: there was none.
 	prev    uint32
 	prevEnd uint32
+	// afterCrash: prevEnd was found at a start, so a torn write may lie
+	// before it.
+	afterCrash bool
 }
 
 func (h *segmentHead) encode() []byte {
@@ -57,6 +60,7 @@ func (h *segmentHead) encode() []byte {
 	le.PutUint64(b[24:], uint64(h.floor))
 	le.PutUint32(b[32:], h.prev)
 	le.PutUint32(b[36:], h.prevEnd)
+	b[40] = putFlags(h.afterCrash)
 	le.PutUint32(b[sector-4:], checksum(b[:sector-4]))
 	copy(b[sector:], b[:sector])
 	return b
@@ -70,6 +74,7 @@ func decodeSegmentHead(b []byte, num uint32) (segmentHead, bool) {
 	h := segmentHead{
 		num: le.Uint32(b[12:]), mark: le.Uint64(b[16:]), floor: ID(le.Uint64(b[24:])),
 		prev: le.Uint32(b[32:]), prevEnd: le.Uint32(b[36:]),
+		afterCrash: b[40]&1 != 0,
 	}
 	ok := le.Uint32(b[8:]) == 1 && h.num == num && le.Uint32(b[sector-4:sector]) == checksum(b[:sector-4])
 	return h, ok

@@ -1,0 +1,258 @@
+package spool_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"postern/spool"
+	"postern/spool/simdisk"
+)
+
+// crashStates is how many distinct crash states to try: few by default, as
+// many as POSTERN_CRASH_STATES says otherwise (docs/spool-format.md).
+func crashStates(t *testing.T) int {
+	if v := os.Getenv("POSTERN_CRASH_STATES"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	return 2500
+}
+
+// crasher collects what the crash tests tried.
+type crasher struct {
+	states map[uint64]bool
+	rng    *rand.Rand
+	inside int // states that were cut inside a recovery
+	lived  int // states with which work went on after recovery
+
+	lenient bool // what was refused may be there
+}
+
+// reopen opens what a cut left and compares it with what was promised.
+func (c *crasher) reopen(d *simdisk.Disk, l ledger) error {
+	view := d.FS()
+	events := &recorder{}
+	opts := crashOptions(view)
+	opts.Events = events
+	s, err := spool.Open(opts)
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	defer s.Close()
+	defer view.Kill() // nothing of closing matters
+	if err := l.check(s, c.lenient); err != nil {
+		return fmt.Errorf("%w; recovery %+v, set aside %q", err, s.Recovery(), events.aside)
+	}
+	return nil
+}
+
+// try opens the disk that a cut left. Some are cut again while they recover,
+// and with some the work goes on.
+func (c *crasher) try(d *simdisk.Disk, l ledger) error {
+	sum := d.Sum()
+	if c.states[sum] {
+		return nil
+	}
+	c.states[sum] = true
+	switch c.rng.IntN(40) {
+	case 0:
+		return c.tryInside(d, l)
+	case 1:
+		return c.tryOn(d, l)
+	}
+	return c.reopen(d, l)
+}
+
+// tryInside cuts the power again at each step of the recovery.
+func (c *crasher) tryInside(d *simdisk.Disk, l ledger) error {
+	base := d.Copy()
+	d.Trace()
+	if err := c.reopen(d, l); err != nil {
+		return err
+	}
+	var failed error
+	simdisk.Play(base, d.Steps(), func(i int, at *simdisk.Disk) {
+		if failed != nil {
+			return
+		}
+		cut := at.Cut(simdisk.Moods[c.rng.IntN(len(simdisk.Moods))], c.rng)
+		sum := cut.Sum()
+		if !c.states[sum] {
+			c.states[sum] = true
+			c.inside++
+			if failed = c.reopen(cut, l); failed != nil {
+				failed = fmt.Errorf("cut inside recovery, before step %d: %w", i, failed)
+			}
+		}
+	})
+	return failed
+}
+
+// tryOn goes on working after the cut, restarts, and looks again.
+func (c *crasher) tryOn(d *simdisk.Disk, l ledger) error {
+	c.lived++
+	d.Trace()
+	w := &workload{disk: d, rng: c.rng, now: time.Now()}
+	if err := w.run(25); err != nil {
+		return err
+	}
+	w.s.Close()
+	l = l.clone()
+	for _, s := range d.Steps() {
+		if s.Op == simdisk.OpMark {
+			l.apply(s.Mark)
+		}
+	}
+	return c.reopen(d.Copy(), l)
+}
+
+// cutEverywhere cuts the power before every step of a workload's trace, in
+// several ways each.
+func (c *crasher) cutEverywhere(steps []simdisk.Step, ways int) error {
+	l := ledger{}
+	done := 0
+	var failed error
+	simdisk.Play(nil, steps, func(i int, d *simdisk.Disk) {
+		if failed != nil {
+			return
+		}
+		for ; done < i; done++ {
+			if steps[done].Op == simdisk.OpMark {
+				l.apply(steps[done].Mark)
+			}
+		}
+		if i > 0 && steps[i-1].Op == simdisk.OpMark {
+			if _, ok := steps[i-1].Mark.(evAck); !ok {
+				return // the disk is as before, and more is allowed
+			}
+		}
+		for n := range ways {
+			mood := simdisk.Mixed
+			if n < len(simdisk.Moods) {
+				mood = simdisk.Moods[n]
+			}
+			if err := c.try(d.Cut(mood, c.rng), l); err != nil {
+				failed = fmt.Errorf("cut before step %d of %d, mood %d: %w", i, len(steps), mood, err)
+				return
+			}
+		}
+	})
+	return failed
+}
+
+func newCrasher(seed uint64) *crasher {
+	return &crasher{states: map[uint64]bool{}, rng: rand.New(rand.NewPCG(seed, 1))}
+}
+
+func traced(seed uint64, calls int, wrap func(*simdisk.View) spool.FS) ([]simdisk.Step, error) {
+	disk := simdisk.New()
+	disk.Trace()
+	w := &workload{disk: disk, wrap: wrap, rng: rand.New(rand.NewPCG(seed, 2)), now: time.Now().Add(-time.Hour)}
+	if err := w.run(calls); err != nil {
+		return nil, err
+	}
+	w.s.Close()
+	return disk.Steps(), nil
+}
+
+// TestEveryCutIsSurvived cuts the power everywhere.
+func TestEveryCutIsSurvived(t *testing.T) {
+	want := crashStates(t)
+	c := newCrasher(1)
+	for seed := uint64(1); len(c.states) < want; seed++ {
+		steps, err := traced(seed, 120, nil)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if err := c.cutEverywhere(steps, 8); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+	t.Logf("%d distinct crash states survived, %d of them inside a recovery; work went on after %d", len(c.states), c.inside, c.lived)
+}
+
+// TestFaultsAreSurvived lets operations of the disk fail, and then cuts. After
+// several failures in a row the disk may hold what was refused, since it did
+// not take the note of that either; everything else holds as ever.
+func TestFaultsAreSurvived(t *testing.T) {
+	want := crashStates(t) / 2
+	c := newCrasher(3)
+	for seed := uint64(1); len(c.states) < want; seed++ {
+		failures := 1 + int(seed%2)*2
+		steps, err := faulty(seed, failures)
+		if err == nil {
+			c.lenient = failures > 1
+			err = c.cutEverywhere(steps, 3)
+		}
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+	t.Logf("%d distinct crash states survived", len(c.states))
+}
+
+// faulty is the trace of a workload during which so many operations fail.
+func faulty(seed uint64, failures int) ([]simdisk.Step, error) {
+	rng := rand.New(rand.NewPCG(seed, 4))
+	disk := simdisk.New()
+	disk.Trace()
+	w := &workload{disk: disk, rng: rng, now: time.Now().Add(-time.Hour)}
+	if err := w.run(20); err != nil {
+		return nil, err
+	}
+	after, fault := rng.IntN(60), []error{syscall.EIO, syscall.ENOSPC}[rng.IntN(2)]
+	disk.SetFault(func(op simdisk.Op, name string) error {
+		if op == simdisk.OpRead || op == simdisk.OpOpen || op == simdisk.OpList {
+			return nil
+		}
+		if after--; after < 0 && after >= -failures {
+			return fault
+		}
+		return nil
+	})
+	for range 40 {
+		if w.step() == nil {
+			continue
+		}
+		disk.SetFault(nil) // it could not be opened again: the disk is repaired
+		if err := w.open(); err != nil {
+			return nil, err
+		}
+	}
+	w.view.Kill()
+	w.s.Close()
+	return disk.Steps(), nil
+}
+
+// TestCrashTestFindsMissingSyncs takes syncs out of the engine and wants the
+// crash test to notice: a check that cannot fail counts for nothing.
+func TestCrashTestFindsMissingSyncs(t *testing.T) {
+	for name, skip := range map[string]func(op simdisk.Op, name string) bool{
+		"no sync of segments":      func(op simdisk.Op, name string) bool { return op == simdisk.OpSync && len(name) == 14 },
+		"no sync of big bodies":    func(op simdisk.Op, name string) bool { return op == simdisk.OpSync && name[:3] == "big" },
+		"no sync of the folder":    func(op simdisk.Op, name string) bool { return op == simdisk.OpSyncDir && name == "." },
+		"no sync of big's entries": func(op simdisk.Op, name string) bool { return op == simdisk.OpSyncDir && name == "big" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := uint64(1); seed < 40; seed++ {
+				steps, err := traced(seed, 60, func(v *simdisk.View) spool.FS { return &simdisk.Lax{View: v, Skip: skip} })
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := newCrasher(seed).cutEverywhere(steps, 3); err != nil {
+					t.Log(err)
+					return
+				}
+			}
+			t.Error("the crash test did not notice")
+		})
+	}
+}

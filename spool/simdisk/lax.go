@@ -1,0 +1,42 @@
+package simdisk
+
+import "postern/spool"
+
+// Create implements spool.FS.
+func (l *Lax) Create(name string) (spool.File, error) {
+	f, err := l.View.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	return &laxFile{File: f, l: l, name: name}, nil
+}
+
+// OpenWrite implements spool.FS.
+func (l *Lax) OpenWrite(name string) (spool.File, error) {
+	f, err := l.View.OpenWrite(name)
+	if err != nil {
+		return nil, err
+	}
+	return &laxFile{File: f, l: l, name: name}, nil
+}
+
+// SyncDir implements spool.FS.
+func (l *Lax) SyncDir(dir string) error {
+	if l.Skip(OpSyncDir, dir) {
+		return nil
+	}
+	return l.View.SyncDir(dir)
+}
+
+type laxFile struct {
+	spool.File
+	l    *Lax
+	name string
+}
+
+func (f *laxFile) Sync() error {
+	if f.l.Skip(OpSync, f.name) {
+		return nil
+	}
+	return f.File.Sync()
+}

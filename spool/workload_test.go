@@ -1,0 +1,216 @@
+package spool_test
+
+import (
+	"context"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"postern/spool"
+	"postern/spool/simdisk"
+)
+
+// workload drives a spool on a simulated disk with random calls, and marks in
+// the disk's trace what it was promised and when.
+type workload struct {
+	disk  *simdisk.Disk
+	wrap  func(*simdisk.View) spool.FS
+	view  *simdisk.View
+	s     *spool.Store
+	rng   *rand.Rand
+	now   time.Time
+	taken []*spool.Delivery
+}
+
+var crashUpstreams = [][]string{{"a"}, {"b"}, {"a", "b"}}
+
+func crashOptions(fs spool.FS) spool.Options {
+	return spool.Options{Dir: "sim", FS: fs, SegmentSize: 12 << 10, BigBody: 2 << 10, ZeroAhead: 2 << 10, Slack: 8 << 10}
+}
+
+func (w *workload) open() error {
+	w.view = w.disk.FS()
+	var fs spool.FS = w.view
+	if w.wrap != nil {
+		fs = w.wrap(w.view)
+	}
+	s, err := spool.Open(crashOptions(fs))
+	w.s, w.taken = s, nil
+	return err
+}
+
+// run makes n calls.
+func (w *workload) run(n int) error {
+	if err := w.open(); err != nil {
+		return err
+	}
+	for range n {
+		if err := w.step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *workload) step() error {
+	w.now = w.now.Add(time.Duration(w.rng.IntN(40)) * time.Minute)
+	switch k := w.rng.IntN(100); {
+	case k < 32:
+		w.put(w.draw())
+	case k < 40:
+		w.putSeveral()
+	case k < 60:
+		return w.claim()
+	case k < 85:
+		w.settle()
+	case k < 90:
+		w.operate()
+	case k < 94:
+		for _, d := range w.taken {
+			w.release(d)
+		}
+		w.taken = nil
+		w.s.Close()
+		return w.open()
+	case k < 97:
+		w.view.Kill() // the process ends; the disk goes on
+		w.s.Close()
+		return w.open()
+	default:
+		time.Sleep(25 * time.Millisecond) // longer than a record may wait for its sync
+	}
+	return nil
+}
+
+type letter struct {
+	env  *spool.Envelope
+	body []byte
+}
+
+func (w *workload) draw() letter {
+	n := w.rng.IntN(700)
+	switch w.rng.IntN(12) {
+	case 0:
+		n = 2<<10 + w.rng.IntN(6<<10) // a file of its own
+	case 1:
+		n = 1500 + w.rng.IntN(400)
+	}
+	env := &spool.Envelope{From: "from@example.com", Accepted: w.now, Hold: w.rng.IntN(15) == 0}
+	for i := range 1 + w.rng.IntN(3)*w.rng.IntN(2) {
+		env.Recipients = append(env.Recipients, spool.Recipient{
+			Address: fmt.Sprintf("to%d@example.net", i), Upstreams: crashUpstreams[w.rng.IntN(len(crashUpstreams))],
+		})
+	}
+	body := make([]byte, n)
+	for i := range body {
+		body[i] = byte('a' + w.rng.IntN(26))
+	}
+	return letter{env, body}
+}
+
+func (w *workload) put(l letter) bool {
+	d, err := w.s.Create(context.Background())
+	if err != nil {
+		return false
+	}
+	id := d.ID()
+	w.disk.Mark(evPut{id, crc32.ChecksumIEEE(l.body), len(l.body), len(l.env.Recipients)})
+	if _, err := d.Write(l.body); err != nil {
+		d.Discard()
+		w.disk.Mark(evRefuse{id})
+		return false
+	}
+	if len(l.body)%17 == 0 {
+		d.Discard()
+		w.disk.Mark(evRefuse{id})
+		return false
+	}
+	if err := d.Commit(l.env); err != nil {
+		w.disk.Mark(evRefuse{id})
+		return false
+	}
+	w.disk.Mark(evAck{id})
+	return true
+}
+
+func (w *workload) putSeveral() {
+	var wg sync.WaitGroup
+	for range 2 + w.rng.IntN(3) {
+		l := w.draw()
+		wg.Go(func() { w.put(l) })
+	}
+	wg.Wait()
+}
+
+func (w *workload) claim() error {
+	ds, err := w.s.Claim([]string{"a", "b"}[w.rng.IntN(2)], w.now, 1+w.rng.IntN(3), func(int) time.Time {
+		return w.now.Add(time.Hour)
+	})
+	if err == nil {
+		w.taken = append(w.taken, ds...)
+	}
+	return nil
+}
+
+func (w *workload) settle() {
+	if len(w.taken) == 0 {
+		return
+	}
+	d := w.taken[0]
+	w.taken = w.taken[1:]
+	if w.rng.IntN(8) == 0 {
+		w.release(d)
+		return
+	}
+	if w.rng.IntN(2) == 0 && w.s.DotSent(d) != nil {
+		w.release(d)
+		return
+	}
+	st := spool.Settlement{Due: w.now.Add(time.Hour), Failover: w.rng.IntN(2), Warned: w.rng.IntN(4) == 0}
+	for i := range d.Pending {
+		o := spool.Outcome{Stage: spool.StageDot, Code: 250, Verdict: spool.Delivered}
+		switch w.rng.IntN(4) {
+		case 0:
+			o = spool.Outcome{Stage: spool.StageRcpt, Code: 451, Text: "later"}
+		case 1:
+			// A bounce is durable before its cause is let go.
+			o = spool.Outcome{Stage: spool.StageRcpt, Code: 550, Verdict: spool.Bounced}
+			if !w.put(w.draw()) {
+				o.Verdict = spool.Pending
+			}
+		}
+		if o.Verdict != spool.Pending {
+			w.disk.Mark(evEnd{d.ID, d.Pending[i]})
+		}
+		st.Outcomes = append(st.Outcomes, o)
+	}
+	w.s.Settle(d, st)
+}
+
+func (w *workload) release(d *spool.Delivery) {
+	w.s.Settle(d, spool.Settlement{Due: w.now})
+}
+
+// operate does what an operator does: hold, release, remove.
+func (w *workload) operate() {
+	var all []spool.Summary
+	w.s.Walk(func(s spool.Summary) bool { all = append(all, s); return len(all) < 50 })
+	if len(all) == 0 {
+		return
+	}
+	sum := all[w.rng.IntN(len(all))]
+	d, err := w.s.Take(sum.ID, sum.Share)
+	if err != nil {
+		return
+	}
+	st := spool.Settlement{Due: w.now, Hold: !sum.Held}
+	if w.rng.IntN(3) == 0 {
+		for _, r := range d.Pending {
+			w.disk.Mark(evEnd{d.ID, r})
+			st.Outcomes = append(st.Outcomes, spool.Outcome{Verdict: spool.Removed, Text: "removed"})
+		}
+	}
+	w.s.Settle(d, st)
+}
