@@ -266,6 +266,9 @@ func TestSuccessNotification(t *testing.T) {
 func TestNoNotificationNoFailure(t *testing.T) {
 	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
 		w.peers.set("office", func(p *peer) { p.answer = refuse("b@example.com") })
+		if err := w.queue.Pause("office", "root"); err != nil {
+			t.Fatal(err)
+		}
 		id := w.put("a@app.example", []string{"office"}, "b@example.com", "c@example.com")
 		w.store.failWith(func(op string) error {
 			if op == "create" || op == "commit" {
@@ -273,6 +276,9 @@ func TestNoNotificationNoFailure(t *testing.T) {
 			}
 			return nil
 		})
+		if err := w.queue.Resume("office", "root"); err != nil {
+			t.Fatal(err)
+		}
 		after(2 * time.Minute)
 		if n := w.ears.heard("not notified failed"); n < 2 {
 			t.Errorf("told %d times", n)

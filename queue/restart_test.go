@@ -195,31 +195,31 @@ func TestEveryRecipientEndsOnce(t *testing.T) {
 func chaos(t *testing.T, seed uint64, crashes, messages int) {
 	w := newWorld(t, "office", "backup")
 	w.queue.Start()
+	defer w.end()
 	w.withRoute("office", "backup")
 	r := rand.New(rand.NewPCG(seed, 1))
+	roll := func(n int) int { return w.peers.roll(r, n) }
 	stages := []spool.Stage{spool.StageMail, spool.StageRcpt, spool.StageRcpt, spool.StageData, spool.StageBody, spool.StageDot, spool.StageDot}
 	codes := []int{250, 250, 250, 0, 421, 450, 451, 452, 530, 550, 552, 554, 354, 999}
 	for _, name := range []string{"office", "backup"} {
 		w.peers.set(name, func(p *peer) {
 			p.answer = func(*spool.Delivery, string) spool.Outcome {
-				w.peers.mu.Lock()
-				defer w.peers.mu.Unlock()
-				return replyAt(stages[r.IntN(len(stages))], codes[r.IntN(len(codes))], "", "as it likes")
+				return replyAt(stages[roll(len(stages))], codes[roll(len(codes))], "", "as it likes")
 			}
 		})
 	}
 	want := map[spool.ID][]string{}
 	for range messages {
 		var to []string
-		for i := range 1 + r.IntN(3) {
+		for i := range 1 + roll(3) {
 			to = append(to, fmt.Sprintf("r%d@example.com", i))
 		}
-		list := [][]string{{"office"}, {"backup"}, {"office", "backup"}}[r.IntN(3)]
+		list := [][]string{{"office"}, {"backup"}, {"office", "backup"}}[roll(3)]
 		want[w.put("a@app.example", list, to...)] = to
 	}
 	after(time.Second)
 	for range crashes {
-		after(time.Duration(w.peers.roll(r, int(2*time.Hour))))
+		after(time.Duration(roll(int(2 * time.Hour))))
 		w.crash()
 	}
 	for range 8 * 24 {
@@ -257,10 +257,6 @@ func chaos(t *testing.T, seed uint64, crashes, messages int) {
 			t.Errorf("%d recipients failed, %d were reported", bounced, failures[id])
 		}
 	}
-	if w.stop(); w.peers.twice {
-		t.Error("one share was under way twice at the same time")
-	}
-	w.store.close()
 }
 
 func (p *peers) roll(r *rand.Rand, n int) int {

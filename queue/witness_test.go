@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -33,7 +34,7 @@ type witness struct {
 func newWitness(t *testing.T) *witness {
 	w := &witness{t: t, final: map[spool.ID]map[string][]spool.Status{}, claimed: map[*spool.Delivery]bool{}}
 	if *onDisk {
-		w.dir = t.TempDir()
+		w.dir = filepath.Join(t.TempDir(), "spool")
 		w.reopen()
 	} else {
 		w.store = newMemory()
@@ -244,5 +245,5 @@ func (w *witness) ends(id spool.ID, to string) []spool.Status {
 
 // openSpool opens a spool with small segments.
 func openSpool(dir string) (*spool.Store, error) {
-	return spool.Open(spool.Options{Dir: dir, SegmentSize: 1 << 20})
+	return spool.Open(spool.Options{Dir: dir, Create: true, SegmentSize: 1 << 20})
 }

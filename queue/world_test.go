@@ -99,15 +99,20 @@ func inBubble(t *testing.T, names []string, test func(*testing.T, *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, names...)
 		w.queue.Start()
+		defer w.end()
 		test(t, w)
-		w.stop()
-		w.peers.mu.Lock()
-		defer w.peers.mu.Unlock()
-		if w.peers.twice {
-			t.Error("one share was under way twice at the same time")
-		}
-		w.store.close()
 	})
+}
+
+// end stops the world, and holds it to what must never be.
+func (w *world) end() {
+	w.stop()
+	w.store.close()
+	w.peers.mu.Lock()
+	defer w.peers.mu.Unlock()
+	if w.peers.twice {
+		w.t.Error("one share was under way twice at the same time")
+	}
 }
 
 // after lets time pass and everything settle.
