@@ -128,7 +128,7 @@ func dialogue(t *testing.T, network, addr string) *textproto.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	conn := textproto.NewConn(c)
 	t.Cleanup(func() { conn.Close() })
 	expect(t, conn, 220)

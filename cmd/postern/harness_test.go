@@ -43,6 +43,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// patience is how long something may take on a busy machine.
+const patience = 40 * time.Second
+
 // house is one daemon with its folder. The folder's path is short: a unix
 // socket's path has 103 bytes at most.
 type house struct {
@@ -147,7 +150,7 @@ func readNotes(from *net.UnixConn, notes chan<- string) {
 // noted waits until the daemon tells systemd what.
 func (h *house) noted(what string) {
 	h.t.Helper()
-	end := time.After(15 * time.Second)
+	end := time.After(patience)
 	for {
 		select {
 		case note, ok := <-h.notes:
@@ -186,7 +189,7 @@ func (h *house) wait() int {
 	h.t.Helper()
 	select {
 	case <-h.exited:
-	case <-time.After(15 * time.Second):
+	case <-time.After(patience):
 		h.t.Fatal("the daemon did not end")
 	}
 	return h.cmd.ProcessState.ExitCode()
@@ -211,7 +214,10 @@ func (h *house) kill() {
 // do runs a command to its end.
 func (h *house) do(args ...string) result {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	if _, err := binary(); err != nil { // which takes its time, once
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := h.command(ctx, args...)
 	var stdout, stderr bytes.Buffer
@@ -237,7 +243,7 @@ func (h *house) must(args ...string) string {
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		if holds() {
 			return
 		}

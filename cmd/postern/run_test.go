@@ -65,8 +65,8 @@ func newPuppet() *puppet {
 		},
 	}
 	return &puppet{now: now, detail: &spool.Detail{ID: 7, Size: 4096, Envelope: env, Recipients: []spool.RecipientState{
-		{Upstream: "office", Attempts: 2, Due: now.Add(10*time.Minute + time.Second), Last: &outcome, LastAt: now.Add(-time.Minute)},
-		{Upstream: "office", Attempts: 2, Due: now.Add(10*time.Minute + time.Second), Last: &outcome, LastAt: now.Add(-time.Minute)},
+		{Upstream: "office", Attempts: 2, Due: now.Add(10*time.Minute + 30*time.Second), Last: &outcome, LastAt: now.Add(-time.Minute)},
+		{Upstream: "office", Attempts: 2, Due: now.Add(10*time.Minute + 30*time.Second), Last: &outcome, LastAt: now.Add(-time.Minute)},
 		{Upstream: "backup", Share: 1, Held: true},
 	}}}
 }
