@@ -32,7 +32,7 @@ func (s *Server) admit(d *door, nc net.Conn) {
 		s.turnAway(c, say(421, 4, 3, 2, "too many connections, try again later"), "too many connections")
 		return
 	}
-	if s.stopped() { // Shutdown may not have seen it
+	if d.shut.Load() { // whoever closed the door may not have seen it
 		c.interrupt(wokenShutdown)
 	}
 	s.events.ConnectionOpened(c.peer.info())

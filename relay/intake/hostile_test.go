@@ -321,6 +321,9 @@ func TestAnyByteAnywhere(t *testing.T) {
 	ordinary := greetAndMail + "DATA\r\nSubject: x\r\n\r\n..text\r\n.\r\nQUIT\r\n"
 	for _, b := range []byte{0, '\r', '\n', '\t', 0x1b, ' ', '<', '>', '"', '\\', 0x7f, 0x80, 0xff} {
 		for i := range ordinary {
+			if raceEnabled && i%3 != 0 {
+				continue
+			}
 			attack(t, nil, ordinary[:i]+string([]byte{b})+ordinary[i+1:], false)
 			attack(t, nil, ordinary[:i]+string([]byte{b})+ordinary[i:], false)
 		}

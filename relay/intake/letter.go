@@ -10,7 +10,7 @@ import (
 
 const (
 	maxHeader   = 256 << 10 // octets; more is no mail
-	maxReceived = 50        // hops; RFC 5321 §6.3 wants at least 100 of servers in general; see docs/intake.md
+	maxReceived = 50        // hops; the limit of Postfix, below the 100 of RFC 5321 §6.3: mail here has just begun its way
 )
 
 // letter is the writer that a message's content goes through on its way to
@@ -109,7 +109,9 @@ func (l *letter) open(header, body []byte) {
 	if l.env.MessageID = f.messageID; !f.hasMessageID {
 		l.env.MessageID = l.newMessageID()
 	}
-	l.put(l.received())
+	trace := l.received()
+	l.note(trace) // `for` may hold an address in UTF-8
+	l.put(trace)
 	for len(f.drop) > 0 {
 		l.put(header[f.kept:f.drop[0][0]])
 		f.kept, f.drop = f.drop[0][1], f.drop[1:]

@@ -148,10 +148,14 @@ func (s *Server) plan(cfg *config.Config) (next []planned, err error) {
 					return nil, err
 				}
 				opened = append(opened, d)
-			} else if err = d.adjust(l); err != nil {
-				return nil, err
 			}
 			next = append(next, planned{d, set})
+		}
+	}
+	// Last, because it can't be taken back.
+	for _, p := range next {
+		if err = p.door.adjust(p.settings.cfg); err != nil {
+			return nil, err
 		}
 	}
 	return next, nil

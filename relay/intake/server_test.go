@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -15,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"postern/config"
@@ -412,56 +414,77 @@ func TestShutdownGraceEnds(t *testing.T) {
 // TestFlood: beyond the limit, those who idle make room, and an ordinary
 // client gets through; when nobody idles, the newcomer is told at once.
 func TestFlood(t *testing.T) {
-	l := testListener()
-	l.MaxConnections = 20
-	s, st, _ := serveOn(t, l)
-	addr := s.Addrs()["test"]
-	var flood []*talk
-	for range l.MaxConnections {
-		k := talkTo(t, addr)
-		k.expect("220 ")
-		flood = append(flood, k)
-	}
-	k := talkTo(t, addr)
-	k.expect("421 4.3.2 too many connections")
-	k.closed()
-	time.Sleep(evictIdle + 100*time.Millisecond)
-	for i := range 5 {
-		k := talkTo(t, addr)
-		k.expect("220 ")
-		k.cmd("EHLO a.example.com", "250-")
-		k.message()
-		k.cmd("QUIT", "221 ")
-		flood[i].expect("421 4.3.2 ")
-		flood[i].closed()
-	}
-	if len(st.all()) != 5 {
-		t.Errorf("%d messages", len(st.all()))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(l *config.Listener) { l.MaxConnections = 20 })
+		var flood []net.Conn
+		for i := range 20 {
+			flood = append(flood, r.dial(fmt.Sprintf("127.0.0.1:%d", i+1)))
+			time.Sleep(time.Millisecond)
+		}
+		synctest.Wait()
+		if got := said(r.dial("")); !strings.HasPrefix(got, "421 4.3.2 too many connections") || !strings.HasSuffix(got, "(closed)") {
+			t.Errorf("the newcomer was told %q", got)
+		}
+		time.Sleep(evictIdle)
+		for i := range 5 {
+			nc := r.dial("")
+			io.WriteString(nc, greetAndMail+"DATA\r\na: b\r\n.\r\n")
+			time.Sleep(lingerPatience)
+			if got := said(nc); !strings.Contains(got, "250 2.0.0 queued") {
+				t.Errorf("an ordinary client was told %q", got)
+			}
+			if got := said(flood[i]); !strings.Contains(got, "421 4.3.2 ") {
+				t.Errorf("who waited longest was told %q", got)
+			}
+		}
+		for _, nc := range flood[5:] {
+			if got := said(nc); strings.Contains(got, "421") {
+				t.Errorf("more had to go than was needed: %q", got)
+			}
+		}
+		if n := r.door.count(); n != 20 {
+			t.Errorf("%d connections", n)
+		}
+	})
 }
 
-// TestPlaces: the peer with most connections makes room first.
-func TestPlaces(t *testing.T) {
-	r := newRig(t, func(l *config.Listener) { l.MaxConnections = 3 })
-	first := r.dial("192.0.2.1:1000")
-	time.Sleep(10 * time.Millisecond)
-	greedy := []net.Conn{r.dial("192.0.2.9:1001"), r.dial("192.0.2.9:1002")}
-	time.Sleep(evictIdle + 50*time.Millisecond)
-	r.dial("192.0.2.2:1003")
-	b := make([]byte, 500)
-	n, _ := greedy[0].Read(b)
-	eventually(t, func() bool {
-		if strings.Contains(string(b[:n]), "421 4.3.2") {
-			return true
-		}
-		m, _ := greedy[0].Read(b[n:])
-		n += m
-		return false
-	})
-	n, _ = first.Read(b)
-	if got := string(b[:n]); !strings.HasPrefix(got, "220 ") || strings.Contains(got, "421") {
-		t.Errorf("the modest peer was sent away: %q", got)
+// said is what the client was told so far.
+func said(nc net.Conn) string {
+	synctest.Wait()
+	h := nc.(*pipe).in
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return string(h.buf) + "(closed)"
 	}
+	return string(h.buf)
+}
+
+// TestPlaces: the peer with most connections makes room first, and within a
+// transaction later than outside.
+func TestPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(l *config.Listener) { l.MaxConnections = 3 })
+		modest := r.dial("192.0.2.1:1000")
+		time.Sleep(time.Second)
+		greedy := r.dial("192.0.2.9:1001")
+		busy := r.dial("192.0.2.9:1002")
+		io.WriteString(busy, greetAndMail)
+		time.Sleep(evictIdle)
+		synctest.Wait()
+		if got := said(r.dial("192.0.2.2:1003")); !strings.HasPrefix(got, "220 ") {
+			t.Errorf("the newcomer was told %q", got)
+		}
+		if got := said(modest); strings.Contains(got, "421") {
+			t.Errorf("the modest peer was told %q", got)
+		}
+		if got := said(greedy); !strings.Contains(got, "421 4.3.2") {
+			t.Errorf("the greedy peer was told %q", got)
+		}
+		if got := said(busy); strings.Contains(got, "421") {
+			t.Errorf("one in a transaction was told %q", got)
+		}
+	})
 }
 
 func TestAllow(t *testing.T) {

@@ -2,7 +2,10 @@ package intake
 
 import (
 	"crypto/tls"
+	"io"
+	"sync"
 
+	"github.com/emersion/go-sasl"
 	smtp "github.com/emersion/go-smtp"
 
 	"postern/config"
@@ -29,25 +32,30 @@ func (s *Server) Stock(l *config.Listener) (smtp.Backend, *tls.Config, error) {
 		if err != nil {
 			return nil, verdict(err)
 		}
-		plain := stockSession{Session: inner, conn: c, peer: p}
+		plain := &stockSession{Session: inner, conn: c, peer: p}
 		if a, ok := inner.(smtp.AuthSession); ok && len(a.AuthMechanisms()) > 0 {
-			return &stockAuthSession{AuthSession: a, stockSession: plain}, nil
+			return stockAuthSession{plain, a}, nil
 		}
-		return &plain, nil
+		return plain, nil
 	}), set.tls, nil
 }
 
-// stockSession keeps from a session what go-smtp lets through.
+// stockSession keeps from a session what go-smtp lets through: malformed
+// addresses, and calls at the same time. For BDAT go-smtp runs Data beside
+// the commands, and calls Reset and Logout before it has returned.
 type stockSession struct {
 	smtp.Session
 	conn *smtp.Conn
 	peer *Peer
+	one  sync.Mutex // held during each call
 }
 
 var replyStockPath = say(501, 5, 1, 7, "malformed address")
 
 // Mail implements smtp.Session.
 func (s *stockSession) Mail(from string, opts *smtp.MailOptions) error {
+	s.one.Lock()
+	defer s.one.Unlock()
 	s.peer.Helo = s.conn.Hostname()
 	if !isHelo(s.peer.Helo) {
 		return say(501, 5, 5, 4, "a domain name or an address literal is required")
@@ -60,6 +68,8 @@ func (s *stockSession) Mail(from string, opts *smtp.MailOptions) error {
 
 // Rcpt implements smtp.Session.
 func (s *stockSession) Rcpt(to string, opts *smtp.RcptOptions) error {
+	s.one.Lock()
+	defer s.one.Unlock()
 	if opts.DeliverBy != nil || opts.MTPriority != nil || !opts.RequireRecipientValidSince.IsZero() {
 		return errParamUnknown
 	}
@@ -69,15 +79,36 @@ func (s *stockSession) Rcpt(to string, opts *smtp.RcptOptions) error {
 	return s.Session.Rcpt(to, opts)
 }
 
-// stockAuthSession is a stockSession that offers AUTH.
-type stockAuthSession struct {
-	smtp.AuthSession
-	stockSession
+// Data implements smtp.Session. go-smtp breaks its reader before it calls
+// Reset or Logout, so those don't wait long.
+func (s *stockSession) Data(r io.Reader) error {
+	s.one.Lock()
+	defer s.one.Unlock()
+	return s.Session.Data(r)
 }
 
-func (s *stockAuthSession) Mail(from string, opts *smtp.MailOptions) error {
-	return s.stockSession.Mail(from, opts)
+// Reset implements smtp.Session.
+func (s *stockSession) Reset() {
+	s.one.Lock()
+	defer s.one.Unlock()
+	s.Session.Reset()
 }
-func (s *stockAuthSession) Rcpt(to string, opts *smtp.RcptOptions) error {
-	return s.stockSession.Rcpt(to, opts)
+
+// Logout implements smtp.Session.
+func (s *stockSession) Logout() error {
+	s.one.Lock()
+	defer s.one.Unlock()
+	return s.Session.Logout()
 }
+
+// stockAuthSession is a stockSession that offers AUTH.
+type stockAuthSession struct {
+	*stockSession
+	auth smtp.AuthSession
+}
+
+// AuthMechanisms implements smtp.AuthSession.
+func (s stockAuthSession) AuthMechanisms() []string { return s.auth.AuthMechanisms() }
+
+// Auth implements smtp.AuthSession.
+func (s stockAuthSession) Auth(mech string) (sasl.Server, error) { return s.auth.Auth(mech) }
