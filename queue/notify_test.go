@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -256,6 +257,9 @@ func TestSuccessNotification(t *testing.T) {
 			t.Fatalf("arrived: %+v", got)
 		}
 		f := parseReport(t, []byte(got[2].content))
+		if !strings.Contains(got[2].content, "Subject: hello") || w.ears.heard("store failed") != 0 {
+			t.Errorf("the header is missing: %s", got[2].content)
+		}
 		if len(f) != 1 || f[0].Get("Action") != "relayed" || f[0].Get("Status") != "2.0.0" || f[0].Get("Final-Recipient") != "rfc822; b@example.com" {
 			t.Errorf("fields: %v", f)
 		}

@@ -82,8 +82,10 @@ func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdi
 	if s.Hold || anyDoubt(outs, verdicts) {
 		q.noteDoubt(d, s.Hold)
 	}
+	// Before the settlement, while the message is there to quote. It is done as
+	// well as can be: what was delivered is let go in any case.
+	_ = q.notify(d, Relayed, outs, now)
 	q.put(d, s)
-	q.notify(d, Relayed, outs, now) // best effort: what is delivered is never sent again
 	q.report(d, s, verdicts, now)
 }
 
