@@ -144,9 +144,12 @@ type balance struct {
 	// daemon was dead already: the upstream had the final dot, and nobody was
 	// left to hear its answer.
 	AfterDeath int `json:"duplicates_answered_after_the_kill"`
-	// Windows are, for each other duplicate, the milliseconds between the
-	// upstream's 250 and the kill that kept it from being recorded, in order.
-	Windows []float64 `json:"windows_ms,omitempty"`
+	// Median and Widest say, of the other duplicates, how many milliseconds
+	// lay between the upstream's 250 and the kill that made it forgotten.
+	Median float64 `json:"window_median_ms"`
+	Widest float64 `json:"window_widest_ms"`
+
+	windows []float64
 }
 
 // close draws the balance. inDoubt holds the queue IDs whose outcome the
@@ -179,7 +182,9 @@ func (b *books) close(inDoubt map[string]bool) balance {
 			}
 		}
 	}
-	slices.Sort(r.Windows)
+	if slices.Sort(r.windows); len(r.windows) > 0 {
+		r.Median, r.Widest = r.windows[len(r.windows)/2], r.windows[len(r.windows)-1]
+	}
 	return r
 }
 
@@ -195,7 +200,7 @@ func (b *books) explain(r *balance, number, id string) {
 			if w := b.window(last); w < 0 {
 				r.AfterDeath++
 			} else {
-				r.Windows = append(r.Windows, float64(w.Microseconds())/1000)
+				r.windows = append(r.windows, float64(w.Microseconds())/1000)
 			}
 		}
 		last = b.times[number][i]
@@ -208,7 +213,7 @@ func (r balance) verdict() error {
 	case r.Promised == 0:
 		return fmt.Errorf("nothing was promised: the run proves nothing")
 	case len(r.Lost) > 0:
-		return fmt.Errorf("%d acknowledged messages are lost: %v", len(r.Lost), r.Lost)
+		return fmt.Errorf("%d acknowledged messages are lost: %v", len(r.Lost), r.Lost[:min(len(r.Lost), 10)])
 	case len(r.Corrupt) > 0:
 		return fmt.Errorf("%d messages arrived changed: %v", len(r.Corrupt), r.Corrupt)
 	case r.Unknown > 0:

@@ -24,6 +24,9 @@ type daemon struct {
 	log    string
 	cmd    *exec.Cmd
 	exited chan error
+	// loseSyncs lets the daemon run in a world in which a sync does nothing,
+	// so that a check can show that it notices.
+	loseSyncs bool
 }
 
 const configuration = `hostname = "prove.postern.test"
@@ -77,7 +80,12 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	defer out.Close()
-	d.cmd = exec.CommandContext(ctx, d.binary, "serve", "--config", d.config())
+	args := []string{d.binary, "serve", "--config", d.config()}
+	if d.loseSyncs {
+		args = append([]string{"strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "--seccomp-bpf",
+			"-e", "inject=fdatasync,fsync:retval=0"}, args...)
+	}
+	d.cmd = exec.CommandContext(ctx, args[0], args[1:]...)
 	d.cmd.Stdout, d.cmd.Stderr = out, out
 	if err := d.cmd.Start(); err != nil {
 		return err
@@ -102,8 +110,11 @@ func (d *daemon) start(ctx context.Context) error {
 // kill sends SIGKILL and waits for the end.
 func (d *daemon) kill() {
 	d.cmd.Process.Kill()
-	<-d.exited
+	d.reap()
 }
+
+// reap waits for the end of the daemon.
+func (d *daemon) reap() { <-d.exited }
 
 // stop sends an interrupt and waits for an orderly end.
 func (d *daemon) stop() error {

@@ -6,7 +6,8 @@
 //
 //	go run ./cmd/prove kill -cycles 200      # SIGKILL under load
 //	go run ./cmd/prove soak -for 30m         # load, failing upstream, restarts
-//	go run ./cmd/prove power -fs xfs -cuts 50  # the power cut under a guest kernel
+//	go run ./cmd/prove cut -fs xfs -cycles 50  # a power cut under load, as root
+//	go run ./cmd/prove power -fs xfs -cuts 50  # the same with a whole guest machine
 //
 // It runs the real binary on loopback in a folder of its own, is bounded in
 // time, and ends with a balance in JSON; the exit code is 0 only where every
@@ -44,8 +45,11 @@ type plan struct {
 	pause   time.Duration // of a client between two messages
 	failing float64
 	cuts    int    // power: how many cuts
-	fs      string // power: ext4, xfs or btrfs
-	options string // power: mount options
+	fs      string // cut, power: ext4, xfs or btrfs
+	options string // cut, power: mount options
+
+	loseSyncs bool  // cut: syncs do nothing
+	disk      *disk // cut: what is cut
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -54,20 +58,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	flags.StringVar(&p.binary, "binary", "", "postern to test; built when empty")
 	flags.StringVar(&p.dir, "dir", "", "folder to work in, on the file system to be tested; kept")
-	flags.IntVar(&p.cycles, "cycles", 200, "kill: number of kills")
+	flags.IntVar(&p.cycles, "cycles", 200, "kill, cut: number of kills or cuts")
 	flags.DurationVar(&p.length, "for", 30*time.Minute, "soak: how long")
 	flags.IntVar(&p.senders, "senders", 8, "concurrent clients")
 	flags.DurationVar(&p.pause, "pause", 0, "pause of each client between two messages; soak: 10ms")
 	flags.Float64Var(&p.big, "big", 0.005, "share of messages of 300 to 600 KB")
 	flags.Float64Var(&p.failing, "failing", 0.1, "chance that the upstream answers a command by 451")
 	flags.IntVar(&p.cuts, "cuts", 50, "power: number of power cuts")
-	flags.StringVar(&p.fs, "fs", "ext4", "power: file system of the spool, ext4, xfs or btrfs")
-	flags.StringVar(&p.options, "options", "", "power: mount options, such as data=writeback")
+	flags.StringVar(&p.fs, "fs", "ext4", "cut, power: file system of the spool, ext4, xfs or btrfs")
+	flags.StringVar(&p.options, "options", "", "cut, power: mount options, such as data=writeback")
+	flags.BoolVar(&p.loseSyncs, "lose-syncs", false, "cut: let every sync of the daemon do nothing (needs strace); the run has to fail")
 	modes := map[string]func(context.Context, io.Writer) (report, error){
-		"kill": p.onThisMachine, "soak": p.onThisMachine, "power": p.inGuest, "guest": p.asGuest,
+		"kill": p.onThisMachine, "soak": p.onThisMachine, "cut": p.onThisMachine, "power": p.inGuest, "guest": p.asGuest,
 	}
 	if len(args) == 0 || modes[args[0]] == nil {
-		fmt.Fprintln(stderr, "usage: prove kill|soak|power [flags]")
+		fmt.Fprintln(stderr, "usage: prove kill|soak|cut|power [flags]")
 		return 64
 	}
 	p.mode = args[0]
@@ -76,6 +81,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if p.mode == "soak" && p.pause == 0 {
 		p.pause = 10 * time.Millisecond
+	}
+	if p.mode == "cut" && os.Getenv(inNamespace) == "" {
+		code, err := inOwnNamespace(ctx, args)
+		if err != nil {
+			fmt.Fprintln(stderr, "prove:", err)
+		}
+		return code
 	}
 	report, err := modes[p.mode](ctx, stderr)
 	out := json.NewEncoder(stdout)
