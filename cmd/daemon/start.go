@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/textproto"
 	"path/filepath"
 	"slices"
 	"time"
@@ -152,9 +153,11 @@ func (d *daemon) announce(cfg *config.Config) {
 
 func (d *daemon) hostname() string { return d.state.Load().cfg.Hostname }
 
-// routeNotification finds the upstreams of a delivery status notification.
+// routeNotification finds the upstreams of a delivery status notification. Its
+// header is known, and has nothing that a route could ask for.
 func (d *daemon) routeNotification(from, to string) []string {
-	return d.state.Load().routes.Recipient(route.Query{From: from, To: to, Listener: "internal"}).Upstreams
+	q := route.Query{From: from, To: to, Listener: config.InternalListener, Header: textproto.MIMEHeader{}}
+	return d.state.Load().routes.Recipient(q).Upstreams
 }
 
 // deliverer joins the queue's sessions to the upstreams': a Feed of the one

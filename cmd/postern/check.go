@@ -3,10 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"postern/config"
+	"postern/relay/passwd"
 )
 
 // badConfig is the failure of a configuration that cannot be used.
@@ -31,6 +34,33 @@ type checked struct {
 	OK       bool             `json:"ok"`
 	Problems []config.Problem `json:"problems"`
 	Warnings []config.Problem `json:"warnings"`
+	// Effective is the configuration with every default filled in and every
+	// secret left out; absent where there are problems.
+	Effective map[string]any `json:"effective,omitempty"`
+}
+
+// findConfig loads the configuration and looks at what config itself cannot
+// judge: the stored passwords of clients.
+func findConfig(option string) (*config.Config, error) {
+	cfg, err := config.Find(option)
+	if err != nil {
+		return nil, err
+	}
+	found := &config.Problems{}
+	for i, l := range cfg.Listeners {
+		for _, user := range slices.Sorted(maps.Keys(l.Users)) {
+			if _, err := passwd.Parse(l.Users[user]); err != nil {
+				found.List = append(found.List, config.Problem{
+					File: cfg.Path, Key: fmt.Sprintf("listener[%d].users.%s", i, user),
+					Text: err.Error(), Hint: "make it with `postern passwd`",
+				})
+			}
+		}
+	}
+	if len(found.List) > 0 {
+		return nil, found
+	}
+	return cfg, nil
 }
 
 func (a *app) checkCommand() *cobra.Command {
@@ -39,7 +69,7 @@ func (a *app) checkCommand() *cobra.Command {
 		Short: "Read the configuration and report everything that is wrong with it",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			cfg, err := config.Find(a.config)
+			cfg, err := findConfig(a.config)
 			if a.json {
 				return a.printChecked(cfg, err)
 			}
@@ -59,6 +89,7 @@ func (a *app) printChecked(cfg *config.Config, err error) error {
 	if cfg != nil {
 		out.Config = cfg.Path
 		out.Warnings = append(out.Warnings, cfg.Warnings...)
+		out.Effective = cfg.Redacted()
 	}
 	var problems *config.Problems
 	switch {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -25,10 +26,10 @@ func (a *app) queueListCommand() *cobra.Command {
 			}
 			show := &listing{app: a}
 			err := a.list(cmd.Context(), f, show)
-			if end := show.end(); err == nil {
-				err = end
+			if err != nil && show.n == 0 {
+				return err // an empty list would be a claim
 			}
-			return err
+			return errors.Join(err, show.end())
 		},
 	}
 	filterFlags(cmd, &f)
@@ -142,10 +143,17 @@ func answer(l *admin.Answer) string {
 	if l.Code != 0 {
 		parts = append(parts, fmt.Sprint(l.Code))
 	}
-	for _, p := range []string{l.Enhanced, l.Text, l.Cause} {
+	for _, p := range []string{l.Enhanced, l.Text} {
 		if p != "" {
 			parts = append(parts, p)
 		}
 	}
-	return strings.Join(parts, " ")
+	text := strings.Join(parts, " ")
+	switch {
+	case l.Cause == "":
+		return text
+	case text == "":
+		return l.Cause
+	}
+	return text + ": " + l.Cause
 }

@@ -18,7 +18,7 @@ func (a *app) serveCommand() *cobra.Command {
 		Short: "Run the relay",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			load := func() (*config.Config, error) { return config.Find(a.config) }
+			load := func() (*config.Config, error) { return findConfig(a.config) }
 			cfg, err := load()
 			if err != nil {
 				return badConfig(err)

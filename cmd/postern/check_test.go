@@ -1,0 +1,71 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const checkedFile = `state_dir = %DIR%
+[spool]
+dir = %DIR%
+[control]
+socket = %DIR%
+[[listener]]
+address = "127.0.0.1:0"
+users = { good = "$2a$04$abcdefghijklmnopqrstuuxFkqxu6oQ6kY7rXkR2QhN0b0x1y2z3e", late = "%BAD%" }
+[upstream.here]
+provider = "capture"
+[[route]]
+from = ["*"]
+upstream = ["here"]
+`
+
+func writeChecked(t *testing.T, stored string) string {
+	t.Helper()
+	dir := t.TempDir()
+	quoted, _ := json.Marshal(filepath.Join(dir, "x"))
+	text := strings.ReplaceAll(strings.ReplaceAll(checkedFile, "%DIR%", string(quoted)), "%BAD%", stored)
+	file := filepath.Join(dir, "postern.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// What a stored password of a client costs is judged where it is verified, and
+// yet reported by check.
+func TestCheckLooksAtStoredPasswords(t *testing.T) {
+	greedy := "$argon2id$v=19$m=99999999,t=2,p=1$iGaiUMhuxVvm292us2g0SQ$sR4XXqFCSHVCBivG6yIthD31mV9+X5bEcabr2mvoyIs"
+	file := writeChecked(t, greedy)
+	r := perform(t, "", "check", "--config", file)
+	if r.code != exitConfig || !strings.Contains(r.stderr, "listener[0].users.late") || strings.Contains(r.stderr, "sR4XX") {
+		t.Errorf("%+v", r)
+	}
+	r = perform(t, "", "check", "--json", "--config", file)
+	var report checked
+	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	if r.code != exitConfig || report.OK || len(report.Problems) != 1 || report.Effective != nil {
+		t.Errorf("%d %+v", r.code, report)
+	}
+}
+
+// The configuration in effect is shown with its defaults and without secrets.
+func TestCheckShowsWhatIsInEffect(t *testing.T) {
+	file := writeChecked(t, "$2a$04$abcdefghijklmnopqrstuuxFkqxu6oQ6kY7rXkR2QhN0b0x1y2z3e")
+	r := perform(t, "", "check", "--json", "--config", file)
+	var report checked
+	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
+		t.Fatalf("%v: %+v", err, r)
+	}
+	if !report.OK || report.Effective["retry"] == nil {
+		t.Errorf("%+v", r)
+	}
+	if strings.Contains(r.stdout, "$2a$") {
+		t.Error("a stored password is shown")
+	}
+}
