@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -43,21 +44,30 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(content)
-	cfg, err := Load(place(t, furnish(t), "testdata/good/whole.toml"))
+	dir := furnish(t)
+	cfg, err := Load(place(t, dir, "testdata/good/whole.toml"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	tokens, err := Load(place(t, dir, "testdata/good/oauth.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(cfg.Upstreams, tokens.Upstreams)
 	all := cfg.Redacted()
 	tables := []any{all, all["spool"], all["control"], all["log"], all["retry"]}
 	tables = append(tables, all["listener"].([]any)...)
 	tables = append(tables, all["route"].([]any)...)
 	for _, up := range all["upstream"].(map[string]any) {
 		tables = append(tables, up)
+		if oauth := up.(map[string]any)["oauth"]; oauth != nil {
+			tables = append(tables, oauth)
+		}
 	}
 	for _, table := range tables {
 		for key := range table.(map[string]any) {
 			switch key {
-			case "spool", "control", "log", "retry", "listener", "upstream", "route":
+			case "spool", "control", "log", "retry", "listener", "upstream", "route", "oauth":
 				continue // headings
 			}
 			if !strings.Contains(text, "`"+key+"`") {

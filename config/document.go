@@ -156,7 +156,7 @@ func secretLine(text string, line int) bool {
 }
 
 func secretPath(key string) bool {
-	return strings.Contains(key, "password") || strings.Contains(key, "users")
+	return strings.Contains(key, "password") || strings.Contains(key, "users") || strings.Contains(key, "secret")
 }
 
 // problem records that the configuration cannot be used.

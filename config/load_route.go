@@ -118,7 +118,7 @@ func (d *document) checkRoutes(cfg *Config) {
 		taken.add(&cfg.Routes[i])
 	}
 	if len(cfg.Routes) > 0 && !slices.ContainsFunc(cfg.Routes, takesNull) {
-		d.warn("route", "no route takes the null sender, so that bounces cannot be sent", `add a [[route]] with from = ["<>"], or "<>" to the from of one`)
+		d.warn("route", "no route takes the null sender: bounces of applications are refused, and our own leave by the upstream of the message that they are about", `add a [[route]] with from = ["<>"], or "<>" to the from of one`)
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
 		if len(cfg.Routes) > 0 && !used[name] {

@@ -9,24 +9,25 @@ import (
 var secretKinds = []secretKind{secretLiteral, secretFile, secretCommand, secretEnv, secretCredential}
 
 // anySecret reports whether any of the keys of a secret is given.
-func anySecret(t *table) bool {
+func anySecret(t *table, name string) bool {
 	for _, kind := range secretKinds {
-		if t.has(string(kind)) {
+		if t.has(name + string(kind)) {
 			return true
 		}
 	}
 	return false
 }
 
-// readSecret reads the one key that gives a password.
-func (d *document) readSecret(t *table) Secret {
+// readSecret reads the one key that gives a secret, out of those that begin
+// with name.
+func (d *document) readSecret(t *table, name string, kinds ...secretKind) Secret {
 	var first Secret
-	for _, kind := range secretKinds {
-		source := d.readSource(t, kind)
+	for _, kind := range kinds {
+		source := d.readSource(t, name, kind)
 		switch {
 		case source == nil:
 		case first.IsSet():
-			t.problem(string(kind), "is a second password beside "+string(first.source.kind), "keep one of them")
+			t.problem(source.key(), "is a second "+words(name)+" beside "+first.source.key(), "keep one of them")
 		default:
 			first = Secret{source}
 		}
@@ -35,9 +36,9 @@ func (d *document) readSecret(t *table) Secret {
 }
 
 // readSource reads one of the keys; nil where it is missing or wrong.
-func (d *document) readSource(t *table, kind secretKind) *secretSource {
-	s := &secretSource{kind: kind}
-	key := string(kind)
+func (d *document) readSource(t *table, name string, kind secretKind) *secretSource {
+	s := &secretSource{name: name, kind: kind}
+	key := s.key()
 	if kind == secretCommand {
 		if !readCommand(t, key, s) {
 			return nil
@@ -52,7 +53,7 @@ func (d *document) readSource(t *table, kind secretKind) *secretSource {
 		d.warnReadable(t, key)
 	case secretFile:
 		s.value = d.path(s.value)
-		checkSecretFile(t, key, s.value)
+		checkSecretFile(t, key, name, s.value)
 	case secretEnv:
 		if _, ok := os.LookupEnv(s.value); !ok {
 			t.warn(key, s.value+" is not set in the environment of this process", "signing in fails until it is set where the daemon starts")
@@ -84,7 +85,10 @@ func readCommand(t *table, key string, s *secretSource) bool {
 	return true
 }
 
-func checkSecretFile(t *table, key, path string) {
+// words is the name of a secret for people.
+func words(name string) string { return strings.ReplaceAll(name, "_", " ") }
+
+func checkSecretFile(t *table, key, name, path string) {
 	if !checkReadable(t, key, path) {
 		return
 	}
@@ -93,7 +97,7 @@ func checkSecretFile(t *table, key, path string) {
 		return
 	}
 	if value, err := readSecretFile(path); err == nil && value == "" {
-		t.problem(key, path+" is empty", "write the password into it")
+		t.problem(key, path+" is empty", "write the "+words(name)+" into it")
 	}
 }
 
@@ -103,5 +107,5 @@ func (d *document) warnReadable(t *table, key string) {
 	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o004 == 0 {
 		return
 	}
-	t.warn(key, "stands in a file that everybody on this machine can read", "chmod o-rwx "+d.file+", or use password_file")
+	t.warn(key, "stands in a file that everybody on this machine can read", "chmod o-rwx "+d.file+", or use "+key+"_file")
 }

@@ -55,6 +55,9 @@ func furnish(t *testing.T) string {
 	write("office.pw", []byte("hunter2\n"), 0o600)
 	write("open.pw", []byte("hunter2\n"), 0o644)
 	write("empty.pw", []byte("\n"), 0o600)
+	write("service.json", []byte(`{"type": "service_account", "private_key": "hunter2"}`), 0o600)
+	write("token.key", []byte("hunter2 hunter2 hunter2 hunter2 hunter2\n"), 0o600)
+	write("federated.jwt", []byte("hunter2.hunter2.hunter2\n"), 0o600)
 	return dir
 }
 

@@ -16,6 +16,7 @@ type mechanism struct {
 	name      string
 	supported bool
 	password  bool // needs username and password
+	token     bool // needs username and [upstream.NAME.oauth]
 	plaintext bool // shows the password to whoever reads the line
 }
 
@@ -29,15 +30,17 @@ var mechanisms = []mechanism{
 	{name: "scram-sha-1", supported: true, password: true},
 	{name: "scram-sha-256", supported: true, password: true},
 	{name: "scram-sha-512", supported: true, password: true},
+	{name: "xoauth2", supported: true, token: true},
+	{name: "oauthbearer", supported: true, token: true},
 	{name: "none", supported: true},
-	{name: "xoauth2"}, {name: "oauthbearer"}, {name: "ntlm"}, {name: "gssapi"},
+	{name: "ntlm"}, {name: "gssapi"},
 	{name: "integrated"}, {name: "external"},
 }
 
 // networkKeys are what the capture server sets by itself.
 var networkKeys = []string{
 	"host", "port", "tls", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username",
-	"password", "password_file", "password_command", "password_env", "password_credential",
+	"password", "password_file", "password_command", "password_env", "password_credential", "oauth",
 }
 
 func (d *document) readUpstreams(top *table, cfg *Config) {
@@ -194,7 +197,7 @@ func readFingerprint(t *table, pin string) string {
 // readSignIn reads how to sign in and checks that it adds up.
 func (d *document) readSignIn(t *table, up *Upstream) {
 	hasUser := t.text("username", &up.Username)
-	up.Password = d.readSecret(t)
+	up.Password = d.readSecret(t, passwordKey, secretKinds...)
 	if t.has("username") {
 		up.Auth = "auto"
 	}
@@ -202,19 +205,27 @@ func (d *document) readSignIn(t *table, up *Upstream) {
 	if !t.text("auth", &name) {
 		name = up.Auth
 	}
+	oauth := t.sub("oauth")
 	m := findMechanism(t, name)
 	if m == nil {
 		return
 	}
 	up.Auth = m.name
+	if m.token {
+		d.readTokenSignIn(t, oauth, up)
+		return
+	}
+	if t.has("oauth") {
+		t.problem("oauth", "has no effect while auth = "+strconv.Quote(m.name), `set auth = "xoauth2" or "oauthbearer", or remove it`)
+	}
 	switch {
 	case m.name == "none" && t.has("username"):
 		t.problem("username", `has no effect while auth = "none"`, "remove one of them")
 	case m.name == "none" && up.Password.IsSet():
-		t.problem(string(up.Password.source.kind), "has no effect without a username", "set username, or remove it")
+		t.problem(up.Password.source.key(), "has no effect without a username", "set username, or remove it")
 	case m.password && !hasUser && !t.has("username"):
 		t.problem("auth", strconv.Quote(m.name)+" needs a username", "set username and a password")
-	case m.password && hasUser && !anySecret(t):
+	case m.password && hasUser && !anySecret(t, passwordKey):
 		t.problem("username", "has no password", "set one of password_file, password_command, password_env, password_credential, password")
 	case m.plaintext && up.TLS == TLSOff && !isLoopback(up.Host):
 		t.problem("auth", strconv.Quote(m.name)+` would send the password in clear over the network while tls = "off"`,

@@ -89,13 +89,34 @@ func (u *Upstream) redacted() map[string]any {
 	if u.Fingerprint != "" {
 		out["fingerprint"] = "sha256:" + u.Fingerprint
 	}
-	if s := u.Password.source; s != nil {
-		out[string(s.kind)] = s.value
-		if s.kind == secretLiteral || s.kind == secretCommand {
-			out[string(s.kind)] = redacted
-		}
+	u.Password.redactInto(out)
+	if u.OAuth != nil {
+		out["oauth"] = u.OAuth.redacted()
 	}
 	return given(out)
+}
+
+func (o *OAuth) redacted() map[string]any {
+	out := map[string]any{
+		"provider": o.Provider, "tenant": o.Tenant, "issuer": o.Issuer, "flow": o.Flow,
+		"client_id": o.ClientID, "scopes": o.Scopes, "cert_file": o.CertFile, "key_file": o.KeyFile,
+		"assertion_file": o.AssertionFile, "service_account_file": o.ServiceAccountFile,
+		"subject": o.Subject, "redirect_url": o.RedirectURL,
+	}
+	o.ClientSecret.redactInto(out)
+	o.TokenKey.redactInto(out)
+	return given(out)
+}
+
+// redactInto tells where a secret comes from, under the key that gives it.
+func (s Secret) redactInto(out map[string]any) {
+	if s.source == nil {
+		return
+	}
+	out[s.source.key()] = s.source.value
+	if s.source.kind == secretLiteral || s.source.kind == secretCommand {
+		out[s.source.key()] = redacted
+	}
 }
 
 func (r *Route) redacted() map[string]any {

@@ -20,22 +20,34 @@ type Secret struct {
 	source *secretSource
 }
 
+// secretKind is what follows the name of a secret in the key that gives it.
 type secretKind string
 
-// The keys that can give a secret.
+// The sources of a secret.
 const (
-	secretLiteral    secretKind = "password"
-	secretFile       secretKind = "password_file"
-	secretCommand    secretKind = "password_command"
-	secretEnv        secretKind = "password_env"
-	secretCredential secretKind = "password_credential"
+	secretLiteral    secretKind = ""
+	secretFile       secretKind = "_file"
+	secretCommand    secretKind = "_command"
+	secretEnv        secretKind = "_env"
+	secretCredential secretKind = "_credential"
+)
+
+// The names of secrets.
+const (
+	passwordKey     = "password"
+	clientSecretKey = "client_secret"
+	tokenKeyKey     = "token_key"
 )
 
 type secretSource struct {
+	name  string // "password"
 	kind  secretKind
 	value string   // the secret, path or name
 	args  []string // of a command
 }
+
+// key is the key that gives the secret: "password_file".
+func (s *secretSource) key() string { return s.name + string(s.kind) }
 
 const (
 	redacted = "[secret]"
@@ -45,7 +57,7 @@ const (
 
 // NewSecret is a secret that is known already.
 func NewSecret(value string) Secret {
-	return Secret{&secretSource{kind: secretLiteral, value: value}}
+	return Secret{&secretSource{name: passwordKey, kind: secretLiteral, value: value}}
 }
 
 // IsSet reports whether there is a secret.
@@ -60,9 +72,9 @@ func (s Secret) Source() string {
 	}
 	switch s.source.kind {
 	case secretLiteral, secretCommand:
-		return string(s.source.kind)
+		return s.source.key()
 	}
-	return string(s.source.kind) + " " + s.source.value
+	return s.source.key() + " " + s.source.value
 }
 
 // String is "[secret]".
