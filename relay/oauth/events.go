@@ -1,0 +1,61 @@
+package oauth
+
+import "time"
+
+// Events observes tokens. Its methods are called concurrently and must not
+// block.
+type Events interface {
+	TokenObtained(Obtained)
+	TokenFailed(Failed)
+}
+
+// Reason says why a token was asked for.
+type Reason string
+
+// The reasons.
+const (
+	First   Reason = "first"   // there was none
+	Early   Reason = "early"   // the one in use ends soon
+	Ended   Reason = "expired" // the last one has ended
+	NotGood Reason = "refused" // the upstream does not take it any more
+	Login   Reason = "login"   // somebody has logged in
+)
+
+// Obtained tells of a new access token, which is on disk.
+type Obtained struct {
+	Upstream string
+	Reason   Reason
+	Expires  time.Time // zero: the provider does not say
+	Rotated  bool      // there is a new refresh token, too
+	Took     time.Duration
+}
+
+// Failed tells that there is no new token.
+type Failed struct {
+	Upstream string
+	Reason   Reason
+	Kind     Kind
+	Code     string // of the provider; may be empty
+	Text     string
+	// Until is how long the token in use goes on; zero: there is none.
+	Until time.Time
+	Took  time.Duration
+}
+
+type noEvents struct{}
+
+func (noEvents) TokenObtained(Obtained) {}
+func (noEvents) TokenFailed(Failed)     {}
+
+// Status is what there is to know about the token of one upstream.
+type Status struct {
+	Upstream string
+	Present  bool      // there is an access token
+	Obtained time.Time // zero: there is none
+	Expires  time.Time // zero: there is none, or the provider does not say
+	// Renewable: the next one needs nobody.
+	Renewable bool
+	// Problem is why the last attempt to get one failed; empty: it did not.
+	Problem    string
+	NeedsLogin bool // the problem is that somebody has to log in
+}

@@ -1,0 +1,229 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"postern/config"
+)
+
+// Person is who logs in: at a terminal, with a browser somewhere.
+type Person interface {
+	// TypeCode asks to open address in a browser, on whatever machine, and
+	// to type code there.
+	TypeCode(address, code string, until time.Time)
+	// Open asks to open address in a browser. Where that runs on another
+	// machine, it ends at an address that does not answer, which is then
+	// pasted.
+	Open(address string)
+	// Paste returns what was pasted: that address, or the code in it. It
+	// ends with ctx.
+	Paste(ctx context.Context) (string, error)
+}
+
+const (
+	// loginTimeout is how long a person has, unless the provider says less.
+	loginTimeout = 15 * time.Minute
+	// defaultInterval and slower: RFC 8628 §3.2, §3.5.
+	defaultInterval = 5 * time.Second
+	slower          = 5 * time.Second
+	slowest         = time.Minute
+)
+
+// Login walks a person through the flow of up and keeps what comes of it.
+// Where nobody has to log in, it only asks for a new token. The error is a
+// *Error, or that of ctx.
+func (t *Tokens) Login(ctx context.Context, up *config.Upstream, person Person) (Status, error) {
+	s := t.source(up)
+	s.mu.Lock()
+	conf := s.conf
+	s.mu.Unlock()
+	began := time.Now()
+	if !conf.NeedsPerson() {
+		if err := s.anew(ctx); err != nil {
+			return Status{}, err
+		}
+		return t.Status(ctx, up), nil
+	}
+	tok, err := s.login(ctx, conf, person)
+	if err == nil {
+		err = s.keep(ctx, conf, tok)
+	}
+	if ctx.Err() != nil {
+		return Status{}, ctx.Err()
+	}
+	if err != nil {
+		e := asError(err)
+		e.Upstream = up.Name
+		return Status{}, e
+	}
+	t.events.TokenObtained(Obtained{
+		Upstream: up.Name, Reason: Login, Expires: tok.Expires, Rotated: true, Took: time.Since(began),
+	})
+	return t.Status(ctx, up), nil
+}
+
+// anew asks for another token than the one in use.
+func (s *source) anew(ctx context.Context) error {
+	s.mu.Lock()
+	conf := s.conf
+	s.mu.Unlock()
+	old, err := s.stored(ctx, conf)
+	if err != nil {
+		return asError(err)
+	}
+	refused := ""
+	if old != nil {
+		refused = old.Access
+	}
+	_, err = s.get(ctx, refused)
+	return err
+}
+
+func (s *source) login(ctx context.Context, conf *config.OAuth, person Person) (*token, error) {
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
+	defer cancel()
+	c, err := (&source{t: s.t}).client(ctx, conf)
+	if err != nil {
+		return nil, err
+	}
+	var got *oauth2.Token
+	if conf.Flow == config.FlowDevice {
+		got, err = c.device(ctx, person)
+	} else {
+		got, err = c.code(ctx, person)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if got.RefreshToken == "" {
+		return nil, &Error{Kind: Refused, Text: hostOf(c.at.token) + " gives no refresh token: after the first hour somebody would have to log in again; " +
+			"most providers want the scope offline_access"}
+	}
+	return newToken(s.identity, got), nil
+}
+
+// keep makes the new login durable, and the one that is used.
+func (s *source) keep(ctx context.Context, conf *config.OAuth, tok *token) error {
+	unlock, err := s.t.vault.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := s.t.vault.save(ctx, s.upstream, conf.TokenKey, tok); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tok, s.problem = tok, nil
+	return nil
+}
+
+// device is RFC 8628.
+func (c *client) device(ctx context.Context, person Person) (*oauth2.Token, error) {
+	if !secure(c.at.device) {
+		return nil, &Error{Kind: Refused, Text: hostOf(c.at.token) + ` offers no login by device; set flow = "code"`}
+	}
+	da, err := c.deviceCode(ctx)
+	if err != nil {
+		return nil, err
+	}
+	until := da.Expiry
+	if until.IsZero() || until.After(time.Now().Add(loginTimeout)) {
+		until = time.Now().Add(loginTimeout)
+	}
+	if !secure(da.VerificationURI) || clean(da.UserCode, nil) != da.UserCode || da.DeviceCode == "" || da.UserCode == "" {
+		return nil, &Error{Kind: Refused, Text: hostOf(c.at.device) + " gave an answer that nobody can follow"}
+	}
+	person.TypeCode(clean(da.VerificationURI, nil), da.UserCode, until)
+	return c.poll(ctx, da, until)
+}
+
+// deviceCode is §3.1, where the library knows nothing of how a client with a
+// secret proves itself.
+func (c *client) deviceCode(ctx context.Context) (*oauth2.DeviceAuthResponse, error) {
+	p, err := c.prove(ctx)
+	if err != nil {
+		return nil, local(err)
+	}
+	options := []oauth2.AuthCodeOption{}
+	for key := range p.params {
+		options = append(options, oauth2.SetAuthURLParam(key, p.params.Get(key)))
+	}
+	asking := *c.http
+	asking.Timeout = askTimeout // the library passes no context on
+	switch {
+	case p.secret == "":
+	case p.style == oauth2.AuthStyleInHeader:
+		asking.Transport = basic{asking.Transport, c.conf.ClientID, p.secret}
+	default:
+		options = append(options, oauth2.SetAuthURLParam("client_secret", p.secret))
+	}
+	conf := oauth2.Config{
+		ClientID: c.conf.ClientID, Scopes: c.conf.Scopes,
+		Endpoint: oauth2.Endpoint{DeviceAuthURL: c.at.device, TokenURL: c.at.token, AuthStyle: p.style},
+	}
+	da, err := conf.DeviceAuth(context.WithValue(ctx, oauth2.HTTPClient, &asking), options...)
+	if err != nil {
+		return nil, refusal(hostOf(c.at.device), err, secretsOf(p.secret, p.params))
+	}
+	return da, nil
+}
+
+// basic is RFC 6749 §2.3.1.
+type basic struct {
+	next         http.RoundTripper
+	user, secret string
+}
+
+func (b basic) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.SetBasicAuth(url.QueryEscape(b.user), url.QueryEscape(b.secret))
+	return b.next.RoundTrip(r)
+}
+
+// poll is §3.4 and §3.5. A network that fails does not end it.
+func (c *client) poll(ctx context.Context, da *oauth2.DeviceAuthResponse, until time.Time) (*oauth2.Token, error) {
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	interval := min(max(time.Duration(da.Interval)*time.Second, 0), slowest)
+	if interval == 0 {
+		interval = defaultInterval
+	}
+	for {
+		select {
+		case <-time.After(interval):
+		case <-ctx.Done():
+			return nil, &Error{Kind: NeedsLogin, Text: "nobody typed the code in time"}
+		}
+		tok, err := c.ask(ctx, url.Values{
+			"grant_type":  {"urn:ietf:params:oauth:grant-type:device_code"},
+			"device_code": {da.DeviceCode},
+		}, false)
+		if err == nil {
+			return tok, nil
+		}
+		var e *Error
+		if !errors.As(err, &e) {
+			return nil, err
+		}
+		switch {
+		case e.Code == "authorization_pending":
+		case e.Code == "slow_down":
+			interval += slower
+		case e.Code == "access_denied":
+			return nil, &Error{Kind: Refused, Code: e.Code, Text: "the login was declined"}
+		case e.Code == "expired_token":
+			return nil, &Error{Kind: NeedsLogin, Code: e.Code, Text: "nobody typed the code in time"}
+		case e.Kind == Unreachable:
+			interval = min(2*interval, slowest) // §3.5: a time-out asks for less
+		default:
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"sync"
+	"time"
+
+	"postern/config"
+)
+
+const (
+	// flightTimeout bounds an attempt to get a token: one question for
+	// discovery and one for the token. Whoever waits may leave earlier.
+	flightTimeout = 70 * time.Second
+	// calm is how long a token that ends soon is used on after it could not
+	// be renewed, before the next attempt.
+	calm = time.Minute
+)
+
+// source is where the tokens of one upstream come from.
+type source struct {
+	t        *Tokens
+	upstream string
+	identity string
+
+	mu      sync.Mutex
+	conf    *config.OAuth
+	tok     *token    // in use; nil: none was read or obtained yet
+	flight  *flight   // under way; nil: none
+	problem *Error    // of the last flight
+	quiet   time.Time // no early renewal before
+
+	// What follows belongs to whoever is in flight.
+	at      endpoints
+	unsaved *token // obtained, and not on disk: nobody may use it
+	instead string // the refresh token that unsaved replaces
+}
+
+// flight is one attempt that everybody waits for who wants a token meanwhile.
+type flight struct {
+	reason  Reason
+	refused string
+	done    chan struct{}
+	access  string // set before done is closed
+	err     error
+}
+
+// get returns a token that is not refused, which the upstream did not take.
+func (s *source) get(ctx context.Context, refused string) (string, error) {
+	for {
+		f, access := s.join(refused)
+		if f == nil {
+			return access, nil
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+		switch {
+		case f.err != nil:
+			return "", f.err
+		case f.access != refused, f.refused == refused:
+			return f.access, nil
+		}
+		// It had begun before the upstream refused what it brought.
+	}
+}
+
+// join returns the token in use, or the flight to wait for.
+func (s *source) join(refused string) (*flight, string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flight != nil {
+		return s.flight, ""
+	}
+	now := time.Now()
+	f := &flight{refused: refused, done: make(chan struct{})}
+	switch {
+	case s.tok == nil:
+		f.reason = First
+	case s.tok.Access == refused:
+		f.reason = NotGood
+	case s.tok.ended(now):
+		f.reason = Ended
+	case s.tok.ending(now) && !now.Before(s.quiet):
+		f.reason = Early
+	default:
+		return nil, s.tok.Access
+	}
+	s.flight = f
+	conf := s.conf
+	s.t.flights.Go(func() { s.fly(f, conf) })
+	return f, ""
+}
+
+// fly gets a token. It does not end with the sessions that want one: a
+// refresh token can be rotated by a request whose answer nobody waits for.
+func (s *source) fly(f *flight, conf *config.OAuth) {
+	ctx, cancel := context.WithTimeout(context.Background(), flightTimeout)
+	defer cancel()
+	began := time.Now()
+	old, tok, err := s.renew(ctx, f, conf)
+	took := time.Since(began)
+	var e *Error
+	if err != nil {
+		e = asError(err).withHint(s.upstream, conf.NeedsPerson())
+	}
+	now := time.Now()
+	failed := Failed{Upstream: s.upstream, Reason: f.reason, Took: took}
+	s.mu.Lock()
+	s.flight, s.problem = nil, e
+	for _, fallback := range []*token{old, s.tok} {
+		if tok == nil && fallback != nil && fallback.Access != f.refused && !fallback.ended(now) {
+			tok = fallback // it goes on for a while
+		}
+	}
+	if s.tok = tok; tok != nil {
+		f.access = tok.Access
+	} else {
+		f.err = e
+	}
+	if e != nil && tok != nil {
+		s.quiet, failed.Until = now.Add(calm), tok.Expires
+	}
+	s.mu.Unlock()
+	close(f.done)
+	switch {
+	case e != nil:
+		failed.Kind, failed.Code, failed.Text = e.Kind, e.Code, e.Text
+		s.t.events.TokenFailed(failed)
+	case tok != old:
+		s.t.events.TokenObtained(Obtained{
+			Upstream: s.upstream, Reason: f.reason, Expires: tok.Expires,
+			Rotated: old != nil && old.Refresh != "" && old.Refresh != tok.Refresh, Took: took,
+		})
+	}
+}
+
+// asError makes whatever went wrong on this machine one of our errors.
+func asError(err error) *Error {
+	var e *Error
+	if !errors.As(err, &e) {
+		e = &Error{Kind: Local, Text: err.Error()}
+	}
+	// A copy: it is given a hint, and others may hold it.
+	c := *e
+	return &c
+}
+
+// renew returns what lies on disk and what is to be used from now on, which
+// is the same where somebody else was quicker: another process, or a login.
+func (s *source) renew(ctx context.Context, f *flight, conf *config.OAuth) (old, tok *token, err error) {
+	unlock, err := s.t.vault.lock(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer unlock()
+	old, err = s.stored(ctx, conf)
+	if err != nil {
+		return nil, nil, err
+	}
+	if old, err = s.settle(ctx, conf, old); err != nil {
+		return old, nil, err
+	}
+	now := time.Now()
+	if old != nil && old.Access != f.refused && !old.ending(now) && !old.ended(now) {
+		return old, old, nil
+	}
+	next, err := s.obtain(ctx, conf, old)
+	if err != nil {
+		return old, nil, err
+	}
+	if err := s.t.vault.save(ctx, s.upstream, conf.TokenKey, next); err != nil {
+		s.unsaved = next
+		if old != nil {
+			s.instead = old.Refresh
+		}
+		return old, nil, err
+	}
+	return old, next, nil
+}
+
+// stored reads the token on disk; nil where it is of no use to this client.
+func (s *source) stored(ctx context.Context, conf *config.OAuth) (*token, error) {
+	old, err := s.t.vault.load(ctx, s.upstream, conf.TokenKey)
+	if errors.Is(err, errSealed) {
+		if !conf.NeedsPerson() {
+			return nil, nil // the next one costs a question
+		}
+		return nil, &Error{Kind: NeedsLogin, Text: err.Error()}
+	}
+	if err != nil || old == nil || old.Identity == s.identity {
+		return old, err
+	}
+	if conf.NeedsPerson() {
+		return nil, &Error{Kind: NeedsLogin, Text: "the stored login is for another client, user, or other scopes"}
+	}
+	return nil, nil
+}
+
+// settle writes what could not be written before, unless somebody has logged
+// in meanwhile.
+func (s *source) settle(ctx context.Context, conf *config.OAuth, old *token) (*token, error) {
+	if s.unsaved == nil {
+		return old, nil
+	}
+	if old != nil && old.Refresh != s.instead {
+		s.unsaved = nil
+		return old, nil
+	}
+	if err := s.t.vault.save(ctx, s.upstream, conf.TokenKey, s.unsaved); err != nil {
+		return old, err
+	}
+	old, s.unsaved = s.unsaved, nil
+	return old, nil
+}
+
+// obtain asks the provider for the next token.
+func (s *source) obtain(ctx context.Context, conf *config.OAuth, old *token) (*token, error) {
+	c, grant, scope, err := s.grant(ctx, conf, old)
+	if err != nil {
+		return nil, err
+	}
+	got, err := c.ask(ctx, grant, scope)
+	if err != nil {
+		return nil, err
+	}
+	if !conf.NeedsPerson() {
+		got.RefreshToken = "" // the grant can be repeated
+	}
+	return newToken(s.identity, got), nil
+}
+
+// grant is what the flow has to show.
+func (s *source) grant(ctx context.Context, conf *config.OAuth, old *token) (*client, url.Values, bool, error) {
+	if conf.Flow == config.FlowServiceAccount {
+		account, key, err := readServiceAccount(conf.ServiceAccountFile)
+		if err != nil {
+			return nil, nil, false, err
+		}
+		statement, err := account.statement(key, conf)
+		c := &client{conf: conf, http: s.t.http, at: endpoints{token: account.TokenURL}}
+		return c, url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {statement}}, false, err
+	}
+	if conf.NeedsPerson() && (old == nil || old.Refresh == "") {
+		return nil, nil, false, &Error{Kind: NeedsLogin, Text: "nobody has logged in yet"}
+	}
+	c, err := s.client(ctx, conf)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	if conf.NeedsPerson() {
+		// RFC 6749 §6 has the scopes only where they are to be fewer; some
+		// refreshes of Microsoft do not go without.
+		return c, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {old.Refresh}},
+			conf.Provider == config.OAuthMicrosoft365, nil
+	}
+	return c, url.Values{"grant_type": {"client_credentials"}}, true, nil
+}
+
+// client finds the provider.
+func (s *source) client(ctx context.Context, conf *config.OAuth) (*client, error) {
+	at, ok := preset(conf)
+	if !ok {
+		if s.at.read.IsZero() || time.Since(s.at.read) > discoveryLife {
+			asking, cancel := context.WithTimeout(ctx, askTimeout)
+			defer cancel()
+			found, e := discover(asking, s.t.http, conf.Issuer)
+			if e != nil {
+				return nil, e
+			}
+			s.at = found
+		}
+		at = s.at
+	}
+	return &client{conf: conf, http: s.t.http, at: at}, nil
+}

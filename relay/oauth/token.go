@@ -1,0 +1,73 @@
+package oauth
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"postern/config"
+)
+
+// token is what is kept for one upstream. It never shows itself.
+type token struct {
+	// Identity says for which client, user and scopes it was given out.
+	Identity string    `json:"identity"`
+	Access   string    `json:"access_token"`
+	Refresh  string    `json:"refresh_token,omitempty"`
+	Obtained time.Time `json:"obtained"`
+	Expires  time.Time `json:"expires,omitzero"` // zero: not known
+}
+
+// String hides the token.
+func (t *token) String() string { return "[token]" }
+
+// Format hides the token whatever the verb.
+func (t *token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[token]") }
+
+const (
+	// earliest is how long before its end a token is renewed, at most.
+	earliest = 5 * time.Minute
+	// share of its life that is left when a short-lived token is renewed.
+	earlyShare = 5
+	// edge is how long a token has to go on for a sign-in to begin with it.
+	edge = 10 * time.Second
+)
+
+func newToken(identity string, t *oauth2.Token) *token {
+	return &token{
+		Identity: identity, Access: t.AccessToken, Refresh: t.RefreshToken,
+		Obtained: time.Now(), Expires: t.Expiry,
+	}
+}
+
+// ended reports whether the token is of no use any more. One without an end
+// is good until the upstream says otherwise.
+func (t *token) ended(now time.Time) bool {
+	return !t.Expires.IsZero() && !now.Before(t.Expires.Add(-edge))
+}
+
+// ending reports whether it is time for the next one.
+func (t *token) ending(now time.Time) bool {
+	if t.Expires.IsZero() {
+		return false
+	}
+	margin := min(earliest, t.Expires.Sub(t.Obtained)/earlyShare)
+	return !now.Before(t.Expires.Add(-margin))
+}
+
+// identity tells clients, users and scopes apart: a token for one of them is
+// nothing to another.
+func identity(up *config.Upstream) string {
+	c := up.OAuth
+	scopes := slices.Clone(c.Scopes)
+	slices.Sort(scopes)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q %q %q %q %v", c.Provider, c.Tenant, strings.TrimSuffix(c.Issuer, "/"),
+		c.ClientID, c.Subject, c.ServiceAccountFile, up.Username, scopes, c.NeedsPerson()))
+	return hex.EncodeToString(sum[:])
+}

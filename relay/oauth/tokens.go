@@ -1,0 +1,113 @@
+package oauth
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"sync"
+
+	"postern/config"
+)
+
+// Options are what Tokens are made with.
+type Options struct {
+	// StateDir is the folder in which "oauth" is made.
+	StateDir string
+	// Events observes tokens; nil: nobody does.
+	Events Events
+	// Transport carries requests to providers; nil: one that goes through
+	// the proxy of the environment.
+	Transport http.RoundTripper
+}
+
+// Tokens has the tokens of all upstreams. Its methods may be called
+// concurrently.
+type Tokens struct {
+	vault   *vault
+	events  Events
+	http    *http.Client
+	flights sync.WaitGroup
+
+	mu      sync.Mutex
+	sources map[string]*source // by name of the upstream
+}
+
+// New opens nothing yet.
+func New(o Options) *Tokens {
+	t := &Tokens{
+		vault: &vault{dir: filepath.Join(o.StateDir, "oauth")}, events: o.Events,
+		http: newHTTP(o.Transport), sources: map[string]*source{},
+	}
+	if t.events == nil {
+		t.events = noEvents{}
+	}
+	return t
+}
+
+// Token returns an access token for up, whose OAuth is set, from memory where
+// there is one that goes on for a while, and durable on disk in any case.
+//
+// refused is a token that the upstream has just turned down, or "": the
+// answer is then another one, if it can be had. The error is a *Error, or
+// that of ctx; what has begun goes on without ctx.
+func (t *Tokens) Token(ctx context.Context, up *config.Upstream, refused string) (string, error) {
+	return t.source(up).get(ctx, refused)
+}
+
+// Wait returns when nothing is under way any more, or ctx is done. Call it
+// when nobody asks for tokens any more.
+func (t *Tokens) Wait(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		t.flights.Wait()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// source is made anew where the configuration asks for tokens of another kind.
+func (t *Tokens) source(up *config.Upstream) *source {
+	id := identity(up)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.sources[up.Name]
+	if s == nil || s.identity != id {
+		s = &source{t: t, upstream: up.Name, identity: id, conf: up.OAuth}
+		t.sources[up.Name] = s
+		return s
+	}
+	s.mu.Lock()
+	s.conf = up.OAuth // after a reload: files and secrets may be others
+	s.mu.Unlock()
+	return s
+}
+
+// Status tells how it stands with the token of up, from memory, or from disk
+// where nobody has asked for one yet. It asks no provider.
+func (t *Tokens) Status(ctx context.Context, up *config.Upstream) Status {
+	s := t.source(up)
+	s.mu.Lock()
+	tok, problem, conf := s.tok, s.problem, s.conf
+	s.mu.Unlock()
+	st := Status{Upstream: up.Name}
+	if tok == nil && problem == nil {
+		var err error
+		if tok, err = s.stored(ctx, conf); err != nil {
+			problem = asError(err).withHint(up.Name, conf.NeedsPerson())
+		} else if tok == nil && conf.NeedsPerson() {
+			problem = (&Error{Kind: NeedsLogin, Text: "nobody has logged in yet"}).withHint(up.Name, true)
+		}
+	}
+	if tok != nil {
+		st.Present, st.Obtained, st.Expires = true, tok.Obtained, tok.Expires
+	}
+	st.Renewable = !conf.NeedsPerson() || tok != nil && tok.Refresh != ""
+	if problem != nil {
+		st.Problem, st.NeedsLogin = problem.Text, problem.Kind == NeedsLogin
+		st.Renewable = st.Renewable && problem.Kind == Unreachable
+	}
+	return st
+}
