@@ -1,0 +1,255 @@
+package config
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// minTokenKey is the shortest key for stored tokens, in characters: 32 are
+// 128 bits where they are hex digits.
+const minTokenKey = 32
+
+// readTokenSignIn reads [upstream.NAME.oauth] and checks that it adds up.
+func (d *document) readTokenSignIn(t, o *table, up *Upstream) {
+	checkTokenUse(t, up)
+	if !t.has("oauth") {
+		t.problem("auth", strconv.Quote(up.Auth)+" needs to know where tokens come from", "add an ["+o.path+"] table")
+		return
+	}
+	c := &OAuth{}
+	up.OAuth = c
+	hasProvider := o.oneOf("provider", &c.Provider, OAuthMicrosoft365, OAuthGoogle, OAuthGeneric)
+	hasFlow := o.oneOf("flow", &c.Flow, FlowDevice, FlowCode, FlowClientCredentials, FlowServiceAccount)
+	for _, must := range []string{"provider", "flow"} {
+		if !o.has(must) {
+			o.problem(must, "is missing", map[string]string{
+				"provider": "microsoft365, google, or generic with the URL of an issuer",
+				"flow":     "device or code, where a person logs in once; client_credentials or service_account, where nobody does",
+			}[must])
+		}
+	}
+	d.readOAuthKeys(o, c)
+	if hasProvider && hasFlow {
+		d.checkProvider(o, c)
+		d.checkFlow(o, c, up.Username)
+	}
+	o.finish()
+}
+
+// checkTokenUse: whom the token is for, and who could read it on its way.
+func checkTokenUse(t *table, up *Upstream) {
+	name := strconv.Quote(up.Auth)
+	if !t.has("username") {
+		t.problem("auth", name+" needs a username", "the mailbox that the token is for")
+	}
+	if up.Password.IsSet() {
+		t.problem(up.Password.source.key(), "has no effect while auth = "+name, "remove it: the upstream gets a token")
+	}
+	switch {
+	case up.TLS == TLSOff && !isLoopback(up.Host):
+		t.problem("auth", name+` would send the token in clear over the network while tls = "off"`, "choose another tls")
+	case up.TLS == TLSEncrypt:
+		t.warn("tls", `"encrypt" checks no certificate: whoever sits between can read the token`, `set tls = "verify", with ca_file or fingerprint where the certificate is your own`)
+	}
+}
+
+// readOAuthKeys reads every key whose form does not depend on another.
+func (d *document) readOAuthKeys(o *table, c *OAuth) {
+	readTenant(o, c)
+	readIssuer(o, c)
+	o.text("client_id", &c.ClientID)
+	c.ClientSecret = d.readSecret(o, clientSecretKey, secretKinds...)
+	readScopes(o, c)
+	for key, dst := range map[string]*string{
+		"cert_file": &c.CertFile, "key_file": &c.KeyFile,
+		"assertion_file": &c.AssertionFile, "service_account_file": &c.ServiceAccountFile,
+	} {
+		if o.text(key, dst) {
+			*dst = d.path(*dst)
+		}
+	}
+	if c.AssertionFile != "" {
+		checkReadable(o, "assertion_file", c.AssertionFile)
+	}
+	if c.ServiceAccountFile != "" {
+		checkSecretFile(o, "service_account_file", "service_account", c.ServiceAccountFile)
+	}
+	o.text("subject", &c.Subject)
+	readRedirect(o, c)
+	c.TokenKey = d.readSecret(o, tokenKeyKey, secretFile, secretCredential)
+	if s := c.TokenKey.source; s != nil && s.kind == secretFile {
+		if value, err := readSecretFile(s.value); err == nil && value != "" && len(value) < minTokenKey {
+			o.problem(s.key(), s.value+" is too short for a key", "at least 32 characters, such as: openssl rand -base64 32")
+		}
+	}
+}
+
+// readTenant takes the name of a directory, its GUID, or one of the words
+// for many directories.
+func readTenant(o *table, c *OAuth) {
+	if o.text("tenant", &c.Tenant) && strings.ContainsFunc(c.Tenant, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.'
+	}) {
+		o.problem("tenant", strconv.QuoteToASCII(c.Tenant)+" is not a tenant", `its ID, or a domain of it such as "example.onmicrosoft.com"`)
+	}
+}
+
+// readIssuer takes an https URL; without TLS only this machine is asked.
+func readIssuer(o *table, c *OAuth) {
+	if !o.text("issuer", &c.Issuer) {
+		return
+	}
+	u, err := url.Parse(c.Issuer)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" ||
+		u.Scheme != "https" && u.Scheme != "http":
+		o.problem("issuer", strconv.QuoteToASCII(c.Issuer)+" is not the URL of an issuer", `such as "https://login.example.com/realms/mail"`)
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		o.problem("issuer", "would be asked in clear: whoever sits between can take the tokens", "write https://")
+	}
+}
+
+// readScopes takes words of RFC 6749 §3.3.
+func readScopes(o *table, c *OAuth) {
+	if !o.list("scopes", &c.Scopes) {
+		return
+	}
+	for i, scope := range c.Scopes {
+		if strings.ContainsFunc(scope, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+			o.doc.problem(joinIndex(o.key("scopes"), i), strconv.QuoteToASCII(scope)+" is not a scope", "one for each element of the list")
+		}
+	}
+}
+
+func readRedirect(o *table, c *OAuth) {
+	if !o.text("redirect_url", &c.RedirectURL) {
+		return
+	}
+	u, err := url.Parse(c.RedirectURL)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http":
+		o.problem("redirect_url", strconv.QuoteToASCII(c.RedirectURL)+" is not a URL to come back to", `such as "http://127.0.0.1:8765/callback"`)
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		o.problem("redirect_url", "would carry the code in clear over the network", "write https://, or an address of this machine")
+	}
+}
+
+// checkProvider: which keys belong to which provider, and what it sets.
+func (d *document) checkProvider(o *table, c *OAuth) {
+	if c.Provider != OAuthMicrosoft365 {
+		refuseWith(o, "has no effect with this provider", "remove it", "tenant")
+	}
+	if c.Provider != OAuthGeneric {
+		refuseWith(o, "is set by the provider", `remove it, or set provider = "generic"`, "issuer")
+	}
+	switch c.Provider {
+	case OAuthMicrosoft365:
+		if !o.has("tenant") {
+			o.problem("tenant", "is missing", `the ID of the directory, or a domain of it such as "example.onmicrosoft.com"`)
+		}
+		if shared := []string{"common", "organizations", "consumers"}; slices.Contains(shared, c.Tenant) && !c.NeedsPerson() {
+			o.problem("tenant", strconv.Quote(c.Tenant)+" is no directory, and without a person there has to be one", "the ID of the directory, or a domain of it")
+		}
+	case OAuthGoogle:
+		if c.Flow == FlowDevice {
+			o.problem("flow", `Google gives no access to mail by "device"`, `set flow = "code" or "service_account"`)
+		}
+		if c.Flow == FlowClientCredentials {
+			o.problem("flow", `Google does not know "client_credentials"`, `set flow = "service_account"`)
+		}
+	case OAuthGeneric:
+		if !o.has("issuer") {
+			o.problem("issuer", "is missing", `the URL before "/.well-known/openid-configuration"`)
+		}
+		if !o.has("scopes") {
+			o.problem("scopes", "is missing", "what this provider wants to see for SMTP; there is no common word for it")
+		}
+	}
+	if c.Flow == FlowServiceAccount && c.Provider != OAuthGoogle {
+		o.problem("flow", `"service_account" is Google's`, `set flow = "client_credentials"`)
+	}
+	if !o.has("scopes") {
+		c.Scopes = presetScopes(c)
+	}
+}
+
+// presetScopes is what the documents of the providers say (Microsoft:
+// "Authenticate an IMAP, POP or SMTP connection using OAuth"; Google: "Gmail
+// XOAUTH2 mechanism").
+func presetScopes(c *OAuth) []string {
+	switch {
+	case c.Provider == OAuthGoogle:
+		return []string{"https://mail.google.com/"}
+	case c.Provider == OAuthMicrosoft365 && c.Flow == FlowClientCredentials:
+		return []string{"https://outlook.office365.com/.default"}
+	case c.Provider == OAuthMicrosoft365:
+		return []string{"https://outlook.office.com/SMTP.Send", "offline_access"}
+	}
+	return nil
+}
+
+// checkFlow: which keys belong to which flow, and what it sets.
+func (d *document) checkFlow(o *table, c *OAuth, username string) {
+	effect := "has no effect while flow = " + strconv.Quote(c.Flow)
+	if c.Flow != FlowServiceAccount {
+		refuseWith(o, effect, "remove it", "service_account_file", "subject")
+	}
+	if c.Flow != FlowCode {
+		refuseWith(o, effect, "remove it", "redirect_url")
+	}
+	if c.Flow == FlowServiceAccount {
+		refuseWith(o, effect, "remove it", "client_id", "cert_file", "key_file", "assertion_file")
+		if c.ClientSecret.IsSet() {
+			o.problem(c.ClientSecret.source.key(), effect, "remove it")
+		}
+		if !o.has("service_account_file") {
+			o.problem("service_account_file", "is missing", "the JSON key of the service account")
+		}
+		if !o.has("subject") {
+			c.Subject = username
+		}
+		return
+	}
+	if !o.has("client_id") {
+		o.problem("client_id", "is missing", "the ID that the provider gave to this client when it was registered")
+	}
+	d.checkClient(o, c)
+	if c.Flow == FlowCode && !o.has("redirect_url") {
+		c.RedirectURL = "http://127.0.0.1" // RFC 8252 §7.3
+		if c.Provider == OAuthMicrosoft365 {
+			// The only loopback address that its portal takes with any port.
+			c.RedirectURL = "http://localhost"
+		}
+	}
+}
+
+// checkClient: how the client proves who it is, in one way only.
+func (d *document) checkClient(o *table, c *OAuth) {
+	var ways []string
+	if c.ClientSecret.IsSet() {
+		ways = append(ways, c.ClientSecret.source.key())
+	}
+	if o.has("cert_file") || o.has("key_file") {
+		ways = append(ways, "cert_file")
+	}
+	if o.has("assertion_file") {
+		ways = append(ways, "assertion_file")
+	}
+	switch {
+	case len(ways) > 1:
+		o.problem(ways[1], "is a second proof of the client beside "+ways[0], "keep one of them")
+	case len(ways) == 0 && c.Flow == FlowClientCredentials && !anySecret(o, clientSecretKey):
+		o.problem("flow", "without a person, the client has to prove who it is",
+			"set client_secret_file, client_secret_command, client_secret_env or client_secret_credential, or cert_file and key_file, or assertion_file")
+	}
+	switch {
+	case o.has("cert_file") && !o.has("key_file"):
+		o.problem("cert_file", "needs its key", "set key_file")
+	case o.has("key_file") && !o.has("cert_file"):
+		o.problem("key_file", "needs its certificate", "set cert_file")
+	case c.CertFile != "" && c.KeyFile != "":
+		checkKeyPair(o, c.CertFile, c.KeyFile)
+	}
+}
