@@ -105,9 +105,15 @@ func JudgeFault(f *spool.Fault) Verdict {
 	return v
 }
 
-// isNetwork tells a broken line from a refusal of TLS or of a sign-in.
+// isNetwork tells a broken line from a refusal of TLS or of a sign-in. So
+// does an error that says of itself that it is temporary, such as a provider
+// of tokens that is out of reach.
 func isNetwork(err error) bool {
 	var timeout net.Error
+	var own interface{ Temporary() bool }
+	if errors.As(err, &own) && own.Temporary() {
+		return true
+	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
 		errors.Is(err, context.DeadlineExceeded) ||

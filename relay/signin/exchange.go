@@ -42,8 +42,14 @@ type Request struct {
 	Username string
 	// Password fetches the secret. It is called once for each Do.
 	Password func(context.Context) (string, error)
-	Offered  []string // what EHLO announced behind AUTH
-	TLS      bool     // the connection is encrypted
+	// Token fetches an access token for the mechanisms that want one, other
+	// than refused, which the upstream has just turned down; "": any. It is
+	// called once or twice for each Do; nil: there are none.
+	Token   func(ctx context.Context, refused string) (string, error)
+	Host    string   // that was connected to; for OAUTHBEARER
+	Port    int      // likewise
+	Offered []string // what EHLO announced behind AUTH
+	TLS     bool     // the connection is encrypted
 	// AllowClear lets a named plaintext mechanism go without TLS. "auto"
 	// never does that.
 	AllowClear bool
@@ -53,10 +59,17 @@ type Request struct {
 type Refused struct {
 	Mechanism string
 	Reply     Reply
+	// Detail is what the upstream said about a token beside its reply,
+	// "invalid_token"; no control characters; may be empty.
+	Detail string
 }
 
 func (e *Refused) Error() string {
-	return fmt.Sprintf("%s refused: %d %s", e.Mechanism, e.Reply.Code, e.Reply.Text)
+	s := fmt.Sprintf("%s refused: %d %s", e.Mechanism, e.Reply.Code, e.Reply.Text)
+	if e.Detail != "" {
+		s += " (" + e.Detail + ")"
+	}
+	return s
 }
 
 // verifier is a client that checks the other side too.
@@ -75,6 +88,9 @@ func Do(ctx context.Context, conn Conn, r *Request) (string, error) {
 	}
 	if r.Username == "" {
 		return "", errors.New("no username is configured")
+	}
+	if m := candidates[0]; m.bearer != nil {
+		return m.name, withToken(ctx, conn, r, &m)
 	}
 	password, err := r.Password(ctx)
 	if err != nil {
@@ -114,7 +130,7 @@ func exchange(conn Conn, name string, client sasl.Client) error {
 		case reply.Code == 235:
 			return conclude(name, client, pending)
 		case reply.Code != 334:
-			return &Refused{name, reply}
+			return &Refused{Mechanism: name, Reply: reply}
 		case round == maxRounds:
 			return cancel(conn, fmt.Errorf("%s: more than %d challenges", name, maxRounds))
 		}

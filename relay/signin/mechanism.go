@@ -21,18 +21,22 @@ type mechanism struct {
 	// password means that there is nothing to say without one.
 	password bool
 	client   func(user, password string) (sasl.Client, error)
+	// bearer makes the client of a mechanism that wants a token instead.
+	bearer func(r *Request, token string) *bearer
 }
 
 // mechanisms is everything that can be signed in with. A mechanism is added
 // by a line here and its client.
 func mechanisms() []mechanism {
 	return []mechanism{
-		{"SCRAM-SHA-512", "scram-sha-512", 60, false, true, scramClient("SCRAM-SHA-512", scram.SHA512)},
-		{"SCRAM-SHA-256", "scram-sha-256", 50, false, true, scramClient("SCRAM-SHA-256", scram.SHA256)},
-		{"SCRAM-SHA-1", "scram-sha-1", 40, false, true, scramClient("SCRAM-SHA-1", scram.SHA1)},
-		{"CRAM-MD5", "cram-md5", 30, false, true, cramClient},
-		{"PLAIN", "plain", 20, true, true, plainClient},
-		{"LOGIN", "login", 10, true, true, loginClient},
+		{"SCRAM-SHA-512", "scram-sha-512", 60, false, true, scramClient("SCRAM-SHA-512", scram.SHA512), nil},
+		{"SCRAM-SHA-256", "scram-sha-256", 50, false, true, scramClient("SCRAM-SHA-256", scram.SHA256), nil},
+		{"SCRAM-SHA-1", "scram-sha-1", 40, false, true, scramClient("SCRAM-SHA-1", scram.SHA1), nil},
+		{"CRAM-MD5", "cram-md5", 30, false, true, cramClient, nil},
+		{"PLAIN", "plain", 20, true, true, plainClient, nil},
+		{"LOGIN", "login", 10, true, true, loginClient, nil},
+		{"OAUTHBEARER", "oauthbearer", 0, true, false, nil, oauthBearer},
+		{"XOAUTH2", "xoauth2", 0, true, false, nil, xoauth2},
 	}
 }
 
@@ -68,11 +72,19 @@ func named(r *Request) ([]mechanism, error) {
 			return nil, fmt.Errorf("the upstream does not offer %s but %s%s", m.name, r.offered(), hintTLS(r))
 		}
 		if m.clear && !r.TLS && !r.AllowClear {
-			return nil, fmt.Errorf("%s would send the password in clear", m.name)
+			return nil, fmt.Errorf("%s would send the %s in clear", m.name, m.secret())
 		}
 		return []mechanism{m}, nil
 	}
 	return nil, fmt.Errorf("unknown mechanism %q", r.Auth)
+}
+
+// secret is what the mechanism shows, for people.
+func (m *mechanism) secret() string {
+	if m.bearer != nil {
+		return "token"
+	}
+	return "password"
 }
 
 func hintTLS(r *Request) string {

@@ -30,6 +30,13 @@ type Feed interface {
 	Release(d *spool.Delivery)
 }
 
+// Tokens gives access tokens.
+type Tokens interface {
+	// Token returns one for up, other than refused, which up has just turned
+	// down; "": any. Its error holds no secret.
+	Token(ctx context.Context, up *config.Upstream, refused string) (string, error)
+}
+
 // Dialer opens sessions. The zero value is ready for use. Its methods may be
 // called concurrently; the fields are set before the first use.
 type Dialer struct {
@@ -37,6 +44,9 @@ type Dialer struct {
 	Hostname func() string
 	// Events observes sessions; nil: nobody does.
 	Events Events
+	// Tokens gives what the mechanisms of OAuth 2.0 sign in with; nil: they
+	// cannot.
+	Tokens Tokens
 	// Dial connects; nil: net.Dialer, which tries every address of a host.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 

@@ -22,6 +22,9 @@ func target(up *config.Upstream) string {
 // open brings the session to where it can take mail. On a fault nothing was
 // taken from the feed.
 func (s *session) open(ctx context.Context) *spool.Fault {
+	if fault := s.provide(ctx); fault != nil {
+		return fault
+	}
 	if fault := s.connect(ctx); fault != nil {
 		return fault
 	}
@@ -45,6 +48,25 @@ func (s *session) open(ctx context.Context) *spool.Fault {
 	}
 	s.reportOpen()
 	return nil
+}
+
+// provide gets a token before the upstream waits for it. Without one there is
+// nothing to connect for.
+func (s *session) provide(ctx context.Context) *spool.Fault {
+	if s.up.OAuth == nil {
+		return nil
+	}
+	if _, err := s.token(ctx, ""); err != nil {
+		return s.fault(spool.StageSignIn, "no access token", err)
+	}
+	return nil
+}
+
+func (s *session) token(ctx context.Context, refused string) (string, error) {
+	if s.dialer.Tokens == nil || s.up.OAuth == nil {
+		return "", errors.New("nobody gives tokens for this upstream")
+	}
+	return s.dialer.Tokens.Token(ctx, s.up, refused)
 }
 
 func (s *session) connect(ctx context.Context) *spool.Fault {
@@ -160,6 +182,7 @@ func (s *session) signIn(ctx context.Context) *spool.Fault {
 	}
 	mechanism, err := signin.Do(ctx, s, &signin.Request{
 		Auth: auth, Username: s.up.Username, Password: s.up.Password.Read,
+		Token: s.token, Host: s.up.Host, Port: s.up.Port,
 		Offered: s.ext.auth, TLS: s.tls != nil,
 		// Whoever names the mechanism and turns TLS off means it, for
 		// instance for a bridge on the same machine.
@@ -170,7 +193,7 @@ func (s *session) signIn(ctx context.Context) *spool.Fault {
 	if errors.As(err, &refused) {
 		return &spool.Fault{Err: err, Outcome: spool.Outcome{
 			Stage: spool.StageSignIn, Code: refused.Reply.Code, Enhanced: refused.Reply.Enhanced,
-			Text: refused.Reply.Text, Remote: s.target,
+			Text: refused.Reply.Text, Remote: s.target, Cause: refused.Detail,
 		}}
 	}
 	if err != nil {
