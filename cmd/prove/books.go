@@ -46,7 +46,9 @@ func (b *books) sent(number, sum string) {
 
 // promised is called when the 250 to the final dot was read.
 func (b *books) promised(number, queueID string) {
-	b.ledger.note("promised", number, queueID)
+	if b.ledger.settle("promised", number, queueID) != nil {
+		return // the power fails at this moment
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.acked[number] = queueID

@@ -64,7 +64,9 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 	if err != nil {
 		return rep, err
 	}
-	d.loseSyncs = p.loseSyncs
+	if p.loseSyncs {
+		d.under = losingSyncs
+	}
 	unix.Sync() // the folder of the spool is the administrator's, and there
 	began := time.Now()
 	if err := p.underLoad(ctx, stderr, b, s, d, &rep); err != nil {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -24,9 +25,9 @@ type daemon struct {
 	log    string
 	cmd    *exec.Cmd
 	exited chan error
-	// loseSyncs lets the daemon run in a world in which a sync does nothing,
-	// so that a check can show that it notices.
-	loseSyncs bool
+	// under is a program that the daemon runs under, with its arguments; the
+	// process that is started has to become the daemon.
+	under []string
 }
 
 const configuration = `hostname = "prove.postern.test"
@@ -73,6 +74,11 @@ func newDaemon(binary, dir, disk, sinkAddr string) (*daemon, error) {
 
 func (d *daemon) config() string { return filepath.Join(d.dir, "postern.toml") }
 
+// losingSyncs is a world in which a sync does nothing, so that a check can
+// show that it notices.
+var losingSyncs = []string{"strace", "-D", "-f", "-qq", "-o", "/dev/null", "--seccomp-bpf",
+	"-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:retval=0"}
+
 // start runs the daemon and waits until it listens.
 func (d *daemon) start(ctx context.Context) error {
 	out, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -80,11 +86,7 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	defer out.Close()
-	args := []string{d.binary, "serve", "--config", d.config()}
-	if d.loseSyncs {
-		args = append([]string{"strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "--seccomp-bpf",
-			"-e", "inject=fdatasync,fsync:retval=0"}, args...)
-	}
+	args := append(slices.Clone(d.under), d.binary, "serve", "--config", d.config())
 	d.cmd = exec.CommandContext(ctx, args[0], args[1:]...)
 	d.cmd.Stdout, d.cmd.Stderr = out, out
 	if err := d.cmd.Start(); err != nil {

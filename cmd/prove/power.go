@@ -58,8 +58,7 @@ func (p *plan) inGuest(ctx context.Context, stderr io.Writer) (rep report, err e
 	}
 	began := time.Now()
 	for rep.Kills < p.cuts && ctx.Err() == nil {
-		length := time.Duration(1500+rand.IntN(4000)) * time.Millisecond
-		if err := g.boot(ctx, "24h", func() bool { time.Sleep(length); return true }); err != nil {
+		if err := g.boot(ctx, "24h", g.underLoad); err != nil {
 			return rep, err
 		}
 		rep.Kills++
@@ -79,6 +78,17 @@ func (p *plan) inGuest(ctx context.Context, stderr io.Writer) (rep report, err e
 	// delivered, so these duplicates have no line; they are counted.
 	rep.Unexplained = nil
 	return rep, rep.verdict()
+}
+
+// underLoad tells, at a random moment, that mail has been promised and
+// received since the guest was ready.
+func (g *guest) underLoad() bool {
+	before := g.ledgerSize()
+	for end := time.Now().Add(60 * time.Second); g.ledgerSize() < before+1000 && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	time.Sleep(time.Duration(rand.IntN(3000)) * time.Millisecond)
+	return true
 }
 
 type guest struct {
@@ -161,7 +171,7 @@ func (g *guest) boot(ctx context.Context, load string, enough func() bool) error
 		cmd.Wait()
 	}
 	defer cut()
-	for end := time.Now().Add(90 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if _, err := os.Stat(ready); err == nil {
 			break
 		}

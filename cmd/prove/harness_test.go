@@ -1,0 +1,241 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/textproto"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// folder holds the binary that the tests run.
+var folder string
+
+func TestMain(m *testing.M) {
+	var err error
+	if folder, err = os.MkdirTemp("", "prove"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(folder)
+	os.Exit(code)
+}
+
+var built = sync.OnceValues(func() (string, error) { return build(context.Background(), folder) })
+
+func postern(t *testing.T) string {
+	t.Helper()
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// need skips a test where a program is missing, and fails it where it is
+// required.
+func need(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			missing(t, fmt.Sprintf("%s is not installed", p))
+		}
+	}
+}
+
+// needRoot does the same where the test can't have its own mounts.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("this needs root, to mount a file system of its own")
+	}
+}
+
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("POSTERN_REQUIRE_INTEROP") != "" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
+// house is a daemon with an upstream, and the books of both.
+type house struct {
+	*daemon
+	t     *testing.T
+	books *books
+	sink  *sink
+}
+
+// newHouse makes a house with its spool below disk, or in a folder of its own.
+func newHouse(t *testing.T, disk string) *house {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if disk == "" {
+		disk = dir
+	}
+	h := &house{t: t, books: newBooks()}
+	if h.sink, err = startSink(h.books); err != nil {
+		t.Fatal(err)
+	}
+	if h.daemon, err = newDaemon(postern(t), dir, disk, h.sink.addr); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if h.running() {
+			h.kill()
+		}
+		h.sink.close()
+		if t.Failed() {
+			t.Logf("the end of the log:\n%s", tail(h.logged(), 4000))
+		}
+		os.RemoveAll(dir)
+	})
+	return h
+}
+
+func (h *house) running() bool { return h.cmd != nil && h.cmd.ProcessState == nil }
+
+func (h *house) logged() string {
+	b, _ := os.ReadFile(h.log)
+	return string(b)
+}
+
+func tail(s string, n int) string { return s[max(0, len(s)-n):] }
+
+// edit changes the configuration.
+func (h *house) edit(old, changed string) {
+	h.t.Helper()
+	b, err := os.ReadFile(h.config())
+	if err != nil || !strings.Contains(string(b), old) {
+		h.t.Fatalf("%q is not in the configuration: %v", old, err)
+	}
+	if err := os.WriteFile(h.config(), []byte(strings.Replace(string(b), old, changed, 1)), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// up starts the daemon.
+func (h *house) up() {
+	h.t.Helper()
+	if err := h.start(context.Background()); err != nil {
+		h.t.Fatalf("%v\n%s", err, tail(h.logged(), 2000))
+	}
+}
+
+// settled waits until everything promised has arrived and draws the balance.
+func (h *house) settled() balance {
+	h.t.Helper()
+	if err := waitEmpty(h.t.Context(), h.books, time.Minute); err != nil {
+		h.t.Error(err)
+	}
+	doubt, err := h.inDoubt()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	r := h.books.close(doubt)
+	if err := r.verdict(); err != nil {
+		h.t.Error(err)
+	}
+	return r
+}
+
+// client is a connection on which every answer is kept.
+type client struct {
+	*textproto.Conn
+	t    *testing.T
+	h    *house
+	name string
+	sent int
+}
+
+func (h *house) dial(name string) *client {
+	h.t.Helper()
+	c, err := net.DialTimeout("tcp", h.addr, 5*time.Second)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	c.SetDeadline(time.Now().Add(time.Minute))
+	k := &client{Conn: textproto.NewConn(c), t: h.t, h: h, name: name}
+	h.t.Cleanup(func() { k.Close() })
+	k.expect(220)
+	k.say("EHLO client.example", 250)
+	return k
+}
+
+func (k *client) expect(code int) string {
+	k.t.Helper()
+	_, text, err := k.ReadResponse(code)
+	if err != nil {
+		k.t.Fatalf("%s: wanted %d: %v", k.name, code, err)
+	}
+	return text
+}
+
+func (k *client) say(line string, code int) string {
+	k.t.Helper()
+	if err := k.PrintfLine("%s", line); err != nil {
+		k.t.Fatal(err)
+	}
+	return k.expect(code)
+}
+
+// send sends one message and returns what came of it: "" where it was
+// promised, otherwise the first answer that refused it.
+func (k *client) send(size int) string {
+	k.t.Helper()
+	k.sent++
+	number := fmt.Sprintf("%s-%d", k.name, k.sent)
+	body := []byte(strings.Repeat("a line of ordinary text, and nothing else.\r\n", size/44+1))
+	k.h.books.sent(number, digest(body))
+	for _, step := range []struct {
+		line string
+		code int
+	}{{"MAIL FROM:<a@client.example>", 250}, {"RCPT TO:<b@sink.example>", 250}, {"DATA", 354}} {
+		k.PrintfLine("%s", step.line)
+		if _, _, err := k.ReadResponse(step.code); err != nil {
+			return k.refused(err)
+		}
+	}
+	w := k.DotWriter()
+	fmt.Fprintf(w, "From: <a@client.example>\r\nSubject: proof\r\nX-Number: %s\r\n\r\n%s", number, body)
+	w.Close()
+	_, text, err := k.ReadResponse(250)
+	if err != nil {
+		return k.refused(err)
+	}
+	k.h.books.promised(number, text[strings.LastIndexByte(text, ' ')+1:])
+	return ""
+}
+
+func (k *client) refused(err error) string {
+	k.t.Helper()
+	e, ok := err.(*textproto.Error)
+	if !ok {
+		k.t.Fatalf("%s: %v", k.name, err)
+	}
+	k.say("RSET", 250)
+	return fmt.Sprintf("%d %s", e.Code, e.Msg)
+}
+
+// eventually waits until a condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		if holds() {
+			return
+		}
+		time.Sleep(20 * time.Millisecond) // another process is waited for
+	}
+	t.Fatalf("it did not come about: %s", what)
+}
