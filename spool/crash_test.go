@@ -13,17 +13,19 @@ import (
 	"postern/spool/simdisk"
 )
 
-// crashStates is how many distinct crash states to try: few by default, as
-// many as POSTERN_CRASH_STATES says otherwise (docs/spool-format.md).
-func crashStates(t *testing.T) int {
+// crashGoal says when a crash test has tried enough distinct states: as many
+// as POSTERN_CRASH_STATES says (docs/spool-format.md), or by default a few
+// thousand, or what can be done in a few seconds.
+func crashGoal(t *testing.T) func(states int) bool {
 	if v := os.Getenv("POSTERN_CRASH_STATES"); v != "" {
 		n, err := strconv.Atoi(v)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return n
+		return func(states int) bool { return states >= n }
 	}
-	return 2500
+	began := time.Now()
+	return func(states int) bool { return states >= 2000 || states >= 300 && time.Since(began) > 2*time.Second }
 }
 
 // crasher collects what the crash tests tried.
@@ -34,6 +36,7 @@ type crasher struct {
 	lived  int // states with which work went on after recovery
 
 	lenient bool // what was refused may be there
+	enough  func(states int) bool
 }
 
 // reopen opens what a cut left and compares it with what was promised.
@@ -121,7 +124,7 @@ func (c *crasher) cutEverywhere(steps []simdisk.Step, ways int) error {
 	done := 0
 	var failed error
 	simdisk.Play(nil, steps, func(i int, d *simdisk.Disk) {
-		if failed != nil {
+		if failed != nil || c.enough(len(c.states)) {
 			return
 		}
 		for ; done < i; done++ {
@@ -149,7 +152,8 @@ func (c *crasher) cutEverywhere(steps []simdisk.Step, ways int) error {
 }
 
 func newCrasher(seed uint64) *crasher {
-	return &crasher{states: map[uint64]bool{}, rng: rand.New(rand.NewPCG(seed, 1))}
+	never := func(int) bool { return false }
+	return &crasher{states: map[uint64]bool{}, rng: rand.New(rand.NewPCG(seed, 1)), enough: never}
 }
 
 func traced(seed uint64, calls int, wrap func(*simdisk.View) spool.FS) ([]simdisk.Step, error) {
@@ -165,9 +169,9 @@ func traced(seed uint64, calls int, wrap func(*simdisk.View) spool.FS) ([]simdis
 
 // TestEveryCutIsSurvived cuts the power everywhere.
 func TestEveryCutIsSurvived(t *testing.T) {
-	want := crashStates(t)
 	c := newCrasher(1)
-	for seed := uint64(1); len(c.states) < want; seed++ {
+	c.enough = crashGoal(t)
+	for seed := uint64(1); !c.enough(len(c.states)); seed++ {
 		steps, err := traced(seed, 120, nil)
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
@@ -183,9 +187,9 @@ func TestEveryCutIsSurvived(t *testing.T) {
 // several failures in a row the disk may hold what was refused, since it did
 // not take the note of that either; everything else holds as ever.
 func TestFaultsAreSurvived(t *testing.T) {
-	want := crashStates(t) / 2
 	c := newCrasher(3)
-	for seed := uint64(1); len(c.states) < want; seed++ {
+	c.enough = crashGoal(t)
+	for seed := uint64(1); !c.enough(len(c.states)); seed++ {
 		failures := 1 + int(seed%2)*2
 		steps, err := faulty(seed, failures)
 		if err == nil {

@@ -194,7 +194,10 @@ func (d *draft) commit(env *Envelope) error {
 	meta := appendEnvelope(metas.get(), env, d.size, shares, of)
 	defer metas.put(meta)
 	head.metaLen, head.metaCRC = uint32(len(meta)), checksum(meta)
-	sub := submissions.Get().(*submission)
+	sub, ok := s.submissions.Get().(*submission)
+	if !ok {
+		sub = &submission{done: make(chan error, 1)}
+	}
 	sub.head, sub.meta, sub.body = head, meta, body
 	sub.brief = brief{
 		accepted: toNano(env.Accepted), size: d.size, deadline: noTime,
@@ -209,7 +212,7 @@ func (d *draft) commit(env *Envelope) error {
 	}
 	err := <-sub.done
 	*sub = submission{done: sub.done}
-	submissions.Put(sub)
+	s.submissions.Put(sub)
 	return err
 }
 
@@ -271,8 +274,6 @@ func (s *Store) diskError(operation string, err error) error {
 	}
 	return err
 }
-
-var submissions = sync.Pool{New: func() any { return &submission{done: make(chan error, 1)} }}
 
 // bufferPool keeps buffers for meta parts.
 type bufferPool struct{ pool sync.Pool }

@@ -144,6 +144,7 @@ func (s *Store) layOut(names map[string]DirEntry) error {
 // it where it is missing or damaged.
 func (s *Store) checkFormat(names map[string]DirEntry) (fresh bool, err error) {
 	if _, ok := names[formatName]; ok {
+		s.report.Repaired++ // unless it is whole
 		text, err := s.readFile(formatName, 64)
 		if err != nil {
 			return false, err
@@ -154,6 +155,7 @@ func (s *Store) checkFormat(names map[string]DirEntry) (fresh bool, err error) {
 				Cause: fmt.Errorf("it has format %d, which only a newer postern reads", version)}
 		}
 		if text == formatText {
+			s.report.Repaired--
 			return false, nil
 		}
 	}

@@ -122,6 +122,7 @@ type Recovery struct {
 	Scanned   int   // of them, segments that had to be read for want of an index
 	TornBytes int64 // of unfinished writing that was cut
 	SetAside  int   // damaged records put under bad/ at this start
+	Repaired  int   // headers of which one of two copies was damaged
 	InDoubt   int   // shares whose final dot was sent and whose answer isn't known
 	Swept     int   // bodies that belonged to no message
 	Took      time.Duration

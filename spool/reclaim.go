@@ -1,5 +1,7 @@
 package spool
 
+import "slices"
+
 // keeper is the goroutine that tidies up: it removes the bodies of settled
 // messages, writes the indexes of sealed segments, and reclaims segments.
 func (s *Store) keeper() {
@@ -180,8 +182,39 @@ func (s *Store) copyForward(g *segment) (copied int, bytes int64, err error) {
 	}
 	if len(batch) > 0 {
 		err = s.submitAll(batch)
+		copied, bytes = copied+len(batch), bytes+pending
+	}
+	if err == nil && len(sc.bad) > 0 {
+		s.saveLeftovers(g, sc)
 	}
 	return copied, bytes, err
+}
+
+// saveLeftovers sets aside what a segment that is to be removed holds beside
+// its whole records.
+func (s *Store) saveLeftovers(g *segment, sc *scan) {
+	lost := map[ID]place{}
+	s.mu.Lock()
+	for id, h := range s.ix.byID {
+		if e := s.ix.entry(h); e.at.segment == g.num {
+			lost[id] = e.at
+		}
+	}
+	s.mu.Unlock()
+	for id, at := range lost {
+		if slices.ContainsFunc(sc.bad, func(b badRange) bool { return b.offset <= int64(at.offset) && int64(at.offset) < b.offset+b.n }) {
+			s.setAsideMessage(id, at, damaged("record"))
+		}
+	}
+	s.setting.Lock()
+	defer s.setting.Unlock()
+	for _, b := range sc.bad {
+		if !b.lost && s.saveBad(g, uint32(b.offset), b.n, b.id, b.why) != nil {
+			s.mu.Lock()
+			g.keep = true
+			s.mu.Unlock()
+		}
+	}
 }
 
 func (s *Store) submitAll(batch []*submission) error {

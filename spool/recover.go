@@ -84,8 +84,11 @@ func (s *Store) openSegment(num uint32, size int64) (head segmentHead, g *segmen
 	}
 	b = b[:n]
 	head, ok := decodeSegmentHead(b, num)
-	if !ok && len(b) >= sector {
-		head, ok = decodeSegmentHead(b[sector:], num)
+	if second, too := decodeSegmentHead(b[min(len(b), sector):], num); too != ok {
+		s.report.Repaired++ // nothing to do: the other copy has it all
+		if too {
+			head, ok = second, true
+		}
 	}
 	if !ok && len(b) == cap(b) {
 		// Both headers are gone. The first record, which nobody outside can
@@ -268,8 +271,8 @@ func (s *Store) recoverIndex() {
 			if e.is(inDoubt) {
 				s.report.InDoubt++
 			}
-			if e.attempts == 0 && !e.is(held) {
-				e.due = min(e.due, now) // the clock may have jumped back
+			if e.due == e.accepted {
+				e.due = min(e.due, now) // never tried, and the clock jumped back
 			}
 			s.ix.enqueue(h)
 		}

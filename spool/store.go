@@ -26,6 +26,8 @@ type Store struct {
 	room    roomCheck
 	setting sync.Mutex // one goroutine sets aside at a time
 
+	submissions sync.Pool // of *submission
+
 	j       journal
 	retryAt time.Time // when a failed journal is tried again; guarded by journal.mu
 	closed  bool      // nothing more is written; guarded by journal.mu

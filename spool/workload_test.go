@@ -17,6 +17,7 @@ import (
 type workload struct {
 	disk  *simdisk.Disk
 	wrap  func(*simdisk.View) spool.FS
+	tune  func(*spool.Options)
 	view  *simdisk.View
 	s     *spool.Store
 	rng   *rand.Rand
@@ -36,7 +37,11 @@ func (w *workload) open() error {
 	if w.wrap != nil {
 		fs = w.wrap(w.view)
 	}
-	s, err := spool.Open(crashOptions(fs))
+	opts := crashOptions(fs)
+	if w.tune != nil {
+		w.tune(&opts)
+	}
+	s, err := spool.Open(opts)
 	w.s, w.taken = s, nil
 	return err
 }

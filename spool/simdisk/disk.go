@@ -100,6 +100,9 @@ func (d *Disk) SetFault(fault func(op Op, name string) error) {
 	d.fault = fault
 }
 
+// SetFaultLocked is SetFault for a fault to call.
+func (d *Disk) SetFaultLocked(fault func(op Op, name string) error) { d.fault = fault }
+
 // SetFree sets what Free reports, in bytes.
 func (d *Disk) SetFree(n int64) {
 	d.mu.Lock()

@@ -1,0 +1,210 @@
+package spool_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/spool"
+	"postern/spool/simdisk"
+)
+
+func TestFullSpoolStillDelivers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ev := &recorder{}
+		s, _ := simulated(t, func(o *spool.Options) { o.MaxSize, o.ZeroAhead, o.Events = 1<<20, -1, ev })
+		body := bytes.Repeat([]byte("x"), 20<<10)
+		var err error
+		n := 0
+		for ; err == nil && n < 100; n++ {
+			var d spool.Draft
+			if d, err = s.Create(context.Background()); err == nil {
+				d.Write(body)
+				err = d.Commit(simple("a"))
+			}
+		}
+		if !errors.Is(err, spool.ErrFull) || n < 40 || ev.count("full") != 1 || !s.Usage().Full {
+			t.Fatal(n, err, s.Usage())
+		}
+		for ds := claim(t, s, "a", 10); len(ds) > 0; ds = claim(t, s, "a", 10) {
+			for _, d := range ds {
+				if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		synctest.Wait()
+		put(t, s, simple("a"), body)
+		if ev.count("room") != 1 {
+			t.Error("nobody heard that there is room again")
+		}
+	})
+}
+
+func TestMinimumOfFreeSpace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, disk := simulated(t, func(o *spool.Options) { o.MinFree = 1000 })
+		put(t, s, simple("a"), nil)
+		disk.SetFree(999)
+		time.Sleep(time.Second)
+		if _, err := s.Create(context.Background()); !errors.Is(err, spool.ErrFull) {
+			t.Error(err)
+		}
+		disk.SetFree(1000)
+		time.Sleep(time.Second)
+		put(t, s, simple("a"), nil)
+	})
+}
+
+// TestRecordsAboutSharesAreSyncedSoon cuts the power a while after a settlement.
+func TestRecordsAboutSharesAreSyncedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, disk := simulated(t, nil)
+		put(t, s, simple("a"), nil)
+		if err := s.Settle(claim(t, s, "a", 1)[0], spool.Settlement{Outcomes: delivered(1)}); err != nil {
+			t.Fatal(err)
+		}
+		count := func() int {
+			again := open(t, spool.Options{Dir: "sim", FS: disk.Cut(simdisk.Nothing, nil).FS()})
+			defer again.Close()
+			return again.Recovery().Messages
+		}
+		if n := count(); n != 1 {
+			t.Errorf("%d messages after a cut at once: the settlement cost a sync of its own", n)
+		}
+		time.Sleep(21 * time.Millisecond)
+		if n := count(); n != 0 {
+			t.Errorf("%d messages after a cut 21 ms later", n)
+		}
+	})
+}
+
+// TestFailedSync wants the client to hear of it, and the journal to go on
+// elsewhere without what was refused.
+func TestFailedSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ev := &recorder{}
+		s, disk := simulated(t, func(o *spool.Options) { o.Events = ev })
+		first := put(t, s, simple("a"), []byte("first"))
+		held := claim(t, s, "a", 1)[0]
+		failing := true
+		disk.SetFault(func(op simdisk.Op, name string) error {
+			if op == simdisk.OpSync && failing {
+				failing = false
+				return syscall.EIO
+			}
+			return nil
+		})
+		if err := s.Settle(held, spool.Settlement{Due: time.Now().Add(time.Hour), Outcomes: []spool.Outcome{{Code: 450, Text: "busy"}}}); err != nil {
+			t.Fatal(err)
+		}
+		d, _ := s.Create(context.Background())
+		if err := d.Commit(simple("a")); err == nil || !errors.Is(err, syscall.EIO) {
+			t.Fatalf("a failed sync was answered with %v", err)
+		}
+		put(t, s, simple("a"), []byte("third"))
+		if ev.count("begun") != 2 || ev.count("failed") != 1 {
+			t.Error(ev.counts, ev.failures)
+		}
+		synctest.Wait()
+		again := open(t, spool.Options{Dir: "sim", FS: disk.Cut(simdisk.Everything, nil).FS()})
+		defer again.Close()
+		if r := again.Recovery(); r.Messages != 2 {
+			t.Errorf("%+v", r)
+		}
+		detail, err := again.Detail(first)
+		if err != nil || detail.Recipients[0].Last == nil || detail.Recipients[0].Last.Text != "busy" {
+			t.Errorf("%+v %v", detail, err)
+		}
+	})
+}
+
+// TestFullDisk: a message doesn't fit, what becomes of the others is still
+// recorded, and nothing is left of the refused one.
+func TestFullDisk(t *testing.T) {
+	s, disk := simulated(t, nil)
+	put(t, s, simple("a"), []byte("first"))
+	disk.SetFault(func(op simdisk.Op, name string) error {
+		if op == simdisk.OpWrite && strings.HasSuffix(name, ".seg") {
+			disk.SetFaultLocked(nil)
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	d, _ := s.Create(context.Background())
+	d.Write(bytes.Repeat([]byte("x"), 3000))
+	if err := d.Commit(simple("a")); !errors.Is(err, spool.ErrFull) {
+		t.Fatal(err)
+	}
+	for _, d := range claim(t, s, "a", 5) {
+		if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	again := open(t, spool.Options{Dir: "sim", FS: disk.Copy().FS()})
+	defer again.Close()
+	if r := again.Recovery(); r.Messages != 0 || r.SetAside != 0 || r.TornBytes != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestReclaim: settled messages make room, live ones are copied forward with
+// all that is known of them.
+func TestReclaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ev := &recorder{}
+		s, disk := simulated(t, func(o *spool.Options) {
+			o.SegmentSize, o.Slack, o.ZeroAhead, o.Events = 32<<10, 64<<10, -1, ev
+		})
+		env := full()
+		env.Accepted = time.Now()
+		keep := put(t, s, env, []byte("keep me"))
+		d, err := s.Take(keep, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.Settle(d, spool.Settlement{Due: time.Now().Add(100 * time.Hour), Failover: 1, Outcomes: []spool.Outcome{
+			{Code: 550, Text: "no such user", Verdict: spool.Bounced}, {Code: 450, Text: "busy"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := s.Detail(keep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 300 {
+			put(t, s, simple("x"), make([]byte, 1000))
+			for _, d := range claim(t, s, "x", 1) {
+				s.Settle(d, spool.Settlement{Outcomes: delivered(1)})
+			}
+		}
+		synctest.Wait()
+		if u := s.Usage(); u.Disk > 150<<10 || ev.count("reclaimed") < 5 {
+			t.Errorf("%+v %v", u, ev.counts)
+		}
+		for range 2 {
+			after, err := s.Detail(keep)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, r := range after.Recipients {
+				b := before.Recipients[i]
+				if r.Status != b.Status || r.Upstream != b.Upstream || !r.Due.Equal(b.Due) || (r.Last == nil) != (b.Last == nil) || r.Last != nil && *r.Last != *b.Last {
+					t.Errorf("recipient %d is %+v, was %+v", i, r, b)
+				}
+			}
+			if string(read(t, s, keep)) != "keep me" {
+				t.Error("content differs")
+			}
+			s.Close()
+			s = open(t, spool.Options{Dir: "sim", FS: disk.FS()})
+			defer s.Close()
+		}
+	})
+}

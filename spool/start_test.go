@@ -1,0 +1,189 @@
+package spool_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"postern/spool"
+	"postern/spool/simdisk"
+)
+
+// TestStartErrors wants a sentence that says what to do for each folder that
+// can't be a spool.
+func TestStartErrors(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("modes and owners are left to access lists on Windows")
+	}
+	base := t.TempDir()
+	make := func(name string, mode os.FileMode) string {
+		dir := filepath.Join(base, name)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	file := filepath.Join(make("files", 0o700), "plain")
+	foreign := make("foreign", 0o700)
+	linked := make("linked", 0o700)
+	newer := make("newer", 0o700)
+	for name, text := range map[string]string{file: "x", filepath.Join(foreign, "thesis.tex"): "x", filepath.Join(newer, "format"): "postern spool 2\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(base, filepath.Join(linked, "big")); err != nil {
+		t.Fatal(err)
+	}
+	locked := make("locked", 0o700)
+	defer open(t, spool.Options{Dir: locked}).Close()
+
+	tests := []struct {
+		dir  string
+		kind error
+		text string
+	}{
+		{filepath.Join(base, "none"), spool.ErrMissing, "does not exist: create it with `install -d -m 0700 -o USER "},
+		{file, spool.ErrNotFolder, "is not a folder: move that file away"},
+		{make("open", 0o750), spool.ErrOpenToOthers, "has mode 0750, so other users can read the mail in it: run `chmod 0700 "},
+		{foreign, spool.ErrNotSpool, "holds thesis.tex, which is not part of a spool: give [spool] an empty dir of its own"},
+		{linked, spool.ErrNotSpool, "holds big, which is not part of a spool"},
+		{locked, spool.ErrLocked, "is in use by process "},
+		{newer, spool.ErrUnusable, "it has format 2, which only a newer postern reads"},
+	}
+	for _, test := range tests {
+		s, err := spool.Open(spool.Options{Dir: test.dir})
+		if err == nil {
+			s.Close()
+		}
+		var se *spool.StartError
+		if !errors.Is(err, test.kind) || !errors.As(err, &se) || !strings.Contains(err.Error(), test.text) || !strings.Contains(err.Error(), test.dir) {
+			t.Errorf("%s: %v", test.dir, err)
+		}
+	}
+	if os.Geteuid() == 0 {
+		dir := make("theirs", 0o700)
+		if err := os.Chown(dir, 4242, 4242); err != nil {
+			t.Fatal(err)
+		}
+		_, err := spool.Open(spool.Options{Dir: dir})
+		if !errors.Is(err, spool.ErrNotOurs) || !strings.Contains(err.Error(), "belongs to user 4242: run postern as that user") {
+			t.Error(err)
+		}
+	}
+}
+
+func TestFullDiskStopsTheStart(t *testing.T) {
+	for _, op := range []simdisk.Op{simdisk.OpMkdir, simdisk.OpCreate, simdisk.OpWrite} {
+		disk := simdisk.New()
+		disk.SetFault(func(o simdisk.Op, _ string) error {
+			if o == op {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		_, err := spool.Open(spool.Options{Dir: "sim", FS: disk.FS()})
+		if !errors.Is(err, spool.ErrDiskFull) || !strings.Contains(err.Error(), "make room on it and start again") {
+			t.Errorf("%s: %v", op, err)
+		}
+		disk.SetFault(nil)
+		open(t, spool.Options{Dir: "sim", FS: disk.FS()}).Close()
+	}
+}
+
+func TestCreateMakesFolderAndParents(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b", "spool")
+	s := open(t, spool.Options{Dir: dir, Create: true})
+	id := put(t, s, simple("a"), []byte("x"))
+	s.Close()
+	for name, mode := range map[string]os.FileMode{".": 0o700, "big": 0o700, "bad": 0o700, "lock": 0o600, "format": 0o600, "0000000001.seg": 0o600} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != mode {
+			t.Errorf("%s: %v %v", name, info, err)
+		}
+	}
+	r, err := spool.OpenReader(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if d, err := r.Detail(id); err != nil || d.Size != 1 {
+		t.Error(d, err)
+	}
+}
+
+// TestReaderWritesNothing looks at a spool that is in use, and at a damaged one.
+func TestReaderWritesNothing(t *testing.T) {
+	dir := folder(t)
+	s := open(t, spool.Options{Dir: dir})
+	id := put(t, s, simple("a"), []byte("hello"))
+	before := listing(t, dir)
+	r, err := spool.OpenReader(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	n := 0
+	r.Walk(func(sum spool.Summary) bool { n++; return sum.ID == id })
+	c, err := r.Content(id)
+	if err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	c.Close()
+	if after := listing(t, dir); after != before {
+		t.Errorf("was\n%s\nis\n%s", before, after)
+	}
+	s.Close()
+}
+
+func listing(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil {
+			info, _ := d.Info()
+			b.WriteString(path + " " + info.ModTime().String() + "\n")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestNoLinkIsFollowed plants links where the spool opens files.
+func TestNoLinkIsFollowed(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("left to access lists on Windows")
+	}
+	dir := folder(t)
+	s := open(t, spool.Options{Dir: dir})
+	put(t, s, simple("a"), []byte("hello"))
+	s.Close()
+	target := filepath.Join(t.TempDir(), "target")
+	if err := os.WriteFile(target, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"lock", "0000000001.idx", "0000000002.seg"} {
+		path := filepath.Join(dir, name)
+		os.Remove(path)
+		if err := os.Symlink(target, path); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := spool.Open(spool.Options{Dir: dir}); err == nil {
+			s.Close()
+		}
+		if b, err := os.ReadFile(target); err != nil || string(b) != "precious" {
+			t.Errorf("%s was followed: %q %v", name, b, err)
+		}
+		os.Remove(path)
+	}
+}
