@@ -253,3 +253,30 @@ func TestRefusedAtMail(t *testing.T) {
 		})
 	}
 }
+
+// What an operator holds stays where it is.
+func TestHeldDoesNotMove(t *testing.T) {
+	inBubble(t, []string{"office", "backup"}, func(t *testing.T, w *world) {
+		list := []string{"office", "backup"}
+		w.withRoute(list...)
+		w.peers.set("office", func(p *peer) { p.fault = down(spool.StageConnect, 0) })
+		w.putEnvelope(&spool.Envelope{From: "a@app.example", Accepted: time.Now(), Hold: true,
+			Recipients: []spool.Recipient{{Address: "held@example.com", Upstreams: list}}})
+		w.put("a@app.example", list, "b@example.com")
+		after(time.Hour)
+		if got := w.peers.mail(""); len(got) != 1 || got[0].to != "b@example.com" {
+			t.Errorf("arrived: %+v", got)
+		}
+	})
+}
+
+// A share in doubt stays with the upstream that may have it.
+func TestDoubtStays(t *testing.T) {
+	d := &spool.Delivery{Attempt: 1, Failover: 1, Pending: []int{0},
+		Envelope: &spool.Envelope{Recipients: []spool.Recipient{{Upstreams: []string{"a", "b", "c"}}}}}
+	outs := []spool.Outcome{{Stage: spool.StageDot}}
+	s := plan(d, outs, []Verdict{Judge(&outs[0], true)}, choice{now: now, retry: &config.Retry{AfterDot: "retry"}, next: 2, at: 0.5})
+	if s.Failover != 1 || s.Hold || !s.Due.Equal(now.Add(time.Minute)) {
+		t.Errorf("%+v", s)
+	}
+}

@@ -264,3 +264,25 @@ func (p *peers) roll(r *rand.Rand, n int) int {
 	defer p.mu.Unlock()
 	return r.IntN(n)
 }
+
+// Mail that outlived its lifetime in a relay that was switched off gets its
+// attempt first.
+func TestSwitchedOffForLong(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.peers.set("office", func(p *peer) { p.fault = down(spool.StageConnect, 0) })
+		id := w.put("a@app.example", []string{"office"}, "b@example.com")
+		after(time.Minute)
+		w.store.crash()
+		w.stop()
+		after(6 * 24 * time.Hour)
+		w.store.reopen()
+		w.build()
+		w.queue.Start()
+		after(10 * time.Minute)
+		w.peers.set("office", func(p *peer) { p.fault = nil })
+		after(10 * time.Minute)
+		if ends := w.store.ends(id, "b@example.com"); len(ends) != 1 || ends[0] != spool.Delivered {
+			t.Errorf("ended as %v", ends)
+		}
+	})
+}
