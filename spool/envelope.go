@@ -111,7 +111,7 @@ func readBrief(c *cursor) (br brief, flags byte) {
 			c.fail()
 		}
 	}
-	if len(br.shares) == 0 || len(br.shares) > 65535 || br.size < 0 {
+	if len(br.shares) == 0 || len(br.shares) > 65535 || br.size < 0 || br.size > 1<<62 {
 		c.fail()
 	}
 	return br, flags
@@ -154,10 +154,14 @@ func readEnvelope(c *cursor) (env *Envelope, br brief, of []int) {
 	return env, br, of
 }
 
-// listKey is a list of upstreams as one string, for looking it up.
+// listKey is a list of upstreams as one string, different for different lists.
 func listKey(upstreams []string) string {
-	if len(upstreams) == 1 {
+	if len(upstreams) == 1 && !strings.HasPrefix(upstreams[0], "\x00") {
 		return upstreams[0]
 	}
-	return strings.Join(upstreams, "\x00")
+	b := []byte{0}
+	for _, u := range upstreams {
+		b = putString(b, u)
+	}
+	return string(b)
 }

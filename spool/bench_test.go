@@ -1,0 +1,164 @@
+package spool_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"postern/spool"
+)
+
+// benchFolder lies under POSTERN_BENCH_DIR, where one wants another file
+// system measured.
+func benchFolder(b *testing.B) string {
+	b.Helper()
+	base := os.Getenv("POSTERN_BENCH_DIR")
+	if base == "" {
+		return folder(b)
+	}
+	dir, err := os.MkdirTemp(base, "spool")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func putBench(b *testing.B, s *spool.Store, env *spool.Envelope, body []byte) {
+	d, err := s.Create(context.Background())
+	if err == nil {
+		if _, err = d.Write(body); err == nil {
+			err = d.Commit(env)
+		}
+	}
+	if err != nil {
+		b.Error(err)
+	}
+}
+
+// BenchmarkPut measures durable messages by number of writers and by size.
+func BenchmarkPut(b *testing.B) {
+	for _, size := range []int{1 << 10, 10 << 10, 100 << 10} {
+		for _, writers := range []int{1, 16, 64, 128} {
+			b.Run(fmt.Sprintf("%dK/%d", size>>10, writers), func(b *testing.B) {
+				s := open(b, spool.Options{Dir: benchFolder(b)})
+				defer s.Close()
+				env := simple("office")
+				body := bytes.Repeat([]byte("x"), size)
+				b.SetBytes(int64(size))
+				b.ReportAllocs()
+				b.ResetTimer()
+				var left atomic.Int64
+				left.Store(int64(b.N))
+				var wg sync.WaitGroup
+				for range writers {
+					wg.Go(func() {
+						for left.Add(-1) >= 0 {
+							putBench(b, s, env, body)
+						}
+					})
+				}
+				wg.Wait()
+				b.StopTimer()
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+			})
+		}
+	}
+}
+
+// BenchmarkDeliver measures claim, content, dot and settlement of a message.
+func BenchmarkDeliver(b *testing.B) {
+	s := open(b, spool.Options{Dir: benchFolder(b)})
+	defer s.Close()
+	fill(b, s, b.N, 1<<10)
+	next := func(int) time.Time { return time.Now().Add(time.Minute) }
+	buf := make([]byte, 32<<10)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := 0; n < b.N; {
+		ds, err := s.Claim("office", time.Now(), 1, next)
+		if err != nil || len(ds) == 0 {
+			b.Fatal(n, err)
+		}
+		for _, d := range ds {
+			c, err := s.Content(d.ID)
+			if err != nil {
+				b.Fatal(err)
+			}
+			c.ReadAt(buf, 0)
+			c.Close()
+			if err := s.DotSent(d); err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+	}
+}
+
+// fill puts n messages, many at once.
+func fill(b *testing.B, s *spool.Store, n, size int) {
+	b.Helper()
+	body := bytes.Repeat([]byte("x"), size)
+	var left atomic.Int64
+	left.Store(int64(n))
+	var wg sync.WaitGroup
+	for range 256 {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				putBench(b, s, simple("office"), body)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// BenchmarkRecover measures a start with 100,000 messages of 1 KiB queued
+// (POSTERN_BENCH_MESSAGES: another number), after a clean end and after a
+// kill, and the memory that the index takes for each.
+func BenchmarkRecover(b *testing.B) {
+	n := 100_000
+	if v := os.Getenv("POSTERN_BENCH_MESSAGES"); v != "" {
+		fmt.Sscan(v, &n)
+	}
+	dir := benchFolder(b)
+	s := open(b, spool.Options{Dir: dir})
+	fill(b, s, n, 1<<10)
+	s.Close()
+	var before, after runtime.MemStats
+	for _, scan := range []bool{false, true} {
+		b.Run(map[bool]string{false: "indexed", true: "scanned"}[scan], func(b *testing.B) {
+			for range b.N {
+				b.StopTimer()
+				if scan {
+					names, _ := filepath.Glob(filepath.Join(dir, "*.idx"))
+					for _, name := range names {
+						os.Remove(name)
+					}
+				}
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				b.StartTimer()
+				s := open(b, spool.Options{Dir: dir})
+				b.StopTimer()
+				runtime.GC()
+				runtime.ReadMemStats(&after)
+				if r := s.Recovery(); r.Messages != n {
+					b.Fatalf("%+v", r)
+				}
+				b.ReportMetric(float64(after.HeapInuse-before.HeapInuse-1<<20)/float64(n), "B/msg")
+				s.Close()
+				b.StartTimer()
+			}
+		})
+	}
+}
