@@ -38,25 +38,23 @@ type Result struct {
 // Retry makes what is selected due at once and probes its upstreams, also
 // those that are waiting or parked. What is on hold stays there.
 func (q *Queue) Retry(ctx context.Context, sel Select, by string) (Result, error) {
-	probed := map[string]bool{}
-	if sel.Upstream != "" {
-		q.probe(sel.Upstream, probed)
-	}
-	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
-		q.probe(s.Upstreams[s.Failover], probed)
+	probe := map[string]bool{sel.Upstream: true}
+	r, err := q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
+		probe[s.Upstreams[s.Failover]] = true
 		at := time.Now()
 		if s.Held {
 			at = s.Due
 		}
 		return q.change(d, spool.Settlement{Due: at, Failover: s.Failover, Hold: s.Held, Warned: s.Warned}, "retry", by, "")
 	})
-}
-
-func (q *Queue) probe(upstream string, done map[string]bool) {
-	if l := q.lane(upstream); l != nil && !done[upstream] {
-		l.probeNow()
+	for upstream := range probe {
+		if l := q.lane(upstream); l != nil {
+			l.probeNow()
+		}
 	}
-	done[upstream] = true
+	r.Done += len(r.Busy) // they are being tried at this moment
+	r.Busy = nil
+	return r, err
 }
 
 // Hold keeps what is selected until it is released.
