@@ -16,10 +16,11 @@ type Select struct {
 	Upstream string     // what is to be tried next with this upstream
 	All      bool       // everything
 	held     bool       // only what is on hold
+	before   time.Time  // only what was accepted before; zero: whenever
 }
 
 func (s *Select) matches(m *spool.Summary) bool {
-	if s.held && !m.Held {
+	if s.held && !m.Held || !s.before.IsZero() && !m.Accepted.Before(s.before) {
 		return false
 	}
 	if s.Upstream != "" && m.Upstreams[m.Failover] != s.Upstream {
@@ -89,6 +90,7 @@ func (q *Queue) Bounce(ctx context.Context, sel Select, by, reason string) (Resu
 	if reason != "" {
 		text += ": " + plainText(reason, 500)
 	}
+	sel.before = time.Now() // not the notifications that this makes
 	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
 		back := spool.Settlement{Due: s.Due, Failover: s.Failover, Hold: s.Held, Warned: s.Warned}
 		detail, err := q.store.Detail(d.ID)

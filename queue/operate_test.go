@@ -141,3 +141,23 @@ func TestStatus(t *testing.T) {
 		}
 	})
 }
+
+// Returning everything doesn't return the notifications of it.
+func TestBounceAll(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.peers.set("office", func(p *peer) { p.fault = down(spool.StageConnect, 0) })
+		for range 5 {
+			w.put("a@app.example", []string{"office"}, "b@example.com")
+		}
+		after(time.Minute)
+		r, err := w.queue.Bounce(t.Context(), Select{All: true}, "root", "")
+		if err != nil || r.Done != 5 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		w.peers.set("office", func(p *peer) { p.fault = nil })
+		after(2 * time.Minute)
+		if n := len(w.peers.mail("")); n != 5 || w.store.count() != 0 {
+			t.Errorf("%d notifications arrived, %d left", n, w.store.count())
+		}
+	})
+}
