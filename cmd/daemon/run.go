@@ -17,6 +17,7 @@ import (
 	"postern/relay/admin"
 	"postern/relay/capture"
 	"postern/relay/intake"
+	"postern/relay/oauth"
 	"postern/relay/route"
 	"postern/relay/upstream"
 	"postern/spool"
@@ -49,6 +50,7 @@ type daemon struct {
 	queue  *queue.Queue
 	doors  *intake.Server
 	dialer *upstream.Dialer
+	tokens *oauth.Tokens
 	admin  *admin.Server
 	served sync.WaitGroup // the goroutines of admin and of the watchdog
 
@@ -156,6 +158,9 @@ func (d *daemon) close(ctx context.Context) {
 		both.Go(func() { _ = d.queue.Stop(ctx) })
 	}
 	both.Wait()
+	if d.tokens != nil {
+		d.tokens.Wait(ctx) // for what a provider is giving out at this moment
+	}
 	if d.admin != nil {
 		short, cancel := context.WithTimeout(ctx, 2*time.Second)
 		_ = d.admin.Shutdown(short)

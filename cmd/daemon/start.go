@@ -14,6 +14,7 @@ import (
 	"postern/relay/admin"
 	"postern/relay/capture"
 	"postern/relay/intake"
+	"postern/relay/oauth"
 	"postern/relay/route"
 	"postern/relay/upstream"
 	"postern/spool"
@@ -43,7 +44,8 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		return err
 	}
 	d.state.Store(st)
-	d.dialer = &upstream.Dialer{Hostname: d.hostname, Events: d.log.Upstream()}
+	d.tokens = oauth.New(oauth.Options{StateDir: cfg.StateDir, Events: d.log.Tokens()})
+	d.dialer = &upstream.Dialer{Hostname: d.hostname, Events: d.log.Upstream(), Tokens: d.tokens}
 	d.queue = queue.New(queue.Options{
 		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg,
 		Events: d.log.Queue(), Route: d.routeNotification, Grace: grace,

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,6 +16,9 @@ import (
 	"postern/relay/admin"
 	"postern/spool"
 )
+
+// tokenTimeout bounds a look at a stored token, which is a file.
+const tokenTimeout = time.Second
 
 // Status is the state of the whole.
 func (d *daemon) Status() *admin.Status {
@@ -79,8 +83,22 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 		if up.Provider == config.CaptureProvider {
 			lane.Address = "kept in " + cfg.CaptureDir()
 		}
+		if up.OAuth != nil {
+			lane.Token = d.token(up)
+		}
 	}
 	return lane
+}
+
+// token is how it stands with the access token of an upstream.
+func (d *daemon) token(up *config.Upstream) *admin.Token {
+	ctx, cancel := context.WithTimeout(context.Background(), tokenTimeout)
+	defer cancel()
+	st := d.tokens.Status(ctx, up)
+	return &admin.Token{
+		Present: st.Present, Expires: moment(st.Expires), Renewable: st.Renewable,
+		NeedsLogin: st.NeedsLogin, Problem: st.Problem,
+	}
 }
 
 // oldestDue is when the oldest delivery for an upstream that is due became

@@ -14,8 +14,9 @@ type counters struct {
 	delay                                                            histogram
 
 	// upstream sessions
-	sessions, tlsProblems counter
-	sessionOpen           histogram
+	sessions, tlsProblems        counter
+	tokensObtained, tokensFailed counter
+	sessionOpen                  histogram
 
 	// spool
 	commits                                                       histogram
@@ -60,9 +61,11 @@ func newCounters(m *metrics) counters {
 		storeFailures:   m.counter("spool_refusals_total", "Operations of the queue that the spool did not carry out.", "operation"),
 		delay:           m.histogram("delivery_delay_seconds", "From the acceptance of a message to its delivery to a recipient.", bucketsDelay, "upstream"),
 
-		sessions:    m.counter("upstream_sessions_total", "Sessions opened with an upstream, by TLS version (empty: in clear).", "upstream", "tls"),
-		tlsProblems: m.counter("upstream_tls_problems_total", "TLS that was wanted and was not to be had.", "upstream"),
-		sessionOpen: m.histogram("upstream_open_seconds", "From the first packet to a session that is ready.", bucketsOpen, "upstream"),
+		sessions:       m.counter("upstream_sessions_total", "Sessions opened with an upstream, by TLS version (empty: in clear).", "upstream", "tls"),
+		tlsProblems:    m.counter("upstream_tls_problems_total", "TLS that was wanted and was not to be had.", "upstream"),
+		tokensObtained: m.counter("tokens_obtained_total", "Access tokens that providers gave out.", "upstream", "reason"),
+		tokensFailed:   m.counter("token_failures_total", "Attempts to get an access token that failed.", "upstream", "kind"),
+		sessionOpen:    m.histogram("upstream_open_seconds", "From the first packet to a session that is ready.", bucketsOpen, "upstream"),
 
 		commits:        m.histogram("spool_commit_seconds", "Writing and syncing one commit of the spool.", bucketsQuick),
 		committed:      m.counter("spool_committed_messages_total", "Messages made durable."),

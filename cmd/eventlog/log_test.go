@@ -25,8 +25,11 @@ func scrape(l *Log) []string {
 		return &admin.Status{
 			Version: "v1", Healthy: true,
 			Listeners: []admin.Listener{{Name: "door"}},
-			Lanes:     []admin.Lane{{Upstream: "office", State: admin.LaneParked}},
-			Queue:     admin.Queue{OldestDue: &now},
+			Lanes: []admin.Lane{{
+				Upstream: "office", State: admin.LaneParked,
+				Token: &admin.Token{Present: true, Expires: new(time.Unix(2000000000, 0))},
+			}},
+			Queue: admin.Queue{OldestDue: &now},
 		}
 	})
 	w := httptest.NewRecorder()

@@ -81,6 +81,8 @@ var (
 	descConnections = desc("connections", "Open client connections.", "listener")
 	descLane        = desc("lane_state", "1 for the state that the lane of an upstream is in.", "upstream", "state")
 	descSessions    = desc("lane_sessions", "Open sessions with an upstream.", "upstream")
+	descToken       = desc("token_expires_timestamp_seconds", "When the access token for an upstream ends; it is renewed before.", "upstream")
+	descLogin       = desc("token_needs_login", "1 while somebody has to run postern upstream login.", "upstream")
 	descQueued      = desc("queue_deliveries", "Deliveries that are to go to an upstream next.", "upstream")
 	descStates      = desc("queue_state_deliveries", "Deliveries in the queue by what they are doing.", "state")
 	descOldest      = desc("queue_oldest_due_seconds", "For how long the oldest due delivery has been due; 0: none is due.")
@@ -91,7 +93,7 @@ var (
 	descFull        = desc("spool_full", "1 while new mail is refused with 452.")
 	descLoaded      = desc("config_loaded_timestamp_seconds", "When the configuration in force was read.")
 	allGauges       = []*prometheus.Desc{
-		descBuild, descHealthy, descConnections, descLane, descSessions, descQueued, descStates, descOldest,
+		descBuild, descHealthy, descConnections, descLane, descSessions, descToken, descLogin, descQueued, descStates, descOldest,
 		descMessages, descUsed, descLive, descFree, descFull, descLoaded,
 	}
 )
@@ -119,6 +121,13 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		}
 		put(descSessions, float64(l.Sessions), l.Upstream)
 		put(descQueued, float64(l.Queued), l.Upstream)
+		if l.Token == nil {
+			continue
+		}
+		put(descLogin, one(l.Token.NeedsLogin), l.Upstream)
+		if l.Token.Expires != nil {
+			put(descToken, float64(l.Token.Expires.Unix()), l.Upstream)
+		}
 	}
 	put(descStates, float64(st.Queue.Due), string(admin.Due))
 	put(descStates, float64(st.Queue.Deferred), string(admin.Deferred))

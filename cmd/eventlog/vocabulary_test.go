@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "print what docs/events.md lacks")
 
 // rooms is every set of events.
 func rooms(l *Log) []any {
-	return []any{l.Process(), l.Intake(), l.Queue(), l.Upstream(), l.Spool(), l.Capture()}
+	return []any{l.Process(), l.Intake(), l.Queue(), l.Upstream(), l.Tokens(), l.Spool(), l.Capture()}
 }
 
 // filled is a value of type t in which every text is text and nothing is zero.

@@ -82,7 +82,8 @@ func (p *puppet) Status() *admin.Status {
 		Lanes: []admin.Lane{
 			{Upstream: "office", Address: "mx.example.com:587", State: admin.LaneParked, Reason: "535 5.7.8 no" + evil,
 				NextProbe: &probe, Sessions: 0, MaxConnections: 3, Queued: 1, OldestDue: &due},
-			{Upstream: "backup", State: admin.LaneUp, Queued: 1},
+			{Upstream: "backup", State: admin.LaneUp, Queued: 1,
+				Token: &admin.Token{NeedsLogin: true, Problem: "nobody has logged in yet; run `postern upstream login backup`" + evil}},
 		},
 	}
 }

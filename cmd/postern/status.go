@@ -87,6 +87,11 @@ func (a *app) printStatus(st *admin.Status) error {
 	if q.OldestDue != nil {
 		line("", "the oldest has been due for %s", ago(now.Sub(*q.OldestDue)))
 	}
+	for i := range st.Lanes {
+		if l := &st.Lanes[i]; l.Token != nil {
+			line("token", "%s: %s", l.Upstream, tokenState(l.Token, now))
+		}
+	}
 	b.WriteString("\n")
 	if _, err := io.WriteString(a.stdout, b.String()); err != nil {
 		return err
@@ -100,6 +105,26 @@ func (a *app) printStatus(st *admin.Status) error {
 	}
 	fmt.Fprintln(a.stdout)
 	return a.printLanes(st.Lanes)
+}
+
+// tokenState says in a line how it stands with an access token.
+func tokenState(t *admin.Token, now time.Time) string {
+	s := "none"
+	switch {
+	case t.Present && t.Expires == nil:
+		s = "good until the upstream refuses it"
+	case t.Present && t.Expires.After(now):
+		s = "good for " + ago(t.Expires.Sub(now))
+	case t.Present:
+		s = "ended"
+	}
+	if t.Problem == "" && t.Renewable {
+		s += ", renewed by itself"
+	}
+	if t.Problem != "" {
+		s += "; " + t.Problem
+	}
+	return s
 }
 
 func (a *app) printLanes(lanes []admin.Lane) error {

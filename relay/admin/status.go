@@ -78,4 +78,15 @@ type Lane struct {
 	OldestDue      *time.Time `json:"oldest_due,omitempty"`
 	// RefusedSenders are those whose mail it refuses at present.
 	RefusedSenders []string `json:"refused_senders,omitempty"`
+	// Token is set where the upstream is signed in to by OAuth 2.0.
+	Token *Token `json:"token,omitempty"`
+}
+
+// Token is how it stands with an access token; the token itself is not in it.
+type Token struct {
+	Present    bool       `json:"present"`
+	Expires    *time.Time `json:"expires,omitempty"` // nil: none is there, or its end is not known
+	Renewable  bool       `json:"renewable"`         // the next one needs nobody
+	NeedsLogin bool       `json:"needs_login"`       // somebody has to run `postern upstream login`
+	Problem    string     `json:"problem,omitempty"` // why the last attempt to get one failed
 }

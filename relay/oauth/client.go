@@ -155,7 +155,7 @@ func local(err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	return &Error{Kind: Local, Text: err.Error()}
+	return &Error{Kind: Local, Text: err.Error(), cause: err}
 }
 
 // readAssertion reads a JWT that somebody else renews.

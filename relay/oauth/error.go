@@ -35,9 +35,13 @@ type Error struct {
 	Upstream string
 	Code     string // of RFC 6749 §5.2, "invalid_grant"; empty: none
 	Text     string // what happened, with the hint what to do at its end
+	cause    error  // on this machine; nil for what a provider or a network did
 }
 
 func (e *Error) Error() string { return e.Text }
+
+// Unwrap is the cause of a Local error.
+func (e *Error) Unwrap() error { return e.cause }
 
 // Temporary reports that waiting is all there is to do.
 func (e *Error) Temporary() bool { return e.Kind == Unreachable }

@@ -143,7 +143,7 @@ func (s *source) fly(f *flight, conf *config.OAuth) {
 func asError(err error) *Error {
 	var e *Error
 	if !errors.As(err, &e) {
-		e = &Error{Kind: Local, Text: err.Error()}
+		e = &Error{Kind: Local, Text: err.Error(), cause: err}
 	}
 	// A copy: it is given a hint, and others may hold it.
 	c := *e
