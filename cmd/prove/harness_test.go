@@ -18,7 +18,13 @@ import (
 // folder holds the binary that the tests run.
 var folder string
 
+// TestMain gives the tests a mount namespace of their own, where it may.
 func TestMain(m *testing.M) {
+	if os.Geteuid() == 0 && os.Getenv(inNamespace) == "" {
+		if code, err := inOwnNamespace(context.Background(), os.Args[1:]); err == nil {
+			os.Exit(code)
+		}
+	}
 	var err error
 	if folder, err = os.MkdirTemp("", "prove"); err != nil {
 		panic(err)
@@ -53,7 +59,7 @@ func need(t *testing.T, programs ...string) {
 // needRoot does the same where the test can't have its own mounts.
 func needRoot(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 || os.Getenv(inNamespace) == "" {
 		t.Skip("this needs root, to mount a file system of its own")
 	}
 }
@@ -157,6 +163,7 @@ type client struct {
 	h    *house
 	name string
 	sent int
+	gone bool // the daemon has closed the connection
 }
 
 func (h *house) dial(name string) *client {
@@ -224,8 +231,29 @@ func (k *client) refused(err error) string {
 	if !ok {
 		k.t.Fatalf("%s: %v", k.name, err)
 	}
-	k.say("RSET", 250)
+	k.PrintfLine("RSET")
+	if _, _, err := k.ReadResponse(250); err != nil {
+		k.gone = true // a client that only asks and asks is sent away: 421
+	}
 	return fmt.Sprintf("%d %s", e.Code, e.Msg)
+}
+
+// mounted mounts a file system for the time of the test and returns where.
+func mounted(t *testing.T, fs, device, options string) string {
+	t.Helper()
+	needRoot(t)
+	dir, err := os.MkdirTemp("", "mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command(t.Context(), "mount", "-t", fs, "-o", options, device, dir); err != nil {
+		missing(t, err.Error())
+	}
+	t.Cleanup(func() {
+		command(context.Background(), "umount", "-l", dir)
+		os.Remove(dir)
+	})
+	return dir
 }
 
 // eventually waits until a condition holds.

@@ -37,23 +37,11 @@ func (s *sender) run(ctx context.Context) {
 // connection sends until the connection fails. What was not acknowledged by
 // then was not promised.
 func (s *sender) connection(ctx context.Context) {
-	d := net.Dialer{Timeout: 2 * time.Second}
-	raw, err := d.DialContext(ctx, "tcp", s.addr)
+	raw, c, err := s.open(ctx)
 	if err != nil {
 		return
 	}
 	defer raw.Close()
-	raw.SetDeadline(time.Now().Add(time.Minute))
-	c := textproto.NewConn(raw)
-	if _, _, err := c.ReadResponse(220); err != nil {
-		return
-	}
-	if c.PrintfLine("EHLO %s.client.example", s.name) != nil {
-		return
-	}
-	if _, _, err := c.ReadResponse(250); err != nil {
-		return
-	}
 	for ctx.Err() == nil {
 		raw.SetDeadline(time.Now().Add(time.Minute))
 		if s.message(c) != nil {
@@ -62,6 +50,37 @@ func (s *sender) connection(ctx context.Context) {
 		time.Sleep(s.pause)
 	}
 	c.PrintfLine("QUIT")
+}
+
+// one sends one message over a connection of its own.
+func (s *sender) one(ctx context.Context) error {
+	raw, c, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	return s.message(c)
+}
+
+// open connects and says hello.
+func (s *sender) open(ctx context.Context) (net.Conn, *textproto.Conn, error) {
+	d := net.Dialer{Timeout: 10 * time.Second}
+	raw, err := d.DialContext(ctx, "tcp", s.addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	raw.SetDeadline(time.Now().Add(time.Minute))
+	c := textproto.NewConn(raw)
+	if _, _, err = c.ReadResponse(220); err == nil {
+		if err = c.PrintfLine("EHLO %s.client.example", s.name); err == nil {
+			_, _, err = c.ReadResponse(250)
+		}
+	}
+	if err != nil {
+		raw.Close()
+		return nil, nil, err
+	}
+	return raw, c, nil
 }
 
 func (s *sender) message(c *textproto.Conn) error {

@@ -8,6 +8,7 @@
 //	go run ./cmd/prove soak -for 30m         # load, failing upstream, restarts
 //	go run ./cmd/prove cut -fs xfs -cycles 50  # a power cut under load, as root
 //	go run ./cmd/prove power -fs xfs -cuts 50  # the same with a whole guest machine
+//	go run ./cmd/prove slow -connections 5000  # an ordinary client among slow ones
 //
 // It runs the real binary on loopback in a folder of its own, is bounded in
 // time, and ends with a balance in JSON; the exit code is 0 only where every
@@ -48,6 +49,9 @@ type plan struct {
 	fs      string // cut, power: ext4, xfs or btrfs
 	options string // cut, power: mount options
 
+	slow    int // slow: connections
+	letters int // slow: ordinary messages
+
 	loseSyncs bool  // cut: syncs do nothing
 	disk      *disk // cut: what is cut
 }
@@ -68,11 +72,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&p.fs, "fs", "ext4", "cut, power: file system of the spool, ext4, xfs or btrfs")
 	flags.StringVar(&p.options, "options", "", "cut, power: mount options, such as data=writeback")
 	flags.BoolVar(&p.loseSyncs, "lose-syncs", false, "cut: let every sync of the daemon do nothing (needs strace); the run has to fail")
-	modes := map[string]func(context.Context, io.Writer) (report, error){
-		"kill": p.onThisMachine, "soak": p.onThisMachine, "cut": p.onThisMachine, "power": p.inGuest, "guest": p.asGuest,
+	flags.IntVar(&p.slow, "connections", 5000, "slow: connections of slow clients")
+	flags.IntVar(&p.letters, "messages", 200, "slow: messages of an ordinary client meanwhile")
+	modes := map[string]func(context.Context, io.Writer) (any, error){
+		"kill": reporting(p.onThisMachine), "soak": reporting(p.onThisMachine), "cut": reporting(p.onThisMachine),
+		"power": reporting(p.inGuest), "guest": reporting(p.asGuest), "slow": reporting(p.slowClients),
 	}
 	if len(args) == 0 || modes[args[0]] == nil {
-		fmt.Fprintln(stderr, "usage: prove kill|soak|cut|power [flags]")
+		fmt.Fprintln(stderr, "usage: prove kill|soak|cut|power|slow [flags]")
 		return 64
 	}
 	p.mode = args[0]
@@ -98,6 +105,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+func reporting[R any](mode func(context.Context, io.Writer) (R, error)) func(context.Context, io.Writer) (any, error) {
+	return func(ctx context.Context, stderr io.Writer) (any, error) { return mode(ctx, stderr) }
 }
 
 // build makes the binary, in dir.
