@@ -26,7 +26,13 @@ func (s *Select) matches(m *spool.Summary) bool {
 	if s.Upstream != "" && m.Upstreams[m.Failover] != s.Upstream {
 		return false
 	}
-	return s.All || s.Upstream != "" && len(s.IDs) == 0 || slices.Contains(s.IDs, m.ID)
+	return s.All || s.Upstream != "" && len(s.IDs) == 0 || s.names(m.ID)
+}
+
+// names tells whether id is among IDs, which are sorted.
+func (s *Select) names(id spool.ID) bool {
+	_, found := slices.BinarySearch(s.IDs, id)
+	return found
 }
 
 // Result is what an operation came to.
@@ -122,6 +128,7 @@ func (q *Queue) change(d *spool.Delivery, s spool.Settlement, verb, by, reason s
 func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *spool.Delivery) error) (Result, error) {
 	q.admin.Lock()
 	defer q.admin.Unlock()
+	sel.IDs = slices.Compact(slices.Sorted(slices.Values(sel.IDs)))
 	var r Result
 	var failed error
 	touched, seen := spool.ID(0), map[spool.ID]bool{}
@@ -129,7 +136,7 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		if failed = ctx.Err(); failed != nil {
 			return false
 		}
-		if len(sel.IDs) > 0 && slices.Contains(sel.IDs, s.ID) {
+		if sel.names(s.ID) {
 			seen[s.ID] = true
 		}
 		if !sel.matches(&s) {
