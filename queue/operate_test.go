@@ -51,9 +51,15 @@ func TestOperations(t *testing.T) {
 		if n := w.store.count(); n != 1 {
 			t.Fatalf("%d left, the held one is to be", n)
 		}
-		if items, err := w.queue.List(ctx, Filter{State: "held"}); err != nil || len(items) != 1 || items[0].ID != ids[0] ||
-			items[0].From != "a@app.example" || !slices.Equal(items[0].To, []string{"b@example.com"}) {
-			t.Errorf("list: %+v, %v", items, err)
+		var held []spool.ID
+		w.queue.store.Walk(func(s spool.Summary) bool {
+			if s.Held {
+				held = append(held, s.ID)
+			}
+			return true
+		})
+		if !slices.Equal(held, ids[:1]) {
+			t.Errorf("held: %v, want %v", held, ids[:1])
 		}
 		if r, err := w.queue.Release(ctx, Select{All: true}, "root"); err != nil || r.Done != 1 {
 			t.Errorf("release: %+v, %v", r, err)

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"time"
 
@@ -115,85 +114,6 @@ func (q *Queue) OldestDue() time.Duration {
 		return true
 	})
 	return oldest
-}
-
-// Filter chooses what List shows.
-type Filter struct {
-	Upstream string     // to be tried next with this upstream; empty: any
-	IDs      []spool.ID // empty: any
-	State    string     // "due", "deferred", "held", "active"; empty: any
-	From     string     // reverse-path in wire form; empty: any
-	To       string     // a recipient; empty: any
-	After    spool.ID   // only what comes after it, for pages
-	Limit    int        // at most that many; 0: 1000, negative: all
-}
-
-// Item is one share in a listing.
-type Item struct {
-	spool.Summary
-	Upstream string         // to be tried next
-	State    string         // as in Filter
-	From     string         // empty: <>
-	To       []string       // recipients that are still owed
-	Last     *spool.Outcome // nil: never tried
-	LastAt   time.Time
-}
-
-// stateOf names the state of a share.
-func stateOf(s *spool.Summary, now time.Time) string {
-	switch {
-	case s.Claimed:
-		return "active"
-	case s.Held:
-		return "held"
-	case s.Due.After(now):
-		return "deferred"
-	}
-	return "due"
-}
-
-// List shows what is queued, in the order of acceptance.
-func (q *Queue) List(ctx context.Context, f Filter) ([]Item, error) {
-	limit := f.Limit
-	if limit == 0 {
-		limit = 1000
-	}
-	now := time.Now()
-	var items []Item
-	q.store.Walk(func(s spool.Summary) bool {
-		if ctx.Err() != nil || limit > 0 && len(items) >= limit {
-			return false
-		}
-		it := Item{Summary: s, Upstream: s.Upstreams[s.Failover], State: stateOf(&s, now)}
-		if s.ID <= f.After || f.Upstream != "" && f.Upstream != it.Upstream ||
-			f.State != "" && f.State != it.State || len(f.IDs) > 0 && !slices.Contains(f.IDs, s.ID) {
-			return true
-		}
-		if q.describe(&it) && (f.From == "" || f.From == it.From) && (f.To == "" || slices.Contains(it.To, f.To)) {
-			items = append(items, it)
-		}
-		return true
-	})
-	return items, ctx.Err()
-}
-
-// describe adds what only the disk knows; false: it is gone meanwhile.
-func (q *Queue) describe(it *Item) bool {
-	detail, err := q.store.Detail(it.ID)
-	if err != nil {
-		return false
-	}
-	it.From = detail.Envelope.From
-	for i, r := range detail.Recipients {
-		if r.Share != it.Share || r.Status != spool.Pending {
-			continue
-		}
-		it.To = append(it.To, detail.Envelope.Recipients[i].Address)
-		if r.Last != nil {
-			it.Last, it.LastAt = r.Last, r.LastAt
-		}
-	}
-	return true
 }
 
 // Show tells everything about one message. spool.ErrNotFound: it is not in
