@@ -37,7 +37,7 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 			if err == nil {
 				os.RemoveAll(dir)
 			} else {
-				fmt.Fprintln(stderr, "kept for a look:", dir)
+				fmt.Fprintln(stderr, "kept for a look:", dir) // without what was mounted there
 			}
 		}()
 	}

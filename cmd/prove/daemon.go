@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -28,6 +29,7 @@ type daemon struct {
 	// under is a program that the daemon runs under, with its arguments; the
 	// process that is started has to become the daemon.
 	under []string
+	as    *syscall.Credential // nil: the user who runs this
 }
 
 const configuration = `hostname = "prove.postern.test"
@@ -89,6 +91,9 @@ func (d *daemon) start(ctx context.Context) error {
 	args := append(slices.Clone(d.under), d.binary, "serve", "--config", d.config())
 	d.cmd = exec.CommandContext(ctx, args[0], args[1:]...)
 	d.cmd.Stdout, d.cmd.Stderr = out, out
+	if d.as != nil {
+		d.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: d.as}
+	}
 	if err := d.cmd.Start(); err != nil {
 		return err
 	}

@@ -4,32 +4,89 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 )
 
-// TestKill is the short form of the run that docs/reliability.md quotes.
-func TestKill(t *testing.T) {
+// prove runs one mode as the command does, on the tests' binary, and reads its
+// report into r.
+func prove(t *testing.T, r any, args ...string) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("runs the real binary for some seconds")
 	}
-	cycles := "20"
-	if v := os.Getenv("POSTERN_KILL_CYCLES"); v != "" {
-		cycles = v
+	var out, errs bytes.Buffer
+	args = append(args[:1:1], append([]string{"-binary", postern(t)}, args[1:]...)...)
+	if code := run(t.Context(), args, &out, &errs); code != 0 {
+		t.Fatalf("exit code %d\n%s%s", code, out.Bytes(), errs.Bytes())
+	}
+	if err := json.Unmarshal(out.Bytes(), r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestKill is the short form of the run that docs/reliability.md quotes.
+func TestKill(t *testing.T) {
+	var r report
+	prove(t, &r, "kill", "-cycles", cmp.Or(os.Getenv("POSTERN_KILL_CYCLES"), "20"))
+	if r.Promised == 0 || r.Kills == 0 {
+		t.Fatalf("nothing was tried: %+v", r)
+	}
+	t.Logf("%d kills, %d promised, %d duplicates (%d of them answered after the kill), %d sent twice by the client",
+		r.Kills, r.Promised, r.Duplicates, r.AfterDeath, r.Twice)
+}
+
+// TestCut is the short form of the power cuts.
+func TestCut(t *testing.T) {
+	need(t, "mkfs.ext4", "mkfs.xfs")
+	needRoot(t)
+	var r report
+	prove(t, &r, "cut", "-cycles", "3")
+	if r.Promised == 0 || r.Kills != 3 {
+		t.Fatalf("nothing was tried: %+v", r)
+	}
+	t.Logf("%d cuts, %d promised, %d duplicates", r.Kills, r.Promised, r.Duplicates)
+}
+
+// TestCutNoticesLostSyncs: the same has to fail where a sync does nothing.
+func TestCutNoticesLostSyncs(t *testing.T) {
+	need(t, "mkfs.ext4", "mkfs.xfs", "strace")
+	needRoot(t)
+	if testing.Short() {
+		t.Skip("runs the real binary for some seconds")
 	}
 	var out, errs bytes.Buffer
-	if code := run(t.Context(), []string{"kill", "-cycles", cycles}, &out, &errs); code != 0 {
-		t.Fatalf("exit code %d\n%s%s", code, out.Bytes(), errs.Bytes())
+	if run(t.Context(), []string{"cut", "-binary", postern(t), "-cycles", "2", "-lose-syncs"}, &out, &errs) == 0 {
+		t.Fatalf("syncs were lost, and nobody noticed:\n%s", out.Bytes())
+	}
+	// Either messages are missing, or the spool can't even be opened.
+	if text := errs.String(); !strings.Contains(text, "are lost") && !strings.Contains(text, "at its start") {
+		t.Fatalf("it failed for another reason:\n%s", text)
 	}
 	var r report
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Promised == 0 || r.Kills == 0 {
-		t.Fatalf("nothing was tried: %+v", r)
+	t.Logf("%d of %d promised messages are missing, and it is noticed", len(r.Lost), r.Promised)
+}
+
+// TestSlow is the short form of the crowd of slow clients.
+func TestSlow(t *testing.T) {
+	var r slowReport
+	prove(t, &r, "slow", "-connections", "400", "-messages", "40")
+	if r.Slow != 400 || r.Letters != 40 {
+		t.Fatalf("%+v", r)
 	}
-	t.Logf("%d kills, %d promised, %d duplicates, %d sent twice by the client", r.Kills, r.Promised, r.Duplicates, r.Twice)
+	if r.BytesConnection > 64<<10 {
+		t.Errorf("a slow connection costs %d bytes", r.BytesConnection)
+	}
+	if r.WidestMillis > 8000 {
+		t.Errorf("an ordinary client waited for %.0f ms", r.WidestMillis)
+	}
+	t.Logf("%+v", r)
 }
 
 // TestBooksCatchLies holds the accountant to account: each kind of damage has
