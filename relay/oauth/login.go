@@ -2,9 +2,12 @@ package oauth
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -144,47 +147,62 @@ func (c *client) device(ctx context.Context, person Person) (*oauth2.Token, erro
 	return c.poll(ctx, da, until)
 }
 
-// deviceCode is §3.1, where the library knows nothing of how a client with a
-// secret proves itself.
+// deviceCode is §3.1. The library has it, too, but without a context, and it
+// knows nothing of how a client with a secret proves itself.
 func (c *client) deviceCode(ctx context.Context) (*oauth2.DeviceAuthResponse, error) {
 	p, err := c.prove(ctx)
 	if err != nil {
 		return nil, local(err)
 	}
-	options := []oauth2.AuthCodeOption{}
-	for key := range p.params {
-		options = append(options, oauth2.SetAuthURLParam(key, p.params.Get(key)))
+	form := p.params
+	form.Set("client_id", c.conf.ClientID)
+	if len(c.conf.Scopes) > 0 {
+		form.Set("scope", strings.Join(c.conf.Scopes, " "))
 	}
-	asking := *c.http
-	asking.Timeout = askTimeout // the library passes no context on
-	switch {
-	case p.secret == "":
-	case p.style == oauth2.AuthStyleInHeader:
-		asking.Transport = basic{asking.Transport, c.conf.ClientID, p.secret}
-	default:
-		options = append(options, oauth2.SetAuthURLParam("client_secret", p.secret))
+	if p.secret != "" && p.style == oauth2.AuthStyleInParams {
+		form.Set("client_secret", p.secret)
 	}
-	conf := oauth2.Config{
-		ClientID: c.conf.ClientID, Scopes: c.conf.Scopes,
-		Endpoint: oauth2.Endpoint{DeviceAuthURL: c.at.device, TokenURL: c.at.token, AuthStyle: p.style},
-	}
-	da, err := conf.DeviceAuth(context.WithValue(ctx, oauth2.HTTPClient, &asking), options...)
+	asking, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(asking, http.MethodPost, c.at.device, strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, refusal(hostOf(c.at.device), err, secretsOf(p.secret, p.params))
+		return nil, local(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	if p.secret != "" && p.style == oauth2.AuthStyleInHeader { // RFC 6749 §2.3.1
+		req.SetBasicAuth(url.QueryEscape(c.conf.ClientID), url.QueryEscape(p.secret))
+	}
+	return c.readDevice(req, secretsOf(p.secret, form))
+}
+
+func (c *client) readDevice(req *http.Request, secrets []string) (*oauth2.DeviceAuthResponse, error) {
+	host := hostOf(c.at.device)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, refusal(host, err, secrets)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDiscovery))
+	if err != nil {
+		return nil, refusal(host, err, secrets)
+	}
+	if resp.StatusCode != http.StatusOK {
+		answer := &oauth2.RetrieveError{Response: resp}
+		var said struct {
+			Code        string `json:"error"`
+			Description string `json:"error_description"`
+		}
+		if json.Unmarshal(body, &said) == nil {
+			answer.ErrorCode, answer.ErrorDescription = said.Code, said.Description
+		}
+		return nil, judge(host, answer, secrets)
+	}
+	da := new(oauth2.DeviceAuthResponse)
+	if json.Unmarshal(body, da) != nil {
+		return nil, &Error{Kind: Unreachable, Text: host + " gave an answer that is not understood"}
 	}
 	return da, nil
-}
-
-// basic is RFC 6749 §2.3.1.
-type basic struct {
-	next         http.RoundTripper
-	user, secret string
-}
-
-func (b basic) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.SetBasicAuth(url.QueryEscape(b.user), url.QueryEscape(b.secret))
-	return b.next.RoundTrip(r)
 }
 
 // poll is §3.4 and §3.5. A network that fails does not end it.

@@ -109,34 +109,43 @@ func (s *source) fly(f *flight, conf *config.OAuth) {
 		e = asError(err).withHint(s.upstream, conf.NeedsPerson())
 	}
 	now := time.Now()
-	failed := Failed{Upstream: s.upstream, Reason: f.reason, Took: took}
-	s.mu.Lock()
-	s.flight, s.problem = nil, e
-	for _, fallback := range []*token{old, s.tok} {
-		if tok == nil && fallback != nil && fallback.Access != f.refused && !fallback.ended(now) {
-			tok = fallback // it goes on for a while
-		}
-	}
-	if s.tok = tok; tok != nil {
-		f.access = tok.Access
-	} else {
-		f.err = e
-	}
-	if e != nil && tok != nil {
-		s.quiet, failed.Until = now.Add(calm), tok.Expires
-	}
-	s.mu.Unlock()
-	close(f.done)
-	switch {
-	case e != nil:
-		failed.Kind, failed.Code, failed.Text = e.Kind, e.Code, e.Text
-		s.t.events.TokenFailed(failed)
-	case tok != old:
+	if e == nil && tok != old {
 		s.t.events.TokenObtained(Obtained{
 			Upstream: s.upstream, Reason: f.reason, Expires: tok.Expires,
 			Rotated: old != nil && old.Refresh != "" && old.Refresh != tok.Refresh, Took: took,
 		})
 	}
+	s.mu.Lock()
+	for _, fallback := range []*token{old, s.tok} {
+		if tok == nil && fallback != nil && fallback.Access != f.refused && !fallback.ended(now) {
+			tok = fallback // it goes on for a while
+		}
+	}
+	s.mu.Unlock()
+	if e != nil {
+		failed := Failed{Upstream: s.upstream, Reason: f.reason, Kind: e.Kind, Code: e.Code, Text: e.Text, Took: took}
+		if tok != nil {
+			failed.Until = tok.Expires
+		}
+		s.t.events.TokenFailed(failed)
+	}
+	s.land(f, tok, e)
+}
+
+// land lets everybody go on who waits.
+func (s *source) land(f *flight, tok *token, e *Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flight, s.problem, s.tok = nil, e, tok
+	if e != nil {
+		s.quiet = time.Now().Add(calm)
+	}
+	if tok != nil {
+		f.access = tok.Access
+	} else {
+		f.err = e
+	}
+	close(f.done)
 }
 
 // asError makes whatever went wrong on this machine one of our errors.
@@ -207,11 +216,15 @@ func (s *source) settle(ctx context.Context, conf *config.OAuth, old *token) (*t
 	if s.unsaved == nil {
 		return old, nil
 	}
-	if old != nil && old.Refresh != s.instead {
+	// Its own file counts as not written, too: its name may not be durable.
+	if old != nil && old.Refresh != s.instead && old.Access != s.unsaved.Access {
 		s.unsaved = nil
 		return old, nil
 	}
 	if err := s.t.vault.save(ctx, s.upstream, conf.TokenKey, s.unsaved); err != nil {
+		if old != nil && old.Access == s.unsaved.Access {
+			old = nil
+		}
 		return old, err
 	}
 	old, s.unsaved = s.unsaved, nil

@@ -1,0 +1,460 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/config"
+)
+
+func TestOneAskServesMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, w := newIDP(t), &witness{}
+		p.latency = time.Second
+		tokens := New(Options{StateDir: t.TempDir(), Transport: p, Events: w})
+		up := upstreamWith(config.FlowClientCredentials)
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() { mustToken(t, tokens, up, "", "access-token-1") })
+		}
+		all.Wait()
+		mustToken(t, tokens, up, "", "access-token-1")
+		if p.asked() != 1 {
+			t.Errorf("asked %d times", p.asked())
+		}
+		obtained, _ := w.told()
+		if len(obtained) != 1 || obtained[0].Reason != First || obtained[0].Took < 2*time.Second || obtained[0].Expires.IsZero() {
+			t.Errorf("%+v", obtained)
+		}
+		if ask := p.asks[0]; ask.Get("scope") != "smtp offline_access" || ask.Has("client_secret") ||
+			p.basic[0] != "the+client" || !strings.Contains(p.basic[1], "%2F") {
+			t.Errorf("%v %v", ask, p.basic)
+		}
+		// Another process finds it on disk.
+		again := New(Options{StateDir: filepath.Dir(tokens.vault.dir), Transport: p})
+		mustToken(t, again, up, "", "access-token-1")
+	})
+}
+
+// Whoever leaves does not take the request along: its answer may rotate.
+func TestNobodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newIDP(t)
+		dir := loggedIn(t, p)
+		time.Sleep(p.life)
+		p.latency = 3 * time.Second
+		tokens := New(Options{StateDir: dir, Transport: p})
+		up := upstreamWith(config.FlowDevice)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := tokens.Token(ctx, up, ""); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		tokens.Wait(t.Context())
+		if tok := onDisk(t, dir, up); tok.Refresh != p.refresh || tok.Access != "access-token-2" {
+			t.Error("the rotated token is lost")
+		}
+		mustToken(t, tokens, up, "", "access-token-2")
+	})
+}
+
+func TestRenewedEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, w := newIDP(t), &witness{}
+		dir := loggedIn(t, p)
+		tokens := New(Options{StateDir: dir, Transport: p, Events: w})
+		up := upstreamWith(config.FlowDevice)
+		mustToken(t, tokens, up, "", "access-token-1")
+		time.Sleep(p.life - earliest - time.Second)
+		mustToken(t, tokens, up, "", "access-token-1")
+		if p.asked() != 0 {
+			t.Error("asked too early")
+		}
+		time.Sleep(time.Second)
+		mustToken(t, tokens, up, "", "access-token-2")
+		obtained, _ := w.told()
+		if len(obtained) != 1 || obtained[0].Reason != Early || !obtained[0].Rotated {
+			t.Errorf("%+v", obtained)
+		}
+		if tok := onDisk(t, dir, up); tok.Refresh != "refresh-token-2" {
+			t.Error("the file has another refresh token than the provider")
+		}
+		if ask := p.asks[0]; ask.Has("scope") { // RFC 6749 §6: the same as before
+			t.Errorf("%v", ask)
+		}
+	})
+}
+
+// A network that is down is no token that is not valid.
+func TestNetworkDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, w := newIDP(t), &witness{}
+		dir := loggedIn(t, p)
+		tokens := New(Options{StateDir: dir, Transport: p, Events: w})
+		up := upstreamWith(config.FlowDevice)
+		mustToken(t, tokens, up, "", "access-token-1")
+		time.Sleep(p.life - earliest)
+		p.set(func() { p.down = syscall.ECONNREFUSED })
+		// The old one goes on, and the provider is not asked for each session.
+		for range 5 {
+			mustToken(t, tokens, up, "", "access-token-1")
+		}
+		_, failed := w.told()
+		if len(failed) != 1 || failed[0].Kind != Unreachable || failed[0].Until.IsZero() || failed[0].Reason != Early {
+			t.Fatalf("%+v", failed)
+		}
+		if st := tokens.Status(t.Context(), up); !st.Present || !st.Renewable || st.NeedsLogin || st.Problem == "" {
+			t.Errorf("%+v", st)
+		}
+		time.Sleep(calm)
+		mustToken(t, tokens, up, "", "access-token-1")
+		if _, failed := w.told(); len(failed) != 2 {
+			t.Errorf("%d attempts", len(failed))
+		}
+		time.Sleep(earliest)
+		e := mustFail(t, tokens, up, "", Unreachable)
+		if !e.Temporary() || !strings.Contains(e.Text, "idp.example cannot be reached") {
+			t.Error(e)
+		}
+		if _, failed := w.told(); !failed[2].Until.IsZero() || failed[2].Reason != Ended {
+			t.Errorf("%+v", failed[2])
+		}
+		p.set(func() { p.down = nil })
+		mustToken(t, tokens, up, "", "access-token-2")
+		if st := tokens.Status(t.Context(), up); st.Problem != "" || !st.Renewable {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// The provider does not answer: that ends, too, and is no refusal.
+func TestSilentProvider(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newIDP(t)
+		p.latency = time.Hour
+		tokens := New(Options{StateDir: t.TempDir(), Transport: p})
+		began := time.Now()
+		e := mustFail(t, tokens, upstreamWith(config.FlowClientCredentials), "", Unreachable)
+		if time.Since(began) > askTimeout || e.Text != "idp.example did not answer in time" {
+			t.Error(time.Since(began), e)
+		}
+	})
+}
+
+// A token that the upstream refuses is replaced once, for everybody.
+func TestRefusedByUpstream(t *testing.T) {
+	p := newIDP(t)
+	tokens := New(Options{StateDir: loggedIn(t, p), Transport: p})
+	up := upstreamWith(config.FlowDevice)
+	mustToken(t, tokens, up, "", "access-token-1")
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() { mustToken(t, tokens, up, "access-token-1", "access-token-2") })
+	}
+	all.Wait()
+	mustToken(t, tokens, up, "", "access-token-2")
+	if p.asked() != 1 {
+		t.Errorf("asked %d times", p.asked())
+	}
+	// A provider that insists does not make us ask for ever.
+	p.set(func() { p.same = true })
+	mustToken(t, tokens, up, "access-token-2", "access-token-2")
+	if p.asked() != 2 {
+		t.Errorf("asked %d times", p.asked())
+	}
+}
+
+func TestWithoutAnEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newIDP(t)
+		p.life = 0
+		tokens := New(Options{StateDir: t.TempDir(), Transport: p})
+		up := upstreamWith(config.FlowClientCredentials)
+		mustToken(t, tokens, up, "", "access-token-1")
+		time.Sleep(1000 * time.Hour)
+		mustToken(t, tokens, up, "", "access-token-1")
+		mustToken(t, tokens, up, "access-token-1", "access-token-2")
+	})
+}
+
+// A refresh token that is revoked needs a person, and only that. When one has
+// logged in, in another process, this one finds it.
+func TestRevoked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, w := newIDP(t), &witness{}
+		dir := loggedIn(t, p)
+		tokens := New(Options{StateDir: dir, Transport: p, Events: w})
+		up := upstreamWith(config.FlowDevice)
+		mustToken(t, tokens, up, "", "access-token-1")
+		p.set(func() { p.refresh = "" })
+		e := mustFail(t, tokens, up, "access-token-1", NeedsLogin)
+		if e.Code != "invalid_grant" || !strings.HasSuffix(e.Text, "run `postern upstream login office`") || e.Temporary() {
+			t.Error(e)
+		}
+		if st := tokens.Status(t.Context(), up); !st.NeedsLogin || st.Renewable {
+			t.Errorf("%+v", st)
+		}
+		if tok := onDisk(t, dir, up); tok == nil || tok.Refresh != "refresh-token-1" {
+			t.Error("what was refused was thrown away")
+		}
+		other := New(Options{StateDir: dir, Transport: p})
+		if _, err := other.Login(t.Context(), up, &typist{}); err != nil {
+			t.Fatal(err)
+		}
+		mustToken(t, tokens, up, "access-token-1", "access-token-2")
+		if st := tokens.Status(t.Context(), up); st.NeedsLogin || !st.Renewable {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+func TestNobodyHasLoggedIn(t *testing.T) {
+	p := newIDP(t)
+	tokens := New(Options{StateDir: t.TempDir(), Transport: p})
+	up := upstreamWith(config.FlowCode)
+	if st := tokens.Status(t.Context(), up); !st.NeedsLogin || st.Present || st.Renewable {
+		t.Errorf("%+v", st)
+	}
+	if e := mustFail(t, tokens, up, "", NeedsLogin); p.asked() != 0 || len(p.paths) != 0 {
+		t.Error("asked in vain", e)
+	}
+	// A login is nothing to another client, user, or set of scopes.
+	tokens = New(Options{StateDir: loggedIn(t, p), Transport: p})
+	up = upstreamWith(config.FlowDevice)
+	for name, change := range map[string]func(*config.Upstream){
+		"client": func(u *config.Upstream) { u.OAuth.ClientID = "another" },
+		"user":   func(u *config.Upstream) { u.Username = "another@example.com" },
+		"scopes": func(u *config.Upstream) { u.OAuth.Scopes = []string{"smtp"} },
+		"issuer": func(u *config.Upstream) { u.OAuth.Issuer += "/realm" },
+	} {
+		changed, oauth := *up, *up.OAuth
+		changed.OAuth = &oauth
+		change(&changed)
+		if e := mustFail(t, tokens, &changed, "", NeedsLogin); !strings.Contains(e.Text, "another client") {
+			t.Error(name, e)
+		}
+	}
+	up.OAuth.Scopes = []string{"offline_access", "smtp"} // another order is the same
+	mustToken(t, tokens, up, "", "access-token-1")
+}
+
+// Two processes share a folder: who comes second takes what the first got.
+func TestTwoProcesses(t *testing.T) {
+	p := newIDP(t)
+	dir := loggedIn(t, p)
+	up := upstreamWith(config.FlowDevice)
+	var both sync.WaitGroup
+	for range 4 {
+		tokens := New(Options{StateDir: dir, Transport: p})
+		both.Go(func() { mustToken(t, tokens, up, "access-token-1", "access-token-2") })
+	}
+	both.Wait()
+	if p.asked() != 1 {
+		t.Errorf("asked %d times: somebody was locked out", p.asked())
+	}
+}
+
+// A rotated token that could not be written is used by nobody, and not
+// forgotten either.
+func TestDiskFails(t *testing.T) {
+	for _, at := range []string{"create", "write", "sync", "rename", "sync folder"} {
+		t.Run(at, func(t *testing.T) {
+			p := newIDP(t)
+			dir := loggedIn(t, p)
+			up := upstreamWith(config.FlowDevice)
+			tokens := New(Options{StateDir: dir, Transport: p})
+			broken := true
+			tokens.vault.step = func(operation string) error {
+				if broken && operation == at {
+					return fmt.Errorf("%s: %w", at, syscall.ENOSPC)
+				}
+				return nil
+			}
+			e := mustFail(t, tokens, up, "access-token-1", Local)
+			if !errors.Is(e, syscall.ENOSPC) {
+				t.Error(e)
+			}
+			// A crash here leaves the last token or the next, as a whole.
+			found := onDisk(t, dir, up)
+			if found == nil || found.Refresh != "refresh-token-1" && found.Refresh != "refresh-token-2" {
+				t.Fatal(found)
+			}
+			if left, _ := filepath.Glob(filepath.Join(dir, "oauth", "*.new")); len(left) > 0 {
+				t.Error(left)
+			}
+			mustFail(t, tokens, up, "access-token-1", Local)
+			broken = false
+			mustToken(t, tokens, up, "access-token-1", "access-token-2")
+			if p.asked() != 1 {
+				t.Errorf("asked %d times: the provider knows only the last token", p.asked())
+			}
+			if found := onDisk(t, dir, up); found.Refresh != "refresh-token-2" {
+				t.Error("the rotated token is not on disk")
+			}
+		})
+	}
+}
+
+// Order: nothing is used before it is written, synced, and has its name.
+func TestWrittenBeforeUse(t *testing.T) {
+	p := newIDP(t)
+	dir := loggedIn(t, p)
+	tokens := New(Options{StateDir: dir, Transport: p})
+	var steps []string
+	inUse := make(chan struct{})
+	tokens.vault.step = func(operation string) error {
+		steps = append(steps, operation)
+		select {
+		case <-inUse:
+			t.Error("in use before " + operation)
+		default:
+		}
+		return nil
+	}
+	mustToken(t, tokens, upstreamWith(config.FlowDevice), "access-token-1", "access-token-2")
+	close(inUse)
+	if got := strings.Join(steps, ", "); got != "create, write, sync, rename, sync folder" {
+		t.Error(got)
+	}
+	// A crash at this moment: whoever comes next has the rotated token.
+	p.set(func() { p.life = time.Minute })
+	next := New(Options{StateDir: dir, Transport: p})
+	mustToken(t, next, upstreamWith(config.FlowDevice), "access-token-2", "access-token-3")
+}
+
+// An unsaved token does not overwrite a newer login.
+func TestLoginWhileDiskFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newIDP(t)
+		dir := loggedIn(t, p)
+		up := upstreamWith(config.FlowDevice)
+		tokens := New(Options{StateDir: dir, Transport: p})
+		tokens.vault.step = func(string) error { return syscall.EIO }
+		mustFail(t, tokens, up, "access-token-1", Local)
+		if _, err := New(Options{StateDir: dir, Transport: p}).Login(t.Context(), up, &typist{}); err != nil {
+			t.Fatal(err)
+		}
+		tokens.vault.step = nil
+		mustToken(t, tokens, up, "access-token-1", "access-token-3")
+	})
+}
+
+// Nothing of a secret or a token comes out, however talkative the provider.
+func TestSecretsStayIn(t *testing.T) {
+	p, w := newIDP(t), &witness{}
+	echo := func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		text := fmt.Sprintf("%v %v %s", r.Form, r.Header, r.Form.Encode())
+		writeJSON(w, 400, map[string]any{"error": "invalid_grant", "error_description": text})
+	}
+	dir := loggedIn(t, p)
+	tokens := New(Options{StateDir: dir, Transport: p, Events: w})
+	up := upstreamWith(config.FlowDevice)
+	up.OAuth.ClientSecret = config.NewSecret(clientSecret)
+	p.document = map[string]any{"token_endpoint_auth_methods_supported": []string{"client_secret_post"}}
+	var out []string
+	for _, answer := range []func(http.ResponseWriter, *http.Request){
+		echo,
+		func(w http.ResponseWriter, r *http.Request) { // not JSON
+			w.WriteHeader(400)
+			_, _ = w.Write([]byte("refresh-token-1 " + clientSecret))
+		},
+		func(w http.ResponseWriter, r *http.Request) {
+			_, _ = w.Write([]byte(`{"refresh_token": "refresh-token-9"`))
+		},
+		func(w http.ResponseWriter, r *http.Request) {
+			writeJSON(w, 200, map[string]any{"access_token": "refresh-token-1 \x01", "token_type": "bearer"})
+		},
+		refuse(400, "refresh-token-1", "access-token-1"),
+	} {
+		p.set(func() { p.answers = append(p.answers, answer) })
+		_, err := tokens.Token(t.Context(), up, "access-token-1")
+		if err == nil {
+			t.Fatal("no error")
+		}
+		out = append(out, err.Error(), fmt.Sprintf("%+v %#v %v", err, err, tokens.Status(t.Context(), up)))
+	}
+	_, failed := w.told()
+	out = append(out, fmt.Sprintf("%+v %v", failed, onDisk(t, dir, up)), fmt.Sprintf("%#v", onDisk(t, dir, up)))
+	for _, text := range out {
+		for _, secret := range []string{"refresh-token", clientSecret, "cl1ent", "access-token-1 "} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q shows %q", text, secret)
+			}
+		}
+	}
+	if !strings.Contains(out[0], "[secret]") {
+		t.Errorf("nothing was hidden in %q, so this test shows nothing", out[0])
+	}
+	for _, pattern := range []string{"*", "oauth/*"} {
+		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil || len(files) == 0 {
+			t.Fatal(files, err)
+		}
+		for _, file := range files {
+			content, _ := os.ReadFile(file)
+			if strings.Contains(string(content), "token-1") {
+				t.Errorf("%s is not sealed", file)
+			}
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		code   string
+		want   Kind
+	}{
+		{400, "invalid_grant", NeedsLogin},
+		{400, "interaction_required", NeedsLogin},
+		{400, "consent_required", NeedsLogin},
+		{401, "invalid_client", Refused},
+		{400, "unauthorized_client", Refused},
+		{400, "invalid_scope", Refused},
+		{403, "access_denied", Refused},
+		{400, "temporarily_unavailable", Unreachable},
+		{400, "slow_down", Unreachable},
+		{429, "invalid_grant", Unreachable}, // throttled, whatever it says
+		{503, "", Unreachable},
+		{500, "invalid_client", Unreachable},
+		{404, "", Unreachable},
+		{302, "", Unreachable},
+		{400, "something_new", Unreachable},
+		{200, "invalid_grant", NeedsLogin}, // some answer 200 with an error
+	} {
+		p := newIDP(t)
+		dir := loggedIn(t, p)
+		answer := refuse(c.status, c.code, "")
+		if c.code == "" {
+			answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(c.status) }
+		}
+		p.answers = append(p.answers, answer)
+		tokens := New(Options{StateDir: dir, Transport: p})
+		e := mustFail(t, tokens, upstreamWith(config.FlowDevice), "access-token-1", c.want)
+		if want := fmt.Sprint(c.status); c.code == "" && !strings.Contains(e.Text, want) || !strings.Contains(e.Text, c.code) {
+			t.Errorf("%+v: %v", c, e)
+		}
+		mustToken(t, tokens, upstreamWith(config.FlowDevice), "access-token-1", "access-token-2")
+	}
+}
+
+// Where nobody logs in, nobody is asked to.
+func TestRefusedWithoutAPerson(t *testing.T) {
+	p := newIDP(t)
+	p.answers = append(p.answers, refuse(400, "invalid_grant", "Invalid JWT Signature."))
+	e := mustFail(t, New(Options{StateDir: t.TempDir(), Transport: p}), upstreamWith(config.FlowClientCredentials), "", Refused)
+	if strings.Contains(e.Text, "login") || !strings.Contains(e.Text, "clock") {
+		t.Error(e)
+	}
+}
