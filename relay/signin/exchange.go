@@ -2,9 +2,11 @@ package signin
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/emersion/go-sasl"
@@ -40,7 +42,8 @@ type Conn interface {
 type Request struct {
 	Auth     string // "auto" or a key of the table
 	Username string
-	// Password fetches the secret. It is called once for each Do.
+	// Password fetches the secret, at most once for each exchange; nil: there
+	// is none.
 	Password func(context.Context) (string, error)
 	// Token fetches an access token for the mechanisms that want one, other
 	// than refused, which the upstream has just turned down; "": any. It is
@@ -50,6 +53,9 @@ type Request struct {
 	Port    int      // likewise
 	Offered []string // what EHLO announced behind AUTH
 	TLS     bool     // the connection is encrypted
+	// State is what TLS knows of the connection, for channel bindings; nil:
+	// nothing is bound.
+	State *tls.ConnectionState
 	// AllowClear lets a named plaintext mechanism go without TLS. "auto"
 	// never does that.
 	AllowClear bool
@@ -86,25 +92,18 @@ func Do(ctx context.Context, conn Conn, r *Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if r.Username == "" {
-		return "", errors.New("no username is configured")
-	}
 	if m := candidates[0]; m.bearer != nil {
 		return m.name, withToken(ctx, conn, r, &m)
 	}
-	password, err := r.Password(ctx)
-	if err != nil {
-		return "", err
-	}
 	for i, m := range candidates {
-		if m.password && password == "" {
-			return m.name, errors.New("no password is configured")
-		}
-		client, err := m.client(r.Username, password)
+		client, err := m.client(ctx, r)
 		if err != nil {
 			return m.name, err
 		}
 		err = exchange(conn, m.name, client)
+		if c, ok := client.(io.Closer); ok {
+			_ = c.Close() // holds keys and tickets, of which nothing is owed to anybody
+		}
 		var refused *Refused
 		if errors.As(err, &refused) && i+1 < len(candidates) {
 			// RFC 4954 §6: announced, and yet not to be had. The next one

@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,13 +15,14 @@ import (
 type mechanism struct {
 	name string // as registered and as EHLO announces it
 	key  string // in the configuration
-	// strength orders the choice of "auto"; zero: only when it is named.
+	// strength orders the choice; in "auto", zero means only when it is named.
 	strength int
-	// clear means that whoever reads along has the password.
+	// clear means that it is not safe from whoever reads along: they have the
+	// password or the token, or can take the connection over.
 	clear bool
-	// password means that there is nothing to say without one.
-	password bool
-	client   func(user, password string) (sasl.Client, error)
+	// lacks tells what the request is missing for it; empty: nothing.
+	lacks  func(r *Request) string
+	client func(ctx context.Context, r *Request) (sasl.Client, error)
 	// bearer makes the client of a mechanism that wants a token instead.
 	bearer func(r *Request, token string) *bearer
 }
@@ -28,16 +30,20 @@ type mechanism struct {
 // mechanisms is everything that can be signed in with. A mechanism is added
 // by a line here and its client.
 func mechanisms() []mechanism {
-	return []mechanism{
-		{"SCRAM-SHA-512", "scram-sha-512", 60, false, true, scramClient("SCRAM-SHA-512", scram.SHA512), nil},
-		{"SCRAM-SHA-256", "scram-sha-256", 50, false, true, scramClient("SCRAM-SHA-256", scram.SHA256), nil},
-		{"SCRAM-SHA-1", "scram-sha-1", 40, false, true, scramClient("SCRAM-SHA-1", scram.SHA1), nil},
-		{"CRAM-MD5", "cram-md5", 30, false, true, cramClient, nil},
-		{"PLAIN", "plain", 20, true, true, plainClient, nil},
-		{"LOGIN", "login", 10, true, true, loginClient, nil},
-		{"OAUTHBEARER", "oauthbearer", 0, true, false, nil, oauthBearer},
-		{"XOAUTH2", "xoauth2", 0, true, false, nil, xoauth2},
+	table := []mechanism{
+		scramLine("SCRAM-SHA-512", 60, scram.SHA512, true),
+		scramLine("SCRAM-SHA-256", 50, scram.SHA256, true),
+		scramLine("SCRAM-SHA-1", 40, scram.SHA1, true),
+		scramLine("SCRAM-SHA-512", 60, scram.SHA512, false),
+		scramLine("SCRAM-SHA-256", 50, scram.SHA256, false),
+		scramLine("SCRAM-SHA-1", 40, scram.SHA1, false),
+		{name: "CRAM-MD5", key: "cram-md5", strength: 30, lacks: lacksPassword, client: withPassword(cramClient)},
+		{name: "PLAIN", key: "plain", strength: 20, clear: true, lacks: lacksPassword, client: withPassword(plainClient)},
+		{name: "LOGIN", key: "login", strength: 10, clear: true, lacks: lacksPassword, client: withPassword(loginClient)},
+		{name: "OAUTHBEARER", key: "oauthbearer", clear: true, lacks: lacksUser, bearer: oauthBearer},
+		{name: "XOAUTH2", key: "xoauth2", clear: true, lacks: lacksUser, bearer: xoauth2},
 	}
+	return table
 }
 
 // choose lists what to sign in with, the best first. An empty list comes with
@@ -46,45 +52,96 @@ func choose(r *Request) ([]mechanism, error) {
 	if len(r.Offered) == 0 {
 		return nil, errors.New("the upstream offers no AUTH" + hintTLS(r))
 	}
-	if r.Auth != "auto" {
-		return named(r)
-	}
 	var found []mechanism
+	var reasons []string
+	known := false
 	for _, m := range mechanisms() {
-		// RFC 4954 §4: a plaintext mechanism needs protection beneath it.
-		if m.strength > 0 && r.offers(m.name) && (r.TLS || !m.clear) {
-			found = append(found, m)
-		}
-	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("no common mechanism: the upstream offers %s%s", r.offered(), hintTLS(r))
-	}
-	slices.SortStableFunc(found, func(a, b mechanism) int { return b.strength - a.strength })
-	return found, nil
-}
-
-func named(r *Request) ([]mechanism, error) {
-	for _, m := range mechanisms() {
-		if m.key != r.Auth {
+		if r.Auth != "auto" && m.key != r.Auth {
 			continue
 		}
-		if !r.offers(m.name) {
-			return nil, fmt.Errorf("the upstream does not offer %s but %s%s", m.name, r.offered(), hintTLS(r))
+		known = true
+		reason := m.obstacle(r)
+		switch {
+		case reason == "":
+			found = append(found, m)
+		case r.offers(m.name):
+			reasons = append(reasons, m.name+": "+reason)
 		}
-		if m.clear && !r.TLS && !r.AllowClear {
-			return nil, fmt.Errorf("%s would send the %s in clear", m.name, m.secret())
-		}
-		return []mechanism{m}, nil
 	}
-	return nil, fmt.Errorf("unknown mechanism %q", r.Auth)
+	slices.SortStableFunc(found, func(a, b mechanism) int { return b.strength - a.strength })
+	switch {
+	case len(found) > 0:
+		return found, nil
+	case !known:
+		return nil, fmt.Errorf("unknown mechanism %q", r.Auth)
+	case len(reasons) > 0:
+		return nil, errors.New("no way to sign in: " + strings.Join(reasons, "; ") + hintTLS(r))
+	}
+	return nil, fmt.Errorf("the upstream does not offer %s but %s%s", wanted(r.Auth), r.offered(), hintTLS(r))
 }
 
-// secret is what the mechanism shows, for people.
-func (m *mechanism) secret() string {
-	if m.bearer != nil {
-		return "token"
+// wanted is what the configuration asks for, for people.
+func wanted(auth string) string {
+	if auth == "auto" {
+		return "any mechanism that is known here"
 	}
-	return "password"
+	return strings.ToUpper(auth)
+}
+
+// obstacle tells why m cannot be used; empty: it can.
+func (m *mechanism) obstacle(r *Request) string {
+	if r.Auth == "auto" && m.strength == 0 {
+		return "is used only by name"
+	}
+	if !r.offers(m.name) {
+		return "is not offered"
+	}
+	if m.clear && !r.TLS && (r.Auth == "auto" || !r.AllowClear) {
+		return m.exposes() // RFC 4954 §4: it needs protection beneath it
+	}
+	return m.lacks(r)
+}
+
+// exposes tells what would happen without TLS, for people.
+func (m *mechanism) exposes() string {
+	if m.bearer != nil {
+		return "would send the token in clear"
+	}
+	return "would send the password in clear"
+}
+
+func lacksUser(r *Request) string {
+	if r.Username == "" {
+		return "no username is configured"
+	}
+	return ""
+}
+
+func lacksPassword(r *Request) string {
+	if r.Password == nil {
+		return "no password is configured"
+	}
+	return lacksUser(r)
+}
+
+// withPassword makes a client of a name and a password.
+func withPassword(client func(user, password string) (sasl.Client, error)) func(context.Context, *Request) (sasl.Client, error) {
+	return func(ctx context.Context, r *Request) (sasl.Client, error) {
+		password, err := r.password(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return client(r.Username, password)
+	}
+}
+
+// password reads the secret.
+func (r *Request) password(ctx context.Context) (string, error) {
+	password, err := r.Password(ctx)
+	if err == nil && password == "" {
+		err = errors.New("no password is configured")
+	}
+	return password, err
 }
 
 func hintTLS(r *Request) string {

@@ -181,9 +181,9 @@ func (s *session) signIn(ctx context.Context) *spool.Fault {
 		return nil
 	}
 	mechanism, err := signin.Do(ctx, s, &signin.Request{
-		Auth: auth, Username: s.up.Username, Password: s.up.Password.Read,
+		Auth: auth, Username: s.up.Username, Password: s.password(),
 		Token: s.token, Host: s.up.Host, Port: s.up.Port,
-		Offered: s.ext.auth, TLS: s.tls != nil,
+		Offered: s.ext.auth, TLS: s.tls != nil, State: s.tls,
 		// Whoever names the mechanism and turns TLS off means it, for
 		// instance for a bridge on the same machine.
 		AllowClear: s.up.TLS == config.TLSOff,
@@ -200,6 +200,14 @@ func (s *session) signIn(ctx context.Context) *spool.Fault {
 		return s.fault(spool.StageSignIn, "sign-in failed", err)
 	}
 	return nil
+}
+
+// password is where the secret comes from; nil: there is none.
+func (s *session) password() func(context.Context) (string, error) {
+	if !s.up.Password.IsSet() {
+		return nil
+	}
+	return s.up.Password.Read
 }
 
 // Exchange carries one line of AUTH to the upstream; for signin.
