@@ -16,19 +16,19 @@ import (
 // into the message. All methods may be called concurrently.
 type books struct {
 	mu       sync.Mutex
-	sum      map[string]string      // number → digest of the body that was sent
-	acked    map[string]string      // number → queue ID of the 250
-	arrived  map[string]int         // number → how often it arrived whole
-	queueIDs map[string][]string    // number → queue IDs under which it arrived
-	times    map[string][]time.Time // number → when, parallel to queueIDs
-	kills    []kill
+	sum      map[string]string   // number → digest of the body that was sent
+	acked    map[string]string   // number → queue ID of the 250
+	arrived  map[string]int      // number → how often it arrived whole
+	queueIDs map[string][]string // number → queue IDs under which it arrived
+	times    map[string][]times  // number → when, parallel to queueIDs
+	kills    []time.Time
 	corrupt  []string
 	unknown  int // arrived, and nobody had sent it
 	ledger   *ledger
 }
 
 func newBooks() *books {
-	return &books{sum: map[string]string{}, acked: map[string]string{}, arrived: map[string]int{}, queueIDs: map[string][]string{}, times: map[string][]time.Time{}}
+	return &books{sum: map[string]string{}, acked: map[string]string{}, arrived: map[string]int{}, queueIDs: map[string][]string{}, times: map[string][]times{}}
 }
 
 func digest(body []byte) string {
@@ -55,8 +55,9 @@ func (b *books) promised(number, queueID string) {
 }
 
 // received is called when the upstream has a whole message, before it
-// answers: once it returns, the arrival is on record for good.
-func (b *books) received(number, queueID, sum string) error {
+// answers: once it returns, the arrival is on record for good. connected is
+// when its connection was opened, which tells by which daemon.
+func (b *books) received(number, queueID, sum string, connected time.Time) error {
 	if err := b.ledger.settle("received", number, queueID, sum); err != nil {
 		return err
 	}
@@ -71,37 +72,27 @@ func (b *books) received(number, queueID, sum string) error {
 	default:
 		b.arrived[number]++
 		b.queueIDs[number] = append(b.queueIDs[number], queueID)
-		b.times[number] = append(b.times[number], time.Now())
+		b.times[number] = append(b.times[number], times{connected, time.Now()})
 	}
 	return nil
 }
 
-// kill is one end of the daemon: when the signal was sent, and when the next
-// daemon was started.
-type kill struct{ at, restarted time.Time }
+// times are those of one copy of a message.
+type times struct{ connected, answered time.Time }
 
 // killed notes that the daemon is killed at this moment.
 func (b *books) killed() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.kills = append(b.kills, kill{at: time.Now()})
-}
-
-// restarts notes that another daemon is started after a kill.
-func (b *books) restarts() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if n := len(b.kills); n > 0 && b.kills[n-1].restarted.IsZero() {
-		b.kills[n-1].restarted = time.Now()
-	}
+	b.kills = append(b.kills, time.Now())
 }
 
 // window is how long before the kill of its daemon a message had been
 // answered; less than zero where the daemon was dead by then.
-func (b *books) window(answered time.Time) time.Duration {
+func (b *books) window(of times) time.Duration {
 	for _, k := range b.kills {
-		if k.restarted.After(answered) {
-			return k.at.Sub(answered)
+		if k.After(of.connected) {
+			return k.Sub(of.answered)
 		}
 	}
 	return 0
@@ -193,12 +184,12 @@ func (b *books) close(inDoubt map[string]bool) balance {
 // explain enters when the copies of one message were answered that were
 // followed by another one.
 func (b *books) explain(r *balance, number, id string) {
-	last := time.Time{}
+	var last times
 	for i, other := range b.queueIDs[number] {
 		if other != id {
 			continue
 		}
-		if !last.IsZero() {
+		if !last.answered.IsZero() {
 			if w := b.window(last); w < 0 {
 				r.AfterDeath++
 			} else {

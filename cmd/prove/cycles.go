@@ -131,7 +131,6 @@ func (p *plan) kills(ctx context.Context, stderr io.Writer, b *books, s *sink, d
 			return err
 		}
 		rep.Kills++
-		b.restarts()
 		if err := d.start(ctx); err != nil {
 			return err
 		}
@@ -180,7 +179,6 @@ func (p *plan) soak(ctx context.Context, stderr io.Writer, b *books, s *sink, d 
 		default:
 			continue
 		}
-		b.restarts()
 		if err := d.start(ctx); err != nil {
 			return err
 		}

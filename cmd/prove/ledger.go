@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 )
 
 // ledger keeps the books' entries in a file that outlives the machine that
@@ -80,7 +81,7 @@ func readLedger(path string) (*books, error) {
 		case len(w) == 3 && w[0] == "promised":
 			b.promised(w[1], w[2])
 		case len(w) == 4 && w[0] == "received" && len(w[3]) == 16:
-			b.received(w[1], w[2], w[3])
+			b.received(w[1], w[2], w[3], time.Time{})
 		}
 	}
 	return b, nil

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // prove runs one mode as the command does, on the tests' binary, and reads its
@@ -96,7 +97,7 @@ func TestBooksCatchLies(t *testing.T) {
 		b := newBooks()
 		b.sent("1", "d1")
 		b.promised("1", "q1")
-		b.received("1", "q1", "d1")
+		b.received("1", "q1", "d1", time.Time{})
 		return b
 	}
 	if err := honest().close(nil).verdict(); err != nil {
@@ -104,9 +105,9 @@ func TestBooksCatchLies(t *testing.T) {
 	}
 	for name, damage := range map[string]func(*books){
 		"lost":        func(b *books) { b.sent("2", "d2"); b.promised("2", "q2") },
-		"changed":     func(b *books) { b.received("1", "q1", "dX") },
-		"unknown":     func(b *books) { b.received("9", "q9", "d9") },
-		"unexplained": func(b *books) { b.received("1", "q1", "d1") },
+		"changed":     func(b *books) { b.received("1", "q1", "dX", time.Time{}) },
+		"unknown":     func(b *books) { b.received("9", "q9", "d9", time.Time{}) },
+		"unexplained": func(b *books) { b.received("1", "q1", "d1", time.Time{}) },
 	} {
 		b := honest()
 		damage(b)
@@ -115,7 +116,7 @@ func TestBooksCatchLies(t *testing.T) {
 		}
 	}
 	b := honest()
-	b.received("1", "q1", "d1")
+	b.received("1", "q1", "d1", time.Time{})
 	if err := b.close(map[string]bool{"q1": true}).verdict(); err != nil {
 		t.Errorf("an explained duplicate: %v", err)
 	}

@@ -59,7 +59,7 @@ func (s *sink) accept() {
 		s.conns[c] = struct{}{}
 		s.mu.Unlock()
 		s.serving.Go(func() {
-			(&sinkSession{sink: s, conn: c, in: bufio.NewReaderSize(c, 32<<10)}).run()
+			(&sinkSession{sink: s, conn: c, since: time.Now(), in: bufio.NewReaderSize(c, 32<<10)}).run()
 			s.mu.Lock()
 			delete(s.conns, c)
 			s.mu.Unlock()
@@ -94,12 +94,13 @@ func (s *sink) refuses() bool {
 
 // sinkSession is one connection to the sink. It belongs to one goroutine.
 type sinkSession struct {
-	sink *sink
-	conn net.Conn
-	in   *bufio.Reader
-	out  bytes.Buffer
-	mail bool // MAIL was accepted
-	rcpt int  // recipients accepted
+	sink  *sink
+	conn  net.Conn
+	since time.Time // it is open
+	in    *bufio.Reader
+	out   bytes.Buffer
+	mail  bool // MAIL was accepted
+	rcpt  int  // recipients accepted
 }
 
 const (
@@ -195,7 +196,7 @@ func (c *sinkSession) content() error {
 		c.out.WriteString(sinkNotNow)
 		return c.flush()
 	}
-	if err := c.sink.books.received(a.number, a.queueID, a.digest()); err != nil {
+	if err := c.sink.books.received(a.number, a.queueID, a.digest(), c.since); err != nil {
 		return err
 	}
 	c.out.WriteString(sinkOK)
