@@ -65,7 +65,7 @@ func choose(r *Request) ([]mechanism, error) {
 		case reason == "":
 			found = append(found, m)
 		case r.offers(m.name):
-			reasons = append(reasons, m.name+": "+reason)
+			reasons = append(reasons, m.name+" "+reason)
 		}
 	}
 	slices.SortStableFunc(found, func(a, b mechanism) int { return b.strength - a.strength })
@@ -75,7 +75,7 @@ func choose(r *Request) ([]mechanism, error) {
 	case !known:
 		return nil, fmt.Errorf("unknown mechanism %q", r.Auth)
 	case len(reasons) > 0:
-		return nil, errors.New("no way to sign in: " + strings.Join(reasons, "; ") + hintTLS(r))
+		return nil, errors.New(strings.Join(reasons, "; "))
 	}
 	return nil, fmt.Errorf("the upstream does not offer %s but %s%s", wanted(r.Auth), r.offered(), hintTLS(r))
 }
@@ -112,14 +112,14 @@ func (m *mechanism) exposes() string {
 
 func lacksUser(r *Request) string {
 	if r.Username == "" {
-		return "no username is configured"
+		return "needs a username"
 	}
 	return ""
 }
 
 func lacksPassword(r *Request) string {
 	if r.Password == nil {
-		return "no password is configured"
+		return "needs a password"
 	}
 	return lacksUser(r)
 }

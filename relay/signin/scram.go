@@ -33,7 +33,7 @@ func scramLine(name string, strength int, hash scram.HashGeneratorFcn, bound boo
 		m.name, m.strength = name+"-PLUS", strength+30 // RFC 5802 §4
 		m.lacks = func(r *Request) string {
 			if _, err := scramBinding(r.State); err != nil {
-				return err.Error()
+				return "cannot be bound: " + err.Error()
 			}
 			return lacksPassword(r)
 		}
