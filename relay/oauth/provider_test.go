@@ -69,8 +69,13 @@ func (p *idp) RoundTrip(r *http.Request) (*http.Response, error) {
 	if down != nil {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: down}
 	}
+	return roundTrip(p, r)
+}
+
+// roundTrip reaches a handler without a socket.
+func roundTrip(h http.Handler, r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
-	p.ServeHTTP(w, r)
+	h.ServeHTTP(w, r)
 	resp := w.Result()
 	resp.Request = r
 	return resp, nil
