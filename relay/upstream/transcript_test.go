@@ -52,6 +52,7 @@ type transcript struct {
 	text     []string // every line but the results, as it stands in the file
 	script   upstreamtest.Script
 	settings []string // of lines that set something up
+	purse    purse
 	want     []string
 }
 
@@ -78,7 +79,7 @@ func readTranscripts(t *testing.T, path string) (head []string, cases []*transcr
 		switch verb, _, _ := strings.Cut(line, " "); verb {
 		case "S:", "S>", "C:", "C?", "*":
 			c.script = append(c.script, line)
-		case "upstream", "message", "feed":
+		case "upstream", "message", "feed", "tokens":
 			c.settings = append(c.settings, line)
 		case "#", "==", "":
 		default:
@@ -147,6 +148,7 @@ func (c *transcript) run(t *testing.T, b *bench) {
 	dialer := &upstream.Dialer{
 		Hostname: func() string { return "relay.example" },
 		Events:   rec,
+		Tokens:   c.purse,
 		Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },
 	}
 	began := time.Now()
