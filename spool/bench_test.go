@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -71,6 +72,39 @@ func BenchmarkPut(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkPutBesideLarge measures how long small mail waits while two
+// clients hand in messages of 5 MiB without a pause.
+func BenchmarkPutBesideLarge(b *testing.B) {
+	s := open(b, spool.Options{Dir: benchFolder(b)})
+	defer s.Close()
+	large, small := make([]byte, 5<<20), make([]byte, 1<<10)
+	var over atomic.Bool
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for !over.Load() {
+				putBench(b, s, simple("office"), large)
+				for _, d := range claim(b, s, "office", 10) {
+					s.Settle(d, spool.Settlement{Outcomes: delivered(1)})
+				}
+			}
+		})
+	}
+	waits := make([]time.Duration, 0, b.N)
+	b.ResetTimer()
+	for range b.N {
+		began := time.Now()
+		putBench(b, s, simple("other"), small)
+		waits = append(waits, time.Since(began))
+	}
+	b.StopTimer()
+	over.Store(true)
+	wg.Wait()
+	slices.Sort(waits)
+	b.ReportMetric(waits[len(waits)/2].Seconds()*1000, "ms-p50")
+	b.ReportMetric(waits[len(waits)*99/100].Seconds()*1000, "ms-p99")
 }
 
 // BenchmarkDeliver measures claim, content, dot and settlement of a message.

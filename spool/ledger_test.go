@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"maps"
+	"slices"
 
 	"postern/spool"
 )
@@ -22,6 +23,8 @@ type promise struct {
 	acked      bool         // Commit returned nil
 	refused    bool         // Commit returned an error
 	ending     map[int]bool // recipients about whom an end was being recorded
+	ended      map[int]bool // about whom it was, before a later commit was synced: it is durable
+	before     []evSettled  // what was settled when this message was put
 }
 
 // The events of a workload.
@@ -37,26 +40,41 @@ type (
 		id        spool.ID
 		recipient int
 	}
+	evSettled evEnd // Settle returned nil
 )
 
 func (l ledger) apply(ev any) {
 	switch ev := ev.(type) {
 	case evPut:
-		l[ev.id] = &promise{sum: ev.sum, size: ev.size, recipients: ev.recipients, ending: map[int]bool{}}
+		l[ev.id] = &promise{sum: ev.sum, size: ev.size, recipients: ev.recipients, ending: map[int]bool{}, ended: map[int]bool{}, before: l.settledSoFar()}
 	case evAck:
 		l[ev.id].acked = true
+		for _, e := range l[ev.id].before {
+			l[e.id].ended[e.recipient] = true
+		}
 	case evRefuse:
 		l[ev.id].refused = true
 	case evEnd:
 		l[ev.id].ending[ev.recipient] = true
+	case evSettled:
+		so := append(l.settledSoFar(), ev)
+		l[0].before = so
 	}
+}
+
+// settledSoFar is what is settled at this moment. It is kept with ID 0.
+func (l ledger) settledSoFar() []evSettled {
+	if l[0] == nil {
+		l[0] = &promise{}
+	}
+	return slices.Clip(l[0].before)
 }
 
 func (l ledger) clone() ledger {
 	c := ledger{}
 	for id, p := range l {
 		q := *p
-		q.ending = maps.Clone(p.ending)
+		q.ending, q.ended = maps.Clone(p.ending), maps.Clone(p.ended)
 		c[id] = &q
 	}
 	return c
@@ -104,6 +122,9 @@ func (l ledger) checkMessage(s *spool.Store, id spool.ID, lenient bool) error {
 		return fmt.Errorf("%s: %d recipients instead of %d", id, len(d.Recipients), p.recipients)
 	}
 	for i, r := range d.Recipients {
+		if r.Status == spool.Pending && p.ended[i] && !lenient {
+			return fmt.Errorf("%s: recipient %d had ended durably, and is pending again", id, i)
+		}
 		if r.Status != spool.Pending && !p.ending[i] {
 			return fmt.Errorf("%s: recipient %d ended as %d by itself", id, i, r.Status)
 		}

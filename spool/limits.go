@@ -36,11 +36,14 @@ func (s *Store) noRoom() bool {
 		s.opts.MinFree > 0 && s.room.free < s.opts.MinFree
 	usage := s.usage(s.room.free)
 	s.mu.Unlock()
-	if s.full.Swap(full) != full {
+	changed := s.full.Swap(full) != full
+	if full {
+		s.poke(s.tidy)
+	}
+	if changed {
 		usage.Full = full
 		if full {
 			s.ev.SpoolFull(usage)
-			s.poke(s.tidy)
 		} else {
 			s.ev.SpoolHasRoom(usage)
 		}

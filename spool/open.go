@@ -243,7 +243,7 @@ func (s *Store) setAsideCount() (n int, last uint32, err error) {
 				last = max(last, num)
 			}
 		}
-		if !strings.HasSuffix(e.Name, ".txt") {
+		if !strings.HasSuffix(e.Name, ".txt") && !strings.HasSuffix(e.Name, ".new") {
 			n++
 		}
 	}

@@ -134,6 +134,9 @@ func (s *Store) wasteful() bool {
 		live += g.liveBytes
 	}
 	enough := int(2*live/s.opts.SegmentSize) + 32
+	if s.full.Load() && log > live+2*s.opts.SegmentSize {
+		return true // mail is refused for want of this room
+	}
 	return log > 2*live+s.opts.Slack || len(s.segs) > enough
 }
 

@@ -57,10 +57,11 @@ func (s *Store) saveBad(g *segment, offset uint32, n int64, id ID, why string) e
 	if id != 0 {
 		note += "message " + id.String() + "\n"
 	}
-	file, err := s.fs.Create(name + ".rec")
-	if errors.Is(err, fs.ErrExist) {
-		return nil
+	if file, err := s.fs.Open(name + ".rec"); err == nil {
+		return file.Close()
 	}
+	s.fs.Remove(name + ".new")
+	file, err := s.fs.Create(name + ".new")
 	if err != nil {
 		return err
 	}
@@ -70,10 +71,13 @@ func (s *Store) saveBad(g *segment, offset uint32, n int64, id ID, why string) e
 		err = s.writeFile(name+".txt", note)
 	}
 	if err == nil {
+		err = s.fs.Rename(name+".new", name+".rec")
+	}
+	if err == nil {
 		err = s.fs.SyncDir(badDir)
 	}
 	if err != nil {
-		s.fs.Remove(name + ".rec")
+		s.fs.Remove(name + ".new")
 		return err
 	}
 	s.setAsideDone(name+".rec", id, why)

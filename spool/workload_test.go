@@ -191,7 +191,19 @@ func (w *workload) settle() {
 		}
 		st.Outcomes = append(st.Outcomes, o)
 	}
-	w.s.Settle(d, st)
+	w.end(d, st)
+}
+
+// end settles d and notes whose end is recorded by then.
+func (w *workload) end(d *spool.Delivery, st spool.Settlement) {
+	if w.s.Settle(d, st) != nil {
+		return
+	}
+	for i, o := range st.Outcomes {
+		if o.Verdict != spool.Pending {
+			w.disk.Mark(evSettled{d.ID, d.Pending[i]})
+		}
+	}
 }
 
 func (w *workload) release(d *spool.Delivery) {
@@ -217,5 +229,5 @@ func (w *workload) operate() {
 			st.Outcomes = append(st.Outcomes, spool.Outcome{Verdict: spool.Removed, Text: "removed"})
 		}
 	}
-	w.s.Settle(d, st)
+	w.end(d, st)
 }

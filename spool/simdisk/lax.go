@@ -11,6 +11,12 @@ func (l *Lax) Create(name string) (spool.File, error) {
 	return &laxFile{File: f, l: l, name: name}, nil
 }
 
+// Remove implements spool.FS. Skip is told of it, and can't prevent it.
+func (l *Lax) Remove(name string) error {
+	l.Skip(OpRemove, name)
+	return l.View.Remove(name)
+}
+
 // OpenWrite implements spool.FS.
 func (l *Lax) OpenWrite(name string) (spool.File, error) {
 	f, err := l.View.OpenWrite(name)
