@@ -53,6 +53,7 @@ from = ["*"]
 upstream = ["sink"]
 [retry]
 backoff = ["1s", "2s"]
+warn_after = "0"
 `
 
 // newDaemon writes a configuration into dir, with the spool below disk.

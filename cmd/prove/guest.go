@@ -6,10 +6,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // asGuest is what runs inside the guest, as its first process: upstream,
@@ -56,7 +59,24 @@ func (p *plan) asGuest(ctx context.Context, stderr io.Writer) (rep report, err e
 	if err := os.WriteFile(filepath.Join(p.dir, "ready"), nil, 0o600); err != nil {
 		return rep, err
 	}
+	if p.clock && p.length > 0 {
+		senders.Go(func() { jump(ctx, stderr) })
+	}
 	senders.Wait()
 	<-ctx.Done()
 	return rep, ctx.Err()
+}
+
+// jump sets the clock of the guest by up to twelve hours, both ways, again
+// and again.
+func jump(ctx context.Context, stderr io.Writer) {
+	for ctx.Err() == nil {
+		time.Sleep(time.Duration(300+rand.IntN(1200)) * time.Millisecond)
+		to := time.Now().Add(time.Duration(rand.IntN(24*3600)-12*3600) * time.Second)
+		ts := unix.NsecToTimespec(to.UnixNano())
+		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
+			fmt.Fprintln(stderr, "guest: the clock can't be set:", err)
+			return
+		}
+	}
 }

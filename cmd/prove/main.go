@@ -49,6 +49,8 @@ type plan struct {
 	fs      string // cut, power: ext4, xfs or btrfs
 	options string // cut, power: mount options
 
+	clock bool // power: the guest's clock jumps
+
 	slow    int // slow: connections
 	letters int // slow: ordinary messages
 
@@ -72,6 +74,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&p.fs, "fs", "ext4", "cut, power: file system of the spool, ext4, xfs or btrfs")
 	flags.StringVar(&p.options, "options", "", "cut, power: mount options, such as data=writeback")
 	flags.BoolVar(&p.loseSyncs, "lose-syncs", false, "cut: let every sync of the daemon do nothing (needs strace); the run has to fail")
+	flags.BoolVar(&p.clock, "clock", false, "power: let the guest's clock jump by hours, both ways, all the time")
 	flags.IntVar(&p.slow, "connections", 5000, "slow: connections of slow clients")
 	flags.IntVar(&p.letters, "messages", 200, "slow: messages of an ordinary client meanwhile")
 	modes := map[string]func(context.Context, io.Writer) (any, error){

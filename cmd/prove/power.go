@@ -30,7 +30,7 @@ mount -t tmpfs tmpfs /mnt
 mkdir /mnt/disk
 ip link set lo up
 mount -t %[1]s %[2]s /dev/ubda /mnt/disk || { echo "no disk"; halt -f; }
-exec %[3]s guest -binary %[4]s -dir %[5]s -senders %[6]d -big %[7]g -failing %[8]g -for %[9]s
+exec %[3]s guest -binary %[4]s -dir %[5]s -senders %[6]d -big %[7]g -failing %[8]g -for %[9]s -clock=%[10]t
 `
 
 func (p *plan) inGuest(ctx context.Context, stderr io.Writer) (rep report, err error) {
@@ -148,7 +148,7 @@ func (g *guest) boot(ctx context.Context, load string, enough func() bool) error
 		options = "-o " + g.plan.options
 	}
 	script := filepath.Join(g.dir, "init")
-	text := fmt.Sprintf(bootScript, g.plan.fs, options, g.self, g.plan.binary, g.dir, g.plan.senders, g.plan.big, g.plan.failing, load)
+	text := fmt.Sprintf(bootScript, g.plan.fs, options, g.self, g.plan.binary, g.dir, g.plan.senders, g.plan.big, g.plan.failing, load, g.plan.clock)
 	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
 		return err
 	}
