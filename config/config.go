@@ -120,11 +120,11 @@ type Upstream struct {
 	Fingerprint    string // lower-case hex SHA-256 of the certificate; replaces the check of the chain
 	CertFile       string // client certificate
 	KeyFile        string
-	Auth           string // auto | plain | login | cram-md5 | scram-sha-256 | xoauth2 | oauthbearer | none
+	Auth           string // auto | plain | login | cram-md5 | scram-sha-256 | xoauth2 | oauthbearer | ntlm | external | none
 	Username       string
 	Password       Secret
 	OAuth          *OAuth // of xoauth2 and oauthbearer; nil: not these
-	Domain         string
+	Domain         string // of Windows, for ntlm
 	MaxConnections int
 	ConnectTimeout time.Duration
 	CommandTimeout time.Duration

@@ -54,6 +54,11 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	maps.Copy(cfg.Upstreams, tokens.Upstreams)
+	accounts, err := Load(place(t, dir, "testdata/good/accounts.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(cfg.Upstreams, accounts.Upstreams)
 	all := cfg.Redacted()
 	tables := []any{all, all["spool"], all["control"], all["log"], all["retry"]}
 	tables = append(tables, all["listener"].([]any)...)

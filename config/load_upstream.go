@@ -18,12 +18,14 @@ type mechanism struct {
 	password  bool // needs username and password
 	token     bool // needs username and [upstream.NAME.oauth]
 	plaintext bool // shows the password to whoever reads the line
+	domain    bool // may have a domain of Windows
+	cert      bool // signs in by the client certificate
 }
 
 // mechanisms are the values of auth. Those that are not supported are part
 // of the contract and refused with a list of those that are.
 var mechanisms = []mechanism{
-	{name: "auto", supported: true, password: true},
+	{name: "auto", supported: true, password: true, domain: true},
 	{name: "plain", supported: true, password: true, plaintext: true},
 	{name: "login", supported: true, password: true, plaintext: true},
 	{name: "cram-md5", supported: true, password: true},
@@ -33,13 +35,14 @@ var mechanisms = []mechanism{
 	{name: "xoauth2", supported: true, token: true},
 	{name: "oauthbearer", supported: true, token: true},
 	{name: "none", supported: true},
-	{name: "ntlm"}, {name: "gssapi"},
-	{name: "integrated"}, {name: "external"},
+	{name: "ntlm", supported: true, password: true, domain: true},
+	{name: "external", supported: true, cert: true},
+	{name: "gssapi"}, {name: "integrated"},
 }
 
 // networkKeys are what the capture server sets by itself.
 var networkKeys = []string{
-	"host", "port", "tls", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username",
+	"host", "port", "tls", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username", "domain",
 	"password", "password_file", "password_command", "password_env", "password_credential", "oauth",
 }
 
@@ -68,7 +71,7 @@ func (d *document) readUpstream(t *table, up *Upstream) {
 	t.duration("command_timeout", &up.CommandTimeout, time.Second, longTime)
 	t.duration("data_timeout", &up.DataTimeout, time.Second, longTime)
 	t.duration("idle_close", &up.IdleClose, time.Second, longTime)
-	for _, name := range []string{"domain", "rate", "realm", "keytab", "ccache"} {
+	for _, name := range []string{"rate", "realm", "keytab", "ccache"} {
 		if t.has(name) {
 			t.problem(name, "is not supported by this version", "remove it")
 			delete(t.values, name)
@@ -211,12 +214,17 @@ func (d *document) readSignIn(t *table, up *Upstream) {
 		return
 	}
 	up.Auth = m.name
+	readDomain(t, m, up)
 	if m.token {
 		d.readTokenSignIn(t, oauth, up)
 		return
 	}
 	if t.has("oauth") {
 		t.problem("oauth", "has no effect while auth = "+strconv.Quote(m.name), `set auth = "xoauth2" or "oauthbearer", or remove it`)
+	}
+	if m.cert {
+		readCertificateSignIn(t, up)
+		return
 	}
 	switch {
 	case m.name == "none" && t.has("username"):
@@ -230,6 +238,8 @@ func (d *document) readSignIn(t *table, up *Upstream) {
 	case m.plaintext && up.TLS == TLSOff && !isLoopback(up.Host):
 		t.problem("auth", strconv.Quote(m.name)+` would send the password in clear over the network while tls = "off"`,
 			`choose another tls, or auth = "scram-sha-256"`)
+	case m.name == "ntlm" && up.TLS == TLSOff && !isLoopback(up.Host):
+		t.warn("auth", `"ntlm" without TLS lets whoever reads along guess the password, and whoever sits between sign in`, `set tls = "verify"`)
 	case m.password && up.TLS == TLSEncrypt:
 		t.warn("tls", `"encrypt" checks no certificate: whoever sits between can read the password`, `set tls = "verify", with ca_file or fingerprint where the certificate is your own`)
 	}

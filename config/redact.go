@@ -85,7 +85,7 @@ func (u *Upstream) redacted() map[string]any {
 	out["host"], out["port"], out["tls"], out["auth"] = u.Host, u.Port, string(u.TLS), u.Auth
 	out["ca_file"], out["server_name"] = u.CAFile, u.ServerName
 	out["cert_file"], out["key_file"] = u.CertFile, u.KeyFile
-	out["username"] = u.Username
+	out["username"], out["domain"] = u.Username, u.Domain
 	if u.Fingerprint != "" {
 		out["fingerprint"] = "sha256:" + u.Fingerprint
 	}

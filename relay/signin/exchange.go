@@ -42,6 +42,9 @@ type Conn interface {
 type Request struct {
 	Auth     string // "auto" or a key of the table
 	Username string
+	Domain   string // of Windows, for NTLM; may be empty
+	// Certificate tells that TLS has a client certificate to show.
+	Certificate bool
 	// Password fetches the secret, at most once for each exchange; nil: there
 	// is none.
 	Password func(context.Context) (string, error)

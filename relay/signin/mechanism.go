@@ -37,6 +37,8 @@ func mechanisms() []mechanism {
 		scramLine("SCRAM-SHA-512", 60, scram.SHA512, false),
 		scramLine("SCRAM-SHA-256", 50, scram.SHA256, false),
 		scramLine("SCRAM-SHA-1", 40, scram.SHA1, false),
+		{name: "EXTERNAL", key: "external", strength: 120, lacks: lacksCertificate, client: externalClient},
+		{name: "NTLM", key: "ntlm", strength: 35, clear: true, lacks: lacksWindowsAccount, client: ntlmClient},
 		{name: "CRAM-MD5", key: "cram-md5", strength: 30, lacks: lacksPassword, client: withPassword(cramClient)},
 		{name: "PLAIN", key: "plain", strength: 20, clear: true, lacks: lacksPassword, client: withPassword(plainClient)},
 		{name: "LOGIN", key: "login", strength: 10, clear: true, lacks: lacksPassword, client: withPassword(loginClient)},
@@ -104,8 +106,11 @@ func (m *mechanism) obstacle(r *Request) string {
 
 // exposes tells what would happen without TLS, for people.
 func (m *mechanism) exposes() string {
-	if m.bearer != nil {
+	switch {
+	case m.bearer != nil:
 		return "would send the token in clear"
+	case m.name == "NTLM":
+		return "without TLS lets others sign in with what they read along"
 	}
 	return "would send the password in clear"
 }

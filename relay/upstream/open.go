@@ -182,6 +182,7 @@ func (s *session) signIn(ctx context.Context) *spool.Fault {
 	}
 	mechanism, err := signin.Do(ctx, s, &signin.Request{
 		Auth: auth, Username: s.up.Username, Password: s.password(),
+		Domain: s.up.Domain, Certificate: s.up.CertFile != "",
 		Token: s.token, Host: s.up.Host, Port: s.up.Port,
 		Offered: s.ext.auth, TLS: s.tls != nil, State: s.tls,
 		// Whoever names the mechanism and turns TLS off means it, for
