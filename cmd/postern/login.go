@@ -77,8 +77,9 @@ func (a *app) goOn(ctx context.Context, cfg *config.Config, upstream string) err
 	}
 	for i := range st.Lanes {
 		if l := &st.Lanes[i]; l.Upstream == upstream && l.State == admin.LaneParked {
-			if err := client.Resume(ctx, upstream); err == nil {
-				fmt.Fprintf(a.stdout, "The daemon goes on with %s.\n", safe(upstream))
+			sel := admin.Selection{Filter: admin.Filter{Upstream: upstream}}
+			if _, err := client.Act(ctx, admin.OpRetry, sel); err == nil {
+				fmt.Fprintf(a.stdout, "The daemon tries %s again now.\n", safe(upstream))
 			}
 		}
 	}

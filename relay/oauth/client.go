@@ -129,7 +129,7 @@ func (c *client) check(tok *oauth2.Token) error {
 	case !strings.EqualFold(tok.Type(), "Bearer"):
 		return &Error{Kind: Refused, Text: host + " gives tokens of another kind than Bearer"}
 	case !wellFormed(tok.AccessToken) || tok.RefreshToken != "" && !wellFormed(tok.RefreshToken):
-		return &Error{Kind: Unreachable, Text: host + " gave an answer that is not a token"}
+		return &Error{Kind: Unreachable, Text: host + " gave an answer that is not a token", garbled: true}
 	}
 	return nil
 }

@@ -36,6 +36,7 @@ type Error struct {
 	Code     string // of RFC 6749 §5.2, "invalid_grant"; empty: none
 	Text     string // what happened, with the hint what to do at its end
 	cause    error  // on this machine; nil for what a provider or a network did
+	garbled  bool   // the provider said yes, and nobody knows to what
 }
 
 func (e *Error) Error() string { return e.Text }
@@ -66,7 +67,7 @@ func refusal(host string, err error, secrets []string) *Error {
 		return &Error{Kind: Unreachable, Text: host + " cannot be reached: " + clean(cause.Error(), secrets)}
 	}
 	// A 200 that holds no token. Whatever it is, it is not a no.
-	return &Error{Kind: Unreachable, Text: host + " gave an answer that is not a token"}
+	return &Error{Kind: Unreachable, Text: host + " gave an answer that is not a token", garbled: true}
 }
 
 // judge reads RFC 6749 §5.2. Everything unknown is temporary.

@@ -238,7 +238,7 @@ func (c *client) poll(ctx context.Context, da *oauth2.DeviceAuthResponse, until 
 			return nil, &Error{Kind: Refused, Code: e.Code, Text: "the login was declined"}
 		case e.Code == "expired_token":
 			return nil, &Error{Kind: NeedsLogin, Code: e.Code, Text: "nobody typed the code in time"}
-		case e.Kind == Unreachable:
+		case e.Kind == Unreachable && !e.garbled:
 			interval = min(2*interval, slowest) // §3.5: a time-out asks for less
 		default:
 			return nil, err

@@ -87,7 +87,10 @@ func TestDeviceEnds(t *testing.T) {
 		}, NeedsLogin, "in time"},
 		"no endpoint":      {func(p *idp) { p.document = map[string]any{"device_authorization_endpoint": ""} }, Refused, `flow = "code"`},
 		"no refresh token": {func(p *idp) { p.answers = append(p.answers, withoutRefresh) }, Refused, "offline_access"},
-		"down":             {func(p *idp) { p.down = syscall.ENETUNREACH }, Unreachable, "cannot be reached"},
+		"garbled": {func(p *idp) {
+			p.answers = append(p.answers, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<p>Welcome") })
+		}, Unreachable, "not a token"},
+		"down": {func(p *idp) { p.down = syscall.ENETUNREACH }, Unreachable, "cannot be reached"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
