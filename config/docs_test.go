@@ -13,7 +13,7 @@ var tomlBlock = regexp.MustCompile("(?s)```toml\n(.*?)```")
 
 // The files that the documents show can be loaded.
 func TestDocumentedFiles(t *testing.T) {
-	for _, doc := range []string{"../docs/configuration.md", "../docs/routing.md"} {
+	for _, doc := range []string{"../docs/configuration.md", "../docs/routing.md", "../docs/oauth.md"} {
 		content, err := os.ReadFile(doc)
 		if err != nil {
 			t.Fatal(err)
