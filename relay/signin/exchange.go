@@ -43,6 +43,8 @@ type Request struct {
 	Auth     string // "auto" or a key of the table
 	Username string
 	Domain   string // of Windows, for NTLM; may be empty
+	// Kerberos is for GSSAPI and GSS-SPNEGO; zero: by password.
+	Kerberos Kerberos
 	// Certificate tells that TLS has a client certificate to show.
 	Certificate bool
 	// Password fetches the secret, at most once for each exchange; nil: there
@@ -52,7 +54,7 @@ type Request struct {
 	// than refused, which the upstream has just turned down; "": any. It is
 	// called once or twice for each Do; nil: there are none.
 	Token   func(ctx context.Context, refused string) (string, error)
-	Host    string   // that was connected to; for OAUTHBEARER
+	Host    string   // that was connected to; for OAUTHBEARER and Kerberos
 	Port    int      // likewise
 	Offered []string // what EHLO announced behind AUTH
 	TLS     bool     // the connection is encrypted

@@ -31,6 +31,8 @@ type mechanism struct {
 // by a line here and its client.
 func mechanisms() []mechanism {
 	table := []mechanism{
+		{name: "GSSAPI", key: "gssapi", strength: 110, lacks: lacksKerberos, client: gssapiClient("GSSAPI")},
+		{name: "GSS-SPNEGO", key: "gss-spnego", strength: 105, lacks: lacksKerberos, client: gssapiClient("GSS-SPNEGO")},
 		scramLine("SCRAM-SHA-512", 60, scram.SHA512, true),
 		scramLine("SCRAM-SHA-256", 50, scram.SHA256, true),
 		scramLine("SCRAM-SHA-1", 40, scram.SHA1, true),

@@ -1,0 +1,239 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-sasl"
+	"github.com/jcmturner/gokrb5/v8/client"
+	"github.com/jcmturner/gokrb5/v8/config"
+	"github.com/jcmturner/gokrb5/v8/credentials"
+	"github.com/jcmturner/gokrb5/v8/iana/etypeID"
+	"github.com/jcmturner/gokrb5/v8/keytab"
+)
+
+// Kerberos says where tickets come from. The first of Keytab, Cache and the
+// request's password that is there is used.
+type Kerberos struct {
+	Realm   string // of the user; "": of the name behind @, or the default of Conf
+	Keytab  string // file
+	Cache   string // file with tickets
+	Conf    string // krb5.conf; "": $KRB5_CONFIG or /etc/krb5.conf, where there is one
+	Service string // the upstream's principal; "": smtp/HOST
+}
+
+// aes are the encryption types that are asked for and taken. RC4 is not: its
+// tickets have another format of messages (RFC 4757), and it is broken.
+var aes = []int32{
+	etypeID.AES256_CTS_HMAC_SHA1_96, etypeID.AES128_CTS_HMAC_SHA1_96,
+	etypeID.AES256_CTS_HMAC_SHA384_192, etypeID.AES128_CTS_HMAC_SHA256_128,
+}
+
+// gssapiClient gets a ticket before anything is said to the upstream.
+func gssapiClient(name string) func(context.Context, *Request) (sasl.Client, error) {
+	return func(ctx context.Context, r *Request) (sasl.Client, error) {
+		login, err := r.kerberosLogin(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		initiator, err := newInitiator(r, login)
+		if err != nil {
+			login.Destroy()
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if name == "GSSAPI" {
+			return &gssapi{name: name, context: initiator, layers: true}, nil
+		}
+		return &gssapi{name: name, context: &spnegoContext{inner: initiator}}, nil
+	}
+}
+
+// lacksKerberos: in "auto", Kerberos is for those who have configured it.
+func lacksKerberos(r *Request) string {
+	k := &r.Kerberos
+	switch {
+	case k.Service == "" && isAddress(r.Host):
+		return "needs the upstream's host name, and host is an address"
+	case k.Keytab != "" || k.Cache != "":
+		return ""
+	case r.Auth == "auto" && k.Realm == "":
+		return "needs a realm, a keytab or a ccache"
+	}
+	return lacksPassword(r)
+}
+
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
+
+// service is the principal that the ticket is for (RFC 4752 §3.1).
+func (r *Request) service() string {
+	if r.Kerberos.Service != "" {
+		return r.Kerberos.Service
+	}
+	return "smtp/" + strings.ToLower(strings.TrimSuffix(r.Host, "."))
+}
+
+// kerberosLogin has, or gets, a ticket-granting ticket. It waits for a KDC up
+// to five seconds for each that is configured, whatever becomes of ctx.
+func (r *Request) kerberosLogin(ctx context.Context) (*client.Client, error) {
+	conf, err := loadKerberosConf(r.Kerberos.Conf)
+	if err != nil {
+		return nil, err
+	}
+	var login *client.Client
+	switch k := &r.Kerberos; {
+	case k.Keytab != "":
+		login, err = r.fromKeytab(conf)
+	case k.Cache != "":
+		login, err = fromCache(k.Cache, conf)
+	default:
+		login, err = r.fromPassword(ctx, conf)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := reachable(conf, login.Credentials.Domain()); err != nil {
+		return nil, err
+	}
+	if err := login.Login(); err != nil {
+		login.Destroy()
+		return nil, explainKerberos(err)
+	}
+	return login, nil
+}
+
+func loadKerberosConf(path string) (*config.Config, error) {
+	given := path != ""
+	if path == "" {
+		path = os.Getenv("KRB5_CONFIG")
+	}
+	if path == "" {
+		path = "/etc/krb5.conf"
+	}
+	conf, err := config.Load(path)
+	var unsupported config.UnsupportedDirective
+	switch {
+	case errors.As(err, &unsupported) && conf != nil: // the rest of the file counts
+	case err != nil && !given:
+		conf = config.New() // KDCs are found by DNS
+		conf.LibDefaults.DNSLookupKDC = true
+	case err != nil:
+		return nil, fmt.Errorf("%s cannot be used: %w", path, err)
+	}
+	conf.LibDefaults.DefaultTktEnctypeIDs = aes
+	conf.LibDefaults.DefaultTGSEnctypeIDs = aes
+	conf.LibDefaults.PermittedEnctypeIDs = aes
+	return conf, nil
+}
+
+// principal splits the user name from its realm.
+func (r *Request) principal(conf *config.Config) (user, realm string) {
+	user, suffix, found := strings.Cut(r.Username, "@")
+	switch realm = r.Kerberos.Realm; {
+	case found && realm == "":
+		return user, strings.ToUpper(suffix)
+	case found && !strings.EqualFold(suffix, realm):
+		return r.Username, realm // an address is not a principal of another realm
+	case realm == "":
+		realm = conf.LibDefaults.DefaultRealm
+	}
+	return user, realm
+}
+
+func (r *Request) fromPassword(ctx context.Context, conf *config.Config) (*client.Client, error) {
+	user, realm := r.principal(conf)
+	if realm == "" {
+		return nil, errors.New("no realm is known; set realm")
+	}
+	password, err := r.password(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return client.NewWithPassword(user, realm, password, conf, client.DisablePAFXFAST(true)), nil
+}
+
+func (r *Request) fromKeytab(conf *config.Config) (*client.Client, error) {
+	keys, err := parsed(r.Kerberos.Keytab, keytab.Load)
+	if err != nil {
+		return nil, err
+	}
+	user, realm := r.principal(conf)
+	if r.Username == "" { // the keytab tells whose it is
+		if len(keys.Entries) == 0 {
+			return nil, fmt.Errorf("the keytab %s is empty", r.Kerberos.Keytab)
+		}
+		owner := keys.Entries[0].Principal
+		user, realm = strings.Join(owner.Components, "/"), owner.Realm
+	}
+	if realm == "" {
+		return nil, errors.New("no realm is known; set realm")
+	}
+	return client.NewWithKeytab(user, realm, keys, conf, client.DisablePAFXFAST(true)), nil
+}
+
+// fromCache uses the tickets of a file, which somebody else renews.
+func fromCache(path string, conf *config.Config) (*client.Client, error) {
+	cache, err := parsed(path, credentials.LoadCCache)
+	if err != nil {
+		return nil, err
+	}
+	realm := cache.DefaultPrincipal.Realm
+	for _, ticket := range cache.Credentials {
+		server := ticket.Server.PrincipalName.NameString
+		if len(server) == 2 && server[0] == "krbtgt" && server[1] == realm && time.Now().After(ticket.EndTime) {
+			return nil, fmt.Errorf("the ticket in %s expired at %s; renew it by kinit, or configure a keytab",
+				path, ticket.EndTime.UTC().Format(time.RFC3339))
+		}
+	}
+	login, err := client.NewFromCCache(cache, conf, client.DisablePAFXFAST(true))
+	if err != nil {
+		return nil, fmt.Errorf("%s holds no ticket of %s; get one by kinit", path, realm)
+	}
+	return login, nil
+}
+
+// parsed reads a file of keys or tickets. The library reads past the end of
+// one that is cut short.
+func parsed[T any](path string, load func(string) (T, error)) (value T, err error) {
+	defer func() {
+		if recover() != nil {
+			err = fmt.Errorf("%s is damaged", path)
+		}
+	}()
+	if _, err := os.Stat(path); err != nil {
+		return value, err
+	}
+	if value, err = load(path); err != nil {
+		if os.IsPermission(err) {
+			return value, err
+		}
+		return value, fmt.Errorf("%s is not a file of the right kind, or damaged", path)
+	}
+	return value, nil
+}
+
+// reachable looks for a KDC before the library does, which would look up the
+// DNS for ten seconds and then say little.
+func reachable(conf *config.Config, realm string) error {
+	for _, known := range conf.Realms {
+		if known.Realm == realm && len(known.KDC) > 0 {
+			return nil
+		}
+	}
+	if conf.LibDefaults.DNSLookupKDC {
+		return nil
+	}
+	for _, known := range conf.Realms {
+		if strings.EqualFold(known.Realm, realm) {
+			return fmt.Errorf("krb5.conf knows no realm %s, but %s; realms are in capitals as a rule", realm, known.Realm)
+		}
+	}
+	return fmt.Errorf("krb5.conf knows no realm %s and forbids looking it up; add it, or correct realm", realm)
+}

@@ -1,0 +1,225 @@
+package signin
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// labConn is a small session with a real server.
+type labConn struct {
+	conn    net.Conn
+	in      *bufio.Reader
+	offered []string
+}
+
+func (c *labConn) Exchange(line []byte) (Reply, error) {
+	if _, err := c.conn.Write(append(line, "\r\n"...)); err != nil {
+		return Reply{}, err
+	}
+	return c.reply()
+}
+
+func (c *labConn) reply() (Reply, error) {
+	for {
+		line, err := c.in.ReadString('\n')
+		if err != nil {
+			return Reply{}, err
+		}
+		line = strings.TrimRight(line, "\r\n")
+		if len(line) < 4 {
+			return Reply{}, fmt.Errorf("%q is not a reply", line)
+		}
+		if words := strings.Fields(line[4:]); len(words) > 0 && words[0] == "AUTH" {
+			c.offered = words[1:]
+		}
+		if line[3] == ' ' {
+			code, err := strconv.Atoi(line[:3])
+			return Reply{Code: code, Text: line[4:], Raw: line[4:]}, err
+		}
+	}
+}
+
+// labServer is one door of the lab.
+type labServer struct{ name, host, address string }
+
+func (s labServer) open(t *testing.T) (*labConn, *tls.ConnectionState) {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", s.address, 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	c := &labConn{conn: conn, in: bufio.NewReader(conn)}
+	if _, err := c.reply(); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"EHLO relay.postern.test", "STARTTLS"} {
+		if r, err := c.Exchange([]byte(line)); err != nil || r.Code/100 != 2 {
+			t.Fatal(r, err)
+		}
+	}
+	pem, err := os.ReadFile("/etc/postern/ca.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	secure := tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: s.host})
+	if err := secure.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	c.conn, c.in = secure, bufio.NewReader(secure)
+	if r, err := c.Exchange([]byte("EHLO relay.postern.test")); err != nil || r.Code != 250 {
+		t.Fatal(r, err)
+	}
+	state := secure.ConnectionState()
+	return c, &state
+}
+
+// sign signs in, and then looks whether the server agrees that it did.
+func (s labServer) sign(t *testing.T, r *Request) (string, error) {
+	t.Helper()
+	conn, state := s.open(t)
+	r.Offered, r.TLS, r.State = conn.offered, true, state
+	if r.Host == "" {
+		r.Host = s.host
+	}
+	name, err := Do(t.Context(), conn, r)
+	if err == nil {
+		if mail, mailErr := conn.Exchange([]byte("MAIL FROM:<alice@postern.test>")); mailErr != nil || mail.Code != 250 {
+			t.Errorf("the server does not believe it: %v %v", mail, mailErr)
+		}
+	}
+	return name, err
+}
+
+func fixed(password string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return password, nil }
+}
+
+var (
+	cyrus   = labServer{"Postfix, Cyrus SASL", "mail.postern.test", "127.0.0.1:10587"}
+	dovecot = labServer{"Dovecot, Samba AD", "mail.ad.postern.test", "10.77.0.10:11587"}
+	behind  = labServer{"Postfix, Dovecot SASL", "mail.ad.postern.test", "10.77.0.10:12587"}
+)
+
+// The matrix of mechanisms and real servers. relay/signin/lab/run starts them.
+func TestLab(t *testing.T) {
+	if os.Getenv("POSTERN_SIGNIN_LAB") == "" {
+		t.Skip("no lab here; relay/signin/lab/run starts one, as root on Debian 12")
+	}
+	caches := labCaches(t)
+	mit := Kerberos{Realm: "POSTERN.TEST"}
+	ad := Kerberos{Realm: "AD.POSTERN.TEST"}
+	plain := func(auth, user, password string) *Request {
+		return &Request{Auth: auth, Username: user, Password: fixed(password)}
+	}
+	kerberos := func(auth, user, password string, k Kerberos) *Request {
+		r := plain(auth, user, password)
+		r.Kerberos = k
+		if password == "" {
+			r.Password = nil
+		}
+		return r
+	}
+	ntlm := func(auth, user, password, domain string) *Request {
+		r := plain(auth, user, password)
+		r.Domain = domain
+		return r
+	}
+	with := func(k Kerberos, keytab, cache string) Kerberos {
+		k.Keytab, k.Cache = keytab, cache
+		return k
+	}
+	for _, c := range []struct {
+		server labServer
+		what   string
+		r      *Request
+		want   string // mechanism, or a part of the error behind "!"
+	}{
+		{cyrus, "right", plain("plain", "alice@mail.postern.test", "alicepw"), "PLAIN"},
+		{cyrus, "right", plain("login", "alice@mail.postern.test", "alicepw"), "LOGIN"},
+		{cyrus, "right", plain("cram-md5", "alice@mail.postern.test", "alicepw"), "CRAM-MD5"},
+		{cyrus, "right", plain("scram-sha-1", "alice", "alicepw"), "SCRAM-SHA-1"},
+		{cyrus, "right", plain("scram-sha-256", "alice", "alicepw"), "SCRAM-SHA-256"},
+		{cyrus, "right", plain("scram-sha-512", "alice", "alicepw"), "SCRAM-SHA-512"},
+		{cyrus, "wrong password", plain("scram-sha-512", "alice", "chalk"), "!535"},
+		{cyrus, "right", ntlm("ntlm", "alice", "alicepw", ""), "NTLM"},
+		{cyrus, "wrong password", ntlm("ntlm", "alice", "chalk", ""), "!535"},
+		{cyrus, "password", kerberos("gssapi", "alice", "alicepw", mit), "GSSAPI"},
+		{cyrus, "keytab", kerberos("gssapi", "alice", "", with(mit, "/etc/postern/alice.keytab", "")), "GSSAPI"},
+		{cyrus, "keytab tells the user", kerberos("gssapi", "", "", with(Kerberos{}, "/etc/postern/alice.keytab", "")), "GSSAPI"},
+		{cyrus, "cache", kerberos("gssapi", "", "", with(Kerberos{}, "", caches.good)), "GSSAPI"},
+		{cyrus, "password", kerberos("gss-spnego", "alice", "alicepw", mit), "GSS-SPNEGO"},
+		{cyrus, "auto", kerberos("auto", "alice", "alicepw", mit), "GSSAPI"},
+		{cyrus, "auto, no realm", plain("auto", "alice", "alicepw"), "SCRAM-SHA-512"},
+		{cyrus, "wrong password", kerberos("gssapi", "alice", "chalk", mit), "!password or the keytab is wrong"},
+		{cyrus, "unknown user", kerberos("gssapi", "mallory", "chalk", mit), "!no such user"},
+		{cyrus, "unknown service", kerberos("gssapi", "alice", "alicepw", Kerberos{Realm: "POSTERN.TEST", Service: "smtp/other.postern.test"}), "!no such service"},
+		{cyrus, "wrong realm", kerberos("gssapi", "alice", "alicepw", ad), "!"},
+		{cyrus, "unknown realm", kerberos("gssapi", "alice", "alicepw", Kerberos{Realm: "NOWHERE.TEST"}), "!knows no realm NOWHERE.TEST"},
+		{cyrus, "realm in small letters", kerberos("gssapi", "alice", "alicepw", Kerberos{Realm: "postern.test"}), "!in capitals"},
+		{cyrus, "expired ticket", kerberos("gssapi", "", "", with(Kerberos{}, "", caches.expired)), "!expired at"},
+		{dovecot, "right", plain("plain", "alice@postern.test", "alicepw"), "PLAIN"},
+		{dovecot, "right", plain("cram-md5", "alice@postern.test", "alicepw"), "CRAM-MD5"},
+		{dovecot, "right", plain("scram-sha-256", "alice@postern.test", "alicepw"), "SCRAM-SHA-256"},
+		{dovecot, "right", ntlm("ntlm", "alice", "alicepw-1", "POSTERN"), "NTLM"},
+		{dovecot, "auto with a domain", ntlm("auto", "alice", "alicepw-1", "POSTERN"), "!535"},
+		{dovecot, "DOMAIN\\user", ntlm("ntlm", `POSTERN\alice`, "alicepw-1", ""), "NTLM"},
+		{dovecot, "wrong password", ntlm("ntlm", "alice", "chalk", "POSTERN"), "!535"},
+		{dovecot, "AD password", kerberos("gssapi", "alice", "alicepw-1", ad), "GSSAPI"},
+		{dovecot, "AD keytab", kerberos("gssapi", "alice", "", with(ad, "/etc/postern/ad-alice.keytab", "")), "GSSAPI"},
+		{dovecot, "AD password", kerberos("gss-spnego", "alice", "alicepw-1", ad), "GSS-SPNEGO"},
+		{dovecot, "AD wrong password", kerberos("gssapi", "alice", "chalk", ad), "!password or the keytab is wrong"},
+		{behind, "right", plain("scram-sha-256", "alice@postern.test", "alicepw"), "SCRAM-SHA-256"},
+		{behind, "right", ntlm("ntlm", "alice", "alicepw-1", "POSTERN"), "NTLM"},
+		{behind, "AD password", kerberos("gssapi", "alice", "alicepw-1", ad), "GSSAPI"},
+		{behind, "AD password", kerberos("gss-spnego", "alice", "alicepw-1", ad), "GSS-SPNEGO"},
+	} {
+		t.Run(c.server.name+"/"+c.r.Auth+"/"+c.what, func(t *testing.T) {
+			name, err := c.server.sign(t, c.r)
+			if part, fails := strings.CutPrefix(c.want, "!"); fails {
+				var refused *Refused
+				switch {
+				case err == nil:
+					t.Errorf("signed in by %s", name)
+				case part == "535" && (!errors.As(err, &refused) || refused.Reply.Code != 535), !strings.Contains(err.Error(), part):
+					t.Error(err)
+				}
+				t.Log(err)
+			} else if err != nil || name != c.want {
+				t.Error(name, err)
+			}
+		})
+	}
+}
+
+type caches struct{ good, expired string }
+
+// labCaches gets tickets by MIT's own kinit, one of which is over at once.
+func labCaches(t *testing.T) caches {
+	t.Helper()
+	dir := t.TempDir()
+	c := caches{filepath.Join(dir, "good"), filepath.Join(dir, "expired")}
+	for file, life := range map[string]string{c.good: "1h", c.expired: "1s"} {
+		cmd := exec.Command("kinit", "-l", life, "-c", "FILE:"+file, "-k", "-t", "/etc/postern/alice.keytab", "alice@POSTERN.TEST")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	time.Sleep(1100 * time.Millisecond) // a real ticket of one second, by a real clock
+	return c
+}
