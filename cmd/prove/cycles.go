@@ -55,6 +55,7 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 	on := dir
 	if p.mode == "cut" {
 		p.disk = &disk{dir: dir, fs: p.fs, options: p.options}
+		defer p.disk.unplug()
 		if err := p.disk.make(ctx); err != nil {
 			return rep, err
 		}
@@ -75,7 +76,11 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 	s.fail(0)
 	rep.ArrivedASecond = float64(b.whole()) / time.Since(began).Seconds()
 	drain := time.Now()
-	if err := waitEmpty(ctx, b, 3*time.Minute); err != nil {
+	patience := patience
+	if p.loseSyncs {
+		patience /= 4 // it waits for what can't come
+	}
+	if err := waitEmpty(ctx, b, patience, 3*time.Minute); err != nil {
 		fmt.Fprintln(stderr, "prove:", err)
 	}
 	rep.DrainedInSeconds = time.Since(drain).Seconds()
@@ -194,7 +199,7 @@ const patience = 20 * time.Second
 
 // waitEmpty waits until everything promised has arrived, and a little longer
 // so that a late duplicate is seen.
-func waitEmpty(ctx context.Context, b *books, most time.Duration) error {
+func waitEmpty(ctx context.Context, b *books, patience, most time.Duration) error {
 	began, moved, last := time.Now(), time.Now(), b.owed()
 	for last > 0 {
 		select {

@@ -128,3 +128,11 @@ func (d *disk) comeBack(ctx context.Context) error {
 	}
 	return d.plugIn(ctx)
 }
+
+// unplug takes the disk away; what is on it goes with its files.
+func (d *disk) unplug() {
+	for _, dir := range []string{d.mount(), d.outer()} {
+		// Lazily: whoever still has a file open keeps it until it ends.
+		_ = unix.Unmount(dir, unix.MNT_DETACH)
+	}
+}

@@ -58,7 +58,7 @@ func TestFullDisk(t *testing.T) {
 	k := h.dial("c")
 	answer := fill(t, k, 100_000, 400)
 	temporary(t, answer)
-	temporary(t, fill(t, k, 1000, 1))
+	temporary(t, fill(t, k, 1000, 4000)) // the disk is asked for its room now and then
 	t.Logf("%d promised, then %q", len(h.books.acked), answer)
 	h.sink.fail(0)
 	recovers(t, h, 100_000)
@@ -201,7 +201,7 @@ func TestInjectedFaults(t *testing.T) {
 			h.edit(`min_free = "16MiB"`, "min_free = \"1MiB\"\nmax_size = \"8MiB\"")
 			h.edit("[[listener]]", "[[listener]]\nmax_message_size = \"1MiB\"")
 			when := "8..14" // of each thread
-			if c.only != nil || c.calls == "fsync" {
+			if c.only != nil || c.calls == "fsync" || c.calls == "unlinkat,unlink" {
 				when = "1..3"
 			}
 			h.under = []string{"strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", filepath.Join(h.dir, "trace"),

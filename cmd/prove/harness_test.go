@@ -83,6 +83,9 @@ type house struct {
 // newHouse makes a house with its spool below disk, or in a folder of its own.
 func newHouse(t *testing.T, disk string) *house {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("runs the real binary for some seconds")
+	}
 	dir, err := os.MkdirTemp("", "pst")
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +145,7 @@ func (h *house) up() {
 // settled waits until everything promised has arrived and draws the balance.
 func (h *house) settled() balance {
 	h.t.Helper()
-	if err := waitEmpty(h.t.Context(), h.books, time.Minute); err != nil {
+	if err := waitEmpty(h.t.Context(), h.books, patience, time.Minute); err != nil {
 		h.t.Error(err)
 	}
 	doubt, err := h.inDoubt()

@@ -31,6 +31,7 @@ func prove(t *testing.T, r any, args ...string) {
 
 // TestKill is the short form of the run that docs/reliability.md quotes.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	var r report
 	prove(t, &r, "kill", "-cycles", cmp.Or(os.Getenv("POSTERN_KILL_CYCLES"), "20"))
 	if r.Promised == 0 || r.Kills == 0 {
@@ -42,6 +43,7 @@ func TestKill(t *testing.T) {
 
 // TestCut is the short form of the power cuts.
 func TestCut(t *testing.T) {
+	t.Parallel()
 	need(t, "mkfs.ext4", "mkfs.xfs")
 	needRoot(t)
 	var r report
@@ -54,13 +56,14 @@ func TestCut(t *testing.T) {
 
 // TestCutNoticesLostSyncs: the same has to fail where a sync does nothing.
 func TestCutNoticesLostSyncs(t *testing.T) {
+	t.Parallel()
 	need(t, "mkfs.ext4", "mkfs.xfs", "strace")
 	needRoot(t)
 	if testing.Short() {
 		t.Skip("runs the real binary for some seconds")
 	}
 	var out, errs bytes.Buffer
-	if run(t.Context(), []string{"cut", "-binary", postern(t), "-cycles", "2", "-lose-syncs"}, &out, &errs) == 0 {
+	if run(t.Context(), []string{"cut", "-binary", postern(t), "-dir", t.TempDir(), "-cycles", "2", "-lose-syncs"}, &out, &errs) == 0 {
 		t.Fatalf("syncs were lost, and nobody noticed:\n%s", out.Bytes())
 	}
 	// Either messages are missing, or the spool can't even be opened.
