@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 
@@ -230,4 +231,20 @@ func TestJudgeNeverLoses(t *testing.T) {
 			}
 		}
 	})
+}
+
+// waits is an error that says of itself that it is temporary.
+type waits bool
+
+func (waits) Error() string     { return "the provider of tokens" }
+func (w waits) Temporary() bool { return bool(w) }
+
+// A provider of tokens that is out of reach is no refused sign-in.
+func TestJudgeFaultBelievesTemporary(t *testing.T) {
+	for temporary, want := range map[waits]Blame{true: BlameUpstream, false: BlameAccess} {
+		f := &spool.Fault{Outcome: spool.Outcome{Stage: spool.StageSignIn}, Err: fmt.Errorf("no token: %w", temporary)}
+		if got := JudgeFault(f); got.Blame != want || got.Status != spool.Pending {
+			t.Errorf("temporary %v: %+v", temporary, got)
+		}
+	}
 }
