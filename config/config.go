@@ -120,16 +120,26 @@ type Upstream struct {
 	Fingerprint    string // lower-case hex SHA-256 of the certificate; replaces the check of the chain
 	CertFile       string // client certificate
 	KeyFile        string
-	Auth           string // auto | plain | login | cram-md5 | scram-sha-256 | xoauth2 | oauthbearer | ntlm | external | none
+	Auth           string // auto | plain | login | cram-md5 | scram-sha-256 | xoauth2 | oauthbearer | ntlm | gssapi | gss-spnego | integrated | external | none
 	Username       string
 	Password       Secret
-	OAuth          *OAuth // of xoauth2 and oauthbearer; nil: not these
-	Domain         string // of Windows, for ntlm
+	OAuth          *OAuth   // of xoauth2 and oauthbearer; nil: not these
+	Domain         string   // of Windows, for ntlm
+	Kerberos       Kerberos // of gssapi, gss-spnego, integrated and auto
 	MaxConnections int
 	ConnectTimeout time.Duration
 	CommandTimeout time.Duration
 	DataTimeout    time.Duration
 	IdleClose      time.Duration
+}
+
+// Kerberos says where an upstream's tickets come from; zero: by password.
+type Kerberos struct {
+	Realm  string // of the user; empty: of the username, or krb5.conf's default
+	Keytab string // file with keys
+	CCache string // file with tickets, which somebody else renews
+	Conf   string // krb5.conf; empty: the system's, where there is one
+	SPN    string // the upstream's principal; empty: smtp/HOST
 }
 
 // Route maps messages to upstreams. Every condition that is set must hold;

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"net/netip"
+	"os"
+	"runtime"
 	"strconv"
 	"strings"
 )
@@ -17,6 +20,71 @@ func readDomain(t *table, m *mechanism, up *Upstream) {
 		t.problem("domain", strconv.QuoteToASCII(up.Domain)+" is not the name of a domain", `such as "CORP", without a user`)
 	case strings.ContainsAny(up.Username, `\@`):
 		t.problem("domain", "has no effect beside a username that has a domain of its own", "remove one of them")
+	}
+}
+
+// readKerberos reads where tickets come from.
+func (d *document) readKerberos(t *table, m *mechanism, up *Upstream) {
+	k := &up.Kerberos
+	t.text("realm", &k.Realm)
+	t.text("keytab", &k.Keytab)
+	t.text("ccache", &k.CCache)
+	t.text("krb5_conf", &k.Conf)
+	t.text("spn", &k.SPN)
+	k.Keytab, k.CCache, k.Conf = d.path(k.Keytab), d.path(k.CCache), d.path(k.Conf)
+	if !m.kerberos {
+		refuseWith(t, "has no effect while auth = "+strconv.Quote(m.name),
+			`set auth = "gssapi", "integrated" or "auto", or remove it`, "realm", "keytab", "ccache", "krb5_conf", "spn")
+		return
+	}
+	if k.Keytab != "" {
+		checkSecretFile(t, "keytab", "keys", k.Keytab)
+	}
+	if k.Conf != "" {
+		checkReadable(t, "krb5_conf", k.Conf)
+	}
+	if _, err := os.Stat(k.CCache); k.CCache != "" && err != nil {
+		t.warn("ccache", k.CCache+" cannot be read now: "+reason(err), "signing in fails until whoever renews the tickets has written it")
+	}
+	switch {
+	case k.Keytab != "" && k.CCache != "":
+		t.problem("ccache", "has no effect beside keytab", "keep one of them")
+	case k.Realm != "" && (strings.ContainsAny(k.Realm, "@/ ") || hasControl(k.Realm)):
+		t.problem("realm", strconv.QuoteToASCII(k.Realm)+" is not a realm", `such as "CORP.EXAMPLE.COM"`)
+	case k.Realm != "" && k.Realm != strings.ToUpper(k.Realm):
+		t.warn("realm", strconv.QuoteToASCII(k.Realm)+" is not in capitals, as nearly all realms are", "capitals count in Kerberos")
+	}
+	if service, host, ok := strings.Cut(k.SPN, "/"); k.SPN != "" && (!ok || service == "" || host == "" || strings.ContainsAny(k.SPN, "@ ")) {
+		t.problem("spn", strconv.QuoteToASCII(k.SPN)+" is not a service", `"smtp/" and the host name under which the KDC knows the upstream`)
+	}
+	if _, err := netip.ParseAddr(up.Host); err == nil && k.SPN == "" && m.name != "auto" {
+		t.problem("auth", strconv.Quote(m.name)+" needs the upstream's host name, and host is an address", "set host to its name, or spn")
+	}
+}
+
+// readOwnSignIn reads what auth = "integrated" needs: nothing.
+func readOwnSignIn(t *table, up *Upstream) {
+	hint := "remove it: the account that runs Postern signs in"
+	refuseWith(t, `has no effect while auth = "integrated"`, hint, "username")
+	if up.Password.IsSet() {
+		t.problem(up.Password.source.key(), `has no effect while auth = "integrated"`, hint)
+	}
+	if runtime.GOOS == "windows" {
+		refuseWith(t, "has no effect on Windows, which has the account's tickets itself", "remove it", "keytab", "ccache", "krb5_conf", "realm")
+	} else {
+		refuseWith(t, `has no effect while auth = "integrated"`, "the tickets or the keytab tell it", "realm")
+	}
+}
+
+// readTicketSignIn reads what a keytab or a cache leaves open.
+func readTicketSignIn(t *table, m *mechanism, up *Upstream) {
+	switch {
+	case m.name == "auto" && up.Password.IsSet() && !t.has("username"):
+		t.problem(up.Password.source.key(), "has no effect without a username", "set username, or remove it")
+	case m.name != "auto" && up.Password.IsSet():
+		t.problem(up.Password.source.key(), "has no effect beside keytab or ccache", "keep one of them")
+	case m.name != "auto" && up.Kerberos.CCache != "":
+		refuseWith(t, "has no effect beside ccache, whose tickets tell it", "remove it", "username", "realm")
 	}
 }
 

@@ -19,13 +19,15 @@ type mechanism struct {
 	token     bool // needs username and [upstream.NAME.oauth]
 	plaintext bool // shows the password to whoever reads the line
 	domain    bool // may have a domain of Windows
+	kerberos  bool // may have keys of Kerberos
+	own       bool // signs in as the account that runs the process
 	cert      bool // signs in by the client certificate
 }
 
 // mechanisms are the values of auth. Those that are not supported are part
 // of the contract and refused with a list of those that are.
 var mechanisms = []mechanism{
-	{name: "auto", supported: true, password: true, domain: true},
+	{name: "auto", supported: true, password: true, domain: true, kerberos: true},
 	{name: "plain", supported: true, password: true, plaintext: true},
 	{name: "login", supported: true, password: true, plaintext: true},
 	{name: "cram-md5", supported: true, password: true},
@@ -37,12 +39,15 @@ var mechanisms = []mechanism{
 	{name: "none", supported: true},
 	{name: "ntlm", supported: true, password: true, domain: true},
 	{name: "external", supported: true, cert: true},
-	{name: "gssapi"}, {name: "integrated"},
+	{name: "gssapi", supported: true, password: true, kerberos: true},
+	{name: "gss-spnego", supported: true, password: true, kerberos: true},
+	{name: "integrated", supported: true, kerberos: true, own: true},
 }
 
 // networkKeys are what the capture server sets by itself.
 var networkKeys = []string{
 	"host", "port", "tls", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username", "domain",
+	"realm", "keytab", "ccache", "krb5_conf", "spn",
 	"password", "password_file", "password_command", "password_env", "password_credential", "oauth",
 }
 
@@ -71,7 +76,7 @@ func (d *document) readUpstream(t *table, up *Upstream) {
 	t.duration("command_timeout", &up.CommandTimeout, time.Second, longTime)
 	t.duration("data_timeout", &up.DataTimeout, time.Second, longTime)
 	t.duration("idle_close", &up.IdleClose, time.Second, longTime)
-	for _, name := range []string{"rate", "realm", "keytab", "ccache"} {
+	for _, name := range []string{"rate"} {
 		if t.has(name) {
 			t.problem(name, "is not supported by this version", "remove it")
 			delete(t.values, name)
@@ -215,6 +220,7 @@ func (d *document) readSignIn(t *table, up *Upstream) {
 	}
 	up.Auth = m.name
 	readDomain(t, m, up)
+	d.readKerberos(t, m, up)
 	if m.token {
 		d.readTokenSignIn(t, oauth, up)
 		return
@@ -224,6 +230,14 @@ func (d *document) readSignIn(t *table, up *Upstream) {
 	}
 	if m.cert {
 		readCertificateSignIn(t, up)
+		return
+	}
+	if m.own {
+		readOwnSignIn(t, up)
+		return
+	}
+	if up.Kerberos.Keytab != "" || up.Kerberos.CCache != "" {
+		readTicketSignIn(t, m, up)
 		return
 	}
 	switch {

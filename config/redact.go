@@ -86,6 +86,8 @@ func (u *Upstream) redacted() map[string]any {
 	out["ca_file"], out["server_name"] = u.CAFile, u.ServerName
 	out["cert_file"], out["key_file"] = u.CertFile, u.KeyFile
 	out["username"], out["domain"] = u.Username, u.Domain
+	k := &u.Kerberos
+	out["realm"], out["keytab"], out["ccache"], out["krb5_conf"], out["spn"] = k.Realm, k.Keytab, k.CCache, k.Conf, k.SPN
 	if u.Fingerprint != "" {
 		out["fingerprint"] = "sha256:" + u.Fingerprint
 	}

@@ -26,20 +26,29 @@ func scramBinding(state *tls.ConnectionState) (scram.ChannelBinding, error) {
 }
 
 // windowsBinding is what Kerberos and NTLM carry to show which TLS connection
-// they belong to: the MD5 (RFC 4121 §4.1.1.2) of a gss_channel_bindings_struct
-// with tls-server-end-point (RFC 5929 §4), a hash of the server's certificate.
+// they belong to: the MD5 (RFC 4121 §4.1.1.2) of a gss_channel_bindings_struct.
 // nil: there is none.
 func windowsBinding(state *tls.ConnectionState) []byte {
+	data := endPoint(state)
+	if data == nil {
+		return nil
+	}
+	// Neither side names its address: four zero words, and the data.
+	head := binary.LittleEndian.AppendUint32(make([]byte, 16), uint32(len(data)))
+	sum := md5.Sum(append(head, data...))
+	return sum[:]
+}
+
+// endPoint is tls-server-end-point (RFC 5929 §4), a hash of the server's
+// certificate, behind its name; nil: there is none, or none is defined for
+// the certificate's signature.
+func endPoint(state *tls.ConnectionState) []byte {
 	if state == nil || len(state.PeerCertificates) == 0 {
 		return nil
 	}
 	end, err := scram.NewTLSServerEndpointBinding(state)
 	if err != nil {
-		return nil // not defined for this certificate's signature
+		return nil
 	}
-	data := append([]byte("tls-server-end-point:"), end.Data...)
-	// Neither side names its address: four zero words, and the data.
-	head := binary.LittleEndian.AppendUint32(make([]byte, 16), uint32(len(data)))
-	sum := md5.Sum(append(head, data...))
-	return sum[:]
+	return append([]byte("tls-server-end-point:"), end.Data...)
 }

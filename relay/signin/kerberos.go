@@ -56,15 +56,24 @@ func gssapiClient(name string) func(context.Context, *Request) (sasl.Client, err
 // lacksKerberos: in "auto", Kerberos is for those who have configured it.
 func lacksKerberos(r *Request) string {
 	k := &r.Kerberos
+	if lack := lacksHostName(r); lack != "" {
+		return lack
+	}
 	switch {
-	case k.Service == "" && isAddress(r.Host):
-		return "needs the upstream's host name, and host is an address"
 	case k.Keytab != "" || k.Cache != "":
 		return ""
 	case r.Auth == "auto" && k.Realm == "":
 		return "needs a realm, a keytab or a ccache"
 	}
 	return lacksPassword(r)
+}
+
+// lacksHostName: principals are made of names.
+func lacksHostName(r *Request) string {
+	if r.Kerberos.Service == "" && isAddress(r.Host) {
+		return "needs the upstream's host name, and host is an address; set spn"
+	}
+	return ""
 }
 
 func isAddress(host string) bool {

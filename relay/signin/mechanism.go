@@ -20,6 +20,9 @@ type mechanism struct {
 	// clear means that it is not safe from whoever reads along: they have the
 	// password or the token, or can take the connection over.
 	clear bool
+	// stored means that the upstream needs the password, or a hash of its own
+	// of it, which it has of no account of a Windows domain.
+	stored bool
 	// lacks tells what the request is missing for it; empty: nothing.
 	lacks  func(r *Request) string
 	client func(ctx context.Context, r *Request) (sasl.Client, error)
@@ -41,13 +44,13 @@ func mechanisms() []mechanism {
 		scramLine("SCRAM-SHA-1", 40, scram.SHA1, false),
 		{name: "EXTERNAL", key: "external", strength: 120, lacks: lacksCertificate, client: externalClient},
 		{name: "NTLM", key: "ntlm", strength: 35, clear: true, lacks: lacksWindowsAccount, client: ntlmClient},
-		{name: "CRAM-MD5", key: "cram-md5", strength: 30, lacks: lacksPassword, client: withPassword(cramClient)},
+		{name: "CRAM-MD5", key: "cram-md5", strength: 30, stored: true, lacks: lacksPassword, client: withPassword(cramClient)},
 		{name: "PLAIN", key: "plain", strength: 20, clear: true, lacks: lacksPassword, client: withPassword(plainClient)},
 		{name: "LOGIN", key: "login", strength: 10, clear: true, lacks: lacksPassword, client: withPassword(loginClient)},
 		{name: "OAUTHBEARER", key: "oauthbearer", clear: true, lacks: lacksUser, bearer: oauthBearer},
 		{name: "XOAUTH2", key: "xoauth2", clear: true, lacks: lacksUser, bearer: xoauth2},
 	}
-	return table
+	return append(table, integratedLines()...)
 }
 
 // choose lists what to sign in with, the best first. An empty list comes with
@@ -60,7 +63,7 @@ func choose(r *Request) ([]mechanism, error) {
 	var reasons []string
 	known := false
 	for _, m := range mechanisms() {
-		if r.Auth != "auto" && m.key != r.Auth {
+		if !m.meant(r) {
 			continue
 		}
 		known = true
@@ -84,6 +87,14 @@ func choose(r *Request) ([]mechanism, error) {
 	return nil, fmt.Errorf("the upstream does not offer %s but %s%s", wanted(r.Auth), r.offered(), hintTLS(r))
 }
 
+// meant tells whether the configuration asks for m, be it among others.
+func (m *mechanism) meant(r *Request) bool {
+	if r.Auth == "auto" {
+		return m.key != "integrated"
+	}
+	return m.key == r.Auth
+}
+
 // wanted is what the configuration asks for, for people.
 func wanted(auth string) string {
 	if auth == "auto" {
@@ -102,6 +113,9 @@ func (m *mechanism) obstacle(r *Request) string {
 	}
 	if m.clear && !r.TLS && (r.Auth == "auto" || !r.AllowClear) {
 		return m.exposes() // RFC 4954 §4: it needs protection beneath it
+	}
+	if m.stored && r.Auth == "auto" && r.Domain != "" {
+		return "cannot check the password of a Windows domain"
 	}
 	return m.lacks(r)
 }

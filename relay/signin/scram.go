@@ -28,7 +28,7 @@ type scramExchange struct {
 // every other: whoever sits in between with a certificate of their own cannot
 // pass it on.
 func scramLine(name string, strength int, hash scram.HashGeneratorFcn, bound bool) mechanism {
-	m := mechanism{name: name, key: strings.ToLower(name), strength: strength, lacks: lacksPassword}
+	m := mechanism{name: name, key: strings.ToLower(name), strength: strength, stored: true, lacks: lacksPassword}
 	if bound {
 		m.name, m.strength = name+"-PLUS", strength+30 // RFC 5802 §4
 		m.lacks = func(r *Request) string {

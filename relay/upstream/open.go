@@ -177,13 +177,15 @@ func (s *session) signIn(ctx context.Context) *spool.Fault {
 	if auth == "" {
 		auth = "auto"
 	}
-	if auth == "none" || auth == "auto" && s.up.Username == "" {
+	k := &s.up.Kerberos
+	if auth == "none" || auth == "auto" && s.up.Username == "" && k.Keytab == "" && k.CCache == "" {
 		return nil
 	}
 	mechanism, err := signin.Do(ctx, s, &signin.Request{
 		Auth: auth, Username: s.up.Username, Password: s.password(),
 		Domain: s.up.Domain, Certificate: s.up.CertFile != "",
-		Token: s.token, Host: s.up.Host, Port: s.up.Port,
+		Kerberos: signin.Kerberos{Realm: k.Realm, Keytab: k.Keytab, Cache: k.CCache, Conf: k.Conf, Service: k.SPN},
+		Token:    s.token, Host: s.up.Host, Port: s.up.Port,
 		Offered: s.ext.auth, TLS: s.tls != nil, State: s.tls,
 		// Whoever names the mechanism and turns TLS off means it, for
 		// instance for a bridge on the same machine.

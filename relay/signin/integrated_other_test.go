@@ -1,0 +1,68 @@
+//go:build !windows
+
+package signin
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestIntegratedFindsWhatTheProcessHas(t *testing.T) {
+	dir := t.TempDir()
+	cache, keytab := filepath.Join(dir, "cache"), filepath.Join(dir, "keytab")
+	for _, file := range []string{cache, keytab} {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		ccname, ktname string
+		configured     Kerberos
+		want           string
+	}{
+		{"FILE:" + cache, "", Kerberos{}, "cache " + cache},
+		{cache, "FILE:" + keytab, Kerberos{}, "cache " + cache},
+		{filepath.Join(dir, "none"), "FILE:" + keytab, Kerberos{}, "keytab " + keytab},
+		{"KEYRING:persistent:0", keytab, Kerberos{}, "keytab " + keytab},
+		{"KEYRING:persistent:0", "", Kerberos{}, "tickets in KEYRING"},
+		{filepath.Join(dir, "none"), "", Kerberos{}, "kinit"},
+		{cache, "", Kerberos{Keytab: "own"}, "keytab own"},
+	} {
+		t.Setenv("KRB5CCNAME", c.ccname)
+		t.Setenv("KRB5_CLIENT_KTNAME", c.ktname)
+		r := &Request{Auth: "integrated", Username: "somebody", Kerberos: c.configured}
+		own, err := r.asProcess()
+		got := fmt.Sprint(err)
+		switch {
+		case err != nil:
+		case own.Username != "" || own.Password != nil:
+			t.Error("a name or a password of the configuration is left")
+		case own.Kerberos.Keytab != "":
+			got = "keytab " + own.Kerberos.Keytab
+		default:
+			got = "cache " + own.Kerberos.Cache
+		}
+		if !strings.Contains(got, c.want) {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+}
+
+// Files of keys and tickets that are damaged end in an error, not in a panic.
+func TestDamagedFiles(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	for _, content := range []string{"", "\x05", "\x05\x04", "\x05\x02\x00\x00\x00\xff", "\x05\x04\x00\x0c\x00\x01", "hello"} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range []Kerberos{{Keytab: file}, {Cache: file}} {
+			r := &Request{Auth: "gssapi", Host: "mail.example.com", Offered: []string{"GSSAPI"}, Kerberos: k}
+			if _, lines, err := do(t, r, nil); err == nil || len(lines) > 0 || !strings.Contains(err.Error(), file) {
+				t.Errorf("%q: %v", content, err)
+			}
+		}
+	}
+}
