@@ -130,6 +130,9 @@ func (p *plan) underLoad(ctx context.Context, stderr io.Writer, b *books, s *sin
 func (p *plan) kills(ctx context.Context, stderr io.Writer, b *books, s *sink, d *daemon, rep *report) error {
 	for rep.Kills < p.cycles && ctx.Err() == nil {
 		s.fail(p.failing * float64(rand.IntN(3)))
+		if p.loseSyncs {
+			s.fail(1) // what arrived before the cut can't be lost by it
+		}
 		time.Sleep(time.Duration(50+rand.IntN(700)) * time.Millisecond)
 		b.killed()
 		if err := p.end(ctx, d); err != nil {
