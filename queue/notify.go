@@ -171,8 +171,9 @@ func (q *Queue) excerpt(d *spool.Delivery, kind Action) (text []byte, full bool)
 	}
 	defer c.Close()
 	want := int64(maxHeader)
-	// RFC 3461 §4.3: RET applies to failures alone.
-	ask := kind == Failed && d.Envelope.Return == "FULL" && c.Size() <= maxReturned
+	// RFC 3461 §4.3: RET applies to failures alone. RFC 8689 §5: what was to
+	// travel by TLS only is not sent back by whatever way a notification takes.
+	ask := kind == Failed && d.Envelope.Return == "FULL" && !d.Envelope.RequireTLS && c.Size() <= maxReturned
 	if ask {
 		want = maxReturned
 	}

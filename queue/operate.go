@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -54,14 +55,19 @@ func (q *Queue) Retry(ctx context.Context, sel Select, by string) (Result, error
 		}
 		return q.change(d, spool.Settlement{Due: at, Failover: s.Failover, Hold: s.Held, Warned: s.Warned}, "retry", by, "")
 	})
-	for upstream := range probe {
-		if l := q.lane(upstream); l != nil {
-			l.probeNow()
-		}
-	}
+	q.probe(probe)
 	r.Done += len(r.Busy) // they are being tried at this moment
 	r.Busy = nil
 	return r, err
+}
+
+// probe tries the named upstreams now, whatever their state.
+func (q *Queue) probe(upstreams map[string]bool) {
+	for name := range upstreams {
+		if l := q.lane(name); l != nil {
+			l.probeNow()
+		}
+	}
 }
 
 // Hold keeps what is selected until it is released.
@@ -71,13 +77,16 @@ func (q *Queue) Hold(ctx context.Context, sel Select, by string) (Result, error)
 	})
 }
 
-// Release lets what is on hold go at once.
+// Release lets what is on hold go at once, and probes its upstreams.
 func (q *Queue) Release(ctx context.Context, sel Select, by string) (Result, error) {
 	sel.held = true
+	probe := map[string]bool{}
+	defer q.probe(probe)
 	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
 		if s.InDoubt {
 			q.doubts.allow(d)
 		}
+		probe[s.Upstreams[s.Failover]] = true
 		return q.change(d, spool.Settlement{Due: time.Now(), Failover: s.Failover, Warned: s.Warned}, "release", by, "")
 	})
 }
@@ -115,13 +124,19 @@ func (q *Queue) Bounce(ctx context.Context, sel Select, by, reason string) (Resu
 
 // change settles for an operator, and reports.
 func (q *Queue) change(d *spool.Delivery, s spool.Settlement, verb, by, reason string) error {
-	q.put(d, s)
+	if err := q.put(d, s); err != nil {
+		return fmt.Errorf("%w, message %v: %w", ErrNotRecorded, d.ID, err)
+	}
 	q.events.Operated(Operation{Verb: verb, ID: d.ID, Share: d.Share, By: by, Recipients: len(d.Pending), Reason: reason})
 	if len(s.Outcomes) > 0 {
 		q.finished(d, time.Now())
 	}
 	return nil
 }
+
+// ErrNotRecorded says that an operation holds for as long as this process
+// runs, and that a restart forgets it unless the spool can be written by then.
+var ErrNotRecorded = errors.New("done, but not yet on disk")
 
 // each claims what is selected, share by share, and gives it to act, which
 // settles it. The first error ends it.
@@ -185,8 +200,15 @@ var ErrNoUpstream = errors.New("no such upstream")
 // lasts until Resume, or until the process ends.
 func (q *Queue) Pause(upstream, by string) error { return q.setPause(upstream, by, true) }
 
-// Resume ends a pause; the upstream is tried at once.
-func (q *Queue) Resume(upstream, by string) error { return q.setPause(upstream, by, false) }
+// Resume ends a pause; the upstream is tried at once, also one that waits or
+// is parked.
+func (q *Queue) Resume(upstream, by string) error {
+	if err := q.setPause(upstream, by, false); err != nil {
+		return err
+	}
+	q.probe(map[string]bool{upstream: true})
+	return nil
+}
 
 func (q *Queue) setPause(upstream, by string, paused bool) error {
 	l := q.lane(upstream)

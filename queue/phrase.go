@@ -51,6 +51,9 @@ func (r *report) explainOne(line func(string, ...any), s *subject) {
 	switch {
 	case r.kind == Relayed:
 		line("    Accepted by %s", host)
+	case o.Unsupported:
+		line("    This relay could not hand it to %s:", host)
+		wrap(line, "      ", plainText(o.Text, 1000))
 	case o.Code != 0:
 		line("    %s answered %s:", host, stageNames[o.Stage])
 		wrap(line, "      ", plainText(replyText(o), 1000))

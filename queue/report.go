@@ -127,10 +127,10 @@ func (r *report) recipientFields(b *strings.Builder, s *subject) {
 	b.WriteString(fold("Final-Recipient", kind+"; "+typed(s.recipient.Address)))
 	b.WriteString(fold("Action", string(r.kind)))
 	b.WriteString(fold("Status", s.code(r.kind)))
-	if host := remoteHost(s.outcome.Remote); host != "" {
+	if host := remoteHost(s.outcome.Remote); host != "" && !s.outcome.Unsupported {
 		b.WriteString(fold("Remote-MTA", "dns; "+ascii(host)))
 	}
-	if s.outcome.Code != 0 {
+	if s.outcome.Code != 0 && !s.outcome.Unsupported {
 		b.WriteString(fold("Diagnostic-Code", "smtp; "+ascii(replyText(&s.outcome))))
 	} else if s.outcome.Cause != "" || s.outcome.Text != "" {
 		// RFC 3464 §2.3.6: only what the remote side said is of type smtp.

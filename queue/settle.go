@@ -162,9 +162,14 @@ func (q *Queue) giveBack(d *spool.Delivery) {
 
 // put settles. After an error the claim has ended as told and the store writes
 // it as soon as it can, so there is nothing to do again here; claims fail too
-// while that lasts, so nothing more is begun.
-func (q *Queue) put(d *spool.Delivery, s spool.Settlement) {
-	if err := q.store.Settle(d, s); err != nil && !errors.Is(err, spool.ErrNotFound) {
+// while that lasts, so nothing more is begun. The error is for those who told
+// somebody that it is done.
+func (q *Queue) put(d *spool.Delivery, s spool.Settlement) error {
+	err := q.store.Settle(d, s)
+	if errors.Is(err, spool.ErrNotFound) {
+		err = nil
+	}
+	if err != nil {
 		q.events.StoreFailed("settle", d.ID, err)
 	}
 	left := len(s.Outcomes) == 0
@@ -174,6 +179,7 @@ func (q *Queue) put(d *spool.Delivery, s spool.Settlement) {
 	if !left {
 		q.doubts.forget(d)
 	}
+	return err
 }
 
 // report tells the events of an attempt.

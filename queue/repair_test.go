@@ -1,0 +1,88 @@
+package queue
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/spool"
+)
+
+// RFC 8689 §5: the content of a message that was to travel by TLS only is not
+// returned, whatever RET says.
+func TestNotificationKeepsWhatRequiresTLS(t *testing.T) {
+	for _, require := range []bool{false, true} {
+		inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+			w.peers.set("office", func(p *peer) { p.answer = refuse("x@example.com") })
+			w.putEnvelope(&spool.Envelope{From: "a@app.example", Accepted: time.Now(), Return: "FULL", RequireTLS: require,
+				Recipients: []spool.Recipient{{Address: "x@example.com", Upstreams: []string{"office"}}}})
+			after(time.Second)
+			got := w.peers.mail("office")
+			if len(got) != 1 || got[0].to != "a@app.example" {
+				t.Fatalf("arrived: %+v", got)
+			}
+			if full := strings.Contains(got[0].content, "Content-Type: message/rfc822"); full == require {
+				t.Errorf("REQUIRETLS %v: the whole message returned: %v", require, full)
+			}
+		})
+	}
+}
+
+// What an operator was told is done has to be on disk; otherwise it is said.
+func TestOperationThatIsNotRecorded(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		if err := w.queue.Pause("office", "root"); err != nil {
+			t.Fatal(err)
+		}
+		w.put("a@app.example", []string{"office"}, "b@example.com")
+		after(time.Second)
+		broken := errors.New("no space left on device")
+		w.store.failWith(func(op string) error {
+			if op == "settle" {
+				return broken
+			}
+			return nil
+		})
+		r, err := w.queue.Hold(t.Context(), Select{All: true}, "root")
+		if !errors.Is(err, ErrNotRecorded) || !errors.Is(err, broken) || r.Done != 0 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		w.store.failWith(nil)
+	})
+}
+
+// Whoever resumes an upstream, or releases mail for it, wants to see it tried.
+func TestResumeAndReleaseProbe(t *testing.T) {
+	for name, act := range map[string]func(*world) error{
+		"resume": func(w *world) error { return w.queue.Resume("office", "root") },
+		"release": func(w *world) error {
+			_, err := w.queue.Release(w.queue.ctx, Select{All: true}, "root")
+			return err
+		},
+	} {
+		inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+			w.peers.set("office", func(p *peer) {
+				p.fault = &spool.Fault{Outcome: spool.Outcome{Stage: spool.StageSignIn, Code: 535, Enhanced: "5.7.8", Text: "no"}}
+			})
+			w.put("a@app.example", []string{"office"}, "b@example.com")
+			after(time.Second)
+			if w.queue.States()["office"] != Parked {
+				t.Fatalf("%s: %v", name, w.queue.States())
+			}
+			if name == "release" {
+				if _, err := w.queue.Hold(t.Context(), Select{All: true}, "root"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.peers.set("office", func(p *peer) { p.fault = nil })
+			if err := act(w); err != nil {
+				t.Fatal(err)
+			}
+			after(time.Second)
+			if w.queue.States()["office"] != Up {
+				t.Errorf("%s did not probe: %v", name, w.queue.States())
+			}
+		})
+	}
+}
