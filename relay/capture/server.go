@@ -109,7 +109,6 @@ func newSMTP(o Options, cert tls.Certificate, backend smtp.Backend) *smtp.Server
 	server.ReadTimeout, server.WriteTimeout = ioTimeout, ioTimeout
 	server.EnableSMTPUTF8 = true
 	server.EnableBINARYMIME = true
-	server.EnableDSN = true
 	server.EnableREQUIRETLS = true
 	server.ErrorLog = log.New(io.Discard, "", 0) // what matters is an event
 	return server
