@@ -50,6 +50,9 @@ func (s *Store) write(bufs [][]byte, n int64) error {
 	}
 	wrote, err := j.seg.file.WriteVec(bufs, off)
 	if wrote >= n {
+		if s.short.Load() {
+			s.short.Store(false)
+		}
 		j.frontier += n
 		s.grow(j, off+wrote)
 		return nil
@@ -62,6 +65,7 @@ func (s *Store) write(bufs [][]byte, n int64) error {
 		j.broken = true
 	}
 	if isFull(err) {
+		s.short.Store(true)
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return err

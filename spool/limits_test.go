@@ -141,10 +141,16 @@ func TestFullDisk(t *testing.T) {
 	if err := d.Commit(simple("a")); !errors.Is(err, spool.ErrFull) {
 		t.Fatal(err)
 	}
+	if !s.Usage().Full { // whatever the limits say
+		t.Error("nobody is told that the disk is full")
+	}
 	for _, d := range claim(t, s, "a", 5) {
 		if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if s.Usage().Full {
+		t.Error("the disk takes writes again")
 	}
 	s.Close()
 	again := open(t, spool.Options{Dir: "sim", FS: disk.Copy().FS()})

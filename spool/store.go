@@ -23,6 +23,7 @@ type Store struct {
 
 	lastID  atomic.Uint64
 	full    atomic.Bool
+	short   atomic.Bool // the disk refused the last write for want of room, whatever the limits say
 	room    roomCheck
 	setting sync.Mutex // one goroutine sets aside at a time
 
@@ -94,7 +95,7 @@ func (s *Store) Usage() Usage {
 func (s *Store) usage(free int64) Usage {
 	u := Usage{
 		Disk: s.disk, Segments: len(s.segs), Messages: len(s.ix.byID), Shares: s.ix.shares, Free: free,
-		MaxSize: s.opts.MaxSize, MinFree: s.opts.MinFree, Full: s.full.Load(), SetAside: s.setAside,
+		MaxSize: s.opts.MaxSize, MinFree: s.opts.MinFree, Full: s.full.Load() || s.short.Load(), SetAside: s.setAside,
 	}
 	for _, g := range s.segs {
 		u.Live += g.liveBytes
