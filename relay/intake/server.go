@@ -87,8 +87,15 @@ func (s *Server) Apply(cfg *config.Config, routes Router) error {
 	if err != nil {
 		return err
 	}
-	s.house.Store(&house{hostname: cfg.Hostname, routes: routes})
 	s.mu.Lock()
+	if s.stopping { // meanwhile: nothing may listen any more
+		s.mu.Unlock()
+		for _, p := range next {
+			p.door.close()
+		}
+		return ErrClosed
+	}
+	s.house.Store(&house{hostname: cfg.Hostname, routes: routes})
 	old := s.doors
 	s.doors = make(map[doorKey]*door, len(next))
 	var fresh []*door
@@ -101,6 +108,7 @@ func (s *Server) Apply(cfg *config.Config, routes Router) error {
 		p.door.settings.Store(p.settings)
 		s.doors[p.door.key] = p.door
 	}
+	s.running.Add(len(fresh)) // under mu: Shutdown waits after it has taken that
 	s.mu.Unlock()
 	for _, d := range fresh {
 		s.start(d)
@@ -161,8 +169,8 @@ func (s *Server) plan(cfg *config.Config) (next []planned, err error) {
 	return next, nil
 }
 
+// start takes connections; running counts it already.
 func (s *Server) start(d *door) {
-	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
 		s.accept(d)
