@@ -32,6 +32,22 @@ type health struct {
 	// opening a session proves nothing.
 	needAnswer  bool
 	lastSuccess time.Time // last delivery
+	strikes     int       // transactions in a row that the upstream refused for now, while up
+}
+
+// enoughStrikes is how many transactions in a row an upstream may refuse for
+// reasons of its own before it is left alone: some answer a single 451 to one
+// session of many, and mail through the others goes on.
+const enoughStrikes = 3
+
+// forgives counts a refusal for now, and tells that it is too early to take
+// the lane down for it.
+func (h *health) forgives(blame Blame) bool {
+	if h.state != Up || blame != BlameUpstream {
+		return false
+	}
+	h.strikes++
+	return h.strikes < enoughStrikes
 }
 
 // fail records a fault and says whether the state changed. What is parked

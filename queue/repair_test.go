@@ -86,3 +86,35 @@ func TestResumeAndReleaseProbe(t *testing.T) {
 		})
 	}
 }
+
+// One refusal for now is about one transaction; only several in a row are
+// about the upstream.
+func TestSingleRefusalsLeaveTheLaneUp(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		n := 0
+		busy := func(every int) func(*spool.Delivery, string) spool.Outcome {
+			return func(*spool.Delivery, string) spool.Outcome {
+				if n++; n%every == 0 {
+					return replyAt(spool.StageMail, 451, "4.3.0", "busy")
+				}
+				return replyAt(spool.StageDot, 250, "2.0.0", "ok")
+			}
+		}
+		w.peers.set("office", func(p *peer) { p.answer = busy(4); p.limit = 1 })
+		for range 40 {
+			w.put("a@app.example", []string{"office"}, "b@example.com")
+		}
+		after(time.Second)
+		if got := w.ears.heard("lane office"); got != 0 {
+			t.Errorf("%d changes of state", got)
+		}
+		w.peers.set("office", func(p *peer) { p.answer = busy(1) })
+		for range 5 {
+			w.put("a@app.example", []string{"office"}, "b@example.com")
+		}
+		after(time.Second)
+		if s := w.queue.States()["office"]; s != Waiting {
+			t.Errorf("an upstream that refuses everything is %s", s)
+		}
+	})
+}

@@ -221,6 +221,7 @@ func (l *lane) note(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdicts [
 	case answered:
 		f.progressed = true
 		l.barren = 0
+		l.health.strikes = 0
 		l.recovered()
 		return time.Time{}
 	case fault == nil:
@@ -228,6 +229,9 @@ func (l *lane) note(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdicts [
 		return time.Time{}
 	case outs[at].Code == 421 && f.progressed:
 		return now // it has done enough for one connection
+	case outs[at].Code != 421 && l.health.forgives(fault.Blame):
+		f.progressed = true
+		return time.Time{} // this message waits, the others go on
 	}
 	l.fail(now, outs[at], fault.Blame, true)
 	f.progressed = true // what follows from it is known
