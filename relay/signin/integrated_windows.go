@@ -59,7 +59,7 @@ func newSSPI(pkg string, r *Request) (*sspiContext, error) {
 	}
 	credentials, err := sspi.AcquireCredentials("", pkg, sspi.SECPKG_CRED_OUTBOUND, nil)
 	if err != nil {
-		return nil, fmt.Errorf("Windows gives no credentials of this account: %w", err)
+		return nil, fmt.Errorf("no credentials of this account: %w", err)
 	}
 	wanted := uint32(sspi.ISC_REQ_CONNECTION)
 	if pkg != sspi.NTLMSP_NAME {
@@ -125,10 +125,10 @@ func (s *sspiContext) update(token []byte) (out []byte, done bool, err error) {
 	case sspi.SEC_I_COMPLETE_NEEDED, sspi.SEC_I_COMPLETE_AND_CONTINUE:
 		done = code == sspi.SEC_I_COMPLETE_NEEDED
 		if code = sspi.CompleteAuthToken(s.context.Handle, result); code != sspi.SEC_E_OK {
-			return nil, false, fmt.Errorf("Windows: %w", code)
+			return nil, false, fmt.Errorf("SSPI: %w", code)
 		}
 	default:
-		return nil, false, fmt.Errorf("Windows: %w", code)
+		return nil, false, fmt.Errorf("SSPI: %w", code)
 	}
 	return made[0].Bytes(), done, nil
 }
@@ -157,7 +157,7 @@ func (s *sspiContext) wrap(message []byte) ([]byte, error) {
 	parts[1].Set(sspi.SECBUFFER_DATA, append([]byte(nil), message...))
 	parts[2].Set(sspi.SECBUFFER_PADDING, make([]byte, max(block, 1)))
 	if code := sspi.EncryptMessage(s.context.Handle, signOnly, sspi.NewSecBufferDesc(parts), 0); code != sspi.SEC_E_OK {
-		return nil, fmt.Errorf("Windows: %w", code)
+		return nil, fmt.Errorf("SSPI: %w", code)
 	}
 	var out []byte
 	for i := range parts {

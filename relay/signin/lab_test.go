@@ -122,8 +122,10 @@ func TestLab(t *testing.T) {
 		t.Skip("no lab here; relay/signin/lab/run starts one, as root on Debian 12")
 	}
 	caches := labCaches(t)
+	t.Setenv("KRB5CCNAME", "FILE:"+caches.good)
 	mit := Kerberos{Realm: "POSTERN.TEST"}
 	ad := Kerberos{Realm: "AD.POSTERN.TEST"}
+	machine := Kerberos{Realm: "AD.POSTERN.TEST", Service: "host/dc1.ad.postern.test"}
 	plain := func(auth, user, password string) *Request {
 		return &Request{Auth: auth, Username: user, Password: fixed(password)}
 	}
@@ -162,6 +164,8 @@ func TestLab(t *testing.T) {
 		{cyrus, "password", kerberos("gssapi", "alice", "alicepw", mit), "GSSAPI"},
 		{cyrus, "keytab", kerberos("gssapi", "alice", "", with(mit, "/etc/postern/alice.keytab", "")), "GSSAPI"},
 		{cyrus, "keytab tells the user", kerberos("gssapi", "", "", with(Kerberos{}, "/etc/postern/alice.keytab", "")), "GSSAPI"},
+		{cyrus, "configured cache", kerberos("integrated", "", "", with(Kerberos{}, "", caches.good)), "GSSAPI"},
+		{cyrus, "the process's cache", kerberos("integrated", "", "", Kerberos{}), "GSSAPI"},
 		{cyrus, "cache", kerberos("gssapi", "", "", with(Kerberos{}, "", caches.good)), "GSSAPI"},
 		{cyrus, "password", kerberos("gss-spnego", "alice", "alicepw", mit), "GSS-SPNEGO"},
 		{cyrus, "auto", kerberos("auto", "alice", "alicepw", mit), "GSSAPI"},
@@ -177,17 +181,20 @@ func TestLab(t *testing.T) {
 		{dovecot, "right", plain("cram-md5", "alice@postern.test", "alicepw"), "CRAM-MD5"},
 		{dovecot, "right", plain("scram-sha-256", "alice@postern.test", "alicepw"), "SCRAM-SHA-256"},
 		{dovecot, "right", ntlm("ntlm", "alice", "alicepw-1", "POSTERN"), "NTLM"},
-		{dovecot, "auto with a domain", ntlm("auto", "alice", "alicepw-1", "POSTERN"), "!535"},
+		{dovecot, "auto with a domain", ntlm("auto", "alice", "alicepw-1", "POSTERN"), "NTLM"},
 		{dovecot, "DOMAIN\\user", ntlm("ntlm", `POSTERN\alice`, "alicepw-1", ""), "NTLM"},
 		{dovecot, "wrong password", ntlm("ntlm", "alice", "chalk", "POSTERN"), "!535"},
 		{dovecot, "AD password", kerberos("gssapi", "alice", "alicepw-1", ad), "GSSAPI"},
 		{dovecot, "AD keytab", kerberos("gssapi", "alice", "", with(ad, "/etc/postern/ad-alice.keytab", "")), "GSSAPI"},
-		{dovecot, "AD password", kerberos("gss-spnego", "alice", "alicepw-1", ad), "GSS-SPNEGO"},
+		// winbind has the keys of the machine alone.
+		{dovecot, "AD password", kerberos("gss-spnego", "alice", "alicepw-1", machine), "GSS-SPNEGO"},
+		{dovecot, "another's key", kerberos("gss-spnego", "alice", "alicepw-1", ad), "!535"},
 		{dovecot, "AD wrong password", kerberos("gssapi", "alice", "chalk", ad), "!password or the keytab is wrong"},
 		{behind, "right", plain("scram-sha-256", "alice@postern.test", "alicepw"), "SCRAM-SHA-256"},
 		{behind, "right", ntlm("ntlm", "alice", "alicepw-1", "POSTERN"), "NTLM"},
 		{behind, "AD password", kerberos("gssapi", "alice", "alicepw-1", ad), "GSSAPI"},
-		{behind, "AD password", kerberos("gss-spnego", "alice", "alicepw-1", ad), "GSS-SPNEGO"},
+		{behind, "AD password", kerberos("gss-spnego", "alice", "alicepw-1", machine), "GSS-SPNEGO"},
+		{behind, "wrong password", ntlm("ntlm", "alice", "chalk", "POSTERN"), "!535"},
 	} {
 		t.Run(c.server.name+"/"+c.r.Auth+"/"+c.what, func(t *testing.T) {
 			name, err := c.server.sign(t, c.r)
