@@ -17,10 +17,12 @@ COPY --from=build --chown=65532:65532 /out/var /var
 COPY --from=build --chown=65532:65532 /out/run /run
 COPY --from=build /out/etc /etc
 COPY --from=build /out/postern /usr/bin/postern
+# Without /etc/postern/postern.toml it captures mail, below /var/lib/postern.
+ENV XDG_STATE_HOME=/var/lib
 USER 65532:65532
 VOLUME ["/var/spool/postern", "/var/lib/postern"]
 EXPOSE 2525
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["/usr/bin/postern", "status", "--health"]
 ENTRYPOINT ["/usr/bin/postern"]
-CMD ["serve", "--config", "/etc/postern/postern.toml"]
+CMD ["serve"]
