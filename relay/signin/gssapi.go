@@ -25,11 +25,13 @@ type gssContext interface {
 // protects what follows.
 const noSecurityLayer = 1
 
-// gssapi is GSSAPI (RFC 4752), or GSS-SPNEGO, which has no layers to agree on.
+// gssapi is GSSAPI (RFC 4752), or GSS-SPNEGO, which nothing specifies: Cyrus
+// and Windows have done when the context stands, Dovecot goes on to agree on
+// layers as in GSSAPI.
 type gssapi struct {
 	name    string
 	context gssContext
-	layers  bool
+	layers  bool // have to be agreed on
 	stands  bool
 	agreed  bool
 }
@@ -53,7 +55,6 @@ func (g *gssapi) Next(challenge []byte) ([]byte, error) {
 		return nil, err
 	}
 	g.stands = done
-	g.agreed = done && !g.layers
 	if out == nil {
 		out = []byte{} // RFC 4752 §3.1: an empty response, where there is nothing to say
 	}
@@ -79,7 +80,7 @@ func (g *gssapi) layer(challenge []byte) ([]byte, error) {
 }
 
 func (g *gssapi) verified() error {
-	if !g.agreed {
+	if !g.stands || g.layers && !g.agreed {
 		return errors.New("the upstream accepted before it had proven itself")
 	}
 	return nil

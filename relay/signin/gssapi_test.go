@@ -266,12 +266,14 @@ func TestSPNEGO(t *testing.T) {
 	for name, c := range map[string]struct {
 		state  int
 		spoil  func([]byte) []byte
+		layers bool // are offered, as Dovecot does
 		answer bool
 	}{
-		"accepted":  {0, nil, true},
-		"rejected":  {2, nil, false},
-		"no proof":  {0, func([]byte) []byte { return nil }, false},
-		"not proof": {0, func([]byte) []byte { return []byte("hello") }, false},
+		"accepted":    {0, nil, false, true},
+		"with layers": {0, nil, true, true},
+		"rejected":    {2, nil, false, false},
+		"no proof":    {0, func([]byte) []byte { return nil }, false, false},
+		"not proof":   {0, func([]byte) []byte { return []byte("hello") }, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAcceptor(t)
@@ -296,6 +298,10 @@ func TestSPNEGO(t *testing.T) {
 						t.Fatal(err)
 					}
 					return say(334, base64.StdEncoding.EncodeToString(out))
+				case n == 2 && c.layers:
+					return say(334, base64.StdEncoding.EncodeToString(a.layers()))
+				case n == 3:
+					a.finish([]byte(decode(t, line)))
 				}
 				return say(235, "ok")
 			}}
