@@ -66,7 +66,7 @@ func (s *Store) evacuate() {
 			return
 		}
 		s.mu.Lock()
-		g.suspect = false
+		g.suspect = g.live > 0 // what changed meanwhile was not moved: the next round does
 		s.mu.Unlock()
 	}
 }
