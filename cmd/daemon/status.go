@@ -4,16 +4,15 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"time"
 
 	"postern/config"
 	"postern/queue"
 	"postern/relay/admin"
+	"postern/relay/upstream"
 	"postern/spool"
 )
 
@@ -78,10 +77,16 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 		lane.Reason = causeOf(&l.Cause)
 	}
 	if up := cfg.Upstreams[l.Upstream]; up != nil {
-		lane.Address = net.JoinHostPort(up.Host, strconv.Itoa(up.Port))
+		lane.Address = upstream.Target(up)
 		lane.MaxConnections = up.MaxConnections
 		if up.Provider == config.CaptureProvider {
 			lane.Address = "kept in " + cfg.CaptureDir()
+		}
+		if up.Provider != config.CaptureProvider {
+			lane.TLS = d.tls(up)
+			if up.Port == 0 && lane.TLS.Way != "" {
+				lane.Address = lane.TLS.Way
+			}
 		}
 		if up.OAuth != nil {
 			lane.Token = d.token(up)

@@ -92,6 +92,9 @@ func (a *app) consequence(cfg *config.Config, e *route.Explanation) string {
 			continue
 		}
 		line := fmt.Sprintf("%s: %s port %d, tls %s, auth %s", name, up.Host, up.Port, up.TLS, up.Auth)
+		if up.TLS == config.TLSAuto {
+			line = fmt.Sprintf("%s: %s, port and TLS as DNS says or as it answers, auth %s", name, up.Host, up.Auth)
+		}
 		if up.Provider == config.CaptureProvider {
 			line = fmt.Sprintf("%s: kept on this machine, in %s", name, cfg.CaptureDir())
 		}

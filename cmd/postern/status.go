@@ -127,9 +127,35 @@ func tokenState(t *admin.Token, now time.Time) string {
 	return s
 }
 
+// tlsState says in a few words how connections are protected, and since when
+// what is remembered.
+func tlsState(t *admin.TLS) string {
+	if t == nil {
+		return "-"
+	}
+	s := t.Mode
+	if t.Offered != nil {
+		s += ", STARTTLS since " + t.Offered.Local().Format(time.DateOnly)
+	}
+	if t.Valid != nil {
+		s += ", valid certificate since " + t.Valid.Local().Format(time.DateOnly)
+	}
+	if t.Found != nil {
+		how := "STARTTLS"
+		if t.Implicit {
+			how = "implicit"
+		}
+		s += ", " + how + " found " + t.Found.Local().Format(time.DateOnly)
+	}
+	if t.Problem != "" {
+		s += "; " + t.Problem
+	}
+	return s
+}
+
 func (a *app) printLanes(lanes []admin.Lane) error {
 	now := time.Now()
-	t := newTable(a.stdout, "UPSTREAM", "ADDRESS", "STATE", "QUEUED", "SESSIONS", "OLDEST DUE", "REASON")
+	t := newTable(a.stdout, "UPSTREAM", "ADDRESS", "TLS", "STATE", "QUEUED", "SESSIONS", "OLDEST DUE", "REASON")
 	for i := range lanes {
 		l := &lanes[i]
 		oldest, reason := "-", l.Reason
@@ -143,7 +169,7 @@ func (a *app) printLanes(lanes []admin.Lane) error {
 		if l.MaxConnections > 0 {
 			sessions = fmt.Sprintf("%d/%d", l.Sessions, l.MaxConnections)
 		}
-		t.row(l.Upstream, l.Address, string(l.State), fmt.Sprint(l.Queued), sessions, oldest, strings.TrimSpace(reason))
+		t.row(l.Upstream, l.Address, tlsState(l.TLS), string(l.State), fmt.Sprint(l.Queued), sessions, oldest, strings.TrimSpace(reason))
 	}
 	return t.flush()
 }

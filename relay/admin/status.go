@@ -78,8 +78,22 @@ type Lane struct {
 	OldestDue      *time.Time `json:"oldest_due,omitempty"`
 	// RefusedSenders are those whose mail it refuses at present.
 	RefusedSenders []string `json:"refused_senders,omitempty"`
+	TLS            *TLS     `json:"tls,omitempty"` // nil: the mail stays on this machine
 	// Token is set where the upstream is signed in to by OAuth 2.0.
 	Token *Token `json:"token,omitempty"`
+}
+
+// TLS is how the connections to an upstream are protected, and what is
+// remembered about it: by "opportunistic" what it does not fall back behind,
+// by "auto" the way that worked.
+type TLS struct {
+	Mode     string     `json:"mode"`              // as configured
+	Offered  *time.Time `json:"offered,omitempty"` // STARTTLS, for the first time
+	Valid    *time.Time `json:"valid,omitempty"`   // a valid certificate, for the first time
+	Way      string     `json:"way,omitempty"`     // host:port
+	Implicit bool       `json:"implicit,omitempty"`
+	Found    *time.Time `json:"found,omitempty"`   // when the way worked for the first time
+	Problem  string     `json:"problem,omitempty"` // why nobody can tell what is remembered
 }
 
 // Token is how it stands with an access token; the token itself is not in it.
