@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -289,16 +290,32 @@ type sink struct {
 
 func startSink(t *testing.T, addr string) *sink {
 	t.Helper()
-	s := &sink{}
+	s, _ := startSinkTLS(t, addr, nil)
+	return s
+}
+
+// startSinkTLS offers STARTTLS with conf, or nothing where that is nil, until
+// stop is called or the test ends.
+func startSinkTLS(t *testing.T, addr string, conf *tls.Config) (s *sink, stop func()) {
+	t.Helper()
+	s = &sink{}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := smtp.NewServer(s)
-	server.Domain = "sink.test"
-	go server.Serve(l)
-	t.Cleanup(func() { server.Close() })
-	return s
+	server.Domain, server.TLSConfig = "sink.test", conf
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		server.Serve(l)
+	}()
+	stop = func() {
+		server.Close()
+		<-ended
+	}
+	t.Cleanup(stop)
+	return s, stop
 }
 
 func (s *sink) NewSession(*smtp.Conn) (smtp.Session, error) { return sinkSession{s}, nil }

@@ -73,6 +73,7 @@ func newPuppet() *puppet {
 
 func (p *puppet) Status() *admin.Status {
 	due, probe := p.now.Add(-20*time.Minute), p.now.Add(90*time.Second)
+	seen := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	return &admin.Status{
 		Version: "v1.2.3", PID: 42, Hostname: "door.example.com", Config: "/etc/postern/postern.toml",
 		Started: p.now.Add(-50 * time.Hour), Loaded: p.now.Add(-time.Hour), Problems: p.Health(),
@@ -81,9 +82,13 @@ func (p *puppet) Status() *admin.Status {
 		Queue:     admin.Queue{Deliveries: 2, Deferred: 1, Held: 1, OldestDue: &due},
 		Lanes: []admin.Lane{
 			{Upstream: "office", Address: "mx.example.com:587", State: admin.LaneParked, Reason: "535 5.7.8 no" + evil,
-				NextProbe: &probe, Sessions: 0, MaxConnections: 3, Queued: 1, OldestDue: &due},
+				NextProbe: &probe, Sessions: 0, MaxConnections: 3, Queued: 1, OldestDue: &due,
+				TLS: &admin.TLS{Mode: "opportunistic", Offered: &seen, Valid: &seen}},
 			{Upstream: "backup", State: admin.LaneUp, Queued: 1,
-				Token: &admin.Token{NeedsLogin: true, Problem: "nobody has logged in yet; run `postern upstream login backup`" + evil}},
+				Token: &admin.Token{NeedsLogin: true, Problem: "nobody has logged in yet; run `postern upstream login backup`" + evil},
+				TLS:   &admin.TLS{Mode: "auto", Way: "mx.example.net:465", Implicit: true, Found: &seen}},
+			{Upstream: "damaged", State: admin.LaneUp, TLS: &admin.TLS{Mode: "opportunistic", Problem: "nobody can read it" + evil}},
+			{Upstream: "here", State: admin.LaneUp},
 		},
 	}
 }
@@ -239,6 +244,8 @@ func TestCommands(t *testing.T) {
 		{name: "upstream-list-json", args: []string{"upstream", "list", "--json"}},
 		{name: "upstream-pause", args: []string{"upstream", "pause", "office"}},
 		{name: "upstream-pause-unknown", args: []string{"upstream", "pause", "nobody"}, code: exitData},
+		{name: "upstream-forget", args: []string{"upstream", "forget-tls", "office"}},
+		{name: "upstream-forget-unknown", args: []string{"upstream", "forget-tls", "nobody"}, code: exitData},
 		{name: "queue-list", args: []string{"queue", "list"}},
 		{name: "queue-list-json", args: []string{"queue", "list", "--json"}},
 		{name: "queue-list-none", args: []string{"queue", "list", "--from", "nobody"}},

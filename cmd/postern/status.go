@@ -128,17 +128,18 @@ func tokenState(t *admin.Token, now time.Time) string {
 }
 
 // tlsState says in a few words how connections are protected, and since when
-// what is remembered.
+// what is remembered: that STARTTLS was offered, that the certificate was
+// valid, and by which kind of TLS the address is reached.
 func tlsState(t *admin.TLS) string {
 	if t == nil {
 		return "-"
 	}
 	s := t.Mode
 	if t.Offered != nil {
-		s += ", STARTTLS since " + t.Offered.Local().Format(time.DateOnly)
+		s += ", offered " + t.Offered.Local().Format(time.DateOnly)
 	}
 	if t.Valid != nil {
-		s += ", valid certificate since " + t.Valid.Local().Format(time.DateOnly)
+		s += ", valid " + t.Valid.Local().Format(time.DateOnly)
 	}
 	if t.Found != nil {
 		how := "STARTTLS"

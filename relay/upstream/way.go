@@ -165,7 +165,7 @@ func worst(faults []*spool.Fault) *spool.Fault {
 	return main
 }
 
-// errNoService: RFC 6186 §3.4, a target of ".".
+// errNoService: a target of "." denies the service (RFC 2782).
 var errNoService = errors.New(`its DNS says that it takes no submissions (SRV records with the target ".")`)
 
 // findWays looks up how a host takes mail. A name for which DNS knows nothing
