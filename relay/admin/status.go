@@ -92,7 +92,7 @@ type TLS struct {
 	Valid    *time.Time `json:"valid,omitempty"`   // a valid certificate, for the first time
 	Way      string     `json:"way,omitempty"`     // host:port
 	Implicit bool       `json:"implicit,omitempty"`
-	Found    *time.Time `json:"found,omitempty"`   // when the way worked for the first time
+	Found    *time.Time `json:"found,omitempty"`   // when the way was looked for
 	Problem  string     `json:"problem,omitempty"` // why nobody can tell what is remembered
 }
 

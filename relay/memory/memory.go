@@ -35,7 +35,7 @@ type Way struct {
 	Host     string    `json:"host"`
 	Port     int       `json:"port"`
 	Implicit bool      `json:"implicit"` // TLS from the first byte; false: STARTTLS
-	Found    time.Time `json:"found"`
+	Found    time.Time `json:"found"`    // when it was looked for
 }
 
 func (w *Way) String() string { return net.JoinHostPort(w.Host, strconv.Itoa(w.Port)) }

@@ -29,7 +29,6 @@ func (s *session) open(ctx context.Context) *spool.Fault {
 	if fault := s.provide(ctx); fault != nil {
 		return fault
 	}
-	s.recall()
 	if fault := s.approach(ctx); fault != nil {
 		return fault
 	}
@@ -126,6 +125,9 @@ func (s *session) hello() *spool.Fault {
 // offers no TLS at all, and never did, is talked to in clear, and only in
 // "opportunistic".
 func (s *session) secure(ctx context.Context) *spool.Fault {
+	if s.way.tls == config.TLSOpportunistic {
+		s.recall() // now, because another session may have learnt something meanwhile
+	}
 	switch {
 	case s.way.tls == config.TLSOff || s.way.tls == config.TLSImplicit:
 		return nil

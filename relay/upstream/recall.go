@@ -13,7 +13,7 @@ import (
 // recall reads what is known about the upstream, before anything is decided
 // by it.
 func (s *session) recall() {
-	if s.dialer.Memory == nil || s.up.TLS != config.TLSOpportunistic && s.up.TLS != config.TLSAuto {
+	if s.dialer.Memory == nil {
 		return
 	}
 	facts, err := s.dialer.Memory.Recall(s.up.Name, Target(s.up))
@@ -32,7 +32,6 @@ func (s *session) learn(ctx context.Context, e Learned, change func(f *memory.Fa
 	set := func(f *memory.Facts) { change(f, now) }
 	before := s.facts
 	set(&s.facts)
-	fresh := s.facts != before // false: only what could not be written before is
 	if s.dialer.Memory == nil || s.blind != nil {
 		return // nothing is written over what cannot be read
 	}
@@ -41,10 +40,18 @@ func (s *session) learn(ctx context.Context, e Learned, change func(f *memory.Fa
 	if err != nil {
 		s.events.UpstreamMemoryFailed(MemoryFailed{Upstream: s.up.Name, Operation: "write", Cause: describe(err)})
 	}
-	if fresh {
+	if news(before, s.facts) {
 		e.Upstream, e.Remote, e.Durable = s.up.Name, s.remote, err == nil
 		s.events.UpstreamLearned(e)
 	}
+}
+
+// news tells whether there is more to say than that something known is on disk
+// now, or has worked again.
+func news(before, after memory.Facts) bool {
+	a, b := before.Way, after.Way
+	return before.Offered != after.Offered || before.Valid != after.Valid ||
+		b != nil && (a == nil || a.String() != b.String() || a.Implicit != b.Implicit)
 }
 
 // sawOffer remembers that "opportunistic" was offered STARTTLS.

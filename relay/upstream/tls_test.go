@@ -262,3 +262,34 @@ func TestPinsWhileACertificateIsReplaced(t *testing.T) {
 		t.Error("a certificate whose pin was removed is still taken")
 	}
 }
+
+// A session that began before another one was offered STARTTLS does not go on
+// in clear after it.
+func TestMemoryIsReadWhenItIsNeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOpportunistic, Auth: "none"}
+		m := memory.New(t.TempDir())
+		var serving sync.WaitGroup
+		d := &upstream.Dialer{Memory: m, Dial: func(context.Context, string, string) (net.Conn, error) {
+			client, server := upstreamtest.Pipe()
+			serving.Go(func() {
+				defer server.Close()
+				in := bufio.NewReader(server)
+				_, _ = server.Write([]byte("220 mx\r\n"))
+				_, _ = in.ReadString('\n')
+				if err := m.Learn(t.Context(), up.Name, upstream.Target(up), func(f *memory.Facts) { f.Offered = time.Now() }); err != nil {
+					t.Error(err)
+				}
+				_, _ = server.Write([]byte("250 mx\r\n"))
+				_, _ = in.ReadString('\n')
+			})
+			return client, nil
+		}}
+		err := d.Deliver(t.Context(), up, upstreamtest.NewFeed())
+		serving.Wait()
+		var fault *spool.Fault
+		if !errors.As(err, &fault) || fault.Outcome.Stage != spool.StageTLS {
+			t.Errorf("%v", err)
+		}
+	})
+}

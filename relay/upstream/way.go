@@ -49,6 +49,7 @@ func (s *session) approach(ctx context.Context) *spool.Fault {
 	if s.up.TLS != config.TLSAuto {
 		return s.travel(ctx, way{s.up.Host, s.up.Port, s.up.TLS}, s.limits.connect)
 	}
+	s.recall()
 	var fault *spool.Fault
 	known, fresh := s.knownWay()
 	if fresh {
@@ -208,9 +209,10 @@ func (d *Dialer) lookupSRV(ctx context.Context, service, host string) ([]*net.SR
 	return nil, err
 }
 
-// orderWays is what to try, in this order (RFC 8314 §5.1, RFC 6186 §3): TLS
-// from the first byte, then STARTTLS, at the targets of the records. Without
-// any target it is the host itself, by each of the two that is not denied.
+// orderWays is what to try, in this order: TLS from the first byte (RFC 8314
+// §3.3, §5.1), then STARTTLS (RFC 6186 §3.1), at the targets of the records.
+// Without any target it is the host itself, by each of the two that is not
+// denied.
 func orderWays(host string, implicit, start []*net.SRV) []way {
 	var ways, usual []way
 	for _, service := range []struct {

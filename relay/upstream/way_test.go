@@ -327,6 +327,9 @@ func TestTheWayChanges(t *testing.T) {
 		time.Sleep(25 * time.Hour)
 		d.srv = map[string]string{"submissions": "fails"}
 		expect("_submissions._tcp.example.com. mx.example.com:465 | ok | 0s")
+		time.Sleep(25 * time.Hour)
+		d.srv = map[string]string{"submissions": "mx.example.com.:465"}
+		expect(asked + "mx.example.com:465 | ok | 0s") // nothing new
 		// Another host: what was learnt does not count.
 		up.Host = "gateway"
 		d.doors["gateway:465"] = "implicit gateway"
