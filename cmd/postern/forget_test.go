@@ -5,6 +5,9 @@ package main
 import (
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,4 +91,51 @@ func TestTLSIsNotTalkedDownAfterARestart(t *testing.T) {
 	if r := h.do("upstream", "forget-tls", "nobody"); r.code != exitData {
 		t.Errorf("an unknown upstream without a daemon: %+v", r)
 	}
+}
+
+// hostAlone is an address on loopback whose ports 465 and 587 nobody uses.
+func hostAlone(t *testing.T) string {
+	t.Helper()
+	host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), 1+rand.IntN(254), 1+rand.IntN(254))
+	for _, port := range []string{"465", "587"} {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+		if err != nil {
+			t.Skip("needs ports below 1024 on all of 127.0.0.0/8 (Linux, as root): ", err)
+		}
+		l.Close()
+	}
+	return host
+}
+
+// Of the upstream only the host is configured. The way that worked is taken
+// after a restart too, until it is forgotten.
+func TestHostAlone(t *testing.T) {
+	listen, host := freeAddr(t), hostAlone(t)
+	h := newHouse(t, strings.Replace(ordinary(listen, host+":0"), "port = 0\ntls = \"off\"", `ca_file = "ca.pem"`, 1))
+	ca := upstreamtest.NewAuthority(t)
+	ca.File(t, h.dir)
+	conf := &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, host)}}
+
+	start, _ := startSinkTLS(t, host+":587", conf)
+	h.start()
+	send(t, listen, "a@example.com", "first")
+	eventually(t, "the mail arrived", func() bool { return len(start.received()) == 1 })
+	if lane := h.lane(); lane.Address != host+":587" || lane.TLS.Mode != "auto" || lane.TLS.Implicit || lane.TLS.Found == nil {
+		t.Errorf("upstream list: %+v, %+v", lane, lane.TLS)
+	}
+	h.stop()
+
+	implicit := startImplicitSink(t, host+":465", conf)
+	h.start()
+	send(t, listen, "a@example.com", "second")
+	eventually(t, "the mail arrived by the way that worked", func() bool { return len(start.received()) == 2 })
+	h.stop()
+	h.must("upstream", "forget-tls", "office")
+	h.start()
+	send(t, listen, "a@example.com", "third")
+	eventually(t, "the mail arrived by the better way", func() bool { return len(implicit.received()) == 1 })
+	if lane := h.lane(); lane.Address != host+":465" || !lane.TLS.Implicit {
+		t.Errorf("upstream list: %+v, %+v", lane, lane.TLS)
+	}
+	h.stop()
 }

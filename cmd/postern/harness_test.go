@@ -298,11 +298,26 @@ func startSink(t *testing.T, addr string) *sink {
 // stop is called or the test ends.
 func startSinkTLS(t *testing.T, addr string, conf *tls.Config) (s *sink, stop func()) {
 	t.Helper()
-	s = &sink{}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveSink(t, l, conf)
+}
+
+// startImplicitSink speaks TLS from the first byte.
+func startImplicitSink(t *testing.T, addr string, conf *tls.Config) *sink {
+	t.Helper()
+	l, err := tls.Listen("tcp", addr, conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := serveSink(t, l, nil)
+	return s
+}
+
+func serveSink(t *testing.T, l net.Listener, conf *tls.Config) (s *sink, stop func()) {
+	s = &sink{}
 	server := smtp.NewServer(s)
 	server.Domain, server.TLSConfig = "sink.test", conf
 	ended := make(chan struct{})
