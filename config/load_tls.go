@@ -20,8 +20,9 @@ func defaultPort(mode UpstreamTLS) int {
 }
 
 // readPort reads how the host is reached. Whoever names a port and no mode
-// gets STARTTLS; whoever names neither leaves both to be found out.
-func readPort(t *table, up *Upstream) {
+// gets STARTTLS; whoever names neither leaves both to be found out, unless a
+// provider p is named.
+func readPort(t *table, up *Upstream, p *provider) {
 	mode := string(up.TLS)
 	switch {
 	case t.oneOf("tls", &mode, string(TLSAuto), string(TLSVerify), string(TLSEncrypt), string(TLSOpportunistic), string(TLSImplicit), string(TLSOff)):
@@ -29,6 +30,9 @@ func readPort(t *table, up *Upstream) {
 		up.Port = defaultPort(up.TLS)
 	case t.has("port") && up.TLS == TLSAuto:
 		up.TLS = TLSVerify
+	}
+	if p != nil {
+		p.settle(t, up)
 	}
 	t.integer("port", &up.Port, 1, 65535)
 	switch {
@@ -155,6 +159,9 @@ func checkCAFile(t *table, path string) {
 // warnUnchecked tells what a mode without a checked certificate means for a
 // secret.
 func warnUnchecked(t *table, up *Upstream, secret string) {
+	if isLoopback(up.Host) {
+		return
+	}
 	hint := `set tls = "verify", with ca_file or fingerprint where the certificate is your own`
 	switch up.TLS {
 	case TLSEncrypt:

@@ -44,7 +44,7 @@ var mechanisms = []mechanism{
 
 // networkKeys are what the capture server sets by itself.
 var networkKeys = []string{
-	"host", "port", "tls", "tls_min_version", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username", "domain",
+	"region", "host", "port", "tls", "tls_min_version", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username", "domain",
 	"realm", "keytab", "ccache", "krb5_conf", "spn",
 	"password", "password_file", "password_command", "password_env", "password_credential", "oauth",
 }
@@ -65,11 +65,13 @@ func (d *document) readUpstreams(top *table, cfg *Config) {
 }
 
 func (d *document) readUpstream(t *table, up *Upstream) {
-	readProvider(t, up)
-	d.readHost(t, up)
+	p := readProvider(t, up)
+	d.readHost(t, up, p)
 	d.readUpstreamTLS(t, up)
-	d.readSignIn(t, up)
+	d.readSignIn(t, up, p)
 	t.integer("max_connections", &up.MaxConnections, 1, 1000)
+	t.integer("max_recipients", &up.MaxRecipients, 1, 100_000)
+	t.size("max_message_size", &up.MaxMessageSize, 64<<10) // RFC 5321 §4.5.3.1.7
 	t.duration("connect_timeout", &up.ConnectTimeout, time.Second, longTime)
 	t.duration("command_timeout", &up.CommandTimeout, time.Second, longTime)
 	t.duration("data_timeout", &up.DataTimeout, time.Second, longTime)
@@ -90,22 +92,17 @@ func (d *document) readUpstream(t *table, up *Upstream) {
 	t.finish()
 }
 
-// readProvider knows our own server alone; presets of others are not part of
-// this version.
-func readProvider(t *table, up *Upstream) {
-	if t.text("provider", &up.Provider) && up.Provider != CaptureProvider {
-		t.problem("provider", strconv.Quote(up.Provider)+" is not supported by this version",
-			`remove it and set host, tls and auth; the only provider is "capture"`)
-	}
-}
-
-func (d *document) readHost(t *table, up *Upstream) {
-	if t.text("host", &up.Host) {
+func (d *document) readHost(t *table, up *Upstream, p *provider) {
+	switch {
+	case t.text("host", &up.Host):
 		checkHost(t, up)
-	} else if !t.has("host") && !t.has("provider") {
+	case t.has("host"):
+	case p != nil && p.Host == "" && p.Regions == nil:
+		t.problem("provider", "needs a host", "set host"+up.Preset.hint())
+	case !t.has("provider"):
 		t.problem("", "has no host", `set host = "mail.example.com"`)
 	}
-	readPort(t, up)
+	readPort(t, up, p)
 }
 
 // checkHost accepts a name or an IP address, without brackets or port.
@@ -128,10 +125,13 @@ func checkHost(t *table, up *Upstream) {
 }
 
 // readSignIn reads how to sign in and checks that it adds up.
-func (d *document) readSignIn(t *table, up *Upstream) {
-	hasUser := t.text("username", &up.Username)
+func (d *document) readSignIn(t *table, up *Upstream, p *provider) {
+	hasUser := t.text("username", &up.Username) || !t.has("username") && up.Username != ""
 	up.Password = d.readSecret(t, passwordKey, secretKinds...)
-	if t.has("username") {
+	switch {
+	case p != nil:
+		up.Auth = p.mechanism(t)
+	case t.has("username"):
 		up.Auth = "auto"
 	}
 	var name string
@@ -147,7 +147,7 @@ func (d *document) readSignIn(t *table, up *Upstream) {
 	readDomain(t, m, up)
 	d.readKerberos(t, m, up)
 	if m.token {
-		d.readTokenSignIn(t, oauth, up)
+		d.readTokenSignIn(t, oauth, up, p)
 		return
 	}
 	if t.has("oauth") {
@@ -171,9 +171,9 @@ func (d *document) readSignIn(t *table, up *Upstream) {
 	case m.name == "none" && up.Password.IsSet():
 		t.problem(up.Password.source.key(), "has no effect without a username", "set username, or remove it")
 	case m.password && !hasUser && !t.has("username"):
-		t.problem("auth", strconv.Quote(m.name)+" needs a username", "set username and a password")
+		t.problem(firstGiven(t, "auth", "provider"), strconv.Quote(m.name)+" needs a username", "set username and a password"+up.Preset.hint())
 	case m.password && hasUser && !anySecret(t, passwordKey):
-		t.problem("username", "has no password", "set one of password_file, password_command, password_env, password_credential, password")
+		t.problem(firstGiven(t, "username", "provider"), "has no password", "set one of password_file, password_command, password_env, password_credential, password"+up.Preset.hint())
 	case m.plaintext && up.TLS == TLSOff && !isLoopback(up.Host):
 		t.problem("auth", strconv.Quote(m.name)+` would send the password in clear over the network while tls = "off"`,
 			`choose another tls, or auth = "scram-sha-256"`)
@@ -182,6 +182,17 @@ func (d *document) readSignIn(t *table, up *Upstream) {
 	case m.password:
 		warnUnchecked(t, up, "password")
 	}
+}
+
+// firstGiven is the first of the keys that the file has, to name where
+// something beside them is missing; "" is the table itself.
+func firstGiven(t *table, names ...string) string {
+	for _, name := range names {
+		if t.has(name) {
+			return name
+		}
+	}
+	return ""
 }
 
 // findMechanism looks up a value of auth, or reports why it cannot be used.

@@ -9,24 +9,21 @@ import (
 	"postern/relay/upstream"
 )
 
-// tls is how the connections to an upstream are protected, and what is
-// remembered about it.
-func (d *daemon) tls(up *config.Upstream) *admin.TLS {
-	t := &admin.TLS{Mode: string(up.TLS)}
+// remembered is what is remembered about the TLS of an upstream; nil: its mode
+// has no memory.
+func (d *daemon) remembered(up *config.Upstream) *admin.TLSMemory {
 	if up.TLS != config.TLSOpportunistic && up.TLS != config.TLSAuto {
-		return t
+		return nil
 	}
 	facts, err := d.memory.Recall(up.Name, upstream.Target(up))
 	if err != nil {
-		t.Problem = err.Error()
-		return t
+		return &admin.TLSMemory{Problem: err.Error()}
 	}
-	t.Offered, t.Valid = moment(facts.Offered), moment(facts.Valid)
+	m := &admin.TLSMemory{Offered: moment(facts.Offered), Valid: moment(facts.Valid)}
 	if w := facts.Way; w != nil {
-		t.Way, t.Found = w.String(), &w.Found
-		t.Implicit = w.Implicit
+		m.Way, m.Implicit, m.Found = w.String(), w.Implicit, &w.Found
 	}
-	return t
+	return m
 }
 
 // ForgetTLS forgets what is remembered about an upstream.

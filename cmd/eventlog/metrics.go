@@ -150,14 +150,15 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 
 // putLearned tells since when what is remembered about the TLS of an upstream.
 func putLearned(put func(*prometheus.Desc, float64, ...string), l *admin.Lane) {
-	if l.TLS == nil {
+	m := l.Memory
+	if m == nil {
 		return
 	}
 	for _, fact := range []struct {
 		lesson upstream.Lesson
 		since  *time.Time
 	}{
-		{upstream.LearnedOffer, l.TLS.Offered}, {upstream.LearnedCertificate, l.TLS.Valid}, {upstream.LearnedWay, l.TLS.Found},
+		{upstream.LearnedOffer, m.Offered}, {upstream.LearnedCertificate, m.Valid}, {upstream.LearnedWay, m.Found},
 	} {
 		if fact.since != nil {
 			put(descLearned, float64(fact.since.Unix()), l.Upstream, string(fact.lesson))

@@ -40,8 +40,8 @@ func TestTLSIsNotTalkedDownAfterARestart(t *testing.T) {
 	h.start()
 	send(t, listen, "a@example.com", "protected")
 	eventually(t, "the mail arrived", func() bool { return len(honest.received()) == 1 })
-	if lane := h.lane(); lane.TLS == nil || lane.TLS.Mode != "opportunistic" || lane.TLS.Offered == nil || lane.TLS.Valid == nil {
-		t.Errorf("upstream list: %+v", lane.TLS)
+	if lane := h.lane(); lane.TLS != "opportunistic" || lane.Memory == nil || lane.Memory.Offered == nil || lane.Memory.Valid == nil {
+		t.Errorf("upstream list: %+v, %+v", lane, lane.Memory)
 	}
 	if out := h.must("status"); !strings.Contains(out, "opportunistic, offered 2") || !strings.Contains(out, ", valid 2") {
 		t.Errorf("status:\n%s", out)
@@ -120,8 +120,8 @@ func TestHostAlone(t *testing.T) {
 	h.start()
 	send(t, listen, "a@example.com", "first")
 	eventually(t, "the mail arrived", func() bool { return len(start.received()) == 1 })
-	if lane := h.lane(); lane.Address != host+":587" || lane.TLS.Mode != "auto" || lane.TLS.Implicit || lane.TLS.Found == nil {
-		t.Errorf("upstream list: %+v, %+v", lane, lane.TLS)
+	if lane := h.lane(); lane.Address != host+":587" || lane.TLS != "auto" || lane.Memory.Implicit || lane.Memory.Found == nil {
+		t.Errorf("upstream list: %+v, %+v", lane, lane.Memory)
 	}
 	h.stop()
 
@@ -134,8 +134,8 @@ func TestHostAlone(t *testing.T) {
 	h.start()
 	send(t, listen, "a@example.com", "third")
 	eventually(t, "the mail arrived by the better way", func() bool { return len(implicit.received()) == 1 })
-	if lane := h.lane(); lane.Address != host+":465" || !lane.TLS.Implicit {
-		t.Errorf("upstream list: %+v, %+v", lane, lane.TLS)
+	if lane := h.lane(); lane.Address != host+":465" || !lane.Memory.Implicit {
+		t.Errorf("upstream list: %+v, %+v", lane, lane.Memory)
 	}
 	h.stop()
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -130,26 +131,27 @@ func tokenState(t *admin.Token, now time.Time) string {
 // tlsState says in a few words how connections are protected, and since when
 // what is remembered: that STARTTLS was offered, that the certificate was
 // valid, and by which kind of TLS the address is reached.
-func tlsState(t *admin.TLS) string {
-	if t == nil {
-		return "-"
+func tlsState(l *admin.Lane) string {
+	m := l.Memory
+	if m == nil {
+		return cmp.Or(l.TLS, "-")
 	}
-	s := t.Mode
-	if t.Offered != nil {
-		s += ", offered " + t.Offered.Local().Format(time.DateOnly)
+	s := l.TLS
+	if m.Offered != nil {
+		s += ", offered " + m.Offered.Local().Format(time.DateOnly)
 	}
-	if t.Valid != nil {
-		s += ", valid " + t.Valid.Local().Format(time.DateOnly)
+	if m.Valid != nil {
+		s += ", valid " + m.Valid.Local().Format(time.DateOnly)
 	}
-	if t.Found != nil {
+	if m.Found != nil {
 		how := "STARTTLS"
-		if t.Implicit {
+		if m.Implicit {
 			how = "implicit"
 		}
-		s += ", " + how + " found " + t.Found.Local().Format(time.DateOnly)
+		s += ", " + how + " found " + m.Found.Local().Format(time.DateOnly)
 	}
-	if t.Problem != "" {
-		s += "; " + t.Problem
+	if m.Problem != "" {
+		s += "; " + m.Problem
 	}
 	return s
 }
@@ -170,7 +172,24 @@ func (a *app) printLanes(lanes []admin.Lane) error {
 		if l.MaxConnections > 0 {
 			sessions = fmt.Sprintf("%d/%d", l.Sessions, l.MaxConnections)
 		}
-		t.row(l.Upstream, l.Address, tlsState(l.TLS), string(l.State), fmt.Sprint(l.Queued), sessions, oldest, strings.TrimSpace(reason))
+		t.row(l.Upstream, l.Address, tlsState(l), string(l.State), fmt.Sprint(l.Queued), sessions, oldest, strings.TrimSpace(reason))
 	}
-	return t.flush()
+	if err := t.flush(); err != nil {
+		return err
+	}
+	return a.printAdvice(lanes)
+}
+
+// printAdvice says below the table what can be done for those that are not up.
+func (a *app) printAdvice(lanes []admin.Lane) error {
+	for i := range lanes {
+		advice := lanes[i].Advice
+		if advice == nil {
+			continue
+		}
+		if _, err := fmt.Fprintf(a.stdout, "\n%s: %s\n  %s\n", safe(lanes[i].Upstream), safe(advice.Meaning), safe(advice.Remedy)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -68,26 +68,33 @@ const (
 type Lane struct {
 	Upstream       string     `json:"upstream"`
 	Address        string     `json:"address,omitempty"` // host:port
+	Provider       string     `json:"provider,omitempty"`
+	TLS            string     `json:"tls,omitempty"`
+	Auth           string     `json:"auth,omitempty"`
+	Username       string     `json:"username,omitempty"`
 	State          LaneState  `json:"state"`
 	Reason         string     `json:"reason,omitempty"` // why it is not up
+	Advice         *Advice    `json:"advice,omitempty"` // about the reason
 	Since          *time.Time `json:"since,omitempty"`
 	NextProbe      *time.Time `json:"next_probe,omitempty"`
 	Sessions       int        `json:"sessions"`
 	MaxConnections int        `json:"max_connections,omitempty"`
-	Queued         int        `json:"queued"` // deliveries that are to go here next
+	MaxRecipients  int        `json:"max_recipients,omitempty"`         // of a transaction
+	MaxMessageSize int64      `json:"max_message_size_bytes,omitempty"` // 0: as the upstream says
+	Queued         int        `json:"queued"`                           // deliveries that are to go here next
 	OldestDue      *time.Time `json:"oldest_due,omitempty"`
 	// RefusedSenders are those whose mail it refuses at present.
 	RefusedSenders []string `json:"refused_senders,omitempty"`
-	TLS            *TLS     `json:"tls,omitempty"` // nil: the mail stays on this machine
+	// Memory is set where TLS is "opportunistic" or "auto".
+	Memory *TLSMemory `json:"tls_memory,omitempty"`
 	// Token is set where the upstream is signed in to by OAuth 2.0.
 	Token *Token `json:"token,omitempty"`
 }
 
-// TLS is how the connections to an upstream are protected, and what is
-// remembered about it: by "opportunistic" what it does not fall back behind,
-// by "auto" the way that worked.
-type TLS struct {
-	Mode     string     `json:"mode"`              // as configured
+// TLSMemory is what is remembered about the TLS of an upstream: by
+// "opportunistic" what it does not fall back behind, by "auto" the way that
+// worked.
+type TLSMemory struct {
 	Offered  *time.Time `json:"offered,omitempty"` // STARTTLS, for the first time
 	Valid    *time.Time `json:"valid,omitempty"`   // a valid certificate, for the first time
 	Way      string     `json:"way,omitempty"`     // host:port
