@@ -28,7 +28,7 @@ type postfix struct {
 
 // missing ends a test that lacks its counterpart: skipped at a desk, failed
 // where POSTERN_REQUIRE_INTEROP=1 says that it has to be there.
-func missing(t *testing.T, what string) {
+func missing(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("POSTERN_REQUIRE_INTEROP") == "1" {
 		t.Fatal("required, and missing: " + what)
@@ -36,7 +36,7 @@ func missing(t *testing.T, what string) {
 	t.Skip("needs " + what)
 }
 
-func startPostfix(t *testing.T) *postfix {
+func startPostfix(t testing.TB) *postfix {
 	t.Helper()
 	for _, program := range []string{"postfix", "saslpasswd2"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -69,7 +69,7 @@ func startPostfix(t *testing.T) *postfix {
 	return p
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -79,7 +79,7 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func waitForPort(t *testing.T, port int) {
+func waitForPort(t testing.TB, port int) {
 	t.Helper()
 	for range 100 {
 		if conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
@@ -91,14 +91,14 @@ func waitForPort(t *testing.T, port int) {
 	t.Fatalf("Postfix does not listen on port %d", port)
 }
 
-func (p *postfix) certify(t *testing.T) {
+func (p *postfix) certify(t testing.TB) {
 	ca := upstreamtest.NewAuthority(t)
 	p.ca = ca.File(t, p.dir)
-	upstreamtest.WritePair(t, p.dir, "server", ca.Issue(t, "mail.postern.test"))
+	upstreamtest.WritePair(t, p.dir, "server", ca.IssueRSA(t, "mail.postern.test"))
 }
 
 // addUser makes a SASL user for PLAIN, LOGIN, CRAM-MD5 and SCRAM.
-func (p *postfix) addUser(t *testing.T, name, password string) {
+func (p *postfix) addUser(t testing.TB, name, password string) {
 	t.Helper()
 	db := filepath.Join(p.dir, "sasldb2")
 	cmd := exec.Command("saslpasswd2", "-p", "-c", "-f", db, "-u", "mail.postern.test", name)
@@ -116,7 +116,7 @@ func (p *postfix) addUser(t *testing.T, name, password string) {
 	}
 }
 
-func (p *postfix) write(t *testing.T, name, text string) {
+func (p *postfix) write(t testing.TB, name, text string) {
 	t.Helper()
 	path := filepath.Join(p.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -127,7 +127,7 @@ func (p *postfix) write(t *testing.T, name, text string) {
 	}
 }
 
-func (p *postfix) configure(t *testing.T) {
+func (p *postfix) configure(t testing.TB) {
 	nobody, err := user.Lookup("nobody")
 	if err != nil {
 		missing(t, "the user nobody")
@@ -213,7 +213,7 @@ postlog unix-dgram n - n - 1 postlogd
 `, p.port, p.implicit))
 }
 
-func (p *postfix) run(t *testing.T, verb string) {
+func (p *postfix) run(t testing.TB, verb string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -235,7 +235,7 @@ func (p *postfix) upstream(auth string) *config.Upstream {
 }
 
 // arrived waits until count messages lie in the mailbox.
-func (p *postfix) arrived(t *testing.T, count int) (messages [][]byte) {
+func (p *postfix) arrived(t testing.TB, count int) (messages [][]byte) {
 	t.Helper()
 	for range 200 {
 		names, _ := filepath.Glob(filepath.Join(p.dir, "mail/box/new/*"))

@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postern/config"
+	"postern/relay/memory"
 	"postern/relay/upstream"
 	"postern/relay/upstream/upstreamtest"
 	"postern/spool"
@@ -53,6 +55,8 @@ type transcript struct {
 	script   upstreamtest.Script
 	settings []string // of lines that set something up
 	purse    purse
+	memory   *memory.Store
+	dir      string // of memory
 	want     []string
 }
 
@@ -79,7 +83,7 @@ func readTranscripts(t *testing.T, path string) (head []string, cases []*transcr
 		switch verb, _, _ := strings.Cut(line, " "); verb {
 		case "S:", "S>", "C:", "C?", "*":
 			c.script = append(c.script, line)
-		case "upstream", "message", "feed", "tokens":
+		case "upstream", "message", "feed", "tokens", "memory":
 			c.settings = append(c.settings, line)
 		case "#", "==", "":
 		default:
@@ -149,6 +153,7 @@ func (c *transcript) run(t *testing.T, b *bench) {
 		Hostname: func() string { return "relay.example" },
 		Events:   rec,
 		Tokens:   c.purse,
+		Memory:   c.memory,
 		Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },
 	}
 	began := time.Now()
@@ -161,9 +166,12 @@ func (c *transcript) run(t *testing.T, b *bench) {
 	for _, problem := range append(problems, feed.Breaches()...) {
 		t.Error(problem)
 	}
-	got := results(feed, err, rec, elapsed)
+	got := append(results(feed, err, rec, elapsed), c.remembered(up)...)
 	for i := range got { // what differs from run to run
 		got[i] = strings.ReplaceAll(got[i], b.dir+string(filepath.Separator), "")
+		if c.dir != "" {
+			got[i] = strings.ReplaceAll(got[i], c.dir+string(filepath.Separator), "")
+		}
 		got[i] = fingerprint.ReplaceAllString(got[i], "sha256:…")
 	}
 	c.compare(t, got)
@@ -184,11 +192,17 @@ type recorder struct {
 	opened   []upstream.Opened
 	closed   []upstream.Closed
 	problems []upstream.TLSProblem
+	learned  []upstream.Learned
+	forgot   []upstream.MemoryFailed
 }
 
 func (r *recorder) UpstreamOpened(e upstream.Opened)         { r.opened = append(r.opened, e) }
 func (r *recorder) UpstreamClosed(e upstream.Closed)         { r.closed = append(r.closed, e) }
 func (r *recorder) UpstreamTLSProblem(e upstream.TLSProblem) { r.problems = append(r.problems, e) }
+func (r *recorder) UpstreamLearned(e upstream.Learned)       { r.learned = append(r.learned, e) }
+func (r *recorder) UpstreamMemoryFailed(e upstream.MemoryFailed) {
+	r.forgot = append(r.forgot, e)
+}
 
 var stageNames = [...]string{"local", "resolve", "connect", "tls", "greet", "signin", "mail", "rcpt", "data", "body", "dot"}
 
@@ -217,7 +231,17 @@ func describeOutcome(o *spool.Outcome) string {
 func results(feed *testFeed, err error, rec *recorder, elapsed time.Duration) []string {
 	var out []string
 	for _, p := range rec.problems {
-		out = append(out, fmt.Sprintf("TLS problem %q in clear %v", p.Problem, p.InClear))
+		line := fmt.Sprintf("TLS problem %q in clear %v", p.Problem, p.InClear)
+		if p.Downgrade {
+			line += " downgrade"
+		}
+		out = append(out, line)
+	}
+	for _, l := range rec.learned {
+		out = append(out, fmt.Sprintf("learned %s durable %v", l.Lesson, l.Durable))
+	}
+	for _, f := range rec.forgot {
+		out = append(out, fmt.Sprintf("memory: cannot %s: %s", f.Operation, f.Cause))
 	}
 	for _, s := range feed.Settled() {
 		if s.Released {
@@ -246,6 +270,25 @@ func results(feed *testFeed, err error, rec *recorder, elapsed time.Duration) []
 		out = append(out, "took "+elapsed.Truncate(100*time.Millisecond).String())
 	}
 	return out
+}
+
+// remembered is what another process will find.
+func (c *transcript) remembered(up *config.Upstream) []string {
+	if c.memory == nil {
+		return nil
+	}
+	facts, err := memory.New(c.dir).Recall(up.Name, upstream.Target(up))
+	if err != nil {
+		return []string{"remembered: " + err.Error()}
+	}
+	line := "remembered:"
+	if !facts.Offered.IsZero() {
+		line += " offered " + facts.Offered.Format(time.DateOnly)
+	}
+	if !facts.Valid.IsZero() {
+		line += " valid " + facts.Valid.Format(time.DateOnly)
+	}
+	return []string{line}
 }
 
 // testFeed can end the daemon while it is asked.
