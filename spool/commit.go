@@ -8,6 +8,10 @@ import (
 
 var errBroken = errors.New("the disk failed, and the journal cannot be continued yet")
 
+// errUncertain marks the refusal of a message that a start may yet find: it
+// was written, and the disk took no note of the refusal.
+var errUncertain = errors.New("what was written may still be found")
+
 // maxBatch is how many bytes one write and sync carries at most, so that
 // nobody waits for all the others' large messages.
 const maxBatch = 8 << 20
@@ -169,31 +173,46 @@ func (s *Store) writeBatch(rest []*submission) (n int, bytes int64, err error) {
 	if err != nil && j.broken {
 		// Told only after the journal goes on elsewhere, and says there that
 		// these were not accepted.
-		s.reopen()
+		if s.reopen() != nil {
+			err = fmt.Errorf("%w: %w", errUncertain, err)
+		}
 	}
 	return n, bytes, err
 }
 
 // sync makes the segment durable up to end. After a failure the segment is
 // given up: nothing is written to it again, and the journal goes on in a new
-// one.
+// one. errUncertain: not even that could be done.
 func (s *Store) sync(seg *segment, end int64) error {
 	err := seg.file.Sync()
 	s.j.mu.Lock()
 	defer s.j.mu.Unlock()
+	if err == nil && s.j.broken {
+		// Somebody else's write or sync failed meanwhile. The system reports
+		// that data was lost to one caller only, so our success says nothing.
+		err = errBroken
+	}
 	if err == nil {
 		s.j.paid(end)
 		s.bury()
 		return nil
 	}
+	s.giveUp("sync", err)
+	s.retryAt = time.Time{}
+	if s.reopen() != nil {
+		err = fmt.Errorf("%w: %w", errUncertain, err)
+	}
+	return fmt.Errorf("journal: %w", err)
+}
+
+// giveUp notes that nothing more may be written to the current segment, as
+// what was written to it may be lost. journal.mu is held.
+func (s *Store) giveUp(operation string, err error) {
 	s.j.broken = true
 	s.mu.Lock()
-	seg.suspect = true
+	s.j.seg.suspect = true
 	s.mu.Unlock()
-	s.ev.SpoolWriteFailed(seg.num, "sync", err)
-	s.retryAt = time.Time{}
-	s.reopen()
-	return fmt.Errorf("journal: %w", err)
+	s.ev.SpoolWriteFailed(s.j.seg.num, operation, err)
 }
 
 // syncOwed syncs records about shares that nothing else has synced; false: it
@@ -204,7 +223,7 @@ func (s *Store) syncOwed() bool {
 		s.j.mu.Unlock()
 		return true
 	}
-	if s.reopen() != nil || s.rewriteOwed(false) != nil {
+	if s.reopen() != nil {
 		s.j.mu.Unlock()
 		return false
 	}

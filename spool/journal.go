@@ -110,10 +110,13 @@ type record struct {
 // appendRecords writes records about shares at once, so that the end of the
 // process can't forget them, and sees to it that they are synced soon.
 // journal.mu is held. Where they can't be written and mustOwe, they are kept
-// to be written as soon as that is possible.
+// to be written as soon as that is possible, and all later ones behind them.
 func (s *Store) appendRecords(recs []record, mustOwe bool) error {
 	j := &s.j
 	err := s.broken(j)
+	if err == nil {
+		err = s.rewriteOwed(false)
+	}
 	start := j.frontier
 	if err == nil {
 		j.frame = j.frame[:0]
@@ -168,6 +171,9 @@ func appendFrame(b []byte, j *journal, kind byte, id ID, meta []byte) []byte {
 // journal.mu is held.
 func (s *Store) rewriteOwed(all bool) error {
 	j := &s.j
+	if n := len(j.owed); n == 0 || !all && j.owed[n-1].offset >= 0 {
+		return nil // those that aren't written are the last ones
+	}
 	j.frame = j.frame[:0]
 	start := j.frontier
 	var fresh []int

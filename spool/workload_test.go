@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"math/rand/v2"
 	"sync"
+	"testing/synctest"
 	"time"
 
 	"postern/spool"
@@ -17,7 +18,8 @@ import (
 type workload struct {
 	disk  *simdisk.Disk
 	wrap  func(*simdisk.View) spool.FS
-	tune  func(*spool.Options)
+	tune  func(*spool.Options) // nil: the options change with each start
+	calm  bool                 // after each call, wait until nothing goes on; only in a bubble
 	view  *simdisk.View
 	s     *spool.Store
 	rng   *rand.Rand
@@ -31,6 +33,15 @@ func crashOptions(fs spool.FS) spool.Options {
 	return spool.Options{Dir: "sim", FS: fs, SegmentSize: 12 << 10, BigBody: 2 << 10, ZeroAhead: 2 << 10, Slack: 8 << 10}
 }
 
+// vary is an administrator who changes the configuration.
+func vary(o *spool.Options, rng *rand.Rand) {
+	pick := func(v ...int64) int64 { return v[rng.IntN(len(v))] }
+	o.SegmentSize = pick(6<<10, 12<<10, 12<<10)
+	o.BigBody = pick(1<<10, 2<<10, 2<<10)
+	o.ZeroAhead = pick(-1, 512, 2<<10, 2<<10)
+	o.MaxSize = pick(0, 0, 0, 100<<10)
+}
+
 func (w *workload) open() error {
 	w.view = w.disk.FS()
 	var fs spool.FS = w.view
@@ -40,6 +51,8 @@ func (w *workload) open() error {
 	opts := crashOptions(fs)
 	if w.tune != nil {
 		w.tune(&opts)
+	} else {
+		vary(&opts, w.rng)
 	}
 	s, err := spool.Open(opts)
 	w.s, w.taken = s, nil
@@ -60,6 +73,14 @@ func (w *workload) run(n int) error {
 }
 
 func (w *workload) step() error {
+	err := w.call()
+	if w.calm {
+		synctest.Wait()
+	}
+	return err
+}
+
+func (w *workload) call() error {
 	w.now = w.now.Add(time.Duration(w.rng.IntN(40)) * time.Minute)
 	switch k := w.rng.IntN(100); {
 	case k < 32:
@@ -83,8 +104,10 @@ func (w *workload) step() error {
 		w.view.Kill() // the process ends; the disk goes on
 		w.s.Close()
 		return w.open()
-	default:
+	case k < 99:
 		time.Sleep(25 * time.Millisecond) // longer than a record may wait for its sync
+	default:
+		time.Sleep(1100 * time.Millisecond) // longer than a failed disk is left alone
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ package simdisk
 import (
 	"io"
 	"io/fs"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -213,6 +214,9 @@ func (n *inode) write(off int64, data []byte) {
 	n.pending = append(n.pending, change{off: off, data: data})
 }
 
+// sync makes the content durable, but for what an earlier failed sync was for:
+// the system takes that for saved. Where a later write touched the same sector,
+// the whole sector is saved as it is now.
 func (n *inode) sync(fails bool) {
 	if fails {
 		for i := range n.pending {
@@ -220,15 +224,43 @@ func (n *inode) sync(fails bool) {
 		}
 		return
 	}
-	kept := n.pending[:0]
-	for _, c := range n.pending {
-		if c.stuck {
-			kept = append(kept, c)
-		} else {
-			n.durable = put(n.durable, c.off, c.data)
+	stuck := 0 // those that are come first
+	for stuck < len(n.pending) && n.pending[stuck].stuck {
+		stuck++
+	}
+	kept := slices.Clone(n.pending[:stuck])
+	for _, c := range n.pending[stuck:] {
+		n.durable = put(n.durable, c.off, c.data)
+		if c.data == nil {
+			kept = without(kept, c.off, math.MaxInt64)
+		}
+	}
+	for _, c := range n.pending[stuck:] {
+		from, to := c.off/Sector*Sector, (c.off+int64(len(c.data))+Sector-1)/Sector*Sector
+		if to = min(to, int64(len(n.durable)), int64(len(n.now))); from < to && c.data != nil {
+			copy(n.durable[from:to], n.now[from:])
+			kept = without(kept, from, to)
 		}
 	}
 	n.pending = kept
+}
+
+// without is what is left of changes when the range is taken out of them.
+func without(changes []change, from, to int64) (left []change) {
+	for _, c := range changes {
+		end := c.off + int64(len(c.data))
+		if c.data == nil || end <= from || c.off >= to {
+			left = append(left, c)
+			continue
+		}
+		if c.off < from {
+			left = append(left, change{c.off, c.data[:from-c.off], c.stuck})
+		}
+		if end > to {
+			left = append(left, change{to, c.data[to-c.off:], c.stuck})
+		}
+	}
+	return left
 }
 
 // Files lists the files that the running system sees.
