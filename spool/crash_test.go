@@ -24,6 +24,7 @@ import (
 type states struct {
 	mu   sync.Mutex
 	seen map[uint64]struct{}
+	did  map[string]int // by all workloads
 
 	goal, least int
 	late        atomic.Bool
@@ -32,7 +33,7 @@ type states struct {
 }
 
 func newStates(t *testing.T) *states {
-	all := &states{seen: map[uint64]struct{}{}, goal: 2000, least: 300}
+	all := &states{seen: map[uint64]struct{}{}, did: map[string]int{}, goal: 2000, least: 300}
 	if v := os.Getenv("POSTERN_CRASH_STATES"); v != "" {
 		n, err := strconv.Atoi(v)
 		if err != nil {
@@ -80,8 +81,26 @@ func (a *states) each(t *testing.T, one func(c *crasher, seed uint64) error) {
 			})
 		}
 	})
-	t.Logf("%d distinct crash states of %d workloads survived, %d of them inside a recovery; work went on after %d",
-		len(a.seen), next.Load(), a.inside.Load(), a.lived.Load())
+	t.Logf("%d distinct crash states of %d workloads survived, %d of them inside a recovery; work went on after %d; %v",
+		len(a.seen), next.Load(), a.inside.Load(), a.lived.Load(), a.did)
+	if len(a.seen) < 10_000 {
+		return
+	}
+	for _, call := range []string{"put", "big", "deliver", "bounce", "hold", "remove", "begun", "reclaimed", "moved", "full", "kill", "restart"} {
+		if a.did[call] == 0 {
+			t.Errorf("no workload came to %q", call)
+		}
+	}
+}
+
+// trace is what a workload did to its disk.
+func (a *states) trace(w *workload) []simdisk.Step {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for call, n := range w.did.counts {
+		a.did[call] += n
+	}
+	return w.disk.Steps()
 }
 
 // crasher cuts the power under one workload, and looks at what is left.
@@ -173,7 +192,7 @@ func (c *crasher) tryOn(d *simdisk.Disk, l ledger) error {
 }
 
 // cutEverywhere cuts the power before every step of a workload's trace, in
-// several ways each.
+// several ways each, every other one of them mixed.
 func (c *crasher) cutEverywhere(steps []simdisk.Step, ways int) error {
 	l := ledger{}
 	done := 0
@@ -194,8 +213,8 @@ func (c *crasher) cutEverywhere(steps []simdisk.Step, ways int) error {
 		}
 		for n := range ways {
 			mood := simdisk.Mixed
-			if n < len(simdisk.Moods) {
-				mood = simdisk.Moods[n]
+			if (i+n)%2 == 0 {
+				mood = simdisk.Moods[c.rng.IntN(len(simdisk.Moods))]
 			}
 			if err := c.try(d.Cut(mood, c.rng), l); err != nil {
 				failed = fmt.Errorf("cut before step %d of %d, mood %d: %w", i, len(steps), mood, err)
@@ -206,7 +225,7 @@ func (c *crasher) cutEverywhere(steps []simdisk.Step, ways int) error {
 	return failed
 }
 
-func traced(seed uint64, calls int, wrap func(*simdisk.View) spool.FS) ([]simdisk.Step, error) {
+func traced(seed uint64, calls int, wrap func(*simdisk.View) spool.FS) (*workload, error) {
 	disk := simdisk.New()
 	disk.Trace()
 	w := &workload{disk: disk, wrap: wrap, rng: rand.New(rand.NewPCG(seed, 2)), now: time.Now().Add(-time.Hour), calm: seed&1 == 0}
@@ -214,17 +233,17 @@ func traced(seed uint64, calls int, wrap func(*simdisk.View) spool.FS) ([]simdis
 		return nil, err
 	}
 	w.s.Close()
-	return disk.Steps(), nil
+	return w, nil
 }
 
 // TestEveryCutIsSurvived cuts the power everywhere.
 func TestEveryCutIsSurvived(t *testing.T) {
 	newStates(t).each(t, func(c *crasher, seed uint64) error {
-		steps, err := traced(seed, 120, nil)
+		w, err := traced(seed, 120, nil)
 		if err != nil {
 			return err
 		}
-		return c.cutEverywhere(steps, 8)
+		return c.cutEverywhere(c.all.trace(w), 3)
 	})
 }
 
@@ -235,18 +254,18 @@ func TestEveryCutIsSurvived(t *testing.T) {
 func TestFaultsAreSurvived(t *testing.T) {
 	newStates(t).each(t, func(c *crasher, seed uint64) error {
 		failures := int(seed % 4)
-		steps, err := faulty(seed, failures)
+		w, err := faulty(seed, failures)
 		if err != nil {
 			return err
 		}
 		c.lenient = failures != 1
-		return c.cutEverywhere(steps, 3)
+		return c.cutEverywhere(c.all.trace(w), 2)
 	})
 }
 
 // faulty is the trace of a workload during which so many operations in a row
 // fail; 0: every third of thirty, on an average.
-func faulty(seed uint64, failures int) ([]simdisk.Step, error) {
+func faulty(seed uint64, failures int) (*workload, error) {
 	rng := rand.New(rand.NewPCG(seed, 4))
 	disk := simdisk.New()
 	disk.Trace()
@@ -277,7 +296,7 @@ func faulty(seed uint64, failures int) ([]simdisk.Step, error) {
 	}
 	w.view.Kill()
 	w.s.Close()
-	return disk.Steps(), nil
+	return w, nil
 }
 
 // TestCrashTestFindsMissingSyncs takes syncs out of the engine and wants the
@@ -292,11 +311,11 @@ func TestCrashTestFindsMissingSyncs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				for seed := uint64(1); seed < 40; seed++ {
-					steps, err := traced(seed, 60, func(v *simdisk.View) spool.FS { return &simdisk.Lax{View: v, Skip: skip} })
+					w, err := traced(seed, 60, func(v *simdisk.View) spool.FS { return &simdisk.Lax{View: v, Skip: skip} })
 					if err != nil {
 						t.Fatal(err)
 					}
-					if err := newCrasher(seed, newStates(t)).cutEverywhere(steps, 3); err != nil {
+					if err := newCrasher(seed, newStates(t)).cutEverywhere(w.disk.Steps(), 3); err != nil {
 						t.Log(err)
 						return
 					}

@@ -20,6 +20,7 @@ type workload struct {
 	wrap  func(*simdisk.View) spool.FS
 	tune  func(*spool.Options) // nil: the options change with each start
 	calm  bool                 // after each call, wait until nothing goes on; only in a bubble
+	did   recorder // the spool's events, and what was called
 	view  *simdisk.View
 	s     *spool.Store
 	rng   *rand.Rand
@@ -39,7 +40,8 @@ func vary(o *spool.Options, rng *rand.Rand) {
 	o.SegmentSize = pick(6<<10, 12<<10, 12<<10)
 	o.BigBody = pick(1<<10, 2<<10, 2<<10)
 	o.ZeroAhead = pick(-1, 512, 2<<10, 2<<10)
-	o.MaxSize = pick(0, 0, 0, 100<<10)
+	o.Slack = pick(1<<10, 4<<10)
+	o.MaxSize = pick(0, 0, 0, 30<<10)
 }
 
 func (w *workload) open() error {
@@ -49,6 +51,7 @@ func (w *workload) open() error {
 		fs = w.wrap(w.view)
 	}
 	opts := crashOptions(fs)
+	opts.Events = &w.did
 	if w.tune != nil {
 		w.tune(&opts)
 	} else {
@@ -83,12 +86,12 @@ func (w *workload) step() error {
 func (w *workload) call() error {
 	w.now = w.now.Add(time.Duration(w.rng.IntN(40)) * time.Minute)
 	switch k := w.rng.IntN(100); {
-	case k < 32:
+	case k < 24:
 		w.put(w.draw())
-	case k < 40:
+	case k < 28:
 		w.putSeveral()
-	case k < 60:
-		return w.claim()
+	case k < 46:
+		w.claim()
 	case k < 85:
 		w.settle()
 	case k < 90:
@@ -98,9 +101,11 @@ func (w *workload) call() error {
 			w.release(d)
 		}
 		w.taken = nil
+		w.did.note("restart")
 		w.s.Close()
 		return w.open()
 	case k < 97:
+		w.did.note("kill")
 		w.view.Kill() // the process ends; the disk goes on
 		w.s.Close()
 		return w.open()
@@ -160,6 +165,10 @@ func (w *workload) put(l letter) bool {
 		return false
 	}
 	w.disk.Mark(evAck{id})
+	w.did.note("put")
+	if len(l.body) >= 2<<10 {
+		w.did.note("big")
+	}
 	return true
 }
 
@@ -172,14 +181,13 @@ func (w *workload) putSeveral() {
 	wg.Wait()
 }
 
-func (w *workload) claim() error {
-	ds, err := w.s.Claim([]string{"a", "b"}[w.rng.IntN(2)], w.now, 1+w.rng.IntN(3), func(int) time.Time {
+func (w *workload) claim() {
+	ds, err := w.s.Claim([]string{"a", "b"}[w.rng.IntN(2)], w.now, 1+w.rng.IntN(4), func(int) time.Time {
 		return w.now.Add(time.Hour)
 	})
 	if err == nil {
 		w.taken = append(w.taken, ds...)
 	}
-	return nil
 }
 
 func (w *workload) settle() {
@@ -222,9 +230,13 @@ func (w *workload) end(d *spool.Delivery, st spool.Settlement) {
 	if w.s.Settle(d, st) != nil {
 		return
 	}
+	if st.Hold {
+		w.did.note("hold")
+	}
 	for i, o := range st.Outcomes {
 		if o.Verdict != spool.Pending {
 			w.disk.Mark(evSettled{d.ID, d.Pending[i]})
+			w.did.note([]string{"", "deliver", "bounce", "remove"}[o.Verdict])
 		}
 	}
 }
