@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -195,4 +196,69 @@ func BenchmarkRecover(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkSettleBesideCommits measures how long Settle takes for 16
+// deliverers whose upstream answers after up to 3 ms, while 32 clients hand in
+// messages of 1 KiB, and 4 messages of 100 KiB, without a pause. It is the time
+// between an answer and our record of it, in which the end of the process
+// makes a duplicate.
+func BenchmarkSettleBesideCommits(b *testing.B) {
+	s := open(b, spool.Options{Dir: benchFolder(b)})
+	defer s.Close()
+	small, large := make([]byte, 1<<10), make([]byte, 100<<10)
+	var over atomic.Bool
+	var clients, deliverers sync.WaitGroup
+	for n := range 36 {
+		clients.Go(func() {
+			for !over.Load() {
+				if n < 32 {
+					putBench(b, s, simple("office"), small)
+				} else {
+					putBench(b, s, simple("office"), large)
+				}
+			}
+		})
+	}
+	var mu sync.Mutex
+	var waits []time.Duration
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	b.ResetTimer()
+	for range 16 {
+		deliverers.Go(func() {
+			for left.Load() > 0 {
+				for _, d := range claim(b, s, "office", 1) {
+					if err := s.DotSent(d); err != nil {
+						b.Error(err)
+					}
+					time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
+					began := time.Now()
+					if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+						b.Error(err)
+					}
+					took := time.Since(began)
+					mu.Lock()
+					waits = append(waits, took)
+					mu.Unlock()
+					left.Add(-1)
+				}
+			}
+		})
+	}
+	deliverers.Wait()
+	b.StopTimer()
+	over.Store(true)
+	clients.Wait()
+	slices.Sort(waits)
+	at := func(f float64) float64 { return waits[int(f*float64(len(waits)-1))].Seconds() * 1000 }
+	var sum time.Duration
+	for _, w := range waits {
+		sum += w
+	}
+	b.ReportMetric(sum.Seconds()*1000/float64(len(waits)), "ms-mean")
+	b.ReportMetric(at(0.5), "ms-p50")
+	b.ReportMetric(at(0.99), "ms-p99")
+	b.ReportMetric(at(0.999), "ms-p999")
+	b.ReportMetric(at(1), "ms-max")
 }

@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -104,12 +105,13 @@ func (s *Store) committer() {
 func (s *Store) commitSome(rest []*submission) int {
 	began := time.Now()
 	s.j.mu.Lock()
-	n, bytes, err := s.writeBatch(rest)
-	end := s.j.frontier
-	seg := s.j.seg
+	n, bytes, err := s.reserve(rest)
+	seg, off := s.j.seg, s.j.frontier-bytes
 	s.j.mu.Unlock()
-	if err == nil {
-		err = s.sync(seg, end)
+	if err == nil && bytes > 0 {
+		if err = s.writeBatch(seg, off, bytes); err == nil {
+			err = s.sync(seg, off+bytes)
+		}
 	}
 	var w wakes
 	messages := 0
@@ -133,14 +135,15 @@ func (s *Store) commitSome(rest []*submission) int {
 	return n
 }
 
-// writeBatch writes the first of rest that fit the segment. journal.mu is
-// held. n is at least 1, also with an error, which is about those n.
-func (s *Store) writeBatch(rest []*submission) (n int, bytes int64, err error) {
+// reserve gives the first of rest that fit the segment their places in it.
+// journal.mu is held. n is at least 1, also with an error, which is about
+// those n.
+func (s *Store) reserve(rest []*submission) (n int, bytes int64, err error) {
 	j := &s.j
 	if err := s.reopen(); err != nil {
 		return len(rest), 0, err
 	}
-	vec := j.vec[:0]
+	s.batch = s.batch[:0]
 	room := s.opts.SegmentSize - j.frontier
 	for _, sub := range rest {
 		if sub.prepare != nil && !sub.prepare(sub) {
@@ -161,23 +164,61 @@ func (s *Store) writeBatch(rest []*submission) (n int, bytes int64, err error) {
 		sub.head.mark, sub.head.segment, sub.head.durable = j.seg.mark, j.seg.num, uint32(j.durable)
 		sub.head.encode(sub.frame[:])
 		sub.at = place{j.seg.num, uint32(j.frontier + bytes)}
-		vec = append(append(vec, sub.frame[:], sub.meta), sub.body...)
+		s.batch = append(append(s.batch, sub.frame[:], sub.meta), sub.body...)
 		bytes += size
 		n++
 	}
-	j.vec = vec
-	if bytes > 0 {
-		err = s.write(vec, bytes)
-	}
-	clear(j.vec)
-	if err != nil && j.broken {
-		// Told only after the journal goes on elsewhere, and says there that
-		// these were not accepted.
-		if s.reopen() != nil {
-			err = fmt.Errorf("%w: %w", errUncertain, err)
+	j.frontier += bytes
+	return n, bytes, nil
+}
+
+// pieceSize is how many bytes of a batch are written at once, so that records
+// about shares needn't wait for all of it: the system lets one write at a time
+// into a file.
+const pieceSize = 64 << 10
+
+// writeBatch writes what is in Store.batch to the place that was reserved for
+// it, and zeros ahead of it. journal.mu is not held: records about shares are
+// written behind it meanwhile.
+func (s *Store) writeBatch(seg *segment, off, bytes int64) error {
+	var wrote int64
+	var err error
+	for rest := s.batch; len(rest) > 0 && err == nil; {
+		k, n := 0, int64(0)
+		for k < len(rest) && (k == 0 || n+int64(len(rest[k])) <= pieceSize) {
+			n += int64(len(rest[k]))
+			k++
 		}
+		var w int64
+		w, err = seg.file.WriteVec(rest[:k], off+wrote)
+		if wrote += w; w == n {
+			err = nil
+		} else if err == nil {
+			err = io.ErrShortWrite
+		}
+		rest = rest[k:]
 	}
-	return n, bytes, err
+	clear(s.batch)
+	if err == nil {
+		s.j.mu.Lock()
+		s.wrote(off + bytes)
+		s.j.mu.Unlock()
+		if bytes < zeroLimit {
+			s.writeAhead()
+		}
+		return nil
+	}
+	s.j.mu.Lock()
+	defer s.j.mu.Unlock()
+	if s.j.frontier == off+bytes {
+		s.j.frontier = off // nothing was written behind it
+	}
+	if err = s.writeFailed(off, wrote, err); s.j.broken && s.reopen() != nil {
+		// Otherwise it is told only after the journal goes on elsewhere, and
+		// says there that these were not accepted.
+		err = fmt.Errorf("%w: %w", errUncertain, err)
+	}
+	return err
 }
 
 // sync makes the segment durable up to end. After a failure the segment is

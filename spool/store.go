@@ -29,6 +29,7 @@ type Store struct {
 
 	submissions sync.Pool // of *submission
 
+	batch   [][]byte // what the committer is writing
 	j       journal
 	retryAt time.Time // when a failed journal is tried again; guarded by journal.mu
 	closed  bool      // nothing more is written; guarded by journal.mu
@@ -73,7 +74,6 @@ func newStore(opts Options) *Store {
 		kick: make(chan struct{}, 1), dirty: make(chan struct{}, 1), tidy: make(chan struct{}, 1),
 		stop: make(chan struct{}),
 	}
-	s.j.pad = make([]byte, max(opts.ZeroAhead, 0))
 	return s
 }
 

@@ -20,7 +20,7 @@ type workload struct {
 	wrap  func(*simdisk.View) spool.FS
 	tune  func(*spool.Options) // nil: the options change with each start
 	calm  bool                 // after each call, wait until nothing goes on; only in a bubble
-	did   recorder // the spool's events, and what was called
+	did   recorder             // the spool's events, and what was called
 	view  *simdisk.View
 	s     *spool.Store
 	rng   *rand.Rand
