@@ -201,6 +201,82 @@ func TestSyncWhoseErrorAnotherHeard(t *testing.T) {
 	})
 }
 
+// beforeWrite is a disk that calls a function before the next write to a segment.
+type beforeWrite struct {
+	*simdisk.View
+	call func()
+}
+
+func (b *beforeWrite) Create(name string) (spool.File, error) {
+	f, err := b.View.Create(name)
+	return &beforeWriteFile{f, b}, err
+}
+
+type beforeWriteFile struct {
+	spool.File
+	b *beforeWrite
+}
+
+func (f *beforeWriteFile) WriteVec(bufs [][]byte, off int64) (int64, error) {
+	if call := f.b.call; call != nil {
+		f.b.call = nil
+		call()
+	}
+	return f.File.WriteVec(bufs, off)
+}
+
+// TestSettleDoesNotWaitForCommits settles while a commit is about to be
+// written, which then succeeds or finds the disk full. What is settled stays so
+// after the end of the process at that moment and later.
+func TestSettleDoesNotWaitForCommits(t *testing.T) {
+	for name, fault := range map[string]error{"written": nil, "full": syscall.ENOSPC, "broken": syscall.EIO} {
+		t.Run(name, func(t *testing.T) {
+			disk := simdisk.New()
+			hook := &beforeWrite{View: disk.FS()}
+			s := open(t, spool.Options{Dir: "sim", FS: hook})
+			defer s.Close()
+			put(t, s, simple("a"), nil)
+			d := claim(t, s, "a", 1)[0]
+			left := func() int {
+				again := open(t, spool.Options{Dir: "sim", FS: disk.Copy().FS()})
+				defer again.Close()
+				if r := again.Recovery(); r.SetAside > 0 {
+					t.Errorf("%+v", r)
+				}
+				return again.Recovery().Messages
+			}
+			hook.call = func() {
+				done := make(chan error)
+				go func() { done <- s.Settle(d, spool.Settlement{Outcomes: delivered(1)}) }()
+				select {
+				case err := <-done:
+					if n := left(); n != 0 || err != nil {
+						t.Errorf("%d messages at that moment, %v", n, err)
+					}
+				case <-time.After(30 * time.Second):
+					t.Error("it waits")
+				}
+				if fault != nil {
+					failing(disk, fault, "write .seg")
+				}
+			}
+			want := 1
+			if _, err := commit(t, s, 5000); !errors.Is(err, fault) {
+				t.Error(err)
+			} else if err != nil {
+				want = 0
+			}
+			if n := left(); n != want {
+				t.Errorf("%d messages, want %d", n, want)
+			}
+			put(t, s, simple("a"), nil)
+			if n := left(); n != want+1 {
+				t.Errorf("%d messages, want %d", n, want+1)
+			}
+		})
+	}
+}
+
 // TestRecordsStayInOrder: a record that could not be written is not overtaken
 // by a later one about the same share.
 func TestRecordsStayInOrder(t *testing.T) {

@@ -178,6 +178,9 @@ func (w *workload) putSeveral() {
 		l := w.draw()
 		wg.Go(func() { w.put(l) })
 	}
+	for range w.rng.IntN(4) {
+		w.settle()
+	}
 	wg.Wait()
 }
 

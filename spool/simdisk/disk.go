@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"math"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -506,6 +507,7 @@ func (h *handle) ReadAt(p []byte, off int64) (int, error) {
 
 // WriteVec implements spool.File.
 func (h *handle) WriteVec(bufs [][]byte, off int64) (int64, error) {
+	runtime.Gosched() // let others come between
 	h.v.d.mu.Lock()
 	defer h.v.d.mu.Unlock()
 	if h.over || !h.write {
@@ -537,6 +539,7 @@ func isFull(err error) bool {
 
 // Sync implements spool.File.
 func (h *handle) Sync() error {
+	runtime.Gosched()
 	h.v.d.mu.Lock()
 	defer h.v.d.mu.Unlock()
 	s := Step{Op: OpSync, Name: h.name, file: h.file}
