@@ -88,6 +88,13 @@ func (s *Store) committer() {
 		batch, s.waiting = s.waiting, batch[:0]
 		ending := s.closing
 		s.waitMu.Unlock()
+		if s.retiring.Swap(false) {
+			s.j.mu.Lock()
+			if s.reopen() == nil && s.j.frontier > segmentStart {
+				s.roll()
+			}
+			s.j.mu.Unlock()
+		}
 		for rest := batch; len(rest) > 0; {
 			rest = rest[s.commitSome(rest):]
 		}
@@ -105,7 +112,7 @@ func (s *Store) committer() {
 func (s *Store) commitSome(rest []*submission) int {
 	began := time.Now()
 	s.j.mu.Lock()
-	n, bytes, err := s.reserve(rest)
+	n, bytes, err := s.allot(rest)
 	seg, off := s.j.seg, s.j.frontier-bytes
 	s.j.mu.Unlock()
 	if err == nil && bytes > 0 {
@@ -135,10 +142,10 @@ func (s *Store) commitSome(rest []*submission) int {
 	return n
 }
 
-// reserve gives the first of rest that fit the segment their places in it.
+// allot gives the first of rest that fit the segment their places in it.
 // journal.mu is held. n is at least 1, also with an error, which is about
 // those n.
-func (s *Store) reserve(rest []*submission) (n int, bytes int64, err error) {
+func (s *Store) allot(rest []*submission) (n int, bytes int64, err error) {
 	j := &s.j
 	if err := s.reopen(); err != nil {
 		return len(rest), 0, err
@@ -146,6 +153,12 @@ func (s *Store) reserve(rest []*submission) (n int, bytes int64, err error) {
 	s.batch = s.batch[:0]
 	room := s.opts.SegmentSize - j.frontier
 	for _, sub := range rest {
+		if sub.prepare == nil && s.short.Load() {
+			if n == 0 {
+				return 1, 0, ErrFull
+			}
+			break
+		}
 		if sub.prepare != nil && !sub.prepare(sub) {
 			sub.skipped = true
 			n++
@@ -158,6 +171,9 @@ func (s *Store) reserve(rest []*submission) (n int, bytes int64, err error) {
 		if bytes == 0 && size > room && j.frontier > segmentStart {
 			if err := s.roll(); err != nil {
 				return max(n, 1), 0, err
+			}
+			if sub.prepare == nil && s.short.Load() {
+				return max(n, 1), 0, ErrFull
 			}
 			room = s.opts.SegmentSize - j.frontier
 		}
@@ -201,7 +217,7 @@ func (s *Store) writeBatch(seg *segment, off, bytes int64) error {
 	clear(s.batch)
 	if err == nil {
 		s.j.mu.Lock()
-		s.wrote(off + bytes)
+		s.grow(&s.j, off+bytes)
 		s.j.mu.Unlock()
 		if bytes < zeroLimit {
 			s.writeAhead()

@@ -285,10 +285,14 @@ func faulty(seed uint64, failures int) (*workload, error) {
 		}
 		return nil
 	})
+	if failures != 1 && rng.IntN(3) == 0 {
+		disk.SetRoom(30<<10 + rng.Int64N(60<<10))
+	}
 	for range 40 {
 		if w.step() == nil {
 			continue
 		}
+		disk.SetRoom(0)
 		disk.SetFault(nil) // it could not be opened again: the disk is repaired
 		if err := w.open(); err != nil {
 			return nil, err

@@ -281,7 +281,7 @@ func TestSettleDoesNotWaitForCommits(t *testing.T) {
 // by a later one about the same share.
 func TestRecordsStayInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, disk := simulated(t, func(o *spool.Options) { o.ZeroAhead = -1 })
+		s, disk := simulated(t, func(o *spool.Options) { o.ZeroAhead, o.Reserve = -1, -1 })
 		put(t, s, simple("a"), nil)
 		d := claim(t, s, "a", 1)[0]
 		failing(disk, syscall.ENOSPC, "write .seg")

@@ -16,6 +16,7 @@ type journal struct {
 	durable  int64 // synced up to here
 	broken   bool  // a write or sync failed: nothing more goes into seg
 	nextSeg  uint32
+	reserved bool // the file that keeps room for records about shares is there
 	// owed are the records about shares that are not known to be durable, in
 	// order, so that they can be written again elsewhere after a failed sync.
 	owed  []owedRecord
@@ -42,19 +43,17 @@ func (s *Store) write(bufs [][]byte, n int64) error {
 	off := j.frontier
 	wrote, err := j.seg.file.WriteVec(bufs, off)
 	if wrote < n {
-		return s.writeFailed(off, wrote, err)
+		err = s.writeFailed(off, wrote, err)
+		if j.broken || !isFull(err) || !s.dropReserve() {
+			return err
+		}
+		if wrote, err = j.seg.file.WriteVec(bufs, off); wrote < n {
+			return s.writeFailed(off, wrote, err)
+		}
 	}
 	j.frontier += n
-	s.wrote(off + n)
+	s.grow(j, off+n)
 	return nil
-}
-
-// wrote notes that the segment is written up to end. journal.mu is held.
-func (s *Store) wrote(end int64) {
-	if s.short.Load() {
-		s.short.Store(false)
-	}
-	s.grow(&s.j, end)
 }
 
 // writeFailed takes back what a write at off did before it failed, and tells
@@ -70,6 +69,7 @@ func (s *Store) writeFailed(off, wrote int64, err error) error {
 	}
 	if isFull(err) {
 		s.short.Store(true)
+		s.poke(s.tidy)
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return err

@@ -28,10 +28,17 @@ func (s *Store) roll() error {
 	}
 	j.nextSeg++
 	file, gone, err := s.createSegment(&head)
+	if isFull(err) && gone && s.dropReserve() {
+		file, gone, err = s.createSegment(&head)
+	}
 	if err != nil {
 		// A header that may be found says where the old segment ends, so the
 		// old one must not grow any more.
 		j.broken = j.broken || j.seg != nil && !gone
+		s.ev.SpoolWriteFailed(head.num, "begin", err)
+		if isFull(err) {
+			err = fmt.Errorf("%w: %w", ErrFull, err)
+		}
 		return err
 	}
 	moved := j.broken
@@ -95,10 +102,6 @@ func (s *Store) reopen() error {
 		// Nothing says yet that what the old segment holds beyond this was
 		// refused. Should the process end now, it is at least not found.
 		s.j.seg.file.Truncate(s.j.durable)
-		s.ev.SpoolWriteFailed(s.j.nextSeg-1, "begin", err)
-		if isFull(err) {
-			return fmt.Errorf("%w: %w", ErrFull, err)
-		}
 		return fmt.Errorf("%w: %w", errBroken, err)
 	}
 	return nil

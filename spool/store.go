@@ -21,9 +21,12 @@ type Store struct {
 
 	readOnly bool
 
-	lastID  atomic.Uint64
-	full    atomic.Bool
-	short   atomic.Bool // the disk refused the last write for want of room, whatever the limits say
+	lastID atomic.Uint64
+	full   atomic.Bool
+	short  atomic.Bool // the disk refused a write for want of room, whatever the limits say
+
+	retiring atomic.Bool // the committer shall begin a new segment
+
 	room    roomCheck
 	setting sync.Mutex // one goroutine sets aside at a time
 

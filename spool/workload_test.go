@@ -31,7 +31,7 @@ type workload struct {
 var crashUpstreams = [][]string{{"a"}, {"b"}, {"a", "b"}}
 
 func crashOptions(fs spool.FS) spool.Options {
-	return spool.Options{Dir: "sim", FS: fs, SegmentSize: 12 << 10, BigBody: 2 << 10, ZeroAhead: 2 << 10, Slack: 8 << 10}
+	return spool.Options{Dir: "sim", FS: fs, SegmentSize: 12 << 10, BigBody: 2 << 10, ZeroAhead: 2 << 10, Slack: 8 << 10, Reserve: 1 << 10}
 }
 
 // vary is an administrator who changes the configuration.
@@ -42,6 +42,7 @@ func vary(o *spool.Options, rng *rand.Rand) {
 	o.ZeroAhead = pick(-1, 512, 2<<10, 2<<10)
 	o.Slack = pick(1<<10, 4<<10)
 	o.MaxSize = pick(0, 0, 0, 30<<10)
+	o.Reserve = pick(-1, 1<<10, 1<<10, 2<<10)
 }
 
 func (w *workload) open() error {
