@@ -270,7 +270,6 @@ func (d *draft) unlink() {
 func (s *Store) diskError(operation string, err error) error {
 	s.ev.SpoolWriteFailed(0, operation, err)
 	if isFull(err) {
-		s.short.Store(true)
 		return errors.Join(ErrFull, err)
 	}
 	return err

@@ -129,6 +129,7 @@ func TestFailedSync(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	s, disk := simulated(t, nil)
 	put(t, s, simple("a"), []byte("first"))
+	disk.SetFree(0)
 	disk.SetFault(func(op simdisk.Op, name string) error {
 		if op == simdisk.OpWrite && strings.HasSuffix(name, ".seg") {
 			disk.SetFaultLocked(nil)

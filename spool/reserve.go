@@ -67,9 +67,9 @@ func (s *Store) retire() {
 	}
 	s.mu.Lock()
 	g := s.segs[len(s.segs)-1]
-	dead := g.size - g.liveBytes
+	little := g.size-g.liveBytes > max(2*s.opts.ZeroAhead, g.liveBytes, s.opts.Reserve/2)
 	s.mu.Unlock()
-	if dead > max(2*s.opts.ZeroAhead, g.liveBytes, s.opts.Reserve/2) {
+	if little {
 		s.retiring.Store(true)
 		s.poke(s.kick)
 	}
