@@ -262,3 +262,48 @@ func BenchmarkSettleBesideCommits(b *testing.B) {
 	b.ReportMetric(at(0.999), "ms-p999")
 	b.ReportMetric(at(1), "ms-max")
 }
+
+// BenchmarkWritten measures how many bytes one message of 1 KiB makes the
+// process write, from acceptance to its end, with 10 clients: as the system
+// accounts them to the process. Linux only. What the device gets is in
+// /sys/block/DEVICE/stat.
+func BenchmarkWritten(b *testing.B) {
+	written := func() (n int64) {
+		text, err := os.ReadFile("/proc/self/io")
+		if err != nil {
+			b.Skip(err)
+		}
+		_, rest, _ := bytes.Cut(text, []byte("\nwrite_bytes: "))
+		fmt.Sscan(string(rest), &n)
+		return n
+	}
+	s := open(b, spool.Options{Dir: benchFolder(b)})
+	defer s.Close()
+	body := make([]byte, 1<<10)
+	for i := range body {
+		body[i] = byte(i)
+	}
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	before := written()
+	b.ResetTimer()
+	for range 10 {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				putBench(b, s, simple("office"), body)
+				for _, d := range claim(b, s, "office", 1) {
+					if err := s.DotSent(d); err != nil {
+						b.Error(err)
+					}
+					if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+						b.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(written()-before)/float64(b.N), "B-written/msg")
+}

@@ -100,10 +100,10 @@ func (s *Store) wipe(off, n int64) error {
 	return file.Sync()
 }
 
-// zeroStep is how many zeros are written at once. Larger steps make the page
-// cache keep larger units, and every later small write into one is then
-// accounted to the process as the whole.
-const zeroStep = 16 << 10
+// zeroStep is how many zeros are written at once: a page. Larger steps make
+// the page cache keep larger units, and every later small write into one is
+// then accounted to the process as the whole.
+const zeroStep = 4 << 10
 
 var zeros [zeroStep]byte
 
