@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -157,19 +156,48 @@ func fill(b *testing.B, s *spool.Store, n, size int) {
 	wg.Wait()
 }
 
-// BenchmarkRecover measures a start with 100,000 messages of 1 KiB queued
-// (POSTERN_BENCH_MESSAGES: another number), after a clean end and after a
-// kill, and the memory that the index takes for each.
-func BenchmarkRecover(b *testing.B) {
+// resident is the resident memory of the process in bytes; Linux only.
+func resident(b *testing.B) (n int64) {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Skip(err)
+	}
+	fmt.Sscan(string(text), new(int64), &n)
+	return n * int64(os.Getpagesize())
+}
+
+// benchMessages is 100,000, or what POSTERN_BENCH_MESSAGES says.
+func benchMessages() int {
 	n := 100_000
 	if v := os.Getenv("POSTERN_BENCH_MESSAGES"); v != "" {
 		fmt.Sscan(v, &n)
 	}
+	return n
+}
+
+// BenchmarkDeepQueue measures the resident memory that each queued message of
+// 1 KiB takes, with what the garbage collector lets lie.
+func BenchmarkDeepQueue(b *testing.B) {
+	n := benchMessages()
+	for range b.N {
+		s := open(b, spool.Options{Dir: benchFolder(b)})
+		fill(b, s, 1000, 1<<10)
+		before := resident(b)
+		fill(b, s, n, 1<<10)
+		b.ReportMetric(float64(resident(b)-before)/float64(n), "B-resident/msg")
+		b.ReportMetric(float64(resident(b))/(1<<20), "MB-resident")
+		s.Close()
+	}
+}
+
+// BenchmarkRecover measures a start with that many messages of 1 KiB queued,
+// after a clean end and after a kill.
+func BenchmarkRecover(b *testing.B) {
+	n := benchMessages()
 	dir := benchFolder(b)
 	s := open(b, spool.Options{Dir: dir})
 	fill(b, s, n, 1<<10)
 	s.Close()
-	var before, after runtime.MemStats
 	for _, scan := range []bool{false, true} {
 		b.Run(map[bool]string{false: "indexed", true: "scanned"}[scan], func(b *testing.B) {
 			for range b.N {
@@ -180,17 +208,12 @@ func BenchmarkRecover(b *testing.B) {
 						os.Remove(name)
 					}
 				}
-				runtime.GC()
-				runtime.ReadMemStats(&before)
 				b.StartTimer()
 				s := open(b, spool.Options{Dir: dir})
 				b.StopTimer()
-				runtime.GC()
-				runtime.ReadMemStats(&after)
 				if r := s.Recovery(); r.Messages != n {
 					b.Fatalf("%+v", r)
 				}
-				b.ReportMetric(float64(after.HeapInuse-before.HeapInuse-1<<20)/float64(n), "B/msg")
 				s.Close()
 				b.StartTimer()
 			}
