@@ -18,7 +18,7 @@ type roomCheck struct {
 // noRoom reports whether the limits forbid another message. The disk is asked
 // only now and then; in between, the answer of then counts.
 func (s *Store) noRoom() bool {
-	if s.opts.MaxSize <= 0 && s.opts.MinFree <= 0 {
+	if s.opts.MaxSize <= 0 && s.opts.MinFree <= 0 && !s.short.Load() && !s.full.Load() {
 		return false
 	}
 	if !s.room.mu.TryLock() {
@@ -32,7 +32,7 @@ func (s *Store) noRoom() bool {
 		s.room.last = now
 	}
 	s.mu.Lock()
-	full := s.opts.MaxSize > 0 && s.disk >= s.opts.MaxSize ||
+	full := s.short.Load() || s.opts.MaxSize > 0 && s.disk >= s.opts.MaxSize ||
 		s.opts.MinFree > 0 && s.room.free < s.opts.MinFree
 	usage := s.usage(s.room.free)
 	s.mu.Unlock()
