@@ -42,7 +42,7 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 		}()
 	}
 	if p.binary == "" {
-		if p.binary, err = build(ctx, dir); err != nil {
+		if p.binary, err = build(ctx, dir, "postern"); err != nil {
 			return rep, err
 		}
 	}

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-var built = sync.OnceValues(func() (string, error) { return build(context.Background(), folder) })
+var built = sync.OnceValues(func() (string, error) { return build(context.Background(), folder, "postern") })
 
 func postern(t *testing.T) string {
 	t.Helper()

@@ -114,11 +114,13 @@ func reporting[R any](mode func(context.Context, io.Writer) (R, error)) func(con
 	return func(ctx context.Context, stderr io.Writer) (any, error) { return mode(ctx, stderr) }
 }
 
-// build makes the binary, in dir.
-func build(ctx context.Context, dir string) (string, error) {
-	path := filepath.Join(dir, "postern")
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "postern/cmd/postern").CombinedOutput()
-	if err != nil {
+// build makes one of our programs, in dir. It needs nothing else to run, so
+// that a guest without a system can run it.
+func build(ctx context.Context, dir, program string) (string, error) {
+	path := filepath.Join(dir, program)
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "postern/cmd/"+program)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, out)
 	}
 	return path, nil

@@ -77,6 +77,18 @@ func TestCutNoticesLostSyncs(t *testing.T) {
 	t.Logf("%d of %d promised messages are missing, and it is noticed", len(r.Lost), r.Promised)
 }
 
+// TestPower is the short form of the cuts with a whole machine.
+func TestPower(t *testing.T) {
+	t.Parallel()
+	need(t, "linux.uml", "mkfs.ext4")
+	var r report
+	prove(t, &r, "power", "-dir", t.TempDir(), "-cuts", "2")
+	if r.Promised == 0 || r.Kills != 2 {
+		t.Fatalf("nothing was tried: %+v", r)
+	}
+	t.Logf("%d cuts, %d promised, %d duplicates", r.Kills, r.Promised, r.Duplicates)
+}
+
 // TestSlow is the short form of the crowd of slow clients.
 func TestSlow(t *testing.T) {
 	var r slowReport
