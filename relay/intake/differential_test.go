@@ -4,13 +4,10 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"strings"
 	"testing"
 	"time"
-
-	smtp "github.com/emersion/go-smtp"
 )
 
 // The same dialogues go to the engine and to go-smtp's stock server, both
@@ -91,20 +88,8 @@ func throughEngine(t *testing.T, steps []string) (codes, kept string) {
 }
 
 func throughStock(t *testing.T, steps []string) (codes, kept string) {
-	st := &store{}
-	s := New(Options{Accept: st})
-	defer s.Close()
-	s.house.Store(&house{hostname: "mx.example.com", routes: testRoutes(t)})
-	l := testListener()
-	be, _, err := s.Stock(&l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := smtp.NewServer(be)
-	srv.Domain, srv.MaxMessageBytes, srv.MaxRecipients = "mx.example.com", l.MaxMessageSize, l.MaxRecipients
-	srv.EnableSMTPUTF8, srv.EnableDSN, srv.EnableBINARYMIME = true, true, true
-	srv.EnableDELIVERBY, srv.EnableMTPRIORITY, srv.EnableREQUIRETLS = true, true, true
-	srv.ErrorLog = log.New(io.Discard, "", 0)
+	srv, st, stop := newStock(t)
+	defer stop()
 	ln := newOneListener("127.0.0.1:40000")
 	done := make(chan struct{})
 	go func() { srv.Serve(ln); close(done) }()
@@ -154,9 +139,11 @@ func exchange(nc net.Conn, steps []string) string {
 }
 
 // keptBy describes what was accepted, without what changes from run to run.
-func keptBy(s *store) string {
+func keptBy(s *store) string { return describeKept(s.all()) }
+
+func describeKept(kept []message) string {
 	var b strings.Builder
-	for _, m := range s.all() {
+	for _, m := range kept {
 		_, body, _ := strings.Cut(m.content, "\r\n\r\n")
 		fmt.Fprintf(&b, "%s %v %q %q %v %q\n", m.env.From, m.env.Recipients, m.env.Body, m.env.Return, m.env.EnvelopeID, body)
 	}
