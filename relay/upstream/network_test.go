@@ -77,6 +77,12 @@ func TestResumption(t *testing.T) {
 	if rec, err := oneMessage(t, d, up); err != nil || !rec.opened[0].Resumed {
 		t.Error(rec, err)
 	}
+	// One that is withdrawn counts from the next connection on, although there
+	// is a session to resume.
+	up.Fingerprint = upstreamtest.Fingerprint(ca.Issue(t, "127.0.0.1"))
+	if _, err := oneMessage(t, d, up); !errors.As(err, &fault) || fault.Outcome.Stage != spool.StageTLS {
+		t.Errorf("after the pin was withdrawn: %v", err)
+	}
 }
 
 func TestClientCertificate(t *testing.T) {
