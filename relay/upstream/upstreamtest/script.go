@@ -31,7 +31,7 @@ import (
 //	* long 20000 TEXT  send TEXT, so many x, and CRLF
 //	* body 100000      take so many bytes of whatever
 //	* cut 100000       close the connection when so many more bytes have arrived
-//	* stall            stop reading, for ever
+//	* stall            stop reading, for ever, and before the lines above go out
 //	* still            nothing may arrive for a second
 //	* ignore           take everything until the client closes the connection
 //	* eof              the client has to close the connection now
@@ -145,6 +145,9 @@ func (p *player) step(step string) error {
 		p.out.WriteString(unescape(text))
 		return nil
 	}
+	if step == "* stall" {
+		p.raw.Stall()
+	}
 	if err := p.flush(); err != nil {
 		return err
 	}
@@ -248,7 +251,6 @@ func (p *player) act(text string) error {
 func (p *player) end(name string) error {
 	switch name {
 	case "stall":
-		p.raw.Stall()
 		<-p.raw.resume
 		return errGone
 	case "still":
