@@ -17,10 +17,14 @@ import (
 // report is what a run prints.
 type report struct {
 	balance
-	Kills            int     `json:"kills"`
-	Restarts         int     `json:"restarts"`
-	Seconds          float64 `json:"seconds"`
-	DuplicatesAKill  float64 `json:"duplicates_a_kill"`
+	Kills           int     `json:"kills"`
+	Restarts        int     `json:"restarts"`
+	Seconds         float64 `json:"seconds"`
+	DuplicatesAKill float64 `json:"duplicates_a_kill"`
+	// ExposedMillis is how long, in the mean, an answer that the upstream has
+	// given is not on record yet: what is answered in that time before a kill
+	// comes twice. Unlike DuplicatesAKill it doesn't grow with the rate.
+	ExposedMillis    float64 `json:"exposed_mean_ms"`
 	ArrivedASecond   float64 `json:"arrived_a_second"` // while it was under load
 	ResidentAtStart  int64   `json:"resident_at_start_bytes"`
 	ResidentAtEnd    int64   `json:"resident_at_end_bytes"`
@@ -101,6 +105,7 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 	rep.Seconds = time.Since(began).Seconds()
 	if rep.Kills > 0 {
 		rep.DuplicatesAKill = float64(rep.Duplicates) / float64(rep.Kills)
+		rep.ExposedMillis = 1000 * float64(rep.BeforeDeath) / float64(rep.Kills) / rep.ArrivedASecond
 	}
 	return rep, rep.verdict()
 }
