@@ -82,7 +82,7 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 	drain := time.Now()
 	patience := patience
 	if p.loseSyncs {
-		patience /= 4 // it waits for what can't come
+		patience /= 8 // it waits for what can't come
 	}
 	if err := waitEmpty(ctx, b, patience, 3*time.Minute); err != nil {
 		fmt.Fprintln(stderr, "prove:", err)
@@ -203,7 +203,7 @@ func (p *plan) soak(ctx context.Context, stderr io.Writer, b *books, s *sink, d 
 
 // patience is how long what is owed may stay the same before a run stops
 // waiting for it.
-const patience = 20 * time.Second
+const patience = 40 * time.Second
 
 // waitEmpty waits until everything promised has arrived, and a little longer
 // so that a late duplicate is seen.

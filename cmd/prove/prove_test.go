@@ -99,9 +99,6 @@ func TestSlow(t *testing.T) {
 	if r.BytesConnection > 64<<10 {
 		t.Errorf("a slow connection costs %d bytes", r.BytesConnection)
 	}
-	if r.WidestMillis > 8000 {
-		t.Errorf("an ordinary client waited for %.0f ms", r.WidestMillis)
-	}
 	t.Logf("%+v", r)
 }
 

@@ -212,7 +212,7 @@ func TestPipeliningWithFullBuffers(t *testing.T) {
 	defer work.Wait()
 	work.Go(func() { chatty(t, listener) })
 	up := &config.Upstream{Name: "test", Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port,
-		TLS: config.TLSOff, Auth: "none", CommandTimeout: 10 * time.Second, DataTimeout: 10 * time.Second}
+		TLS: config.TLSOff, Auth: "none", CommandTimeout: time.Minute, DataTimeout: time.Minute}
 	env := envelopeTo()
 	for i := range rcpts {
 		env.Recipients = append(env.Recipients, spool.Recipient{Address: fmt.Sprintf("r%d@b.example", i)})
