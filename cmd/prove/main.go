@@ -52,6 +52,7 @@ type plan struct {
 	clock bool // power: the guest's clock jumps
 
 	slow    int // slow: connections
+	limit   int // slow: of the listener; 0: room for all
 	letters int // slow: ordinary messages
 
 	loseSyncs bool  // cut: syncs do nothing
@@ -76,6 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.BoolVar(&p.loseSyncs, "lose-syncs", false, "cut: let every sync of the daemon do nothing (needs strace); the run has to fail")
 	flags.BoolVar(&p.clock, "clock", false, "power: let the guest's clock jump by hours, both ways, all the time")
 	flags.IntVar(&p.slow, "connections", 5000, "slow: connections of slow clients")
+	flags.IntVar(&p.limit, "limit", 0, "slow: connections that the daemon takes at once; 0: all of them")
 	flags.IntVar(&p.letters, "messages", 200, "slow: messages of an ordinary client meanwhile")
 	modes := map[string]func(context.Context, io.Writer) (any, error){
 		"kill": reporting(p.onThisMachine), "soak": reporting(p.onThisMachine), "cut": reporting(p.onThisMachine),

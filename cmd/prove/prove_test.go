@@ -102,6 +102,16 @@ func TestSlow(t *testing.T) {
 	t.Logf("%+v", r)
 }
 
+// TestFlood is a crowd of three times as many as the daemon takes.
+func TestFlood(t *testing.T) {
+	var r slowReport
+	prove(t, &r, "slow", "-connections", "300", "-limit", "100", "-messages", "20")
+	if r.Letters != 20 {
+		t.Fatalf("%+v", r)
+	}
+	t.Logf("%+v", r)
+}
+
 // TestBooksCatchLies holds the accountant to account: each kind of damage has
 // to turn up in the balance.
 func TestBooksCatchLies(t *testing.T) {
