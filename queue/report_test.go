@@ -226,8 +226,9 @@ func FuzzReport(f *testing.F) {
 	f.Add("jürgen@example.net", `utf-8;j\x{FC}rgen@example.net`, "+C3+BC", "<>", "a\r\nStatus: 2.0.0", "9.9.9", "[::1]:25", []byte("no header"), 0)
 	f.Add("\r\nAction: delivered", ";", "+0D+0A", "x", "\x1b[2J", "", "", []byte("--=_0123456789abcdef0123456789--\r\n"), 999)
 	f.Fuzz(func(t *testing.T, to, orcpt, envid, id, text, enhanced, remote string, content []byte, code int) {
-		r := &report{kind: Failed, host: "relay.example", now: now, returned: header(content),
-			messageID: "<1.dsn@relay.example>", boundary: "=_0123456789abcdef0123456789",
+		head := header(content)
+		r := &report{kind: Failed, host: "relay.example", now: now, returned: head,
+			messageID: "<1.dsn@relay.example>", boundary: boundary(head),
 			env: &spool.Envelope{From: "a@example.com", Accepted: accepted, EnvelopeID: envid, MessageID: id},
 			about: []subject{{last: attempt, recipient: &spool.Recipient{Address: to, ORcpt: orcpt},
 				outcome: spool.Outcome{Stage: spool.StageDot, Code: code, Enhanced: enhanced, Text: text, Remote: remote}}}}

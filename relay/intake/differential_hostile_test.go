@@ -132,6 +132,8 @@ var hostileDifferences = byName([]difference{
 		[]string{"endless line in the body", "header line of 300 KB"}},
 	{"trap: a time-out inside DATA is answered by 554, and the connection goes on with commands",
 		[]string{"data without end", "dot without CRLF"}},
+	{"trap: a chunk that arrives in one piece is too long a line (RFC 3030 §2: it has none)",
+		[]string{"BDAT of a single long line"}},
 	{"trap: a malformed BDAT makes what follows run as commands",
 		[]string{"BDAT without size", "BDAT negative", "BDAT plus", "BDAT overflow", "BDAT 2^63-1", "BDAT huge out of order", "BDAT with junk", "BDAT LASTING", "BDAT malformed second"}},
 	{"RFC 3030 §2: 503 out of order, not 502",

@@ -122,6 +122,7 @@ func hostileCases() []hostileCase {
 		{"BDAT HTTP", greetAndMail + "BDAT 6\r\na: b\r\nGET / HTTP/1.0\r\n", 0, []string{"250 2.0.0 chunk", "554 5.7.0"}},
 		{"BDAT out of order many times", "EHLO a\r\n" + strings.Repeat("BDAT 6\r\nNOOP\r\n", 30), 0, []string{"503 5.5.1", "421 4.7.0 too many errors"}},
 		{"BDAT of commands", greetAndMail + "BDAT 40 LAST\r\nMAIL FROM:<evil@example.com>\r\nRCPT TO:<x@", 1, []string{"250 2.0.0 queued"}},
+		{"BDAT of a single long line", greetAndMail + "BDAT 100008 LAST\r\na: b\r\n\r\n" + strings.Repeat(long, 50), 1, []string{"250 2.0.0 queued"}},
 		{"BINARYMIME by DATA", "EHLO a\r\nMAIL FROM:<a@example.com> BODY=BINARYMIME\r\nRCPT TO:<b@example.net>\r\nDATA\r\n", 0, []string{"503 5.5.1 BINARYMIME"}},
 		{"BINARYMIME header with bare LF", "EHLO a\r\nMAIL FROM:<a@example.com> BODY=BINARYMIME\r\nRCPT TO:<b@example.net>\r\nBDAT 13 LAST\r\na: b\nc: d\r\n\r\n", 0, []string{"554 5.6.0"}},
 		{"STARTTLS not offered", "EHLO a\r\nSTARTTLS\r\n\x16\x03\x01", 0, []string{"502 5.5.1", "554 5.7.0"}},
