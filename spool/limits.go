@@ -12,8 +12,16 @@ const roomEvery = 250 * time.Millisecond
 type roomCheck struct {
 	mu   sync.Mutex
 	last time.Time
-	free int64
+	said int64
 	disk int64 // what the spool held then
+	free int64 // now, as far as the spool knows
+}
+
+// held is how much of the disk the spool takes up, in bytes.
+func (s *Store) held() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.disk
 }
 
 // noRoom reports whether the limits forbid another message. The disk is asked
@@ -29,19 +37,17 @@ func (s *Store) noRoom() bool {
 	}
 	defer s.room.mu.Unlock()
 	if now := time.Now(); s.opts.MinFree > 0 && (now.Sub(s.room.last) >= roomEvery || s.room.last.IsZero()) {
-		s.mu.Lock()
-		disk := s.disk
-		s.mu.Unlock()
+		disk := s.held()
 		if free, err := s.fs.Free(); err == nil {
-			s.room.free, s.room.disk = free, disk
+			s.room.said, s.room.disk = free, disk
 		}
 		s.room.last = now
 	}
+	s.room.free = s.room.said - (s.held() - s.room.disk)
 	s.mu.Lock()
-	free := s.room.free - (s.disk - s.room.disk)
 	full := s.opts.MaxSize > 0 && s.disk >= s.opts.MaxSize ||
-		s.opts.MinFree > 0 && free < s.opts.MinFree
-	usage := s.usage(free)
+		s.opts.MinFree > 0 && s.room.free < s.opts.MinFree
+	usage := s.usage(s.room.free)
 	s.mu.Unlock()
 	changed := s.full.Swap(full) != full
 	if full {

@@ -246,8 +246,8 @@ func loggedIn(t *testing.T, p *idp) string {
 	t.Helper()
 	dir := t.TempDir()
 	up := upstreamWith(config.FlowDevice)
-	v := &vault{dir: filepath.Join(dir, "oauth")}
-	unlock, err := v.lock(t.Context())
+	v := newVault(dir)
+	unlock, err := v.Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func loggedIn(t *testing.T, p *idp) string {
 // onDisk is what a new process would find.
 func onDisk(t *testing.T, dir string, up *config.Upstream) *token {
 	t.Helper()
-	tok, err := (&vault{dir: filepath.Join(dir, "oauth")}).load(t.Context(), up.Name, up.OAuth.TokenKey)
+	tok, err := newVault(dir).load(t.Context(), up.Name, up.OAuth.TokenKey)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func TestOneAskServesMany(t *testing.T) {
 			t.Errorf("%v %v", ask, p.basic)
 		}
 		// Another process finds it on disk.
-		again := New(Options{StateDir: filepath.Dir(tokens.vault.dir), Transport: p})
+		again := New(Options{StateDir: filepath.Dir(tokens.vault.Dir), Transport: p})
 		mustToken(t, again, up, "", "access-token-1")
 	})
 }
@@ -274,7 +274,7 @@ func TestDiskFails(t *testing.T) {
 			up := upstreamWith(config.FlowDevice)
 			tokens := New(Options{StateDir: dir, Transport: p})
 			broken := true
-			tokens.vault.step = func(operation string) error {
+			tokens.vault.Step = func(operation string) error {
 				if broken && operation == at {
 					return fmt.Errorf("%s: %w", at, syscall.ENOSPC)
 				}
@@ -312,7 +312,7 @@ func TestWrittenBeforeUse(t *testing.T) {
 	tokens := New(Options{StateDir: dir, Transport: p})
 	var steps []string
 	inUse := make(chan struct{})
-	tokens.vault.step = func(operation string) error {
+	tokens.vault.Step = func(operation string) error {
 		steps = append(steps, operation)
 		select {
 		case <-inUse:
@@ -339,12 +339,12 @@ func TestLoginWhileDiskFails(t *testing.T) {
 		dir := loggedIn(t, p)
 		up := upstreamWith(config.FlowDevice)
 		tokens := New(Options{StateDir: dir, Transport: p})
-		tokens.vault.step = func(string) error { return syscall.EIO }
+		tokens.vault.Step = func(string) error { return syscall.EIO }
 		mustFail(t, tokens, up, "access-token-1", Local)
 		if _, err := New(Options{StateDir: dir, Transport: p}).Login(t.Context(), up, &typist{}); err != nil {
 			t.Fatal(err)
 		}
-		tokens.vault.step = nil
+		tokens.vault.Step = nil
 		mustToken(t, tokens, up, "access-token-1", "access-token-3")
 	})
 }

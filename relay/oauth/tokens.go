@@ -3,7 +3,6 @@ package oauth
 import (
 	"context"
 	"net/http"
-	"path/filepath"
 	"sync"
 
 	"postern/config"
@@ -35,7 +34,7 @@ type Tokens struct {
 // New opens nothing yet.
 func New(o Options) *Tokens {
 	t := &Tokens{
-		vault: &vault{dir: filepath.Join(o.StateDir, "oauth")}, events: o.Events,
+		vault: newVault(o.StateDir), events: o.Events,
 		http: newHTTP(o.Transport), sources: map[string]*source{},
 	}
 	if t.events == nil {

@@ -82,10 +82,10 @@ func TestModes(t *testing.T) {
 
 func TestSealed(t *testing.T) {
 	key := credential(t, strings.Repeat("k", 32))
-	v := &vault{dir: filepath.Join(t.TempDir(), "oauth")}
+	v := newVault(t.TempDir())
 	put := func(name string, key config.Secret) {
 		t.Helper()
-		unlock, err := v.lock(t.Context())
+		unlock, err := v.Lock(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,10 +98,10 @@ func TestSealed(t *testing.T) {
 	if got, err := v.load(t.Context(), "office", key); err != nil || got.Refresh != "refresh" {
 		t.Fatal(got, err)
 	}
-	if _, err := os.Stat(filepath.Join(v.dir, keyName)); err == nil {
+	if _, err := os.Stat(filepath.Join(v.Dir, keyName)); err == nil {
 		t.Error("a key file was made beside a configured key")
 	}
-	content, err := os.ReadFile(filepath.Join(v.dir, fileName("office")))
+	content, err := os.ReadFile(filepath.Join(v.Dir, fileName("office")))
 	if err != nil || bytes.Contains(content, []byte("refresh")) {
 		t.Error("in clear", err)
 	}
@@ -115,7 +115,7 @@ func TestSealed(t *testing.T) {
 	unreadable("with another key", "office", credential(t, strings.Repeat("x", 32)))
 	key = credential(t, strings.Repeat("k", 32))
 	// Under the name of another upstream it opens no more.
-	if err := os.WriteFile(filepath.Join(v.dir, fileName("other")), content, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(v.Dir, fileName("other")), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	unreadable("of another upstream", "other", key)
@@ -123,11 +123,11 @@ func TestSealed(t *testing.T) {
 	for i := range content {
 		damaged := bytes.Clone(content)
 		damaged[i] ^= 1
-		if err := os.WriteFile(filepath.Join(v.dir, fileName("office")), damaged, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(v.Dir, fileName("office")), damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		unreadable("damaged", "office", key)
-		if err := os.WriteFile(filepath.Join(v.dir, fileName("office")), content[:i], 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(v.Dir, fileName("office")), content[:i], 0o600); err != nil {
 			t.Fatal(err)
 		}
 		unreadable("cut", "office", key)
@@ -155,18 +155,18 @@ func TestKeyChanged(t *testing.T) {
 
 func TestHeldLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := &vault{dir: filepath.Join(t.TempDir(), "oauth")}
-		unlock, err := v.lock(t.Context())
+		v := newVault(t.TempDir())
+		unlock, err := v.Lock(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := (&vault{dir: v.dir}).lock(ctx); err == nil || !strings.Contains(err.Error(), "another process") {
+		if _, err := newVault(filepath.Dir(v.Dir)).Lock(ctx); err == nil || !strings.Contains(err.Error(), "another process") {
 			t.Error(err)
 		}
 		time.AfterFunc(time.Second, unlock)
-		again, err := (&vault{dir: v.dir}).lock(t.Context())
+		again, err := newVault(filepath.Dir(v.Dir)).Lock(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

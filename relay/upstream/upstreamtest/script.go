@@ -31,7 +31,7 @@ import (
 //	* long 20000 TEXT  send TEXT, so many x, and CRLF
 //	* body 100000      take so many bytes of whatever
 //	* cut 100000       close the connection when so many more bytes have arrived
-//	* stall            stop reading, for ever, and before the lines above go out
+//	* stall            stop reading, for ever
 //	* still            nothing may arrive for a second
 //	* ignore           take everything until the client closes the connection
 //	* eof              the client has to close the connection now
@@ -146,7 +146,7 @@ func (p *player) step(step string) error {
 		return nil
 	}
 	if step == "* stall" {
-		p.raw.Stall()
+		p.raw.Stall() // before the client is told to go on
 	}
 	if err := p.flush(); err != nil {
 		return err
@@ -250,7 +250,7 @@ func (p *player) act(text string) error {
 
 func (p *player) end(name string) error {
 	switch name {
-	case "stall":
+	case "stall": // since step
 		<-p.raw.resume
 		return errGone
 	case "still":

@@ -1,0 +1,196 @@
+// Package statefile keeps small facts that have to outlive the process and the
+// machine: a folder of files, each read and replaced as a whole, that nobody
+// but its owner can read, with a lock that daemon and command line share.
+//
+// It never follows a link, never leaves half a file under its name, and knows
+// nothing of what the files say.
+package statefile
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Folder is a folder of such files. Its methods may be called concurrently;
+// who reads, decides and writes holds Lock meanwhile.
+//
+//	lock      empty
+//	NAME      as written by Write
+//	NAME.new  a write that a crash cut off; harmless
+type Folder struct {
+	Dir string
+	// Step is called before each operation on disk, with "create", "write",
+	// "sync", "rename" or "sync folder", and fails it by its error: for tests.
+	// It may be nil.
+	Step func(operation string) error
+}
+
+// ErrForm: the file is not one that Write has made.
+var ErrForm = errors.New("is not a file of ours, or too large to be one")
+
+// lockPoll is how often a held lock is tried again.
+const lockPoll = 20 * time.Millisecond
+
+// Prepare makes the folder. What root makes belongs to whom the folder above
+// belongs: the daemon has to read it.
+func (d *Folder) Prepare() error {
+	if err := os.MkdirAll(filepath.Dir(d.Dir), 0o700); err != nil {
+		return err
+	}
+	err := os.Mkdir(d.Dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := inherit(d.Dir, filepath.Dir(d.Dir)); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(d.Dir))
+}
+
+// Lock waits until nobody else, in any process, holds it, or ctx is done. It
+// makes the folder where there is none.
+func (d *Folder) Lock(ctx context.Context) (unlock func(), err error) {
+	if err := d.Prepare(); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(d.Dir, "lock"), os.O_RDWR|os.O_CREATE|noFollow, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := inherit(f.Name(), d.Dir); err != nil {
+		f.Close()
+		return nil, err
+	}
+	for {
+		held, err := tryLock(f)
+		if err == nil && !held {
+			return func() { _ = f.Close() }, nil // closing it unlocks
+		}
+		if err == nil {
+			select {
+			case <-time.After(lockPoll):
+				continue
+			case <-ctx.Done():
+				err = errors.New(f.Name() + " is held by another process")
+			}
+		}
+		f.Close()
+		return nil, err
+	}
+}
+
+// Read reads a file of at most limit bytes. fs.ErrNotExist: there is none;
+// ErrForm: it is longer, or no ordinary file. A file that others than its
+// owner can read is refused with the remedy.
+func (d *Folder) Read(name string, limit int64) ([]byte, error) {
+	path := filepath.Join(d.Dir, name)
+	f, err := os.OpenFile(path, os.O_RDONLY|noFollow, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if err := private(info); err != nil {
+		return nil, fmt.Errorf("%s %w: chmod 0600 %s", path, err, path)
+	}
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("%s %w", path, ErrForm)
+	}
+	content := make([]byte, info.Size())
+	n, err := f.ReadAt(content, 0)
+	if n < len(content) {
+		return nil, err
+	}
+	return content, nil
+}
+
+// Write replaces a file as a whole: temporary file, sync, rename, sync of the
+// folder. When it returns nil, a power cut leaves the new content; when not,
+// it leaves the last one or the new one.
+func (d *Folder) Write(name string, content []byte) (err error) {
+	path := filepath.Join(d.Dir, name)
+	if err := d.before("create"); err != nil {
+		return err
+	}
+	_ = os.Remove(path + ".new") // of a crash
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	err = d.fill(f, content)
+	if closing := f.Close(); err == nil {
+		err = closing
+	}
+	for _, step := range []struct {
+		operation string
+		do        func() error
+	}{
+		{"rename", func() error { return os.Rename(f.Name(), path) }},
+		{"sync folder", func() error { return syncDir(d.Dir) }},
+	} {
+		if err == nil {
+			err = d.before(step.operation)
+		}
+		if err == nil {
+			err = step.do()
+		}
+	}
+	return err
+}
+
+// fill makes the content of a new file durable.
+func (d *Folder) fill(f *os.File, content []byte) error {
+	if err := inherit(f.Name(), d.Dir); err != nil {
+		return err
+	}
+	if err := d.before("write"); err != nil {
+		return err
+	}
+	if _, err := f.Write(content); err != nil {
+		return err
+	}
+	if err := d.before("sync"); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+func (d *Folder) before(operation string) error {
+	if d.Step == nil {
+		return nil
+	}
+	return d.Step(operation)
+}
+
+// SafeName turns any name into one that is safe on every file system, and
+// another for every name. Short names of lower-case letters, digits, "-" and
+// "_" stay as they are.
+func SafeName(name string) string {
+	plain := !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
+	})
+	if plain && name != "" && len(name) <= 100 {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return "=" + hex.EncodeToString(sum[:16])
+}
