@@ -61,6 +61,36 @@ func TestMinimumOfFreeSpace(t *testing.T) {
 	})
 }
 
+// TestReserveHoldsBetweenTwoLooks: the clock stands still, so the disk is
+// asked once.
+func TestReserveHoldsBetweenTwoLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const free, reserve = 4 << 20, 2 << 20
+		s, disk := simulated(t, func(o *spool.Options) { o.MinFree, o.ZeroAhead = reserve, -1 })
+		disk.SetFree(free)
+		time.Sleep(time.Second)
+		before := s.Usage().Disk
+		body := bytes.Repeat([]byte("x"), 20<<10)
+		for i := range 300 {
+			d, err := s.Create(context.Background())
+			if err == nil {
+				d.Write(body)
+				err = d.Commit(simple("a"))
+			}
+			if errors.Is(err, spool.ErrFull) {
+				if grown := s.Usage().Disk - before; grown < free-reserve || grown > free-reserve+1<<20 {
+					t.Errorf("full after %d messages and %d bytes", i, grown)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Error("the reserve was used up")
+	})
+}
+
 // TestRecordsAboutSharesAreSyncedSoon cuts the power a while after a settlement.
 func TestRecordsAboutSharesAreSyncedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
