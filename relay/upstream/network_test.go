@@ -79,7 +79,7 @@ func TestResumption(t *testing.T) {
 	}
 	// One that is withdrawn counts from the next connection on, although there
 	// is a session to resume.
-	up.Fingerprint = upstreamtest.Fingerprint(ca.Issue(t, "127.0.0.1"))
+	up.Fingerprints = []string{upstreamtest.Fingerprint(ca.Issue(t, "127.0.0.1"))}
 	if _, err := oneMessage(t, d, up); !errors.As(err, &fault) || fault.Outcome.Stage != spool.StageTLS {
 		t.Errorf("after the pin was withdrawn: %v", err)
 	}
