@@ -70,8 +70,9 @@ type Request struct {
 type Refused struct {
 	Mechanism string
 	Reply     Reply
-	// Detail is what the upstream said about a token beside its reply,
-	// "invalid_token"; no control characters; may be empty.
+	// Detail is what is known beside the reply: what the upstream said about
+	// a token, "invalid_token", or what its refusal has to mean. No control
+	// characters; may be empty.
 	Detail string
 }
 
@@ -110,6 +111,9 @@ func Do(ctx context.Context, conn Conn, r *Request) (string, error) {
 			_ = c.Close() // holds keys and tickets, of which nothing is owed to anybody
 		}
 		var refused *Refused
+		if g, ok := client.(*gssapi); ok && errors.As(err, &refused) {
+			refused.Detail = g.suspect()
+		}
 		if errors.As(err, &refused) && i+1 < len(candidates) {
 			// RFC 4954 §6: announced, and yet not to be had. The next one
 			// obeys the same rules about TLS.
