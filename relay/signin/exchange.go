@@ -98,15 +98,17 @@ func Do(ctx context.Context, conn Conn, r *Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	quiet := &discreet{Conn: conn}
+	r = r.watched(quiet)
 	if m := candidates[0]; m.bearer != nil {
-		return m.name, withToken(ctx, conn, r, &m)
+		return m.name, withToken(ctx, quiet, r, &m)
 	}
 	for i, m := range candidates {
 		client, err := m.client(ctx, r)
 		if err != nil {
 			return m.name, err
 		}
-		err = exchange(conn, m.name, client)
+		err = exchange(quiet, m.name, client)
 		if c, ok := client.(io.Closer); ok {
 			_ = c.Close() // holds keys and tickets, of which nothing is owed to anybody
 		}
