@@ -120,6 +120,10 @@ func TestNetworkDown(t *testing.T) {
 		if _, failed := r.told(); !failed[2].Until.IsZero() || failed[2].Reason != Ended {
 			t.Errorf("%+v", failed[2])
 		}
+		// The login is as good as before; only its token has ended.
+		if st := r.tokens.Status(t.Context(), r.up); !st.Present || !st.Renewable || st.NeedsLogin || st.Problem == "" {
+			t.Errorf("%+v", st)
+		}
 		r.set(func() { r.down = nil })
 		mustToken(t, r.tokens, r.up, "", "access-token-2")
 		if st := r.tokens.Status(t.Context(), r.up); st.Problem != "" || !st.Renewable {

@@ -86,18 +86,21 @@ func (t *Tokens) source(up *config.Upstream) *source {
 }
 
 // Status tells how it stands with the token of up, from memory, or from disk
-// where nobody has asked for one yet. It asks no provider.
+// where none is in use. It asks no provider.
 func (t *Tokens) Status(ctx context.Context, up *config.Upstream) Status {
 	s := t.source(up)
 	s.mu.Lock()
 	tok, problem, conf := s.tok, s.problem, s.conf
 	s.mu.Unlock()
 	st := Status{Upstream: up.Name}
-	if tok == nil && problem == nil {
+	if tok == nil {
 		var err error
-		if tok, err = s.stored(ctx, conf); err != nil {
+		tok, err = s.stored(ctx, conf)
+		switch {
+		case problem != nil: // of the last attempt, which knew as much
+		case err != nil:
 			problem = asError(err).withHint(up.Name, conf.NeedsPerson())
-		} else if tok == nil && conf.NeedsPerson() {
+		case tok == nil && conf.NeedsPerson():
 			problem = (&Error{Kind: NeedsLogin, Text: "nobody has logged in yet"}).withHint(up.Name, true)
 		}
 	}
