@@ -113,6 +113,8 @@ func TestLabDelivers(t *testing.T) {
 		{"certificate", atTickets + "auth = \"external\"\ncert_file = \"/etc/postern/alice.pem\"\nkey_file = \"/etc/postern/alice.key\"\n",
 			"dovecot-kerberos", "user=<alice@postern.test>, method=EXTERNAL"},
 		{"client credentials", atDovecot + "auth = \"xoauth2\"\n" + byService, "dovecot", "user=<alice@postern.test>, method=XOAUTH2"},
+		{"client credentials, Postfix", atBehind + "auth = \"xoauth2\"\n" + byService, "postfix", "sasl_method=XOAUTH2, sasl_username=alice@postern.test"},
+		{"client credentials, Postfix, RFC 7628", atBehind + "auth = \"oauthbearer\"\n" + byService, "postfix", "sasl_method=OAUTHBEARER, sasl_username=alice@postern.test"},
 		{"client credentials, RFC 7628", atDovecot + "auth = \"oauthbearer\"\n" + byService, "dovecot", "user=<alice@postern.test>, method=OAUTHBEARER"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

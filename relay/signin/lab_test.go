@@ -201,6 +201,10 @@ func TestLab(t *testing.T) {
 		{cyrus, "the KDC's clock", kerberos("gssapi", "alice", "alicepw", by("krb5-ahead.conf", mit)), "!the clocks of this machine"},
 		{cyrus, "no KDC", kerberos("gssapi", "alice", "alicepw", by("krb5-down.conf", mit)), "!no KDC of the realm answers"},
 		{dovecot, "right", plain("plain", "alice@postern.test", "alicepw"), "PLAIN"},
+		{dovecot, "right", plain("login", "alice@postern.test", "alicepw"), "LOGIN"},
+		{dovecot, "right", plain("scram-sha-1", "alice@postern.test", "alicepw"), "SCRAM-SHA-1"},
+		{dovecot, "wrong password", plain("plain", "alice@postern.test", "chalk"), "!535"},
+		{dovecot, "AD cache", kerberos("integrated", "", "", with(Kerberos{}, "", caches.ad)), "GSSAPI"},
 		{dovecot, "right", plain("cram-md5", "alice@postern.test", "alicepw"), "CRAM-MD5"},
 		{dovecot, "right", plain("scram-sha-256", "alice@postern.test", "alicepw"), "SCRAM-SHA-256"},
 		{dovecot, "right", ntlm("ntlm", "alice", "alicepw-1", "POSTERN"), "NTLM"},
@@ -220,10 +224,18 @@ func TestLab(t *testing.T) {
 		{tickets, "AD password", kerberos("gssapi", "alice", "alicepw-1", ad), "GSSAPI"},
 		{tickets, "AD password", kerberos("gss-spnego", "alice", "alicepw-1", ad), "GSS-SPNEGO"},
 		{tickets, "AD keytab", kerberos("gss-spnego", "alice", "", with(ad, "/etc/postern/ad-alice.keytab", "")), "GSS-SPNEGO"},
+		{tickets, "AD keytab", kerberos("gssapi", "alice", "", with(ad, "/etc/postern/ad-alice.keytab", "")), "GSSAPI"},
+		{tickets, "AD cache", kerberos("integrated", "", "", with(Kerberos{}, "", caches.ad)), "GSSAPI"},
 		{tickets, "certificate", &Request{Auth: "external", Certificate: true}, "EXTERNAL"},
 		{tickets, "certificate and name", &Request{Auth: "external", Certificate: true, Username: "alice@postern.test"}, "EXTERNAL"},
 		{tickets, "no certificate", &Request{Auth: "external"}, "!needs a client certificate"},
 		{ahead, "the server's clock", kerberos("gssapi", "alice", "alicepw-1", ad), "!535"},
+		{behind, "right", plain("plain", "alice@postern.test", "alicepw"), "PLAIN"},
+		{behind, "right", plain("login", "alice@postern.test", "alicepw"), "LOGIN"},
+		{behind, "right", plain("cram-md5", "alice@postern.test", "alicepw"), "CRAM-MD5"},
+		{behind, "right", plain("scram-sha-1", "alice@postern.test", "alicepw"), "SCRAM-SHA-1"},
+		{behind, "AD keytab", kerberos("gssapi", "alice", "", with(ad, "/etc/postern/ad-alice.keytab", "")), "GSSAPI"},
+		{behind, "AD cache", kerberos("integrated", "", "", with(Kerberos{}, "", caches.ad)), "GSSAPI"},
 		{behind, "right", plain("scram-sha-256", "alice@postern.test", "alicepw"), "SCRAM-SHA-256"},
 		{behind, "right", ntlm("ntlm", "alice", "alicepw-1", "POSTERN"), "NTLM"},
 		{behind, "AD password", kerberos("gssapi", "alice", "alicepw-1", ad), "GSSAPI"},
@@ -273,18 +285,22 @@ func TestLabLockout(t *testing.T) {
 	}
 }
 
-type caches struct{ good, expired string }
+type caches struct{ good, expired, ad string }
 
 // labCaches gets tickets by MIT's own kinit, one of which is over at once.
 func labCaches(t *testing.T) caches {
 	t.Helper()
-	dir := t.TempDir()
-	c := caches{filepath.Join(dir, "good"), filepath.Join(dir, "expired")}
-	for file, life := range map[string]string{c.good: "1h", c.expired: "1s"} {
-		cmd := exec.Command("kinit", "-l", life, "-c", "FILE:"+file, "-k", "-t", "/etc/postern/alice.keytab", "alice@POSTERN.TEST")
+	get := func(life, keytab, user string) string {
+		file := filepath.Join(t.TempDir(), "tickets")
+		cmd := exec.Command("kinit", "-l", life, "-c", "FILE:"+file, "-k", "-t", "/etc/postern/"+keytab, user)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
+		return file
+	}
+	c := caches{
+		good: get("1h", "alice.keytab", "alice@POSTERN.TEST"), expired: get("1s", "alice.keytab", "alice@POSTERN.TEST"),
+		ad: get("1h", "ad-alice.keytab", "alice@AD.POSTERN.TEST"),
 	}
 	time.Sleep(1100 * time.Millisecond) // a real ticket of one second, by a real clock
 	return c
