@@ -54,7 +54,7 @@ type daemon struct {
 	dialer *upstream.Dialer
 	tokens *oauth.Tokens
 	admin  *admin.Server
-	served sync.WaitGroup // the goroutines of admin, of the watchdog, and of idle logins
+	served sync.WaitGroup // the goroutines of admin and of the watchdog
 
 	state atomic.Pointer[state]
 
@@ -94,7 +94,7 @@ func Run(ctx context.Context, o Options) error {
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watchdog(running, &d.served, func() { d.Health() })
-	d.served.Go(func() { d.tokens.KeepLogins(running, d.upstreams) })
+	d.tokens.KeepLogins(running, d.upstreams)
 	d.events.Ready(time.Since(d.started))
 	notify(sd.SdNotifyReady)
 	if o.Ready != nil {

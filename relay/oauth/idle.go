@@ -15,11 +15,16 @@ const (
 	idleRound = time.Hour
 )
 
-// KeepLogins renews the logins that no mail has renewed for a while, so that
-// an upstream that is seldom used does not lose its own, and so that a login
-// that was taken back is known before there is mail for it. upstreams is
-// asked for them each time. It returns when ctx is done.
+// KeepLogins renews, until ctx is done, the logins that no mail has renewed
+// for a while, so that an upstream that is seldom used does not lose its own,
+// and so that a login that was taken back is known before there is mail for
+// it. upstreams is asked for them each time. It returns at once; Wait waits
+// for its end, too.
 func (t *Tokens) KeepLogins(ctx context.Context, upstreams func() []*config.Upstream) {
+	t.flights.Go(func() { t.keepLogins(ctx, upstreams) })
+}
+
+func (t *Tokens) keepLogins(ctx context.Context, upstreams func() []*config.Upstream) {
 	round := time.NewTicker(idleRound)
 	defer round.Stop()
 	for {

@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -17,12 +16,9 @@ func TestIdleLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRelay(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		var keeping sync.WaitGroup
 		other := upstreamWith(config.FlowClientCredentials)
 		other.Name = "without-a-person"
-		keeping.Go(func() {
-			r.tokens.KeepLogins(ctx, func() []*config.Upstream { return []*config.Upstream{r.up, other, {Name: "none"}} })
-		})
+		r.tokens.KeepLogins(ctx, func() []*config.Upstream { return []*config.Upstream{r.up, other, {Name: "none"}} })
 		wait := func(d time.Duration, asked int) {
 			t.Helper()
 			time.Sleep(d)
@@ -53,6 +49,6 @@ func TestIdleLogin(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 		cancel()
-		keeping.Wait()
+		r.tokens.Wait(t.Context())
 	})
 }

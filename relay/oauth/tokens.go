@@ -55,7 +55,7 @@ func (t *Tokens) Token(ctx context.Context, up *config.Upstream, refused string)
 }
 
 // Wait returns when nothing is under way any more, or ctx is done. Call it
-// when nobody asks for tokens any more.
+// when nobody asks for tokens any more, and the context of KeepLogins is done.
 func (t *Tokens) Wait(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
