@@ -43,6 +43,7 @@ upstream = ["office"]
 [retry]
 backoff = ["1h"]
 [upstream.office]
+tls = "verify"
 ca_file = "/etc/postern/ca.pem"
 %s
 `, door, upstream)

@@ -92,6 +92,7 @@ func TestLabSignedTokens(t *testing.T) {
 		for stale, want := range []bool{true, true, false} { // one token that has ended is replaced; two are not
 			up := config.DefaultUpstream("dovecot")
 			up.Host, up.Port, up.CAFile = "mail.ad.postern.test", 11588, "/etc/postern/ca.pem"
+			up.TLS = config.TLSVerify
 			up.Auth, up.Username = auth, "alice@postern.test"
 			up.OAuth = &config.OAuth{
 				Provider: config.OAuthGeneric, Issuer: m.url, Flow: config.FlowClientCredentials,
