@@ -90,6 +90,12 @@ type verifier interface {
 	verified() error
 }
 
+// suspicious is a client that knows more of a refusal than the upstream says.
+type suspicious interface {
+	// suspect tells where to look.
+	suspect() string
+}
+
 // Do signs in and returns the name of the mechanism that it used. The error
 // is a *Refused, or what Exchange returned, or says what is wrong on our
 // side; none of them holds a secret.
@@ -113,9 +119,6 @@ func Do(ctx context.Context, conn Conn, r *Request) (string, error) {
 			_ = c.Close() // holds keys and tickets, of which nothing is owed to anybody
 		}
 		var refused *Refused
-		if g, ok := client.(*gssapi); ok && errors.As(err, &refused) {
-			refused.Detail = g.suspect()
-		}
 		if errors.As(err, &refused) && i+1 < len(candidates) {
 			// RFC 4954 §6: announced, and yet not to be had. The next one
 			// obeys the same rules about TLS.
@@ -140,7 +143,11 @@ func exchange(conn Conn, name string, client sasl.Client) error {
 		case reply.Code == 235:
 			return conclude(name, client, pending)
 		case reply.Code != 334:
-			return &Refused{Mechanism: name, Reply: reply}
+			refused := &Refused{Mechanism: name, Reply: reply}
+			if s, ok := client.(suspicious); ok && reply.Code == 535 {
+				refused.Detail = s.suspect()
+			}
+			return refused
 		case round == maxRounds:
 			return cancel(conn, fmt.Errorf("%s: more than %d challenges", name, maxRounds))
 		}
