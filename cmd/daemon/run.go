@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -97,6 +99,7 @@ func Run(ctx context.Context, o Options) error {
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watchdog(running, &d.served, func() { d.Health() })
+	d.tokens.KeepLogins(running, d.upstreams)
 	d.events.Ready(time.Since(d.started))
 	notify(sd.SdNotifyReady)
 	if o.Ready != nil {
@@ -106,6 +109,11 @@ func Run(ctx context.Context, o Options) error {
 	cancel()
 	d.stop(why, signals)
 	return nil
+}
+
+// upstreams are those that are configured now.
+func (d *daemon) upstreams() []*config.Upstream {
+	return slices.Collect(maps.Values(d.state.Load().cfg.Upstreams))
 }
 
 // serve waits for a reason to stop and returns it.

@@ -23,8 +23,12 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// binary is the real program, built once for all end-to-end tests.
+// binary is the real program, built once for all end-to-end tests, or the one
+// that $POSTERN_BINARY names.
 var binary = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("POSTERN_BINARY"); path != "" {
+		return path, nil
+	}
 	dir, err := os.MkdirTemp("", "postern-e2e")
 	if err != nil {
 		return "", err
@@ -39,7 +43,7 @@ var binary = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := binary(); err == nil {
+	if path, err := binary(); err == nil && path != os.Getenv("POSTERN_BINARY") {
 		os.RemoveAll(filepath.Dir(path))
 	}
 	os.Exit(code)

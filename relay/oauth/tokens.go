@@ -54,7 +54,7 @@ func (t *Tokens) Token(ctx context.Context, up *config.Upstream, refused string)
 }
 
 // Wait returns when nothing is under way any more, or ctx is done. Call it
-// when nobody asks for tokens any more.
+// when nobody asks for tokens any more, and the context of KeepLogins is done.
 func (t *Tokens) Wait(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
@@ -85,18 +85,21 @@ func (t *Tokens) source(up *config.Upstream) *source {
 }
 
 // Status tells how it stands with the token of up, from memory, or from disk
-// where nobody has asked for one yet. It asks no provider.
+// where none is in use. It asks no provider.
 func (t *Tokens) Status(ctx context.Context, up *config.Upstream) Status {
 	s := t.source(up)
 	s.mu.Lock()
 	tok, problem, conf := s.tok, s.problem, s.conf
 	s.mu.Unlock()
 	st := Status{Upstream: up.Name}
-	if tok == nil && problem == nil {
+	if tok == nil {
 		var err error
-		if tok, err = s.stored(ctx, conf); err != nil {
+		tok, err = s.stored(ctx, conf)
+		switch {
+		case problem != nil: // of the last attempt, which knew as much
+		case err != nil:
 			problem = asError(err).withHint(up.Name, conf.NeedsPerson())
-		} else if tok == nil && conf.NeedsPerson() {
+		case tok == nil && conf.NeedsPerson():
 			problem = (&Error{Kind: NeedsLogin, Text: "nobody has logged in yet"}).withHint(up.Name, true)
 		}
 	}
