@@ -6,21 +6,53 @@ import (
 	"postern/spool"
 )
 
-// reply is one answer that real upstreams give and that means something else
-// than its code and stage alone would say. Every condition that is set has to
-// hold; text is lower-case and is looked for anywhere in the reply.
+// reply is one answer that real upstreams give and that means something else,
+// or more, than its code and stage alone would say. Every condition that is
+// set has to hold; text is lower-case and is looked for anywhere in the reply.
 type reply struct {
 	code     int    // 0: any; 4 or 5: any of that class
 	enhanced string // whole code; with * at its end a prefix
 	text     string
 	status   spool.Status
 	blame    Blame
+	// meaning and remedy are sentences for an administrator; empty: nothing is
+	// known beyond what the reply says itself. source is where it is told.
+	meaning, remedy, source string
 }
 
-// replies is asked in this order for MAIL and everything after it, before the
-// general rules. What is about the way in comes first, then the sender, then
-// throttling, then the recipient.
+// Advice is what a known reply of an upstream means, and what an
+// administrator can do about it.
+type Advice struct {
+	Blame   Blame  // as Judge and JudgeFault have it
+	Meaning string // a sentence
+	Remedy  string // one or two sentences
+	Source  string // address of a page about it; empty: an RFC or none
+}
+
+// Advise translates an answer of an upstream, at any stage, for people. It
+// looks into the table by which Judge and JudgeFault decide; false: nothing is
+// known of this answer beyond its own words.
+func Advise(o *spool.Outcome) (Advice, bool) {
+	if o.Unsupported || o.Code < 400 || o.Code > 599 {
+		return Advice{}, false
+	}
+	r := lookUp(o, parseEnhanced(o))
+	if r == nil || r.meaning == "" {
+		return Advice{}, false
+	}
+	return Advice{Blame: r.blame, Meaning: r.meaning, Remedy: r.remedy, Source: r.source}, true
+}
+
+// replies is asked in this order, before the general rules. What is about the
+// way in comes first, then the sender, then throttling, then the recipient.
+// Before MAIL only what is about the way in and about throttling counts.
 var replies = []reply{
+	{enhanced: "5.7.57", blame: BlameAccess,
+		meaning: "Microsoft 365 has not accepted a sign-in on this connection.",
+		remedy:  `Set auth = "xoauth2" with an [upstream.NAME.oauth] table, and allow authenticated SMTP for the mailbox.`},
+	{enhanced: "5.7.139", blame: BlameAccess,
+		meaning: "Microsoft 365 does not let this account sign in to SMTP in this way.",
+		remedy:  `Set auth = "xoauth2" with an [upstream.NAME.oauth] table, and allow authenticated SMTP for the mailbox.`},
 	// Not signed in, or no longer: RFC 4954 §6 and RFC 3207 §4.
 	{code: 530, blame: BlameAccess},
 	{code: 534, blame: BlameAccess},
@@ -34,8 +66,6 @@ var replies = []reply{
 	{enhanced: "5.7.8", blame: BlameAccess},                  // RFC 4954 §6
 	{enhanced: "5.7.9", blame: BlameAccess},
 	{enhanced: "5.7.11", blame: BlameAccess},
-	{enhanced: "5.7.57", blame: BlameAccess},                                   // Microsoft 365: client not authenticated to send mail
-	{enhanced: "5.7.139", blame: BlameAccess},                                  // Microsoft 365: basic authentication is disabled
 	{enhanced: "5.7.64", blame: BlameAccess},                                   // Microsoft 365: TenantAttribution, no connector matches
 	{code: 5, text: "unauthenticated senders not allowed", blame: BlameAccess}, // SendGrid
 	{code: 5, text: "client host rejected", blame: BlameAccess},                // Postfix: our address is not permitted
@@ -111,6 +141,9 @@ func lookUp(o *spool.Outcome, e enhanced) *reply {
 			if !strings.Contains(text, r.text) {
 				continue
 			}
+		}
+		if o.Stage < spool.StageMail && r.blame != BlameAccess && r.blame != BlameUpstream {
+			continue // no message was named yet
 		}
 		if r.status == spool.Bounced && o.Stage == spool.StageMail && r.blame == BlameRecipient {
 			continue
