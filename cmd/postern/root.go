@@ -78,3 +78,12 @@ func (a *app) client() (*admin.Client, error) {
 	}
 	return admin.Dial(place.Socket), nil
 }
+
+// status asks the daemon how it is.
+func (a *app) status(ctx context.Context) (*admin.Status, error) {
+	client, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	return client.Status(ctx)
+}

@@ -31,11 +31,7 @@ func (a *app) upstreamListCommand() *cobra.Command {
 		Short: "List the upstreams and how they are",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			st, err := client.Status(cmd.Context())
+			st, err := a.status(cmd.Context())
 			if err != nil {
 				return err
 			}
