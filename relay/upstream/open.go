@@ -22,10 +22,10 @@ func target(up *config.Upstream) string {
 // open brings the session to where it can take mail. On a fault nothing was
 // taken from the feed.
 func (s *session) open(ctx context.Context) *spool.Fault {
-	if fault := s.provide(ctx); fault != nil {
+	if fault := s.notes.step(StepToken, func() *spool.Fault { return s.provide(ctx) }); fault != nil {
 		return fault
 	}
-	if fault := s.connect(ctx); fault != nil {
+	if fault := s.notes.step(StepConnect, func() *spool.Fault { return s.connect(ctx) }); fault != nil {
 		return fault
 	}
 	// Until it is open, a session ends at once when ctx does.
@@ -33,17 +33,20 @@ func (s *session) open(ctx context.Context) *spool.Fault {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	if s.up.TLS == config.TLSImplicit {
-		if fault := s.handshake(ctx); fault != nil {
+		if fault := s.notes.step(StepHandshake, func() *spool.Fault { return s.handshake(ctx) }); fault != nil {
 			return fault
 		}
 	}
-	if fault := s.greet(); fault != nil {
+	if fault := s.notes.step(StepBanner, s.greet); fault != nil {
+		return fault
+	}
+	if fault := s.notes.step(StepHello, s.hello); fault != nil {
 		return fault
 	}
 	if fault := s.secure(ctx); fault != nil {
 		return fault
 	}
-	if fault := s.signIn(ctx); fault != nil {
+	if fault := s.notes.step(StepSignIn, func() *spool.Fault { return s.signIn(ctx) }); fault != nil {
 		return fault
 	}
 	s.reportOpen()
@@ -85,17 +88,18 @@ func (s *session) connect(ctx context.Context) *spool.Fault {
 	return nil
 }
 
-// greet reads the banner and says hello.
+// greet reads the banner.
 func (s *session) greet() *spool.Fault {
 	r, err := s.read(s.limits.command)
 	if err != nil {
 		return s.fault(spool.StageGreet, "no greeting", err)
 	}
 	s.attentive = r.code != 421
+	s.notes.banner(&r)
 	if !r.positive() {
 		return s.refusal(spool.StageGreet, &r)
 	}
-	return s.hello()
+	return nil
 }
 
 // hello sends EHLO, or HELO to whoever does not know it (RFC 5321 §3.2), and
@@ -106,6 +110,7 @@ func (s *session) hello() *spool.Fault {
 	r, err := s.command("EHLO " + name)
 	if err == nil && r.positive() {
 		s.ext = parseExtensions(string(r.text))
+		s.notes.hello(&r, s.tls != nil)
 		return nil
 	}
 	if err == nil && r.code/100 == 5 {
@@ -130,7 +135,18 @@ func (s *session) secure(ctx context.Context) *spool.Fault {
 	case !s.ext.startTLS && s.up.TLS == config.TLSOpportunistic:
 		s.events.UpstreamTLSProblem(TLSProblem{s.up.Name, s.remote, "the upstream offers no STARTTLS", true})
 		return nil
-	case !s.ext.startTLS:
+	}
+	if fault := s.notes.step(StepSTARTTLS, s.startTLS); fault != nil {
+		return fault
+	}
+	if fault := s.notes.step(StepHandshake, func() *spool.Fault { return s.handshake(ctx) }); fault != nil {
+		return fault
+	}
+	return s.notes.step(StepHello, s.hello) // RFC 3207 §4.2: what was announced before does not count
+}
+
+func (s *session) startTLS() *spool.Fault {
+	if !s.ext.startTLS {
 		return s.fault(spool.StageTLS, "no TLS",
 			fmt.Errorf("the upstream offers no STARTTLS, which tls = %q requires", s.up.TLS))
 	}
@@ -147,10 +163,7 @@ func (s *session) secure(ctx context.Context) *spool.Fault {
 		return s.fault(spool.StageTLS, "no TLS",
 			errors.New("the upstream, or somebody in between, sent plain text behind STARTTLS"))
 	}
-	if fault := s.handshake(ctx); fault != nil {
-		return fault
-	}
-	return s.hello() // RFC 3207 §4.2: what was announced before does not count
+	return nil
 }
 
 func (s *session) handshake(ctx context.Context) *spool.Fault {
@@ -159,9 +172,10 @@ func (s *session) handshake(ctx context.Context) *spool.Fault {
 		return s.fault(spool.StageTLS, "the TLS settings cannot be used", err)
 	}
 	s.attentive = false
-	conn := tls.Client(s.wire.conn, conf)
+	conn := tls.Client(s.wire.conn, s.notes.watch(conf))
 	_ = conn.SetDeadline(time.Now().Add(s.limits.connect)) // fails where the handshake does
 	if err := conn.HandshakeContext(ctx); err != nil {
+		s.notes.unverified(err)
 		return s.fault(spool.StageTLS, "TLS handshake failed", err)
 	}
 	_ = conn.SetDeadline(time.Time{})
@@ -181,7 +195,7 @@ func (s *session) signIn(ctx context.Context) *spool.Fault {
 	if auth == "none" || auth == "auto" && s.up.Username == "" && k.Keytab == "" && k.CCache == "" {
 		return nil
 	}
-	mechanism, err := signin.Do(ctx, s, &signin.Request{
+	request := &signin.Request{
 		Auth: auth, Username: s.up.Username, Password: s.password(),
 		Domain: s.up.Domain, Certificate: s.up.CertFile != "",
 		Kerberos: signin.Kerberos{Realm: k.Realm, Keytab: k.Keytab, Cache: k.CCache, Conf: k.Conf, Service: k.SPN},
@@ -190,8 +204,10 @@ func (s *session) signIn(ctx context.Context) *spool.Fault {
 		// Whoever names the mechanism and turns TLS off means it, for
 		// instance for a bridge on the same machine.
 		AllowClear: s.up.TLS == config.TLSOff,
-	})
+	}
+	mechanism, err := signin.Do(ctx, s, request)
 	s.mechanism = mechanism
+	s.notes.signIn(request, mechanism)
 	var refused *signin.Refused
 	if errors.As(err, &refused) {
 		return &spool.Fault{Err: err, Outcome: spool.Outcome{

@@ -25,6 +25,7 @@ type session struct {
 	target string // host and port as configured
 	remote string // address that was connected to
 	began  time.Time
+	notes  *Report // of an examination; nil: a delivery
 
 	*wire
 	attentive bool                 // while it is being opened: the upstream waits for a command

@@ -31,6 +31,8 @@ func (c *transcript) setUp(t *testing.T, b *bench) (*config.Upstream, *testFeed)
 			messages++
 			env, body := newMessage(t, options)
 			feed.Add(env, body)
+		case "examine":
+			c.examine = options
 		case "tokens":
 			up.OAuth, c.purse = &config.OAuth{}, options
 		case "feed":

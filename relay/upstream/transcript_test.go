@@ -53,6 +53,7 @@ type transcript struct {
 	script   upstreamtest.Script
 	settings []string // of lines that set something up
 	purse    purse
+	examine  []string // options of an examination; nil: a delivery
 	want     []string
 }
 
@@ -79,7 +80,7 @@ func readTranscripts(t *testing.T, path string) (head []string, cases []*transcr
 		switch verb, _, _ := strings.Cut(line, " "); verb {
 		case "S:", "S>", "C:", "C?", "*":
 			c.script = append(c.script, line)
-		case "upstream", "message", "feed", "tokens":
+		case "upstream", "message", "feed", "tokens", "examine":
 			c.settings = append(c.settings, line)
 		case "#", "==", "":
 		default:
@@ -151,6 +152,15 @@ func (c *transcript) run(t *testing.T, b *bench) {
 		Tokens:   c.purse,
 		Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },
 	}
+	if c.examine != nil {
+		got := c.examined(t, dialer, up)
+		<-done
+		for _, problem := range problems {
+			t.Error(problem)
+		}
+		c.compare(t, b.masked(got))
+		return
+	}
 	began := time.Now()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -161,12 +171,16 @@ func (c *transcript) run(t *testing.T, b *bench) {
 	for _, problem := range append(problems, feed.Breaches()...) {
 		t.Error(problem)
 	}
-	got := results(feed, err, rec, elapsed)
-	for i := range got { // what differs from run to run
-		got[i] = strings.ReplaceAll(got[i], b.dir+string(filepath.Separator), "")
-		got[i] = fingerprint.ReplaceAllString(got[i], "sha256:…")
+	c.compare(t, b.masked(results(feed, err, rec, elapsed)))
+}
+
+// masked replaces what differs from run to run.
+func (b *bench) masked(lines []string) []string {
+	for i := range lines {
+		lines[i] = strings.ReplaceAll(lines[i], b.dir+string(filepath.Separator), "")
+		lines[i] = fingerprint.ReplaceAllString(lines[i], "sha256:…")
 	}
-	c.compare(t, got)
+	return lines
 }
 
 func (c *transcript) compare(t *testing.T, got []string) {

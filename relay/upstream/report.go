@@ -1,0 +1,171 @@
+package upstream
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/relay/signin"
+	"postern/spool"
+)
+
+// Report is what an examination of an upstream showed: facts, without a
+// judgement. Text that the upstream sent has no control bytes.
+type Report struct {
+	Target    string  // host and port as configured
+	Lookup    Lookup  // of the host
+	Addresses []Reach // each of them; empty: it could not be resolved
+	// Steps are those that opening a session took, in their order. The last
+	// one is where it ended, if Fault is not nil.
+	Steps     []Taken
+	Remote    string // address that the session went to; empty: none
+	Banner    string // text of the greeting
+	Hellos    []Hello
+	Handshake *Handshake // nil: none that came as far as a certificate
+	Verified  bool       // the certificate was checked, by its chain or its pin
+	SignIn    *SignIn    // nil: none was wanted, or it did not come to it
+	// Rehearsed are the envelopes that were tried.
+	Rehearsed []Rehearsed
+	Fault     *spool.Fault // what kept the session from being opened; nil: nothing
+	Took      time.Duration
+}
+
+// Lookup is how the host was resolved.
+type Lookup struct {
+	Literal bool // it is an address
+	Took    time.Duration
+	Err     error
+}
+
+// Reach tells whether one address takes connections.
+type Reach struct {
+	Address netip.Addr
+	Tried   bool // false: the only one, which the session says everything about
+	Took    time.Duration
+	Err     string // in words; empty: it does
+}
+
+// Step is a step of opening a session.
+type Step string
+
+// The steps, in the order of a session.
+const (
+	StepToken     Step = "token" // of OAuth 2.0
+	StepConnect   Step = "connect"
+	StepBanner    Step = "banner"
+	StepHello     Step = "ehlo"
+	StepSTARTTLS  Step = "starttls"
+	StepHandshake Step = "handshake"
+	StepSignIn    Step = "signin"
+)
+
+// Taken is a step that was taken.
+type Taken struct {
+	Step  Step
+	Took  time.Duration
+	Fault *spool.Fault // nil: it went well
+}
+
+// Hello is what one EHLO announced. A HELO announces nothing and leaves none.
+type Hello struct {
+	Encrypted  bool // it came over TLS
+	Extensions []string
+	MaxSize    int64 // bytes; 0: none was said
+}
+
+// Announces tells whether keyword was announced.
+func (h *Hello) Announces(keyword string) bool {
+	return slices.ContainsFunc(h.Extensions, func(line string) bool {
+		name, _, _ := strings.Cut(line, " ")
+		return strings.EqualFold(name, keyword)
+	})
+}
+
+// Handshake is what TLS came to.
+type Handshake struct {
+	Version string // "TLS 1.3"; empty: it was broken off before
+	Cipher  string
+	Resumed bool
+	// Chain is as the upstream showed it, its own certificate first.
+	Chain []*x509.Certificate
+}
+
+// SignIn is how the mechanism was chosen.
+type SignIn struct {
+	Auth      string   // as configured
+	Offered   []string // as announced
+	Verdicts  []signin.Verdict
+	Mechanism string // that was tried; empty: none could be
+}
+
+// step carries out one step, and notes it where there is a report.
+func (r *Report) step(step Step, do func() *spool.Fault) *spool.Fault {
+	if r == nil {
+		return do()
+	}
+	began := time.Now()
+	fault := do()
+	r.Steps = append(r.Steps, Taken{step, time.Since(began), fault})
+	return fault
+}
+
+func (r *Report) banner(got *reply) {
+	if r != nil {
+		r.Banner = clean(got.text, maxText)
+	}
+}
+
+func (r *Report) hello(got *reply, encrypted bool) {
+	if r == nil {
+		return
+	}
+	x := parseExtensions(string(got.text))
+	h := Hello{Encrypted: encrypted, MaxSize: x.maxSize}
+	for _, line := range strings.Split(string(got.text), "\n")[1:] {
+		if line = strings.TrimSpace(clean([]byte(line), maxText)); line != "" {
+			h.Extensions = append(h.Extensions, line)
+		}
+	}
+	r.Hellos = append(r.Hellos, h)
+}
+
+// watch has conf note the certificates, also of a handshake that fails at the
+// configured fingerprint.
+func (r *Report) watch(conf *tls.Config) *tls.Config {
+	if r == nil {
+		return conf
+	}
+	check := conf.VerifyConnection
+	conf = conf.Clone()
+	conf.VerifyConnection = func(state tls.ConnectionState) error {
+		r.Handshake = &Handshake{
+			Version: tls.VersionName(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite),
+			Resumed: state.DidResume, Chain: state.PeerCertificates,
+		}
+		if check != nil {
+			return check(state)
+		}
+		return nil
+	}
+	return conf
+}
+
+// unverified notes the certificates of a handshake that failed at their check.
+func (r *Report) unverified(err error) {
+	var failed *tls.CertificateVerificationError
+	if r != nil && errors.As(err, &failed) {
+		r.Handshake = &Handshake{Chain: failed.UnverifiedCertificates}
+	}
+}
+
+func (r *Report) signIn(request *signin.Request, mechanism string) {
+	if r != nil {
+		r.SignIn = &SignIn{
+			Auth: request.Auth, Offered: request.Offered, Verdicts: signin.Explain(request), Mechanism: mechanism,
+		}
+	}
+}
