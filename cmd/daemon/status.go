@@ -25,7 +25,7 @@ func (d *daemon) Status() *admin.Status {
 	st := d.state.Load()
 	problems := d.Health()
 	s := &admin.Status{
-		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path,
+		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.cfg.Digest(),
 		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems,
 		Listeners: d.listeners(st.cfg), Spool: spoolStatus(st.cfg, d.store.Usage()),
 	}
@@ -76,10 +76,13 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 	}
 	if l.State != queue.Up {
 		lane.Reason = causeOf(&l.Cause)
+		if a, known := queue.Advise(&l.Cause); known {
+			lane.Meaning, lane.Remedy = a.Meaning, a.Remedy
+		}
 	}
 	if up := cfg.Upstreams[l.Upstream]; up != nil {
 		lane.Address = net.JoinHostPort(up.Host, strconv.Itoa(up.Port))
-		lane.MaxConnections = up.MaxConnections
+		lane.MaxConnections, lane.Settings = up.MaxConnections, up.Digest()
 		if up.Provider == config.CaptureProvider {
 			lane.Address = "kept in " + cfg.CaptureDir()
 		}

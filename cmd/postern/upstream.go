@@ -20,7 +20,7 @@ func (a *app) upstreamCommand() *cobra.Command {
 		a.upstreamListCommand(),
 		a.upstreamDoCommand("pause", "Stop deliveries to an upstream; its mail is kept", "is paused", (*admin.Client).Pause),
 		a.upstreamDoCommand("resume", "Let deliveries go on, also where they were parked", "goes on", (*admin.Client).Resume),
-		a.upstreamLoginCommand(),
+		a.upstreamLoginCommand(), a.upstreamTestCommand(),
 	)
 	return cmd
 }

@@ -8,7 +8,9 @@ type Status struct {
 	PID      int    `json:"pid"`
 	Hostname string `json:"hostname"`
 	// Config is the path of the file; empty is the embedded default.
-	Config   string    `json:"config"`
+	Config string `json:"config"`
+	// Settings tells the configuration in force apart from others.
+	Settings string    `json:"settings,omitempty"`
 	Started  time.Time `json:"started"`
 	Loaded   time.Time `json:"loaded"` // when the configuration in force was read
 	Healthy  bool      `json:"healthy"`
@@ -69,7 +71,10 @@ type Lane struct {
 	Upstream       string     `json:"upstream"`
 	Address        string     `json:"address,omitempty"` // host:port
 	State          LaneState  `json:"state"`
-	Reason         string     `json:"reason,omitempty"` // why it is not up
+	Settings       string     `json:"settings,omitempty"` // tells its configuration apart from others
+	Reason         string     `json:"reason,omitempty"`   // why it is not up
+	Meaning        string     `json:"meaning,omitempty"`  // of an answer in Reason that is known
+	Remedy         string     `json:"remedy,omitempty"`   // what an administrator can do about it
 	Since          *time.Time `json:"since,omitempty"`
 	NextProbe      *time.Time `json:"next_probe,omitempty"`
 	Sessions       int        `json:"sessions"`
