@@ -54,11 +54,15 @@ func (b *Bench) Upstream(ctx context.Context, up *config.Upstream, from, to stri
 	dialer := &upstream.Dialer{Hostname: func() string { return b.config.Hostname }, Tokens: tokens}
 	r := dialer.Examine(ctx, examined, rehearsals)
 	now := time.Now()
-	if r.SignIn == nil && up.Password.IsSet() {
+	session := Session(examined, r, b.largest(), now)
+	if up.Password.FromEnvironment() || up.Password.IsSet() && r.SignIn == nil {
 		_, err := up.Password.Read(ctx)
 		out = append(out, Secret(up.Name, up.Password.Source(), up.Password.FromEnvironment(), err))
+		if err != nil && up.Password.FromEnvironment() {
+			withoutSecret(session)
+		}
 	}
-	out = append(out, Session(examined, r, b.largest(), now)...)
+	out = append(out, session...)
 	if up.OAuth != nil && r.Fault == nil {
 		st := tokens.Status(ctx, up)
 		out = append(out, Token(up.Name, &st, now))
@@ -68,6 +72,16 @@ func (b *Bench) Upstream(ctx context.Context, up *config.Upstream, from, to stri
 		clocks.add(reading)
 	}
 	return append(out, Clock(up.Name, clocks.taken())...)
+}
+
+// withoutSecret takes back the judgement on a sign-in for which only the daemon
+// has the password.
+func withoutSecret(session []Finding) {
+	for i := range session {
+		if f := &session[i]; f.ID == UpstreamSignIn && f.Status == Failed && f.Facts == nil {
+			f.Status, f.Text, f.Remedy = Skipped, "only the daemon has the password", "See "+string(UpstreamSecret)+"."
+		}
+	}
 }
 
 // largest is the size in bytes of the largest message that a listener takes.

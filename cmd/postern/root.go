@@ -57,7 +57,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.serveCommand(), a.checkCommand(), a.explainCommand(),
 		a.queueCommand(), a.statusCommand(), a.reloadCommand(), a.upstreamCommand(),
-		a.passwdCommand(), a.versionCommand(),
+		a.passwdCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return root
 }
