@@ -76,9 +76,6 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 	}
 	if l.State != queue.Up {
 		lane.Reason = causeOf(&l.Cause)
-		if a, known := queue.Advise(&l.Cause); known {
-			lane.Meaning, lane.Remedy = a.Meaning, a.Remedy
-		}
 	}
 	if up := cfg.Upstreams[l.Upstream]; up != nil {
 		lane.Address = net.JoinHostPort(up.Host, strconv.Itoa(up.Port))

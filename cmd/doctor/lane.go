@@ -67,9 +67,5 @@ func lane(l *admin.Lane) Finding {
 			f.Status = OK
 		}
 	}
-	if l.Meaning != "" {
-		f.Text += ". " + l.Meaning
-		f.Remedy = l.Remedy
-	}
 	return f
 }

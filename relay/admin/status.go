@@ -73,8 +73,6 @@ type Lane struct {
 	State          LaneState  `json:"state"`
 	Settings       string     `json:"settings,omitempty"` // tells its configuration apart from others
 	Reason         string     `json:"reason,omitempty"`   // why it is not up
-	Meaning        string     `json:"meaning,omitempty"`  // of an answer in Reason that is known
-	Remedy         string     `json:"remedy,omitempty"`   // what an administrator can do about it
 	Since          *time.Time `json:"since,omitempty"`
 	NextProbe      *time.Time `json:"next_probe,omitempty"`
 	Sessions       int        `json:"sessions"`
