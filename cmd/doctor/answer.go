@@ -30,7 +30,7 @@ func said(o *spool.Outcome) string {
 }
 
 // advice is what the table of replies knows of an answer of the upstream with
-// this name: what it means, to be put behind the answer, and what to do.
+// this name: what it means, and what to do.
 func advice(upstream string, o *spool.Outcome) (meaning, remedy string) {
 	a, known := queue.Advise(o)
 	if !known {
@@ -40,7 +40,15 @@ func advice(upstream string, o *spool.Outcome) (meaning, remedy string) {
 	if a.Source != "" {
 		remedy += " See " + a.Source
 	}
-	return " " + a.Meaning, strings.TrimSpace(remedy)
+	return a.Meaning, strings.TrimSpace(remedy)
+}
+
+// explained is an outcome with what is known of its meaning behind it.
+func explained(o *spool.Outcome, meaning string) string {
+	if meaning == "" {
+		return said(o)
+	}
+	return strings.TrimSuffix(said(o), ".") + ". " + meaning
 }
 
 // refused is the finding of an answer that ended a step.
@@ -49,10 +57,7 @@ func refused(id ID, upstream string, o *spool.Outcome, remedy string) Finding {
 	if better != "" {
 		remedy = better
 	}
-	f := Finding{ID: id, Status: Failed, Subject: upstream, Text: said(o) + meaning, Remedy: remedy}
-	if meaning != "" {
-		f.Text = said(o) + "." + meaning
-	}
+	f := Finding{ID: id, Status: Failed, Subject: upstream, Text: explained(o, meaning), Remedy: remedy}
 	if o.Code != 0 {
 		f.Facts = map[string]any{"code": o.Code, "enhanced": o.Enhanced}
 	}

@@ -25,15 +25,15 @@ var modes = map[config.UpstreamTLS]string{
 	config.TLSImplicit:      "TLS from the first byte",
 	config.TLSEncrypt:       "STARTTLS",
 	config.TLSOpportunistic: "STARTTLS where it is offered",
-	config.TLSOff:           "in clear",
 }
 
 // asked is what the configuration asks of TLS, for people.
 func asked(up *config.Upstream) string {
+	if up.TLS == config.TLSOff {
+		return `tls = "off"`
+	}
 	mode := fmt.Sprintf("tls = %q: %s", up.TLS, modes[up.TLS])
 	switch {
-	case up.TLS == config.TLSOff:
-		return mode
 	case up.Fingerprint != "":
 		return mode + ", with the pinned certificate"
 	case checked(up):

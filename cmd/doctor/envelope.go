@@ -158,10 +158,7 @@ func sender(up *config.Upstream, e Envelope, r *upstream.Rehearsed) Finding {
 	if o.Stage > spool.StageMail {
 		command = "RCPT"
 	}
-	f.Text = fmt.Sprintf("%s to %s: %s at %s", who, path(e.To), said(o), command)
-	if meaning != "" {
-		f.Text += "." + meaning
-	}
+	f.Text = fmt.Sprintf("%s to %s, at %s: %s", who, path(e.To), command, explained(o, meaning))
 	f.Facts["code"], f.Facts["enhanced"] = o.Code, o.Enhanced
 	f.Status, f.Remedy = blamed(e, o)
 	if remedy != "" {

@@ -26,7 +26,8 @@ func ownerOf(st *admin.Status, spoolDir string) int {
 	return lookAtFolder(spoolDir).UID
 }
 
-// userName is the name of a user, or the number; "somebody" for -1.
+// userName is the name of a user, or the number, as chown takes both;
+// "somebody" for -1.
 func userName(uid int) string {
 	if uid < 0 {
 		return "somebody"
@@ -35,7 +36,7 @@ func userName(uid int) string {
 	if u, err := user.LookupId(id); err == nil {
 		return u.Username
 	}
-	return "user " + id
+	return id
 }
 
 // inGroup tells whether a user is in a group.

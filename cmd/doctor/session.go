@@ -114,8 +114,7 @@ func (e *examination) addresses() {
 			Text: fmt.Sprintf("%s takes connections on port %d", a.Address, e.up.Port)}
 		if a.Err != "" {
 			f.Status, f.Text = Failed, fmt.Sprintf("%s port %d: %s", a.Address, e.up.Port, a.Err)
-			f.Remedy = connectRemedy(e.up)
-			if alive > 0 {
+			if alive > 0 { // else the remedy is that of the connection
 				f.Status, f.Remedy = Warning, "Other addresses answer, so mail goes; each new session may lose time with this one."
 			}
 		}
@@ -156,11 +155,7 @@ func (e *examination) greeting() {
 		return
 	}
 	if t.Fault != nil {
-		remedy := "The upstream does not want this machine, or is not an SMTP server: look at host and port, and at its own log."
-		if t.Fault.Outcome.Code == 0 && e.up.TLS != config.TLSImplicit {
-			remedy = `Port 465 wants tls = "implicit". Otherwise the upstream is overloaded, or a firewall in between swallows what it says.`
-		}
-		e.fail(UpstreamBanner, t, remedy)
+		e.fail(UpstreamBanner, t, e.bannerRemedy(t.Fault.Outcome.Code))
 		return
 	}
 	e.add(Finding{ID: UpstreamBanner, Status: OK, Took: took(t.Took), Text: "220 " + e.r.Banner})
@@ -176,6 +171,16 @@ func (e *examination) greeting() {
 	if t := e.taken(upstream.StepHello); t != nil && t.Fault != nil {
 		e.fail(UpstreamEHLO, t, "Some servers refuse a hostname that they cannot look up: set hostname to the name of this machine in the DNS.")
 	}
+}
+
+func (e *examination) bannerRemedy(code int) string {
+	switch {
+	case code != 0:
+		return "The upstream does not want this machine, or is not an SMTP server: look at host and port, and at its own log."
+	case e.up.Port == 465 && e.up.TLS != config.TLSImplicit:
+		return `Port 465 wants tls = "implicit".`
+	}
+	return "The upstream is overloaded, or is not an SMTP server, or a firewall in between swallows what it says."
 }
 
 func orNothing(list []string) string {
@@ -204,9 +209,8 @@ var lacking = []struct {
 
 // extensions compares what was announced last with what messages can need.
 func (e *examination) extensions() {
-	t := e.taken(upstream.StepHello)
-	if t == nil || t.Fault != nil {
-		return
+	if e.taken(upstream.StepSignIn) == nil {
+		return // what was announced until then does not count
 	}
 	if len(e.r.Hellos) == 0 {
 		e.add(Finding{ID: UpstreamExtension, Status: Warning, Text: "the upstream knows HELO only, and no extension",

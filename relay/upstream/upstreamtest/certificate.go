@@ -84,7 +84,12 @@ func (a *Authority) Issue(t testing.TB, names ...string) tls.Certificate {
 
 // IssueExpired makes one that ended in 1999.
 func (a *Authority) IssueExpired(t testing.TB, names ...string) tls.Certificate {
-	return a.issue(t, time.Date(1999, 2, 1, 0, 0, 0, 0, time.UTC), names)
+	return a.IssueUntil(t, time.Date(1999, 2, 1, 0, 0, 0, 0, time.UTC), names...)
+}
+
+// IssueUntil makes one that ends at until.
+func (a *Authority) IssueUntil(t testing.TB, until time.Time, names ...string) tls.Certificate {
+	return a.issue(t, until, names)
 }
 
 // SelfSigned makes one that nobody vouches for.
