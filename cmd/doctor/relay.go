@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -131,28 +132,34 @@ func Configuration(path string, cfg *config.Config, err error) []Finding {
 	var problems *config.Problems
 	switch {
 	case errors.As(err, &problems):
-		var out []Finding
-		for _, p := range problems.List {
-			hint := p.Hint
-			p.Hint = ""
-			out = append(out, Finding{ID: ConfigFile, Status: Failed, Subject: path, Text: p.String(), Remedy: hint})
-		}
-		return out
+		return problemFindings(ConfigFile, Failed, path, problems.List)
 	case err != nil:
-		return []Finding{{ID: ConfigFile, Status: Failed, Subject: path, Text: err.Error()}}
+		return []Finding{{ID: ConfigFile, Status: Failed, Subject: path, Text: err.Error(), Remedy: "`postern check`"}}
 	}
 	out := []Finding{{ID: ConfigFile, Status: OK, Subject: path, Text: count(len(cfg.Listeners), "listener", "listeners") + ", " +
 		count(len(cfg.Upstreams), "upstream", "upstreams") + ", " + count(len(cfg.Routes), "route", "routes")}}
-	for _, w := range cfg.Warnings {
-		hint := w.Hint
-		w.Hint = ""
-		out = append(out, Finding{ID: ConfigWarning, Status: Warning, Subject: path, Text: w.String(), Remedy: hint})
-	}
+	out = append(out, problemFindings(ConfigWarning, Warning, path, cfg.Warnings)...)
 	for _, name := range sorted(cfg.Upstreams) {
 		if cfg.Upstreams[name].Password.Literal() {
 			out = append(out, Finding{ID: ConfigSecret, Status: OK, Subject: name, Text: "its password stands in the configuration file",
 				Remedy: "password_file, or password_credential with LoadCredential= of systemd, keeps it apart from what people edit and copy."})
 		}
+	}
+	return out
+}
+
+func problemFindings(id ID, s Status, path string, list []config.Problem) (out []Finding) {
+	for _, p := range list {
+		remedy := p.Hint
+		if remedy == "" {
+			remedy = "Correct it there; docs/configuration.md has every key."
+		}
+		p.File, p.Hint = "", "" // told beside it
+		text := p.String()
+		if p.Line > 0 {
+			text = fmt.Sprintf("line %d: %s", p.Line, text)
+		}
+		out = append(out, Finding{ID: id, Status: s, Subject: path, Text: text, Remedy: remedy})
 	}
 	return out
 }

@@ -243,11 +243,21 @@ func (p *Postfix) Upstream(auth string) *config.Upstream {
 	}
 }
 
+// Mailbox is the files of its mailbox at this moment.
+func (p *Postfix) Mailbox(t *testing.T) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(p.dir, "mail/box/new/*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
 // Arrived waits until count messages lie in the mailbox.
 func (p *Postfix) Arrived(t *testing.T, count int) (messages [][]byte) {
 	t.Helper()
 	for range 200 {
-		names, _ := filepath.Glob(filepath.Join(p.dir, "mail/box/new/*"))
+		names := p.Mailbox(t)
 		if len(names) >= count {
 			for _, name := range names {
 				text, err := os.ReadFile(name)
