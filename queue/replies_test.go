@@ -1,6 +1,9 @@
 package queue
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -242,5 +245,38 @@ func TestAdviseOfNothingKnown(t *testing.T) {
 		if a, ok := Advise(&o); ok {
 			t.Errorf("%+v: %+v", o, a)
 		}
+	}
+}
+
+// The replies that the documents list mean what the documents say.
+func TestDocumentedReplies(t *testing.T) {
+	pages, err := filepath.Glob("../docs/upstreams/*.md")
+	if err != nil || len(pages) < 4 {
+		t.Fatal(pages, err)
+	}
+	row := regexp.MustCompile("(?m)^\\| `([45][0-9][0-9] [^|]+)` \\| (.*) ?\\|$")
+	n := 0
+	for _, page := range pages {
+		content, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range row.FindAllStringSubmatch(string(content), -1) {
+			n++
+			told := ""
+			for _, stage := range []spool.Stage{spool.StageSignIn, spool.StageMail, spool.StageDot} {
+				o := said(t, stage, m[1])
+				if a, ok := Advise(&o); ok {
+					told = a.String()
+					break
+				}
+			}
+			if got := strings.TrimSpace(m[2]); told == "" || got != told {
+				t.Errorf("%s: %s\n page %s\n code %s", filepath.Base(page), m[1], got, told)
+			}
+		}
+	}
+	if n < 40 {
+		t.Errorf("the pages list %d replies", n)
 	}
 }

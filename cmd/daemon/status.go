@@ -75,11 +75,13 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 		RefusedSenders: l.Refused,
 	}
 	if l.State != queue.Up {
-		lane.Reason = causeOf(&l.Cause)
+		lane.Reason, lane.Advice = causeOf(&l.Cause), Advise(&l.Cause)
 	}
 	if up := cfg.Upstreams[l.Upstream]; up != nil {
 		lane.Address = net.JoinHostPort(up.Host, strconv.Itoa(up.Port))
-		lane.MaxConnections, lane.Settings = up.MaxConnections, up.Digest()
+		lane.Provider, lane.TLS, lane.Auth, lane.Username = up.Provider, string(up.TLS), up.Auth, up.Username
+		lane.Settings = up.Digest()
+		lane.MaxConnections, lane.MaxRecipients, lane.MaxMessageSize = up.MaxConnections, up.MaxRecipients, up.MaxMessageSize
 		if up.Provider == config.CaptureProvider {
 			lane.Address = "kept in " + cfg.CaptureDir()
 		}
@@ -110,6 +112,19 @@ func (d *daemon) oldestDue(upstream string, now time.Time) *time.Time {
 	}
 	return &due
 }
+
+// Advise translates an upstream's answer for an administrator; nil: nothing is
+// known of it beyond its own words.
+func Advise(o *spool.Outcome) *admin.Advice {
+	a, ok := queue.Advise(o)
+	if !ok {
+		return nil
+	}
+	return &admin.Advice{Meaning: a.Meaning, Remedy: a.Remedy, Source: a.Source}
+}
+
+// Advise is Advise, for those who ask a daemon.
+func (d *daemon) Advise(o *spool.Outcome) *admin.Advice { return Advise(o) }
 
 // causeOf is what a fault came to, in a few words.
 func causeOf(o *spool.Outcome) string {

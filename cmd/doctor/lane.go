@@ -63,9 +63,10 @@ func lane(l *admin.Lane) Finding {
 	case admin.LaneMissing:
 		f.Status, f.Text = Failed, "no upstream of this name is configured; "+waiting
 		f.Remedy = "Configure it again, or `postern queue remove` or `bounce` its mail."
-		if l.Queued == 0 {
-			f.Status = OK
-		}
+	}
+	if a := l.Advice; a != nil {
+		f.Text += ". " + a.Meaning
+		f.Remedy = a.Remedy
 	}
 	return f
 }

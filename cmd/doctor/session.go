@@ -239,12 +239,22 @@ func (e *examination) extensions() {
 		f.Remedy = "Ask whoever runs the upstream, or whatever inspects SMTP on the way, why it is not announced."
 	}
 	e.add(f)
-	size := Finding{ID: UpstreamSize, Status: OK, Text: "no limit on the size of a message was announced"}
-	if h.MaxSize > 0 {
-		size.Text = "messages of up to " + config.FormatSize(h.MaxSize) + " are taken"
-		size.Facts = map[string]any{"bytes": h.MaxSize}
+	e.size(h.MaxSize)
+}
+
+// size compares the limits on messages: announced, configured, and of the
+// listeners.
+func (e *examination) size(announced int64) {
+	size := Finding{ID: UpstreamSize, Status: OK, Text: "no limit on the size of a message is known"}
+	limit, by := announced, "the upstream announces it"
+	if own := e.up.MaxMessageSize; own > 0 && (limit == 0 || own < limit) {
+		limit, by = own, "by max_message_size"
 	}
-	if h.MaxSize > 0 && h.MaxSize < e.largest {
+	if limit > 0 {
+		size.Text = "messages of up to " + config.FormatSize(limit) + " go, " + by
+		size.Facts = map[string]any{"bytes": limit}
+	}
+	if limit > 0 && limit < e.largest {
 		size.Text += ", and a listener takes up to " + config.FormatSize(e.largest) + ": what is between the two is accepted and bounces"
 		size.Remedy = "Set max_message_size of the listeners to what the upstreams take."
 	}

@@ -111,6 +111,7 @@ func (s *session) hello() *spool.Fault {
 	if err == nil && r.positive() {
 		s.ext = parseExtensions(string(r.text))
 		s.notes.hello(&r, s.tls != nil)
+		s.ext.restrict(s.up.MaxRecipients, s.up.MaxMessageSize)
 		return nil
 	}
 	if err == nil && r.code/100 == 5 {
@@ -122,6 +123,7 @@ func (s *session) hello() *spool.Fault {
 	if !r.positive() {
 		return s.refusal(spool.StageGreet, &r)
 	}
+	s.ext.restrict(s.up.MaxRecipients, s.up.MaxMessageSize)
 	return nil
 }
 
