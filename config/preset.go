@@ -105,10 +105,10 @@ func readProvider(t *table, up *Upstream) *provider {
 	return p
 }
 
-// apply sets everything but the host, the mechanism and the time-outs, over
-// which the file can write.
+// apply sets everything but the host and the mechanism, which depend on other
+// keys; the file can write over it.
 func (p *provider) apply(up *Upstream) {
-	up.Port, up.TLS, up.Auth, up.Username = p.Port, UpstreamTLS(p.TLS), p.Auth, p.Username
+	up.Port, up.TLS, up.Username = p.Port, UpstreamTLS(p.TLS), p.Username
 	if p.MaxConnections > 0 {
 		up.MaxConnections = p.MaxConnections
 	}

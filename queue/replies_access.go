@@ -13,11 +13,20 @@ const (
 	pageZohoReplies      = "https://www.zoho.com/zeptomail/help/api/smtp-error-codes.html"
 )
 
-// Remedies that several replies share.
+// Sentences that several replies share.
 const (
-	remedyOAuth = `Set auth = "xoauth2" with an [upstream.NAME.oauth] table (docs/oauth.md), and allow authenticated SMTP for the mailbox.`
-	remedyLogin = "Check username and password. Where the account signs in with a second factor, it needs a password made for this application."
-	remedyNone  = "Nothing has to be done unless it lasts: the mail is kept and tried again."
+	meaningSignIn  = "The upstream wants a sign-in."
+	remedySignIn   = "Set username and a password, or the mechanism by auth."
+	meaningLogin   = "The upstream does not accept this username and password, or this token."
+	meaningTLS     = "The upstream wants TLS before anything else."
+	meaningTLSOnly = "The upstream allows this mechanism under TLS only."
+	remedyTLS      = `Set tls = "verify".`
+	meaningWeak    = "The upstream wants a stronger mechanism than this one."
+	remedyWeak     = "Set auth to another mechanism that it offers."
+	meaningRelay   = "The upstream relays to this destination only for clients that it knows."
+	remedyOAuth    = `Set auth = "xoauth2" with an [upstream.NAME.oauth] table (docs/oauth.md), and allow authenticated SMTP for the mailbox.`
+	remedyLogin    = "Check username and password. Where the account signs in with a second factor, it needs a password made for this application."
+	remedyNone     = "Nothing has to be done unless it lasts: the mail is kept and tried again."
 )
 
 // accessReplies are about the way in: nothing goes through until somebody
@@ -51,7 +60,7 @@ var accessReplies = []reply{
 		remedy:  "Check username and password or run `postern upstream login NAME`; in Microsoft 365, allow authenticated SMTP for the mailbox.",
 		source:  pageMicrosoftReplies},
 	{enhanced: "5.7.3", text: "authent", blame: BlameAccess,
-		meaning: "Exchange wants a sign-in.", remedy: "Set username and a password, or the mechanism by auth."},
+		meaning: "Exchange wants a sign-in.", remedy: remedySignIn},
 	{enhanced: "5.7.64", blame: BlameAccess, // TenantAttribution
 		meaning: "No connector of the organisation in Microsoft 365 matches this connection.",
 		remedy:  "Give the connector the certificate (cert_file) or the public address of this machine, and the sender's domain to the organisation.",
@@ -143,46 +152,46 @@ var accessReplies = []reply{
 		meaning: "The upstream does not accept the name by which this relay says EHLO.",
 		remedy:  "Set hostname to a name of this machine that DNS knows."},
 	{code: 5, text: "authenticate before sending", blame: BlameAccess,
-		meaning: "The upstream wants a sign-in.", remedy: "Set username and a password."},
+		meaning: meaningSignIn, remedy: "Set username and a password."},
 
 	// Not signed in, or no longer: RFC 4954 §6 and RFC 3207 §4.
 	{code: 530, text: "starttls", blame: BlameAccess,
-		meaning: "The upstream wants TLS before anything else.", remedy: `Set tls = "verify".`},
+		meaning: meaningTLS, remedy: remedyTLS},
 	{enhanced: "5.7.0", text: "starttls", blame: BlameAccess,
-		meaning: "The upstream wants TLS before anything else.", remedy: `Set tls = "verify".`},
+		meaning: meaningTLS, remedy: remedyTLS},
 	{code: 530, blame: BlameAccess,
-		meaning: "The upstream wants a sign-in.", remedy: "Set username and a password, or the mechanism by auth."},
+		meaning: meaningSignIn, remedy: remedySignIn},
 	{enhanced: "5.7.0", text: "authentication required", blame: BlameAccess,
-		meaning: "The upstream wants a sign-in.", remedy: "Set username and a password, or the mechanism by auth."},
+		meaning: meaningSignIn, remedy: remedySignIn},
 	{enhanced: "5.7.1", text: "authentication required", blame: BlameAccess,
-		meaning: "The upstream wants a sign-in.", remedy: "Set username and a password, or the mechanism by auth."},
+		meaning: meaningSignIn, remedy: remedySignIn},
 	{code: 538, blame: BlameAccess,
-		meaning: "The upstream allows this mechanism under TLS only.", remedy: `Set tls = "verify".`},
+		meaning: meaningTLSOnly, remedy: remedyTLS},
 	{enhanced: "5.7.11", blame: BlameAccess,
-		meaning: "The upstream allows this mechanism under TLS only.", remedy: `Set tls = "verify".`},
+		meaning: meaningTLSOnly, remedy: remedyTLS},
 	{code: 534, blame: BlameAccess,
-		meaning: "The upstream wants a stronger mechanism than this one.", remedy: "Set auth to another mechanism that it offers."},
+		meaning: meaningWeak, remedy: remedyWeak},
 	{enhanced: "5.7.9", blame: BlameAccess,
-		meaning: "The upstream wants a stronger mechanism than this one.", remedy: "Set auth to another mechanism that it offers."},
+		meaning: meaningWeak, remedy: remedyWeak},
 	{code: 535, blame: BlameAccess,
-		meaning: "The upstream does not accept this username and password, or this token.", remedy: remedyLogin},
+		meaning: meaningLogin, remedy: remedyLogin},
 	{enhanced: "5.7.8", blame: BlameAccess,
-		meaning: "The upstream does not accept this username and password, or this token.", remedy: remedyLogin},
+		meaning: meaningLogin, remedy: remedyLogin},
 }
 
 // relayReplies: the upstream does not relay there, a matter of set-up for some
 // destinations or all.
 var relayReplies = []reply{
 	{code: 5, text: "relay access denied", blame: BlameNobody, // Postfix
-		meaning: "The upstream relays to this destination only for clients that it knows.",
+		meaning: meaningRelay,
 		remedy:  "Sign in, or have the address of this machine permitted there (mynetworks in Postfix); then `postern queue retry`."},
 	{code: 5, text: "relaying denied", blame: BlameNobody, // Sendmail, SparkPost
-		meaning: "The upstream relays to this destination only for clients that it knows.",
+		meaning: meaningRelay,
 		remedy:  "Sign in, or have the address of this machine permitted there; then `postern queue retry`."},
 	{code: 5, text: "unable to relay", blame: BlameNobody, // Exchange, 5.7.1 and 5.7.54
 		meaning: "Exchange does not relay to domains that are not its own for this connection.",
 		remedy:  "Sign in, or give the receive connector that serves this machine the permission ms-Exch-SMTP-Accept-Any-Recipient."},
 	{code: 5, text: "relay not permitted", blame: BlameNobody, // Exim
-		meaning: "The upstream relays to this destination only for clients that it knows.",
+		meaning: meaningRelay,
 		remedy:  "Sign in, or have the address of this machine permitted there (relay_from_hosts in Exim)."},
 }

@@ -1,25 +1,36 @@
 package queue
 
+// Sentences that several replies share.
+const (
+	meaningSendAs      = "The account that signs in may not send as this sender."
+	remedySendAs       = "Give it the permission Send As for the mailbox in Exchange, or route the sender to an upstream with its own account."
+	meaningGoogleRelay = "The user, or the organisation, has relayed as much as Google allows for a day."
+	meaningQuota       = "The account has sent as much as its provider allows."
+	remedyDay          = "It goes on by itself within 24 hours; large batches are better sent through another service."
+	remedyPeriod       = "It goes on by itself when the period is over."
+	remedyBanned       = "Look for a compromised account, and ask Microsoft's support."
+)
+
 // senderReplies are about the reverse-path, the right to use it, or its quota.
 var senderReplies = []reply{
 	// No right to this address.
 	{code: 5, text: "sendasdenied", blame: BlameSender,
-		meaning: "The account that signs in may not send as this sender.",
-		remedy:  "Give it the permission Send As for the mailbox in the Exchange admin centre, or route the sender to an upstream with its own account.",
+		meaning: meaningSendAs,
+		remedy:  remedySendAs,
 		source:  pageMicrosoftReplies},
 	{code: 5, enhanced: "5.7.60", blame: BlameSender,
-		meaning: "The account that signs in may not send as this sender.",
-		remedy:  "Give it the permission Send As for the mailbox in Exchange, or route the sender to an upstream with its own account.",
+		meaning: meaningSendAs,
+		remedy:  remedySendAs,
 		source:  pageMicrosoftReplies},
 	{code: 5, enhanced: "5.2.252", blame: BlameSender,
-		meaning: "The account that signs in may not send as this sender.",
-		remedy:  "Give it the permission Send As for the mailbox in the Exchange admin centre, or route the sender to an upstream with its own account.",
+		meaning: meaningSendAs,
+		remedy:  remedySendAs,
 		source:  pageMicrosoftReplies},
 	{code: 5, text: "permissions to send as", blame: BlameSender,
-		meaning: "The account that signs in may not send as this sender.",
-		remedy:  "Give it the permission Send As in Exchange, or route the sender to an upstream with its own account."},
+		meaning: meaningSendAs,
+		remedy:  remedySendAs},
 	{code: 5, text: "not allowed to send as", blame: BlameSender,
-		meaning: "The account that signs in may not send as this sender.",
+		meaning: meaningSendAs,
 		remedy:  "Give it that permission there, or route the sender to an upstream with its own account."},
 	{code: 5, text: "not owned by user", blame: BlameSender, // Postfix
 		meaning: "The upstream does not let this account use the sender's address.",
@@ -46,25 +57,25 @@ var senderReplies = []reply{
 	// Quotas of the account.
 	{code: 5, enhanced: "5.1.90", blame: BlameSender,
 		meaning: "The mailbox has reached the number of recipients that Microsoft 365 allows for a day.",
-		remedy:  "It goes on by itself within 24 hours. Send large batches from another mailbox, or through another service.", source: pageMicrosoftReplies},
+		remedy:  remedyDay, source: pageMicrosoftReplies},
 	{code: 5, text: "submissionquotaexceeded", blame: BlameSender,
 		meaning: "The mailbox has sent as much as Microsoft 365 allows for a day.",
-		remedy:  "It goes on by itself within 24 hours. Send large batches from another mailbox, or through another service.", source: pageMicrosoftReplies},
+		remedy:  remedyDay, source: pageMicrosoftReplies},
 	{code: 5, text: "smtp relay limit exceeded", blame: BlameSender,
-		meaning: "The user, or the organisation, has relayed as much as Google allows for a day.",
-		remedy:  "It goes on by itself within 24 hours.", source: pageGoogleRelay},
+		meaning: meaningGoogleRelay,
+		remedy:  remedyDay, source: pageGoogleRelay},
 	{code: 5, text: "smtp relay sending", blame: BlameSender,
-		meaning: "The user, or the organisation, has relayed as much as Google allows for a day.",
-		remedy:  "It goes on by itself within 24 hours.", source: pageGmailReplies},
+		meaning: meaningGoogleRelay,
+		remedy:  remedyDay, source: pageGmailReplies},
 	{code: 5, enhanced: "5.4.5", blame: BlameSender,
 		meaning: "The account has sent as much as Gmail allows for a day.",
-		remedy:  "It goes on by itself within 24 hours. Send large batches through another service.", source: pageGmailReplies},
+		remedy:  remedyDay, source: pageGmailReplies},
 	{code: 5, text: "sending limit exceeded", blame: BlameSender,
-		meaning: "The account has sent as much as its provider allows.", remedy: "It goes on by itself when the period is over."},
+		meaning: meaningQuota, remedy: remedyPeriod},
 	{code: 5, text: "sending quota exceeded", blame: BlameSender,
-		meaning: "The account has sent as much as its provider allows.", remedy: "It goes on by itself when the period is over."},
+		meaning: meaningQuota, remedy: remedyPeriod},
 	{code: 5, text: "exceeded sending limit", blame: BlameSender, // SparkPost
-		meaning: "The account has sent as much as its provider allows.", remedy: "It goes on by itself when the period is over; or raise the limit there."},
+		meaning: meaningQuota, remedy: "It goes on by itself when the period is over; or raise the limit there."},
 
 	// Blocked for what it has sent.
 	{code: 5, text: "bad outbound sender", blame: BlameSender,
@@ -75,11 +86,11 @@ var senderReplies = []reply{
 	{code: 5, text: "unusual sending activity", blame: BlameSender, // Zoho, 550 5.4.6
 		meaning: "Zoho has blocked this account for unusual sending.", remedy: "Unblock it at https://mail.zoho.com/UnblockMe, and send less at a time."},
 	{code: 5, enhanced: "5.7.501", blame: BlameSender,
-		meaning: "Microsoft 365 has banned this sender for spam.", remedy: "Look for a compromised account, and ask Microsoft's support.", source: pageMicrosoftReplies},
+		meaning: "Microsoft 365 has banned this sender for spam.", remedy: remedyBanned, source: pageMicrosoftReplies},
 	{code: 5, enhanced: "5.7.502", blame: BlameSender,
-		meaning: "Microsoft 365 has banned this sender.", remedy: "Look for a compromised account, and ask Microsoft's support.", source: pageMicrosoftReplies},
+		meaning: "Microsoft 365 has banned this sender.", remedy: remedyBanned, source: pageMicrosoftReplies},
 	{code: 5, enhanced: "5.7.503", blame: BlameSender,
-		meaning: "Microsoft 365 has banned this sender.", remedy: "Look for a compromised account, and ask Microsoft's support.", source: pageMicrosoftReplies},
+		meaning: "Microsoft 365 has banned this sender.", remedy: remedyBanned, source: pageMicrosoftReplies},
 
 	// The address itself, and what DNS says of it.
 	{text: "sender address rejected: domain not found", blame: BlameSender, // Postfix, reject_unknown_sender_domain
