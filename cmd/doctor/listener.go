@@ -22,12 +22,13 @@ import (
 // doorTimeout bounds the look at one listener.
 const doorTimeout = 5 * time.Second
 
-// lookAtListeners looks at each listener and its certificate.
-func lookAtListeners(ctx context.Context, cfg *config.Config, st *admin.Status) []Finding {
+// lookAtListeners looks at each listener and its certificate. running tells
+// that there is a daemon, also where it does not tell us its status.
+func lookAtListeners(ctx context.Context, cfg *config.Config, st *admin.Status, running bool) []Finding {
 	var out []Finding
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
-		out = append(out, lookAtListener(ctx, l, st))
+		out = append(out, lookAtListener(ctx, l, st, running))
 		if l.CertFile != "" {
 			out = append(out, judgeListenerCert(l, time.Now()))
 		}
@@ -35,19 +36,14 @@ func lookAtListeners(ctx context.Context, cfg *config.Config, st *admin.Status) 
 	return out
 }
 
-func lookAtListener(ctx context.Context, l *config.Listener, st *admin.Status) Finding {
+func lookAtListener(ctx context.Context, l *config.Listener, st *admin.Status, running bool) Finding {
 	if l.Network == "systemd" {
 		return Finding{ID: ListenerAddress, Status: Skipped, Subject: l.Name, Text: "systemd listens there", Remedy: "`systemctl list-sockets`"}
 	}
-	if st == nil {
+	if !running {
 		return judgeFree(l, tryListen(l))
 	}
-	address := l.Target
-	for _, s := range st.Listeners {
-		if s.Name == l.Name && l.Network == "tcp" {
-			address = s.Address // where the port was left to the system
-		}
-	}
+	address := boundAt(l, st)
 	ctx, cancel := context.WithTimeout(ctx, doorTimeout)
 	defer cancel()
 	began := time.Now()
@@ -55,6 +51,20 @@ func lookAtListener(ctx context.Context, l *config.Listener, st *admin.Status) F
 	f := judgeDoor(l, address, banner, err)
 	f.Took = took(time.Since(began))
 	return f
+}
+
+// boundAt is where a listener of a running daemon is, also where its port was
+// left to the system.
+func boundAt(l *config.Listener, st *admin.Status) string {
+	if st == nil || l.Network != "tcp" {
+		return l.Target
+	}
+	for _, s := range st.Listeners {
+		if s.Name == l.Name {
+			return s.Address
+		}
+	}
+	return l.Target
 }
 
 // tryListen finds out whether the address of a listener is free.

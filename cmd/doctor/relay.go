@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type Patient struct {
 func (p *Patient) Look(ctx context.Context) []Finding {
 	client := admin.Dial(p.Place.Socket)
 	st, err := client.Status(ctx)
+	running := err == nil || errors.Is(err, fs.ErrPermission)
 	if err != nil {
 		st = nil
 	}
@@ -49,7 +51,7 @@ func (p *Patient) Look(ctx context.Context) []Finding {
 		return append(out, judgeClock(lookAtClock()))
 	}
 	out = append(out, lookAtFiles(cfg, st, owner)...)
-	out = append(out, lookAtListeners(ctx, cfg, st)...)
+	out = append(out, lookAtListeners(ctx, cfg, st, running)...)
 	out = append(out, judgeClock(lookAtClock()))
 	out = append(out, lookAtResolver(ctx, cfg)...)
 	return append(out, p.upstreams(ctx, st)...)
