@@ -14,6 +14,7 @@ import (
 
 	"postern/config"
 	"postern/relay/upstream"
+	"postern/spool"
 )
 
 // soon is how many days before its end a certificate is a warning.
@@ -45,12 +46,12 @@ func asked(up *config.Upstream) string {
 // tls tells of the connection's protection and of every certificate.
 func (e *examination) tls(now time.Time) {
 	mode := asked(e.up)
-	start, shake := e.taken(upstream.StepSTARTTLS), e.taken(upstream.StepHandshake)
+	shake := e.taken(upstream.StepHandshake)
 	switch {
 	case shake != nil:
 		e.handshake(shake, mode, now)
-	case start != nil && start.Fault != nil:
-		e.fail(UpstreamTLS, start, `If this upstream has no TLS on this port, use another port (465 with tls = "implicit"), or say tls = "off" where the network itself is safe.`)
+	case e.r.Fault != nil && e.r.Fault.Outcome.Stage == spool.StageTLS: // STARTTLS is not offered, or refused
+		e.fail(UpstreamTLS, &upstream.Taken{Fault: e.r.Fault}, `If this upstream has no TLS on this port, use another port (465 with tls = "implicit"), or say tls = "off" where the network itself is safe.`)
 	case e.r.Fault != nil && len(e.r.Hellos) == 0:
 		e.skip(UpstreamTLS, "it did not come to TLS; "+mode)
 	default:

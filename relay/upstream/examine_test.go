@@ -71,8 +71,11 @@ func reported(r *upstream.Report) (out []string) {
 		}
 		say("%s", line)
 	}
-	if (r.Fault == nil) != (len(r.Steps) > 0 && r.Steps[len(r.Steps)-1].Fault == nil) {
-		say("the fault is %v, unlike that of the last step", r.Fault)
+	switch last := r.Steps[len(r.Steps)-1].Fault; {
+	case last != r.Fault && r.Fault == nil:
+		say("a step failed, and the session did not")
+	case last != r.Fault:
+		say("fault: %s", describeOutcome(&r.Fault.Outcome))
 	}
 	return out
 }
@@ -111,7 +114,7 @@ func TestExamineWithoutAnAddress(t *testing.T) {
 		Dial:   func(context.Context, string, string) (net.Conn, error) { return nil, gone },
 	}
 	r := dialer.Examine(t.Context(), &config.Upstream{Name: "test", Host: "mx.example", Port: 25}, nil)
-	if !errors.Is(r.Lookup.Err, gone) || !errors.Is(r.Fault, gone) || len(r.Steps) != 2 || r.Steps[1].Step != upstream.StepConnect {
+	if !errors.Is(r.Lookup.Err, gone) || !errors.Is(r.Fault, gone) || len(r.Steps) != 1 || r.Steps[0].Step != upstream.StepConnect {
 		t.Errorf("%+v", r)
 	}
 }

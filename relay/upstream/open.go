@@ -22,10 +22,10 @@ func target(up *config.Upstream) string {
 // open brings the session to where it can take mail. On a fault nothing was
 // taken from the feed.
 func (s *session) open(ctx context.Context) *spool.Fault {
-	if fault := s.notes.step(StepToken, func() *spool.Fault { return s.provide(ctx) }); fault != nil {
+	if fault := s.provide(ctx); fault != nil {
 		return fault
 	}
-	if fault := s.notes.step(StepConnect, func() *spool.Fault { return s.connect(ctx) }); fault != nil {
+	if fault := s.connect(ctx); fault != nil {
 		return fault
 	}
 	// Until it is open, a session ends at once when ctx does.
@@ -33,20 +33,17 @@ func (s *session) open(ctx context.Context) *spool.Fault {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	if s.up.TLS == config.TLSImplicit {
-		if fault := s.notes.step(StepHandshake, func() *spool.Fault { return s.handshake(ctx) }); fault != nil {
+		if fault := s.handshake(ctx); fault != nil {
 			return fault
 		}
 	}
-	if fault := s.notes.step(StepBanner, s.greet); fault != nil {
-		return fault
-	}
-	if fault := s.notes.step(StepHello, s.hello); fault != nil {
+	if fault := s.greet(); fault != nil {
 		return fault
 	}
 	if fault := s.secure(ctx); fault != nil {
 		return fault
 	}
-	if fault := s.notes.step(StepSignIn, func() *spool.Fault { return s.signIn(ctx) }); fault != nil {
+	if fault := s.signIn(ctx); fault != nil {
 		return fault
 	}
 	s.reportOpen()
@@ -55,10 +52,11 @@ func (s *session) open(ctx context.Context) *spool.Fault {
 
 // provide gets a token before the upstream waits for it. Without one there is
 // nothing to connect for.
-func (s *session) provide(ctx context.Context) *spool.Fault {
+func (s *session) provide(ctx context.Context) (fault *spool.Fault) {
 	if s.up.OAuth == nil {
 		return nil
 	}
+	defer s.notes.step(StepToken)(&fault)
 	if _, err := s.token(ctx, ""); err != nil {
 		return s.fault(spool.StageSignIn, "no access token", err)
 	}
@@ -72,7 +70,8 @@ func (s *session) token(ctx context.Context, refused string) (string, error) {
 	return s.dialer.Tokens.Token(ctx, s.up, refused)
 }
 
-func (s *session) connect(ctx context.Context) *spool.Fault {
+func (s *session) connect(ctx context.Context) (fault *spool.Fault) {
+	defer s.notes.step(StepConnect)(&fault)
 	dialing, cancel := context.WithTimeout(ctx, s.limits.connect)
 	defer cancel()
 	conn, err := s.dialer.dial(dialing, s.target)
@@ -88,8 +87,16 @@ func (s *session) connect(ctx context.Context) *spool.Fault {
 	return nil
 }
 
-// greet reads the banner.
+// greet reads the banner and says hello.
 func (s *session) greet() *spool.Fault {
+	if fault := s.banner(); fault != nil {
+		return fault
+	}
+	return s.hello()
+}
+
+func (s *session) banner() (fault *spool.Fault) {
+	defer s.notes.step(StepBanner)(&fault)
 	r, err := s.read(s.limits.command)
 	if err != nil {
 		return s.fault(spool.StageGreet, "no greeting", err)
@@ -104,7 +111,8 @@ func (s *session) greet() *spool.Fault {
 
 // hello sends EHLO, or HELO to whoever does not know it (RFC 5321 §3.2), and
 // forgets whatever an earlier EHLO announced.
-func (s *session) hello() *spool.Fault {
+func (s *session) hello() (fault *spool.Fault) {
+	defer s.notes.step(StepHello)(&fault)
 	s.ext = extensions{}
 	name := s.dialer.hostname()
 	r, err := s.command("EHLO " + name)
@@ -137,18 +145,7 @@ func (s *session) secure(ctx context.Context) *spool.Fault {
 	case !s.ext.startTLS && s.up.TLS == config.TLSOpportunistic:
 		s.events.UpstreamTLSProblem(TLSProblem{s.up.Name, s.remote, "the upstream offers no STARTTLS", true})
 		return nil
-	}
-	if fault := s.notes.step(StepSTARTTLS, s.startTLS); fault != nil {
-		return fault
-	}
-	if fault := s.notes.step(StepHandshake, func() *spool.Fault { return s.handshake(ctx) }); fault != nil {
-		return fault
-	}
-	return s.notes.step(StepHello, s.hello) // RFC 3207 §4.2: what was announced before does not count
-}
-
-func (s *session) startTLS() *spool.Fault {
-	if !s.ext.startTLS {
+	case !s.ext.startTLS:
 		return s.fault(spool.StageTLS, "no TLS",
 			fmt.Errorf("the upstream offers no STARTTLS, which tls = %q requires", s.up.TLS))
 	}
@@ -165,10 +162,14 @@ func (s *session) startTLS() *spool.Fault {
 		return s.fault(spool.StageTLS, "no TLS",
 			errors.New("the upstream, or somebody in between, sent plain text behind STARTTLS"))
 	}
-	return nil
+	if fault := s.handshake(ctx); fault != nil {
+		return fault
+	}
+	return s.hello() // RFC 3207 §4.2: what was announced before does not count
 }
 
-func (s *session) handshake(ctx context.Context) *spool.Fault {
+func (s *session) handshake(ctx context.Context) (fault *spool.Fault) {
+	defer s.notes.step(StepHandshake)(&fault)
 	conf, err := s.dialer.tlsConfig(s.up)
 	if err != nil {
 		return s.fault(spool.StageTLS, "the TLS settings cannot be used", err)
@@ -188,7 +189,8 @@ func (s *session) handshake(ctx context.Context) *spool.Fault {
 }
 
 // signIn carries out AUTH where the configuration wants it.
-func (s *session) signIn(ctx context.Context) *spool.Fault {
+func (s *session) signIn(ctx context.Context) (fault *spool.Fault) {
+	defer s.notes.step(StepSignIn)(&fault)
 	auth := s.up.Auth
 	if auth == "" {
 		auth = "auto"

@@ -19,8 +19,9 @@ type Report struct {
 	Target    string  // host and port as configured
 	Lookup    Lookup  // of the host
 	Addresses []Reach // each of them; empty: it could not be resolved
-	// Steps are those that opening a session took, in their order. The last
-	// one is where it ended, if Fault is not nil.
+	// Steps are those that opening a session took, in their order. One that
+	// failed is the last. STARTTLS itself is none of them: where it is not
+	// offered, or refused, Fault alone says so.
 	Steps     []Taken
 	Remote    string // address that the session went to; empty: none
 	Banner    string // text of the greeting
@@ -58,7 +59,6 @@ const (
 	StepConnect   Step = "connect"
 	StepBanner    Step = "banner"
 	StepHello     Step = "ehlo"
-	StepSTARTTLS  Step = "starttls"
 	StepHandshake Step = "handshake"
 	StepSignIn    Step = "signin"
 )
@@ -102,15 +102,15 @@ type SignIn struct {
 	Mechanism string // that was tried; empty: none could be
 }
 
-// step carries out one step, and notes it where there is a report.
-func (r *Report) step(step Step, do func() *spool.Fault) *spool.Fault {
+// step begins one step, and notes it at its end, where there is a report:
+//
+//	defer s.notes.step(StepConnect)(&fault)
+func (r *Report) step(step Step) func(**spool.Fault) {
 	if r == nil {
-		return do()
+		return func(**spool.Fault) {}
 	}
 	began := time.Now()
-	fault := do()
-	r.Steps = append(r.Steps, Taken{step, time.Since(began), fault})
-	return fault
+	return func(fault **spool.Fault) { r.Steps = append(r.Steps, Taken{step, time.Since(began), *fault}) }
 }
 
 func (r *Report) banner(got *reply) {
