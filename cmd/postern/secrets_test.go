@@ -47,6 +47,13 @@ password_file = "DIR/pw"`, 1)
 	}
 	said := h.must("status", "--json") + h.must("queue", "list", "--json") + h.must("check", "--json") +
 		h.must("explain", "--from", "a@example.com", "--to", "b@example.com")
+	for _, args := range [][]string{{"doctor"}, {"doctor", "--json"}, {"upstream", "test", "office"}, {"upstream", "test", "office", "--json"}} {
+		r := h.do(args...)
+		if r.code == 0 || !strings.Contains(r.stdout, "parked") {
+			t.Errorf("%v while a lane is parked: %+v", args, r)
+		}
+		said += r.stdout + r.stderr
+	}
 	for _, path := range []string{"/metrics", "/healthz"} {
 		resp, err := http.Get("http://" + metrics + path)
 		if err != nil {
