@@ -107,15 +107,23 @@ func (u *Upstream) redacted() map[string]any {
 	if u.Provider == CaptureProvider {
 		return given(out)
 	}
-	out["host"], out["port"], out["tls"], out["auth"] = u.Host, u.Port, string(u.TLS), u.Auth
+	out["host"], out["tls"], out["auth"] = u.Host, string(u.TLS), u.Auth
+	if u.Port != 0 {
+		out["port"] = u.Port
+	}
+	if u.TLS != TLSOff {
+		out["tls_min_version"] = u.TLSMinVersion
+	}
 	out["ca_file"], out["server_name"] = u.CAFile, u.ServerName
 	out["cert_file"], out["key_file"] = u.CertFile, u.KeyFile
 	out["username"], out["domain"] = u.Username, u.Domain
 	k := &u.Kerberos
 	out["realm"], out["keytab"], out["ccache"], out["krb5_conf"], out["spn"] = k.Realm, k.Keytab, k.CCache, k.Conf, k.SPN
-	if u.Fingerprint != "" {
-		out["fingerprint"] = "sha256:" + u.Fingerprint
+	var pins []string
+	for _, pin := range u.Fingerprints {
+		pins = append(pins, "sha256:"+pin)
 	}
+	out["fingerprint"] = pins
 	u.Password.redactInto(out)
 	if u.OAuth != nil {
 		out["oauth"] = u.OAuth.redacted()

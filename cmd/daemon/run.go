@@ -17,6 +17,7 @@ import (
 	"postern/relay/admin"
 	"postern/relay/capture"
 	"postern/relay/intake"
+	"postern/relay/memory"
 	"postern/relay/oauth"
 	"postern/relay/route"
 	"postern/relay/upstream"
@@ -51,6 +52,7 @@ type daemon struct {
 	doors  *intake.Server
 	dialer *upstream.Dialer
 	tokens *oauth.Tokens
+	memory *memory.Store
 	admin  *admin.Server
 	served sync.WaitGroup // the goroutines of admin and of the watchdog
 

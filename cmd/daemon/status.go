@@ -4,16 +4,15 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"time"
 
 	"postern/config"
 	"postern/queue"
 	"postern/relay/admin"
+	"postern/relay/upstream"
 	"postern/spool"
 )
 
@@ -78,10 +77,14 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 		lane.Reason, lane.Advice = causeOf(&l.Cause), Advise(&l.Cause)
 	}
 	if up := cfg.Upstreams[l.Upstream]; up != nil {
-		lane.Address = net.JoinHostPort(up.Host, strconv.Itoa(up.Port))
-		lane.Provider, lane.TLS, lane.Auth, lane.Username = up.Provider, string(up.TLS), up.Auth, up.Username
+		lane.Address = upstream.Target(up)
 		lane.Settings = up.Digest()
+		lane.Provider, lane.TLS, lane.Auth, lane.Username = up.Provider, string(up.TLS), up.Auth, up.Username
 		lane.MaxConnections, lane.MaxRecipients, lane.MaxMessageSize = up.MaxConnections, up.MaxRecipients, up.MaxMessageSize
+		lane.Memory = d.remembered(up)
+		if lane.Memory != nil && lane.Memory.Way != "" {
+			lane.Address = lane.Memory.Way
+		}
 		if up.Provider == config.CaptureProvider {
 			lane.Address = "kept in " + cfg.CaptureDir()
 		}

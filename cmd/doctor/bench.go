@@ -10,6 +10,7 @@ import (
 	"postern/config"
 	"postern/relay/admin"
 	"postern/relay/capture"
+	"postern/relay/memory"
 	"postern/relay/oauth"
 	"postern/relay/route"
 	"postern/relay/upstream"
@@ -51,7 +52,9 @@ func (b *Bench) Upstream(ctx context.Context, up *config.Upstream, from, to stri
 	clocks := &clocks{}
 	tokens := oauth.New(oauth.Options{StateDir: b.config.StateDir, Dates: clocks.dated})
 	defer tokens.Wait(ctx)
-	dialer := &upstream.Dialer{Hostname: func() string { return b.config.Hostname }, Tokens: tokens}
+	dialer := &upstream.Dialer{
+		Hostname: func() string { return b.config.Hostname }, Tokens: tokens, Memory: memory.New(b.config.StateDir),
+	}
 	r := dialer.Examine(ctx, examined, rehearsals)
 	now := time.Now()
 	session := Session(examined, r, b.largest(), now)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -29,23 +28,27 @@ var modes = map[config.UpstreamTLS]string{
 }
 
 // asked is what the configuration asks of TLS, for people.
-func asked(up *config.Upstream) string {
-	if up.TLS == config.TLSOff {
-		return `tls = "off"`
+func (e *examination) asked() string {
+	mode := fmt.Sprintf("tls = %q", e.up.TLS)
+	if e.up.TLS == config.TLSOff || e.r.TLS == "" {
+		return mode
 	}
-	mode := fmt.Sprintf("tls = %q: %s", up.TLS, modes[up.TLS])
+	mode += ": " + modes[e.r.TLS]
 	switch {
-	case up.Fingerprint != "":
-		return mode + ", with the pinned certificate"
-	case checked(up):
+	case pinned(e.up):
+		return mode + ", with a pinned certificate"
+	case checked(e.up):
 		return mode + ", certificate checked"
 	}
 	return mode + ", certificate not checked"
 }
 
+// pinned tells whether a fingerprint replaces the check of the chain.
+func pinned(up *config.Upstream) bool { return len(up.Fingerprints) > 0 }
+
 // tls tells of the connection's protection and of every certificate.
 func (e *examination) tls(now time.Time) {
-	mode := asked(e.up)
+	mode := e.asked()
 	shake := e.taken(upstream.StepHandshake)
 	switch {
 	case shake != nil:
@@ -91,7 +94,7 @@ func (e *examination) handshake(t *upstream.Taken, mode string, now time.Time) {
 			f.Status = Warning
 			f.Text += "; so nobody knows who the upstream is"
 			f.Remedy = "A check would fail here; pin the certificate instead: fingerprint = \"" + pinOf(h.Chain) + "\"."
-			if err := verify(e.up, h.Chain, now); err == nil {
+			if h.Invalid == nil {
 				f.Remedy = `The certificate is good: set tls = "verify".`
 			}
 		}
@@ -103,15 +106,15 @@ func (e *examination) handshake(t *upstream.Taken, mode string, now time.Time) {
 	for i, cert := range h.Chain {
 		e.certificate(i, cert, now)
 	}
-	e.name(h.Chain[0])
-	if e.up.Fingerprint != "" {
+	e.name(h)
+	if pinned(e.up) {
 		e.pin(h.Chain)
 	}
 }
 
 // checked tells whether the configuration has the chain checked.
 func checked(up *config.Upstream) bool {
-	return up.Fingerprint == "" && (up.TLS == config.TLSVerify || up.TLS == config.TLSImplicit)
+	return !pinned(up) && (up.TLS == config.TLSVerify || up.TLS == config.TLSImplicit || up.TLS == config.TLSAuto)
 }
 
 // worst is how bad a defect of a certificate is: nothing goes where it is
@@ -179,31 +182,26 @@ func daysLeft(cert *x509.Certificate, now time.Time) int {
 
 func date(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
-// name compares the certificate with the name that is asked for.
-func (e *examination) name(own *x509.Certificate) {
-	want := expected(e.up)
-	f := Finding{ID: UpstreamName, Status: OK, Text: "the certificate is for " + want}
-	if err := own.VerifyHostname(want); err != nil {
-		names := namesOf(own)
-		f.Status = worst(e.up)
-		f.Text = fmt.Sprintf("the certificate is for %s, not for %s", orNothing(names), want)
-		f.Remedy = "Correct host."
-		if len(names) > 0 {
-			f.Remedy = fmt.Sprintf("Correct host, or, if this is the right server, set server_name = %q.", names[0])
+// name compares the certificate with the names of which it has to bear one.
+func (e *examination) name(h *upstream.Handshake) {
+	own := h.Chain[0]
+	for _, want := range h.Names {
+		if own.VerifyHostname(want) == nil {
+			e.add(Finding{ID: UpstreamName, Status: OK, Text: "the certificate is for " + want})
+			return
 		}
-		if e.up.Fingerprint != "" {
-			f.Status, f.Remedy = OK, ""
-			f.Text += "; the fingerprint counts instead"
-		}
+	}
+	names := namesOf(own)
+	f := Finding{ID: UpstreamName, Status: worst(e.up), Remedy: "Correct host.",
+		Text: fmt.Sprintf("the certificate is for %s, not for %s", orNothing(names), strings.Join(h.Names, " or "))}
+	if len(names) > 0 {
+		f.Remedy = fmt.Sprintf("Correct host, or, if this is the right server, set server_name = %q.", names[0])
+	}
+	if pinned(e.up) {
+		f.Status, f.Remedy = OK, ""
+		f.Text += "; the fingerprint counts instead"
 	}
 	e.add(f)
-}
-
-func expected(up *config.Upstream) string {
-	if up.ServerName != "" {
-		return up.ServerName
-	}
-	return up.Host
 }
 
 func namesOf(cert *x509.Certificate) []string {
@@ -216,10 +214,10 @@ func namesOf(cert *x509.Certificate) []string {
 
 func (e *examination) pin(chain []*x509.Certificate) {
 	got := pinOf(chain)
-	f := Finding{ID: UpstreamPin, Status: OK, Text: "the certificate is the pinned one", Facts: map[string]any{"fingerprint": got}}
-	if got != "sha256:"+e.up.Fingerprint {
+	f := Finding{ID: UpstreamPin, Status: OK, Text: "the certificate is a pinned one", Facts: map[string]any{"fingerprint": got}}
+	if !slices.ContainsFunc(e.up.Fingerprints, func(pin string) bool { return strings.EqualFold("sha256:"+pin, got) }) {
 		f.Status = Failed
-		f.Text = "the certificate is another one than the pinned one: it has the fingerprint " + got
+		f.Text = "the certificate is another one than is pinned: it has the fingerprint " + got
 		f.Remedy = "Ask whoever runs the upstream, by another way, whether they have renewed it; only then pin the new one."
 	}
 	e.add(f)
@@ -231,24 +229,6 @@ func pinOf(chain []*x509.Certificate) string {
 	}
 	sum := sha256.Sum256(chain[0].Raw)
 	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-// verify checks a chain as tls = "verify" would.
-func verify(up *config.Upstream, chain []*x509.Certificate, now time.Time) error {
-	opts := x509.VerifyOptions{DNSName: expected(up), CurrentTime: now, Intermediates: x509.NewCertPool()}
-	if up.CAFile != "" {
-		pem, err := os.ReadFile(up.CAFile)
-		if err != nil {
-			return err
-		}
-		opts.Roots = x509.NewCertPool()
-		opts.Roots.AppendCertsFromPEM(pem)
-	}
-	for _, cert := range chain[1:] {
-		opts.Intermediates.AddCert(cert)
-	}
-	_, err := chain[0].Verify(opts)
-	return err
 }
 
 // tlsRemedy says what to do about a handshake that failed.
@@ -269,9 +249,9 @@ func (e *examination) tlsRemedy(err error) string {
 		return "See " + string(UpstreamName) + "."
 	case errors.As(err, &invalid):
 		return "See " + string(UpstreamCert) + "."
-	case e.up.Fingerprint != "" && pin != "":
+	case pinned(e.up) && pin != "":
 		return "See " + string(UpstreamPin) + "."
-	case e.up.TLS == config.TLSImplicit:
+	case e.r.TLS == config.TLSImplicit:
 		return `Port 587 and port 25 want tls = "verify" (STARTTLS).`
 	case strings.Contains(err.Error(), "protocol version"):
 		return "The upstream knows nothing newer than TLS 1.1, which nobody should use: it has to be updated."

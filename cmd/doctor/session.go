@@ -17,6 +17,7 @@ import (
 // listener takes, now the moment of the examination.
 func Session(up *config.Upstream, r *upstream.Report, largest int64, now time.Time) []Finding {
 	e := &examination{up: up, r: r, largest: largest}
+	e.ways()
 	e.lookup()
 	e.addresses()
 	e.connect()
@@ -59,11 +60,43 @@ func (e *examination) fail(id ID, t *upstream.Taken, remedy string) {
 
 func (e *examination) skip(id ID, text string) { e.add(Finding{ID: id, Status: Skipped, Text: text}) }
 
+// ways tells how port and TLS were found, where the configuration leaves that
+// open.
+func (e *examination) ways() {
+	if e.up.TLS != config.TLSAuto {
+		return
+	}
+	f := Finding{ID: UpstreamWay, Status: OK, Text: fmt.Sprintf("%s, %s", e.r.Target, modes[e.r.TLS]),
+		Facts: map[string]any{"target": e.r.Target, "tls": e.r.TLS}}
+	switch {
+	case e.r.Target == "" && e.r.Fault != nil:
+		f = refused(UpstreamWay, e.up.Name, &e.r.Fault.Outcome, "Set port, and tls = \"verify\" or \"implicit\": then nothing has to be found out.")
+	case e.r.Target == "":
+		return
+	case e.r.Way.Fault != nil:
+		f.Status, f.Text = Failed, "no way leads there; the one that came furthest is "+f.Text
+		f.Remedy = "See below; or set port, and tls = \"verify\" or \"implicit\"."
+	}
+	e.add(f)
+	for i := range e.r.Others {
+		w := &e.r.Others[i]
+		f := Finding{ID: UpstreamWay, Status: Warning, Text: fmt.Sprintf("%s, %s: no session", w.Target, modes[w.TLS])}
+		if w.Fault != nil {
+			f.Text = fmt.Sprintf("%s, %s: %s", w.Target, modes[w.TLS], said(&w.Fault.Outcome))
+		}
+		f.Remedy = fmt.Sprintf("Another way is taken. port = %d and tls = %q spare looking for it.", e.r.Port, e.r.TLS)
+		if e.r.Way.Fault != nil {
+			f.Status, f.Remedy = Failed, "See the way that came furthest."
+		}
+		e.add(f)
+	}
+}
+
 func (e *examination) lookup() {
-	l, host := &e.r.Lookup, e.up.Host
+	l, host := &e.r.Lookup, e.r.Lookup.Host
 	switch {
 	case l.Literal:
-		e.add(Finding{ID: UpstreamDNS, Status: OK, Text: host + " is an address: there is nothing to look up"})
+		e.add(Finding{ID: UpstreamDNS, Status: OK, Text: e.up.Host + " is an address: there is nothing to look up"})
 	case l.Err != nil:
 		e.add(Finding{ID: UpstreamDNS, Status: Failed, Took: took(l.Took), Text: lookupError(host, l.Err), Remedy: lookupRemedy(l.Err)})
 	default:
@@ -111,9 +144,9 @@ func (e *examination) addresses() {
 			continue
 		}
 		f := Finding{ID: UpstreamAddress, Status: OK, Took: took(a.Took), Facts: map[string]any{"address": a.Address.String()},
-			Text: fmt.Sprintf("%s takes connections on port %d", a.Address, e.up.Port)}
+			Text: fmt.Sprintf("%s takes connections on port %d", a.Address, e.r.Port)}
 		if a.Err != "" {
-			f.Status, f.Text = Failed, fmt.Sprintf("%s port %d: %s", a.Address, e.up.Port, a.Err)
+			f.Status, f.Text = Failed, fmt.Sprintf("%s port %d: %s", a.Address, e.r.Port, a.Err)
 			if alive > 0 { // else the remedy is that of the connection
 				f.Status, f.Remedy = Warning, "Other addresses answer, so mail goes; each new session may lose time with this one."
 			}
@@ -122,9 +155,9 @@ func (e *examination) addresses() {
 	}
 }
 
-func connectRemedy(up *config.Upstream) string {
-	remedy := fmt.Sprintf("Check host and port = %d, and whether a firewall lets connections out to it.", up.Port)
-	if up.Port == 25 {
+func connectRemedy(port int) string {
+	remedy := fmt.Sprintf("Check host and port = %d, and whether a firewall lets connections out to it.", port)
+	if port == 25 {
 		remedy += " Many networks block port 25: submission is on 587 or 465."
 	}
 	return remedy
@@ -133,12 +166,14 @@ func connectRemedy(up *config.Upstream) string {
 func (e *examination) connect() {
 	t := e.taken(upstream.StepConnect)
 	switch {
+	case t == nil && e.r.Fault != nil && e.r.Fault.Outcome.Stage == spool.StageResolve:
+		e.skip(UpstreamConnect, "nobody knows where to connect to")
 	case t == nil:
 		e.skip(UpstreamConnect, "without a token there is nothing to connect for")
 	case t.Fault != nil && t.Fault.Outcome.Stage == spool.StageResolve:
 		e.skip(UpstreamConnect, "there is no address to connect to")
 	case t.Fault != nil:
-		e.fail(UpstreamConnect, t, connectRemedy(e.up))
+		e.fail(UpstreamConnect, t, connectRemedy(e.r.Port))
 	default:
 		e.add(Finding{ID: UpstreamConnect, Status: OK, Took: took(t.Took), Text: "connected to " + e.r.Remote,
 			Facts: map[string]any{"remote": e.r.Remote}})
@@ -177,7 +212,7 @@ func (e *examination) bannerRemedy(code int) string {
 	switch {
 	case code != 0:
 		return "The upstream does not want this machine, or is not an SMTP server: look at host and port, and at its own log."
-	case e.up.Port == 465 && e.up.TLS != config.TLSImplicit:
+	case e.r.Port == 465 && e.r.TLS != config.TLSImplicit:
 		return `Port 465 wants tls = "implicit".`
 	}
 	return "The upstream is overloaded, or is not an SMTP server, or a firewall in between swallows what it says."

@@ -98,7 +98,9 @@ var dialogues = []dialogue{
 	{name: "ends soon", set: withTLS(config.TLSImplicit), script: upstreamtest.Script{"* tls soon", "* hello " + everything, "* mailed", "* quit"}},
 	{name: "wrong name", set: withTLS(config.TLSVerify), script: upstreamtest.Script{"* hello STARTTLS", "C: STARTTLS", "S: 220 go", "* tls wrongname"}, exit: 69},
 	{name: "self-signed", set: withTLS(config.TLSImplicit), script: upstreamtest.Script{"* tls selfsigned"}, exit: 69},
-	{name: "another certificate than the pinned one", set: func(up *config.Upstream) { up.TLS, up.Fingerprint = config.TLSImplicit, strings.Repeat("ab", 32) },
+	{name: "another certificate than the pinned one", set: func(up *config.Upstream) {
+		up.TLS, up.Fingerprints = config.TLSImplicit, []string{strings.Repeat("ab", 32)}
+	},
 		script: upstreamtest.Script{"* tls good"}, exit: 69},
 	{name: "unchecked, and good", set: withTLS(config.TLSEncrypt), script: upstreamtest.Script{"* hello STARTTLS", "C: STARTTLS", "S: 220 go", "* tls good", "C: EHLO relay.example", "S: 250-mx.example", "S: 250 PIPELINING", "* mailed", "* quit"}},
 	{name: "unchecked, and self-signed", set: withTLS(config.TLSOpportunistic), script: upstreamtest.Script{"* hello STARTTLS", "C: STARTTLS", "S: 220 go", "* tls selfsigned", "C: EHLO relay.example", "S: 250-mx.example", "S: 250 PIPELINING", "* mailed", "* quit"}},

@@ -39,6 +39,7 @@ const (
 	UpstreamSettings  ID = "upstream.settings"
 	UpstreamSecret    ID = "upstream.secret"
 	UpstreamToken     ID = "upstream.token"
+	UpstreamWay       ID = "upstream.way"
 	UpstreamDNS       ID = "upstream.dns"
 	UpstreamAddress   ID = "upstream.address"
 	UpstreamConnect   ID = "upstream.connect"
@@ -77,7 +78,7 @@ var exits = map[ID]int{
 
 	UpstreamSession: unavailable, UpstreamLane: unavailable, UpstreamSettings: badConfig,
 	UpstreamSecret: noPerm, UpstreamToken: noPerm,
-	UpstreamDNS: unavailable, UpstreamAddress: unavailable, UpstreamConnect: unavailable,
+	UpstreamWay: unavailable, UpstreamDNS: unavailable, UpstreamAddress: unavailable, UpstreamConnect: unavailable,
 	UpstreamBanner: unavailable, UpstreamEHLO: unavailable,
 	UpstreamTLS: unavailable, UpstreamCert: unavailable, UpstreamName: unavailable, UpstreamPin: unavailable,
 	UpstreamExtension: unavailable, UpstreamSize: unavailable,

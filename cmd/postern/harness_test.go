@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -313,16 +314,47 @@ type sink struct {
 
 func startSink(t *testing.T, addr string) *sink {
 	t.Helper()
-	s := &sink{}
+	s, _ := startSinkTLS(t, addr, nil)
+	return s
+}
+
+// startSinkTLS offers STARTTLS with conf, or nothing where that is nil, until
+// stop is called or the test ends.
+func startSinkTLS(t *testing.T, addr string, conf *tls.Config) (s *sink, stop func()) {
+	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := smtp.NewServer(s)
-	server.Domain = "sink.test"
-	go server.Serve(l)
-	t.Cleanup(func() { server.Close() })
+	return serveSink(t, l, conf)
+}
+
+// startImplicitSink speaks TLS from the first byte.
+func startImplicitSink(t *testing.T, addr string, conf *tls.Config) *sink {
+	t.Helper()
+	l, err := tls.Listen("tcp", addr, conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := serveSink(t, l, nil)
 	return s
+}
+
+func serveSink(t *testing.T, l net.Listener, conf *tls.Config) (s *sink, stop func()) {
+	s = &sink{}
+	server := smtp.NewServer(s)
+	server.Domain, server.TLSConfig = "sink.test", conf
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		server.Serve(l)
+	}()
+	stop = func() {
+		server.Close()
+		<-ended
+	}
+	t.Cleanup(stop)
+	return s, stop
 }
 
 func (s *sink) NewSession(*smtp.Conn) (smtp.Session, error) { return sinkSession{s}, nil }

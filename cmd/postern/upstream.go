@@ -21,6 +21,7 @@ func (a *app) upstreamCommand() *cobra.Command {
 		a.upstreamDoCommand("pause", "Stop deliveries to an upstream; its mail is kept", "is paused", (*admin.Client).Pause),
 		a.upstreamDoCommand("resume", "Let deliveries go on, also where they were parked", "goes on", (*admin.Client).Resume),
 		a.upstreamLoginCommand(), a.upstreamTestCommand(),
+		a.upstreamForgetCommand(),
 	)
 	return cmd
 }

@@ -127,6 +127,14 @@ func (f *fake) Pause(upstream, operator string) error {
 	return nil
 }
 
+func (f *fake) ForgetTLS(_ context.Context, upstream, operator string) (bool, error) {
+	if upstream == "nobody" {
+		return false, ErrNoUpstream
+	}
+	f.done = append(f.done, "forget "+upstream+" by "+operator)
+	return upstream == "office", nil
+}
+
 func (f *fake) Resume(upstream, operator string) error {
 	f.done = append(f.done, "resume "+upstream+" by "+operator)
 	return nil

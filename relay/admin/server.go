@@ -94,6 +94,7 @@ func (s *Server) controlRoutes() http.Handler {
 	mux.HandleFunc("GET /v1/messages/{id}", s.message)
 	mux.HandleFunc("GET /v1/messages/{id}/content", s.content)
 	mux.HandleFunc("POST /v1/upstreams/{name}/{op}", s.upstream)
+	mux.HandleFunc("POST /v1/upstreams/{name}/forget-tls", s.forgetTLS)
 	mux.HandleFunc("POST /v1/reload", s.reload)
 	return mux
 }

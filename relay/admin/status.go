@@ -88,8 +88,22 @@ type Lane struct {
 	OldestDue      *time.Time `json:"oldest_due,omitempty"`
 	// RefusedSenders are those whose mail it refuses at present.
 	RefusedSenders []string `json:"refused_senders,omitempty"`
+	// Memory is set where TLS is "opportunistic" or "auto".
+	Memory *TLSMemory `json:"tls_memory,omitempty"`
 	// Token is set where the upstream is signed in to by OAuth 2.0.
 	Token *Token `json:"token,omitempty"`
+}
+
+// TLSMemory is what is remembered about the TLS of an upstream: by
+// "opportunistic" what it does not fall back behind, by "auto" the way that
+// worked.
+type TLSMemory struct {
+	Offered  *time.Time `json:"offered,omitempty"` // STARTTLS, for the first time
+	Valid    *time.Time `json:"valid,omitempty"`   // a valid certificate, for the first time
+	Way      string     `json:"way,omitempty"`     // host:port
+	Implicit bool       `json:"implicit,omitempty"`
+	Found    *time.Time `json:"found,omitempty"`   // when the way was looked for
+	Problem  string     `json:"problem,omitempty"` // why nobody can tell what is remembered
 }
 
 // Token is how it stands with an access token; the token itself is not in it.

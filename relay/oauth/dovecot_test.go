@@ -102,6 +102,7 @@ func TestDovecot(t *testing.T) {
 			up := config.DefaultUpstream("dovecot")
 			up.Host, up.CAFile, up.Auth, up.Username = host, os.Getenv("POSTERN_BEARER_CA"), auth, "alice@postern.test"
 			up.Port, _ = strconv.Atoi(port)
+			up.TLS = config.TLSVerify
 			up.OAuth = &config.OAuth{
 				Provider: config.OAuthGeneric, Issuer: m.url, Flow: config.FlowClientCredentials,
 				ClientID: "postern", ClientSecret: config.NewSecret("secret"), Scopes: []string{"smtp"},
@@ -122,6 +123,8 @@ func TestDovecot(t *testing.T) {
 
 type opened struct{ last upstream.Opened }
 
-func (o *opened) UpstreamOpened(e upstream.Opened)       { o.last = e }
-func (o *opened) UpstreamClosed(upstream.Closed)         {}
-func (o *opened) UpstreamTLSProblem(upstream.TLSProblem) {}
+func (o *opened) UpstreamOpened(e upstream.Opened)           { o.last = e }
+func (o *opened) UpstreamClosed(upstream.Closed)             {}
+func (o *opened) UpstreamTLSProblem(upstream.TLSProblem)     {}
+func (o *opened) UpstreamLearned(upstream.Learned)           {}
+func (o *opened) UpstreamMemoryFailed(upstream.MemoryFailed) {}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/relay/memory"
 	"postern/spool"
 )
 
@@ -48,6 +49,11 @@ type Dialer struct {
 	// Tokens gives what the mechanisms of OAuth 2.0 sign in with; nil: they
 	// cannot.
 	Tokens Tokens
+	// Memory keeps what is learnt about the TLS of upstreams; nil: nothing
+	// outlives a session.
+	Memory *memory.Store
+	// LookupSRV asks for SRV records; nil: net.DefaultResolver.
+	LookupSRV func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
 	// Dial connects; nil: net.Dialer, which tries every address of a host.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// LookUp finds the addresses of a host, for Examine alone; nil: the
@@ -121,7 +127,7 @@ func (d *Dialer) Deliver(ctx context.Context, up *config.Upstream, feed Feed) er
 func (d *Dialer) newSession(up *config.Upstream) *session {
 	s := &session{
 		dialer: d, up: up, limits: limitsOf(up),
-		target: target(up), began: time.Now(), events: d.Events,
+		target: Target(up), began: time.Now(), events: d.Events,
 	}
 	if s.events == nil {
 		s.events = noEvents{}

@@ -35,8 +35,7 @@ type Rehearsed struct {
 // several. When ctx is done, the report ends where it is.
 func (d *Dialer) Examine(ctx context.Context, up *config.Upstream, envelopes []Rehearsal) *Report {
 	began := time.Now()
-	r := &Report{Target: target(up)}
-	d.reach(ctx, up, r)
+	r := &Report{}
 	s := d.newSession(up)
 	s.notes = r
 	r.Fault = s.open(ctx)
@@ -45,6 +44,7 @@ func (d *Dialer) Examine(ctx context.Context, up *config.Upstream, envelopes []R
 			Stage: r.Fault.Outcome.Stage, Remote: s.target, Text: "no answer", Cause: "the examination was ended before one came",
 		}
 	}
+	r.choose()
 	r.Remote, r.Verified = s.remote, s.verified
 	if r.Fault == nil {
 		stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() })
@@ -52,38 +52,44 @@ func (d *Dialer) Examine(ctx context.Context, up *config.Upstream, envelopes []R
 		stop()
 	}
 	s.close()
+	d.reach(ctx, up, r)
 	r.Took = time.Since(began)
 	return r
 }
 
-// reach looks up the host and tries each of several addresses.
+// reach looks up the host of the way that was taken and tries each of several
+// addresses.
 func (d *Dialer) reach(ctx context.Context, up *config.Upstream, r *Report) {
-	if address, err := netip.ParseAddr(up.Host); err == nil {
+	host := up.Host
+	if at, _, err := net.SplitHostPort(r.Target); err == nil {
+		host = at
+	}
+	if address, err := netip.ParseAddr(host); err == nil {
 		r.Lookup.Literal, r.Addresses = true, []Reach{{Address: address}}
 		return
 	}
 	began := time.Now()
-	found, err := d.lookUp(ctx, up.Host)
-	r.Lookup.Took, r.Lookup.Err = time.Since(began), err
+	found, err := d.lookUp(ctx, host)
+	r.Lookup.Host, r.Lookup.Took, r.Lookup.Err = host, time.Since(began), err
 	for _, address := range found {
 		r.Addresses = append(r.Addresses, Reach{Address: address.Unmap()})
 	}
-	if len(found) < 2 {
+	if len(found) < 2 || r.Port == 0 {
 		return
 	}
 	var all sync.WaitGroup
 	for i := range r.Addresses {
-		all.Go(func() { d.try(ctx, up, &r.Addresses[i]) })
+		all.Go(func() { d.try(ctx, limitsOf(up).connect, r.Port, &r.Addresses[i]) })
 	}
 	all.Wait()
 }
 
 // try connects to one address and hangs up.
-func (d *Dialer) try(ctx context.Context, up *config.Upstream, at *Reach) {
-	trying, cancel := context.WithTimeout(ctx, limitsOf(up).connect)
+func (d *Dialer) try(ctx context.Context, limit time.Duration, port int, at *Reach) {
+	trying, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := time.Now()
-	conn, err := d.dial(trying, net.JoinHostPort(at.Address.String(), strconv.Itoa(up.Port)))
+	conn, err := d.dial(trying, net.JoinHostPort(at.Address.String(), strconv.Itoa(port)))
 	at.Tried, at.Took = true, time.Since(began)
 	if err != nil {
 		at.Err = describe(err)

@@ -70,7 +70,7 @@ func TestResumption(t *testing.T) {
 		t.Errorf("after the authority was replaced: %v", err)
 	}
 	// A pin is checked when a session is resumed, too.
-	up.CAFile, up.Fingerprint = "", upstreamtest.Fingerprint(sink.TLS.Certificates[0])
+	up.CAFile, up.Fingerprints = "", []string{upstreamtest.Fingerprint(sink.TLS.Certificates[0])}
 	if _, err := oneMessage(t, d, up); err != nil {
 		t.Error(err)
 	}

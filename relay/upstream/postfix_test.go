@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"postern/config"
+	"postern/relay/memory"
 	"postern/relay/upstream"
 	"postern/relay/upstream/upstreamtest"
 	"postern/spool"
@@ -150,6 +151,27 @@ func TestPostfix(t *testing.T) {
 		up.ServerName = "other.postern.test"
 		fault(t, up, spool.StageTLS, 0)
 	})
+	for _, mode := range []config.UpstreamTLS{config.TLSVerify, config.TLSImplicit, config.TLSEncrypt, config.TLSOpportunistic} {
+		t.Run("resumption, "+string(mode), func(t *testing.T) {
+			up := p.Upstream("plain")
+			up.TLS = mode
+			if mode == config.TLSImplicit {
+				up.Port = p.Implicit
+			}
+			rec := &recorder{}
+			d := &upstream.Dialer{Events: rec, Memory: memory.New(t.TempDir())}
+			for range 3 {
+				if err := d.Deliver(t.Context(), up, upstreamtest.NewFeed()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, e := range rec.opened {
+				if e.Resumed != (i > 0) || e.Verified != (mode != config.TLSEncrypt) {
+					t.Errorf("connection %d: %+v", i, e)
+				}
+			}
+		})
+	}
 	t.Run("not signed in", func(t *testing.T) {
 		feed, _, err := deliver(t, p.Upstream("none"), to("ok@b.example"))
 		if o := feed.Settled()[0].Outcomes[0]; err != nil || o.Code != 554 || o.Stage != spool.StageRcpt {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/config"
 	"postern/relay/signin"
 	"postern/spool"
 )
@@ -16,27 +17,37 @@ import (
 // Report is what an examination of an upstream showed: facts, without a
 // judgement. Text that the upstream sent has no control bytes.
 type Report struct {
-	Target    string  // host and port as configured
-	Lookup    Lookup  // of the host
-	Addresses []Reach // each of them; empty: it could not be resolved
-	// Steps are those that opening a session took, in their order. One that
-	// failed is the last. STARTTLS itself is none of them: where it is not
-	// offered, or refused, Fault alone says so.
-	Steps     []Taken
-	Remote    string // address that the session went to; empty: none
-	Banner    string // text of the greeting
-	Hellos    []Hello
-	Handshake *Handshake // nil: none that came as far as a certificate
-	Verified  bool       // the certificate was checked, by its chain or its pin
-	SignIn    *SignIn    // nil: none was wanted, or it did not come to it
+	Way              // that the session went, or that came furthest
+	Others    []Way  // that were tried, where port and TLS are found out
+	Lookup    Lookup // of the host
+	Addresses []Reach
+	Remote    string  // address that the session went to; empty: none
+	Verified  bool    // the certificate was checked, by its chain or its pin
+	SignIn    *SignIn // nil: none was wanted, or it did not come to it
 	// Rehearsed are the envelopes that were tried.
 	Rehearsed []Rehearsed
 	Fault     *spool.Fault // what kept the session from being opened; nil: nothing
 	Took      time.Duration
 }
 
+// Way is one way to an upstream.
+type Way struct {
+	Target string // host and port; empty: it did not come to any
+	Port   int
+	TLS    config.UpstreamTLS // never TLSAuto
+	// Steps are those that were taken, in their order. One that failed is the
+	// last. STARTTLS itself is none of them: where it is not offered, or
+	// refused, Fault alone says so.
+	Steps     []Taken
+	Banner    string // text of the greeting
+	Hellos    []Hello
+	Handshake *Handshake   // nil: none that came as far as a certificate
+	Fault     *spool.Fault // what ended it before EHLO, over TLS where that is wanted; nil: nothing
+}
+
 // Lookup is how the host was resolved.
 type Lookup struct {
+	Host    string
 	Literal bool // it is an address
 	Took    time.Duration
 	Err     error
@@ -90,8 +101,13 @@ type Handshake struct {
 	Version string // "TLS 1.3"; empty: it was broken off before
 	Cipher  string
 	Resumed bool
+	// Names are those of which the certificate has to bear one.
+	Names []string
 	// Chain is as the upstream showed it, its own certificate first.
 	Chain []*x509.Certificate
+	// Invalid is why the chain is not good for any of Names, whether the
+	// configuration asks for that or not; nil: it is good.
+	Invalid error
 }
 
 // SignIn is how the mechanism was chosen.
@@ -111,6 +127,29 @@ func (r *Report) step(step Step) func(**spool.Fault) {
 	}
 	began := time.Now()
 	return func(fault **spool.Fault) { r.Steps = append(r.Steps, Taken{step, time.Since(began), *fault}) }
+}
+
+// way begins one way, and notes how it ended, as step does.
+func (r *Report) way(w way) func(**spool.Fault) {
+	if r == nil {
+		return func(**spool.Fault) {}
+	}
+	if r.Target != "" {
+		r.Others = append(r.Others, r.Way)
+		r.Way = Way{}
+	}
+	r.Target, r.Port, r.TLS = w.String(), w.port, w.tls
+	return func(fault **spool.Fault) { r.Way.Fault = *fault }
+}
+
+// choose tells of the way that the fault of the session is about.
+func (r *Report) choose() {
+	for i := range r.Others {
+		if r.Fault != nil && r.Others[i].Fault == r.Fault {
+			r.Way, r.Others[i] = r.Others[i], r.Way
+			return
+		}
+	}
 }
 
 func (r *Report) banner(got *reply) {
@@ -133,9 +172,9 @@ func (r *Report) hello(got *reply, encrypted bool) {
 	r.Hellos = append(r.Hellos, h)
 }
 
-// watch has conf note the certificates, also of a handshake that fails at the
-// configured fingerprint.
-func (r *Report) watch(conf *tls.Config) *tls.Config {
+// watch has conf note the certificates, whatever comes of them. names are
+// those of which they have to bear one.
+func (r *Report) watch(conf *tls.Config, names []string) *tls.Config {
 	if r == nil {
 		return conf
 	}
@@ -143,8 +182,8 @@ func (r *Report) watch(conf *tls.Config) *tls.Config {
 	conf = conf.Clone()
 	conf.VerifyConnection = func(state tls.ConnectionState) error {
 		r.Handshake = &Handshake{
-			Version: tls.VersionName(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite),
-			Resumed: state.DidResume, Chain: state.PeerCertificates,
+			Version: tls.VersionName(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite), Resumed: state.DidResume,
+			Names: names, Chain: state.PeerCertificates, Invalid: checkChain(state, conf.RootCAs, names),
 		}
 		if check != nil {
 			return check(state)
@@ -155,10 +194,10 @@ func (r *Report) watch(conf *tls.Config) *tls.Config {
 }
 
 // unverified notes the certificates of a handshake that failed at their check.
-func (r *Report) unverified(err error) {
+func (r *Report) unverified(err error, names []string) {
 	var failed *tls.CertificateVerificationError
 	if r != nil && errors.As(err, &failed) {
-		r.Handshake = &Handshake{Chain: failed.UnverifiedCertificates}
+		r.Handshake = &Handshake{Names: names, Chain: failed.UnverifiedCertificates, Invalid: failed.Err}
 	}
 }
 

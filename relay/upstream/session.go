@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/relay/memory"
 	"postern/spool"
 )
 
@@ -22,10 +23,16 @@ type session struct {
 	up     *config.Upstream
 	feed   Feed
 	limits limits
-	target string // host and port as configured
+	target string // host and port as configured, or as found
 	remote string // address that was connected to
 	began  time.Time
 	notes  *Report // of an examination; nil: a delivery
+
+	way      way
+	patience time.Duration // for the connection of this way, and again for its handshake
+	facts    memory.Facts  // what is remembered about the upstream
+	blind    error         // why nobody can tell; nil: facts it is
+	valid    bool          // "opportunistic" was shown a valid certificate
 
 	*wire
 	attentive bool                 // while it is being opened: the upstream waits for a command

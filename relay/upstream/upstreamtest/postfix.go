@@ -35,7 +35,7 @@ const (
 
 // missing ends a test that lacks its counterpart: skipped at a desk, failed
 // where POSTERN_REQUIRE_INTEROP=1 says that it has to be there.
-func missing(t *testing.T, what string) {
+func missing(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("POSTERN_REQUIRE_INTEROP") == "1" {
 		t.Fatal("required, and missing: " + what)
@@ -45,7 +45,7 @@ func missing(t *testing.T, what string) {
 
 // StartPostfix starts one; it ends with the test. The test is skipped where
 // it cannot be had, or fails where POSTERN_REQUIRE_INTEROP=1.
-func StartPostfix(t *testing.T) *Postfix {
+func StartPostfix(t testing.TB) *Postfix {
 	t.Helper()
 	for _, program := range []string{"postfix", "saslpasswd2"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -78,7 +78,7 @@ func StartPostfix(t *testing.T) *Postfix {
 	return p
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -88,7 +88,7 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func waitForPort(t *testing.T, port int) {
+func waitForPort(t testing.TB, port int) {
 	t.Helper()
 	for range 100 {
 		if conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
@@ -100,14 +100,14 @@ func waitForPort(t *testing.T, port int) {
 	t.Fatalf("Postfix does not listen on port %d", port)
 }
 
-func (p *Postfix) certify(t *testing.T) {
+func (p *Postfix) certify(t testing.TB) {
 	ca := NewAuthority(t)
 	p.CA = ca.File(t, p.dir)
-	WritePair(t, p.dir, "server", ca.Issue(t, "mail.postern.test"))
+	WritePair(t, p.dir, "server", ca.IssueRSA(t, "mail.postern.test"))
 }
 
 // addUser makes a SASL user for PLAIN, LOGIN, CRAM-MD5 and SCRAM.
-func (p *Postfix) addUser(t *testing.T, name, password string) {
+func (p *Postfix) addUser(t testing.TB, name, password string) {
 	t.Helper()
 	db := filepath.Join(p.dir, "sasldb2")
 	cmd := exec.Command("saslpasswd2", "-p", "-c", "-f", db, "-u", "mail.postern.test", name)
@@ -125,7 +125,7 @@ func (p *Postfix) addUser(t *testing.T, name, password string) {
 	}
 }
 
-func (p *Postfix) write(t *testing.T, name, text string) {
+func (p *Postfix) write(t testing.TB, name, text string) {
 	t.Helper()
 	path := filepath.Join(p.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -136,7 +136,7 @@ func (p *Postfix) write(t *testing.T, name, text string) {
 	}
 }
 
-func (p *Postfix) configure(t *testing.T) {
+func (p *Postfix) configure(t testing.TB) {
 	nobody, err := user.Lookup("nobody")
 	if err != nil {
 		missing(t, "the user nobody")
@@ -222,7 +222,7 @@ postlog unix-dgram n - n - 1 postlogd
 `, p.Port, p.Implicit))
 }
 
-func (p *Postfix) run(t *testing.T, verb string) {
+func (p *Postfix) run(t testing.TB, verb string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -244,7 +244,7 @@ func (p *Postfix) Upstream(auth string) *config.Upstream {
 }
 
 // Mailbox is the files of its mailbox at this moment.
-func (p *Postfix) Mailbox(t *testing.T) []string {
+func (p *Postfix) Mailbox(t testing.TB) []string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(p.dir, "mail/box/new/*"))
 	if err != nil {
@@ -254,7 +254,7 @@ func (p *Postfix) Mailbox(t *testing.T) []string {
 }
 
 // Arrived waits until count messages lie in the mailbox.
-func (p *Postfix) Arrived(t *testing.T, count int) (messages [][]byte) {
+func (p *Postfix) Arrived(t testing.TB, count int) (messages [][]byte) {
 	t.Helper()
 	for range 200 {
 		names := p.Mailbox(t)
