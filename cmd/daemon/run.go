@@ -88,6 +88,9 @@ func Run(ctx context.Context, o Options) error {
 	for _, w := range o.Config.Warnings {
 		d.events.ConfigWarning(w)
 	}
+	if err := checkOwner(o.Config); err != nil {
+		return err
+	}
 	if err := d.start(o.Config); err != nil {
 		return err
 	}

@@ -188,7 +188,7 @@ func serve(t *testing.T, f *fake) (client *Client, socket string) {
 	})
 	f.status.Hostname = tcp.Addr().String() // where the tests find the public door
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
 			t.Error(err)

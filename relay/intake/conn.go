@@ -61,6 +61,7 @@ type conn struct {
 	started  time.Time
 
 	waiting atomic.Int64  // since when it waits for the client, Unix nanoseconds
+	heard   int           // bytes since then
 	phase   atomic.Uint32 // what it waits for
 	wake    atomic.Uint32
 
@@ -295,7 +296,15 @@ func (c *conn) handshake() bool {
 	ctx, cancel := context.WithTimeout(c.peer.ctx, tlsPatience)
 	defer cancel()
 	tc := tls.Server(c.nc, c.set.tls)
-	if err := tc.HandshakeContext(ctx); err != nil {
+	c.wait()
+	c.phase.Store(uint32(phaseCommand))
+	err := tc.HandshakeContext(ctx)
+	c.phase.Store(uint32(phaseBusy))
+	if err != nil && c.woken() == wokenEvict {
+		c.end("evicted")
+		return false
+	}
+	if err != nil {
 		c.srv.events.TLSFailed(c.peer.info(), err)
 		c.end("TLS failed")
 		return false

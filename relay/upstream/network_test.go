@@ -77,6 +77,12 @@ func TestResumption(t *testing.T) {
 	if rec, err := oneMessage(t, d, up); err != nil || !rec.opened[0].Resumed {
 		t.Error(rec, err)
 	}
+	// One that is withdrawn counts from the next connection on, although there
+	// is a session to resume.
+	up.Fingerprints = []string{upstreamtest.Fingerprint(ca.Issue(t, "127.0.0.1"))}
+	if _, err := oneMessage(t, d, up); !errors.As(err, &fault) || fault.Outcome.Stage != spool.StageTLS {
+		t.Errorf("after the pin was withdrawn: %v", err)
+	}
 }
 
 func TestClientCertificate(t *testing.T) {
@@ -206,7 +212,7 @@ func TestPipeliningWithFullBuffers(t *testing.T) {
 	defer work.Wait()
 	work.Go(func() { chatty(t, listener) })
 	up := &config.Upstream{Name: "test", Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port,
-		TLS: config.TLSOff, Auth: "none", CommandTimeout: 10 * time.Second, DataTimeout: 10 * time.Second}
+		TLS: config.TLSOff, Auth: "none", CommandTimeout: time.Minute, DataTimeout: time.Minute}
 	env := envelopeTo()
 	for i := range rcpts {
 		env.Recipients = append(env.Recipients, spool.Recipient{Address: fmt.Sprintf("r%d@b.example", i)})

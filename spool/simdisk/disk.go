@@ -9,7 +9,9 @@ package simdisk
 import (
 	"io"
 	"io/fs"
+	"math"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -65,6 +67,7 @@ type Disk struct {
 	tracing bool
 	locked  *handle // who holds the lock
 	free    int64
+	room    int64 // bytes that all files may have; 0: no limit
 	fault   func(op Op, name string) error
 }
 
@@ -82,7 +85,10 @@ type inode struct {
 	now     []byte
 	durable []byte
 	pending []change
+	kept    int64 // bytes allocated without content
 }
+
+func (n *inode) size() int64 { return max(int64(len(n.now)), n.kept) }
 
 // change is a write, or with data nil a truncation to off.
 type change struct {
@@ -108,6 +114,22 @@ func (d *Disk) SetFree(n int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.free = n
+}
+
+// SetRoom limits how many bytes all files together may have; 0: no limit.
+func (d *Disk) SetRoom(n int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.room = n
+}
+
+// left is how many bytes may still be added to files. d.mu is held.
+func (d *Disk) left() int64 {
+	left := d.room
+	for _, f := range d.names {
+		left -= d.files[f].size()
+	}
+	return max(left, 0)
 }
 
 // Trace begins to record each step.
@@ -213,6 +235,9 @@ func (n *inode) write(off int64, data []byte) {
 	n.pending = append(n.pending, change{off: off, data: data})
 }
 
+// sync makes the content durable, but for what an earlier failed sync was for:
+// the system takes that for saved. Where a later write touched the same sector,
+// the whole sector is saved as it is now.
 func (n *inode) sync(fails bool) {
 	if fails {
 		for i := range n.pending {
@@ -220,15 +245,43 @@ func (n *inode) sync(fails bool) {
 		}
 		return
 	}
-	kept := n.pending[:0]
-	for _, c := range n.pending {
-		if c.stuck {
-			kept = append(kept, c)
-		} else {
-			n.durable = put(n.durable, c.off, c.data)
+	stuck := 0 // those that are come first
+	for stuck < len(n.pending) && n.pending[stuck].stuck {
+		stuck++
+	}
+	kept := slices.Clone(n.pending[:stuck])
+	for _, c := range n.pending[stuck:] {
+		n.durable = put(n.durable, c.off, c.data)
+		if c.data == nil {
+			kept = without(kept, c.off, math.MaxInt64)
+		}
+	}
+	for _, c := range n.pending[stuck:] {
+		from, to := c.off/Sector*Sector, (c.off+int64(len(c.data))+Sector-1)/Sector*Sector
+		if to = min(to, int64(len(n.durable)), int64(len(n.now))); from < to && c.data != nil {
+			copy(n.durable[from:to], n.now[from:])
+			kept = without(kept, from, to)
 		}
 	}
 	n.pending = kept
+}
+
+// without is what is left of changes when the range is taken out of them.
+func without(changes []change, from, to int64) (left []change) {
+	for _, c := range changes {
+		end := c.off + int64(len(c.data))
+		if c.data == nil || end <= from || c.off >= to {
+			left = append(left, c)
+			continue
+		}
+		if c.off < from {
+			left = append(left, change{c.off, c.data[:from-c.off], c.stuck})
+		}
+		if end > to {
+			left = append(left, change{to, c.data[to-c.off:], c.stuck})
+		}
+	}
+	return left
 }
 
 // Files lists the files that the running system sees.
@@ -400,7 +453,7 @@ func (v *View) List(dir string) ([]spool.DirEntry, error) {
 	var entries []spool.DirEntry
 	for name, f := range v.d.names {
 		if path.Dir(name) == dir {
-			entries = append(entries, spool.DirEntry{Name: path.Base(name), Size: int64(len(v.d.files[f].now)), Mode: 0o600})
+			entries = append(entries, spool.DirEntry{Name: path.Base(name), Size: v.d.files[f].size(), Mode: 0o600})
 		}
 	}
 	for name := range v.d.dirs {
@@ -439,6 +492,9 @@ func (v *View) Lock(name string) (io.Closer, error) {
 func (v *View) Free() (int64, error) {
 	v.d.mu.Lock()
 	defer v.d.mu.Unlock()
+	if v.d.room > 0 {
+		return v.d.left(), nil
+	}
 	return v.d.free, nil
 }
 
@@ -474,6 +530,7 @@ func (h *handle) ReadAt(p []byte, off int64) (int, error) {
 
 // WriteVec implements spool.File.
 func (h *handle) WriteVec(bufs [][]byte, off int64) (int64, error) {
+	runtime.Gosched() // let others come between
 	h.v.d.mu.Lock()
 	defer h.v.d.mu.Unlock()
 	if h.over || !h.write {
@@ -491,6 +548,12 @@ func (h *handle) WriteVec(bufs [][]byte, off int64) (int64, error) {
 		// Disks are full by the block, never within a sector.
 		end := (off + int64(len(data))/2) / Sector * Sector
 		data = data[:max(end-off, 0)]
+	} else if h.v.d.room > 0 {
+		have := int64(len(h.v.d.files[h.file].now))
+		if fits := have + h.v.d.left() - off; fits < int64(len(data)) && off+int64(len(data)) > have {
+			data = data[:max(min((off+fits)/Sector*Sector-off, int64(len(data))), 0)]
+			err = fail(OpWrite, h.name, syscall.ENOSPC)
+		}
 	}
 	s := Step{Op: OpWrite, Name: h.name, file: h.file, off: off, data: data}
 	h.v.d.apply(&s)
@@ -505,6 +568,7 @@ func isFull(err error) bool {
 
 // Sync implements spool.File.
 func (h *handle) Sync() error {
+	runtime.Gosched()
 	h.v.d.mu.Lock()
 	defer h.v.d.mu.Unlock()
 	s := Step{Op: OpSync, Name: h.name, file: h.file}
@@ -528,6 +592,20 @@ func (h *handle) Truncate(size int64) error {
 	s := Step{Op: OpTruncate, Name: h.name, file: h.file, off: size}
 	h.v.d.apply(&s)
 	h.v.d.record(s)
+	return nil
+}
+
+// Allocate implements spool.File. The room survives no cut.
+func (h *handle) Allocate(size int64) error {
+	h.v.d.mu.Lock()
+	defer h.v.d.mu.Unlock()
+	if err := h.v.begin(OpWrite, h.name); err != nil {
+		return err
+	}
+	if h.v.d.room > 0 && size > h.v.d.left() {
+		return fail(OpWrite, h.name, syscall.ENOSPC)
+	}
+	h.v.d.files[h.file].kept = size
 	return nil
 }
 
