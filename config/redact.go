@@ -1,6 +1,9 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net/netip"
@@ -38,6 +41,22 @@ func (c *Config) Redacted() map[string]any {
 	}
 	out["listener"], out["upstream"], out["route"] = listeners, upstreams, routes
 	return out
+}
+
+// Digest tells two configurations apart, as far as Redacted does: 16 hex
+// digits. It gives no secret away.
+func (c *Config) Digest() string { return digest(c.Redacted()) }
+
+// Digest is Config.Digest for one upstream.
+func (u *Upstream) Digest() string { return digest(u.redacted()) }
+
+func digest(redacted map[string]any) string {
+	text, err := json.Marshal(redacted) // whose keys are sorted
+	if err != nil {
+		panic("config: " + err.Error()) // texts, numbers and lists
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
 }
 
 func (r *Retry) redacted() map[string]any {

@@ -24,7 +24,7 @@ func (d *daemon) Status() *admin.Status {
 	st := d.state.Load()
 	problems := d.Health()
 	s := &admin.Status{
-		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path,
+		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.cfg.Digest(),
 		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems,
 		Listeners: d.listeners(st.cfg), Spool: spoolStatus(st.cfg, d.store.Usage()),
 	}
@@ -78,6 +78,7 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 	}
 	if up := cfg.Upstreams[l.Upstream]; up != nil {
 		lane.Address = upstream.Target(up)
+		lane.Settings = up.Digest()
 		lane.Provider, lane.TLS, lane.Auth, lane.Username = up.Provider, string(up.TLS), up.Auth, up.Username
 		lane.MaxConnections, lane.MaxRecipients, lane.MaxMessageSize = up.MaxConnections, up.MaxRecipients, up.MaxMessageSize
 		lane.Memory = d.remembered(up)

@@ -34,7 +34,11 @@ func TestTLSIsNotTalkedDownAfterARestart(t *testing.T) {
 	h := newHouse(t, strings.Replace(ordinary(listen, upstream), `tls = "off"`, "tls = \"opportunistic\"\nca_file = \"ca.pem\"", 1))
 	ca := upstreamtest.NewAuthority(t)
 	ca.File(t, h.dir)
-	conf := &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "127.0.0.1")}}
+	host, _, err := net.SplitHostPort(upstream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, host)}}
 
 	honest, stop := startSinkTLS(t, upstream, conf)
 	h.start()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"io"
 	"net/http"
@@ -48,6 +49,7 @@ type puppet struct {
 	detail *spool.Detail
 	order  admin.Order
 	reload error
+	act    error
 }
 
 const evil = "\x1b[2J\u202e\u009b"
@@ -135,6 +137,9 @@ func (p *puppet) Content(id spool.ID) (spool.Content, error) {
 
 func (p *puppet) Act(_ context.Context, o admin.Order, _ string) (*admin.Acted, error) {
 	p.order = o
+	if p.act != nil {
+		return nil, p.act
+	}
 	switch o.Op {
 	case admin.OpBounce:
 		return &admin.Acted{Busy: []string{spool.ID(7).String()}}, nil
@@ -337,6 +342,16 @@ func TestReloadRefused(t *testing.T) {
 	}
 	r = perform(t, "", "reload", "--json", "--config", config)
 	if r.code != exitConfig || !strings.Contains(r.stdout, `"key": "retry.lifetime"`) {
+		t.Errorf("%+v", r)
+	}
+}
+
+// An order that is not on disk yet is to be looked after later.
+func TestUnrecordedOrder(t *testing.T) {
+	p := newPuppet()
+	p.act = &admin.NotRecorded{Err: errors.New("done, but not yet on disk")}
+	r := perform(t, "", "queue", "hold", "--all", "--config", stage(t, p))
+	if r.code != exitTempFail || r.stderr != "postern: done, but not yet on disk\n" {
 		t.Errorf("%+v", r)
 	}
 }

@@ -207,6 +207,15 @@ func (h *house) everything(metrics string) string {
 	} {
 		said.WriteString(h.must(args...))
 	}
+	looks := [][]string{{"doctor"}, {"doctor", "--json"}}
+	for name := range secrets {
+		if name != "key" { // which is of the upstream "client"
+			looks = append(looks, []string{"upstream", "test", name}, []string{"upstream", "test", name, "--json"})
+		}
+	}
+	for _, args := range looks {
+		said.WriteString(h.refused(args...)) // every lane is parked
+	}
 	for _, path := range []string{"/metrics", "/healthz"} {
 		resp, err := http.Get("http://" + metrics + path)
 		if err != nil {

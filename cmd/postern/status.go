@@ -19,11 +19,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Say how the running daemon is",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			st, err := client.Status(cmd.Context())
+			st, err := a.status(cmd.Context())
 			if err != nil {
 				return err
 			}

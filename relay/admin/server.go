@@ -11,11 +11,20 @@ import (
 	"strings"
 	"time"
 
+	"postern/relay/peer"
 	"postern/spool"
 )
 
 // ErrNoUpstream means that no upstream of that name is configured.
 var ErrNoUpstream = errors.New("no upstream of that name is configured")
+
+// NotRecorded is the error of an order that holds for as long as the daemon
+// runs, and that is not on disk yet.
+type NotRecorded struct{ Err error }
+
+func (e *NotRecorded) Error() string { return e.Err.Error() }
+
+func (e *NotRecorded) Unwrap() error { return e.Err }
 
 // Server answers administrators on a control socket, and scrapers on an
 // optional address. The zero value is of no use; make one with NewServer.
@@ -213,7 +222,10 @@ type problem struct {
 }
 
 func statusOf(err error) int {
+	var unrecorded *NotRecorded
 	switch {
+	case errors.As(err, &unrecorded):
+		return http.StatusServiceUnavailable
 	case errors.Is(err, spool.ErrNotFound), errors.Is(err, ErrNoUpstream):
 		return http.StatusNotFound
 	case errors.Is(err, spool.ErrClaimed):
@@ -240,6 +252,17 @@ func newEncoder(w io.Writer) *json.Encoder {
 
 // operatorKey is the key of the operator's name in a connection's context.
 type operatorKey struct{}
+
+// peerName names the user at the other end of a control socket; "operator"
+// where the system does not tell.
+func peerName(c net.Conn) string {
+	if u, ok := c.(*net.UnixConn); ok {
+		if name, err := peer.User(u); err == nil && name != "" {
+			return name
+		}
+	}
+	return "operator"
+}
 
 // operator is the name of whoever is at the other end of the socket.
 func operator(r *http.Request) string {

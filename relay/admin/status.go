@@ -8,7 +8,9 @@ type Status struct {
 	PID      int    `json:"pid"`
 	Hostname string `json:"hostname"`
 	// Config is the path of the file; empty is the embedded default.
-	Config   string    `json:"config"`
+	Config string `json:"config"`
+	// Settings tells the configuration in force apart from others.
+	Settings string    `json:"settings,omitempty"`
 	Started  time.Time `json:"started"`
 	Loaded   time.Time `json:"loaded"` // when the configuration in force was read
 	Healthy  bool      `json:"healthy"`
@@ -73,8 +75,9 @@ type Lane struct {
 	Auth           string     `json:"auth,omitempty"`
 	Username       string     `json:"username,omitempty"`
 	State          LaneState  `json:"state"`
-	Reason         string     `json:"reason,omitempty"` // why it is not up
-	Advice         *Advice    `json:"advice,omitempty"` // about the reason
+	Settings       string     `json:"settings,omitempty"` // tells its configuration apart from others
+	Reason         string     `json:"reason,omitempty"`   // why it is not up
+	Advice         *Advice    `json:"advice,omitempty"`   // about the reason
 	Since          *time.Time `json:"since,omitempty"`
 	NextProbe      *time.Time `json:"next_probe,omitempty"`
 	Sessions       int        `json:"sessions"`

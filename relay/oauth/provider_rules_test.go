@@ -225,7 +225,7 @@ func FuzzAnswer(f *testing.F) {
 			w.WriteHeader(100 + (status%900+900)%900)
 			w.Write([]byte(body))
 		})
-		web := newHTTP(transportOf{h})
+		web := newHTTP(transportOf{h}, nil)
 		c := &client{http: web, at: endpoints{token: "https://idp.example/token", device: "https://idp.example/device"},
 			conf: &config.OAuth{ClientID: "relay", ClientSecret: config.NewSecret("hidden-secret"), Flow: config.FlowClientCredentials}}
 		tok, err := c.ask(t.Context(), url.Values{"grant_type": {"client_credentials"}}, true)

@@ -437,3 +437,29 @@ func TestRefusedWithoutAPerson(t *testing.T) {
 		t.Error(e)
 	}
 }
+
+// The clock of a provider is told of.
+func TestDates(t *testing.T) {
+	p := newIDP(t)
+	dated := transport(func(r *http.Request) (*http.Response, error) {
+		answer, err := p.RoundTrip(r)
+		if err == nil {
+			answer.Header.Set("Date", "Sun, 01 Mar 2026 12:00:00 GMT")
+		}
+		return answer, err
+	})
+	var told []string
+	tokens := New(Options{StateDir: t.TempDir(), Transport: dated, Dates: func(host string, date time.Time) {
+		told = append(told, host+" "+date.Format(time.RFC3339))
+	}})
+	up := upstreamWith(config.FlowClientCredentials)
+	mustToken(t, tokens, up, "", "access-token-1")
+	tokens.Wait(t.Context())
+	if len(told) == 0 || !strings.HasSuffix(told[0], " 2026-03-01T12:00:00Z") {
+		t.Error(told)
+	}
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

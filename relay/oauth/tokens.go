@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"time"
 
 	"postern/config"
 )
@@ -17,6 +18,9 @@ type Options struct {
 	// Transport carries requests to providers; nil: one that goes through
 	// the proxy of the environment.
 	Transport http.RoundTripper
+	// Dates is told the Date of each answer of a provider (RFC 9110 §6.6.1),
+	// whose host is given; nil: nobody asks. It is called concurrently.
+	Dates func(host string, date time.Time)
 }
 
 // Tokens has the tokens of all upstreams. Its methods may be called
@@ -35,7 +39,7 @@ type Tokens struct {
 func New(o Options) *Tokens {
 	t := &Tokens{
 		vault: newVault(o.StateDir), events: o.Events,
-		http: newHTTP(o.Transport), sources: map[string]*source{},
+		http: newHTTP(o.Transport, o.Dates), sources: map[string]*source{},
 	}
 	if t.events == nil {
 		t.events = noEvents{}

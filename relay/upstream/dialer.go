@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -55,6 +56,9 @@ type Dialer struct {
 	LookupSRV func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
 	// Dial connects; nil: net.Dialer, which tries every address of a host.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// LookUp finds the addresses of a host, for Examine alone; nil: the
+	// system's resolver.
+	LookUp func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	mu       sync.Mutex
 	profiles map[string]*profile // by name of the upstream
@@ -102,13 +106,8 @@ func limitsOf(up *config.Upstream) limits {
 // broke off. When ctx is done it finishes the transaction that is under way
 // and ends; while the session is being opened it returns the error of ctx.
 func (d *Dialer) Deliver(ctx context.Context, up *config.Upstream, feed Feed) error {
-	s := &session{
-		dialer: d, up: up, feed: feed, limits: limitsOf(up),
-		target: Target(up), began: time.Now(), events: d.Events,
-	}
-	if s.events == nil {
-		s.events = noEvents{}
-	}
+	s := d.newSession(up)
+	s.feed = feed
 	if fault := s.open(ctx); fault != nil {
 		s.close()
 		if ctx.Err() != nil {
@@ -123,6 +122,17 @@ func (d *Dialer) Deliver(ctx context.Context, up *config.Upstream, feed Feed) er
 		return err.fault(s.target)
 	}
 	return nil
+}
+
+func (d *Dialer) newSession(up *config.Upstream) *session {
+	s := &session{
+		dialer: d, up: up, limits: limitsOf(up),
+		target: Target(up), began: time.Now(), events: d.Events,
+	}
+	if s.events == nil {
+		s.events = noEvents{}
+	}
+	return s
 }
 
 func (d *Dialer) hostname() string {
@@ -141,4 +151,11 @@ func (d *Dialer) dial(ctx context.Context, address string) (net.Conn, error) {
 		return d.Dial(ctx, "tcp", address)
 	}
 	return new(net.Dialer).DialContext(ctx, "tcp", address)
+}
+
+func (d *Dialer) lookUp(ctx context.Context, host string) ([]netip.Addr, error) {
+	if d.LookUp != nil {
+		return d.LookUp(ctx, host)
+	}
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }

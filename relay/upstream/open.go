@@ -52,10 +52,11 @@ func (s *session) endWith(ctx context.Context) (stop func() bool) {
 
 // provide gets a token before the upstream waits for it. Without one there is
 // nothing to connect for.
-func (s *session) provide(ctx context.Context) *spool.Fault {
+func (s *session) provide(ctx context.Context) (fault *spool.Fault) {
 	if s.up.OAuth == nil {
 		return nil
 	}
+	defer s.notes.step(StepToken)(&fault)
 	if _, err := s.token(ctx, ""); err != nil {
 		return s.fault(spool.StageSignIn, "no access token", err)
 	}
@@ -69,7 +70,8 @@ func (s *session) token(ctx context.Context, refused string) (string, error) {
 	return s.dialer.Tokens.Token(ctx, s.up, refused)
 }
 
-func (s *session) connect(ctx context.Context) *spool.Fault {
+func (s *session) connect(ctx context.Context) (fault *spool.Fault) {
+	defer s.notes.step(StepConnect)(&fault)
 	dialing, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	conn, err := s.dialer.dial(dialing, s.target)
@@ -87,25 +89,36 @@ func (s *session) connect(ctx context.Context) *spool.Fault {
 
 // greet reads the banner and says hello.
 func (s *session) greet() *spool.Fault {
+	if fault := s.banner(); fault != nil {
+		return fault
+	}
+	return s.hello()
+}
+
+func (s *session) banner() (fault *spool.Fault) {
+	defer s.notes.step(StepBanner)(&fault)
 	r, err := s.read(s.limits.command)
 	if err != nil {
 		return s.fault(spool.StageGreet, "no greeting", err)
 	}
 	s.attentive = r.code != 421
+	s.notes.banner(&r)
 	if !r.positive() {
 		return s.refusal(spool.StageGreet, &r)
 	}
-	return s.hello()
+	return nil
 }
 
 // hello sends EHLO, or HELO to whoever does not know it (RFC 5321 §3.2), and
 // forgets whatever an earlier EHLO announced.
-func (s *session) hello() *spool.Fault {
+func (s *session) hello() (fault *spool.Fault) {
+	defer s.notes.step(StepHello)(&fault)
 	s.ext = extensions{}
 	name := s.dialer.hostname()
 	r, err := s.command("EHLO " + name)
 	if err == nil && r.positive() {
 		s.ext = parseExtensions(string(r.text))
+		s.notes.hello(&r, s.tls != nil)
 		s.ext.restrict(s.up.MaxRecipients, s.up.MaxMessageSize)
 		return nil
 	}
@@ -163,7 +176,8 @@ func (s *session) secure(ctx context.Context) *spool.Fault {
 	return s.hello() // RFC 3207 §4.2: what was announced before does not count
 }
 
-func (s *session) handshake(ctx context.Context) *spool.Fault {
+func (s *session) handshake(ctx context.Context) (fault *spool.Fault) {
+	defer s.notes.step(StepHandshake)(&fault)
 	conf, err := s.dialer.tlsConfig(s.up, s.way)
 	if err != nil {
 		return s.fault(spool.StageTLS, "the TLS settings cannot be used", err)
@@ -172,9 +186,10 @@ func (s *session) handshake(ctx context.Context) *spool.Fault {
 		conf = s.watchful(conf)
 	}
 	s.attentive = false
-	conn := tls.Client(s.wire.conn, conf)
+	conn := tls.Client(s.wire.conn, s.notes.watch(conf, namesOf(s.up, s.way)))
 	_ = conn.SetDeadline(time.Now().Add(s.patience)) // fails where the handshake does
 	if err := conn.HandshakeContext(ctx); err != nil {
+		s.notes.unverified(err, namesOf(s.up, s.way))
 		return s.fault(spool.StageTLS, "TLS handshake failed", err)
 	}
 	_ = conn.SetDeadline(time.Time{})
@@ -188,7 +203,8 @@ func (s *session) handshake(ctx context.Context) *spool.Fault {
 }
 
 // signIn carries out AUTH where the configuration wants it.
-func (s *session) signIn(ctx context.Context) *spool.Fault {
+func (s *session) signIn(ctx context.Context) (fault *spool.Fault) {
+	defer s.notes.step(StepSignIn)(&fault)
 	auth := s.up.Auth
 	if auth == "" {
 		auth = "auto"
@@ -197,7 +213,7 @@ func (s *session) signIn(ctx context.Context) *spool.Fault {
 	if auth == "none" || auth == "auto" && s.up.Username == "" && k.Keytab == "" && k.CCache == "" {
 		return nil
 	}
-	mechanism, err := signin.Do(ctx, s, &signin.Request{
+	request := &signin.Request{
 		Auth: auth, Username: s.up.Username, Password: s.password(),
 		Domain: s.up.Domain, Certificate: s.up.CertFile != "",
 		Kerberos: signin.Kerberos{Realm: k.Realm, Keytab: k.Keytab, Cache: k.CCache, Conf: k.Conf, Service: k.SPN},
@@ -206,8 +222,10 @@ func (s *session) signIn(ctx context.Context) *spool.Fault {
 		// Whoever names the mechanism and turns TLS off means it, for
 		// instance for a bridge on the same machine.
 		AllowClear: s.up.TLS == config.TLSOff,
-	})
+	}
+	mechanism, err := signin.Do(ctx, s, request)
 	s.mechanism = mechanism
+	s.notes.signIn(request, mechanism)
 	var refused *signin.Refused
 	if errors.As(err, &refused) {
 		return &spool.Fault{Err: err, Outcome: spool.Outcome{

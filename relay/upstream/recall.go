@@ -32,8 +32,8 @@ func (s *session) learn(ctx context.Context, e Learned, change func(f *memory.Fa
 	set := func(f *memory.Facts) { change(f, now) }
 	before := s.facts
 	set(&s.facts)
-	if s.dialer.Memory == nil || s.blind != nil {
-		return // nothing is written over what cannot be read
+	if s.dialer.Memory == nil || s.blind != nil || s.notes != nil {
+		return // nothing is written over what cannot be read, nor by an examination
 	}
 	err := s.dialer.Memory.Learn(ctx, s.up.Name, Target(s.up), set)
 	s.facts.Unsaved = err != nil

@@ -38,9 +38,9 @@ func BenchmarkReconnect(b *testing.B) {
 // BenchmarkReconnectPostfix is the same with a Postfix of our own (RSA-2048),
 // and without a sign-in.
 func BenchmarkReconnectPostfix(b *testing.B) {
-	p := startPostfix(b)
-	for mode, port := range map[config.UpstreamTLS]int{config.TLSVerify: p.port, config.TLSImplicit: p.implicit} {
-		up := p.upstream("none")
+	p := upstreamtest.StartPostfix(b)
+	for mode, port := range map[config.UpstreamTLS]int{config.TLSVerify: p.Port, config.TLSImplicit: p.Implicit} {
+		up := p.Upstream("none")
 		up.TLS, up.Port = mode, port
 		benchReconnect(b, string(mode), up)
 	}

@@ -26,6 +26,7 @@ type session struct {
 	target string // host and port as configured, or as found
 	remote string // address that was connected to
 	began  time.Time
+	notes  *Report // of an examination; nil: a delivery
 
 	way      way
 	patience time.Duration // for the connection of this way, and again for its handshake

@@ -34,6 +34,8 @@ func (c *transcript) setUp(t *testing.T, b *bench) (*config.Upstream, *testFeed)
 			messages++
 			env, body := newMessage(t, options)
 			feed.Add(env, body)
+		case "examine":
+			c.examine = options
 		case "memory":
 			c.remember(t, up, options)
 		case "tokens":

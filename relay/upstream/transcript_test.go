@@ -55,6 +55,7 @@ type transcript struct {
 	script   upstreamtest.Script
 	settings []string // of lines that set something up
 	purse    purse
+	examine  []string // options of an examination; nil: a delivery
 	memory   *memory.Store
 	dir      string // of memory
 	want     []string
@@ -83,7 +84,7 @@ func readTranscripts(t *testing.T, path string) (head []string, cases []*transcr
 		switch verb, _, _ := strings.Cut(line, " "); verb {
 		case "S:", "S>", "C:", "C?", "*":
 			c.script = append(c.script, line)
-		case "upstream", "message", "feed", "tokens", "memory":
+		case "upstream", "message", "feed", "tokens", "examine", "memory":
 			c.settings = append(c.settings, line)
 		case "#", "==", "":
 		default:
@@ -156,6 +157,15 @@ func (c *transcript) run(t *testing.T, b *bench) {
 		Memory:   c.memory,
 		Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },
 	}
+	if c.examine != nil {
+		got := c.examined(t, dialer, up)
+		<-done
+		for _, problem := range problems {
+			t.Error(problem)
+		}
+		c.compare(t, c.masked(b, got))
+		return
+	}
 	began := time.Now()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -166,15 +176,19 @@ func (c *transcript) run(t *testing.T, b *bench) {
 	for _, problem := range append(problems, feed.Breaches()...) {
 		t.Error(problem)
 	}
-	got := append(results(feed, err, rec, elapsed), c.remembered(up)...)
-	for i := range got { // what differs from run to run
-		got[i] = strings.ReplaceAll(got[i], b.dir+string(filepath.Separator), "")
+	c.compare(t, c.masked(b, append(results(feed, err, rec, elapsed), c.remembered(up)...)))
+}
+
+// masked replaces what differs from run to run.
+func (c *transcript) masked(b *bench, lines []string) []string {
+	for i := range lines {
+		lines[i] = strings.ReplaceAll(lines[i], b.dir+string(filepath.Separator), "")
 		if c.dir != "" {
-			got[i] = strings.ReplaceAll(got[i], c.dir+string(filepath.Separator), "")
+			lines[i] = strings.ReplaceAll(lines[i], c.dir+string(filepath.Separator), "")
 		}
-		got[i] = fingerprint.ReplaceAllString(got[i], "sha256:…")
+		lines[i] = fingerprint.ReplaceAllString(lines[i], "sha256:…")
 	}
-	c.compare(t, got)
+	return lines
 }
 
 func (c *transcript) compare(t *testing.T, got []string) {

@@ -109,7 +109,8 @@ func (s *session) search(ctx context.Context, ways []way, failed *spool.Fault) *
 
 // travel goes one way. limit bounds the connection, and again the TLS
 // handshake.
-func (s *session) travel(ctx context.Context, w way, limit time.Duration) *spool.Fault {
+func (s *session) travel(ctx context.Context, w way, limit time.Duration) (fault *spool.Fault) {
+	defer s.notes.way(w)(&fault)
 	s.way, s.target, s.patience = w, w.String(), limit
 	if fault := s.connect(ctx); fault != nil {
 		return fault
