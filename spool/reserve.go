@@ -24,8 +24,11 @@ func (s *Store) keepReserve() {
 	reserved := s.j.reserved
 	s.j.mu.Unlock()
 	short := s.short.Load()
-	if s.opts.Reserve <= 0 || reserved && !short {
-		s.short.Store(false)
+	if s.opts.Reserve <= 0 {
+		s.short.Store(false) // try again, and see
+		return
+	}
+	if reserved && !short {
 		return
 	}
 	if short {
