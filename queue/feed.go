@@ -54,6 +54,7 @@ func (f *Feed) Next(ctx context.Context) (*spool.Delivery, error) {
 	}
 	f.waiting = true
 	l.idle = append(l.idle, f)
+	l.behind = time.Time{} // there was nothing left to do
 	l.unlock()
 
 	idle := f.up.IdleClose
@@ -99,7 +100,7 @@ func (f *Feed) open() {
 	f.opened = true
 	l.connecting--
 	l.open++
-	l.growStep = 0
+	l.growStep, l.behind = 0, time.Time{} // whether they keep up shows anew
 	if f.gen == l.gen && l.health.state != Up && (!l.health.needAnswer || f.empty) {
 		l.recovered()
 	}
