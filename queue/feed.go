@@ -33,6 +33,7 @@ type Feed struct {
 	settled    int
 
 	// Of the session alone.
+	timer  *time.Timer // of Next; nil before the first wait
 	dotted map[*spool.Delivery]bool
 	broken map[*spool.Delivery]string // the spool failed it, and how
 }
@@ -61,14 +62,18 @@ func (f *Feed) Next(ctx context.Context) (*spool.Delivery, error) {
 	if idle <= 0 {
 		idle = defaultIdle
 	}
-	timer := time.NewTimer(idle)
-	defer timer.Stop()
+	if f.timer == nil {
+		f.timer = time.NewTimer(idle)
+	} else {
+		f.timer.Reset(idle)
+	}
+	defer f.timer.Stop()
 	err := io.EOF
 	select {
 	case d := <-f.ch:
 		return d, nil
 	case <-f.end:
-	case <-timer.C:
+	case <-f.timer.C:
 	case <-ctx.Done():
 		err = ctx.Err()
 	}

@@ -74,8 +74,6 @@ func (b *bench) setUpstream(t *testing.T, up *config.Upstream, option string) {
 		up.CommandTimeout = limit()
 	case "data":
 		up.DataTimeout = limit()
-	case "idle":
-		up.IdleClose = limit()
 	default:
 		t.Fatalf("unknown setting %q", option)
 	}
@@ -87,7 +85,7 @@ func (f *testFeed) set(t *testing.T, option string) {
 	case "nochain":
 		f.Chain = false
 	case "keep":
-		f.Keep = true
+		f.Keep = 30 * time.Second
 	case "faildot":
 		f.FailDotSent = errors.New("the disk is full")
 	case "later": // the second message comes after a while
