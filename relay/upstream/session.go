@@ -32,7 +32,7 @@ type session struct {
 	mechanism string
 	ext       extensions
 
-	block    []byte // content on its way from the spool
+	block    []byte // content on its way from the spool; as large as was needed
 	dirty    bool   // a transaction is open at the upstream: RSET comes first
 	mails    int    // transactions begun
 	messages int    // transactions that came to an end
