@@ -92,6 +92,7 @@ func Run(ctx context.Context, o Options) error {
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watchdog(running, &d.served, func() { d.Health() })
+	paceHeap(running, &d.served)
 	d.events.Ready(time.Since(d.started))
 	notify(sd.SdNotifyReady)
 	if o.Ready != nil {
