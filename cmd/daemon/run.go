@@ -100,6 +100,7 @@ func Run(ctx context.Context, o Options) error {
 	defer cancel()
 	watchdog(running, &d.served, func() { d.Health() })
 	d.tokens.KeepLogins(running, d.upstreams)
+	paceHeap(running, &d.served)
 	d.events.Ready(time.Since(d.started))
 	notify(sd.SdNotifyReady)
 	if o.Ready != nil {

@@ -272,6 +272,9 @@ func refusal(stage, from, to string, r *smtp.SMTPError, cause error) Refusal {
 // verdict turns whatever a session returned into a reply. What is not one is
 // temporary and keeps its text to itself.
 func verdict(err error) *smtp.SMTPError {
+	if r, ok := err.(*smtp.SMTPError); ok {
+		return r // nearly always, and errors.As would allocate
+	}
 	var r *smtp.SMTPError
 	if errors.As(err, &r) {
 		return r

@@ -17,7 +17,8 @@ import (
 // at a time, and gives back every delivery that it takes by exactly one
 // Settle or Release.
 type Feed interface {
-	// Next waits for the next delivery. io.EOF: the session is to end.
+	// Next waits for the next delivery. io.EOF: the session is to end, also
+	// because nothing came for the upstream's IdleClose.
 	Next(ctx context.Context) (*spool.Delivery, error)
 	// TryNext returns a delivery that is due now, or nil.
 	TryNext() *spool.Delivery
@@ -69,7 +70,6 @@ const (
 	defaultConnect = 30 * time.Second
 	defaultCommand = 5 * time.Minute
 	defaultData    = 10 * time.Minute
-	defaultIdle    = 30 * time.Second
 	// quitTimeout bounds the farewell, on which nothing depends.
 	quitTimeout = 5 * time.Second
 )
@@ -79,7 +79,6 @@ type limits struct {
 	connect time.Duration // until a connection stands, and until TLS does
 	command time.Duration // for a reply, from its first byte to its last
 	data    time.Duration // for a block of content to leave, and for the reply to the final dot
-	idle    time.Duration // without work, before QUIT
 }
 
 func limitsOf(up *config.Upstream) limits {
@@ -93,7 +92,6 @@ func limitsOf(up *config.Upstream) limits {
 		connect: or(up.ConnectTimeout, defaultConnect),
 		command: or(up.CommandTimeout, defaultCommand),
 		data:    or(up.DataTimeout, defaultData),
-		idle:    or(up.IdleClose, defaultIdle),
 	}
 }
 

@@ -173,10 +173,10 @@ func TestCancelWhileOpening(t *testing.T) {
 // goes over another one.
 func TestClosedIdleConnection(t *testing.T) {
 	sink := &upstreamtest.Sink{Extensions: []string{"PIPELINING"}}
-	up := &config.Upstream{Name: "test", TLS: config.TLSOff, Auth: "none", IdleClose: time.Minute}
+	up := &config.Upstream{Name: "test", TLS: config.TLSOff, Auth: "none"}
 	up.Host, up.Port = sink.Start(t)
 	feed := upstreamtest.NewFeed()
-	feed.Keep = true
+	feed.Keep = time.Minute
 	feed.Add(envelopeTo("to@b.example"), []byte("x\r\n"))
 	rec := &recorder{}
 	d := &upstream.Dialer{Events: rec}
@@ -190,7 +190,7 @@ func TestClosedIdleConnection(t *testing.T) {
 		t.Error(err)
 	}
 	feed.Add(envelopeTo("to@b.example"), []byte("x\r\n"))
-	feed.Keep = false
+	feed.Keep = 0
 	if err := d.Deliver(t.Context(), up, feed); err != nil {
 		t.Error(err)
 	}

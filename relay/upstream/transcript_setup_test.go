@@ -120,8 +120,6 @@ func (b *bench) setUpstream(t *testing.T, up *config.Upstream, option string) {
 		up.CommandTimeout = limit()
 	case "data":
 		up.DataTimeout = limit()
-	case "idle":
-		up.IdleClose = limit()
 	case "recipients", "size":
 		n, err := strconv.Atoi(value)
 		if err != nil {
@@ -143,7 +141,7 @@ func (f *testFeed) set(t *testing.T, option string) {
 	case "nochain":
 		f.Chain = false
 	case "keep":
-		f.Keep = true
+		f.Keep = 30 * time.Second
 	case "faildot":
 		f.FailDotSent = errors.New("the disk is full")
 	case "later": // the second message comes after a while

@@ -12,8 +12,8 @@ import (
 )
 
 // blockSize is how much content is read from the spool and written to the
-// network at a time, in bytes.
-const blockSize = 32 << 10
+// network at a time at most, in bytes.
+const blockSize = 64 << 10
 
 // wire is one connection with its buffers. Nothing goes out before flush.
 type wire struct {
