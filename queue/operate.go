@@ -17,11 +17,12 @@ type Select struct {
 	Upstream string     // what is to be tried next with this upstream
 	All      bool       // everything
 	held     bool       // only what is on hold
+	free     bool       // only what is not on hold
 	before   time.Time  // only what was accepted before; zero: whenever
 }
 
 func (s *Select) matches(m *spool.Summary) bool {
-	if s.held && !m.Held || !s.before.IsZero() && !m.Accepted.Before(s.before) {
+	if s.held && !m.Held || s.free && m.Held || !s.before.IsZero() && !m.Accepted.Before(s.before) {
 		return false
 	}
 	if s.Upstream != "" && m.Upstreams[m.Failover] != s.Upstream {
@@ -41,19 +42,17 @@ type Result struct {
 	Done    int        `json:"done"`              // messages that were changed
 	Busy    []spool.ID `json:"busy,omitempty"`    // an attempt is under way; try again
 	Missing []spool.ID `json:"missing,omitempty"` // not in the queue
+	Held    []spool.ID `json:"held,omitempty"`    // named for a retry, and on hold
 }
 
 // Retry makes what is selected due at once and probes its upstreams, also
-// those that are waiting or parked. What is on hold stays there.
+// those that are waiting or parked. What is on hold is left alone.
 func (q *Queue) Retry(ctx context.Context, sel Select, by string) (Result, error) {
+	sel.free = true
 	probe := map[string]bool{sel.Upstream: true}
 	r, err := q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
 		probe[s.Upstreams[s.Failover]] = true
-		at := time.Now()
-		if s.Held {
-			at = s.Due
-		}
-		return q.change(d, spool.Settlement{Due: at, Failover: s.Failover, Hold: s.Held, Warned: s.Warned}, "retry", by, "")
+		return q.change(d, spool.Settlement{Due: time.Now(), Failover: s.Failover, Warned: s.Warned}, "retry", by, "")
 	})
 	q.probe(probe)
 	r.Done += len(r.Busy) // they are being tried at this moment
@@ -153,6 +152,9 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		}
 		if sel.names(s.ID) {
 			seen[s.ID] = true
+			if n := len(r.Held); sel.free && s.Held && (n == 0 || r.Held[n-1] != s.ID) {
+				r.Held = append(r.Held, s.ID)
+			}
 		}
 		if !sel.matches(&s) {
 			return true

@@ -43,7 +43,7 @@ func (d *daemon) Act(ctx context.Context, o admin.Order, operator string) (*admi
 	if err != nil {
 		return nil, err
 	}
-	return &admin.Acted{Messages: r.Done, Busy: names(r.Busy), Missing: names(r.Missing)}, nil
+	return &admin.Acted{Messages: r.Done, Busy: names(r.Busy), Missing: names(r.Missing), Held: names(r.Held)}, nil
 }
 
 func names(ids []spool.ID) []string {

@@ -23,9 +23,11 @@ type Selection struct {
 type Acted struct {
 	Messages int `json:"messages"` // that were changed
 	// Busy are messages with an attempt under way, Missing those that are not
-	// in the queue; both were left alone.
+	// in the queue, and Held those that a retry named and that are on hold;
+	// all were left alone.
 	Busy    []string `json:"busy,omitempty"`
 	Missing []string `json:"missing,omitempty"`
+	Held    []string `json:"held,omitempty"`
 }
 
 // maxRequest bounds the body of a request, in bytes: about 60,000 IDs.
