@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,11 +15,23 @@ import (
 // empty selects nothing.
 type Select struct {
 	IDs      []spool.ID // these messages
+	Shares   []Share    // these shares of messages
 	Upstream string     // what is to be tried next with this upstream
 	All      bool       // everything
 	held     bool       // only what is on hold
 	free     bool       // only what is not on hold
 	before   time.Time  // only what was accepted before; zero: whenever
+}
+
+// Share names one share of a message: recipients that go by the same list of
+// upstreams.
+type Share struct {
+	ID    spool.ID
+	Share int
+}
+
+func (s Share) compare(t Share) int {
+	return cmp.Or(cmp.Compare(s.ID, t.ID), cmp.Compare(s.Share, t.Share))
 }
 
 func (s *Select) matches(m *spool.Summary) bool {
@@ -28,7 +41,10 @@ func (s *Select) matches(m *spool.Summary) bool {
 	if s.Upstream != "" && m.Upstreams[m.Failover] != s.Upstream {
 		return false
 	}
-	return s.All || s.Upstream != "" && len(s.IDs) == 0 || s.names(m.ID)
+	if _, found := slices.BinarySearchFunc(s.Shares, Share{m.ID, m.Share}, Share.compare); found {
+		return true
+	}
+	return s.All || s.Upstream != "" && len(s.IDs)+len(s.Shares) == 0 || s.names(m.ID)
 }
 
 // names tells whether id is among IDs, which are sorted.
@@ -143,6 +159,7 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 	q.admin.Lock()
 	defer q.admin.Unlock()
 	sel.IDs = slices.Compact(slices.Sorted(slices.Values(sel.IDs)))
+	sel.Shares = slices.SortedFunc(slices.Values(sel.Shares), Share.compare)
 	var r Result
 	var failed error
 	touched, seen := spool.ID(0), map[spool.ID]bool{}

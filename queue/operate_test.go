@@ -79,6 +79,30 @@ func TestOperations(t *testing.T) {
 	})
 }
 
+// Of a message that goes by several upstreams, an operation on one share
+// leaves the others alone.
+func TestOperationOnAShare(t *testing.T) {
+	inBubble(t, []string{"office", "backup"}, func(t *testing.T, w *world) {
+		for _, name := range []string{"office", "backup"} {
+			w.peers.set(name, func(p *peer) { p.fault = down(spool.StageConnect, 0) })
+		}
+		id := w.putEnvelope(&spool.Envelope{From: "a@app.example", Accepted: time.Now(), Recipients: []spool.Recipient{
+			{Address: "b@example.com", Upstreams: []string{"office"}},
+			{Address: "c@example.org", Upstreams: []string{"backup"}},
+		}})
+		after(time.Minute)
+		if r, err := w.queue.Remove(t.Context(), Select{Shares: []Share{{id, 1}}}, "root"); err != nil || r.Done != 1 {
+			t.Errorf("remove: %+v, %v", r, err)
+		}
+		if ends := w.store.ends(id, "c@example.org"); !slices.Equal(ends, []spool.Status{spool.Removed}) {
+			t.Errorf("the one that was selected: %v", ends)
+		}
+		if ends := w.store.ends(id, "b@example.com"); len(ends) > 0 {
+			t.Errorf("the other one: %v", ends)
+		}
+	})
+}
+
 // What is held when it is accepted waits, and goes at once when released.
 func TestAcceptedOnHold(t *testing.T) {
 	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
