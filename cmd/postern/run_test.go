@@ -264,6 +264,7 @@ func TestCommands(t *testing.T) {
 		{name: "explain-json", args: []string{"explain", "--from", "b@example.com", "--to", "x@example.net", "--json"}},
 		{name: "explain-refused", args: []string{"explain", "--from", "a" + evil + "@example.org", "--to", "x@example.net"}, code: exitData},
 		{name: "explain-no-sender", args: []string{"explain"}, code: exitUsage},
+		{name: "explain-unknown-listener", args: []string{"explain", "--from", "<>", "--listener", "dor"}, code: exitUsage},
 		{name: "explain-bad-header", args: []string{"explain", "--from", "<>", "--header", "x"}, code: exitUsage},
 		{name: "unknown-command", args: []string{"quue"}, code: exitUsage},
 		{name: "unknown-flag", args: []string{"status", "--jsno"}, code: exitUsage},
