@@ -24,7 +24,11 @@ func (r *report) explain() string {
 		line("You need not send it again: it is kept, and it is being retried.")
 	case Relayed:
 		line("Your message was handed on to the next mail server for the recipients")
-		line("below. That server accepted it, and does not report when it arrives.")
+		if r.unconfirmed() {
+			line("below. That server accepted it, and does not report when it arrives.")
+		} else {
+			line("below. That server accepted it, and sends the reports that you asked for.")
+		}
 	}
 	for i := range r.about {
 		line("")

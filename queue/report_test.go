@@ -72,6 +72,8 @@ func reports() map[string]*report {
 		"delayed-never-tried": base(Delayed, env("billing@example.com"), subject{recipient: rcpt("someone@example.net", ""), until: accepted.Add(120 * time.Hour)}),
 		"relayed": base(Relayed, env("billing@example.com"), subject{recipient: rcpt("someone@example.net", ""), last: now,
 			outcome: replyAt(spool.StageDot, 250, "2.0.0", "queued as 4F2")}),
+		"relayed-traced": base(Relayed, env("billing@example.com"), subject{recipient: rcpt("someone@example.net", ""), last: now,
+			outcome: spool.Outcome{Stage: spool.StageDot, Code: 250, Enhanced: "2.0.0", Text: "queued as 4F2", Remote: "up.example:587", DSNRelayed: true}}),
 	}
 }
 
