@@ -91,7 +91,7 @@ func advice(s *subject) string {
 	switch {
 	case s.status == "4.4.7":
 		return "send it again later, or ask the administrator of this relay."
-	case s.status == "5.4.7":
+	case s.status == "5.4.7", s.outcome.Unsupported && e.is(5, 4, 7):
 		return "send it again with more time, if it is still of use."
 	case s.reason != "":
 		return "ask the administrator of this relay."
