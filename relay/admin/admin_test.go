@@ -287,7 +287,7 @@ func TestSocketPlacesThatAreRefused(t *testing.T) {
 	path := filepath.Join(dir, "c.sock")
 	// A file of somebody's is not touched.
 	os.WriteFile(path, []byte("precious"), 0o600)
-	if _, err := Listen(path, 0o600, ""); err == nil || !strings.Contains(err.Error(), "not a socket") {
+	if _, err := Listen(path, 0o600, ""); err == nil || !strings.Contains(err.Error(), "not a socket; remove it") {
 		t.Errorf("over a file: %v", err)
 	}
 	if _, err := Listen("/tmp/"+strings.Repeat("x", 120), 0o600, ""); err == nil || !strings.Contains(err.Error(), "longer than") {
