@@ -67,11 +67,11 @@ func (r *report) header(b *bytes.Buffer) {
 	fmt.Fprintf(b, "Date: %s\r\n", date(r.now))
 	fmt.Fprintf(b, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", r.host)
 	fmt.Fprintf(b, "To: <%s>\r\n", r.env.From)
-	subject := subjects[r.kind]
+	title := subjects[r.kind]
 	if r.kind == Relayed && r.unconfirmed() {
-		subject = "Mail handed on to a server that does not confirm delivery"
+		title = "Mail handed on to a server that does not confirm delivery"
 	}
-	fmt.Fprintf(b, "Subject: %s\r\n", subject)
+	fmt.Fprintf(b, "Subject: %s\r\n", title)
 	fmt.Fprintf(b, "Message-ID: %s\r\n", r.messageID)
 	if id := r.env.MessageID; isMessageID(id) {
 		fmt.Fprintf(b, "In-Reply-To: %s\r\nReferences: %s\r\n", id, id)
