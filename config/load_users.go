@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // readUsers reads names with their hashes. A hash is never repeated.
@@ -26,6 +27,22 @@ func readUsers(t *table, l *Listener) {
 	}
 	if users.values != nil && len(users.values) == 0 {
 		t.problem("users", "is empty", "add a user, or remove the key")
+	}
+	checkMixedUsers(t, l.Users)
+}
+
+// checkMixedUsers warns about users whose clients will be refused: most clients
+// take the strongest mechanism that is offered, for whomever they sign in.
+func checkMixedUsers(t *table, users map[string]string) {
+	var without []string
+	for _, name := range slices.Sorted(maps.Keys(users)) {
+		if !isVerifier(users[name]) {
+			without = append(without, strconv.Quote(name))
+		}
+	}
+	if n := len(without); n > 0 && n < len(users) {
+		t.warn("users", "SCRAM-SHA-256 is offered, and clients that choose it cannot sign in as "+strings.Join(without, ", "),
+			"give all users verifiers (postern passwd --scheme scram-sha-256), or none")
 	}
 }
 

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,20 +15,36 @@ import (
 // empty selects nothing.
 type Select struct {
 	IDs      []spool.ID // these messages
+	Shares   []Share    // these shares of messages
 	Upstream string     // what is to be tried next with this upstream
 	All      bool       // everything
 	held     bool       // only what is on hold
+	free     bool       // only what is not on hold
 	before   time.Time  // only what was accepted before; zero: whenever
 }
 
+// Share names one share of a message: recipients that go by the same list of
+// upstreams.
+type Share struct {
+	ID    spool.ID
+	Share int
+}
+
+func (s Share) compare(t Share) int {
+	return cmp.Or(cmp.Compare(s.ID, t.ID), cmp.Compare(s.Share, t.Share))
+}
+
 func (s *Select) matches(m *spool.Summary) bool {
-	if s.held && !m.Held || !s.before.IsZero() && !m.Accepted.Before(s.before) {
+	if s.held && !m.Held || s.free && m.Held || !s.before.IsZero() && !m.Accepted.Before(s.before) {
 		return false
 	}
 	if s.Upstream != "" && m.Upstreams[m.Failover] != s.Upstream {
 		return false
 	}
-	return s.All || s.Upstream != "" && len(s.IDs) == 0 || s.names(m.ID)
+	if _, found := slices.BinarySearchFunc(s.Shares, Share{m.ID, m.Share}, Share.compare); found {
+		return true
+	}
+	return s.All || s.Upstream != "" && len(s.IDs)+len(s.Shares) == 0 || s.names(m.ID)
 }
 
 // names tells whether id is among IDs, which are sorted.
@@ -41,19 +58,17 @@ type Result struct {
 	Done    int        `json:"done"`              // messages that were changed
 	Busy    []spool.ID `json:"busy,omitempty"`    // an attempt is under way; try again
 	Missing []spool.ID `json:"missing,omitempty"` // not in the queue
+	Held    []spool.ID `json:"held,omitempty"`    // named for a retry, and on hold
 }
 
 // Retry makes what is selected due at once and probes its upstreams, also
-// those that are waiting or parked. What is on hold stays there.
+// those that are waiting or parked. What is on hold is left alone.
 func (q *Queue) Retry(ctx context.Context, sel Select, by string) (Result, error) {
+	sel.free = true
 	probe := map[string]bool{sel.Upstream: true}
 	r, err := q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
 		probe[s.Upstreams[s.Failover]] = true
-		at := time.Now()
-		if s.Held {
-			at = s.Due
-		}
-		return q.change(d, spool.Settlement{Due: at, Failover: s.Failover, Hold: s.Held, Warned: s.Warned}, "retry", by, "")
+		return q.change(d, spool.Settlement{Due: time.Now(), Failover: s.Failover, Warned: s.Warned}, "retry", by, "")
 	})
 	q.probe(probe)
 	r.Done += len(r.Busy) // they are being tried at this moment
@@ -144,6 +159,7 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 	q.admin.Lock()
 	defer q.admin.Unlock()
 	sel.IDs = slices.Compact(slices.Sorted(slices.Values(sel.IDs)))
+	sel.Shares = slices.SortedFunc(slices.Values(sel.Shares), Share.compare)
 	var r Result
 	var failed error
 	touched, seen := spool.ID(0), map[spool.ID]bool{}
@@ -153,6 +169,9 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		}
 		if sel.names(s.ID) {
 			seen[s.ID] = true
+			if n := len(r.Held); sel.free && s.Held && (n == 0 || r.Held[n-1] != s.ID) {
+				r.Held = append(r.Held, s.ID)
+			}
 		}
 		if !sel.matches(&s) {
 			return true

@@ -40,7 +40,10 @@ func TestOperations(t *testing.T) {
 			t.Errorf("an empty selection: %+v, %v", r, err)
 		}
 		w.peers.set("office", func(p *peer) { p.fault = nil })
-		if r, err := w.queue.Retry(ctx, Select{All: true}, "root"); err != nil || r.Done != 5 {
+		if r, err := w.queue.Retry(ctx, one(0), "root"); err != nil || r.Done != 0 || !slices.Equal(r.Held, ids[:1]) {
+			t.Errorf("retry of what is on hold: %+v, %v", r, err)
+		}
+		if r, err := w.queue.Retry(ctx, Select{All: true}, "root"); err != nil || r.Done != 4 || len(r.Held) != 0 {
 			t.Errorf("retry: %+v, %v", r, err)
 		}
 		after(time.Second)
@@ -68,10 +71,34 @@ func TestOperations(t *testing.T) {
 		if n := len(w.peers.mail("")); n != 5 || w.store.count() != 0 {
 			t.Errorf("%d arrived, %d left", n, w.store.count())
 		}
-		for verb, n := range map[string]int{"hold": 1, "release": 1, "remove": 1, "bounce": 1, "retry": 5} {
+		for verb, n := range map[string]int{"hold": 1, "release": 1, "remove": 1, "bounce": 1, "retry": 4} {
 			if got := w.ears.heard(verb + " by root"); got != n {
 				t.Errorf("%s told %d times, want %d", verb, got, n)
 			}
+		}
+	})
+}
+
+// Of a message that goes by several upstreams, an operation on one share
+// leaves the others alone.
+func TestOperationOnAShare(t *testing.T) {
+	inBubble(t, []string{"office", "backup"}, func(t *testing.T, w *world) {
+		for _, name := range []string{"office", "backup"} {
+			w.peers.set(name, func(p *peer) { p.fault = down(spool.StageConnect, 0) })
+		}
+		id := w.putEnvelope(&spool.Envelope{From: "a@app.example", Accepted: time.Now(), Recipients: []spool.Recipient{
+			{Address: "b@example.com", Upstreams: []string{"office"}},
+			{Address: "c@example.org", Upstreams: []string{"backup"}},
+		}})
+		after(time.Minute)
+		if r, err := w.queue.Remove(t.Context(), Select{Shares: []Share{{id, 1}}}, "root"); err != nil || r.Done != 1 {
+			t.Errorf("remove: %+v, %v", r, err)
+		}
+		if ends := w.store.ends(id, "c@example.org"); !slices.Equal(ends, []spool.Status{spool.Removed}) {
+			t.Errorf("the one that was selected: %v", ends)
+		}
+		if ends := w.store.ends(id, "b@example.com"); len(ends) > 0 {
+			t.Errorf("the other one: %v", ends)
 		}
 	})
 }

@@ -24,7 +24,11 @@ func (r *report) explain() string {
 		line("You need not send it again: it is kept, and it is being retried.")
 	case Relayed:
 		line("Your message was handed on to the next mail server for the recipients")
-		line("below. That server accepted it, and does not report when it arrives.")
+		if r.unconfirmed() {
+			line("below. That server accepted it, and does not report when it arrives.")
+		} else {
+			line("below. That server accepted it, and sends the reports that you asked for.")
+		}
 	}
 	for i := range r.about {
 		line("")
@@ -87,7 +91,7 @@ func advice(s *subject) string {
 	switch {
 	case s.status == "4.4.7":
 		return "send it again later, or ask the administrator of this relay."
-	case s.status == "5.4.7":
+	case s.status == "5.4.7", s.outcome.Unsupported && e.is(5, 4, 7):
 		return "send it again with more time, if it is still of use."
 	case s.reason != "":
 		return "ask the administrator of this relay."

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"mime/quotedprintable"
 	"net/mail"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,14 +54,24 @@ func (r *report) bytes() (text []byte, has8Bit bool) {
 var subjects = map[Action]string{
 	Failed:  "Undelivered mail returned to sender",
 	Delayed: "Delayed mail (still being retried)",
-	Relayed: "Mail handed on to a server that does not confirm delivery",
+	Relayed: "Mail handed on to the next server",
+}
+
+// unconfirmed reports whether a next server accepted the mail without taking
+// over the duty to report (RFC 3461 §5.2.3).
+func (r *report) unconfirmed() bool {
+	return slices.ContainsFunc(r.about, func(s subject) bool { return !s.outcome.DSNRelayed })
 }
 
 func (r *report) header(b *bytes.Buffer) {
 	fmt.Fprintf(b, "Date: %s\r\n", date(r.now))
 	fmt.Fprintf(b, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", r.host)
 	fmt.Fprintf(b, "To: <%s>\r\n", r.env.From)
-	fmt.Fprintf(b, "Subject: %s\r\n", subjects[r.kind])
+	title := subjects[r.kind]
+	if r.kind == Relayed && r.unconfirmed() {
+		title = "Mail handed on to a server that does not confirm delivery"
+	}
+	fmt.Fprintf(b, "Subject: %s\r\n", title)
 	fmt.Fprintf(b, "Message-ID: %s\r\n", r.messageID)
 	if id := r.env.MessageID; isMessageID(id) {
 		fmt.Fprintf(b, "In-Reply-To: %s\r\nReferences: %s\r\n", id, id)

@@ -67,11 +67,16 @@ func reports() map[string]*report {
 			outcome: spool.Outcome{Stage: spool.StageDot, Cause: "connection reset by peer", Remote: "[2001:db8::1]:587"}}),
 		"returned-by-operator": base(Failed, env("billing@example.com"), subject{recipient: rcpt("someone@example.net", ""),
 			reason: "the administrator of this relay has returned it: wrong address", status: "5.0.0"}),
+		"failed-deadline": base(Failed, env("billing@example.com"), subject{recipient: rcpt("someone@example.net", ""), last: now,
+			outcome: spool.Outcome{Stage: spool.StageMail, Enhanced: "5.4.7", Unsupported: true, Remote: "up.example:587",
+				Text: "the deadline of the message is nearer than the upstream can keep"}}),
 		"delayed": base(Delayed, env("billing@example.com"), subject{recipient: rcpt("someone@example.net", ""), last: attempt,
 			until: accepted.Add(120 * time.Hour), outcome: replyAt(spool.StageRcpt, 450, "4.2.0", "Greylisted, try again")}),
 		"delayed-never-tried": base(Delayed, env("billing@example.com"), subject{recipient: rcpt("someone@example.net", ""), until: accepted.Add(120 * time.Hour)}),
 		"relayed": base(Relayed, env("billing@example.com"), subject{recipient: rcpt("someone@example.net", ""), last: now,
 			outcome: replyAt(spool.StageDot, 250, "2.0.0", "queued as 4F2")}),
+		"relayed-traced": base(Relayed, env("billing@example.com"), subject{recipient: rcpt("someone@example.net", ""), last: now,
+			outcome: spool.Outcome{Stage: spool.StageDot, Code: 250, Enhanced: "2.0.0", Text: "queued as 4F2", Remote: "up.example:587", DSNRelayed: true}}),
 	}
 }
 

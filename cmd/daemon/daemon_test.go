@@ -37,6 +37,7 @@ func TestStartErrorsAreSentencesWithAKind(t *testing.T) {
 		{"no folder for the socket", controlFailed, &fs.PathError{Op: "bind", Path: "/run/x", Err: syscall.ENOENT}, CannotCreate, "correct control.socket"},
 		{"socket not allowed", controlFailed, &fs.PathError{Op: "bind", Path: "/run/x", Err: syscall.EACCES}, NotAllowed, "chown"},
 		{"port in use", doorFailed, inUse, Taken, "choose another address"},
+		{"address of another machine", doorFailed, &net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", syscall.EADDRNOTAVAIL)}, Taken, "does not have that address"},
 		{"low port", doorFailed, denied, NotAllowed, "CAP_NET_BIND_SERVICE"},
 		{"bad certificate", doorFailed, errors.New("listener x: certificate: no PEM; check cert_file"), Misconfigured, ""},
 		{"scrape port in use", metricsFailed, inUse, Taken, "choose another address"},

@@ -22,6 +22,9 @@ func (d *daemon) Content(id spool.ID) (spool.Content, error) { return d.store.Co
 // Act carries out an order.
 func (d *daemon) Act(ctx context.Context, o admin.Order, operator string) (*admin.Acted, error) {
 	sel := queue.Select{IDs: o.IDs, Upstream: o.Upstream, All: o.All}
+	for _, s := range o.Shares {
+		sel.Shares = append(sel.Shares, queue.Share(s))
+	}
 	var (
 		r   queue.Result
 		err error
@@ -43,7 +46,7 @@ func (d *daemon) Act(ctx context.Context, o admin.Order, operator string) (*admi
 	if err != nil {
 		return nil, known(err)
 	}
-	return &admin.Acted{Messages: r.Done, Busy: names(r.Busy), Missing: names(r.Missing)}, nil
+	return &admin.Acted{Messages: r.Done, Busy: names(r.Busy), Missing: names(r.Missing), Held: names(r.Held)}, nil
 }
 
 func names(ids []spool.ID) []string {

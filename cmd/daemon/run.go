@@ -78,6 +78,11 @@ func Run(ctx context.Context, o Options) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	// A line to a log that nobody reads any more must not end the relay. The
+	// signal is taken and not ignored, which commands that we run would inherit.
+	unread := make(chan os.Signal, 1)
+	signal.Notify(unread, syscall.SIGPIPE)
+	defer signal.Stop(unread)
 
 	d := &daemon{
 		load: o.Load, log: o.Log, events: o.Log.Process(), version: o.Version,

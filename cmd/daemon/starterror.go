@@ -57,6 +57,8 @@ func startError(at step, err error) error {
 		e.Hint = "Stop that daemon first, or give this one another control.socket."
 	case at == controlFailed && errors.Is(err, fs.ErrNotExist):
 		e.Hint = "Its folder does not exist: create it for the user that runs postern, or correct control.socket."
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		e.Hint = "This machine does not have that address, or not yet: correct it, or start postern when the network is up."
 	case e.Kind == Taken:
 		e.Hint = "Another program listens there: stop it, or choose another address."
 	case e.Kind == NotAllowed && at == doorFailed:

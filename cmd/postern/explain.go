@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,8 +49,11 @@ func (a *app) explain(q route.Query) error {
 	if err != nil {
 		return badConfig(err)
 	}
-	if q.Listener == "" && len(cfg.Listeners) > 0 {
+	if q.Listener == "" {
 		q.Listener = cfg.Listeners[0].Name
+	}
+	if err := checkListener(cfg, q.Listener); err != nil {
+		return err
 	}
 	routes, err := route.New(cfg.Routes)
 	if err != nil {
@@ -65,6 +69,19 @@ func (a *app) explain(q route.Query) error {
 		return errReported{exitData}
 	}
 	return err
+}
+
+// checkListener refuses a name that would silently match no route.
+func checkListener(cfg *config.Config, name string) error {
+	var known []string
+	for _, l := range cfg.Listeners {
+		known = append(known, l.Name)
+	}
+	known = append(known, config.InternalListener)
+	if slices.Contains(known, name) {
+		return nil
+	}
+	return usage("there is no listener %q (known: %s)", name, strings.Join(known, ", "))
 }
 
 // refused reports whether no route can match, whatever is not yet known.

@@ -98,6 +98,9 @@ func (a *app) printActed(op admin.Op, r *admin.Acted, done string) error {
 		for _, id := range r.Missing {
 			fmt.Fprintf(a.stderr, "postern: %s: no such message is queued\n", safe(id))
 		}
+		for _, id := range r.Held {
+			fmt.Fprintf(a.stderr, "postern: %s: on hold; `postern queue release` lets it go\n", safe(id))
+		}
 	}
 	switch {
 	case len(r.Missing) > 0:

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -279,6 +280,7 @@ func TestCommands(t *testing.T) {
 		{name: "explain-json", args: []string{"explain", "--from", "b@example.com", "--to", "x@example.net", "--json"}},
 		{name: "explain-refused", args: []string{"explain", "--from", "a" + evil + "@example.org", "--to", "x@example.net"}, code: exitData},
 		{name: "explain-no-sender", args: []string{"explain"}, code: exitUsage},
+		{name: "explain-unknown-listener", args: []string{"explain", "--from", "<>", "--listener", "dor"}, code: exitUsage},
 		{name: "explain-bad-header", args: []string{"explain", "--from", "<>", "--header", "x"}, code: exitUsage},
 		{name: "unknown-command", args: []string{"quue"}, code: exitUsage},
 		{name: "unknown-flag", args: []string{"status", "--jsno"}, code: exitUsage},
@@ -378,16 +380,16 @@ func TestOrdersAreThoseThatWereGiven(t *testing.T) {
 		want admin.Order
 	}{
 		{[]string{"hold", id.String()}, admin.Order{Op: admin.OpHold, IDs: []spool.ID{7}}},
-		{[]string{"release", "--held"}, admin.Order{Op: admin.OpRelease, IDs: []spool.ID{7}}},
+		{[]string{"release", "--held"}, admin.Order{Op: admin.OpRelease, Shares: []admin.Share{{ID: 7, Share: 1}}}},
 		{[]string{"retry", "--upstream", "office"}, admin.Order{Op: admin.OpRetry, Upstream: "office"}},
 		{[]string{"retry", "--all", "--upstream", "office"}, admin.Order{Op: admin.OpRetry, Upstream: "office"}},
 		{[]string{"bounce", "--all", "--reason", "why"}, admin.Order{Op: admin.OpBounce, All: true, Reason: "why"}},
-		{[]string{"remove", "--to", "D@"}, admin.Order{Op: admin.OpRemove, IDs: []spool.ID{7}}},
+		{[]string{"remove", "--to", "D@"}, admin.Order{Op: admin.OpRemove, Shares: []admin.Share{{ID: 7, Share: 1}}}},
 	} {
 		p.order = admin.Order{}
 		perform(t, "", append(append([]string{"queue"}, c.args...), "--config", config)...)
 		if got := p.order; got.Op != c.want.Op || got.All != c.want.All || got.Upstream != c.want.Upstream ||
-			got.Reason != c.want.Reason || len(got.IDs) != len(c.want.IDs) {
+			got.Reason != c.want.Reason || !slices.Equal(got.IDs, c.want.IDs) || !slices.Equal(got.Shares, c.want.Shares) {
 			t.Errorf("%v: %+v, want %+v", c.args, got, c.want)
 		}
 	}

@@ -32,6 +32,9 @@ func (a *app) openStopped(gone error) (stoppedSpool, error) {
 		return nil, &failure{code: exitUnavailable, text: gone.Error(), hint: "There is no spool at " + place.SpoolDir + " either.", err: err}
 	case errors.Is(err, fs.ErrPermission):
 		return nil, &failure{code: exitNoPerm, text: gone.Error(), hint: "You may not read the spool at " + place.SpoolDir + " either.", err: err}
+	case errors.Is(err, spool.ErrNotOurs):
+		// The sentence of a start would have the spool handed over.
+		return nil, &failure{code: exitNoPerm, text: gone.Error(), hint: "The spool at " + place.SpoolDir + " belongs to another user: run this command as that user.", err: err}
 	case errors.As(err, &start):
 		return nil, &failure{code: exitCantCreate, text: start.Error(), err: err}
 	}

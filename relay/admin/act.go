@@ -23,9 +23,11 @@ type Selection struct {
 type Acted struct {
 	Messages int `json:"messages"` // that were changed
 	// Busy are messages with an attempt under way, Missing those that are not
-	// in the queue; both were left alone.
+	// in the queue, and Held those that a retry named and that are on hold;
+	// all were left alone.
 	Busy    []string `json:"busy,omitempty"`
 	Missing []string `json:"missing,omitempty"`
+	Held    []string `json:"held,omitempty"`
 }
 
 // maxRequest bounds the body of a request, in bytes: about 60,000 IDs.
@@ -51,7 +53,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	if !order.All && order.Upstream == "" && len(order.IDs) == 0 {
+	if !order.All && order.Upstream == "" && len(order.IDs)+len(order.Shares) == 0 {
 		reply(w, http.StatusOK, &Acted{})
 		return
 	}
@@ -63,8 +65,8 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, done)
 }
 
-// order resolves a selection. Where the daemon cannot do it, the messages are
-// listed first: eight bytes each.
+// order resolves a selection. Where the daemon cannot do it, the entries are
+// listed first: sixteen bytes each.
 func (s *Server) order(ctx context.Context, op Op, sel *Selection) (Order, error) {
 	o := Order{Op: op, Reason: sel.Reason}
 	f := sel.Filter
@@ -88,19 +90,10 @@ func (s *Server) order(ctx context.Context, op Op, sel *Selection) (Order, error
 		o.Upstream = f.Upstream
 		return o, nil
 	}
-	err := s.each(ctx, f, func(id spool.ID) {
-		if n := len(o.IDs); n == 0 || o.IDs[n-1] != id {
-			o.IDs = append(o.IDs, id)
-		}
-	})
-	return o, err
-}
-
-// each visits the messages that f selects, and reads their envelopes only
-// where f asks about addresses.
-func (s *Server) each(ctx context.Context, f Filter, visit func(spool.ID)) error {
-	return walk(ctx, s.daemon, f, f.needsDetail(), func(sum *spool.Summary, _ *Entry) error {
-		visit(sum.ID)
+	// Envelopes are read only where the filter asks about addresses.
+	err := walk(ctx, s.daemon, f, f.needsDetail(), func(sum *spool.Summary, _ *Entry) error {
+		o.Shares = append(o.Shares, Share{sum.ID, sum.Share})
 		return nil
 	})
+	return o, err
 }

@@ -98,16 +98,16 @@ func TestActOnASelection(t *testing.T) {
 		err  string
 	}{
 		{name: "by ID", op: OpHold, sel: Selection{IDs: []string{id(1), id(9)}},
-			want: Acted{Messages: 1, Missing: []string{id(9)}}, done: "hold [" + id(1) + " " + id(9) + "] all=false upstream="},
+			want: Acted{Messages: 1, Missing: []string{id(9)}}, done: "hold [" + id(1) + " " + id(9) + "] [] all=false upstream="},
 		{name: "by upstream", op: OpRetry, sel: Selection{Filter: Filter{Upstream: "backup"}},
-			want: Acted{Messages: 1}, done: "retry [] all=false upstream=backup"},
+			want: Acted{Messages: 1}, done: "retry [] [] all=false upstream=backup"},
 		{name: "by sender", op: OpRelease, sel: Selection{Filter: Filter{From: "A@"}},
-			want: Acted{Messages: 1}, done: "release [" + id(1) + " " + id(3) + "] all=false upstream="},
+			want: Acted{Messages: 1}, done: "release [] [{" + id(1) + " 0} {" + id(3) + " 0}] all=false upstream="},
 		{name: "by upstream, one at most", op: OpRetry, sel: Selection{Filter: Filter{Upstream: "office", Limit: 1}},
-			want: Acted{Messages: 1}, done: "retry [" + id(1) + "] all=false upstream="},
+			want: Acted{Messages: 1}, done: "retry [] [{" + id(1) + " 0}] all=false upstream="},
 		{name: "by a filter that nothing meets", op: OpRemove, sel: Selection{All: true, Filter: Filter{From: "nobody"}}},
 		{name: "all", op: OpRemove, sel: Selection{All: true},
-			want: Acted{Messages: 1}, done: "remove [] all=true upstream="},
+			want: Acted{Messages: 1}, done: "remove [] [] all=true upstream="},
 		{name: "nothing said", op: OpRemove, sel: Selection{}, err: "say that all are meant"},
 		{name: "not an ID", op: OpRemove, sel: Selection{IDs: []string{"../1"}}, err: "not a message ID"},
 		{name: "not an operation", op: "explode", sel: Selection{All: true}, err: "the queue knows"},
@@ -295,7 +295,7 @@ func TestSocketPlacesThatAreRefused(t *testing.T) {
 	path := filepath.Join(dir, "c.sock")
 	// A file of somebody's is not touched.
 	os.WriteFile(path, []byte("precious"), 0o600)
-	if _, err := Listen(path, 0o600, ""); err == nil || !strings.Contains(err.Error(), "not a socket") {
+	if _, err := Listen(path, 0o600, ""); err == nil || !strings.Contains(err.Error(), "not a socket; remove it") {
 		t.Errorf("over a file: %v", err)
 	}
 	if _, err := Listen("/tmp/"+strings.Repeat("x", 120), 0o600, ""); err == nil || !strings.Contains(err.Error(), "longer than") {

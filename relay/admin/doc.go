@@ -64,14 +64,21 @@ const (
 	OpBounce  Op = "bounce"
 )
 
-// Order is an operation on messages: those with the IDs, or all, or all that
-// are to go to Upstream next. Exactly one of the three is set.
+// Order is an operation on messages: those with the IDs, or Shares of them, or
+// all, or all that are to go to Upstream next. Exactly one of the four is set.
 type Order struct {
 	Op       Op
 	IDs      []spool.ID
+	Shares   []Share
 	All      bool
 	Upstream string
 	Reason   string // of OpBounce, for the sender; may be empty
+}
+
+// Share names one share of a message, an entry of the list.
+type Share struct {
+	ID    spool.ID
+	Share int
 }
 
 // Reloaded is what a successful reload has to say.

@@ -109,7 +109,7 @@ func (f *fake) Act(_ context.Context, o Order, operator string) (*Acted, error) 
 	if o.Reason == "fail" {
 		return nil, errors.New("the disk is gone")
 	}
-	f.done = append(f.done, fmt.Sprintf("%s %v all=%t upstream=%s by %s", o.Op, o.IDs, o.All, o.Upstream, operator))
+	f.done = append(f.done, fmt.Sprintf("%s %v %v all=%t upstream=%s by %s", o.Op, o.IDs, o.Shares, o.All, o.Upstream, operator))
 	done := &Acted{Messages: 1}
 	for _, id := range o.IDs {
 		if f.messages[id] == nil {

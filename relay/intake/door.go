@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -61,12 +62,25 @@ func (s *Server) open(k doorKey, l *config.Listener) (*door, error) {
 	case "systemd":
 		d.ln, err = net.FileListener(s.sockets.files[k.target][k.index])
 	default:
-		d.ln, err = net.Listen("tcp", k.target)
+		d.ln, err = net.Listen(family(k.target), k.target)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listener %s: %w", l.Name, err)
 	}
 	return d, nil
+}
+
+// family keeps a listener to the addresses that its line names: left to "tcp",
+// 0.0.0.0 and [::] would each mean IPv4 and IPv6. Without a host it is both.
+func family(target string) string {
+	switch a, err := netip.ParseAddrPort(target); {
+	case err != nil:
+		return "tcp"
+	case a.Addr().Unmap().Is4():
+		return "tcp4"
+	default:
+		return "tcp6"
+	}
 }
 
 // adjust gives a unix socket that stays the mode and group that it is to have.
