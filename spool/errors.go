@@ -60,7 +60,7 @@ func (e *StartError) Unwrap() []error { return []error{e.Kind, e.Cause} }
 func (e *StartError) Error() string {
 	switch e.Kind {
 	case ErrMissing:
-		return fmt.Sprintf("spool folder %s does not exist: create it with `install -d -m 0700 -o USER %s` as the user that runs postern, or correct dir in [spool]", e.Dir, e.Dir)
+		return fmt.Sprintf("spool folder %s does not exist: create it with `install -d -m 0700 -o USER %s`, where USER runs postern, or correct dir in [spool]", e.Dir, e.Dir)
 	case ErrNotFolder:
 		return fmt.Sprintf("spool path %s is not a folder: move that file away, or correct dir in [spool]", e.Dir)
 	case ErrNotOurs:

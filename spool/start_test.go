@@ -2,6 +2,7 @@ package spool_test
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -77,6 +78,34 @@ func TestStartErrors(t *testing.T) {
 		if !errors.Is(err, spool.ErrNotOurs) || !strings.Contains(err.Error(), "belongs to user 4242: run postern as that user") {
 			t.Error(err)
 		}
+	}
+}
+
+// TestRootReadsTheSpoolOfTheService: an administrator looks at what a stopped
+// daemon has left.
+func TestRootReadsTheSpoolOfTheService(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	dir := filepath.Join(t.TempDir(), "spool")
+	s := open(t, spool.Options{Dir: dir, Create: true})
+	id := put(t, s, simple("office"), []byte("Subject: x\r\n\r\ny\r\n"))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, 4242, 4242))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := spool.OpenReader(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if d, err := r.Detail(id); err != nil || d.Envelope.From != "app@example.com" {
+		t.Error(d, err)
 	}
 }
 

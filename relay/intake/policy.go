@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/textproto"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -140,29 +141,39 @@ func (s *session) Rcpt(to string, opts *smtp.RcptOptions) error {
 	}
 	s.env.Recipients = append(s.env.Recipients, r)
 	if s.seen != nil {
-		s.seen[to] = struct{}{}
+		s.seen[foldDomain(to)] = struct{}{}
 	}
 	return nil
 }
 
-// repeated tells whether the transaction has the recipient already.
+// repeated tells whether the transaction has the recipient already. Domains
+// are the same in capitals (RFC 5321 §2.4); what stands before them is for its
+// own domain to compare.
 func (s *session) repeated(to string) bool {
+	to = foldDomain(to)
 	if s.seen != nil {
 		_, ok := s.seen[to]
 		return ok
 	}
 	for i := range s.env.Recipients {
-		if s.env.Recipients[i].Address == to {
+		if foldDomain(s.env.Recipients[i].Address) == to {
 			return true
 		}
 	}
 	if n := len(s.env.Recipients); n >= 16 {
 		s.seen = make(map[string]struct{}, 4*n)
 		for i := range s.env.Recipients {
-			s.seen[s.env.Recipients[i].Address] = struct{}{}
+			s.seen[foldDomain(s.env.Recipients[i].Address)] = struct{}{}
 		}
 	}
 	return false
+}
+
+// foldDomain is addr with its domain in lower case; without a capital letter
+// it is addr itself.
+func foldDomain(addr string) string {
+	at := strings.LastIndexByte(addr, '@') + 1
+	return addr[:at] + strings.ToLower(addr[at:])
 }
 
 func notify(list []smtp.DSNNotify) (n spool.Notify) {
