@@ -127,6 +127,7 @@ type Upstream struct {
 	Domain         string   // of Windows, for ntlm
 	Kerberos       Kerberos // of gssapi, gss-spnego, integrated and auto
 	MaxConnections int
+	Rate           []Rate // every one of them holds; empty: no limit
 	ConnectTimeout time.Duration
 	CommandTimeout time.Duration
 	DataTimeout    time.Duration
@@ -153,6 +154,7 @@ type Route struct {
 	Listener []string
 	Header   map[string][]string // field name → patterns for its value
 	Upstream []string            // failover, in order
+	Priority *int                // -9 to 9 (RFC 6710); nil: what the client asks for, else 0
 	Line     int                 // in the file
 }
 

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"io/fs"
-	"net/netip"
 )
 
 // Redacted is the configuration as it is in effect, defaults included, for
@@ -78,6 +77,9 @@ func (u *Upstream) redacted() map[string]any {
 		"connect_timeout": FormatDuration(u.ConnectTimeout), "command_timeout": FormatDuration(u.CommandTimeout),
 		"data_timeout": FormatDuration(u.DataTimeout), "idle_close": FormatDuration(u.IdleClose),
 	}
+	if len(u.Rate) > 0 {
+		out["rate"] = texts(u.Rate)
+	}
 	if u.Provider != "" {
 		out["provider"] = u.Provider
 		return out
@@ -126,6 +128,9 @@ func (r *Route) redacted() map[string]any {
 		"name": r.Name, "from": r.From, "to": r.To, "user": r.User, "unix_user": r.UnixUser,
 		"listener": r.Listener, "upstream": r.Upstream,
 	})
+	if r.Priority != nil {
+		out["priority"] = *r.Priority
+	}
 	if len(r.Header) > 0 {
 		out["header"] = r.Header
 	}
@@ -149,10 +154,10 @@ func given(m map[string]any) map[string]any {
 	return m
 }
 
-func texts(prefixes []netip.Prefix) []string {
-	out := make([]string, len(prefixes))
-	for i, p := range prefixes {
-		out[i] = p.String()
+func texts[T fmt.Stringer](values []T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = v.String()
 	}
 	return out
 }
