@@ -25,17 +25,27 @@ type Feed struct {
 
 	// Guarded by lane.mu.
 	first      *spool.Delivery // claimed before the session was opened
-	taken      []*spool.Delivery
+	taken      []taking
 	opened     bool // it asked for work
 	waiting    bool // in lane.idle
 	ended      bool // end is closed
 	progressed bool // an upstream's answer settled something
 	settled    int
+	begun      time.Time // of what was settled last
 
 	// Of the session alone.
 	dotted map[*spool.Delivery]bool
 	broken map[*spool.Delivery]string // the spool failed it, and how
 }
+
+// taking is a delivery that a session has.
+type taking struct {
+	d  *spool.Delivery
+	at time.Time // when it was handed out
+}
+
+// hold notes that the session has d. lane.mu is held.
+func (f *Feed) hold(d *spool.Delivery) { f.taken = append(f.taken, taking{d, time.Now()}) }
 
 // Next waits for the next delivery. It returns io.EOF when the session is to
 // end, which is also when nothing came for the upstream's IdleClose, and the
@@ -109,7 +119,8 @@ func (f *Feed) open() {
 // over says whether the session is to end. lane.mu is held.
 func (f *Feed) over() bool {
 	l := f.lane
-	return f.empty || f.ended || f.gen != l.gen || l.stopping || l.paused || l.up == nil
+	return f.empty || f.ended || f.gen != l.gen || l.stopping || l.pause.Paused || l.up == nil ||
+		l.pace.slowed() && f.first == nil && len(l.feeds) > l.connections() // fewer are wanted
 }
 
 // take takes the next delivery, claiming more where that is needed; nil:
@@ -121,7 +132,7 @@ func (f *Feed) take() *spool.Delivery {
 	}
 	if d := f.first; d != nil {
 		f.first = nil
-		f.taken = append(f.taken, d)
+		f.hold(d)
 		return d
 	}
 	if !l.flows() {
@@ -130,10 +141,14 @@ func (f *Feed) take() *spool.Delivery {
 	if len(l.ready) == 0 && l.hot && !l.claiming {
 		l.fill(l.batch())
 	}
-	if len(l.ready) == 0 || f.over() || !l.flows() {
+	if f.over() || !l.flows() {
 		return nil
 	}
-	return l.pop(f)
+	d := l.begin()
+	if d != nil {
+		f.hold(d)
+	}
+	return d
 }
 
 // Content opens the content of d.
@@ -188,6 +203,7 @@ func (f *Feed) Release(d *spool.Delivery) {
 		return
 	}
 	if f.forget(d) {
+		f.lane.unsent(d)
 		f.lane.takeBack(f, d)
 	}
 }
@@ -200,10 +216,11 @@ func (f *Feed) forget(d *spool.Delivery) bool {
 	l := f.lane
 	l.mu.Lock()
 	defer l.unlock()
-	i := slices.Index(f.taken, d)
+	i := slices.IndexFunc(f.taken, func(t taking) bool { return t.d == d })
 	if i < 0 {
 		return false
 	}
+	f.begun = f.taken[i].at
 	f.taken = slices.Delete(f.taken, i, i+1)
 	f.settled++
 	return true

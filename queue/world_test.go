@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/queue/budget"
 	"postern/spool"
 )
 
@@ -130,11 +131,19 @@ type arrival struct {
 	at       time.Time
 }
 
+// counted is a transaction of which an upstream has counted something.
+type counted struct {
+	upstream   string
+	at         time.Time
+	recipients int
+}
+
 // peers are all upstreams. Each behaves as its peer says.
 type peers struct {
 	mu       sync.Mutex
 	by       map[string]*peer
 	arrived  []arrival
+	counted  []counted
 	attempts map[spool.ID][]time.Time
 	twice    bool // one share was under way twice at the same time
 }
@@ -246,10 +255,16 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 	p.twice = p.twice || to.carried[d.ID] > 1
 	p.mu.Unlock()
 	done := func() { p.set(up.Name, func(q *peer) { q.carried[d.ID]-- }) } // before the claim ends
+	count := func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.counted = append(p.counted, counted{up.Name, time.Now(), len(d.Pending)})
+	}
 	if takes != nil {
 		pause, ok := takes(d)
 		time.Sleep(pause)
 		if !ok {
+			count()
 			outs := repeat(spool.Outcome{Stage: spool.StageData, Cause: "connection lost", Remote: up.Host}, len(d.Pending))
 			done()
 			feed.Settle(d, outs)
@@ -263,6 +278,9 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 		if answer != nil {
 			outs[i] = answer(d, rcpt)
 		}
+	}
+	if outs[0].Stage != spool.StageMail {
+		count()
 	}
 	if err := feed.DotSent(d); err != nil {
 		done()
@@ -323,6 +341,8 @@ func (e *ears) Finished(f Finish) {
 	e.finished = append(e.finished, f)
 }
 
+func (e *ears) BudgetSpent(up string, left []budget.Left) { e.hear("budget of %s spent: %v", up, left) }
+func (e *ears) StateFailed(up string, err error)          { e.hear("state of %s failed: %v", up, err) }
 func (e *ears) NotNotified(id spool.ID, kind Action, err error) {
 	e.hear("not notified %s: %v", kind, err)
 }

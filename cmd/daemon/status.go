@@ -13,6 +13,7 @@ import (
 
 	"postern/config"
 	"postern/queue"
+	"postern/queue/budget"
 	"postern/relay/admin"
 	"postern/spool"
 )
@@ -72,14 +73,17 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 		Upstream: l.Upstream, State: admin.LaneState(l.State),
 		Since: moment(l.Since), NextProbe: moment(l.Probe),
 		Sessions: l.Sessions, Queued: l.Pending, OldestDue: d.oldestDue(l.Upstream, now),
-		RefusedSenders: l.Refused,
+		RefusedSenders: l.Refused, PausedBy: l.By, WaitsSince: moment(l.Short), Pace: l.Pace,
+	}
+	for _, r := range l.Budget {
+		lane.Rates = append(lane.Rates, admin.Rate{Rate: r.Rate, Left: r.Left, Next: moment(r.Next)})
 	}
 	if l.State != queue.Up {
 		lane.Reason = causeOf(&l.Cause)
 	}
 	if up := cfg.Upstreams[l.Upstream]; up != nil {
 		lane.Address = net.JoinHostPort(up.Host, strconv.Itoa(up.Port))
-		lane.MaxConnections = up.MaxConnections
+		lane.MaxConnections = l.MaxSessions
 		if up.Provider == config.CaptureProvider {
 			lane.Address = "kept in " + cfg.CaptureDir()
 		}
@@ -145,7 +149,7 @@ func (d *daemon) Health() []string {
 		case states[name] == queue.Missing && pending[name] > 0:
 			say("%d deliveries wait for the upstream %q, which is not configured", pending[name], name)
 		}
-		if due := d.oldestDue(name, now); due != nil && states[name] != queue.Paused {
+		if due := d.oldestDue(name, now); due != nil && states[name] != queue.Paused && !d.queue.WaitsForRate(name) {
 			oldest = max(oldest, now.Sub(*due))
 		}
 	}
@@ -174,6 +178,9 @@ func (d *daemon) Why(upstream string) string {
 		if l.Upstream != upstream {
 			continue
 		}
+		if !l.Short.IsZero() && (l.State == queue.Up || l.State == queue.Slowed) {
+			return ratesSpent(upstream, l.Budget, now)
+		}
 		probe := ""
 		if !l.Probe.IsZero() {
 			probe = fmt.Sprintf("; it is probed again in %s", max(0, l.Probe.Sub(now)).Round(time.Second))
@@ -182,7 +189,9 @@ func (d *daemon) Why(upstream string) string {
 		case queue.Missing:
 			return fmt.Sprintf("no upstream %q is configured any more: define it again, or remove or bounce the mail", upstream)
 		case queue.Paused:
-			return fmt.Sprintf("the upstream %q is paused by an operator, until somebody runs `postern upstream resume %s`", upstream, upstream)
+			return fmt.Sprintf("the upstream %q is paused by %s, until somebody runs `postern upstream resume %s`", upstream, cmp.Or(l.By, "an operator"), upstream)
+		case queue.Slowed:
+			return fmt.Sprintf("the upstream %q throttles (%s), so it is sent %.3g messages a minute", upstream, causeOf(&l.Cause), l.Pace)
 		case queue.Parked:
 			return fmt.Sprintf("the upstream %q is parked (%s)%s", upstream, causeOf(&l.Cause), probe)
 		case queue.Waiting:
@@ -190,6 +199,17 @@ func (d *daemon) Why(upstream string) string {
 		}
 	}
 	return ""
+}
+
+// ratesSpent says which rates keep mail waiting, and for how long.
+func ratesSpent(upstream string, left []budget.Left, now time.Time) string {
+	text := fmt.Sprintf("the upstream %q is sent no more than its configuration allows", upstream)
+	for _, r := range left {
+		if r.Left == 0 && !r.Next.IsZero() {
+			text += fmt.Sprintf("; %s is used up, the next may go in %s", r.Rate, max(0, r.Next.Sub(now)).Round(time.Second))
+		}
+	}
+	return text
 }
 
 // Metrics answers scrapes.

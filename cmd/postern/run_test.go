@@ -83,7 +83,10 @@ func (p *puppet) Status() *admin.Status {
 			{Upstream: "office", Address: "mx.example.com:587", State: admin.LaneParked, Reason: "535 5.7.8 no" + evil,
 				NextProbe: &probe, Sessions: 0, MaxConnections: 3, Queued: 1, OldestDue: &due},
 			{Upstream: "backup", State: admin.LaneUp, Queued: 1,
+				Rates: []admin.Rate{{Rate: "30/1m", Left: 12}, {Rate: "10000 recipients/1d", Next: &probe}}, WaitsSince: &due,
 				Token: &admin.Token{NeedsLogin: true, Problem: "nobody has logged in yet; run `postern upstream login backup`" + evil}},
+			{Upstream: "news", State: admin.LaneSlowed, Reason: "451 4.7.1 slower, please", Sessions: 1, MaxConnections: 1, Pace: 12.345},
+			{Upstream: "old", State: admin.LanePaused, PausedBy: "root" + evil, Since: &due},
 		},
 	}
 }
