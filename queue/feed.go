@@ -25,6 +25,7 @@ type Feed struct {
 
 	// Guarded by lane.mu.
 	first      *spool.Delivery // claimed before the session was opened
+	firstAt    time.Time       // when that was
 	taken      []taking
 	opened     bool // it asked for work
 	waiting    bool // in lane.idle
@@ -44,8 +45,8 @@ type taking struct {
 	at time.Time // when it was handed out
 }
 
-// hold notes that the session has d. lane.mu is held.
-func (f *Feed) hold(d *spool.Delivery) { f.taken = append(f.taken, taking{d, time.Now()}) }
+// hold notes that the session has d, since the given time. lane.mu is held.
+func (f *Feed) hold(d *spool.Delivery, at time.Time) { f.taken = append(f.taken, taking{d, at}) }
 
 // Next waits for the next delivery. It returns io.EOF when the session is to
 // end, which is also when nothing came for the upstream's IdleClose, and the
@@ -132,7 +133,8 @@ func (f *Feed) take() *spool.Delivery {
 	}
 	if d := f.first; d != nil {
 		f.first = nil
-		f.hold(d)
+		f.hold(d, f.firstAt)
+		l.pace.late(time.Now())
 		return d
 	}
 	if !l.flows() {
@@ -146,7 +148,7 @@ func (f *Feed) take() *spool.Delivery {
 	}
 	d := l.begin()
 	if d != nil {
-		f.hold(d)
+		f.hold(d, time.Now())
 	}
 	return d
 }

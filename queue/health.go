@@ -41,9 +41,13 @@ type health struct {
 // session of many, and mail through the others goes on.
 const enoughStrikes = 3
 
-// manyStrikes is how many it may throttle in a row where the speed has shown
-// to be without influence.
-const manyStrikes = 8
+// throttleStrikes is how many it may throttle in a row, each of which has
+// slowed the lane; manyStrikes where the speed has shown to be without
+// influence.
+const (
+	throttleStrikes = 6
+	manyStrikes     = 8
+)
 
 // bears counts a refusal for now, and tells that it is too early to take the
 // lane down for it.

@@ -160,7 +160,7 @@ func (l *lane) rest(now time.Time) time.Duration {
 		until(l.pace.wait(now))
 		until(l.budget.Next())
 	}
-	if l.pace.slowed() {
+	if l.pace.slowed() && now.Before(l.pace.calmAt()) {
 		until(l.pace.calmAt())
 	}
 	return d
@@ -246,7 +246,7 @@ func (l *lane) handOut() {
 		f := l.idle[len(l.idle)-1] // the last one: the others may close in time
 		l.idle = l.idle[:len(l.idle)-1]
 		f.waiting = false
-		f.hold(d)
+		f.hold(d, time.Now())
 		f.ch <- d
 	}
 }

@@ -14,21 +14,28 @@ const (
 	paceRound = 24
 	// paceCut is what a cut leaves where the speed was nearly right; where it
 	// was far off, half is left.
-	paceCut = 0.7
+	paceCut = 0.8
+	// paceMargin is how much of what an upstream has shown to bear is tried.
+	paceMargin = 0.8
+	// searchStep is the least time for which a pace is tried in a search.
+	searchStep = time.Second
 	// These bound it, in messages a second: the slowest of all, the slowest
 	// after an outage, and where slowing begins at the least.
 	slowest       = 1.0 / 600
 	slowestSearch = 1.0 / 60
-	firstPace     = 0.5
+	firstPace     = 1.0
+	fastest       = 10000.0
 	// paceHold is the least time for which a lane is slowed, paceHoldMost what
 	// it grows to where the slowing begins again and again.
 	paceHold     = time.Minute
 	paceHoldMost = time.Hour
-	// paceQuiet is how long an upstream has to refuse nothing before its lane
-	// goes at full speed, however little went there meanwhile.
+	// paceQuiet is how long an upstream has to refuse nothing before a lane
+	// without due mail is at full speed again, however little went there.
 	paceQuiet = 10 * time.Minute
+	// paceFew is how many say something.
+	paceFew = 3
 	// paceMarks is how many cuts in a row may be without effect.
-	paceMarks = 4
+	paceMarks = 3
 )
 
 // pace is how fast a lane may begin transactions. Zero: as fast as it can.
@@ -44,14 +51,16 @@ type pace struct {
 	hold  time.Duration
 	cause spool.Outcome // of the last refusal
 
-	// search is the time after an outage, in which the pace doubles with each
-	// message until the upstream refuses one.
-	search   bool
-	good     int       // accepted since the last cut
-	cutAt    time.Time // of the last cut
-	lastGood time.Time
-	recent   [16]time.Time // when messages were accepted, a ring
-	next     int           // index of the oldest
+	// search is the time after an outage, or where the speed is not known, in
+	// which the pace doubles with each message until the upstream refuses one.
+	search    bool
+	doubled   time.Time
+	good      int       // accepted since the last refusal
+	refusedAt time.Time // the last time
+	cutAt     time.Time // of the last cut
+	lastGood  time.Time
+	recent    [16]time.Time // when messages were accepted, a ring
+	next      int           // index of the oldest
 
 	// A cut that did not lead to a longer time without refusals leaves a mark.
 	// After some in a row the refusals have nothing to do with speed, and are
@@ -85,10 +94,18 @@ func (p *pace) began(now time.Time) {
 		return
 	}
 	gap := p.gap()
-	if late := now.Sub(p.at); late < gap {
+	if late := now.Sub(p.at); late < gap/4 {
 		p.at = p.at.Add(gap) // a timer that is late slows nothing
 	} else {
 		p.at = now.Add(gap)
+	}
+}
+
+// late notes that a transaction which began while its session was opened is
+// sent only now.
+func (p *pace) late(now time.Time) {
+	if next := now.Add(p.gap()); p.rate > 0 && next.After(p.at) {
+		p.at = next
 	}
 }
 
@@ -97,7 +114,6 @@ func (p *pace) began(now time.Time) {
 func (p *pace) accepted(now time.Time, most int) bool {
 	p.recent[p.next] = now
 	p.next = (p.next + 1) % len(p.recent)
-	p.lastGood = now
 	if p.rate == 0 {
 		return false
 	}
@@ -106,11 +122,13 @@ func (p *pace) accepted(now time.Time, most int) bool {
 		p.sessions = min(p.sessions+1, most)
 	}
 	if p.search {
-		p.rate = min(2*p.rate, 4*p.full)
-	} else if p.rate < 1.25*p.top {
+		if now.Sub(p.doubled) >= searchStep {
+			p.rate, p.doubled = min(2*p.rate, fastest), now
+		}
+	} else if p.rate < 1.1*p.top {
 		p.rate += p.top * (1 - paceCut) / paceRound
-	} else if p.rate < 4*p.full { // the limit is elsewhere than thought, or gone
-		p.rate *= 1.1
+	} else { // the limit is elsewhere than thought, or gone
+		p.rate = min(1.1*p.rate, fastest)
 		p.sessions = min(p.sessions+1, most)
 	}
 	if p.good >= paceRound {
@@ -138,14 +156,14 @@ func (p *pace) refused(now, begun time.Time, sessions int, o spool.Outcome) less
 	switch {
 	case now.Before(p.deafUntil):
 		return lessonNothing
-	case begun.Before(p.cutAt):
+	case !begun.After(p.cutAt):
 		return lessonOld
 	case p.rate == 0:
 		p.begin(now, sessions, o)
 		return lessonSlower
 	}
 	p.cause = o
-	near := p.good >= 3
+	near := p.good >= paceFew
 	if near && p.good < paceRound {
 		p.marks++
 	}
@@ -166,29 +184,45 @@ func (p *pace) begin(now time.Time, sessions int, o spool.Outcome) {
 	}
 	p.hold = min(max(2*p.hold, paceHold), paceHoldMost)
 	p.since, p.cause, p.marks = now, o, 0
-	p.search = false
-	p.full = max(p.speed(now), 4*firstPace)
-	p.rate = max(p.full/2, firstPace)
+	speed, known := p.speed(now)
+	p.search = !known
+	if p.full = max(speed, 2*firstPace); !known {
+		p.full = fastest / 2
+	}
+	p.rate = max(speed/2, firstPace)
 	p.top = p.full
 	p.sessions = max(1, sessions/2)
-	p.cutAt, p.good = now, 0
+	p.refusedAt, p.cutAt, p.good = now, now, 0
 	p.at = now.Add(p.gap())
 }
 
 // cut goes slower. near: the last speed was nearly right.
+//
+// Of an upstream with a bucket of tokens each refusal says that it is empty,
+// so that what was taken from one refusal to the next, divided by the time
+// between them, is the rate at which it fills.
 func (p *pace) cut(now time.Time, near bool) {
-	p.top = p.rate
-	p.rate *= paceCut
-	if p.search || !near {
-		p.rate = p.top / 2
-		p.top = p.rate / paceCut
+	was := p.rate
+	if near && !p.search {
+		p.rate *= paceCut
+	} else {
+		p.rate /= 2
 	}
+	if near && p.good < paceRound && !p.search {
+		// It can be too low, where there was not enough to send.
+		filling := float64(p.good) / max(now.Sub(p.refusedAt).Seconds(), 1e-3)
+		p.rate = max(min(p.rate, paceMargin*filling), was/4)
+	}
+	p.top = min(was, p.rate/paceCut)
 	p.search = false
 	p.rate = max(p.rate, slowest)
 	p.sessions = max(1, p.sessions/2)
-	p.cutAt, p.good = now, 0
-	p.at = now.Add(p.gap())
+	p.refusedAt, p.cutAt, p.good = now, now, 0
+	p.at = now.Add(2 * p.gap()) // for what is under way takes its share, too
 }
+
+// denied notes that a probe was throttled.
+func (p *pace) denied(now time.Time) { p.refusedAt, p.good = now, 0 }
 
 // resumed follows an outage of a lane that was slowed: in all that time the
 // upstream took one message. It is the least that it may be able to do.
@@ -196,16 +230,15 @@ func (p *pace) resumed(now time.Time) {
 	if p.rate == 0 {
 		return
 	}
-	if !p.lastGood.IsZero() {
-		p.rate = min(p.rate, 1/max(now.Sub(p.lastGood).Seconds(), 1e-3))
-	}
+	p.rate = min(p.rate, 1/max(now.Sub(p.cutAt).Seconds(), 1e-3))
 	p.rate = max(p.rate, slowestSearch)
-	p.search, p.good, p.cutAt = true, 0, now
+	p.search, p.cutAt = true, now
 	p.at = now.Add(p.gap())
 }
 
-// speed is how many messages a second were accepted of late.
-func (p *pace) speed(now time.Time) float64 {
+// speed is how many messages a second were accepted of late; false: too few to
+// go by.
+func (p *pace) speed(now time.Time) (float64, bool) {
 	n, oldest := 0, now
 	for _, t := range p.recent {
 		if !t.IsZero() && now.Sub(t) < time.Minute {
@@ -215,10 +248,10 @@ func (p *pace) speed(now time.Time) float64 {
 			}
 		}
 	}
-	if n < 2 {
-		return 0
+	if n < len(p.recent)/2 {
+		return 0, false
 	}
-	return float64(n) / max(now.Sub(oldest).Seconds(), 1e-3)
+	return float64(n) / max(now.Sub(oldest).Seconds(), 1e-3), true
 }
 
 // calm ends the slowing where nothing was refused for long enough, and says
@@ -231,7 +264,7 @@ func (p *pace) calm(now time.Time) bool {
 	return true
 }
 
-func (p *pace) calmAt() time.Time { return p.cutAt.Add(max(paceQuiet, 60*p.gap())) }
+func (p *pace) calmAt() time.Time { return p.cutAt.Add(paceQuiet) }
 
 func (p *pace) end(now time.Time) {
 	p.rate, p.ended, p.cause, p.marks = 0, now, spool.Outcome{}, 0

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -360,37 +362,39 @@ func TestRatesInRandomWorlds(t *testing.T) {
 }
 
 func (w *world) unruly(t *testing.T, r *rand.Rand) {
-	calm := false
+	var calm atomic.Bool
+	var mu sync.Mutex
+	dice := func(n int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return r.IntN(n)
+	}
 	w.peers.set("office", func(p *peer) {
 		p.connect = 50 * time.Millisecond
 		p.takes = func(*spool.Delivery) (time.Duration, bool) {
-			w.peers.mu.Lock()
-			defer w.peers.mu.Unlock()
-			return time.Duration(r.IntN(3000)) * time.Millisecond, calm || r.IntN(10) > 0
+			return time.Duration(dice(3000)) * time.Millisecond, calm.Load() || dice(10) > 0
 		}
 		p.answer = func(*spool.Delivery, string) spool.Outcome {
-			w.peers.mu.Lock()
-			defer w.peers.mu.Unlock()
-			if calm {
+			if calm.Load() {
 				return replyAt(spool.StageDot, 250, "", "ok")
 			}
 			return []spool.Outcome{
 				replyAt(spool.StageDot, 250, "", "ok"), replyAt(spool.StageDot, 250, "", "ok"), replyAt(spool.StageDot, 250, "", "ok"),
 				replyAt(spool.StageDot, 451, "4.7.1", "slower"), replyAt(spool.StageMail, 421, "", "closing"),
 				replyAt(spool.StageRcpt, 450, "4.2.1", "greylisted"),
-			}[r.IntN(6)]
+			}[dice(6)]
 		}
 	})
 	total := 0
 	for range 25 {
 		var to []string
-		for i := range 1 + r.IntN(3)*r.IntN(15) {
+		for i := range 1 + dice(3)*dice(15) {
 			to = append(to, fmt.Sprintf("b%d@example.com", i))
 		}
 		total += len(to)
 		w.put("a@app.example", []string{"office"}, to...)
-		after(time.Duration(r.IntN(120)) * time.Second)
-		switch r.IntN(8) {
+		after(time.Duration(dice(120)) * time.Second)
+		switch dice(8) {
 		case 0:
 			w.crash()
 		case 1:
@@ -398,15 +402,13 @@ func (w *world) unruly(t *testing.T, r *rand.Rand) {
 		case 2:
 			cfg := *w.cfg
 			up := *cfg.Upstreams["office"]
-			up.MaxConnections = 1 + r.IntN(6)
+			up.MaxConnections = 1 + dice(6)
 			cfg.Upstreams = map[string]*config.Upstream{"office": &up}
 			w.cfg = &cfg
 			w.queue.Apply(w.cfg)
 		}
 	}
-	w.peers.mu.Lock()
-	calm = true
-	w.peers.mu.Unlock()
+	calm.Store(true)
 	after(48 * time.Hour)
 	if n := w.store.count(); n != 0 {
 		t.Errorf("%d messages are left: %+v", n, w.queue.Lanes())

@@ -12,7 +12,7 @@ import (
 // spawn opens a session for a delivery, or for none: a probe that only has to
 // open. mu is held.
 func (l *lane) spawn(first *spool.Delivery) {
-	f := &Feed{lane: l, up: l.up, gen: l.gen, first: first, empty: first == nil,
+	f := &Feed{lane: l, up: l.up, gen: l.gen, first: first, firstAt: time.Now(), empty: first == nil,
 		ch: make(chan *spool.Delivery, 1), end: make(chan struct{})}
 	l.feeds[f] = struct{}{}
 	l.connecting++
@@ -226,13 +226,20 @@ func (l *lane) lesson(f *Feed, d *spool.Delivery, outs []spool.Outcome, fault *V
 	case fault == nil:
 		l.probeAgain()
 		return time.Time{}
-	case outs[at].Code == 421 && f.progressed:
-		return now // it has done enough for one connection
 	case l.health.state == Up && throttles(&outs[at], fault):
-		f.progressed = true // what follows from it is known
-		if due, borne := l.throttled(f, d, outs[at], now); borne {
+		again := outs[at].Code == 421 && f.progressed // it may have done enough for one connection
+		f.progressed = true                           // what follows from it is known
+		due, borne := l.throttled(f, d, outs[at], now)
+		switch {
+		case again:
+			return now
+		case borne:
 			return due
 		}
+	case outs[at].Code == 421 && f.progressed:
+		return now
+	case throttles(&outs[at], fault):
+		l.pace.denied(now)
 	case outs[at].Code != 421 && fault.Blame == BlameUpstream && l.health.bears(enoughStrikes):
 		f.progressed = true
 		return time.Time{} // this message waits, the others go on

@@ -22,7 +22,7 @@ func (l *lane) throttled(f *Feed, d *spool.Delivery, o spool.Outcome, now time.T
 	switch {
 	case tells == lessonNothing:
 		return time.Time{}, l.health.bears(manyStrikes)
-	case tells == lessonSlower && !l.health.bears(enoughStrikes):
+	case tells == lessonSlower && !l.health.bears(throttleStrikes):
 		return time.Time{}, false
 	}
 	// Behind what waits already, and ever further: should it be this message
@@ -44,10 +44,10 @@ func (l *lane) accepted(now time.Time) {
 }
 
 // calmed ends the slowing of a lane whose upstream has refused nothing for
-// long. mu is held.
+// long, and to which nothing is due. mu is held.
 func (l *lane) calmed(now time.Time) {
 	previous, since := l.visible(), l.since()
-	if l.pace.calm(now) {
+	if !l.hot && len(l.ready) == 0 && l.pace.calm(now) {
 		l.announce(previous, since, now, "")
 	}
 }

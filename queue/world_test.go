@@ -296,6 +296,9 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 	p.mu.Unlock()
 	done()
 	feed.Settle(d, outs)
+	if outs[0].Code == 421 { // it closes the line
+		return &spool.Fault{Outcome: spool.Outcome{Stage: spool.StageMail, Cause: "connection closed", Remote: up.Host}}
+	}
 	return nil
 }
 
