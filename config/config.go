@@ -111,7 +111,9 @@ const (
 // Upstream is one outbound SMTP connection.
 type Upstream struct {
 	Name           string
-	Provider       string // "" or "capture"
+	Provider       string // of providers.toml, or "capture"; empty: none
+	Preset         Preset // what the provider has filled in
+	Region         string // of the provider; empty: it has none
 	Host           string
 	Port           int
 	TLS            UpstreamTLS
@@ -128,6 +130,8 @@ type Upstream struct {
 	Kerberos       Kerberos // of gssapi, gss-spnego, integrated and auto
 	MaxConnections int
 	Rate           []Rate // every one of them holds; empty: no limit
+	MaxRecipients  int    // of one transaction; 0: as the upstream says
+	MaxMessageSize int64  // bytes; 0: as the upstream says
 	ConnectTimeout time.Duration
 	CommandTimeout time.Duration
 	DataTimeout    time.Duration

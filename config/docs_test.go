@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -13,7 +14,8 @@ var tomlBlock = regexp.MustCompile("(?s)```toml\n(.*?)```")
 
 // The files that the documents show can be loaded.
 func TestDocumentedFiles(t *testing.T) {
-	for _, doc := range []string{"../docs/configuration.md", "../docs/routing.md", "../docs/oauth.md"} {
+	docs := list(t, "../docs/upstreams/*.md", 4)
+	for _, doc := range append(docs, "../docs/configuration.md", "../docs/routing.md", "../docs/oauth.md", "../docs/upstreams.md") {
 		content, err := os.ReadFile(doc)
 		if err != nil {
 			t.Fatal(err)
@@ -25,7 +27,7 @@ func TestDocumentedFiles(t *testing.T) {
 		dir := furnish(t)
 		for _, block := range blocks {
 			file := filepath.Join(dir, "postern.toml")
-			if err := os.WriteFile(file, []byte(block[1]), 0o600); err != nil {
+			if err := os.WriteFile(file, []byte(settle(t, dir, block[1])), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if cfg, err := Load(file); err != nil {
@@ -33,6 +35,54 @@ func TestDocumentedFiles(t *testing.T) {
 			} else if len(cfg.Warnings) > 0 {
 				t.Errorf("%s: %v", doc, cfg.Warnings)
 			}
+		}
+	}
+}
+
+// settle makes the files that a documented configuration names in
+// /etc/postern, in dir.
+func settle(t *testing.T, dir, text string) string {
+	t.Helper()
+	from := map[string]string{".pem": "tls/cert.pem", ".key": "tls/key.pem"}
+	return regexp.MustCompile(`/etc/postern/[a-z0-9.-]+`).ReplaceAllStringFunc(text, func(path string) string {
+		model := from[filepath.Ext(path)]
+		if model == "" {
+			model = "office.pw"
+		}
+		content, err := os.ReadFile(filepath.Join(dir, model))
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := filepath.Join(dir, filepath.Base(path))
+		if err := os.WriteFile(own, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return own
+	})
+}
+
+// Each provider has a whole file in the documents.
+func TestEveryProviderIsShown(t *testing.T) {
+	index, err := os.ReadFile("../docs/upstreams.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := ""
+	for _, doc := range append(list(t, "../docs/upstreams/*.md", 4), "../docs/upstreams.md") {
+		content, err := os.ReadFile(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, block := range tomlBlock.FindAllStringSubmatch(string(content), -1) {
+			shown += block[1]
+		}
+	}
+	for _, name := range append(slices.Collect(maps.Keys(knownProviders().Provider)), CaptureProvider) {
+		if !strings.Contains(shown, "provider = \""+name+"\"") {
+			t.Errorf("no document has a file with provider = %q", name)
+		}
+		if !strings.Contains(string(index), "| `"+name+"` |") {
+			t.Errorf("docs/upstreams.md does not list %q", name)
 		}
 	}
 }
@@ -59,6 +109,11 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	maps.Copy(cfg.Upstreams, accounts.Upstreams)
+	providers, err := Load(place(t, dir, "testdata/good/providers.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(cfg.Upstreams, providers.Upstreams)
 	all := cfg.Redacted()
 	tables := []any{all, all["spool"], all["control"], all["log"], all["retry"]}
 	tables = append(tables, all["listener"].([]any)...)

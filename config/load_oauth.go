@@ -12,18 +12,28 @@ import (
 const minTokenKey = 32
 
 // readTokenSignIn reads [upstream.NAME.oauth] and checks that it adds up.
-func (d *document) readTokenSignIn(t, o *table, up *Upstream) {
+func (d *document) readTokenSignIn(t, o *table, up *Upstream, p *provider) {
 	checkTokenUse(t, up)
 	if !t.has("oauth") {
-		t.problem("auth", strconv.Quote(up.Auth)+" needs to know where tokens come from", "add an ["+o.path+"] table")
+		hint := "add an [" + o.path + "] table"
+		if p != nil && p.PasswordAuth != "" {
+			hint += ", or a password"
+		}
+		t.problem(firstGiven(t, "auth", "provider"), strconv.Quote(up.Auth)+" needs to know where tokens come from", hint+up.Preset.hint())
 		return
 	}
 	c := &OAuth{}
 	up.OAuth = c
-	hasProvider := o.oneOf("provider", &c.Provider, OAuthMicrosoft365, OAuthGoogle, OAuthGeneric)
+	if p != nil {
+		c.Provider = p.OAuth
+	}
+	hasProvider := o.oneOf("provider", &c.Provider, OAuthMicrosoft365, OAuthGoogle, OAuthGeneric) || !o.has("provider") && c.Provider != ""
 	hasFlow := o.oneOf("flow", &c.Flow, FlowDevice, FlowCode, FlowClientCredentials, FlowServiceAccount)
-	for _, must := range []string{"provider", "flow"} {
-		if !o.has(must) {
+	if p != nil && c.Provider == p.OAuth {
+		c.Tenant = p.Tenant
+	}
+	for must, missing := range map[string]bool{"provider": !hasProvider, "flow": !hasFlow} {
+		if missing && !o.has(must) {
 			o.problem(must, "is missing", map[string]string{
 				"provider": "microsoft365, google, or generic with the URL of an issuer",
 				"flow":     "device or code, where a person logs in once; client_credentials or service_account, where nobody does",
@@ -42,14 +52,14 @@ func (d *document) readTokenSignIn(t, o *table, up *Upstream) {
 func checkTokenUse(t *table, up *Upstream) {
 	name := strconv.Quote(up.Auth)
 	if !t.has("username") {
-		t.problem("auth", name+" needs a username", "the mailbox that the token is for")
+		t.problem(firstGiven(t, "auth", "provider"), name+" needs a username", "the mailbox that the token is for")
 	}
 	if up.Password.IsSet() {
 		t.problem(up.Password.source.key(), "has no effect while auth = "+name, "remove it: the upstream gets a token")
 	}
 	switch {
 	case up.TLS == TLSOff && !isLoopback(up.Host):
-		t.problem("auth", name+` would send the token in clear over the network while tls = "off"`, "choose another tls")
+		t.problem(firstGiven(t, "auth", "provider"), name+` would send the token in clear over the network while tls = "off"`, "choose another tls")
 	case up.TLS == TLSEncrypt:
 		t.warn("tls", `"encrypt" checks no certificate: whoever sits between can read the token`, `set tls = "verify", with ca_file or fingerprint where the certificate is your own`)
 	}
@@ -146,7 +156,7 @@ func (d *document) checkProvider(o *table, c *OAuth) {
 	}
 	switch c.Provider {
 	case OAuthMicrosoft365:
-		if !o.has("tenant") {
+		if !o.has("tenant") && c.Tenant == "" {
 			o.problem("tenant", "is missing", `the ID of the directory, or a domain of it such as "example.onmicrosoft.com"`)
 		}
 		if shared := []string{"common", "organizations", "consumers"}; slices.Contains(shared, c.Tenant) && !c.NeedsPerson() {
@@ -171,23 +181,8 @@ func (d *document) checkProvider(o *table, c *OAuth) {
 		o.problem("flow", `"service_account" is Google's`, `set flow = "client_credentials"`)
 	}
 	if !o.has("scopes") {
-		c.Scopes = presetScopes(c)
+		c.Scopes = c.knownScopes()
 	}
-}
-
-// presetScopes is what the documents of the providers say (Microsoft:
-// "Authenticate an IMAP, POP or SMTP connection using OAuth"; Google: "Gmail
-// XOAUTH2 mechanism").
-func presetScopes(c *OAuth) []string {
-	switch {
-	case c.Provider == OAuthGoogle:
-		return []string{"https://mail.google.com/"}
-	case c.Provider == OAuthMicrosoft365 && c.Flow == FlowClientCredentials:
-		return []string{"https://outlook.office365.com/.default"}
-	case c.Provider == OAuthMicrosoft365:
-		return []string{"https://outlook.office.com/SMTP.Send", "offline_access"}
-	}
-	return nil
 }
 
 // checkFlow: which keys belong to which flow, and what it sets.
@@ -218,9 +213,8 @@ func (d *document) checkFlow(o *table, c *OAuth, username string) {
 	d.checkClient(o, c)
 	if c.Flow == FlowCode && !o.has("redirect_url") {
 		c.RedirectURL = "http://127.0.0.1" // RFC 8252 §7.3
-		if c.Provider == OAuthMicrosoft365 {
-			// The only loopback address that its portal takes with any port.
-			c.RedirectURL = "http://localhost"
+		if known := knownProviders().OAuth[c.Provider]; known != nil {
+			c.RedirectURL = known.RedirectURL
 		}
 	}
 }

@@ -46,7 +46,7 @@ var mechanisms = []mechanism{
 
 // networkKeys are what the capture server sets by itself.
 var networkKeys = []string{
-	"host", "port", "tls", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username", "domain",
+	"region", "host", "port", "tls", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username", "domain",
 	"realm", "keytab", "ccache", "krb5_conf", "spn",
 	"password", "password_file", "password_command", "password_env", "password_credential", "oauth",
 }
@@ -67,11 +67,13 @@ func (d *document) readUpstreams(top *table, cfg *Config) {
 }
 
 func (d *document) readUpstream(t *table, up *Upstream) {
-	readProvider(t, up)
-	d.readHost(t, up)
+	p := readProvider(t, up)
+	d.readHost(t, up, p)
 	d.readUpstreamTLS(t, up)
-	d.readSignIn(t, up)
+	d.readSignIn(t, up, p)
 	t.integer("max_connections", &up.MaxConnections, 1, 1000)
+	t.integer("max_recipients", &up.MaxRecipients, 1, 100_000)
+	t.size("max_message_size", &up.MaxMessageSize, 64<<10) // RFC 5321 §4.5.3.1.7
 	t.duration("connect_timeout", &up.ConnectTimeout, time.Second, longTime)
 	t.duration("command_timeout", &up.CommandTimeout, time.Second, longTime)
 	t.duration("data_timeout", &up.DataTimeout, time.Second, longTime)
@@ -87,26 +89,27 @@ func (d *document) readUpstream(t *table, up *Upstream) {
 	t.finish()
 }
 
-// readProvider knows our own server alone; presets of others are not part of
-// this version.
-func readProvider(t *table, up *Upstream) {
-	if t.text("provider", &up.Provider) && up.Provider != CaptureProvider {
-		t.problem("provider", strconv.Quote(up.Provider)+" is not supported by this version",
-			`remove it and set host, tls and auth; the only provider is "capture"`)
-	}
-}
-
-func (d *document) readHost(t *table, up *Upstream) {
-	if t.text("host", &up.Host) {
+func (d *document) readHost(t *table, up *Upstream, p *provider) {
+	switch {
+	case t.text("host", &up.Host):
 		checkHost(t, up)
-	} else if !t.has("host") && !t.has("provider") {
+	case t.has("host"):
+	case p != nil && p.Host == "" && p.Regions == nil:
+		t.problem("provider", "needs a host", "set host"+up.Preset.hint())
+	case !t.has("provider"):
 		t.problem("", "has no host", `set host = "mail.example.com"`)
 	}
 	mode := string(up.TLS)
 	t.oneOf("tls", &mode, string(TLSVerify), string(TLSEncrypt), string(TLSOpportunistic), string(TLSImplicit), string(TLSOff))
 	up.TLS = UpstreamTLS(mode)
-	if up.TLS == TLSImplicit {
+	if t.has("tls") {
+		up.Port = 587
+	}
+	if up.TLS == TLSImplicit && up.Port == 587 {
 		up.Port = 465 // RFC 8314 §3.3
+	}
+	if p != nil {
+		p.settle(t, up)
 	}
 	t.integer("port", &up.Port, 1, 65535)
 	switch {
@@ -198,10 +201,13 @@ func readFingerprint(t *table, pin string) string {
 }
 
 // readSignIn reads how to sign in and checks that it adds up.
-func (d *document) readSignIn(t *table, up *Upstream) {
-	hasUser := t.text("username", &up.Username)
+func (d *document) readSignIn(t *table, up *Upstream, p *provider) {
+	hasUser := t.text("username", &up.Username) || !t.has("username") && up.Username != ""
 	up.Password = d.readSecret(t, passwordKey, secretKinds...)
-	if t.has("username") {
+	switch {
+	case p != nil:
+		up.Auth = p.mechanism(t)
+	case t.has("username"):
 		up.Auth = "auto"
 	}
 	var name string
@@ -217,7 +223,7 @@ func (d *document) readSignIn(t *table, up *Upstream) {
 	readDomain(t, m, up)
 	d.readKerberos(t, m, up)
 	if m.token {
-		d.readTokenSignIn(t, oauth, up)
+		d.readTokenSignIn(t, oauth, up, p)
 		return
 	}
 	if t.has("oauth") {
@@ -241,17 +247,28 @@ func (d *document) readSignIn(t *table, up *Upstream) {
 	case m.name == "none" && up.Password.IsSet():
 		t.problem(up.Password.source.key(), "has no effect without a username", "set username, or remove it")
 	case m.password && !hasUser && !t.has("username"):
-		t.problem("auth", strconv.Quote(m.name)+" needs a username", "set username and a password")
+		t.problem(firstGiven(t, "auth", "provider"), strconv.Quote(m.name)+" needs a username", "set username and a password"+up.Preset.hint())
 	case m.password && hasUser && !anySecret(t, passwordKey):
-		t.problem("username", "has no password", "set one of password_file, password_command, password_env, password_credential, password")
+		t.problem(firstGiven(t, "username", "provider"), "has no password", "set one of password_file, password_command, password_env, password_credential, password"+up.Preset.hint())
 	case m.plaintext && up.TLS == TLSOff && !isLoopback(up.Host):
 		t.problem("auth", strconv.Quote(m.name)+` would send the password in clear over the network while tls = "off"`,
 			`choose another tls, or auth = "scram-sha-256"`)
 	case m.name == "ntlm" && up.TLS == TLSOff && !isLoopback(up.Host):
 		t.warn("auth", `"ntlm" without TLS lets whoever reads along guess the password, and whoever sits between sign in`, `set tls = "verify"`)
-	case m.password && up.TLS == TLSEncrypt:
+	case m.password && up.TLS == TLSEncrypt && !isLoopback(up.Host):
 		t.warn("tls", `"encrypt" checks no certificate: whoever sits between can read the password`, `set tls = "verify", with ca_file or fingerprint where the certificate is your own`)
 	}
+}
+
+// firstGiven is the first of the keys that the file has, to name where
+// something beside them is missing; "" is the table itself.
+func firstGiven(t *table, names ...string) string {
+	for _, name := range names {
+		if t.has(name) {
+			return name
+		}
+	}
+	return ""
 }
 
 // findMechanism looks up a value of auth, or reports why it cannot be used.

@@ -1,5 +1,10 @@
 package config
 
+import (
+	"net/url"
+	"strings"
+)
+
 // The providers of access tokens.
 const (
 	OAuthMicrosoft365 = "microsoft365"
@@ -42,3 +47,37 @@ type OAuth struct {
 
 // NeedsPerson reports whether somebody has to log in once.
 func (o *OAuth) NeedsPerson() bool { return o.Flow == FlowDevice || o.Flow == FlowCode }
+
+// OAuthEndpoints are where a provider of tokens is asked.
+type OAuthEndpoints struct {
+	Authorize string
+	Device    string // empty: it has none for mail
+	Token     string
+	Issuer    string // for the parameter iss of RFC 9207; empty: not known
+}
+
+// Endpoints are those of a provider that needs no discovery; false: it does.
+func (o *OAuth) Endpoints() (OAuthEndpoints, bool) {
+	known := knownProviders().OAuth[o.Provider]
+	if known == nil {
+		return OAuthEndpoints{}, false
+	}
+	of := func(address string) string {
+		return strings.ReplaceAll(address, "{tenant}", url.PathEscape(o.Tenant))
+	}
+	return OAuthEndpoints{
+		Authorize: of(known.Authorize), Device: of(known.Device), Token: of(known.Token), Issuer: known.Issuer,
+	}, true
+}
+
+// knownScopes are what a known provider is asked for; nil: it is not known.
+func (o *OAuth) knownScopes() []string {
+	known := knownProviders().OAuth[o.Provider]
+	switch {
+	case known == nil:
+		return nil
+	case o.Flow == FlowClientCredentials:
+		return known.ClientScopes
+	}
+	return known.Scopes
+}

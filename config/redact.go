@@ -80,9 +80,15 @@ func (u *Upstream) redacted() map[string]any {
 	if len(u.Rate) > 0 {
 		out["rate"] = texts(u.Rate)
 	}
-	if u.Provider != "" {
-		out["provider"] = u.Provider
-		return out
+	if u.MaxRecipients > 0 {
+		out["max_recipients"] = u.MaxRecipients
+	}
+	if u.MaxMessageSize > 0 {
+		out["max_message_size"] = FormatSize(u.MaxMessageSize)
+	}
+	out["provider"], out["region"] = u.Provider, u.Region
+	if u.Provider == CaptureProvider {
+		return given(out)
 	}
 	out["host"], out["port"], out["tls"], out["auth"] = u.Host, u.Port, string(u.TLS), u.Auth
 	out["ca_file"], out["server_name"] = u.CAFile, u.ServerName

@@ -122,6 +122,11 @@ func isNetwork(err error) bool {
 
 // judgeSession is about the steps before MAIL: they never concern a message.
 func judgeSession(o *spool.Outcome) Verdict {
+	if o.Code >= 400 && o.Code <= 599 {
+		if r := lookUp(o, parseEnhanced(o)); r != nil {
+			return deferred(r.blame, true)
+		}
+	}
 	switch {
 	case o.Stage == spool.StageLocal:
 		return deferred(BlameNobody, false)

@@ -79,11 +79,12 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 		lane.Rates = append(lane.Rates, admin.Rate{Rate: r.Rate, Left: r.Left, Next: moment(r.Next)})
 	}
 	if l.State != queue.Up {
-		lane.Reason = causeOf(&l.Cause)
+		lane.Reason, lane.Advice = causeOf(&l.Cause), Advise(&l.Cause)
 	}
 	if up := cfg.Upstreams[l.Upstream]; up != nil {
 		lane.Address = net.JoinHostPort(up.Host, strconv.Itoa(up.Port))
-		lane.MaxConnections = l.MaxSessions
+		lane.Provider, lane.TLS, lane.Auth, lane.Username = up.Provider, string(up.TLS), up.Auth, up.Username
+		lane.MaxConnections, lane.MaxRecipients, lane.MaxMessageSize = l.MaxSessions, up.MaxRecipients, up.MaxMessageSize
 		if up.Provider == config.CaptureProvider {
 			lane.Address = "kept in " + cfg.CaptureDir()
 		}
@@ -114,6 +115,19 @@ func (d *daemon) oldestDue(upstream string, now time.Time) *time.Time {
 	}
 	return &due
 }
+
+// Advise translates an upstream's answer for an administrator; nil: nothing is
+// known of it beyond its own words.
+func Advise(o *spool.Outcome) *admin.Advice {
+	a, ok := queue.Advise(o)
+	if !ok {
+		return nil
+	}
+	return &admin.Advice{Meaning: a.Meaning, Remedy: a.Remedy, Source: a.Source}
+}
+
+// Advise is Advise, for those who ask a daemon.
+func (d *daemon) Advise(o *spool.Outcome) *admin.Advice { return Advise(o) }
 
 // causeOf is what a fault came to, in a few words.
 func causeOf(o *spool.Outcome) string {

@@ -43,6 +43,16 @@ func outcome(fields []zap.Field, o *spool.Outcome) []zap.Field {
 		zap.String("text", o.Text), some("cause", o.Cause), some("remote", o.Remote))
 }
 
+// advice adds what a known answer means and what to do about it, where
+// somebody is called to look.
+func advice(fields []zap.Field, o *spool.Outcome) []zap.Field {
+	a, ok := queue.Advise(o)
+	if !ok {
+		return fields
+	}
+	return append(fields, zap.String("meaning", a.Meaning), zap.String("remedy", a.Remedy))
+}
+
 func resultName(s spool.Status) string {
 	switch s {
 	case spool.Delivered:
@@ -105,7 +115,7 @@ func (q queueEvents) LaneChanged(c queue.LaneChange) {
 		some("operator", c.By), moment("probe", c.Probe),
 	}
 	if c.Outcome != (spool.Outcome{}) {
-		fields = outcome(fields, &c.Outcome)
+		fields = advice(outcome(fields, &c.Outcome), &c.Outcome)
 	}
 	q.log.write(level, "upstream-state", fields...)
 }
@@ -120,7 +130,7 @@ func (q queueEvents) SessionFailed(upstream string, opened bool, deliveries int,
 func (q queueEvents) SenderRefused(upstream, sender string, o spool.Outcome, next time.Time) {
 	q.log.metrics.sendersRefused.with(upstream).Inc()
 	fields := []zap.Field{zap.String("upstream", upstream), zap.String("from", sender), moment("next", next)}
-	q.log.error("sender-refused", outcome(fields, &o)...)
+	q.log.error("sender-refused", advice(outcome(fields, &o), &o)...)
 }
 
 func (q queueEvents) SenderAccepted(upstream, sender string) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,9 +35,53 @@ type checked struct {
 	OK       bool             `json:"ok"`
 	Problems []config.Problem `json:"problems"`
 	Warnings []config.Problem `json:"warnings"`
+	// Presets tells for each upstream with a provider what that fills in.
+	Presets map[string]preset `json:"presets,omitempty"`
 	// Effective is the configuration with every default filled in and every
 	// secret left out; absent where there are problems.
 	Effective map[string]any `json:"effective,omitempty"`
+}
+
+// preset is what the provider of an upstream has filled in.
+type preset struct {
+	Provider string         `json:"provider"`
+	Filled   map[string]any `json:"filled"`
+	Create   string         `json:"create"` // what to make in the provider's console
+}
+
+// presetsOf collects what providers have filled in.
+func presetsOf(cfg *config.Config) map[string]preset {
+	presets := map[string]preset{}
+	effective, _ := cfg.Redacted()["upstream"].(map[string]any)
+	for name, up := range cfg.Upstreams {
+		if up.Preset.Create == "" {
+			continue
+		}
+		values, _ := effective[name].(map[string]any)
+		p := preset{Provider: up.Provider, Filled: map[string]any{}, Create: up.Preset.Create}
+		for _, key := range up.Preset.Keys {
+			p.Filled[key] = values[key]
+		}
+		presets[name] = p
+	}
+	return presets
+}
+
+// printPresets says it to a person.
+func (a *app) printPresets(cfg *config.Config) error {
+	presets := presetsOf(cfg)
+	for _, name := range slices.Sorted(maps.Keys(presets)) {
+		p := presets[name]
+		filled := make([]string, 0, len(p.Filled))
+		for _, key := range slices.Sorted(maps.Keys(p.Filled)) {
+			filled = append(filled, fmt.Sprintf("%s = %v", key, p.Filled[key]))
+		}
+		if _, err := fmt.Fprintf(a.stdout, "%s: %s fills in %s\n  %s\n",
+			safe(name), p.Provider, safe(strings.Join(filled, ", ")), p.Create); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // findConfig loads the configuration and looks at what config itself cannot
@@ -77,9 +122,11 @@ func (a *app) checkCommand() *cobra.Command {
 				return badConfig(err)
 			}
 			printProblems(a.stderr, "warning: ", cfg.Warnings)
-			_, err = fmt.Fprintf(a.stdout, "%s is good: %s, %s, %s\n", safe(configName(cfg.Path)),
-				count(len(cfg.Listeners), "listener"), count(len(cfg.Upstreams), "upstream"), count(len(cfg.Routes), "route"))
-			return err
+			if _, err = fmt.Fprintf(a.stdout, "%s is good: %s, %s, %s\n", safe(configName(cfg.Path)),
+				count(len(cfg.Listeners), "listener"), count(len(cfg.Upstreams), "upstream"), count(len(cfg.Routes), "route")); err != nil {
+				return err
+			}
+			return a.printPresets(cfg)
 		},
 	})
 }
@@ -89,7 +136,7 @@ func (a *app) printChecked(cfg *config.Config, err error) error {
 	if cfg != nil {
 		out.Config = cfg.Path
 		out.Warnings = append(out.Warnings, cfg.Warnings...)
-		out.Effective = cfg.Redacted()
+		out.Presets, out.Effective = presetsOf(cfg), cfg.Redacted()
 	}
 	var problems *config.Problems
 	switch {

@@ -69,3 +69,46 @@ func TestCheckShowsWhatIsInEffect(t *testing.T) {
 		t.Error("a stored password is shown")
 	}
 }
+
+// What a provider has filled in is named, and what to make in its console.
+func TestCheckNamesPresets(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "key"), []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	quoted, _ := json.Marshal(dir)
+	file := filepath.Join(dir, "postern.toml")
+	text := "state_dir = " + string(quoted) + `
+[spool]
+dir = ` + string(quoted) + `
+[control]
+socket = "` + filepath.Join(dir, "s") + `"
+[upstream.grid]
+provider = "sendgrid"
+password_file = "key"
+port = 2525
+[[route]]
+from = ["*", "<>"]
+upstream = ["grid"]
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := perform(t, "", "check", "--config", file)
+	if want := "grid: sendgrid fills in auth = auto, host = smtp.sendgrid.net, tls = verify, username = apikey\n  Make an API key"; r.code != 0 || !strings.Contains(r.stdout, want) {
+		t.Errorf("%+v", r)
+	}
+	r = perform(t, "", "check", "--json", "--config", file)
+	var report checked
+	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	p := report.Presets["grid"]
+	if p.Provider != "sendgrid" || p.Filled["host"] != "smtp.sendgrid.net" || p.Filled["port"] != nil || p.Create == "" {
+		t.Errorf("%+v", p)
+	}
+	r = perform(t, "", "explain", "--from", "a@example.com", "--config", file)
+	if want := "grid: sendgrid, smtp.sendgrid.net port 2525, tls verify, auth auto as apikey"; !strings.Contains(r.stdout, want) {
+		t.Errorf("%+v", r)
+	}
+}

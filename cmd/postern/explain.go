@@ -92,6 +92,9 @@ func (a *app) consequence(cfg *config.Config, e *route.Explanation) string {
 			continue
 		}
 		line := fmt.Sprintf("%s: %s port %d, tls %s, auth %s", name, up.Host, up.Port, up.TLS, up.Auth)
+		if up.Provider != "" {
+			line = fmt.Sprintf("%s: %s, %s port %d, tls %s, auth %s", name, up.Provider, up.Host, up.Port, up.TLS, up.Auth)
+		}
 		if up.Provider == config.CaptureProvider {
 			line = fmt.Sprintf("%s: kept on this machine, in %s", name, cfg.CaptureDir())
 		}

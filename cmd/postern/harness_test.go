@@ -56,6 +56,13 @@ type house struct {
 	log    *lockedBuffer
 	notes  chan string // what it tells systemd
 	exited chan struct{}
+	// sockets are what systemd would hand over, by FileDescriptorName=.
+	sockets []socket
+}
+
+type socket struct {
+	name string
+	file *os.File
 }
 
 func newHouse(t *testing.T, config string) *house {
@@ -118,6 +125,7 @@ func (h *house) start() {
 	go readNotes(notify, h.notes)
 	h.cmd = h.command(context.Background(), "serve")
 	h.cmd.Env = append(h.cmd.Env, "NOTIFY_SOCKET="+path)
+	h.handOver()
 	h.cmd.Stdout, h.cmd.Stderr = h.log, h.log
 	if err := h.cmd.Start(); err != nil {
 		h.t.Fatal(err)
@@ -130,6 +138,22 @@ func (h *house) start() {
 		close(exited)
 	}()
 	h.noted("READY=1")
+}
+
+// handOver gives the sockets to the daemon as systemd does: from descriptor 3
+// on, in the process that LISTEN_PID names (sd_listen_fds(3)).
+func (h *house) handOver() {
+	if len(h.sockets) == 0 {
+		return
+	}
+	var names []string
+	for _, s := range h.sockets {
+		names = append(names, s.name)
+		h.cmd.ExtraFiles = append(h.cmd.ExtraFiles, s.file)
+	}
+	h.cmd.Env = append(h.cmd.Env, fmt.Sprintf("LISTEN_FDS=%d", len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
+	h.cmd.Args = append([]string{"sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`}, h.cmd.Args...)
+	h.cmd.Path = "/bin/sh"
 }
 
 func readNotes(from *net.UnixConn, notes chan<- string) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/cmd/daemon"
 	"postern/relay/admin"
 )
 
@@ -36,7 +37,7 @@ func (a *app) queueShowCommand() *cobra.Command {
 				if detailErr != nil {
 					return noMessage(args[0], detailErr)
 				}
-				m, err = admin.NewMessage(d, time.Now(), nil), nil
+				m, err = admin.NewMessage(d, time.Now(), daemon.Advise, nil), nil
 			}
 			if err != nil {
 				return noMessage(args[0], err)
@@ -85,6 +86,10 @@ func (a *app) printMessage(m *admin.Message) error {
 		line("  attempts", fmt.Sprint(r.Attempts))
 		if r.Last != nil {
 			line("  answer", fmt.Sprintf("%s (%s, at %s, %s ago)", answer(r.Last), r.Last.Remote, r.Last.Stage, ago(now.Sub(r.Last.At))))
+		}
+		if r.Advice != nil {
+			line("  meaning", r.Advice.Meaning)
+			line("  remedy", r.Advice.Remedy)
 		}
 		if r.Next != nil {
 			line("  next", until(r.Next, now))

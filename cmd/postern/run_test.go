@@ -81,6 +81,8 @@ func (p *puppet) Status() *admin.Status {
 		Queue:     admin.Queue{Deliveries: 2, Deferred: 1, Held: 1, OldestDue: &due},
 		Lanes: []admin.Lane{
 			{Upstream: "office", Address: "mx.example.com:587", State: admin.LaneParked, Reason: "535 5.7.8 no" + evil,
+				Advice:   &admin.Advice{Meaning: "The password is wrong" + evil + ".", Remedy: "Correct it."},
+				Provider: "microsoft365", TLS: "verify", Auth: "xoauth2", MaxRecipients: 50, MaxMessageSize: 40_000_000,
 				NextProbe: &probe, Sessions: 0, MaxConnections: 3, Queued: 1, OldestDue: &due},
 			{Upstream: "backup", State: admin.LaneUp, Queued: 1,
 				Rates: []admin.Rate{{Rate: "30/1m", Left: 12}, {Rate: "10000 recipients/1d", Next: &probe}}, WaitsSince: &due,
@@ -92,6 +94,10 @@ func (p *puppet) Status() *admin.Status {
 }
 
 func (p *puppet) Health() []string { return []string{"the upstream \"office\" is parked" + evil} }
+
+func (p *puppet) Advise(*spool.Outcome) *admin.Advice {
+	return &admin.Advice{Meaning: "It is too early" + evil + ".", Remedy: "Wait.", Source: "https://example.com/early"}
+}
 
 func (p *puppet) Why(upstream string) string {
 	if upstream == "office" {

@@ -176,5 +176,22 @@ func (a *app) printLanes(lanes []admin.Lane) error {
 		}
 		t.row(l.Upstream, l.Address, string(l.State), fmt.Sprint(l.Queued), sessions, oldest, laneReason(l, now))
 	}
-	return t.flush()
+	if err := t.flush(); err != nil {
+		return err
+	}
+	return a.printAdvice(lanes)
+}
+
+// printAdvice says below the table what can be done for those that are not up.
+func (a *app) printAdvice(lanes []admin.Lane) error {
+	for i := range lanes {
+		advice := lanes[i].Advice
+		if advice == nil {
+			continue
+		}
+		if _, err := fmt.Fprintf(a.stdout, "\n%s: %s\n  %s\n", safe(lanes[i].Upstream), safe(advice.Meaning), safe(advice.Remedy)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -59,6 +59,13 @@ type Answer struct {
 	Remote   string    `json:"remote,omitempty"`
 }
 
+// Advice is what a known answer of an upstream means, and what to do about it.
+type Advice struct {
+	Meaning string `json:"meaning"`
+	Remedy  string `json:"remedy"`
+	Source  string `json:"source,omitempty"` // address of a page about it
+}
+
 // NewEntry describes a share; d is the detail of its message.
 func NewEntry(s *spool.Summary, d *spool.Detail, now time.Time) *Entry {
 	e := &Entry{

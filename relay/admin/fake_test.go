@@ -54,6 +54,13 @@ func (f *fake) Why(upstream string) string {
 	return ""
 }
 
+func (f *fake) Advise(o *spool.Outcome) *Advice {
+	if o.Code != 535 {
+		return nil
+	}
+	return &Advice{Meaning: "The password is wrong.", Remedy: "Correct it."}
+}
+
 func (f *fake) Walk(visit func(spool.Summary) bool) {
 	f.mu.Lock()
 	ids := make([]spool.ID, 0, len(f.messages))

@@ -39,12 +39,14 @@ type Recipient struct {
 	Next      *time.Time `json:"next,omitempty"`
 	InDoubt   bool       `json:"in_doubt,omitempty"`
 	Last      *Answer    `json:"last,omitempty"`
-	Why       string     `json:"why"` // a sentence: why it is where it is
+	Advice    *Advice    `json:"advice,omitempty"` // about the last answer
+	Why       string     `json:"why"`              // a sentence: why it is where it is
 }
 
-// NewMessage describes a message at now. why is asked for the reason that
-// keeps an upstream's mail waiting, as in Daemon; nil: no daemon runs.
-func NewMessage(d *spool.Detail, now time.Time, why func(upstream string) string) *Message {
+// NewMessage describes a message at now. advise translates answers, and why is
+// asked for the reason that keeps an upstream's mail waiting, both as in
+// Daemon; where why is nil, no daemon runs.
+func NewMessage(d *spool.Detail, now time.Time, advise func(*spool.Outcome) *Advice, why func(upstream string) string) *Message {
 	env := d.Envelope
 	m := &Message{
 		ID: d.ID.String(), Size: d.Size, Accepted: env.Accepted,
@@ -68,6 +70,9 @@ func NewMessage(d *spool.Detail, now time.Time, why func(upstream string) string
 			InDoubt:   r.InDoubt,
 			Last:      newAnswer(r),
 			Why:       reason(r, now, why),
+		}
+		if r.Last != nil {
+			m.Recipients[i].Advice = advise(r.Last)
 		}
 		if r.Status == spool.Pending && !r.Held {
 			m.Recipients[i].Next = moment(r.Due)

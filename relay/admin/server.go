@@ -148,7 +148,7 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	asked := map[string]string{} // the recipients of a message share few upstreams
-	reply(w, http.StatusOK, NewMessage(d, time.Now(), func(upstream string) string {
+	reply(w, http.StatusOK, NewMessage(d, time.Now(), s.daemon.Advise, func(upstream string) string {
 		why, ok := asked[upstream]
 		if !ok {
 			why = s.daemon.Why(upstream)

@@ -69,13 +69,20 @@ const (
 type Lane struct {
 	Upstream       string     `json:"upstream"`
 	Address        string     `json:"address,omitempty"` // host:port
+	Provider       string     `json:"provider,omitempty"`
+	TLS            string     `json:"tls,omitempty"`
+	Auth           string     `json:"auth,omitempty"`
+	Username       string     `json:"username,omitempty"`
 	State          LaneState  `json:"state"`
 	Reason         string     `json:"reason,omitempty"` // why it is not up
+	Advice         *Advice    `json:"advice,omitempty"` // about the reason
 	Since          *time.Time `json:"since,omitempty"`
 	NextProbe      *time.Time `json:"next_probe,omitempty"`
 	Sessions       int        `json:"sessions"`
 	MaxConnections int        `json:"max_connections,omitempty"`
-	Queued         int        `json:"queued"` // deliveries that are to go here next
+	MaxRecipients  int        `json:"max_recipients,omitempty"`         // of a transaction
+	MaxMessageSize int64      `json:"max_message_size_bytes,omitempty"` // 0: as the upstream says
+	Queued         int        `json:"queued"`                           // deliveries that are to go here next
 	OldestDue      *time.Time `json:"oldest_due,omitempty"`
 	// RefusedSenders are those whose mail it refuses at present.
 	RefusedSenders []string `json:"refused_senders,omitempty"`

@@ -76,7 +76,8 @@ func readServiceAccount(path string) (*serviceAccount, crypto.Signer, error) {
 		return nil, nil, fmt.Errorf("service_account_file %s is not the JSON key of a service account", path)
 	}
 	if account.TokenURL == "" {
-		account.TokenURL = googleToken
+		at, _ := (&config.OAuth{Provider: config.OAuthGoogle}).Endpoints()
+		account.TokenURL = at.Token
 	}
 	if !secure(account.TokenURL) {
 		return nil, nil, fmt.Errorf("service_account_file %s names a token endpoint without TLS", path)

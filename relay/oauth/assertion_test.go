@@ -32,6 +32,9 @@ var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 })
 
 // pair writes a certificate and its key, and returns its thumbprint.
+// googleToken is where Google is asked for tokens.
+const googleToken = "https://oauth2.googleapis.com/token"
+
 func pair(t *testing.T, key crypto.Signer) (certFile, keyFile, thumbprint string) {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "relay"},

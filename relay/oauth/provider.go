@@ -27,32 +27,20 @@ type endpoints struct {
 }
 
 const (
-	microsoftLogin = "https://login.microsoftonline.com/"
-	googleAuth     = "https://accounts.google.com/o/oauth2/v2/auth"
-	googleToken    = "https://oauth2.googleapis.com/token"
-
 	// discoveryLife is how long a discovery document is believed.
 	discoveryLife = time.Hour
 	// maxDiscovery bounds one, in bytes.
 	maxDiscovery = 1 << 20
 )
 
-// preset knows the endpoints of a provider that needs no discovery.
+// preset knows the endpoints of a provider that needs no discovery. All of
+// them want a secret in the form.
 func preset(c *config.OAuth) (endpoints, bool) {
-	switch c.Provider {
-	case config.OAuthMicrosoft365:
-		base := microsoftLogin + url.PathEscape(c.Tenant) + "/oauth2/v2.0/"
-		return endpoints{
-			auth: base + "authorize", device: base + "devicecode", token: base + "token",
-			style: oauth2.AuthStyleInParams,
-		}, true
-	case config.OAuthGoogle:
-		return endpoints{
-			auth: googleAuth, token: googleToken,
-			issuer: "https://accounts.google.com", style: oauth2.AuthStyleInParams,
-		}, true
-	}
-	return endpoints{}, false
+	at, ok := c.Endpoints()
+	return endpoints{
+		auth: at.Authorize, device: at.Device, token: at.Token, issuer: at.Issuer,
+		style: oauth2.AuthStyleInParams,
+	}, ok
 }
 
 // discover reads OpenID Connect Discovery 1.0 §4.

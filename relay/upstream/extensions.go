@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// extensions is what EHLO announced (RFC 5321 §4.1.1.1).
+// extensions is what EHLO announced (RFC 5321 §4.1.1.1), within what the
+// configuration allows.
 type extensions struct {
 	pipelining bool
 	chunking   bool
@@ -40,6 +41,17 @@ func parseExtensions(text string) extensions {
 		x.set(keyword, strings.Fields(args))
 	}
 	return x
+}
+
+// restrict applies what the configuration knows of limits that the upstream
+// does not announce; of two the smaller one counts, and zero is none.
+func (x *extensions) restrict(recipients int, size int64) {
+	if recipients > 0 && (x.maxRcpt == 0 || recipients < x.maxRcpt) {
+		x.maxRcpt = recipients
+	}
+	if size > 0 && (x.maxSize == 0 || size < x.maxSize) {
+		x.maxSize = size
+	}
 }
 
 func (x *extensions) set(keyword string, args []string) {

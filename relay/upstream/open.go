@@ -106,6 +106,7 @@ func (s *session) hello() *spool.Fault {
 	r, err := s.command("EHLO " + name)
 	if err == nil && r.positive() {
 		s.ext = parseExtensions(string(r.text))
+		s.ext.restrict(s.up.MaxRecipients, s.up.MaxMessageSize)
 		return nil
 	}
 	if err == nil && r.code/100 == 5 {
@@ -117,6 +118,7 @@ func (s *session) hello() *spool.Fault {
 	if !r.positive() {
 		return s.refusal(spool.StageGreet, &r)
 	}
+	s.ext.restrict(s.up.MaxRecipients, s.up.MaxMessageSize)
 	return nil
 }
 

@@ -76,6 +76,16 @@ func (b *bench) setUpstream(t *testing.T, up *config.Upstream, option string) {
 		up.DataTimeout = limit()
 	case "idle":
 		up.IdleClose = limit()
+	case "recipients", "size":
+		n, err := strconv.Atoi(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key == "size" {
+			up.MaxMessageSize = int64(n)
+		} else {
+			up.MaxRecipients = n
+		}
 	default:
 		t.Fatalf("unknown setting %q", option)
 	}
