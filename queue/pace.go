@@ -15,16 +15,17 @@ const (
 	// paceCut is what a cut leaves where the speed was nearly right; where it
 	// was far off, half is left.
 	paceCut = 0.8
-	// paceMargin is how much of what an upstream has shown to bear is tried.
-	paceMargin = 0.8
 	// searchStep is the least time for which a pace is tried in a search.
 	searchStep = time.Second
 	// These bound it, in messages a second: the slowest of all, the slowest
 	// after an outage, and where slowing begins at the least.
 	slowest       = 1.0 / 600
-	slowestSearch = 1.0 / 60
+	slowestSearch = 1.0 / 5
 	firstPace     = 1.0
 	fastest       = 10000.0
+	// paceGrowth is by how much it grows with each message once it is above what
+	// was thought to be the limit.
+	paceGrowth = 1.07
 	// paceHold is the least time for which a lane is slowed, paceHoldMost what
 	// it grows to where the slowing begins again and again.
 	paceHold     = time.Minute
@@ -51,8 +52,9 @@ type pace struct {
 	hold  time.Duration
 	cause spool.Outcome // of the last refusal
 
-	// search is the time after an outage, or where the speed is not known, in
-	// which the pace doubles with each message until the upstream refuses one.
+	// search is the time after several refusals in a row, or where the speed
+	// is not known, in which the pace doubles with each message until the
+	// upstream refuses one.
 	search    bool
 	doubled   time.Time
 	good      int       // accepted since the last refusal
@@ -68,6 +70,8 @@ type pace struct {
 	marks     int
 	deafUntil time.Time
 	deafFor   time.Duration
+	deafTo    int     // refusals since then
+	kept      float64 // the rate until then
 }
 
 func (p *pace) slowed() bool { return p.rate > 0 }
@@ -114,10 +118,10 @@ func (p *pace) late(now time.Time) {
 func (p *pace) accepted(now time.Time, most int) bool {
 	p.recent[p.next] = now
 	p.next = (p.next + 1) % len(p.recent)
+	p.good++
 	if p.rate == 0 {
 		return false
 	}
-	p.good++
 	if p.good%paceRound == 0 {
 		p.sessions = min(p.sessions+1, most)
 	}
@@ -128,7 +132,7 @@ func (p *pace) accepted(now time.Time, most int) bool {
 	} else if p.rate < 1.1*p.top {
 		p.rate += p.top * (1 - paceCut) / paceRound
 	} else { // the limit is elsewhere than thought, or gone
-		p.rate = min(1.1*p.rate, fastest)
+		p.rate = min(paceGrowth*p.rate, fastest)
 		p.sessions = min(p.sessions+1, most)
 	}
 	if p.good >= paceRound {
@@ -155,7 +159,11 @@ const (
 func (p *pace) refused(now, begun time.Time, sessions int, o spool.Outcome) lesson {
 	switch {
 	case now.Before(p.deafUntil):
-		return lessonNothing
+		if p.deafTo++; p.deafTo < paceFew || 2*p.deafTo < p.good {
+			return lessonNothing
+		}
+		p.hear(now, o) // it did have to do with speed
+		return lessonSlower
 	case !begun.After(p.cutAt):
 		return lessonOld
 	case p.rate == 0:
@@ -164,17 +172,28 @@ func (p *pace) refused(now, begun time.Time, sessions int, o spool.Outcome) less
 	}
 	p.cause = o
 	near := p.good >= paceFew
-	if near && p.good < paceRound {
+	switch {
+	case p.good == 0:
+		p.marks = 0 // of that, speed may well be the reason
+	case near && p.good < paceRound && !p.search:
 		p.marks++
 	}
 	if p.marks >= paceMarks {
 		p.deafFor = min(max(2*p.deafFor, paceQuiet), 24*paceQuiet)
-		p.deafUntil = now.Add(p.deafFor)
+		p.deafUntil, p.deafTo, p.kept, p.good = now.Add(p.deafFor), 0, p.rate, 0
 		p.end(now)
 		return lessonNothing
 	}
 	p.cut(now, near)
 	return lessonSlower
+}
+
+// hear goes back to the pace before refusals were left alone.
+func (p *pace) hear(now time.Time, o spool.Outcome) {
+	p.deafUntil = time.Time{}
+	p.since, p.cause, p.rate = now, o, p.kept
+	p.refusedAt, p.cutAt, p.good = now, now, 0
+	p.at = now.Add(2 * p.gap())
 }
 
 // begin slows the lane to half of what it did.
@@ -208,13 +227,13 @@ func (p *pace) cut(now time.Time, near bool) {
 	} else {
 		p.rate /= 2
 	}
-	if near && p.good < paceRound && !p.search {
+	if near && !p.search {
 		// It can be too low, where there was not enough to send.
 		filling := float64(p.good) / max(now.Sub(p.refusedAt).Seconds(), 1e-3)
-		p.rate = max(min(p.rate, paceMargin*filling), was/4)
+		p.rate = max(min(p.rate, filling), was/2)
 	}
 	p.top = min(was, p.rate/paceCut)
-	p.search = false
+	p.search = p.good == 0 // it may be an outage, and no limit at all
 	p.rate = max(p.rate, slowest)
 	p.sessions = max(1, p.sessions/2)
 	p.refusedAt, p.cutAt, p.good = now, now, 0
