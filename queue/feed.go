@@ -32,7 +32,7 @@ type Feed struct {
 	ended      bool // end is closed
 	progressed bool // an upstream's answer settled something
 	settled    int
-	begun      time.Time // of what was settled last
+	last       taking // what was settled last
 
 	// Of the session alone.
 	dotted map[*spool.Delivery]bool
@@ -43,10 +43,14 @@ type Feed struct {
 type taking struct {
 	d  *spool.Delivery
 	at time.Time // when it was handed out
+	// What it takes of the rates: a message for each transaction.
+	messages, recipients int
 }
 
+func newTaking(d *spool.Delivery, at time.Time) taking { return taking{d, at, 1, len(d.Pending)} }
+
 // hold notes that the session has d, since the given time. lane.mu is held.
-func (f *Feed) hold(d *spool.Delivery, at time.Time) { f.taken = append(f.taken, taking{d, at}) }
+func (f *Feed) hold(d *spool.Delivery, at time.Time) { f.taken = append(f.taken, newTaking(d, at)) }
 
 // Next waits for the next delivery. It returns io.EOF when the session is to
 // end, which is also when nothing came for the upstream's IdleClose, and the
@@ -185,6 +189,22 @@ func (f *Feed) fail(d *spool.Delivery, why string) {
 	f.broken[d] = why
 }
 
+// Again asks whether another transaction of d may begin, for recipients that
+// did not fit into the last. Where not, the session takes those out of
+// d.Pending before it settles: they go with a later claim.
+func (f *Feed) Again(d *spool.Delivery) bool {
+	if !f.lane.again(d) {
+		f.lane.q.parts.leave(d)
+		return false
+	}
+	f.lane.mu.Lock()
+	defer f.lane.unlock()
+	if i := slices.IndexFunc(f.taken, func(t taking) bool { return t.d == d }); i >= 0 {
+		f.taken[i].messages++
+	}
+	return true
+}
+
 // Settle ends d with one outcome for each of d.Pending, in that order.
 func (f *Feed) Settle(d *spool.Delivery, outcomes []spool.Outcome) {
 	if !f.forget(d) {
@@ -205,7 +225,7 @@ func (f *Feed) Release(d *spool.Delivery) {
 		return
 	}
 	if f.forget(d) {
-		f.lane.unsent(d)
+		f.lane.unsent(f.last)
 		f.lane.takeBack(f, d)
 	}
 }
@@ -222,7 +242,7 @@ func (f *Feed) forget(d *spool.Delivery) bool {
 	if i < 0 {
 		return false
 	}
-	f.begun = f.taken[i].at
+	f.last = f.taken[i]
 	f.taken = slices.Delete(f.taken, i, i+1)
 	f.settled++
 	return true

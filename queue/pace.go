@@ -57,10 +57,9 @@ type pace struct {
 	// upstream refuses one.
 	search    bool
 	doubled   time.Time
-	good      int       // accepted since the last refusal
-	refusedAt time.Time // the last time
-	cutAt     time.Time // of the last cut
-	lastGood  time.Time
+	good      int           // accepted since the last refusal
+	refusedAt time.Time     // the last time
+	cutAt     time.Time     // of the last cut
 	recent    [16]time.Time // when messages were accepted, a ring
 	next      int           // index of the oldest
 
@@ -222,15 +221,11 @@ func (p *pace) begin(now time.Time, sessions int, o spool.Outcome) {
 // between them, is the rate at which it fills.
 func (p *pace) cut(now time.Time, near bool) {
 	was := p.rate
-	if near && !p.search {
-		p.rate *= paceCut
-	} else {
-		p.rate /= 2
-	}
+	p.rate = was / 2
 	if near && !p.search {
 		// It can be too low, where there was not enough to send.
 		filling := float64(p.good) / max(now.Sub(p.refusedAt).Seconds(), 1e-3)
-		p.rate = max(min(p.rate, filling), was/2)
+		p.rate = max(min(paceCut*was, filling), p.rate)
 	}
 	p.top = min(was, p.rate/paceCut)
 	p.search = p.good == 0 // it may be an outage, and no limit at all

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"slices"
-	"sync"
 	"time"
 
 	"postern/queue/budget"
@@ -112,7 +111,7 @@ func (l *lane) begin() *spool.Delivery {
 	}
 	d := l.ready[0]
 	l.q.parts.narrow(d)
-	if !l.budget.Take(len(d.Pending)) {
+	if !l.budget.Take(1, len(d.Pending)) {
 		l.q.parts.widen(d)
 		l.returnReady() // the rates have changed since it was claimed
 		return nil
@@ -123,18 +122,38 @@ func (l *lane) begin() *spool.Delivery {
 	return d
 }
 
-// unsent takes back that d would be sent: nothing of it was.
-func (l *lane) unsent(d *spool.Delivery) {
-	l.budget.Return(len(d.Pending))
-	l.q.parts.widen(d)
+// again counts one more transaction of what d is; false: there is no room for
+// it now.
+func (l *lane) again(d *spool.Delivery) bool {
+	l.mu.Lock()
+	ready := l.room()
+	l.mu.Unlock()
+	if free, _ := l.budget.Free(); free <= ready.readyShares {
+		return false
+	}
+	err := l.budget.Reserve(ready.readyShares+1, ready.readyRecipients)
+	l.mu.Lock()
+	defer l.unlock()
+	l.forgetful(err)
+	if !l.budget.Take(1, 0) {
+		return false
+	}
+	l.pace.began(time.Now())
+	return true
 }
 
-// sent counts d by how it was answered.
-func (l *lane) sent(d *spool.Delivery, outs []spool.Outcome) {
+// unsent takes back that t would be sent: nothing of it was.
+func (l *lane) unsent(t taking) {
+	l.budget.Return(t.messages, t.recipients)
+	l.q.parts.widen(t.d)
+}
+
+// sent counts t by how it was answered.
+func (l *lane) sent(t taking, outs []spool.Outcome) {
 	if slices.ContainsFunc(outs, counts) {
-		l.budget.Spend(len(d.Pending))
+		l.budget.Spend(t.messages, t.recipients)
 	} else {
-		l.budget.Return(len(d.Pending))
+		l.budget.Return(t.messages, t.recipients)
 	}
 }
 
@@ -177,71 +196,3 @@ func (s *shortage) ease(now time.Time) {
 		*s = shortage{eased: now}
 	}
 }
-
-// parts are the shares of which only a part of the recipients can go at a
-// time, because the upstream's rate leaves no room for more.
-type parts struct{ by sync.Map } // *spool.Delivery → *part
-
-type part struct {
-	now, whole []int // as Delivery.Pending
-	more       bool  // some that are left out were never tried
-}
-
-// cutPart decides which n recipients of d go now: those that were never tried
-// before all others, then those whose last attempt is the longest ago, so that
-// none is passed over for good.
-func (q *Queue) cutPart(d *spool.Delivery, n int) {
-	detail, err := q.store.Detail(d.ID)
-	if err != nil {
-		q.events.StoreFailed("detail", d.ID, err)
-		q.parts.by.Store(d, &part{now: d.Pending[:n:n], whole: d.Pending, more: true})
-		return
-	}
-	order := slices.Clone(d.Pending)
-	slices.SortStableFunc(order, func(a, b int) int {
-		return detail.Recipients[a].LastAt.Compare(detail.Recipients[b].LastAt)
-	})
-	p := &part{now: order[:n:n], whole: d.Pending, more: detail.Recipients[order[n]].LastAt.IsZero()}
-	slices.Sort(p.now)
-	q.parts.by.Store(d, p)
-}
-
-func (ps *parts) of(d *spool.Delivery) *part {
-	p, ok := ps.by.Load(d)
-	if !ok {
-		return nil
-	}
-	return p.(*part)
-}
-
-// size is how many recipients of d go now.
-func (ps *parts) size(d *spool.Delivery) int {
-	if p := ps.of(d); p != nil {
-		return len(p.now)
-	}
-	return len(d.Pending)
-}
-
-// narrow leaves in d what goes now. Recipients that a claim does not name any
-// more stay as they are when it is settled.
-func (ps *parts) narrow(d *spool.Delivery) {
-	if p := ps.of(d); p != nil {
-		d.Pending = p.now
-	}
-}
-
-// widen makes d whole again.
-func (ps *parts) widen(d *spool.Delivery) {
-	if p := ps.of(d); p != nil {
-		d.Pending = p.whole
-	}
-}
-
-// more says whether recipients that d does not name wait for their first
-// attempt.
-func (ps *parts) more(d *spool.Delivery) bool {
-	p := ps.of(d)
-	return p != nil && p.more && len(d.Pending) < len(p.whole)
-}
-
-func (ps *parts) forget(d *spool.Delivery) { ps.by.Delete(d) }

@@ -59,7 +59,7 @@ func (l *lane) ended(f *Feed, err error) {
 	}
 	l.poke()
 	if first != nil {
-		l.unsent(first)
+		l.unsent(newTaking(first, f.firstAt))
 	}
 	switch {
 	case first == nil:

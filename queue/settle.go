@@ -43,7 +43,7 @@ func (q *Queue) conclude(f *Feed, d *spool.Delivery, reported []spool.Outcome) {
 		}
 		verdicts[i] = Judge(&outs[i], more)
 	}
-	f.lane.sent(d, outs)
+	f.lane.sent(f.last, outs)
 	q.record(d, outs, verdicts, f.lane.note(f, d, outs, verdicts))
 }
 

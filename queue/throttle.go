@@ -16,7 +16,7 @@ func throttles(o *spool.Outcome, v *Verdict) bool {
 // may be tried again; false: there were too many in a row to go on. mu is held.
 func (l *lane) throttled(f *Feed, d *spool.Delivery, o spool.Outcome, now time.Time) (time.Time, bool) {
 	previous, since := l.visible(), l.since()
-	tells := l.pace.refused(now, f.begun, l.open, o)
+	tells := l.pace.refused(now, f.last.at, l.open, o)
 	l.announce(previous, since, now, "")
 	l.poke()
 	switch {

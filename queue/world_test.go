@@ -153,6 +153,7 @@ type peer struct {
 	answer   func(d *spool.Delivery, to string) spool.Outcome // nil: accepts
 	takes    func(d *spool.Delivery) (time.Duration, bool)    // time of a transaction; false: drops the line
 	limit    int                                              // sessions; 0: any number
+	rcptMax  int                                              // recipients of a transaction; 0: any number
 	connect  time.Duration                                    // time of an opening
 	sessions int
 	most     int // sessions at a time
@@ -250,21 +251,21 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 	p.mu.Lock()
 	to := p.get(up.Name)
 	p.attempts[d.ID] = append(p.attempts[d.ID], time.Now())
-	answer, takes := to.answer, to.takes
+	answer, takes, rcptMax := to.answer, to.takes, to.rcptMax
 	to.carried[d.ID]++
 	p.twice = p.twice || to.carried[d.ID] > 1
 	p.mu.Unlock()
 	done := func() { p.set(up.Name, func(q *peer) { q.carried[d.ID]-- }) } // before the claim ends
-	count := func() {
+	count := func(recipients int) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.counted = append(p.counted, counted{up.Name, time.Now(), len(d.Pending)})
+		p.counted = append(p.counted, counted{up.Name, time.Now(), recipients})
 	}
 	if takes != nil {
 		pause, ok := takes(d)
 		time.Sleep(pause)
 		if !ok {
-			count()
+			count(len(d.Pending))
 			outs := repeat(spool.Outcome{Stage: spool.StageData, Cause: "connection lost", Remote: up.Host}, len(d.Pending))
 			done()
 			feed.Settle(d, outs)
@@ -280,7 +281,18 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 		}
 	}
 	if outs[0].Stage != spool.StageMail {
-		count()
+		left := len(d.Pending)
+		for ; rcptMax > 0 && left > rcptMax; left -= rcptMax {
+			count(rcptMax)
+			if !feed.Again(d) {
+				sent := len(d.Pending) - left + rcptMax
+				d.Pending, outs, left = d.Pending[:sent:sent], outs[:sent], 0
+				break
+			}
+		}
+		if left > 0 {
+			count(left)
+		}
 	}
 	if err := feed.DotSent(d); err != nil {
 		done()

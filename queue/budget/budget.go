@@ -113,19 +113,20 @@ func (b *Budget) Next() time.Time {
 	return latest
 }
 
-// Take begins a message to so many recipients; false: it would be too many, or
-// more than Reserve has made durable. What was taken ends by Spend or Return.
-func (b *Budget) Take(recipients int) bool {
+// Take begins so many messages with so many recipients in all; false: it would
+// be too many, or more than Reserve has made durable. What was taken ends by
+// Spend or Return.
+func (b *Budget) Take(messages, recipients int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
 	for _, w := range b.windows {
-		if n := w.amount(recipients); w.free(now) < n || w.left < n {
+		if n := w.amount(messages, recipients); w.free(now) < n || w.left < n {
 			return false
 		}
 	}
 	for _, w := range b.windows {
-		n := w.amount(recipients)
+		n := w.amount(messages, recipients)
 		w.flying += n
 		w.left -= n
 		w.taken += n
@@ -134,26 +135,26 @@ func (b *Budget) Take(recipients int) bool {
 	return true
 }
 
-// Spend ends what was taken for a message of which the upstream may count
-// something. From now on it counts for the period of each rate.
-func (b *Budget) Spend(recipients int) {
+// Spend ends what was taken for messages of which the upstream may count
+// something. From now on they count for the period of each rate.
+func (b *Budget) Spend(messages, recipients int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
 	for _, w := range b.windows {
-		n := w.amount(recipients)
+		n := w.amount(messages, recipients)
 		w.flying = max(0, w.flying-n)
 		w.expire(now)
 		w.add(now, n)
 	}
 }
 
-// Return ends what was taken for a message of which nothing was sent.
-func (b *Budget) Return(recipients int) {
+// Return ends what was taken for messages of which nothing was sent.
+func (b *Budget) Return(messages, recipients int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, w := range b.windows {
-		n := min(w.amount(recipients), w.flying)
+		n := min(w.amount(messages, recipients), w.flying)
 		w.flying -= n
 		w.left += n
 		w.taken -= n
@@ -188,14 +189,14 @@ func (b *Budget) Reserve(messages, recipients int) error {
 	b.writing.Lock()
 	defer b.writing.Unlock()
 	b.mu.Lock()
-	lacks := slices.ContainsFunc(b.windows, func(w *window) bool { return w.left < w.wanted(messages, recipients) })
+	lacks := slices.ContainsFunc(b.windows, func(w *window) bool { return w.left < w.amount(messages, recipients) })
 	if !lacks {
 		b.mu.Unlock()
 		return nil
 	}
 	ahead := make([]int, len(b.windows))
 	for i, w := range b.windows {
-		ahead[i] = max(w.wanted(messages, recipients), w.block())
+		ahead[i] = max(w.amount(messages, recipients), w.block())
 	}
 	windows := b.windows
 	record := b.snapshot(time.Now(), ahead)
@@ -207,13 +208,6 @@ func (b *Budget) Reserve(messages, recipients int) error {
 		w.left = ahead[i] - w.taken
 	}
 	return err
-}
-
-func (w *window) wanted(messages, recipients int) int {
-	if w.rate.Recipients {
-		return recipients
-	}
-	return messages
 }
 
 // Close makes durable what was used, and gives back what was reserved and not

@@ -34,12 +34,13 @@ type use struct {
 	n           int
 }
 
-// amount is what one message to so many recipients takes of the window.
-func (w *window) amount(recipients int) int {
+// amount is what so many messages with so many recipients in all take of the
+// window.
+func (w *window) amount(messages, recipients int) int {
 	if w.rate.Recipients {
 		return recipients
 	}
-	return 1
+	return messages
 }
 
 // free is what may be taken at now. It can be negative, where the rate was

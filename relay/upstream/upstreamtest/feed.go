@@ -43,6 +43,8 @@ type Feed struct {
 	Chain bool
 	// FailDotSent is what DotSent returns.
 	FailDotSent error
+	// Rounds is how many transactions each message may have; 0: any number.
+	Rounds int
 	// OnNext runs, if set, whenever Next is about to hand out message n, from 0.
 	OnNext func(n int)
 
@@ -52,6 +54,7 @@ type Feed struct {
 	taken   map[spool.ID]int // dots announced of those that are out
 	next    int
 	settled []Settled
+	rounds  map[spool.ID]int // begun by Again
 	open    int
 	breach  []string
 	more    chan struct{}
@@ -59,7 +62,7 @@ type Feed struct {
 
 // NewFeed is a Feed that chains.
 func NewFeed() *Feed {
-	return &Feed{Chain: true, bodies: map[spool.ID][]byte{}, taken: map[spool.ID]int{}, more: make(chan struct{}, 1)}
+	return &Feed{Chain: true, bodies: map[spool.ID][]byte{}, taken: map[spool.ID]int{}, rounds: map[spool.ID]int{}, more: make(chan struct{}, 1)}
 }
 
 // Add queues a message for every recipient of env.
@@ -134,6 +137,17 @@ func (f *Feed) Content(d *spool.Delivery) (spool.Content, error) {
 		defer f.mu.Unlock()
 		f.open--
 	}}, nil
+}
+
+// Again implements upstream.Feed.
+func (f *Feed) Again(d *spool.Delivery) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.Rounds > 0 && f.rounds[d.ID]+1 >= f.Rounds {
+		return false
+	}
+	f.rounds[d.ID]++
+	return true
 }
 
 // DotSent implements upstream.Feed.
