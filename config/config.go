@@ -101,6 +101,7 @@ type UpstreamTLS string
 
 // The TLS modes of an upstream.
 const (
+	TLSAuto          UpstreamTLS = "auto"          // "implicit" or "verify", whichever the host turns out to do
 	TLSVerify        UpstreamTLS = "verify"        // STARTTLS, certificate checked
 	TLSEncrypt       UpstreamTLS = "encrypt"       // STARTTLS, certificate not checked
 	TLSOpportunistic UpstreamTLS = "opportunistic" // STARTTLS where offered
@@ -115,12 +116,13 @@ type Upstream struct {
 	Preset         Preset // what the provider has filled in
 	Region         string // of the provider; empty: it has none
 	Host           string
-	Port           int
+	Port           int // 0 with TLSAuto, and only then
 	TLS            UpstreamTLS
+	TLSMinVersion  string // "1.0" to "1.3"; empty: "1.2"
 	CAFile         string
-	ServerName     string // SNI and the name that the certificate is checked for; default Host
-	Fingerprint    string // lower-case hex SHA-256 of the certificate; replaces the check of the chain
-	CertFile       string // client certificate
+	ServerName     string   // SNI and the name that the certificate is checked for; default Host
+	Fingerprints   []string // lower-case hex SHA-256 of certificates, one of which replaces the check of the chain
+	CertFile       string   // client certificate
 	KeyFile        string
 	Auth           string // auto | plain | login | cram-md5 | scram-sha-256 | xoauth2 | oauthbearer | ntlm | gssapi | gss-spnego | integrated | external | none
 	Username       string

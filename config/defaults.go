@@ -76,11 +76,12 @@ func DefaultListener(address string) Listener {
 	}
 }
 
-// DefaultUpstream is an upstream with every default and without a host.
+// DefaultUpstream is an upstream with every default and without a host; how
+// its host is reached is found out.
 // The time-outs are those of RFC 5321 §4.5.3.2.
 func DefaultUpstream(name string) *Upstream {
 	return &Upstream{
-		Name: name, Port: 587, TLS: TLSVerify, Auth: "none", MaxConnections: 8,
+		Name: name, TLS: TLSAuto, TLSMinVersion: "1.2", Auth: "none", MaxConnections: 8,
 		ConnectTimeout: 30 * time.Second, CommandTimeout: 5 * time.Minute,
 		DataTimeout: 10 * time.Minute, IdleClose: 30 * time.Second,
 	}

@@ -31,6 +31,8 @@ func (d *document) readKerberos(t *table, m *mechanism, up *Upstream) {
 	t.text("ccache", &k.CCache)
 	t.text("krb5_conf", &k.Conf)
 	t.text("spn", &k.SPN)
+	// As krb5.conf and KRB5CCNAME have it.
+	k.Keytab, k.CCache = strings.TrimPrefix(k.Keytab, "FILE:"), strings.TrimPrefix(k.CCache, "FILE:")
 	k.Keytab, k.CCache, k.Conf = d.path(k.Keytab), d.path(k.CCache), d.path(k.Conf)
 	if !m.kerberos {
 		refuseWith(t, "has no effect while auth = "+strconv.Quote(m.name),

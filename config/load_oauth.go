@@ -60,8 +60,8 @@ func checkTokenUse(t *table, up *Upstream) {
 	switch {
 	case up.TLS == TLSOff && !isLoopback(up.Host):
 		t.problem(firstGiven(t, "auth", "provider"), name+` would send the token in clear over the network while tls = "off"`, "choose another tls")
-	case up.TLS == TLSEncrypt:
-		t.warn("tls", `"encrypt" checks no certificate: whoever sits between can read the token`, `set tls = "verify", with ca_file or fingerprint where the certificate is your own`)
+	default:
+		warnUnchecked(t, up, "token")
 	}
 }
 

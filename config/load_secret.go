@@ -96,6 +96,10 @@ func checkSecretFile(t *table, key, name, path string) {
 		t.problem(key, path+" "+err.Error(), "chmod o-rwx "+path)
 		return
 	}
+	if err := checkSecretOwner(path, t.doc.file); err != nil {
+		t.problem(key, path+" "+err.Error(), "give it to the user that runs postern with chown")
+		return
+	}
 	if value, err := readSecretFile(path); err == nil && value == "" {
 		t.problem(key, path+" is empty", "write the "+words(name)+" into it")
 	}

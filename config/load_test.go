@@ -178,3 +178,16 @@ func TestLoadGood(t *testing.T) {
 		})
 	}
 }
+
+// A digest changes with every setting that can be shown, and with nothing else.
+func TestDigest(t *testing.T) {
+	one, other := Default(), Default()
+	one.Upstreams["a"], other.Upstreams["a"] = DefaultUpstream("a"), DefaultUpstream("a")
+	if one.Digest() != other.Digest() || one.Upstreams["a"].Digest() != other.Upstreams["a"].Digest() {
+		t.Error("the same settings have different digests")
+	}
+	other.Upstreams["a"].Host = "mx.example"
+	if one.Digest() == other.Digest() || one.Upstreams["a"].Digest() == other.Upstreams["a"].Digest() {
+		t.Error("different settings have the same digest")
+	}
+}

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"crypto/x509"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -46,7 +44,7 @@ var mechanisms = []mechanism{
 
 // networkKeys are what the capture server sets by itself.
 var networkKeys = []string{
-	"region", "host", "port", "tls", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username", "domain",
+	"region", "host", "port", "tls", "tls_min_version", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username", "domain",
 	"realm", "keytab", "ccache", "krb5_conf", "spn",
 	"password", "password_file", "password_command", "password_env", "password_credential", "oauth",
 }
@@ -99,26 +97,7 @@ func (d *document) readHost(t *table, up *Upstream, p *provider) {
 	case !t.has("provider"):
 		t.problem("", "has no host", `set host = "mail.example.com"`)
 	}
-	mode := string(up.TLS)
-	t.oneOf("tls", &mode, string(TLSVerify), string(TLSEncrypt), string(TLSOpportunistic), string(TLSImplicit), string(TLSOff))
-	up.TLS = UpstreamTLS(mode)
-	if t.has("tls") {
-		up.Port = 587
-	}
-	if up.TLS == TLSImplicit && up.Port == 587 {
-		up.Port = 465 // RFC 8314 §3.3
-	}
-	if p != nil {
-		p.settle(t, up)
-	}
-	t.integer("port", &up.Port, 1, 65535)
-	switch {
-	case !t.has("port"):
-	case up.Port == 465 && up.TLS != TLSImplicit:
-		t.warn("port", "465 is for TLS from the first byte, and tls = "+strconv.Quote(mode)+" begins in clear", `set tls = "implicit", or port = 587`)
-	case (up.Port == 587 || up.Port == 25) && up.TLS == TLSImplicit:
-		t.warn("port", fmt.Sprintf(`%d begins in clear, and tls = "implicit" is TLS from the first byte`, up.Port), `set tls = "verify", or port = 465`)
-	}
+	readPort(t, up, p)
 }
 
 // checkHost accepts a name or an IP address, without brackets or port.
@@ -138,66 +117,6 @@ func checkHost(t *table, up *Upstream) {
 		return
 	}
 	up.Host = canonical
-}
-
-func (d *document) readUpstreamTLS(t *table, up *Upstream) {
-	t.text("ca_file", &up.CAFile)
-	t.text("server_name", &up.ServerName)
-	t.text("cert_file", &up.CertFile)
-	t.text("key_file", &up.KeyFile)
-	up.CAFile, up.CertFile, up.KeyFile = d.path(up.CAFile), d.path(up.CertFile), d.path(up.KeyFile)
-	var pin string
-	if t.text("fingerprint", &pin) {
-		up.Fingerprint = readFingerprint(t, pin)
-	}
-	if up.ServerName != "" {
-		if canonical, ok := hostName(up.ServerName); ok {
-			up.ServerName = canonical
-		} else {
-			t.problem("server_name", strconv.QuoteToASCII(up.ServerName)+" is not a host name", "")
-		}
-	}
-	checked := up.TLS == TLSVerify || up.TLS == TLSImplicit
-	switch {
-	case up.TLS == TLSOff:
-		refuseWith(t, `has no effect while tls = "off"`, "remove it, or choose another tls", "ca_file", "server_name", "fingerprint", "cert_file", "key_file")
-	case !checked:
-		refuseWith(t, "has no effect while tls = "+strconv.Quote(string(up.TLS))+", which checks no certificate", `set tls = "verify"`, "ca_file", "fingerprint")
-	case t.has("fingerprint"):
-		refuseWith(t, "has no effect beside fingerprint, which replaces the check of the chain", "remove one of them", "ca_file")
-	}
-	if up.CAFile != "" && checked {
-		checkCAFile(t, up.CAFile)
-	}
-	switch {
-	case t.has("cert_file") && !t.has("key_file"):
-		t.problem("cert_file", "needs its key", "set key_file")
-	case t.has("key_file") && !t.has("cert_file"):
-		t.problem("key_file", "needs its certificate", "set cert_file")
-	case up.CertFile != "" && up.KeyFile != "" && up.TLS != TLSOff:
-		checkKeyPair(t, up.CertFile, up.KeyFile)
-	}
-}
-
-// refuseWith reports each of the keys that is given.
-func refuseWith(t *table, text, hint string, names ...string) {
-	for _, name := range names {
-		if t.has(name) {
-			t.problem(name, text, hint)
-		}
-	}
-}
-
-// readFingerprint reads "sha256:" and 32 bytes in hex, with or without colons.
-func readFingerprint(t *table, pin string) string {
-	digits, ok := strings.CutPrefix(strings.ToLower(pin), "sha256:")
-	digits = strings.ReplaceAll(digits, ":", "")
-	if raw, err := hex.DecodeString(digits); !ok || err != nil || len(raw) != 32 {
-		t.problem("fingerprint", "is not a SHA-256 fingerprint",
-			`"sha256:" and 64 hex digits, as printed by: openssl x509 -noout -fingerprint -sha256`)
-		return ""
-	}
-	return digits
 }
 
 // readSignIn reads how to sign in and checks that it adds up.
@@ -255,8 +174,8 @@ func (d *document) readSignIn(t *table, up *Upstream, p *provider) {
 			`choose another tls, or auth = "scram-sha-256"`)
 	case m.name == "ntlm" && up.TLS == TLSOff && !isLoopback(up.Host):
 		t.warn("auth", `"ntlm" without TLS lets whoever reads along guess the password, and whoever sits between sign in`, `set tls = "verify"`)
-	case m.password && up.TLS == TLSEncrypt && !isLoopback(up.Host):
-		t.warn("tls", `"encrypt" checks no certificate: whoever sits between can read the password`, `set tls = "verify", with ca_file or fingerprint where the certificate is your own`)
+	case m.password:
+		warnUnchecked(t, up, "password")
 	}
 }
 
@@ -293,15 +212,4 @@ func findMechanism(t *table, name string) *mechanism {
 	}
 	t.problem("auth", strconv.Quote(name)+" is not known", hint)
 	return nil
-}
-
-func checkCAFile(t *table, path string) {
-	pem, err := readFile(path)
-	if err != nil {
-		t.problem("ca_file", path+" cannot be read: "+reason(err), "")
-		return
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM([]byte(pem)) {
-		t.problem("ca_file", path+" holds no certificate", "one or more, in PEM")
-	}
 }

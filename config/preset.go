@@ -194,7 +194,7 @@ func (p *provider) settle(t *table, up *Upstream) {
 	if t.has("fingerprint") && !t.has("tls") && up.TLS == TLSEncrypt {
 		up.TLS = TLSVerify
 	}
-	if !t.has("port") && p.Port != 587 && p.Port != 465 {
+	if !t.has("port") && up.TLS != TLSAuto && p.Port != 587 && p.Port != 465 {
 		up.Port = p.Port
 	}
 }

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 )
@@ -37,6 +40,22 @@ func (c *Config) Redacted() map[string]any {
 	}
 	out["listener"], out["upstream"], out["route"] = listeners, upstreams, routes
 	return out
+}
+
+// Digest tells two configurations apart, as far as Redacted does: 16 hex
+// digits. It gives no secret away.
+func (c *Config) Digest() string { return digest(c.Redacted()) }
+
+// Digest is Config.Digest for one upstream.
+func (u *Upstream) Digest() string { return digest(u.redacted()) }
+
+func digest(redacted map[string]any) string {
+	text, err := json.Marshal(redacted) // whose keys are sorted
+	if err != nil {
+		panic("config: " + err.Error()) // texts, numbers and lists
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
 }
 
 func (r *Retry) redacted() map[string]any {
@@ -90,15 +109,23 @@ func (u *Upstream) redacted() map[string]any {
 	if u.Provider == CaptureProvider {
 		return given(out)
 	}
-	out["host"], out["port"], out["tls"], out["auth"] = u.Host, u.Port, string(u.TLS), u.Auth
+	out["host"], out["tls"], out["auth"] = u.Host, string(u.TLS), u.Auth
+	if u.Port != 0 {
+		out["port"] = u.Port
+	}
+	if u.TLS != TLSOff {
+		out["tls_min_version"] = u.TLSMinVersion
+	}
 	out["ca_file"], out["server_name"] = u.CAFile, u.ServerName
 	out["cert_file"], out["key_file"] = u.CertFile, u.KeyFile
 	out["username"], out["domain"] = u.Username, u.Domain
 	k := &u.Kerberos
 	out["realm"], out["keytab"], out["ccache"], out["krb5_conf"], out["spn"] = k.Realm, k.Keytab, k.CCache, k.Conf, k.SPN
-	if u.Fingerprint != "" {
-		out["fingerprint"] = "sha256:" + u.Fingerprint
+	var pins []string
+	for _, pin := range u.Fingerprints {
+		pins = append(pins, "sha256:"+pin)
 	}
+	out["fingerprint"] = pins
 	u.Password.redactInto(out)
 	if u.OAuth != nil {
 		out["oauth"] = u.OAuth.redacted()

@@ -77,6 +77,24 @@ func (s Secret) Source() string {
 	return s.source.key() + " " + s.source.value
 }
 
+// File is the path of the file that the secret is read from; "" where it comes
+// from elsewhere.
+func (s Secret) File() string {
+	if s.source == nil || s.source.kind != secretFile {
+		return ""
+	}
+	return s.source.value
+}
+
+// FromEnvironment reports whether the secret is part of what the daemon is
+// started with, which other processes do not have.
+func (s Secret) FromEnvironment() bool {
+	return s.source != nil && (s.source.kind == secretEnv || s.source.kind == secretCredential)
+}
+
+// Literal reports whether the secret stands in the configuration itself.
+func (s Secret) Literal() bool { return s.source != nil && s.source.kind == secretLiteral }
+
 // String is "[secret]".
 func (s Secret) String() string {
 	if s.source == nil {

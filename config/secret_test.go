@@ -188,3 +188,24 @@ func TestSecretCommandEndsInTime(t *testing.T) {
 	_, err := s.Read(ctx)
 	checkRead(t, "", err, "", "did not end in time")
 }
+
+func TestWhereASecretComesFrom(t *testing.T) {
+	for kind, want := range map[secretKind]string{
+		secretLiteral: "literal", secretFile: "/x", secretEnv: "environment", secretCredential: "environment", secretCommand: "",
+	} {
+		s := Secret{&secretSource{name: passwordKey, kind: kind, value: "/x"}}
+		got := s.File()
+		if s.FromEnvironment() {
+			got += "environment"
+		}
+		if s.Literal() {
+			got += "literal"
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", kind, got, want)
+		}
+	}
+	if s := (Secret{}); s.File() != "" || s.FromEnvironment() || s.Literal() {
+		t.Error("no secret comes from somewhere")
+	}
+}

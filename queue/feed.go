@@ -35,6 +35,7 @@ type Feed struct {
 	last       taking // what was settled last
 
 	// Of the session alone.
+	timer  *time.Timer // of Next; nil before the first wait
 	dotted map[*spool.Delivery]bool
 	broken map[*spool.Delivery]string // the spool failed it, and how
 }
@@ -69,20 +70,25 @@ func (f *Feed) Next(ctx context.Context) (*spool.Delivery, error) {
 	}
 	f.waiting = true
 	l.idle = append(l.idle, f)
+	l.behind = time.Time{} // there was nothing left to do
 	l.unlock()
 
 	idle := f.up.IdleClose
 	if idle <= 0 {
 		idle = defaultIdle
 	}
-	timer := time.NewTimer(idle)
-	defer timer.Stop()
+	if f.timer == nil {
+		f.timer = time.NewTimer(idle)
+	} else {
+		f.timer.Reset(idle)
+	}
+	defer f.timer.Stop()
 	err := io.EOF
 	select {
 	case d := <-f.ch:
 		return d, nil
 	case <-f.end:
-	case <-timer.C:
+	case <-f.timer.C:
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -114,7 +120,7 @@ func (f *Feed) open() {
 	f.opened = true
 	l.connecting--
 	l.open++
-	l.growStep = 0
+	l.growStep, l.behind = 0, time.Time{} // whether they keep up shows anew
 	if f.gen == l.gen && l.health.state != Up && (!l.health.needAnswer || f.empty) {
 		l.recovered()
 	}

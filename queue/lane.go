@@ -18,6 +18,10 @@ const (
 	maxBatch = 64
 	// defaultConnections is used where an upstream doesn't say.
 	defaultConnections = 8
+	// growPatience is how long the open sessions are given to catch up before
+	// another one is opened. Few busy ones cost less than many that are woken
+	// for a message each, on both sides, and chain more.
+	growPatience = 5 * time.Millisecond
 )
 
 // lane is everything that goes to one upstream name. One goroutine, manage,
@@ -48,9 +52,10 @@ type lane struct {
 	ready    []*spool.Delivery // claimed and waiting for a session
 
 	feeds      map[*Feed]struct{}
-	idle       []*Feed // waiting in Next
-	connecting int     // sessions that have not asked for work yet
-	open       int     // sessions that have
+	idle       []*Feed   // waiting in Next
+	connecting int       // sessions that have not asked for work yet
+	open       int       // sessions that have
+	behind     time.Time // since when there is more to do than the open sessions take; zero: they keep up
 	growAt     time.Time
 	growStep   int // sessions in a row that could not be opened beside others
 	barren     int // sessions in a row that ended well and did nothing
@@ -154,8 +159,10 @@ func (l *lane) rest(now time.Time) time.Duration {
 	}
 	until(l.nextWake)
 	if l.hot || len(l.ready) > 0 {
-		if now.Before(l.growAt) {
-			until(l.growAt)
+		for _, t := range [...]time.Time{l.growAt, l.patientUntil()} {
+			if now.Before(t) {
+				until(t)
+			}
 		}
 		until(l.pace.wait(now))
 		until(l.budget.Next())
@@ -170,6 +177,9 @@ func (l *lane) rest(now time.Time) time.Duration {
 func (l *lane) dispatch(now time.Time) {
 	for l.flows() {
 		l.handOut()
+		if l.behind.IsZero() && len(l.idle) == 0 && (l.hot || len(l.ready) > 0) {
+			l.behind = now
+		}
 		l.grow(now)
 		n := l.want(now)
 		if len(l.ready) > 0 || n == 0 || !l.hot || l.claiming || !l.fill(n) {
@@ -216,14 +226,19 @@ func (l *lane) most() int {
 func (l *lane) batch() int { return min(maxBatch, max(8, 4*l.connections())) }
 
 // canGrow says whether one more session may be opened. While none is open one
-// has to show that it works; from then on each that is open may bring one
-// along: no herd after a restart or an outage. mu is held.
+// has to show that it works; from then on, where those that are open don't
+// keep up, each may bring one along: no herd after a restart or an outage.
+// mu is held.
 func (l *lane) canGrow(now time.Time) bool {
 	if len(l.feeds) >= l.connections() || l.connecting >= max(1, l.open) {
 		return false
 	}
-	return l.open == 0 || !now.Before(l.growAt)
+	return l.open == 0 || !l.behind.IsZero() && !now.Before(l.patientUntil()) && !now.Before(l.growAt)
 }
+
+// patientUntil is when the open sessions have had their time to catch up. mu
+// is held.
+func (l *lane) patientUntil() time.Time { return l.behind.Add(growPatience) }
 
 // want is how many deliveries could be put to work. mu is held.
 func (l *lane) want(now time.Time) int {

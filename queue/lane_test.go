@@ -67,6 +67,34 @@ func TestConnectionsAreBounded(t *testing.T) {
 	})
 }
 
+// One session that keeps up is enough, however many messages come at once.
+// Others are opened where it doesn't.
+func TestSessionsFollowTheBacklog(t *testing.T) {
+	for _, c := range []struct {
+		takes time.Duration // of a message; four come every 10 ms
+		most  int
+	}{{time.Millisecond, 1}, {30 * time.Millisecond, 4}} {
+		inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+			w.peers.set("office", func(p *peer) {
+				p.takes = func(*spool.Delivery) (time.Duration, bool) { return c.takes, true }
+			})
+			for range 50 {
+				for range 4 {
+					w.put("a@app.example", []string{"office"}, "b@example.com")
+				}
+				after(10 * time.Millisecond)
+			}
+			after(2 * time.Second)
+			if n := len(w.peers.mail("office")); n != 200 {
+				t.Errorf("%d of 200 arrived", n)
+			}
+			if p := w.peers.look("office"); p.most != c.most {
+				t.Errorf("%v a message: %d sessions, want %d", c.takes, p.most, c.most)
+			}
+		})
+	}
+}
+
 // After a start with a full queue and a dead upstream, one session probes, one
 // share at a time is written down, and nothing else happens.
 func TestDeadUpstreamIsQuiet(t *testing.T) {

@@ -194,23 +194,45 @@ func TestReportHoldsItsForm(t *testing.T) {
 			env:       &spool.Envelope{From: "a@example.com", Accepted: accepted, EnvelopeID: wild.Draw(t, "envid"), MessageID: wild.Draw(t, "messageID")},
 			returned:  header([]byte(wild.Draw(t, "header") + "\r\n")),
 			messageID: "<1.dsn@relay.example>", boundary: "=_0123456789abcdef0123456789"}
-		text, has8Bit := r.bytes()
-		if has8Bit {
-			t.Fatalf("8-bit:\n%s", text)
-		}
-		got := parseReport(t, text)
-		if len(got) != n {
-			t.Fatalf("%d recipients, want %d\n%s", len(got), n, text)
-		}
-		for _, h := range got {
-			for name := range h {
-				switch name {
-				case "Original-Recipient", "Final-Recipient", "Action", "Status", "Remote-Mta", "Diagnostic-Code", "Last-Attempt-Date", "Will-Retry-Until":
-				default:
-					t.Fatalf("a field of a stranger: %s", name)
-				}
+		r.holdsItsForm(t)
+	})
+}
+
+func (r *report) holdsItsForm(t fataler) {
+	t.Helper()
+	text, has8Bit := r.bytes()
+	if has8Bit {
+		t.Fatalf("8-bit:\n%s", text)
+	}
+	got := parseReport(t, text)
+	if len(got) != len(r.about) {
+		t.Fatalf("%d recipients, want %d\n%s", len(got), len(r.about), text)
+	}
+	for _, h := range got {
+		for name := range h {
+			switch name {
+			case "Original-Recipient", "Final-Recipient", "Action", "Status", "Remote-Mta", "Diagnostic-Code", "Last-Attempt-Date", "Will-Retry-Until":
+			default:
+				t.Fatalf("a field of a stranger: %s", name)
 			}
 		}
+	}
+}
+
+// FuzzReport is the same for whatever an upstream, a client and the content
+// may hold.
+func FuzzReport(f *testing.F) {
+	f.Add("b@example.net", "rfc822;b@example.net", "a+2Bb", "<a@b.example>", "User unknown", "5.1.1", "up.example:25", []byte("Subject: x\r\n\r\ntext\r\n"), 550)
+	f.Add("jürgen@example.net", `utf-8;j\x{FC}rgen@example.net`, "+C3+BC", "<>", "a\r\nStatus: 2.0.0", "9.9.9", "[::1]:25", []byte("no header"), 0)
+	f.Add("\r\nAction: delivered", ";", "+0D+0A", "x", "\x1b[2J", "", "", []byte("--=_0123456789abcdef0123456789--\r\n"), 999)
+	f.Fuzz(func(t *testing.T, to, orcpt, envid, id, text, enhanced, remote string, content []byte, code int) {
+		head := header(content)
+		r := &report{kind: Failed, host: "relay.example", now: now, returned: head,
+			messageID: "<1.dsn@relay.example>", boundary: boundary(head),
+			env: &spool.Envelope{From: "a@example.com", Accepted: accepted, EnvelopeID: envid, MessageID: id},
+			about: []subject{{last: attempt, recipient: &spool.Recipient{Address: to, ORcpt: orcpt},
+				outcome: spool.Outcome{Stage: spool.StageDot, Code: code, Enhanced: enhanced, Text: text, Remote: remote}}}}
+		r.holdsItsForm(t)
 	})
 }
 

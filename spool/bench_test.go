@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -156,19 +156,48 @@ func fill(b *testing.B, s *spool.Store, n, size int) {
 	wg.Wait()
 }
 
-// BenchmarkRecover measures a start with 100,000 messages of 1 KiB queued
-// (POSTERN_BENCH_MESSAGES: another number), after a clean end and after a
-// kill, and the memory that the index takes for each.
-func BenchmarkRecover(b *testing.B) {
+// resident is the resident memory of the process in bytes; Linux only.
+func resident(b *testing.B) (n int64) {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Skip(err)
+	}
+	fmt.Sscan(string(text), new(int64), &n)
+	return n * int64(os.Getpagesize())
+}
+
+// benchMessages is 100,000, or what POSTERN_BENCH_MESSAGES says.
+func benchMessages() int {
 	n := 100_000
 	if v := os.Getenv("POSTERN_BENCH_MESSAGES"); v != "" {
 		fmt.Sscan(v, &n)
 	}
+	return n
+}
+
+// BenchmarkDeepQueue measures the resident memory that each queued message of
+// 1 KiB takes, with what the garbage collector lets lie.
+func BenchmarkDeepQueue(b *testing.B) {
+	n := benchMessages()
+	for range b.N {
+		s := open(b, spool.Options{Dir: benchFolder(b)})
+		fill(b, s, 1000, 1<<10)
+		before := resident(b)
+		fill(b, s, n, 1<<10)
+		b.ReportMetric(float64(resident(b)-before)/float64(n), "B-resident/msg")
+		b.ReportMetric(float64(resident(b))/(1<<20), "MB-resident")
+		s.Close()
+	}
+}
+
+// BenchmarkRecover measures a start with that many messages of 1 KiB queued,
+// after a clean end and after a kill.
+func BenchmarkRecover(b *testing.B) {
+	n := benchMessages()
 	dir := benchFolder(b)
 	s := open(b, spool.Options{Dir: dir})
 	fill(b, s, n, 1<<10)
 	s.Close()
-	var before, after runtime.MemStats
 	for _, scan := range []bool{false, true} {
 		b.Run(map[bool]string{false: "indexed", true: "scanned"}[scan], func(b *testing.B) {
 			for range b.N {
@@ -179,20 +208,125 @@ func BenchmarkRecover(b *testing.B) {
 						os.Remove(name)
 					}
 				}
-				runtime.GC()
-				runtime.ReadMemStats(&before)
 				b.StartTimer()
 				s := open(b, spool.Options{Dir: dir})
 				b.StopTimer()
-				runtime.GC()
-				runtime.ReadMemStats(&after)
 				if r := s.Recovery(); r.Messages != n {
 					b.Fatalf("%+v", r)
 				}
-				b.ReportMetric(float64(after.HeapInuse-before.HeapInuse-1<<20)/float64(n), "B/msg")
 				s.Close()
 				b.StartTimer()
 			}
 		})
 	}
+}
+
+// BenchmarkSettleBesideCommits measures how long Settle takes for 16
+// deliverers whose upstream answers after up to 3 ms, while 32 clients hand in
+// messages of 1 KiB, and 4 messages of 100 KiB, without a pause. It is the time
+// between an answer and our record of it, in which the end of the process
+// makes a duplicate.
+func BenchmarkSettleBesideCommits(b *testing.B) {
+	s := open(b, spool.Options{Dir: benchFolder(b)})
+	defer s.Close()
+	small, large := make([]byte, 1<<10), make([]byte, 100<<10)
+	var over atomic.Bool
+	var clients, deliverers sync.WaitGroup
+	for n := range 36 {
+		clients.Go(func() {
+			for !over.Load() {
+				if n < 32 {
+					putBench(b, s, simple("office"), small)
+				} else {
+					putBench(b, s, simple("office"), large)
+				}
+			}
+		})
+	}
+	var mu sync.Mutex
+	var waits []time.Duration
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	b.ResetTimer()
+	for range 16 {
+		deliverers.Go(func() {
+			for left.Load() > 0 {
+				for _, d := range claim(b, s, "office", 1) {
+					if err := s.DotSent(d); err != nil {
+						b.Error(err)
+					}
+					time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
+					began := time.Now()
+					if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+						b.Error(err)
+					}
+					took := time.Since(began)
+					mu.Lock()
+					waits = append(waits, took)
+					mu.Unlock()
+					left.Add(-1)
+				}
+			}
+		})
+	}
+	deliverers.Wait()
+	b.StopTimer()
+	over.Store(true)
+	clients.Wait()
+	slices.Sort(waits)
+	at := func(f float64) float64 { return waits[int(f*float64(len(waits)-1))].Seconds() * 1000 }
+	var sum time.Duration
+	for _, w := range waits {
+		sum += w
+	}
+	b.ReportMetric(sum.Seconds()*1000/float64(len(waits)), "ms-mean")
+	b.ReportMetric(at(0.5), "ms-p50")
+	b.ReportMetric(at(0.99), "ms-p99")
+	b.ReportMetric(at(0.999), "ms-p999")
+	b.ReportMetric(at(1), "ms-max")
+}
+
+// BenchmarkWritten measures how many bytes one message of 1 KiB makes the
+// process write, from acceptance to its end, with 10 clients: as the system
+// accounts them to the process. Linux only. What the device gets is in
+// /sys/block/DEVICE/stat.
+func BenchmarkWritten(b *testing.B) {
+	written := func() (n int64) {
+		text, err := os.ReadFile("/proc/self/io")
+		if err != nil {
+			b.Skip(err)
+		}
+		_, rest, _ := bytes.Cut(text, []byte("\nwrite_bytes: "))
+		fmt.Sscan(string(rest), &n)
+		return n
+	}
+	s := open(b, spool.Options{Dir: benchFolder(b)})
+	defer s.Close()
+	body := make([]byte, 1<<10)
+	for i := range body {
+		body[i] = byte(i)
+	}
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	before := written()
+	b.ResetTimer()
+	for range 10 {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				putBench(b, s, simple("office"), body)
+				for _, d := range claim(b, s, "office", 1) {
+					if err := s.DotSent(d); err != nil {
+						b.Error(err)
+					}
+					if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+						b.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(written()-before)/float64(b.N), "B-written/msg")
 }

@@ -19,7 +19,7 @@ import (
 func simulated(t testing.TB, change func(*spool.Options)) (*spool.Store, *simdisk.Disk) {
 	t.Helper()
 	disk := simdisk.New()
-	opts := spool.Options{Dir: "sim", FS: disk.FS(), ZeroAhead: 4 << 10}
+	opts := spool.Options{Dir: "sim", FS: disk.FS(), ZeroAhead: 4 << 10, Reserve: 4 << 10}
 	if change != nil {
 		change(&opts)
 	}

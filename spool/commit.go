@@ -3,10 +3,15 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io"
 	"time"
 )
 
 var errBroken = errors.New("the disk failed, and the journal cannot be continued yet")
+
+// errUncertain marks the refusal of a message that a start may yet find: it
+// was written, and the disk took no note of the refusal.
+var errUncertain = errors.New("what was written may still be found")
 
 // maxBatch is how many bytes one write and sync carries at most, so that
 // nobody waits for all the others' large messages.
@@ -83,6 +88,13 @@ func (s *Store) committer() {
 		batch, s.waiting = s.waiting, batch[:0]
 		ending := s.closing
 		s.waitMu.Unlock()
+		if s.retiring.Swap(false) {
+			s.j.mu.Lock()
+			if s.reopen() == nil && s.j.frontier > segmentStart {
+				s.roll()
+			}
+			s.j.mu.Unlock()
+		}
 		for rest := batch; len(rest) > 0; {
 			rest = rest[s.commitSome(rest):]
 		}
@@ -100,12 +112,13 @@ func (s *Store) committer() {
 func (s *Store) commitSome(rest []*submission) int {
 	began := time.Now()
 	s.j.mu.Lock()
-	n, bytes, err := s.writeBatch(rest)
-	end := s.j.frontier
-	seg := s.j.seg
+	n, bytes, err := s.allot(rest)
+	seg, off := s.j.seg, s.j.frontier-bytes
 	s.j.mu.Unlock()
-	if err == nil {
-		err = s.sync(seg, end)
+	if err == nil && bytes > 0 {
+		if err = s.writeBatch(seg, off, bytes); err == nil {
+			err = s.sync(seg, off+bytes)
+		}
 	}
 	var w wakes
 	messages := 0
@@ -129,16 +142,23 @@ func (s *Store) commitSome(rest []*submission) int {
 	return n
 }
 
-// writeBatch writes the first of rest that fit the segment. journal.mu is
-// held. n is at least 1, also with an error, which is about those n.
-func (s *Store) writeBatch(rest []*submission) (n int, bytes int64, err error) {
+// allot gives the first of rest that fit the segment their places in it.
+// journal.mu is held. n is at least 1, also with an error, which is about
+// those n.
+func (s *Store) allot(rest []*submission) (n int, bytes int64, err error) {
 	j := &s.j
 	if err := s.reopen(); err != nil {
 		return len(rest), 0, err
 	}
-	vec := j.vec[:0]
+	s.batch = s.batch[:0]
 	room := s.opts.SegmentSize - j.frontier
 	for _, sub := range rest {
+		if sub.prepare == nil && s.short.Load() {
+			if n == 0 {
+				return 1, 0, ErrFull
+			}
+			break
+		}
 		if sub.prepare != nil && !sub.prepare(sub) {
 			sub.skipped = true
 			n++
@@ -152,48 +172,104 @@ func (s *Store) writeBatch(rest []*submission) (n int, bytes int64, err error) {
 			if err := s.roll(); err != nil {
 				return max(n, 1), 0, err
 			}
+			if sub.prepare == nil && s.short.Load() {
+				return max(n, 1), 0, ErrFull
+			}
 			room = s.opts.SegmentSize - j.frontier
 		}
 		sub.head.mark, sub.head.segment, sub.head.durable = j.seg.mark, j.seg.num, uint32(j.durable)
 		sub.head.encode(sub.frame[:])
 		sub.at = place{j.seg.num, uint32(j.frontier + bytes)}
-		vec = append(append(vec, sub.frame[:], sub.meta), sub.body...)
+		s.batch = append(append(s.batch, sub.frame[:], sub.meta), sub.body...)
 		bytes += size
 		n++
 	}
-	j.vec = vec
-	if bytes > 0 {
-		err = s.write(vec, bytes)
+	j.frontier += bytes
+	return n, bytes, nil
+}
+
+// pieceSize is how many bytes of a batch are written at once, so that records
+// about shares needn't wait for all of it: the system lets one write at a time
+// into a file.
+const pieceSize = 64 << 10
+
+// writeBatch writes what is in Store.batch to the place that was reserved for
+// it, and zeros ahead of it. journal.mu is not held: records about shares are
+// written behind it meanwhile.
+func (s *Store) writeBatch(seg *segment, off, bytes int64) error {
+	var wrote int64
+	var err error
+	for rest := s.batch; len(rest) > 0 && err == nil; {
+		k, n := 0, int64(0)
+		for k < len(rest) && (k == 0 || n+int64(len(rest[k])) <= pieceSize) {
+			n += int64(len(rest[k]))
+			k++
+		}
+		var w int64
+		w, err = seg.file.WriteVec(rest[:k], off+wrote)
+		if wrote += w; w == n {
+			err = nil
+		} else if err == nil {
+			err = io.ErrShortWrite
+		}
+		rest = rest[k:]
 	}
-	clear(j.vec)
-	if err != nil && j.broken {
-		// Told only after the journal goes on elsewhere, and says there that
-		// these were not accepted.
-		s.reopen()
+	clear(s.batch)
+	if err == nil {
+		s.j.mu.Lock()
+		s.grow(&s.j, off+bytes)
+		s.j.mu.Unlock()
+		if bytes < zeroLimit {
+			s.writeAhead()
+		}
+		return nil
 	}
-	return n, bytes, err
+	s.j.mu.Lock()
+	defer s.j.mu.Unlock()
+	if s.j.frontier == off+bytes {
+		s.j.frontier = off // nothing was written behind it
+	}
+	if err = s.writeFailed(off, wrote, err); s.j.broken && s.reopen() != nil {
+		// Otherwise it is told only after the journal goes on elsewhere, and
+		// says there that these were not accepted.
+		err = fmt.Errorf("%w: %w", errUncertain, err)
+	}
+	return err
 }
 
 // sync makes the segment durable up to end. After a failure the segment is
 // given up: nothing is written to it again, and the journal goes on in a new
-// one.
+// one. errUncertain: not even that could be done.
 func (s *Store) sync(seg *segment, end int64) error {
 	err := seg.file.Sync()
 	s.j.mu.Lock()
 	defer s.j.mu.Unlock()
+	if err == nil && s.j.broken {
+		// Somebody else's write or sync failed meanwhile. The system reports
+		// that data was lost to one caller only, so our success says nothing.
+		err = errBroken
+	}
 	if err == nil {
 		s.j.paid(end)
 		s.bury()
 		return nil
 	}
+	s.giveUp("sync", err)
+	s.retryAt = time.Time{}
+	if s.reopen() != nil {
+		err = fmt.Errorf("%w: %w", errUncertain, err)
+	}
+	return fmt.Errorf("journal: %w", err)
+}
+
+// giveUp notes that nothing more may be written to the current segment, as
+// what was written to it may be lost. journal.mu is held.
+func (s *Store) giveUp(operation string, err error) {
 	s.j.broken = true
 	s.mu.Lock()
-	seg.suspect = true
+	s.j.seg.suspect = true
 	s.mu.Unlock()
-	s.ev.SpoolWriteFailed(seg.num, "sync", err)
-	s.retryAt = time.Time{}
-	s.reopen()
-	return fmt.Errorf("journal: %w", err)
+	s.ev.SpoolWriteFailed(s.j.seg.num, operation, err)
 }
 
 // syncOwed syncs records about shares that nothing else has synced; false: it
@@ -204,7 +280,7 @@ func (s *Store) syncOwed() bool {
 		s.j.mu.Unlock()
 		return true
 	}
-	if s.reopen() != nil || s.rewriteOwed(false) != nil {
+	if s.reopen() != nil {
 		s.j.mu.Unlock()
 		return false
 	}

@@ -4,41 +4,115 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"postern/spool"
 	"postern/spool/simdisk"
 )
 
-// crashGoal says when a crash test has tried enough distinct states: as many
-// as POSTERN_CRASH_STATES says (docs/spool-format.md), or by default a few
+// states are the distinct crash states that a test has tried: as many as
+// POSTERN_CRASH_STATES says (docs/spool-format.md), or by default a few
 // thousand, or what can be done in a few seconds.
-func crashGoal(t *testing.T) func(states int) bool {
+type states struct {
+	mu   sync.Mutex
+	seen map[uint64]struct{}
+	did  map[string]int // by all workloads
+
+	goal, least int
+	late        atomic.Bool
+	inside      atomic.Int64 // that were cut inside a recovery
+	lived       atomic.Int64 // with which work went on after recovery
+}
+
+func newStates(t *testing.T) *states {
+	all := &states{seen: map[uint64]struct{}{}, did: map[string]int{}, goal: 2000, least: 300}
 	if v := os.Getenv("POSTERN_CRASH_STATES"); v != "" {
 		n, err := strconv.Atoi(v)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return func(states int) bool { return states >= n }
+		all.goal, all.least = n, n
 	}
-	began := time.Now()
-	return func(states int) bool { return states >= 2000 || states >= 300 && time.Since(began) > 2*time.Second }
+	timer := time.AfterFunc(2*time.Second, func() { all.late.Store(true) })
+	t.Cleanup(func() { timer.Stop() })
+	return all
 }
 
-// crasher collects what the crash tests tried.
+func (a *states) enough() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.seen) >= a.goal || len(a.seen) >= a.least && a.late.Load()
+}
+
+// add reports whether the disk is one that was not tried yet.
+func (a *states) add(d *simdisk.Disk) bool {
+	sum := d.Sum()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, old := a.seen[sum]
+	a.seen[sum] = struct{}{}
+	return !old
+}
+
+// each calls one with seeds from 1 on, on all cores, until enough states are
+// tried. Each call has a bubble of its own, where waiting takes no time.
+func (a *states) each(t *testing.T, one func(c *crasher, seed uint64) error) {
+	var next atomic.Uint64
+	t.Run("seeds", func(t *testing.T) {
+		for n := range runtime.GOMAXPROCS(0) {
+			t.Run(strconv.Itoa(n), func(t *testing.T) {
+				t.Parallel()
+				for !a.enough() && !t.Failed() {
+					seed := next.Add(1)
+					synctest.Test(t, func(t *testing.T) {
+						if err := one(newCrasher(seed, a), seed); err != nil {
+							t.Errorf("seed %d: %v", seed, err)
+						}
+					})
+				}
+			})
+		}
+	})
+	t.Logf("%d distinct crash states of %d workloads survived, %d of them inside a recovery; work went on after %d; %v",
+		len(a.seen), next.Load(), a.inside.Load(), a.lived.Load(), a.did)
+	if len(a.seen) < 10_000 {
+		return
+	}
+	for _, call := range []string{"put", "big", "deliver", "bounce", "hold", "remove", "begun", "reclaimed", "moved", "full", "kill", "restart"} {
+		if a.did[call] == 0 {
+			t.Errorf("no workload came to %q", call)
+		}
+	}
+}
+
+// trace is what a workload did to its disk.
+func (a *states) trace(w *workload) []simdisk.Step {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for call, n := range w.did.counts {
+		a.did[call] += n
+	}
+	return w.disk.Steps()
+}
+
+// crasher cuts the power under one workload, and looks at what is left.
 type crasher struct {
-	states map[uint64]bool
-	rng    *rand.Rand
-	inside int // states that were cut inside a recovery
-	lived  int // states with which work went on after recovery
+	all *states
+	rng *rand.Rand
 
 	lenient bool // what was refused may be there
-	enough  func(states int) bool
+}
+
+func newCrasher(seed uint64, all *states) *crasher {
+	return &crasher{all: all, rng: rand.New(rand.NewPCG(seed, 1))}
 }
 
 // reopen opens what a cut left and compares it with what was promised.
@@ -46,6 +120,7 @@ func (c *crasher) reopen(d *simdisk.Disk, l ledger) error {
 	view := d.FS()
 	events := &recorder{}
 	opts := crashOptions(view)
+	vary(&opts, c.rng)
 	opts.Events = events
 	s, err := spool.Open(opts)
 	if err != nil {
@@ -62,11 +137,9 @@ func (c *crasher) reopen(d *simdisk.Disk, l ledger) error {
 // try opens the disk that a cut left. Some are cut again while they recover,
 // and with some the work goes on.
 func (c *crasher) try(d *simdisk.Disk, l ledger) error {
-	sum := d.Sum()
-	if c.states[sum] {
+	if !c.all.add(d) {
 		return nil
 	}
-	c.states[sum] = true
 	switch c.rng.IntN(40) {
 	case 0:
 		return c.tryInside(d, l)
@@ -89,10 +162,8 @@ func (c *crasher) tryInside(d *simdisk.Disk, l ledger) error {
 			return
 		}
 		cut := at.Cut(simdisk.Moods[c.rng.IntN(len(simdisk.Moods))], c.rng)
-		sum := cut.Sum()
-		if !c.states[sum] {
-			c.states[sum] = true
-			c.inside++
+		if c.all.add(cut) {
+			c.all.inside.Add(1)
 			if failed = c.reopen(cut, l); failed != nil {
 				failed = fmt.Errorf("cut inside recovery, before step %d: %w", i, failed)
 			}
@@ -103,7 +174,7 @@ func (c *crasher) tryInside(d *simdisk.Disk, l ledger) error {
 
 // tryOn goes on working after the cut, restarts, and looks again.
 func (c *crasher) tryOn(d *simdisk.Disk, l ledger) error {
-	c.lived++
+	c.all.lived.Add(1)
 	d.Trace()
 	w := &workload{disk: d, rng: c.rng, now: time.Now()}
 	if err := w.run(25); err != nil {
@@ -121,13 +192,13 @@ func (c *crasher) tryOn(d *simdisk.Disk, l ledger) error {
 }
 
 // cutEverywhere cuts the power before every step of a workload's trace, in
-// several ways each.
+// several ways each, every other one of them mixed.
 func (c *crasher) cutEverywhere(steps []simdisk.Step, ways int) error {
 	l := ledger{}
 	done := 0
 	var failed error
 	simdisk.Play(nil, steps, func(i int, d *simdisk.Disk) {
-		if failed != nil || c.enough(len(c.states)) {
+		if failed != nil || c.all.enough() {
 			return
 		}
 		for ; done < i; done++ {
@@ -142,8 +213,8 @@ func (c *crasher) cutEverywhere(steps []simdisk.Step, ways int) error {
 		}
 		for n := range ways {
 			mood := simdisk.Mixed
-			if n < len(simdisk.Moods) {
-				mood = simdisk.Moods[n]
+			if (i+n)%2 == 0 {
+				mood = simdisk.Moods[c.rng.IntN(len(simdisk.Moods))]
 			}
 			if err := c.try(d.Cut(mood, c.rng), l); err != nil {
 				failed = fmt.Errorf("cut before step %d of %d, mood %d: %w", i, len(steps), mood, err)
@@ -154,85 +225,74 @@ func (c *crasher) cutEverywhere(steps []simdisk.Step, ways int) error {
 	return failed
 }
 
-func newCrasher(seed uint64) *crasher {
-	never := func(int) bool { return false }
-	return &crasher{states: map[uint64]bool{}, rng: rand.New(rand.NewPCG(seed, 1)), enough: never}
-}
-
-func traced(seed uint64, calls int, wrap func(*simdisk.View) spool.FS) ([]simdisk.Step, error) {
+func traced(seed uint64, calls int, wrap func(*simdisk.View) spool.FS) (*workload, error) {
 	disk := simdisk.New()
 	disk.Trace()
-	w := &workload{disk: disk, wrap: wrap, rng: rand.New(rand.NewPCG(seed, 2)), now: time.Now().Add(-time.Hour)}
+	w := &workload{disk: disk, wrap: wrap, rng: rand.New(rand.NewPCG(seed, 2)), now: time.Now().Add(-time.Hour), calm: seed&1 == 0}
 	if err := w.run(calls); err != nil {
 		return nil, err
 	}
 	w.s.Close()
-	return disk.Steps(), nil
+	return w, nil
 }
 
 // TestEveryCutIsSurvived cuts the power everywhere.
 func TestEveryCutIsSurvived(t *testing.T) {
-	c := newCrasher(1)
-	c.enough = crashGoal(t)
-	for seed := uint64(1); !c.enough(len(c.states)); seed++ {
-		steps, err := traced(seed, 120, nil)
+	newStates(t).each(t, func(c *crasher, seed uint64) error {
+		w, err := traced(seed, 120, nil)
 		if err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
+			return err
 		}
-		if err := c.cutEverywhere(steps, 8); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
-	}
-	t.Logf("%d distinct crash states survived, %d of them inside a recovery; work went on after %d", len(c.states), c.inside, c.lived)
+		return c.cutEverywhere(c.all.trace(w), 3)
+	})
 }
 
-// TestFaultsAreSurvived lets operations of the disk fail, and then cuts. After
-// several failures in a row the disk may hold what was refused, since it did
-// not take the note of that either; everything else holds as ever.
+// TestFaultsAreSurvived lets up to three operations of the disk in a row
+// fail, or a third of many, and then cuts. After several failures the disk may
+// hold what was refused, since it did not take the note of that either;
+// everything else holds as ever.
 func TestFaultsAreSurvived(t *testing.T) {
-	c := newCrasher(3)
-	c.enough = crashGoal(t)
-	for seed := uint64(1); !c.enough(len(c.states)); seed++ {
-		failures := 1
-		if os.Getenv("POSTERN_CRASH_STATES") != "" {
-			// Three failures in a row: docs/reliability.md tells what is open there.
-			failures += int(seed%2) * 2
-		}
-		steps, err := faulty(seed, failures)
-		if err == nil {
-			c.lenient = failures > 1
-			err = c.cutEverywhere(steps, 3)
-		}
+	newStates(t).each(t, func(c *crasher, seed uint64) error {
+		failures := int(seed % 4)
+		w, err := faulty(seed, failures)
 		if err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
+			return err
 		}
-	}
-	t.Logf("%d distinct crash states survived", len(c.states))
+		c.lenient = failures != 1
+		return c.cutEverywhere(c.all.trace(w), 2)
+	})
 }
 
-// faulty is the trace of a workload during which so many operations fail.
-func faulty(seed uint64, failures int) ([]simdisk.Step, error) {
+// faulty is the trace of a workload during which so many operations in a row
+// fail; 0: every third of thirty, on an average.
+func faulty(seed uint64, failures int) (*workload, error) {
 	rng := rand.New(rand.NewPCG(seed, 4))
 	disk := simdisk.New()
 	disk.Trace()
-	w := &workload{disk: disk, rng: rng, now: time.Now().Add(-time.Hour)}
+	w := &workload{disk: disk, rng: rng, now: time.Now().Add(-time.Hour), calm: seed&4 == 0}
 	if err := w.run(20); err != nil {
 		return nil, err
 	}
+	dice := rand.New(rand.NewPCG(seed, 5)) // the disk's own: it is asked by several goroutines
 	after, fault := rng.IntN(60), []error{syscall.EIO, syscall.ENOSPC}[rng.IntN(2)]
 	disk.SetFault(func(op simdisk.Op, name string) error {
 		if op == simdisk.OpRead || op == simdisk.OpOpen || op == simdisk.OpList {
 			return nil
 		}
-		if after--; after < 0 && after >= -failures {
+		after--
+		if after < 0 && after >= -failures || failures == 0 && after < 0 && after >= -30 && dice.IntN(3) == 0 {
 			return fault
 		}
 		return nil
 	})
+	if failures != 1 && rng.IntN(3) == 0 {
+		disk.SetRoom(30<<10 + rng.Int64N(60<<10))
+	}
 	for range 40 {
 		if w.step() == nil {
 			continue
 		}
+		disk.SetRoom(0)
 		disk.SetFault(nil) // it could not be opened again: the disk is repaired
 		if err := w.open(); err != nil {
 			return nil, err
@@ -240,7 +300,7 @@ func faulty(seed uint64, failures int) ([]simdisk.Step, error) {
 	}
 	w.view.Kill()
 	w.s.Close()
-	return disk.Steps(), nil
+	return w, nil
 }
 
 // TestCrashTestFindsMissingSyncs takes syncs out of the engine and wants the
@@ -253,17 +313,19 @@ func TestCrashTestFindsMissingSyncs(t *testing.T) {
 		"no sync of big's entries": func(op simdisk.Op, name string) bool { return op == simdisk.OpSyncDir && name == "big" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			for seed := uint64(1); seed < 40; seed++ {
-				steps, err := traced(seed, 60, func(v *simdisk.View) spool.FS { return &simdisk.Lax{View: v, Skip: skip} })
-				if err != nil {
-					t.Fatal(err)
+			synctest.Test(t, func(t *testing.T) {
+				for seed := uint64(1); seed < 40; seed++ {
+					w, err := traced(seed, 60, func(v *simdisk.View) spool.FS { return &simdisk.Lax{View: v, Skip: skip} })
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := newCrasher(seed, newStates(t)).cutEverywhere(w.disk.Steps(), 3); err != nil {
+						t.Log(err)
+						return
+					}
 				}
-				if err := newCrasher(seed).cutEverywhere(steps, 3); err != nil {
-					t.Log(err)
-					return
-				}
-			}
-			t.Error("the crash test did not notice")
+				t.Error("the crash test did not notice")
+			})
 		})
 	}
 }
@@ -306,7 +368,7 @@ func TestCrashTestFindsReorderedRemovals(t *testing.T) {
 		for n := 0; len(disk.Files()) > before-4 && n < 1000; n++ {
 			time.Sleep(time.Millisecond) // for what tidies up
 		}
-		return newCrasher(1).cutEverywhere(disk.Steps(), 8)
+		return newCrasher(1, newStates(t)).cutEverywhere(disk.Steps(), 8)
 	}
 	if err := run(func(simdisk.Op, string) bool { return false }); err != nil {
 		t.Fatal(err)

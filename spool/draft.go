@@ -165,8 +165,8 @@ func (d *draft) Commit(env *Envelope) error {
 	d.chunks = nil
 	if d.file != nil {
 		d.file.Close()
-		if err != nil {
-			d.unlink()
+		if err != nil && !errors.Is(err, errUncertain) {
+			d.unlink() // otherwise a start sweeps it, or finds the message whole
 		}
 	}
 	return err
@@ -270,7 +270,6 @@ func (d *draft) unlink() {
 func (s *Store) diskError(operation string, err error) error {
 	s.ev.SpoolWriteFailed(0, operation, err)
 	if isFull(err) {
-		s.short.Store(true)
 		return errors.Join(ErrFull, err)
 	}
 	return err

@@ -34,11 +34,17 @@ func (r *recorder) count(name string) int {
 func (r *recorder) SpoolRecovered(spool.Recovery)            { r.note("recovered") }
 func (r *recorder) SpoolCommitted(int, int64, time.Duration) { r.note("committed") }
 func (r *recorder) SegmentBegun(uint32)                      { r.note("begun") }
-func (r *recorder) SegmentReclaimed(uint32, int, int64)      { r.note("reclaimed") }
-func (r *recorder) TornTailCut(uint32, int64, int64)         { r.note("torn") }
-func (r *recorder) SpoolFull(spool.Usage)                    { r.note("full") }
-func (r *recorder) SpoolHasRoom(spool.Usage)                 { r.note("room") }
-func (r *recorder) BodiesSwept(int, int64)                   { r.note("swept") }
+func (r *recorder) SegmentReclaimed(_ uint32, copied int, _ int64) {
+	r.note("reclaimed")
+	if copied > 0 {
+		r.note("moved")
+	}
+}
+
+func (r *recorder) TornTailCut(uint32, int64, int64) { r.note("torn") }
+func (r *recorder) SpoolFull(spool.Usage)            { r.note("full") }
+func (r *recorder) SpoolHasRoom(spool.Usage)         { r.note("room") }
+func (r *recorder) BodiesSwept(int, int64)           { r.note("swept") }
 
 func (r *recorder) RecordSetAside(name string, id spool.ID, reason string) {
 	r.note("aside")

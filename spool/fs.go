@@ -54,6 +54,9 @@ type File interface {
 	// Sync makes the content and the length durable (fdatasync).
 	Sync() error
 	Truncate(size int64) error
+	// Allocate occupies room on the disk for size bytes, as their content
+	// would. The content is undefined.
+	Allocate(size int64) error
 	Size() (int64, error)
 	// WriteBehind asks the system to begin writing the range, and waits for
 	// what was asked for before it, so that a later Sync is short. It

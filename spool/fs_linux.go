@@ -53,6 +53,18 @@ func after(bufs [][]byte, n int64) [][]byte {
 	return rest
 }
 
+func (f *osFile) Allocate(size int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), 0, 0, size)
+		if err == unix.EOPNOTSUPP {
+			return f.fill(size)
+		}
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
 func (f *osFile) Sync() error {
 	for {
 		err := unix.Fdatasync(int(f.Fd()))

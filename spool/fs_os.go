@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -141,6 +142,19 @@ func (f *osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+// fill occupies room with what can't be compressed.
+func (f *osFile) fill(size int64) error {
+	noise := rand.NewChaCha8([32]byte{})
+	b := make([]byte, 64<<10)
+	for off := int64(0); off < size; off += int64(len(b)) {
+		noise.Read(b)
+		if _, err := f.WriteAt(b[:min(size-off, int64(len(b)))], off); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // isFull reports whether err means that the disk, or our share of it, is full.

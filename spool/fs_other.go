@@ -18,4 +18,7 @@ func (f *osFile) WriteVec(bufs [][]byte, off int64) (int64, error) {
 // FlushFileBuffers.
 func (f *osFile) Sync() error { return f.File.Sync() }
 
+// Allocate implements File.
+func (f *osFile) Allocate(size int64) error { return f.fill(size) }
+
 func (f *osFile) WriteBehind(int64, int64) {}

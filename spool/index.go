@@ -4,7 +4,8 @@ package spool
 // hundred bytes for a message with one share, and no envelope and no body. It
 // is not safe for concurrent use; Store.mu guards it.
 type index struct {
-	slabs  []*[slabSize]entry
+	slabs  []*slab
+	fresh  handle            // the first that was never used
 	spare  handle            // head of the free list, through next
 	byID   map[ID]handle     // first share of each message
 	shares int               // that have recipients pending
@@ -20,7 +21,13 @@ type index struct {
 // handle names an entry. 0 is none.
 type handle uint32
 
-const slabSize = 256
+const slabSize = 4096
+
+// slab is memory for entries, outside of what the garbage collector counts
+// where the system allows it: it lets the heap grow to twice what is in use,
+// which is too much where that is a million entries. An entry is good as long
+// as its index is; Store.mu, which is released after its use, sees to that.
+type slab [slabSize]entry
 
 // entry is one share. Entries hold no pointers, so that a million of them
 // cost the garbage collector nothing.
@@ -74,7 +81,8 @@ type list struct {
 
 func newIndex() *index {
 	return &index{
-		byID: map[ID]handle{}, byList: map[string]uint32{}, lanes: map[string]*lane{},
+		fresh: 1, // 0 stays unused
+		byID:  map[ID]handle{}, byList: map[string]uint32{}, lanes: map[string]*lane{},
 		ended: map[handle][]uint64{}, deadlines: map[ID]int64{},
 	}
 }
@@ -82,19 +90,16 @@ func newIndex() *index {
 func (x *index) entry(h handle) *entry { return &x.slabs[h/slabSize][h%slabSize] }
 
 func (x *index) alloc() (handle, *entry) {
-	if x.spare == 0 {
-		first := handle(len(x.slabs) * slabSize)
-		x.slabs = append(x.slabs, new([slabSize]entry))
-		for h := first + slabSize - 1; h > first; h-- {
-			x.entry(h).next, x.spare = x.spare, h
-		}
-		if first > 0 { // handle 0 stays unused
-			x.entry(first).next, x.spare = x.spare, first
+	h := x.spare
+	if h == 0 {
+		h = x.fresh
+		x.fresh++
+		if int(h/slabSize) == len(x.slabs) {
+			x.slabs = append(x.slabs, newSlab(x))
 		}
 	}
-	h := x.spare
 	e := x.entry(h)
-	x.spare = e.next
+	x.spare = e.next // 0 in a fresh one
 	*e = entry{slot: -1}
 	return h, e
 }

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 )
@@ -10,11 +11,12 @@ import (
 type journal struct {
 	mu       sync.Mutex
 	seg      *segment
-	frontier int64 // offset of the next record
-	zeroed   int64 // the file is written, at least with zeros, up to here
+	frontier int64 // offset of the next record; what lies before it may still be being written
+	zeroed   int64 // the file is written, at least with zeros, from the frontier up to here
 	durable  int64 // synced up to here
 	broken   bool  // a write or sync failed: nothing more goes into seg
 	nextSeg  uint32
+	reserved bool // the file that keeps room for records about shares is there
 	// owed are the records about shares that are not known to be durable, in
 	// order, so that they can be written again elsewhere after a failed sync.
 	owed  []owedRecord
@@ -22,7 +24,6 @@ type journal struct {
 	// appended counts the records that were ever owed, settled those of them
 	// that are durable.
 	appended, settled uint64
-	pad               []byte // zeros for writing ahead
 	vec               [][]byte
 	frame             []byte
 }
@@ -35,37 +36,40 @@ type owedRecord struct {
 	start, end int // of its meta part, in arena
 }
 
-// zeroLimit is the size of a write, in bytes, from which on nothing is
-// zero-filled behind it: it changes the file's size anyway, and writing large
-// bodies twice would cost more than it gains.
-const zeroLimit = 128 << 10
-
-// write writes bufs, n bytes in all, at the frontier. journal.mu is held. After an
-// error nothing of it is in the journal.
+// write writes a record about a share, n bytes in all, at the frontier.
+// journal.mu is held. After an error nothing of it is in the journal.
 func (s *Store) write(bufs [][]byte, n int64) error {
 	j := &s.j
 	off := j.frontier
-	if ahead := min(int64(len(j.pad)), s.opts.SegmentSize-off-n); off+n > j.zeroed && n < zeroLimit && ahead > 0 {
-		bufs = append(bufs, j.pad[:ahead])
-	}
 	wrote, err := j.seg.file.WriteVec(bufs, off)
-	if wrote >= n {
-		if s.short.Load() {
-			s.short.Store(false)
+	if wrote < n {
+		err = s.writeFailed(off, wrote, err)
+		if j.broken || !isFull(err) || !s.dropReserve() {
+			return err
 		}
-		j.frontier += n
-		s.grow(j, off+wrote)
-		return nil
+		if wrote, err = j.seg.file.WriteVec(bufs, off); wrote < n {
+			return s.writeFailed(off, wrote, err)
+		}
 	}
+	j.frontier += n
+	s.grow(j, off+n)
+	return nil
+}
+
+// writeFailed takes back what a write at off did before it failed, and tells
+// the error. journal.mu is held. Where it can't be taken back, the journal is
+// broken.
+func (s *Store) writeFailed(off, wrote int64, err error) error {
 	if err == nil {
-		err = fmt.Errorf("wrote %d bytes of %d", wrote, n)
+		err = io.ErrShortWrite
 	}
-	s.ev.SpoolWriteFailed(j.seg.num, "write", err)
+	s.ev.SpoolWriteFailed(s.j.seg.num, "write", err)
 	if !isFull(err) || s.wipe(off, wrote) != nil {
-		j.broken = true
+		s.j.broken = true
 	}
 	if isFull(err) {
 		s.short.Store(true)
+		s.poke(s.tidy)
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return err
@@ -83,20 +87,55 @@ func (s *Store) grow(j *journal, end int64) {
 	s.mu.Unlock()
 }
 
-// wipe takes back the n bytes that a write left at off before it failed, and
+// wipe overwrites the n bytes that a write left at off before it failed, and
 // makes that durable: whoever waited for them is told that they were not
 // accepted, so they must not be found after a crash.
 func (s *Store) wipe(off, n int64) error {
-	j := &s.j
-	if over := min(off+n, j.zeroed) - off; over > 0 {
-		if _, err := j.seg.file.WriteVec([][]byte{make([]byte, over)}, off); err != nil {
+	file := s.j.seg.file
+	for end := off + n; off < end; off += zeroStep {
+		if _, err := file.WriteVec([][]byte{zeros[:min(end-off, zeroStep)]}, off); err != nil {
 			return err
 		}
 	}
-	if err := j.seg.file.Truncate(max(j.zeroed, off)); err != nil {
-		return err
+	return file.Sync()
+}
+
+// zeroStep is how many zeros are written at once: a page. Larger steps make
+// the page cache keep larger units, and every later small write into one is
+// then accounted to the process as the whole.
+const zeroStep = 4 << 10
+
+var zeros [zeroStep]byte
+
+// zeroLimit is the size of a write, in bytes, from which on nothing is
+// zero-filled behind it: it changes the file's size anyway, and writing large
+// bodies twice would cost more than it gains.
+const zeroLimit = 128 << 10
+
+// writeAhead writes zeros beyond what was written, if that has come to the end
+// of the zeros before, so that the next commits change no metadata of the
+// file. Records about shares get in between its steps. A full disk ends it.
+func (s *Store) writeAhead() {
+	j := &s.j
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.zeroed > j.frontier {
+		return
 	}
-	return j.seg.file.Sync()
+	for end := min(j.frontier+s.opts.ZeroAhead, s.opts.SegmentSize); !j.broken; {
+		off := max(j.zeroed, j.frontier)
+		n := min(zeroStep-off%zeroStep, end-off)
+		if n <= 0 {
+			return
+		}
+		wrote, err := j.seg.file.WriteVec([][]byte{zeros[:n]}, off)
+		s.grow(j, off+wrote)
+		if err != nil {
+			return
+		}
+		j.mu.Unlock()
+		j.mu.Lock()
+	}
 }
 
 // record is a record about a share on its way into the journal.
@@ -110,10 +149,13 @@ type record struct {
 // appendRecords writes records about shares at once, so that the end of the
 // process can't forget them, and sees to it that they are synced soon.
 // journal.mu is held. Where they can't be written and mustOwe, they are kept
-// to be written as soon as that is possible.
+// to be written as soon as that is possible, and all later ones behind them.
 func (s *Store) appendRecords(recs []record, mustOwe bool) error {
 	j := &s.j
 	err := s.broken(j)
+	if err == nil {
+		err = s.rewriteOwed(false)
+	}
 	start := j.frontier
 	if err == nil {
 		j.frame = j.frame[:0]
@@ -168,6 +210,9 @@ func appendFrame(b []byte, j *journal, kind byte, id ID, meta []byte) []byte {
 // journal.mu is held.
 func (s *Store) rewriteOwed(all bool) error {
 	j := &s.j
+	if n := len(j.owed); n == 0 || !all && j.owed[n-1].offset >= 0 {
+		return nil // those that aren't written are the last ones
+	}
 	j.frame = j.frame[:0]
 	start := j.frontier
 	var fresh []int

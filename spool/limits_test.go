@@ -61,6 +61,36 @@ func TestMinimumOfFreeSpace(t *testing.T) {
 	})
 }
 
+// TestReserveHoldsBetweenTwoLooks: the clock stands still, so the disk is
+// asked once.
+func TestReserveHoldsBetweenTwoLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const free, reserve = 4 << 20, 2 << 20
+		s, disk := simulated(t, func(o *spool.Options) { o.MinFree, o.ZeroAhead = reserve, -1 })
+		disk.SetFree(free)
+		time.Sleep(time.Second)
+		before := s.Usage().Disk
+		body := bytes.Repeat([]byte("x"), 20<<10)
+		for i := range 300 {
+			d, err := s.Create(context.Background())
+			if err == nil {
+				d.Write(body)
+				err = d.Commit(simple("a"))
+			}
+			if errors.Is(err, spool.ErrFull) {
+				if grown := s.Usage().Disk - before; grown < free-reserve || grown > free-reserve+1<<20 {
+					t.Errorf("full after %d messages and %d bytes", i, grown)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Error("the reserve was used up")
+	})
+}
+
 // TestRecordsAboutSharesAreSyncedSoon cuts the power a while after a settlement.
 func TestRecordsAboutSharesAreSyncedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -129,6 +159,7 @@ func TestFailedSync(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	s, disk := simulated(t, nil)
 	put(t, s, simple("a"), []byte("first"))
+	disk.SetFree(0)
 	disk.SetFault(func(op simdisk.Op, name string) error {
 		if op == simdisk.OpWrite && strings.HasSuffix(name, ".seg") {
 			disk.SetFaultLocked(nil)
@@ -149,14 +180,85 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s.Usage().Full {
-		t.Error("the disk takes writes again")
-	}
 	s.Close()
 	again := open(t, spool.Options{Dir: "sim", FS: disk.Copy().FS()})
 	defer again.Close()
 	if r := again.Recovery(); r.Messages != 0 || r.SetAside != 0 || r.TornBytes != 0 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// deliverAll settles everything, whoever is claimed at a time.
+func deliverAll(t *testing.T, s *spool.Store) (n int) {
+	t.Helper()
+	for ds := claim(t, s, "a", 10); len(ds) > 0; ds = claim(t, s, "a", 10) {
+		for _, d := range ds {
+			if err := s.DotSent(d); err != nil {
+				t.Fatal(n, err)
+			}
+			if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+				t.Fatal(n, err)
+			}
+			n++
+		}
+	}
+	return n
+}
+
+// fillUp hands in messages until the spool takes no more.
+func fillUp(t *testing.T, s *spool.Store, size int) (n int) {
+	t.Helper()
+	for ; n < 1e6; n++ {
+		d, err := s.Create(context.Background())
+		if err == nil {
+			d.Write(make([]byte, size))
+			err = d.Commit(simple("a"))
+		}
+		if errors.Is(err, spool.ErrFull) {
+			return n
+		}
+		if err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	t.Fatal("it is never full")
+	return n
+}
+
+// TestFullToTheLastByte: without any limit the spool fills the disk all by
+// itself, delivers everything nevertheless, and takes messages again; also if
+// it is restarted on the full disk.
+func TestFullToTheLastByte(t *testing.T) {
+	for name, restart := range map[string]bool{"running": false, "restarted": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := simdisk.New()
+				disk.SetRoom(1 << 20)
+				opts := spool.Options{Dir: "sim", FS: disk.FS(), ZeroAhead: 4 << 10, Reserve: 256 << 10}
+				s := open(t, opts)
+				defer func() { s.Close() }()
+				synctest.Wait()
+				for round := range 3 {
+					n := fillUp(t, s, 1000)
+					if n < 500 || !s.Usage().Full {
+						t.Fatalf("round %d: full after %d, %+v", round, n, s.Usage())
+					}
+					if restart {
+						s.Close()
+						opts.FS = disk.FS()
+						s = open(t, opts)
+					}
+					if got := deliverAll(t, s); got != n {
+						t.Fatalf("round %d: delivered %d of %d", round, got, n)
+					}
+					time.Sleep(time.Second)
+					if _, err := s.Create(context.Background()); err != nil {
+						synctest.Wait() // the keeper was told by that
+					}
+				}
+				put(t, s, simple("a"), nil)
+			})
+		})
 	}
 }
 

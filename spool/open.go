@@ -43,6 +43,12 @@ func (s *Store) start() error {
 	if err := s.layOut(names); err != nil {
 		return err
 	}
+	if e, ok := names[reserveName]; ok && e.Mode.IsRegular() {
+		s.j.reserved = e.Size == s.opts.Reserve
+		if s.opts.Reserve <= 0 {
+			s.fs.Remove(reserveName)
+		}
+	}
 	if err := s.recover(); err != nil {
 		return err
 	}

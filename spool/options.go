@@ -26,6 +26,10 @@ type Options struct {
 	// beyond twice the live ones, before live messages are copied forward to
 	// free segments; 0: 256 MiB.
 	Slack int64
+	// Reserve is how many bytes are kept occupied, to be used for what becomes
+	// of messages once the disk is full to the last byte; 0: 16 MiB, or a part
+	// of a small MaxSize; negative: none.
+	Reserve int64
 	// FS is the disk; nil: the real one.
 	FS FS
 	// Events hears what happens; nil: nobody does.
@@ -43,7 +47,9 @@ func (o Options) withDefaults() Options {
 	def(&o.ZeroAhead, 1<<20)
 	def(&o.Slack, 256<<20)
 	o.SegmentSize = min(max(o.SegmentSize, segmentStart+1), 1<<30)
+	def(&o.Reserve, 16<<20)
 	if o.MaxSize > 0 {
+		o.Reserve = min(o.Reserve, o.MaxSize/16)
 		// A small spool frees its space in small steps.
 		o.SegmentSize = min(o.SegmentSize, max(o.MaxSize/8, 64<<10))
 		o.Slack = min(o.Slack, o.MaxSize/4)

@@ -1,6 +1,9 @@
 package spool
 
-import "slices"
+import (
+	"errors"
+	"slices"
+)
 
 // keeper is the goroutine that tidies up: it removes the bodies of settled
 // messages, writes the indexes of sealed segments, and reclaims segments.
@@ -17,6 +20,8 @@ func (s *Store) keeper() {
 		s.evacuate()
 		for s.reclaim() {
 		}
+		s.retire()
+		s.keepReserve()
 	}
 }
 
@@ -89,6 +94,11 @@ func (s *Store) reclaim() bool {
 	if !empty {
 		var err error
 		if copied, bytes, err = s.copyForward(g); err != nil {
+			s.j.mu.Lock()
+			if errors.Is(err, ErrFull) && s.dropReserve() {
+				s.poke(s.tidy)
+			}
+			s.j.mu.Unlock()
 			return false
 		}
 	}
@@ -134,8 +144,12 @@ func (s *Store) wasteful() bool {
 		live += g.liveBytes
 	}
 	enough := int(2*live/s.opts.SegmentSize) + 32
-	if s.full.Load() && log > live+2*s.opts.SegmentSize {
-		return true // mail is refused for want of this room
+	if s.full.Load() || s.short.Load() {
+		// Mail is refused for want of this room.
+		first := s.segs[0]
+		if log > live+2*s.opts.SegmentSize || first.liveBytes < min(first.size/4, s.opts.Reserve/2) {
+			return true
+		}
 	}
 	return log > 2*live+s.opts.Slack || len(s.segs) > enough
 }

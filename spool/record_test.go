@@ -105,6 +105,7 @@ func (m memory) ReadAt(p []byte, off int64) (int, error) {
 func (memory) WriteVec([][]byte, int64) (int64, error) { return 0, os.ErrPermission }
 func (memory) Sync() error                             { return nil }
 func (memory) Truncate(int64) error                    { return nil }
+func (memory) Allocate(int64) error                    { return nil }
 func (m memory) Size() (int64, error)                  { return int64(len(m)), nil }
 func (memory) WriteBehind(int64, int64)                {}
 func (memory) Close() error                            { return nil }

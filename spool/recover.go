@@ -52,8 +52,8 @@ func (s *Store) recover() error {
 			limits[h.prev] = limit{int64(h.prevEnd), h.afterCrash}
 		}
 	}
-	for _, g := range s.segs {
-		if err := s.recoverSegment(g, limits, indexes); err != nil {
+	for i, g := range s.segs {
+		if err := s.recoverSegment(g, &heads[i], limits, indexes); err != nil {
 			return err
 		}
 		delete(indexes, g.num)
@@ -146,7 +146,7 @@ type limit struct {
 }
 
 // recoverSegment replays one segment, from its index if there is a whole one.
-func (s *Store) recoverSegment(g *segment, limits map[uint32]limit, indexes map[uint32]int64) error {
+func (s *Store) recoverSegment(g *segment, head *segmentHead, limits map[uint32]limit, indexes map[uint32]int64) error {
 	s.report.Segments++
 	known, sealed := limits[g.num]
 	if size, ok := indexes[g.num]; ok {
@@ -182,42 +182,58 @@ func (s *Store) recoverSegment(g *segment, limits map[uint32]limit, indexes map[
 		g.end = known.end
 	}
 	s.tail = tail{g.num, uint32(g.end)}
-	if !s.readOnly {
-		if known.afterCrash {
-			if err := s.rewriteTail(g, sc); err != nil {
-				return err
-			}
-		}
-		s.writeIndex(g, w.finish(g, g.end))
-	}
-	return nil
-}
-
-// rewriteTail makes durable what was read behind the last offset that was
-// known to be, before anything is built on it. The last run may have been
-// killed before it was synced; or a sync failed and left in the cache, as if
-// saved, what the disk doesn't have. So it is written once more.
-func (s *Store) rewriteTail(g *segment, sc *scan) error {
-	from := max(sc.durable, segmentStart)
-	if sc.end <= from {
+	if s.readOnly {
 		return nil
 	}
+	if sc.records == 0 {
+		err = s.rewrite(g, func(file File) error {
+			_, err := file.WriteVec([][]byte{head.encode()}, 0)
+			return err
+		})
+	} else if known.afterCrash {
+		err = s.rewriteTail(g, sc)
+	}
+	if err == nil {
+		s.writeIndex(g, w.finish(g, g.end))
+	}
+	return err
+}
+
+// rewrite writes what was read of a segment once more, and makes it durable,
+// before anything is built on it. The last run may have been killed before it
+// was synced; or a sync failed and left in the cache, as if saved, what the
+// disk doesn't have. That can be the header, as long as no record follows it,
+// and what lies behind the last offset that was known to be durable.
+func (s *Store) rewrite(g *segment, write func(File) error) error {
 	file, err := s.fs.OpenWrite(segmentName(g.num))
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	for from < sc.end {
-		b := sc.view(from, min(sc.end-from, scanWindow))
-		if len(b) == 0 {
-			return sc.err
-		}
-		if _, err := file.WriteVec([][]byte{b}, from); err != nil {
-			return err
-		}
-		from += int64(len(b))
+	if err := write(file); err != nil {
+		return err
 	}
 	return file.Sync()
+}
+
+func (s *Store) rewriteTail(g *segment, sc *scan) error {
+	from := max(sc.durable, segmentStart)
+	if sc.end <= from {
+		return nil
+	}
+	return s.rewrite(g, func(file File) error {
+		for from < sc.end {
+			b := sc.view(from, min(sc.end-from, scanWindow))
+			if len(b) == 0 {
+				return sc.err
+			}
+			if _, err := file.WriteVec([][]byte{b}, from); err != nil {
+				return err
+			}
+			from += int64(len(b))
+		}
+		return nil
+	})
 }
 
 // replayIndex replays the index of a segment; false: it isn't whole.

@@ -12,8 +12,7 @@ func (s *Store) roll() error {
 	j := &s.j
 	if j.seg != nil && !j.broken && j.durable < j.frontier {
 		if err := j.seg.file.Sync(); err != nil {
-			s.ev.SpoolWriteFailed(j.seg.num, "sync", err)
-			j.broken = true
+			s.giveUp("sync", err)
 		} else {
 			j.paid(j.frontier)
 		}
@@ -28,8 +27,18 @@ func (s *Store) roll() error {
 		head.prev, head.prevEnd, head.afterCrash = s.tail.num, s.tail.end, true
 	}
 	j.nextSeg++
-	file, err := s.createSegment(&head)
+	file, gone, err := s.createSegment(&head)
+	if isFull(err) && gone && s.dropReserve() {
+		file, gone, err = s.createSegment(&head)
+	}
 	if err != nil {
+		// A header that may be found says where the old segment ends, so the
+		// old one must not grow any more.
+		j.broken = j.broken || j.seg != nil && !gone
+		s.ev.SpoolWriteFailed(head.num, "begin", err)
+		if isFull(err) {
+			err = fmt.Errorf("%w: %w", ErrFull, err)
+		}
 		return err
 	}
 	moved := j.broken
@@ -41,12 +50,12 @@ func (s *Store) roll() error {
 }
 
 // createSegment makes the file of a segment and its entry in the folder
-// durable, before a promise can depend on them.
-func (s *Store) createSegment(head *segmentHead) (File, error) {
+// durable, before a promise can depend on them. gone: after an error, surely
+// nothing is left of it.
+func (s *Store) createSegment(head *segmentHead) (file File, gone bool, err error) {
 	name := segmentName(head.num)
-	file, err := s.fs.Create(name)
-	if err != nil {
-		return nil, err
+	if file, err = s.fs.Create(name); err != nil {
+		return nil, true, err
 	}
 	if _, err = file.WriteVec([][]byte{head.encode()}, 0); err == nil {
 		if err = file.Sync(); err == nil {
@@ -55,10 +64,10 @@ func (s *Store) createSegment(head *segmentHead) (File, error) {
 	}
 	if err != nil {
 		file.Close()
-		s.fs.Remove(name)
-		return nil, err
+		gone = s.fs.Remove(name) == nil && s.fs.SyncDir(".") == nil
+		return nil, gone, err
 	}
-	return file, nil
+	return file, false, nil
 }
 
 // install makes a new segment the current one.
@@ -80,10 +89,10 @@ func (s *Store) install(head *segmentHead, file File) {
 }
 
 // reopen goes on in a new segment where the current one failed, if the disk
-// allows it again. journal.mu is held.
+// allows it again, and writes what is owed. journal.mu is held.
 func (s *Store) reopen() error {
 	if !s.j.broken {
-		return nil
+		return s.rewriteOwed(false)
 	}
 	if time.Now().Before(s.retryAt) {
 		return errBroken
@@ -93,10 +102,6 @@ func (s *Store) reopen() error {
 		// Nothing says yet that what the old segment holds beyond this was
 		// refused. Should the process end now, it is at least not found.
 		s.j.seg.file.Truncate(s.j.durable)
-		s.ev.SpoolWriteFailed(s.j.nextSeg-1, "begin", err)
-		if isFull(err) {
-			return fmt.Errorf("%w: %w", ErrFull, err)
-		}
 		return fmt.Errorf("%w: %w", errBroken, err)
 	}
 	return nil

@@ -21,14 +21,18 @@ type Store struct {
 
 	readOnly bool
 
-	lastID  atomic.Uint64
-	full    atomic.Bool
-	short   atomic.Bool // the disk refused the last write for want of room, whatever the limits say
+	lastID atomic.Uint64
+	full   atomic.Bool
+	short  atomic.Bool // the disk refused a write for want of room, whatever the limits say
+
+	retiring atomic.Bool // the committer shall begin a new segment
+
 	room    roomCheck
 	setting sync.Mutex // one goroutine sets aside at a time
 
 	submissions sync.Pool // of *submission
 
+	batch   [][]byte // what the committer is writing
 	j       journal
 	retryAt time.Time // when a failed journal is tried again; guarded by journal.mu
 	closed  bool      // nothing more is written; guarded by journal.mu
@@ -73,7 +77,6 @@ func newStore(opts Options) *Store {
 		kick: make(chan struct{}, 1), dirty: make(chan struct{}, 1), tidy: make(chan struct{}, 1),
 		stop: make(chan struct{}),
 	}
-	s.j.pad = make([]byte, max(opts.ZeroAhead, 0))
 	return s
 }
 

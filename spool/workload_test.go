@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"math/rand/v2"
 	"sync"
+	"testing/synctest"
 	"time"
 
 	"postern/spool"
@@ -17,7 +18,9 @@ import (
 type workload struct {
 	disk  *simdisk.Disk
 	wrap  func(*simdisk.View) spool.FS
-	tune  func(*spool.Options)
+	tune  func(*spool.Options) // nil: the options change with each start
+	calm  bool                 // after each call, wait until nothing goes on; only in a bubble
+	did   recorder             // the spool's events, and what was called
 	view  *simdisk.View
 	s     *spool.Store
 	rng   *rand.Rand
@@ -28,7 +31,18 @@ type workload struct {
 var crashUpstreams = [][]string{{"a"}, {"b"}, {"a", "b"}}
 
 func crashOptions(fs spool.FS) spool.Options {
-	return spool.Options{Dir: "sim", FS: fs, SegmentSize: 12 << 10, BigBody: 2 << 10, ZeroAhead: 2 << 10, Slack: 8 << 10}
+	return spool.Options{Dir: "sim", FS: fs, SegmentSize: 12 << 10, BigBody: 2 << 10, ZeroAhead: 2 << 10, Slack: 8 << 10, Reserve: 1 << 10}
+}
+
+// vary is an administrator who changes the configuration.
+func vary(o *spool.Options, rng *rand.Rand) {
+	pick := func(v ...int64) int64 { return v[rng.IntN(len(v))] }
+	o.SegmentSize = pick(6<<10, 12<<10, 12<<10)
+	o.BigBody = pick(1<<10, 2<<10, 2<<10)
+	o.ZeroAhead = pick(-1, 512, 2<<10, 2<<10)
+	o.Slack = pick(1<<10, 4<<10)
+	o.MaxSize = pick(0, 0, 0, 30<<10)
+	o.Reserve = pick(-1, 1<<10, 1<<10, 2<<10)
 }
 
 func (w *workload) open() error {
@@ -38,8 +52,11 @@ func (w *workload) open() error {
 		fs = w.wrap(w.view)
 	}
 	opts := crashOptions(fs)
+	opts.Events = &w.did
 	if w.tune != nil {
 		w.tune(&opts)
+	} else {
+		vary(&opts, w.rng)
 	}
 	s, err := spool.Open(opts)
 	w.s, w.taken = s, nil
@@ -60,14 +77,22 @@ func (w *workload) run(n int) error {
 }
 
 func (w *workload) step() error {
+	err := w.call()
+	if w.calm {
+		synctest.Wait()
+	}
+	return err
+}
+
+func (w *workload) call() error {
 	w.now = w.now.Add(time.Duration(w.rng.IntN(40)) * time.Minute)
 	switch k := w.rng.IntN(100); {
-	case k < 32:
+	case k < 24:
 		w.put(w.draw())
-	case k < 40:
+	case k < 28:
 		w.putSeveral()
-	case k < 60:
-		return w.claim()
+	case k < 46:
+		w.claim()
 	case k < 85:
 		w.settle()
 	case k < 90:
@@ -77,14 +102,18 @@ func (w *workload) step() error {
 			w.release(d)
 		}
 		w.taken = nil
+		w.did.note("restart")
 		w.s.Close()
 		return w.open()
 	case k < 97:
+		w.did.note("kill")
 		w.view.Kill() // the process ends; the disk goes on
 		w.s.Close()
 		return w.open()
-	default:
+	case k < 99:
 		time.Sleep(25 * time.Millisecond) // longer than a record may wait for its sync
+	default:
+		time.Sleep(1100 * time.Millisecond) // longer than a failed disk is left alone
 	}
 	return nil
 }
@@ -137,6 +166,10 @@ func (w *workload) put(l letter) bool {
 		return false
 	}
 	w.disk.Mark(evAck{id})
+	w.did.note("put")
+	if len(l.body) >= 2<<10 {
+		w.did.note("big")
+	}
 	return true
 }
 
@@ -146,17 +179,19 @@ func (w *workload) putSeveral() {
 		l := w.draw()
 		wg.Go(func() { w.put(l) })
 	}
+	for range w.rng.IntN(4) {
+		w.settle()
+	}
 	wg.Wait()
 }
 
-func (w *workload) claim() error {
-	ds, err := w.s.Claim([]string{"a", "b"}[w.rng.IntN(2)], w.now, 1+w.rng.IntN(3), func(int) time.Time {
+func (w *workload) claim() {
+	ds, err := w.s.Claim([]string{"a", "b"}[w.rng.IntN(2)], w.now, 1+w.rng.IntN(4), func(int) time.Time {
 		return w.now.Add(time.Hour)
 	})
 	if err == nil {
 		w.taken = append(w.taken, ds...)
 	}
-	return nil
 }
 
 func (w *workload) settle() {
@@ -199,9 +234,13 @@ func (w *workload) end(d *spool.Delivery, st spool.Settlement) {
 	if w.s.Settle(d, st) != nil {
 		return
 	}
+	if st.Hold {
+		w.did.note("hold")
+	}
 	for i, o := range st.Outcomes {
 		if o.Verdict != spool.Pending {
 			w.disk.Mark(evSettled{d.ID, d.Pending[i]})
+			w.did.note([]string{"", "deliver", "bounce", "remove"}[o.Verdict])
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/queue"
 	"postern/relay/admin"
 	"postern/spool"
 )
@@ -50,6 +51,19 @@ func TestStartErrorsAreSentencesWithAKind(t *testing.T) {
 				t.Errorf("hint %q; want %q", e.Hint, c.hint)
 			}
 		})
+	}
+}
+
+func TestErrorsOfTheQueueInTheWordsOfAdmin(t *testing.T) {
+	var unrecorded *admin.NotRecorded
+	if err := known(fmt.Errorf("message 7: %w", queue.ErrNotRecorded)); !errors.As(err, &unrecorded) || err.Error() != "message 7: done, but not yet on disk" {
+		t.Errorf("%v", err)
+	}
+	if err := known(queue.ErrNoUpstream); !errors.Is(err, admin.ErrNoUpstream) {
+		t.Errorf("%v", err)
+	}
+	if err := known(nil); err != nil {
+		t.Errorf("%v", err)
 	}
 }
 

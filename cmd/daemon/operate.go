@@ -41,7 +41,7 @@ func (d *daemon) Act(ctx context.Context, o admin.Order, operator string) (*admi
 		return nil, fmt.Errorf("the queue does not know how to %s", o.Op)
 	}
 	if err != nil {
-		return nil, err
+		return nil, known(err)
 	}
 	return &admin.Acted{Messages: r.Done, Busy: names(r.Busy), Missing: names(r.Missing)}, nil
 }
@@ -64,10 +64,13 @@ func (d *daemon) Resume(upstream, operator string) error {
 	return known(d.queue.Resume(upstream, operator))
 }
 
-// known turns the queue's word for an unknown upstream into admin's.
+// known turns the queue's words into admin's.
 func known(err error) error {
-	if errors.Is(err, queue.ErrNoUpstream) {
+	switch {
+	case errors.Is(err, queue.ErrNoUpstream):
 		return admin.ErrNoUpstream
+	case errors.Is(err, queue.ErrNotRecorded):
+		return &admin.NotRecorded{Err: err}
 	}
 	return err
 }

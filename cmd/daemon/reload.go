@@ -41,6 +41,9 @@ func (d *daemon) replace(old *state) (*admin.Reloaded, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkOwner(cfg); err != nil {
+		return nil, err
+	}
 	cfg, kept := keep(old.cfg, cfg)
 	st, err := d.prepare(cfg)
 	if err != nil {

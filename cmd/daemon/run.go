@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,6 +19,7 @@ import (
 	"postern/relay/admin"
 	"postern/relay/capture"
 	"postern/relay/intake"
+	"postern/relay/memory"
 	"postern/relay/oauth"
 	"postern/relay/route"
 	"postern/relay/upstream"
@@ -51,6 +54,7 @@ type daemon struct {
 	doors  *intake.Server
 	dialer *upstream.Dialer
 	tokens *oauth.Tokens
+	memory *memory.Store
 	admin  *admin.Server
 	served sync.WaitGroup // the goroutines of admin and of the watchdog
 
@@ -86,12 +90,17 @@ func Run(ctx context.Context, o Options) error {
 	for _, w := range o.Config.Warnings {
 		d.events.ConfigWarning(w)
 	}
+	if err := checkOwner(o.Config); err != nil {
+		return err
+	}
 	if err := d.start(o.Config); err != nil {
 		return err
 	}
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watchdog(running, &d.served, func() { d.Health() })
+	d.tokens.KeepLogins(running, d.upstreams)
+	paceHeap(running, &d.served)
 	d.events.Ready(time.Since(d.started))
 	notify(sd.SdNotifyReady)
 	if o.Ready != nil {
@@ -101,6 +110,11 @@ func Run(ctx context.Context, o Options) error {
 	cancel()
 	d.stop(why, signals)
 	return nil
+}
+
+// upstreams are those that are configured now.
+func (d *daemon) upstreams() []*config.Upstream {
+	return slices.Collect(maps.Values(d.state.Load().cfg.Upstreams))
 }
 
 // serve waits for a reason to stop and returns it.

@@ -14,6 +14,7 @@ import (
 	"postern/relay/admin"
 	"postern/relay/capture"
 	"postern/relay/intake"
+	"postern/relay/memory"
 	"postern/relay/oauth"
 	"postern/relay/route"
 	"postern/relay/upstream"
@@ -45,7 +46,8 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	}
 	d.state.Store(st)
 	d.tokens = oauth.New(oauth.Options{StateDir: cfg.StateDir, Events: d.log.Tokens()})
-	d.dialer = &upstream.Dialer{Hostname: d.hostname, Events: d.log.Upstream(), Tokens: d.tokens}
+	d.memory = memory.New(cfg.StateDir)
+	d.dialer = &upstream.Dialer{Hostname: d.hostname, Events: d.log.Upstream(), Tokens: d.tokens, Memory: d.memory}
 	d.queue = queue.New(queue.Options{
 		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg,
 		Events: d.log.Queue(), Route: d.routeNotification, Grace: grace,

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 
+	"postern/config"
 	"postern/relay/admin"
 	"postern/spool"
 )
@@ -66,6 +67,14 @@ func startError(at step, err error) error {
 		e.Hint = "Create its folder for the user that runs postern, or choose another place."
 	}
 	return e
+}
+
+// checkOwner refuses a configuration that somebody else can change.
+func checkOwner(cfg *config.Config) error {
+	if err := cfg.CheckOwner(); err != nil {
+		return &StartError{Kind: NotAllowed, Text: err.Error(), Err: err}
+	}
+	return nil
 }
 
 func kindOf(at step, err error) Kind {

@@ -4,17 +4,16 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"time"
 
 	"postern/config"
 	"postern/queue"
 	"postern/queue/budget"
 	"postern/relay/admin"
+	"postern/relay/upstream"
 	"postern/spool"
 )
 
@@ -26,7 +25,7 @@ func (d *daemon) Status() *admin.Status {
 	st := d.state.Load()
 	problems := d.Health()
 	s := &admin.Status{
-		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path,
+		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.cfg.Digest(),
 		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems,
 		Listeners: d.listeners(st.cfg), Spool: spoolStatus(st.cfg, d.store.Usage()),
 	}
@@ -82,9 +81,14 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 		lane.Reason, lane.Advice = causeOf(&l.Cause), Advise(&l.Cause)
 	}
 	if up := cfg.Upstreams[l.Upstream]; up != nil {
-		lane.Address = net.JoinHostPort(up.Host, strconv.Itoa(up.Port))
+		lane.Address = upstream.Target(up)
+		lane.Settings = up.Digest()
 		lane.Provider, lane.TLS, lane.Auth, lane.Username = up.Provider, string(up.TLS), up.Auth, up.Username
 		lane.MaxConnections, lane.MaxRecipients, lane.MaxMessageSize = l.MaxSessions, up.MaxRecipients, up.MaxMessageSize
+		lane.Memory = d.remembered(up)
+		if lane.Memory != nil && lane.Memory.Way != "" {
+			lane.Address = lane.Memory.Way
+		}
 		if up.Provider == config.CaptureProvider {
 			lane.Address = "kept in " + cfg.CaptureDir()
 		}

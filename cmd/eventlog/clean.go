@@ -54,18 +54,18 @@ func Hostile(r rune) bool {
 // of the log has to think of it.
 type cleaning struct{ zapcore.Core }
 
-func (c cleaning) With(fields []zap.Field) zapcore.Core {
-	return cleaning{c.Core.With(cleanFields(fields))}
+func (c *cleaning) With(fields []zap.Field) zapcore.Core {
+	return &cleaning{c.Core.With(cleanFields(fields))}
 }
 
-func (c cleaning) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+func (c *cleaning) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	if c.Enabled(e.Level) {
 		return ce.AddCore(e, c)
 	}
 	return ce
 }
 
-func (c cleaning) Write(e zapcore.Entry, fields []zap.Field) error {
+func (c *cleaning) Write(e zapcore.Entry, fields []zap.Field) error {
 	e.Message = Clean(e.Message)
 	return c.Core.Write(e, cleanFields(fields))
 }

@@ -14,9 +14,10 @@ type counters struct {
 	delay                                                            histogram
 
 	// upstream sessions
-	sessions, tlsProblems        counter
-	tokensObtained, tokensFailed counter
-	sessionOpen                  histogram
+	sessions, tlsProblems         counter
+	tlsDowngrades, memoryFailures counter
+	tokensObtained, tokensFailed  counter
+	sessionOpen                   histogram
 
 	// spool
 	commits                                                       histogram
@@ -65,6 +66,8 @@ func newCounters(m *metrics) counters {
 
 		sessions:       m.counter("upstream_sessions_total", "Sessions opened with an upstream, by TLS version (empty: in clear).", "upstream", "tls"),
 		tlsProblems:    m.counter("upstream_tls_problems_total", "TLS that was wanted and was not to be had.", "upstream"),
+		tlsDowngrades:  m.counter("upstream_tls_downgrades_refused_total", "Sessions that were not opened because the upstream fell back behind what is remembered of it.", "upstream"),
+		memoryFailures: m.counter("upstream_memory_failures_total", "Times that what is remembered about an upstream could not be read or written.", "upstream", "operation"),
 		tokensObtained: m.counter("tokens_obtained_total", "Access tokens that providers gave out.", "upstream", "reason"),
 		tokensFailed:   m.counter("token_failures_total", "Attempts to get an access token that failed.", "upstream", "kind"),
 		sessionOpen:    m.histogram("upstream_open_seconds", "From the first packet to a session that is ready.", bucketsOpen, "upstream"),

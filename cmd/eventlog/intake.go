@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"postern/relay/intake"
 )
@@ -18,7 +19,10 @@ func (l *Log) Intake() intake.Events { return intakeEvents{l} }
 
 // client is whoever is at the other end of a connection.
 func client(p *intake.PeerInfo, more ...zap.Field) []zap.Field {
-	fields := make([]zap.Field, 0, 6+len(more))
+	return append(appendClient(make([]zap.Field, 0, 6+len(more)), p), more...)
+}
+
+func appendClient(fields []zap.Field, p *intake.PeerInfo) []zap.Field {
 	fields = append(fields, zap.String("listener", p.Listener), zap.String("peer", p.Peer))
 	for _, f := range [...]struct{ key, value string }{
 		{"helo", p.Helo}, {"user", p.User}, {"unix_user", p.UnixUser}, {"tls", p.TLS},
@@ -27,7 +31,7 @@ func client(p *intake.PeerInfo, more ...zap.Field) []zap.Field {
 			fields = append(fields, zap.String(f.key, f.value))
 		}
 	}
-	return append(fields, more...)
+	return fields
 }
 
 func (i intakeEvents) ConnectionOpened(p intake.PeerInfo) {
@@ -91,11 +95,11 @@ func (i intakeEvents) MessageAccepted(p intake.PeerInfo, a intake.Accepted) {
 	m.acceptedRecipients.with(p.Listener).Add(float64(a.Recipients))
 	m.acceptedBytes.with(p.Listener).Add(float64(a.Size))
 	m.acceptance.with(p.Listener).Observe(a.Took.Seconds())
-	if i.log.infos() {
-		i.log.info("message-accepted", client(&p, id(a.ID), zap.String("from", a.From),
+	i.log.writeOften(zapcore.InfoLevel, "message-accepted", func(fields []zap.Field) []zap.Field {
+		return append(appendClient(fields, &p), id(a.ID), zap.String("from", a.From),
 			zap.Int("recipients", a.Recipients), zap.Int64("size", a.Size),
-			zap.String("message_id", a.MessageID), zap.Duration("took", a.Took))...)
-	}
+			zap.String("message_id", a.MessageID), zap.Duration("took", a.Took))
+	})
 }
 
 func (i intakeEvents) Abused(p intake.PeerInfo, what string) {

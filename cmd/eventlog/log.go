@@ -48,7 +48,7 @@ func New(w io.Writer, o Options) (*Log, error) {
 		return nil, fmt.Errorf("log.format %q is none of auto, json and console", Clean(o.Format))
 	}
 	core := zapcore.NewCore(enc, &writer{w: w}, level)
-	return &Log{zap: zap.New(cleaning{core}), level: level, metrics: newMetrics()}, nil
+	return &Log{zap: zap.New(&cleaning{core}), level: level, metrics: newMetrics()}, nil
 }
 
 // SetLevel changes the level of a running log.
@@ -72,12 +72,29 @@ func (l *Log) Level() string { return l.level.String() }
 func (l *Log) enabled(level zapcore.Level) bool { return l.level.Enabled(level) }
 
 func (l *Log) debugs() bool { return l.enabled(zapcore.DebugLevel) }
-func (l *Log) infos() bool  { return l.enabled(zapcore.InfoLevel) }
 
 func (l *Log) write(level zapcore.Level, event string, fields ...zap.Field) {
 	if ce := l.zap.Check(level, event); ce != nil {
 		ce.Write(fields...)
 	}
+}
+
+// fieldLists are for the events of every message, whose fields would be a
+// quarter of all that the relay allocates.
+var fieldLists = sync.Pool{New: func() any { return new(fieldList) }}
+
+type fieldList [24]zap.Field
+
+// writeOften is write for what fill adds to an empty list of fields; the list
+// is used again.
+func (l *Log) writeOften(level zapcore.Level, event string, fill func([]zap.Field) []zap.Field) {
+	ce := l.zap.Check(level, event)
+	if ce == nil {
+		return
+	}
+	list := fieldLists.Get().(*fieldList)
+	ce.Write(fill(list[:0])...)
+	fieldLists.Put(list)
 }
 
 func (l *Log) debug(event string, f ...zap.Field) { l.write(zapcore.DebugLevel, event, f...) }

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"postern/relay/admin"
+	"postern/relay/upstream"
 )
 
 // metrics counts what the events tell. All names begin with "postern_".
@@ -87,6 +88,7 @@ var (
 	descPace        = desc("upstream_pace_messages_per_minute", "What a lane may send while it is slowed; 0: it is not.", "upstream")
 	descToken       = desc("token_expires_timestamp_seconds", "When the access token for an upstream ends; it is renewed before.", "upstream")
 	descLogin       = desc("token_needs_login", "1 while somebody has to run postern upstream login.", "upstream")
+	descLearned     = desc("upstream_tls_remembered_timestamp_seconds", "Since when something is remembered about the TLS of an upstream.", "upstream", "lesson")
 	descQueued      = desc("queue_deliveries", "Deliveries that are to go to an upstream next.", "upstream")
 	descStates      = desc("queue_state_deliveries", "Deliveries in the queue by what they are doing.", "state")
 	descOldest      = desc("queue_oldest_due_seconds", "For how long the oldest due delivery has been due; 0: none is due.")
@@ -97,7 +99,7 @@ var (
 	descFull        = desc("spool_full", "1 while new mail is refused with 452.")
 	descLoaded      = desc("config_loaded_timestamp_seconds", "When the configuration in force was read.")
 	allGauges       = []*prometheus.Desc{
-		descBuild, descHealthy, descConnections, descLane, descSessions, descLeft, descNext, descWaits, descPace, descToken, descLogin, descQueued, descStates, descOldest,
+		descBuild, descHealthy, descConnections, descLane, descSessions, descLeft, descNext, descWaits, descPace, descToken, descLogin, descLearned, descQueued, descStates, descOldest,
 		descMessages, descUsed, descLive, descFree, descFull, descLoaded,
 	}
 )
@@ -125,18 +127,8 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		}
 		put(descSessions, float64(l.Sessions), l.Upstream)
 		put(descQueued, float64(l.Queued), l.Upstream)
-		put(descPace, l.Pace, l.Upstream)
-		waits := 0.0
-		if l.WaitsSince != nil {
-			waits = max(0, time.Since(*l.WaitsSince).Seconds())
-		}
-		put(descWaits, waits, l.Upstream)
-		for _, r := range l.Rates {
-			put(descLeft, float64(r.Left), l.Upstream, r.Rate)
-			if r.Next != nil {
-				put(descNext, float64(r.Next.Unix()), l.Upstream, r.Rate)
-			}
-		}
+		putRates(put, &l)
+		putLearned(put, &l)
 		if l.Token == nil {
 			continue
 		}
@@ -159,6 +151,40 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	put(descLive, float64(st.Spool.Live))
 	put(descFree, float64(st.Spool.Free))
 	put(descFull, one(st.Spool.Full))
+}
+
+// putLearned tells since when what is remembered about the TLS of an upstream.
+func putLearned(put func(*prometheus.Desc, float64, ...string), l *admin.Lane) {
+	m := l.Memory
+	if m == nil {
+		return
+	}
+	for _, fact := range []struct {
+		lesson upstream.Lesson
+		since  *time.Time
+	}{
+		{upstream.LearnedOffer, m.Offered}, {upstream.LearnedCertificate, m.Valid}, {upstream.LearnedWay, m.Found},
+	} {
+		if fact.since != nil {
+			put(descLearned, float64(fact.since.Unix()), l.Upstream, string(fact.lesson))
+		}
+	}
+}
+
+// putRates tells what a lane may send.
+func putRates(put func(*prometheus.Desc, float64, ...string), l *admin.Lane) {
+	put(descPace, l.Pace, l.Upstream)
+	waits := 0.0
+	if l.WaitsSince != nil {
+		waits = max(0, time.Since(*l.WaitsSince).Seconds())
+	}
+	put(descWaits, waits, l.Upstream)
+	for _, r := range l.Rates {
+		put(descLeft, float64(r.Left), l.Upstream, r.Rate)
+		if r.Next != nil {
+			put(descNext, float64(r.Next.Unix()), l.Upstream, r.Rate)
+		}
+	}
 }
 
 func one(b bool) float64 {

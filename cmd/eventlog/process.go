@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"postern/config"
+	"postern/relay/memory"
 )
 
 // Process tells of the process itself: its start, its configuration, its end.
@@ -61,6 +62,17 @@ func (p Process) ReloadRefused(config, operator string, problems int, reason str
 // ConfigProblem tells one reason why.
 func (p Process) ConfigProblem(w config.Problem) {
 	p.log.problem(zapcore.ErrorLevel, "config-problem", w)
+}
+
+// ForgotTLS tells that an operator had what was remembered about the TLS of
+// an upstream forgotten; facts are empty where they could not be read.
+func (p Process) ForgotTLS(upstream, operator string, facts memory.Facts) {
+	way := ""
+	if facts.Way != nil {
+		way = facts.Way.String()
+	}
+	p.log.info("upstream-tls-forgotten", zap.String("upstream", upstream), zap.String("operator", operator),
+		moment("offered", facts.Offered), moment("valid", facts.Valid), some("way", way))
 }
 
 // PartFailed tells that a part of the process ended by itself, or badly.

@@ -74,22 +74,20 @@ func (q queueEvents) Attempted(a queue.Attempt) {
 		m.delay.with(a.Upstream).Observe(a.Delay.Seconds())
 		m.deliveredBytes.with(a.Upstream).Add(float64(a.Size))
 	}
-	if !q.log.enabled(level) {
-		return
-	}
-	fields := append(make([]zap.Field, 0, 19),
-		id(a.ID), zap.String("from", a.From), zap.String("to", a.To),
-		zap.String("upstream", a.Upstream), zap.String("result", result),
-		zap.Int("attempt", a.Number), zap.Duration("delay", a.Delay), zap.Int64("size", a.Size))
-	fields = outcome(fields, &a.Outcome)
-	if a.Outcome.Verdict != spool.Delivered {
-		fields = append(fields, zap.String("blame", a.Blame.String()),
-			moment("next", a.Due), some("next_upstream", a.NextUp), zap.Bool("held", a.Held))
-	}
-	if a.Duplicate {
-		fields = append(fields, zap.Bool("in_doubt", true))
-	}
-	q.log.write(level, "delivery-attempt", fields...)
+	q.log.writeOften(level, "delivery-attempt", func(fields []zap.Field) []zap.Field {
+		fields = append(fields, id(a.ID), zap.String("from", a.From), zap.String("to", a.To),
+			zap.String("upstream", a.Upstream), zap.String("result", result),
+			zap.Int("attempt", a.Number), zap.Duration("delay", a.Delay), zap.Int64("size", a.Size))
+		fields = outcome(fields, &a.Outcome)
+		if a.Outcome.Verdict != spool.Delivered {
+			fields = append(fields, zap.String("blame", a.Blame.String()),
+				moment("next", a.Due), some("next_upstream", a.NextUp), zap.Bool("held", a.Held))
+		}
+		if a.Duplicate {
+			fields = append(fields, zap.Bool("in_doubt", true))
+		}
+		return fields
+	})
 }
 
 func (q queueEvents) Finished(f queue.Finish) {

@@ -33,7 +33,23 @@ func (u upstreamEvents) UpstreamClosed(e upstream.Closed) {
 
 func (u upstreamEvents) UpstreamTLSProblem(e upstream.TLSProblem) {
 	u.log.metrics.tlsProblems.with(e.Upstream).Inc()
+	if e.Downgrade {
+		u.log.metrics.tlsDowngrades.with(e.Upstream).Inc()
+	}
 	u.log.warn("upstream-tls-problem",
 		zap.String("upstream", e.Upstream), zap.String("remote", e.Remote),
-		zap.String("problem", e.Problem), zap.Bool("in_clear", e.InClear))
+		zap.String("problem", e.Problem), zap.Bool("in_clear", e.InClear), zap.Bool("downgrade", e.Downgrade))
+}
+
+func (u upstreamEvents) UpstreamLearned(e upstream.Learned) {
+	u.log.info("upstream-learned",
+		zap.String("upstream", e.Upstream), zap.String("remote", e.Remote),
+		zap.String("lesson", string(e.Lesson)), some("way", e.Way), some("tls", e.TLS),
+		zap.Bool("durable", e.Durable))
+}
+
+func (u upstreamEvents) UpstreamMemoryFailed(e upstream.MemoryFailed) {
+	u.log.metrics.memoryFailures.with(e.Upstream, e.Operation).Inc()
+	u.log.error("upstream-memory-failed",
+		zap.String("upstream", e.Upstream), zap.String("operation", e.Operation), zap.String("cause", e.Cause))
 }

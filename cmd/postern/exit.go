@@ -20,7 +20,7 @@ const (
 	exitUnavailable = 69 // no daemon answers, an address is taken, not healthy
 	exitSoftware    = 70 // a defect, or a fault that has no code of its own
 	exitCantCreate  = 73 // a directory, a file or a socket cannot be made
-	exitTempFail    = 75 // try again later: the spool is locked
+	exitTempFail    = 75 // try again later: the spool is locked, an order is not on disk yet
 	exitNoPerm      = 77 // not allowed
 	exitConfig      = 78 // the configuration is wrong
 )
@@ -81,7 +81,7 @@ func asFailure(err error) *failure {
 		switch refused.Status {
 		case http.StatusNotFound, http.StatusBadRequest:
 			code = exitData
-		case http.StatusConflict:
+		case http.StatusConflict, http.StatusServiceUnavailable:
 			code = exitTempFail
 		case http.StatusUnprocessableEntity:
 			code = exitConfig

@@ -91,10 +91,14 @@ func (a *app) consequence(cfg *config.Config, e *route.Explanation) string {
 		if up == nil {
 			continue
 		}
-		line := fmt.Sprintf("%s: %s port %d, tls %s, auth %s", name, up.Host, up.Port, up.TLS, up.Auth)
-		if up.Provider != "" {
-			line = fmt.Sprintf("%s: %s, %s port %d, tls %s, auth %s", name, up.Provider, up.Host, up.Port, up.TLS, up.Auth)
+		where := fmt.Sprintf("%s port %d, tls %s", up.Host, up.Port, up.TLS)
+		if up.TLS == config.TLSAuto {
+			where = up.Host + ", port and TLS as DNS says or as it answers"
 		}
+		if up.Provider != "" {
+			where = up.Provider + ", " + where
+		}
+		line := fmt.Sprintf("%s: %s, auth %s", name, where, up.Auth)
 		if up.Provider == config.CaptureProvider {
 			line = fmt.Sprintf("%s: kept on this machine, in %s", name, cfg.CaptureDir())
 		}

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,8 +23,12 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// binary is the real program, built once for all end-to-end tests.
+// binary is the real program, built once for all end-to-end tests, or the one
+// that $POSTERN_BINARY names.
 var binary = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("POSTERN_BINARY"); path != "" {
+		return path, nil
+	}
 	dir, err := os.MkdirTemp("", "postern-e2e")
 	if err != nil {
 		return "", err
@@ -37,7 +43,7 @@ var binary = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := binary(); err == nil {
+	if path, err := binary(); err == nil && path != os.Getenv("POSTERN_BINARY") {
 		os.RemoveAll(filepath.Dir(path))
 	}
 	os.Exit(code)
@@ -277,9 +283,15 @@ func eventually(t *testing.T, what string, holds func() bool) {
 }
 
 // freeAddr is an address on loopback that nobody uses.
+// freeAddr is an address that nobody listens at. On Linux it is one of this
+// process, so that no other one can take it before it is used.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	host := "127.0.0.1"
+	if pid := os.Getpid(); runtime.GOOS == "linux" {
+		host = fmt.Sprintf("127.%d.%d.%d", 64+pid>>16&63, pid>>8&255, pid&255)
+	}
+	l, err := net.Listen("tcp", host+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,16 +325,47 @@ type sink struct {
 
 func startSink(t *testing.T, addr string) *sink {
 	t.Helper()
-	s := &sink{}
+	s, _ := startSinkTLS(t, addr, nil)
+	return s
+}
+
+// startSinkTLS offers STARTTLS with conf, or nothing where that is nil, until
+// stop is called or the test ends.
+func startSinkTLS(t *testing.T, addr string, conf *tls.Config) (s *sink, stop func()) {
+	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := smtp.NewServer(s)
-	server.Domain = "sink.test"
-	go server.Serve(l)
-	t.Cleanup(func() { server.Close() })
+	return serveSink(t, l, conf)
+}
+
+// startImplicitSink speaks TLS from the first byte.
+func startImplicitSink(t *testing.T, addr string, conf *tls.Config) *sink {
+	t.Helper()
+	l, err := tls.Listen("tcp", addr, conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := serveSink(t, l, nil)
 	return s
+}
+
+func serveSink(t *testing.T, l net.Listener, conf *tls.Config) (s *sink, stop func()) {
+	s = &sink{}
+	server := smtp.NewServer(s)
+	server.Domain, server.TLSConfig = "sink.test", conf
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		server.Serve(l)
+	}()
+	stop = func() {
+		server.Close()
+		<-ended
+	}
+	t.Cleanup(stop)
+	return s, stop
 }
 
 func (s *sink) NewSession(*smtp.Conn) (smtp.Session, error) { return sinkSession{s}, nil }

@@ -64,13 +64,12 @@ func (a *app) login(ctx context.Context, cfg *config.Config, up *config.Upstream
 		until = "until " + st.Expires.Local().Format(time.DateTime)
 	}
 	fmt.Fprintf(a.stdout, "%s: it is good %s, and renewed by itself.\n", answer, until)
-	return a.goOn(ctx, cfg, up.Name)
+	return a.goOn(ctx, admin.Dial(cfg.Control.Socket), up.Name)
 }
 
 // goOn lets a running daemon try again at once, where it has parked the
 // upstream. One that an operator paused stays so.
-func (a *app) goOn(ctx context.Context, cfg *config.Config, upstream string) error {
-	client := admin.Dial(cfg.Control.Socket)
+func (a *app) goOn(ctx context.Context, client *admin.Client, upstream string) error {
 	st, err := client.Status(ctx)
 	if err != nil {
 		return nil // no daemon, or not ours to command: it probes by itself

@@ -180,6 +180,7 @@ func TestLoginEndToEnd(t *testing.T) {
 		t.Errorf("the login showed:\n%s", shown)
 	}
 	eventually(t, "the mail goes out after the login", func() bool { return len(sink.received()) == 1 })
+	eventually(t, "its delivery is on record", func() bool { return len(h.queued()) == 0 })
 	if lane := h.office(); lane.Token.Expires == nil || lane.Token.NeedsLogin || !lane.Token.Renewable {
 		t.Errorf("%+v", lane.Token)
 	}
@@ -194,6 +195,7 @@ func TestLoginEndToEnd(t *testing.T) {
 	h.start()
 	send(t, door, "a@example.com", "two")
 	eventually(t, "the mail goes out with another token", func() bool { return len(sink.received()) == 2 })
+	eventually(t, "its delivery is on record", func() bool { return len(h.queued()) == 0 })
 	h.kill()
 	h.start()
 	send(t, door, "a@example.com", "three")

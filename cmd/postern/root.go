@@ -57,7 +57,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.serveCommand(), a.checkCommand(), a.explainCommand(),
 		a.queueCommand(), a.statusCommand(), a.reloadCommand(), a.upstreamCommand(),
-		a.passwdCommand(), a.versionCommand(),
+		a.passwdCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return root
 }
@@ -77,4 +77,13 @@ func (a *app) client() (*admin.Client, error) {
 		return nil, badConfig(err)
 	}
 	return admin.Dial(place.Socket), nil
+}
+
+// status asks the daemon how it is.
+func (a *app) status(ctx context.Context) (*admin.Status, error) {
+	client, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	return client.Status(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"io"
 	"net/http"
@@ -48,6 +49,7 @@ type puppet struct {
 	detail *spool.Detail
 	order  admin.Order
 	reload error
+	act    error
 }
 
 const evil = "\x1b[2J\u202e\u009b"
@@ -73,6 +75,7 @@ func newPuppet() *puppet {
 
 func (p *puppet) Status() *admin.Status {
 	due, probe := p.now.Add(-20*time.Minute), p.now.Add(90*time.Second)
+	seen := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	return &admin.Status{
 		Version: "v1.2.3", PID: 42, Hostname: "door.example.com", Config: "/etc/postern/postern.toml",
 		Started: p.now.Add(-50 * time.Hour), Loaded: p.now.Add(-time.Hour), Problems: p.Health(),
@@ -82,11 +85,15 @@ func (p *puppet) Status() *admin.Status {
 		Lanes: []admin.Lane{
 			{Upstream: "office", Address: "mx.example.com:587", State: admin.LaneParked, Reason: "535 5.7.8 no" + evil,
 				Advice:   &admin.Advice{Meaning: "The password is wrong" + evil + ".", Remedy: "Correct it."},
-				Provider: "microsoft365", TLS: "verify", Auth: "xoauth2", MaxRecipients: 50, MaxMessageSize: 40_000_000,
-				NextProbe: &probe, Sessions: 0, MaxConnections: 3, Queued: 1, OldestDue: &due},
+				Provider: "microsoft365", TLS: "opportunistic", Auth: "xoauth2", MaxRecipients: 50, MaxMessageSize: 40_000_000,
+				NextProbe: &probe, Sessions: 0, MaxConnections: 3, Queued: 1, OldestDue: &due,
+				Memory: &admin.TLSMemory{Offered: &seen, Valid: &seen}},
 			{Upstream: "backup", State: admin.LaneUp, Queued: 1,
 				Rates: []admin.Rate{{Rate: "30/1m", Left: 12}, {Rate: "10000 recipients/1d", Next: &probe}}, WaitsSince: &due,
-				Token: &admin.Token{NeedsLogin: true, Problem: "nobody has logged in yet; run `postern upstream login backup`" + evil}},
+				Token: &admin.Token{NeedsLogin: true, Problem: "nobody has logged in yet; run `postern upstream login backup`" + evil},
+				TLS:   "auto", Memory: &admin.TLSMemory{Way: "mx.example.net:465", Implicit: true, Found: &seen}},
+			{Upstream: "damaged", State: admin.LaneUp, TLS: "opportunistic", Memory: &admin.TLSMemory{Problem: "nobody can read it" + evil}},
+			{Upstream: "here", State: admin.LaneUp},
 			{Upstream: "news", State: admin.LaneSlowed, Reason: "451 4.7.1 slower, please", Sessions: 1, MaxConnections: 1, Pace: 12.345},
 			{Upstream: "old", State: admin.LanePaused, PausedBy: "root" + evil, Since: &due},
 		},
@@ -133,6 +140,9 @@ func (p *puppet) Content(id spool.ID) (spool.Content, error) {
 
 func (p *puppet) Act(_ context.Context, o admin.Order, _ string) (*admin.Acted, error) {
 	p.order = o
+	if p.act != nil {
+		return nil, p.act
+	}
 	switch o.Op {
 	case admin.OpBounce:
 		return &admin.Acted{Busy: []string{spool.ID(7).String()}}, nil
@@ -147,6 +157,10 @@ func (p *puppet) Pause(upstream, _ string) error {
 		return admin.ErrNoUpstream
 	}
 	return nil
+}
+
+func (p *puppet) ForgetTLS(_ context.Context, upstream, _ string) (bool, error) {
+	return upstream == "office", p.Pause(upstream, "")
 }
 
 func (p *puppet) Resume(upstream, operator string) error { return p.Pause(upstream, operator) }
@@ -244,6 +258,8 @@ func TestCommands(t *testing.T) {
 		{name: "upstream-list-json", args: []string{"upstream", "list", "--json"}},
 		{name: "upstream-pause", args: []string{"upstream", "pause", "office"}},
 		{name: "upstream-pause-unknown", args: []string{"upstream", "pause", "nobody"}, code: exitData},
+		{name: "upstream-forget", args: []string{"upstream", "forget-tls", "office"}},
+		{name: "upstream-forget-unknown", args: []string{"upstream", "forget-tls", "nobody"}, code: exitData},
 		{name: "queue-list", args: []string{"queue", "list"}},
 		{name: "queue-list-json", args: []string{"queue", "list", "--json"}},
 		{name: "queue-list-none", args: []string{"queue", "list", "--from", "nobody"}},
@@ -329,6 +345,16 @@ func TestReloadRefused(t *testing.T) {
 	}
 	r = perform(t, "", "reload", "--json", "--config", config)
 	if r.code != exitConfig || !strings.Contains(r.stdout, `"key": "retry.lifetime"`) {
+		t.Errorf("%+v", r)
+	}
+}
+
+// An order that is not on disk yet is to be looked after later.
+func TestUnrecordedOrder(t *testing.T) {
+	p := newPuppet()
+	p.act = &admin.NotRecorded{Err: errors.New("done, but not yet on disk")}
+	r := perform(t, "", "queue", "hold", "--all", "--config", stage(t, p))
+	if r.code != exitTempFail || r.stderr != "postern: done, but not yet on disk\n" {
 		t.Errorf("%+v", r)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -18,11 +19,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Say how the running daemon is",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			st, err := client.Status(cmd.Context())
+			st, err := a.status(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -161,9 +158,37 @@ func tokenState(t *admin.Token, now time.Time) string {
 	return s
 }
 
+// tlsState says in a few words how connections are protected, and since when
+// what is remembered: that STARTTLS was offered, that the certificate was
+// valid, and by which kind of TLS the address is reached.
+func tlsState(l *admin.Lane) string {
+	m := l.Memory
+	if m == nil {
+		return cmp.Or(l.TLS, "-")
+	}
+	s := l.TLS
+	if m.Offered != nil {
+		s += ", offered " + m.Offered.Local().Format(time.DateOnly)
+	}
+	if m.Valid != nil {
+		s += ", valid " + m.Valid.Local().Format(time.DateOnly)
+	}
+	if m.Found != nil {
+		how := "STARTTLS"
+		if m.Implicit {
+			how = "implicit"
+		}
+		s += ", " + how + " found " + m.Found.Local().Format(time.DateOnly)
+	}
+	if m.Problem != "" {
+		s += "; " + m.Problem
+	}
+	return s
+}
+
 func (a *app) printLanes(lanes []admin.Lane) error {
 	now := time.Now()
-	t := newTable(a.stdout, "UPSTREAM", "ADDRESS", "STATE", "QUEUED", "SESSIONS", "OLDEST DUE", "REASON")
+	t := newTable(a.stdout, "UPSTREAM", "ADDRESS", "TLS", "STATE", "QUEUED", "SESSIONS", "OLDEST DUE", "REASON")
 	for i := range lanes {
 		l := &lanes[i]
 		oldest := "-"
@@ -174,7 +199,7 @@ func (a *app) printLanes(lanes []admin.Lane) error {
 		if l.MaxConnections > 0 {
 			sessions = fmt.Sprintf("%d/%d", l.Sessions, l.MaxConnections)
 		}
-		t.row(l.Upstream, l.Address, string(l.State), fmt.Sprint(l.Queued), sessions, oldest, laneReason(l, now))
+		t.row(l.Upstream, l.Address, tlsState(l), string(l.State), fmt.Sprint(l.Queued), sessions, oldest, laneReason(l, now))
 	}
 	if err := t.flush(); err != nil {
 		return err

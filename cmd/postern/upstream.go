@@ -20,7 +20,8 @@ func (a *app) upstreamCommand() *cobra.Command {
 		a.upstreamListCommand(),
 		a.upstreamDoCommand("pause", "Stop deliveries to an upstream; its mail is kept", "is paused", (*admin.Client).Pause),
 		a.upstreamDoCommand("resume", "Let deliveries go on, also where they were parked", "goes on", (*admin.Client).Resume),
-		a.upstreamLoginCommand(),
+		a.upstreamLoginCommand(), a.upstreamTestCommand(),
+		a.upstreamForgetCommand(),
 	)
 	return cmd
 }
@@ -31,11 +32,7 @@ func (a *app) upstreamListCommand() *cobra.Command {
 		Short: "List the upstreams and how they are",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			st, err := client.Status(cmd.Context())
+			st, err := a.status(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -20,7 +20,7 @@ type books struct {
 	acked    map[string]string   // number → queue ID of the 250
 	arrived  map[string]int      // number → how often it arrived whole
 	queueIDs map[string][]string // number → queue IDs under which it arrived
-	times    map[string][]times  // number → when, parallel to queueIDs
+	times    map[string][]*times // number → when, parallel to queueIDs
 	kills    []time.Time
 	corrupt  []string
 	unknown  int // arrived, and nobody had sent it
@@ -28,7 +28,7 @@ type books struct {
 }
 
 func newBooks() *books {
-	return &books{sum: map[string]string{}, acked: map[string]string{}, arrived: map[string]int{}, queueIDs: map[string][]string{}, times: map[string][]times{}}
+	return &books{sum: map[string]string{}, acked: map[string]string{}, arrived: map[string]int{}, queueIDs: map[string][]string{}, times: map[string][]*times{}}
 }
 
 func digest(body []byte) string {
@@ -56,11 +56,13 @@ func (b *books) promised(number, queueID string) {
 
 // received is called when the upstream has a whole message, before it
 // answers: once it returns, the arrival is on record for good. connected is
-// when its connection was opened, which tells by which daemon.
-func (b *books) received(number, queueID, sum string, connected time.Time) error {
+// when its connection was opened, which tells by which daemon. answered is to
+// be called when the answer has been handed to the network.
+func (b *books) received(number, queueID, sum string, connected time.Time) (answered func(), _ error) {
 	if err := b.ledger.settle("received", number, queueID, sum); err != nil {
-		return err
+		return nil, err
 	}
+	copied := &times{connected: connected}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	want, ok := b.sum[number]
@@ -72,13 +74,20 @@ func (b *books) received(number, queueID, sum string, connected time.Time) error
 	default:
 		b.arrived[number]++
 		b.queueIDs[number] = append(b.queueIDs[number], queueID)
-		b.times[number] = append(b.times[number], times{connected, time.Now()})
+		b.times[number] = append(b.times[number], copied)
 	}
-	return nil
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		copied.answered = time.Now()
+	}, nil
 }
 
 // times are those of one copy of a message.
-type times struct{ connected, answered time.Time }
+type times struct {
+	connected time.Time
+	answered  time.Time // zero: the connection was gone by then
+}
 
 // killed notes that the daemon is killed at this moment.
 func (b *books) killed() {
@@ -89,7 +98,10 @@ func (b *books) killed() {
 
 // window is how long before the kill of its daemon a message had been
 // answered; less than zero where the daemon was dead by then.
-func (b *books) window(of times) time.Duration {
+func (b *books) window(of *times) time.Duration {
+	if of.answered.IsZero() {
+		return -1
+	}
 	for _, k := range b.kills {
 		if k.After(of.connected) {
 			return k.Sub(of.answered)
@@ -137,8 +149,10 @@ type balance struct {
 	// daemon was dead already: the upstream had the final dot, and nobody was
 	// left to hear its answer.
 	AfterDeath int `json:"duplicates_answered_after_the_kill"`
-	// Median and Widest say, of the other duplicates, how many milliseconds
-	// lay between the upstream's 250 and the kill that made it forgotten.
+	// BeforeDeath are the others: the answer was under way, or being recorded.
+	BeforeDeath int `json:"duplicates_answered_before_the_kill"`
+	// Median and Widest say, of those, how many milliseconds lay between the
+	// upstream's 250 and the kill that made it forgotten.
 	Median float64 `json:"window_median_ms"`
 	Widest float64 `json:"window_widest_ms"`
 
@@ -175,6 +189,7 @@ func (b *books) close(inDoubt map[string]bool) balance {
 			}
 		}
 	}
+	r.BeforeDeath = len(r.windows)
 	if slices.Sort(r.windows); len(r.windows) > 0 {
 		r.Median, r.Widest = r.windows[len(r.windows)/2], r.windows[len(r.windows)-1]
 	}
@@ -184,12 +199,12 @@ func (b *books) close(inDoubt map[string]bool) balance {
 // explain enters when the copies of one message were answered that were
 // followed by another one.
 func (b *books) explain(r *balance, number, id string) {
-	var last times
+	var last *times
 	for i, other := range b.queueIDs[number] {
 		if other != id {
 			continue
 		}
-		if !last.answered.IsZero() {
+		if last != nil {
 			if w := b.window(last); w < 0 {
 				r.AfterDeath++
 			} else {

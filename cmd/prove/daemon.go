@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -58,12 +59,7 @@ warn_after = "0"
 
 // newDaemon writes a configuration into dir, with the spool below disk.
 func newDaemon(binary, dir, disk, sinkAddr string) (*daemon, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	d := &daemon{binary: binary, dir: dir, addr: l.Addr().String(), log: filepath.Join(dir, "log")}
-	l.Close()
+	d := &daemon{binary: binary, dir: dir, addr: ownAddress(), log: filepath.Join(dir, "log")}
 	host, port, err := net.SplitHostPort(sinkAddr)
 	if err != nil {
 		return nil, err
@@ -73,6 +69,16 @@ func newDaemon(binary, dir, disk, sinkAddr string) (*daemon, error) {
 	}
 	text := fmt.Sprintf(configuration, dir, d.addr, host, port, disk)
 	return d, os.WriteFile(d.config(), []byte(text), 0o600)
+}
+
+var addresses atomic.Int32
+
+// ownAddress is an address of loopback that nobody else has, also while the
+// daemon that listens there is dead: a free port of 127.0.0.1 could be
+// anybody's by then.
+func ownAddress() string {
+	pid := os.Getpid()
+	return fmt.Sprintf("127.%d.%d.%d:%d", 64+pid>>16&63, pid>>8&255, pid&255, 2525+addresses.Add(1))
 }
 
 func (d *daemon) config() string { return filepath.Join(d.dir, "postern.toml") }
@@ -100,7 +106,7 @@ func (d *daemon) start(ctx context.Context) error {
 	}
 	d.exited = make(chan error, 1)
 	go func() { d.exited <- d.cmd.Wait() }()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		select {
 		case err := <-d.exited:
 			d.exited <- err
@@ -112,7 +118,7 @@ func (d *daemon) start(ctx context.Context) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("the daemon did not listen within 20 s; see %s", d.log)
+	return fmt.Errorf("the daemon did not listen within a minute; see %s", d.log)
 }
 
 // kill sends SIGKILL and waits for the end.

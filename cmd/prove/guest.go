@@ -8,11 +8,17 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+)
+
+// The files in the root of a guest that its host reads.
+const (
+	guestLedger = "ledger"
+	guestReady  = "ready" // the daemon listens
+	guestLog    = "log"
 )
 
 // asGuest is what runs inside the guest, as its first process: upstream,
@@ -20,14 +26,16 @@ import (
 func (p *plan) asGuest(ctx context.Context, stderr io.Writer) (rep report, err error) {
 	defer func() {
 		if err != nil {
-			// The first process of a kernel must not end: say why, and wait
-			// for the cut.
+			// The first process of a kernel must not end.
 			fmt.Fprintln(stderr, "guest:", err)
-			time.Sleep(time.Hour)
+			_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 		}
 	}()
+	if err := p.comeUp(); err != nil {
+		return rep, err
+	}
 	b := newBooks()
-	if b.ledger, err = openLedger(filepath.Join(p.dir, "ledger")); err != nil {
+	if b.ledger, err = openLedger("/" + guestLedger); err != nil {
 		return rep, err
 	}
 	s, err := startSink(b)
@@ -35,12 +43,12 @@ func (p *plan) asGuest(ctx context.Context, stderr io.Writer) (rep report, err e
 		return rep, err
 	}
 	defer s.close()
-	// Every boot has a folder of its own for log and socket, in memory.
-	d, err := newDaemon(p.binary, "/mnt", "/mnt/disk", s.addr)
+	// Every boot has a folder of its own for the socket, in memory.
+	d, err := newDaemon("/postern", "/mnt", "/mnt/disk", s.addr)
 	if err != nil {
 		return rep, err
 	}
-	d.log = filepath.Join(p.dir, "log")
+	d.log = "/" + guestLog
 	if err := d.start(ctx); err != nil {
 		return rep, err
 	}
@@ -56,7 +64,7 @@ func (p *plan) asGuest(ctx context.Context, stderr io.Writer) (rep report, err e
 		c := &sender{name: fmt.Sprintf("b%d-%d", boot, i), addr: d.addr, books: b, big: p.big}
 		senders.Go(func() { c.run(ctx) })
 	}
-	if err := os.WriteFile(filepath.Join(p.dir, "ready"), nil, 0o600); err != nil {
+	if err := os.WriteFile("/"+guestReady, nil, 0o600); err != nil {
 		return rep, err
 	}
 	if p.clock && p.length > 0 {
@@ -65,6 +73,43 @@ func (p *plan) asGuest(ctx context.Context, stderr io.Writer) (rep report, err e
 	senders.Wait()
 	<-ctx.Done()
 	return rep, ctx.Err()
+}
+
+// comeUp does for the guest what a system does at its start. /dev is there
+// already.
+func (p *plan) comeUp() error {
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
+	}
+	if err := unix.Mount("tmpfs", "/mnt", "tmpfs", 0, ""); err != nil {
+		return fmt.Errorf("mount /mnt: %w", err)
+	}
+	if err := os.Mkdir("/mnt/disk", 0o700); err != nil {
+		return err
+	}
+	// The file system's own recovery from the cut happens here.
+	if err := unix.Mount("/dev/ubda", "/mnt/disk", p.fs, 0, p.options); err != nil {
+		return fmt.Errorf("mount the disk: %w", err)
+	}
+	return loopbackUp()
+}
+
+// loopbackUp gives the guest its 127.0.0.1.
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
+		return fmt.Errorf("loopback: %w", err)
+	}
+	return nil
 }
 
 // jump sets the clock of the guest by up to twelve hours, both ways, again

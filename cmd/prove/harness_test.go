@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-var built = sync.OnceValues(func() (string, error) { return build(context.Background(), folder) })
+var built = sync.OnceValues(func() (string, error) { return build(context.Background(), folder, "postern") })
 
 func postern(t *testing.T) string {
 	t.Helper()
@@ -262,7 +262,7 @@ func mounted(t *testing.T, fs, device, options string) string {
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		if holds() {
 			return
 		}

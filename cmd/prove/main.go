@@ -52,6 +52,7 @@ type plan struct {
 	clock bool // power: the guest's clock jumps
 
 	slow    int // slow: connections
+	limit   int // slow: of the listener; 0: room for all
 	letters int // slow: ordinary messages
 
 	loseSyncs bool  // cut: syncs do nothing
@@ -76,6 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.BoolVar(&p.loseSyncs, "lose-syncs", false, "cut: let every sync of the daemon do nothing (needs strace); the run has to fail")
 	flags.BoolVar(&p.clock, "clock", false, "power: let the guest's clock jump by hours, both ways, all the time")
 	flags.IntVar(&p.slow, "connections", 5000, "slow: connections of slow clients")
+	flags.IntVar(&p.limit, "limit", 0, "slow: connections that the daemon takes at once; 0: all of them")
 	flags.IntVar(&p.letters, "messages", 200, "slow: messages of an ordinary client meanwhile")
 	modes := map[string]func(context.Context, io.Writer) (any, error){
 		"kill": reporting(p.onThisMachine), "soak": reporting(p.onThisMachine), "cut": reporting(p.onThisMachine),
@@ -114,11 +116,13 @@ func reporting[R any](mode func(context.Context, io.Writer) (R, error)) func(con
 	return func(ctx context.Context, stderr io.Writer) (any, error) { return mode(ctx, stderr) }
 }
 
-// build makes the binary, in dir.
-func build(ctx context.Context, dir string) (string, error) {
-	path := filepath.Join(dir, "postern")
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "postern/cmd/postern").CombinedOutput()
-	if err != nil {
+// build makes one of our programs, in dir. It needs nothing else to run, so
+// that a guest without a system can run it.
+func build(ctx context.Context, dir, program string) (string, error) {
+	path := filepath.Join(dir, program)
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "postern/cmd/"+program)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, out)
 	}
 	return path, nil

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -18,53 +17,41 @@ import (
 // A power cut is the end of a User-Mode Linux guest (Debian's package
 // user-mode-linux) by SIGKILL: its kernel dies with everything that it had
 // not yet handed to its disk. The spool lies on a disk of the guest; clients,
-// daemon and upstream run inside it, and the ledger lies on the host.
-
-// bootScript is the guest's first program.
-const bootScript = `#!/bin/sh
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t tmpfs tmpfs /tmp
-mount -t tmpfs tmpfs /mnt
-mkdir /mnt/disk
-ip link set lo up
-mount -t %[1]s %[2]s /dev/ubda /mnt/disk || { echo "no disk"; halt -f; }
-exec %[3]s guest -binary %[4]s -dir %[5]s -senders %[6]d -big %[7]g -failing %[8]g -for %[9]s -clock=%[10]t
-`
+// daemon and upstream run inside it. The guest's root is a folder of the host,
+// where the ledger outlives it and where nothing is but the two programs: this
+// one is the first process, so there is no system to boot.
 
 func (p *plan) inGuest(ctx context.Context, stderr io.Writer) (rep report, err error) {
 	dir := p.dir
 	if dir == "" {
-		// Not below /tmp: the guest has one of its own.
-		if dir, err = os.MkdirTemp("/var/tmp", "postern-power-"); err != nil {
+		if dir, err = os.MkdirTemp("", "postern-power-"); err != nil {
 			return rep, err
 		}
 		defer func() {
 			if err == nil {
 				os.RemoveAll(dir)
+			} else {
+				fmt.Fprintln(stderr, "kept for a look:", dir)
 			}
 		}()
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
 		return rep, err
 	}
-	if strings.HasPrefix(dir, "/tmp/") {
-		return rep, fmt.Errorf("-dir %s: the guest sees another /tmp; use a folder elsewhere", dir)
-	}
-	g := &guest{plan: p, dir: dir, image: filepath.Join(dir, "disk.img")}
+	g := &guest{plan: p, dir: dir}
 	if err := g.prepare(ctx); err != nil {
 		return rep, err
 	}
 	began := time.Now()
 	for rep.Kills < p.cuts && ctx.Err() == nil {
-		if err := g.boot(ctx, "24h", g.underLoad); err != nil {
+		if err := g.boot(ctx, 24*time.Hour, g.underLoad); err != nil {
 			return rep, err
 		}
 		rep.Kills++
-		fmt.Fprintf(stderr, "%d cuts on %s %s, ledger %d bytes\n", rep.Kills, p.fs, p.options, g.ledgerSize())
+		fmt.Fprintf(stderr, "%d cuts on %s %s, ledger %d bytes, the last boot took %.1f s\n",
+			rep.Kills, p.fs, p.options, g.ledgerSize(), g.cameUp.Seconds())
 	}
-	if err := g.boot(ctx, "0s", g.quiet); err != nil {
+	if err := g.boot(ctx, 0, g.quiet); err != nil {
 		return rep, err
 	}
 	b, err := readLedger(g.ledger())
@@ -91,14 +78,17 @@ func (g *guest) underLoad() bool {
 	return true
 }
 
+// guest is a machine whose files are below dir: root is its root, disk.img its
+// disk.
 type guest struct {
-	plan  *plan
-	dir   string
-	image string
-	self  string
+	plan   *plan
+	dir    string
+	cameUp time.Duration // how long the last boot took until the daemon listened
 }
 
-func (g *guest) ledger() string { return filepath.Join(g.dir, "ledger") }
+func (g *guest) root() string   { return filepath.Join(g.dir, "root") }
+func (g *guest) image() string  { return filepath.Join(g.dir, "disk.img") }
+func (g *guest) ledger() string { return filepath.Join(g.root(), guestLedger) }
 
 func (g *guest) ledgerSize() int64 {
 	st, err := os.Stat(g.ledger())
@@ -108,77 +98,76 @@ func (g *guest) ledgerSize() int64 {
 	return st.Size()
 }
 
-// prepare makes the disk and the programs that the guest runs.
-func (g *guest) prepare(ctx context.Context) (err error) {
+// prepare makes the disk, and the root with the programs that the guest runs.
+func (g *guest) prepare(ctx context.Context) error {
 	for _, tool := range []string{"linux.uml", "mkfs." + g.plan.fs} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%s is needed (apt-get install user-mode-linux e2fsprogs xfsprogs btrfs-progs): %w", tool, err)
 		}
 	}
-	if err := os.WriteFile(g.image, nil, 0o600); err != nil {
+	if err := sparse(g.image(), 1<<30); err != nil {
 		return err
 	}
-	if err := os.Truncate(g.image, 2<<30); err != nil {
+	if err := command(ctx, "mkfs."+g.plan.fs, "-q", g.image()); err != nil {
 		return err
 	}
-	if out, err := exec.CommandContext(ctx, "mkfs."+g.plan.fs, "-q", g.image).CombinedOutput(); err != nil {
-		return fmt.Errorf("mkfs.%s: %w: %s", g.plan.fs, err, out)
+	for _, at := range []string{"dev", "proc", "mnt"} { // where the guest mounts something
+		if err := os.MkdirAll(filepath.Join(g.root(), at), 0o700); err != nil {
+			return err
+		}
 	}
-	g.self = filepath.Join(g.dir, "prove")
-	me, err := os.Executable()
-	if err != nil {
+	if _, err := build(ctx, g.root(), "prove"); err != nil {
 		return err
-	}
-	if out, err := exec.CommandContext(ctx, "cp", me, g.self).CombinedOutput(); err != nil {
-		return fmt.Errorf("copy %s: %w: %s", me, err, out)
 	}
 	if g.plan.binary == "" {
-		g.plan.binary, err = build(ctx, g.dir)
+		_, err := build(ctx, g.root(), "postern")
 		return err
 	}
-	g.plan.binary, err = filepath.Abs(g.plan.binary)
-	return err
+	return command(ctx, "cp", g.plan.binary, filepath.Join(g.root(), "postern"))
 }
 
 // boot runs the guest until enough says so, asked once the load is running,
 // and cuts its power.
-func (g *guest) boot(ctx context.Context, load string, enough func() bool) error {
-	options := ""
-	if g.plan.options != "" {
-		options = "-o " + g.plan.options
-	}
-	script := filepath.Join(g.dir, "init")
-	text := fmt.Sprintf(bootScript, g.plan.fs, options, g.self, g.plan.binary, g.dir, g.plan.senders, g.plan.big, g.plan.failing, load, g.plan.clock)
-	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
-		return err
-	}
+func (g *guest) boot(ctx context.Context, load time.Duration, enough func() bool) error {
 	console, err := os.OpenFile(filepath.Join(g.dir, "console"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer console.Close()
-	cmd := exec.CommandContext(ctx, "linux.uml", "mem=768M", "root=/dev/root", "rootfstype=hostfs", "rw",
-		"init="+script, "ubda="+g.image, "con=null", "con0=fd:0,fd:1", "quiet")
+	cmd := exec.CommandContext(ctx, "linux.uml", "mem=256M", "root=/dev/root", "rootfstype=hostfs", "rootflags="+g.root(), "rw",
+		"uml_dir="+g.dir, "ubda="+g.image(), "con=null", "con0=fd:0,fd:1", "quiet", "init=/prove", "--",
+		"guest", "-fs", g.plan.fs, "-options="+g.plan.options, "-for", load.String(),
+		"-senders", fmt.Sprint(g.plan.senders), "-big", fmt.Sprint(g.plan.big), "-failing", fmt.Sprint(g.plan.failing),
+		fmt.Sprintf("-clock=%t", g.plan.clock))
 	cmd.Stdout, cmd.Stderr = console, console
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	ready := filepath.Join(g.dir, "ready")
+	ready := filepath.Join(g.root(), guestReady)
 	os.Remove(ready)
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	cut := func() {
+	began := time.Now()
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	defer func() {
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		cmd.Wait()
-	}
-	defer cut()
-	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		<-exited
+	}()
+	end := time.After(5 * time.Minute)
+	for {
 		if _, err := os.Stat(ready); err == nil {
 			break
 		}
-		if time.Now().After(end) || ctx.Err() != nil {
-			return fmt.Errorf("the guest was not ready in time; see %s", console.Name())
+		select {
+		case <-time.After(10 * time.Millisecond):
+			continue
+		case err := <-exited:
+			exited <- err
+		case <-end:
 		}
+		return fmt.Errorf("the guest did not come up; see %s", console.Name())
 	}
+	g.cameUp = time.Since(began)
 	for !enough() {
 		time.Sleep(100 * time.Millisecond)
 	}

@@ -72,6 +72,12 @@ func TestRefusesUnsafePlaces(t *testing.T) {
 			os.WriteFile(filepath.Join(h.dir, "control.sock"), []byte(precious), 0o600)
 		}, "not a socket"},
 		"configuration of everybody": {false, func(h *house) { os.Chmod(h.config(), 0o666) }, "postern.toml"},
+		"configuration of another":   {true, func(h *house) { os.Chown(h.config(), 65534, -1) }, "belongs to user 65534"},
+		"password of another": {true, func(h *house) {
+			os.WriteFile(filepath.Join(h.dir, "pw"), []byte("secret"), 0o600)
+			os.Chown(filepath.Join(h.dir, "pw"), 65534, -1)
+			h.edit(`auth = "none"`, "auth = \"plain\"\nusername = \"u\"\npassword_file = \"pw\"")
+		}, "belongs to user 65534"},
 		"password of everybody": {false, func(h *house) {
 			os.WriteFile(filepath.Join(h.dir, "pw"), []byte("secret"), 0o644)
 			os.Chmod(filepath.Join(h.dir, "pw"), 0o644)

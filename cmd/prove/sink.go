@@ -196,11 +196,16 @@ func (c *sinkSession) content() error {
 		c.out.WriteString(sinkNotNow)
 		return c.flush()
 	}
-	if err := c.sink.books.received(a.number, a.queueID, a.digest(), c.since); err != nil {
+	answered, err := c.sink.books.received(a.number, a.queueID, a.digest(), c.since)
+	if err != nil {
 		return err
 	}
 	c.out.WriteString(sinkOK)
-	return c.flush()
+	if err := c.flush(); err != nil {
+		return err
+	}
+	answered()
+	return nil
 }
 
 // arrival takes a message apart, line by line: the number that its sender

@@ -5,9 +5,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/textproto"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +23,7 @@ import (
 type slowReport struct {
 	Slow            int     `json:"slow_connections"`
 	Letters         int     `json:"ordinary_messages"`
+	TurnedAway      int     `json:"ordinary_turned_away"` // with a 421, and came again at once
 	MedianMillis    float64 `json:"ordinary_median_ms"`
 	WidestMillis    float64 `json:"ordinary_widest_ms"`
 	WidestAlone     float64 `json:"ordinary_widest_alone_ms"`
@@ -42,7 +45,7 @@ func (p *plan) slowClients(ctx context.Context, stderr io.Writer) (rep slowRepor
 	}
 	defer os.RemoveAll(dir)
 	if p.binary == "" {
-		if p.binary, err = build(ctx, dir); err != nil {
+		if p.binary, err = build(ctx, dir, "postern"); err != nil {
 			return rep, err
 		}
 	}
@@ -56,7 +59,10 @@ func (p *plan) slowClients(ctx context.Context, stderr io.Writer) (rep slowRepor
 	if err != nil {
 		return rep, err
 	}
-	if err := d.allow(p.slow + 100); err != nil {
+	if p.limit == 0 {
+		p.limit = p.slow + 100
+	}
+	if err := d.allow(p.limit); err != nil {
 		return rep, err
 	}
 	if err := d.start(ctx); err != nil {
@@ -99,7 +105,7 @@ func raiseFiles(n uint64) error {
 }
 
 func (rep *slowReport) measure(ctx context.Context, p *plan, b *books, d *daemon) error {
-	alone, err := ordinary(ctx, b, d.addr, "alone", p.letters)
+	alone, _, err := ordinary(ctx, b, d.addr, "alone", p.letters)
 	if err != nil {
 		return fmt.Errorf("before the slow ones: %w", err)
 	}
@@ -116,14 +122,14 @@ func (rep *slowReport) measure(ctx context.Context, p *plan, b *books, d *daemon
 	drip, stop := context.WithCancel(ctx)
 	var dripping sync.WaitGroup
 	dripping.Go(func() { dripAll(drip, slow) })
-	waits, err := ordinary(ctx, b, d.addr, "beside", p.letters)
+	waits, turnedAway, err := ordinary(ctx, b, d.addr, "beside", p.letters)
 	rep.ResidentDuring = d.resident()
 	stop()
 	dripping.Wait()
 	if err != nil {
 		return fmt.Errorf("beside %d slow ones: %w", len(slow), err)
 	}
-	rep.Slow, rep.Letters = len(slow), len(waits)
+	rep.Slow, rep.Letters, rep.TurnedAway = len(slow), len(waits), turnedAway
 	rep.MedianMillis, rep.WidestMillis = millis(waits[len(waits)/2]), millis(waits[len(waits)-1])
 	rep.WidestAlone = millis(alone[len(alone)-1])
 	rep.BytesConnection = (rep.ResidentDuring - rep.ResidentBefore) / int64(max(len(slow), 1))
@@ -153,9 +159,8 @@ func connectSlow(ctx context.Context, addr string, n int) (conns []net.Conn, err
 			return conns, fmt.Errorf("slow connection %d: %w", i, err)
 		}
 		conns = append(conns, c)
-		if _, err := io.WriteString(c, slowBeginnings[i%len(slowBeginnings)]); err != nil {
-			return conns, err
-		}
+		// One that had to make room already can't be written to.
+		_, _ = io.WriteString(c, slowBeginnings[i%len(slowBeginnings)])
 	}
 	return conns, nil
 }
@@ -172,16 +177,23 @@ func dripAll(ctx context.Context, conns []net.Conn) {
 }
 
 // ordinary sends messages, each over a connection of its own, and returns how
-// long each took, in order of duration.
-func ordinary(ctx context.Context, b *books, addr, name string, n int) (waits []time.Duration, err error) {
+// long each took, in order of duration. Who is turned away by a 421 comes
+// again, and has waited since the first time.
+func ordinary(ctx context.Context, b *books, addr, name string, n int) (waits []time.Duration, turnedAway int, err error) {
 	for i := range n {
 		s := &sender{name: fmt.Sprintf("%s%d", name, i), addr: addr, books: b}
-		began := time.Now()
-		if err := s.one(ctx); err != nil {
-			return waits, err
+		for began := time.Now(); ; turnedAway++ {
+			err := s.one(ctx)
+			if err == nil {
+				waits = append(waits, time.Since(began))
+				break
+			}
+			if refused, ok := errors.AsType[*textproto.Error](err); !ok || refused.Code != 421 || time.Since(began) > time.Minute {
+				return waits, turnedAway, err
+			}
+			time.Sleep(20 * time.Millisecond)
 		}
-		waits = append(waits, time.Since(began))
 	}
 	slices.Sort(waits)
-	return waits, nil
+	return waits, turnedAway, nil
 }

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"postern/spool"
 )
@@ -52,7 +51,7 @@ func TestEverySyncComesBeforeIts250(t *testing.T) {
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
 	}
-	calls := readTrace(t, trace)
+	calls := readTrace(t, trace, h.cmd.Process.Pid)
 	acks := h.books.acked
 	if len(acks) != 80 {
 		t.Fatalf("%d promises", len(acks))
@@ -111,10 +110,14 @@ var (
 	unfinished = "<unfinished ...>"
 )
 
-// readTrace reads what strace -f -y -xx wrote, in the order of the begins.
-func readTrace(t *testing.T, path string) (calls []call) {
+// readTrace reads what strace -f -y -xx wrote about a process that has ended,
+// in the order of the begins.
+func readTrace(t *testing.T, path string, pid int) (calls []call) {
 	t.Helper()
-	time.Sleep(200 * time.Millisecond) // strace ends a moment after what it watches
+	eventually(t, "strace has seen the end", func() bool {
+		trace, err := os.ReadFile(path)
+		return err == nil && regexp.MustCompile(fmt.Sprintf(`(?m)^%d +\+\+\+ exited`, pid)).Match(trace)
+	})
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)

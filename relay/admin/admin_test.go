@@ -165,7 +165,15 @@ func TestUpstreamSwitches(t *testing.T) {
 	if len(f.done) != 2 || !strings.HasPrefix(f.done[0], "pause of/fice by ") || !strings.HasPrefix(f.done[1], "resume office by ") {
 		t.Errorf("done %q", f.done)
 	}
+	for name, want := range map[string]bool{"office": true, "fresh": false} {
+		if had, err := client.ForgetTLS(t.Context(), name); had != want || err != nil {
+			t.Errorf("forget %s: %v, %v", name, had, err)
+		}
+	}
 	var refused *Refused
+	if _, err := client.ForgetTLS(t.Context(), "nobody"); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
+		t.Errorf("forget an unknown upstream: %v", err)
+	}
 	if err := client.Pause(t.Context(), "nobody"); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
 		t.Errorf("an unknown upstream: %v", err)
 	}

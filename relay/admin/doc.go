@@ -40,6 +40,9 @@ type Daemon interface {
 	// there is none of that name.
 	Pause(upstream, operator string) error
 	Resume(upstream, operator string) error
+	// ForgetTLS forgets what is remembered about the TLS of one upstream, and
+	// reports whether that was anything.
+	ForgetTLS(ctx context.Context, upstream, operator string) (had bool, err error)
 
 	// Reload replaces the configuration or keeps the old one: the error is
 	// then a *Rejected, or says what else stood in the way.

@@ -127,6 +127,14 @@ func (f *fake) Pause(upstream, operator string) error {
 	return nil
 }
 
+func (f *fake) ForgetTLS(_ context.Context, upstream, operator string) (bool, error) {
+	if upstream == "nobody" {
+		return false, ErrNoUpstream
+	}
+	f.done = append(f.done, "forget "+upstream+" by "+operator)
+	return upstream == "office", nil
+}
+
 func (f *fake) Resume(upstream, operator string) error {
 	f.done = append(f.done, "resume "+upstream+" by "+operator)
 	return nil
@@ -180,7 +188,7 @@ func serve(t *testing.T, f *fake) (client *Client, socket string) {
 	})
 	f.status.Hostname = tcp.Addr().String() // where the tests find the public door
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
 			t.Error(err)

@@ -11,11 +11,20 @@ import (
 	"strings"
 	"time"
 
+	"postern/relay/peer"
 	"postern/spool"
 )
 
 // ErrNoUpstream means that no upstream of that name is configured.
 var ErrNoUpstream = errors.New("no upstream of that name is configured")
+
+// NotRecorded is the error of an order that holds for as long as the daemon
+// runs, and that is not on disk yet.
+type NotRecorded struct{ Err error }
+
+func (e *NotRecorded) Error() string { return e.Err.Error() }
+
+func (e *NotRecorded) Unwrap() error { return e.Err }
 
 // Server answers administrators on a control socket, and scrapers on an
 // optional address. The zero value is of no use; make one with NewServer.
@@ -85,6 +94,7 @@ func (s *Server) controlRoutes() http.Handler {
 	mux.HandleFunc("GET /v1/messages/{id}", s.message)
 	mux.HandleFunc("GET /v1/messages/{id}/content", s.content)
 	mux.HandleFunc("POST /v1/upstreams/{name}/{op}", s.upstream)
+	mux.HandleFunc("POST /v1/upstreams/{name}/forget-tls", s.forgetTLS)
 	mux.HandleFunc("POST /v1/reload", s.reload)
 	return mux
 }
@@ -212,7 +222,10 @@ type problem struct {
 }
 
 func statusOf(err error) int {
+	var unrecorded *NotRecorded
 	switch {
+	case errors.As(err, &unrecorded):
+		return http.StatusServiceUnavailable
 	case errors.Is(err, spool.ErrNotFound), errors.Is(err, ErrNoUpstream):
 		return http.StatusNotFound
 	case errors.Is(err, spool.ErrClaimed):
@@ -239,6 +252,17 @@ func newEncoder(w io.Writer) *json.Encoder {
 
 // operatorKey is the key of the operator's name in a connection's context.
 type operatorKey struct{}
+
+// peerName names the user at the other end of a control socket; "operator"
+// where the system does not tell.
+func peerName(c net.Conn) string {
+	if u, ok := c.(*net.UnixConn); ok {
+		if name, err := peer.User(u); err == nil && name != "" {
+			return name
+		}
+	}
+	return "operator"
+}
 
 // operator is the name of whoever is at the other end of the socket.
 func operator(r *http.Request) string {

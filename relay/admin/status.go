@@ -8,7 +8,9 @@ type Status struct {
 	PID      int    `json:"pid"`
 	Hostname string `json:"hostname"`
 	// Config is the path of the file; empty is the embedded default.
-	Config   string    `json:"config"`
+	Config string `json:"config"`
+	// Settings tells the configuration in force apart from others.
+	Settings string    `json:"settings,omitempty"`
 	Started  time.Time `json:"started"`
 	Loaded   time.Time `json:"loaded"` // when the configuration in force was read
 	Healthy  bool      `json:"healthy"`
@@ -74,8 +76,9 @@ type Lane struct {
 	Auth           string     `json:"auth,omitempty"`
 	Username       string     `json:"username,omitempty"`
 	State          LaneState  `json:"state"`
-	Reason         string     `json:"reason,omitempty"` // why it is not up
-	Advice         *Advice    `json:"advice,omitempty"` // about the reason
+	Settings       string     `json:"settings,omitempty"` // tells its configuration apart from others
+	Reason         string     `json:"reason,omitempty"`   // why it is not up
+	Advice         *Advice    `json:"advice,omitempty"`   // about the reason
 	Since          *time.Time `json:"since,omitempty"`
 	NextProbe      *time.Time `json:"next_probe,omitempty"`
 	Sessions       int        `json:"sessions"`
@@ -94,6 +97,8 @@ type Lane struct {
 	WaitsSince *time.Time `json:"rate_waits_since,omitempty"`
 	// Pace is how many messages a minute may go while it is slowed.
 	Pace float64 `json:"messages_per_minute,omitempty"`
+	// Memory is set where TLS is "opportunistic" or "auto".
+	Memory *TLSMemory `json:"tls_memory,omitempty"`
 	// Token is set where the upstream is signed in to by OAuth 2.0.
 	Token *Token `json:"token,omitempty"`
 }
@@ -103,6 +108,18 @@ type Rate struct {
 	Rate string     `json:"rate"` // "30/1m"
 	Left int        `json:"left"`
 	Next *time.Time `json:"next,omitempty"` // when one more will be free; nil: there is one, or it depends on what is under way
+}
+
+// TLSMemory is what is remembered about the TLS of an upstream: by
+// "opportunistic" what it does not fall back behind, by "auto" the way that
+// worked.
+type TLSMemory struct {
+	Offered  *time.Time `json:"offered,omitempty"` // STARTTLS, for the first time
+	Valid    *time.Time `json:"valid,omitempty"`   // a valid certificate, for the first time
+	Way      string     `json:"way,omitempty"`     // host:port
+	Implicit bool       `json:"implicit,omitempty"`
+	Found    *time.Time `json:"found,omitempty"`   // when the way was looked for
+	Problem  string     `json:"problem,omitempty"` // why nobody can tell what is remembered
 }
 
 // Token is how it stands with an access token; the token itself is not in it.

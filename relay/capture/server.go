@@ -125,7 +125,7 @@ func (s *Server) Upstream(base *config.Upstream) *config.Upstream {
 	up.Port = s.addr.Port
 	up.TLS = config.TLSVerify
 	up.ServerName, up.CAFile, up.CertFile, up.KeyFile = "", "", "", ""
-	up.Fingerprint = s.pin
+	up.Fingerprints = []string{s.pin}
 	up.Auth = "auto"
 	up.Username = base.Name
 	up.Password = config.NewSecret(s.password)

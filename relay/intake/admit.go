@@ -6,6 +6,8 @@ import (
 	"time"
 
 	smtp "github.com/emersion/go-smtp"
+
+	"postern/relay/peer"
 )
 
 // A connection that waited this long for its client may have to make room for
@@ -47,7 +49,7 @@ func (s *Server) admit(d *door, nc net.Conn) {
 // screen tells whether the peer may talk here.
 func (s *Server) screen(c *conn) (*smtp.SMTPError, string) {
 	if uc, ok := c.raw.(*net.UnixConn); ok {
-		user, err := peerUser(uc)
+		user, err := peer.User(uc)
 		if err != nil {
 			return say(421, 4, 3, 0, "cannot tell who you are, try again later"), "peer credentials: " + err.Error()
 		}

@@ -90,6 +90,7 @@ func (t *content) chunkEnd() ([]byte, error) {
 			n, last, ok := chunkSize(arg)
 			if !ok {
 				c.bdat(arg) // answers and closes
+				c.in.err = errAborted
 				return nil, errAborted
 			}
 			t.left, t.last = n, last

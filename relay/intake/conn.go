@@ -61,6 +61,7 @@ type conn struct {
 	started  time.Time
 
 	waiting atomic.Int64  // since when it waits for the client, Unix nanoseconds
+	heard   int           // bytes since then
 	phase   atomic.Uint32 // what it waits for
 	wake    atomic.Uint32
 
@@ -271,6 +272,9 @@ func refusal(stage, from, to string, r *smtp.SMTPError, cause error) Refusal {
 // verdict turns whatever a session returned into a reply. What is not one is
 // temporary and keeps its text to itself.
 func verdict(err error) *smtp.SMTPError {
+	if r, ok := err.(*smtp.SMTPError); ok {
+		return r // nearly always, and errors.As would allocate
+	}
 	var r *smtp.SMTPError
 	if errors.As(err, &r) {
 		return r
@@ -295,7 +299,15 @@ func (c *conn) handshake() bool {
 	ctx, cancel := context.WithTimeout(c.peer.ctx, tlsPatience)
 	defer cancel()
 	tc := tls.Server(c.nc, c.set.tls)
-	if err := tc.HandshakeContext(ctx); err != nil {
+	c.wait()
+	c.phase.Store(uint32(phaseCommand))
+	err := tc.HandshakeContext(ctx)
+	c.phase.Store(uint32(phaseBusy))
+	if err != nil && c.woken() == wokenEvict {
+		c.end("evicted")
+		return false
+	}
+	if err != nil {
 		c.srv.events.TLSFailed(c.peer.info(), err)
 		c.end("TLS failed")
 		return false

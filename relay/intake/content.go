@@ -160,6 +160,9 @@ func (t *content) window() ([]byte, error) {
 	in := &t.c.in
 	if in.r == in.w {
 		in.suit()
+		if t.raw == 0 || t.c.heard >= someContent {
+			t.c.wait()
+		}
 		if err := t.c.fill(phaseContent, time.Now().Add(t.patience())); err != nil {
 			return nil, err
 		}
@@ -170,6 +173,10 @@ func (t *content) window() ([]byte, error) {
 	}
 	return b, nil
 }
+
+// someContent is how many bytes make a client one that gets on with its
+// message, and not one that has to make room for others.
+const someContent = 1 << 10
 
 // patience is how long a read may make no progress. A client whose message is
 // refused already, and which may believe that its bare LF . LF was the end,

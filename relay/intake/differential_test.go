@@ -1,16 +1,12 @@
 package intake
 
 import (
-	"bufio"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"strings"
 	"testing"
-	"time"
-
-	smtp "github.com/emersion/go-smtp"
+	"testing/synctest"
 )
 
 // The same dialogues go to the engine and to go-smtp's stock server, both
@@ -86,77 +82,63 @@ func TestDifferential(t *testing.T) {
 
 // throughEngine returns the reply codes to each step, and what was kept.
 func throughEngine(t *testing.T, steps []string) (codes, kept string) {
-	r := newRig(t, nil)
-	return exchange(r.dial(""), steps), keptBy(r.store)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		codes, kept = exchange(r.dial(""), steps), keptBy(r.store)
+		synctest.Wait()
+	})
+	return codes, kept
 }
 
 func throughStock(t *testing.T, steps []string) (codes, kept string) {
-	st := &store{}
-	s := New(Options{Accept: st})
-	defer s.Close()
-	s.house.Store(&house{hostname: "mx.example.com", routes: testRoutes(t)})
-	l := testListener()
-	be, _, err := s.Stock(&l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := smtp.NewServer(be)
-	srv.Domain, srv.MaxMessageBytes, srv.MaxRecipients = "mx.example.com", l.MaxMessageSize, l.MaxRecipients
-	srv.EnableSMTPUTF8, srv.EnableDSN, srv.EnableBINARYMIME = true, true, true
-	srv.EnableDELIVERBY, srv.EnableMTPRIORITY, srv.EnableREQUIRETLS = true, true, true
-	srv.ErrorLog = log.New(io.Discard, "", 0)
-	ln := newOneListener("127.0.0.1:40000")
-	done := make(chan struct{})
-	go func() { srv.Serve(ln); close(done) }()
-	codes = exchange(ln.client, steps)
-	srv.Close()
-	<-done
-	return codes, keptBy(st)
+	synctest.Test(t, func(t *testing.T) {
+		srv, st, stop := newStock(t)
+		defer stop()
+		ln := newOneListener("127.0.0.1:40000")
+		done := make(chan struct{})
+		go func() { srv.Serve(ln); close(done) }()
+		codes = exchange(ln.client, steps)
+		srv.Close()
+		<-done
+		kept = keptBy(st)
+	})
+	return codes, kept
 }
 
-// exchange sends each step and reads until nothing comes any more: a step may
-// have no reply, one, or several.
+// exchange sends each step and takes the codes of its replies, once nobody
+// has anything more to do.
 func exchange(nc net.Conn, steps []string) string {
 	defer nc.Close()
 	var b strings.Builder
-	r := bufio.NewReader(nc)
-	read := func() bool {
-		for first := true; ; first = false {
-			wait := 150 * time.Millisecond
-			if !first {
-				wait = 5 * time.Millisecond
-			}
-			nc.SetReadDeadline(time.Now().Add(wait))
-			line, err := r.ReadString('\n')
-			if err == io.EOF {
-				b.WriteString("closed\n")
-				return false
-			}
-			if err != nil {
-				return true
-			}
-			if len(line) > 3 && line[3] == ' ' {
-				fmt.Fprintf(&b, "%s ", line[:3])
-			}
+	read := func() (open bool) {
+		synctest.Wait()
+		h := nc.(*pipe).in
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		b.WriteString(codesOf(string(h.buf)) + "\n")
+		h.buf = h.buf[:0]
+		if h.closed {
+			b.WriteString("closed\n")
 		}
+		return !h.closed
 	}
-	read()
-	for _, s := range steps {
-		if _, err := io.WriteString(nc, s+"\r\n"); err != nil {
-			break
+	for _, s := range append([]string{""}, steps...) {
+		if s != "" {
+			io.WriteString(nc, s+"\r\n")
 		}
 		if !read() {
 			break
 		}
 	}
-	b.WriteByte('\n')
 	return b.String()
 }
 
 // keptBy describes what was accepted, without what changes from run to run.
-func keptBy(s *store) string {
+func keptBy(s *store) string { return describeKept(s.all()) }
+
+func describeKept(kept []message) string {
 	var b strings.Builder
-	for _, m := range s.all() {
+	for _, m := range kept {
 		_, body, _ := strings.Cut(m.content, "\r\n\r\n")
 		fmt.Fprintf(&b, "%s %v %q %q %v %q\n", m.env.From, m.env.Recipients, m.env.Body, m.env.Return, m.env.EnvelopeID, body)
 	}

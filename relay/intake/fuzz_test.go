@@ -2,6 +2,7 @@ package intake
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"io"
 	"strings"
@@ -11,6 +12,8 @@ import (
 
 	smtp "github.com/emersion/go-smtp"
 	"pgregory.net/rapid"
+
+	"postern/config"
 )
 
 // plainLines is what lines does, told the slow and obvious way: the content,
@@ -168,6 +171,35 @@ func FuzzDialogue(f *testing.F) {
 		if len(input) < 4<<10 && !strings.Contains(input, "BODY=BINARYMIME") {
 			attack(t, nil, input, dribble && len(input) < 500)
 		}
+	})
+}
+
+// FuzzSignIn: whatever is said to AUTH, nobody is let in without the password.
+func FuzzSignIn(f *testing.F) {
+	f.Add("PLAIN", "AGFwcDIAZ2VoZWlt", "")
+	f.Add("PLAIN", "", "AGFwcDIAZmFsc2No\r\n")
+	f.Add("LOGIN", "", "YXBwMg==\r\nZ2VoZWlt\r\n")
+	f.Add("LOGIN", "=", "*\r\n")
+	f.Add("SCRAM-SHA-256", "biwsbj1hcHAzLHI9YWJj", "Yz1iaXdzLHI9YWJjLHA9AAAA\r\n=\r\n")
+	f.Add("SCRAM-SHA-256", "eSwsbj0sLHI9", "\r\n")
+	f.Add("XOAUTH2", "AAAA", "")
+	f.Fuzz(func(t *testing.T, mech, initial, responses string) {
+		if len(mech)+len(initial)+len(responses) > 4<<10 {
+			return
+		}
+		input := "EHLO a\r\nAUTH " + mech + " " + initial + "\r\n" + responses
+		replies, _ := attack(t, func(l *config.Listener) {
+			l.Users = map[string]string{"app2": testBcrypt, "app3": testSCRAM}
+		}, input, false)
+		if !strings.Contains(replies, "\r\n235 ") {
+			return
+		}
+		for _, word := range strings.Fields(input) {
+			if b, err := base64.StdEncoding.DecodeString(word); err == nil && bytes.Contains(b, []byte("geheim")) {
+				return
+			}
+		}
+		t.Fatalf("%q was let in: %q", input, replies)
 	})
 }
 

@@ -98,13 +98,15 @@ func (d *draft) Discard() {
 	}
 }
 
-// routes of the tests: anything but @nowhere.example goes to "up".
+// routes of the tests: anything but @nowhere.example goes to "up". Of
+// one.example only boss may send.
 func testRoutes(t testing.TB, extra ...config.Route) *route.Table {
 	t.Helper()
 	rs := append(extra, config.Route{
 		Name: "route 1", From: []string{"*@example.com", "*@example.org", "*@xn--bcher-kva.example", "*@bücher.example", "<>"},
 		To: []string{"*@example.net", "*@example.org", "*@bücher.example"}, Upstream: []string{"up"},
 	})
+	rs = append(rs, config.Route{Name: "boss", From: []string{"boss@one.example"}, Upstream: []string{"up"}})
 	rs = append(rs, config.Route{Name: "route 2", From: []string{"*@any.example"}, Upstream: []string{"any", "up"}})
 	table, err := route.New(rs)
 	if err != nil {

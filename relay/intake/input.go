@@ -119,6 +119,13 @@ const (
 	phaseContent              // for content, or the next BDAT
 )
 
+// wait begins the time for which c waits for its client: for a whole command,
+// or for some content. A byte now and then doesn't begin it again.
+func (c *conn) wait() {
+	c.waiting.Store(time.Now().UnixNano())
+	c.heard = 0
+}
+
 // fill reads once. It first sends what is held back. The first error is
 // final: no read ever follows it (the time-out of a message must not turn the
 // rest of it into commands).
@@ -132,10 +139,10 @@ func (c *conn) fill(ph phase, deadline time.Time) error {
 		return err
 	}
 	in.room()
-	c.waiting.Store(time.Now().UnixNano())
 	c.phase.Store(uint32(ph))
 	n, err := c.read(ph, deadline)
 	c.phase.Store(uint32(phaseBusy))
+	c.heard += n
 	in.w += n
 	in.last = n
 	if n > 0 {
@@ -208,6 +215,7 @@ func (c *conn) line(max int) ([]byte, error) {
 		}
 		if deadline.IsZero() {
 			in.release()
+			c.wait()
 			deadline = time.Now().Add(c.set.cfg.IdleTimeout)
 		}
 		if err := c.fill(ph, deadline); err != nil {

@@ -118,7 +118,7 @@ func (l *letter) open(header, body []byte) {
 	}
 	l.note(header)
 	l.put(header[f.kept:])
-	l.put(l.lacking(f))
+	l.put(l.lacking(&f))
 	l.put(crlf)
 	l.held = nil
 	l.pass(body)

@@ -54,7 +54,7 @@ type session struct {
 	*policy
 	peer *Peer
 
-	scratch []byte // for the Received field, from message to message
+	scratch []byte // for the fields that we add, from message to message
 
 	house *house // as of MAIL
 	draft spool.Draft

@@ -10,7 +10,8 @@ import (
 
 const dateFormat = "Mon, 02 Jan 2006 15:04:05 -0700" // RFC 5322 §3.3
 
-// received is our trace field (RFC 5321 §4.4), valid until the next one.
+// received is our trace field (RFC 5321 §4.4), valid until the next use of
+// scratch.
 func (l *letter) received() []byte {
 	p, env := l.peer, l.env
 	b := append(l.scratch[:0], "Received: from "...)
@@ -85,9 +86,9 @@ func protocol(p *Peer, utf8 bool) string {
 }
 
 // lacking are the fields that a submission ought to have and doesn't (RFC 6409
-// §8.2, §8.3).
-func (l *letter) lacking(f fields) []byte {
-	var b []byte
+// §8.2, §8.3), valid until the next use of scratch.
+func (l *letter) lacking(f *fields) []byte {
+	b := l.scratch[:0]
 	if !f.hasDate {
 		b = append(b, "Date: "...)
 		b = time.Now().AppendFormat(b, dateFormat)
@@ -98,12 +99,17 @@ func (l *letter) lacking(f fields) []byte {
 		b = append(b, l.env.MessageID...)
 		b = append(b, "\r\n"...)
 	}
+	l.scratch = b
 	return b
 }
 
 // newMessageID makes a Message-ID (RFC 5322 §3.6.4): unlike any other, and
 // the same however often the message is sent.
 func (l *letter) newMessageID() string {
-	return "<" + strconv.FormatInt(time.Now().UnixNano(), 36) + "." + l.draft.ID().String() + "." +
-		rand.Text()[:10] + "@" + l.house.hostname + ">"
+	b := strconv.AppendInt(append(l.scratch[:0], '<'), time.Now().UnixNano(), 36)
+	for _, part := range [...]string{".", l.draft.ID().String(), ".", rand.Text()[:10], "@", l.house.hostname, ">"} {
+		b = append(b, part...)
+	}
+	l.scratch = b
+	return string(b)
 }

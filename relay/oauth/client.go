@@ -26,7 +26,7 @@ const (
 
 // newHTTP makes the client for all providers. It goes nowhere without TLS
 // but to this machine, and follows no redirect: secrets are in the requests.
-func newHTTP(transport http.RoundTripper) *http.Client {
+func newHTTP(transport http.RoundTripper, dates func(string, time.Time)) *http.Client {
 	if transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -34,18 +34,27 @@ func newHTTP(transport http.RoundTripper) *http.Client {
 		transport = t
 	}
 	return &http.Client{
-		Transport:     guard{transport},
+		Transport:     guard{transport, dates},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-type guard struct{ next http.RoundTripper }
+type guard struct {
+	next  http.RoundTripper
+	dates func(host string, date time.Time)
+}
 
 func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !secure(r.URL.String()) {
 		return nil, errors.New("it would be asked without TLS")
 	}
-	return g.next.RoundTrip(r)
+	answer, err := g.next.RoundTrip(r)
+	if err == nil && g.dates != nil {
+		if date, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
+			g.dates(r.URL.Hostname(), date)
+		}
+	}
+	return answer, err
 }
 
 // client is this relay as one provider knows it.

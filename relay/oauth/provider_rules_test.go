@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"golang.org/x/oauth2"
 	"pgregory.net/rapid"
@@ -204,6 +206,59 @@ func TestClean(t *testing.T) {
 			t.Fatalf("%q", got)
 		}
 	})
+}
+
+// Whatever a provider answers, to discovery, to a device or to a grant: what
+// is taken for a token can stand in a line of AUTH, and what is not is one
+// printable line without a secret.
+func FuzzAnswer(f *testing.F) {
+	f.Add(200, "application/json", `{"access_token":"abc","token_type":"Bearer","expires_in":3600,"refresh_token":"def"}`)
+	f.Add(200, "application/x-www-form-urlencoded", "access_token=a%0Ab&token_type=bearer&expires_in=-1")
+	f.Add(200, "application/json", `{"access_token":"a\r\nb","token_type":"mac","expires_in":"1e99"}`)
+	f.Add(400, "application/json", `{"error":"invalid_grant","error_description":"hidden-secret \u001b[2J"}`)
+	f.Add(200, "application/json", `{"issuer":"https://idp.example","token_endpoint":"http://idp.example/token"}`)
+	f.Add(200, "application/json", `{"device_code":"hidden","user_code":"WXYZ","verification_uri":"https://idp.example/go","interval":-5,"expires_in":99999999999}`)
+	f.Add(503, "text/html", "<html>")
+	f.Fuzz(func(t *testing.T, status int, kind, body string) {
+		h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			w.WriteHeader(100 + (status%900+900)%900)
+			w.Write([]byte(body))
+		})
+		web := newHTTP(transportOf{h}, nil)
+		c := &client{http: web, at: endpoints{token: "https://idp.example/token", device: "https://idp.example/device"},
+			conf: &config.OAuth{ClientID: "relay", ClientSecret: config.NewSecret("hidden-secret"), Flow: config.FlowClientCredentials}}
+		tok, err := c.ask(t.Context(), url.Values{"grant_type": {"client_credentials"}}, true)
+		if err == nil && !wellFormed(tok.AccessToken) {
+			t.Errorf("a token: %q", tok.AccessToken)
+		}
+		_, found := discover(t.Context(), web, "https://idp.example")
+		_, shown := c.deviceCode(t.Context())
+		for _, err := range []error{err, shown} {
+			checkOneLine(t, err)
+		}
+		if found != nil {
+			checkOneLine(t, found)
+		}
+	})
+}
+
+func checkOneLine(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	text := err.Error()
+	if _, ok := errors.AsType[*Error](err); !ok || strings.ContainsFunc(text, unicode.IsControl) || strings.Contains(text, "hidden-secret") || len(text) > 1000 {
+		t.Errorf("%T %q", err, text)
+	}
+}
+
+// transportOf reaches a handler without a socket.
+type transportOf struct{ http.Handler }
+
+func (h transportOf) RoundTrip(r *http.Request) (*http.Response, error) {
+	return roundTrip(h.Handler, r)
 }
 
 // Pasted text never makes trouble of another kind than an error.

@@ -265,6 +265,23 @@ func loggedIn(t *testing.T, p *idp) string {
 	return dir
 }
 
+// relay is a process whose upstream somebody has logged in to by device.
+type relay struct {
+	*idp
+	*witness
+	dir    string
+	tokens *Tokens
+	up     *config.Upstream
+}
+
+func newRelay(t *testing.T) *relay {
+	t.Helper()
+	r := &relay{idp: newIDP(t), witness: &witness{}, up: upstreamWith(config.FlowDevice)}
+	r.dir = loggedIn(t, r.idp)
+	r.tokens = New(Options{StateDir: r.dir, Transport: r.idp, Events: r.witness})
+	return r
+}
+
 // onDisk is what a new process would find.
 func onDisk(t *testing.T, dir string, up *config.Upstream) *token {
 	t.Helper()

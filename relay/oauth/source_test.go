@@ -49,47 +49,41 @@ func TestOneAskServesMany(t *testing.T) {
 // Whoever leaves does not take the request along: its answer may rotate.
 func TestNobodyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newIDP(t)
-		dir := loggedIn(t, p)
-		time.Sleep(p.life)
-		p.latency = 3 * time.Second
-		tokens := New(Options{StateDir: dir, Transport: p})
-		up := upstreamWith(config.FlowDevice)
+		r := newRelay(t)
+		time.Sleep(r.life)
+		r.latency = 3 * time.Second
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := tokens.Token(ctx, up, ""); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := r.tokens.Token(ctx, r.up, ""); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
-		tokens.Wait(t.Context())
-		if tok := onDisk(t, dir, up); tok.Refresh != p.refresh || tok.Access != "access-token-2" {
+		r.tokens.Wait(t.Context())
+		if tok := onDisk(t, r.dir, r.up); tok.Refresh != r.refresh || tok.Access != "access-token-2" {
 			t.Error("the rotated token is lost")
 		}
-		mustToken(t, tokens, up, "", "access-token-2")
+		mustToken(t, r.tokens, r.up, "", "access-token-2")
 	})
 }
 
 func TestRenewedEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, w := newIDP(t), &witness{}
-		dir := loggedIn(t, p)
-		tokens := New(Options{StateDir: dir, Transport: p, Events: w})
-		up := upstreamWith(config.FlowDevice)
-		mustToken(t, tokens, up, "", "access-token-1")
-		time.Sleep(p.life - earliest - time.Second)
-		mustToken(t, tokens, up, "", "access-token-1")
-		if p.asked() != 0 {
+		r := newRelay(t)
+		mustToken(t, r.tokens, r.up, "", "access-token-1")
+		time.Sleep(r.life - earliest - time.Second)
+		mustToken(t, r.tokens, r.up, "", "access-token-1")
+		if r.asked() != 0 {
 			t.Error("asked too early")
 		}
 		time.Sleep(time.Second)
-		mustToken(t, tokens, up, "", "access-token-2")
-		obtained, _ := w.told()
+		mustToken(t, r.tokens, r.up, "", "access-token-2")
+		obtained, _ := r.told()
 		if len(obtained) != 1 || obtained[0].Reason != Early || !obtained[0].Rotated {
 			t.Errorf("%+v", obtained)
 		}
-		if tok := onDisk(t, dir, up); tok.Refresh != "refresh-token-2" {
+		if tok := onDisk(t, r.dir, r.up); tok.Refresh != "refresh-token-2" {
 			t.Error("the file has another refresh token than the provider")
 		}
-		if ask := p.asks[0]; ask.Has("scope") { // RFC 6749 §6: the same as before
+		if ask := r.asks[0]; ask.Has("scope") { // RFC 6749 §6: the same as before
 			t.Errorf("%v", ask)
 		}
 	})
@@ -98,40 +92,41 @@ func TestRenewedEarly(t *testing.T) {
 // A network that is down is no token that is not valid.
 func TestNetworkDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, w := newIDP(t), &witness{}
-		dir := loggedIn(t, p)
-		tokens := New(Options{StateDir: dir, Transport: p, Events: w})
-		up := upstreamWith(config.FlowDevice)
-		mustToken(t, tokens, up, "", "access-token-1")
-		time.Sleep(p.life - earliest)
-		p.set(func() { p.down = syscall.ECONNREFUSED })
+		r := newRelay(t)
+		mustToken(t, r.tokens, r.up, "", "access-token-1")
+		time.Sleep(r.life - earliest)
+		r.set(func() { r.down = syscall.ECONNREFUSED })
 		// The old one goes on, and the provider is not asked for each session.
 		for range 5 {
-			mustToken(t, tokens, up, "", "access-token-1")
+			mustToken(t, r.tokens, r.up, "", "access-token-1")
 		}
-		_, failed := w.told()
+		_, failed := r.told()
 		if len(failed) != 1 || failed[0].Kind != Unreachable || failed[0].Until.IsZero() || failed[0].Reason != Early {
 			t.Fatalf("%+v", failed)
 		}
-		if st := tokens.Status(t.Context(), up); !st.Present || !st.Renewable || st.NeedsLogin || st.Problem == "" {
+		if st := r.tokens.Status(t.Context(), r.up); !st.Present || !st.Renewable || st.NeedsLogin || st.Problem == "" {
 			t.Errorf("%+v", st)
 		}
 		time.Sleep(calm)
-		mustToken(t, tokens, up, "", "access-token-1")
-		if _, failed := w.told(); len(failed) != 2 {
+		mustToken(t, r.tokens, r.up, "", "access-token-1")
+		if _, failed := r.told(); len(failed) != 2 {
 			t.Errorf("%d attempts", len(failed))
 		}
 		time.Sleep(earliest)
-		e := mustFail(t, tokens, up, "", Unreachable)
+		e := mustFail(t, r.tokens, r.up, "", Unreachable)
 		if !e.Temporary() || !strings.Contains(e.Text, "idp.example cannot be reached") {
 			t.Error(e)
 		}
-		if _, failed := w.told(); !failed[2].Until.IsZero() || failed[2].Reason != Ended {
+		if _, failed := r.told(); !failed[2].Until.IsZero() || failed[2].Reason != Ended {
 			t.Errorf("%+v", failed[2])
 		}
-		p.set(func() { p.down = nil })
-		mustToken(t, tokens, up, "", "access-token-2")
-		if st := tokens.Status(t.Context(), up); st.Problem != "" || !st.Renewable {
+		// The login is as good as before; only its token has ended.
+		if st := r.tokens.Status(t.Context(), r.up); !st.Present || !st.Renewable || st.NeedsLogin || st.Problem == "" {
+			t.Errorf("%+v", st)
+		}
+		r.set(func() { r.down = nil })
+		mustToken(t, r.tokens, r.up, "", "access-token-2")
+		if st := r.tokens.Status(t.Context(), r.up); st.Problem != "" || !st.Renewable {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -153,24 +148,22 @@ func TestSilentProvider(t *testing.T) {
 
 // A token that the upstream refuses is replaced once, for everybody.
 func TestRefusedByUpstream(t *testing.T) {
-	p := newIDP(t)
-	tokens := New(Options{StateDir: loggedIn(t, p), Transport: p})
-	up := upstreamWith(config.FlowDevice)
-	mustToken(t, tokens, up, "", "access-token-1")
+	r := newRelay(t)
+	mustToken(t, r.tokens, r.up, "", "access-token-1")
 	var all sync.WaitGroup
 	for range 20 {
-		all.Go(func() { mustToken(t, tokens, up, "access-token-1", "access-token-2") })
+		all.Go(func() { mustToken(t, r.tokens, r.up, "access-token-1", "access-token-2") })
 	}
 	all.Wait()
-	mustToken(t, tokens, up, "", "access-token-2")
-	if p.asked() != 1 {
-		t.Errorf("asked %d times", p.asked())
+	mustToken(t, r.tokens, r.up, "", "access-token-2")
+	if r.asked() != 1 {
+		t.Errorf("asked %d times", r.asked())
 	}
 	// A provider that insists does not make us ask for ever.
-	p.set(func() { p.same = true })
-	mustToken(t, tokens, up, "access-token-2", "access-token-2")
-	if p.asked() != 2 {
-		t.Errorf("asked %d times", p.asked())
+	r.set(func() { r.same = true })
+	mustToken(t, r.tokens, r.up, "access-token-2", "access-token-2")
+	if r.asked() != 2 {
+		t.Errorf("asked %d times", r.asked())
 	}
 }
 
@@ -191,28 +184,25 @@ func TestWithoutAnEnd(t *testing.T) {
 // logged in, in another process, this one finds it.
 func TestRevoked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, w := newIDP(t), &witness{}
-		dir := loggedIn(t, p)
-		tokens := New(Options{StateDir: dir, Transport: p, Events: w})
-		up := upstreamWith(config.FlowDevice)
-		mustToken(t, tokens, up, "", "access-token-1")
-		p.set(func() { p.refresh = "" })
-		e := mustFail(t, tokens, up, "access-token-1", NeedsLogin)
+		r := newRelay(t)
+		mustToken(t, r.tokens, r.up, "", "access-token-1")
+		r.set(func() { r.refresh = "" })
+		e := mustFail(t, r.tokens, r.up, "access-token-1", NeedsLogin)
 		if e.Code != "invalid_grant" || !strings.HasSuffix(e.Text, "run `postern upstream login office`") || e.Temporary() {
 			t.Error(e)
 		}
-		if st := tokens.Status(t.Context(), up); !st.NeedsLogin || st.Renewable {
+		if st := r.tokens.Status(t.Context(), r.up); !st.NeedsLogin || st.Renewable {
 			t.Errorf("%+v", st)
 		}
-		if tok := onDisk(t, dir, up); tok == nil || tok.Refresh != "refresh-token-1" {
+		if tok := onDisk(t, r.dir, r.up); tok == nil || tok.Refresh != "refresh-token-1" {
 			t.Error("what was refused was thrown away")
 		}
-		other := New(Options{StateDir: dir, Transport: p})
-		if _, err := other.Login(t.Context(), up, &typist{}); err != nil {
+		other := New(Options{StateDir: r.dir, Transport: r.idp})
+		if _, err := other.Login(t.Context(), r.up, &typist{}); err != nil {
 			t.Fatal(err)
 		}
-		mustToken(t, tokens, up, "access-token-1", "access-token-2")
-		if st := tokens.Status(t.Context(), up); st.NeedsLogin || !st.Renewable {
+		mustToken(t, r.tokens, r.up, "access-token-1", "access-token-2")
+		if st := r.tokens.Status(t.Context(), r.up); st.NeedsLogin || !st.Renewable {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -269,36 +259,33 @@ func TestTwoProcesses(t *testing.T) {
 func TestDiskFails(t *testing.T) {
 	for _, at := range []string{"create", "write", "sync", "rename", "sync folder"} {
 		t.Run(at, func(t *testing.T) {
-			p := newIDP(t)
-			dir := loggedIn(t, p)
-			up := upstreamWith(config.FlowDevice)
-			tokens := New(Options{StateDir: dir, Transport: p})
+			r := newRelay(t)
 			broken := true
-			tokens.vault.Step = func(operation string) error {
+			r.tokens.vault.Step = func(operation string) error {
 				if broken && operation == at {
 					return fmt.Errorf("%s: %w", at, syscall.ENOSPC)
 				}
 				return nil
 			}
-			e := mustFail(t, tokens, up, "access-token-1", Local)
+			e := mustFail(t, r.tokens, r.up, "access-token-1", Local)
 			if !errors.Is(e, syscall.ENOSPC) {
 				t.Error(e)
 			}
 			// A crash here leaves the last token or the next, as a whole.
-			found := onDisk(t, dir, up)
+			found := onDisk(t, r.dir, r.up)
 			if found == nil || found.Refresh != "refresh-token-1" && found.Refresh != "refresh-token-2" {
 				t.Fatal(found)
 			}
-			if left, _ := filepath.Glob(filepath.Join(dir, "oauth", "*.new")); len(left) > 0 {
+			if left, _ := filepath.Glob(filepath.Join(r.dir, "oauth", "*.new")); len(left) > 0 {
 				t.Error(left)
 			}
-			mustFail(t, tokens, up, "access-token-1", Local)
+			mustFail(t, r.tokens, r.up, "access-token-1", Local)
 			broken = false
-			mustToken(t, tokens, up, "access-token-1", "access-token-2")
-			if p.asked() != 1 {
-				t.Errorf("asked %d times: the provider knows only the last token", p.asked())
+			mustToken(t, r.tokens, r.up, "access-token-1", "access-token-2")
+			if r.asked() != 1 {
+				t.Errorf("asked %d times: the provider knows only the last token", r.asked())
 			}
-			if found := onDisk(t, dir, up); found.Refresh != "refresh-token-2" {
+			if found := onDisk(t, r.dir, r.up); found.Refresh != "refresh-token-2" {
 				t.Error("the rotated token is not on disk")
 			}
 		})
@@ -307,12 +294,10 @@ func TestDiskFails(t *testing.T) {
 
 // Order: nothing is used before it is written, synced, and has its name.
 func TestWrittenBeforeUse(t *testing.T) {
-	p := newIDP(t)
-	dir := loggedIn(t, p)
-	tokens := New(Options{StateDir: dir, Transport: p})
+	r := newRelay(t)
 	var steps []string
 	inUse := make(chan struct{})
-	tokens.vault.Step = func(operation string) error {
+	r.tokens.vault.Step = func(operation string) error {
 		steps = append(steps, operation)
 		select {
 		case <-inUse:
@@ -321,47 +306,41 @@ func TestWrittenBeforeUse(t *testing.T) {
 		}
 		return nil
 	}
-	mustToken(t, tokens, upstreamWith(config.FlowDevice), "access-token-1", "access-token-2")
+	mustToken(t, r.tokens, upstreamWith(config.FlowDevice), "access-token-1", "access-token-2")
 	close(inUse)
 	if got := strings.Join(steps, ", "); got != "create, write, sync, rename, sync folder" {
 		t.Error(got)
 	}
 	// A crash at this moment: whoever comes next has the rotated token.
-	p.set(func() { p.life = time.Minute })
-	next := New(Options{StateDir: dir, Transport: p})
+	r.set(func() { r.life = time.Minute })
+	next := New(Options{StateDir: r.dir, Transport: r.idp})
 	mustToken(t, next, upstreamWith(config.FlowDevice), "access-token-2", "access-token-3")
 }
 
 // An unsaved token does not overwrite a newer login.
 func TestLoginWhileDiskFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newIDP(t)
-		dir := loggedIn(t, p)
-		up := upstreamWith(config.FlowDevice)
-		tokens := New(Options{StateDir: dir, Transport: p})
-		tokens.vault.Step = func(string) error { return syscall.EIO }
-		mustFail(t, tokens, up, "access-token-1", Local)
-		if _, err := New(Options{StateDir: dir, Transport: p}).Login(t.Context(), up, &typist{}); err != nil {
+		r := newRelay(t)
+		r.tokens.vault.Step = func(string) error { return syscall.EIO }
+		mustFail(t, r.tokens, r.up, "access-token-1", Local)
+		if _, err := New(Options{StateDir: r.dir, Transport: r.idp}).Login(t.Context(), r.up, &typist{}); err != nil {
 			t.Fatal(err)
 		}
-		tokens.vault.Step = nil
-		mustToken(t, tokens, up, "access-token-1", "access-token-3")
+		r.tokens.vault.Step = nil
+		mustToken(t, r.tokens, r.up, "access-token-1", "access-token-3")
 	})
 }
 
 // Nothing of a secret or a token comes out, however talkative the provider.
 func TestSecretsStayIn(t *testing.T) {
-	p, w := newIDP(t), &witness{}
+	r := newRelay(t)
 	echo := func(w http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm()
 		text := fmt.Sprintf("%v %v %s", r.Form, r.Header, r.Form.Encode())
 		writeJSON(w, 400, map[string]any{"error": "invalid_grant", "error_description": text})
 	}
-	dir := loggedIn(t, p)
-	tokens := New(Options{StateDir: dir, Transport: p, Events: w})
-	up := upstreamWith(config.FlowDevice)
-	up.OAuth.ClientSecret = config.NewSecret(clientSecret)
-	p.document = map[string]any{"token_endpoint_auth_methods_supported": []string{"client_secret_post"}}
+	r.up.OAuth.ClientSecret = config.NewSecret(clientSecret)
+	r.document = map[string]any{"token_endpoint_auth_methods_supported": []string{"client_secret_post"}}
 	var out []string
 	for _, answer := range []func(http.ResponseWriter, *http.Request){
 		echo,
@@ -377,15 +356,15 @@ func TestSecretsStayIn(t *testing.T) {
 		},
 		refuse(400, "refresh-token-1", "access-token-1"),
 	} {
-		p.set(func() { p.answers = append(p.answers, answer) })
-		_, err := tokens.Token(t.Context(), up, "access-token-1")
+		r.set(func() { r.answers = append(r.answers, answer) })
+		_, err := r.tokens.Token(t.Context(), r.up, "access-token-1")
 		if err == nil {
 			t.Fatal("no error")
 		}
-		out = append(out, err.Error(), fmt.Sprintf("%+v %#v %v", err, err, tokens.Status(t.Context(), up)))
+		out = append(out, err.Error(), fmt.Sprintf("%+v %#v %v", err, err, r.tokens.Status(t.Context(), r.up)))
 	}
-	_, failed := w.told()
-	out = append(out, fmt.Sprintf("%+v %v", failed, onDisk(t, dir, up)), fmt.Sprintf("%#v", onDisk(t, dir, up)))
+	_, failed := r.told()
+	out = append(out, fmt.Sprintf("%+v %v", failed, onDisk(t, r.dir, r.up)), fmt.Sprintf("%#v", onDisk(t, r.dir, r.up)))
 	for _, text := range out {
 		for _, secret := range []string{"refresh-token", clientSecret, "cl1ent", "access-token-1 "} {
 			if strings.Contains(text, secret) {
@@ -397,7 +376,7 @@ func TestSecretsStayIn(t *testing.T) {
 		t.Errorf("nothing was hidden in %q, so this test shows nothing", out[0])
 	}
 	for _, pattern := range []string{"*", "oauth/*"} {
-		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		files, err := filepath.Glob(filepath.Join(r.dir, pattern))
 		if err != nil || len(files) == 0 {
 			t.Fatal(files, err)
 		}
@@ -458,3 +437,29 @@ func TestRefusedWithoutAPerson(t *testing.T) {
 		t.Error(e)
 	}
 }
+
+// The clock of a provider is told of.
+func TestDates(t *testing.T) {
+	p := newIDP(t)
+	dated := transport(func(r *http.Request) (*http.Response, error) {
+		answer, err := p.RoundTrip(r)
+		if err == nil {
+			answer.Header.Set("Date", "Sun, 01 Mar 2026 12:00:00 GMT")
+		}
+		return answer, err
+	})
+	var told []string
+	tokens := New(Options{StateDir: t.TempDir(), Transport: dated, Dates: func(host string, date time.Time) {
+		told = append(told, host+" "+date.Format(time.RFC3339))
+	}})
+	up := upstreamWith(config.FlowClientCredentials)
+	mustToken(t, tokens, up, "", "access-token-1")
+	tokens.Wait(t.Context())
+	if len(told) == 0 || !strings.HasSuffix(told[0], " 2026-03-01T12:00:00Z") {
+		t.Error(told)
+	}
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"time"
 
 	"postern/config"
 )
@@ -17,6 +18,9 @@ type Options struct {
 	// Transport carries requests to providers; nil: one that goes through
 	// the proxy of the environment.
 	Transport http.RoundTripper
+	// Dates is told the Date of each answer of a provider (RFC 9110 §6.6.1),
+	// whose host is given; nil: nobody asks. It is called concurrently.
+	Dates func(host string, date time.Time)
 }
 
 // Tokens has the tokens of all upstreams. Its methods may be called
@@ -35,7 +39,7 @@ type Tokens struct {
 func New(o Options) *Tokens {
 	t := &Tokens{
 		vault: newVault(o.StateDir), events: o.Events,
-		http: newHTTP(o.Transport), sources: map[string]*source{},
+		http: newHTTP(o.Transport, o.Dates), sources: map[string]*source{},
 	}
 	if t.events == nil {
 		t.events = noEvents{}
@@ -54,7 +58,7 @@ func (t *Tokens) Token(ctx context.Context, up *config.Upstream, refused string)
 }
 
 // Wait returns when nothing is under way any more, or ctx is done. Call it
-// when nobody asks for tokens any more.
+// when nobody asks for tokens any more, and the context of KeepLogins is done.
 func (t *Tokens) Wait(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
@@ -85,18 +89,21 @@ func (t *Tokens) source(up *config.Upstream) *source {
 }
 
 // Status tells how it stands with the token of up, from memory, or from disk
-// where nobody has asked for one yet. It asks no provider.
+// where none is in use. It asks no provider.
 func (t *Tokens) Status(ctx context.Context, up *config.Upstream) Status {
 	s := t.source(up)
 	s.mu.Lock()
 	tok, problem, conf := s.tok, s.problem, s.conf
 	s.mu.Unlock()
 	st := Status{Upstream: up.Name}
-	if tok == nil && problem == nil {
+	if tok == nil {
 		var err error
-		if tok, err = s.stored(ctx, conf); err != nil {
+		tok, err = s.stored(ctx, conf)
+		switch {
+		case problem != nil: // of the last attempt, which knew as much
+		case err != nil:
 			problem = asError(err).withHint(up.Name, conf.NeedsPerson())
-		} else if tok == nil && conf.NeedsPerson() {
+		case tok == nil && conf.NeedsPerson():
 			problem = (&Error{Kind: NeedsLogin, Text: "nobody has logged in yet"}).withHint(up.Name, true)
 		}
 	}

@@ -70,8 +70,9 @@ type Request struct {
 type Refused struct {
 	Mechanism string
 	Reply     Reply
-	// Detail is what the upstream said about a token beside its reply,
-	// "invalid_token"; no control characters; may be empty.
+	// Detail is what is known beside the reply: what the upstream said about
+	// a token, "invalid_token", or what its refusal has to mean. No control
+	// characters; may be empty.
 	Detail string
 }
 
@@ -89,6 +90,12 @@ type verifier interface {
 	verified() error
 }
 
+// suspicious is a client that knows more of a refusal than the upstream says.
+type suspicious interface {
+	// suspect tells where to look.
+	suspect() string
+}
+
 // Do signs in and returns the name of the mechanism that it used. The error
 // is a *Refused, or what Exchange returned, or says what is wrong on our
 // side; none of them holds a secret.
@@ -97,15 +104,17 @@ func Do(ctx context.Context, conn Conn, r *Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	quiet := &discreet{Conn: conn}
+	r = r.watched(quiet)
 	if m := candidates[0]; m.bearer != nil {
-		return m.name, withToken(ctx, conn, r, &m)
+		return m.name, withToken(ctx, quiet, r, &m)
 	}
 	for i, m := range candidates {
 		client, err := m.client(ctx, r)
 		if err != nil {
 			return m.name, err
 		}
-		err = exchange(conn, m.name, client)
+		err = exchange(quiet, m.name, client)
 		if c, ok := client.(io.Closer); ok {
 			_ = c.Close() // holds keys and tickets, of which nothing is owed to anybody
 		}
@@ -134,7 +143,11 @@ func exchange(conn Conn, name string, client sasl.Client) error {
 		case reply.Code == 235:
 			return conclude(name, client, pending)
 		case reply.Code != 334:
-			return &Refused{Mechanism: name, Reply: reply}
+			refused := &Refused{Mechanism: name, Reply: reply}
+			if s, ok := client.(suspicious); ok && reply.Code == 535 {
+				refused.Detail = s.suspect()
+			}
+			return refused
 		case round == maxRounds:
 			return cancel(conn, fmt.Errorf("%s: more than %d challenges", name, maxRounds))
 		}

@@ -86,6 +86,15 @@ func (g *gssapi) verified() error {
 	return nil
 }
 
+// suspect tells where to look after a refusal without a reason, which is all
+// that mail servers give.
+func (g *gssapi) suspect() string {
+	if g.stands {
+		return "it knows who we are: the account may not use it"
+	}
+	return "the KDC gave a ticket for it: look at its clock, its keytab, and whether that is newer than the ticket"
+}
+
 // Close forgets keys and tickets.
 func (g *gssapi) Close() error {
 	g.context.close()

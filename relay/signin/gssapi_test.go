@@ -190,6 +190,24 @@ func TestGSSAPI(t *testing.T) {
 	}
 }
 
+// A refusal says where to look, which depends on how far the exchange went.
+func TestGSSAPIRefused(t *testing.T) {
+	for at, want := range []string{"the KDC gave a ticket for it", "the KDC gave a ticket for it", "the account may not use it", "the account may not use it"} {
+		a := newAcceptor(t)
+		s := &server{t: t, answer: func(n int, line string) Reply {
+			if n == at {
+				return say(535, "no")
+			}
+			return a.converse(n, line)
+		}}
+		var refused *Refused
+		err := exchange(s, "GSSAPI", a.client(&Request{Host: "mail.example.com"}, "GSSAPI"))
+		if !errors.As(err, &refused) || !strings.Contains(refused.Detail, want) {
+			t.Errorf("at %d: %v", at, err)
+		}
+	}
+}
+
 func TestGSSAPIFromSomebodyElse(t *testing.T) {
 	flip := func(step int) func(int, []byte) []byte {
 		return func(n int, token []byte) []byte {
@@ -327,6 +345,20 @@ func TestKerberosErrors(t *testing.T) {
 	} {
 		if err := explainKerberos(errors.New(text)); !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+	// What waits, and what needs somebody.
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{errors.New("communication error with KDC via TCP: no"), true},
+		{messages.KRBError{ErrorCode: 29}, true},
+		{messages.KRBError{ErrorCode: 24}, false},
+	} {
+		var e *kerberosError
+		if !errors.As(explainKerberos(c.err), &e) || e.Temporary() != c.want {
+			t.Errorf("%v: %v", c.err, e)
 		}
 	}
 }

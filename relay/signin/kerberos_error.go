@@ -22,6 +22,7 @@ var remedies = map[string]string{
 	"23": "the password has expired; set a new one",
 	"24": "the password or the keytab is wrong",
 	"25": "the KDC wants another way to prove the password than it was offered",
+	"29": "the KDC cannot do it now",
 	"31": "the password or the keytab is wrong, or the upstream's key is not the KDC's",
 	"32": "the ticket has expired; renew it by kinit, or configure a keytab",
 	"33": "the ticket is not yet valid; check the clocks",
@@ -32,12 +33,23 @@ var remedies = map[string]string{
 	"68": "the user belongs to another realm; set realm",
 }
 
+// kerberosError says why there is no ticket, with the remedy.
+type kerberosError struct {
+	text string
+	away bool
+}
+
+func (e *kerberosError) Error() string { return e.text }
+
+// Temporary reports that nobody refused anything: no KDC has answered.
+func (e *kerberosError) Temporary() bool { return e.away }
+
 // explainKerberos turns an error of the library into a sentence with a remedy.
 func explainKerberos(err error) error {
 	text := err.Error()
 	if m := kdcCode.FindStringSubmatch(text); m != nil {
 		if remedy := remedies[m[1]]; remedy != "" {
-			return errors.New(remedy + " (" + m[0][strings.IndexByte(m[0], ' ')+1:] + ")")
+			return &kerberosError{text: remedy + " (" + m[0][strings.IndexByte(m[0], ' ')+1:] + ")", away: m[1] == "29"}
 		}
 		return fmt.Errorf("the KDC refused: %s", m[0])
 	}
@@ -47,7 +59,7 @@ func explainKerberos(err error) error {
 	case strings.Contains(text, "no entry in keytab") || strings.Contains(text, "matching key not found in keytab"):
 		return errors.New("the keytab has no AES key for the user and the realm; check username and realm, or export it anew")
 	case strings.Contains(text, "ommunicat"), strings.Contains(text, "Networking_Error"), strings.Contains(text, "KDC SRV"):
-		return errors.New("no KDC of the realm answers; check realm, krb5.conf and the network")
+		return &kerberosError{text: "no KDC of the realm answers; check realm, krb5.conf and the network", away: true}
 	case strings.Contains(text, "integrity"), strings.Contains(text, "ecrypt"):
 		return errors.New("the KDC's answer cannot be read: the password or the keytab is wrong")
 	}

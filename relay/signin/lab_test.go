@@ -54,7 +54,8 @@ func (c *labConn) reply() (Reply, error) {
 // labServer is one door of the lab.
 type labServer struct{ name, host, address string }
 
-func (s labServer) open(t *testing.T) (*labConn, *tls.ConnectionState) {
+// open connects, and shows the certificate of alice where it has to.
+func (s labServer) open(t *testing.T, certificate bool) (*labConn, *tls.ConnectionState) {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", s.address, 5*time.Second)
 	if err != nil {
@@ -77,7 +78,15 @@ func (s labServer) open(t *testing.T) (*labConn, *tls.ConnectionState) {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
-	secure := tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: s.host})
+	conf := &tls.Config{RootCAs: roots, ServerName: s.host}
+	if certificate {
+		pair, err := tls.LoadX509KeyPair("/etc/postern/alice.pem", "/etc/postern/alice.key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	}
+	secure := tls.Client(conn, conf)
 	if err := secure.Handshake(); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +101,7 @@ func (s labServer) open(t *testing.T) (*labConn, *tls.ConnectionState) {
 // sign signs in, and then looks whether the server agrees that it did.
 func (s labServer) sign(t *testing.T, r *Request) (string, error) {
 	t.Helper()
-	conn, state := s.open(t)
+	conn, state := s.open(t, r.Certificate)
 	r.Offered, r.TLS, r.State = conn.offered, true, state
 	if r.Host == "" {
 		r.Host = s.host
@@ -114,14 +123,20 @@ var (
 	cyrus   = labServer{"Postfix, Cyrus SASL", "mail.postern.test", "127.0.0.1:10587"}
 	dovecot = labServer{"Dovecot, Samba AD", "mail.ad.postern.test", "10.77.0.10:11587"}
 	tickets = labServer{"Dovecot, Kerberos", "mail.ad.postern.test", "10.77.0.10:11588"}
+	ahead   = labServer{"Dovecot, Kerberos, clock ahead", "mail.ad.postern.test", "10.77.0.10:11589"}
 	behind  = labServer{"Postfix, Dovecot SASL", "mail.ad.postern.test", "10.77.0.10:12587"}
 )
 
-// The matrix of mechanisms and real servers. relay/signin/lab/run starts them.
-func TestLab(t *testing.T) {
-	if os.Getenv("POSTERN_SIGNIN_LAB") == "" {
+func needsLab(t *testing.T) {
+	t.Helper()
+	if os.Getenv("POSTERN_LAB") == "" {
 		t.Skip("no lab here; relay/signin/lab/run starts one, as root on Debian 12")
 	}
+}
+
+// The matrix of mechanisms and real servers. relay/signin/lab/run starts them.
+func TestLab(t *testing.T) {
+	needsLab(t)
 	caches := labCaches(t)
 	t.Setenv("KRB5CCNAME", "FILE:"+caches.good)
 	mit := Kerberos{Realm: "POSTERN.TEST"}
@@ -141,6 +156,10 @@ func TestLab(t *testing.T) {
 		r := plain(auth, user, password)
 		r.Domain = domain
 		return r
+	}
+	by := func(conf string, k Kerberos) Kerberos {
+		k.Conf = "/etc/postern/" + conf
+		return k
 	}
 	with := func(k Kerberos, keytab, cache string) Kerberos {
 		k.Keytab, k.Cache = keytab, cache
@@ -177,13 +196,26 @@ func TestLab(t *testing.T) {
 		{cyrus, "unknown realm", kerberos("gssapi", "alice", "alicepw", Kerberos{Realm: "NOWHERE.TEST"}), "!knows no realm NOWHERE.TEST"},
 		{cyrus, "realm in small letters", kerberos("gssapi", "alice", "alicepw", Kerberos{Realm: "postern.test"}), "!in capitals"},
 		{cyrus, "expired ticket", kerberos("gssapi", "", "", with(Kerberos{}, "", caches.expired)), "!expired at"},
+		{cyrus, "locked account", kerberos("gssapi", "locked", "lockedpw", mit), "!locked, disabled or expired"},
+		{cyrus, "expired password", kerberos("gssapi", "expired", "expiredpw", mit), "!the password has expired"},
+		{cyrus, "the KDC's clock", kerberos("gssapi", "alice", "alicepw", by("krb5-ahead.conf", mit)), "!the clocks of this machine"},
+		{cyrus, "no KDC", kerberos("gssapi", "alice", "alicepw", by("krb5-down.conf", mit)), "!no KDC of the realm answers"},
 		{dovecot, "right", plain("plain", "alice@postern.test", "alicepw"), "PLAIN"},
+		{dovecot, "right", plain("login", "alice@postern.test", "alicepw"), "LOGIN"},
+		{dovecot, "right", plain("scram-sha-1", "alice@postern.test", "alicepw"), "SCRAM-SHA-1"},
+		{dovecot, "wrong password", plain("plain", "alice@postern.test", "chalk"), "!535"},
+		{dovecot, "AD cache", kerberos("integrated", "", "", with(Kerberos{}, "", caches.ad)), "GSSAPI"},
 		{dovecot, "right", plain("cram-md5", "alice@postern.test", "alicepw"), "CRAM-MD5"},
 		{dovecot, "right", plain("scram-sha-256", "alice@postern.test", "alicepw"), "SCRAM-SHA-256"},
 		{dovecot, "right", ntlm("ntlm", "alice", "alicepw-1", "POSTERN"), "NTLM"},
 		{dovecot, "auto with a domain", ntlm("auto", "alice", "alicepw-1", "POSTERN"), "NTLM"},
 		{dovecot, "DOMAIN\\user", ntlm("ntlm", `POSTERN\alice`, "alicepw-1", ""), "NTLM"},
 		{dovecot, "wrong password", ntlm("ntlm", "alice", "chalk", "POSTERN"), "!535"},
+		{dovecot, "unknown user", ntlm("ntlm", "mallory", "chalk", "POSTERN"), "!535"},
+		{dovecot, "disabled account", ntlm("ntlm", "disabled", "disabledpw-1", "POSTERN"), "!535"},
+		{dovecot, "expired password", ntlm("ntlm", "expired", "expiredpw-1", "POSTERN"), "!535"},
+		{dovecot, "disabled account", kerberos("gssapi", "disabled", "disabledpw-1", ad), "!locked, disabled or expired"},
+		{dovecot, "expired password", kerberos("gssapi", "expired", "expiredpw-1", ad), "!the password has expired"},
 		{dovecot, "AD password", kerberos("gssapi", "alice", "alicepw-1", ad), "GSSAPI"},
 		{dovecot, "AD keytab", kerberos("gssapi", "alice", "", with(ad, "/etc/postern/ad-alice.keytab", "")), "GSSAPI"},
 		// Dovecot 2.3.19 takes no NUL in GSS-SPNEGO by winbind; every token has one.
@@ -192,6 +224,18 @@ func TestLab(t *testing.T) {
 		{tickets, "AD password", kerberos("gssapi", "alice", "alicepw-1", ad), "GSSAPI"},
 		{tickets, "AD password", kerberos("gss-spnego", "alice", "alicepw-1", ad), "GSS-SPNEGO"},
 		{tickets, "AD keytab", kerberos("gss-spnego", "alice", "", with(ad, "/etc/postern/ad-alice.keytab", "")), "GSS-SPNEGO"},
+		{tickets, "AD keytab", kerberos("gssapi", "alice", "", with(ad, "/etc/postern/ad-alice.keytab", "")), "GSSAPI"},
+		{tickets, "AD cache", kerberos("integrated", "", "", with(Kerberos{}, "", caches.ad)), "GSSAPI"},
+		{tickets, "certificate", &Request{Auth: "external", Certificate: true}, "EXTERNAL"},
+		{tickets, "certificate and name", &Request{Auth: "external", Certificate: true, Username: "alice@postern.test"}, "EXTERNAL"},
+		{tickets, "no certificate", &Request{Auth: "external"}, "!needs a client certificate"},
+		{ahead, "the server's clock", kerberos("gssapi", "alice", "alicepw-1", ad), "!535"},
+		{behind, "right", plain("plain", "alice@postern.test", "alicepw"), "PLAIN"},
+		{behind, "right", plain("login", "alice@postern.test", "alicepw"), "LOGIN"},
+		{behind, "right", plain("cram-md5", "alice@postern.test", "alicepw"), "CRAM-MD5"},
+		{behind, "right", plain("scram-sha-1", "alice@postern.test", "alicepw"), "SCRAM-SHA-1"},
+		{behind, "AD keytab", kerberos("gssapi", "alice", "", with(ad, "/etc/postern/ad-alice.keytab", "")), "GSSAPI"},
+		{behind, "AD cache", kerberos("integrated", "", "", with(Kerberos{}, "", caches.ad)), "GSSAPI"},
 		{behind, "right", plain("scram-sha-256", "alice@postern.test", "alicepw"), "SCRAM-SHA-256"},
 		{behind, "right", ntlm("ntlm", "alice", "alicepw-1", "POSTERN"), "NTLM"},
 		{behind, "AD password", kerberos("gssapi", "alice", "alicepw-1", ad), "GSSAPI"},
@@ -215,18 +259,48 @@ func TestLab(t *testing.T) {
 	}
 }
 
-type caches struct{ good, expired string }
+// Five wrong passwords lock an account of the directory, for Kerberos and for
+// NTLM. That is why a sign-in is tried once for each connection.
+func TestLabLockout(t *testing.T) {
+	needsLab(t)
+	by := func(auth, password string) *Request {
+		return &Request{Auth: auth, Username: "locked", Password: fixed(password), Kerberos: Kerberos{Realm: "AD.POSTERN.TEST"}}
+	}
+	if _, err := dovecot.sign(t, by("gssapi", "lockedpw-1")); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if name, err := dovecot.sign(t, by("gssapi", "chalk")); err == nil {
+			t.Fatal(name)
+		}
+	}
+	if _, err := dovecot.sign(t, by("gssapi", "lockedpw-1")); err == nil || !strings.Contains(err.Error(), "the account is locked") {
+		t.Error(err)
+	}
+	r := by("ntlm", "lockedpw-1")
+	r.Domain = "POSTERN"
+	var refused *Refused
+	if _, err := dovecot.sign(t, r); !errors.As(err, &refused) || refused.Reply.Code != 535 {
+		t.Error(err)
+	}
+}
+
+type caches struct{ good, expired, ad string }
 
 // labCaches gets tickets by MIT's own kinit, one of which is over at once.
 func labCaches(t *testing.T) caches {
 	t.Helper()
-	dir := t.TempDir()
-	c := caches{filepath.Join(dir, "good"), filepath.Join(dir, "expired")}
-	for file, life := range map[string]string{c.good: "1h", c.expired: "1s"} {
-		cmd := exec.Command("kinit", "-l", life, "-c", "FILE:"+file, "-k", "-t", "/etc/postern/alice.keytab", "alice@POSTERN.TEST")
+	get := func(life, keytab, user string) string {
+		file := filepath.Join(t.TempDir(), "tickets")
+		cmd := exec.Command("kinit", "-l", life, "-c", "FILE:"+file, "-k", "-t", "/etc/postern/"+keytab, user)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
+		return file
+	}
+	c := caches{
+		good: get("1h", "alice.keytab", "alice@POSTERN.TEST"), expired: get("1s", "alice.keytab", "alice@POSTERN.TEST"),
+		ad: get("1h", "ad-alice.keytab", "alice@AD.POSTERN.TEST"),
 	}
 	time.Sleep(1100 * time.Millisecond) // a real ticket of one second, by a real clock
 	return c

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -177,12 +178,10 @@ func (s *session) sendChunks(tx *transaction) (refused bool, _ *broken) {
 
 // load reads the next block of content.
 func (s *session) load(tx *transaction, off, size int64) (int, *broken) {
-	if s.block == nil {
-		s.block = make([]byte, blockSize)
-	}
-	want := min(int64(len(s.block)), size-off)
-	n, err := tx.content.ReadAt(s.block[:want], off)
-	if int64(n) == want {
+	want := int(min(blockSize, size-off))
+	s.block = slices.Grow(s.block[:0], want)[:want]
+	n, err := tx.content.ReadAt(s.block, off)
+	if n == want {
 		return n, nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -14,9 +15,21 @@ import (
 	"postern/spool"
 )
 
-// twoMessages is a dialogue that has everything a drop can fall into: a
-// sign-in, two recipients of which one is refused, a chained message.
-var twoMessages = upstreamtest.Script{
+// dialogue is one that has everything a drop can fall into: two recipients of
+// which one is refused, and a second message.
+type dialogue struct {
+	body   spool.BodyType // of the messages
+	auth   string
+	script upstreamtest.Script
+}
+
+var dialogues = map[string]dialogue{
+	"DATA": {auth: "cram-md5", script: twoChained},
+	"BDAT": {auth: "none", body: spool.BodyBinaryMIME, script: twoChunked},
+}
+
+// twoChained has a sign-in, and the second message chained to the first.
+var twoChained = upstreamtest.Script{
 	"* hello PIPELINING|SIZE 100000|AUTH CRAM-MD5",
 	"C: AUTH CRAM-MD5", "S: 334 PDFAbXguZXhhbXBsZT4=", "C? ", "S: 235 2.7.0 welcome",
 	"C: MAIL FROM:<from@a.example> SIZE=24", "C: RCPT TO:<b@b.example>", "C: RCPT TO:<c@b.example>", "C: DATA",
@@ -28,23 +41,31 @@ var twoMessages = upstreamtest.Script{
 	"S: 250 2.6.0 the second", "* quit",
 }
 
-// cutRun plays twoMessages, dropping the connection after so many bytes sent
-// or received (negative: never).
+// twoChunked needs BDAT, behind which nothing is chained.
+var twoChunked = upstreamtest.Script{
+	"* hello PIPELINING|8BITMIME|BINARYMIME|CHUNKING",
+	"C: MAIL FROM:<from@a.example> BODY=BINARYMIME", "C: RCPT TO:<b@b.example>", "C: RCPT TO:<c@b.example>",
+	"S: 250 2.1.0 ok", "S: 250 2.1.5 ok", "S: 550 5.1.1 no",
+	"C: BDAT 24", "C: Subject: test", "C: ", "C: Hello", "S: 250 2.0.0 24 octets", "C: BDAT 0 LAST", "S: 250-2.6.0 kept", "S: 250 2.6.0 the first",
+	"C: MAIL FROM:<from@a.example> BODY=BINARYMIME", "C: RCPT TO:<d@b.example>", "S: 250 2.1.0 ok", "S: 250 2.1.5 ok",
+	"C: BDAT 24", "C: Subject: test", "C: ", "C: Hello", "S: 250 2.0.0 24 octets", "C: BDAT 0 LAST", "S: 250 2.6.0 the second", "* quit",
+}
+
+// cutRun is a dialogue whose connection dropped after so many bytes sent
+// or received (negative: never), and what came of it.
 type cutRun struct {
 	feed           *upstreamtest.Feed
 	err            error
 	sent, received int
 }
 
-func runCut(t *testing.T, afterSent, afterReceived int) (r cutRun) {
+func (d dialogue) play(t *testing.T, afterSent, afterReceived int) (r cutRun) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r.feed = upstreamtest.NewFeed()
 		for _, to := range [][]string{{"b@b.example", "c@b.example"}, {"d@b.example"}} {
-			env := &spool.Envelope{From: "from@a.example"}
-			for _, rcpt := range to {
-				env.Recipients = append(env.Recipients, spool.Recipient{Address: rcpt})
-			}
+			env := envelopeTo(to...)
+			env.Body = d.body
 			r.feed.Add(env, []byte("Subject: test\r\n\r\nHello\r\n"))
 		}
 		client, server := upstreamtest.Pipe()
@@ -55,7 +76,7 @@ func runCut(t *testing.T, afterSent, afterReceived int) (r cutRun) {
 		var problems []string
 		go func() {
 			defer close(done)
-			problems, r.sent = twoMessages.PlayCut(server, nil, afterSent)
+			problems, r.sent = d.script.PlayCut(server, nil, afterSent)
 			r.received = server.Received()
 		}()
 		dialer := &upstream.Dialer{
@@ -63,7 +84,7 @@ func runCut(t *testing.T, afterSent, afterReceived int) (r cutRun) {
 			Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },
 		}
 		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff,
-			Auth: "cram-md5", Username: "user", Password: config.NewSecret("pencil")}
+			Auth: d.auth, Username: "user", Password: config.NewSecret("pencil")}
 		r.err = dialer.Deliver(t.Context(), up, r.feed)
 		<-done
 		if afterSent < 0 && afterReceived < 0 {
@@ -117,14 +138,20 @@ func (r cutRun) delivered() (n int) {
 // A connection that drops after any byte of the upstream: a message counts
 // as delivered from the last byte of its answer on, and not before.
 func TestCutAfterEveryByteSent(t *testing.T) {
-	whole := runCut(t, -1, -1)
+	for name, d := range dialogues {
+		t.Run(name, func(t *testing.T) { d.cutSent(t) })
+	}
+}
+
+func (d dialogue) cutSent(t *testing.T) {
+	whole := d.play(t, -1, -1)
 	if whole.delivered() != 2 || whole.err != nil {
 		t.Fatalf("uncut: %d delivered, %v", whole.delivered(), whole.err)
 	}
 	// How many bytes the upstream has sent when an answer is complete.
 	var complete []int
 	n := 0
-	for _, line := range twoMessages.Expand() {
+	for _, line := range d.script.Expand() {
 		if len(line) > 3 && line[:3] == "S: " {
 			n += len(line) - 3 + 2
 			if line == "S: 250 2.6.0 the first" || line == "S: 250 2.6.0 the second" {
@@ -136,7 +163,7 @@ func TestCutAfterEveryByteSent(t *testing.T) {
 		t.Fatalf("counted %d bytes, %d were sent", n, whole.sent)
 	}
 	for cut := range whole.sent {
-		r := runCut(t, cut, -1)
+		r := d.play(t, cut, -1)
 		r.check(t, fmt.Sprintf("cut after %d bytes sent", cut))
 		want := 0
 		for _, c := range complete {
@@ -152,12 +179,38 @@ func TestCutAfterEveryByteSent(t *testing.T) {
 
 // The same, by what the upstream has received.
 func TestCutAfterEveryByteReceived(t *testing.T) {
-	whole := runCut(t, -1, -1)
-	for cut := 1; cut < whole.received; cut++ {
-		r := runCut(t, -1, cut)
-		r.check(t, fmt.Sprintf("cut after %d bytes received", cut))
-		if r.delivered() == 2 && cut < whole.received-len("QUIT\r\n") {
-			t.Errorf("cut after %d bytes received: everything delivered", cut)
-		}
+	for name, d := range dialogues {
+		t.Run(name, func(t *testing.T) {
+			whole := d.play(t, -1, -1)
+			for cut := 1; cut < whole.received; cut++ {
+				r := d.play(t, -1, cut)
+				r.check(t, fmt.Sprintf("cut after %d bytes received", cut))
+				if r.delivered() == 2 && cut < whole.received-len("QUIT\r\n") {
+					t.Errorf("cut after %d bytes received: everything delivered", cut)
+				}
+			}
+		})
+	}
+}
+
+// Replies that come a byte at a time, each in a packet of its own, are the
+// same replies.
+func TestEveryByteInAPacketOfItsOwn(t *testing.T) {
+	for name, d := range dialogues {
+		t.Run(name, func(t *testing.T) {
+			var slow upstreamtest.Script
+			for _, line := range d.script.Expand() {
+				if text, ok := strings.CutPrefix(line, "S: "); ok {
+					line = "* drip 1ms " + text
+				}
+				slow = append(slow, line)
+			}
+			d.script = slow
+			r := d.play(t, -1, -1)
+			r.check(t, "dripping")
+			if r.delivered() != 2 || r.err != nil {
+				t.Errorf("%d delivered, %v", r.delivered(), r.err)
+			}
+		})
 	}
 }

@@ -3,11 +3,13 @@ package upstream
 import (
 	"context"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
 
 	"postern/config"
+	"postern/relay/memory"
 	"postern/spool"
 )
 
@@ -15,7 +17,8 @@ import (
 // at a time, and gives back every delivery that it takes by exactly one
 // Settle or Release.
 type Feed interface {
-	// Next waits for the next delivery. io.EOF: the session is to end.
+	// Next waits for the next delivery. io.EOF: the session is to end, also
+	// because nothing came for the upstream's IdleClose.
 	Next(ctx context.Context) (*spool.Delivery, error)
 	// TryNext returns a delivery that is due now, or nil.
 	TryNext() *spool.Delivery
@@ -51,8 +54,16 @@ type Dialer struct {
 	// Tokens gives what the mechanisms of OAuth 2.0 sign in with; nil: they
 	// cannot.
 	Tokens Tokens
+	// Memory keeps what is learnt about the TLS of upstreams; nil: nothing
+	// outlives a session.
+	Memory *memory.Store
+	// LookupSRV asks for SRV records; nil: net.DefaultResolver.
+	LookupSRV func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
 	// Dial connects; nil: net.Dialer, which tries every address of a host.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// LookUp finds the addresses of a host, for Examine alone; nil: the
+	// system's resolver.
+	LookUp func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	mu       sync.Mutex
 	profiles map[string]*profile // by name of the upstream
@@ -63,7 +74,6 @@ const (
 	defaultConnect = 30 * time.Second
 	defaultCommand = 5 * time.Minute
 	defaultData    = 10 * time.Minute
-	defaultIdle    = 30 * time.Second
 	// quitTimeout bounds the farewell, on which nothing depends.
 	quitTimeout = 5 * time.Second
 )
@@ -73,7 +83,6 @@ type limits struct {
 	connect time.Duration // until a connection stands, and until TLS does
 	command time.Duration // for a reply, from its first byte to its last
 	data    time.Duration // for a block of content to leave, and for the reply to the final dot
-	idle    time.Duration // without work, before QUIT
 }
 
 func limitsOf(up *config.Upstream) limits {
@@ -87,7 +96,6 @@ func limitsOf(up *config.Upstream) limits {
 		connect: or(up.ConnectTimeout, defaultConnect),
 		command: or(up.CommandTimeout, defaultCommand),
 		data:    or(up.DataTimeout, defaultData),
-		idle:    or(up.IdleClose, defaultIdle),
 	}
 }
 
@@ -100,13 +108,8 @@ func limitsOf(up *config.Upstream) limits {
 // broke off. When ctx is done it finishes the transaction that is under way
 // and ends; while the session is being opened it returns the error of ctx.
 func (d *Dialer) Deliver(ctx context.Context, up *config.Upstream, feed Feed) error {
-	s := &session{
-		dialer: d, up: up, feed: feed, limits: limitsOf(up),
-		target: target(up), began: time.Now(), events: d.Events,
-	}
-	if s.events == nil {
-		s.events = noEvents{}
-	}
+	s := d.newSession(up)
+	s.feed = feed
 	if fault := s.open(ctx); fault != nil {
 		s.close()
 		if ctx.Err() != nil {
@@ -121,6 +124,17 @@ func (d *Dialer) Deliver(ctx context.Context, up *config.Upstream, feed Feed) er
 		return err.fault(s.target)
 	}
 	return nil
+}
+
+func (d *Dialer) newSession(up *config.Upstream) *session {
+	s := &session{
+		dialer: d, up: up, limits: limitsOf(up),
+		target: Target(up), began: time.Now(), events: d.Events,
+	}
+	if s.events == nil {
+		s.events = noEvents{}
+	}
+	return s
 }
 
 func (d *Dialer) hostname() string {
@@ -139,4 +153,11 @@ func (d *Dialer) dial(ctx context.Context, address string) (net.Conn, error) {
 		return d.Dial(ctx, "tcp", address)
 	}
 	return new(net.Dialer).DialContext(ctx, "tcp", address)
+}
+
+func (d *Dialer) lookUp(ctx context.Context, host string) ([]netip.Addr, error) {
+	if d.LookUp != nil {
+		return d.LookUp(ctx, host)
+	}
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }

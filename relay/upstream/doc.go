@@ -10,10 +10,10 @@
 // It owns the dialogue and its limits: every wait has a deadline, every reply
 // a size, every message a final dot only after all of its bytes. It never
 // decides what an outcome means for a message, never retries, never keeps a
-// body in memory, never sends a password where it can be read along, and
-// never uses a connection again on which something happened that it does not
-// understand.
+// body in memory, never sends a password where it can be read along, never
+// falls back behind TLS that "opportunistic" has seen, and never uses a
+// connection again on which something happened that it does not understand.
 //
-// Reading order: Dialer.Deliver, open, session.run, transaction,
-// session.converse, session.sendContent, session.conclude.
+// Reading order: Dialer.Deliver, open, session.approach, session.run,
+// transaction, session.converse, session.sendContent, session.conclude.
 package upstream

@@ -32,6 +32,38 @@ type TLSProblem struct {
 	Remote   string
 	Problem  string
 	InClear  bool // the session goes on without TLS
+	// Downgrade: "opportunistic" did not fall back behind what is remembered
+	// of the upstream.
+	Downgrade bool
+}
+
+// Lesson is what was learnt about the TLS of an upstream.
+type Lesson string
+
+// The lessons.
+const (
+	LearnedOffer       Lesson = "starttls"    // "opportunistic": it offers STARTTLS
+	LearnedCertificate Lesson = "certificate" // "opportunistic": its certificate is valid
+	LearnedWay         Lesson = "way"         // "auto": where, and with what TLS, it takes connections
+)
+
+// Learned tells of something new that is remembered about an upstream.
+type Learned struct {
+	Upstream string
+	Remote   string // address that was connected to
+	Lesson   Lesson
+	Way      string // of LearnedWay: "mail.example.com:465"
+	TLS      string // of LearnedWay: "implicit" or "starttls"
+	Durable  bool   // false: only this process remembers it
+}
+
+// MemoryFailed tells that what is remembered about an upstream could not be
+// read, or not be written. Until it can, "opportunistic" takes the worst for
+// true.
+type MemoryFailed struct {
+	Upstream  string
+	Operation string // "read" or "write"
+	Cause     string
 }
 
 // Events observes sessions. Its methods are called concurrently.
@@ -39,10 +71,14 @@ type Events interface {
 	UpstreamOpened(Opened)
 	UpstreamClosed(Closed)
 	UpstreamTLSProblem(TLSProblem)
+	UpstreamLearned(Learned)
+	UpstreamMemoryFailed(MemoryFailed)
 }
 
 type noEvents struct{}
 
-func (noEvents) UpstreamOpened(Opened)         {}
-func (noEvents) UpstreamClosed(Closed)         {}
-func (noEvents) UpstreamTLSProblem(TLSProblem) {}
+func (noEvents) UpstreamOpened(Opened)             {}
+func (noEvents) UpstreamClosed(Closed)             {}
+func (noEvents) UpstreamTLSProblem(TLSProblem)     {}
+func (noEvents) UpstreamLearned(Learned)           {}
+func (noEvents) UpstreamMemoryFailed(MemoryFailed) {}

@@ -100,12 +100,18 @@ func TestResumption(t *testing.T) {
 		t.Errorf("after the authority was replaced: %v", err)
 	}
 	// A pin is checked when a session is resumed, too.
-	up.CAFile, up.Fingerprint = "", upstreamtest.Fingerprint(sink.TLS.Certificates[0])
+	up.CAFile, up.Fingerprints = "", []string{upstreamtest.Fingerprint(sink.TLS.Certificates[0])}
 	if _, err := oneMessage(t, d, up); err != nil {
 		t.Error(err)
 	}
 	if rec, err := oneMessage(t, d, up); err != nil || !rec.opened[0].Resumed {
 		t.Error(rec, err)
+	}
+	// One that is withdrawn counts from the next connection on, although there
+	// is a session to resume.
+	up.Fingerprints = []string{upstreamtest.Fingerprint(ca.Issue(t, "127.0.0.1"))}
+	if _, err := oneMessage(t, d, up); !errors.As(err, &fault) || fault.Outcome.Stage != spool.StageTLS {
+		t.Errorf("after the pin was withdrawn: %v", err)
 	}
 }
 
@@ -197,10 +203,10 @@ func TestCancelWhileOpening(t *testing.T) {
 // goes over another one.
 func TestClosedIdleConnection(t *testing.T) {
 	sink := &upstreamtest.Sink{Extensions: []string{"PIPELINING"}}
-	up := &config.Upstream{Name: "test", TLS: config.TLSOff, Auth: "none", IdleClose: time.Minute}
+	up := &config.Upstream{Name: "test", TLS: config.TLSOff, Auth: "none"}
 	up.Host, up.Port = sink.Start(t)
 	feed := upstreamtest.NewFeed()
-	feed.Keep = true
+	feed.Keep = time.Minute
 	feed.Add(envelopeTo("to@b.example"), []byte("x\r\n"))
 	rec := &recorder{}
 	d := &upstream.Dialer{Events: rec}
@@ -214,7 +220,7 @@ func TestClosedIdleConnection(t *testing.T) {
 		t.Error(err)
 	}
 	feed.Add(envelopeTo("to@b.example"), []byte("x\r\n"))
-	feed.Keep = false
+	feed.Keep = 0
 	if err := d.Deliver(t.Context(), up, feed); err != nil {
 		t.Error(err)
 	}
@@ -236,7 +242,7 @@ func TestPipeliningWithFullBuffers(t *testing.T) {
 	defer work.Wait()
 	work.Go(func() { chatty(t, listener) })
 	up := &config.Upstream{Name: "test", Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port,
-		TLS: config.TLSOff, Auth: "none", CommandTimeout: 10 * time.Second, DataTimeout: 10 * time.Second}
+		TLS: config.TLSOff, Auth: "none", CommandTimeout: time.Minute, DataTimeout: time.Minute}
 	env := envelopeTo()
 	for i := range rcpts {
 		env.Recipients = append(env.Recipients, spool.Recipient{Address: fmt.Sprintf("r%d@b.example", i)})

@@ -14,8 +14,12 @@ import (
 	"postern/spool"
 )
 
-// target is the host and port of up, for people.
-func target(up *config.Upstream) string {
+// Target is the host and port of up, for people, and for what is remembered
+// about it; the host alone where the port is found out.
+func Target(up *config.Upstream) string {
+	if up.Port == 0 {
+		return up.Host
+	}
 	return net.JoinHostPort(up.Host, strconv.Itoa(up.Port))
 }
 
@@ -25,24 +29,10 @@ func (s *session) open(ctx context.Context) *spool.Fault {
 	if fault := s.provide(ctx); fault != nil {
 		return fault
 	}
-	if fault := s.connect(ctx); fault != nil {
+	if fault := s.approach(ctx); fault != nil {
 		return fault
 	}
-	// Until it is open, a session ends at once when ctx does.
-	conn := s.wire.conn
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	if s.up.TLS == config.TLSImplicit {
-		if fault := s.handshake(ctx); fault != nil {
-			return fault
-		}
-	}
-	if fault := s.greet(); fault != nil {
-		return fault
-	}
-	if fault := s.secure(ctx); fault != nil {
-		return fault
-	}
+	defer s.endWith(ctx)()
 	if fault := s.signIn(ctx); fault != nil {
 		return fault
 	}
@@ -50,12 +40,23 @@ func (s *session) open(ctx context.Context) *spool.Fault {
 	return nil
 }
 
+// endWith closes the connection as soon as ctx is done, until stop is called:
+// a session that is not open yet has nothing to finish.
+func (s *session) endWith(ctx context.Context) (stop func() bool) {
+	conn := s.wire.conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn() // closes without a last word to a peer that may not listen
+	}
+	return context.AfterFunc(ctx, func() { _ = conn.Close() })
+}
+
 // provide gets a token before the upstream waits for it. Without one there is
 // nothing to connect for.
-func (s *session) provide(ctx context.Context) *spool.Fault {
+func (s *session) provide(ctx context.Context) (fault *spool.Fault) {
 	if s.up.OAuth == nil {
 		return nil
 	}
+	defer s.notes.step(StepToken)(&fault)
 	if _, err := s.token(ctx, ""); err != nil {
 		return s.fault(spool.StageSignIn, "no access token", err)
 	}
@@ -69,8 +70,9 @@ func (s *session) token(ctx context.Context, refused string) (string, error) {
 	return s.dialer.Tokens.Token(ctx, s.up, refused)
 }
 
-func (s *session) connect(ctx context.Context) *spool.Fault {
-	dialing, cancel := context.WithTimeout(ctx, s.limits.connect)
+func (s *session) connect(ctx context.Context) (fault *spool.Fault) {
+	defer s.notes.step(StepConnect)(&fault)
+	dialing, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	conn, err := s.dialer.dial(dialing, s.target)
 	if err != nil {
@@ -87,25 +89,36 @@ func (s *session) connect(ctx context.Context) *spool.Fault {
 
 // greet reads the banner and says hello.
 func (s *session) greet() *spool.Fault {
+	if fault := s.banner(); fault != nil {
+		return fault
+	}
+	return s.hello()
+}
+
+func (s *session) banner() (fault *spool.Fault) {
+	defer s.notes.step(StepBanner)(&fault)
 	r, err := s.read(s.limits.command)
 	if err != nil {
 		return s.fault(spool.StageGreet, "no greeting", err)
 	}
 	s.attentive = r.code != 421
+	s.notes.banner(&r)
 	if !r.positive() {
 		return s.refusal(spool.StageGreet, &r)
 	}
-	return s.hello()
+	return nil
 }
 
 // hello sends EHLO, or HELO to whoever does not know it (RFC 5321 §3.2), and
 // forgets whatever an earlier EHLO announced.
-func (s *session) hello() *spool.Fault {
+func (s *session) hello() (fault *spool.Fault) {
+	defer s.notes.step(StepHello)(&fault)
 	s.ext = extensions{}
 	name := s.dialer.hostname()
 	r, err := s.command("EHLO " + name)
 	if err == nil && r.positive() {
 		s.ext = parseExtensions(string(r.text))
+		s.notes.hello(&r, s.tls != nil)
 		s.ext.restrict(s.up.MaxRecipients, s.up.MaxMessageSize)
 		return nil
 	}
@@ -124,18 +137,26 @@ func (s *session) hello() *spool.Fault {
 
 // secure does STARTTLS where the configuration wants it (RFC 3207). What was
 // offered and then fails is a fault in every mode: only an upstream that
-// offers no TLS at all is talked to in clear, and only in "opportunistic".
+// offers no TLS at all, and never did, is talked to in clear, and only in
+// "opportunistic".
 func (s *session) secure(ctx context.Context) *spool.Fault {
+	if s.way.tls == config.TLSOpportunistic {
+		s.recall() // now, because another session may have learnt something meanwhile
+	}
 	switch {
-	case s.up.TLS == config.TLSOff || s.up.TLS == config.TLSImplicit:
+	case s.way.tls == config.TLSOff || s.way.tls == config.TLSImplicit:
 		return nil
-	case !s.ext.startTLS && s.up.TLS == config.TLSOpportunistic:
-		s.events.UpstreamTLSProblem(TLSProblem{s.up.Name, s.remote, "the upstream offers no STARTTLS", true})
+	case !s.ext.startTLS && s.way.tls == config.TLSOpportunistic:
+		if err := s.mayGoInClear(); err != nil {
+			return s.fault(spool.StageTLS, "no TLS", err)
+		}
+		s.events.UpstreamTLSProblem(TLSProblem{Upstream: s.up.Name, Remote: s.remote, Problem: "the upstream offers no STARTTLS", InClear: true})
 		return nil
 	case !s.ext.startTLS:
 		return s.fault(spool.StageTLS, "no TLS",
 			fmt.Errorf("the upstream offers no STARTTLS, which tls = %q requires", s.up.TLS))
 	}
+	s.sawOffer(ctx)
 	r, err := s.command("STARTTLS")
 	if err != nil {
 		return s.fault(spool.StageTLS, "no answer to STARTTLS", err)
@@ -155,26 +176,35 @@ func (s *session) secure(ctx context.Context) *spool.Fault {
 	return s.hello() // RFC 3207 §4.2: what was announced before does not count
 }
 
-func (s *session) handshake(ctx context.Context) *spool.Fault {
-	conf, err := s.dialer.tlsConfig(s.up)
+func (s *session) handshake(ctx context.Context) (fault *spool.Fault) {
+	defer s.notes.step(StepHandshake)(&fault)
+	conf, err := s.dialer.tlsConfig(s.up, s.way)
 	if err != nil {
 		return s.fault(spool.StageTLS, "the TLS settings cannot be used", err)
 	}
+	if s.way.tls == config.TLSOpportunistic {
+		conf = s.watchful(conf)
+	}
 	s.attentive = false
-	conn := tls.Client(s.wire.conn, conf)
-	_ = conn.SetDeadline(time.Now().Add(s.limits.connect)) // fails where the handshake does
+	conn := tls.Client(s.wire.conn, s.notes.watch(conf, namesOf(s.up, s.way)))
+	_ = conn.SetDeadline(time.Now().Add(s.patience)) // fails where the handshake does
 	if err := conn.HandshakeContext(ctx); err != nil {
+		s.notes.unverified(err, namesOf(s.up, s.way))
 		return s.fault(spool.StageTLS, "TLS handshake failed", err)
 	}
 	_ = conn.SetDeadline(time.Time{})
 	state := conn.ConnectionState()
-	s.tls, s.verified = &state, authenticates(s.up)
+	s.tls, s.verified = &state, authenticates(s.up) || s.valid
 	s.wire.upgrade(conn)
+	if s.valid {
+		s.sawValid(ctx)
+	}
 	return nil
 }
 
 // signIn carries out AUTH where the configuration wants it.
-func (s *session) signIn(ctx context.Context) *spool.Fault {
+func (s *session) signIn(ctx context.Context) (fault *spool.Fault) {
+	defer s.notes.step(StepSignIn)(&fault)
 	auth := s.up.Auth
 	if auth == "" {
 		auth = "auto"
@@ -183,17 +213,19 @@ func (s *session) signIn(ctx context.Context) *spool.Fault {
 	if auth == "none" || auth == "auto" && s.up.Username == "" && k.Keytab == "" && k.CCache == "" {
 		return nil
 	}
-	mechanism, err := signin.Do(ctx, s, &signin.Request{
+	request := &signin.Request{
 		Auth: auth, Username: s.up.Username, Password: s.password(),
 		Domain: s.up.Domain, Certificate: s.up.CertFile != "",
 		Kerberos: signin.Kerberos{Realm: k.Realm, Keytab: k.Keytab, Cache: k.CCache, Conf: k.Conf, Service: k.SPN},
-		Token:    s.token, Host: s.up.Host, Port: s.up.Port,
+		Token:    s.token, Host: s.way.host, Port: s.way.port,
 		Offered: s.ext.auth, TLS: s.tls != nil, State: s.tls,
 		// Whoever names the mechanism and turns TLS off means it, for
 		// instance for a bridge on the same machine.
 		AllowClear: s.up.TLS == config.TLSOff,
-	})
+	}
+	mechanism, err := signin.Do(ctx, s, request)
 	s.mechanism = mechanism
+	s.notes.signIn(request, mechanism)
 	var refused *signin.Refused
 	if errors.As(err, &refused) {
 		return &spool.Fault{Err: err, Outcome: spool.Outcome{
@@ -255,7 +287,7 @@ func (s *session) fault(stage spool.Stage, text string, err error) *spool.Fault 
 	}
 	f := &spool.Fault{Err: err, Outcome: spool.Outcome{Stage: stage, Text: text, Remote: s.target, Cause: describe(err)}}
 	if stage == spool.StageTLS {
-		s.events.UpstreamTLSProblem(TLSProblem{s.up.Name, s.remote, f.Outcome.Cause, false})
+		s.events.UpstreamTLSProblem(TLSProblem{Upstream: s.up.Name, Remote: s.remote, Problem: f.Outcome.Cause, Downgrade: isDowngrade(err)})
 	}
 	return f
 }
@@ -271,7 +303,7 @@ func (s *session) refusal(stage spool.Stage, r *reply) *spool.Fault {
 	f := &spool.Fault{Outcome: outcomeOf(stage, r)}
 	f.Outcome.Remote = s.target
 	if stage == spool.StageTLS {
-		s.events.UpstreamTLSProblem(TLSProblem{s.up.Name, s.remote, "STARTTLS was refused: " + f.Outcome.Text, false})
+		s.events.UpstreamTLSProblem(TLSProblem{Upstream: s.up.Name, Remote: s.remote, Problem: "STARTTLS was refused: " + f.Outcome.Text})
 	}
 	return f
 }

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"postern/config"
+	"postern/relay/memory"
 	"postern/spool"
 )
 
@@ -22,9 +22,16 @@ type session struct {
 	up     *config.Upstream
 	feed   Feed
 	limits limits
-	target string // host and port as configured
+	target string // host and port as configured, or as found
 	remote string // address that was connected to
 	began  time.Time
+	notes  *Report // of an examination; nil: a delivery
+
+	way      way
+	patience time.Duration // for the connection of this way, and again for its handshake
+	facts    memory.Facts  // what is remembered about the upstream
+	blind    error         // why nobody can tell; nil: facts it is
+	valid    bool          // "opportunistic" was shown a valid certificate
 
 	*wire
 	attentive bool                 // while it is being opened: the upstream waits for a command
@@ -33,21 +40,27 @@ type session struct {
 	mechanism string
 	ext       extensions
 
-	block    []byte // content on its way from the spool
+	block    []byte // content on its way from the spool; as large as was needed
 	dirty    bool   // a transaction is open at the upstream: RSET comes first
 	mails    int    // transactions begun
 	messages int    // transactions that came to an end
 	reason   string // why the session ended
 	unsure   bool   // inside content, or confused: no QUIT, close the socket
+
+	hangUp  context.CancelFunc // ends a wait for work
+	watched chan bool          // how a watch ended: the upstream hung up
 }
 
 // run carries out transactions until there are no more, or until the session
 // breaks. Every delivery that it took is settled or released when it returns.
 func (s *session) run(ctx context.Context) *broken {
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.hangUp, s.watched = cancel, make(chan bool, 1)
 	now, then := new(transaction), new(transaction)
 	chained := false // now has begun already, behind the last final dot
 	for {
-		if !chained && !s.take(ctx, now) {
+		if !chained && !s.take(waiting, now) {
 			return nil
 		}
 		next := then
@@ -117,23 +130,12 @@ func (s *session) take(ctx context.Context, tx *transaction) bool {
 
 // idle waits for work, and for the upstream to hang up meanwhile.
 func (s *session) idle(ctx context.Context) *spool.Delivery {
-	waiting, cancel := context.WithTimeout(ctx, s.limits.idle)
-	defer cancel()
-	var closed atomic.Bool
-	watched := make(chan struct{})
 	_ = s.conn.SetReadDeadline(time.Time{})
-	go func() {
-		defer close(watched)
-		if _, err := s.in.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
-			closed.Store(true) // a 421 is as much of an end as a FIN
-			cancel()
-		}
-	}()
-	d, err := s.feed.Next(waiting)
+	go s.watch()
+	d, err := s.feed.Next(ctx)
 	_ = s.conn.SetReadDeadline(time.Unix(1, 0))
-	<-watched
-	switch {
-	case closed.Load():
+	switch hungUp := <-s.watched; {
+	case hungUp:
 		if d != nil {
 			s.feed.Release(d)
 		}
@@ -141,15 +143,24 @@ func (s *session) idle(ctx context.Context) *spool.Delivery {
 		return nil
 	case errors.Is(err, io.EOF):
 		s.reason = "no more work"
-	case ctx.Err() != nil:
-		s.reason = "shutdown"
 	case err != nil:
-		s.reason = "idle"
+		s.reason = "shutdown"
 	}
 	if err != nil {
 		return nil
 	}
 	return d
+}
+
+// watch waits for the upstream to say or do something, which it is not asked
+// for, or for the deadline that ends the waiting.
+func (s *session) watch() {
+	_, err := s.in.Peek(1)
+	closed := !errors.Is(err, os.ErrDeadlineExceeded) // a 421 is as much of an end as a FIN
+	if closed {
+		s.hangUp()
+	}
+	s.watched <- closed
 }
 
 // close says goodbye where the upstream can understand it, and never lets a

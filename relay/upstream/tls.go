@@ -7,64 +7,73 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"postern/config"
 )
 
-// profile is the TLS configuration of one upstream, kept so that sessions can
-// be resumed, and made anew whenever a setting or a file changed.
+// profile is the TLS configuration of one way to an upstream, kept so that
+// sessions can be resumed, and made anew whenever a setting or a file changed.
 type profile struct {
-	stamp  string
-	config *tls.Config
+	settings string
+	files    []fs.FileInfo // as they were before they were read
+	config   *tls.Config
 }
 
-// tlsConfig is the configuration for the next connection to up. Files are
-// looked at each time.
-func (d *Dialer) tlsConfig(up *config.Upstream) (*tls.Config, error) {
-	stamp, err := stampOf(up)
+// tlsConfig is the configuration for the next connection to up by way w.
+// Files are looked at each time.
+func (d *Dialer) tlsConfig(up *config.Upstream, w way) (*tls.Config, error) {
+	names := namesOf(up, w)
+	settings := fmt.Sprintf("%q %q %q %q %q %q %q", w, names, up.TLS, up.TLSMinVersion, up.Fingerprints, up.Username,
+		[]string{up.CAFile, up.CertFile, up.KeyFile})
+	files, err := statAll(up.CAFile, up.CertFile, up.KeyFile)
 	if err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if p := d.profiles[up.Name]; p != nil && p.stamp == stamp {
+	if p := d.profiles[up.Name]; p != nil && p.settings == settings && slices.EqualFunc(p.files, files, sameFile) {
 		return p.config, nil
 	}
-	conf, err := buildTLS(up)
+	conf, err := buildTLS(up, names)
 	if err != nil {
 		return nil, err
 	}
 	if d.profiles == nil {
 		d.profiles = make(map[string]*profile)
 	}
-	d.profiles[up.Name] = &profile{stamp, conf}
+	d.profiles[up.Name] = &profile{settings, files, conf}
 	return conf, nil
 }
 
-// stampOf changes whenever the TLS configuration does.
-func stampOf(up *config.Upstream) (string, error) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%q %q %d %q %q %q", up.TLS, up.Host, up.Port, up.ServerName, up.Fingerprint, up.Username)
-	for _, file := range []string{up.CAFile, up.CertFile, up.KeyFile} {
-		if file == "" {
-			b.WriteString(" -")
+func statAll(names ...string) ([]fs.FileInfo, error) {
+	var files []fs.FileInfo
+	for _, name := range names {
+		if name == "" {
 			continue
 		}
-		info, err := os.Stat(file)
+		info, err := os.Stat(name)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		fmt.Fprintf(&b, " %q %d %d", file, info.Size(), info.ModTime().UnixNano())
+		files = append(files, info)
 	}
-	return b.String(), nil
+	return files, nil
 }
 
-func buildTLS(up *config.Upstream) (*tls.Config, error) {
+// sameFile tells whether a file is the one that it was, and unchanged: it may
+// have been written again, or replaced by another that is as long and as old.
+func sameFile(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+func buildTLS(up *config.Upstream, names []string) (*tls.Config, error) {
 	conf := &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		ServerName:         serverName(up),
+		MinVersion:         minVersion(up),
+		ServerName:         names[0],
 		ClientSessionCache: tls.NewLRUClientSessionCache(4),
 	}
 	if up.CAFile != "" {
@@ -84,43 +93,96 @@ func buildTLS(up *config.Upstream) (*tls.Config, error) {
 		}
 		conf.Certificates = []tls.Certificate{pair}
 	}
-	if !checksChain(up) {
-		conf.InsecureSkipVerify = true // by configuration, or because the pin below replaces it
-	}
-	if up.Fingerprint != "" {
-		// Called for resumed sessions too, unlike VerifyPeerCertificate.
-		conf.VerifyConnection = func(state tls.ConnectionState) error {
-			return checkPin(state, up.Fingerprint)
-		}
+	// VerifyConnection is called for resumed sessions too, unlike
+	// VerifyPeerCertificate.
+	switch {
+	case len(up.Fingerprints) > 0:
+		conf.InsecureSkipVerify = true // the pin replaces it
+		conf.VerifyConnection = func(state tls.ConnectionState) error { return checkPin(state, up.Fingerprints) }
+	case !checksChain(up):
+		conf.InsecureSkipVerify = true // by configuration
+	case len(names) > 1:
+		conf.InsecureSkipVerify = true // crypto/tls checks one name only
+		conf.VerifyConnection = func(state tls.ConnectionState) error { return checkChain(state, conf.RootCAs, names) }
 	}
 	return conf, nil
 }
 
+// minVersion is the least version of TLS. Older ones than 1.2 are used only
+// where they are named.
+func minVersion(up *config.Upstream) uint16 {
+	switch up.TLSMinVersion {
+	case "1.0":
+		return tls.VersionTLS10
+	case "1.1":
+		return tls.VersionTLS11
+	case "1.3":
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
+}
+
 // checksChain tells whether the certificate has to lead to a known CA.
 func checksChain(up *config.Upstream) bool {
-	return up.Fingerprint == "" && (up.TLS == config.TLSVerify || up.TLS == config.TLSImplicit)
+	if len(up.Fingerprints) > 0 {
+		return false
+	}
+	return up.TLS == config.TLSVerify || up.TLS == config.TLSImplicit || up.TLS == config.TLSAuto
 }
 
 // authenticates tells whether a completed handshake proves who the upstream is.
 func authenticates(up *config.Upstream) bool {
-	return up.Fingerprint != "" || checksChain(up)
+	return len(up.Fingerprints) > 0 || checksChain(up)
 }
 
-func serverName(up *config.Upstream) string {
-	name := up.ServerName
-	if name == "" {
-		name = up.Host
+// namesOf are the names of which the certificate has to bear one; the first
+// is the one that is asked for (SNI).
+//
+// A host that DNS names without proof must not choose whose certificate
+// counts: it is that of the configured domain, or of a host inside of it
+// (RFC 6186 §6). A host elsewhere has to be confirmed by server_name.
+func namesOf(up *config.Upstream, w way) []string {
+	bare := func(name string) string { return strings.TrimSuffix(name, ".") } // RFC 6066 §3
+	switch {
+	case up.ServerName != "":
+		return []string{bare(up.ServerName)}
+	case w.host != up.Host && strings.HasSuffix(w.host, "."+bare(up.Host)):
+		return []string{w.host, bare(up.Host)}
 	}
-	return strings.TrimSuffix(name, ".") // RFC 6066 §3
+	return []string{bare(up.Host)}
 }
 
-func checkPin(state tls.ConnectionState, pin string) error {
+// checkChain tells why a certificate is not valid for any of names, as
+// crypto/tls would.
+func checkChain(state tls.ConnectionState, roots *x509.CertPool, names []string) error {
+	if len(state.PeerCertificates) == 0 {
+		return errors.New("the upstream showed no certificate")
+	}
+	leaf, rest := state.PeerCertificates[0], x509.NewCertPool()
+	for _, cert := range state.PeerCertificates[1:] {
+		rest.AddCert(cert)
+	}
+	var reason error
+	for _, name := range names {
+		_, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: rest, DNSName: name})
+		if err == nil {
+			return nil
+		}
+		if other := (x509.HostnameError{}); reason == nil || errors.As(reason, &other) {
+			reason = err // of the name that the certificate does bear, if any
+		}
+	}
+	return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: reason}
+}
+
+func checkPin(state tls.ConnectionState, pins []string) error {
 	if len(state.PeerCertificates) == 0 {
 		return errors.New("the upstream showed no certificate")
 	}
 	sum := sha256.Sum256(state.PeerCertificates[0].Raw)
-	if got := hex.EncodeToString(sum[:]); got != strings.ToLower(pin) {
-		return fmt.Errorf("the certificate has the fingerprint sha256:%s, which is not the configured one", got)
+	got := hex.EncodeToString(sum[:])
+	if slices.ContainsFunc(pins, func(pin string) bool { return strings.EqualFold(pin, got) }) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("the certificate has the fingerprint sha256:%s, which is not a configured one", got)
 }

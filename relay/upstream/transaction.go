@@ -24,6 +24,7 @@ type transaction struct {
 	needs    demands
 	outcomes []spool.Outcome // one for each of d.Pending
 	known    []bool          // parallel to outcomes: it is final
+	dry      bool            // a rehearsal: DATA is not to follow
 
 	// The round under way. A message to more recipients than the upstream
 	// takes at once has several.
@@ -55,7 +56,7 @@ func (tx *transaction) total() int {
 	if tx.reset {
 		n++
 	}
-	if !tx.needs.binary {
+	if !tx.needs.binary && !tx.dry {
 		n++
 	}
 	return n

@@ -3,6 +3,7 @@ package upstream_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/relay/memory"
+	"postern/relay/upstream"
 	"postern/relay/upstream/upstreamtest"
 	"postern/spool"
 )
@@ -31,6 +34,10 @@ func (c *transcript) setUp(t *testing.T, b *bench) (*config.Upstream, *testFeed)
 			messages++
 			env, body := newMessage(t, options)
 			feed.Add(env, body)
+		case "examine":
+			c.examine = options
+		case "memory":
+			c.remember(t, up, options)
 		case "tokens":
 			up.OAuth, c.purse = &config.OAuth{}, options
 		case "feed":
@@ -44,6 +51,43 @@ func (c *transcript) setUp(t *testing.T, b *bench) (*config.Upstream, *testFeed)
 		feed.Add(env, body)
 	}
 	return up, feed
+}
+
+// remember makes a memory in which the upstream was seen before.
+func (c *transcript) remember(t *testing.T, up *config.Upstream, options []string) {
+	dir := t.TempDir()
+	c.memory = memory.New(dir)
+	file := filepath.Join(dir, "tls", "upstream-test.json")
+	peer := upstream.Target(up)
+	then := time.Now().Add(-240 * time.Hour)
+	learn := func(change func(*memory.Facts)) {
+		if err := c.memory.Learn(t.Context(), up.Name, peer, change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, option := range options {
+		switch option {
+		case "empty":
+		case "elsewhere": // what follows was at another port
+			peer = "mx.example:2525"
+		case "offered":
+			learn(func(f *memory.Facts) { f.Offered = then })
+		case "valid":
+			learn(func(f *memory.Facts) { f.Offered, f.Valid = then, then })
+		case "damaged":
+			learn(func(*memory.Facts) {})
+			if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		case "unwritable": // the lock is a folder
+			if err := os.MkdirAll(filepath.Join(filepath.Dir(file), "lock"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			t.Fatalf("unknown memory %q", option)
+		}
+	}
+	c.dir = dir
 }
 
 func (b *bench) setUpstream(t *testing.T, up *config.Upstream, option string) {
@@ -65,7 +109,9 @@ func (b *bench) setUpstream(t *testing.T, up *config.Upstream, option string) {
 	case "name":
 		up.ServerName = value
 	case "pin":
-		up.Fingerprint = upstreamtest.Fingerprint(b.certs[value])
+		for name := range strings.SplitSeq(value, ",") {
+			up.Fingerprints = append(up.Fingerprints, upstreamtest.Fingerprint(b.certs[name]))
+		}
 	case "clientcert":
 		up.CertFile, up.KeyFile = b.pair[0], b.pair[1]
 	case "connect":
@@ -74,8 +120,6 @@ func (b *bench) setUpstream(t *testing.T, up *config.Upstream, option string) {
 		up.CommandTimeout = limit()
 	case "data":
 		up.DataTimeout = limit()
-	case "idle":
-		up.IdleClose = limit()
 	case "recipients", "size":
 		n, err := strconv.Atoi(value)
 		if err != nil {
@@ -97,7 +141,7 @@ func (f *testFeed) set(t *testing.T, option string) {
 	case "nochain":
 		f.Chain = false
 	case "keep":
-		f.Keep = true
+		f.Keep = 30 * time.Second
 	case "faildot":
 		f.FailDotSent = errors.New("the disk is full")
 	case "later": // the second message comes after a while

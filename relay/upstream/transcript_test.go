@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postern/config"
+	"postern/relay/memory"
 	"postern/relay/upstream"
 	"postern/relay/upstream/upstreamtest"
 	"postern/spool"
@@ -53,6 +55,9 @@ type transcript struct {
 	script   upstreamtest.Script
 	settings []string // of lines that set something up
 	purse    purse
+	examine  []string // options of an examination; nil: a delivery
+	memory   *memory.Store
+	dir      string // of memory
 	want     []string
 }
 
@@ -79,7 +84,7 @@ func readTranscripts(t *testing.T, path string) (head []string, cases []*transcr
 		switch verb, _, _ := strings.Cut(line, " "); verb {
 		case "S:", "S>", "C:", "C?", "*":
 			c.script = append(c.script, line)
-		case "upstream", "message", "feed", "tokens":
+		case "upstream", "message", "feed", "tokens", "examine", "memory":
 			c.settings = append(c.settings, line)
 		case "#", "==", "":
 		default:
@@ -149,7 +154,17 @@ func (c *transcript) run(t *testing.T, b *bench) {
 		Hostname: func() string { return "relay.example" },
 		Events:   rec,
 		Tokens:   c.purse,
+		Memory:   c.memory,
 		Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },
+	}
+	if c.examine != nil {
+		got := c.examined(t, dialer, up)
+		<-done
+		for _, problem := range problems {
+			t.Error(problem)
+		}
+		c.compare(t, c.masked(b, got))
+		return
 	}
 	began := time.Now()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -161,12 +176,19 @@ func (c *transcript) run(t *testing.T, b *bench) {
 	for _, problem := range append(problems, feed.Breaches()...) {
 		t.Error(problem)
 	}
-	got := results(feed, err, rec, elapsed)
-	for i := range got { // what differs from run to run
-		got[i] = strings.ReplaceAll(got[i], b.dir+string(filepath.Separator), "")
-		got[i] = fingerprint.ReplaceAllString(got[i], "sha256:…")
+	c.compare(t, c.masked(b, append(results(feed, err, rec, elapsed), c.remembered(up)...)))
+}
+
+// masked replaces what differs from run to run.
+func (c *transcript) masked(b *bench, lines []string) []string {
+	for i := range lines {
+		lines[i] = strings.ReplaceAll(lines[i], b.dir+string(filepath.Separator), "")
+		if c.dir != "" {
+			lines[i] = strings.ReplaceAll(lines[i], c.dir+string(filepath.Separator), "")
+		}
+		lines[i] = fingerprint.ReplaceAllString(lines[i], "sha256:…")
 	}
-	c.compare(t, got)
+	return lines
 }
 
 func (c *transcript) compare(t *testing.T, got []string) {
@@ -184,11 +206,17 @@ type recorder struct {
 	opened   []upstream.Opened
 	closed   []upstream.Closed
 	problems []upstream.TLSProblem
+	learned  []upstream.Learned
+	forgot   []upstream.MemoryFailed
 }
 
 func (r *recorder) UpstreamOpened(e upstream.Opened)         { r.opened = append(r.opened, e) }
 func (r *recorder) UpstreamClosed(e upstream.Closed)         { r.closed = append(r.closed, e) }
 func (r *recorder) UpstreamTLSProblem(e upstream.TLSProblem) { r.problems = append(r.problems, e) }
+func (r *recorder) UpstreamLearned(e upstream.Learned)       { r.learned = append(r.learned, e) }
+func (r *recorder) UpstreamMemoryFailed(e upstream.MemoryFailed) {
+	r.forgot = append(r.forgot, e)
+}
 
 var stageNames = [...]string{"local", "resolve", "connect", "tls", "greet", "signin", "mail", "rcpt", "data", "body", "dot"}
 
@@ -217,7 +245,17 @@ func describeOutcome(o *spool.Outcome) string {
 func results(feed *testFeed, err error, rec *recorder, elapsed time.Duration) []string {
 	var out []string
 	for _, p := range rec.problems {
-		out = append(out, fmt.Sprintf("TLS problem %q in clear %v", p.Problem, p.InClear))
+		line := fmt.Sprintf("TLS problem %q in clear %v", p.Problem, p.InClear)
+		if p.Downgrade {
+			line += " downgrade"
+		}
+		out = append(out, line)
+	}
+	for _, l := range rec.learned {
+		out = append(out, fmt.Sprintf("learned %s durable %v", l.Lesson, l.Durable))
+	}
+	for _, f := range rec.forgot {
+		out = append(out, fmt.Sprintf("memory: cannot %s: %s", f.Operation, f.Cause))
 	}
 	for _, s := range feed.Settled() {
 		if s.Released {
@@ -246,6 +284,25 @@ func results(feed *testFeed, err error, rec *recorder, elapsed time.Duration) []
 		out = append(out, "took "+elapsed.Truncate(100*time.Millisecond).String())
 	}
 	return out
+}
+
+// remembered is what another process will find.
+func (c *transcript) remembered(up *config.Upstream) []string {
+	if c.memory == nil {
+		return nil
+	}
+	facts, err := memory.New(c.dir).Recall(up.Name, upstream.Target(up))
+	if err != nil {
+		return []string{"remembered: " + err.Error()}
+	}
+	line := "remembered:"
+	if !facts.Offered.IsZero() {
+		line += " offered " + facts.Offered.Format(time.DateOnly)
+	}
+	if !facts.Valid.IsZero() {
+		line += " valid " + facts.Valid.Format(time.DateOnly)
+	}
+	return []string{line}
 }
 
 // testFeed can end the daemon while it is asked.

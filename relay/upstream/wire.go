@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -11,8 +12,8 @@ import (
 )
 
 // blockSize is how much content is read from the spool and written to the
-// network at a time, in bytes.
-const blockSize = 32 << 10
+// network at a time at most, in bytes.
+const blockSize = 64 << 10
 
 // wire is one connection with its buffers. Nothing goes out before flush.
 type wire struct {
@@ -72,7 +73,7 @@ func describe(err error) string {
 		return string(protocol)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the upstream closed the connection"
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "the upstream reset the connection"

@@ -150,6 +150,9 @@ func (n *inode) cut(mood Mood, rng *rand.Rand) []byte {
 
 // partial applies a write to the sectors that still take one.
 func partial(b []byte, c change, times map[int64]int) []byte {
+	if c.data == nil {
+		return b // lengths are decided upon apart
+	}
 	end := c.off + int64(len(c.data))
 	for s := c.off / Sector; s*Sector < end; s++ {
 		if times[s] == 0 {

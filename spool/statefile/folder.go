@@ -28,8 +28,8 @@ import (
 type Folder struct {
 	Dir string
 	// Step is called before each operation on disk, with "create", "write",
-	// "sync", "rename" or "sync folder", and fails it by its error: for tests.
-	// It may be nil.
+	// "sync", "rename", "remove" or "sync folder", and fails it by its error:
+	// for tests. It may be nil.
 	Step func(operation string) error
 }
 
@@ -155,6 +155,21 @@ func (d *Folder) Write(name string, content []byte) (err error) {
 		}
 	}
 	return err
+}
+
+// Remove removes a file, also one that Read refuses. fs.ErrNotExist: there is
+// none. When it returns nil, a power cut does not bring it back.
+func (d *Folder) Remove(name string) error {
+	if err := d.before("remove"); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(d.Dir, name)); err != nil {
+		return err
+	}
+	if err := d.before("sync folder"); err != nil {
+		return err
+	}
+	return syncDir(d.Dir)
 }
 
 // fill makes the content of a new file durable.

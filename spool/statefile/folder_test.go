@@ -112,6 +112,29 @@ func TestRefusesWhatIsNotOurs(t *testing.T) {
 	}
 }
 
+func TestRemove(t *testing.T) {
+	d := folder(t)
+	if err := d.Remove("fact"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	write(t, d, "old")
+	for _, failing := range []string{"remove", "sync folder"} {
+		d.Step = func(operation string) error {
+			if operation == failing {
+				return fs.ErrInvalid
+			}
+			return nil
+		}
+		if err := d.Remove("fact"); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("%s: %v", failing, err)
+		}
+		_, err := d.Read("fact", 10)
+		if gone := errors.Is(err, fs.ErrNotExist); gone != (failing == "sync folder") {
+			t.Errorf("%s: %v", failing, err)
+		}
+	}
+}
+
 func TestLockExcludes(t *testing.T) {
 	d := folder(t)
 	unlock, err := d.Lock(t.Context())

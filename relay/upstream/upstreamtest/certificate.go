@@ -1,9 +1,11 @@
 package upstreamtest
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -79,25 +81,41 @@ func (a *Authority) Pool() *x509.CertPool {
 
 // Issue makes a certificate for names (host names or addresses).
 func (a *Authority) Issue(t testing.TB, names ...string) tls.Certificate {
-	return a.issue(t, notAfter, names)
+	return a.IssueUntil(t, notAfter, names...)
 }
 
 // IssueExpired makes one that ended in 1999.
 func (a *Authority) IssueExpired(t testing.TB, names ...string) tls.Certificate {
-	return a.issue(t, time.Date(1999, 2, 1, 0, 0, 0, 0, time.UTC), names)
+	return a.IssueUntil(t, time.Date(1999, 2, 1, 0, 0, 0, 0, time.UTC), names...)
 }
 
-// SelfSigned makes one that nobody vouches for.
-func SelfSigned(t testing.TB, names ...string) tls.Certificate {
-	return (&Authority{}).issue(t, notAfter, names)
-}
-
-func (a *Authority) issue(t testing.TB, until time.Time, names []string) tls.Certificate {
+// IssueUntil makes one that ends then.
+func (a *Authority) IssueUntil(t testing.TB, until time.Time, names ...string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a.issue(t, key, until, names)
+}
+
+// IssueRSA makes one with an RSA key of 2048 bits.
+func (a *Authority) IssueRSA(t testing.TB, names ...string) tls.Certificate {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.issue(t, key, notAfter, names)
+}
+
+// SelfSigned makes one that nobody vouches for.
+func SelfSigned(t testing.TB, names ...string) tls.Certificate {
+	return (&Authority{}).IssueUntil(t, notAfter, names...)
+}
+
+func (a *Authority) issue(t testing.TB, key crypto.Signer, until time.Time, names []string) tls.Certificate {
+	t.Helper()
 	leaf := &x509.Certificate{
 		Subject: pkix.Name{CommonName: names[0]}, SerialNumber: nextSerial(), NotBefore: notBefore, NotAfter: until,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
@@ -110,11 +128,11 @@ func (a *Authority) issue(t testing.TB, until time.Time, names []string) tls.Cer
 			leaf.DNSNames = append(leaf.DNSNames, name)
 		}
 	}
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = leaf, key
+	parent, signer := leaf, key
+	if a.cert != nil {
+		parent, signer = a.cert, a.key
 	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, parent, &key.PublicKey, signer)
+	der, err := x509.CreateCertificate(rand.Reader, leaf, parent, key.Public(), signer)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"postern/spool"
 )
@@ -36,9 +37,9 @@ type Settled struct {
 // Feed hands out messages and records what becomes of them. It follows the
 // contract of the queue's, and reports every breach of it.
 type Feed struct {
-	// Keep makes Next wait for its context after the last message, as a queue
-	// does that may have more later. Otherwise Next ends with io.EOF.
-	Keep bool
+	// Keep is how long Next waits for more after the last message before it
+	// ends with io.EOF, as a queue does; 0: not at all.
+	Keep time.Duration
 	// Chain lets TryNext hand out messages; without it only Next does.
 	Chain bool
 	// FailDotSent is what DotSent returns.
@@ -91,12 +92,14 @@ func (f *Feed) Next(ctx context.Context) (*spool.Delivery, error) {
 		if d := f.take(); d != nil {
 			return d, nil
 		}
-		if !f.Keep {
+		if f.Keep == 0 {
 			return nil, io.EOF
 		}
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
+		case <-time.After(f.Keep):
+			return nil, io.EOF
 		case <-f.more:
 		}
 	}

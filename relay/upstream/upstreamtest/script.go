@@ -145,6 +145,9 @@ func (p *player) step(step string) error {
 		p.out.WriteString(unescape(text))
 		return nil
 	}
+	if step == "* stall" {
+		p.raw.Stall() // before the client is told to go on
+	}
 	if err := p.flush(); err != nil {
 		return err
 	}
@@ -247,8 +250,7 @@ func (p *player) act(text string) error {
 
 func (p *player) end(name string) error {
 	switch name {
-	case "stall":
-		p.raw.Stall()
+	case "stall": // since step
 		<-p.raw.resume
 		return errGone
 	case "still":

@@ -17,8 +17,9 @@ import (
 // nothing. Set the fields before Start.
 type Sink struct {
 	Extensions []string
-	// TLS, if set, is offered by STARTTLS.
-	TLS *tls.Config
+	// TLS, if set, is offered by STARTTLS, or begins with the first byte.
+	TLS      *tls.Config
+	Implicit bool
 	// RTT is how long each group of replies takes.
 	RTT time.Duration
 
@@ -82,8 +83,11 @@ func (s *Sink) accept() {
 }
 
 func (s *Sink) serve(conn net.Conn) {
+	if s.Implicit {
+		conn = tls.Server(conn, s.TLS)
+	}
 	in, out := bufio.NewReaderSize(conn, 64<<10), bufio.NewWriter(conn)
-	secure := false
+	secure := s.Implicit
 	reply := func(text string) bool {
 		_, _ = out.WriteString(text)
 		if in.Buffered() > 0 {

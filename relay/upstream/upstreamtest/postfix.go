@@ -1,4 +1,4 @@
-package upstream_test
+package upstreamtest
 
 import (
 	"context"
@@ -15,20 +15,27 @@ import (
 	"time"
 
 	"postern/config"
-	"postern/relay/upstream/upstreamtest"
 )
 
-// postfix is a Postfix of our own in a folder that is thrown away: its
-// queue, its ports on the loopback interface, its certificate, its users.
-type postfix struct {
-	dir            string
-	port, implicit int
-	ca             string
+// Postfix is one of our own in a folder that is thrown away: its queue, its
+// ports on the loopback interface, its certificate for mail.postern.test, its
+// user with a password.
+type Postfix struct {
+	Port     int    // with STARTTLS
+	Implicit int    // with TLS from the first byte
+	CA       string // file of its authority
+	dir      string
 }
+
+// The user of a Postfix.
+const (
+	PostfixUser     = "user"
+	PostfixPassword = "pencil"
+)
 
 // missing ends a test that lacks its counterpart: skipped at a desk, failed
 // where POSTERN_REQUIRE_INTEROP=1 says that it has to be there.
-func missing(t *testing.T, what string) {
+func missing(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("POSTERN_REQUIRE_INTEROP") == "1" {
 		t.Fatal("required, and missing: " + what)
@@ -36,7 +43,9 @@ func missing(t *testing.T, what string) {
 	t.Skip("needs " + what)
 }
 
-func startPostfix(t *testing.T) *postfix {
+// StartPostfix starts one; it ends with the test. The test is skipped where
+// it cannot be had, or fails where POSTERN_REQUIRE_INTEROP=1.
+func StartPostfix(t testing.TB) *Postfix {
 	t.Helper()
 	for _, program := range []string{"postfix", "saslpasswd2"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -57,19 +66,19 @@ func startPostfix(t *testing.T) *postfix {
 	if err := os.Chmod(dir, 0o755); err != nil { // Postfix reads it as another user
 		t.Fatal(err)
 	}
-	p := &postfix{dir: dir, port: freePort(t), implicit: freePort(t)}
+	p := &Postfix{dir: dir, Port: freePort(t), Implicit: freePort(t)}
 	p.certify(t)
-	p.addUser(t, "user", "pencil")
+	p.addUser(t, PostfixUser, PostfixPassword)
 	p.configure(t)
 	p.run(t, "start")
 	t.Cleanup(func() { p.run(t, "stop") })
-	for _, port := range []int{p.port, p.implicit} {
+	for _, port := range []int{p.Port, p.Implicit} {
 		waitForPort(t, port)
 	}
 	return p
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -79,7 +88,7 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func waitForPort(t *testing.T, port int) {
+func waitForPort(t testing.TB, port int) {
 	t.Helper()
 	for range 100 {
 		if conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
@@ -91,14 +100,14 @@ func waitForPort(t *testing.T, port int) {
 	t.Fatalf("Postfix does not listen on port %d", port)
 }
 
-func (p *postfix) certify(t *testing.T) {
-	ca := upstreamtest.NewAuthority(t)
-	p.ca = ca.File(t, p.dir)
-	upstreamtest.WritePair(t, p.dir, "server", ca.Issue(t, "mail.postern.test"))
+func (p *Postfix) certify(t testing.TB) {
+	ca := NewAuthority(t)
+	p.CA = ca.File(t, p.dir)
+	WritePair(t, p.dir, "server", ca.IssueRSA(t, "mail.postern.test"))
 }
 
 // addUser makes a SASL user for PLAIN, LOGIN, CRAM-MD5 and SCRAM.
-func (p *postfix) addUser(t *testing.T, name, password string) {
+func (p *Postfix) addUser(t testing.TB, name, password string) {
 	t.Helper()
 	db := filepath.Join(p.dir, "sasldb2")
 	cmd := exec.Command("saslpasswd2", "-p", "-c", "-f", db, "-u", "mail.postern.test", name)
@@ -116,7 +125,7 @@ func (p *postfix) addUser(t *testing.T, name, password string) {
 	}
 }
 
-func (p *postfix) write(t *testing.T, name, text string) {
+func (p *Postfix) write(t testing.TB, name, text string) {
 	t.Helper()
 	path := filepath.Join(p.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -127,7 +136,7 @@ func (p *postfix) write(t *testing.T, name, text string) {
 	}
 }
 
-func (p *postfix) configure(t *testing.T) {
+func (p *Postfix) configure(t testing.TB) {
 	nobody, err := user.Lookup("nobody")
 	if err != nil {
 		missing(t, "the user nobody")
@@ -210,10 +219,10 @@ virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
-`, p.port, p.implicit))
+`, p.Port, p.Implicit))
 }
 
-func (p *postfix) run(t *testing.T, verb string) {
+func (p *Postfix) run(t testing.TB, verb string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -224,21 +233,31 @@ func (p *postfix) run(t *testing.T, verb string) {
 	}
 }
 
-// upstream is the configuration that leads here.
-func (p *postfix) upstream(auth string) *config.Upstream {
+// Upstream is the configuration that leads here.
+func (p *Postfix) Upstream(auth string) *config.Upstream {
 	return &config.Upstream{
-		Name: "postfix-" + auth, Host: "127.0.0.1", Port: p.port, TLS: config.TLSVerify,
-		CAFile: p.ca, ServerName: "mail.postern.test",
-		Auth: auth, Username: "user", Password: config.NewSecret("pencil"),
+		Name: "postfix-" + auth, Host: "127.0.0.1", Port: p.Port, TLS: config.TLSVerify,
+		CAFile: p.CA, ServerName: "mail.postern.test",
+		Auth: auth, Username: PostfixUser, Password: config.NewSecret(PostfixPassword),
 		CommandTimeout: 20 * time.Second, DataTimeout: 20 * time.Second,
 	}
 }
 
-// arrived waits until count messages lie in the mailbox.
-func (p *postfix) arrived(t *testing.T, count int) (messages [][]byte) {
+// Mailbox is the files of its mailbox at this moment.
+func (p *Postfix) Mailbox(t testing.TB) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(p.dir, "mail/box/new/*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// Arrived waits until count messages lie in the mailbox.
+func (p *Postfix) Arrived(t testing.TB, count int) (messages [][]byte) {
 	t.Helper()
 	for range 200 {
-		names, _ := filepath.Glob(filepath.Join(p.dir, "mail/box/new/*"))
+		names := p.Mailbox(t)
 		if len(names) >= count {
 			for _, name := range names {
 				text, err := os.ReadFile(name)

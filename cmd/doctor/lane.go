@@ -1,0 +1,72 @@
+package doctor
+
+import (
+	"fmt"
+	"time"
+
+	"postern/config"
+	"postern/relay/admin"
+)
+
+// Lane says how it stands with up in a running daemon; st is nil where none
+// answers.
+func Lane(up *config.Upstream, st *admin.Status) []Finding {
+	if st == nil {
+		return []Finding{{ID: UpstreamLane, Status: Skipped, Subject: up.Name, Text: "no daemon answers: this is what one with this configuration would meet"}}
+	}
+	for i := range st.Lanes {
+		l := &st.Lanes[i]
+		if l.Upstream == up.Name {
+			return append(settings(up, l), lane(l))
+		}
+	}
+	return []Finding{{ID: UpstreamSettings, Status: Warning, Subject: up.Name,
+		Text: "the running daemon does not know this upstream yet", Remedy: "`postern reload`"}}
+}
+
+// settings compares what the daemon uses with what was read here.
+func settings(up *config.Upstream, l *admin.Lane) []Finding {
+	if l.Settings == up.Digest() {
+		return nil
+	}
+	return []Finding{{ID: UpstreamSettings, Status: Warning, Subject: up.Name,
+		Text:   "the running daemon still uses other settings for this upstream than the file has, which are the ones tried here",
+		Remedy: "`postern reload`"}}
+}
+
+// lane judges the state of one lane.
+func lane(l *admin.Lane) Finding {
+	f := Finding{ID: UpstreamLane, Status: OK, Subject: l.Upstream, Facts: map[string]any{"state": l.State, "queued": l.Queued}}
+	since := ""
+	if l.Since != nil {
+		since = " since " + l.Since.Local().Format(time.DateTime)
+	}
+	waiting := count(l.Queued, "delivery waits", "deliveries wait")
+	switch l.State {
+	case admin.LaneUp:
+		f.Text = "mail goes; " + waiting
+		if len(l.RefusedSenders) > 0 {
+			f.Status = Warning
+			f.Text += fmt.Sprintf("; it refuses %s at present: %s", count(len(l.RefusedSenders), "sender", "senders"), orNothing(l.RefusedSenders))
+			f.Remedy = fmt.Sprintf("`postern upstream test %s --from ADDRESS`", l.Upstream)
+		}
+		return f
+	case admin.LaneWaiting:
+		f.Status, f.Text = Warning, fmt.Sprintf("out of reach or overloaded%s: %s; %s", since, l.Reason, waiting)
+		f.Remedy = "It is tried again by itself."
+	case admin.LaneParked:
+		f.Status, f.Text = Failed, fmt.Sprintf("parked%s: %s; %s", since, l.Reason, waiting)
+		f.Remedy = fmt.Sprintf("`postern upstream test %s` tells more; `postern upstream resume %s` tries again at once.", l.Upstream, l.Upstream)
+	case admin.LanePaused:
+		f.Status, f.Text = Warning, fmt.Sprintf("paused by an operator%s; %s", since, waiting)
+		f.Remedy = fmt.Sprintf("`postern upstream resume %s`", l.Upstream)
+	case admin.LaneMissing:
+		f.Status, f.Text = Failed, "no upstream of this name is configured; "+waiting
+		f.Remedy = "Configure it again, or `postern queue remove` or `bounce` its mail."
+	}
+	if a := l.Advice; a != nil {
+		f.Text += ". " + a.Meaning
+		f.Remedy = a.Remedy
+	}
+	return f
+}

@@ -1,0 +1,88 @@
+package doctor
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// kinds are file systems by their magic number (statfs(2)).
+var kinds = map[uint32]string{
+	unix.EXT4_SUPER_MAGIC: "ext4", unix.XFS_SUPER_MAGIC: "xfs", unix.BTRFS_SUPER_MAGIC: "btrfs",
+	unix.TMPFS_MAGIC: "tmpfs", unix.RAMFS_MAGIC: "ramfs", unix.OVERLAYFS_SUPER_MAGIC: "overlay",
+	unix.NFS_SUPER_MAGIC: "nfs", unix.SMB_SUPER_MAGIC: "cifs", unix.SMB2_SUPER_MAGIC: "cifs", unix.CIFS_SUPER_MAGIC: "cifs",
+	unix.V9FS_MAGIC: "9p", unix.FUSE_SUPER_MAGIC: "fuse", unix.F2FS_SUPER_MAGIC: "f2fs",
+	0x2fc12fc1: "zfs", unix.REISERFS_SUPER_MAGIC: "reiserfs", unix.MSDOS_SUPER_MAGIC: "vfat",
+}
+
+func lookAtDisk(dir string) disk {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return disk{Err: err}
+	}
+	kind := kinds[uint32(st.Type)]
+	if kind == "" {
+		kind = "a file system of type 0x" + strconv.FormatUint(uint64(uint32(st.Type)), 16)
+	}
+	return disk{
+		Kind: kind, ReadOnly: st.Flags&unix.ST_RDONLY != 0,
+		Free: int64(st.Bavail) * int64(st.Bsize), Total: int64(st.Blocks) * int64(st.Bsize),
+		FreeInodes: int64(st.Ffree), Inodes: int64(st.Files),
+	}
+}
+
+// lookAtClock asks adjtimex(2), which changes nothing when it is asked for
+// nothing.
+func lookAtClock() clockState {
+	var t unix.Timex
+	state, err := unix.Adjtimex(&t)
+	if err != nil {
+		return clockState{}
+	}
+	return clockState{Known: true, Synced: state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0}
+}
+
+func userOfProcess(pid int) (int, bool) {
+	info, err := os.Stat("/proc/" + strconv.Itoa(pid))
+	if err != nil {
+		return -1, false
+	}
+	uid, _ := ownersOf(info)
+	return uid, uid >= 0
+}
+
+// spoolHolder finds the process that has the lock of a spool. Unlike taking
+// the lock, looking into /proc/locks gets in nobody's way.
+func spoolHolder(dir string) (pid int, held bool) {
+	info, err := os.Stat(filepath.Join(dir, "lock"))
+	if err != nil {
+		return 0, false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	locks, err := os.Open("/proc/locks")
+	if err != nil {
+		return 0, false
+	}
+	defer locks.Close()
+	for lines := bufio.NewScanner(locks); lines.Scan(); {
+		// 1: FLOCK  ADVISORY  WRITE 4711 08:01:131073 0 EOF
+		f := strings.Fields(lines.Text())
+		if len(f) < 6 || f[1] != "FLOCK" || !strings.HasSuffix(f[5], ":"+strconv.FormatUint(st.Ino, 10)) {
+			continue
+		}
+		if pid, err := strconv.Atoi(f[4]); err == nil {
+			return pid, true
+		}
+	}
+	return 0, false
+}
+
+func dataSync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }

@@ -1,0 +1,5 @@
+package doctor
+
+import "io/fs"
+
+func ownersOf(fs.FileInfo) (uid, gid int) { return -1, -1 }

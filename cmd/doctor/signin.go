@@ -1,0 +1,127 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/relay/oauth"
+	"postern/relay/upstream"
+	"postern/spool"
+)
+
+// signIn tells which mechanism was chosen and why, and what came of it.
+func (e *examination) signIn() {
+	if t := e.taken(upstream.StepToken); t != nil && t.Fault != nil {
+		e.fail(UpstreamToken, t, fmt.Sprintf("`postern upstream login %s` shows more.", e.up.Name))
+	}
+	t, s := e.taken(upstream.StepSignIn), e.r.SignIn
+	switch {
+	case t == nil:
+		e.skip(UpstreamSignIn, "it did not come to the sign-in")
+	case s == nil && t.Fault == nil:
+		e.add(Finding{ID: UpstreamSignIn, Status: OK, Text: "no sign-in is configured"})
+	default:
+		e.mechanism(s)
+		e.signedIn(t)
+	}
+}
+
+// mechanism tells of the choice.
+func (e *examination) mechanism(s *upstream.SignIn) {
+	f := Finding{ID: UpstreamMechanism, Status: OK, Facts: map[string]any{"auth": s.Auth, "offered": s.Offered, "mechanism": s.Mechanism}}
+	f.Text = fmt.Sprintf("auth = %q takes %s", s.Auth, s.Mechanism)
+	if s.Mechanism == "" {
+		f.Status = Failed
+		f.Text = fmt.Sprintf("auth = %q finds no mechanism", s.Auth)
+		f.Remedy = "The upstream offers " + orNothing(s.Offered) + "; set auth to one of them that the configuration has the means for."
+	}
+	var passed []string
+	for _, v := range s.Verdicts {
+		switch {
+		case v.Mechanism == s.Mechanism, s.Auth == "auto" && !slices.Contains(s.Offered, v.Mechanism):
+		case v.Obstacle == "":
+			passed = append(passed, v.Mechanism+" would be next")
+		default:
+			passed = append(passed, v.Mechanism+" "+v.Obstacle)
+		}
+	}
+	if s.Mechanism != "" && s.Auth == "auto" {
+		f.Text += ", the strongest that both sides can do"
+	}
+	if len(s.Offered) > 0 {
+		f.Text += "; offered: " + strings.Join(s.Offered, " ")
+	}
+	if len(passed) > 0 {
+		f.Text += "; " + strings.Join(passed, "; ")
+	}
+	e.add(f)
+}
+
+func (e *examination) signedIn(t *upstream.Taken) {
+	if t.Fault == nil {
+		who := ""
+		if e.up.Username != "" {
+			who = " as " + e.up.Username
+		}
+		e.add(Finding{ID: UpstreamSignIn, Status: OK, Took: took(t.Took), Text: "signed in" + who})
+		return
+	}
+	remedy := "Check the username and where its password comes from; a second try with a wrong password can lock the account."
+	if t.Fault.Outcome.Code == 0 {
+		remedy = "See docs/upstreams.md, \"Signing in\"."
+	}
+	if strings.Contains(t.Fault.Outcome.Cause, "clock") {
+		remedy = "Set the clock of this machine by NTP: Kerberos allows five minutes."
+	}
+	e.fail(UpstreamSignIn, t, remedy)
+}
+
+// tokenSoon is how long before its end a token that nobody can renew is a
+// warning.
+const tokenSoon = 7 * 24 * time.Hour
+
+// Token judges the stored access token of the upstream with this name.
+func Token(name string, st *oauth.Status, now time.Time) Finding {
+	f := Finding{ID: UpstreamToken, Status: OK, Subject: name, Text: "there is an access token"}
+	if !st.Expires.IsZero() {
+		f.Facts = map[string]any{"expires": st.Expires.UTC()}
+		f.Text += ", good until " + st.Expires.Local().Format(time.DateTime)
+	}
+	switch {
+	case st.Problem != "":
+		f.Status, f.Text = Failed, st.Problem
+		if st.NeedsLogin {
+			f.Remedy = fmt.Sprintf("`postern upstream login %s`", name)
+		}
+	case !st.Present:
+		f.Text = "no access token is stored; one is got when it is needed"
+	case st.Renewable:
+		f.Text += ", renewed by itself"
+	case !st.Expires.IsZero() && st.Expires.Sub(now) < tokenSoon:
+		f.Status = Warning
+		f.Text += ", and cannot be renewed by itself"
+		f.Remedy = fmt.Sprintf("`postern upstream login %s`", name)
+	}
+	return f
+}
+
+// Secret judges whether the password of the upstream could be read. source
+// says where it comes from; elsewhere means that only the daemon has it.
+func Secret(name, source string, elsewhere bool, err error) Finding {
+	f := Finding{ID: UpstreamSecret, Status: OK, Subject: name, Text: source + " can be read"}
+	switch {
+	case err == nil:
+	case elsewhere:
+		f.Status, f.Text = Skipped, err.Error()
+		f.Remedy = "Only the daemon's own environment has it. Run this command with the same: for a unit of systemd, `systemd-run -p LoadCredential=… -p EnvironmentFile=… --pipe --wait postern …`."
+	default:
+		f.Status, f.Text = Failed, err.Error()
+		f.Remedy = "Make it readable for the user of the daemon, and for nobody else."
+	}
+	return f
+}
+
+// answeredBy tells whether an outcome is the upstream's own.
+func answeredBy(o *spool.Outcome) bool { return o.Code != 0 && !o.Unsupported }

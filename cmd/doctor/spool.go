@@ -1,0 +1,185 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"postern/config"
+	"postern/relay/admin"
+	"postern/spool"
+)
+
+// lookAtSpool looks at the folder, its disk and what waits in it.
+func lookAtSpool(ctx context.Context, cfg *config.Config, st *admin.Status, client *admin.Client, owner int) []Finding {
+	dir := cfg.Spool.Dir
+	folder := judgeFolder(SpoolFolder, lookAtFolder(dir), owner, cfg.Path == "")
+	out := []Finding{folder}
+	if st == nil {
+		if pid, held := spoolHolder(dir); held {
+			out = append(out, Finding{ID: SpoolLock, Status: Failed, Subject: dir,
+				Text:   fmt.Sprintf("process %d has the spool, and does not answer at %s", pid, cfg.Control.Socket),
+				Remedy: "It is a daemon with another configuration, or one that starts, stops or hangs: look at that process."})
+		}
+	}
+	if !isFolder(dir) {
+		return out
+	}
+	d := lookAtDisk(dir)
+	out = append(out, judgeFileSystem(dir, &d), judgeSync(dir, measureSync(ctx, dir)), judgeSpace(dir, &d, cfg.Spool.MinFree, st))
+	if d.Inodes > 0 {
+		out = append(out, judgeInodes(dir, &d))
+	}
+	w := lookAtQueue(ctx, dir, st, client)
+	return append(out, judgeQueue(dir, &w, cfg.Retry.WarnAfter, time.Now())...)
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// place is a file or folder as it was found.
+type place struct {
+	Path     string
+	Err      error
+	Mode     fs.FileMode
+	UID, GID int // -1: the system does not say
+}
+
+func lookAtFolder(path string) place {
+	p := place{Path: path, UID: -1, GID: -1}
+	info, err := os.Stat(path)
+	if err != nil {
+		p.Err = err
+		return p
+	}
+	p.Mode = info.Mode()
+	p.UID, p.GID = ownersOf(info)
+	return p
+}
+
+// judgeFolder judges a folder that is to be its owner's alone. owner is who
+// the daemon runs as; -1: not known. made tells that a start makes it.
+func judgeFolder(id ID, p place, owner int, made bool) Finding {
+	f := Finding{ID: id, Status: Failed, Subject: p.Path}
+	switch {
+	case made && errors.Is(p.Err, fs.ErrNotExist):
+		f.Status, f.Text = OK, "it is not there yet: the first start makes it"
+	case errors.Is(p.Err, fs.ErrNotExist):
+		f.Text = "there is no such folder"
+		f.Remedy = fmt.Sprintf("`install -d -m 0700 -o USER %s`, USER being who runs postern; or mount the disk that it is on.", p.Path)
+	case p.Err != nil:
+		f.Text = "it cannot be looked at: " + reason(p.Err)
+		f.Remedy = "Run this command as the user of the daemon, or as root."
+	case !p.Mode.IsDir():
+		f.Text = "it is not a folder"
+		f.Remedy = "Move that file away, or correct the path."
+	case runtime.GOOS == "windows":
+		f.Status, f.Text = OK, "it is there; its access list is not looked at"
+	case p.Mode.Perm()&0o077 != 0:
+		f.Text = fmt.Sprintf("it has mode %04o: other users can get at what is in it", p.Mode.Perm())
+		f.Remedy = "`chmod 0700 " + p.Path + "`"
+	case owner >= 0 && p.UID >= 0 && p.UID != owner:
+		f.Text = fmt.Sprintf("it belongs to %s, and the daemon runs as %s", userName(p.UID), userName(owner))
+		f.Remedy = fmt.Sprintf("`chown -R %s %s`", userName(owner), p.Path)
+	default:
+		f.Status, f.Text = OK, fmt.Sprintf("it belongs to %s and has mode %04o", userName(p.UID), p.Mode.Perm())
+	}
+	return f
+}
+
+// reason is an error of a file without the path.
+func reason(err error) string {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err.Error()
+	}
+	return err.Error()
+}
+
+// maxListed bounds how many deliveries are looked at, the oldest first.
+const maxListed = 10_000
+
+// waiting is what waits in a spool.
+type waiting struct {
+	Messages int
+	Oldest   time.Time // acceptance; zero: nothing waits
+	InDoubt  int       // of the Listed
+	Listed   int
+	SetAside int
+	Err      error
+}
+
+// lookAtQueue asks the daemon, or reads the spool that no daemon has.
+func lookAtQueue(ctx context.Context, dir string, st *admin.Status, client *admin.Client) (w waiting) {
+	if st != nil {
+		w.Messages, w.SetAside = int(st.Spool.Messages), st.Spool.SetAside
+		w.Err = client.List(ctx, admin.Filter{Limit: maxListed}, func(e *admin.Entry) error {
+			w.note(e.Accepted, e.InDoubt)
+			return nil
+		})
+		return w
+	}
+	r, err := spool.OpenReader(dir)
+	if err != nil {
+		w.Err = err
+		return w
+	}
+	defer r.Close()
+	u := r.Usage()
+	w.Messages, w.SetAside = u.Messages, u.SetAside+r.Recovery().SetAside
+	r.Walk(func(s spool.Summary) bool {
+		w.note(s.Accepted, s.InDoubt)
+		return w.Listed < maxListed
+	})
+	return w
+}
+
+func (w *waiting) note(accepted time.Time, inDoubt bool) {
+	w.Listed++
+	if w.Oldest.IsZero() || accepted.Before(w.Oldest) {
+		w.Oldest = accepted
+	}
+	if inDoubt {
+		w.InDoubt++
+	}
+}
+
+// judgeQueue judges what waits; warnAfter is the retry.warn_after of the
+// configuration, 0 where senders are never told.
+func judgeQueue(dir string, w *waiting, warnAfter time.Duration, now time.Time) []Finding {
+	if w.Err != nil {
+		return []Finding{{ID: SpoolQueue, Status: Skipped, Subject: dir, Text: "what waits cannot be read: " + w.Err.Error(),
+			Remedy: "Run this command as the user of the daemon, or as root."}}
+	}
+	if warnAfter <= 0 {
+		warnAfter = 4 * time.Hour
+	}
+	q := Finding{ID: SpoolQueue, Status: OK, Subject: dir, Text: "nothing waits", Facts: map[string]any{"messages": w.Messages}}
+	if !w.Oldest.IsZero() {
+		age := now.Sub(w.Oldest).Round(time.Second)
+		q.Text = fmt.Sprintf("%s, the oldest for %s", count(w.Messages, "message waits", "messages wait"), age)
+		q.Facts["oldest"] = w.Oldest.UTC()
+		if age > warnAfter {
+			q.Status, q.Remedy = Warning, "`postern queue list` shows what waits and for what, `postern queue show ID` why."
+		}
+	}
+	out := []Finding{q}
+	if w.SetAside > 0 {
+		out = append(out, Finding{ID: SpoolAside, Status: Warning, Subject: filepath.Join(dir, "bad"), Facts: map[string]any{"files": w.SetAside},
+			Text:   count(w.SetAside, "damaged record was set aside", "damaged records were set aside"),
+			Remedy: "Look at the disk (smartctl, the kernel's log). The .txt beside each says which message it was; docs/spool-format.md says what to do with the rest. Move them away when that is done."})
+	}
+	if w.InDoubt > 0 {
+		out = append(out, Finding{ID: SpoolDoubt, Status: Warning, Subject: dir, Facts: map[string]any{"deliveries": w.InDoubt},
+			Text:   count(w.InDoubt, "delivery was", "deliveries were") + " cut off behind the final dot: nobody knows whether the upstream has it",
+			Remedy: "`postern queue list` marks them. With retry.after_dot = \"hold\" they wait for `postern queue release` or `remove`; otherwise they are sent again, which can make a duplicate."})
+	}
+	return out
+}

@@ -1,0 +1,50 @@
+//go:build unix
+
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const stranger = 64001
+
+func give(t *testing.T, path string, uid int) {
+	t.Helper()
+	if err := os.Chown(path, uid, -1); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOwners(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	dir := furnish(t)
+	file := place(t, dir, "testdata/good/accounts.toml")
+	load := func() *Config {
+		t.Helper()
+		cfg, err := Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	if err := load().CheckOwner(); err != nil {
+		t.Errorf("of root: %v", err)
+	}
+	give(t, filepath.Join(dir, "office.pw"), stranger)
+	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "belongs to user 64001, who could read and change it") {
+		t.Errorf("a secret of a stranger: %v", err)
+	}
+	// A relay that runs as a user of its own, looked at by root.
+	give(t, file, stranger)
+	if err := load().CheckOwner(); err == nil || !strings.Contains(err.Error(), "who could have root run commands") {
+		t.Errorf("a configuration of a stranger, as root: %v", err)
+	}
+	if err := new(Config).CheckOwner(); err != nil {
+		t.Errorf("without a file: %v", err)
+	}
+}

@@ -1,0 +1,3 @@
+// Package peer faces the kernel: it asks who is at the other end of a unix
+// socket. It owns nothing and decides nothing.
+package peer

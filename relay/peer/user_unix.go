@@ -1,0 +1,31 @@
+//go:build linux || darwin
+
+package peer
+
+import (
+	"net"
+	"os/user"
+	"strconv"
+)
+
+// User is the name of the user who connected, as the kernel vouches for it,
+// or the number where the user has no name.
+func User(c *net.UnixConn) (string, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return "", err
+	}
+	var uid uint32
+	var asked error
+	if err := raw.Control(func(fd uintptr) { uid, asked = uidOf(int(fd)) }); err != nil {
+		return "", err
+	}
+	if asked != nil {
+		return "", asked
+	}
+	id := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username, nil
+	}
+	return id, nil
+}

@@ -1,0 +1,132 @@
+package upstream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/config"
+	"postern/relay/upstream"
+)
+
+// examined runs an examination with the options of its line: "from>to" is an
+// envelope, and "until=10s" ends it.
+func (c *transcript) examined(t *testing.T, dialer *upstream.Dialer, up *config.Upstream) []string {
+	ctx := t.Context()
+	var envelopes []upstream.Rehearsal
+	for _, option := range c.examine {
+		if from, to, ok := strings.Cut(option, ">"); ok {
+			envelopes = append(envelopes, upstream.Rehearsal{From: from, To: to})
+			continue
+		}
+		limit, err := time.ParseDuration(strings.TrimPrefix(option, "until="))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	dialer.LookUp = func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
+	}
+	return reported(dialer.Examine(ctx, up, envelopes))
+}
+
+// reported writes a report down.
+func reported(r *upstream.Report) (out []string) {
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	for _, s := range r.Steps {
+		line := string(s.Step)
+		if s.Fault != nil {
+			line += ": " + describeOutcome(&s.Fault.Outcome)
+		}
+		if s.Took >= time.Second {
+			line += " took " + s.Took.Truncate(100*time.Millisecond).String()
+		}
+		say("%s", line)
+	}
+	if r.Banner != "" {
+		say("banner %q", r.Banner)
+	}
+	for _, h := range r.Hellos {
+		say("announced, encrypted %v: %s, size %d", h.Encrypted, strings.Join(h.Extensions, " | "), h.MaxSize)
+	}
+	if h := r.Handshake; h != nil {
+		say("TLS %q, verified %v, certificate of %s, %d in the chain", h.Version, r.Verified, h.Chain[0].Subject, len(h.Chain))
+	}
+	if s := r.SignIn; s != nil {
+		say("auth %s of %s: %s", s.Auth, strings.Join(s.Offered, " "), s.Mechanism)
+	}
+	for _, e := range r.Rehearsed {
+		line := fmt.Sprintf("<%s> to <%s>: goes", e.From, e.To)
+		if e.Refusal != nil {
+			line = fmt.Sprintf("<%s> to <%s>: %s", e.From, e.To, describeOutcome(e.Refusal))
+		}
+		say("%s", line)
+	}
+	switch last := r.Steps[len(r.Steps)-1].Fault; {
+	case last != r.Fault && r.Fault == nil:
+		say("a step failed, and the session did not")
+	case last != r.Fault:
+		say("fault: %s", describeOutcome(&r.Fault.Outcome))
+	}
+	return out
+}
+
+// Every address of a host is tried, and those that are dead are told apart.
+func TestExamineTriesEveryAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := errors.New("connection refused")
+		dialer := &upstream.Dialer{
+			LookUp: func(context.Context, string) ([]netip.Addr, error) {
+				return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}, nil
+			},
+			Dial: func(_ context.Context, _, address string) (net.Conn, error) {
+				if address == "192.0.2.1:25" {
+					near, far := net.Pipe()
+					far.Close()
+					return near, nil
+				}
+				return nil, refused
+			},
+		}
+		r := dialer.Examine(t.Context(), &config.Upstream{Name: "test", Host: "mx.example", Port: 25}, nil)
+		if len(r.Addresses) != 2 || r.Addresses[0].Err != "" || r.Addresses[1].Err != refused.Error() || !r.Addresses[1].Tried {
+			t.Errorf("%+v", r.Addresses)
+		}
+		if r.Fault == nil || !errors.Is(r.Fault, refused) {
+			t.Errorf("%v", r.Fault)
+		}
+	})
+}
+
+func TestExamineWithoutAnAddress(t *testing.T) {
+	gone := &net.DNSError{Err: "no such host", Name: "mx.example", IsNotFound: true}
+	dialer := &upstream.Dialer{
+		LookUp: func(context.Context, string) ([]netip.Addr, error) { return nil, gone },
+		Dial:   func(context.Context, string, string) (net.Conn, error) { return nil, gone },
+	}
+	r := dialer.Examine(t.Context(), &config.Upstream{Name: "test", Host: "mx.example", Port: 25}, nil)
+	if !errors.Is(r.Lookup.Err, gone) || !errors.Is(r.Fault, gone) || len(r.Steps) != 1 || r.Steps[0].Step != upstream.StepConnect {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestExamineWithoutAToken(t *testing.T) {
+	dialer := &upstream.Dialer{Tokens: purse{}, Dial: func(context.Context, string, string) (net.Conn, error) {
+		t.Error("connected for nothing")
+		return nil, errors.New("no")
+	}}
+	up := &config.Upstream{Name: "test", Host: "192.0.2.1", Port: 25, Auth: "xoauth2", Username: "user", OAuth: &config.OAuth{}}
+	r := dialer.Examine(t.Context(), up, nil)
+	if len(r.Steps) != 1 || r.Steps[0].Step != upstream.StepToken || r.Fault != r.Steps[0].Fault || !r.Lookup.Literal {
+		t.Errorf("%+v", r)
+	}
+}

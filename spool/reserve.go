@@ -1,0 +1,79 @@
+package spool
+
+// The reserve is a file that does nothing but occupy room. When the disk is
+// full to the last byte it goes, and what becomes of messages is recorded in
+// its place, so that they can be delivered and their room be freed. Until the
+// reserve is there again no message is taken.
+const reserveName = "reserve"
+
+// dropReserve gives the reserve's room to the journal; false: it was given
+// before. journal.mu is held.
+func (s *Store) dropReserve() bool {
+	if !s.j.reserved {
+		return false
+	}
+	s.j.reserved = false
+	s.short.Store(true)
+	return s.fs.Remove(reserveName) == nil
+}
+
+// keepReserve makes the reserve where it is missing, and lets messages be
+// taken again once there is as much room beside it. Only the keeper calls it.
+func (s *Store) keepReserve() {
+	s.j.mu.Lock()
+	reserved := s.j.reserved
+	s.j.mu.Unlock()
+	short := s.short.Load()
+	if s.opts.Reserve <= 0 {
+		s.short.Store(false) // try again, and see
+		return
+	}
+	if reserved && !short {
+		return
+	}
+	if short {
+		need := s.opts.Reserve
+		if !reserved {
+			need *= 2
+		}
+		if free, err := s.fs.Free(); err == nil && free < need {
+			return
+		}
+	}
+	if !reserved {
+		if err := s.allocate(reserveName, s.opts.Reserve); err != nil {
+			s.fs.Remove(reserveName)
+			return
+		}
+	}
+	s.j.mu.Lock()
+	s.j.reserved = true
+	s.short.Store(false)
+	s.j.mu.Unlock()
+}
+
+func (s *Store) allocate(name string, size int64) error {
+	s.fs.Remove(name) // it may be too small
+	file, err := s.fs.Create(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return file.Allocate(size)
+}
+
+// retire asks for a new segment where mail is refused for want of room and
+// the current one holds little but what can go. Only the keeper calls it.
+func (s *Store) retire() {
+	if !s.full.Load() && !s.short.Load() {
+		return
+	}
+	s.mu.Lock()
+	g := s.segs[len(s.segs)-1]
+	little := g.size-g.liveBytes > max(2*s.opts.ZeroAhead, g.liveBytes, s.opts.Reserve/2)
+	s.mu.Unlock()
+	if little {
+		s.retiring.Store(true)
+		s.poke(s.kick)
+	}
+}
