@@ -131,8 +131,9 @@ type Upstream struct {
 	Domain         string   // of Windows, for ntlm
 	Kerberos       Kerberos // of gssapi, gss-spnego, integrated and auto
 	MaxConnections int
-	MaxRecipients  int   // of one transaction; 0: as the upstream says
-	MaxMessageSize int64 // bytes; 0: as the upstream says
+	Rate           []Rate // every one of them holds; empty: no limit
+	MaxRecipients  int    // of one transaction; 0: as the upstream says
+	MaxMessageSize int64  // bytes; 0: as the upstream says
 	ConnectTimeout time.Duration
 	CommandTimeout time.Duration
 	DataTimeout    time.Duration
@@ -159,6 +160,7 @@ type Route struct {
 	Listener []string
 	Header   map[string][]string // field name → patterns for its value
 	Upstream []string            // failover, in order
+	Priority *int                // -9 to 9 (RFC 6710); nil: what the client asks for, else 0
 	Line     int                 // in the file
 }
 

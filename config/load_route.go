@@ -38,6 +38,9 @@ func readRoute(t *table, r *Route) {
 	if !t.list("upstream", &r.Upstream) && !t.has("upstream") {
 		t.problem("", "names no upstream", `set upstream = ["NAME"]`)
 	}
+	if priority := 0; t.integer("priority", &priority, -9, 9) {
+		r.Priority = &priority
+	}
 	if !slices.ContainsFunc([]string{"from", "to", "user", "unix_user", "listener", "header"}, t.has) {
 		t.problem("", "has no condition, so that it would take every message", `if that is meant, set from = ["*"]`)
 	}

@@ -76,12 +76,7 @@ func (d *document) readUpstream(t *table, up *Upstream) {
 	t.duration("command_timeout", &up.CommandTimeout, time.Second, longTime)
 	t.duration("data_timeout", &up.DataTimeout, time.Second, longTime)
 	t.duration("idle_close", &up.IdleClose, time.Second, longTime)
-	for _, name := range []string{"rate"} {
-		if t.has(name) {
-			t.problem(name, "is not supported by this version", "remove it")
-			delete(t.values, name)
-		}
-	}
+	readRates(t, &up.Rate)
 	if up.Provider == CaptureProvider {
 		for _, name := range networkKeys {
 			if t.has(name) {

@@ -113,8 +113,12 @@ func (p *provider) apply(up *Upstream) {
 		up.MaxConnections = p.MaxConnections
 	}
 	up.MaxRecipients = p.MaxRecipients
+	for _, text := range p.Rate {
+		rate, _ := ParseRate(text) // a test reads them all
+		up.Rate = append(up.Rate, rate)
+	}
 	if p.MaxMessageSize != "" {
-		up.MaxMessageSize, _ = ParseSize(p.MaxMessageSize) // a test reads them all
+		up.MaxMessageSize, _ = ParseSize(p.MaxMessageSize) // and these
 	}
 }
 
@@ -166,7 +170,7 @@ func (p *provider) filled(t *table) []string {
 	var keys []string
 	for key, set := range map[string]bool{
 		"host": p.Host != "" || p.Regions != nil, "port": true, "tls": true, "auth": true, "username": p.Username != "",
-		"max_connections": p.MaxConnections > 0, "max_recipients": p.MaxRecipients > 0, "max_message_size": p.MaxMessageSize != "",
+		"max_connections": p.MaxConnections > 0, "max_recipients": p.MaxRecipients > 0, "max_message_size": p.MaxMessageSize != "", "rate": len(p.Rate) > 0,
 	} {
 		if set && !t.has(key) {
 			keys = append(keys, key)

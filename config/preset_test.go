@@ -3,7 +3,6 @@ package config
 import (
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -39,9 +38,6 @@ func TestProvidersFileIsRead(t *testing.T) {
 		t.Errorf("nobody reads %v", left)
 	}
 }
-
-// rateForm is "30/1m" or "10000 recipients/24h".
-var rateForm = regexp.MustCompile(`^[1-9][0-9]*( recipients)?/[1-9][0-9]*[smhd]$`)
 
 // Every entry is whole, and every figure in it has a source.
 func TestProvidersAreWhole(t *testing.T) {
@@ -83,8 +79,8 @@ func TestProvidersAreWhole(t *testing.T) {
 			}
 		}
 		for _, rate := range p.Rate {
-			if !rateForm.MatchString(rate) {
-				t.Errorf("%s: rate %q", name, rate)
+			if _, err := ParseRate(rate); err != nil {
+				t.Errorf("%s: rate %q %v", name, rate, err)
 			}
 		}
 		checkSources(t, name, reflect.ValueOf(p).Elem(), p.Source)
@@ -133,7 +129,7 @@ func TestPresetKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]string{
-		"microsoft365":       {"auth", "host", "max_connections", "port", "tls"},
+		"microsoft365":       {"auth", "host", "max_connections", "port", "rate", "tls"},
 		"microsoft365-relay": {"auth", "port", "tls"},
 		"sendgrid":           {"auth", "host", "port", "tls", "username"},
 		"ses":                {"auth", "host", "max_message_size", "max_recipients", "port", "tls"},

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"net/netip"
 )
 
 // Redacted is the configuration as it is in effect, defaults included, for
@@ -97,6 +96,9 @@ func (u *Upstream) redacted() map[string]any {
 		"connect_timeout": FormatDuration(u.ConnectTimeout), "command_timeout": FormatDuration(u.CommandTimeout),
 		"data_timeout": FormatDuration(u.DataTimeout), "idle_close": FormatDuration(u.IdleClose),
 	}
+	if len(u.Rate) > 0 {
+		out["rate"] = texts(u.Rate)
+	}
 	if u.MaxRecipients > 0 {
 		out["max_recipients"] = u.MaxRecipients
 	}
@@ -159,6 +161,9 @@ func (r *Route) redacted() map[string]any {
 		"name": r.Name, "from": r.From, "to": r.To, "user": r.User, "unix_user": r.UnixUser,
 		"listener": r.Listener, "upstream": r.Upstream,
 	})
+	if r.Priority != nil {
+		out["priority"] = *r.Priority
+	}
 	if len(r.Header) > 0 {
 		out["header"] = r.Header
 	}
@@ -182,10 +187,10 @@ func given(m map[string]any) map[string]any {
 	return m
 }
 
-func texts(prefixes []netip.Prefix) []string {
-	out := make([]string, len(prefixes))
-	for i, p := range prefixes {
-		out[i] = p.String()
+func texts[T fmt.Stringer](values []T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = v.String()
 	}
 	return out
 }

@@ -10,6 +10,11 @@ import (
 // fill claims up to n deliveries into ready. mu is held, and released while
 // the store is asked. It returns false where nothing was gained.
 func (l *lane) fill(n int) bool {
+	room := l.room()
+	if n = min(n, room.shares); n <= 0 {
+		l.lacksRoom()
+		return false
+	}
 	l.claiming, l.hot = true, false
 	l.mu.Unlock()
 	now := time.Now()
@@ -19,6 +24,7 @@ func (l *lane) fill(n int) bool {
 		l.q.events.StoreFailed("claim", 0, err)
 	}
 	kept := l.screen(claimed, now)
+	l.reserve(kept, room)
 	next, known := time.Time{}, false
 	if err == nil && len(claimed) < n {
 		next, known = l.q.store.NextDue(l.name)
@@ -30,7 +36,10 @@ func (l *lane) fill(n int) bool {
 		l.nextWake = now.Add(storePause)
 	case len(claimed) >= n:
 		l.hot = true
-	case known:
+	default:
+		l.short.ease(now)
+	}
+	if known {
 		// Not at once: should the store not hand out what it calls due, this
 		// must not become a loop.
 		if soon := now.Add(10 * time.Millisecond); next.Before(soon) {
@@ -112,6 +121,7 @@ func (l *lane) pluck(id spool.ID, share int) *spool.Delivery {
 	for i, d := range l.ready {
 		if d.ID == id && d.Share == share {
 			l.ready = append(l.ready[:i:i], l.ready[i+1:]...)
+			l.q.parts.widen(d) // all of it is the operator's
 			return d
 		}
 	}

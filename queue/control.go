@@ -12,8 +12,10 @@ func (l *lane) visible() State {
 	switch {
 	case l.up == nil:
 		return Missing
-	case l.paused:
+	case l.pause.Paused:
 		return Paused
+	case l.health.state == Up && l.pace.slowed():
+		return Slowed
 	}
 	return l.health.state
 }
@@ -50,6 +52,7 @@ func (l *lane) retire() bool {
 	}
 	l.stopping = true
 	close(l.quit)
+	l.after(l.keepBudget)
 	return true
 }
 
@@ -60,39 +63,41 @@ func (l *lane) apply(up *config.Upstream) {
 	l.mu.Lock()
 	defer l.unlock()
 	now := time.Now()
-	previous := l.visible()
-	if !reflect.DeepEqual(up, l.up) {
+	previous, since := l.visible(), l.since()
+	changed := !reflect.DeepEqual(up, l.up)
+	if changed {
 		l.gen++
 		l.endAll()
 		l.returnReady()
 		l.growAt, l.growStep, l.barren = time.Time{}, 0, 0
 		l.senders = holdoffs{}
+		l.pace = pace{}
 		if (up == nil) != (l.up == nil) {
 			l.health = health{state: Up, since: now, lastSuccess: l.health.lastSuccess}
 		}
 	}
 	l.up = up
+	if changed {
+		l.limit()
+	}
 	if l.health.state != Up {
 		l.health.probeAt, l.health.probing = now, false
 	}
-	if v := l.visible(); v != previous {
-		c := LaneChange{Upstream: l.name, State: v, Previous: previous, Lasted: now.Sub(l.health.since)}
-		l.after(func() { l.q.events.LaneChanged(c) })
-	}
+	l.announce(previous, since, now, "")
 	l.hot = true
 	l.poke()
 }
 
-// pause stops or resumes the lane for an operator; false: it was so already.
-func (l *lane) pause(paused bool, by string) bool {
+// setPause stops or resumes the lane for an operator; false: it was so already.
+func (l *lane) setPause(paused bool, by string) bool {
 	l.mu.Lock()
 	defer l.unlock()
-	if l.paused == paused {
+	if l.pause.Paused == paused {
 		return false
 	}
 	now := time.Now()
-	previous := l.visible()
-	l.paused = paused
+	previous, since := l.visible(), l.since()
+	l.pause = pause{Paused: paused, By: by, At: now}
 	if paused {
 		l.endAll()
 		l.returnReady()
@@ -102,9 +107,7 @@ func (l *lane) pause(paused bool, by string) bool {
 	}
 	l.hot = true
 	l.poke()
-	c := LaneChange{Upstream: l.name, State: l.visible(), Previous: previous, By: by,
-		Lasted: now.Sub(l.health.since), Outcome: l.health.cause, Probe: l.health.probeAt}
-	l.after(func() { l.q.events.LaneChanged(c) })
+	l.announce(previous, since, now, by)
 	return true
 }
 

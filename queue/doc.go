@@ -2,7 +2,7 @@
 // outcome means, and when a sender has to be told.
 //
 // It owns the lanes (one for each upstream name, with its sessions, its
-// breaker and its sender hold-offs), the retry times, the verdicts and the
+// breaker, its rates, its pace and its sender hold-offs), the retry times, the verdicts and the
 // delivery status notifications. What is on disk belongs to spool, what is on
 // the wire to relay: the queue sees facts ([spool.Outcome]) and writes
 // decisions ([spool.Settlement]).

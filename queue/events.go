@@ -3,6 +3,7 @@ package queue
 import (
 	"time"
 
+	"postern/queue/budget"
 	"postern/spool"
 )
 
@@ -22,6 +23,12 @@ type Events interface {
 	// reverse-path, SenderAccepted when it takes it again.
 	SenderRefused(upstream, sender string, outcome spool.Outcome, next time.Time)
 	SenderAccepted(upstream, sender string)
+	// BudgetSpent comes when due mail begins to wait for the rates of its
+	// upstream; not again until it has waited for none for ten minutes.
+	BudgetSpent(upstream string, left []budget.Left)
+	// StateFailed comes when what is known of an upstream (what its rates have
+	// counted, a pause) could not be read or kept; once until it can again.
+	StateFailed(upstream string, err error)
 	// Notified comes when a delivery status notification became durable.
 	Notified(Notification)
 	// NotNotified comes when one could not be made; what it was to report
@@ -107,6 +114,8 @@ func (quiet) LaneChanged(LaneChange)                                 {}
 func (quiet) SessionFailed(string, bool, int, spool.Outcome)         {}
 func (quiet) SenderRefused(string, string, spool.Outcome, time.Time) {}
 func (quiet) SenderAccepted(string, string)                          {}
+func (quiet) BudgetSpent(string, []budget.Left)                      {}
+func (quiet) StateFailed(string, error)                              {}
 func (quiet) Notified(Notification)                                  {}
 func (quiet) NotNotified(spool.ID, Action, error)                    {}
 func (quiet) InDoubt(spool.ID, string, int, bool)                    {}

@@ -25,18 +25,33 @@ type Feed struct {
 
 	// Guarded by lane.mu.
 	first      *spool.Delivery // claimed before the session was opened
-	taken      []*spool.Delivery
+	firstAt    time.Time       // when that was
+	taken      []taking
 	opened     bool // it asked for work
 	waiting    bool // in lane.idle
 	ended      bool // end is closed
 	progressed bool // an upstream's answer settled something
 	settled    int
+	last       taking // what was settled last
 
 	// Of the session alone.
 	timer  *time.Timer // of Next; nil before the first wait
 	dotted map[*spool.Delivery]bool
 	broken map[*spool.Delivery]string // the spool failed it, and how
 }
+
+// taking is a delivery that a session has.
+type taking struct {
+	d  *spool.Delivery
+	at time.Time // when it was handed out
+	// What it takes of the rates: a message for each transaction.
+	messages, recipients int
+}
+
+func newTaking(d *spool.Delivery, at time.Time) taking { return taking{d, at, 1, len(d.Pending)} }
+
+// hold notes that the session has d, since the given time. lane.mu is held.
+func (f *Feed) hold(d *spool.Delivery, at time.Time) { f.taken = append(f.taken, newTaking(d, at)) }
 
 // Next waits for the next delivery. It returns io.EOF when the session is to
 // end, which is also when nothing came for the upstream's IdleClose, and the
@@ -115,7 +130,8 @@ func (f *Feed) open() {
 // over says whether the session is to end. lane.mu is held.
 func (f *Feed) over() bool {
 	l := f.lane
-	return f.empty || f.ended || f.gen != l.gen || l.stopping || l.paused || l.up == nil
+	return f.empty || f.ended || f.gen != l.gen || l.stopping || l.pause.Paused || l.up == nil ||
+		l.pace.slowed() && f.first == nil && len(l.feeds) > l.connections() // fewer are wanted
 }
 
 // take takes the next delivery, claiming more where that is needed; nil:
@@ -127,7 +143,8 @@ func (f *Feed) take() *spool.Delivery {
 	}
 	if d := f.first; d != nil {
 		f.first = nil
-		f.taken = append(f.taken, d)
+		f.hold(d, f.firstAt)
+		l.pace.late(time.Now())
 		return d
 	}
 	if !l.flows() {
@@ -136,10 +153,14 @@ func (f *Feed) take() *spool.Delivery {
 	if len(l.ready) == 0 && l.hot && !l.claiming {
 		l.fill(l.batch())
 	}
-	if len(l.ready) == 0 || f.over() || !l.flows() {
+	if f.over() || !l.flows() {
 		return nil
 	}
-	return l.pop(f)
+	d := l.begin()
+	if d != nil {
+		f.hold(d, time.Now())
+	}
+	return d
 }
 
 // Content opens the content of d.
@@ -174,6 +195,22 @@ func (f *Feed) fail(d *spool.Delivery, why string) {
 	f.broken[d] = why
 }
 
+// Again asks whether another transaction of d may begin, for recipients that
+// did not fit into the last. Where not, the session takes those out of
+// d.Pending before it settles: they go with a later claim.
+func (f *Feed) Again(d *spool.Delivery) bool {
+	if !f.lane.again(d) {
+		f.lane.q.parts.leave(d)
+		return false
+	}
+	f.lane.mu.Lock()
+	defer f.lane.unlock()
+	if i := slices.IndexFunc(f.taken, func(t taking) bool { return t.d == d }); i >= 0 {
+		f.taken[i].messages++
+	}
+	return true
+}
+
 // Settle ends d with one outcome for each of d.Pending, in that order.
 func (f *Feed) Settle(d *spool.Delivery, outcomes []spool.Outcome) {
 	if !f.forget(d) {
@@ -194,6 +231,7 @@ func (f *Feed) Release(d *spool.Delivery) {
 		return
 	}
 	if f.forget(d) {
+		f.lane.unsent(f.last)
 		f.lane.takeBack(f, d)
 	}
 }
@@ -206,10 +244,11 @@ func (f *Feed) forget(d *spool.Delivery) bool {
 	l := f.lane
 	l.mu.Lock()
 	defer l.unlock()
-	i := slices.Index(f.taken, d)
+	i := slices.IndexFunc(f.taken, func(t taking) bool { return t.d == d })
 	if i < 0 {
 		return false
 	}
+	f.last = f.taken[i]
 	f.taken = slices.Delete(f.taken, i, i+1)
 	f.settled++
 	return true

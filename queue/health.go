@@ -10,10 +10,11 @@ import (
 // State is the state of a lane.
 type State string
 
-// The states of a lane. Only in the first is mail claimed, apart from one
+// The states of a lane. Only in the first two is mail claimed, apart from one
 // probe at a time in Waiting and Parked.
 const (
 	Up      State = "up"
+	Slowed  State = "slowed"  // the upstream throttles; mail goes at a pace that it bears
 	Waiting State = "waiting" // out of reach, overloaded or throttling; probed often
 	Parked  State = "parked"  // sign-in, TLS or permission is at fault; probed by retry.backoff
 	Paused  State = "paused"  // by an operator
@@ -40,14 +41,22 @@ type health struct {
 // session of many, and mail through the others goes on.
 const enoughStrikes = 3
 
-// forgives counts a refusal for now, and tells that it is too early to take
-// the lane down for it.
-func (h *health) forgives(blame Blame) bool {
-	if h.state != Up || blame != BlameUpstream {
+// throttleStrikes is how many it may throttle in a row, each of which has
+// slowed the lane; manyStrikes where the speed has shown to be without
+// influence.
+const (
+	throttleStrikes = 6
+	manyStrikes     = 8
+)
+
+// bears counts a refusal for now, and tells that it is too early to take the
+// lane down for it.
+func (h *health) bears(strikes int) bool {
+	if h.state != Up {
 		return false
 	}
 	h.strikes++
-	return h.strikes < enoughStrikes
+	return h.strikes < strikes
 }
 
 // fail records a fault and says whether the state changed. What is parked

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/queue/budget"
 	"postern/spool"
 )
 
@@ -31,13 +32,18 @@ type lane struct {
 	kick chan struct{} // wakes manage; holds one
 	quit chan struct{} // closed by stop and retire
 
+	pauseWrite sync.Mutex // held while the pause is written; taken before mu
+
 	mu       sync.Mutex // guards everything below; never held while the store is called
 	later    []func()   // run once mu is released
 	up       *config.Upstream
 	gen      int // counts the settings that up has had
-	paused   bool
+	pause    pause
 	stopping bool
 	health   health
+	pace     pace
+	budget   *budget.Budget // has its own mutex
+	short    shortage
 	senders  holdoffs
 
 	hot      bool      // something may be due
@@ -53,11 +59,16 @@ type lane struct {
 	growAt     time.Time
 	growStep   int // sessions in a row that could not be opened beside others
 	barren     int // sessions in a row that ended well and did nothing
+
+	limited bool // budget has been read
+	unkept  bool // the state folder could not be written at the last try
 }
 
 func newLane(q *Queue, name string, up *config.Upstream) *lane {
-	return &lane{q: q, name: name, up: up, hot: true, kick: make(chan struct{}, 1), quit: make(chan struct{}),
+	l := &lane{q: q, name: name, up: up, hot: true, kick: make(chan struct{}, 1), quit: make(chan struct{}),
 		health: health{state: Up, since: time.Now()}, senders: holdoffs{}, feeds: map[*Feed]struct{}{}}
+	l.remember()
+	return l
 }
 
 // unlock releases mu and then does what had to wait for that.
@@ -121,9 +132,10 @@ func (l *lane) step() time.Duration {
 		l.hot, l.nextWake = true, time.Time{}
 	}
 	switch {
-	case l.stopping || l.paused || l.up == nil:
+	case l.stopping || l.pause.Paused || l.up == nil:
 		return longNap
 	case l.health.state == Up:
+		l.calmed(now)
 		l.dispatch(now)
 	case !l.health.probing && !now.Before(l.health.probeAt):
 		l.probe()
@@ -152,6 +164,11 @@ func (l *lane) rest(now time.Time) time.Duration {
 				until(t)
 			}
 		}
+		until(l.pace.wait(now))
+		until(l.budget.Next())
+	}
+	if l.pace.slowed() && now.Before(l.pace.calmAt()) {
+		until(l.pace.calmAt())
 	}
 	return d
 }
@@ -173,13 +190,13 @@ func (l *lane) dispatch(now time.Time) {
 
 // flows says whether deliveries may be taken at all. mu is held.
 func (l *lane) flows() bool {
-	return !l.stopping && !l.paused && l.up != nil && l.health.state == Up
+	return !l.stopping && !l.pause.Paused && l.up != nil && l.health.state == Up
 }
 
 // isDown says whether the mail of the lane has reason to go elsewhere: not
 // where an operator has paused it. mu is held.
 func (l *lane) isDown() bool {
-	return !l.paused && (l.up == nil || l.health.state != Up)
+	return !l.pause.Paused && (l.up == nil || l.health.state != Up)
 }
 
 // takesMore says whether mail may be moved here.
@@ -191,6 +208,14 @@ func (l *lane) takesMore() bool {
 
 // connections is the limit of sessions. mu is held, up is set.
 func (l *lane) connections() int {
+	if l.pace.slowed() {
+		return min(l.most(), l.pace.sessions)
+	}
+	return l.most()
+}
+
+// most is what the configuration says. mu is held, up is set.
+func (l *lane) most() int {
 	if l.up.MaxConnections <= 0 {
 		return defaultConnections
 	}
@@ -229,26 +254,26 @@ func (l *lane) want(now time.Time) int {
 // handOut gives what is ready to the sessions that wait. mu is held.
 func (l *lane) handOut() {
 	for len(l.ready) > 0 && len(l.idle) > 0 {
+		d := l.begin()
+		if d == nil {
+			return
+		}
 		f := l.idle[len(l.idle)-1] // the last one: the others may close in time
 		l.idle = l.idle[:len(l.idle)-1]
 		f.waiting = false
-		f.ch <- l.pop(f)
+		f.hold(d, time.Now())
+		f.ch <- d
 	}
-}
-
-// pop takes the first ready delivery for f. mu is held, ready is not empty.
-func (l *lane) pop(f *Feed) *spool.Delivery {
-	d := l.ready[0]
-	l.ready[0] = nil
-	l.ready = l.ready[1:]
-	f.taken = append(f.taken, d)
-	return d
 }
 
 // grow opens sessions for what is ready and has none. mu is held.
 func (l *lane) grow(now time.Time) {
 	for len(l.ready) > 0 && l.canGrow(now) {
-		l.spawn(false)
+		d := l.begin()
+		if d == nil {
+			return
+		}
+		l.spawn(d)
 	}
 }
 
@@ -261,13 +286,13 @@ func (l *lane) probe() {
 		l.fill(1)
 	}
 	switch {
-	case !l.health.probing || l.stopping || l.paused || l.up == nil:
+	case !l.health.probing || l.stopping || l.pause.Paused || l.up == nil:
 		// Changed while the store was asked.
 		l.returnReady()
 	case len(l.ready) > 0 && len(l.idle) > 0:
 		l.handOut()
 	case len(l.feeds) < l.connections():
-		l.spawn(len(l.ready) == 0)
+		l.spawn(l.begin()) // where the budget is spent, one that only opens
 	default:
 		l.health.probing = false // all sessions are at work: their answers will tell
 		l.health.probeAt = time.Now().Add(probeSteps[0])

@@ -171,7 +171,7 @@ func (m *memory) Settle(d *spool.Delivery, st spool.Settlement) error {
 		if len(st.Outcomes) != len(d.Pending) {
 			panic("wrong number of outcomes")
 		}
-		s.rcpts = nil
+		s.rcpts = slices.DeleteFunc(slices.Clone(s.rcpts), func(n int) bool { return slices.Contains(d.Pending, n) })
 		for i, o := range st.Outcomes {
 			n := d.Pending[i]
 			msg.last[n], msg.lastAt[n] = &o, time.Now()
@@ -181,6 +181,7 @@ func (m *memory) Settle(d *spool.Delivery, st spool.Settlement) error {
 				s.doubt = s.doubt || dotted && o.Code == 0
 			}
 		}
+		slices.Sort(s.rcpts)
 	}
 	s.failover, s.due, s.held, s.warned = st.Failover, st.Due, st.Hold, s.warned || st.Warned
 	left := 0

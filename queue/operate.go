@@ -216,17 +216,18 @@ func (q *Queue) takeForOperator(s *spool.Summary) (*spool.Delivery, error) {
 var ErrNoUpstream = errors.New("no such upstream")
 
 // Pause stops deliveries to an upstream after those that are under way. It
-// lasts until Resume, or until the process ends.
+// lasts until Resume, also over reloads and restarts. After ErrNotRecorded a
+// restart would forget it.
 func (q *Queue) Pause(upstream, by string) error { return q.setPause(upstream, by, true) }
 
 // Resume ends a pause; the upstream is tried at once, also one that waits or
 // is parked.
 func (q *Queue) Resume(upstream, by string) error {
-	if err := q.setPause(upstream, by, false); err != nil {
-		return err
+	err := q.setPause(upstream, by, false)
+	if !errors.Is(err, ErrNoUpstream) {
+		q.probe(map[string]bool{upstream: true})
 	}
-	q.probe(map[string]bool{upstream: true})
-	return nil
+	return err
 }
 
 func (q *Queue) setPause(upstream, by string, paused bool) error {
@@ -234,6 +235,9 @@ func (q *Queue) setPause(upstream, by string, paused bool) error {
 	if l == nil {
 		return ErrNoUpstream
 	}
-	l.pause(paused, by)
+	l.setPause(paused, by)
+	if err := l.keepPause(); err != nil {
+		return fmt.Errorf("%w: a restart forgets it: %w", ErrNotRecorded, err)
+	}
 	return nil
 }

@@ -42,6 +42,7 @@ type Queue struct {
 	work   sync.WaitGroup // lanes, sessions and the keeper
 	keeper *keeper
 	doubts doubts
+	parts  parts
 	admin  sync.Mutex // one operator or sweep at a time
 
 	started time.Time // set by Start, before anything reads it
@@ -148,12 +149,16 @@ func (q *Queue) Stop(ctx context.Context) error {
 		q.work.Wait()
 		close(done)
 	}()
+	var err error
 	select {
 	case <-done:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	}
+	for _, l := range lanes {
+		l.keepBudget()
+	}
+	return err
 }
 
 // Apply puts another configuration in force. Sessions of an upstream that

@@ -9,16 +9,11 @@ import (
 	"postern/spool"
 )
 
-// spawn opens a session, with the first of what is ready unless it is an
-// empty probe. mu is held.
-func (l *lane) spawn(empty bool) {
-	f := &Feed{lane: l, up: l.up, gen: l.gen, empty: empty,
+// spawn opens a session for a delivery, or for none: a probe that only has to
+// open. mu is held.
+func (l *lane) spawn(first *spool.Delivery) {
+	f := &Feed{lane: l, up: l.up, gen: l.gen, first: first, firstAt: time.Now(), empty: first == nil,
 		ch: make(chan *spool.Delivery, 1), end: make(chan struct{})}
-	if !empty {
-		f.first = l.ready[0]
-		l.ready[0] = nil
-		l.ready = l.ready[1:]
-	}
 	l.feeds[f] = struct{}{}
 	l.connecting++
 	l.q.work.Go(func() {
@@ -63,6 +58,9 @@ func (l *lane) ended(f *Feed, err error) {
 		l.orderly(f)
 	}
 	l.poke()
+	if first != nil {
+		l.unsent(newTaking(first, f.firstAt))
+	}
 	switch {
 	case first == nil:
 	case due.IsZero() && l.flows():
@@ -110,11 +108,11 @@ func (l *lane) orderly(f *Feed) {
 
 // fail takes the lane down, or keeps it down. mu is held.
 func (l *lane) fail(now time.Time, o spool.Outcome, b Blame, needAnswer bool) {
-	previous, since := l.visible(), l.health.since
+	previous, since := l.visible(), l.since()
 	changed := l.health.fail(now, o, b, needAnswer, l.q.cfg.Load().Retry.Backoff)
 	l.returnReady()
 	l.poke()
-	if changed && !l.paused {
+	if changed && !l.pause.Paused {
 		c := LaneChange{Upstream: l.name, State: l.health.state, Previous: previous,
 			Lasted: now.Sub(since), Outcome: o, Probe: l.health.probeAt}
 		l.after(func() { l.q.events.LaneChanged(c) })
@@ -125,37 +123,28 @@ func (l *lane) fail(now time.Time, o spool.Outcome, b Blame, needAnswer bool) {
 // recovered opens the lane again. mu is held.
 func (l *lane) recovered() {
 	now := time.Now()
-	previous, since := l.visible(), l.health.since
+	previous, since := l.visible(), l.since()
 	if !l.health.recover(now) {
 		return
 	}
 	l.hot, l.barren, l.growAt, l.growStep = true, 0, time.Time{}, 0
+	l.pace.resumed(now)
 	l.poke()
-	if !l.paused {
-		c := LaneChange{Upstream: l.name, State: Up, Previous: previous, Lasted: now.Sub(since)}
-		l.after(func() { l.q.events.LaneChanged(c) })
-	}
+	l.announce(previous, since, now, "")
 	l.after(l.q.keeper.failoverSoon) // others may be waiting for it
 }
 
 // abandoned settles what a session left behind, which it should not.
 func (l *lane) abandoned(f *Feed) {
 	l.mu.Lock()
-	left := slices.Clone(f.taken)
-	select {
-	case d := <-f.ch: // handed out and never received
-		if !slices.Contains(left, d) {
-			left = append(left, d)
-		}
-	default:
-	}
+	left := slices.Clone(f.taken) // also what was handed out and never received
 	if f.waiting {
 		f.waiting = false
 		l.idle = slices.DeleteFunc(l.idle, func(other *Feed) bool { return other == f })
 	}
 	l.unlock()
-	for _, d := range left {
-		f.Release(d)
+	for _, t := range left {
+		f.Release(t.d)
 	}
 }
 
@@ -214,22 +203,44 @@ func (l *lane) note(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdicts [
 	} else if answered && l.senders.accept(d.Envelope.From) {
 		l.after(func() { l.q.events.SenderAccepted(l.name, d.Envelope.From) })
 	}
+	if !l.short.since.IsZero() {
+		l.poke() // what was under way counted against the rates
+	}
 	if f.gen != l.gen {
 		return time.Time{}
 	}
+	return l.lesson(f, d, outs, fault, at, answered, now)
+}
+
+// lesson draws the conclusion for the lane. fault is the worst that the
+// upstream said of itself, at its place in outs; nil: nothing. mu is held.
+func (l *lane) lesson(f *Feed, d *spool.Delivery, outs []spool.Outcome, fault *Verdict, at int, answered bool, now time.Time) time.Time {
 	switch {
 	case answered:
 		f.progressed = true
 		l.barren = 0
 		l.health.strikes = 0
 		l.recovered()
+		l.accepted(now)
 		return time.Time{}
 	case fault == nil:
 		l.probeAgain()
 		return time.Time{}
+	case l.health.state == Up && throttles(&outs[at], fault):
+		again := outs[at].Code == 421 && f.progressed // it may have done enough for one connection
+		f.progressed = true                           // what follows from it is known
+		due, borne := l.throttled(f, d, outs[at], now)
+		switch {
+		case again:
+			return now
+		case borne:
+			return due
+		}
 	case outs[at].Code == 421 && f.progressed:
-		return now // it has done enough for one connection
-	case outs[at].Code != 421 && l.health.forgives(fault.Blame):
+		return now
+	case throttles(&outs[at], fault):
+		l.pace.denied(now)
+	case outs[at].Code != 421 && fault.Blame == BlameUpstream && l.health.bears(enoughStrikes):
 		f.progressed = true
 		return time.Time{} // this message waits, the others go on
 	}

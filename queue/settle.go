@@ -43,6 +43,7 @@ func (q *Queue) conclude(f *Feed, d *spool.Delivery, reported []spool.Outcome) {
 		}
 		verdicts[i] = Judge(&outs[i], more)
 	}
+	f.lane.sent(f.last, outs)
 	q.record(d, outs, verdicts, f.lane.note(f, d, outs, verdicts))
 }
 
@@ -78,7 +79,7 @@ func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdi
 		}
 	}
 	s := plan(d, outs, verdicts, choice{now: now, retry: retry, laneDue: laneDue, at: rand.Float64(),
-		next: q.nextUp(listOf(d), d.Failover)})
+		next: q.nextUp(listOf(d), d.Failover), more: q.parts.more(d)})
 	if s.Hold || anyDoubt(outs, verdicts) {
 		q.noteDoubt(d, s.Hold)
 	}
@@ -105,6 +106,7 @@ type choice struct {
 	laneDue time.Time // of the next probe, where the attempt took the lane down
 	next    int       // index of the next upstream of this round that is up; -1: none
 	at      float64   // point in the range of the jitter, 0 to 1
+	more    bool      // recipients beside those of the attempt wait for their first
 }
 
 // plan turns verdicts into a settlement. A share goes on to the next upstream
@@ -125,6 +127,9 @@ func plan(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdict, c choice)
 		misfit = misfit || outs[i].Unsupported
 	}
 	if left == 0 {
+		if c.more {
+			s.Due, s.Failover = c.now, d.Failover
+		}
 		return s
 	}
 	s.Due = c.now.Add(retryDelay(c.retry.Backoff, d.Attempt, c.at))
@@ -137,7 +142,7 @@ func plan(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdict, c choice)
 		s.Failover, s.Due = c.next, c.now
 	case misfit && next:
 		s.Failover = (d.Failover + 1) % len(list) // it is down, and the only one that may do
-	case soon && progress:
+	case soon && progress, c.more && c.laneDue.IsZero():
 		s.Failover, s.Due = d.Failover, c.now
 	case !c.laneDue.IsZero() && d.Failover == 0:
 		s.Due = c.laneDue // the wait is the upstream's doing, not the message's
@@ -165,6 +170,7 @@ func (q *Queue) giveBack(d *spool.Delivery) {
 // while that lasts, so nothing more is begun. The error is for those who told
 // somebody that it is done.
 func (q *Queue) put(d *spool.Delivery, s spool.Settlement) error {
+	q.parts.forget(d)
 	err := q.store.Settle(d, s)
 	if errors.Is(err, spool.ErrNotFound) {
 		err = nil

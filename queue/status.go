@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"postern/queue/budget"
 	"postern/spool"
 )
 
@@ -27,6 +28,14 @@ type LaneStatus struct {
 	OldestDue   time.Time `json:"oldest_due"`   // acceptance of the oldest that is due; zero: none
 	LastSuccess time.Time `json:"last_success"` // last delivery since the start; zero: none
 	Refused     []string  `json:"refused"`      // senders that it refuses at present
+
+	Budget []budget.Left `json:"budget"` // what is left of each rate
+	// Short is since when due mail waits for the rates; zero: none does.
+	Short time.Time `json:"short"`
+	// Pace is how many messages a minute may go while it is slowed; 0: any.
+	Pace        float64 `json:"pace"`
+	MaxSessions int     `json:"max_sessions"` // at present; 0: no upstream of that name is configured
+	By          string  `json:"by"`           // operator who paused it; empty: nobody
 }
 
 // Lanes tells the state of every lane, by name. It goes through the whole
@@ -73,9 +82,16 @@ func (q *Queue) Lanes() []LaneStatus {
 func (l *lane) status() LaneStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := LaneStatus{Upstream: l.name, State: l.visible(), Since: l.health.since, Cause: l.health.cause,
-		Faults: l.health.step, Sessions: len(l.feeds), Idle: len(l.idle), LastSuccess: l.health.lastSuccess}
-	if l.health.state != Up && !l.paused && l.up != nil {
+	s := LaneStatus{Upstream: l.name, State: l.visible(), Since: l.since(), Cause: l.cause(),
+		Faults: l.health.step, Sessions: len(l.feeds), Idle: len(l.idle), LastSuccess: l.health.lastSuccess,
+		Budget: l.budget.Left(), Short: l.short.since, Pace: 60 * l.pace.rate}
+	if l.up != nil {
+		s.MaxSessions = l.connections()
+	}
+	if l.pause.Paused {
+		s.By = l.pause.By
+	}
+	if l.health.state != Up && !l.pause.Paused && l.up != nil {
 		s.Probe = l.health.probeAt
 	}
 	for sender := range l.senders {
@@ -114,6 +130,17 @@ func (q *Queue) OldestDue() time.Duration {
 		return true
 	})
 	return oldest
+}
+
+// WaitsForRate says whether due mail waits for the rates of an upstream.
+func (q *Queue) WaitsForRate(upstream string) bool {
+	l := q.lane(upstream)
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.short.since.IsZero()
 }
 
 // Show tells everything about one message. spool.ErrNotFound: it is not in

@@ -195,6 +195,9 @@ func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detai
 	}
 	why := spool.Outcome{Stage: spool.StageLocal, Enhanced: "4.4.7", Verdict: spool.Bounced,
 		Text: "the message could not be delivered within its lifetime"}
+	if q.WaitsForRate(taken[0].Upstream) {
+		why.Text += ": this relay may send only so much at a time, and other mail went before"
+	}
 	if what == clockReturn {
 		why.Enhanced = "5.4.7" // RFC 2852 §4.2
 		why.Text = "the message could not be delivered before the deadline that its sender has set"

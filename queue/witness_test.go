@@ -26,6 +26,7 @@ type witness struct {
 	gen     *generation
 	fail    func(op string) error
 	settles int
+	asks    int // of what is due, and for claims
 	// final holds the ends of each recipient, by message and address.
 	final   map[spool.ID]map[string][]spool.Status
 	claimed map[*spool.Delivery]bool
@@ -104,6 +105,7 @@ func (d *witnessed) Commit(env *spool.Envelope) error {
 }
 
 func (g *generation) Claim(upstream string, now time.Time, most int, next func(int) time.Time) ([]*spool.Delivery, error) {
+	g.w.ask()
 	if err := g.fails("claim"); err != nil {
 		return nil, err
 	}
@@ -112,6 +114,23 @@ func (g *generation) Claim(upstream string, now time.Time, most int, next func(i
 		g.w.enter(d)
 	}
 	return ds, err
+}
+
+func (g *generation) NextDue(upstream string) (time.Time, bool) {
+	g.w.ask()
+	return g.Store.NextDue(upstream)
+}
+
+func (w *witness) ask() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asks++
+}
+
+func (w *witness) asked() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asks
 }
 
 func (g *generation) Take(id spool.ID, share int) (*spool.Delivery, error) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/queue/budget"
 	"postern/spool"
 )
 
@@ -130,11 +131,19 @@ type arrival struct {
 	at       time.Time
 }
 
+// counted is a transaction of which an upstream has counted something.
+type counted struct {
+	upstream   string
+	at         time.Time
+	recipients int
+}
+
 // peers are all upstreams. Each behaves as its peer says.
 type peers struct {
 	mu       sync.Mutex
 	by       map[string]*peer
 	arrived  []arrival
+	counted  []counted
 	attempts map[spool.ID][]time.Time
 	twice    bool // one share was under way twice at the same time
 }
@@ -144,6 +153,7 @@ type peer struct {
 	answer   func(d *spool.Delivery, to string) spool.Outcome // nil: accepts
 	takes    func(d *spool.Delivery) (time.Duration, bool)    // time of a transaction; false: drops the line
 	limit    int                                              // sessions; 0: any number
+	rcptMax  int                                              // recipients of a transaction; 0: any number
 	connect  time.Duration                                    // time of an opening
 	sessions int
 	most     int // sessions at a time
@@ -241,15 +251,21 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 	p.mu.Lock()
 	to := p.get(up.Name)
 	p.attempts[d.ID] = append(p.attempts[d.ID], time.Now())
-	answer, takes := to.answer, to.takes
+	answer, takes, rcptMax := to.answer, to.takes, to.rcptMax
 	to.carried[d.ID]++
 	p.twice = p.twice || to.carried[d.ID] > 1
 	p.mu.Unlock()
 	done := func() { p.set(up.Name, func(q *peer) { q.carried[d.ID]-- }) } // before the claim ends
+	count := func(recipients int) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.counted = append(p.counted, counted{up.Name, time.Now(), recipients})
+	}
 	if takes != nil {
 		pause, ok := takes(d)
 		time.Sleep(pause)
 		if !ok {
+			count(len(d.Pending))
 			outs := repeat(spool.Outcome{Stage: spool.StageData, Cause: "connection lost", Remote: up.Host}, len(d.Pending))
 			done()
 			feed.Settle(d, outs)
@@ -262,6 +278,20 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 		outs[i] = spool.Outcome{Stage: spool.StageDot, Code: 250, Enhanced: "2.0.0", Text: "ok", Remote: up.Host + ":587"}
 		if answer != nil {
 			outs[i] = answer(d, rcpt)
+		}
+	}
+	if outs[0].Stage != spool.StageMail {
+		left := len(d.Pending)
+		for ; rcptMax > 0 && left > rcptMax; left -= rcptMax {
+			count(rcptMax)
+			if !feed.Again(d) {
+				sent := len(d.Pending) - left + rcptMax
+				d.Pending, outs, left = d.Pending[:sent:sent], outs[:sent], 0
+				break
+			}
+		}
+		if left > 0 {
+			count(left)
 		}
 	}
 	if err := feed.DotSent(d); err != nil {
@@ -278,6 +308,9 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 	p.mu.Unlock()
 	done()
 	feed.Settle(d, outs)
+	if outs[0].Code == 421 { // it closes the line
+		return &spool.Fault{Outcome: spool.Outcome{Stage: spool.StageMail, Cause: "connection closed", Remote: up.Host}}
+	}
 	return nil
 }
 
@@ -323,6 +356,8 @@ func (e *ears) Finished(f Finish) {
 	e.finished = append(e.finished, f)
 }
 
+func (e *ears) BudgetSpent(up string, left []budget.Left) { e.hear("budget of %s spent: %v", up, left) }
+func (e *ears) StateFailed(up string, err error)          { e.hear("state of %s failed: %v", up, err) }
 func (e *ears) NotNotified(id spool.ID, kind Action, err error) {
 	e.hear("not notified %s: %v", kind, err)
 }

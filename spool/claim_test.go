@@ -323,3 +323,54 @@ func TestEverybodyAtOnce(t *testing.T) {
 		t.Errorf("%+v", u)
 	}
 }
+
+// A holder may settle a part of a share: what it leaves out stays owed, over a
+// restart, too.
+func TestPartOfAShare(t *testing.T) {
+	dir := folder(t)
+	s := open(t, spool.Options{Dir: dir})
+	env := simple("up")
+	env.Recipients = nil
+	for i := range 4 {
+		env.Recipients = append(env.Recipients, spool.Recipient{Address: fmt.Sprintf("r%d@example.com", i), Upstreams: []string{"up"}})
+	}
+	id := put(t, s, env, []byte("body\r\n"))
+	for _, step := range []struct {
+		names  []int // of those that are owed
+		status spool.Status
+		owed   []int // afterwards
+	}{
+		{[]int{1}, spool.Delivered, []int{0, 2, 3}},
+		{[]int{3}, spool.Pending, []int{0, 2, 3}},
+		{[]int{0, 3}, spool.Bounced, []int{2}},
+	} {
+		d := claim(t, s, "up", 1)[0]
+		d.Pending = step.names
+		outs := delivered(len(step.names))
+		for i := range outs {
+			outs[i].Verdict = step.status
+		}
+		if err := s.Settle(d, spool.Settlement{Outcomes: outs}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, spool.Options{Dir: dir})
+		d = claim(t, s, "up", 1)[0]
+		if !slices.Equal(d.Pending, step.owed) {
+			t.Errorf("after %v: %v are owed, want %v", step.names, d.Pending, step.owed)
+		}
+		if err := s.Settle(d, spool.Settlement{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := claim(t, s, "up", 1)[0]
+	if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Detail(id); !errors.Is(err, spool.ErrNotFound) {
+		t.Errorf("the message is still there: %v", err)
+	}
+	s.Close()
+}

@@ -161,8 +161,11 @@ type Delivery struct {
 	InDoubt  bool
 	Warned   bool // a delay notification was already sent
 	Envelope *Envelope
-	Pending  []int // indexes into Envelope.Recipients, ascending
-	Size     int64 // bytes of the content
+	// Pending are indexes into Envelope.Recipients, ascending. The holder may
+	// leave some out: what it settles then says nothing about those, and they
+	// are due again with the share.
+	Pending []int
+	Size    int64 // bytes of the content
 }
 
 // Settlement ends a claim, or changes what is known of a share.

@@ -11,6 +11,7 @@ import (
 
 	"postern/config"
 	"postern/queue"
+	"postern/queue/budget"
 	"postern/relay/admin"
 	"postern/relay/upstream"
 	"postern/spool"
@@ -71,7 +72,10 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 		Upstream: l.Upstream, State: admin.LaneState(l.State),
 		Since: moment(l.Since), NextProbe: moment(l.Probe),
 		Sessions: l.Sessions, Queued: l.Pending, OldestDue: d.oldestDue(l.Upstream, now),
-		RefusedSenders: l.Refused,
+		RefusedSenders: l.Refused, PausedBy: l.By, WaitsSince: moment(l.Short), Pace: l.Pace,
+	}
+	for _, r := range l.Budget {
+		lane.Rates = append(lane.Rates, admin.Rate{Rate: r.Rate, Left: r.Left, Next: moment(r.Next)})
 	}
 	if l.State != queue.Up {
 		lane.Reason, lane.Advice = causeOf(&l.Cause), Advise(&l.Cause)
@@ -80,7 +84,7 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 		lane.Address = upstream.Target(up)
 		lane.Settings = up.Digest()
 		lane.Provider, lane.TLS, lane.Auth, lane.Username = up.Provider, string(up.TLS), up.Auth, up.Username
-		lane.MaxConnections, lane.MaxRecipients, lane.MaxMessageSize = up.MaxConnections, up.MaxRecipients, up.MaxMessageSize
+		lane.MaxConnections, lane.MaxRecipients, lane.MaxMessageSize = l.MaxSessions, up.MaxRecipients, up.MaxMessageSize
 		lane.Memory = d.remembered(up)
 		if lane.Memory != nil && lane.Memory.Way != "" {
 			lane.Address = lane.Memory.Way
@@ -163,7 +167,7 @@ func (d *daemon) Health() []string {
 		case states[name] == queue.Missing && pending[name] > 0:
 			say("%d deliveries wait for the upstream %q, which is not configured", pending[name], name)
 		}
-		if due := d.oldestDue(name, now); due != nil && states[name] != queue.Paused {
+		if due := d.oldestDue(name, now); due != nil && states[name] != queue.Paused && !d.queue.WaitsForRate(name) {
 			oldest = max(oldest, now.Sub(*due))
 		}
 	}
@@ -192,6 +196,9 @@ func (d *daemon) Why(upstream string) string {
 		if l.Upstream != upstream {
 			continue
 		}
+		if !l.Short.IsZero() && (l.State == queue.Up || l.State == queue.Slowed) {
+			return ratesSpent(upstream, l.Budget, now)
+		}
 		probe := ""
 		if !l.Probe.IsZero() {
 			probe = fmt.Sprintf("; it is probed again in %s", max(0, l.Probe.Sub(now)).Round(time.Second))
@@ -200,7 +207,9 @@ func (d *daemon) Why(upstream string) string {
 		case queue.Missing:
 			return fmt.Sprintf("no upstream %q is configured any more: define it again, or remove or bounce the mail", upstream)
 		case queue.Paused:
-			return fmt.Sprintf("the upstream %q is paused by an operator, until somebody runs `postern upstream resume %s`", upstream, upstream)
+			return fmt.Sprintf("the upstream %q is paused by %s, until somebody runs `postern upstream resume %s`", upstream, cmp.Or(l.By, "an operator"), upstream)
+		case queue.Slowed:
+			return fmt.Sprintf("the upstream %q throttles (%s), so it is sent %.3g messages a minute", upstream, causeOf(&l.Cause), l.Pace)
 		case queue.Parked:
 			return fmt.Sprintf("the upstream %q is parked (%s)%s", upstream, causeOf(&l.Cause), probe)
 		case queue.Waiting:
@@ -208,6 +217,17 @@ func (d *daemon) Why(upstream string) string {
 		}
 	}
 	return ""
+}
+
+// ratesSpent says which rates keep mail waiting, and for how long.
+func ratesSpent(upstream string, left []budget.Left, now time.Time) string {
+	text := fmt.Sprintf("the upstream %q is sent no more than its configuration allows", upstream)
+	for _, r := range left {
+		if r.Left == 0 && !r.Next.IsZero() {
+			text += fmt.Sprintf("; %s is used up, the next may go in %s", r.Rate, max(0, r.Next.Sub(now)).Round(time.Second))
+		}
+	}
+	return text
 }
 
 // Metrics answers scrapes.

@@ -10,7 +10,7 @@ type counters struct {
 	// queue
 	attempts, deliveredBytes, finished, laneChanges, sessionFailures counter
 	sendersRefused, notifications, inDoubt, expired, movedOn         counter
-	operated, storeFailures                                          counter
+	operated, storeFailures, budgetSpent, stateFailures              counter
 	delay                                                            histogram
 
 	// upstream sessions
@@ -60,6 +60,8 @@ func newCounters(m *metrics) counters {
 		movedOn:         m.counter("failovers_total", "Deliveries that left a lane that is down without an attempt.", "from", "to"),
 		operated:        m.counter("operator_recipients_total", "Recipients that an operator decided about.", "operation"),
 		storeFailures:   m.counter("spool_refusals_total", "Operations of the queue that the spool did not carry out.", "operation"),
+		budgetSpent:     m.counter("upstream_budget_spent_total", "Times that due mail began to wait for the rates of its upstream.", "upstream"),
+		stateFailures:   m.counter("upstream_record_failures_total", "Times that what is known of an upstream could not be read or kept.", "upstream"),
 		delay:           m.histogram("delivery_delay_seconds", "From the acceptance of a message to its delivery to a recipient.", bucketsDelay, "upstream"),
 
 		sessions:       m.counter("upstream_sessions_total", "Sessions opened with an upstream, by TLS version (empty: in clear).", "upstream", "tls"),

@@ -27,6 +27,7 @@ func scrape(l *Log) []string {
 			Listeners: []admin.Listener{{Name: "door"}},
 			Lanes: []admin.Lane{{
 				Upstream: "office", State: admin.LaneParked,
+				Rates:  []admin.Rate{{Rate: "30/1m", Next: new(time.Unix(2000000000, 0))}},
 				Memory: &admin.TLSMemory{Offered: &now, Valid: &now, Found: &now},
 				Token:  &admin.Token{Present: true, Expires: new(time.Unix(2000000000, 0))},
 			}},

@@ -82,6 +82,10 @@ var (
 	descConnections = desc("connections", "Open client connections.", "listener")
 	descLane        = desc("lane_state", "1 for the state that the lane of an upstream is in.", "upstream", "state")
 	descSessions    = desc("lane_sessions", "Open sessions with an upstream.", "upstream")
+	descLeft        = desc("upstream_budget_left", "Messages or recipients that a rate leaves free now.", "upstream", "rate")
+	descNext        = desc("upstream_budget_next_timestamp_seconds", "When a rate that leaves nothing free will have one more.", "upstream", "rate")
+	descWaits       = desc("upstream_budget_waiting_seconds", "For how long due mail has been waiting for the rates; 0: none is.", "upstream")
+	descPace        = desc("upstream_pace_messages_per_minute", "What a lane may send while it is slowed; 0: it is not.", "upstream")
 	descToken       = desc("token_expires_timestamp_seconds", "When the access token for an upstream ends; it is renewed before.", "upstream")
 	descLogin       = desc("token_needs_login", "1 while somebody has to run postern upstream login.", "upstream")
 	descLearned     = desc("upstream_tls_remembered_timestamp_seconds", "Since when something is remembered about the TLS of an upstream.", "upstream", "lesson")
@@ -95,7 +99,7 @@ var (
 	descFull        = desc("spool_full", "1 while new mail is refused with 452.")
 	descLoaded      = desc("config_loaded_timestamp_seconds", "When the configuration in force was read.")
 	allGauges       = []*prometheus.Desc{
-		descBuild, descHealthy, descConnections, descLane, descSessions, descToken, descLogin, descLearned, descQueued, descStates, descOldest,
+		descBuild, descHealthy, descConnections, descLane, descSessions, descLeft, descNext, descWaits, descPace, descToken, descLogin, descLearned, descQueued, descStates, descOldest,
 		descMessages, descUsed, descLive, descFree, descFull, descLoaded,
 	}
 )
@@ -118,11 +122,12 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		put(descConnections, float64(l.Connections), l.Name)
 	}
 	for _, l := range st.Lanes {
-		for _, state := range []admin.LaneState{admin.LaneUp, admin.LaneWaiting, admin.LaneParked, admin.LanePaused, admin.LaneMissing} {
+		for _, state := range []admin.LaneState{admin.LaneUp, admin.LaneSlowed, admin.LaneWaiting, admin.LaneParked, admin.LanePaused, admin.LaneMissing} {
 			put(descLane, one(l.State == state), l.Upstream, string(state))
 		}
 		put(descSessions, float64(l.Sessions), l.Upstream)
 		put(descQueued, float64(l.Queued), l.Upstream)
+		putRates(put, &l)
 		putLearned(put, &l)
 		if l.Token == nil {
 			continue
@@ -162,6 +167,22 @@ func putLearned(put func(*prometheus.Desc, float64, ...string), l *admin.Lane) {
 	} {
 		if fact.since != nil {
 			put(descLearned, float64(fact.since.Unix()), l.Upstream, string(fact.lesson))
+		}
+	}
+}
+
+// putRates tells what a lane may send.
+func putRates(put func(*prometheus.Desc, float64, ...string), l *admin.Lane) {
+	put(descPace, l.Pace, l.Upstream)
+	waits := 0.0
+	if l.WaitsSince != nil {
+		waits = max(0, time.Since(*l.WaitsSince).Seconds())
+	}
+	put(descWaits, waits, l.Upstream)
+	for _, r := range l.Rates {
+		put(descLeft, float64(r.Left), l.Upstream, r.Rate)
+		if r.Next != nil {
+			put(descNext, float64(r.Next.Unix()), l.Upstream, r.Rate)
 		}
 	}
 }

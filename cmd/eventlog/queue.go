@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"postern/queue"
+	"postern/queue/budget"
 	"postern/relay/admin"
 	"postern/spool"
 )
@@ -103,7 +104,7 @@ func (q queueEvents) LaneChanged(c queue.LaneChange) {
 	switch c.State {
 	case queue.Parked, queue.Missing:
 		level = zapcore.ErrorLevel // somebody has to look at it
-	case queue.Waiting:
+	case queue.Waiting, queue.Slowed:
 		level = zapcore.WarnLevel
 	}
 	fields := []zap.Field{
@@ -132,6 +133,26 @@ func (q queueEvents) SenderRefused(upstream, sender string, o spool.Outcome, nex
 
 func (q queueEvents) SenderAccepted(upstream, sender string) {
 	q.log.info("sender-accepted", zap.String("upstream", upstream), zap.String("from", sender))
+}
+
+func (q queueEvents) BudgetSpent(upstream string, left []budget.Left) {
+	q.log.metrics.budgetSpent.with(upstream).Inc()
+	var rates []string
+	var next time.Time
+	for _, r := range left {
+		if r.Left == 0 {
+			rates = append(rates, r.Rate)
+		}
+		if r.Next.After(next) {
+			next = r.Next
+		}
+	}
+	q.log.info("rate-used-up", zap.String("upstream", upstream), list("rates", rates), moment("next", next))
+}
+
+func (q queueEvents) StateFailed(upstream string, err error) {
+	q.log.metrics.stateFailures.with(upstream).Inc()
+	q.log.error("upstream-record-failed", zap.String("upstream", upstream), zap.Error(err))
 }
 
 func (q queueEvents) Notified(n queue.Notification) {

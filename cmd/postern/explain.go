@@ -124,6 +124,9 @@ func (a *app) consequence(cfg *config.Config, e *route.Explanation) string {
 		}
 		b.WriteString("   " + safe(line) + "\n")
 	}
+	if p := e.Decision.Priority; p != nil {
+		fmt.Fprintf(&b, "   priority %d\n", *p)
+	}
 	return b.String()
 }
 

@@ -90,10 +90,13 @@ func (p *puppet) Status() *admin.Status {
 				NextProbe: &probe, Sessions: 0, MaxConnections: 3, Queued: 1, OldestDue: &due,
 				Memory: &admin.TLSMemory{Offered: &seen, Valid: &seen}},
 			{Upstream: "backup", State: admin.LaneUp, Queued: 1,
+				Rates: []admin.Rate{{Rate: "30/1m", Left: 12}, {Rate: "10000 recipients/1d", Next: &probe}}, WaitsSince: &due,
 				Token: &admin.Token{NeedsLogin: true, Problem: "nobody has logged in yet; run `postern upstream login backup`" + evil},
 				TLS:   "auto", Memory: &admin.TLSMemory{Way: "mx.example.net:465", Implicit: true, Found: &seen}},
 			{Upstream: "damaged", State: admin.LaneUp, TLS: "opportunistic", Memory: &admin.TLSMemory{Problem: "nobody can read it" + evil}},
 			{Upstream: "here", State: admin.LaneUp},
+			{Upstream: "news", State: admin.LaneSlowed, Reason: "451 4.7.1 slower, please", Sessions: 1, MaxConnections: 1, Pace: 12.345},
+			{Upstream: "old", State: admin.LanePaused, PausedBy: "root" + evil, Since: &due},
 		},
 	}
 }

@@ -85,7 +85,11 @@ func (a *app) printStatus(st *admin.Status) error {
 		line("", "the oldest has been due for %s", ago(now.Sub(*q.OldestDue)))
 	}
 	for i := range st.Lanes {
-		if l := &st.Lanes[i]; l.Token != nil {
+		l := &st.Lanes[i]
+		for _, r := range l.Rates {
+			line("rate", "%s: %s", l.Upstream, rateState(&r, now))
+		}
+		if l.Token != nil {
 			line("token", "%s: %s", l.Upstream, tokenState(l.Token, now))
 		}
 	}
@@ -102,6 +106,36 @@ func (a *app) printStatus(st *admin.Status) error {
 	}
 	fmt.Fprintln(a.stdout)
 	return a.printLanes(st.Lanes)
+}
+
+// rateState says in a line what is left of a rate.
+func rateState(r *admin.Rate, now time.Time) string {
+	s := fmt.Sprintf("%d of %s left", r.Left, r.Rate)
+	if r.Next != nil {
+		s += ", the next " + until(r.Next, now)
+	}
+	return s
+}
+
+// laneReason says in a few words why a lane is not at full speed.
+func laneReason(l *admin.Lane, now time.Time) string {
+	var words []string
+	if l.Reason != "" {
+		words = append(words, l.Reason)
+	}
+	if l.PausedBy != "" && l.Since != nil {
+		words = append(words, "by "+l.PausedBy+", "+ago(now.Sub(*l.Since))+" ago")
+	}
+	if l.Pace > 0 {
+		words = append(words, fmt.Sprintf("(%.3g messages a minute)", l.Pace))
+	}
+	if l.WaitsSince != nil {
+		words = append(words, "mail waits for its rate")
+	}
+	if l.NextProbe != nil {
+		words = append(words, "(next probe "+until(l.NextProbe, now)+")")
+	}
+	return strings.Join(words, " ")
 }
 
 // tokenState says in a line how it stands with an access token.
@@ -157,18 +191,15 @@ func (a *app) printLanes(lanes []admin.Lane) error {
 	t := newTable(a.stdout, "UPSTREAM", "ADDRESS", "TLS", "STATE", "QUEUED", "SESSIONS", "OLDEST DUE", "REASON")
 	for i := range lanes {
 		l := &lanes[i]
-		oldest, reason := "-", l.Reason
+		oldest := "-"
 		if l.OldestDue != nil && l.OldestDue.Before(now) {
 			oldest = ago(now.Sub(*l.OldestDue))
-		}
-		if l.NextProbe != nil {
-			reason += " (next probe " + until(l.NextProbe, now) + ")"
 		}
 		sessions := fmt.Sprint(l.Sessions)
 		if l.MaxConnections > 0 {
 			sessions = fmt.Sprintf("%d/%d", l.Sessions, l.MaxConnections)
 		}
-		t.row(l.Upstream, l.Address, tlsState(l), string(l.State), fmt.Sprint(l.Queued), sessions, oldest, strings.TrimSpace(reason))
+		t.row(l.Upstream, l.Address, tlsState(l), string(l.State), fmt.Sprint(l.Queued), sessions, oldest, laneReason(l, now))
 	}
 	if err := t.flush(); err != nil {
 		return err

@@ -60,6 +60,7 @@ type LaneState string
 // The states of a lane.
 const (
 	LaneUp      LaneState = "up"
+	LaneSlowed  LaneState = "slowed"  // the upstream throttles; mail goes at a pace that it bears
 	LaneWaiting LaneState = "waiting" // out of reach or overloaded; probed often
 	LaneParked  LaneState = "parked"  // sign-in, TLS or permission fails; probed by retry.backoff
 	LanePaused  LaneState = "paused"  // by an operator
@@ -88,10 +89,25 @@ type Lane struct {
 	OldestDue      *time.Time `json:"oldest_due,omitempty"`
 	// RefusedSenders are those whose mail it refuses at present.
 	RefusedSenders []string `json:"refused_senders,omitempty"`
+	// PausedBy is the operator who paused it, Since is when.
+	PausedBy string `json:"paused_by,omitempty"`
+	// Rates tells what is left of each rate, WaitsSince since when due mail
+	// waits for them; nil: none does.
+	Rates      []Rate     `json:"rates,omitempty"`
+	WaitsSince *time.Time `json:"rate_waits_since,omitempty"`
+	// Pace is how many messages a minute may go while it is slowed.
+	Pace float64 `json:"messages_per_minute,omitempty"`
 	// Memory is set where TLS is "opportunistic" or "auto".
 	Memory *TLSMemory `json:"tls_memory,omitempty"`
 	// Token is set where the upstream is signed in to by OAuth 2.0.
 	Token *Token `json:"token,omitempty"`
+}
+
+// Rate is what is left of one rate of an upstream.
+type Rate struct {
+	Rate string     `json:"rate"` // "30/1m"
+	Left int        `json:"left"`
+	Next *time.Time `json:"next,omitempty"` // when one more will be free; nil: there is one, or it depends on what is under way
 }
 
 // TLSMemory is what is remembered about the TLS of an upstream: by

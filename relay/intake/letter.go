@@ -137,6 +137,7 @@ func (l *letter) decide(header []byte) bool {
 			return false // nothing of the message is taken: there is one reply for all
 		}
 		r.Upstreams = d.Upstreams
+		l.raise(d.Priority)
 	}
 	return true
 }

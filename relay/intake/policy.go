@@ -63,6 +63,8 @@ type session struct {
 	begun time.Time
 	seen  map[string]struct{} // recipients, once there are several
 	late  bool                // some recipient waits for the header
+
+	priority *int // the highest that a route of a recipient sets; nil: none does
 }
 
 var replyFull = say(452, 4, 3, 1, "insufficient storage, try again later")
@@ -135,6 +137,7 @@ func (s *session) Rcpt(to string, opts *smtp.RcptOptions) error {
 		return s.refuse("RCPT", s.env.From, to, say(550, 5, 7, 1, "<"+to+"> no route maps this recipient; `postern explain` shows why"), nil)
 	}
 	s.late = s.late || !d.Matched
+	s.raise(d.Priority)
 	r := spool.Recipient{Address: to, Upstreams: d.Upstreams, Notify: notify(opts.Notify)}
 	if opts.OriginalRecipient != "" {
 		r.ORcpt = originalRecipient(opts)
@@ -144,6 +147,14 @@ func (s *session) Rcpt(to string, opts *smtp.RcptOptions) error {
 		s.seen[foldDomain(to)] = struct{}{}
 	}
 	return nil
+}
+
+// raise notes the priority that a route sets, which counts for the message as
+// a whole. RFC 6710 §4.1 leaves it to us to set one.
+func (s *session) raise(priority *int) {
+	if priority != nil && (s.priority == nil || *priority > *s.priority) {
+		s.priority = priority
+	}
 }
 
 // repeated tells whether the transaction has the recipient already. Domains
@@ -223,6 +234,9 @@ func (s *session) Data(r io.Reader) error {
 		return s.refuse("DATA", s.env.From, "", l.refusal(), l.cause())
 	}
 	s.env.Accepted = time.Now()
+	if s.priority != nil {
+		s.env.Priority = *s.priority
+	}
 	id, d := s.draft.ID(), s.draft
 	if err := d.Commit(s.env); err != nil {
 		s.draft = nil // Commit ended it, whatever it answered
@@ -247,7 +261,7 @@ func (s *session) Reset() {
 	if s.draft != nil {
 		s.draft.Discard()
 	}
-	s.draft, s.env, s.seen, s.late, s.house = nil, nil, nil, false, nil
+	s.draft, s.env, s.seen, s.late, s.house, s.priority = nil, nil, nil, false, nil, nil
 }
 
 // Logout implements smtp.Session.

@@ -28,6 +28,9 @@ type Decision struct {
 	Upstreams []string `json:"upstreams,omitempty"`
 	Route     string   `json:"route,omitempty"` // name of the route that matched
 	Matched   bool     `json:"matched"`
+	// Priority is what the route sets (RFC 6710); nil: it leaves it to the
+	// client. It belongs to the table.
+	Priority *int `json:"priority,omitempty"`
 	// NeedsHeader means that the answer depends on the header and that
 	// Query.Header was nil: ask again with it. Nothing else is set then; no
 	// route may match in the end.
@@ -124,7 +127,7 @@ func (t *Table) Recipient(q Query) Decision {
 			return Decision{NeedsHeader: true}
 		}
 		if r.headerHolds(q.Header) {
-			return Decision{Upstreams: r.upstream, Route: r.name, Matched: true}
+			return Decision{Upstreams: r.upstream, Route: r.name, Matched: true, Priority: r.priority}
 		}
 	}
 	return Decision{}

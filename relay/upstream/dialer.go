@@ -27,6 +27,10 @@ type Feed interface {
 	// DotSent is called before the final dot of d goes out. After an error
 	// the dot is not sent.
 	DotSent(d *spool.Delivery) error
+	// Again asks whether another transaction of d may begin, for recipients
+	// that did not fit into the last. Where not, those are taken out of
+	// d.Pending before it is settled, and come again.
+	Again(d *spool.Delivery) bool
 	// Settle ends d with one outcome for each of d.Pending, in that order.
 	Settle(d *spool.Delivery, outcomes []spool.Outcome)
 	// Release gives d back untried.

@@ -154,6 +154,7 @@ func (*stage) Next(context.Context) (*spool.Delivery, error)   { return nil, io.
 func (*stage) TryNext() *spool.Delivery                        { return nil }
 func (*stage) Content(*spool.Delivery) (spool.Content, error)  { return blank{}, nil }
 func (*stage) DotSent(*spool.Delivery) error                   { return errors.New("a rehearsal sends nothing") }
+func (*stage) Again(*spool.Delivery) bool                      { return false }
 func (*stage) Release(*spool.Delivery)                         {}
 func (f *stage) Settle(_ *spool.Delivery, out []spool.Outcome) { f.outcome = &out[0] }
 

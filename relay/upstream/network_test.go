@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,6 +40,35 @@ func oneMessage(t *testing.T, d *upstream.Dialer, up *config.Upstream) (*recorde
 		t.Error(breach)
 	}
 	return rec, err
+}
+
+// A message with more recipients than the upstream takes at a time goes in
+// several transactions, as many as the feed lets begin; who is left out is not
+// named in what is settled.
+func TestRoundsAreAskedFor(t *testing.T) {
+	for rounds, want := range map[int][]int{0: {0, 1, 2, 3, 4}, 1: {0, 1}, 2: {0, 1, 2, 3}, 3: {0, 1, 2, 3, 4}} {
+		sink := &upstreamtest.Sink{Extensions: []string{"PIPELINING", "LIMITS RCPTMAX=2"}}
+		up := &config.Upstream{Name: "test", TLS: config.TLSOff, Auth: "none"}
+		up.Host, up.Port = sink.Start(t)
+		feed := upstreamtest.NewFeed()
+		feed.Rounds = rounds
+		feed.Add(envelopeTo("a@b.example", "b@b.example", "c@b.example", "d@b.example", "e@b.example"), []byte("Subject: x\r\n\r\nx\r\n"))
+		if err := (&upstream.Dialer{}).Deliver(t.Context(), up, feed); err != nil {
+			t.Fatal(err)
+		}
+		for _, breach := range feed.Breaches() {
+			t.Error(breach)
+		}
+		s := feed.Settled()[0]
+		if !slices.Equal(s.Delivery.Pending, want) || s.DotSent != (len(want)+1)/2 {
+			t.Errorf("%d rounds: %v settled after %d dots", rounds, s.Delivery.Pending, s.DotSent)
+		}
+		for i := range s.Outcomes {
+			if s.Outcomes[i].Code != 250 {
+				t.Errorf("%d rounds: %+v", rounds, s.Outcomes[i])
+			}
+		}
+	}
 }
 
 // A TLS session is resumed, but not over a change of what vouched for it.

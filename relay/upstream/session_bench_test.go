@@ -54,6 +54,7 @@ type benchContent struct{ *bytes.Reader }
 func (benchContent) Close() error                                   { return nil }
 func (f *benchFeed) Content(*spool.Delivery) (spool.Content, error) { return benchContent{f.body}, nil }
 func (f *benchFeed) DotSent(*spool.Delivery) error                  { return nil }
+func (f *benchFeed) Again(*spool.Delivery) bool                     { return true }
 func (f *benchFeed) Release(*spool.Delivery)                        {}
 func (f *benchFeed) Settle(_ *spool.Delivery, outcomes []spool.Outcome) {
 	for i := range outcomes {

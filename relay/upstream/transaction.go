@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"postern/spool"
 )
@@ -169,9 +170,14 @@ func (s *session) carry(ctx context.Context, tx, next *transaction) (chained boo
 			}
 			return false, s.abandon(tx, b)
 		}
-		if len(tx.rest) == 0 || ctx.Err() != nil || s.exhausted() || !s.nextRound(tx) {
+		if len(tx.rest) == 0 || ctx.Err() != nil || s.exhausted() {
 			break
 		}
+		if !s.feed.Again(tx.d) {
+			tx.leaveOut()
+			break
+		}
+		s.nextRound(tx)
 	}
 	// Left over where the session has to end between two rounds.
 	tx.decideAll(&spool.Outcome{
@@ -179,6 +185,18 @@ func (s *session) carry(ctx context.Context, tx, next *transaction) (chained boo
 	})
 	s.settle(tx)
 	return chained, nil
+}
+
+// leaveOut takes the recipients that are left out of the delivery, which is
+// then settled without them.
+func (tx *transaction) leaveOut() {
+	pending, outcomes, known := []int{}, tx.outcomes[:0], tx.known[:0]
+	for pos, n := range tx.d.Pending {
+		if !slices.Contains(tx.rest, pos) {
+			pending, outcomes, known = append(pending, n), append(outcomes, tx.outcomes[pos]), append(known, tx.known[pos])
+		}
+	}
+	tx.d.Pending, tx.outcomes, tx.known, tx.rest = pending, outcomes, known, tx.rest[:0]
 }
 
 // converse sends the commands of a round and takes their replies, until

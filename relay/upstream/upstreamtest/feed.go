@@ -44,6 +44,8 @@ type Feed struct {
 	Chain bool
 	// FailDotSent is what DotSent returns.
 	FailDotSent error
+	// Rounds is how many transactions each message may have; 0: any number.
+	Rounds int
 	// OnNext runs, if set, whenever Next is about to hand out message n, from 0.
 	OnNext func(n int)
 
@@ -53,6 +55,7 @@ type Feed struct {
 	taken   map[spool.ID]int // dots announced of those that are out
 	next    int
 	settled []Settled
+	rounds  map[spool.ID]int // begun by Again
 	open    int
 	breach  []string
 	more    chan struct{}
@@ -60,7 +63,7 @@ type Feed struct {
 
 // NewFeed is a Feed that chains.
 func NewFeed() *Feed {
-	return &Feed{Chain: true, bodies: map[spool.ID][]byte{}, taken: map[spool.ID]int{}, more: make(chan struct{}, 1)}
+	return &Feed{Chain: true, bodies: map[spool.ID][]byte{}, taken: map[spool.ID]int{}, rounds: map[spool.ID]int{}, more: make(chan struct{}, 1)}
 }
 
 // Add queues a message for every recipient of env.
@@ -137,6 +140,17 @@ func (f *Feed) Content(d *spool.Delivery) (spool.Content, error) {
 		defer f.mu.Unlock()
 		f.open--
 	}}, nil
+}
+
+// Again implements upstream.Feed.
+func (f *Feed) Again(d *spool.Delivery) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.Rounds > 0 && f.rounds[d.ID]+1 >= f.Rounds {
+		return false
+	}
+	f.rounds[d.ID]++
+	return true
 }
 
 // DotSent implements upstream.Feed.

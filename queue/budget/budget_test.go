@@ -1,0 +1,338 @@
+package budget
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/config"
+	"postern/spool/statefile"
+)
+
+// failing is a test, also one of many random ones.
+type failing interface {
+	Helper()
+	Fatal(...any)
+}
+
+func rates(t failing, texts ...string) []config.Rate {
+	t.Helper()
+	var all []config.Rate
+	for _, text := range texts {
+		r, err := config.ParseRate(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func folderIn(dir string) *statefile.Folder {
+	return &statefile.Folder{Dir: filepath.Join(dir, "budget")}
+}
+
+func open(t testing.TB, dir string, texts ...string) *Budget {
+	t.Helper()
+	b, err := Open(folderIn(dir), "office", rates(t, texts...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// send takes and spends as many messages to one recipient as go.
+func send(t testing.TB, b *Budget, most int) int {
+	t.Helper()
+	for n := range most {
+		if free, recipients := b.Free(); free == 0 || recipients == 0 {
+			return n
+		}
+		if err := b.Reserve(1, 1); err != nil {
+			t.Fatal(err)
+		}
+		if !b.Take(1, 1) {
+			t.Fatal("what is free and reserved cannot be taken")
+		}
+		b.Spend(1, 1)
+	}
+	return most
+}
+
+// A window slides: it is not full again at once, and not only at its end.
+func TestWindowSlides(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, t.TempDir(), "10/1h")
+		for _, step := range []struct {
+			sleep time.Duration
+			want  int
+		}{
+			{0, 4}, {30 * time.Minute, 6}, // 4 at 0:00, 6 at 0:30
+			{29 * time.Minute, 0}, {time.Minute, 4}, // those of 0:00 leave at 1:00
+			{29 * time.Minute, 0}, {time.Minute, 6},
+			{30 * time.Minute, 4}, {30 * time.Minute, 6},
+		} {
+			time.Sleep(step.sleep)
+			most := step.want
+			if most == 0 {
+				most = 1
+			}
+			if got := send(t, b, most); got != step.want {
+				t.Errorf("%d went, want %d", got, step.want)
+			}
+		}
+		if left := b.Left(); left[0].Left != 0 || time.Until(left[0].Next) != 30*time.Minute {
+			t.Errorf("left %+v", left)
+		}
+	})
+}
+
+// Uses within a hundredth of the period are kept as one, and leave together
+// with the last of them: later than they could, never earlier.
+func TestRounding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, t.TempDir(), "10/1h")
+		send(t, b, 5)
+		time.Sleep(35 * time.Second)
+		send(t, b, 5)
+		for _, step := range []struct {
+			sleep time.Duration
+			left  int
+		}{{time.Hour - 35*time.Second, 0}, {35 * time.Second, 10}} {
+			time.Sleep(step.sleep)
+			if l := b.Left()[0]; l.Left != step.left {
+				t.Errorf("after %v %+v, want %d left", step.sleep, l, step.left)
+			}
+		}
+		for range 10_000 {
+			time.Sleep(time.Second)
+			send(t, b, 1)
+		}
+		if n := len(b.windows[0].used); n > grains+1 {
+			t.Errorf("%d entries", n)
+		}
+	})
+}
+
+// What is under way counts however long it takes, and for its period from its
+// end; what was not sent never.
+func TestUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, t.TempDir(), "2/1m", "5 recipients/1m")
+		b.Reserve(2, 5)
+		if !b.Take(1, 3) || b.Take(1, 3) || !b.Take(1, 2) {
+			t.Fatal("3, not 3 more, but 2 are within 5")
+		}
+		time.Sleep(time.Hour)
+		if m, r := b.Free(); m != 0 || r != 0 || !b.Next().IsZero() {
+			t.Errorf("free %d, %d, next %v", m, r, b.Next())
+		}
+		b.Spend(1, 3)
+		b.Return(1, 2)
+		if m, r := b.Free(); m != 1 || r != 2 {
+			t.Errorf("free %d, %d", m, r)
+		}
+		time.Sleep(time.Minute)
+		if m, r := b.Free(); m != 2 || r != 5 {
+			t.Errorf("free %d, %d", m, r)
+		}
+	})
+}
+
+func TestUnlimited(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, dir)
+	if m, r := b.Free(); m != Unlimited || r != Unlimited || !b.Take(1, 1e6) || b.Reserve(1000, 1000) != nil || b.Close() != nil {
+		t.Error("a budget without rates limits")
+	}
+	if list, _ := os.ReadDir(dir); len(list) != 0 {
+		t.Errorf("it wrote %v", list)
+	}
+}
+
+// Other rates go on with what was counted.
+func TestSetRates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, t.TempDir(), "10/1h", "100/24h")
+		send(t, b, 8)
+		for _, step := range []struct {
+			rates []string
+			left  []int
+		}{
+			{[]string{"12/1h", "50/24h"}, []int{4, 42}},
+			{[]string{"5/1h"}, []int{0}},
+			{[]string{"20/2h", "20 recipients/1h"}, []int{12, 20}},
+			{nil, nil},
+		} {
+			b.SetRates(rates(t, step.rates...))
+			var left []int
+			for _, l := range b.Left() {
+				left = append(left, l.Left)
+			}
+			if !slices.Equal(left, step.left) {
+				t.Errorf("%v: left %v, want %v", step.rates, left, step.left)
+			}
+		}
+	})
+}
+
+// A restart gives back what was not used; a crash loses at most a block, and
+// that once.
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		b := open(t, dir, "100/24h")
+		send(t, b, 12) // blocks of 5
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		b = open(t, dir, "100/24h")
+		if l := b.Left(); l[0].Left != 88 {
+			t.Errorf("left after a restart: %+v", l)
+		}
+		send(t, b, 6)
+		time.Sleep(time.Hour)
+		for range 3 { // crashes, the later ones without having sent anything
+			b = open(t, dir, "100/24h")
+			if l := b.Left(); l[0].Left != 78 {
+				t.Errorf("left after a crash: %+v", l)
+			}
+			time.Sleep(time.Minute)
+		}
+		time.Sleep(22*time.Hour - 3*time.Minute) // the first 12 are gone
+		if l := b.Left(); l[0].Left != 90 {
+			t.Errorf("left a day after: %+v", l)
+		}
+	})
+}
+
+// shift makes the file what it would be had the clock been set by d since.
+func shift(t failing, dir string, d time.Duration) {
+	t.Helper()
+	path := filepath.Join(dir, "budget", "office")
+	content, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	var r record
+	if err == nil {
+		err = json.Unmarshal(content, &r)
+	}
+	for i := range r.Rates {
+		for j := range r.Rates[i].Used {
+			r.Rates[i].Used[j].First -= int64(d)
+			r.Rates[i].Used[j].Last -= int64(d)
+		}
+	}
+	if err == nil {
+		content, err = json.Marshal(r)
+	}
+	if err == nil {
+		err = os.WriteFile(path, content, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A clock that was set back while nobody ran blocks for one period at most.
+func TestClockSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		b := open(t, dir, "10/1h")
+		send(t, b, 10)
+		b.Close()
+		shift(t, dir, -1000*time.Hour)
+		b = open(t, dir, "10/1h")
+		if got := send(t, b, 1); got != 0 {
+			t.Errorf("%d went", got)
+		}
+		time.Sleep(time.Hour)
+		if got := send(t, b, 10); got != 10 {
+			t.Errorf("%d went after an hour", got)
+		}
+	})
+}
+
+// Neither a file nor a folder that cannot be used stops mail; both are told.
+func TestFaults(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(dir string) error
+		want  string
+	}{
+		"damaged":    {func(dir string) error { return write(dir, `{"version":1,"rates":[{"ra`) }, "kept as office.bad"},
+		"later":      {func(dir string) error { return write(dir, `{"version":2,"rates":[]}`) }, "version 2"},
+		"nonsense":   {func(dir string) error { return write(dir, `{"version":1,"rates":[{"rate":"x"}]}`) }, `rate "x"`},
+		"negative":   {func(dir string) error { return write(dir, `{"version":1,"rates":[{"rate":"5/1m","used":[{"n":-5}]}]}`) }, "-5 uses"},
+		"not a file": {func(dir string) error { return os.MkdirAll(filepath.Join(dir, "budget", "office"), 0o700) }, "not known"},
+		"not private": {func(dir string) error {
+			return errors.Join(write(dir, "{}"), os.Chmod(filepath.Join(dir, "budget", "office"), 0o644))
+		}, "chmod 0600"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.Mkdir(filepath.Join(dir, "budget"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.spoil(dir); err != nil {
+				t.Fatal(err)
+			}
+			b, err := Open(folderIn(dir), "office", rates(t, "5/1m"))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("opened with %v", err)
+			}
+			b.Reserve(1, 1)
+			if !b.Take(1, 1) {
+				t.Error("mail stands still")
+			}
+		})
+	}
+}
+
+func write(dir, content string) error {
+	return os.WriteFile(filepath.Join(dir, "budget", "office"), []byte(content), 0o600)
+}
+
+// Where a step of writing fails, the rates hold for as long as the process
+// lives, and the next block is written again.
+func TestDiskFails(t *testing.T) {
+	for _, step := range []string{"create", "write", "sync", "rename", "sync folder"} {
+		t.Run(step, func(t *testing.T) {
+			folder, broken := folderIn(t.TempDir()), true
+			folder.Step = func(operation string) error {
+				if broken && operation == step {
+					return errors.New("input/output error")
+				}
+				return nil
+			}
+			b, err := Open(folder, "office", rates(t, "40/24h"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range 40 {
+				broken = i < 20
+				if err := b.Reserve(1, 1); (err != nil) != (broken && i%2 == 0) { // blocks of 2
+					t.Errorf("message %d: %v", i, err)
+				}
+				if !b.Take(1, 1) {
+					t.Fatalf("message %d does not go", i)
+				}
+				b.Spend(1, 1)
+			}
+			if b.Take(1, 1) {
+				t.Error("41 went")
+			}
+			b, err = Open(folder, "office", rates(t, "40/24h"))
+			if m, _ := b.Free(); err != nil || m != 0 {
+				t.Errorf("%d free after a crash, %v", m, err)
+			}
+		})
+	}
+}
