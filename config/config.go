@@ -127,7 +127,7 @@ type Upstream struct {
 	Auth           string // auto | plain | login | cram-md5 | scram-sha-256 | xoauth2 | oauthbearer | ntlm | gssapi | gss-spnego | integrated | external | none
 	Username       string
 	Password       Secret
-	OAuth          *OAuth   // of xoauth2 and oauthbearer; nil: not these
+	OAuth          *OAuth   // where tokens come from; nil: there are none
 	Domain         string   // of Windows, for ntlm
 	Kerberos       Kerberos // of gssapi, gss-spnego, integrated and auto
 	MaxConnections int

@@ -14,16 +14,14 @@ var tomlBlock = regexp.MustCompile("(?s)```toml\n(.*?)```")
 
 // The files that the documents show can be loaded.
 func TestDocumentedFiles(t *testing.T) {
-	docs := list(t, "../docs/upstreams/*.md", 4)
-	for _, doc := range append(docs, "../docs/configuration.md", "../docs/routing.md", "../docs/oauth.md", "../docs/upstreams.md") {
+	shown := 0
+	for _, doc := range append(list(t, "../docs/*.md", 10), list(t, "../docs/upstreams/*.md", 4)...) {
 		content, err := os.ReadFile(doc)
 		if err != nil {
 			t.Fatal(err)
 		}
 		blocks := tomlBlock.FindAllStringSubmatch(string(content), -1)
-		if len(blocks) == 0 {
-			t.Errorf("%s shows no file", doc)
-		}
+		shown += len(blocks)
 		dir := furnish(t)
 		for _, block := range blocks {
 			file := filepath.Join(dir, "postern.toml")
@@ -37,14 +35,17 @@ func TestDocumentedFiles(t *testing.T) {
 			}
 		}
 	}
+	if shown < 30 {
+		t.Errorf("the documents show %d files", shown)
+	}
 }
 
 // settle makes the files that a documented configuration names in
-// /etc/postern, in dir.
+// /etc/postern and /run/secrets, in dir.
 func settle(t *testing.T, dir, text string) string {
 	t.Helper()
 	from := map[string]string{".pem": "tls/cert.pem", ".key": "tls/key.pem"}
-	return regexp.MustCompile(`/etc/postern/[a-z0-9.-]+`).ReplaceAllStringFunc(text, func(path string) string {
+	return regexp.MustCompile(`/(etc/postern|run/secrets)/[a-z0-9.-]+`).ReplaceAllStringFunc(text, func(path string) string {
 		model := from[filepath.Ext(path)]
 		if model == "" {
 			model = "office.pw"

@@ -78,8 +78,9 @@ func readOwnSignIn(t *table, up *Upstream) {
 	}
 }
 
-// readTicketSignIn reads what a keytab or a cache leaves open.
-func readTicketSignIn(t *table, m *mechanism, up *Upstream) {
+// readKeySignIn reads what a keytab, a cache or, in "auto", a client
+// certificate leaves open.
+func readKeySignIn(t *table, m *mechanism, up *Upstream) {
 	switch {
 	case m.name == "auto" && up.Password.IsSet() && !t.has("username"):
 		t.problem(up.Password.source.key(), "has no effect without a username", "set username, or remove it")

@@ -54,10 +54,17 @@ func checkTokenUse(t *table, up *Upstream) {
 	if !t.has("username") {
 		t.problem(firstGiven(t, "auth", "provider"), name+" needs a username", "the mailbox that the token is for")
 	}
+	effect := "has no effect while auth = " + name
+	if up.Auth == "auto" {
+		effect = "has no effect beside oauth"
+		refuseWith(t, effect, "remove it, or name the mechanism in auth", "domain", "realm", "keytab", "ccache")
+	}
 	if up.Password.IsSet() {
-		t.problem(up.Password.source.key(), "has no effect while auth = "+name, "remove it: the upstream gets a token")
+		t.problem(up.Password.source.key(), effect, "remove it: the upstream gets a token")
 	}
 	switch {
+	case up.TLS == TLSOff && up.Auth == "auto":
+		t.problem(firstGiven(t, "auth", "oauth"), `"auto" sends no token while tls = "off"`, "choose another tls")
 	case up.TLS == TLSOff && !isLoopback(up.Host):
 		t.problem(firstGiven(t, "auth", "provider"), name+` would send the token in clear over the network while tls = "off"`, "choose another tls")
 	default:

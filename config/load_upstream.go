@@ -141,12 +141,12 @@ func (d *document) readSignIn(t *table, up *Upstream, p *provider) {
 	up.Auth = m.name
 	readDomain(t, m, up)
 	d.readKerberos(t, m, up)
-	if m.token {
+	if m.token || m.name == "auto" && t.has("oauth") {
 		d.readTokenSignIn(t, oauth, up, p)
 		return
 	}
 	if t.has("oauth") {
-		t.problem("oauth", "has no effect while auth = "+strconv.Quote(m.name), `set auth = "xoauth2" or "oauthbearer", or remove it`)
+		t.problem("oauth", "has no effect while auth = "+strconv.Quote(m.name), `set auth = "auto", "xoauth2" or "oauthbearer", or remove it`)
 	}
 	if m.cert {
 		readCertificateSignIn(t, up)
@@ -156,8 +156,9 @@ func (d *document) readSignIn(t *table, up *Upstream, p *provider) {
 		readOwnSignIn(t, up)
 		return
 	}
-	if up.Kerberos.Keytab != "" || up.Kerberos.CCache != "" {
-		readTicketSignIn(t, m, up)
+	nameless := m.name == "auto" && t.has("cert_file") && !hasUser && !t.has("username")
+	if nameless || up.Kerberos.Keytab != "" || up.Kerberos.CCache != "" {
+		readKeySignIn(t, m, up)
 		return
 	}
 	switch {

@@ -20,8 +20,8 @@ const (
 	FlowServiceAccount    = "service_account"    // Google's JWT bearer grant, RFC 7523 §2.1
 )
 
-// OAuth says how an upstream that signs in by xoauth2 or oauthbearer gets its
-// access tokens.
+// OAuth says how an upstream that signs in by xoauth2, oauthbearer, or by auto
+// with one of them, gets its access tokens.
 type OAuth struct {
 	Provider     string // microsoft365 | google | generic
 	Tenant       string // microsoft365: of the directory

@@ -37,12 +37,12 @@ func (e *examination) mechanism(s *upstream.SignIn) {
 		f.Text = fmt.Sprintf("auth = %q finds no mechanism", s.Auth)
 		f.Remedy = "The upstream offers " + orNothing(s.Offered) + "; set auth to one of them that the configuration has the means for."
 	}
-	var passed []string
+	var next, passed []string
 	for _, v := range s.Verdicts {
 		switch {
 		case v.Mechanism == s.Mechanism, s.Auth == "auto" && !slices.Contains(s.Offered, v.Mechanism):
 		case v.Obstacle == "":
-			passed = append(passed, v.Mechanism+" would be next")
+			next = append(next, v.Mechanism)
 		default:
 			passed = append(passed, v.Mechanism+" "+v.Obstacle)
 		}
@@ -52,6 +52,9 @@ func (e *examination) mechanism(s *upstream.SignIn) {
 	}
 	if len(s.Offered) > 0 {
 		f.Text += "; offered: " + strings.Join(s.Offered, " ")
+	}
+	if len(next) > 0 {
+		f.Text += "; next would be " + strings.Join(next, ", ")
 	}
 	if len(passed) > 0 {
 		f.Text += "; " + strings.Join(passed, "; ")

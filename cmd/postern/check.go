@@ -74,7 +74,7 @@ func (a *app) printPresets(cfg *config.Config) error {
 		p := presets[name]
 		filled := make([]string, 0, len(p.Filled))
 		for _, key := range slices.Sorted(maps.Keys(p.Filled)) {
-			filled = append(filled, fmt.Sprintf("%s = %v", key, p.Filled[key]))
+			filled = append(filled, key+" = "+shown(p.Filled[key]))
 		}
 		if _, err := fmt.Fprintf(a.stdout, "%s: %s fills in %s\n  %s\n",
 			safe(name), p.Provider, safe(strings.Join(filled, ", ")), p.Create); err != nil {
@@ -82,6 +82,16 @@ func (a *app) printPresets(cfg *config.Config) error {
 		}
 	}
 	return nil
+}
+
+// shown writes the value of a key as the file would, but for quotes around
+// words.
+func shown(value any) string {
+	list, ok := value.([]string)
+	if !ok {
+		return fmt.Sprint(value)
+	}
+	return `["` + strings.Join(list, `", "`) + `"]`
 }
 
 // findConfig loads the configuration and looks at what config itself cannot

@@ -112,3 +112,53 @@ upstream = ["grid"]
 		t.Errorf("%+v", r)
 	}
 }
+
+// The rates of a provider are in effect, unless the file has its own, and
+// explain says by what an upstream will be signed in to, and why.
+func TestExplainShowsWhatIsInEffect(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "postern.toml")
+	const text = `
+[upstream.theirs]
+provider = "microsoft365"
+username = "billing@example.com"
+[upstream.theirs.oauth]
+flow = "device"
+tenant = "example.com"
+client_id = "1"
+
+[upstream.ours]
+provider = "gmail"
+username = "someone@gmail.com"
+password_env = "GMAIL_PASSWORD"
+rate = ["10/1m", "400 recipients/1d"]
+
+[[route]]
+from = ["*"]
+upstream = ["theirs", "ours"]
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GMAIL_PASSWORD", "hunter2")
+	r := perform(t, "", "check", "--config", file)
+	for _, want := range []string{
+		`theirs: microsoft365 fills in auth = xoauth2, host = smtp.office365.com, max_connections = 3, port = 587, rate = ["30/1m", "10000 recipients/1d"],`,
+		`ours: gmail fills in auth = auto, host = smtp.gmail.com, max_recipients = 100, port = 587, tls = verify`,
+	} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("no %q in\n%s", want, r.stdout)
+		}
+	}
+	r = perform(t, "", "explain", "--from", "a@example.com", "--config", file)
+	golden(t, "explain-effect", r.stdout)
+	r = perform(t, "", "explain", "--from", "a@example.com", "--json", "--config", file)
+	var report explained
+	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	ours := report.Upstreams["ours"]
+	if report.Upstreams["theirs"].Settings["max_connections"] != 3.0 || len(ours.Mechanisms) != 15 ||
+		ours.Mechanisms[0] != (foreseen{"SCRAM-SHA-512-PLUS", ""}) || strings.Contains(r.stdout, "hunter2") {
+		t.Errorf("%+v", report.Upstreams)
+	}
+}

@@ -61,7 +61,7 @@ func (a *app) explain(q route.Query) error {
 	}
 	e := routes.Explain(q)
 	if a.json {
-		err = printJSON(a.stdout, e)
+		err = printJSON(a.stdout, explained{e, effectOf(cfg, e.Decision.Upstreams)})
 	} else {
 		_, err = io.WriteString(a.stdout, printable(e.String())+a.consequence(cfg, &e))
 	}
@@ -123,6 +123,9 @@ func (a *app) consequence(cfg *config.Config, e *route.Explanation) string {
 			line += " as " + up.Username
 		}
 		b.WriteString("   " + safe(line) + "\n")
+		for _, more := range inWords(up) {
+			b.WriteString("     " + safe(more) + "\n")
+		}
 	}
 	if p := e.Decision.Priority; p != nil {
 		fmt.Fprintf(&b, "   priority %d\n", *p)

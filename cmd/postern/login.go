@@ -41,7 +41,7 @@ Run it as the user of the daemon, or as root.`,
 				return &failure{code: exitData, text: fmt.Sprintf("there is no upstream %q", args[0])}
 			case up.OAuth == nil:
 				return &failure{code: exitData, text: fmt.Sprintf("the upstream %q is signed in to by %s, which needs no login", up.Name, up.Auth),
-					hint: `auth = "xoauth2" or "oauthbearer" and an [upstream.NAME.oauth] table make it use tokens.`}
+					hint: `An [upstream.NAME.oauth] table makes it use tokens, with auth = "xoauth2", "oauthbearer" or "auto".`}
 			}
 			return a.login(cmd.Context(), cfg, up)
 		},

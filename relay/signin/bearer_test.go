@@ -71,9 +71,31 @@ func TestNoTokens(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// "auto" never takes them: nobody says that there is a token.
-	if _, _, err := do(t, request("auto", "XOAUTH2", "OAUTHBEARER"), func(int, string) Reply { return say(235, "ok") }); err == nil {
-		t.Error("auto signed in with a token")
+	// "auto" takes what it has the means for, and says what it lacks.
+	if _, _, err := do(t, request("auto", "XOAUTH2", "OAUTHBEARER"), func(int, string) Reply { return say(235, "ok") }); err == nil ||
+		!strings.Contains(err.Error(), "XOAUTH2 needs an oauth table") {
+		t.Error(err)
+	}
+}
+
+// "auto" shows a token where it has no password, never without TLS, and moves
+// on from a mechanism that is announced and not known.
+func TestTokensInAuto(t *testing.T) {
+	r := withTokens("auto", "tok", "tok")
+	r.Password = nil
+	r.Token = func(context.Context, string) (string, error) { return "tok", nil }
+	name, lines, err := do(t, r, func(n int, _ string) Reply {
+		if n == 0 {
+			return say(504, "unrecognized authentication type")
+		}
+		return say(235, "ok")
+	})
+	if err != nil || name != "XOAUTH2" || len(lines) != 2 || !strings.HasPrefix(lines[0], "AUTH OAUTHBEARER ") {
+		t.Error(name, lines, err)
+	}
+	r.TLS, r.AllowClear = false, true
+	if _, lines, err := do(t, r, func(int, string) Reply { return say(235, "ok") }); err == nil || len(lines) > 0 {
+		t.Error(lines, err)
 	}
 }
 

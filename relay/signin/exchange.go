@@ -64,6 +64,8 @@ type Request struct {
 	// AllowClear lets a named plaintext mechanism go without TLS. "auto"
 	// never does that.
 	AllowClear bool
+
+	unconnected bool // there is no connection yet: see Foresee
 }
 
 // Refused is an answer of the upstream that ended the exchange.
@@ -106,18 +108,8 @@ func Do(ctx context.Context, conn Conn, r *Request) (string, error) {
 	}
 	quiet := &discreet{Conn: conn}
 	r = r.watched(quiet)
-	if m := candidates[0]; m.bearer != nil {
-		return m.name, withToken(ctx, quiet, r, &m)
-	}
 	for i, m := range candidates {
-		client, err := m.client(ctx, r)
-		if err != nil {
-			return m.name, err
-		}
-		err = exchange(quiet, m.name, client)
-		if c, ok := client.(io.Closer); ok {
-			_ = c.Close() // holds keys and tickets, of which nothing is owed to anybody
-		}
+		err := m.signIn(ctx, quiet, r)
 		var refused *Refused
 		if errors.As(err, &refused) && i+1 < len(candidates) {
 			// RFC 4954 §6: announced, and yet not to be had. The next one
@@ -129,6 +121,21 @@ func Do(ctx context.Context, conn Conn, r *Request) (string, error) {
 		return m.name, err
 	}
 	return "", errors.New("no mechanism") // candidates is never empty
+}
+
+// signIn tries one mechanism.
+func (m *mechanism) signIn(ctx context.Context, conn Conn, r *Request) error {
+	if m.bearer != nil {
+		return withToken(ctx, conn, r, m)
+	}
+	client, err := m.client(ctx, r)
+	if err != nil {
+		return err
+	}
+	if c, ok := client.(io.Closer); ok {
+		defer c.Close() // holds keys and tickets, of which nothing is owed to anybody
+	}
+	return exchange(conn, m.name, client)
 }
 
 // exchange is the loop of RFC 4954 §4.

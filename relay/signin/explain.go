@@ -10,6 +10,15 @@ type Verdict struct {
 	Obstacle string
 }
 
+// Foresee tells in which order Do would choose, were r's connection open and
+// everything offered: what the upstream offers, and whether TLS has something
+// to bind to, shows only then.
+func Foresee(r *Request) []Verdict {
+	ahead := *r
+	ahead.unconnected = true
+	return Explain(&ahead)
+}
+
 // Explain tells what Do would choose and why: every mechanism that r.Auth
 // allows, the usable ones first and the strongest of them first of all. It
 // reads no secret and asks nobody.

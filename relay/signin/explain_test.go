@@ -30,12 +30,29 @@ SCRAM-SHA-512 is not offered
 SCRAM-SHA-1 is not offered
 NTLM needs a domain
 CRAM-MD5 is not offered
+OAUTHBEARER is not offered
+XOAUTH2 needs an oauth table
 LOGIN is not offered
-OAUTHBEARER is used only by name
-XOAUTH2 is used only by name
 `
 	if got := show(r); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	ahead := *r
+	ahead.Offered, ahead.State = nil, nil
+	for tls, want := range map[bool]string{
+		true:  "SCRAM-SHA-512-PLUS SCRAM-SHA-256-PLUS SCRAM-SHA-1-PLUS SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5 PLAIN LOGIN",
+		false: "SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5",
+	} {
+		ahead.TLS = tls
+		var able []string
+		for _, v := range Foresee(&ahead) {
+			if v.Obstacle == "" {
+				able = append(able, v.Mechanism)
+			}
+		}
+		if got := strings.Join(able, " "); got != want {
+			t.Errorf("before there is a connection, TLS %v: %s", tls, got)
+		}
 	}
 	r.Domain, r.Kerberos.Realm = "CORP", "CORP.EXAMPLE.COM"
 	if got := show(r); !strings.HasPrefix(got, "GSSAPI \nNTLM \nPLAIN \n") || !strings.Contains(got, "SCRAM-SHA-256 cannot check the password of a Windows domain\n") {

@@ -13,10 +13,9 @@ import (
 
 // mechanism is one line of the table.
 type mechanism struct {
-	name string // as registered and as EHLO announces it
-	key  string // in the configuration
-	// strength orders the choice; in "auto", zero means only when it is named.
-	strength int
+	name     string // as registered and as EHLO announces it
+	key      string // in the configuration
+	strength int    // orders the choice
 	// clear means that it is not safe from whoever reads along: they have the
 	// password or the token, or can take the connection over.
 	clear bool
@@ -47,8 +46,8 @@ func mechanisms() []mechanism {
 		{name: "CRAM-MD5", key: "cram-md5", strength: 30, stored: true, lacks: lacksPassword, client: withPassword(cramClient)},
 		{name: "PLAIN", key: "plain", strength: 20, clear: true, lacks: lacksPassword, client: withPassword(plainClient)},
 		{name: "LOGIN", key: "login", strength: 10, clear: true, lacks: lacksPassword, client: withPassword(loginClient)},
-		{name: "OAUTHBEARER", key: "oauthbearer", clear: true, lacks: lacksUser, bearer: oauthBearer},
-		{name: "XOAUTH2", key: "xoauth2", clear: true, lacks: lacksUser, bearer: xoauth2},
+		{name: "OAUTHBEARER", key: "oauthbearer", strength: 28, clear: true, lacks: lacksToken, bearer: oauthBearer},
+		{name: "XOAUTH2", key: "xoauth2", strength: 26, clear: true, lacks: lacksToken, bearer: xoauth2},
 	}
 	return append(table, integratedLines()...)
 }
@@ -105,9 +104,6 @@ func wanted(auth string) string {
 
 // obstacle tells why m cannot be used; empty: it can.
 func (m *mechanism) obstacle(r *Request) string {
-	if r.Auth == "auto" && m.strength == 0 {
-		return "is used only by name"
-	}
 	if !r.offers(m.name) {
 		return "is not offered"
 	}
@@ -136,6 +132,14 @@ func lacksUser(r *Request) string {
 		return "needs a username"
 	}
 	return ""
+}
+
+// lacksToken: a token is for somebody.
+func lacksToken(r *Request) string {
+	if r.Token == nil {
+		return "needs an oauth table"
+	}
+	return lacksUser(r)
 }
 
 func lacksPassword(r *Request) string {
@@ -173,7 +177,7 @@ func hintTLS(r *Request) string {
 }
 
 func (r *Request) offers(name string) bool {
-	return slices.ContainsFunc(r.Offered, func(o string) bool { return strings.EqualFold(o, name) })
+	return r.unconnected || slices.ContainsFunc(r.Offered, func(o string) bool { return strings.EqualFold(o, name) })
 }
 
 // offered is a bounded list for people; the names come from the wire.

@@ -32,6 +32,9 @@ func scramLine(name string, strength int, hash scram.HashGeneratorFcn, bound boo
 	if bound {
 		m.name, m.strength = name+"-PLUS", strength+30 // RFC 5802 §4
 		m.lacks = func(r *Request) string {
+			if r.unconnected && r.TLS {
+				return lacksPassword(r)
+			}
 			if _, err := scramBinding(r.State); err != nil {
 				return "cannot be bound: " + err.Error()
 			}

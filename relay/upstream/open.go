@@ -64,7 +64,7 @@ func (s *session) provide(ctx context.Context) (fault *spool.Fault) {
 }
 
 func (s *session) token(ctx context.Context, refused string) (string, error) {
-	if s.dialer.Tokens == nil || s.up.OAuth == nil {
+	if s.dialer.Tokens == nil {
 		return "", errors.New("nobody gives tokens for this upstream")
 	}
 	return s.dialer.Tokens.Token(ctx, s.up, refused)
@@ -205,23 +205,14 @@ func (s *session) handshake(ctx context.Context) (fault *spool.Fault) {
 // signIn carries out AUTH where the configuration wants it.
 func (s *session) signIn(ctx context.Context) (fault *spool.Fault) {
 	defer s.notes.step(StepSignIn)(&fault)
-	auth := s.up.Auth
-	if auth == "" {
-		auth = "auto"
-	}
-	k := &s.up.Kerberos
-	if auth == "none" || auth == "auto" && s.up.Username == "" && k.Keytab == "" && k.CCache == "" {
+	if !signsIn(s.up) {
 		return nil
 	}
-	request := &signin.Request{
-		Auth: auth, Username: s.up.Username, Password: s.password(),
-		Domain: s.up.Domain, Certificate: s.up.CertFile != "",
-		Kerberos: signin.Kerberos{Realm: k.Realm, Keytab: k.Keytab, Cache: k.CCache, Conf: k.Conf, Service: k.SPN},
-		Token:    s.token, Host: s.way.host, Port: s.way.port,
-		Offered: s.ext.auth, TLS: s.tls != nil, State: s.tls,
-		// Whoever names the mechanism and turns TLS off means it, for
-		// instance for a bridge on the same machine.
-		AllowClear: s.up.TLS == config.TLSOff,
+	request := requestOf(s.up)
+	request.Host, request.Port = s.way.host, s.way.port
+	request.Offered, request.TLS, request.State = s.ext.auth, s.tls != nil, s.tls
+	if s.up.OAuth != nil {
+		request.Token = s.token
 	}
 	mechanism, err := signin.Do(ctx, s, request)
 	s.mechanism = mechanism
@@ -237,14 +228,6 @@ func (s *session) signIn(ctx context.Context) (fault *spool.Fault) {
 		return s.fault(spool.StageSignIn, "sign-in failed", err)
 	}
 	return nil
-}
-
-// password is where the secret comes from; nil: there is none.
-func (s *session) password() func(context.Context) (string, error) {
-	if !s.up.Password.IsSet() {
-		return nil
-	}
-	return s.up.Password.Read
 }
 
 // Exchange carries one line of AUTH to the upstream; for signin.

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"postern/config"
+	"postern/relay/route"
+	"postern/relay/signin"
+	"postern/relay/upstream"
+)
+
+// explained is what `postern explain --json` prints.
+type explained struct {
+	route.Explanation
+	// Upstreams tells of each upstream of the decision what is in effect.
+	Upstreams map[string]effect `json:"upstreams,omitempty"`
+}
+
+// effect is what an upstream is, with the figures of its provider and without
+// secrets.
+type effect struct {
+	Settings map[string]any `json:"settings"`
+	// Mechanisms are those that can be signed in by, the one that goes first
+	// at the top, and then the others with what they lack.
+	Mechanisms []foreseen `json:"mechanisms,omitempty"`
+}
+
+type foreseen struct {
+	Mechanism string `json:"mechanism"`
+	Obstacle  string `json:"obstacle,omitempty"`
+}
+
+func effectOf(cfg *config.Config, names []string) map[string]effect {
+	all, _ := cfg.Redacted()["upstream"].(map[string]any)
+	effects := map[string]effect{}
+	for _, name := range names {
+		up := cfg.Upstreams[name]
+		if up == nil {
+			continue
+		}
+		var e effect
+		e.Settings, _ = all[name].(map[string]any)
+		for _, v := range foresee(up) {
+			e.Mechanisms = append(e.Mechanisms, foreseen(v))
+		}
+		effects[name] = e
+	}
+	return effects
+}
+
+// foresee tells how an upstream will be signed in to; nil: it will not, or by
+// ourselves.
+func foresee(up *config.Upstream) []signin.Verdict {
+	if up.Provider == config.CaptureProvider {
+		return nil
+	}
+	return upstream.Foresee(up)
+}
+
+// inWords says of an upstream how it will be signed in to, and what bounds
+// what goes to it.
+func inWords(up *config.Upstream) []string {
+	var lines []string
+	able, unable := sortOut(foresee(up))
+	switch {
+	case len(able) > 1:
+		lines = append(lines, "signs in by the first of these that it offers: "+strings.Join(able, ", "))
+	case len(able) == 0 && len(unable) > 0:
+		lines = append(lines, "cannot sign in")
+	}
+	if len(unable) > 0 {
+		lines = append(lines, "not by "+strings.Join(unable, "; "))
+	}
+	bounds := []string{count(up.MaxConnections, "connection")}
+	if len(up.Rate) > 0 {
+		rates := make([]string, len(up.Rate))
+		for i, r := range up.Rate {
+			rates[i] = r.String()
+		}
+		bounds = append(bounds, "a rate of "+strings.Join(rates, " and "))
+	}
+	if up.MaxRecipients > 0 {
+		bounds = append(bounds, count(up.MaxRecipients, "recipient")+" at a time")
+	}
+	if up.MaxMessageSize > 0 {
+		bounds = append(bounds, "messages of "+config.FormatSize(up.MaxMessageSize))
+	}
+	return append(lines, "at most "+strings.Join(bounds, ", "))
+}
+
+// sortOut parts the mechanisms that can be used from the others, of which
+// those that lack the same are named together.
+func sortOut(verdicts []signin.Verdict) (able, unable []string) {
+	for i := 0; i < len(verdicts); {
+		v := verdicts[i]
+		if i++; v.Obstacle == "" {
+			able = append(able, v.Mechanism)
+			continue
+		}
+		names := v.Mechanism
+		for ; i < len(verdicts) && verdicts[i].Obstacle == v.Obstacle; i++ {
+			names += ", " + verdicts[i].Mechanism
+		}
+		unable = append(unable, fmt.Sprintf("%s (%s)", names, v.Obstacle))
+	}
+	return able, unable
+}
