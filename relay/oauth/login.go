@@ -113,7 +113,7 @@ func (s *source) login(ctx context.Context, conf *config.OAuth, person Person) (
 
 // keep makes the new login durable, and the one that is used.
 func (s *source) keep(ctx context.Context, conf *config.OAuth, tok *token) error {
-	unlock, err := s.t.vault.Lock(ctx)
+	unlock, err := s.t.vault.hold(ctx, s.upstream)
 	if err != nil {
 		return err
 	}

@@ -247,7 +247,7 @@ func loggedIn(t *testing.T, p *idp) string {
 	dir := t.TempDir()
 	up := upstreamWith(config.FlowDevice)
 	v := newVault(dir)
-	unlock, err := v.Lock(t.Context())
+	unlock, err := v.hold(t.Context(), up.Name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -162,7 +162,7 @@ func asError(err error) *Error {
 // renew returns what lies on disk and what is to be used from now on, which
 // is the same where somebody else was quicker: another process, or a login.
 func (s *source) renew(ctx context.Context, f *flight, conf *config.OAuth) (old, tok *token, err error) {
-	unlock, err := s.t.vault.Lock(ctx)
+	unlock, err := s.t.vault.hold(ctx, s.upstream)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -19,13 +19,14 @@ import (
 )
 
 // vault is the folder of tokens: one file for each upstream, sealed by
-// AES-256-GCM, a key where none is configured, and a lock that daemon and
+// AES-256-GCM, a key where none is configured, and locks that daemon and
 // command line share. Nobody but the owner can read any of it.
 //
-//	oauth/lock                  empty
-//	oauth/key                   random, base64; only where no key is configured
-//	oauth/upstream-NAME.token   magic, nonce, sealed JSON of a token
-//	oauth/*.new                 a write that a crash cut off; harmless
+//	oauth/lock                       empty; held while the key is made
+//	oauth/key                        random, base64; only where no key is configured
+//	oauth/upstream-NAME.token        magic, nonce, sealed JSON of a token
+//	oauth/upstream-NAME.token.lock   empty; held while a provider is asked
+//	oauth/*.new                      a write that a crash cut off; harmless
 type vault struct{ statefile.Folder }
 
 func newVault(stateDir string) *vault {
@@ -43,6 +44,12 @@ const (
 var errSealed = errors.New("was written with another key, or is damaged")
 
 func fileName(upstream string) string { return "upstream-" + statefile.SafeName(upstream) + ".token" }
+
+// hold keeps everybody else, in any process, from the token of an upstream. A
+// provider that is slow holds up nobody but its own upstream.
+func (v *vault) hold(ctx context.Context, upstream string) (unlock func(), err error) {
+	return v.LockFile(ctx, fileName(upstream))
+}
 
 // load reads the token of an upstream; nil: there is none.
 func (v *vault) load(ctx context.Context, upstream string, key config.Secret) (*token, error) {
@@ -85,7 +92,7 @@ func (v *vault) read(name string) ([]byte, error) {
 }
 
 // save makes a token durable. When it returns nil, a power cut leaves it;
-// when not, it leaves the last one or this one. The lock is held.
+// when not, it leaves the last one or this one. The upstream is on hold.
 func (v *vault) save(ctx context.Context, upstream string, key config.Secret, t *token) error {
 	aead, err := v.cipher(ctx, key, true)
 	if err != nil {
@@ -110,7 +117,7 @@ func (v *vault) cipher(ctx context.Context, configured config.Secret, create boo
 		return nil, err
 	}
 	if !configured.IsSet() {
-		if text, err = v.ownKey(create); err != nil {
+		if text, err = v.ownKey(ctx, create); err != nil {
 			return nil, err
 		}
 	}
@@ -128,11 +135,24 @@ func (v *vault) cipher(ctx context.Context, configured config.Secret, create boo
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
-func (v *vault) ownKey(create bool) (string, error) {
+func (v *vault) ownKey(ctx context.Context, create bool) (string, error) {
 	text, err := v.read(keyName)
 	if errors.Is(err, fs.ErrNotExist) && create {
-		text = []byte(rand.Text() + rand.Text()) // 256 bits and more
-		err = v.Write(keyName, text)
+		text, err = v.makeKey(ctx)
 	}
 	return strings.TrimSpace(string(text)), err
+}
+
+// makeKey makes the key, unless another upstream was quicker.
+func (v *vault) makeKey(ctx context.Context) ([]byte, error) {
+	unlock, err := v.Lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if text, err := v.read(keyName); !errors.Is(err, fs.ErrNotExist) {
+		return text, err
+	}
+	text := []byte(rand.Text() + rand.Text()) // 256 bits and more
+	return text, v.Write(keyName, text)
 }

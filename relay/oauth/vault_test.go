@@ -55,7 +55,7 @@ func TestModes(t *testing.T) {
 	dir := loggedIn(t, p)
 	up := upstreamWith(config.FlowDevice)
 	files, err := filepath.Glob(filepath.Join(dir, "oauth", "*"))
-	if err != nil || len(files) != 3 { // lock, key, token
+	if err != nil || len(files) != 4 { // two locks, key, token
 		t.Fatal(files, err)
 	}
 	for _, file := range append(files, filepath.Join(dir, "oauth")) {
@@ -85,7 +85,7 @@ func TestSealed(t *testing.T) {
 	v := newVault(t.TempDir())
 	put := func(name string, key config.Secret) {
 		t.Helper()
-		unlock, err := v.Lock(t.Context())
+		unlock, err := v.hold(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,17 +156,17 @@ func TestKeyChanged(t *testing.T) {
 func TestHeldLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVault(t.TempDir())
-		unlock, err := v.Lock(t.Context())
+		unlock, err := v.hold(t.Context(), "office")
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := newVault(filepath.Dir(v.Dir)).Lock(ctx); err == nil || !strings.Contains(err.Error(), "another process") {
+		if _, err := newVault(filepath.Dir(v.Dir)).hold(ctx, "office"); err == nil || !strings.Contains(err.Error(), "another process") {
 			t.Error(err)
 		}
 		time.AfterFunc(time.Second, unlock)
-		again, err := newVault(filepath.Dir(v.Dir)).Lock(t.Context())
+		again, err := newVault(filepath.Dir(v.Dir)).hold(t.Context(), "office")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,6 @@
 // Package statefile keeps small facts that have to outlive the process and the
 // machine: a folder of files, each read and replaced as a whole, that nobody
-// but its owner can read, with a lock that daemon and command line share.
+// but its owner can read, with locks that daemon and command line share.
 //
 // It never follows a link, never leaves half a file under its name, and knows
 // nothing of what the files say.
@@ -20,11 +20,12 @@ import (
 )
 
 // Folder is a folder of such files. Its methods may be called concurrently;
-// who reads, decides and writes holds Lock meanwhile.
+// who reads, decides and writes holds Lock meanwhile, or LockFile.
 //
-//	lock      empty
-//	NAME      as written by Write
-//	NAME.new  a write that a crash cut off; harmless
+//	lock       empty
+//	NAME       as written by Write
+//	NAME.lock  empty
+//	NAME.new   a write that a crash cut off; harmless
 type Folder struct {
 	Dir string
 	// Step is called before each operation on disk, with "create", "write",
@@ -61,10 +62,20 @@ func (d *Folder) Prepare() error {
 // Lock waits until nobody else, in any process, holds it, or ctx is done. It
 // makes the folder where there is none.
 func (d *Folder) Lock(ctx context.Context) (unlock func(), err error) {
+	return d.lock(ctx, "lock")
+}
+
+// LockFile is Lock for whoever has to do with one file only, and may hold it
+// for long. It does not keep out who holds Lock.
+func (d *Folder) LockFile(ctx context.Context, name string) (unlock func(), err error) {
+	return d.lock(ctx, name+".lock")
+}
+
+func (d *Folder) lock(ctx context.Context, name string) (unlock func(), err error) {
 	if err := d.Prepare(); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(d.Dir, "lock"), os.O_RDWR|os.O_CREATE|noFollow, 0o600)
+	f, err := os.OpenFile(filepath.Join(d.Dir, name), os.O_RDWR|os.O_CREATE|noFollow, 0o600)
 	if err != nil {
 		return nil, err
 	}

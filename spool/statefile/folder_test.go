@@ -147,6 +147,16 @@ func TestLockExcludes(t *testing.T) {
 		if _, err := (&Folder{Dir: d.Dir}).Lock(ctx); err == nil || !strings.Contains(err.Error(), "another process") {
 			t.Error(err)
 		}
+		one, err := d.LockFile(t.Context(), "one") // has nothing to do with it
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := (&Folder{Dir: d.Dir}).LockFile(ctx, "one"); err == nil || !strings.Contains(err.Error(), "one.lock") {
+			t.Error(err)
+		}
+		one()
 	})
 	unlock()
 	again, err := d.Lock(t.Context())
