@@ -101,6 +101,7 @@ func TestKnownReplies(t *testing.T) {
 		{rcpt, "550 5.7.1 Daily SMTP relay limit exceeded for customer.", later, BlameSender, "24 hours"},
 		{rcpt, "450 4.2.1 Peak SMTP relay limit exceeded for customer. This is a temporary error.", later, BlameUpstream, "ten minutes"},
 		{dot, "421 4.7.28 Gmail has detected an unusual rate of unsolicited mail originating from your IP address.", later, BlameUpstream, "less at a time"},
+		{dot, "451 4.7.28 Slow down", later, BlameUpstream, "set rate"},
 		{dot, "421 4.7.0 Our system has detected an unusual rate of unsolicited mail originating from your IP address.", later, BlameUpstream, "less at a time"},
 		{greet, "421 4.7.0 Try again later, closing connection.", later, BlameUpstream, "Nothing"},
 		{dot, "550 5.7.26 This mail has been blocked because the sender is unauthenticated. Gmail requires all senders to authenticate with either SPF or DKIM.", gone, BlameContent, "SPF"},

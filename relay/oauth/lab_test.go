@@ -88,7 +88,7 @@ func TestLabSignedTokens(t *testing.T) {
 	provider := httptest.NewServer(m)
 	t.Cleanup(provider.Close)
 	m.url = provider.URL
-	for _, auth := range []string{"xoauth2", "oauthbearer"} {
+	for _, auth := range []string{"xoauth2", "oauthbearer", "auto"} {
 		for stale, want := range []bool{true, true, false} { // one token that has ended is replaced; two are not
 			up := config.DefaultUpstream("dovecot")
 			up.Host, up.Port, up.CAFile = "mail.ad.postern.test", 11588, "/etc/postern/ca.pem"
