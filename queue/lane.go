@@ -199,7 +199,7 @@ func (l *lane) isDown() bool {
 	return !l.pause.Paused && (l.up == nil || l.health.state != Up)
 }
 
-// takesMore says whether mail may be moved here.
+// takesMore says whether what is due here is served, and mail may be moved here.
 func (l *lane) takesMore() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

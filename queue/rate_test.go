@@ -221,27 +221,42 @@ func TestNotSentDoesNotCount(t *testing.T) {
 	}
 }
 
-// Mail that waits for a rate ends by its lifetime, and its sender is told why.
-func TestWaitingExpires(t *testing.T) {
-	limited(t, []string{"1/7d"}, func(t *testing.T, w *world) {
-		w.fill(2)
-		after(time.Second)
-		w.queue.Apply(&config.Config{Hostname: "relay.example", StateDir: w.cfg.StateDir, Upstreams: w.cfg.Upstreams,
-			Retry: config.Retry{Backoff: []time.Duration{time.Minute}, Lifetime: 24 * time.Hour}})
-		after(25 * time.Hour)
-		var notice spool.ID
-		for _, n := range w.ears.notifications() {
-			notice = n.ID
+// What waits for its rate is neither bounced nor reported late, however long
+// that takes and over a restart. Once it has had its turn its age counts, and
+// so it does where the upstream fails.
+func TestWaitingIsNeverBounced(t *testing.T) {
+	limited(t, []string{"1/24h"}, func(t *testing.T, w *world) {
+		retry := config.Retry{Backoff: []time.Duration{time.Hour}, Lifetime: 24 * time.Hour, WarnAfter: 4 * time.Hour}
+		w.cfg.Retry = retry
+		w.queue.Apply(w.cfg)
+		var ids []spool.ID
+		for range 8 {
+			ids = append(ids, w.put("a@app.example", []string{"office"}, "b@example.com"))
 		}
-		c, err := w.queue.Content(notice)
-		if err != nil {
-			t.Fatal(err)
+		bounced := func() (n int) {
+			for _, id := range ids {
+				n += len(w.store.ends(id, "b@example.com"))
+			}
+			return n - len(w.peers.mail(""))
 		}
-		text := make([]byte, c.Size())
-		c.ReadAt(text, 0)
-		c.Close()
-		if !strings.Contains(strings.Join(strings.Fields(string(text)), " "), "may send only so much at a time") {
-			t.Errorf("the notification does not tell why:\n%s", text)
+		after(3 * 24 * time.Hour)
+		w.restart()
+		after(time.Hour)
+		if n := w.ears.notifications(); len(n) != 0 {
+			t.Errorf("notifications: %+v", n)
+		}
+		w.wantArrived(4, "after three days")
+		w.peers.set("office", func(p *peer) { p.answer = greylist })
+		after(3 * 24 * time.Hour)
+		if n := bounced(); n == 0 || n == 4 {
+			t.Errorf("%d of what had its turn in vain ended", n)
+		}
+		w.peers.set("office", func(p *peer) {
+			p.fault = &spool.Fault{Outcome: replyAt(spool.StageSignIn, 535, "5.7.8", "no")}
+		})
+		after(3 * 24 * time.Hour)
+		if n := bounced(); n != 4 {
+			t.Errorf("%d ended while the upstream was parked", n)
 		}
 	})
 }

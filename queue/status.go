@@ -140,7 +140,7 @@ func (q *Queue) WaitsForRate(upstream string) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.short.since.IsZero()
+	return l.flows() && !l.short.since.IsZero()
 }
 
 // Show tells everything about one message. spool.ErrNotFound: it is not in

@@ -13,7 +13,7 @@ import (
 // and acts on its age. It returns when the next round is wanted.
 func (q *Queue) sweep(now time.Time) time.Time {
 	retry := &q.cfg.Load().Retry
-	r := &round{q: q, now: now, retry: retry, next: now.Add(sweepMost), near: now.Add(sweepMost),
+	r := &round{q: q, now: now, retry: retry, next: now.Add(sweepMost), near: now.Add(sweepMost), serves: map[string]bool{},
 		expireFrom: q.started.Add(min(restartGrace, retry.Lifetime/10))}
 	// What is accepted from now on asks for nothing before this.
 	for _, d := range []time.Duration{retry.WarnAfter, retry.Lifetime} {
@@ -55,6 +55,7 @@ type round struct {
 	// next is when age asks for another round, near when a deadline does.
 	next, near time.Time
 	expireFrom time.Time
+	serves     map[string]bool // by upstream: its lane takes what is due, in turn
 	group      []spool.Summary
 	what       clock
 }
@@ -84,6 +85,9 @@ func (r *round) look(s spool.Summary) {
 	if s.Held && what != clockReturn {
 		return // an operator's business; its sender's deadline goes on
 	}
+	if r.hasItsTurn(&s, what) {
+		return
+	}
 	if what == clockNothing && s.Due.Sub(r.now) > longest(r.retry)+sweepMost && !s.Claimed {
 		r.pullIn(s)
 	}
@@ -95,6 +99,28 @@ func (r *round) look(s spool.Summary) {
 	}
 	r.what = what
 	r.group = append(r.group, s)
+}
+
+// hasItsTurn puts off what the age of a share asks for while its lane works
+// and will come to it: rates and throttling let mail wait, and that alone is
+// neither a failure nor worth a notification for each message, which would only
+// wait in the same line. Once it has been tried, its age counts again. The
+// sender's own deadline is not put off.
+func (r *round) hasItsTurn(s *spool.Summary, what clock) bool {
+	if what != clockWarn && what != clockExpire || s.Claimed || s.Due.After(r.now) {
+		return false
+	}
+	if what == clockWarn && !s.Deadline.IsZero() && !r.now.Before(s.Deadline) {
+		return false
+	}
+	upstream := s.Upstreams[s.Failover]
+	serves, known := r.serves[upstream]
+	if !known {
+		l := r.q.lane(upstream)
+		serves = l != nil && l.takesMore()
+		r.serves[upstream] = serves
+	}
+	return serves
 }
 
 // lookCloser reads by-mode, which a Summary doesn't have.
@@ -195,9 +221,6 @@ func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detai
 	}
 	why := spool.Outcome{Stage: spool.StageLocal, Enhanced: "4.4.7", Verdict: spool.Bounced,
 		Text: "the message could not be delivered within its lifetime"}
-	if q.WaitsForRate(taken[0].Upstream) {
-		why.Text += ": this relay may send only so much at a time, and other mail went before"
-	}
 	if what == clockReturn {
 		why.Enhanced = "5.4.7" // RFC 2852 §4.2
 		why.Text = "the message could not be delivered before the deadline that its sender has set"
