@@ -99,6 +99,7 @@ func (d *document) config() *Config {
 	d.readRoutes(top, cfg)
 	d.readRetry(top.sub("retry"), &cfg.Retry)
 	top.finish()
+	d.warnSharedAccounts(cfg)
 	d.checkListenerSizes(cfg)
 	d.checkRoutes(cfg)
 	return cfg
