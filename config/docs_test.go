@@ -88,6 +88,24 @@ func TestEveryProviderIsShown(t *testing.T) {
 	}
 }
 
+// Each mechanism is shown in use: in a whole file, or, where it is written as
+// another one is, beside that.
+func TestEveryMechanismIsShown(t *testing.T) {
+	shown := ""
+	for _, doc := range append(list(t, "../docs/*.md", 10), list(t, "../docs/upstreams/*.md", 4)...) {
+		content, err := os.ReadFile(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown += string(content)
+	}
+	for _, m := range mechanisms {
+		if !strings.Contains(shown, `auth = "`+m.name+`"`) && !strings.Contains(shown, `auth     = "`+m.name+`"`) {
+			t.Errorf("no document shows auth = %q", m.name)
+		}
+	}
+}
+
 // Every key of a configuration, and every mechanism, is documented.
 func TestEveryKeyIsDocumented(t *testing.T) {
 	content, err := os.ReadFile("../docs/configuration.md")

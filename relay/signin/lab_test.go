@@ -228,6 +228,7 @@ func TestLab(t *testing.T) {
 		{tickets, "AD cache", kerberos("integrated", "", "", with(Kerberos{}, "", caches.ad)), "GSSAPI"},
 		{tickets, "certificate", &Request{Auth: "external", Certificate: true}, "EXTERNAL"},
 		{tickets, "certificate and name", &Request{Auth: "external", Certificate: true, Username: "alice@postern.test"}, "EXTERNAL"},
+		{tickets, "certificate", &Request{Auth: "auto", Certificate: true}, "EXTERNAL"},
 		{tickets, "no certificate", &Request{Auth: "external"}, "!needs a client certificate"},
 		{ahead, "the server's clock", kerberos("gssapi", "alice", "alicepw-1", ad), "!535"},
 		{behind, "right", plain("plain", "alice@postern.test", "alicepw"), "PLAIN"},
