@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -95,20 +96,20 @@ func (b *Bench) largest() (size int64) {
 	return size
 }
 
-// clocks gathers readings.
+// clocks gathers readings, of each clock the last.
 type clocks struct {
 	mu   sync.Mutex
 	list []Reading
 }
 
 func (c *clocks) dated(host string, date time.Time) {
-	c.add(Reading{Of: host + ", which gives the tokens,", Then: date, Ours: time.Now()})
+	c.add(Reading{Of: "the provider of tokens at " + host, Then: date, Ours: time.Now()})
 }
 
 func (c *clocks) add(r Reading) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.list = append(c.list, r)
+	c.list = append(slices.DeleteFunc(c.list, func(other Reading) bool { return other.Of == r.Of }), r)
 }
 
 func (c *clocks) taken() []Reading {

@@ -282,3 +282,15 @@ func TestEveryFindingIsDocumented(t *testing.T) {
 		}
 	}
 }
+
+// However often a clock is read, one reading of it is told.
+func TestClocksAreToldOnce(t *testing.T) {
+	var c clocks
+	for range 3 {
+		c.dated("idp.example", time.Now())
+	}
+	c.dated("other.example", time.Now())
+	if found := Clock("office", c.list); len(found) != 2 || found[0].Text != "the clock agrees with the provider of tokens at idp.example" {
+		t.Errorf("%+v", found)
+	}
+}
