@@ -92,17 +92,20 @@ func inWords(up *config.Upstream) []string {
 // sortOut parts the mechanisms that can be used from the others, of which
 // those that lack the same are named together.
 func sortOut(verdicts []signin.Verdict) (able, unable []string) {
-	for i := 0; i < len(verdicts); {
-		v := verdicts[i]
-		if i++; v.Obstacle == "" {
+	var obstacles []string
+	lacking := map[string][]string{} // by obstacle
+	for _, v := range verdicts {
+		if v.Obstacle == "" {
 			able = append(able, v.Mechanism)
 			continue
 		}
-		names := v.Mechanism
-		for ; i < len(verdicts) && verdicts[i].Obstacle == v.Obstacle; i++ {
-			names += ", " + verdicts[i].Mechanism
+		if lacking[v.Obstacle] == nil {
+			obstacles = append(obstacles, v.Obstacle)
 		}
-		unable = append(unable, fmt.Sprintf("%s (%s)", names, v.Obstacle))
+		lacking[v.Obstacle] = append(lacking[v.Obstacle], v.Mechanism)
+	}
+	for _, o := range obstacles {
+		unable = append(unable, fmt.Sprintf("%s (%s)", strings.Join(lacking[o], ", "), o))
 	}
 	return able, unable
 }
