@@ -68,7 +68,11 @@ func (q *Queue) Retry(ctx context.Context, sel Select, by string) (Result, error
 	probe := map[string]bool{sel.Upstream: true}
 	r, err := q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
 		probe[s.Upstreams[s.Failover]] = true
-		return q.change(d, spool.Settlement{Due: time.Now(), Failover: s.Failover, Warned: s.Warned}, "retry", by, "")
+		at := time.Now()
+		if s.Due.Before(at) {
+			at = s.Due // it keeps its place in the line
+		}
+		return q.change(d, spool.Settlement{Due: at, Failover: s.Failover, Warned: s.Warned}, "retry", by, "")
 	})
 	q.probe(probe)
 	r.Done += len(r.Busy) // they are being tried at this moment

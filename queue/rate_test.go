@@ -133,6 +133,24 @@ func TestUrgentFirst(t *testing.T) {
 	})
 }
 
+// What waits for its rate and is told to go at once keeps its place.
+func TestRetryKeepsThePlace(t *testing.T) {
+	limited(t, []string{"1/1m"}, func(t *testing.T, w *world) {
+		var ids []spool.ID
+		for range 4 {
+			ids = append(ids, w.put("a@app.example", []string{"office"}, "b@example.com"))
+			after(time.Second)
+		}
+		if _, err := w.queue.Retry(t.Context(), Select{IDs: ids[1:2]}, "root"); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Minute)
+		if got := w.peers.mail(""); len(got) != 2 || got[1].id != ids[1] {
+			t.Errorf("%d arrived, the last is %+v", len(got), got[len(got)-1])
+		}
+	})
+}
+
 // A message with more recipients than a window has room for goes in parts,
 // each recipient once, and no recipient starves behind those that are deferred.
 func TestRecipientsGoInParts(t *testing.T) {
