@@ -115,7 +115,7 @@ func (c *clocks) add(r Reading) {
 func (c *clocks) taken() []Reading {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.list
+	return slices.Clone(c.list)
 }
 
 // captured leads an upstream of the capture server to one that lives as long
