@@ -169,7 +169,7 @@ func (e *examination) connect() {
 	case t == nil && e.r.Fault != nil && e.r.Fault.Outcome.Stage == spool.StageResolve:
 		e.skip(UpstreamConnect, "nobody knows where to connect to")
 	case t == nil:
-		e.skip(UpstreamConnect, "without a token there is nothing to connect for")
+		e.skip(UpstreamConnect, "it did not come to a connection")
 	case t.Fault != nil && t.Fault.Outcome.Stage == spool.StageResolve:
 		e.skip(UpstreamConnect, "there is no address to connect to")
 	case t.Fault != nil:

@@ -17,7 +17,9 @@ func (e *examination) signIn() {
 		e.fail(UpstreamToken, t, fmt.Sprintf("`postern upstream login %s` shows more.", e.up.Name))
 	}
 	t, s := e.taken(upstream.StepSignIn), e.r.SignIn
-	switch {
+	switch token := e.taken(upstream.StepToken); {
+	case t == nil && token != nil && token.Fault != nil && token.Fault == e.r.Fault:
+		e.skip(UpstreamSignIn, "without a token there is nothing to sign in with")
 	case t == nil:
 		e.skip(UpstreamSignIn, "it did not come to the sign-in")
 	case s == nil && t.Fault == nil:

@@ -175,6 +175,12 @@ func TestLoginEndToEnd(t *testing.T) {
 	if lane.Token == nil || !lane.Token.NeedsLogin || lane.Token.Present || !strings.Contains(lane.Reason, "postern upstream login office") {
 		t.Errorf("%+v %+v", lane, lane.Token)
 	}
+	tested := h.refused("upstream", "test", "office")
+	for _, want := range []string{"connected to " + upstream, "announced in clear", "nobody has logged in yet", "without a token there is nothing to sign in with"} {
+		if !strings.Contains(tested, want) {
+			t.Errorf("the test before the login does not say %q:\n%s", want, tested)
+		}
+	}
 	shown := h.must("upstream", "login", "office")
 	if !strings.Contains(shown, "WXYZ") || !strings.Contains(shown, p.url+"/go") || !strings.Contains(shown, "Logged in") {
 		t.Errorf("the login showed:\n%s", shown)

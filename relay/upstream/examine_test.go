@@ -13,6 +13,8 @@ import (
 
 	"postern/config"
 	"postern/relay/upstream"
+	"postern/relay/upstream/upstreamtest"
+	"postern/spool"
 )
 
 // examined runs an examination with the options of its line: "from>to" is an
@@ -119,14 +121,19 @@ func TestExamineWithoutAnAddress(t *testing.T) {
 	}
 }
 
+// Without a token everything is looked at that does not need one.
 func TestExamineWithoutAToken(t *testing.T) {
-	dialer := &upstream.Dialer{Tokens: purse{}, Dial: func(context.Context, string, string) (net.Conn, error) {
-		t.Error("connected for nothing")
-		return nil, errors.New("no")
-	}}
-	up := &config.Upstream{Name: "test", Host: "192.0.2.1", Port: 25, Auth: "xoauth2", Username: "user", OAuth: &config.OAuth{}}
-	r := dialer.Examine(t.Context(), up, nil)
-	if len(r.Steps) != 1 || r.Steps[0].Step != upstream.StepToken || r.Fault != r.Steps[0].Fault || !r.Lookup.Literal {
+	sink := &upstreamtest.Sink{Extensions: []string{"AUTH XOAUTH2"}}
+	dialer := &upstream.Dialer{Tokens: purse{}}
+	up := &config.Upstream{Name: "test", TLS: config.TLSOff, Auth: "xoauth2", Username: "user", OAuth: &config.OAuth{}}
+	up.Host, up.Port = sink.Start(t)
+	r := dialer.Examine(t.Context(), up, []upstream.Rehearsal{{From: "a@example.com", To: "b@example.com"}})
+	if r.Steps[0].Step != upstream.StepToken || r.Fault == nil || r.Fault != r.Steps[0].Fault ||
+		r.Banner == "" || len(r.Hellos) != 1 || r.SignIn != nil || len(r.Rehearsed) != 0 {
+		t.Errorf("%+v", r)
+	}
+	dialer.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody there") }
+	if r := dialer.Examine(t.Context(), up, nil); r.Fault == nil || r.Fault.Outcome.Stage != spool.StageConnect || r.Steps[0].Fault == nil {
 		t.Errorf("%+v", r)
 	}
 }

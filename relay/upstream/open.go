@@ -26,11 +26,15 @@ func Target(up *config.Upstream) string {
 // open brings the session to where it can take mail. On a fault nothing was
 // taken from the feed.
 func (s *session) open(ctx context.Context) *spool.Fault {
-	if fault := s.provide(ctx); fault != nil {
-		return fault
+	lacking := s.provide(ctx)
+	if lacking != nil && s.notes == nil {
+		return lacking
 	}
 	if fault := s.approach(ctx); fault != nil {
 		return fault
+	}
+	if lacking != nil {
+		return lacking // an examination has seen all that there is without a token
 	}
 	defer s.endWith(ctx)()
 	if fault := s.signIn(ctx); fault != nil {
@@ -51,7 +55,7 @@ func (s *session) endWith(ctx context.Context) (stop func() bool) {
 }
 
 // provide gets a token before the upstream waits for it. Without one there is
-// nothing to connect for.
+// nothing to connect for, but to have a look.
 func (s *session) provide(ctx context.Context) (fault *spool.Fault) {
 	if s.up.OAuth == nil {
 		return nil
