@@ -132,9 +132,16 @@ username = "someone@gmail.com"
 password_env = "GMAIL_PASSWORD"
 rate = ["10/1m", "400 recipients/1d"]
 
+[upstream.plant]
+host = "mail.plant.example"
+port = 25
+tls = "opportunistic"
+username = "relay"
+password_env = "GMAIL_PASSWORD"
+
 [[route]]
 from = ["*"]
-upstream = ["theirs", "ours"]
+upstream = ["theirs", "ours", "plant"]
 `
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

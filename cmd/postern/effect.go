@@ -55,7 +55,7 @@ func foresee(up *config.Upstream) []signin.Verdict {
 	if up.Provider == config.CaptureProvider {
 		return nil
 	}
-	return upstream.Foresee(up)
+	return upstream.Foresee(up, up.TLS != config.TLSOff)
 }
 
 // inWords says of an upstream how it will be signed in to, and what bounds
@@ -71,6 +71,13 @@ func inWords(up *config.Upstream) []string {
 	}
 	if len(unable) > 0 {
 		lines = append(lines, "not by "+strings.Join(unable, "; "))
+	}
+	if up.TLS == config.TLSOpportunistic && len(able) > 0 {
+		safe, _ := sortOut(upstream.Foresee(up, false))
+		if safe == nil {
+			safe = []string{"nothing"}
+		}
+		lines = append(lines, "where it offers no TLS only by "+strings.Join(safe, ", "))
 	}
 	bounds := []string{count(up.MaxConnections, "connection")}
 	if len(up.Rate) > 0 {

@@ -26,7 +26,7 @@ func requestOf(up *config.Upstream) *signin.Request {
 	r := &signin.Request{
 		Auth: up.Auth, Username: up.Username, Domain: up.Domain, Certificate: up.CertFile != "",
 		Kerberos: signin.Kerberos{Realm: k.Realm, Keytab: k.Keytab, Cache: k.CCache, Conf: k.Conf, Service: k.SPN},
-		Host:     up.Host, Port: up.Port, TLS: up.TLS != config.TLSOff,
+		Host:     up.Host, Port: up.Port,
 		// Whoever names the mechanism and turns TLS off means it, for
 		// instance for a bridge on the same machine.
 		AllowClear: up.TLS == config.TLSOff,
@@ -43,13 +43,14 @@ func requestOf(up *config.Upstream) *signin.Request {
 // Foresee tells which mechanisms a session with the upstream can sign in by,
 // the one that goes first at the top, and why not by the others. It asks
 // nobody: of those that it can, the session takes the first that the upstream
-// offers, and with "opportunistic" only what is safe without TLS where there
-// turns out to be none. nil: no sign-in is configured.
-func Foresee(up *config.Upstream) []signin.Verdict {
+// offers. encrypted says whether there is TLS, which only "opportunistic"
+// leaves open. nil: no sign-in is configured.
+func Foresee(up *config.Upstream, encrypted bool) []signin.Verdict {
 	if !signsIn(up) {
 		return nil
 	}
 	r := requestOf(up)
+	r.TLS = encrypted
 	if up.OAuth != nil {
 		r.Token = func(context.Context, string) (string, error) { return "", errors.New("nobody is connected") }
 	}
