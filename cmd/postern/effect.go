@@ -73,11 +73,11 @@ func inWords(up *config.Upstream) []string {
 		lines = append(lines, "not by "+strings.Join(unable, "; "))
 	}
 	if up.TLS == config.TLSOpportunistic && len(able) > 0 {
-		safe, _ := sortOut(upstream.Foresee(up, false))
-		if safe == nil {
-			safe = []string{"nothing"}
+		inClear, _ := sortOut(upstream.Foresee(up, false))
+		if inClear == nil {
+			inClear = []string{"nothing"}
 		}
-		lines = append(lines, "where it offers no TLS only by "+strings.Join(safe, ", "))
+		lines = append(lines, "where it offers no TLS only by "+strings.Join(inClear, ", "))
 	}
 	bounds := []string{count(up.MaxConnections, "connection")}
 	if len(up.Rate) > 0 {
