@@ -90,8 +90,12 @@ func printable(s string, limit int) string {
 }
 
 // stale reports whether another token may do better. A revoked one was seen
-// to give 454, not 535. One that lacks a scope is as good as its successor.
+// to give 454, not 535. One that lacks a scope is as good as its successor, and
+// where there were too many sign-ins (Gmail: 454) one more makes it worse.
 func (b *bearer) stale(refused *Refused) bool {
+	if strings.Contains(strings.ToLower(refused.Reply.Text), "too many") {
+		return false
+	}
 	status, _, _ := strings.Cut(b.problem, ",")
 	switch status {
 	case "403", "insufficient_scope":
