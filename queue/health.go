@@ -74,7 +74,7 @@ func (h *health) fail(now time.Time, o spool.Outcome, blame Blame, needAnswer bo
 	}
 	h.step++
 	h.cause, h.needAnswer, h.probing = o, needAnswer, false
-	h.probeAt = now.Add(probeDelay(h.state, backoff, h.step, rand.Float64()))
+	h.probeAt = now.Add(patience(h.state, &o, backoff, h.step, rand.Float64()))
 	return h.state != before
 }
 

@@ -53,6 +53,29 @@ func TestProbeDelay(t *testing.T) {
 	}
 }
 
+func TestPatience(t *testing.T) {
+	steps := []time.Duration{time.Minute, 3 * time.Minute, time.Hour}
+	for _, c := range []struct {
+		state State
+		stage spool.Stage
+		code  int
+		step  int
+		want  time.Duration
+	}{
+		{Waiting, spool.StageSignIn, 454, 1, time.Minute},
+		{Waiting, spool.StageSignIn, 454, 2, 3 * time.Minute},
+		{Waiting, spool.StageSignIn, 454, 3, 5 * time.Minute},
+		{Waiting, spool.StageSignIn, 0, 1, 5 * time.Second}, // no answer
+		{Waiting, spool.StageGreet, 421, 1, 5 * time.Second},
+		{Parked, spool.StageSignIn, 535, 3, time.Hour},
+		{Parked, spool.StageSignIn, 454, 3, time.Hour}, // it was refused for good before
+	} {
+		if got := patience(c.state, &spool.Outcome{Stage: c.stage, Code: c.code}, steps, c.step, 0.5); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
 func TestClockOf(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	r := &config.Retry{Lifetime: 120 * time.Hour, WarnAfter: 4 * time.Hour}
