@@ -61,8 +61,8 @@ type Request struct {
 	// State is what TLS knows of the connection, for channel bindings; nil:
 	// nothing is bound.
 	State *tls.ConnectionState
-	// AllowClear lets a named plaintext mechanism go without TLS. "auto"
-	// never does that.
+	// AllowClear lets a named plaintext mechanism go without TLS. "auto" and
+	// "integrated", which name none, never do that.
 	AllowClear bool
 
 	unconnected bool // there is no connection yet: see Foresee

@@ -107,7 +107,7 @@ func (m *mechanism) obstacle(r *Request) string {
 	if !r.offers(m.name) {
 		return "is not offered"
 	}
-	if m.clear && !r.TLS && (r.Auth == "auto" || !r.AllowClear) {
+	if named := strings.EqualFold(r.Auth, m.name); m.clear && !r.TLS && !(named && r.AllowClear) {
 		return m.exposes() // RFC 4954 §4: it needs protection beneath it
 	}
 	if m.stored && r.Auth == "auto" && r.Domain != "" {

@@ -200,7 +200,18 @@ func TestNTLMStaysUnderTLS(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
+	// The account of the process, as on Windows, names no mechanism.
+	own := mechanism{name: "NTLM", key: "integrated", clear: true, lacks: func(*Request) string { return "" }}
 	r := ntlmRequest()
+	r.Auth, r.TLS, r.AllowClear = "integrated", false, true
+	if own.obstacle(r) == "" {
+		t.Error("NTLM of the process's account went without TLS")
+	}
+	r.TLS = true
+	if own.obstacle(r) != "" {
+		t.Error(own.obstacle(r))
+	}
+	r = ntlmRequest()
 	r.Auth, r.Domain = "auto", ""
 	if _, err := choose(r); err == nil {
 		t.Error("NTLM was chosen for an account of which nobody says that it is one of Windows")
