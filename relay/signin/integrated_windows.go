@@ -13,10 +13,10 @@ import (
 
 // integratedLines sign in as the Windows account of this process or service,
 // by SSPI: with Kerberos, with whatever Negotiate finds, or with NTLM. NTLM
-// stays under TLS here too.
+// stays under TLS here too, and so does Negotiate, which may come to it.
 func integratedLines() []mechanism {
-	line := func(name, pkg string, layers bool) mechanism {
-		return mechanism{name: name, key: "integrated", lacks: lacksHostName,
+	line := func(name, pkg string, layers, clear bool) mechanism {
+		return mechanism{name: name, key: "integrated", clear: clear, lacks: lacksHostName,
 			client: func(_ context.Context, r *Request) (sasl.Client, error) {
 				context, err := newSSPI(pkg, r)
 				if err != nil {
@@ -33,7 +33,7 @@ func integratedLines() []mechanism {
 			}
 			return &sspiNTLM{context: context}, nil
 		}}
-	return []mechanism{line("GSSAPI", sspi.MICROSOFT_KERBEROS_NAME, true), line("GSS-SPNEGO", sspi.NEGOSSP_NAME, false), ntlm}
+	return []mechanism{line("GSSAPI", sspi.MICROSOFT_KERBEROS_NAME, true, false), line("GSS-SPNEGO", sspi.NEGOSSP_NAME, false, true), ntlm}
 }
 
 const (

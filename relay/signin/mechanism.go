@@ -121,7 +121,7 @@ func (m *mechanism) exposes() string {
 	switch {
 	case m.bearer != nil:
 		return "would send the token in clear"
-	case m.name == "NTLM":
+	case m.name == "NTLM", m.key == "integrated":
 		return "without TLS lets others sign in with what they read along"
 	}
 	return "would send the password in clear"
