@@ -110,7 +110,7 @@ var zeros [zeroStep]byte
 // zeroLimit is the size of a write, in bytes, from which on nothing is
 // zero-filled behind it: it changes the file's size anyway, and writing large
 // bodies twice would cost more than it gains.
-const zeroLimit = 128 << 10
+const zeroLimit = 64 << 10
 
 // writeAhead writes zeros beyond what was written, if that has come to the end
 // of the zeros before, so that the next commits change no metadata of the
