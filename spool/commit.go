@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"time"
 )
 
@@ -84,6 +85,8 @@ func (s *Store) committer() {
 				timer.Reset(retryAfter)
 			}
 		}
+		// Whoever can run now may have something to add: a commit is dear.
+		runtime.Gosched()
 		s.waitMu.Lock()
 		batch, s.waiting = s.waiting, batch[:0]
 		ending := s.closing
