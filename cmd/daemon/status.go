@@ -33,7 +33,7 @@ func (d *daemon) Status() *admin.Status {
 	for _, l := range d.queue.Lanes() {
 		s.Lanes = append(s.Lanes, d.lane(st.cfg, &l, now))
 	}
-	t := d.store.Tally(now)
+	t := d.store.Tally(time.Now())
 	s.Queue = admin.Queue{Deliveries: t.Due + t.Deferred + t.Held + t.Claimed,
 		Due: t.Due, Deferred: t.Deferred, Held: t.Held, Active: t.Claimed}
 	for i := range s.Lanes {
