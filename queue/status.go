@@ -18,14 +18,9 @@ type LaneStatus struct {
 	Probe    time.Time     `json:"probe"`  // the next one; zero: none
 	Faults   int           `json:"faults"` // in a row
 	Sessions int           `json:"sessions"`
-	Idle     int           `json:"idle"` // of them
-	// Pending counts shares, Due those of them whose time has come, Held those
-	// on hold, Claimed those that a session has or is about to get.
-	Pending     int       `json:"pending"`
-	Due         int       `json:"due"`
-	Held        int       `json:"held"`
-	Claimed     int       `json:"claimed"`
-	OldestDue   time.Time `json:"oldest_due"`   // acceptance of the oldest that is due; zero: none
+	Idle     int           `json:"idle"`    // of them
+	Pending  int           `json:"pending"` // shares that are to be tried here next
+
 	LastSuccess time.Time `json:"last_success"` // last delivery since the start; zero: none
 	Refused     []string  `json:"refused"`      // senders that it refuses at present
 
@@ -38,8 +33,7 @@ type LaneStatus struct {
 	By          string  `json:"by"`           // operator who paused it; empty: nobody
 }
 
-// Lanes tells the state of every lane, by name. It goes through the whole
-// queue.
+// Lanes tells the state of every lane, by name.
 func (q *Queue) Lanes() []LaneStatus {
 	q.mu.RLock()
 	lanes := q.lanesLocked()
@@ -49,28 +43,12 @@ func (q *Queue) Lanes() []LaneStatus {
 		s := l.status()
 		by[l.name] = &s
 	}
-	now := time.Now()
-	q.store.Walk(func(s spool.Summary) bool {
-		name := s.Upstreams[s.Failover]
-		l := by[name]
-		if l == nil {
-			l = &LaneStatus{Upstream: name, State: Missing}
-			by[name] = l
+	for name, n := range q.store.Upstreams() {
+		if by[name] == nil {
+			by[name] = &LaneStatus{Upstream: name, State: Missing}
 		}
-		l.Pending++
-		switch {
-		case s.Claimed:
-			l.Claimed++
-		case s.Held:
-			l.Held++
-		case !s.Due.After(now):
-			l.Due++
-			if l.OldestDue.IsZero() || s.Accepted.Before(l.OldestDue) {
-				l.OldestDue = s.Accepted
-			}
-		}
-		return true
-	})
+		by[name].Pending = n
+	}
 	all := make([]LaneStatus, 0, len(by))
 	for _, l := range by {
 		all = append(all, *l)
@@ -114,22 +92,6 @@ func (q *Queue) States() map[string]State {
 		l.mu.Unlock()
 	}
 	return states
-}
-
-// OldestDue is how long the share that is due for the longest has been waiting
-// for its attempt; zero: nothing is due. What is on hold, or in a lane that an
-// operator has paused, does not count.
-func (q *Queue) OldestDue() time.Duration {
-	states := q.States()
-	now := time.Now()
-	var oldest time.Duration
-	q.store.Walk(func(s spool.Summary) bool {
-		if !s.Held && !s.Claimed && states[s.Upstreams[s.Failover]] != Paused {
-			oldest = max(oldest, now.Sub(s.Due))
-		}
-		return true
-	})
-	return oldest
 }
 
 // WaitsForRate says whether due mail waits for the rates of an upstream.

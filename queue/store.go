@@ -55,6 +55,8 @@ type Store interface {
 	Content(id spool.ID) (spool.Content, error)
 	Detail(id spool.ID) (*spool.Detail, error)
 	// Walk calls visit for each share in ID order until it returns false. It
-	// sees what is there when it comes by; it holds no lock during visit.
+	// holds no lock during visit. A share that is owed all the time is visited
+	// once, one that comes or ends meanwhile perhaps; what visit is told may
+	// have changed since.
 	Walk(visit func(spool.Summary) bool)
 }

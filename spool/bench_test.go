@@ -330,3 +330,27 @@ func BenchmarkWritten(b *testing.B) {
 	b.StopTimer()
 	b.ReportMetric(float64(written()-before)/float64(b.N), "B-written/msg")
 }
+
+// BenchmarkLook measures what a status asks of a spool with that many
+// messages queued, and a walk through all of them.
+func BenchmarkLook(b *testing.B) {
+	s := open(b, spool.Options{Dir: benchFolder(b)})
+	defer s.Close()
+	fill(b, s, benchMessages(), 1<<10)
+	b.Run("status", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			s.Tally(time.Now())
+			s.Usage()
+			for up := range s.Upstreams() {
+				s.NextDue(up)
+			}
+		}
+	})
+	b.Run("walk", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			s.Walk(func(spool.Summary) bool { return true })
+		}
+	})
+}

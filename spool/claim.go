@@ -17,8 +17,7 @@ type pick struct {
 // held, and h is in no heap.
 func (s *Store) take(h handle) pick {
 	e := s.ix.entry(h)
-	e.set(claimed, true)
-	e.set(counted|dotted, false)
+	s.ix.claim(e, true)
 	return pick{
 		d: Delivery{
 			ID: e.id, Share: int(e.share), Upstream: s.ix.lane(e).name, Attempt: int(e.attempts),
@@ -126,7 +125,7 @@ func (s *Store) unclaim(picks []pick) {
 	defer s.mu.Unlock()
 	for i := range picks {
 		if h, e := s.ix.find(picks[i].d.ID, picks[i].d.Share); h != 0 {
-			e.set(claimed|counted|dotted, false)
+			s.ix.claim(e, false)
 			s.ix.enqueue(h)
 		}
 	}

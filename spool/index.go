@@ -8,10 +8,13 @@ type index struct {
 	fresh  handle            // the first that was never used
 	spare  handle            // head of the free list, through next
 	byID   map[ID]handle     // first share of each message
-	shares int               // that have recipients pending
+	shares int               // that have recipients pending: each is claimed, waits in a heap, or is held
 	lists  []list            // interned failover lists
 	byList map[string]uint32 // by listKey
 	lanes  map[string]*lane  // by upstream to be tried next
+
+	claimed int           // shares
+	waiting map[int64]int // shares in heaps, by tallyStep of their due time; no zeros
 
 	// What only few messages have.
 	ended     map[handle][]uint64 // bit set of recipients, by index in the envelope, that ended before the share did
@@ -82,7 +85,7 @@ type list struct {
 func newIndex() *index {
 	return &index{
 		fresh: 1, // 0 stays unused
-		byID:  map[ID]handle{}, byList: map[string]uint32{}, lanes: map[string]*lane{},
+		byID:  map[ID]handle{}, byList: map[string]uint32{}, lanes: map[string]*lane{}, waiting: map[int64]int{},
 		ended: map[handle][]uint64{}, deadlines: map[ID]int64{},
 	}
 }
@@ -194,6 +197,7 @@ func (x *index) drop(id ID) {
 		e := x.entry(h)
 		if e.pending > 0 {
 			x.unqueue(h)
+			x.claim(e, false)
 			x.lane(e).shares--
 			x.shares--
 			delete(x.ended, h)

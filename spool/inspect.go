@@ -1,38 +1,79 @@
 package spool
 
 import (
+	"iter"
 	"slices"
 )
 
-// Walk implements the queue's Store.
+// walkStep is how many messages are looked at while Store.mu is held.
+const walkStep = 256
+
+// Walk implements the queue's Store: it visits the shares that are owed, in
+// the order of IDs. Store.mu is held for one slab of the index at a time, and
+// then for walkStep messages at a time, so others go on in between, and visit
+// may call the Store.
+//
+// A share that is owed from the beginning to the end of the walk is visited
+// once; one that comes or ends meanwhile may be or not. What visit is told may
+// have changed since, but the shares of one message are told as of one moment.
 func (s *Store) Walk(visit func(Summary) bool) {
 	s.mu.Lock()
-	ids := make([]ID, 0, len(s.ix.byID))
-	for id := range s.ix.byID {
-		ids = append(ids, id)
-	}
+	n := len(s.ix.byID)
 	s.mu.Unlock()
+	ids := make([]ID, 0, n)
+	for page := range s.pages() {
+		ids = append(ids, page...)
+	}
 	slices.Sort(ids)
 	var found []Summary
-	for len(ids) > 0 {
-		n := min(len(ids), 256)
-		found = found[:0]
-		s.mu.Lock()
-		for _, id := range ids[:n] {
-			for h := s.ix.byID[id]; h != 0; h = s.ix.entry(h).next {
-				if e := s.ix.entry(h); e.pending > 0 {
-					found = append(found, s.summary(e))
-				}
-			}
-		}
-		s.mu.Unlock()
-		ids = ids[n:]
+	for some := range slices.Chunk(ids, walkStep) {
+		found = s.summaries(found[:0], some)
 		for i := range found {
 			if !visit(found[i]) {
 				return
 			}
 		}
 	}
+}
+
+// pages goes through the IDs of all messages, slab by slab, without a lock
+// between them. A message keeps its place for as long as it lives, so one that
+// is there all the time is met once. A page is good until the next.
+func (s *Store) pages() iter.Seq[[]ID] {
+	return func(yield func([]ID) bool) {
+		page := make([]ID, 0, slabSize)
+		for n := 0; ; n++ {
+			s.mu.Lock()
+			if n == len(s.ix.slabs) {
+				s.mu.Unlock()
+				return
+			}
+			page = page[:0]
+			for i := range s.ix.slabs[n] {
+				if e := &s.ix.slabs[n][i]; e.id != 0 && e.share == 0 {
+					page = append(page, e.id)
+				}
+			}
+			s.mu.Unlock()
+			if !yield(page) {
+				return
+			}
+		}
+	}
+}
+
+// summaries appends what is owed of the messages.
+func (s *Store) summaries(found []Summary, ids []ID) []Summary {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		for h := s.ix.byID[id]; h != 0; h = s.ix.entry(h).next {
+			if e := s.ix.entry(h); e.pending > 0 {
+				found = append(found, s.summary(e))
+			}
+		}
+	}
+	return found
 }
 
 // summary tells of one share. Store.mu is held.

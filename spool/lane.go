@@ -27,6 +27,7 @@ func (x *index) enqueue(h handle) *lane {
 	q := l.heap(e.priority)
 	q.handles = append(q.handles, h)
 	e.slot = int32(len(q.handles) - 1)
+	x.wait(e, 1)
 	x.up(q, len(q.handles)-1)
 	if any && first <= e.due {
 		return nil
@@ -55,6 +56,7 @@ func (x *index) unqueue(h handle) {
 		q.handles = slices.Clone(q.handles)
 	}
 	e.slot = -1
+	x.wait(e, -1)
 }
 
 func (l *lane) heap(priority int8) *dueHeap {

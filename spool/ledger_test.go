@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 
 	"postern/spool"
 )
@@ -85,6 +86,9 @@ func (l ledger) clone() ledger {
 func (l ledger) check(s *spool.Store, lenient bool) error {
 	if r := s.Recovery(); r.SetAside > 0 {
 		return errors.New("a legal state was taken for damage")
+	}
+	if err := tallied(s, time.Now()); err != nil {
+		return err
 	}
 	seen := map[spool.ID]bool{}
 	var failed error

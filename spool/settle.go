@@ -116,7 +116,7 @@ func (s *Store) applySettled(d *Delivery, ch *change, at place, w *wakes) {
 	if h == 0 {
 		return
 	}
-	e.set(claimed|counted|dotted, false)
+	s.ix.claim(e, false)
 	s.ix.setState(e, ch.state)
 	if !at.none() && len(ch.fates) > 0 {
 		e.last = at

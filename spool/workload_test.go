@@ -81,11 +81,17 @@ func (w *workload) step() error {
 	if w.calm {
 		synctest.Wait()
 	}
+	if err != nil {
+		return err
+	}
+	if err = tallied(w.s, w.now); err != nil {
+		w.s.Close()
+	}
 	return err
 }
 
 func (w *workload) call() error {
-	w.now = w.now.Add(time.Duration(w.rng.IntN(40)) * time.Minute)
+	w.now = w.now.Add(time.Duration(w.rng.IntN(40*60)) * time.Second)
 	switch k := w.rng.IntN(100); {
 	case k < 24:
 		w.put(w.draw())

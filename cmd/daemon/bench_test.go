@@ -6,18 +6,17 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
-	"os"
-	"path/filepath"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"postern/cmd/eventlog"
-	"postern/config"
 	"postern/relay/upstream/upstreamtest"
+	"postern/spool"
 )
 
 // BenchmarkPipeline is whole messages: over loopback into the daemon, through
@@ -57,7 +56,7 @@ func BenchmarkPipeline(b *testing.B) {
 			if c.down {
 				host, port = "127.0.0.1", closedPort(b)
 			}
-			door := startBench(b, fmt.Sprintf("host = %q\nport = %d\n%s", host, port, mode))
+			door, _ := start(b, fmt.Sprintf("host = %q\nport = %d\n%s", host, port, mode), nil)
 			b.SetBytes(int64(c.size))
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -71,66 +70,46 @@ func BenchmarkPipeline(b *testing.B) {
 	}
 }
 
-// closedPort is a port on which nothing listens.
-func closedPort(b *testing.B) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
+// BenchmarkStatus is one look at a relay with 100,000 messages queued, over the
+// control socket.
+func BenchmarkStatus(b *testing.B) {
+	_, socket := start(b, fmt.Sprintf("host = \"127.0.0.1\"\nport = %d\ntls = \"off\"", closedPort(b)), fillBench(b, 100_000))
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	defer client.CloseIdleConnections()
+	for _, path := range []string{"/v1/status", "/metrics"} {
+		b.Run(path[1:], func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r, err := client.Get("http://postern" + path)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.Copy(io.Discard, r.Body); err != nil || r.StatusCode != http.StatusOK {
+					b.Fatal(r.Status, err)
+				}
+				r.Body.Close()
+			}
+		})
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
-// startBench runs a daemon until the benchmark ends, and returns its door.
-func startBench(b *testing.B, upstream string) (door string) {
-	dir, err := os.MkdirTemp("", "bench") // short: a socket lies in it
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { os.RemoveAll(dir) })
-	spool := filepath.Join(dir, "spool")
-	if err := os.Mkdir(spool, 0o700); err != nil {
-		b.Fatal(err)
-	}
-	door = fmt.Sprintf("127.0.0.1:%d", closedPort(b))
-	path := filepath.Join(dir, "postern.toml")
-	text := fmt.Sprintf("hostname = \"bench.example\"\n[spool]\ndir = %q\n[control]\nsocket = %q\n[[listener]]\naddress = %q\n"+
-		"[upstream.sink]\nauth = \"none\"\nmax_connections = 50\n%s\n[[route]]\nfrom = [\"*\"]\nupstream = [\"sink\"]\n",
-		spool, filepath.Join(dir, "s"), door, upstream)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	cfg, err := config.Load(path)
-	if err != nil {
-		b.Fatal(err)
-	}
-	lines, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	log, err := eventlog.New(lines, eventlog.Options{Level: "info", Format: "json"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() {
-		done <- Run(ctx, Options{Config: cfg, Log: log, Ready: func() { close(ready) }})
-	}()
-	b.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			b.Error(err)
+// fillBench queues so many messages.
+func fillBench(b *testing.B, messages int) func(*spool.Store) {
+	return func(s *spool.Store) {
+		var left atomic.Int64
+		left.Store(int64(messages))
+		var all sync.WaitGroup
+		for range 256 {
+			all.Go(func() {
+				for left.Add(-1) >= 0 {
+					queueOne(b, s, "sink", false)
+				}
+			})
 		}
-		lines.Close()
-	})
-	select {
-	case <-ready:
-	case err := <-done:
-		done <- nil
-		b.Fatal(err)
+		all.Wait()
 	}
-	return door
 }
 
 // sendBench hands in b.N messages over persistent connections.

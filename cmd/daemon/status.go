@@ -31,13 +31,11 @@ func (d *daemon) Status() *admin.Status {
 	}
 	now := time.Now()
 	for _, l := range d.queue.Lanes() {
-		s.Queue.Deliveries += l.Pending
-		s.Queue.Due += l.Due
-		s.Queue.Held += l.Held
-		s.Queue.Active += l.Claimed
 		s.Lanes = append(s.Lanes, d.lane(st.cfg, &l, now))
 	}
-	s.Queue.Deferred = s.Queue.Deliveries - s.Queue.Due - s.Queue.Held - s.Queue.Active
+	t := d.store.Tally(time.Now())
+	s.Queue = admin.Queue{Deliveries: t.Due + t.Deferred + t.Held + t.Claimed,
+		Due: t.Due, Deferred: t.Deferred, Held: t.Held, Active: t.Claimed}
 	for i := range s.Lanes {
 		if due := s.Lanes[i].OldestDue; due != nil && (s.Queue.OldestDue == nil || due.Before(*s.Queue.OldestDue)) {
 			s.Queue.OldestDue = due

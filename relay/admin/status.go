@@ -44,7 +44,8 @@ type Spool struct {
 }
 
 // Queue counts what is owed. A delivery is one message on its way to one list
-// of upstreams.
+// of upstreams. Due are those whose time comes within the same
+// spool.TallyStep, so they can be some when OldestDue, which is exact, is nil.
 type Queue struct {
 	Deliveries int        `json:"deliveries"`
 	Due        int        `json:"due"`

@@ -1,0 +1,58 @@
+package spool
+
+import "time"
+
+// TallyStep is how finely a Tally tells what is due from what is deferred.
+const TallyStep = 10 * time.Second
+
+// Tally counts the shares in a spool by what they are doing. Each is counted
+// once.
+type Tally struct {
+	Due      int // their time has come, or comes within the same TallyStep of Unix time
+	Deferred int // it comes later
+	Held     int
+	Claimed  int
+}
+
+// Tally counts what there is at now, all of the same moment. It takes time for
+// each TallyStep in which something is due, not for each share.
+func (s *Store) Tally(now time.Time) Tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var t Tally
+	present := tallyStep(toNano(now))
+	for step, n := range s.ix.waiting {
+		if step <= present {
+			t.Due += n
+		} else {
+			t.Deferred += n
+		}
+	}
+	t.Claimed = s.ix.claimed
+	t.Held = s.ix.shares - t.Due - t.Deferred - t.Claimed
+	return t
+}
+
+// tallyStep is the number of the step that a Unix time in nanoseconds is in.
+func tallyStep(nano int64) int64 { return nano / int64(TallyStep) }
+
+// wait counts a share that has come into a heap, or with -1 one that has left
+// it. Its due time doesn't change between the two.
+func (x *index) wait(e *entry, n int) {
+	step := tallyStep(e.due)
+	if x.waiting[step] += n; x.waiting[step] == 0 {
+		delete(x.waiting, step)
+	}
+}
+
+// claim notes whether a share is claimed. Of an attempt nothing is known then.
+func (x *index) claim(e *entry, on bool) {
+	switch {
+	case on && !e.is(claimed):
+		x.claimed++
+	case !on && e.is(claimed):
+		x.claimed--
+	}
+	e.set(claimed, on)
+	e.set(counted|dotted, false)
+}
