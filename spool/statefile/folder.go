@@ -18,6 +18,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"postern/spool"
 )
 
 // Folder is a folder of such files. Its methods may be called concurrently;
@@ -44,8 +46,11 @@ const lockPoll = 20 * time.Millisecond
 // Prepare makes the folder. What root makes belongs to whom the folder above
 // belongs: the daemon has to read it.
 func (d *Folder) Prepare() error {
-	if err := os.MkdirAll(filepath.Dir(d.Dir), 0o700); err != nil {
-		return err
+	above := filepath.Dir(d.Dir)
+	if _, err := os.Stat(above); errors.Is(err, fs.ErrNotExist) {
+		if err := spool.MakeFolder(above); err != nil {
+			return err
+		}
 	}
 	err := os.Mkdir(d.Dir, 0o700)
 	if errors.Is(err, fs.ErrExist) {
@@ -54,10 +59,10 @@ func (d *Folder) Prepare() error {
 	if err != nil {
 		return err
 	}
-	if err := inherit(d.Dir, filepath.Dir(d.Dir)); err != nil {
+	if err := inherit(d.Dir, above); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(d.Dir))
+	return syncDir(above)
 }
 
 // check refuses a folder in which others could put their files in the place of
