@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -134,27 +133,6 @@ func (c *crasher) reopen(d *simdisk.Disk, l ledger) error {
 	}
 	return inTheTable(d, s)
 }
-
-// inTheTable looks for what a start may not leave in the folder, by the table
-// in docs/spool-format.md: a name that is not in it, a format that is not the
-// one, a body that belongs to no message.
-func inTheTable(d *simdisk.Disk, s *spool.Store) error {
-	bodies := map[string]bool{}
-	s.Walk(func(sum spool.Summary) bool { bodies["big/"+sum.ID.String()+".eml"] = true; return true })
-	for _, name := range d.Files() {
-		switch {
-		case name == "format":
-			if b := d.Read(name); string(b) != "postern spool 1\n" {
-				return fmt.Errorf("format says %q", b)
-			}
-		case !tableName.MatchString(name) && !bodies[name]:
-			return fmt.Errorf("%s is left, which is in no table", name)
-		}
-	}
-	return nil
-}
-
-var tableName = regexp.MustCompile(`^(lock|reserve|[0-9]{10}\.(seg|idx))$`)
 
 // try opens the disk that a cut left. Some are cut again while they recover,
 // and with some the work goes on.
