@@ -77,7 +77,7 @@ func TestStateFolderFails(t *testing.T) {
 					t.Errorf("refused: %s", refused)
 				}
 			}
-			eventually(t, "all arrived", func() bool { return h.books.owed() == 0 })
+			h.arrived()
 			if log := h.logged(); !strings.Contains(log, `"upstream-record-failed"`) || !strings.Contains(log, c.says) {
 				t.Errorf("it does not say %q", c.says)
 			}
@@ -86,7 +86,7 @@ func TestStateFolderFails(t *testing.T) {
 			if refused := h.dial("d").send(1000); refused != "" {
 				t.Errorf("refused after a restart: %s", refused)
 			}
-			h.settled()
+			h.arrived()
 			if left, err := os.ReadDir(elsewhere); err != nil || len(left) > 0 {
 				t.Errorf("written through a link: %v, %v", left, err)
 			}
@@ -113,7 +113,7 @@ func TestStateFolderTurnsReadOnly(t *testing.T) {
 			t.Errorf("refused: %s", refused)
 		}
 	}
-	eventually(t, "all arrived", func() bool { return h.books.owed() == 0 })
+	h.arrived()
 	out, err := exec.Command(h.binary, "upstream", "pause", "sink", "--config", h.config()).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "a restart forgets it") {
 		t.Errorf("pause: %v, %s", err, out)
@@ -124,5 +124,12 @@ func TestStateFolderTurnsReadOnly(t *testing.T) {
 	}
 	h.kill()
 	h.up()
-	h.settled()
+	h.arrived()
+}
+
+// arrived waits until everything promised is at the upstream. It does not wait
+// for duplicates, as settled does.
+func (h *house) arrived() {
+	h.t.Helper()
+	eventually(h.t, "all that was promised arrived", func() bool { return h.books.owed() == 0 })
 }
