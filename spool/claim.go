@@ -97,19 +97,26 @@ const unreadablePause = time.Minute
 // unreadable lets a share wait, so that what is due behind it gets its turn.
 func (s *Store) unreadable(p *pick, err error) {
 	s.mu.Lock()
-	now := time.Now()
 	if h, e := s.ix.find(p.d.ID, p.d.Share); h != 0 {
 		e.set(claimed|counted|dotted, false)
-		e.due = max(e.due, toNano(now.Add(unreadablePause)))
+		e.due = max(e.due, toNano(time.Now().Add(unreadablePause)))
 		s.ix.enqueue(h)
 	}
-	news := now.Sub(s.unreadableTold) >= unreadablePause
+	s.mu.Unlock()
+	s.tellUnread(p.d.ID, err)
+}
+
+// tellUnread tells that the disk failed to read a message, but not of each.
+func (s *Store) tellUnread(id ID, err error) {
+	s.mu.Lock()
+	now := time.Now()
+	news := now.Sub(s.unreadTold) >= unreadablePause
 	if news {
-		s.unreadableTold = now
+		s.unreadTold = now
 	}
 	s.mu.Unlock()
 	if news {
-		s.ev.SpoolReadFailed(p.d.ID, err)
+		s.ev.SpoolReadFailed(id, err)
 	}
 }
 

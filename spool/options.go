@@ -86,7 +86,8 @@ type Events interface {
 	// the segment where it was a sync.
 	SpoolWriteFailed(segment uint32, operation string, err error)
 	// SpoolReadFailed: the disk failed to read a message, which waits and is
-	// read again; told of one a minute.
+	// read again, or a segment that is to be copied forward, and stays (id is
+	// 0); told once a minute at most.
 	SpoolReadFailed(id ID, err error)
 	// SpoolFull and SpoolHasRoom: no more, and again, messages are taken.
 	SpoolFull(Usage)

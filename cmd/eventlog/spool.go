@@ -59,7 +59,11 @@ func (s spoolEvents) SpoolWriteFailed(segment uint32, operation string, err erro
 }
 
 func (s spoolEvents) SpoolReadFailed(i spool.ID, err error) {
-	s.log.error("spool-read-failed", id(i), zap.Error(err))
+	message := zap.Skip()
+	if i != 0 {
+		message = id(i)
+	}
+	s.log.error("spool-read-failed", message, zap.Error(err))
 }
 
 func (s spoolEvents) SpoolFull(u spool.Usage) {
