@@ -79,3 +79,29 @@ func FuzzPattern(f *testing.F) {
 		}
 	})
 }
+
+// FuzzQuantity: a duration, size or rate that is taken is in its bounds, and is
+// written as something that is read as the same.
+func FuzzQuantity(f *testing.F) {
+	for _, s := range []string{"0", "1w2d", "1.5h", "90s", "256MiB", "35 MB", "30/1m", "10000 recipients/24h", "9223372036854775807ns",
+		"99999999999999999999/1d", ".d", "1e9s", "1µs", "0.9999999999999999w", "8388608TiB", "5 /1m", "5/1m/1m"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if d, err := ParseDuration(s); err == nil {
+			if again, err := ParseDuration(FormatDuration(d)); d < 0 || err != nil || again != d {
+				t.Fatalf("duration %q: %v, written as %q, which is %v, %v", s, d, FormatDuration(d), again, err)
+			}
+		}
+		if n, err := ParseSize(s); err == nil {
+			if again, err := ParseSize(FormatSize(n)); n < 0 || err != nil || again != n {
+				t.Fatalf("size %q: %d, written as %q, which is %d, %v", s, n, FormatSize(n), again, err)
+			}
+		}
+		if r, err := ParseRate(s); err == nil {
+			if again, err := ParseRate(r.String()); err != nil || again != r || r.Count < 1 || r.Count > maxRateCount || r.Per < minRatePer || r.Per > maxRatePer {
+				t.Fatalf("rate %q: %+v, written as %q, which is %+v, %v", s, r, r, again, err)
+			}
+		}
+	})
+}

@@ -158,14 +158,15 @@ func (q *Queue) change(d *spool.Delivery, s spool.Settlement, verb, by, reason s
 var ErrNotRecorded = errors.New("done, but not yet on disk")
 
 // each claims what is selected, share by share, and gives it to act, which
-// settles it. The first error ends it.
+// settles it. The first error of act ends it; what cannot be read is passed
+// over, and told at the end.
 func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *spool.Delivery) error) (Result, error) {
 	q.admin.Lock()
 	defer q.admin.Unlock()
 	sel.IDs = slices.Compact(slices.Sorted(slices.Values(sel.IDs)))
 	sel.Shares = slices.SortedFunc(slices.Values(sel.Shares), Share.compare)
 	var r Result
-	var failed error
+	var failed, unread error
 	touched, seen := spool.ID(0), map[spool.ID]bool{}
 	q.store.Walk(func(s spool.Summary) bool {
 		if failed = ctx.Err(); failed != nil {
@@ -186,7 +187,7 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		case errors.Is(err, spool.ErrClaimed):
 			r.Busy = append(r.Busy, s.ID)
 		case err != nil:
-			failed = err
+			unread = fmt.Errorf("message %s: %w", s.ID, err)
 		default:
 			if failed = act(&s, d); failed == nil && touched != s.ID {
 				touched = s.ID
@@ -199,6 +200,9 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		if !seen[id] && failed == nil {
 			r.Missing = append(r.Missing, id)
 		}
+	}
+	if failed == nil {
+		failed = unread
 	}
 	return r, failed
 }

@@ -1,7 +1,10 @@
 package queue
 
 import (
+	"errors"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -187,6 +190,29 @@ func TestBounceAll(t *testing.T) {
 		after(2 * time.Minute)
 		if n := len(w.peers.mail("")); n != 5 || w.store.count() != 0 {
 			t.Errorf("%d notifications arrived, %d left", n, w.store.count())
+		}
+	})
+}
+
+// What the disk cannot read keeps no operation from the rest, and is told.
+func TestOperationPassesOverWhatCannotBeRead(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		if err := w.queue.Pause("office", "root"); err != nil {
+			t.Fatal(err)
+		}
+		first := w.put("", []string{"office"}, "a@example.com")
+		w.put("", []string{"office"}, "b@example.com")
+		once := true
+		w.store.failWith(func(op string) error {
+			if op != "take" || !once {
+				return nil
+			}
+			once = false
+			return syscall.EIO
+		})
+		r, err := w.queue.Remove(t.Context(), Select{All: true}, "root")
+		if r.Done != 1 || !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), first.String()) || w.store.count() != 1 {
+			t.Errorf("%+v, %v, %d are left", r, err, w.store.count())
 		}
 	})
 }

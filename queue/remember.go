@@ -1,9 +1,11 @@
 package queue
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"time"
@@ -77,30 +79,54 @@ func (l *lane) keepBudget() {
 }
 
 // readPause reads whether an upstream is paused. Where an operator has said
-// something that cannot be understood any more it is: mail that waits can
-// still be sent.
+// something that cannot be read or understood any more it is: mail that waits
+// can still be sent.
 func (q *Queue) readPause(upstream string) (pause, error) {
 	folder := q.folder("pause")
 	if folder == nil {
 		return pause{}, nil
 	}
-	var p pause
-	content, err := folder.Read(statefile.SafeName(upstream), maxPause)
+	name := statefile.SafeName(upstream)
+	content, err := folder.Read(name, maxPause)
 	if errors.Is(err, fs.ErrNotExist) {
 		return pause{}, nil
 	}
-	var unopened *fs.PathError
-	if errors.As(err, &unopened) {
+	var p pause
+	if err == nil {
+		p, err = parsePause(content)
+	}
+	switch {
+	case err == nil:
+		return p, nil
+	case !folder.Has(name):
 		return pause{}, fmt.Errorf("whether an operator has paused the upstream is not known: %w", err)
 	}
+	return pause{Paused: true, At: time.Now()},
+		fmt.Errorf("whether an operator has paused the upstream is not known, so it is paused until somebody runs `postern upstream resume %s`: %w", upstream, err)
+}
+
+// parsePause reads what keepPause has written, and nothing else.
+func parsePause(content []byte) (pause, error) {
+	var p struct {
+		Paused *bool      `json:"paused"`
+		By     *string    `json:"by"`
+		At     *time.Time `json:"at"`
+	}
+	d := json.NewDecoder(bytes.NewReader(content))
+	d.DisallowUnknownFields()
+	err := d.Decode(&p)
 	if err == nil {
-		err = json.Unmarshal(content, &p)
+		if _, more := d.Token(); more != io.EOF {
+			err = errors.New("more follows what was written")
+		}
 	}
 	if err != nil {
-		return pause{Paused: true, At: time.Now()},
-			fmt.Errorf("whether an operator has paused the upstream is not known, so it is paused until somebody runs `postern upstream resume`: %w", err)
+		return pause{}, fmt.Errorf("the file %w: %w", statefile.ErrForm, err)
 	}
-	return p, nil
+	if p.Paused == nil || p.By == nil || p.At == nil {
+		return pause{}, fmt.Errorf("the file %w: something is missing", statefile.ErrForm)
+	}
+	return pause{*p.Paused, *p.By, *p.At}, nil
 }
 
 // keepPause makes durable what operators have last told l.

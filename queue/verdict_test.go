@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -247,4 +248,44 @@ func TestJudgeFaultBelievesTemporary(t *testing.T) {
 			t.Errorf("temporary %v: %+v", temporary, got)
 		}
 	}
+}
+
+// FuzzJudge: whatever an upstream answers, only a 2xx to the final dot
+// delivers, only a 5xx or a missing extension fails a recipient, nothing before
+// MAIL does, and the advice agrees with the verdict.
+func FuzzJudge(f *testing.F) {
+	f.Add(uint8(spool.StageDot), 250, "2.0.0", "queued as 12345", false)
+	f.Add(uint8(spool.StageRcpt), 550, "5.1.1", "User unknown", false)
+	f.Add(uint8(spool.StageRcpt), 550, "4.2.1", "mailbox disabled", false)
+	f.Add(uint8(spool.StageMail), 552, "5.3.4", "message too large", true)
+	f.Add(uint8(spool.StageSignIn), 535, "5.7.8", "535-5.7.8 Username and Password not accepted", false)
+	f.Add(uint8(spool.StageDot), 999, "5.7.999999999999999999999", "İ\xff", false)
+	for i := range replies {
+		r := &replies[i]
+		code := r.code
+		if code < 10 {
+			code = max(code, 4)*100 + 50
+		}
+		f.Add(uint8(max(r.from, spool.StageMail)), code, strings.TrimSuffix(r.enhanced, "*"), r.text, false)
+	}
+	f.Fuzz(func(t *testing.T, stage uint8, code int, enhanced, text string, unsupported bool) {
+		o := &spool.Outcome{Stage: spool.Stage(stage) % (spool.StageDot + 1), Code: code, Enhanced: enhanced, Text: text, Unsupported: unsupported}
+		for _, more := range []bool{false, true} {
+			v := Judge(o, more)
+			good := !unsupported && o.Stage == spool.StageDot && code/100 == 2
+			bad := unsupported || o.Stage >= spool.StageMail && code >= 500 && code <= 599
+			if v.Status == spool.Delivered != good || v.Status == spool.Bounced && !bad || v.Status > spool.Bounced || v.Blame.String() == "" {
+				t.Fatalf("%+v: %+v", o, v)
+			}
+			if v.InDoubt && (o.Stage != spool.StageDot || v.Status != spool.Pending) || v.Status != spool.Pending && (v.Next || v.Soon) {
+				t.Fatalf("%+v: %+v", o, v)
+			}
+			if a, ok := Advise(o); ok && (a.Meaning == "" || a.Remedy == "" || o.Stage >= spool.StageMail && a.Blame != v.Blame && !v.InDoubt) {
+				t.Fatalf("%+v: %+v, and advice %+v", o, v, a)
+			}
+		}
+		if v := JudgeFault(&spool.Fault{Outcome: *o}); o.Stage < spool.StageMail && (v.Status != spool.Pending || v.Blame == BlameRecipient || v.Blame == BlameContent) && !unsupported {
+			t.Fatalf("%+v: the session %+v", o, v)
+		}
+	})
 }

@@ -1,6 +1,9 @@
 package spool
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // pick is a share that was taken out of its lane.
 type pick struct {
@@ -49,7 +52,7 @@ func (s *Store) Claim(upstream string, now time.Time, limit int, next func(attem
 	}
 	whole := picks[:0]
 	for i := range picks {
-		if s.fill(&picks[i]) {
+		if s.fill(&picks[i]) == nil {
 			whole = append(whole, picks[i])
 		}
 	}
@@ -63,14 +66,19 @@ func (s *Store) Claim(upstream string, now time.Time, limit int, next func(attem
 	return out, nil
 }
 
-// fill reads the envelope of a pick. A message that is damaged is set aside.
-func (s *Store) fill(p *pick) bool {
+// fill reads the envelope of a pick. A message that is damaged is set aside,
+// one that cannot be read waits a little.
+func (s *Store) fill(p *pick) error {
 	env, _, of, err := s.readMeta(p.seg, p.at, p.meta)
 	s.release(p.seg)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrDamaged):
 		s.unclaim([]pick{*p})
 		s.setAsideMessage(p.d.ID, p.at, err)
-		return false
+		return err
+	case err != nil:
+		s.unreadable(p, err)
+		return err
 	}
 	p.d.Envelope = env
 	for i, share := range of {
@@ -78,7 +86,37 @@ func (s *Store) fill(p *pick) bool {
 			p.d.Pending = append(p.d.Pending, i)
 		}
 	}
-	return true
+	return nil
+}
+
+// unreadablePause is how long a share waits that the disk failed to read, and
+// after which that is told again.
+const unreadablePause = time.Minute
+
+// unreadable lets a share wait, so that what is due behind it gets its turn.
+func (s *Store) unreadable(p *pick, err error) {
+	s.mu.Lock()
+	if h, e := s.ix.find(p.d.ID, p.d.Share); h != 0 {
+		e.set(claimed|counted|dotted, false)
+		e.due = max(e.due, toNano(time.Now().Add(unreadablePause)))
+		s.ix.enqueue(h)
+	}
+	s.mu.Unlock()
+	s.tellUnread(p.d.ID, err)
+}
+
+// tellUnread tells that the disk failed to read a message, but not of each.
+func (s *Store) tellUnread(id ID, err error) {
+	s.mu.Lock()
+	now := time.Now()
+	news := now.Sub(s.unreadTold) >= unreadablePause
+	if news {
+		s.unreadTold = now
+	}
+	s.mu.Unlock()
+	if news {
+		s.ev.SpoolReadFailed(id, err)
+	}
 }
 
 // recordAttempts puts the attempts on record, with one write.
@@ -131,8 +169,8 @@ func (s *Store) unclaim(picks []pick) {
 	}
 }
 
-// Take implements the queue's Store. ErrDamaged: the message could not be
-// read and was set aside.
+// Take implements the queue's Store. Besides the errors of reading it returns
+// ErrDamaged: the message was set aside.
 func (s *Store) Take(id ID, share int) (*Delivery, error) {
 	s.mu.Lock()
 	h, e := s.ix.find(id, share)
@@ -147,8 +185,8 @@ func (s *Store) Take(id ID, share int) (*Delivery, error) {
 	s.ix.unqueue(h)
 	p := s.take(h)
 	s.mu.Unlock()
-	if !s.fill(&p) {
-		return nil, ErrDamaged
+	if err := s.fill(&p); err != nil {
+		return nil, err
 	}
 	return &p.d, nil
 }

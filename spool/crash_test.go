@@ -131,7 +131,7 @@ func (c *crasher) reopen(d *simdisk.Disk, l ledger) error {
 	if err := l.check(s, c.lenient); err != nil {
 		return fmt.Errorf("%w; recovery %+v, set aside %q", err, s.Recovery(), events.aside)
 	}
-	return nil
+	return inTheTable(d, s)
 }
 
 // try opens the disk that a cut left. Some are cut again while they recover,

@@ -53,6 +53,8 @@ func (r *recorder) RecordSetAside(name string, id spool.ID, reason string) {
 	r.aside = append(r.aside, fmt.Sprintf("%s (%s): %s", name, id, reason))
 }
 
+func (r *recorder) SpoolReadFailed(spool.ID, error) { r.note("unread") }
+
 func (r *recorder) SpoolWriteFailed(segment uint32, operation string, err error) {
 	r.note("failed")
 	r.mu.Lock()

@@ -304,3 +304,97 @@ func TestRecordsStayInOrder(t *testing.T) {
 		})
 	})
 }
+
+// TestUnreadableIsNotDamaged: a running spool whose disk fails to open or to
+// read hands out nothing, says so, and hands out everything once it works
+// again.
+func TestUnreadableIsNotDamaged(t *testing.T) {
+	for _, op := range []simdisk.Op{simdisk.OpOpen, simdisk.OpRead} {
+		synctest.Test(t, func(t *testing.T) {
+			events := &recorder{}
+			s, disk := simulated(t, func(o *spool.Options) { o.BigBody, o.Events = 1<<10, events })
+			want := []spool.ID{put(t, s, simple("a"), make([]byte, 100)), put(t, s, simple("a"), make([]byte, 3000))}
+			faults := 0
+			disk.SetFault(func(o simdisk.Op, _ string) error {
+				if o != op {
+					return nil
+				}
+				faults++
+				return syscall.EIO
+			})
+			read := func() (whole int) {
+				for _, id := range want {
+					c, err := s.Content(id)
+					if errors.Is(err, spool.ErrDamaged) {
+						t.Error(err)
+					}
+					if err != nil {
+						continue
+					}
+					if n, err := c.ReadAt(make([]byte, c.Size()), 0); err == nil && int64(n) == c.Size() {
+						whole++
+					}
+					c.Close()
+				}
+				return whole
+			}
+			ds, err := s.Claim("a", time.Now(), 10, later)
+			if whole := read(); whole == len(want) || faults == 0 || op == simdisk.OpRead && (len(ds) > 0 || events.count("unread") != 1) {
+				t.Errorf("%s: %d faults, %d claimed, %d whole, %v", op, faults, len(ds), whole, err)
+			}
+			for _, d := range ds {
+				s.Settle(d, spool.Settlement{Due: time.Now()})
+			}
+			d, err := s.Take(want[0], 0)
+			if op == simdisk.OpRead && (err == nil || errors.Is(err, spool.ErrDamaged)) {
+				t.Errorf("taken: %v", err)
+			}
+			if err == nil {
+				s.Settle(d, spool.Settlement{Due: time.Now()})
+			}
+			disk.SetFault(nil)
+			time.Sleep(2 * time.Minute)
+			if whole := read(); whole != len(want) || len(events.aside) > 0 {
+				t.Errorf("%s: %d are whole afterwards, set aside %q", op, whole, events.aside)
+			}
+			if ds, err := s.Claim("a", time.Now(), 10, later); err != nil || len(ds) != len(want) {
+				t.Errorf("%s: %d can be claimed afterwards, %v", op, len(ds), err)
+			}
+		})
+	}
+}
+
+// TestUnreadableBlocksNobody: a message that the disk cannot read is in
+// nobody's way, also where one is claimed at a time.
+func TestUnreadableBlocksNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		events := &recorder{}
+		s, disk := simulated(t, func(o *spool.Options) { o.Events = events })
+		put(t, s, simple("a"), nil)
+		time.Sleep(time.Second)
+		second := put(t, s, simple("a"), nil)
+		bad := true // the first place that is read: the first message
+		disk.SetFault(func(o simdisk.Op, _ string) error {
+			if o != simdisk.OpRead || !bad {
+				return nil
+			}
+			bad = false
+			return syscall.EIO
+		})
+		if ds, err := s.Claim("a", time.Now(), 1, later); len(ds) > 0 || err != nil {
+			t.Fatalf("%d claimed, %v", len(ds), err)
+		}
+		if next, known := s.NextDue("a"); !known || next.After(time.Now()) {
+			t.Errorf("the second is due at %v, %t", next, known)
+		}
+		if ds := claim(t, s, "a", 1); len(ds) != 1 || ds[0].ID != second {
+			t.Errorf("claimed %+v", ds)
+		}
+		if next, known := s.NextDue("a"); !known || time.Until(next) > time.Minute || !next.After(time.Now()) {
+			t.Errorf("the first is due at %v, %t", next, known)
+		}
+		if events.count("unread") != 1 {
+			t.Errorf("told %d times", events.count("unread"))
+		}
+	})
+}

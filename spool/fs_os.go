@@ -23,7 +23,7 @@ func (o osFS) Prepare(create bool) error {
 		if !create {
 			return &StartError{Dir: o.dir, Kind: ErrMissing, Cause: err}
 		}
-		if err = makeAll(o.dir); err == nil {
+		if err = MakeFolder(o.dir); err == nil {
 			info, err = os.Stat(o.dir)
 		}
 	}
@@ -38,16 +38,16 @@ func (o osFS) Prepare(create bool) error {
 	return checkOwner(o.dir, info)
 }
 
-// makeAll makes dir and its missing parents, each entry durable before the
-// next is made.
-func makeAll(dir string) error {
+// MakeFolder makes a folder that only we can enter, with its missing parents,
+// each entry durable before the next is made. One that is there stays as it is.
+func MakeFolder(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
 	parent := filepath.Dir(dir)
 	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) && parent != dir {
-		if err := makeAll(parent); err != nil {
+		if err := MakeFolder(parent); err != nil {
 			return err
 		}
 	}

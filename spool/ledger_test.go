@@ -7,10 +7,12 @@ import (
 	"hash/crc32"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"time"
 
 	"postern/spool"
+	"postern/spool/simdisk"
 )
 
 // ledger is what a workload was promised about each message, as of some
@@ -147,3 +149,24 @@ func (l ledger) checkMessage(s *spool.Store, id spool.ID, lenient bool) error {
 	}
 	return nil
 }
+
+// inTheTable looks for what a start may not leave in the folder, by the table
+// in docs/spool-format.md: a name that is not in it, a format that is not the
+// one, a body that belongs to no message.
+func inTheTable(d *simdisk.Disk, s *spool.Store) error {
+	bodies := map[string]bool{}
+	s.Walk(func(sum spool.Summary) bool { bodies["big/"+sum.ID.String()+".eml"] = true; return true })
+	for _, name := range d.Files() {
+		switch {
+		case name == "format":
+			if b := d.Read(name); string(b) != "postern spool 1\n" {
+				return fmt.Errorf("format says %q", b)
+			}
+		case !tableName.MatchString(name) && !bodies[name]:
+			return fmt.Errorf("%s is left, which is in no table", name)
+		}
+	}
+	return nil
+}
+
+var tableName = regexp.MustCompile(`^(lock|reserve|[0-9]{10}\.(seg|idx))$`)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -313,6 +314,43 @@ func TestReclaim(t *testing.T) {
 			s.Close()
 			s = open(t, spool.Options{Dir: "sim", FS: disk.FS()})
 			defer s.Close()
+		}
+	})
+}
+
+// TestUnreadableSegmentStays: a segment that the disk cannot read keeps its
+// messages and its room, and that is told; once it can be read again, it goes.
+func TestUnreadableSegmentStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ev := &recorder{}
+		s, disk := simulated(t, func(o *spool.Options) {
+			o.SegmentSize, o.Slack, o.ZeroAhead, o.Events = 32<<10, 64<<10, -1, ev
+		})
+		keep := put(t, s, simple("a"), []byte("keep me"))
+		first := disk.Files()
+		disk.SetFault(func(op simdisk.Op, name string) error {
+			if op == simdisk.OpRead && slices.Contains(first, name) {
+				return syscall.EIO
+			}
+			return nil
+		})
+		fill := func(n int) {
+			for range n {
+				put(t, s, simple("x"), make([]byte, 1000))
+				for _, d := range claim(t, s, "x", 1) {
+					s.Settle(d, spool.Settlement{Outcomes: delivered(1)})
+				}
+			}
+			synctest.Wait()
+		}
+		fill(300)
+		if ev.count("reclaimed") > 0 || ev.count("unread") != 1 {
+			t.Errorf("%v", ev.counts)
+		}
+		disk.SetFault(nil)
+		fill(50)
+		if ev.count("reclaimed") < 5 || string(read(t, s, keep)) != "keep me" || len(ev.aside) > 0 {
+			t.Errorf("%v, set aside %q", ev.counts, ev.aside)
 		}
 	})
 }

@@ -85,6 +85,10 @@ type Events interface {
 	// SpoolWriteFailed: writing or syncing failed; nothing more is trusted to
 	// the segment where it was a sync.
 	SpoolWriteFailed(segment uint32, operation string, err error)
+	// SpoolReadFailed: the disk failed to read a message, which waits and is
+	// read again, or a segment that is to be copied forward, and stays (id is
+	// 0); told once a minute at most.
+	SpoolReadFailed(id ID, err error)
 	// SpoolFull and SpoolHasRoom: no more, and again, messages are taken.
 	SpoolFull(Usage)
 	SpoolHasRoom(Usage)
@@ -101,6 +105,7 @@ func (noEvents) SegmentReclaimed(uint32, int, int64)      {}
 func (noEvents) RecordSetAside(string, ID, string)        {}
 func (noEvents) TornTailCut(uint32, int64, int64)         {}
 func (noEvents) SpoolWriteFailed(uint32, string, error)   {}
+func (noEvents) SpoolReadFailed(ID, error)                {}
 func (noEvents) SpoolFull(Usage)                          {}
 func (noEvents) SpoolHasRoom(Usage)                       {}
 func (noEvents) BodiesSwept(int, int64)                   {}

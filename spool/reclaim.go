@@ -173,6 +173,7 @@ func (s *Store) copyForward(g *segment) (copied int, bytes int64, err error) {
 			places, ids = append(places, ev.at), append(ids, ev.id)
 		}
 	}); err != nil {
+		s.tellUnread(0, err)
 		return 0, 0, err
 	}
 	var batch []*submission
@@ -270,7 +271,11 @@ func (s *Store) moving(g *segment, id ID, at place) (*submission, error) {
 	}
 	buf := make([]byte, n)
 	if err := readFull(g.file, buf, int64(at.offset)); err != nil {
-		s.setAsideMessage(id, at, err)
+		if errors.Is(err, ErrDamaged) {
+			s.setAsideMessage(id, at, err)
+		} else {
+			s.tellUnread(id, err) // and the segment stays
+		}
 		return nil, err
 	}
 	h, ok := decodeHeader(buf, g.num, g.mark)

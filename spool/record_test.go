@@ -122,3 +122,48 @@ func TestNamesOfFiles(t *testing.T) {
 		t.Error(bodyName(1))
 	}
 }
+
+// FuzzIndex reads foreign bytes as an index whose head and checksum are right:
+// nothing may panic or take more memory than the bytes explain, and only a
+// whole index counts.
+func FuzzIndex(f *testing.F) {
+	g := &segment{num: 1, mark: 3}
+	env := &Envelope{From: "a@b", Accepted: time.Unix(1, 2), DeliverBy: &DeliverBy{Deadline: time.Unix(3, 4)},
+		Recipients: []Recipient{{Address: "c@d", Upstreams: []string{"x", "y"}}, {Address: "e@f", Upstreams: []string{"z"}}, {Address: "g@h", Upstreams: []string{"z"}}}}
+	shares, of := split(env.Recipients)
+	meta := appendEnvelope(nil, env, 10, shares, of)
+	snap := snapshot{shares: []state{{attempts: 1}, {held: true}}, fates: []fate{{recipient: 1, status: Bounced, tried: true, outcome: Outcome{Text: "t"}}}}
+	w := newIndexWriter()
+	for i, r := range []struct {
+		kind byte
+		meta []byte
+	}{
+		{recMessage, meta}, {recMoved, appendMoved(nil, meta, &snap)}, {recDone, nil},
+		{recSettle, appendChange(nil, recSettle, &change{share: 1, prev: place{1, 2}, fates: snap.fates})},
+		{recAttempt, appendChange(nil, recAttempt, &change{state: state{attempts: 3, due: 5}})},
+	} {
+		h := header{kind: r.kind, id: ID(7 + i), metaLen: uint32(len(r.meta)), flags: flagBig}
+		ev, ok := toEvent(&h, place{1, uint32(segmentStart + 100*i)}, string(r.meta))
+		if !ok {
+			f.Fatalf("record %d is none", r.kind)
+		}
+		w.add(ev)
+	}
+	f.Add(w.n, w.b[indexHead:])
+	f.Add(uint32(1<<32-1), []byte{recDone, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, records uint32, content []byte) {
+		w := &indexWriter{b: append(make([]byte, indexHead), content...), n: records}
+		found := uint32(0)
+		_, whole := readIndex(w.finish(g, 99), g, func(ev *event) {
+			found++
+			for _, sh := range ev.brief.shares {
+				if len(sh.upstreams) == 0 {
+					t.Fatalf("a share without upstreams: %+v", ev)
+				}
+			}
+		})
+		if whole && found != records {
+			t.Fatalf("%d of %d records", found, records)
+		}
+	})
+}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"postern/spool"
 	"postern/spool/simdisk"
@@ -215,4 +217,28 @@ func TestNoLinkIsFollowed(t *testing.T) {
 		}
 		os.Remove(path)
 	}
+}
+
+// A clock that was set back while nobody ran delays no message that was never
+// tried.
+func TestClockSetBackOverARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, disk := simulated(t, nil)
+		env := simple("a")
+		env.Accepted = time.Now().Add(12 * time.Hour)
+		put(t, s, env, nil)
+		due := func(s *spool.Store) bool {
+			next, known := s.NextDue("a")
+			return known && !next.After(time.Now())
+		}
+		if due(s) {
+			t.Error("due before its time")
+		}
+		s.Close()
+		s = open(t, spool.Options{Dir: "sim", FS: disk.FS()})
+		defer s.Close()
+		if !due(s) {
+			t.Error("it waits for the clock")
+		}
+	})
 }

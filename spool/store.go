@@ -47,6 +47,8 @@ type Store struct {
 	stuck    bool       // a removal may not be durable: no segment is reclaimed any more
 	dead     []deadBody // big bodies to be removed
 	onWork   func(string, time.Time)
+	// unreadTold is when it was last told that the disk fails to read.
+	unreadTold time.Time
 
 	waitMu  sync.Mutex // guards what follows
 	waiting []*submission

@@ -18,8 +18,10 @@ func lookAtFiles(cfg *config.Config, st *admin.Status, owner int) []Finding {
 	if state.Err == nil || needsState(cfg) {
 		out = append(out, judgeFolder(StateFolder, state, owner, cfg.Path == ""))
 	}
-	if tokens := lookAtFolder(filepath.Join(cfg.StateDir, "oauth")); tokens.Err == nil {
-		out = append(out, judgeFolder(StateFolder, tokens, owner, false))
+	for _, name := range []string{"oauth", "tls", "budget", "pause"} {
+		if part := lookAtFolder(filepath.Join(cfg.StateDir, name)); part.Err == nil {
+			out = append(out, judgeFolder(StateFolder, part, owner, false))
+		}
 	}
 	if runtime.GOOS == "windows" {
 		return out

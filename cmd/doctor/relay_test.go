@@ -2,6 +2,9 @@ package doctor
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -78,5 +81,34 @@ func TestSecretFiles(t *testing.T) {
 func TestConfigurationThatIsNoProblemsAtAll(t *testing.T) {
 	if list := Configuration("x", nil, errors.New("gone")); Exit(list) != badConfig || list[0].Remedy == "" {
 		t.Errorf("%+v", list)
+	}
+}
+
+// What lies in the state folder is looked at, each part that is there.
+func TestPartsOfTheStateFolder(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has access lists instead of modes")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"oauth", "tls", "budget", "pause"} {
+		path := filepath.Join(dir, part)
+		if err := errors.Join(os.Mkdir(path, 0o700), os.Chmod(path, 0o770)); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range lookAtFiles(&config.Config{StateDir: dir}, nil, -1) {
+			want := OK
+			if f.Subject == path {
+				want = Failed
+			}
+			if f.Status != want {
+				t.Errorf("%s: %+v", part, f)
+			}
+		}
+		if err := os.Chmod(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

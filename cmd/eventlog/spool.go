@@ -58,6 +58,14 @@ func (s spoolEvents) SpoolWriteFailed(segment uint32, operation string, err erro
 	s.log.error("spool-write-failed", zap.Uint64("segment", uint64(segment)), zap.String("operation", operation), zap.Error(err))
 }
 
+func (s spoolEvents) SpoolReadFailed(i spool.ID, err error) {
+	message := zap.Skip()
+	if i != 0 {
+		message = id(i)
+	}
+	s.log.error("spool-read-failed", message, zap.Error(err))
+}
+
 func (s spoolEvents) SpoolFull(u spool.Usage) {
 	s.log.error("spool-full", usage(&u)...)
 }

@@ -35,7 +35,7 @@ const Unlimited = math.MaxInt
 
 // Open makes the budget of an upstream and reads what it has used. folder may
 // be nil. Where that cannot be read the budget begins as if nothing had been
-// used, and the error says why; a file that is damaged is set aside.
+// used, and the error says why; what was there is set aside.
 func Open(folder *statefile.Folder, upstream string, rates []config.Rate) (*Budget, error) {
 	b := &Budget{folder: folder, name: statefile.SafeName(upstream)}
 	crashed, err := b.load(time.Now())

@@ -261,43 +261,76 @@ func TestClockSetBack(t *testing.T) {
 	})
 }
 
-// Neither a file nor a folder that cannot be used stops mail; both are told.
+// Neither a file nor a folder that cannot be used stops mail; both are told,
+// what was there is kept, and what is used from then on is on disk again.
 func TestFaults(t *testing.T) {
+	text := func(content string) func(string) error {
+		return func(path string) error { return os.WriteFile(path, []byte(content), 0o600) }
+	}
 	for name, c := range map[string]struct {
-		spoil func(dir string) error
+		spoil func(path string) error
 		want  string
 	}{
-		"damaged":    {func(dir string) error { return write(dir, `{"version":1,"rates":[{"ra`) }, "kept as office.bad"},
-		"later":      {func(dir string) error { return write(dir, `{"version":2,"rates":[]}`) }, "version 2"},
-		"nonsense":   {func(dir string) error { return write(dir, `{"version":1,"rates":[{"rate":"x"}]}`) }, `rate "x"`},
-		"negative":   {func(dir string) error { return write(dir, `{"version":1,"rates":[{"rate":"5/1m","used":[{"n":-5}]}]}`) }, "-5 uses"},
-		"not a file": {func(dir string) error { return os.MkdirAll(filepath.Join(dir, "budget", "office"), 0o700) }, "not known"},
-		"not private": {func(dir string) error {
-			return errors.Join(write(dir, "{}"), os.Chmod(filepath.Join(dir, "budget", "office"), 0o644))
-		}, "chmod 0600"},
+		"empty":        {text(""), "EOF"},
+		"damaged":      {text(`{"version":1,"rates":[{"ra`), "unexpected EOF"},
+		"zeros":        {text("\x00\x00\x00\x00"), "invalid character"},
+		"more behind":  {text(`{"version":1,"rates":[]}{"version":1`), "more follows"},
+		"later":        {text(`{"version":2,"rates":[]}`), "version 2"},
+		"foreign":      {text(`{"version":1,"rates":[],"owner":"x"}`), "unknown field"},
+		"nonsense":     {text(`{"version":1,"rates":[{"rate":"x"}]}`), `rate "x"`},
+		"negative":     {text(`{"version":1,"rates":[{"rate":"5/1m","used":[{"n":-5}]}]}`), "-5 uses"},
+		"overflow":     {text(`{"version":1,"rates":[{"rate":"5/1m","used":[{"n":9223372036854775807}]}]}`), "9223372036854775807 uses"},
+		"far ahead":    {text(`{"version":1,"rates":[{"rate":"5/1m","ahead":9223372036854775807}]}`), "9223372036854775807 ahead"},
+		"backwards":    {text(`{"version":1,"rates":[{"rate":"5/1m","used":[{"first":2,"last":1,"n":1}]}]}`), "from 2 to 1"},
+		"huge":         {func(path string) error { return errors.Join(text("{}")(path), os.Truncate(path, 1<<40)) }, "too large"},
+		"not a file":   {func(path string) error { return os.MkdirAll(filepath.Join(path, "sub"), 0o700) }, "is not a file of ours"},
+		"not private":  {func(path string) error { return errors.Join(text("{}")(path), os.Chmod(path, 0o644)) }, "mode 0644"},
+		"link":         {func(path string) error { return os.Symlink("elsewhere", path) }, "symbolic links"},
+		"link to file": {func(path string) error { return errors.Join(text("{}")(path+".x"), os.Symlink("office.x", path)) }, "symbolic links"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := os.Mkdir(filepath.Join(dir, "budget"), 0o700); err != nil {
+			path := filepath.Join(dir, "budget", "office")
+			if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), c.spoil(path)); err != nil {
 				t.Fatal(err)
 			}
-			if err := c.spoil(dir); err != nil {
-				t.Fatal(err)
-			}
-			b, err := Open(folderIn(dir), "office", rates(t, "5/1m"))
-			if err == nil || !strings.Contains(err.Error(), c.want) {
+			before, _ := os.Lstat(path)
+			b, err := Open(folderIn(dir), "office", rates(t, "5/1h"))
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "kept as "+path+".bad") {
 				t.Errorf("opened with %v", err)
 			}
-			b.Reserve(1, 1)
-			if !b.Take(1, 1) {
-				t.Error("mail stands still")
+			if kept, err := os.Lstat(path + ".bad"); err != nil || !os.SameFile(before, kept) {
+				t.Errorf("what was there is not kept: %v", err)
+			}
+			if got := send(t, b, 5); got != 5 {
+				t.Errorf("%d went", got)
+			}
+			if m, _ := open(t, dir, "5/1h").Free(); m != 0 {
+				t.Errorf("%d free after a restart", m)
 			}
 		})
 	}
 }
 
-func write(dir, content string) error {
-	return os.WriteFile(filepath.Join(dir, "budget", "office"), []byte(content), 0o600)
+// Where the folder itself is not to be trusted nothing in it is read, moved or
+// written.
+func TestFolderIsALink(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	precious := filepath.Join(elsewhere, "office")
+	if err := errors.Join(os.WriteFile(precious, []byte("precious"), 0o600), os.Symlink(elsewhere, filepath.Join(dir, "budget"))); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Open(folderIn(dir), "office", rates(t, "5/1h"))
+	if err == nil || !strings.Contains(err.Error(), "no link to one is followed") {
+		t.Error(err)
+	}
+	if err := b.Reserve(1, 1); err == nil || !b.Take(1, 1) {
+		t.Errorf("%v, and mail has to go on", err)
+	}
+	left, _ := os.ReadDir(elsewhere)
+	if content, err := os.ReadFile(precious); string(content) != "precious" || len(left) != 1 {
+		t.Errorf("%q, %v, %v", content, err, left)
+	}
 }
 
 // Where a step of writing fails, the rates hold for as long as the process
@@ -335,4 +368,46 @@ func TestDiskFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzFile: whatever is taken blocks nothing for longer than its period, lets
+// no more through than its rate, and is written down again as it was
+// understood.
+func FuzzFile(f *testing.F) {
+	f.Add([]byte(`{"version":1,"rates":[{"rate":"5/1m","ahead":2,"used":[{"first":1700000000000000000,"last":1700000001000000000,"n":2}]}]}`))
+	f.Add([]byte(`{"version":1,"rates":[{"rate":"40 recipients/1d","ahead":0,"used":[{"first":-9223372036854775808,"last":9223372036854775807,"n":1073741824}]},{"rate":"3/1s","ahead":1073741824,"used":[]}]}`))
+	f.Add([]byte(`{"version":1,"rates":[]}`))
+	f.Add([]byte(`{"version":2,"rates":null}`))
+	now := time.Unix(1_700_000_030, 0)
+	f.Fuzz(func(t *testing.T, content []byte) {
+		windows, crashed, err := decode(content, now)
+		if err != nil {
+			return
+		}
+		for _, w := range windows {
+			if free := w.free(now); free > w.rate.Count {
+				t.Fatalf("%d free of %v", free, w.rate)
+			}
+			if next := w.next(now); next.Sub(now) > w.rate.Per {
+				t.Fatalf("%v is blocked until %v", w.rate, next)
+			}
+		}
+		b := &Budget{windows: windows}
+		written, err := json.Marshal(b.snapshot(now, make([]int, len(windows))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, crashedAgain, err := decode(written, now)
+		if err != nil || crashedAgain || len(again) != len(windows) {
+			t.Fatalf("%s: %v", written, err)
+		}
+		for i, w := range again {
+			if w.free(now) != windows[i].free(now) || !w.next(now).Equal(windows[i].next(now)) {
+				t.Fatalf("%s: %d free until %v, and %d until %v; crashed %t", written, windows[i].free(now), windows[i].next(now), w.free(now), w.next(now), crashed)
+			}
+			if w.free(now.Add(w.rate.Per)) != w.rate.Count {
+				t.Fatalf("%s: %v is not free again after its period", written, w.rate)
+			}
+		}
+	})
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"math"
 	"time"
 
 	"postern/config"
@@ -38,6 +40,10 @@ const fileVersion = 1
 // maxFile bounds the file: eight rates with some hundred entries each are far
 // below.
 const maxFile = 1 << 20
+
+// maxUses bounds each number in the file, so that no sum of them overflows: no
+// rate counts that far.
+const maxUses = 1 << 30
 
 // snapshot is what is to be on disk before what ahead says is taken, for each
 // window. mu is held.
@@ -87,18 +93,18 @@ func (b *Budget) load(now time.Time) (crashed bool, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("what the upstream was sent before is not known: %w", err)
+	if err == nil {
+		b.windows, crashed, err = decode(content, now)
 	}
-	b.windows, crashed, err = decode(content, now)
 	if err == nil {
 		return crashed, nil
 	}
-	aside := b.name + ".bad"
-	if failed := b.folder.Write(aside, content); failed != nil {
-		return false, fmt.Errorf("what the upstream was sent before is not known: %w; it cannot be set aside: %w", err, failed)
+	err = fmt.Errorf("what the upstream was sent before is not known: %w", err)
+	aside, failed := b.folder.SetAside(b.name)
+	if failed != nil {
+		return false, fmt.Errorf("%w; it cannot be set aside: %w", err, failed)
 	}
-	return false, fmt.Errorf("what the upstream was sent before is not known: %w; the file is kept as %s", err, aside)
+	return false, fmt.Errorf("%w; what was there is kept as %s", err, aside)
 }
 
 // decode turns a file into windows. What may have been used after it was
@@ -111,17 +117,20 @@ func decode(content []byte, now time.Time) (windows []*window, crashed bool, err
 	if err := d.Decode(&r); err != nil {
 		return nil, false, fmt.Errorf("the file %w: %w", statefile.ErrForm, err)
 	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, false, fmt.Errorf("the file %w: more follows what was written", statefile.ErrForm)
+	}
 	if r.Version != fileVersion {
 		return nil, false, fmt.Errorf("the file %w: version %d", statefile.ErrForm, r.Version)
 	}
 	for _, one := range r.Rates {
 		rate, err := config.ParseRate(one.Rate)
-		if err != nil || one.Ahead < 0 {
+		if err != nil || one.Ahead < 0 || one.Ahead > maxUses {
 			return nil, false, fmt.Errorf("the file %w: rate %q, %d ahead", statefile.ErrForm, one.Rate, one.Ahead)
 		}
 		w := &window{rate: rate}
 		for _, u := range one.Used {
-			if u.N < 0 || u.First > u.Last {
+			if u.N < 0 || u.N > maxUses || u.First > u.Last {
 				return nil, false, fmt.Errorf("the file %w: %d uses from %d to %d", statefile.ErrForm, u.N, u.First, u.Last)
 			}
 			w.remember(now, u)
@@ -136,7 +145,16 @@ func decode(content []byte, now time.Time) (windows []*window, crashed bool, err
 // remember takes over a use of another process. Going by age, it has a
 // monotonic reading from then on.
 func (w *window) remember(now time.Time, u useRecord) {
-	at := func(ns int64) time.Time { return now.Add(-max(0, time.Duration(now.UnixNano()-ns))) }
+	at := func(ns int64) time.Time {
+		age := time.Duration(now.UnixNano() - ns)
+		switch {
+		case ns >= now.UnixNano():
+			age = 0
+		case age < 0: // longer ago than can be said
+			age = math.MaxInt64
+		}
+		return now.Add(-age)
+	}
 	first, last := at(u.First), at(u.Last)
 	if i := len(w.used) - 1; i >= 0 && last.Before(w.used[i].last) {
 		last = w.used[i].last // oldest first, whatever the file says

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 
 	"postern/spool"
@@ -44,7 +45,13 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 	var sel Selection
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&sel); err != nil {
+	err := dec.Decode(&sel)
+	if err == nil {
+		if _, more := dec.Token(); more != io.EOF {
+			err = errors.New("more follows the selection")
+		}
+	}
+	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
@@ -71,6 +78,8 @@ func (s *Server) order(ctx context.Context, op Op, sel *Selection) (Order, error
 	o := Order{Op: op, Reason: sel.Reason}
 	f := sel.Filter
 	switch {
+	case f.Limit < 0: // which would be all
+		return o, errors.New("limit is not a number of entries")
 	case len(sel.IDs) > 0:
 		for _, name := range sel.IDs {
 			id, err := spool.ParseID(name)

@@ -109,6 +109,7 @@ func TestActOnASelection(t *testing.T) {
 		{name: "all", op: OpRemove, sel: Selection{All: true},
 			want: Acted{Messages: 1}, done: "remove [] [] all=true upstream="},
 		{name: "nothing said", op: OpRemove, sel: Selection{}, err: "say that all are meant"},
+		{name: "less than none", op: OpRemove, sel: Selection{Filter: Filter{Limit: -1}}, err: "not a number of entries"},
 		{name: "not an ID", op: OpRemove, sel: Selection{IDs: []string{"../1"}}, err: "not a message ID"},
 		{name: "not an operation", op: "explode", sel: Selection{All: true}, err: "the queue knows"},
 		{name: "a fault", op: OpBounce, sel: Selection{All: true, Reason: "fail"}, err: "the disk is gone"},

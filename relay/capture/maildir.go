@@ -12,10 +12,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"postern/spool"
 )
 
 // maildir is a Maildir that is delivered to: a message appears in new/ whole
-// and synced, or not at all.
+// and synced, or not at all, and so do its folders.
 type maildir struct {
 	dir      string
 	hostname string
@@ -23,8 +25,8 @@ type maildir struct {
 }
 
 func openMaildir(dir, hostname string) (*maildir, error) {
-	for _, sub := range []string{"tmp", "new", "cur"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+	for _, folder := range []string{"", "tmp", "new", "cur"} {
+		if err := spool.MakeFolder(filepath.Join(dir, folder)); err != nil {
 			return nil, err
 		}
 	}

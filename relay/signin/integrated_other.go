@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/emersion/go-sasl"
 )
@@ -42,6 +43,9 @@ func (r *Request) asProcess() (*Request, error) {
 	cache, named := os.LookupEnv("KRB5CCNAME")
 	if !named {
 		cache = fmt.Sprintf("/tmp/krb5cc_%d", os.Getuid())
+		if err := ownTickets(cache); err != nil {
+			return nil, err
+		}
 	}
 	kind, path, typed := strings.Cut(cache, ":")
 	if !typed {
@@ -61,4 +65,18 @@ func (r *Request) asProcess() (*Request, error) {
 			"; get some by kinit, or set keytab, ccache, $KRB5CCNAME or $KRB5_CLIENT_KTNAME")
 	}
 	return &own, nil
+}
+
+// ownTickets refuses tickets that somebody else has put in a folder of
+// everybody's: the relay would sign in as whom they choose. None at all are
+// not refused.
+func ownTickets(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !info.Mode().IsRegular() || ok && int(st.Uid) != os.Geteuid() {
+		return errors.New(path + " is not a file of the account that runs this process; remove it, or set keytab or ccache")
+	}
+	return nil
 }

@@ -3,6 +3,7 @@
 package signin
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -48,6 +49,33 @@ func TestIntegratedFindsWhatTheProcessHas(t *testing.T) {
 		if !strings.Contains(got, c.want) {
 			t.Errorf("%+v: %s", c, got)
 		}
+	}
+}
+
+// What lies in /tmp counts only where it is ours.
+func TestOwnTickets(t *testing.T) {
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Symlink(file, link)); err != nil {
+		t.Fatal(err)
+	}
+	if err := ownTickets(file); err != nil {
+		t.Error(err)
+	}
+	if err := ownTickets(filepath.Join(dir, "none")); err != nil {
+		t.Error(err)
+	}
+	if err := ownTickets(link); err == nil {
+		t.Error("a link is taken")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("this needs root, to give a file away")
+	}
+	if err := os.Chown(file, 65534, -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := ownTickets(file); err == nil {
+		t.Error("the tickets of somebody else are taken")
 	}
 }
 

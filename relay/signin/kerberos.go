@@ -169,8 +169,8 @@ func (r *Request) fromPassword(ctx context.Context, conf *config.Config) (*clien
 }
 
 func (r *Request) fromKeytab(conf *config.Config) (*client.Client, error) {
-	keys, err := parsed(r.Kerberos.Keytab, keytab.Load)
-	if err != nil {
+	keys := keytab.New()
+	if err := parsed(r.Kerberos.Keytab, keys.Unmarshal); err != nil {
 		return nil, err
 	}
 	user, realm := r.principal(conf)
@@ -189,8 +189,13 @@ func (r *Request) fromKeytab(conf *config.Config) (*client.Client, error) {
 
 // fromCache uses the tickets of a file, which somebody else renews.
 func fromCache(path string, conf *config.Config) (*client.Client, error) {
-	cache, err := parsed(path, credentials.LoadCCache)
-	if err != nil {
+	cache := new(credentials.CCache)
+	if err := parsed(path, func(content []byte) error {
+		if !soundTickets(content) {
+			return errors.New("its lengths make no sense")
+		}
+		return cache.Unmarshal(content)
+	}); err != nil {
 		return nil, err
 	}
 	realm := cache.DefaultPrincipal.Realm
@@ -208,24 +213,32 @@ func fromCache(path string, conf *config.Config) (*client.Client, error) {
 	return login, nil
 }
 
+// maxTickets bounds a file of keys or tickets, in bytes.
+const maxTickets = 4 << 20
+
 // parsed reads a file of keys or tickets. The library reads past the end of
 // one that is cut short.
-func parsed[T any](path string, load func(string) (T, error)) (value T, err error) {
+func parsed(path string, parse func([]byte) error) (err error) {
 	defer func() {
 		if recover() != nil {
 			err = fmt.Errorf("%s is damaged", path)
 		}
 	}()
-	if _, err := os.Stat(path); err != nil {
-		return value, err
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
 	}
-	if value, err = load(path); err != nil {
-		if os.IsPermission(err) {
-			return value, err
-		}
-		return value, fmt.Errorf("%s is not a file of the right kind, or damaged", path)
+	if !info.Mode().IsRegular() || info.Size() > maxTickets { // a pipe would be waited for
+		return fmt.Errorf("%s is not a file of the right kind", path)
 	}
-	return value, nil
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if parse(content) != nil {
+		return fmt.Errorf("%s is not a file of the right kind, or damaged", path)
+	}
+	return nil
 }
 
 // reachable looks for a KDC before the library does, which would look up the

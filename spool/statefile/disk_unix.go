@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-const noFollow = unix.O_NOFOLLOW
+const (
+	noFollow = unix.O_NOFOLLOW
+	noWait   = unix.O_NONBLOCK // for the other end of a pipe
+)
 
 // tryLock takes the lock, or tells that somebody else holds it.
 func tryLock(f *os.File) (held bool, err error) {
@@ -46,6 +50,22 @@ func inherit(path, folder string) error {
 		return nil
 	}
 	return os.Lchown(path, int(st.Uid), int(st.Gid))
+}
+
+// ours refuses a folder that others than its owner can write to, or whose
+// owner is neither root, nor we, nor whoever owns the folder above it and could
+// replace it anyway.
+func ours(path string, info, above fs.FileInfo) error {
+	if mode := info.Mode().Perm(); mode&0o022 != 0 {
+		return fmt.Errorf("%s has mode %04o: others can put files there: chmod 0700 %s", path, mode, path)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	up, known := above.Sys().(*syscall.Stat_t)
+	if ok && known && st.Uid != 0 && int(st.Uid) != os.Geteuid() && st.Uid != up.Uid {
+		return fmt.Errorf("%s belongs to user %d, who could put files there: chown it to the owner of %s",
+			path, st.Uid, filepath.Dir(path))
+	}
+	return nil
 }
 
 func private(info fs.FileInfo) error {

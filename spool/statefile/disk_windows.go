@@ -8,7 +8,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-const noFollow = 0 // folders of services are protected by their access lists
+const (
+	noFollow = 0 // folders of services are protected by their access lists
+	noWait   = 0 // a file there is no pipe
+)
 
 // tryLock takes the lock, or tells that somebody else holds it.
 func tryLock(f *os.File) (held bool, err error) {
@@ -25,5 +28,7 @@ func syncDir(string) error { return nil }
 
 // inherit has nothing to do: access lists are inherited.
 func inherit(string, string) error { return nil }
+
+func ours(string, fs.FileInfo, fs.FileInfo) error { return nil }
 
 func private(fs.FileInfo) error { return nil }

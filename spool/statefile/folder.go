@@ -2,8 +2,9 @@
 // machine: a folder of files, each read and replaced as a whole, that nobody
 // but its owner can read, with locks that daemon and command line share.
 //
-// It never follows a link, never leaves half a file under its name, and knows
-// nothing of what the files say.
+// It never follows a link, neither in the place of the folder nor of a file,
+// never leaves half a file under its name, and knows nothing of what the files
+// say.
 package statefile
 
 import (
@@ -17,6 +18,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"postern/spool"
 )
 
 // Folder is a folder of such files. Its methods may be called concurrently;
@@ -26,6 +29,7 @@ import (
 //	NAME       as written by Write
 //	NAME.lock  empty
 //	NAME.new   a write that a crash cut off; harmless
+//	NAME.bad   what SetAside has put there, for people
 type Folder struct {
 	Dir string
 	// Step is called before each operation on disk, with "create", "write",
@@ -43,20 +47,40 @@ const lockPoll = 20 * time.Millisecond
 // Prepare makes the folder. What root makes belongs to whom the folder above
 // belongs: the daemon has to read it.
 func (d *Folder) Prepare() error {
-	if err := os.MkdirAll(filepath.Dir(d.Dir), 0o700); err != nil {
-		return err
+	above := filepath.Dir(d.Dir)
+	if _, err := os.Stat(above); errors.Is(err, fs.ErrNotExist) {
+		if err := spool.MakeFolder(above); err != nil {
+			return err
+		}
 	}
 	err := os.Mkdir(d.Dir, 0o700)
 	if errors.Is(err, fs.ErrExist) {
-		return nil
+		return d.check()
 	}
 	if err != nil {
 		return err
 	}
-	if err := inherit(d.Dir, filepath.Dir(d.Dir)); err != nil {
+	if err := inherit(d.Dir, above); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(d.Dir))
+	return syncDir(above)
+}
+
+// check refuses a folder in which others could put their files in the place of
+// ours, with the remedy. fs.ErrNotExist: there is none.
+func (d *Folder) check() error {
+	info, err := os.Lstat(d.Dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a folder, and no link to one is followed: move it away", d.Dir)
+	}
+	above, err := os.Stat(filepath.Dir(d.Dir))
+	if err != nil {
+		return err
+	}
+	return ours(d.Dir, info, above)
 }
 
 // Lock waits until nobody else, in any process, holds it, or ctx is done. It
@@ -105,8 +129,11 @@ func (d *Folder) lock(ctx context.Context, name string) (unlock func(), err erro
 // ErrForm: it is longer, or no ordinary file. A file that others than its
 // owner can read is refused with the remedy.
 func (d *Folder) Read(name string, limit int64) ([]byte, error) {
+	if err := d.check(); err != nil {
+		return nil, err
+	}
 	path := filepath.Join(d.Dir, name)
-	f, err := os.OpenFile(path, os.O_RDONLY|noFollow, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|noFollow|noWait, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +154,28 @@ func (d *Folder) Read(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	return content, nil
+}
+
+// Has tells whether there is something of that name, also what Read refuses.
+func (d *Folder) Has(name string) bool {
+	_, err := os.Lstat(filepath.Join(d.Dir, name))
+	return err == nil
+}
+
+// SetAside puts what has that name, also what Read refuses, where nobody reads
+// it and no Write goes, in the place of what was there. It returns the path.
+func (d *Folder) SetAside(name string) (path string, err error) {
+	path = filepath.Join(d.Dir, name+".bad")
+	if err := d.before("rename"); err != nil {
+		return "", err
+	}
+	if err := os.Rename(filepath.Join(d.Dir, name), path); err != nil {
+		return "", err
+	}
+	if err := d.before("sync folder"); err != nil {
+		return "", err
+	}
+	return path, syncDir(d.Dir)
 }
 
 // Write replaces a file as a whole: temporary file, sync, rename, sync of the
@@ -200,11 +249,14 @@ func (d *Folder) fill(f *os.File, content []byte) error {
 	return f.Sync()
 }
 
+// before comes before each operation on disk.
 func (d *Folder) before(operation string) error {
-	if d.Step == nil {
-		return nil
+	if d.Step != nil {
+		if err := d.Step(operation); err != nil {
+			return err
+		}
 	}
-	return d.Step(operation)
+	return d.check()
 }
 
 // SafeName turns any name into one that is safe on every file system, and
