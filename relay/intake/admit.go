@@ -7,6 +7,7 @@ import (
 
 	smtp "github.com/emersion/go-smtp"
 
+	"postern/relay/ack"
 	"postern/relay/peer"
 )
 
@@ -21,7 +22,7 @@ const (
 // accept loop, so nothing in it waits for the client.
 func (s *Server) admit(d *door, nc net.Conn) {
 	set := d.settings.Load()
-	c := &conn{srv: s, set: set, raw: nc, nc: nc, started: time.Now()}
+	c := &conn{srv: s, set: set, raw: nc, nc: nc, ack: ack.Of(nc), started: time.Now()}
 	c.out = c.outSmall[:0]
 	c.peer.settings, c.peer.ctx = set, s.ctx
 	c.peer.Addr, c.peer.Name = address(nc)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	smtp "github.com/emersion/go-smtp"
+
+	"postern/relay/ack"
 )
 
 // Limits that are not configured.
@@ -56,6 +58,8 @@ type conn struct {
 
 	out      []byte
 	outSmall [512]byte
+	spoke    bool // something was sent since the last read
+	ack      ack.Control
 	writeErr error
 	why      string // why the connection ends
 	started  time.Time

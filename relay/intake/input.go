@@ -138,6 +138,10 @@ func (c *conn) fill(ph phase, deadline time.Time) error {
 		in.err = err
 		return err
 	}
+	if !c.spoke {
+		c.ack.Now()
+	}
+	c.spoke = false
 	in.room()
 	c.phase.Store(uint32(ph))
 	n, err := c.read(ph, deadline)

@@ -87,6 +87,7 @@ func (c *conn) flush() error {
 	}
 	c.nc.SetWriteDeadline(time.Now().Add(patience))
 	_, c.writeErr = c.nc.Write(c.out)
+	c.spoke = true
 	if cap(c.out) > 2*heldReplies {
 		c.out = nil
 	}

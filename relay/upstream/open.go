@@ -261,6 +261,7 @@ func (s *session) roundTrip() (reply, error) {
 	if err := s.flush(s.limits.command); err != nil {
 		return reply{}, err
 	}
+	s.ack.Now() // the tickets of TLS 1.3 come before the reply, and no read sees them
 	r, err := s.read(s.limits.command)
 	s.attentive = err == nil && r.code != 421 && s.quiet()
 	return r, err

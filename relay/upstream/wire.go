@@ -9,6 +9,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"postern/relay/ack"
 )
 
 // blockSize is how much content is read from the spool and written to the
@@ -18,13 +20,16 @@ const blockSize = 64 << 10
 // wire is one connection with its buffers. Nothing goes out before flush.
 type wire struct {
 	conn net.Conn
+	ack  ack.Control
 	replies
-	out []byte // commands and content on their way out
+	out   []byte // commands and content on their way out
+	spoke bool   // something was sent since the last read
 }
 
 func newWire(conn net.Conn) *wire {
 	return &wire{
 		conn:    conn,
+		ack:     ack.Of(conn),
 		replies: replies{in: bufio.NewReaderSize(conn, maxLine)},
 		out:     make([]byte, 0, 2<<10),
 	}
@@ -51,12 +56,17 @@ func (w *wire) flushCount(limit time.Duration) (int, error) {
 	_ = w.conn.SetWriteDeadline(time.Now().Add(limit)) // fails where Write does
 	n, err := w.conn.Write(w.out)
 	w.out = w.out[:0]
+	w.spoke = true
 	return n, err
 }
 
 // read reads a reply, all of it within limit: a byte a second is no progress.
 func (w *wire) read(limit time.Duration) (reply, error) {
 	_ = w.conn.SetReadDeadline(time.Now().Add(limit)) // fails where Read does
+	if !w.spoke && w.quiet() {
+		w.ack.Now()
+	}
+	w.spoke = false
 	return w.next()
 }
 

@@ -22,6 +22,9 @@ type Sink struct {
 	Implicit bool
 	// RTT is how long each group of replies takes.
 	RTT time.Duration
+	// Pieces makes each reply a write of its own, and small ones wait for
+	// acknowledgements (Nagle's algorithm), as with a server that doesn't care.
+	Pieces bool
 
 	Messages    atomic.Int64
 	Bytes       atomic.Int64 // of content, as it came
@@ -67,6 +70,9 @@ func (s *Sink) accept() {
 			return
 		}
 		s.Connections.Add(1)
+		if tcp, ok := conn.(*net.TCPConn); ok && s.Pieces {
+			_ = tcp.SetNoDelay(false)
+		}
 		s.mu.Lock()
 		s.conns[conn] = struct{}{}
 		s.mu.Unlock()
@@ -90,7 +96,7 @@ func (s *Sink) serve(conn net.Conn) {
 	secure := s.Implicit
 	reply := func(text string) bool {
 		_, _ = out.WriteString(text)
-		if in.Buffered() > 0 {
+		if in.Buffered() > 0 && !s.Pieces {
 			return true // more of the group is here
 		}
 		time.Sleep(s.RTT)
