@@ -3,6 +3,7 @@ package intake
 import (
 	"encoding/base64"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -71,5 +72,26 @@ func TestDecoysTakeAfterUsers(t *testing.T) {
 	}
 	if bySCRAM[ofApp3] == 0 || bySCRAM[ofApp4] == 0 || len(bySCRAM) != 2 || len(byPlain) != 0 {
 		t.Errorf("by SCRAM %v, and by PLAIN beside the users' %v", bySCRAM, byPlain)
+	}
+}
+
+// TestNobodyCostsWork: a password for a name that nobody has is really put
+// through the work. argon2id needs its 19 MiB for it, which shows on a busy
+// machine too, as time would not.
+func TestNobodyCostsWork(t *testing.T) {
+	u, err := newUsers(map[string]string{"app1": testArgon}, make(chan struct{}, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"app1", "nobody", ""} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if ok, busy := u.check(t.Context(), name, "falsch"); ok || busy {
+			t.Errorf("%q: %t, busy %t", name, ok, busy)
+		}
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used < 19<<20 {
+			t.Errorf("%q: refused after %d bytes of work", name, used)
+		}
 	}
 }
