@@ -45,8 +45,8 @@ func (d *document) readKerberos(t *table, m *mechanism, up *Upstream) {
 	if k.Conf != "" {
 		checkReadable(t, "krb5_conf", k.Conf)
 	}
-	if _, err := os.Stat(k.CCache); k.CCache != "" && err != nil {
-		t.warn("ccache", k.CCache+" cannot be read now: "+reason(err), "signing in fails until whoever renews the tickets has written it")
+	if k.CCache != "" {
+		checkCache(t, k.CCache)
 	}
 	switch {
 	case k.Keytab != "" && k.CCache != "":
@@ -62,6 +62,16 @@ func (d *document) readKerberos(t *table, m *mechanism, up *Upstream) {
 	if _, err := netip.ParseAddr(up.Host); err == nil && k.SPN == "" && m.name != "auto" {
 		t.problem("auth", strconv.Quote(m.name)+" needs the upstream's host name, and host is an address", "set host to its name, or spn")
 	}
+}
+
+// checkCache looks at a file of tickets. Whoever renews it may not have
+// written it yet; whoever can read it can sign in with it.
+func checkCache(t *table, path string) {
+	if _, err := os.Stat(path); err != nil {
+		t.warn("ccache", path+" cannot be read now: "+reason(err), "signing in fails until whoever renews the tickets has written it")
+		return
+	}
+	checkPrivate(t, "ccache", path)
 }
 
 // readOwnSignIn reads what auth = "integrated" needs: nothing.

@@ -140,9 +140,7 @@ func checkKeyPair(t *table, certFile, keyFile string) {
 	if !checkReadable(t, "cert_file", certFile) || !checkReadable(t, "key_file", keyFile) {
 		return
 	}
-	if err := checkSecretMode(keyFile); err != nil {
-		t.problem("key_file", keyFile+" "+err.Error(), "chmod o-rwx "+keyFile)
-	}
+	checkPrivate(t, "key_file", keyFile)
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
 		t.problem("cert_file", filepath.Base(certFile)+" and "+filepath.Base(keyFile)+" are no certificate and its key: "+

@@ -89,20 +89,26 @@ func readCommand(t *table, key string, s *secretSource) bool {
 func words(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
 func checkSecretFile(t *table, key, name, path string) {
-	if !checkReadable(t, key, path) {
-		return
-	}
-	if err := checkSecretMode(path); err != nil {
-		t.problem(key, path+" "+err.Error(), "chmod o-rwx "+path)
-		return
-	}
-	if err := checkSecretOwner(path, t.doc.file); err != nil {
-		t.problem(key, path+" "+err.Error(), "give it to the user that runs postern with chown")
+	if !checkReadable(t, key, path) || !checkPrivate(t, key, path) {
 		return
 	}
 	if value, err := readSecretFile(path); err == nil && value == "" {
 		t.problem(key, path+" is empty", "write the "+words(name)+" into it")
 	}
+}
+
+// checkPrivate refuses a file that somebody else can read or change who has
+// nothing to do with this relay, and reports whether it did not.
+func checkPrivate(t *table, key, path string) bool {
+	if err := checkSecretMode(path); err != nil {
+		t.problem(key, path+" "+err.Error(), "chmod o-rwx "+path)
+		return false
+	}
+	if err := checkSecretOwner(path, t.doc.file); err != nil {
+		t.problem(key, path+" "+err.Error(), "give it to the user that runs postern with chown")
+		return false
+	}
+	return true
 }
 
 // warnReadable warns about a password in a file that others can read.

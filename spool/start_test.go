@@ -1,7 +1,10 @@
 package spool_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -190,32 +193,117 @@ func listing(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// TestNoLinkIsFollowed plants links where the spool opens files.
+// TestNoLinkIsFollowed plants links in the place of everything that the spool
+// opens, makes, moves or removes: what they lead to stays as it is, a body that
+// it holds is not handed out, and nothing is made where a link leads to nothing.
 func TestNoLinkIsFollowed(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("left to access lists on Windows")
+	}
+	for _, name := range []string{
+		"lock", "format", "format.new", "reserve", "0000000001.seg", "0000000001.idx", "0000000002.seg", "0000000003.idx",
+		"big/ID.eml", "bad/ID.eml", "bad/RECORD.rec", "bad/RECORD.new", "bad/RECORD.txt", "bad/0000000001.seg",
+		"big", "bad",
+	} {
+		plantLink(t, name, strings.HasPrefix(name, "bad")) // there only damage is written
+	}
+}
+
+// plantLink puts a link in the place of name. It leads to a file of somebody
+// else, to nothing, to a folder, and to what was there before, moved.
+func plantLink(t *testing.T, name string, damaged bool) {
+	body := bytes.Repeat([]byte("a line\r\n"), 40<<10) // a large one
+	for _, to := range []string{"target", "nowhere", "", "moved"} {
+		dir, elsewhere := folder(t), t.TempDir()
+		opts := spool.Options{Dir: dir, Reserve: 64 << 10}
+		s := open(t, opts)
+		id := put(t, s, simple("a"), body)
+		s.Close()
+		if damaged { // the envelope of the first record
+			damageFile(t, filepath.Join(dir, "0000000001.seg"), 1024+48+20)
+			os.Remove(filepath.Join(dir, "0000000001.idx"))
+		}
+		if err := os.WriteFile(filepath.Join(elsewhere, "target"), []byte("precious"), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, strings.NewReplacer("ID", id.String(), "RECORD", "0000000001-0000001024").Replace(name))
+		if err := os.Rename(path, filepath.Join(elsewhere, "moved")); to == "moved" && err != nil {
+			continue // there was nothing
+		}
+		before := contents(t, elsewhere)
+		if err := os.Symlink(filepath.Join(elsewhere, to), path); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := spool.Open(opts); err == nil {
+			_, err := s.Content(id)
+			if err == nil && (name == "0000000001.seg" || name == "big/ID.eml") {
+				t.Errorf("%s → %s: the message was read", name, to)
+			}
+			put(t, s, simple("a"), body)
+			s.Close()
+		}
+		if after := contents(t, elsewhere); after != before {
+			t.Errorf("%s → %s, damaged %t: where it leads to was\n%s\nand is\n%s", name, to, damaged, before, after)
+		}
+	}
+}
+
+func damageFile(t *testing.T, path string, at int) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[at] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// contents tells names, modes and digests below a folder.
+func contents(t *testing.T, dir string) string {
+	t.Helper()
+	var list strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		b, _ := os.ReadFile(path) // fails for a folder
+		fmt.Fprintf(&list, "%s %v %x\n", path[len(dir):], info.Mode(), sha256.Sum256(b))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list.String()
+}
+
+// TestNoLinkIsFollowedWhileRunning: nor is one that comes later.
+func TestNoLinkIsFollowedWhileRunning(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("left to access lists on Windows")
 	}
 	dir := folder(t)
 	s := open(t, spool.Options{Dir: dir})
-	put(t, s, simple("a"), []byte("hello"))
-	s.Close()
-	target := filepath.Join(t.TempDir(), "target")
-	if err := os.WriteFile(target, []byte("precious"), 0o600); err != nil {
+	defer s.Close()
+	id := put(t, s, simple("a"), bytes.Repeat([]byte("a line\r\n"), 40<<10))
+	path, moved := filepath.Join(dir, "big", id.String()+".eml"), filepath.Join(t.TempDir(), "moved")
+	if err := os.Rename(path, moved); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"lock", "0000000001.idx", "0000000002.seg"} {
-		path := filepath.Join(dir, name)
-		os.Remove(path)
-		if err := os.Symlink(target, path); err != nil {
-			t.Fatal(err)
-		}
-		if s, err := spool.Open(spool.Options{Dir: dir}); err == nil {
-			s.Close()
-		}
-		if b, err := os.ReadFile(target); err != nil || string(b) != "precious" {
-			t.Errorf("%s was followed: %q %v", name, b, err)
-		}
-		os.Remove(path)
+	if err := os.Symlink(moved, path); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := s.Content(id); err == nil {
+		c.Close()
+		t.Error("a body was read by a link")
+	}
+	if _, err := os.Stat(moved); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -139,8 +139,8 @@ type balance struct {
 	Corrupt    []string `json:"corrupt"`
 	Unknown    int      `json:"unknown"`
 	Duplicates int      `json:"duplicates"`
-	// Unexplained are the duplicates of which no log line told that their
-	// outcome was in doubt.
+	// Unexplained are the messages of which more copies came than log lines
+	// told that the outcome was in doubt.
 	Unexplained []string `json:"unexplained"`
 	// Twice are messages that were accepted under two queue IDs: the client
 	// never saw the first 250 and sent again. They are its own doing.
@@ -159,9 +159,9 @@ type balance struct {
 	windows []float64
 }
 
-// close draws the balance. inDoubt holds the queue IDs whose outcome the
-// daemon's log has declared unknown.
-func (b *books) close(inDoubt map[string]bool) balance {
+// close draws the balance. inDoubt says of queue IDs how often the daemon's log
+// has declared their outcome unknown: each time allows for one more copy.
+func (b *books) close(inDoubt map[string]int) balance {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r := balance{Sent: len(b.sum), Promised: len(b.acked), Arrived: len(b.arrived), Corrupt: b.corrupt, Unknown: b.unknown}
@@ -184,7 +184,7 @@ func (b *books) close(inDoubt map[string]bool) balance {
 			}
 			r.Duplicates += n - 1
 			b.explain(&r, number, id)
-			if !inDoubt[id] {
+			if inDoubt[id] < n-1 {
 				r.Unexplained = append(r.Unexplained, number+" "+id)
 			}
 		}

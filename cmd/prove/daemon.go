@@ -153,9 +153,9 @@ func (d *daemon) resident() int64 {
 	return resident * int64(os.Getpagesize())
 }
 
-// inDoubt reads from the log the queue IDs of which it says that a duplicate
+// inDoubt reads from the log how often it says of a queue ID that a duplicate
 // is possible.
-func (d *daemon) inDoubt() (map[string]bool, error) {
+func (d *daemon) inDoubt() (map[string]int, error) {
 	f, err := os.Open(d.log)
 	if err != nil {
 		return nil, err
@@ -164,8 +164,8 @@ func (d *daemon) inDoubt() (map[string]bool, error) {
 	return readDoubts(f)
 }
 
-func readDoubts(log io.Reader) (map[string]bool, error) {
-	ids := map[string]bool{}
+func readDoubts(log io.Reader) (map[string]int, error) {
+	ids := map[string]int{}
 	s := bufio.NewScanner(log)
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {
@@ -174,7 +174,7 @@ func readDoubts(log io.Reader) (map[string]bool, error) {
 		}
 		var line struct{ Event, ID string }
 		if json.Unmarshal(s.Bytes(), &line) == nil && line.Event == "in-doubt" {
-			ids[line.ID] = true
+			ids[line.ID]++
 		}
 	}
 	return ids, s.Err()

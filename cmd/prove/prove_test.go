@@ -137,9 +137,17 @@ func TestBooksCatchLies(t *testing.T) {
 			t.Errorf("%s: not noticed", name)
 		}
 	}
-	b := honest()
-	b.received("1", "q1", "d1", time.Time{})
-	if err := b.close(map[string]bool{"q1": true}).verdict(); err != nil {
-		t.Errorf("an explained duplicate: %v", err)
+	for doubts, copies := range []int{0: 1, 1: 2, 2: 3} {
+		b := honest()
+		for range copies - 1 {
+			b.received("1", "q1", "d1", time.Time{})
+		}
+		if err := b.close(map[string]int{"q1": doubts}).verdict(); err != nil {
+			t.Errorf("%d copies, %d doubts: %v", copies, doubts, err)
+		}
+		b.received("1", "q1", "d1", time.Time{})
+		if b.close(map[string]int{"q1": doubts}).verdict() == nil {
+			t.Errorf("%d copies, %d doubts: not noticed", copies+1, doubts)
+		}
 	}
 }

@@ -141,6 +141,31 @@ func TestUsers(t *testing.T) {
 	}
 }
 
+// TestSignInDoesNotSurviveSTARTTLS: whoever signed in before TLS may have been
+// somebody in between (RFC 3207 §4.2), so nobody is signed in after it, and may
+// sign in anew.
+func TestSignInDoesNotSurviveSTARTTLS(t *testing.T) {
+	l := testListener()
+	withUsers(&l)
+	l.RequireAuth, l.TLS = true, config.ListenerTLSStart
+	l.CertFile, l.KeyFile = testCert(t)
+	s, st, _ := serveOn(t, l)
+	k := talkTo(t, s.Addrs()["test"])
+	const app2, app3 = "AUTH PLAIN AGFwcDIAZ2VoZWlt", "AUTH PLAIN AGFwcDMAZ2VoZWlt"
+	k.expect("220 ")
+	k.cmd("EHLO a.example.com", "250-")
+	k.cmd(app2, "235 ")
+	k.startTLS()
+	k.cmd(app3, "503 5.5.1 send EHLO first")
+	k.cmd("EHLO a.example.com", "250-")
+	k.cmd("MAIL FROM:<a@example.com>", "530 ")
+	k.cmd(app3, "235 ")
+	k.message()
+	if got := st.all()[0].env.User; got != "app3" {
+		t.Errorf("user %q", got)
+	}
+}
+
 // TestAuthDelayEndsWithServer: the reply to a failed AUTH comes late, and a
 // shutdown does not wait for it.
 func TestAuthDelayEndsWithServer(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -279,6 +280,25 @@ func TestSlowloris(t *testing.T) {
 		}
 		if n := r.door.count(); n != 0 {
 			t.Errorf("%d connections are left", n)
+		}
+	})
+}
+
+// TestEmptyChunksEnd: a client that goes on with chunks of nothing always makes
+// progress, and the message never does.
+func TestEmptyChunksEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		nc := r.dial("")
+		go io.Copy(io.Discard, nc)
+		io.WriteString(nc, greetAndMail+strings.Repeat("BDAT 0\r\n", maxChunks+1)+"BDAT 6 LAST\r\na: b\r\n")
+		time.Sleep(2 * lingerPatience)
+		synctest.Wait()
+		if r.door.count() != 0 || !slices.Contains(r.events.abused, "too many chunks") {
+			t.Errorf("%d connections are left; abused: %v", r.door.count(), r.events.abused)
+		}
+		if kept := r.store.all(); len(kept) != 0 {
+			t.Errorf("%d messages were kept", len(kept))
 		}
 	})
 }

@@ -5,9 +5,11 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -19,12 +21,12 @@ import (
 // users are those who may sign in at one listener. It may be used by many
 // connections at once.
 type users struct {
-	byName map[string]*passwd.Stored
-	decoy  *passwd.Stored // checked where there is no such user
-	secret []byte         // known to nobody who doesn't know all that is stored
-	scram  *scram.Server  // nil: nobody has a verifier
-	rounds int
-	gate   chan struct{} // bounds how many are checked at a time
+	byName    map[string]*passwd.Stored
+	all       []*passwd.Stored // whom a name that nobody has may take after
+	verifiers []*passwd.Stored // those of them that SCRAM can use
+	secret    []byte           // known to nobody who doesn't know all that is stored
+	scram     *scram.Server    // nil: nobody has a verifier
+	gate      chan struct{}    // bounds how many are checked at a time
 
 	mu sync.Mutex // guards known
 	// known has a keyed digest of each password that was right, so that a
@@ -32,7 +34,7 @@ type users struct {
 	known map[string][sha256.Size]byte
 }
 
-// newUsers parses what is stored.
+// newUsers parses what is stored: of one user at least.
 func newUsers(stored map[string]string, gate chan struct{}) (*users, error) {
 	u := &users{byName: make(map[string]*passwd.Stored, len(stored)), known: map[string][sha256.Size]byte{}, gate: gate}
 	h := sha256.New()
@@ -42,16 +44,14 @@ func newUsers(stored map[string]string, gate chan struct{}) (*users, error) {
 			return nil, fmt.Errorf("user %s: %w", name, err)
 		}
 		u.byName[name] = v
-		if u.decoy == nil {
-			u.decoy = v.Decoy()
-		}
-		if s := v.SCRAM(); s != nil {
-			u.rounds = s.Iterations
+		u.all = append(u.all, v)
+		if v.SCRAM() != nil {
+			u.verifiers = append(u.verifiers, v)
 		}
 		fmt.Fprintf(h, "%q %q\n", name, stored[name])
 	}
 	u.secret = h.Sum(nil)
-	if u.rounds > 0 {
+	if len(u.verifiers) > 0 {
 		var err error
 		if u.scram, err = scram.SHA256.NewServer(u.verifier); err != nil {
 			return nil, err
@@ -64,7 +64,7 @@ func newUsers(stored map[string]string, gate chan struct{}) (*users, error) {
 const gateWait = 30 * time.Second
 
 // check tells whether the password is name's. Without such a user it takes
-// the same time. busy: there was no turn.
+// the time that it would for one of those that exist. busy: there was no turn.
 func (u *users) check(ctx context.Context, name, password string) (ok, busy bool) {
 	digest := u.digest(name, password)
 	u.mu.Lock()
@@ -81,10 +81,7 @@ func (u *users) check(ctx context.Context, name, password string) (ok, busy bool
 	case <-ctx.Done():
 		return false, true
 	}
-	v, exists := u.byName[name]
-	if !exists {
-		v = u.decoy
-	}
+	v, exists := u.stored(name)
 	if !v.Check(password) || !exists {
 		return false, false
 	}
@@ -102,20 +99,47 @@ func (u *users) digest(name, password string) (d [sha256.Size]byte) {
 	return d
 }
 
+// stored is what is stored for name. Where there is no such user it is a decoy
+// that takes after one who exists, after the same one each time: users with
+// different forms and costs take different times, and a decoy that always cost
+// the same would tell who is none of them.
+func (u *users) stored(name string) (v *passwd.Stored, exists bool) {
+	if v, exists = u.byName[name]; exists {
+		return v, true
+	}
+	return u.draw(u.all, name, "stored").Decoy(), false
+}
+
 // verifier answers the scram library. A user who doesn't exist, or whose
 // password is stored in another form, gets what looks like a verifier and is
 // the same each time, and fails at the proof as a wrong password does.
 func (u *users) verifier(name string) (scram.StoredCredentials, error) {
-	if v := u.byName[name]; v != nil && v.SCRAM() != nil {
-		s := v.SCRAM()
+	v, exists := u.stored(name)
+	like := v.SCRAM()
+	if exists && like != nil {
 		return scram.StoredCredentials{
-			KeyFactors: scram.KeyFactors{Salt: string(s.Salt), Iters: s.Iterations},
-			StoredKey:  s.StoredKey, ServerKey: s.ServerKey,
+			KeyFactors: scram.KeyFactors{Salt: string(like.Salt), Iters: like.Iterations},
+			StoredKey:  like.StoredKey, ServerKey: like.ServerKey,
 		}, nil
 	}
-	salt, key := u.digest(name, "salt"), u.digest(name, "key")
+	if like == nil {
+		like = u.draw(u.verifiers, name, "verifier").SCRAM()
+	}
+	var salt []byte
+	for n := 0; len(salt) < len(like.Salt); n++ {
+		part := u.digest(name, "salt "+strconv.Itoa(n))
+		salt = append(salt, part[:]...)
+	}
+	key := u.digest(name, "key")
 	return scram.StoredCredentials{
-		KeyFactors: scram.KeyFactors{Salt: string(salt[:16]), Iters: u.rounds},
+		KeyFactors: scram.KeyFactors{Salt: string(salt[:len(like.Salt)]), Iters: like.Iterations},
 		StoredKey:  key[:], ServerKey: key[:],
 	}, nil
+}
+
+// draw picks one for a name, always the same one, in a way that nobody outside
+// can foretell.
+func (u *users) draw(from []*passwd.Stored, name, purpose string) *passwd.Stored {
+	d := u.digest(name, purpose)
+	return from[binary.BigEndian.Uint64(d[:8])%uint64(len(from))]
 }

@@ -189,6 +189,23 @@ func TestDecoyCosts(t *testing.T) {
 	}
 }
 
+// TestBcryptSeesNoMoreThan72Bytes: a password that only begins with the stored
+// one, of which bcrypt sees no more than that, is another.
+func TestBcryptSeesNoMoreThan72Bytes(t *testing.T) {
+	long := strings.Repeat("x", 72)
+	s, err := bcryptHash(long, bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !v.Check(long) || v.Check(long+"y") {
+		t.Errorf("72 bytes: %t, and with another behind: %t", v.Check(long), v.Check(long+"y"))
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{rfc7677, "$2a$04$J1JTzIecEhqwpj1OrMR6eOk4q0rLv16./SbJ/if6OcoGsrtajWsfK", "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$a2V5a2V5a2V5a2V5a2V5a2V5", "{SCRAM-SHA-256}"} {
 		f.Add(s)
