@@ -65,13 +65,15 @@ func (d *document) readKerberos(t *table, m *mechanism, up *Upstream) {
 }
 
 // checkCache looks at a file of tickets. Whoever renews it may not have
-// written it yet; whoever can read it can sign in with it.
+// written it yet, and owns it; whoever can read it can sign in with it.
 func checkCache(t *table, path string) {
 	if _, err := os.Stat(path); err != nil {
 		t.warn("ccache", path+" cannot be read now: "+reason(err), "signing in fails until whoever renews the tickets has written it")
 		return
 	}
-	checkPrivate(t, "ccache", path)
+	if err := checkSecretMode(path); err != nil {
+		t.problem("ccache", path+" "+err.Error(), "chmod o-rwx "+path)
+	}
 }
 
 // readOwnSignIn reads what auth = "integrated" needs: nothing.

@@ -1,10 +1,12 @@
 package upstream_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -211,6 +213,63 @@ func TestEveryByteInAPacketOfItsOwn(t *testing.T) {
 			if r.delivered() != 2 || r.err != nil {
 				t.Errorf("%d delivered, %v", r.delivered(), r.err)
 			}
+		})
+	}
+}
+
+// wedged is a connection whose other side reads so many bytes and no more: the
+// write that goes beyond runs into its deadline.
+type wedged struct {
+	net.Conn
+	left int
+}
+
+func (c *wedged) Write(b []byte) (int, error) {
+	if len(b) <= c.left {
+		c.left -= len(b)
+		return c.Conn.Write(b)
+	}
+	return 0, os.ErrDeadlineExceeded
+}
+
+// An upstream that stops reading inside the content may have said why: a
+// refusal counts. 250 does not: the final dot never left.
+func TestLastWords(t *testing.T) {
+	for answer, want := range map[string]string{
+		"552 5.3.4 too much": `body 552 5.3.4 "too much"`,
+		"451 4.3.0 later":    `body 451 4.3.0 "later"`,
+		"250 2.0.0 kept":     `body 0 "the connection broke inside the message" because "no answer in time"`,
+	} {
+		t.Run(answer, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				feed := upstreamtest.NewFeed()
+				feed.Add(envelopeTo("to@b.example"), bytes.Repeat([]byte("a line of the text\r\n"), 15_000))
+				client, server := upstreamtest.Pipe()
+				script := upstreamtest.Script{
+					"* hello PIPELINING", "C: MAIL FROM:<from@a.example>", "C: RCPT TO:<to@b.example>", "C: DATA",
+					"S: 250 ok", "S: 250 ok", "S: 354 go", "* flush", "S: " + answer, "* ignore",
+				}
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					script.Play(server, nil)
+				}()
+				d := &upstream.Dialer{
+					Hostname: func() string { return "relay.example" },
+					Dial: func(context.Context, string, string) (net.Conn, error) {
+						return &wedged{client, 100_000}, nil
+					},
+				}
+				err := d.Deliver(t.Context(), &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, Auth: "none"}, feed)
+				<-done
+				settled := feed.Settled()
+				if len(settled) != 1 || len(feed.Breaches()) > 0 {
+					t.Fatalf("settled %+v, %v, %v", settled, feed.Breaches(), err)
+				}
+				if got := describeOutcome(&settled[0].Outcomes[0]); got != want || settled[0].DotSent != 0 {
+					t.Errorf("%s, the dot announced %d times; want %s", got, settled[0].DotSent, want)
+				}
+			})
 		})
 	}
 }

@@ -8,8 +8,10 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"postern/config"
 	"postern/relay/upstream"
@@ -116,5 +118,54 @@ func expect(t *testing.T, c net.Conn, want string) {
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A session that is not open yet has nothing to finish: a shutdown ends it at
+// once, whatever it waits for.
+func TestShutdownWhileOpening(t *testing.T) {
+	for name, c := range map[string]struct {
+		mode   config.UpstreamTLS
+		script string // what the upstream says before it falls silent
+	}{
+		"banner":    {config.TLSOff, ""},
+		"EHLO":      {config.TLSOff, "220 mx\r\n"},
+		"handshake": {config.TLSImplicit, ""},
+		"AUTH":      {config.TLSOff, "220 mx\r\n250-mx\r\n250 AUTH PLAIN\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, server := upstreamtest.Pipe()
+				defer server.Close()
+				var heard sync.WaitGroup
+				heard.Go(func() { _, _ = io.Copy(io.Discard, server) })
+				heard.Go(func() {
+					for line := range strings.Lines(c.script) {
+						time.Sleep(time.Millisecond)
+						_, _ = io.WriteString(server, line)
+					}
+				})
+				d := &upstream.Dialer{
+					Hostname: func() string { return "relay.example" },
+					Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },
+				}
+				feed := upstreamtest.NewFeed()
+				feed.Add(envelopeTo("to@b.example"), []byte("x\r\n"))
+				up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: c.mode,
+					Auth: "plain", Username: "user", Password: config.NewSecret("pencil")}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				began := time.Now()
+				err := d.Deliver(ctx, up, feed)
+				if took := time.Since(began); took != time.Second || err == nil {
+					t.Errorf("it ended after %v: %v", took, err)
+				}
+				if len(feed.Settled()) > 0 {
+					t.Errorf("a message was touched: %+v", feed.Settled())
+				}
+				_ = server.Close()
+				heard.Wait()
+			})
+		})
 	}
 }
