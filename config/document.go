@@ -25,6 +25,7 @@ type document struct {
 	root     map[string]any
 	problems []Problem
 	warnings []Problem
+	spool    string // its folder, once that has been read
 }
 
 // readDocument reads and parses a file. Where it cannot be, root is nil and

@@ -114,6 +114,7 @@ func (d *document) readLog(t *table, log *Log) {
 func (d *document) readSpool(t *table, s *Spool) {
 	t.text("dir", &s.Dir)
 	s.Dir = d.path(s.Dir)
+	d.spool = s.Dir
 	t.size("max_size", &s.MaxSize, 0)
 	t.size("min_free", &s.MinFree, 0)
 	t.finish()

@@ -104,7 +104,7 @@ func checkPrivate(t *table, key, path string) bool {
 		t.problem(key, path+" "+err.Error(), "chmod o-rwx "+path)
 		return false
 	}
-	if err := checkSecretOwner(path, t.doc.file); err != nil {
+	if err := checkSecretOwner(path, t.doc.file, t.doc.spool); err != nil {
 		t.problem(key, path+" "+err.Error(), "give it to the user that runs postern with chown")
 		return false
 	}

@@ -53,7 +53,19 @@ func TestOwners(t *testing.T) {
 	if _, err := Load(keyed); err == nil || !strings.Contains(err.Error(), "key.pem belongs to user 64001, who could read and change it") {
 		t.Errorf("a key of a stranger: %v", err)
 	}
-	// A relay that runs as a user of its own, looked at by root.
+	// A relay that runs as a user of its own, whose configuration is root's or
+	// its own, looked at by root.
+	spool := filepath.Join(dir, "spool")
+	if err := os.Mkdir(spool, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	give(t, spool, stranger)
+	if err := os.WriteFile(keyed, []byte("spool.dir = \"spool\"\n"+text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(keyed); err != nil {
+		t.Errorf("a key of who owns the spool: %v", err)
+	}
 	give(t, filepath.Join(dir, "office.pw"), stranger)
 	give(t, file, stranger)
 	if err := load().CheckOwner(); err == nil || !strings.Contains(err.Error(), "who could have root run commands") {

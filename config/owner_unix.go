@@ -29,8 +29,9 @@ func (c *Config) CheckOwner() error {
 
 // checkSecretOwner refuses a secret of somebody who has nothing to do with
 // this relay: who is neither root, nor the user that reads it, nor the owner
-// of the configuration that names it.
-func checkSecretOwner(path, configuration string) error {
+// of one of ours: the configuration that names it, and the spool, which tells
+// root whose relay it is.
+func checkSecretOwner(path string, ours ...string) error {
 	if strings.HasPrefix(path, "/run/secrets/") {
 		return nil
 	}
@@ -39,8 +40,10 @@ func checkSecretOwner(path, configuration string) error {
 		return err
 	}
 	trusted := []int{0, os.Geteuid()}
-	if owner, err := ownerOf(configuration); err == nil {
-		trusted = append(trusted, owner)
+	for _, path := range ours {
+		if owner, err := ownerOf(path); err == nil {
+			trusted = append(trusted, owner)
+		}
 	}
 	if !slices.Contains(trusted, uid) {
 		return fmt.Errorf("belongs to user %d, who could read and change it", uid)
