@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -41,11 +42,10 @@ func TestClockJumps(t *testing.T) {
 		} {
 			t.Run(name+", "+how, func(t *testing.T) {
 				inBubble(t, []string{"office", "backup"}, func(t *testing.T, w *world) {
-					refused := map[string]bool{}
+					var refused sync.Map // by address; sessions answer at the same time
 					w.peers.set("office", func(p *peer) {
 						p.answer = func(_ *spool.Delivery, to string) spool.Outcome {
-							if !refused[to] {
-								refused[to] = true
+							if _, before := refused.LoadOrStore(to, true); !before {
 								return replyAt(spool.StageRcpt, 451, "4.7.1", "greylisted")
 							}
 							return replyAt(spool.StageDot, 250, "2.0.0", "ok")
@@ -59,7 +59,7 @@ func TestClockJumps(t *testing.T) {
 					after(10 * time.Second)
 					w.store.store.(*memory).shift(jump)
 					meanwhile(w)
-					refused["new@example.com"] = true
+					refused.Store("new@example.com", true)
 					w.peers.set("backup", func(p *peer) { p.fault = nil })
 					w.put("", []string{"office"}, "new@example.com")
 					after(time.Second)
