@@ -245,7 +245,9 @@ func TestNotSentDoesNotCount(t *testing.T) {
 func TestWaitingIsNeverBounced(t *testing.T) {
 	limited(t, []string{"1/24h"}, func(t *testing.T, w *world) {
 		retry := config.Retry{Backoff: []time.Duration{time.Hour}, Lifetime: 24 * time.Hour, WarnAfter: 4 * time.Hour}
-		w.cfg.Retry = retry
+		cfg := *w.cfg // the queue reads the other
+		cfg.Retry = retry
+		w.cfg = &cfg
 		w.queue.Apply(w.cfg)
 		var ids []spool.ID
 		for range 8 {

@@ -97,7 +97,7 @@ const unreadablePause = time.Minute
 func (s *Store) unreadable(p *pick, err error) {
 	s.mu.Lock()
 	if h, e := s.ix.find(p.d.ID, p.d.Share); h != 0 {
-		e.set(claimed|counted|dotted, false)
+		s.ix.claim(e, false)
 		e.due = max(e.due, toNano(time.Now().Add(unreadablePause)))
 		s.ix.enqueue(h)
 	}

@@ -387,6 +387,12 @@ func TestUnreadableBlocksNobody(t *testing.T) {
 		if next, known := s.NextDue("a"); !known || next.After(time.Now()) {
 			t.Errorf("the second is due at %v, %t", next, known)
 		}
+		if got, want := s.Tally(time.Now()), (spool.Tally{Due: 1, Deferred: 1}); got != want {
+			t.Errorf("counted %+v, want %+v", got, want)
+		}
+		if err := tallied(s, time.Now()); err != nil {
+			t.Error(err)
+		}
 		if ds := claim(t, s, "a", 1); len(ds) != 1 || ds[0].ID != second {
 			t.Errorf("claimed %+v", ds)
 		}
