@@ -1,13 +1,13 @@
 package signin
 
 import (
+	"context"
 	"encoding/asn1"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/jcmturner/gokrb5/v8/client"
 	"github.com/jcmturner/gokrb5/v8/crypto"
 	krbgss "github.com/jcmturner/gokrb5/v8/gssapi"
 	"github.com/jcmturner/gokrb5/v8/iana/chksumtype"
@@ -26,7 +26,6 @@ const (
 
 // initiator is the Kerberos mechanism of GSS-API (RFC 4121).
 type initiator struct {
-	login         *client.Client
 	authenticator types.Authenticator
 	token         []byte
 	session       types.EncryptionKey // of the ticket
@@ -34,17 +33,17 @@ type initiator struct {
 }
 
 // newInitiator gets the ticket for the upstream.
-func newInitiator(r *Request, login *client.Client) (*initiator, error) {
-	ticket, session, err := login.GetServiceTicket(r.service())
+func newInitiator(ctx context.Context, r *Request, u *kerberosUser) (*initiator, error) {
+	g, err := u.service(ctx, r.service())
 	if err != nil {
-		return nil, explainKerberos(err)
+		return nil, err
 	}
-	if !slices.Contains(aes, session.KeyType) || !slices.Contains(aes, ticket.EncPart.EType) {
+	if !slices.Contains(aes, g.ticket.EncPart.EType) {
 		return nil, fmt.Errorf("the KDC gave a ticket for %s without AES: allow AES for that account "+
 			"(msDS-SupportedEncryptionTypes = 24) and set its password anew; RC4 is not supported", r.service())
 	}
-	i := &initiator{login: login, session: session}
-	if err := i.ask(r, ticket, login.Credentials.Domain(), login.Credentials.CName()); err != nil {
+	i := &initiator{session: g.key}
+	if err := i.ask(r, g.ticket, u.realm, u.user); err != nil {
 		return nil, err
 	}
 	return i, nil
@@ -204,8 +203,4 @@ func (i *initiator) wrap(message []byte) ([]byte, error) {
 	return token.Marshal()
 }
 
-func (i *initiator) close() {
-	if i.login != nil {
-		i.login.Destroy() // and ends what would renew its tickets
-	}
-}
+func (i *initiator) close() {}

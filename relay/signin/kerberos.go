@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/emersion/go-sasl"
-	"github.com/jcmturner/gokrb5/v8/client"
 	"github.com/jcmturner/gokrb5/v8/config"
 	"github.com/jcmturner/gokrb5/v8/credentials"
 	"github.com/jcmturner/gokrb5/v8/iana/etypeID"
+	"github.com/jcmturner/gokrb5/v8/iana/nametype"
 	"github.com/jcmturner/gokrb5/v8/keytab"
+	"github.com/jcmturner/gokrb5/v8/types"
 )
 
 // Kerberos says where tickets come from. The first of Keytab, Cache and the
@@ -37,13 +38,14 @@ var aes = []int32{
 // gssapiClient gets a ticket before anything is said to the upstream.
 func gssapiClient(name string) func(context.Context, *Request) (sasl.Client, error) {
 	return func(ctx context.Context, r *Request) (sasl.Client, error) {
-		login, err := r.kerberosLogin(ctx)
+		ctx, cancel := context.WithTimeout(ctx, loginPatience)
+		defer cancel()
+		user, err := r.kerberosUser(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		initiator, err := newInitiator(r, login)
+		initiator, err := newInitiator(ctx, r, user)
 		if err != nil {
-			login.Destroy()
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if name == "GSSAPI" {
@@ -89,33 +91,31 @@ func (r *Request) service() string {
 	return "smtp/" + strings.ToLower(strings.TrimSuffix(r.Host, "."))
 }
 
-// kerberosLogin has, or gets, a ticket-granting ticket. It waits for a KDC up
-// to five seconds for each that is configured, whatever becomes of ctx.
-func (r *Request) kerberosLogin(ctx context.Context) (*client.Client, error) {
+// kerberosUser has, or gets, a ticket-granting ticket.
+func (r *Request) kerberosUser(ctx context.Context) (*kerberosUser, error) {
 	conf, err := loadKerberosConf(r.Kerberos.Conf)
 	if err != nil {
 		return nil, err
 	}
-	var login *client.Client
+	var u *kerberosUser
 	switch k := &r.Kerberos; {
 	case k.Keytab != "":
-		login, err = r.fromKeytab(conf)
+		u, err = r.fromKeytab(conf)
 	case k.Cache != "":
-		login, err = fromCache(k.Cache, conf)
+		u, err = fromCache(k.Cache, conf)
 	default:
-		login, err = r.fromPassword(ctx, conf)
+		u, err = r.fromPassword(ctx, conf)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := reachable(conf, login.Credentials.Domain()); err != nil {
+	if err := reachable(conf, u.realm); err != nil {
 		return nil, err
 	}
-	if err := login.Login(); err != nil {
-		login.Destroy()
-		return nil, explainKerberos(err)
+	if u.secret == nil {
+		return u, nil
 	}
-	return login, nil
+	return u, u.signIn(ctx)
 }
 
 func loadKerberosConf(path string) (*config.Config, error) {
@@ -156,7 +156,7 @@ func (r *Request) principal(conf *config.Config) (user, realm string) {
 	return user, realm
 }
 
-func (r *Request) fromPassword(ctx context.Context, conf *config.Config) (*client.Client, error) {
+func (r *Request) fromPassword(ctx context.Context, conf *config.Config) (*kerberosUser, error) {
 	user, realm := r.principal(conf)
 	if realm == "" {
 		return nil, errors.New("no realm is known; set realm")
@@ -165,10 +165,14 @@ func (r *Request) fromPassword(ctx context.Context, conf *config.Config) (*clien
 	if err != nil {
 		return nil, err
 	}
-	return client.NewWithPassword(user, realm, password, conf, client.DisablePAFXFAST(true)), nil
+	return newKerberosUser(conf, user, realm, byPassword(password)), nil
 }
 
-func (r *Request) fromKeytab(conf *config.Config) (*client.Client, error) {
+func newKerberosUser(conf *config.Config, user, realm string, s secret) *kerberosUser {
+	return &kerberosUser{kdcs: kdcs{conf}, user: types.NewPrincipalName(nametype.KRB_NT_PRINCIPAL, user), realm: realm, secret: s}
+}
+
+func (r *Request) fromKeytab(conf *config.Config) (*kerberosUser, error) {
 	keys := keytab.New()
 	if err := parsed(r.Kerberos.Keytab, keys.Unmarshal); err != nil {
 		return nil, err
@@ -184,11 +188,25 @@ func (r *Request) fromKeytab(conf *config.Config) (*client.Client, error) {
 	if realm == "" {
 		return nil, errors.New("no realm is known; set realm")
 	}
-	return client.NewWithKeytab(user, realm, keys, conf, client.DisablePAFXFAST(true)), nil
+	return newKerberosUser(conf, user, realm, byKeytab{keys}), nil
+}
+
+// byKeytab finds keys in a file.
+type byKeytab struct{ keys *keytab.Keytab }
+
+func (k byKeytab) key(user types.PrincipalName, realm string, kvno int, hint *keyHint) (types.EncryptionKey, error) {
+	key, _, err := k.keys.GetEncryptionKey(user, realm, kvno, hint.kind)
+	if err == nil && !soundKey(&key) {
+		err = errors.New("the keytab is damaged")
+	}
+	if err != nil {
+		return key, explainKerberos(err)
+	}
+	return key, nil
 }
 
 // fromCache uses the tickets of a file, which somebody else renews.
-func fromCache(path string, conf *config.Config) (*client.Client, error) {
+func fromCache(path string, conf *config.Config) (*kerberosUser, error) {
 	cache := new(credentials.CCache)
 	if err := parsed(path, func(content []byte) error {
 		if !soundTickets(content) {
@@ -199,18 +217,29 @@ func fromCache(path string, conf *config.Config) (*client.Client, error) {
 		return nil, err
 	}
 	realm := cache.DefaultPrincipal.Realm
-	for _, ticket := range cache.Credentials {
-		server := ticket.Server.PrincipalName.NameString
-		if len(server) == 2 && server[0] == "krbtgt" && server[1] == realm && time.Now().After(ticket.EndTime) {
-			return nil, fmt.Errorf("the ticket in %s expired at %s; renew it by kinit, or configure a keytab",
-				path, ticket.EndTime.UTC().Format(time.RFC3339))
+	u := newKerberosUser(conf, "", realm, nil)
+	u.user = cache.GetClientPrincipalName()
+	found, now := false, time.Now()
+	for _, entry := range cache.GetEntries() {
+		g := granted{key: entry.Key, ends: entry.EndTime}
+		if unharmed(func() error { return g.ticket.Unmarshal(entry.Ticket) }) != nil || !soundKey(&g.key) {
+			continue
 		}
+		server := entry.Server.PrincipalName.NameString
+		if len(server) != 2 || server[0] != "krbtgt" || server[1] != realm {
+			u.cached = append(u.cached, g)
+			continue
+		}
+		if !g.valid(now) {
+			return nil, fmt.Errorf("the ticket in %s expired at %s; renew it by kinit, or configure a keytab",
+				path, g.ends.UTC().Format(time.RFC3339))
+		}
+		u.tgt, found = g, true
 	}
-	login, err := client.NewFromCCache(cache, conf, client.DisablePAFXFAST(true))
-	if err != nil {
-		return nil, fmt.Errorf("%s holds no ticket of %s; get one by kinit", path, realm)
+	if !found {
+		return nil, fmt.Errorf("%s holds no ticket of %s that can be used; get one by kinit", path, realm)
 	}
-	return login, nil
+	return u, nil
 }
 
 // maxTickets bounds a file of keys or tickets, in bytes.

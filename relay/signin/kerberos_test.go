@@ -45,10 +45,8 @@ func TestTickets(t *testing.T) {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		login, err := fromCache(path, config.New())
-		if err == nil {
-			login.Destroy()
-		} else if !strings.Contains(err.Error(), path) {
+		_, err := fromCache(path, config.New())
+		if err != nil && !strings.Contains(err.Error(), path) {
 			t.Errorf("it is not told which file: %v", err)
 		}
 		return err
@@ -92,14 +90,10 @@ func FuzzTickets(f *testing.F) {
 			t.Fatal(err)
 		}
 		conf := config.New()
-		if login, err := fromCache(path, conf); err == nil {
-			login.Destroy()
-		} else if !strings.Contains(err.Error(), path) {
+		if _, err := fromCache(path, conf); err != nil && !strings.Contains(err.Error(), path) {
 			t.Fatalf("it is not told which file: %v", err)
 		}
 		r := &Request{Kerberos: Kerberos{Keytab: path}}
-		if login, err := r.fromKeytab(conf); err == nil {
-			login.Destroy()
-		}
+		_, _ = r.fromKeytab(conf)
 	})
 }
