@@ -131,9 +131,12 @@ type Upstream struct {
 	Domain         string   // of Windows, for ntlm
 	Kerberos       Kerberos // of gssapi, gss-spnego, integrated and auto
 	MaxConnections int
-	Rate           []Rate // every one of them holds; empty: no limit
-	MaxRecipients  int    // of one transaction; 0: as the upstream says
-	MaxMessageSize int64  // bytes; 0: as the upstream says
+	MaxMessages    int           // over one connection; 0: as the upstream turns out to take
+	MaxAge         time.Duration // of a connection; 0: 5 minutes
+	Without        []string      // extensions of SMTP that are not used, in capitals
+	Rate           []Rate        // every one of them holds; empty: no limit
+	MaxRecipients  int           // of one transaction; 0: as the upstream says
+	MaxMessageSize int64         // bytes; 0: as the upstream says
 	ConnectTimeout time.Duration
 	CommandTimeout time.Duration
 	DataTimeout    time.Duration

@@ -83,7 +83,7 @@ func DefaultUpstream(name string) *Upstream {
 	return &Upstream{
 		Name: name, TLS: TLSAuto, TLSMinVersion: "1.2", Auth: "none", MaxConnections: 8,
 		ConnectTimeout: 30 * time.Second, CommandTimeout: 5 * time.Minute,
-		DataTimeout: 10 * time.Minute, IdleClose: 30 * time.Second,
+		DataTimeout: 10 * time.Minute, IdleClose: 30 * time.Second, MaxAge: 5 * time.Minute,
 	}
 }
 

@@ -70,6 +70,9 @@ func (d *document) readUpstream(t *table, up *Upstream) {
 	d.readUpstreamTLS(t, up)
 	d.readSignIn(t, up, p)
 	t.integer("max_connections", &up.MaxConnections, 1, 1000)
+	t.integer("max_messages", &up.MaxMessages, 1, 1_000_000)
+	t.duration("max_age", &up.MaxAge, time.Second, longTime)
+	readWithout(t, up)
 	t.integer("max_recipients", &up.MaxRecipients, 1, 100_000)
 	t.size("max_message_size", &up.MaxMessageSize, 64<<10) // RFC 5321 §4.5.3.1.7
 	t.duration("connect_timeout", &up.ConnectTimeout, time.Second, longTime)
@@ -85,6 +88,36 @@ func (d *document) readUpstream(t *table, up *Upstream) {
 		}
 	}
 	t.finish()
+}
+
+// extensions are those of SMTP that an upstream may announce and that a
+// configuration can do without.
+var extensions = []string{
+	"PIPELINING", "CHUNKING", "BINARYMIME", "8BITMIME", "SMTPUTF8", "DSN", "SIZE", "LIMITS", "MT-PRIORITY", "DELIVERBY", "REQUIRETLS",
+}
+
+// readWithout reads the extensions that are not to be used.
+func readWithout(t *table, up *Upstream) {
+	if !t.list("without", &up.Without) {
+		return
+	}
+	for i, name := range up.Without {
+		name = strings.ToUpper(strings.TrimSpace(name))
+		up.Without[i] = name
+		if slices.Contains(extensions, name) {
+			continue
+		}
+		hint := "one of " + strings.Join(extensions, ", ")
+		switch near := nearest(name, extensions); {
+		case name == "STARTTLS":
+			hint = `TLS is switched off by tls = "off"`
+		case name == "AUTH":
+			hint = `sign-in is switched off by auth = "none"`
+		case near != "":
+			hint = "did you mean " + strconv.Quote(near) + "? It is " + hint
+		}
+		t.problem("without", strconv.QuoteToASCII(name)+" is no extension that can be left unused", hint)
+	}
 }
 
 func (d *document) readHost(t *table, up *Upstream, p *provider) {

@@ -105,6 +105,10 @@ func (u *Upstream) redacted() map[string]any {
 	if u.MaxMessageSize > 0 {
 		out["max_message_size"] = FormatSize(u.MaxMessageSize)
 	}
+	if u.MaxMessages > 0 {
+		out["max_messages"] = u.MaxMessages
+	}
+	out["max_age"], out["without"] = FormatDuration(u.MaxAge), u.Without
 	out["provider"], out["region"] = u.Provider, u.Region
 	if u.Provider == CaptureProvider {
 		return given(out)

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"postern/spool"
@@ -88,20 +89,28 @@ func (l *lane) screen(claimed []*spool.Delivery, now time.Time) []*spool.Deliver
 // passOver sends a share whose sender is refused here to its next upstream, or
 // lets it wait until the sender is tried again.
 func (l *lane) passOver(d *spool.Delivery, until, now time.Time) {
-	if next := l.q.nextUp(listOf(d), d.Failover); next >= 0 {
+	stays := l.q.doubts.stays(d.ID, d.Share, d.InDoubt)
+	if next := l.q.nextUp(listOf(d), d.Failover); next >= 0 && !stays {
 		l.q.put(d, spool.Settlement{Due: now, Failover: next, Warned: d.Warned})
 		return
 	}
 	// Spread over ten seconds, so that they don't come back as one.
 	until = until.Add(rand.N(10 * time.Second))
-	l.q.put(d, spool.Settlement{Due: until, Failover: 0, Warned: d.Warned})
+	first := 0
+	if stays {
+		first = d.Failover
+	}
+	l.q.put(d, spool.Settlement{Due: until, Failover: first, Warned: d.Warned})
 }
 
 // returnReady gives what was claimed and not begun back to the store once mu,
 // which is held, is released.
 func (l *lane) returnReady() {
-	back := l.ready
-	l.ready = nil
+	back := append(l.ready, l.fresh...)
+	l.ready, l.fresh = nil, nil
+	for _, d := range back {
+		l.connections.forget(d)
+	}
 	if len(back) == 0 {
 		return
 	}
@@ -118,11 +127,14 @@ func (l *lane) returnReady() {
 func (l *lane) pluck(id spool.ID, share int) *spool.Delivery {
 	l.mu.Lock()
 	defer l.unlock()
-	for i, d := range l.ready {
-		if d.ID == id && d.Share == share {
-			l.ready = append(l.ready[:i:i], l.ready[i+1:]...)
-			l.q.parts.widen(d) // all of it is the operator's
-			return d
+	for _, list := range [...]*[]*spool.Delivery{&l.ready, &l.fresh} {
+		for i, d := range *list {
+			if d.ID == id && d.Share == share {
+				*list = slices.Delete(*list, i, i+1)
+				l.connections.forget(d)
+				l.q.parts.widen(d) // all of it is the operator's
+				return d
+			}
 		}
 	}
 	return nil

@@ -23,10 +23,7 @@ func (l *lane) visible() State {
 // endAll tells every session to end after what it is at. mu is held.
 func (l *lane) endAll() {
 	for f := range l.feeds {
-		if !f.ended {
-			f.ended = true
-			close(f.end)
-		}
+		f.finish()
 	}
 }
 
@@ -47,7 +44,7 @@ func (l *lane) stop() {
 func (l *lane) retire() bool {
 	l.mu.Lock()
 	defer l.unlock()
-	if len(l.feeds) > 0 || l.claiming || len(l.ready) > 0 || l.stopping {
+	if len(l.feeds) > 0 || l.claiming || len(l.ready)+len(l.fresh) > 0 || l.stopping {
 		return false
 	}
 	l.stopping = true
@@ -79,9 +76,11 @@ func (l *lane) apply(up *config.Upstream) {
 	l.up = up
 	if changed {
 		l.limit()
+		l.connections = connections{}
 	}
+	l.endAll() // also where only a secret or a certificate has changed, or the name's address
 	if l.health.state != Up {
-		l.health.probeAt, l.health.probing = now, false
+		l.health.probeAt, l.health.probing, l.health.asked = now, false, true
 	}
 	l.announce(previous, since, now, "")
 	l.hot = true
@@ -103,7 +102,7 @@ func (l *lane) setPause(paused bool, by string) bool {
 		l.returnReady()
 		l.health.probing = false
 	} else if l.health.state != Up {
-		l.health.probeAt = now
+		l.health.probeAt, l.health.asked = now, true
 	}
 	l.hot = true
 	l.poke()
@@ -118,7 +117,7 @@ func (l *lane) probeNow() {
 	l.senders = holdoffs{}
 	l.growAt = time.Time{}
 	if l.health.state != Up {
-		l.health.probeAt = time.Now()
+		l.health.probeAt, l.health.asked = time.Now(), true
 	}
 	l.hot = true
 	l.poke()

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"sync"
+	"time"
 
 	"postern/spool"
 )
@@ -22,14 +23,26 @@ type doubts struct {
 
 type doubt struct {
 	allowed bool // an operator lets it go although there may be a twin
+	times   int  // in a row
 }
+
+// What a share that is in doubt again and again means.
+const (
+	DoubtMeaning = "the upstream's answer to the final dot does not come in time, again and again; it may keep a copy each time"
+	DoubtRemedy  = `look whether the message has arrived; give the upstream a longer data_timeout, or set retry.after_dot = "hold" so that nothing is sent again before somebody has looked`
+)
 
 // noteDoubt reports that the answer to a final dot of d is not known.
 func (q *Queue) noteDoubt(d *spool.Delivery, held bool) {
+	k := key{d.ID, d.Share}
 	q.doubts.mu.Lock()
-	q.doubts.by[key{d.ID, d.Share}] = doubt{}
+	times := q.doubts.by[k].times + 1
+	if times == 1 && d.InDoubt {
+		times = 2 // the first was before the start
+	}
+	q.doubts.by[k] = doubt{times: times}
 	q.doubts.mu.Unlock()
-	q.events.InDoubt(d.ID, d.Upstream, len(d.Pending), held)
+	q.events.InDoubt(d.ID, d.Upstream, len(d.Pending), times, held)
 }
 
 // doubt decides about a claim whose earlier final dot had no answer that is
@@ -39,12 +52,13 @@ func (q *Queue) doubt(d *spool.Delivery) bool {
 	q.doubts.mu.Lock()
 	known, told := q.doubts.by[k]
 	if !told {
-		q.doubts.by[k] = doubt{}
+		known.times = 1
+		q.doubts.by[k] = known
 	}
 	q.doubts.mu.Unlock()
 	hold := q.cfg.Load().Retry.AfterDot == "hold" && !known.allowed
 	if !told {
-		q.events.InDoubt(d.ID, d.Upstream, len(d.Pending), hold)
+		q.events.InDoubt(d.ID, d.Upstream, len(d.Pending), 1, hold)
 	}
 	if hold {
 		q.put(d, spool.Settlement{Due: d.Envelope.Accepted, Failover: d.Failover, Hold: true, Warned: d.Warned})
@@ -56,7 +70,45 @@ func (q *Queue) doubt(d *spool.Delivery) bool {
 func (ds *doubts) allow(d *spool.Delivery) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	ds.by[key{d.ID, d.Share}] = doubt{allowed: true}
+	k := key{d.ID, d.Share}
+	ds.by[k] = doubt{allowed: true, times: ds.by[k].times}
+}
+
+// stays says whether a share stays with its upstream, because a copy may have
+// arrived there; not where an operator has decided that it may go.
+func (ds *doubts) stays(id spool.ID, share int, inDoubt bool) bool {
+	if !inDoubt {
+		return false
+	}
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	return !ds.by[key{id, share}].allowed
+}
+
+// wishes are the shares that an operator wants tried before their time, and
+// when that would have been: a try in between moves nothing.
+type wishes struct {
+	mu sync.Mutex
+	by map[key]time.Time
+}
+
+func (w *wishes) add(id spool.ID, share int, due time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.by == nil {
+		w.by = map[key]time.Time{}
+	}
+	w.by[key{id, share}] = due
+}
+
+// take returns when the share would have been due, and forgets it; zero: no
+// operator has asked for it.
+func (w *wishes) take(d *spool.Delivery) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	due := w.by[key{d.ID, d.Share}]
+	delete(w.by, key{d.ID, d.Share})
+	return due
 }
 
 func (ds *doubts) forget(d *spool.Delivery) {

@@ -19,6 +19,12 @@ type Events interface {
 	LaneChanged(LaneChange)
 	// SessionFailed comes when a session could not be opened or broke off.
 	SessionFailed(upstream string, opened bool, deliveries int, outcome spool.Outcome)
+	// ConnectionSpent comes when an answer to a connection that had carried
+	// messages is not charged to anybody, and a fresh one is asked.
+	ConnectionSpent(upstream string, carried int, outcome spool.Outcome)
+	// ConnectionLimit comes when it was learnt how many messages an upstream
+	// takes over one connection.
+	ConnectionLimit(upstream string, messages int)
 	// SenderRefused comes once when an upstream begins to refuse a
 	// reverse-path, SenderAccepted when it takes it again.
 	SenderRefused(upstream, sender string, outcome spool.Outcome, next time.Time)
@@ -36,7 +42,8 @@ type Events interface {
 	NotNotified(original spool.ID, kind Action, err error)
 	// InDoubt comes when the answer to a final dot is not known; held says
 	// that the share waits for an operator. A duplicate is possible from then on.
-	InDoubt(id spool.ID, upstream string, recipients int, held bool)
+	// times counts the doubts about the share in a row, since the start.
+	InDoubt(id spool.ID, upstream string, recipients, times int, held bool)
 	// Expired comes for each share that ended by its lifetime or deadline.
 	Expired(id spool.ID, upstream string, recipients int, age time.Duration)
 	// MovedOn comes when shares left a lane that is down for the next
@@ -112,13 +119,15 @@ func (quiet) Attempted(Attempt)                                      {}
 func (quiet) Finished(Finish)                                        {}
 func (quiet) LaneChanged(LaneChange)                                 {}
 func (quiet) SessionFailed(string, bool, int, spool.Outcome)         {}
+func (quiet) ConnectionSpent(string, int, spool.Outcome)             {}
+func (quiet) ConnectionLimit(string, int)                            {}
 func (quiet) SenderRefused(string, string, spool.Outcome, time.Time) {}
 func (quiet) SenderAccepted(string, string)                          {}
 func (quiet) BudgetSpent(string, []budget.Left)                      {}
 func (quiet) StateFailed(string, error)                              {}
 func (quiet) Notified(Notification)                                  {}
 func (quiet) NotNotified(spool.ID, Action, error)                    {}
-func (quiet) InDoubt(spool.ID, string, int, bool)                    {}
+func (quiet) InDoubt(spool.ID, string, int, int, bool)               {}
 func (quiet) Expired(spool.ID, string, int, time.Duration)           {}
 func (quiet) MovedOn(string, string, int)                            {}
 func (quiet) Operated(Operation)                                     {}

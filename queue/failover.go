@@ -38,7 +38,7 @@ func (q *Queue) failoverRound() bool {
 			return q.ctx.Err() == nil
 		}
 		lists = true
-		if s.Held || s.Claimed || s.Due.After(now) || !look(s.Upstreams[s.Failover]).down {
+		if s.Held || s.Claimed || q.doubts.stays(s.ID, s.Share, s.InDoubt) || s.Due.After(now) || !look(s.Upstreams[s.Failover]).down {
 			return q.ctx.Err() == nil
 		}
 		for i := 1; i < len(s.Upstreams); i++ {

@@ -13,6 +13,10 @@ import (
 // defaultIdle is how long a session waits where its upstream doesn't say.
 const defaultIdle = 30 * time.Second
 
+// defaultAge is how long a session lasts at most where its upstream doesn't
+// say: names move to other addresses, and nodes behind one are drained.
+const defaultAge = 5 * time.Minute
+
 // Feed is what one session of one lane is given to do. Its methods may be
 // called by the session that it was made for, one at a time.
 type Feed struct {
@@ -32,7 +36,11 @@ type Feed struct {
 	ended      bool // end is closed
 	progressed bool // an upstream's answer settled something
 	settled    int
-	last       taking // what was settled last
+	most       int       // deliveries that it may carry; 0: any number
+	handed     int       // deliveries that it was given
+	carried    int       // transactions that were answered, and are charged to nobody else
+	openedAt   time.Time // when it asked first
+	last       taking    // what was settled last
 
 	// Of the session alone.
 	timer  *time.Timer // of Next; nil before the first wait
@@ -51,7 +59,18 @@ type taking struct {
 func newTaking(d *spool.Delivery, at time.Time) taking { return taking{d, at, 1, len(d.Pending)} }
 
 // hold notes that the session has d, since the given time. lane.mu is held.
-func (f *Feed) hold(d *spool.Delivery, at time.Time) { f.taken = append(f.taken, newTaking(d, at)) }
+func (f *Feed) hold(d *spool.Delivery, at time.Time) {
+	f.taken = append(f.taken, newTaking(d, at))
+	f.handed++
+}
+
+// finish makes the session end after what it is at. lane.mu is held.
+func (f *Feed) finish() {
+	if !f.ended {
+		f.ended = true
+		close(f.end)
+	}
+}
 
 // Next waits for the next delivery. It returns io.EOF when the session is to
 // end, which is also when nothing came for the upstream's IdleClose, and the
@@ -70,12 +89,15 @@ func (f *Feed) Next(ctx context.Context) (*spool.Delivery, error) {
 	}
 	f.waiting = true
 	l.idle = append(l.idle, f)
-	l.behind = time.Time{} // there was nothing left to do
+	l.behind, l.renewals = time.Time{}, 0 // there was nothing left to do
 	l.unlock()
 
 	idle := f.up.IdleClose
 	if idle <= 0 {
 		idle = defaultIdle
+	}
+	if left := time.Until(f.openedAt.Add(maxAge(f.up))); f.handed > 0 {
+		idle = max(min(idle, left), 0)
 	}
 	if f.timer == nil {
 		f.timer = time.NewTimer(idle)
@@ -117,7 +139,8 @@ func (f *Feed) open() {
 		return
 	}
 	l := f.lane
-	f.opened = true
+	f.opened, f.openedAt = true, time.Now()
+	f.most = l.connections.allot(f.up.MaxMessages, f.openedAt)
 	l.connecting--
 	l.open++
 	l.growStep, l.behind = 0, time.Time{} // whether they keep up shows anew
@@ -130,8 +153,30 @@ func (f *Feed) open() {
 // over says whether the session is to end. lane.mu is held.
 func (f *Feed) over() bool {
 	l := f.lane
-	return f.empty || f.ended || f.gen != l.gen || l.stopping || l.pause.Paused || l.up == nil ||
-		l.pace.slowed() && f.first == nil && len(l.feeds) > l.connections() // fewer are wanted
+	return f.empty || f.ended || f.gen != l.gen || l.stopping || l.pause.Paused || l.up == nil || f.spent(time.Now()) ||
+		l.pace.slowed() && f.first == nil && len(l.feeds) > l.sessions() // fewer are wanted
+}
+
+// spent says whether the session has carried as much, or has lasted as long,
+// as one connection may. lane.mu is held, l.up is set.
+func (f *Feed) spent(now time.Time) bool {
+	if f.handed == 0 || f.ended {
+		return false
+	}
+	if f.most > 0 && f.handed >= f.most || now.Sub(f.openedAt) >= maxAge(f.up) {
+		f.finish()
+		f.lane.renewals++
+		return true
+	}
+	return false
+}
+
+// maxAge is how long a session may last.
+func maxAge(up *config.Upstream) time.Duration {
+	if up.MaxAge <= 0 {
+		return defaultAge
+	}
+	return up.MaxAge
 }
 
 // take takes the next delivery, claiming more where that is needed; nil:
@@ -156,7 +201,7 @@ func (f *Feed) take() *spool.Delivery {
 	if f.over() || !l.flows() {
 		return nil
 	}
-	d := l.begin()
+	d := l.begin(&l.ready)
 	if d != nil {
 		f.hold(d, time.Now())
 	}

@@ -33,6 +33,7 @@ type health struct {
 	// opening a session proves nothing.
 	needAnswer  bool
 	lastSuccess time.Time // last delivery
+	asked       bool      // the probe that is next or under way is an operator's, and no step
 	strikes     int       // transactions in a row that the upstream refused for now, while up
 }
 
@@ -70,10 +71,12 @@ func (h *health) fail(now time.Time, o spool.Outcome, blame Blame, needAnswer bo
 	}
 	if h.state != before {
 		h.since = now
-		h.step = 0
+		h.step, h.asked = 0, false
 	}
-	h.step++
-	h.cause, h.needAnswer, h.probing = o, needAnswer, false
+	if !h.asked || h.step == 0 {
+		h.step++
+	}
+	h.cause, h.needAnswer, h.probing, h.asked = o, needAnswer, false, false
 	h.probeAt = now.Add(patience(h.state, &o, backoff, h.step, rand.Float64()))
 	return h.state != before
 }

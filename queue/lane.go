@@ -46,10 +46,13 @@ type lane struct {
 	short    shortage
 	senders  holdoffs
 
+	connections connections
+
 	hot      bool      // something may be due
 	nextWake time.Time // the next due time; zero: none known
 	claiming bool
 	ready    []*spool.Delivery // claimed and waiting for a session
+	fresh    []*spool.Delivery // claimed and waiting for a session that has carried nothing
 
 	feeds      map[*Feed]struct{}
 	idle       []*Feed   // waiting in Next
@@ -59,6 +62,7 @@ type lane struct {
 	growAt     time.Time
 	growStep   int // sessions in a row that could not be opened beside others
 	barren     int // sessions in a row that ended well and did nothing
+	renewals   int // sessions that had carried as much as a connection may, and have no successor yet
 
 	limited bool // budget has been read
 	unkept  bool // the state folder could not be written at the last try
@@ -158,7 +162,7 @@ func (l *lane) rest(now time.Time) time.Duration {
 		return d
 	}
 	until(l.nextWake)
-	if l.hot || len(l.ready) > 0 {
+	if l.hot || len(l.ready)+len(l.fresh) > 0 {
 		for _, t := range [...]time.Time{l.growAt, l.patientUntil()} {
 			if now.Before(t) {
 				until(t)
@@ -177,6 +181,7 @@ func (l *lane) rest(now time.Time) time.Duration {
 func (l *lane) dispatch(now time.Time) {
 	for l.flows() {
 		l.handOut()
+		l.renew()
 		if l.behind.IsZero() && len(l.idle) == 0 && (l.hot || len(l.ready) > 0) {
 			l.behind = now
 		}
@@ -206,8 +211,8 @@ func (l *lane) takesMore() bool {
 	return l.flows()
 }
 
-// connections is the limit of sessions. mu is held, up is set.
-func (l *lane) connections() int {
+// sessions is the limit of sessions at present. mu is held, up is set.
+func (l *lane) sessions() int {
 	if l.pace.slowed() {
 		return min(l.most(), l.pace.sessions)
 	}
@@ -223,17 +228,17 @@ func (l *lane) most() int {
 }
 
 // batch is how much one claim takes while sessions are open. mu is held.
-func (l *lane) batch() int { return min(maxBatch, max(8, 4*l.connections())) }
+func (l *lane) batch() int { return min(maxBatch, max(8, 4*l.sessions())) }
 
 // canGrow says whether one more session may be opened. While none is open one
 // has to show that it works; from then on, where those that are open don't
 // keep up, each may bring one along: no herd after a restart or an outage.
 // mu is held.
 func (l *lane) canGrow(now time.Time) bool {
-	if len(l.feeds) >= l.connections() || l.connecting >= max(1, l.open) {
+	if len(l.feeds) >= l.sessions() || l.connecting >= max(1, l.open)+l.renewals {
 		return false
 	}
-	return l.open == 0 || !l.behind.IsZero() && !now.Before(l.patientUntil()) && !now.Before(l.growAt)
+	return l.open == 0 || l.renewals > 0 || !l.behind.IsZero() && !now.Before(l.patientUntil()) && !now.Before(l.growAt)
 }
 
 // patientUntil is when the open sessions have had their time to catch up. mu
@@ -254,7 +259,7 @@ func (l *lane) want(now time.Time) int {
 // handOut gives what is ready to the sessions that wait. mu is held.
 func (l *lane) handOut() {
 	for len(l.ready) > 0 && len(l.idle) > 0 {
-		d := l.begin()
+		d := l.begin(&l.ready)
 		if d == nil {
 			return
 		}
@@ -269,10 +274,24 @@ func (l *lane) handOut() {
 // grow opens sessions for what is ready and has none. mu is held.
 func (l *lane) grow(now time.Time) {
 	for len(l.ready) > 0 && l.canGrow(now) {
-		d := l.begin()
+		d := l.begin(&l.ready)
 		if d == nil {
 			return
 		}
+		l.renewals = max(0, l.renewals-1)
+		l.spawn(d)
+	}
+}
+
+// renew opens sessions for what a used connection would not take. The session
+// that would not is ending, so there is a place for each. mu is held.
+func (l *lane) renew() {
+	for len(l.fresh) > 0 && len(l.feeds) < l.sessions() && l.connecting < max(1, l.open)+l.renewals {
+		d := l.begin(&l.fresh)
+		if d == nil {
+			return
+		}
+		l.renewals = max(0, l.renewals-1)
 		l.spawn(d)
 	}
 }
@@ -289,10 +308,8 @@ func (l *lane) probe() {
 	case !l.health.probing || l.stopping || l.pause.Paused || l.up == nil:
 		// Changed while the store was asked.
 		l.returnReady()
-	case len(l.ready) > 0 && len(l.idle) > 0:
-		l.handOut()
-	case len(l.feeds) < l.connections():
-		l.spawn(l.begin()) // where the budget is spent, one that only opens
+	case len(l.feeds) < l.sessions():
+		l.spawn(l.begin(&l.ready)) // where the budget is spent, one that only opens
 	default:
 		l.health.probing = false // all sessions are at work: their answers will tell
 		l.health.probeAt = time.Now().Add(probeSteps[0])

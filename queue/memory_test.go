@@ -162,7 +162,7 @@ func (m *memory) Settle(d *spool.Delivery, st spool.Settlement) error {
 		panic("settled without a claim")
 	}
 	s := msg.shares[d.Share]
-	dotted := s.dotted
+	dotted := s.dotted && !st.Answered
 	s.claimed, s.dotted = nil, false
 	if len(st.Outcomes) == 0 && s.attempt {
 		s.attempts--

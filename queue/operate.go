@@ -68,9 +68,14 @@ func (q *Queue) Retry(ctx context.Context, sel Select, by string) (Result, error
 	probe := map[string]bool{sel.Upstream: true}
 	r, err := q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
 		probe[s.Upstreams[s.Failover]] = true
+		if s.InDoubt {
+			q.doubts.allow(d)
+		}
 		at := time.Now()
 		if s.Due.Before(at) {
 			at = s.Due // it keeps its place in the line
+		} else {
+			q.wishes.add(d.ID, d.Share, s.Due)
 		}
 		return q.change(d, spool.Settlement{Due: at, Failover: s.Failover, Warned: s.Warned}, "retry", by, "")
 	})

@@ -42,6 +42,7 @@ type Queue struct {
 	work   sync.WaitGroup // lanes, sessions and the keeper
 	keeper *keeper
 	doubts doubts
+	wishes wishes
 	parts  parts
 	admin  sync.Mutex // one operator or sweep at a time
 

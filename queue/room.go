@@ -29,9 +29,11 @@ func (l *lane) room() room {
 	if r.recipients == budget.Unlimited && r.shares == budget.Unlimited {
 		return r
 	}
-	for _, d := range l.ready {
-		r.readyShares++
-		r.readyRecipients += l.q.parts.size(d)
+	for _, list := range [...][]*spool.Delivery{l.ready, l.fresh} {
+		for _, d := range list {
+			r.readyShares++
+			r.readyRecipients += l.q.parts.size(d)
+		}
 	}
 	r.shares -= r.readyShares
 	if r.recipients != budget.Unlimited {
@@ -99,17 +101,18 @@ func (l *lane) forgetful(err error) {
 	l.unkept = err != nil
 }
 
-// begin takes the first of what is ready; nil: nothing is, or it is not its
-// time yet. It counts as sent from now on. mu is held.
-func (l *lane) begin() *spool.Delivery {
-	if len(l.ready) == 0 {
+// begin takes the first of a list, ready or fresh; nil: it is empty, or it is
+// not its time yet. It counts as sent from now on. mu is held.
+func (l *lane) begin(from *[]*spool.Delivery) *spool.Delivery {
+	list := *from
+	if len(list) == 0 {
 		return nil
 	}
 	now := time.Now()
 	if l.health.state == Up && !l.pace.wait(now).IsZero() {
 		return nil
 	}
-	d := l.ready[0]
+	d := list[0]
 	l.q.parts.narrow(d)
 	if !l.budget.Take(1, len(d.Pending)) {
 		l.q.parts.widen(d)
@@ -117,8 +120,8 @@ func (l *lane) begin() *spool.Delivery {
 		return nil
 	}
 	l.pace.began(now)
-	l.ready[0] = nil
-	l.ready = l.ready[1:]
+	list[0] = nil
+	*from = list[1:]
 	return d
 }
 

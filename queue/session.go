@@ -49,6 +49,7 @@ func (l *lane) ended(f *Feed, err error) {
 	}
 	first := f.first
 	f.first = nil
+	l.connections.forget(first)
 	stale := f.gen != l.gen || l.q.ctx.Err() != nil
 	var due time.Time
 	if fault != nil && !stale {
@@ -110,6 +111,7 @@ func (l *lane) orderly(f *Feed) {
 func (l *lane) fail(now time.Time, o spool.Outcome, b Blame, needAnswer bool) {
 	previous, since := l.visible(), l.since()
 	changed := l.health.fail(now, o, b, needAnswer, l.q.cfg.Load().Retry.Backoff)
+	l.endAll() // a session that is part of the trouble is not asked whether it is over
 	l.returnReady()
 	l.poke()
 	if changed && !l.pause.Paused {

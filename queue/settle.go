@@ -43,6 +43,11 @@ func (q *Queue) conclude(f *Feed, d *spool.Delivery, reported []spool.Outcome) {
 		}
 		verdicts[i] = Judge(&outs[i], more)
 	}
+	outs, verdicts, untried := q.untried(f, d, outs, verdicts)
+	if untried {
+		return
+	}
+	f.carried++
 	f.lane.sent(f.last, outs)
 	q.record(d, outs, verdicts, f.lane.note(f, d, outs, verdicts))
 }
@@ -79,7 +84,8 @@ func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdi
 		}
 	}
 	s := plan(d, outs, verdicts, choice{now: now, retry: retry, laneDue: laneDue, at: rand.Float64(),
-		next: q.nextUp(listOf(d), d.Failover), more: q.parts.more(d)})
+		next: q.nextUp(listOf(d), d.Failover), more: q.parts.more(d),
+		wish: q.wishes.take(d), stays: q.doubts.stays(d.ID, d.Share, d.InDoubt)})
 	if s.Hold || anyDoubt(outs, verdicts) {
 		q.noteDoubt(d, s.Hold)
 	}
@@ -107,6 +113,8 @@ type choice struct {
 	next    int       // index of the next upstream of this round that is up; -1: none
 	at      float64   // point in the range of the jitter, 0 to 1
 	more    bool      // recipients beside those of the attempt wait for their first
+	wish    time.Time // when it would have been due, had no operator asked for it; zero: none has
+	stays   bool      // a copy may have arrived at the upstream of the attempt
 }
 
 // plan turns verdicts into a settlement. A share goes on to the next upstream
@@ -133,11 +141,17 @@ func plan(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdict, c choice)
 		return s
 	}
 	s.Due = c.now.Add(retryDelay(c.retry.Backoff, d.Attempt, c.at))
+	if c.wish.After(c.now) {
+		s.Due = c.wish // an operator's try is no step of the backoff
+	}
 	list := listOf(d)
 	switch {
-	case doubt:
+	case doubt || c.stays && !(soon && progress):
 		s.Failover = d.Failover // the twin, if there is one, is there
-		s.Hold = c.retry.AfterDot == "hold"
+		s.Hold = doubt && c.retry.AfterDot == "hold"
+		if !doubt && !c.laneDue.IsZero() {
+			s.Due = c.laneDue
+		}
 	case next && c.next >= 0:
 		s.Failover, s.Due = c.next, c.now
 	case misfit && next:
@@ -162,7 +176,7 @@ func (q *Queue) nextUp(list []string, current int) int {
 
 // giveBack returns a claim of which nothing was tried.
 func (q *Queue) giveBack(d *spool.Delivery) {
-	q.put(d, spool.Settlement{Due: time.Now(), Failover: d.Failover, Warned: d.Warned})
+	q.put(d, spool.Settlement{Due: time.Now(), Failover: d.Failover, Warned: d.Warned, Answered: true})
 }
 
 // put settles. After an error the claim has ended as told and the store writes

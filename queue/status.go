@@ -64,7 +64,7 @@ func (l *lane) status() LaneStatus {
 		Faults: l.health.step, Sessions: len(l.feeds), Idle: len(l.idle), LastSuccess: l.health.lastSuccess,
 		Budget: l.budget.Left(), Short: l.short.since, Pace: 60 * l.pace.rate}
 	if l.up != nil {
-		s.MaxSessions = l.connections()
+		s.MaxSessions = l.sessions()
 	}
 	if l.pause.Paused {
 		s.By = l.pause.By

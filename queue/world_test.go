@@ -149,12 +149,15 @@ type peers struct {
 }
 
 type peer struct {
-	fault    *spool.Fault                                     // refuses sessions
-	answer   func(d *spool.Delivery, to string) spool.Outcome // nil: accepts
-	takes    func(d *spool.Delivery) (time.Duration, bool)    // time of a transaction; false: drops the line
-	limit    int                                              // sessions; 0: any number
-	rcptMax  int                                              // recipients of a transaction; 0: any number
-	connect  time.Duration                                    // time of an opening
+	fault  *spool.Fault                                     // refuses sessions
+	answer func(d *spool.Delivery, to string) spool.Outcome // nil: accepts
+	takes  func(d *spool.Delivery) (time.Duration, bool)    // time of a transaction; false: drops the line
+	// spent is what a session that has carried so many answers next; nil, or
+	// its nil: as usual.
+	spent    func(carried int, d *spool.Delivery) *spool.Outcome
+	limit    int           // sessions; 0: any number
+	rcptMax  int           // recipients of a transaction; 0: any number
+	connect  time.Duration // time of an opening
 	sessions int
 	most     int // sessions at a time
 	opened   int
@@ -225,13 +228,25 @@ func (p *peers) Deliver(ctx context.Context, up *config.Upstream, feed *Feed) er
 		return fault
 	}
 	defer p.set(up.Name, func(q *peer) { q.sessions-- })
-	for {
+	for carried := 0; ; carried++ {
 		d, err := feed.Next(ctx)
 		if errors.Is(err, io.EOF) || ctx.Err() != nil && d == nil {
 			return nil
 		}
 		if err != nil {
 			return err
+		}
+		if over := to.spent; over != nil {
+			if o := over(carried, d); o != nil {
+				if o.Stage == spool.StageDot {
+					feed.DotSent(d)
+				}
+				feed.Settle(d, repeat(*o, len(d.Pending)))
+				if o.Code == 421 || o.Code == 0 {
+					return &spool.Fault{Outcome: spool.Outcome{Stage: spool.StageMail, Cause: "connection closed", Remote: up.Host}}
+				}
+				continue
+			}
 		}
 		if err := p.carry(up, feed, d); err != nil {
 			return err
@@ -365,9 +380,16 @@ func (e *ears) SenderRefused(up, s string, _ spool.Outcome, _ time.Time) {
 	e.hear("sender %s refused by %s", s, up)
 }
 func (e *ears) SenderAccepted(up, s string) { e.hear("sender %s accepted by %s", s, up) }
-func (e *ears) InDoubt(_ spool.ID, up string, n int, held bool) {
+func (e *ears) InDoubt(_ spool.ID, up string, n, times int, held bool) {
 	e.hear("in doubt %s %d held=%v", up, n, held)
+	if times > 1 {
+		e.hear("in doubt again %s, %d times", up, times)
+	}
 }
+func (e *ears) ConnectionSpent(up string, n int, o spool.Outcome) {
+	e.hear("connection of %s spent after %d: %d", up, n, o.Code)
+}
+func (e *ears) ConnectionLimit(up string, n int)                      { e.hear("%s takes %d over one connection", up, n) }
 func (e *ears) Expired(_ spool.ID, up string, n int, _ time.Duration) { e.hear("expired %s %d", up, n) }
 func (e *ears) MovedOn(from, to string, n int)                        { e.hear("moved %s %s %d", from, to, n) }
 func (e *ears) Operated(o Operation)                                  { e.hear("%s by %s", o.Verb, o.By) }

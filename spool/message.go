@@ -182,6 +182,9 @@ type Settlement struct {
 	Hold bool
 	// Warned records that a delay notification was made.
 	Warned bool
+	// Answered tells, where there are no Outcomes, that nothing is in doubt: a
+	// final dot that went out was refused.
+	Answered bool
 }
 
 // Draft is a message on its way in. It belongs to one goroutine. Whoever

@@ -56,7 +56,7 @@ func (s *Store) Settle(d *Delivery, st Settlement) error {
 func (s *Store) settled(h handle, e *entry, d *Delivery, st *Settlement) change {
 	ch := change{share: d.Share, state: e.state(), prev: e.last}
 	now := toNano(time.Now())
-	unknown := e.is(dotted)
+	unknown := e.is(dotted) && !st.Answered
 	for i := range st.Outcomes {
 		o := st.Outcomes[i]
 		if i == 0 {

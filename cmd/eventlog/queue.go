@@ -125,6 +125,15 @@ func (q queueEvents) SessionFailed(upstream string, opened bool, deliveries int,
 	q.log.warn("upstream-session-failed", outcome(fields, &o)...)
 }
 
+func (q queueEvents) ConnectionSpent(upstream string, carried int, o spool.Outcome) {
+	fields := []zap.Field{zap.String("upstream", upstream), zap.Int("carried", carried)}
+	q.log.info("upstream-connection-spent", outcome(fields, &o)...)
+}
+
+func (q queueEvents) ConnectionLimit(upstream string, messages int) {
+	q.log.info("upstream-connection-limit", zap.String("upstream", upstream), zap.Int("messages", messages))
+}
+
 func (q queueEvents) SenderRefused(upstream, sender string, o spool.Outcome, next time.Time) {
 	q.log.metrics.sendersRefused.with(upstream).Inc()
 	fields := []zap.Field{zap.String("upstream", upstream), zap.String("from", sender), moment("next", next)}
@@ -167,10 +176,15 @@ func (q queueEvents) NotNotified(original spool.ID, kind queue.Action, err error
 		zap.String("kind", string(kind)), zap.Error(err))
 }
 
-func (q queueEvents) InDoubt(i spool.ID, upstream string, recipients int, held bool) {
+func (q queueEvents) InDoubt(i spool.ID, upstream string, recipients, times int, held bool) {
 	q.log.metrics.inDoubt.with(upstream).Inc()
-	q.log.warn("in-doubt", id(i), zap.String("upstream", upstream),
-		zap.Int("recipients", recipients), zap.Bool("held", held))
+	fields := []zap.Field{id(i), zap.String("upstream", upstream),
+		zap.Int("recipients", recipients), zap.Int("times", times), zap.Bool("held", held)}
+	if times < 2 {
+		q.log.warn("in-doubt", fields...)
+		return
+	}
+	q.log.error("in-doubt", append(fields, zap.String("meaning", queue.DoubtMeaning), zap.String("remedy", queue.DoubtRemedy))...)
 }
 
 func (q queueEvents) Expired(i spool.ID, upstream string, recipients int, age time.Duration) {

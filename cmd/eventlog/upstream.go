@@ -3,6 +3,7 @@ package eventlog
 import (
 	"go.uber.org/zap"
 
+	"postern/relay/admin"
 	"postern/relay/upstream"
 )
 
@@ -46,6 +47,11 @@ func (u upstreamEvents) UpstreamLearned(e upstream.Learned) {
 		zap.String("upstream", e.Upstream), zap.String("remote", e.Remote),
 		zap.String("lesson", string(e.Lesson)), some("way", e.Way), some("tls", e.TLS),
 		zap.Bool("durable", e.Durable))
+}
+
+func (u upstreamEvents) UpstreamStalled(e upstream.Stalled) {
+	u.log.warn("upstream-stalled", zap.String("upstream", e.Upstream), zap.String("remote", e.Remote),
+		zap.String("stage", admin.StageName(e.Stage)), zap.Duration("for", e.For))
 }
 
 func (u upstreamEvents) UpstreamMemoryFailed(e upstream.MemoryFailed) {

@@ -118,4 +118,5 @@ func (o *opened) UpstreamOpened(e upstream.Opened)           { o.last = e }
 func (o *opened) UpstreamClosed(upstream.Closed)             {}
 func (o *opened) UpstreamTLSProblem(upstream.TLSProblem)     {}
 func (o *opened) UpstreamLearned(upstream.Learned)           {}
+func (*opened) UpstreamStalled(upstream.Stalled)             {}
 func (o *opened) UpstreamMemoryFailed(upstream.MemoryFailed) {}

@@ -1,6 +1,10 @@
 package upstream
 
-import "time"
+import (
+	"time"
+
+	"postern/spool"
+)
 
 // Opened tells of a session that is ready for its first message.
 type Opened struct {
@@ -57,6 +61,15 @@ type Learned struct {
 	Durable  bool   // false: only this process remembers it
 }
 
+// Stalled tells that commands sent ahead had no answer in time, and that the
+// upstream gets one after the other for a while.
+type Stalled struct {
+	Upstream string
+	Remote   string
+	Stage    spool.Stage // of the command without an answer
+	For      time.Duration
+}
+
 // MemoryFailed tells that what is remembered about an upstream could not be
 // read, or not be written. Until it can, "opportunistic" takes the worst for
 // true.
@@ -72,12 +85,14 @@ type Events interface {
 	UpstreamClosed(Closed)
 	UpstreamTLSProblem(TLSProblem)
 	UpstreamLearned(Learned)
+	UpstreamStalled(Stalled)
 	UpstreamMemoryFailed(MemoryFailed)
 }
 
 type noEvents struct{}
 
 func (noEvents) UpstreamOpened(Opened)             {}
+func (noEvents) UpstreamStalled(Stalled)           {}
 func (noEvents) UpstreamClosed(Closed)             {}
 func (noEvents) UpstreamTLSProblem(TLSProblem)     {}
 func (noEvents) UpstreamLearned(Learned)           {}

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,8 +28,8 @@ type extensions struct {
 }
 
 // parseExtensions reads the reply to EHLO. The first line is a greeting.
-// Keywords count in any case (RFC 5321 §2.4).
-func parseExtensions(text string) extensions {
+// Keywords count in any case (RFC 5321 §2.4). without are not to be used.
+func parseExtensions(text string, without []string) extensions {
 	var x extensions
 	lines := strings.Split(text, "\n")
 	for _, line := range lines[1:] {
@@ -38,7 +39,9 @@ func parseExtensions(text string) extensions {
 		if rest, ok := strings.CutPrefix(keyword, "AUTH="); ok {
 			keyword, args = "AUTH", rest+" "+args
 		}
-		x.set(keyword, strings.Fields(args))
+		if !slices.Contains(without, keyword) {
+			x.set(keyword, strings.Fields(args))
+		}
 	}
 	return x
 }

@@ -121,7 +121,10 @@ func (s *session) hello() (fault *spool.Fault) {
 	name := s.dialer.hostname()
 	r, err := s.command("EHLO " + name)
 	if err == nil && r.positive() {
-		s.ext = parseExtensions(string(r.text))
+		s.ext = parseExtensions(string(r.text), s.up.Without)
+		if s.dialer.isPlain(s.up.Name) {
+			s.ext.pipelining = false
+		}
 		s.notes.hello(&r, s.tls != nil)
 		s.ext.restrict(s.up.MaxRecipients, s.up.MaxMessageSize)
 		return nil

@@ -22,6 +22,9 @@ type broken struct {
 	// it stalled, or nobody knows any more what it says.
 	gone bool
 	ours bool // the trouble is on our side
+	// stalled: commands sent ahead had no answer in time. A session that waits
+	// for each may do better.
+	stalled bool
 }
 
 func (b *broken) Error() string { return b.outcome.Text + ": " + b.outcome.Cause }

@@ -74,7 +74,7 @@ func FuzzExtensions(f *testing.F) {
 	f.Add("mx\nSIZE 10\nAUTH PLAIN LOGIN\nLIMITS RCPTMAX=5 MAILMAX=2\nDELIVERBY 60")
 	f.Add("mx\nAUTH=LOGIN\nsize\n\x00\nSIZE 99999999999999999999")
 	f.Fuzz(func(t *testing.T, text string) {
-		x := parseExtensions(text)
+		x := parseExtensions(text, nil)
 		if x.maxSize < 0 || x.minBy < 0 || x.maxRcpt < 0 || x.maxMail < 0 {
 			t.Fatalf("%+v", x)
 		}

@@ -162,7 +162,7 @@ func (r *Report) hello(got *reply, encrypted bool) {
 	if r == nil {
 		return
 	}
-	x := parseExtensions(string(got.text))
+	x := parseExtensions(string(got.text), nil)
 	h := Hello{Encrypted: encrypted, MaxSize: x.maxSize}
 	for _, line := range strings.Split(string(got.text), "\n")[1:] {
 		if line = strings.TrimSpace(clean([]byte(line), maxText)); line != "" {

@@ -2,7 +2,9 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"postern/spool"
@@ -321,14 +323,26 @@ func (s *session) silence(tx *transaction, err error) *broken {
 		step, _ := tx.at(tx.replied)
 		stage = [...]spool.Stage{spool.StageMail, spool.StageMail, spool.StageRcpt, spool.StageData}[step]
 	}
-	return lost(stage, fmt.Sprintf("no answer to %s", [...]string{"MAIL", "RCPT", "DATA"}[stage-spool.StageMail]), err)
+	b := lost(stage, fmt.Sprintf("no answer to %s", [...]string{"MAIL", "RCPT", "DATA"}[stage-spool.StageMail]), err)
+	if s.ext.pipelining && tx.sent-tx.replied > 1 && errors.Is(err, os.ErrDeadlineExceeded) {
+		b.stalled = true
+		s.dialer.makePlain(s.up.Name)
+		s.events.UpstreamStalled(Stalled{Upstream: s.up.Name, Remote: s.remote, Stage: stage, For: plainLifetime})
+	}
+	return b
 }
 
 // abandon ends tx with the session. A message that a used connection did not
 // even answer MAIL for is given back untried: the connection had ended
 // before.
 func (s *session) abandon(tx *transaction, b *broken) *broken {
-	if s.messages > 0 && b.gone && tx.replied == 0 && b.outcome.Stage == spool.StageMail && len(tx.rest) == 0 && !tx.anyKnown() {
+	untouched := len(tx.rest) == 0 && !tx.anyKnown()
+	switch {
+	case untouched && b.stalled:
+		s.giveBack(tx)
+		b.err = errBetween
+		return b
+	case untouched && s.messages > 0 && b.gone && tx.replied == 0 && b.outcome.Stage == spool.StageMail:
 		s.giveBack(tx)
 		b.err = errBetween
 		return b

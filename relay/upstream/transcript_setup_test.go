@@ -114,6 +114,8 @@ func (b *bench) setUpstream(t *testing.T, up *config.Upstream, option string) {
 		}
 	case "clientcert":
 		up.CertFile, up.KeyFile = b.pair[0], b.pair[1]
+	case "without":
+		up.Without = strings.Split(value, ",")
 	case "connect":
 		up.ConnectTimeout = limit()
 	case "command":

@@ -208,12 +208,14 @@ type recorder struct {
 	problems []upstream.TLSProblem
 	learned  []upstream.Learned
 	forgot   []upstream.MemoryFailed
+	stalled  int
 }
 
 func (r *recorder) UpstreamOpened(e upstream.Opened)         { r.opened = append(r.opened, e) }
 func (r *recorder) UpstreamClosed(e upstream.Closed)         { r.closed = append(r.closed, e) }
 func (r *recorder) UpstreamTLSProblem(e upstream.TLSProblem) { r.problems = append(r.problems, e) }
 func (r *recorder) UpstreamLearned(e upstream.Learned)       { r.learned = append(r.learned, e) }
+func (r *recorder) UpstreamStalled(upstream.Stalled)         { r.stalled++ }
 func (r *recorder) UpstreamMemoryFailed(e upstream.MemoryFailed) {
 	r.forgot = append(r.forgot, e)
 }
