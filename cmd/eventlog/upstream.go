@@ -49,6 +49,12 @@ func (u upstreamEvents) UpstreamLearned(e upstream.Learned) {
 		zap.Bool("durable", e.Durable))
 }
 
+func (u upstreamEvents) UpstreamAddressFailed(e upstream.AddressFailed) {
+	e.Outcome.Remote = e.Remote
+	fields := []zap.Field{zap.String("upstream", e.Upstream), zap.Duration("for", e.For)}
+	u.log.warn("upstream-address-failed", outcome(fields, &e.Outcome)...)
+}
+
 func (u upstreamEvents) UpstreamStalled(e upstream.Stalled) {
 	u.log.warn("upstream-stalled", zap.String("upstream", e.Upstream), zap.String("remote", e.Remote),
 		zap.String("stage", admin.StageName(e.Stage)), zap.Duration("for", e.For))

@@ -118,5 +118,6 @@ func (o *opened) UpstreamOpened(e upstream.Opened)           { o.last = e }
 func (o *opened) UpstreamClosed(upstream.Closed)             {}
 func (o *opened) UpstreamTLSProblem(upstream.TLSProblem)     {}
 func (o *opened) UpstreamLearned(upstream.Learned)           {}
+func (*opened) UpstreamAddressFailed(upstream.AddressFailed) {}
 func (*opened) UpstreamStalled(upstream.Stalled)             {}
 func (o *opened) UpstreamMemoryFailed(upstream.MemoryFailed) {}

@@ -37,7 +37,7 @@ func (s *session) content(tx, next *transaction) (chained bool, _ *broken) {
 	default:
 		return false, nil
 	}
-	return chained, s.conclude(tx)
+	return chained, s.conclude(tx, chained)
 }
 
 // dismiss reads the answer to a lone dot, which is of no interest.
@@ -88,6 +88,9 @@ func (s *session) dot(tx, next *transaction) (chained bool, _ *broken) {
 	if next != nil && len(tx.rest) == 0 && !s.exhausted() {
 		chained = s.chain(next)
 	}
+	if s.unasked() {
+		return chained, s.interrupted()
+	}
 	if err := s.feed.DotSent(tx.d); err != nil {
 		return chained, s.local("the attempt could not be recorded", err)
 	}
@@ -101,7 +104,7 @@ func (s *session) dot(tx, next *transaction) (chained bool, _ *broken) {
 		return chained, nil
 	}
 	if written < end {
-		return chained, s.lastWords(spool.StageBody, err) // the dot never left
+		return chained, s.parting(spool.StageBody, err) // the dot never left
 	}
 	return chained, lost(spool.StageDot, "the connection broke after the final dot", err)
 }
@@ -119,8 +122,24 @@ func (s *session) chain(next *transaction) bool {
 	}
 }
 
+// interrupted is an upstream that speaks before the content has ended. Its
+// words are told; what they are the answer to nobody knows, so the final dot,
+// whose answer they could be taken for, is not sent.
+func (s *session) interrupted() *broken {
+	b := lost(spool.StageBody, "the dialogue is out of step", protocolError("an answer before the end of the content"))
+	r, err := s.read(lastWordsTimeout)
+	switch {
+	case err != nil:
+		b = lost(spool.StageBody, "the connection broke inside the message", err)
+	case r.code/100 == 4 || r.code/100 == 5:
+		b = answered(spool.StageBody, &r)
+	}
+	b.astray = true
+	return b
+}
+
 // conclude reads the answer to the final dot, or to BDAT LAST.
-func (s *session) conclude(tx *transaction) *broken {
+func (s *session) conclude(tx *transaction, chained bool) *broken {
 	r, err := s.read(s.limits.data)
 	if err != nil {
 		return lost(spool.StageDot, "no answer to the final dot", err)
@@ -129,8 +148,19 @@ func (s *session) conclude(tx *transaction) *broken {
 		return answered(spool.StageDot, &r)
 	}
 	o := outcomeOf(spool.StageDot, &r)
+	if r.positive() && !chained && s.contradicted() {
+		return &broken{astray: true, outcome: spool.Outcome{Stage: spool.StageDot, Text: "the dialogue is out of step",
+			Cause: "two answers to the final dot, of which one is a refusal"}}
+	}
 	tx.decideRound(&o)
 	return nil
+}
+
+// contradicted tells whether a refusal stands behind an answer that has no
+// other behind it.
+func (s *session) contradicted() bool {
+	rest, _ := s.in.Peek(min(s.in.Buffered(), 3))
+	return len(rest) == 3 && (rest[0] == '4' || rest[0] == '5') && string(rest) != "421" // RFC 5321 §3.8: that ends the connection
 }
 
 // sendChunks sends the content by BDAT (RFC 3030). LAST goes with an empty
@@ -193,7 +223,7 @@ func (s *session) load(tx *transaction, off, size int64) (int, *broken) {
 // push sends what is ready of the content.
 func (s *session) push() *broken {
 	if err := s.flush(s.limits.data); err != nil {
-		return s.lastWords(spool.StageBody, err)
+		return s.parting(spool.StageBody, err)
 	}
 	return nil
 }
@@ -212,8 +242,8 @@ func (s *session) unsendable() *broken {
 	return &broken{outcome: *o, ours: true}
 }
 
-// lastWords asks a connection that takes no more bytes whether it said why.
-func (s *session) lastWords(stage spool.Stage, err error) *broken {
+// parting asks a connection that takes no more bytes whether it said why.
+func (s *session) parting(stage spool.Stage, err error) *broken {
 	if r, rerr := s.read(lastWordsTimeout); rerr == nil && (r.code/100 == 4 || r.code/100 == 5) {
 		return answered(stage, &r)
 	}

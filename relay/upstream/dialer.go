@@ -59,14 +59,15 @@ type Dialer struct {
 	Memory *memory.Store
 	// LookupSRV asks for SRV records; nil: net.DefaultResolver.
 	LookupSRV func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
-	// Dial connects; nil: net.Dialer, which tries every address of a host.
+	// Dial connects; nil: net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// LookUp finds the addresses of a host, for Examine alone; nil: the
-	// system's resolver.
+	// LookUp finds the addresses of a host, all of which are tried; nil: the
+	// system's resolver or, where Dial is set, nobody: Dial is given the name.
 	LookUp func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	mu       sync.Mutex
 	profiles map[string]*profile  // by name of the upstream
+	sick     map[sick]time.Time   // addresses that failed, and until when they are tried last
 	plain    map[string]time.Time // upstreams that stalled on pipelined commands, and until when they get none
 }
 

@@ -61,6 +61,15 @@ type Learned struct {
 	Durable  bool   // false: only this process remembers it
 }
 
+// AddressFailed tells that one of several addresses of a host did not come to
+// a session, and is tried last for a while.
+type AddressFailed struct {
+	Upstream string
+	Remote   string // "192.0.2.1:587"
+	For      time.Duration
+	Outcome  spool.Outcome // what it said, or what was missing
+}
+
 // Stalled tells that commands sent ahead had no answer in time, and that the
 // upstream gets one after the other for a while.
 type Stalled struct {
@@ -86,14 +95,16 @@ type Events interface {
 	UpstreamTLSProblem(TLSProblem)
 	UpstreamLearned(Learned)
 	UpstreamStalled(Stalled)
+	UpstreamAddressFailed(AddressFailed)
 	UpstreamMemoryFailed(MemoryFailed)
 }
 
 type noEvents struct{}
 
-func (noEvents) UpstreamOpened(Opened)             {}
-func (noEvents) UpstreamStalled(Stalled)           {}
-func (noEvents) UpstreamClosed(Closed)             {}
-func (noEvents) UpstreamTLSProblem(TLSProblem)     {}
-func (noEvents) UpstreamLearned(Learned)           {}
-func (noEvents) UpstreamMemoryFailed(MemoryFailed) {}
+func (noEvents) UpstreamOpened(Opened)               {}
+func (noEvents) UpstreamStalled(Stalled)             {}
+func (noEvents) UpstreamAddressFailed(AddressFailed) {}
+func (noEvents) UpstreamClosed(Closed)               {}
+func (noEvents) UpstreamTLSProblem(TLSProblem)       {}
+func (noEvents) UpstreamLearned(Learned)             {}
+func (noEvents) UpstreamMemoryFailed(MemoryFailed)   {}

@@ -103,7 +103,7 @@ func TestExamineTriesEveryAddress(t *testing.T) {
 		if len(r.Addresses) != 2 || r.Addresses[0].Err != "" || r.Addresses[1].Err != refused.Error() || !r.Addresses[1].Tried {
 			t.Errorf("%+v", r.Addresses)
 		}
-		if r.Fault == nil || !errors.Is(r.Fault, refused) {
+		if r.Fault == nil || r.Fault.Outcome.Stage != spool.StageGreet || !strings.Contains(r.Fault.Outcome.Cause, "[2001:db8::1]:25: could not connect: connection refused") {
 			t.Errorf("%v", r.Fault)
 		}
 	})

@@ -74,23 +74,6 @@ func (s *session) token(ctx context.Context, refused string) (string, error) {
 	return s.dialer.Tokens.Token(ctx, s.up, refused)
 }
 
-func (s *session) connect(ctx context.Context) (fault *spool.Fault) {
-	defer s.notes.step(StepConnect)(&fault)
-	dialing, cancel := context.WithTimeout(ctx, s.patience)
-	defer cancel()
-	conn, err := s.dialer.dial(dialing, s.target)
-	if err != nil {
-		var dns *net.DNSError
-		if errors.As(err, &dns) {
-			return s.fault(spool.StageResolve, "the host name could not be resolved", err)
-		}
-		return s.fault(spool.StageConnect, "could not connect", err)
-	}
-	s.wire = newWire(conn)
-	s.remote = conn.RemoteAddr().String()
-	return nil
-}
-
 // greet reads the banner and says hello.
 func (s *session) greet() *spool.Fault {
 	if fault := s.banner(); fault != nil {
@@ -242,7 +225,7 @@ func (s *session) Exchange(line []byte) (signin.Reply, error) {
 	s.out = append(append(s.out, line...), "\r\n"...)
 	r, err := s.roundTrip()
 	if err != nil {
-		return signin.Reply{}, err
+		return signin.Reply{}, wordless(err)
 	}
 	return signin.Reply{
 		Code: r.code, Enhanced: r.enhanced,

@@ -25,6 +25,9 @@ type broken struct {
 	// stalled: commands sent ahead had no answer in time. A session that waits
 	// for each may do better.
 	stalled bool
+	// astray: replies and commands no longer belong together, so that what was
+	// read of the round may have been meant for others.
+	astray bool
 }
 
 func (b *broken) Error() string { return b.outcome.Text + ": " + b.outcome.Cause }
@@ -43,7 +46,7 @@ func lost(stage spool.Stage, text string, err error) *broken {
 // answered is a reply after which the session cannot go on: 421, or a code
 // that has no place where it came.
 func answered(stage spool.Stage, r *reply) *broken {
-	return &broken{outcome: outcomeOf(stage, r), gone: r.code == 421}
+	return &broken{outcome: outcomeOf(stage, r), gone: r.code == 421, astray: r.code != 421}
 }
 
 // fault tells the queue about it. What it means for messages they were told

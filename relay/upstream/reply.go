@@ -3,6 +3,7 @@ package upstream
 import (
 	"bufio"
 	"errors"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -10,9 +11,9 @@ const (
 	// maxLine is the longest line of a reply, in bytes with its line end.
 	// RFC 5321 §4.5.3.1.5 has 512; the challenge of RFC 4954 §4 has 12,288.
 	maxLine = 16 << 10
-	// maxReply and maxReplyLines bound a whole reply.
-	maxReply      = 64 << 10
-	maxReplyLines = 100
+	// maxReply bounds a whole reply, in bytes. How many lines it has is nobody's
+	// business: some greet with a page of rules.
+	maxReply = 64 << 10
 	// maxText is the longest text of an outcome, in bytes.
 	maxText = 1000
 )
@@ -22,6 +23,40 @@ const (
 type protocolError string
 
 func (e protocolError) Error() string { return string(e) }
+
+// lastWords is an error with what the upstream had said before: its own words
+// explain more than ours.
+type lastWords struct {
+	words string // clean; never empty
+	err   error
+}
+
+func (e *lastWords) Error() string { return describe(e.err) + ", after it had said: " + e.words }
+func (e *lastWords) Unwrap() error { return e.err }
+
+// saying adds to an error what of a reply had come.
+func saying(err error, words []byte) error {
+	if text := clean(trimEnd(words), 300); text != "" {
+		return &lastWords{text, err}
+	}
+	return err
+}
+
+// wordless is an error without what the upstream had said, which may be a
+// secret that it repeats.
+func wordless(err error) error {
+	var said *lastWords
+	var protocol protocolError
+	switch {
+	case errors.As(err, &said):
+		return said.err
+	case errors.As(err, &protocol) && strings.HasPrefix(string(protocol), notReply):
+		return protocolError(notReply)
+	}
+	return err
+}
+
+const notReply = "not an SMTP reply"
 
 // reply is one answer of an upstream. It is valid until the next one is read.
 type reply struct {
@@ -39,33 +74,38 @@ type replies struct {
 	text []byte
 }
 
-// next reads one reply. Bare line feeds as line ends and a code without a
-// text are tolerated; what cannot be a reply is a protocolError.
+// next reads one reply. Bare line feeds as line ends, a code without a text,
+// and lines of text without a code inside of a reply are tolerated; what
+// cannot be a reply is a protocolError.
 func (p *replies) next() (reply, error) {
 	var r reply
 	p.text = p.text[:0]
 	for lines, size := 1, 0; ; lines++ {
 		raw, err := p.in.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
+		if size += len(raw); errors.Is(err, bufio.ErrBufferFull) {
 			return r, protocolError("a line of the reply is too long")
 		}
 		if err != nil {
-			return r, err
+			return r, saying(err, append(p.newLine(), raw...))
 		}
-		if size += len(raw); size > maxReply || lines > maxReplyLines {
+		if size > maxReply {
 			return r, protocolError("the reply is too long")
 		}
 		code, text, more, ok := parseLine(raw)
-		if !ok {
-			return r, protocolError("not an SMTP reply: " + clean(trimEnd(raw), 80))
+		if !ok && lines == 1 {
+			return r, protocolError(notReply + ": " + clean(trimEnd(raw), 80))
+		}
+		if !ok { // part of what went before
+			p.text = append(p.newLine(), trimEnd(raw)...)
+			continue
 		}
 		// RFC 5321 §4.2.1: every line has the same code. Another one of the
-		// same class does no harm, and the last one counts.
-		if lines > 1 && code/100 != r.code/100 {
-			return r, protocolError("the lines of a reply contradict each other")
+		// same class does no harm, and the last one counts; so does a refusal
+		// that ends what began as something else.
+		if p.add(&r, code, text, lines); lines > 1 && code/100 != r.code/100 && (more || code/100 != 4 && code/100 != 5) {
+			return r, saying(protocolError("the lines of a reply contradict each other"), p.text)
 		}
 		r.code = code
-		p.add(&r, text, lines)
 		if !more {
 			r.text = p.text
 			return r, nil
@@ -73,9 +113,17 @@ func (p *replies) next() (reply, error) {
 	}
 }
 
-func (p *replies) add(r *reply, text []byte, line int) {
-	enhanced, rest := cutEnhanced(r.code, text)
-	if enhanced != "" {
+// newLine is the text so far, with a line break where it is not empty.
+func (p *replies) newLine() []byte {
+	if len(p.text) == 0 {
+		return p.text
+	}
+	return append(p.text, '\n')
+}
+
+func (p *replies) add(r *reply, code int, text []byte, line int) {
+	enhanced, rest := cutEnhanced(code, text)
+	if enhanced != "" || code/100 != r.code/100 && line > 1 {
 		r.enhanced = enhanced
 	}
 	if line > 1 {

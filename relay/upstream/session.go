@@ -113,7 +113,7 @@ func (s *session) take(ctx context.Context, tx *transaction) bool {
 			s.reason = "as many messages as the upstream takes over one connection"
 			return false
 		case !s.quiet():
-			s.reason, s.unsure = "the upstream sent more than it was asked for", true
+			s.reason, s.unsure = "the upstream sent more than it was asked for"+s.overheard(), true
 			return false
 		}
 		d := s.feed.TryNext()
@@ -139,7 +139,7 @@ func (s *session) idle(ctx context.Context) *spool.Delivery {
 		if d != nil {
 			s.feed.Release(d)
 		}
-		s.reason, s.unsure = "the upstream closed the idle connection", true
+		s.reason, s.unsure = "the upstream closed the idle connection"+s.overheard(), true
 		return nil
 	case errors.Is(err, io.EOF):
 		s.reason = "no more work"
@@ -150,6 +150,15 @@ func (s *session) idle(ctx context.Context) *spool.Delivery {
 		return nil
 	}
 	return d
+}
+
+// overheard is what the upstream said before it closed, for people.
+func (s *session) overheard() string {
+	words, _ := s.in.Peek(s.in.Buffered())
+	if text := clean(trimEnd(words), 300); text != "" {
+		return ", and said: " + text
+	}
+	return ""
 }
 
 // watch waits for the upstream to say or do something, which it is not asked

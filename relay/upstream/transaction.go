@@ -222,7 +222,9 @@ func (s *session) converse(tx *transaction) *broken {
 	}
 	s.dirty = tx.mailed && !tx.proceed
 	if !s.quiet() {
-		return lost(spool.StageData, "the dialogue is out of step", protocolError("more replies than commands"))
+		b := lost(spool.StageData, "the dialogue is out of step", protocolError("more replies than commands"))
+		b.astray = true
+		return b
 	}
 	return nil
 }
@@ -336,6 +338,9 @@ func (s *session) silence(tx *transaction, err error) *broken {
 // even answer MAIL for is given back untried: the connection had ended
 // before.
 func (s *session) abandon(tx *transaction, b *broken) *broken {
+	if b.astray {
+		tx.doubtRefusals()
+	}
 	untouched := len(tx.rest) == 0 && !tx.anyKnown()
 	switch {
 	case untouched && b.stalled:
@@ -350,6 +355,16 @@ func (s *session) abandon(tx *transaction, b *broken) *broken {
 	tx.decideAll(&b.outcome)
 	s.settle(tx)
 	return b
+}
+
+// doubtRefusals takes back what was refused for good in this round: it may
+// have been the answer to another command.
+func (tx *transaction) doubtRefusals() {
+	for _, pos := range tx.todo {
+		if o := &tx.outcomes[pos]; tx.known[pos] && o.Code >= 500 && o.Stage >= spool.StageMail {
+			tx.known[pos] = false
+		}
+	}
 }
 
 func (tx *transaction) anyKnown() bool {

@@ -203,19 +203,23 @@ func (c *transcript) compare(t *testing.T, got []string) {
 
 // recorder keeps what the session tells.
 type recorder struct {
-	opened   []upstream.Opened
-	closed   []upstream.Closed
-	problems []upstream.TLSProblem
-	learned  []upstream.Learned
-	forgot   []upstream.MemoryFailed
-	stalled  int
+	opened    []upstream.Opened
+	closed    []upstream.Closed
+	problems  []upstream.TLSProblem
+	learned   []upstream.Learned
+	forgot    []upstream.MemoryFailed
+	stalled   int
+	addresses []upstream.AddressFailed
 }
 
 func (r *recorder) UpstreamOpened(e upstream.Opened)         { r.opened = append(r.opened, e) }
 func (r *recorder) UpstreamClosed(e upstream.Closed)         { r.closed = append(r.closed, e) }
 func (r *recorder) UpstreamTLSProblem(e upstream.TLSProblem) { r.problems = append(r.problems, e) }
 func (r *recorder) UpstreamLearned(e upstream.Learned)       { r.learned = append(r.learned, e) }
-func (r *recorder) UpstreamStalled(upstream.Stalled)         { r.stalled++ }
+func (r *recorder) UpstreamAddressFailed(e upstream.AddressFailed) {
+	r.addresses = append(r.addresses, e)
+}
+func (r *recorder) UpstreamStalled(upstream.Stalled) { r.stalled++ }
 func (r *recorder) UpstreamMemoryFailed(e upstream.MemoryFailed) {
 	r.forgot = append(r.forgot, e)
 }

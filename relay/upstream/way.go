@@ -107,31 +107,10 @@ func (s *session) search(ctx context.Context, ways []way, failed *spool.Fault) *
 	return worst(faults)
 }
 
-// travel goes one way. limit bounds the connection, and again the TLS
-// handshake.
-func (s *session) travel(ctx context.Context, w way, limit time.Duration) (fault *spool.Fault) {
-	defer s.notes.way(w)(&fault)
-	s.way, s.target, s.patience = w, w.String(), limit
-	if fault := s.connect(ctx); fault != nil {
-		return fault
-	}
-	defer s.endWith(ctx)()
-	if w.tls == config.TLSImplicit {
-		if fault := s.handshake(ctx); fault != nil {
-			return fault
-		}
-	}
-	if fault := s.greet(); fault != nil {
-		return fault
-	}
-	return s.secure(ctx)
-}
-
 // follow takes a way after the last one has failed. The last of all has all
 // the time that is configured.
 func (s *session) follow(ctx context.Context, w way, last bool) *spool.Fault {
-	s.close()
-	s.wire, s.remote, s.tls, s.verified, s.attentive, s.unsure = nil, "", nil, false, false, false
+	s.hangUpWire()
 	limit := s.limits.connect
 	if !last {
 		limit = min(limit, wayLimit)

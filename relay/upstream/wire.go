@@ -3,6 +3,7 @@ package upstream
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -70,15 +71,39 @@ func (w *wire) read(limit time.Duration) (reply, error) {
 	return w.next()
 }
 
+// unasked reports whether the upstream has said something that it was not
+// asked for. Unlike quiet it looks at what the kernel has, too.
+func (w *wire) unasked() bool {
+	if !w.quiet() {
+		return true
+	}
+	secure, encrypted := w.conn.(*tls.Conn)
+	if !encrypted {
+		return hasInput(w.conn)
+	}
+	if !hasInput(secure.NetConn()) {
+		return false
+	}
+	_ = w.conn.SetReadDeadline(time.Now().Add(unaskedWait)) // fails where Peek does
+	_, err := w.in.Peek(1)                                  // it may be a message of TLS itself
+	return err == nil
+}
+
+// unaskedWait is how long the rest of a TLS record is waited for.
+const unaskedWait = 20 * time.Millisecond
+
 // quiet reports whether nothing has arrived that was not asked for.
 func (w *wire) quiet() bool { return w.in.Buffered() == 0 }
 
 // describe is an error of the network in words that an operator can use.
 func describe(err error) string {
+	var said *lastWords
 	var protocol protocolError
 	var dns *net.DNSError
 	var op *net.OpError
 	switch {
+	case errors.As(err, &said):
+		return said.Error()
 	case errors.As(err, &protocol):
 		return string(protocol)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
