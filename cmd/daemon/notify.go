@@ -8,9 +8,46 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 )
 
+// notices are on their way to the service manager. A socket that is full makes
+// the sender wait, so a goroutine does, and what does not fit is dropped.
+var notices = make(chan string, 16)
+
 // notify tells the service manager, where there is one. A manager that
-// cannot be told is no reason to stop: it will notice by itself.
-func notify(state string) { _, _ = sd.SdNotify(false, state) }
+// cannot be told is no reason to stop, or to wait: it will notice by itself.
+func notify(state string) {
+	telling.Do(func() {
+		go func() {
+			for state := range notices {
+				_, _ = sd.SdNotify(false, state)
+				told.Done()
+			}
+		}()
+	})
+	told.Add(1)
+	select {
+	case notices <- state:
+	default:
+		told.Done()
+	}
+}
+
+var (
+	telling sync.Once
+	told    sync.WaitGroup // notices that are on their way
+)
+
+// notified waits until the service manager was told, for so long at most.
+func notified(limit time.Duration) {
+	done := make(chan struct{})
+	go func() {
+		told.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(limit):
+	}
+}
 
 // notifyReload tells that a reload begins, as Type=notify-reload wants it.
 func notifyReload() { notify(sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec()) }

@@ -30,6 +30,9 @@ import (
 // under way.
 const grace = 30 * time.Second
 
+// hurried is how long a stop waits after a second signal.
+const hurried = 2 * time.Second
+
 // Options are what a daemon is started with.
 type Options struct {
 	Config *config.Config
@@ -151,17 +154,22 @@ func (d *daemon) stop(why string, signals <-chan os.Signal) {
 		defer close(done)
 		d.close(ctx)
 	}()
+	var hurry <-chan time.Time
 wait:
 	for {
 		select {
 		case <-done:
 			break wait
+		case <-hurry:
+			break wait // something hangs; what is on disk survives that as it does a crash
 		case s := <-signals:
 			if s != syscall.SIGHUP {
 				cancel()
+				hurry = time.After(hurried)
 			}
 		}
 	}
+	notified(time.Second)
 	d.events.Stopped(time.Since(began), ctx.Err() == nil)
 }
 

@@ -172,6 +172,9 @@ func (d *daemon) Health() []string {
 	if limit := cfg.Control.HealthMaxAge; limit > 0 && oldest > limit {
 		say("the oldest due delivery has been due for %s, longer than control.health_max_age (%s)", oldest.Round(time.Second), limit)
 	}
+	if lag := d.log.Lag(); !lag.Stuck.IsZero() {
+		say("nobody has taken the lines of the log for %s; %d were dropped since the start", now.Sub(lag.Stuck).Round(time.Second), lag.Dropped)
+	}
 	if d.store.Usage().Full {
 		say("the spool is full: new mail is answered 452")
 	}

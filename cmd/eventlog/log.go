@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -21,11 +22,14 @@ type Log struct {
 	zap     *zap.Logger
 	level   zap.AtomicLevel
 	metrics *metrics
+	sink    *sink
 }
 
 // New makes a log that writes to w. Every line is one Write, made before the
-// event's method returns: what was told before a crash is in the log. An
-// error names the option that is wrong.
+// event's method returns as long as w takes it without waiting: what was told
+// before a crash is in the log. A w that has stopped taking lines holds nobody
+// up: they wait in a buffer, and are dropped and counted beyond it. An error
+// names the option that is wrong.
 func New(w io.Writer, o Options) (*Log, error) {
 	level := zap.NewAtomicLevel()
 	if err := setLevel(level, o.Level); err != nil {
@@ -47,8 +51,11 @@ func New(w io.Writer, o Options) (*Log, error) {
 	default:
 		return nil, fmt.Errorf("log.format %q is none of auto, json and console", Clean(o.Format))
 	}
-	core := zapcore.NewCore(enc, &writer{w: w}, level)
-	return &Log{zap: zap.New(&cleaning{core}), level: level, metrics: newMetrics()}, nil
+	out := newSink(w)
+	l := &Log{zap: zap.New(&cleaning{&lines{level, enc, out}}), level: level, metrics: newMetrics(), sink: out}
+	out.lost = l.Process().LogDropped
+	l.metrics.logDropped(func() float64 { return float64(out.lag().Dropped) })
+	return l, nil
 }
 
 // SetLevel changes the level of a running log.
@@ -102,17 +109,37 @@ func (l *Log) info(event string, f ...zap.Field)  { l.write(zapcore.InfoLevel, e
 func (l *Log) warn(event string, f ...zap.Field)  { l.write(zapcore.WarnLevel, event, f...) }
 func (l *Log) error(event string, f ...zap.Field) { l.write(zapcore.ErrorLevel, event, f...) }
 
-// writer serialises lines. It holds nothing back: a line that waits in a
-// buffer is the one that is missing after a crash.
-type writer struct {
-	mu sync.Mutex
-	w  io.Writer
+// lines is the core that makes lines of entries, and writes them to a sink.
+type lines struct {
+	zapcore.LevelEnabler
+	enc  zapcore.Encoder
+	sink *sink
 }
 
-func (w *writer) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.w.Write(p)
+// With is not used by this program: every event has its fields.
+func (l *lines) With([]zapcore.Field) zapcore.Core { return l }
+
+func (l *lines) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if l.Enabled(e.Level) {
+		return ce.AddCore(e, l)
+	}
+	return ce
 }
 
-func (w *writer) Sync() error { return nil }
+func (l *lines) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	line, err := l.enc.EncodeEntry(e, fields)
+	if err != nil {
+		return err
+	}
+	l.sink.write(line.Bytes(), e.Level < zapcore.InfoLevel)
+	line.Free()
+	return nil
+}
+
+func (l *lines) Sync() error { return nil }
+
+// Lag tells how the log keeps up.
+func (l *Log) Lag() Lag { return l.sink.lag() }
+
+// Close waits until what was told is written, for so long at most.
+func (l *Log) Close(limit time.Duration) { l.sink.close(limit) }

@@ -28,6 +28,12 @@ func newMetrics() *metrics {
 	return m
 }
 
+// logDropped counts the lines of the log that nobody took.
+func (m *metrics) logDropped(count func() float64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "postern_log_lines_dropped_total", Help: "Lines of the log that were dropped because nobody took them."}, count))
+}
+
 // counter and histogram clean the values of their labels: one that is not
 // UTF-8 would be a panic.
 type (

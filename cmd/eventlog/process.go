@@ -42,6 +42,12 @@ func (p Process) Listening(what, name, address, tls string) {
 		zap.String("address", address), zap.String("tls", tls))
 }
 
+// LogDropped tells that so many lines were dropped since then, because nobody
+// took them.
+func (p Process) LogDropped(lines int, since time.Time) {
+	p.log.warn("log-lines-dropped", zap.Int("lines", lines), moment("since", since))
+}
+
 // Ready tells that everything runs, after so long a start.
 func (p Process) Ready(took time.Duration) { p.log.info("ready", zap.Duration("took", took)) }
 

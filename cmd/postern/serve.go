@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,9 +30,10 @@ func (a *app) serveCommand() *cobra.Command {
 			if err != nil {
 				return badConfig(err)
 			}
+			defer log.Close(2 * time.Second)
 			err = daemon.Run(cmd.Context(), daemon.Options{
 				Config: cfg, Load: load, Log: log, Version: currentVersion(),
-				Ready: func() { a.welcome(cfg) },
+				Ready: func() { go a.welcome(cfg) }, // whoever reads it or not
 			})
 			return startFailure(err)
 		},
