@@ -244,9 +244,15 @@ func (s *Store) writeBatch(seg *segment, off, bytes int64) error {
 // given up: nothing is written to it again, and the journal goes on in a new
 // one. errUncertain: not even that could be done.
 func (s *Store) sync(seg *segment, end int64) error {
-	err := seg.file.Sync()
+	operation, err := "sync", seg.file.Sync()
+	if err == nil {
+		if err = seg.file.Named(); err != nil {
+			operation = "find"
+		}
+	}
 	s.j.mu.Lock()
 	defer s.j.mu.Unlock()
+	s.strayed = s.strayed || operation == "find"
 	if err == nil && s.j.broken {
 		// Somebody else's write or sync failed meanwhile. The system reports
 		// that data was lost to one caller only, so our success says nothing.
@@ -257,7 +263,7 @@ func (s *Store) sync(seg *segment, end int64) error {
 		s.bury()
 		return nil
 	}
-	s.giveUp("sync", err)
+	s.giveUp(operation, err)
 	s.retryAt = time.Time{}
 	if s.reopen() != nil {
 		err = fmt.Errorf("%w: %w", errUncertain, err)
@@ -271,6 +277,7 @@ func (s *Store) giveUp(operation string, err error) {
 	s.j.broken = true
 	s.mu.Lock()
 	s.j.seg.suspect = true
+	s.failing = err
 	s.mu.Unlock()
 	s.ev.SpoolWriteFailed(s.j.seg.num, operation, err)
 }

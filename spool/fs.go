@@ -58,6 +58,9 @@ type File interface {
 	// would. The content is undefined.
 	Allocate(size int64) error
 	Size() (int64, error)
+	// Named returns nil while the name by which the file was opened leads to
+	// it: not where somebody has removed or moved it, or its folder.
+	Named() error
 	// WriteBehind asks the system to begin writing the range, and waits for
 	// what was asked for before it, so that a later Sync is short. It
 	// promises nothing.

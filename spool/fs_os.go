@@ -64,7 +64,7 @@ func (o osFS) Create(name string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &osFile{File: f}, nil
+	return &osFile{File: f, path: o.path(name)}, nil
 }
 
 func (o osFS) Open(name string) (File, error)      { return o.open(name, os.O_RDONLY) }
@@ -75,7 +75,7 @@ func (o osFS) open(name string, flag int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &osFile{File: f}, nil
+	return &osFile{File: f, path: o.path(name)}, nil
 }
 
 func (o osFS) Rename(from, to string) error { return os.Rename(o.path(from), o.path(to)) }
@@ -120,7 +120,7 @@ func (o osFS) Lock(name string) (io.Closer, error) {
 	if f.Truncate(0) == nil {
 		f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
-	return f, nil
+	return &osFile{File: f, path: o.path(name)}, nil
 }
 
 // lockHeld says which process holds the lock, as far as is known.
@@ -132,6 +132,8 @@ func (l *lockHeld) Unwrap() error { return errLockHeld }
 // osFile is an open file of the real disk.
 type osFile struct {
 	*os.File
+	path string
+	self fs.FileInfo // of the first Named; nil before
 	// The range last given to WriteBehind, in bytes.
 	behindOff, behindLen int64
 }
@@ -142,6 +144,25 @@ func (f *osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+// errNameless: what is written to such a file is gone when it is closed.
+var errNameless = errors.New("the file of the spool was removed or moved, or its folder was")
+
+func (f *osFile) Named() error {
+	if f.self == nil {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		f.self = info
+	}
+	now, err := os.Lstat(f.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && !os.SameFile(now, f.self):
+		return errNameless
+	}
+	return err
 }
 
 // fill occupies room with what can't be compressed.

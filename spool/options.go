@@ -122,6 +122,7 @@ type Usage struct {
 	MinFree  int64 // as configured
 	Full     bool  // no more messages are taken
 	SetAside int   // files under bad/
+	Failing  error // why nothing can be written at present; nil: it can
 }
 
 // Recovery is what was found when the spool was opened.

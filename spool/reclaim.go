@@ -2,16 +2,26 @@ package spool
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
+	"time"
 )
 
 // keeper is the goroutine that tidies up: it removes the bodies of settled
 // messages, writes the indexes of sealed segments, and reclaims segments.
 func (s *Store) keeper() {
 	defer s.tidying.Done()
+	timer := time.NewTimer(fullEvery)
+	defer timer.Stop()
 	for {
+		timer.Reset(fullEvery)
 		select {
 		case <-s.tidy:
+		case <-timer.C:
+			if !s.full.Load() && !s.short.Load() {
+				continue
+			}
+			s.noRoom() // there may be room again
 		case <-s.stop:
 			return
 		}
@@ -24,6 +34,10 @@ func (s *Store) keeper() {
 		s.keepReserve()
 	}
 }
+
+// fullEvery is how often a spool that takes no mail for want of room looks
+// whether there is some.
+const fullEvery = time.Second
 
 // stopping reports whether the keeper has to end.
 func (s *Store) stopping() bool {
@@ -119,6 +133,9 @@ func (s *Store) reclaim() bool {
 		g.file.Close()
 	}
 	err := s.fs.Remove(segmentName(g.num))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // somebody else did
+	}
 	s.fs.Remove(indexName(g.num))
 	if err == nil {
 		err = s.fs.SyncDir(".")
@@ -147,7 +164,11 @@ func (s *Store) wasteful() bool {
 	if s.full.Load() || s.short.Load() {
 		// Mail is refused for want of this room.
 		first := s.segs[0]
-		if log > live+2*s.opts.SegmentSize || first.liveBytes < min(first.size/4, s.opts.Reserve/2) {
+		little := first.size / 4
+		if s.opts.Reserve > 0 {
+			little = min(little, s.opts.Reserve/2)
+		}
+		if log > live+2*s.opts.SegmentSize || first.liveBytes < little {
 			return true
 		}
 	}

@@ -108,6 +108,7 @@ func (memory) Truncate(int64) error                    { return nil }
 func (memory) Allocate(int64) error                    { return nil }
 func (m memory) Size() (int64, error)                  { return int64(len(m)), nil }
 func (memory) WriteBehind(int64, int64)                {}
+func (memory) Named() error                            { return nil }
 func (memory) Close() error                            { return nil }
 
 // TestNamesOfFiles tells the names of segments from others.

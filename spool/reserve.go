@@ -63,16 +63,20 @@ func (s *Store) allocate(name string, size int64) error {
 }
 
 // retire asks for a new segment where mail is refused for want of room and
-// the current one holds little but what can go. Only the keeper calls it.
+// three quarters of what was written to the current one can go. It then goes
+// as a whole, after what lives in it was copied forward. Only the keeper calls
+// it.
 func (s *Store) retire() {
 	if !s.full.Load() && !s.short.Load() {
 		return
 	}
+	s.j.mu.Lock()
+	written := s.j.frontier - segmentStart
+	s.j.mu.Unlock()
 	s.mu.Lock()
-	g := s.segs[len(s.segs)-1]
-	little := g.size-g.liveBytes > max(2*s.opts.ZeroAhead, g.liveBytes, s.opts.Reserve/2)
+	live := s.segs[len(s.segs)-1].liveBytes
 	s.mu.Unlock()
-	if little {
+	if written > 0 && live <= written/4 {
 		s.retiring.Store(true)
 		s.poke(s.kick)
 	}

@@ -1,7 +1,9 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 )
 
@@ -83,6 +85,9 @@ func (s *Store) install(head *segmentHead, file File) {
 	s.disk += segmentStart
 	s.mu.Unlock()
 	j.seg, j.broken = seg, false
+	s.mu.Lock()
+	s.failing = nil
+	s.mu.Unlock()
 	j.frontier, j.zeroed, j.durable = segmentStart, segmentStart, segmentStart
 	s.ev.SegmentBegun(seg.num)
 	s.poke(s.tidy)
@@ -97,12 +102,51 @@ func (s *Store) reopen() error {
 	if time.Now().Before(s.retryAt) {
 		return errBroken
 	}
-	if err := s.roll(); err != nil {
+	err := s.comeBack()
+	if err == nil {
+		err = s.roll()
+	}
+	if err != nil {
 		s.retryAt = time.Now().Add(retryAfter)
 		// Nothing says yet that what the old segment holds beyond this was
 		// refused. Should the process end now, it is at least not found.
 		s.j.seg.file.Truncate(s.j.durable)
 		return fmt.Errorf("%w: %w", errBroken, err)
 	}
+	if s.strayed {
+		s.strayed = false
+		s.mu.Lock()
+		for _, g := range s.segs[:len(s.segs)-1] {
+			g.suspect = true // copied forward while it is open
+		}
+		s.mu.Unlock()
+		s.poke(s.tidy)
+	}
+	return nil
+}
+
+// comeBack prepares a folder whose files were removed or moved: it has to be
+// there, to be ours alone, and locked. journal.mu is held.
+func (s *Store) comeBack() error {
+	if !s.strayed {
+		return nil
+	}
+	if err := s.fs.Prepare(false); err != nil {
+		return err
+	}
+	for _, dir := range []string{bigDir, badDir} {
+		if err := s.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	if held, ok := s.lock.(interface{ Named() error }); ok && held.Named() == nil {
+		return nil
+	}
+	lock, err := s.fs.Lock(lockName)
+	if err != nil {
+		return err
+	}
+	s.lock.Close()
+	s.lock = lock
 	return nil
 }

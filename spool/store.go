@@ -13,11 +13,14 @@ import (
 // Locks are taken in this order: journal.mu, Store.mu. Neither is held
 // while the disk syncs, except where a segment begins.
 type Store struct {
-	opts   Options
-	fs     FS
-	ev     Events
-	lock   io.Closer // nil: opened for reading only
-	report Recovery
+	opts Options
+	fs   FS
+	ev   Events
+	lock io.Closer // nil: opened for reading only
+	// strayed: files were found to have lost their names. journal.mu guards it.
+	strayed bool
+	failing error // why the journal is broken; nil: it is not. mu guards it
+	report  Recovery
 
 	readOnly bool
 
@@ -100,7 +103,7 @@ func (s *Store) Usage() Usage {
 func (s *Store) usage(free int64) Usage {
 	u := Usage{
 		Disk: s.disk, Segments: len(s.segs), Messages: len(s.ix.byID), Shares: s.ix.shares, Free: free,
-		MaxSize: s.opts.MaxSize, MinFree: s.opts.MinFree, Full: s.full.Load() || s.short.Load(), SetAside: s.setAside,
+		MaxSize: s.opts.MaxSize, MinFree: s.opts.MinFree, Full: s.full.Load() || s.short.Load(), SetAside: s.setAside, Failing: s.failing,
 	}
 	for _, g := range s.segs {
 		u.Live += g.liveBytes

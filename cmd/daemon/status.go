@@ -175,7 +175,11 @@ func (d *daemon) Health() []string {
 	if lag := d.log.Lag(); !lag.Stuck.IsZero() {
 		say("nobody has taken the lines of the log for %s; %d were dropped since the start", now.Sub(lag.Stuck).Round(time.Second), lag.Dropped)
 	}
-	if d.store.Usage().Full {
+	usage := d.store.Usage()
+	if usage.Failing != nil {
+		say("the spool cannot be written: %v; new mail is answered 451", usage.Failing)
+	}
+	if usage.Full {
 		say("the spool is full: new mail is answered 452")
 	}
 	return problems

@@ -312,6 +312,16 @@ func (h *handle) Size() (int64, error) {
 // happened at a cut, like any other write.
 func (h *handle) WriteBehind(int64, int64) {}
 
+// Named implements spool.File.
+func (h *handle) Named() error {
+	h.v.d.mu.Lock()
+	defer h.v.d.mu.Unlock()
+	if f, ok := h.v.d.names[h.name]; !ok || f != h.file {
+		return fail(OpOpen, h.name, fs.ErrNotExist)
+	}
+	return nil
+}
+
 // Close implements spool.File.
 func (h *handle) Close() error {
 	h.v.d.mu.Lock()
