@@ -227,7 +227,7 @@ func FuzzHeader(f *testing.F) {
 			}
 		}
 		if found {
-			readFields(b[:end])
+			readFields(b[:end], true)
 			for name := range parseHeader(b[:end]) {
 				if name == "" {
 					t.Fatalf("%q: a field without name", b)
