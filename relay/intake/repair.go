@@ -144,7 +144,7 @@ func isMessageID(v []byte) bool {
 
 // isDate tells whether v is a date-time (RFC 5322 §3.3, §4.3).
 func isDate(v []byte) bool {
-	s := strings.TrimSpace(unfold(v))
+	s := strings.TrimSpace(string(v))
 	if _, err := time.Parse("Mon, _2 Jan 2006 15:04:05 -0700", s); err == nil {
 		return true
 	}
