@@ -94,6 +94,12 @@ type Listener struct {
 	// Newlines says what to do with a bare CR or LF in content: "refuse" or
 	// "normalise" (each becomes CRLF).
 	Newlines string
+	// Syntax says how commands are read: "lenient" takes what can mean one
+	// thing only, "strict" what RFC 5321 allows. Empty: strict.
+	Syntax string
+	// RepairHeaders mends what a submission server may mend (RFC 6409 §8).
+	RepairHeaders bool
+	TLSMinVersion string // "1.0" to "1.3"; empty: "1.2"
 }
 
 // UpstreamTLS says how an upstream does TLS.

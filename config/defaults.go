@@ -67,12 +67,25 @@ func Default() *Config {
 
 // DefaultListener is a listener with every default, at an address.
 func DefaultListener(address string) Listener {
-	return Listener{
+	l := Listener{
 		Name: address, Address: address, Network: "tcp", Target: address,
 		Mode: 0o660, TLS: ListenerTLSOff,
 		MaxMessageSize: 35 << 20, MaxRecipients: 1000, MaxConnections: 500,
 		IdleTimeout: 5 * time.Minute, DataTimeout: 3 * time.Minute,
-		Newlines: "refuse",
+		Newlines: "refuse", TLSMinVersion: "1.2",
+	}
+	l.defaultLeniency()
+	return l
+}
+
+// defaultLeniency makes l lenient where only programs of this machine can
+// connect. Everybody else has to be let in by a key.
+func (l *Listener) defaultLeniency() {
+	host, _, err := splitHostPort(l.Address)
+	local := l.Network == "unix" || l.Network == "tcp" && err == nil && isLoopback(host)
+	l.Syntax, l.RepairHeaders = "strict", local
+	if local {
+		l.Syntax = "lenient"
 	}
 }
 

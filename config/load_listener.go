@@ -67,6 +67,9 @@ func (d *document) readListener(t *table, l *Listener) {
 	t.duration("idle_timeout", &l.IdleTimeout, time.Second, longTime)
 	t.duration("data_timeout", &l.DataTimeout, time.Second, longTime)
 	t.oneOf("newlines", &l.Newlines, "refuse", "normalise")
+	l.defaultLeniency()
+	t.oneOf("syntax", &l.Syntax, "lenient", "strict")
+	t.boolean("repair_headers", &l.RepairHeaders)
 	d.readSocketOwner(t, l)
 	checkExposure(t, l)
 	t.finish()
@@ -117,8 +120,12 @@ func (d *document) readListenerTLS(t *table, l *Listener) {
 	l.TLS = ListenerTLS(mode)
 	t.text("cert_file", &l.CertFile)
 	t.text("key_file", &l.KeyFile)
+	if t.oneOf("tls_min_version", &l.TLSMinVersion, "1.0", "1.1", "1.2", "1.3") && l.TLSMinVersion < "1.2" && l.TLS != ListenerTLSOff {
+		t.warn("tls_min_version", "TLS "+l.TLSMinVersion+" is broken (RFC 8996): whoever sits between may read and change what passes",
+			"keep it for devices that know nothing newer, on a listener of their own")
+	}
 	if l.TLS == ListenerTLSOff {
-		for _, name := range []string{"cert_file", "key_file"} {
+		for _, name := range []string{"cert_file", "key_file", "tls_min_version"} {
 			if t.has(name) {
 				t.problem(name, `has no effect while tls = "off"`, `set tls = "starttls" or "implicit"`)
 			}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
@@ -85,6 +86,20 @@ func (d *document) readUpstreamTLS(t *table, up *Upstream) {
 	case up.CertFile != "" && up.KeyFile != "" && up.TLS != TLSOff:
 		checkKeyPair(t, up.CertFile, up.KeyFile)
 	}
+}
+
+// TLSVersion is the number that crypto/tls has for "1.0" to "1.3"; of anything
+// else it is that of 1.2.
+func TLSVersion(s string) uint16 {
+	switch s {
+	case "1.0":
+		return tls.VersionTLS10
+	case "1.1":
+		return tls.VersionTLS11
+	case "1.3":
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
 }
 
 // readMinVersion lets those versions in that RFC 8996 has buried, for servers

@@ -59,6 +59,19 @@ func (a *app) explain(q route.Query) error {
 	if err != nil {
 		return badConfig(err)
 	}
+	if reply := noDomain(q); reply != "" {
+		if a.json {
+			err = printJSON(a.stdout, struct {
+				Refused string `json:"refused"`
+			}{reply})
+		} else {
+			_, err = io.WriteString(a.stdout, "no route is asked: the client is answered "+printable(reply)+"\n")
+		}
+		if err == nil {
+			err = errReported{exitData}
+		}
+		return err
+	}
 	e := routes.Explain(q)
 	if a.json {
 		err = printJSON(a.stdout, explained{e, effectOf(cfg, e.Decision.Upstreams)})
@@ -69,6 +82,18 @@ func (a *app) explain(q route.Query) error {
 		return errReported{exitData}
 	}
 	return err
+}
+
+// noDomain is the reply that a listener has for an address without a domain,
+// whatever the routes say.
+func noDomain(q route.Query) string {
+	switch {
+	case q.From != "" && !strings.Contains(q.From, "@"):
+		return "553 5.1.7 <" + q.From + "> needs a domain; give a full address, such as <" + q.From + "@example.com>"
+	case q.To != "" && !strings.Contains(q.To, "@") && !strings.EqualFold(q.To, "postmaster"): // RFC 5321 §4.5.1
+		return "553 5.1.3 <" + q.To + "> needs a domain; give a full address, such as <" + q.To + "@example.com>"
+	}
+	return ""
 }
 
 // checkListener refuses a name that would silently match no route.

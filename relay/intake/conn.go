@@ -199,6 +199,9 @@ func (c *conn) command(line string) {
 
 // parse finds the command of a line, or answers what is wrong with it.
 func (c *conn) parse(line string) (*command, string) {
+	if c.set.lenient && strings.IndexByte(line, '\t') >= 0 && strings.IndexByte(line, '"') < 0 {
+		line = strings.TrimRight(strings.ReplaceAll(line, "\t", " "), " ")
+	}
 	if what := foreign(line); what != "" {
 		c.abuse(what+" on the SMTP port", say(554, 5, 7, 0, "this is SMTP, closing connection"))
 		return nil, ""
@@ -211,6 +214,9 @@ func (c *conn) parse(line string) (*command, string) {
 	}
 	line = strings.TrimRight(line, " ") // RFC 5321 §4.1.1: tolerate it
 	verb, arg, _ := strings.Cut(line, " ")
+	if c.set.lenient {
+		arg = strings.TrimLeft(arg, " ")
+	}
 	cmd := lookup(verb)
 	switch {
 	case cmd == nil:
@@ -220,7 +226,7 @@ func (c *conn) parse(line string) (*command, string) {
 	case cmd.bare && arg != "":
 		c.protest(say(501, 5, 5, 4, cmd.verb+" takes no parameters"))
 		return nil, ""
-	case !cmd.in.has(c.state):
+	case !cmd.in.has(c.state) && !c.beginLate(cmd):
 		c.protest(say(503, 5, 5, 1, outOfOrder(c.state)))
 		return nil, ""
 	}

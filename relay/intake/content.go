@@ -46,6 +46,9 @@ var (
 
 func (t *content) start(c *conn, chunks, binary bool) {
 	*t = content{c: c, chunks: chunks, binary: binary, lines: lines{dots: !chunks}}
+	if c.in.lf && !chunks { // the command DATA ended so; line lets it pass only where the listener normalises
+		t.lines.ends = endsUnknown
+	}
 }
 
 // WriteTo implements io.WriterTo.

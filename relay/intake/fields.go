@@ -57,32 +57,55 @@ type fields struct {
 	hasMessageID bool
 	messageID    string
 	auto         bool
-	drop         [][2]int // spans of fields that don't go on
+	hasFrom      bool
+	drop         []span // fields that don't go on as they are, in order
 	kept         int
 }
 
-// readFields goes through a header once.
-func readFields(h []byte) (f fields) {
+// readFields goes through a header, once where nothing is to be repaired.
+func readFields(h []byte, repair bool) (f fields) {
+	signed := false
+	ids, dates, usable := 0, 0, true
 	eachField(h, func(name, value []byte, start, end int) {
 		switch len(name) {
 		case 3:
 			if fold(name, "bcc") {
-				f.drop = append(f.drop, [2]int{start, end})
+				f.drop = append(f.drop, span{start: start, end: end})
 			}
 		case 4:
-			f.hasDate = f.hasDate || fold(name, "date")
+			if fold(name, "date") {
+				f.hasDate = true
+				dates++
+				usable = usable && (!repair || isDate(value))
+			}
+			if fold(name, "from") {
+				if empty := len(bytes.TrimSpace(value)) == 0; !empty {
+					f.hasFrom = true
+				} else if repair {
+					f.drop = append(f.drop, span{start, end, true})
+				}
+			}
 		case 8:
 			if fold(name, "received") {
 				f.received++
 			}
 		case 10:
-			if fold(name, "message-id") && !f.hasMessageID {
-				f.hasMessageID, f.messageID = true, messageID(value)
+			if fold(name, "message-id") {
+				if !f.hasMessageID {
+					f.hasMessageID, f.messageID = true, messageID(value)
+				}
+				ids++
+				usable = usable && (!repair || isMessageID(value))
 			}
 			if fold(name, "resent-bcc") {
-				f.drop = append(f.drop, [2]int{start, end})
+				f.drop = append(f.drop, span{start: start, end: end})
+			}
+		case 11:
+			if repair && fold(name, "return-path") { // RFC 5321 §4.4: of the last hop alone
+				f.drop = append(f.drop, span{start: start, end: end})
 			}
 		case 14:
+			signed = signed || fold(name, "dkim-signature")
 			if fold(name, "auto-submitted") {
 				// RFC 3834 §5.2: "no", or anything else, with parameters.
 				word, _, _ := strings.Cut(strings.TrimSpace(string(value)), ";")
@@ -91,6 +114,9 @@ func readFields(h []byte) (f fields) {
 			}
 		}
 	})
+	if repair && (ids > 1 || dates > 1 || !usable) {
+		f.repair(h, signed)
+	}
 	return f
 }
 

@@ -101,29 +101,37 @@ func FuzzLines(f *testing.F) {
 // FuzzPath: what is accepted as an address can be written to the next hop
 // between < and >, and is read there as the same address.
 func FuzzPath(f *testing.F) {
-	for _, s := range []string{"<>", "<a@b>", `<"a> x <"@b>`, "<@r:a@b> SIZE=1", `<"\"a"@[IPv6:::1]>`, "<ü@ü>", "<a@b", "<a@[1.2.3.4]>", "<postmaster>"} {
+	for _, s := range []string{"<>", "<a@b>", `<"a> x <"@b>`, "<@r:a@b> SIZE=1", `<"\"a"@[IPv6:::1]>`, "<ü@ü>", "<a@b", "<a@[1.2.3.4]>", "<postmaster>", "a@b.", "<a..b@c>", "< .a@b >", "a@b SIZE=1"} {
 		f.Add(s, true)
 		f.Add(s, false)
 	}
 	f.Fuzz(func(t *testing.T, s string, utf8ok bool) {
-		addr, params, fault := splitPath(s, utf8ok)
-		if fault != pathOK {
-			return
-		}
-		if !strings.HasSuffix(s, params) {
-			t.Fatalf("%q: parameters %q", s, params)
-		}
-		again, rest, fault := splitPath("<"+addr+">", utf8ok)
-		if again != addr || rest != "" || fault != pathOK {
-			t.Fatalf("%q became %q, which reads as %q %q %d", s, addr, again, rest, fault)
-		}
-		for i := range len(addr) {
-			if c := addr[i]; c < ' ' || c == 0x7F || !utf8ok && c > 0x7F {
-				t.Fatalf("%q: byte %#x in %q", s, c, addr)
+		for _, lenient := range []bool{false, true} {
+			addr, params, fault := cutPath(s, lenient)
+			if fault == pathOK {
+				addr, fault = checkPath(addr, utf8ok, lenient)
 			}
-		}
-		if len(addr) > maxPath-2 {
-			t.Fatalf("%d octets", len(addr))
+			if fault != pathOK {
+				continue
+			}
+			if !strings.HasSuffix(s, params) {
+				t.Fatalf("%q: parameters %q", s, params)
+			}
+			again, rest, fault := cutPath("<"+addr+">", false)
+			if fault == pathOK {
+				again, fault = checkPath(again, utf8ok, false)
+			}
+			if again != addr || rest != "" || fault != pathOK {
+				t.Fatalf("%q became %q, which reads as %q %q %d", s, addr, again, rest, fault)
+			}
+			for i := range len(addr) {
+				if c := addr[i]; c < ' ' || c == 0x7F || !utf8ok && c > 0x7F {
+					t.Fatalf("%q: byte %#x in %q", s, c, addr)
+				}
+			}
+			if len(addr) > maxPath-2 {
+				t.Fatalf("%d octets", len(addr))
+			}
 		}
 	})
 }
@@ -136,24 +144,24 @@ func FuzzParams(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		var mo smtp.MailOptions
 		var ext Extensions
-		if mailParams(s, offers{true, true, true, 1 << 30}, &mo, &ext) == nil {
+		if mailParams(s, offers{true, true, true, true, 1 << 30}, &mo, &ext) == nil {
 			if strings.ContainsAny(mo.EnvelopeID, "\r\n\x00") || ext.Priority < -9 || ext.Priority > 9 || mo.Size < 0 || mo.Size > 1<<30 {
 				t.Fatalf("%q: %+v %+v", s, mo, ext)
 			}
 			if mo.EnvelopeID != "" {
-				if back, ok := decodeXtext(encodeXtext(mo.EnvelopeID)); !ok || back != mo.EnvelopeID {
+				if back, ok := decodeXtext(encodeXtext(mo.EnvelopeID), false); !ok || back != mo.EnvelopeID {
 					t.Fatalf("%q: ENVID %q", s, mo.EnvelopeID)
 				}
 			}
 		}
 		var ro smtp.RcptOptions
-		if rcptParams(s, true, &ro) == nil && ro.OriginalRecipient != "" {
+		if rcptParams(s, true, true, &ro) == nil && ro.OriginalRecipient != "" {
 			w := originalRecipient(&ro)
 			if !isASCII(w) || strings.ContainsAny(w, " \r\n\x00") {
 				t.Fatalf("%q: ORCPT %q", s, w)
 			}
 			var back smtp.RcptOptions
-			if err := rcptParams(" ORCPT="+w, false, &back); err != nil && len(w) <= 500 {
+			if err := rcptParams(" ORCPT="+w, false, false, &back); err != nil && len(w) <= 500 {
 				t.Fatalf("%q: ORCPT %q is not understood: %v", s, w, err)
 			} else if err == nil && back.OriginalRecipient != ro.OriginalRecipient {
 				t.Fatalf("%q: ORCPT %q reads as %q", s, w, back.OriginalRecipient)
@@ -219,7 +227,7 @@ func FuzzHeader(f *testing.F) {
 			}
 		}
 		if found {
-			readFields(b[:end])
+			readFields(b[:end], true)
 			for name := range parseHeader(b[:end]) {
 				if name == "" {
 					t.Fatalf("%q: a field without name", b)

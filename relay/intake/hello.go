@@ -2,6 +2,8 @@ package intake
 
 import (
 	"crypto/tls"
+	"net/netip"
+	"strings"
 
 	smtp "github.com/emersion/go-smtp"
 
@@ -15,27 +17,64 @@ func (c *conn) ehlo(arg string) { c.hello(arg, true) }
 
 // hello begins a session, or begins it again (RFC 5321 §4.1.1.1, §4.1.4).
 func (c *conn) hello(arg string, extended bool) {
+	name := arg
 	if !isHelo(arg) {
-		c.protest(say(501, 5, 5, 4, "a domain name or an address literal is required"))
-		return
-	}
-	c.peer.Helo, c.peer.ESMTP = arg, extended
-	if c.session == nil {
-		s, err := c.srv.backend.NewSession(&c.peer)
-		if err != nil {
-			c.reply(verdict(err))
+		if !c.set.lenient {
+			c.protest(say(501, 5, 5, 4, "a domain name or an address literal is required"))
 			return
 		}
-		c.session = s
+		name = mendHelo(arg)
 	}
-	c.state = stateReady
-	c.reset()
-	c.of = offers{maxSize: c.set.cfg.MaxMessageSize}
+	if r := c.begin(name, extended); r != nil {
+		c.reply(r)
+		return
+	}
 	if !extended {
 		c.reply(&smtp.SMTPError{Code: 250, EnhancedCode: smtp.NoEnhancedCode, Message: c.srv.hostname()})
 		return
 	}
 	c.announce()
+}
+
+// unknownHelo stands in Received for a name that can't stand there itself.
+const unknownHelo = "unknown"
+
+// mendHelo is what is noted of a name that isHelo refuses: the literal of an
+// IPv6 address without its tag, or nothing.
+func mendHelo(arg string) string {
+	bare := strings.Trim(arg, "[] ")
+	if a, err := netip.ParseAddr(bare); err == nil && a.Zone() == "" {
+		if a.Is6() {
+			return "[IPv6:" + a.String() + "]"
+		}
+		return "[" + a.String() + "]"
+	}
+	return unknownHelo
+}
+
+// begin makes the session of a client that calls itself name, and sets what
+// it may use. It returns what is to be replied where that fails.
+func (c *conn) begin(name string, extended bool) *smtp.SMTPError {
+	c.peer.Helo, c.peer.ESMTP = name, extended
+	if c.session == nil {
+		s, err := c.srv.backend.NewSession(&c.peer)
+		if err != nil {
+			return verdict(err)
+		}
+		c.session = s
+	}
+	c.state = stateReady
+	c.reset()
+	c.of = offers{maxSize: c.set.cfg.MaxMessageSize, lenient: c.set.lenient}
+	// Old programs say HELO, or nothing, and sign in all the same.
+	c.of.auth = c.of.lenient && !extended && len(c.mechanisms()) > 0
+	return nil
+}
+
+// beginLate begins a session at a command that ought to come after EHLO.
+// Where the listener is lenient, MAIL and AUTH do.
+func (c *conn) beginLate(cmd *command) bool {
+	return c.state == stateFresh && c.set.lenient && (cmd.verb == "MAIL" || cmd.verb == "AUTH") && c.begin(unknownHelo, false) == nil
 }
 
 // announce lists what is honoured, to this client, now.
@@ -56,6 +95,9 @@ func (c *conn) announce() {
 			list += " " + m
 		}
 		say(list, true)
+		if c.set.lenient { // for clients older than RFC 2554, which wrote AUTH=
+			say("AUTH="+list[len("AUTH "):], true)
+		}
 	}
 	if c.of.requireTLS { // RFC 8689 §2: only under TLS
 		say("REQUIRETLS", true)

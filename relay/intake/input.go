@@ -29,6 +29,7 @@ type input struct {
 	large  *[largeBuffer]byte
 	small  [smallBuffer]byte
 	last   int   // bytes of the last read
+	lf     bool  // the last command ended in LF alone
 	err    error // the first error of a read; final
 }
 
@@ -233,8 +234,11 @@ func (c *conn) line(max int) ([]byte, error) {
 func (c *conn) trimLine(line []byte) ([]byte, error) {
 	if n := len(line); n > 0 && line[n-1] == '\r' {
 		line = line[:n-1]
+		c.in.lf = false
 	} else if !c.set.normalise {
 		return nil, errBare
+	} else {
+		c.in.lf = true
 	}
 	if bytes.IndexByte(line, '\r') >= 0 {
 		return nil, errBare

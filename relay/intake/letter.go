@@ -22,6 +22,8 @@ type letter struct {
 	inBody bool
 	held   []byte // the header, where it did not come in one piece
 	lines  int    // how far held was looked at: the start of a line
+	skip   int    // octets before the header that are dropped
+	led    bool   // skip is known
 	size   int64  // octets from the client
 	err    error  // ours: a refusal, or an error of the draft; final
 }
@@ -59,22 +61,42 @@ func (l *letter) gather(p []byte) {
 		l.held = append(l.held, p...)
 		b = l.held
 	}
+	if !l.led && l.peer.settings.repair {
+		if l.skip, l.led = lead(b); !l.led {
+			l.wait(b, p)
+			return
+		}
+		l.lines = l.skip
+	}
 	next, body, found := headerEnd(b, l.lines)
 	l.lines = next
 	switch {
-	case found && next > maxHeader, !found && len(b) > maxHeader:
+	case found && next > maxHeader:
 		l.err = replyHeaderSize
 	case found:
-		l.open(b[:next], b[body:])
-	case len(l.held) == 0:
+		l.open(b[l.skip:next], b[body:])
+	default:
+		l.wait(b, p)
+	}
+}
+
+// wait holds b, which ends in the new piece p, until more comes.
+func (l *letter) wait(b, p []byte) {
+	if len(b) > maxHeader {
+		l.err = replyHeaderSize
+	} else if len(l.held) == 0 {
 		l.held = append(l.held, p...)
 	}
 }
 
 // finish is called at the end of the content.
 func (l *letter) finish() error {
+	if l.err == nil && !l.inBody && !l.led {
+		l.led = true // nothing follows that could be a field
+		l.gather(nil)
+	}
 	if l.err == nil && !l.inBody {
-		h := l.held
+		h := l.held[l.skip:]
 		if n := len(h); l.binary && n > 0 && !bytes.HasSuffix(h, crlf) {
 			l.open(nil, h) // a last line without end is no header
 		} else {
@@ -83,6 +105,8 @@ func (l *letter) finish() error {
 	}
 	return l.err
 }
+
+var xOriginal = []byte("X-Original-")
 
 // open begins the message in the draft: trace, header, what it lacks, and the
 // first of the body.
@@ -96,7 +120,9 @@ func (l *letter) open(header, body []byte) {
 		l.err = replyBinaryHead
 		return
 	}
-	f := readFields(header)
+	repair := l.peer.settings.repair
+	f := readFields(header, repair)
+	f.hasFrom = f.hasFrom || !repair
 	switch {
 	case f.received >= maxReceived:
 		l.err = replyLoop
@@ -113,12 +139,19 @@ func (l *letter) open(header, body []byte) {
 	l.note(trace) // `for` may hold an address in UTF-8
 	l.put(trace)
 	for len(f.drop) > 0 {
-		l.put(header[f.kept:f.drop[0][0]])
-		f.kept, f.drop = f.drop[0][1], f.drop[1:]
+		s := f.drop[0]
+		l.put(header[f.kept:s.start])
+		if f.kept = s.end; s.rename {
+			l.put(xOriginal)
+			l.put(header[s.start:s.end])
+		}
+		f.drop = f.drop[1:]
 	}
 	l.note(header)
 	l.put(header[f.kept:])
-	l.put(l.lacking(&f))
+	lacking := l.lacking(&f)
+	l.note(lacking) // From may hold UTF-8
+	l.put(lacking)
 	l.put(crlf)
 	l.held = nil
 	l.pass(body)

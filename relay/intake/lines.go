@@ -10,6 +10,7 @@ import "bytes"
 type lines struct {
 	at   lineAt
 	dots bool // DATA: remove stuffed dots, look for the end
+	ends ends
 }
 
 type lineAt uint8
@@ -39,6 +40,9 @@ var crlf = []byte("\r\n")
 func (l *lines) next(b []byte) (out []byte, used int, why scan) {
 	if len(b) == 0 {
 		return nil, 0, scanMore
+	}
+	if l.ends != endsCRLF {
+		return l.nextLF(b)
 	}
 	switch l.at {
 	case atCR:

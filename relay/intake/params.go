@@ -15,6 +15,7 @@ type offers struct {
 	requireTLS bool
 	extended   bool // DELIVERBY, MT-PRIORITY
 	auth       bool
+	lenient    bool // hex digits may be small
 	maxSize    int64
 }
 
@@ -106,7 +107,7 @@ func mailParam(p param, of offers, opts *smtp.MailOptions, ext *Extensions) (bit
 	case p.key == "RET":
 		return 8, p.ret(opts)
 	case p.key == "ENVID":
-		return 16, p.envid(opts)
+		return 16, p.envid(of, opts)
 	case p.key == "REQUIRETLS" && of.requireTLS:
 		opts.RequireTLS = true
 		return 32, p.alone()
@@ -115,7 +116,7 @@ func mailParam(p param, of offers, opts *smtp.MailOptions, ext *Extensions) (bit
 	case p.key == "MT-PRIORITY" && of.extended:
 		return 128, p.priority(ext)
 	case p.key == "AUTH" && of.auth:
-		return 256, p.auth(opts)
+		return 256, p.auth(of, opts)
 	}
 	return 0, errParamUnknown
 }
@@ -164,8 +165,8 @@ func (p param) ret(opts *smtp.MailOptions) *smtp.SMTPError {
 }
 
 // envid: RFC 3461 §4.4: xtext of at most 100 characters.
-func (p param) envid(opts *smtp.MailOptions) *smtp.SMTPError {
-	v, ok := decodeXtext(p.value)
+func (p param) envid(of offers, opts *smtp.MailOptions) *smtp.SMTPError {
+	v, ok := decodeXtext(p.value, of.lenient)
 	if !ok || v == "" || len(p.value) > 100 {
 		return errParamValue
 	}
@@ -207,8 +208,8 @@ func (p param) priority(ext *Extensions) *smtp.SMTPError {
 
 // auth: RFC 4954 §5. It is checked and goes no further: handing nobody's word
 // on is what §5 asks for where the client isn't trusted with it.
-func (p param) auth(opts *smtp.MailOptions) *smtp.SMTPError {
-	v, ok := decodeXtext(p.value)
+func (p param) auth(of offers, opts *smtp.MailOptions) *smtp.SMTPError {
+	v, ok := decodeXtext(p.value, of.lenient)
 	if !ok || v == "" {
 		return errParamValue
 	}
@@ -222,7 +223,7 @@ func (p param) auth(opts *smtp.MailOptions) *smtp.SMTPError {
 }
 
 // rcptParams parses the parameters of RCPT.
-func rcptParams(s string, utf8ok bool, opts *smtp.RcptOptions) *smtp.SMTPError {
+func rcptParams(s string, utf8ok, lenient bool, opts *smtp.RcptOptions) *smtp.SMTPError {
 	for p, ok := range params(s) {
 		if !ok || !utf8ok && !isASCII(p.value) {
 			return errParamSyntax
@@ -232,7 +233,7 @@ func rcptParams(s string, utf8ok bool, opts *smtp.RcptOptions) *smtp.SMTPError {
 		case "NOTIFY":
 			err = p.notify(opts)
 		case "ORCPT":
-			err = p.orcpt(opts)
+			err = p.orcpt(lenient, opts)
 		default:
 			err = errParamUnknown
 		}
@@ -265,7 +266,7 @@ func (p param) notify(opts *smtp.RcptOptions) *smtp.SMTPError {
 
 // orcpt: RFC 3461 §4.2, RFC 6533 §3: addr-type ";" xtext, at most 500
 // characters.
-func (p param) orcpt(opts *smtp.RcptOptions) *smtp.SMTPError {
+func (p param) orcpt(lenient bool, opts *smtp.RcptOptions) *smtp.SMTPError {
 	if opts.OriginalRecipient != "" {
 		return errParamTwice
 	}
@@ -276,9 +277,9 @@ func (p param) orcpt(opts *smtp.RcptOptions) *smtp.SMTPError {
 	t := smtp.DSNAddressType(strings.ToUpper(kind))
 	var addr string
 	if t == smtp.DSNAddressTypeUTF8 {
-		addr, ok = decodeUTF8Xtext(text)
+		addr, ok = decodeUTF8Xtext(text, lenient)
 	} else {
-		addr, ok = decodeXtext(text)
+		addr, ok = decodeXtext(text, lenient)
 	}
 	if !ok || addr == "" {
 		return errParamValue

@@ -25,16 +25,25 @@ const (
 	pathNeedsUTF8
 )
 
-// splitPath takes the path from the front of s, which follows "FROM:" or
-// "TO:", and returns what stands between < and > in wire form, without a
-// source route (RFC 5321 §3.3: it must be accepted and ignored), and the
-// parameters after it. An empty address is the null path.
-func splitPath(s string, utf8ok bool) (addr, params string, fault pathFault) {
+// cutPath takes the path from the front of s, which follows "FROM:" or "TO:",
+// and returns what stands between < and >, and the parameters after it. Where
+// lenient, the brackets may be missing and blanks may stand inside them.
+func cutPath(s string, lenient bool) (addr, params string, fault pathFault) {
 	// RFC 5321 §3.3 has no space here, but too many programs send one and it
 	// can't be mistaken for anything.
 	s = strings.TrimLeft(s, " ")
 	if s == "" || s[0] != '<' {
-		return "", "", pathSyntax
+		if !lenient || s == "" {
+			return "", "", pathSyntax
+		}
+		addr, params, _ = strings.Cut(s, " ")
+		if strings.ContainsAny(addr, `<>"\`) { // where it ends could be doubted
+			return "", "", pathSyntax
+		}
+		if len(addr)+2 > maxPath {
+			return "", "", pathTooLong
+		}
+		return addr, params, pathOK
 	}
 	end := pathEnd(s)
 	if end < 0 {
@@ -44,19 +53,65 @@ func splitPath(s string, utf8ok bool) (addr, params string, fault pathFault) {
 	if params != "" && params[0] != ' ' {
 		return "", "", pathSyntax
 	}
-	if end+1 > maxPath {
+	if lenient {
+		addr = strings.Trim(addr, " ")
+	}
+	if len(addr)+2 > maxPath {
 		return "", "", pathTooLong
 	}
+	return addr, params, pathOK
+}
+
+// checkPath returns the address of a path that cutPath has found, in wire
+// form, without a source route (RFC 5321 §3.3: it must be accepted and
+// ignored). An empty one is the null path.
+func checkPath(addr string, utf8ok, lenient bool) (string, pathFault) {
 	if strings.HasPrefix(addr, "@") {
 		var ok bool
 		if addr, ok = dropSourceRoute(addr, utf8ok); !ok {
-			return "", "", pathSyntax
+			return "", pathSyntax
 		}
 	}
 	if addr == "" {
-		return "", params, pathOK
+		return "", pathOK
 	}
-	return addr, params, checkMailbox(addr, utf8ok)
+	fault := checkMailbox(addr, utf8ok)
+	if fault == pathSyntax && lenient {
+		if better := mendMailbox(addr); better != "" {
+			if len(better)+2 > maxPath {
+				return "", pathTooLong
+			}
+			return better, checkMailbox(better, utf8ok)
+		}
+	}
+	return addr, fault
+}
+
+// mendMailbox writes s as RFC 5321 wants it: without the dot that ends the
+// domain, and with quotes around a local part whose dots don't stand between
+// atoms. Old mobile networks gave such addresses away. It returns "" for what
+// it can't mend.
+func mendMailbox(s string) string {
+	at := strings.LastIndexByte(s, '@')
+	if at <= 0 {
+		return ""
+	}
+	local, domain := s[:at], strings.TrimSuffix(s[at+1:], ".")
+	if local[0] != '"' && strings.Trim(local, ".") != "" {
+		atoms := strings.ReplaceAll(local, ".", "")
+		for i := 0; i < len(atoms); {
+			// UTF-8 is let through here, so that the address is found to need SMTPUTF8.
+			n := atext(atoms[i:], true)
+			if n == 0 {
+				return ""
+			}
+			i += n
+		}
+		if localPart(s, true) <= 0 {
+			local = `"` + local + `"`
+		}
+	}
+	return local + "@" + domain
 }
 
 // pathEnd is the index of the > that ends the path at the front of s, -1 if

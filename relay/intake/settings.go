@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"postern/config"
 )
@@ -15,17 +16,22 @@ type settings struct {
 	tls       *tls.Config
 	users     *users // nil: no AUTH
 	normalise bool
+	lenient   bool // commands that can mean one thing only are taken
+	repair    bool // headers are mended
 }
 
 func newSettings(l *config.Listener, gate chan struct{}) (*settings, error) {
-	s := &settings{cfg: l, normalise: l.Newlines == "normalise"}
+	s := &settings{cfg: l, normalise: l.Newlines == "normalise", lenient: l.Syntax == "lenient", repair: l.RepairHeaders}
 	if l.TLS != config.ListenerTLSOff && l.TLS != "" {
 		cert, err := tls.LoadX509KeyPair(l.CertFile, l.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("listener %s: certificate: %w; check cert_file and key_file", l.Name, err)
 		}
-		// RFC 8314 §4.1, RFC 8996: nothing below TLS 1.2.
-		s.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		// RFC 8314 §4.1, RFC 8996: nothing below TLS 1.2 unless it is named.
+		s.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: config.TLSVersion(l.TLSMinVersion)}
+		if s.tls.MinVersion < tls.VersionTLS12 {
+			s.tls.CipherSuites = oldSuites()
+		}
 	}
 	if len(l.Users) > 0 {
 		u, err := newUsers(l.Users, gate)
@@ -35,6 +41,20 @@ func newSettings(l *config.Listener, gate chan struct{}) (*settings, error) {
 		s.users = u
 	}
 	return s, nil
+}
+
+// oldSuites are those of crypto/tls and, behind them, those that devices of
+// the time of TLS 1.0 need: RSA key exchange and 3DES. RC4 stays out (RFC 7465).
+func oldSuites() (ids []uint16) {
+	for _, c := range tls.CipherSuites() {
+		ids = append(ids, c.ID)
+	}
+	for _, c := range tls.InsecureCipherSuites() {
+		if !strings.Contains(c.Name, "RC4") {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
 }
 
 // allows tells whether a peer may talk at all. Without a list it is this

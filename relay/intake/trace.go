@@ -89,6 +89,9 @@ func protocol(p *Peer, utf8 bool) string {
 // §8.2, §8.3), valid until the next use of scratch.
 func (l *letter) lacking(f *fields) []byte {
 	b := l.scratch[:0]
+	if !f.hasFrom {
+		b = l.appendFrom(b)
+	}
 	if !f.hasDate {
 		b = append(b, "Date: "...)
 		b = time.Now().AppendFormat(b, dateFormat)

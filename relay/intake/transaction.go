@@ -9,12 +9,44 @@ import (
 	smtp "github.com/emersion/go-smtp"
 )
 
-// path takes the path out of the argument of MAIL or RCPT.
-func (c *conn) path(arg, word string, utf8ok bool) (addr, rest string, r *smtp.SMTPError) {
-	if len(arg) < len(word) || !strings.EqualFold(arg[:len(word)], word) {
+// afterWord is what follows "FROM:" or "TO:" in the argument of MAIL or RCPT.
+// Where lenient, blanks may stand around the word, and before a bracket the
+// colon may be missing.
+func afterWord(arg, word string, lenient bool) (string, bool) {
+	if lenient {
+		arg = strings.TrimLeft(arg, " ")
+	}
+	n := len(word) - 1
+	if len(arg) <= n || !strings.EqualFold(arg[:n], word[:n]) {
+		return "", false
+	}
+	rest := arg[n:]
+	if lenient {
+		if rest = strings.TrimLeft(rest, " "); rest == "" {
+			return "", false
+		}
+	}
+	switch {
+	case rest[0] == ':':
+		return rest[1:], true
+	case lenient && rest[0] == '<':
+		return rest, true
+	}
+	return "", false
+}
+
+// path takes the path out of the argument of MAIL or RCPT. utf8ok tells from
+// the parameters whether the path may hold UTF-8.
+func (c *conn) path(arg, word string, utf8ok func(params string) bool) (addr, rest string, r *smtp.SMTPError) {
+	lenient := c.set.lenient
+	arg, ok := afterWord(arg, word, lenient)
+	if !ok {
 		return "", "", say(501, 5, 5, 4, "syntax: "+word+"<address>")
 	}
-	addr, rest, fault := splitPath(arg[len(word):], utf8ok)
+	addr, rest, fault := cutPath(arg, lenient)
+	if fault == pathOK {
+		addr, fault = checkPath(addr, !isASCII(addr) && utf8ok(rest), lenient)
+	}
 	class := 7 // X.1.7 bad sender's mailbox address syntax (RFC 3463 §3.2)
 	if word == "TO:" {
 		class = 3 // X.1.3 bad destination mailbox address syntax
@@ -29,7 +61,8 @@ func (c *conn) path(arg, word string, utf8ok bool) (addr, rest string, r *smtp.S
 	case pathNoDomain:
 		// RFC 5321 §4.5.1: <postmaster> needs no domain.
 		if word != "TO:" || !strings.EqualFold(addr, "postmaster") {
-			return "", "", say(553, 5, 1, class, "address needs a domain")
+			// The address goes back: the event tells of it.
+			return addr, "", say(553, 5, 1, class, "<"+addr+"> needs a domain; give a full address, such as <"+addr+"@example.com>")
 		}
 	}
 	return addr, rest, nil
@@ -38,19 +71,18 @@ func (c *conn) path(arg, word string, utf8ok bool) (addr, rest string, r *smtp.S
 // mail: RFC 5321 §4.1.1.2.
 func (c *conn) mail(arg string) {
 	// Whether SMTPUTF8 follows decides how the path before it is read.
-	utf8ok := !isASCII(arg) && hasUTF8(arg[strings.LastIndexByte(arg, '>')+1:])
-	from, rest, r := c.path(arg, "FROM:", utf8ok)
+	from, rest, r := c.path(arg, "FROM:", hasUTF8)
 	var ext Extensions
 	c.opts = smtp.MailOptions{}
 	if r == nil && rest != "" {
-		if !c.peer.ESMTP {
+		if !c.peer.ESMTP && !c.set.lenient {
 			r = errParamUnknown // RFC 5321 §4.1.1.1: no extensions after HELO
 		} else {
 			r = mailParams(rest, c.of, &c.opts, &ext)
 		}
 	}
 	if r != nil {
-		if r == replyTooLarge {
+		if r == replyTooLarge || r.Code == 553 && from != "" {
 			c.from = from
 			c.refused("MAIL", "", r)
 			return
@@ -91,19 +123,23 @@ func (c *conn) refusedBySession(err error) {
 
 // rcpt: RFC 5321 §4.1.1.3.
 func (c *conn) rcpt(arg string) {
-	to, rest, r := c.path(arg, "TO:", c.opts.UTF8)
+	to, rest, r := c.path(arg, "TO:", func(string) bool { return c.opts.UTF8 })
 	if r == nil && to == "" {
 		r = say(501, 5, 1, 3, "a recipient is required") // the null path is no forward-path
 	}
 	c.rcptOpts = smtp.RcptOptions{Notify: c.rcptOpts.Notify[:0]}
 	if r == nil && rest != "" {
-		if !c.peer.ESMTP {
+		if !c.peer.ESMTP && !c.set.lenient {
 			r = errParamUnknown
 		} else {
-			r = rcptParams(rest, c.opts.UTF8, &c.rcptOpts)
+			r = rcptParams(rest, c.opts.UTF8, c.set.lenient, &c.rcptOpts)
 		}
 	}
 	if r != nil {
+		if r.Code == 553 && to != "" {
+			c.refused("RCPT", to, r)
+			return
+		}
 		c.protest(r)
 		return
 	}
@@ -157,7 +193,7 @@ func (c *conn) conclude(err error) {
 	}
 	switch lost = c.in.err; {
 	case errors.Is(lost, os.ErrDeadlineExceeded) && t.fault != nil:
-		c.reply(t.fault) // so that a client with bare LF . LF learns why
+		c.refused("DATA", "", t.fault) // so that a client with bare LF . LF learns why
 		c.end("refused")
 	case errors.Is(lost, os.ErrDeadlineExceeded):
 		c.reply(say(421, 4, 4, 2, "timeout inside the message, closing connection"))

@@ -150,6 +150,10 @@ func configure(t *testing.T, l *config.Listener, key, value string) {
 		l.MaxRecipients = n
 	case "newlines":
 		l.Newlines = value
+	case "syntax":
+		l.Syntax = value
+	case "repair_headers":
+		l.RepairHeaders = value == "true"
 	case "require_auth":
 		l.RequireAuth = value == "true"
 	case "tls":

@@ -10,8 +10,9 @@ const hexDigits = "0123456789ABCDEF"
 
 // decodeXtext decodes xtext (RFC 3461 §4). It fails on anything that is not
 // xtext, and on what decodes to other than printable ASCII (§4.4, §5.2.1): a
-// decoded CR LF would end a header line further on.
-func decodeXtext(s string) (string, bool) {
+// decoded CR LF would end a header line further on. Where lenient, hex digits
+// may be small.
+func decodeXtext(s string, lenient bool) (string, bool) {
 	if strings.IndexByte(s, '+') < 0 {
 		return s, isGraphic(s)
 	}
@@ -22,7 +23,7 @@ func decodeXtext(s string) (string, bool) {
 			if i+2 >= len(s) {
 				return "", false
 			}
-			hi, lo := strings.IndexByte(hexDigits, s[i+1]), strings.IndexByte(hexDigits, s[i+2])
+			hi, lo := hexDigit(s[i+1], lenient), hexDigit(s[i+2], lenient)
 			if hi < 0 || lo < 0 {
 				return "", false
 			}
@@ -36,6 +37,14 @@ func decodeXtext(s string) (string, bool) {
 		b = append(b, c)
 	}
 	return string(b), true
+}
+
+// hexDigit is the value of c, or -1.
+func hexDigit(c byte, lenient bool) int {
+	if lenient && 'a' <= c && c <= 'f' {
+		c -= 'a' - 'A'
+	}
+	return strings.IndexByte(hexDigits, c)
 }
 
 // encodeXtext is the inverse of decodeXtext.
@@ -61,7 +70,7 @@ func encodeXtext(s string) string {
 
 // decodeUTF8Xtext decodes utf-8-addr-xtext and utf-8-addr-unitext (RFC 6533
 // §3): QCHAR, UTF-8, and \x{HEX}. Controls are refused in either form.
-func decodeUTF8Xtext(s string) (string, bool) {
+func decodeUTF8Xtext(s string, lenient bool) (string, bool) {
 	if !utf8.ValidString(s) {
 		return "", false
 	}
@@ -70,6 +79,9 @@ func decodeUTF8Xtext(s string) (string, bool) {
 		if s[0] == '\\' {
 			rest, ok := strings.CutPrefix(s, `\x{`)
 			hex, after, closed := strings.Cut(rest, "}")
+			if lenient {
+				hex = strings.ToUpper(hex)
+			}
 			if !ok || !closed || len(hex) < 2 || len(hex) > 6 || strings.Trim(hex, hexDigits) != "" {
 				return "", false
 			}

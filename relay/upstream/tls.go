@@ -72,7 +72,7 @@ func sameFile(a, b fs.FileInfo) bool {
 
 func buildTLS(up *config.Upstream, names []string) (*tls.Config, error) {
 	conf := &tls.Config{
-		MinVersion:         minVersion(up),
+		MinVersion:         config.TLSVersion(up.TLSMinVersion),
 		ServerName:         names[0],
 		ClientSessionCache: tls.NewLRUClientSessionCache(4),
 	}
@@ -106,20 +106,6 @@ func buildTLS(up *config.Upstream, names []string) (*tls.Config, error) {
 		conf.VerifyConnection = func(state tls.ConnectionState) error { return checkChain(state, conf.RootCAs, names) }
 	}
 	return conf, nil
-}
-
-// minVersion is the least version of TLS. Older ones than 1.2 are used only
-// where they are named.
-func minVersion(up *config.Upstream) uint16 {
-	switch up.TLSMinVersion {
-	case "1.0":
-		return tls.VersionTLS10
-	case "1.1":
-		return tls.VersionTLS11
-	case "1.3":
-		return tls.VersionTLS13
-	}
-	return tls.VersionTLS12
 }
 
 // checksChain tells whether the certificate has to lead to a known CA.

@@ -1,0 +1,208 @@
+package intake
+
+import (
+	"bytes"
+	"mime"
+	"net/mail"
+	"os/user"
+	"strings"
+	"time"
+)
+
+var bom = []byte("\xEF\xBB\xBF")
+
+// lead is how many octets before the first field are no part of the message:
+// a byte order mark, and the lines that begin a message in an mbox file. They
+// are dropped only where a field follows, so that text stays text. sure is
+// false where more bytes are needed to tell.
+func lead(b []byte) (n int, sure bool) {
+	if len(b) < len(bom) && bytes.HasPrefix(bom, b) {
+		return 0, false
+	}
+	b, marked := bytes.CutPrefix(b, bom)
+	n = 0
+	for {
+		if len(b) == n {
+			return 0, false
+		}
+		if b[n] != 'F' && b[n] != '>' && n == 0 && !marked {
+			return 0, true // nearly always
+		}
+		end := bytes.IndexByte(b[n:], '\n')
+		if end < 0 {
+			return 0, false
+		}
+		line := b[n : n+end+1]
+		switch {
+		case isMboxLine(line):
+			n += len(line)
+		case fieldName(line) == 0:
+			return 0, true
+		case marked:
+			return n + len(bom), true
+		default:
+			return n, true
+		}
+	}
+}
+
+// isMboxLine tells whether line is "From address date" or "From address", and
+// not a sentence: it has a time of day, or an address and nothing else.
+func isMboxLine(line []byte) bool {
+	rest, ok := bytes.CutPrefix(bytes.TrimLeft(line, ">"), []byte("From "))
+	if !ok {
+		return false
+	}
+	words := bytes.Fields(rest)
+	if len(words) == 1 {
+		return bytes.IndexByte(words[0], '@') > 0
+	}
+	for _, w := range words {
+		if len(w) >= 5 && isDigits(string(w[:2])) && w[2] == ':' && isDigits(string(w[3:5])) {
+			return true
+		}
+	}
+	return false
+}
+
+// A span is where a field stands, from its name to the end of its last line.
+type span struct {
+	start, end int
+	rename     bool // it goes on, under a name that begins with X-Original-
+}
+
+// unique is a field of which there may be one (RFC 5322 §3.6), and which we
+// can make anew.
+type unique struct {
+	spans []span
+	good  int // index of the one that stays; -1: none
+}
+
+func (u *unique) add(start, end int, usable, signed bool) {
+	if usable && (u.good < 0 || signed) {
+		u.good = len(u.spans)
+	}
+	u.spans = append(u.spans, span{start, end, true})
+}
+
+// repair replaces what can't be used of Message-ID and Date (RFC 6409 §8.2,
+// §8.3). Of several usable ones the first stays; where the message is signed,
+// the last, which is the one that a signature covers (RFC 6376 §5.4.2).
+func (f *fields) repair(h []byte, signed bool) {
+	id, date := unique{good: -1}, unique{good: -1}
+	eachField(h, func(name, value []byte, start, end int) {
+		switch {
+		case len(name) == 4 && fold(name, "date"):
+			date.add(start, end, isDate(value), signed)
+		case len(name) == 10 && fold(name, "message-id"):
+			usable := isMessageID(value)
+			if usable && (id.good < 0 || signed) {
+				f.messageID = messageID(value)
+			}
+			id.add(start, end, usable, signed)
+		}
+	})
+	f.hasMessageID, f.hasDate = id.good >= 0, date.good >= 0
+	for _, u := range []unique{id, date} {
+		for i, s := range u.spans {
+			if i != u.good {
+				f.drop = append(f.drop, s)
+			}
+		}
+	}
+	sortSpans(f.drop)
+}
+
+// sortSpans sorts in place; there are few, nearly always.
+func sortSpans(s []span) {
+	for i := 1; i < len(s); i++ {
+		for k := i; k > 0 && s[k].start < s[k-1].start; k-- {
+			s[k], s[k-1] = s[k-1], s[k]
+		}
+	}
+}
+
+// isMessageID tells whether v is one msg-id (RFC 5322 §3.6.4), with whatever
+// signs programs put in.
+func isMessageID(v []byte) bool {
+	v = bytes.TrimSpace(v)
+	if len(v) < 5 || v[0] != '<' || v[len(v)-1] != '>' {
+		return false
+	}
+	at := -1
+	inner := v[1 : len(v)-1]
+	for i, c := range inner {
+		switch {
+		case c <= ' ', c >= 0x7F, c == '<', c == '>':
+			return false
+		case c == '@':
+			at = i
+		}
+	}
+	return at > 0 && at < len(inner)-1
+}
+
+// isDate tells whether v is a date-time (RFC 5322 §3.3, §4.3).
+func isDate(v []byte) bool {
+	s := strings.TrimSpace(string(v))
+	if _, err := time.Parse("Mon, _2 Jan 2006 15:04:05 -0700", s); err == nil {
+		return true
+	}
+	_, err := mail.ParseDate(strings.Join(strings.Fields(s), " "))
+	return err == nil
+}
+
+// appendFrom adds the From that a message lacks (RFC 6409 §8.1): the
+// reverse-path, with the name of the user where the machine knows it. A null
+// reverse-path is that of reports, which come from MAILER-DAEMON.
+func (l *letter) appendFrom(b []byte) []byte {
+	b = append(b, "From: "...)
+	if l.env.From == "" {
+		b = append(b, "MAILER-DAEMON@"...)
+		b = append(b, l.house.hostname...)
+		return append(b, crlf...)
+	}
+	b = appendPhrase(b, l.userName())
+	b = append(b, '<')
+	b = append(b, l.env.From...)
+	return append(b, ">\r\n"...)
+}
+
+// userName is what the client's user is called, as far as is known.
+func (l *letter) userName() string {
+	switch {
+	case l.env.User != "":
+		return l.env.User
+	case l.env.UnixUser == "":
+		return ""
+	}
+	u, err := user.Lookup(l.env.UnixUser)
+	if err != nil {
+		return ""
+	}
+	name, _, _ := strings.Cut(u.Name, ",") // the first item of the GECOS field
+	return name
+}
+
+// maxUserName bounds a name, so that its line stays short.
+const maxUserName = 100
+
+// appendPhrase adds name as a quoted-string or an encoded-word, and a blank.
+func appendPhrase(b []byte, name string) []byte {
+	name = strings.TrimSpace(printable(name))
+	if name == "" || len(name) > maxUserName || strings.Contains(name, "@") {
+		return b
+	}
+	if !isASCII(name) {
+		b = append(b, strings.ReplaceAll(mime.QEncoding.Encode("utf-8", name), "\r\n", "")...)
+		return append(b, ' ')
+	}
+	b = append(b, '"')
+	for i := 0; i < len(name); i++ {
+		if name[i] == '"' || name[i] == '\\' {
+			b = append(b, '\\')
+		}
+		b = append(b, name[i])
+	}
+	return append(b, "\" "...)
+}
