@@ -17,6 +17,8 @@ type Events interface {
 	// LaneChanged comes when a lane is parked, waits, comes up, is paused,
 	// resumed, or when its name vanishes from the configuration.
 	LaneChanged(LaneChange)
+	// Panicked comes when a bug of this program has ended a session.
+	Panicked(upstream string, value any, stack []byte)
 	// SessionFailed comes when a session could not be opened or broke off.
 	SessionFailed(upstream string, opened bool, deliveries int, outcome spool.Outcome)
 	// ConnectionSpent comes when an answer to a connection that had carried
@@ -120,6 +122,7 @@ func (quiet) Finished(Finish)                                        {}
 func (quiet) LaneChanged(LaneChange)                                 {}
 func (quiet) SessionFailed(string, bool, int, spool.Outcome)         {}
 func (quiet) ConnectionSpent(string, int, spool.Outcome)             {}
+func (quiet) Panicked(string, any, []byte)                           {}
 func (quiet) ConnectionLimit(string, int)                            {}
 func (quiet) SenderRefused(string, string, spool.Outcome, time.Time) {}
 func (quiet) SenderAccepted(string, string)                          {}

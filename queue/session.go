@@ -2,6 +2,8 @@ package queue
 
 import (
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -17,9 +19,26 @@ func (l *lane) spawn(first *spool.Delivery) {
 	l.feeds[f] = struct{}{}
 	l.connecting++
 	l.q.work.Go(func() {
-		err := l.q.deliverer.Deliver(l.q.ctx, f.up, f)
-		l.ended(f, err)
+		l.ended(f, l.q.deliver(f))
 	})
+}
+
+// Defect is a session that a bug of this program has ended: a panic, over
+// whatever an upstream, a KDC or a library has come up with. It parks its lane,
+// and nothing else.
+type Defect struct{ Value any }
+
+func (d *Defect) Error() string { return fmt.Sprint("a defect of this program: ", d.Value) }
+
+// deliver carries out one session. What it does wrong is its own fault.
+func (q *Queue) deliver(f *Feed) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			q.events.Panicked(f.lane.name, v, debug.Stack())
+			err = &Defect{v}
+		}
+	}()
+	return q.deliverer.Deliver(q.ctx, f.up, f)
 }
 
 // faultOf turns what Deliver returned into a fault; nil: an orderly end.
@@ -31,13 +50,18 @@ func faultOf(up *config.Upstream, err error) *spool.Fault {
 	if errors.As(err, &fault) {
 		return fault
 	}
-	return &spool.Fault{Err: err, Outcome: spool.Outcome{Stage: spool.StageConnect, Remote: up.Host, Cause: err.Error()}}
+	stage := spool.StageConnect
+	var defect *Defect
+	if errors.As(err, &defect) {
+		stage = spool.StageLocal
+	}
+	return &spool.Fault{Err: err, Outcome: spool.Outcome{Stage: stage, Remote: up.Host, Cause: err.Error()}}
 }
 
 // ended draws the lesson from a session.
 func (l *lane) ended(f *Feed, err error) {
 	fault := faultOf(f.up, err)
-	l.abandoned(f)
+	l.abandoned(f, fault)
 
 	l.mu.Lock()
 	defer l.unlock()
@@ -80,6 +104,7 @@ func (l *lane) blameSession(f *Feed, fault *spool.Fault) time.Time {
 	now := time.Now()
 	v := JudgeFault(fault)
 	switch {
+	case isDefect(fault):
 	case f.opened && f.progressed:
 		return time.Time{} // it did its work and was cut off; the next one may
 	case l.open > 0 && l.health.state == Up && !f.opened:
@@ -90,6 +115,11 @@ func (l *lane) blameSession(f *Feed, fault *spool.Fault) time.Time {
 	}
 	l.fail(now, fault.Outcome, v.Blame, f.opened)
 	return l.health.probeAt
+}
+
+func isDefect(fault *spool.Fault) bool {
+	var defect *Defect
+	return fault != nil && errors.As(fault.Err, &defect)
 }
 
 // orderly is the end of a session that found no fault. mu is held.
@@ -137,7 +167,9 @@ func (l *lane) recovered() {
 }
 
 // abandoned settles what a session left behind, which it should not.
-func (l *lane) abandoned(f *Feed) {
+// Where a defect ended it, each waits for itself: it may be the one that shows
+// the defect, and must not be what the lane is tried with each time.
+func (l *lane) abandoned(f *Feed, fault *spool.Fault) {
 	l.mu.Lock()
 	left := slices.Clone(f.taken) // also what was handed out and never received
 	if f.waiting {
@@ -146,6 +178,10 @@ func (l *lane) abandoned(f *Feed) {
 	}
 	l.unlock()
 	for _, t := range left {
+		if isDefect(fault) && !f.dotted[t.d] {
+			f.Settle(t.d, []spool.Outcome{{Stage: spool.StageLocal, Text: "the attempt was interrupted", Cause: fault.Outcome.Cause}})
+			continue
+		}
 		f.Release(t.d)
 	}
 }

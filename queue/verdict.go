@@ -98,6 +98,9 @@ func Judge(o *spool.Outcome, more bool) Verdict {
 // JudgeFault decides what the end of a session means for its upstream: access
 // parks it, everything else makes it wait.
 func JudgeFault(f *spool.Fault) Verdict {
+	if isDefect(f) {
+		return deferred(BlameAccess, true)
+	}
 	v := judgeSession(&f.Outcome)
 	if v.Blame == BlameAccess && f.Outcome.Code == 0 && isNetwork(f.Err) {
 		return deferred(BlameUpstream, true) // cut off in the middle; nobody refused anything

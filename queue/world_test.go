@@ -389,6 +389,7 @@ func (e *ears) InDoubt(_ spool.ID, up string, n, times int, held bool) {
 func (e *ears) ConnectionSpent(up string, n int, o spool.Outcome) {
 	e.hear("connection of %s spent after %d: %d", up, n, o.Code)
 }
+func (e *ears) Panicked(up string, v any, _ []byte)                   { e.hear("panic of %s: %v", up, v) }
 func (e *ears) ConnectionLimit(up string, n int)                      { e.hear("%s takes %d over one connection", up, n) }
 func (e *ears) Expired(_ spool.ID, up string, n int, _ time.Duration) { e.hear("expired %s %d", up, n) }
 func (e *ears) MovedOn(from, to string, n int)                        { e.hear("moved %s %s %d", from, to, n) }

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -116,6 +117,12 @@ func (q queueEvents) LaneChanged(c queue.LaneChange) {
 		fields = advice(outcome(fields, &c.Outcome), &c.Outcome)
 	}
 	q.log.write(level, "upstream-state", fields...)
+}
+
+func (q queueEvents) Panicked(upstream string, value any, stack []byte) {
+	q.log.metrics.panics.with().Inc()
+	q.log.error("upstream-defect", zap.String("upstream", upstream),
+		zap.String("panic", fmt.Sprint(value)), zap.String("stack", stackText(stack)))
 }
 
 func (q queueEvents) SessionFailed(upstream string, opened bool, deliveries int, o spool.Outcome) {

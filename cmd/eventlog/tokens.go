@@ -1,6 +1,8 @@
 package eventlog
 
 import (
+	"fmt"
+
 	"go.uber.org/zap"
 
 	"postern/relay/oauth"
@@ -17,6 +19,12 @@ func (t tokenEvents) TokenObtained(e oauth.Obtained) {
 	t.log.info("token-obtained",
 		zap.String("upstream", e.Upstream), zap.String("reason", string(e.Reason)),
 		moment("expires", e.Expires), zap.Bool("rotated", e.Rotated), zap.Duration("took", e.Took))
+}
+
+func (t tokenEvents) TokenPanicked(upstream string, value any, stack []byte) {
+	t.log.metrics.panics.with().Inc()
+	t.log.error("token-defect", zap.String("upstream", upstream),
+		zap.String("panic", fmt.Sprint(value)), zap.String("stack", stackText(stack)))
 }
 
 func (t tokenEvents) TokenFailed(e oauth.Failed) {

@@ -7,6 +7,8 @@ import "time"
 type Events interface {
 	TokenObtained(Obtained)
 	TokenFailed(Failed)
+	// TokenPanicked: a bug of this program has ended a try to get a token.
+	TokenPanicked(upstream string, value any, stack []byte)
 }
 
 // Reason says why a token was asked for.
@@ -44,8 +46,9 @@ type Failed struct {
 
 type noEvents struct{}
 
-func (noEvents) TokenObtained(Obtained) {}
-func (noEvents) TokenFailed(Failed)     {}
+func (noEvents) TokenObtained(Obtained)            {}
+func (noEvents) TokenFailed(Failed)                {}
+func (noEvents) TokenPanicked(string, any, []byte) {}
 
 // Status is what there is to know about the token of one upstream.
 type Status struct {

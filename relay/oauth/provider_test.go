@@ -220,6 +220,8 @@ func (w *witness) TokenObtained(e Obtained) {
 	w.obtained = append(w.obtained, e)
 }
 
+func (w *witness) TokenPanicked(string, any, []byte) {}
+
 func (w *witness) TokenFailed(e Failed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

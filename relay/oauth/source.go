@@ -3,7 +3,9 @@ package oauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -102,7 +104,7 @@ func (s *source) fly(f *flight, conf *config.OAuth) {
 	ctx, cancel := context.WithTimeout(context.Background(), flightTimeout)
 	defer cancel()
 	began := time.Now()
-	old, tok, err := s.renew(ctx, f, conf)
+	old, tok, err := s.renewSafely(ctx, f, conf)
 	took := time.Since(began)
 	var e *Error
 	if err != nil {
@@ -130,6 +132,18 @@ func (s *source) fly(f *flight, conf *config.OAuth) {
 		s.t.events.TokenFailed(failed)
 	}
 	s.land(f, tok, e)
+}
+
+// renewSafely is renew. What a provider's answer makes it do wrong ends this
+// one try.
+func (s *source) renewSafely(ctx context.Context, f *flight, conf *config.OAuth) (old, tok *token, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.t.events.TokenPanicked(s.upstream, v, debug.Stack())
+			old, tok, err = nil, nil, fmt.Errorf("a defect of this program: %v", v)
+		}
+	}()
+	return s.renew(ctx, f, conf)
 }
 
 // land lets everybody go on who waits.

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -126,8 +127,15 @@ func (d *Dialer) race(ctx context.Context, addresses []netip.AddrPort) (conn net
 		next++
 		running++
 		go func() {
-			c, err := d.dial(ctx, a.String())
-			results <- result{c, a, err}
+			var r result
+			defer func() {
+				if v := recover(); v != nil {
+					r.err = fmt.Errorf("a defect of this program: %v", v)
+				}
+				results <- r
+			}()
+			r.at = a
+			r.conn, r.err = d.dial(ctx, a.String())
 		}()
 	}
 	defer func() {

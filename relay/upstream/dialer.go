@@ -133,6 +133,14 @@ func limitsOf(up *config.Upstream) limits {
 func (d *Dialer) Deliver(ctx context.Context, up *config.Upstream, feed Feed) error {
 	s := d.newSession(up)
 	s.feed = feed
+	defer func() {
+		if v := recover(); v != nil { // nothing more may be said over this connection
+			if s.wire != nil {
+				_ = s.wire.conn.Close()
+			}
+			panic(v)
+		}
+	}()
 	if fault := s.open(ctx); fault != nil {
 		s.close()
 		if ctx.Err() != nil {

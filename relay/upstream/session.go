@@ -164,6 +164,12 @@ func (s *session) overheard() string {
 // watch waits for the upstream to say or do something, which it is not asked
 // for, or for the deadline that ends the waiting.
 func (s *session) watch() {
+	defer func() {
+		if recover() != nil { // in what reads TLS: the connection is of no use any more
+			s.hangUp()
+			s.watched <- true
+		}
+	}()
 	_, err := s.in.Peek(1)
 	closed := !errors.Is(err, os.ErrDeadlineExceeded) // a 421 is as much of an end as a FIN
 	if closed {
