@@ -111,6 +111,7 @@ func (l *lane) orderly(f *Feed) {
 func (l *lane) fail(now time.Time, o spool.Outcome, b Blame, needAnswer bool) {
 	previous, since := l.visible(), l.since()
 	changed := l.health.fail(now, o, b, needAnswer, l.q.cfg.Load().Retry.Backoff)
+	l.renewals = 0
 	l.endAll() // a session that is part of the trouble is not asked whether it is over
 	l.returnReady()
 	l.poke()
@@ -155,6 +156,7 @@ func (l *lane) abandoned(f *Feed) {
 func (l *lane) takeBack(f *Feed, d *spool.Delivery) {
 	l.mu.Lock()
 	defer l.unlock()
+	l.connections.forget(d)
 	if l.flows() {
 		l.ready = slices.Insert(l.ready, 0, d)
 		l.poke()
