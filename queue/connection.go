@@ -97,10 +97,11 @@ func (c *connections) suspects(o *spool.Outcome, v *Verdict, now time.Time) bool
 
 // ask notes that a fresh connection is asked for d. An answer that comes
 // earlier than at the limit that was learnt shows that it was none: the
-// upstream counts something else, such as time.
+// upstream counts something else, such as recipients or time. Whether the
+// connection is at fault is still for the fresh one to say.
 func (c *connections) ask(d *spool.Delivery, s suspicion) {
 	if s.carried < c.limit {
-		c.acquit(s.sign, time.Now())
+		c.limit, c.last = 0, 0
 	}
 	if c.asked == nil {
 		c.asked = map[*spool.Delivery]suspicion{}
@@ -170,6 +171,7 @@ func mayBeConnection(o *spool.Outcome, v *Verdict) bool {
 // connectionWords are those by which upstreams say, by a 5xx, that they have
 // enough of a connection.
 var connectionWords = regexp.MustCompile(`(?i)\b(session|connection)s?\b.{0,40}\b(limit|exceed|maximum|too many)|` +
+	`\b(please reconnect|(new|another|fresh) (smtp )?(session|connection))\b|` +
 	`\b(limit|exceed\w*|maximum|too many|max)\b.{0,60}\b(per|this|one|single|same|a|smtp) (smtp )?(session|connection)\b`)
 
 // untried takes out of an attempt those recipients whose answer may be the
@@ -185,7 +187,9 @@ func (q *Queue) untried(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdic
 	if progress {
 		l.connections.bore(f.carried+1, now)
 	}
-	if f.carried == 0 {
+	if f.carried > 0 {
+		l.connections.forget(d) // it was given back, and taken by another session
+	} else {
 		if n := l.connections.learn(d, outs, verdicts, now); n > 0 {
 			l.after(func() { q.events.ConnectionLimit(l.name, n) })
 		}

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"sync"
-	"time"
 
 	"postern/spool"
 )
@@ -37,9 +36,6 @@ func (q *Queue) noteDoubt(d *spool.Delivery, held bool) {
 	k := key{d.ID, d.Share}
 	q.doubts.mu.Lock()
 	times := q.doubts.by[k].times + 1
-	if times == 1 && d.InDoubt {
-		times = 2 // the first was before the start
-	}
 	q.doubts.by[k] = doubt{times: times}
 	q.doubts.mu.Unlock()
 	q.events.InDoubt(d.ID, d.Upstream, len(d.Pending), times, held)
@@ -66,6 +62,17 @@ func (q *Queue) doubt(d *spool.Delivery) bool {
 	return hold
 }
 
+// answered ends a row of doubts: the upstream has answered since.
+func (ds *doubts) answered(d *spool.Delivery) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	k := key{d.ID, d.Share}
+	if known, ok := ds.by[k]; ok && known.times > 0 {
+		known.times = 0
+		ds.by[k] = known
+	}
+}
+
 // allow lets a share that is in doubt go, until there is another doubt.
 func (ds *doubts) allow(d *spool.Delivery) {
 	ds.mu.Lock()
@@ -83,32 +90,6 @@ func (ds *doubts) stays(id spool.ID, share int, inDoubt bool) bool {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	return !ds.by[key{id, share}].allowed
-}
-
-// wishes are the shares that an operator wants tried before their time, and
-// when that would have been: a try in between moves nothing.
-type wishes struct {
-	mu sync.Mutex
-	by map[key]time.Time
-}
-
-func (w *wishes) add(id spool.ID, share int, due time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.by == nil {
-		w.by = map[key]time.Time{}
-	}
-	w.by[key{id, share}] = due
-}
-
-// take returns when the share would have been due, and forgets it; zero: no
-// operator has asked for it.
-func (w *wishes) take(d *spool.Delivery) time.Time {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	due := w.by[key{d.ID, d.Share}]
-	delete(w.by, key{d.ID, d.Share})
-	return due
 }
 
 func (ds *doubts) forget(d *spool.Delivery) {

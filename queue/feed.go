@@ -90,15 +90,9 @@ func (f *Feed) Next(ctx context.Context) (*spool.Delivery, error) {
 	f.waiting = true
 	l.idle = append(l.idle, f)
 	l.behind, l.renewals = time.Time{}, 0 // there was nothing left to do
+	idle := f.patience()
 	l.unlock()
 
-	idle := f.up.IdleClose
-	if idle <= 0 {
-		idle = defaultIdle
-	}
-	if left := time.Until(f.openedAt.Add(maxAge(f.up))); f.handed > 0 {
-		idle = max(min(idle, left), 0)
-	}
 	if f.timer == nil {
 		f.timer = time.NewTimer(idle)
 	} else {
@@ -122,6 +116,18 @@ func (f *Feed) Next(ctx context.Context) (*spool.Delivery, error) {
 		return nil, err
 	}
 	return <-f.ch, nil // handed out at the same moment
+}
+
+// patience is how long the session may wait for work. lane.mu is held.
+func (f *Feed) patience() time.Duration {
+	idle := f.up.IdleClose
+	if idle <= 0 {
+		idle = defaultIdle
+	}
+	if f.handed > 0 {
+		idle = max(min(idle, time.Until(f.openedAt.Add(maxAge(f.up)))), 0)
+	}
+	return idle
 }
 
 // TryNext returns a delivery that is due now, or nil.

@@ -283,9 +283,11 @@ func (l *lane) grow(now time.Time) {
 	}
 }
 
-// renew opens sessions for what a used connection would not take. The session
-// that would not is ending, so there is a place for each. mu is held.
+// renew opens sessions for what a used connection would not take. mu is held.
 func (l *lane) renew() {
+	if len(l.fresh) > 0 && len(l.feeds) >= l.sessions() {
+		l.makePlace()
+	}
 	for len(l.fresh) > 0 && len(l.feeds) < l.sessions() && l.connecting < max(1, l.open)+l.renewals {
 		d := l.begin(&l.fresh)
 		if d == nil {
@@ -293,6 +295,23 @@ func (l *lane) renew() {
 		}
 		l.renewals = max(0, l.renewals-1)
 		l.spawn(d)
+	}
+}
+
+// makePlace ends a session, unless one is ending: those that stay open must
+// not keep a fresh one out. One without work comes first. mu is held.
+func (l *lane) makePlace() {
+	var chosen *Feed
+	for f := range l.feeds {
+		switch {
+		case f.ended:
+			return
+		case f.opened && (chosen == nil || f.waiting):
+			chosen = f
+		}
+	}
+	if chosen != nil {
+		chosen.finish()
 	}
 }
 

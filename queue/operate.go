@@ -75,7 +75,7 @@ func (q *Queue) Retry(ctx context.Context, sel Select, by string) (Result, error
 		if s.Due.Before(at) {
 			at = s.Due // it keeps its place in the line
 		} else {
-			q.wishes.add(d.ID, d.Share, s.Due)
+			q.wishes.add(d, s.Due)
 		}
 		return q.change(d, spool.Settlement{Due: at, Failover: s.Failover, Warned: s.Warned}, "retry", by, "")
 	})

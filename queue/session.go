@@ -141,6 +141,7 @@ func (l *lane) orderly(f *Feed) {
 func (l *lane) fail(now time.Time, o spool.Outcome, b Blame, needAnswer bool) {
 	previous, since := l.visible(), l.since()
 	changed := l.health.fail(now, o, b, needAnswer, l.q.cfg.Load().Retry.Backoff)
+	l.renewals = 0
 	l.endAll() // a session that is part of the trouble is not asked whether it is over
 	l.returnReady()
 	l.poke()
@@ -191,6 +192,7 @@ func (l *lane) abandoned(f *Feed, fault *spool.Fault) {
 func (l *lane) takeBack(f *Feed, d *spool.Delivery) {
 	l.mu.Lock()
 	defer l.unlock()
+	l.connections.forget(d)
 	if l.flows() {
 		l.ready = slices.Insert(l.ready, 0, d)
 		l.poke()

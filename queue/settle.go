@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"postern/config"
@@ -83,11 +84,14 @@ func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdi
 			}
 		}
 	}
+	wish, tries := q.wishes.take(d)
 	s := plan(d, outs, verdicts, choice{now: now, retry: retry, laneDue: laneDue, at: rand.Float64(),
 		next: q.nextUp(listOf(d), d.Failover), more: q.parts.more(d),
-		wish: q.wishes.take(d), stays: q.doubts.stays(d.ID, d.Share, d.InDoubt)})
+		wish: wish, tries: tries, stays: q.doubts.stays(d.ID, d.Share, d.InDoubt)})
 	if s.Hold || anyDoubt(outs, verdicts) {
 		q.noteDoubt(d, s.Hold)
+	} else if slices.ContainsFunc(outs, func(o spool.Outcome) bool { return o.Code != 0 && o.Stage >= spool.StageDot }) {
+		q.doubts.answered(d)
 	}
 	// Before the settlement, while the message is there to quote. It is done as
 	// well as can be: what was delivered is let go in any case.
@@ -114,6 +118,7 @@ type choice struct {
 	at      float64   // point in the range of the jitter, 0 to 1
 	more    bool      // recipients beside those of the attempt wait for their first
 	wish    time.Time // when it would have been due, had no operator asked for it; zero: none has
+	tries   int       // of the attempts so far, that an operator asked for
 	stays   bool      // a copy may have arrived at the upstream of the attempt
 }
 
@@ -140,7 +145,7 @@ func plan(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdict, c choice)
 		}
 		return s
 	}
-	s.Due = c.now.Add(retryDelay(c.retry.Backoff, d.Attempt, c.at))
+	s.Due = c.now.Add(retryDelay(c.retry.Backoff, d.Attempt-c.tries, c.at))
 	if c.wish.After(c.now) {
 		s.Due = c.wish // an operator's try is no step of the backoff
 	}
@@ -198,6 +203,7 @@ func (q *Queue) put(d *spool.Delivery, s spool.Settlement) error {
 	}
 	if !left {
 		q.doubts.forget(d)
+		q.wishes.forget(d)
 	}
 	return err
 }

@@ -101,6 +101,7 @@ func inBubble(t *testing.T, names []string, test func(*testing.T, *world)) {
 		w := newWorld(t, names...)
 		w.queue.Start()
 		defer w.end()
+		synctest.Wait() // the test may change the configuration now: nobody reads it
 		test(t, w)
 	})
 }

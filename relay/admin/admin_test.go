@@ -351,6 +351,9 @@ func TestReasons(t *testing.T) {
 		{spool.RecipientState{Due: now}, none, "It is due and waits for a free connection to its upstream."},
 		{spool.RecipientState{Due: now, Attempts: 1, InDoubt: true}, none,
 			"It is due again, or an attempt is under way. An earlier attempt ended between the final dot and its answer: this one may make a duplicate."},
+		{spool.RecipientState{Due: now, Attempts: 2, InDoubt: true, Last: &spool.Outcome{Stage: spool.StageDot}}, none,
+			"It is due again, or an attempt is under way. An earlier attempt ended between the final dot and its answer: this one may make a duplicate." +
+				" Where that comes again and again, give the upstream a longer data_timeout, or set retry.after_dot = \"hold\"."},
 	} {
 		if got := reason(&c.state, now, c.why); got != c.want {
 			t.Errorf("%+v:\n got %s\nwant %s", c.state, got, c.want)

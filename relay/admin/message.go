@@ -118,6 +118,9 @@ func reason(r *spool.RecipientState, now time.Time, why func(string) string) str
 	doubt := ""
 	if r.InDoubt {
 		doubt = " An earlier attempt ended between the final dot and its answer: this one may make a duplicate."
+		if r.Attempts > 1 && r.Last != nil && r.Last.Stage == spool.StageDot && r.Last.Code == 0 {
+			doubt += " Where that comes again and again, give the upstream a longer data_timeout, or set retry.after_dot = \"hold\"."
+		}
 	}
 	switch {
 	case r.Due.After(now) && r.Attempts == 0:
