@@ -25,7 +25,9 @@ type document struct {
 	root     map[string]any
 	problems []Problem
 	warnings []Problem
-	spool    string // its folder, once that has been read
+	spool    string          // its folder, once that has been read
+	expanded map[string]bool // keys whose values hold variables of the environment
+	unset    map[string]bool // keys whose variables are missing
 }
 
 // readDocument reads and parses a file. Where it cannot be, root is nil and
@@ -97,6 +99,7 @@ func (d *document) parse(text string) {
 		return
 	}
 	d.root = root
+	d.environment()
 }
 
 func invalidLine(text string) int {
@@ -160,13 +163,20 @@ func secretPath(key string) bool {
 	return strings.Contains(key, "password") || strings.Contains(key, "users") || strings.Contains(key, "secret")
 }
 
-// problem records that the configuration cannot be used.
+// problem records that the configuration cannot be used. Of a value that
+// lacks a variable nothing else is said.
 func (d *document) problem(key, text, hint string) {
+	if d.unset[key] {
+		return
+	}
 	d.problems = append(d.problems, Problem{File: d.file, Line: d.source.line(key), Key: key, Text: text, Hint: hint})
 }
 
 // warn records a finding that does not stop a start.
 func (d *document) warn(key, text, hint string) {
+	if d.unset[key] {
+		return
+	}
 	d.warnings = append(d.warnings, Problem{File: d.file, Line: d.source.line(key), Key: key, Text: text, Hint: hint})
 }
 
