@@ -17,6 +17,9 @@ const (
 // checkOwner leaves access to the access lists of the folder.
 func checkOwner(string, fs.FileInfo) error { return nil }
 
+// GroupIsOurs is false: Windows has no such groups.
+func GroupIsOurs(fs.FileInfo) bool { return false }
+
 // syncFolder has nothing to do: NTFS logs its directories.
 func syncFolder(string) error { return nil }
 
