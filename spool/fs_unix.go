@@ -73,3 +73,12 @@ func freeBytes(dir string) (int64, error) {
 }
 
 func isFullOS(error) bool { return false }
+
+// MayWrite tells whether this process may make files in a folder, by asking
+// the kernel and not by trying.
+func MayWrite(dir string) error {
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return &fs.PathError{Op: "write", Path: dir, Err: err}
+	}
+	return nil
+}
