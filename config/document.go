@@ -8,10 +8,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
+
+	"postern/config/visible"
 )
 
 // maxFile bounds a configuration file, in bytes.
@@ -131,20 +132,9 @@ func (d *document) syntaxProblem(err error, text string) Problem {
 		p.Text = "this is not a value of TOML"
 		p.Hint = `text stands in quotes, "like this", with \\ for a backslash, and a list in brackets, ["a", "b"]`
 	default:
-		p.Text = "is not TOML: " + oneLine(strings.TrimSuffix(message, "."))
+		p.Text = "is not TOML: " + visible.Text(strings.TrimSuffix(message, "."), 1000)
 	}
 	return p
-}
-
-// oneLine replaces control characters, which the decoder repeats from the
-// text.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '\uFFFD'
-		}
-		return r
-	}, s)
 }
 
 // secretLine reports whether a line of the text may hold a secret, so that

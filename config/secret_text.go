@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"postern/config/visible"
 )
 
 // tidySecret makes the secret of what a file, a variable or a command gave.
@@ -42,15 +44,9 @@ func unseenIn(text string) string {
 			return fmt.Sprintf("the control character U+%04X", r)
 		case unicode.IsSpace(r) || unicode.In(r, unicode.Zs, unicode.Zl, unicode.Zp):
 			return fmt.Sprintf("U+%04X, a blank that is no space", r)
-		case invisible(r):
+		case !visible.Rune(r) && r != utf8.RuneError:
 			return fmt.Sprintf("the invisible character U+%04X", r)
 		}
 	}
 	return ""
-}
-
-// invisible is true of what has no shape: format characters (zero width,
-// direction, tags), variation selectors and fillers.
-func invisible(r rune) bool {
-	return unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
