@@ -69,6 +69,7 @@ func (d *document) readUpstream(t *table, up *Upstream) {
 	d.readHost(t, up, p)
 	d.readUpstreamTLS(t, up)
 	d.readSignIn(t, up, p)
+	p.warnRetiring(t, up)
 	t.integer("max_connections", &up.MaxConnections, 1, 1000)
 	t.integer("max_recipients", &up.MaxRecipients, 1, 100_000)
 	t.size("max_message_size", &up.MaxMessageSize, 64<<10) // RFC 5321 §4.5.3.1.7
