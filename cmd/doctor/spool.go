@@ -18,7 +18,7 @@ import (
 // lookAtSpool looks at the folder, its disk and what waits in it.
 func lookAtSpool(ctx context.Context, cfg *config.Config, st *admin.Status, client *admin.Client, owner int) []Finding {
 	dir := cfg.Spool.Dir
-	folder := judgeFolder(SpoolFolder, lookAtFolder(dir), owner, cfg.Path == "")
+	folder := judgeFolder(SpoolFolder, lookAtFolder(dir), owner, spool.Foresee(spool.Options{Dir: dir, Create: cfg.Path == ""}) == nil)
 	out := []Finding{folder}
 	if st == nil {
 		if pid, held := spoolHolder(dir); held {
