@@ -16,8 +16,8 @@ const (
 	commandLinger  = time.Second
 )
 
-// runSecretCommand runs a command and returns what it printed, without the
-// last newline. Its standard error is dropped, because it can hold a secret.
+// runSecretCommand runs a command and returns what it printed. Its standard
+// error is dropped, because it can hold a secret.
 func runSecretCommand(ctx context.Context, args []string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
@@ -39,7 +39,7 @@ func runSecretCommand(ctx context.Context, args []string) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("cannot be run: %w", err)
 	}
-	return trimNewline(out.kept.String()), nil
+	return out.kept.String(), nil
 }
 
 // cappedBuffer keeps up to maxSecret bytes and then refuses.

@@ -8,10 +8,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
+
+	"postern/config/visible"
 )
 
 // maxFile bounds a configuration file, in bytes.
@@ -25,7 +26,9 @@ type document struct {
 	root     map[string]any
 	problems []Problem
 	warnings []Problem
-	spool    string // its folder, once that has been read
+	spool    string          // its folder, once that has been read
+	expanded map[string]bool // keys whose values hold variables of the environment
+	unset    map[string]bool // keys whose variables are missing
 }
 
 // readDocument reads and parses a file. Where it cannot be, root is nil and
@@ -97,6 +100,7 @@ func (d *document) parse(text string) {
 		return
 	}
 	d.root = root
+	d.environment()
 }
 
 func invalidLine(text string) int {
@@ -128,20 +132,9 @@ func (d *document) syntaxProblem(err error, text string) Problem {
 		p.Text = "this is not a value of TOML"
 		p.Hint = `text stands in quotes, "like this", with \\ for a backslash, and a list in brackets, ["a", "b"]`
 	default:
-		p.Text = "is not TOML: " + oneLine(strings.TrimSuffix(message, "."))
+		p.Text = "is not TOML: " + visible.Text(strings.TrimSuffix(message, "."), 1000)
 	}
 	return p
-}
-
-// oneLine replaces control characters, which the decoder repeats from the
-// text.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '\uFFFD'
-		}
-		return r
-	}, s)
 }
 
 // secretLine reports whether a line of the text may hold a secret, so that
@@ -160,13 +153,20 @@ func secretPath(key string) bool {
 	return strings.Contains(key, "password") || strings.Contains(key, "users") || strings.Contains(key, "secret")
 }
 
-// problem records that the configuration cannot be used.
+// problem records that the configuration cannot be used. Of a value that
+// lacks a variable nothing else is said.
 func (d *document) problem(key, text, hint string) {
+	if d.unset[key] {
+		return
+	}
 	d.problems = append(d.problems, Problem{File: d.file, Line: d.source.line(key), Key: key, Text: text, Hint: hint})
 }
 
 // warn records a finding that does not stop a start.
 func (d *document) warn(key, text, hint string) {
+	if d.unset[key] {
+		return
+	}
 	d.warnings = append(d.warnings, Problem{File: d.file, Line: d.source.line(key), Key: key, Text: text, Hint: hint})
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -67,7 +68,11 @@ func Locate(option string) (Place, error) {
 	if doc.root == nil {
 		return Place{}, &Problems{doc.problems}
 	}
-	doc.problems = nil // its mode keeps a daemon from starting, not from being reached
+	// Its mode, and variables that other keys lack, keep a daemon from
+	// starting, not from being reached.
+	doc.problems = slices.DeleteFunc(doc.problems, func(p Problem) bool {
+		return p.Key != "spool.dir" && p.Key != "control.socket"
+	})
 	cfg := Default()
 	doc.top().sub("spool").text("dir", &cfg.Spool.Dir)
 	doc.top().sub("control").text("socket", &cfg.Control.Socket)
@@ -101,6 +106,9 @@ func (d *document) config() *Config {
 	top.finish()
 	d.warnSharedAccounts(cfg)
 	d.checkListenerSizes(cfg)
+	d.checkSockets(cfg)
+	own, names := thisMachine()
+	d.checkLoops(cfg, own, names)
 	d.checkRoutes(cfg)
 	return cfg
 }

@@ -20,7 +20,7 @@ func (d *document) readListeners(top *table, cfg *Config) {
 		cfg.Listeners = []Listener{DefaultListener(defaultListen)}
 		return
 	}
-	names, addresses := map[string]string{}, map[string]string{}
+	names := map[string]string{}
 	for _, t := range top.each("listener") {
 		l := DefaultListener("")
 		d.readListener(t, &l)
@@ -28,12 +28,10 @@ func (d *document) readListeners(top *table, cfg *Config) {
 		if l.Name == "" {
 			continue
 		}
-		if other, twice := addresses[l.Target]; twice && l.Target != "" && !strings.HasSuffix(l.Target, ":0") {
-			t.problem("address", strconv.Quote(l.Address)+" is the address of "+other+" too", "remove one of them")
-		} else if other, twice := names[l.Name]; twice {
+		if other, twice := names[l.Name]; twice && l.Name != l.Address {
 			t.problem("name", strconv.Quote(l.Name)+" is the name of "+other+" too", "names tell listeners apart in routes and logs")
 		}
-		names[l.Name], addresses[l.Target] = t.path, t.path
+		names[l.Name] = t.path
 	}
 	if len(cfg.Listeners) == 0 && len(d.problems) == 0 {
 		top.problem("listener", "is an empty list", `remove it for a listener at `+defaultListen)
@@ -188,6 +186,9 @@ func readAllow(t *table, l *Listener) {
 			continue
 		}
 		l.Allow = append(l.Allow, prefix)
+		if network := meantNetwork(s); network != "" {
+			t.doc.warn(joinIndex(t.key("allow"), i), strconv.Quote(s)+" is one address and not a network", "write "+strconv.Quote(network)+" if a network is meant, or "+strconv.Quote(prefix.String())+" for this address alone")
+		}
 	}
 	if l.RequireAuth {
 		return
@@ -212,6 +213,27 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("has bits set behind its length; did you mean %q?", prefix.Masked())
 	}
 	return prefix, nil
+}
+
+// meantNetwork is the network that somebody probably means who writes its
+// first address without a length; "" for any other address.
+func meantNetwork(s string) string {
+	ip, err := netip.ParseAddr(s)
+	if err != nil {
+		return ""
+	}
+	for _, private := range []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fe80::/10"} {
+		if p := netip.MustParsePrefix(private); p.Addr() == ip {
+			return private
+		}
+	}
+	for _, bits := range []int{0, 8, 16, 24, 64} {
+		p := netip.PrefixFrom(ip, bits)
+		if ip.Is4() == (bits <= 24) && ip.WithZone("") == p.Masked().Addr() || ip.IsUnspecified() {
+			return p.String()
+		}
+	}
+	return ""
 }
 
 // readSocketOwner reads mode and group, which only our own unix sockets have.

@@ -97,7 +97,7 @@ func (d *document) readOAuthKeys(o *table, c *OAuth) {
 	readRedirect(o, c)
 	c.TokenKey = d.readSecret(o, tokenKeyKey, secretFile, secretCredential)
 	if s := c.TokenKey.source; s != nil && s.kind == secretFile {
-		if value, err := readSecretFile(s.value); err == nil && value != "" && len(value) < minTokenKey {
+		if value, err := readSecretFile(s.value); err == nil && value != "" && len(strings.TrimSpace(value)) < minTokenKey {
 			o.problem(s.key(), s.value+" is too short for a key", "at least 32 characters, such as: openssl rand -base64 32")
 		}
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 )
@@ -50,12 +51,21 @@ func (d *document) readSource(t *table, name string, kind secretKind) *secretSou
 	}
 	switch kind {
 	case secretLiteral:
-		d.warnReadable(t, key)
+		if s.expanded = d.expanded[t.key(key)]; !s.expanded {
+			d.warnReadable(t, key)
+		}
+		if unseen := unseenIn(s.value); unseen != "" {
+			t.warn(key, "holds "+unseen, "type it anew")
+		}
 	case secretFile:
 		s.value = d.path(s.value)
-		checkSecretFile(t, key, name, s.value)
+		if checkReadable(t, key, s.value) && checkPrivate(t, key, s.value) {
+			checkSecretText(t, key, name, s.value)
+		}
 	case secretEnv:
-		if _, ok := os.LookupEnv(s.value); !ok {
+		if value, ok := os.LookupEnv(s.value); ok {
+			judgeSecretText(t, key, name, s.value, value)
+		} else {
 			t.warn(key, s.value+" is not set in the environment of this process", "signing in fails until it is set where the daemon starts")
 		}
 	case secretCredential:
@@ -63,6 +73,8 @@ func (d *document) readSource(t *table, name string, kind secretKind) *secretSou
 			t.problem(key, "is a path, not the name of a credential", "the NAME of LoadCredential=NAME:PATH in the systemd unit")
 		} else if os.Getenv("CREDENTIALS_DIRECTORY") == "" {
 			t.warn(key, "this process was not started by systemd with credentials", "signing in fails until the unit has LoadCredential="+s.value)
+		} else {
+			checkSecretText(t, key, name, filepath.Join(os.Getenv("CREDENTIALS_DIRECTORY"), s.value))
 		}
 	}
 	return s
@@ -88,12 +100,37 @@ func readCommand(t *table, key string, s *secretSource) bool {
 // words is the name of a secret for people.
 func words(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
+// checkSecretFile looks at a file of keys that is more than one line.
 func checkSecretFile(t *table, key, name, path string) {
 	if !checkReadable(t, key, path) || !checkPrivate(t, key, path) {
 		return
 	}
-	if value, err := readSecretFile(path); err == nil && value == "" {
+	if value, err := readSecretFile(path); err == nil && strings.TrimSpace(value) == "" {
 		t.problem(key, path+" is empty", "write the "+words(name)+" into it")
+	}
+}
+
+// checkSecretText looks at what a file gives as a secret.
+func checkSecretText(t *table, key, name, path string) {
+	value, err := readSecretFile(path)
+	if err != nil {
+		t.problem(key, path+" "+err.Error(), "")
+		return
+	}
+	judgeSecretText(t, key, name, path, value)
+}
+
+// judgeSecretText says what reading a secret will refuse, or leave away.
+// place is a file or a variable.
+func judgeSecretText(t *table, key, name, place, value string) {
+	tidy, err := tidySecret(value)
+	switch {
+	case err != nil:
+		t.problem(key, place+" "+err.Error(), "it has to give the "+words(name)+" and nothing else, on one line")
+	case strings.HasPrefix(value, "\ufeff"):
+		t.warn(key, place+" begins with a byte order mark, which does not count", "save it as UTF-8 without one")
+	case strings.Trim(value, "\r\n") != tidy:
+		t.warn(key, place+" has blanks around the "+words(name)+", which do not count", "remove them; a "+words(name)+" that ends in a blank can only stand in quotes, as "+name)
 	}
 }
 

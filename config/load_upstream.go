@@ -69,6 +69,7 @@ func (d *document) readUpstream(t *table, up *Upstream) {
 	d.readHost(t, up, p)
 	d.readUpstreamTLS(t, up)
 	d.readSignIn(t, up, p)
+	p.warnRetiring(t, up)
 	t.integer("max_connections", &up.MaxConnections, 1, 1000)
 	t.integer("max_messages", &up.MaxMessages, 1, 1_000_000)
 	t.duration("max_age", &up.MaxAge, time.Second, longTime)

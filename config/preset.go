@@ -37,6 +37,7 @@ type provider struct {
 	MaxRecipients  int               `toml:"max_recipients"`
 	MaxMessageSize string            `toml:"max_message_size"`
 	Rate           []string          `toml:"rate"`
+	PasswordEnds   string            `toml:"password_ends"` // what is announced about passwords
 	Create         string            `toml:"create"`
 	Unconfirmed    string            `toml:"unconfirmed"`
 	Source         []source          `toml:"source"`
@@ -119,6 +120,13 @@ func (p *provider) apply(up *Upstream) {
 	}
 	if p.MaxMessageSize != "" {
 		up.MaxMessageSize, _ = ParseSize(p.MaxMessageSize) // and these
+	}
+}
+
+// warnRetiring tells what a provider has announced about passwords.
+func (p *provider) warnRetiring(t *table, up *Upstream) {
+	if p != nil && p.PasswordEnds != "" && up.Password.IsSet() {
+		t.warn(up.Password.source.key(), p.PasswordEnds, "set auth = \"xoauth2\" with an [upstream.NAME.oauth] table in time (docs/oauth.md)")
 	}
 }
 

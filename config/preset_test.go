@@ -14,8 +14,8 @@ import (
 // The providers that an administrator can name.
 func TestProviderNames(t *testing.T) {
 	want := []string{
-		"brevo", "fastmail", "gmail", "google-relay", "icloud", "mailgun", "mailjet", "microsoft365",
-		"microsoft365-relay", "outlook.com", "postmark", "proton-bridge", "resend", "sendgrid", "ses", "smtp2go",
+		"azure-communication", "brevo", "fastmail", "gmail", "google-relay", "icloud", "mailgun", "mailjet", "microsoft365",
+		"microsoft365-hve", "microsoft365-relay", "outlook.com", "postmark", "proton-bridge", "resend", "sendgrid", "ses", "smtp2go",
 		"sparkpost", "yahoo", "zoho",
 	}
 	if got := slices.Sorted(maps.Keys(knownProviders().Provider)); !slices.Equal(got, want) {

@@ -44,6 +44,8 @@ type secretSource struct {
 	kind  secretKind
 	value string   // the secret, path or name
 	args  []string // of a command
+	// expanded: a variable of the environment stands in the file in its place.
+	expanded bool
 }
 
 // key is the key that gives the secret: "password_file".
@@ -93,7 +95,9 @@ func (s Secret) FromEnvironment() bool {
 }
 
 // Literal reports whether the secret stands in the configuration itself.
-func (s Secret) Literal() bool { return s.source != nil && s.source.kind == secretLiteral }
+func (s Secret) Literal() bool {
+	return s.source != nil && s.source.kind == secretLiteral && !s.source.expanded
+}
 
 // String is "[secret]".
 func (s Secret) String() string {
@@ -124,6 +128,11 @@ func (s Secret) Read(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", s.Source(), err)
 	}
+	if s.source.kind != secretLiteral {
+		if value, err = tidySecret(value); err != nil {
+			return "", fmt.Errorf("%s: %w", s.Source(), err)
+		}
+	}
 	switch {
 	case value == "":
 		return "", fmt.Errorf("%s: is empty", s.Source())
@@ -147,7 +156,7 @@ func (s *secretSource) read(ctx context.Context) (string, error) {
 		if !ok {
 			return "", errors.New("is not set in the environment of this process")
 		}
-		return trimNewline(value), nil
+		return value, nil
 	case secretCredential:
 		folder := os.Getenv("CREDENTIALS_DIRECTORY")
 		if folder == "" {
@@ -171,12 +180,7 @@ func readSecretFile(path string) (string, error) {
 	if len(b) > maxSecret {
 		return "", errors.New("is larger than " + FormatSize(maxSecret))
 	}
-	return trimNewline(string(b)), nil
-}
-
-// trimNewline removes the one newline that editors and echo add.
-func trimNewline(s string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(s, "\n"), "\r")
+	return string(b), nil
 }
 
 // checkSecretMode refuses a file that everybody on the machine can read or

@@ -125,6 +125,7 @@ func (t *table) boolean(name string, dst *bool) bool {
 	if !ok {
 		return false
 	}
+	v = t.expandedNumber(name, v)
 	b, ok := v.(bool)
 	if !ok {
 		t.wrongType(name, "true or false, without quotes", v)
@@ -140,7 +141,7 @@ func (t *table) integer(name string, dst *int, low, high int) bool {
 	if !ok {
 		return false
 	}
-	n, ok := v.(int64)
+	n, ok := t.expandedNumber(name, v).(int64)
 	if !ok {
 		t.wrongType(name, "a whole number without quotes", v)
 		return false

@@ -174,6 +174,26 @@ var connectionWords = regexp.MustCompile(`(?i)\b(session|connection)s?\b.{0,40}\
 	`\b(please reconnect|(new|another|fresh) (smtp )?(session|connection))\b|` +
 	`\b(limit|exceed\w*|maximum|too many|max)\b.{0,60}\b(per|this|one|single|same|a|smtp) (smtp )?(session|connection)\b`)
 
+// refresh lets d wait for a fresh session. What the upstream may have counted
+// of it counts, and so does what is to be sent once more. mu is not held.
+func (l *lane) refresh(d *spool.Delivery, t taking, outs []spool.Outcome, s suspicion) {
+	l.sent(t, outs)
+	l.q.parts.widen(d)
+	l.mu.Lock()
+	r := l.room()
+	l.mu.Unlock()
+	err := l.budget.Reserve(r.readyShares+1, r.readyRecipients+l.q.parts.size(d))
+	l.mu.Lock()
+	defer l.unlock()
+	l.forgetful(err)
+	l.connections.ask(d, s)
+	l.fresh = append(l.fresh, d)
+	if !l.flows() {
+		l.returnReady()
+	}
+	l.poke()
+}
+
 // untried takes out of an attempt those recipients whose answer may be the
 // connection's fault: they come again, over a fresh one, and nothing is
 // charged to anybody. It returns the outcomes of the others; done: there are
@@ -218,14 +238,7 @@ func (q *Queue) untried(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdic
 	cause := outs[first]
 	l.after(func() { q.events.ConnectionSpent(l.name, f.carried, cause) })
 	if suspects == len(outs) {
-		l.connections.ask(d, suspicion{f.carried, signatureOf(&cause)})
-		l.fresh = append(l.fresh, d)
-		l.after(func() { l.sent(f.last, outs) })
-		q.parts.widen(d)
-		if !l.flows() {
-			l.returnReady()
-		}
-		l.poke()
+		l.after(func() { l.refresh(d, f.last, outs, suspicion{f.carried, signatureOf(&cause)}) })
 		return nil, nil, true
 	}
 	q.parts.leave(d)

@@ -3,9 +3,9 @@ package queue
 import (
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
+	"postern/config/visible"
 	"postern/spool"
 )
 
@@ -127,22 +127,13 @@ func wrap(line func(string, ...any), indent, text string) {
 	}
 }
 
-// plainText makes foreign text fit to be shown: UTF-8, no control or
-// direction characters, bounded.
+// plainText makes foreign text fit to be shown, and says where it was cut.
 func plainText(s string, limit int) string {
-	s = strings.Map(func(c rune) rune {
-		if c == utf8.RuneError || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || c == '\u2028' || c == '\u2029' {
-			return '?'
-		}
-		return c
-	}, s)
-	if len(s) <= limit {
-		return s
+	shown := visible.Text(s, limit)
+	if len(s) > limit && len(shown) > limit-utf8.UTFMax {
+		shown += "..."
 	}
-	for limit > 0 && !utf8.RuneStart(s[limit]) {
-		limit--
-	}
-	return s[:limit] + "..."
+	return shown
 }
 
 // ascii makes foreign text fit for a header field.
@@ -162,7 +153,7 @@ func typed(s string) string {
 	var b strings.Builder
 	for _, c := range s {
 		switch {
-		case c > '~' && c != utf8.RuneError && !unicode.IsControl(c):
+		case c > '~' && visible.Rune(c):
 			fmt.Fprintf(&b, `\x{%X}`, c)
 		case c < ' ' || c > '~':
 			b.WriteByte('?')

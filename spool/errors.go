@@ -60,13 +60,15 @@ func (e *StartError) Unwrap() []error { return []error{e.Kind, e.Cause} }
 func (e *StartError) Error() string {
 	switch e.Kind {
 	case ErrMissing:
-		return fmt.Sprintf("spool folder %s does not exist: create it with `install -d -m 0700 -o USER %s`, where USER runs postern, or correct dir in [spool]", e.Dir, e.Dir)
+		return fmt.Sprintf("spool folder %s does not exist and cannot be made: create it with `install -d -m 0700 -o USER %s`, where USER runs postern, or correct dir in [spool]", e.Dir, e.Dir)
 	case ErrNotFolder:
 		return fmt.Sprintf("spool path %s is not a folder: move that file away, or correct dir in [spool]", e.Dir)
 	case ErrNotOurs:
-		return fmt.Sprintf("spool folder %s belongs to user %d: run postern as that user, or hand it over with `chown -R USER %s`", e.Dir, e.Owner, e.Dir)
+		text := fmt.Sprintf("spool folder %s belongs to user %d: run postern as that user, or hand it over with `chown -R USER %s`", e.Dir, e.Owner, e.Dir)
+		return text + e.inside(e.Owner == 0)
 	case ErrOpenToOthers:
-		return fmt.Sprintf("spool folder %s has mode %04o, so other users can read the mail in it: run `chmod 0700 %s`", e.Dir, e.Mode, e.Dir)
+		return fmt.Sprintf("spool folder %s has mode %04o, so other users can read the mail in it: run `chmod 0700 %s`", e.Dir, e.Mode, e.Dir) +
+			e.inside(e.Mode&0o002 != 0)
 	case ErrLocked:
 		who := "another process"
 		if e.Found != "" {
@@ -79,4 +81,13 @@ func (e *StartError) Error() string {
 		return fmt.Sprintf("folder %s holds %s, which is not part of a spool: give [spool] an empty dir of its own", e.Dir, e.Found)
 	}
 	return fmt.Sprintf("spool folder %s cannot be used (%v): check its file system and permissions", e.Dir, e.Cause)
+}
+
+// inside is the way out where the folder is a volume whose owner and mode
+// somebody else chooses.
+func (e *StartError) inside(volume bool) string {
+	if !volume {
+		return ""
+	}
+	return fmt.Sprintf("; if it is a volume, name a folder in it that postern can make, such as dir = %q", e.Dir+"/queue")
 }

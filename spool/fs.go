@@ -14,9 +14,9 @@ import (
 // Errors satisfy errors.Is with fs.ErrNotExist, fs.ErrExist and, for a full
 // disk, syscall.ENOSPC.
 type FS interface {
-	// Prepare checks that the folder exists and is ours alone. With create, a
-	// missing one is made, durably, together with its parents.
-	Prepare(create bool) error
+	// Prepare checks that the folder exists and is ours alone. A missing one is
+	// made, durably, as far as making allows.
+	Prepare(making Making) error
 	// Mkdir makes a folder that only we can enter.
 	Mkdir(name string) error
 	// Create makes a file that must not exist yet, for reading and writing.
@@ -67,3 +67,13 @@ type File interface {
 	WriteBehind(off, n int64)
 	Close() error
 }
+
+// Making says which missing folders FS.Prepare makes.
+type Making uint8
+
+// What is made.
+const (
+	MakeNothing Making = iota
+	MakeLast           // the folder itself, where the one above it is there
+	MakeAll            // those above it, too
+)

@@ -17,13 +17,24 @@ type osFS struct{ dir string }
 
 func (o osFS) path(name string) string { return filepath.Join(o.dir, filepath.FromSlash(name)) }
 
-func (o osFS) Prepare(create bool) error {
+func (o osFS) Prepare(making Making) error {
 	info, err := os.Stat(o.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		if !create {
-			return &StartError{Dir: o.dir, Kind: ErrMissing, Cause: err}
+		missing := &StartError{Dir: o.dir, Kind: ErrMissing, Cause: err}
+		if making == MakeNothing {
+			return missing
 		}
-		if err = MakeFolder(o.dir); err == nil {
+		if making == MakeLast {
+			// A missing parent may be a disk that is not mounted.
+			if _, err := os.Stat(filepath.Dir(o.dir)); err != nil {
+				return missing
+			}
+		}
+		err = MakeFolder(o.dir)
+		if making == MakeLast && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+			return missing
+		}
+		if err == nil {
 			info, err = os.Stat(o.dir)
 		}
 	}

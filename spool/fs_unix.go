@@ -5,6 +5,7 @@ package spool
 import (
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -16,15 +17,34 @@ const (
 	removesOpen = true
 )
 
-// checkOwner refuses a folder that is not ours or that others can enter.
+// checkOwner refuses a folder that is not ours or that others can enter. One
+// that root has given to a group of ours is as good: nobody else gets in, and
+// root could anyhow.
 func checkOwner(dir string, info fs.FileInfo) error {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
+	shared := GroupIsOurs(info)
+	open := info.Mode().Perm() & 0o077
+	if shared {
+		open &= 0o007
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() && (st.Uid != 0 || !shared) {
 		return &StartError{Dir: dir, Kind: ErrNotOurs, Owner: int(st.Uid)}
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if open != 0 {
 		return &StartError{Dir: dir, Kind: ErrOpenToOthers, Mode: info.Mode().Perm()}
 	}
 	return nil
+}
+
+// GroupIsOurs reports whether a folder was given on purpose to a group that
+// this process is in: it has the setgid bit, which no folder has by itself.
+// Kubernetes does so to the folders of a volume with the fsGroup of a pod.
+func GroupIsOurs(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || info.Mode()&fs.ModeSetgid == 0 {
+		return false
+	}
+	groups, _ := os.Getgroups()
+	return slices.Contains(append(groups, os.Getegid()), int(st.Gid))
 }
 
 func syncFolder(dir string) error {
@@ -53,3 +73,12 @@ func freeBytes(dir string) (int64, error) {
 }
 
 func isFullOS(error) bool { return false }
+
+// MayWrite tells whether this process may make files in a folder, by asking
+// the kernel and not by trying.
+func MayWrite(dir string) error {
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return &fs.PathError{Op: "write", Path: dir, Err: err}
+	}
+	return nil
+}

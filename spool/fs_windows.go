@@ -17,6 +17,9 @@ const (
 // checkOwner leaves access to the access lists of the folder.
 func checkOwner(string, fs.FileInfo) error { return nil }
 
+// GroupIsOurs is false: Windows has no such groups.
+func GroupIsOurs(fs.FileInfo) bool { return false }
+
 // syncFolder has nothing to do: NTFS logs its directories.
 func syncFolder(string) error { return nil }
 
@@ -46,3 +49,6 @@ func freeBytes(dir string) (int64, error) {
 func isFullOS(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }
+
+// MayWrite does not know: access lists are not looked at.
+func MayWrite(string) error { return nil }

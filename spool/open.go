@@ -30,7 +30,11 @@ func Open(opts Options) (*Store, error) {
 }
 
 func (s *Store) start() error {
-	if err := s.fs.Prepare(s.opts.Create); err != nil {
+	making := MakeLast
+	if s.opts.Create {
+		making = MakeAll
+	}
+	if err := s.fs.Prepare(making); err != nil {
 		return err
 	}
 	names, err := s.checkFolder()

@@ -4,9 +4,10 @@ import "time"
 
 // Options say how to open a spool. Only Dir is needed.
 type Options struct {
-	// Dir is the folder. It has to exist, empty or a spool, unless Create.
+	// Dir is the folder, empty or a spool. Where it is missing it is made, mode
+	// 0700, if the folder above it is there.
 	Dir string
-	// Create makes a missing folder, with its parents, mode 0700.
+	// Create makes missing folders above it, too.
 	Create bool
 	// MaxSize is how many bytes the spool may occupy before it takes no more
 	// messages; 0: no limit. What becomes of messages is still recorded.

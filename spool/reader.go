@@ -18,7 +18,7 @@ func openReader(opts Options) (*Reader, error) {
 	began := time.Now()
 	s := newStore(opts)
 	s.readOnly = true
-	err := s.fs.Prepare(false)
+	err := s.fs.Prepare(MakeNothing)
 	if errors.Is(err, ErrNotOurs) && os.Geteuid() == 0 {
 		err = nil // nothing is written, so nothing of root's is left there
 	}

@@ -131,7 +131,7 @@ func (s *Store) comeBack() error {
 	if !s.strayed {
 		return nil
 	}
-	if err := s.fs.Prepare(false); err != nil {
+	if err := s.fs.Prepare(MakeNothing); err != nil {
 		return err
 	}
 	for _, dir := range []string{bigDir, badDir} {

@@ -56,7 +56,7 @@ func TestStartErrors(t *testing.T) {
 		kind error
 		text string
 	}{
-		{filepath.Join(base, "none"), spool.ErrMissing, "does not exist: create it with `install -d -m 0700 -o USER "},
+		{filepath.Join(base, "none", "none"), spool.ErrMissing, "does not exist and cannot be made: create it with `install -d -m 0700 -o USER "},
 		{file, spool.ErrNotFolder, "is not a folder: move that file away"},
 		{make("open", 0o750), spool.ErrOpenToOthers, "has mode 0750, so other users can read the mail in it: run `chmod 0700 "},
 		{foreign, spool.ErrNotSpool, "holds thesis.tex, which is not part of a spool: give [spool] an empty dir of its own"},

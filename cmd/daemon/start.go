@@ -33,8 +33,8 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	}()
 	if d.store, err = spool.Open(spool.Options{
 		Dir: cfg.Spool.Dir, MaxSize: cfg.Spool.MaxSize, MinFree: cfg.Spool.MinFree,
-		// An administrator who names a folder is told where it is missing: it
-		// may be a disk that is not mounted.
+		// Where an administrator names a folder, only that one is made: a
+		// missing folder above it may be a disk that is not mounted.
 		Create: cfg.Path == "",
 		Events: d.log.Spool(),
 	}); err != nil {

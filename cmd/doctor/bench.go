@@ -128,6 +128,11 @@ func (b *Bench) captured(ctx context.Context, up *config.Upstream) (*config.Upst
 	}
 	dir, err := os.MkdirTemp("", "postern-doctor-")
 	if err != nil {
+		// A read-only container has no folder for temporary files, and nobody
+		// needs one but this command.
+		dir, err = os.MkdirTemp(b.config.StateDir, ".postern-doctor-")
+	}
+	if err != nil {
 		return nil, nil, fmt.Errorf("a folder for the capture server: %w", err)
 	}
 	server, err := capture.Start(capture.Options{Dir: dir, Hostname: b.config.Hostname})

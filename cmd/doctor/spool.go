@@ -18,7 +18,7 @@ import (
 // lookAtSpool looks at the folder, its disk and what waits in it.
 func lookAtSpool(ctx context.Context, cfg *config.Config, st *admin.Status, client *admin.Client, owner int) []Finding {
 	dir := cfg.Spool.Dir
-	folder := judgeFolder(SpoolFolder, lookAtFolder(dir), owner, cfg.Path == "")
+	folder := judgeFolder(SpoolFolder, lookAtFolder(dir), owner, spool.Foresee(spool.Options{Dir: dir, Create: cfg.Path == ""}) == nil)
 	out := []Finding{folder}
 	if st == nil {
 		if pid, held := spoolHolder(dir); held {
@@ -49,7 +49,8 @@ type place struct {
 	Path     string
 	Err      error
 	Mode     fs.FileMode
-	UID, GID int // -1: the system does not say
+	UID, GID int  // -1: the system does not say
+	Shared   bool // given to a group of this process: see spool.GroupIsOurs
 }
 
 func lookAtFolder(path string) place {
@@ -61,6 +62,7 @@ func lookAtFolder(path string) place {
 	}
 	p.Mode = info.Mode()
 	p.UID, p.GID = ownersOf(info)
+	p.Shared = spool.GroupIsOurs(info)
 	return p
 }
 
@@ -82,6 +84,11 @@ func judgeFolder(id ID, p place, owner int, made bool) Finding {
 		f.Remedy = "Move that file away, or correct the path."
 	case runtime.GOOS == "windows":
 		f.Status, f.Text = OK, "it is there; its access list is not looked at"
+	case id == StateFolder && p.Mode.Perm()&0o022 == 0 && (owner < 0 || p.UID == owner):
+		// What is kept in it is closed by itself; others may see names.
+		f.Status, f.Text = OK, fmt.Sprintf("it belongs to %s and has mode %04o", userName(p.UID), p.Mode.Perm())
+	case p.Shared && p.Mode.Perm()&0o007 == 0:
+		f.Status, f.Text = OK, fmt.Sprintf("it has mode %04o and was given to the group of the daemon", p.Mode.Perm())
 	case p.Mode.Perm()&0o077 != 0:
 		f.Text = fmt.Sprintf("it has mode %04o: other users can get at what is in it", p.Mode.Perm())
 		f.Remedy = "`chmod 0700 " + p.Path + "`"

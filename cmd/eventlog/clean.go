@@ -2,53 +2,31 @@ package eventlog
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"postern/config/visible"
 )
 
 // maxText is the number of bytes after which a foreign text is cut.
 const maxText = 1000
 
-// Clean returns s as it may be shown on a terminal and in a log: control
-// characters (C0, DEL, C1), invisible format characters such as the bidi
-// overrides, and invalid UTF-8 become "?", and more than 1,000 bytes are cut.
+// Clean returns s as it may be shown on a terminal and in a log: without
+// anything that hides (see visible.Text), and what is more than 1,000 bytes is
+// cut.
 func Clean(s string) string {
-	if len(s) <= maxText && plain(s) {
-		return s
+	shown := visible.Text(s, maxText)
+	if len(s) > maxText && len(shown) > maxText-utf8.UTFMax {
+		shown += "…"
 	}
-	var b strings.Builder
-	for _, r := range s {
-		if b.Len() >= maxText {
-			b.WriteString("…")
-			break
-		}
-		if Hostile(r) {
-			r = '?'
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
-
-// plain reports whether s is printable ASCII, as nearly everything is.
-func plain(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
+	return shown
 }
 
 // Hostile reports whether r could do something to a terminal or to a reader
 // of lines other than being seen.
-func Hostile(r rune) bool {
-	return r == utf8.RuneError || unicode.IsControl(r) ||
-		unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs)
-}
+func Hostile(r rune) bool { return !visible.Rune(r) }
 
 // cleaning is a core through which no hostile text passes, so that no call
 // of the log has to think of it.

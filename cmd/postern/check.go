@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/cmd/daemon"
 	"postern/config"
 	"postern/relay/passwd"
 )
@@ -119,12 +121,30 @@ func findConfig(option string) (*config.Config, error) {
 }
 
 func (a *app) checkCommand() *cobra.Command {
-	return a.withJSON(&cobra.Command{
+	var as, seenAs string
+	var fileOnly bool
+	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Read the configuration and report everything that is wrong with it",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		Short: "Read the configuration and report everything that would keep a relay from starting",
+		Long: `Reads the configuration and looks at what a start needs: files, folders,
+sockets, ports, groups. Nothing is made and nothing is opened for clients. A
+relay that runs already is not in the way.
+
+As root, --as looks with the rights of the user who will run the relay; without
+it, that is the owner of the spool. What a service manager adds (capabilities,
+credentials, a closed file system) cannot be seen from here.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if as == "" && seenAs == "" && !fileOnly {
+				as = a.serviceUser()
+			}
+			if as != "" {
+				return a.checkAs(cmd.Context(), as)
+			}
 			cfg, err := findConfig(a.config)
+			if err == nil && !fileOnly {
+				cfg, err = foreseeStart(cmd.Context(), cfg, seenAs != "")
+			}
 			if a.json {
 				return a.printChecked(cfg, err)
 			}
@@ -132,13 +152,32 @@ func (a *app) checkCommand() *cobra.Command {
 				return badConfig(err)
 			}
 			printProblems(a.stderr, "warning: ", cfg.Warnings)
-			if _, err = fmt.Fprintf(a.stdout, "%s is good: %s, %s, %s\n", safe(configName(cfg.Path)),
+			by := ""
+			if seenAs != "" {
+				by = ", seen as " + seenAs
+			}
+			if _, err = fmt.Fprintf(a.stdout, "%s is good%s: %s, %s, %s\n", safe(configName(cfg.Path)), safe(by),
 				count(len(cfg.Listeners), "listener"), count(len(cfg.Upstreams), "upstream"), count(len(cfg.Routes), "route")); err != nil {
 				return err
 			}
 			return a.printPresets(cfg)
 		},
-	})
+	}
+	cmd.Flags().StringVar(&as, "as", "", "look with the rights of a `USER`, or of UID:GID; needs root")
+	cmd.Flags().BoolVar(&fileOnly, "file-only", false, "look at the file and what it names, not at folders, sockets and ports of this machine")
+	cmd.Flags().StringVar(&seenAs, "seen-as", "", "")
+	_ = cmd.Flags().MarkHidden("seen-as") // what --as starts
+	return a.withJSON(cmd)
+}
+
+// foreseeStart adds what this machine has against a start.
+func foreseeStart(ctx context.Context, cfg *config.Config, service bool) (*config.Config, error) {
+	problems, warnings := daemon.Foresee(ctx, cfg, service)
+	if len(problems) > 0 {
+		return nil, &config.Problems{List: problems}
+	}
+	cfg.Warnings = append(cfg.Warnings, warnings...)
+	return cfg, nil
 }
 
 func (a *app) printChecked(cfg *config.Config, err error) error {

@@ -80,7 +80,7 @@ func TestCheckNamesPresets(t *testing.T) {
 	file := filepath.Join(dir, "postern.toml")
 	text := "state_dir = " + string(quoted) + `
 [spool]
-dir = ` + string(quoted) + `
+dir = "` + filepath.Join(dir, "spool") + `"
 [control]
 socket = "` + filepath.Join(dir, "s") + `"
 [upstream.grid]
@@ -147,7 +147,7 @@ upstream = ["theirs", "ours", "plant"]
 		t.Fatal(err)
 	}
 	t.Setenv("GMAIL_PASSWORD", "hunter2")
-	r := perform(t, "", "check", "--config", file)
+	r := perform(t, "", "check", "--file-only", "--config", file)
 	for _, want := range []string{
 		`theirs: microsoft365 fills in auth = xoauth2, host = smtp.office365.com, max_connections = 3, port = 587, rate = ["30/1m", "10000 recipients/1d"],`,
 		`ours: gmail fills in auth = auto, host = smtp.gmail.com, max_recipients = 100, port = 587, tls = verify`,

@@ -7,6 +7,8 @@ import (
 	"os/user"
 	"strings"
 	"time"
+
+	"postern/config/visible"
 )
 
 var bom = []byte("\xEF\xBB\xBF")
@@ -189,7 +191,7 @@ const maxUserName = 100
 
 // appendPhrase adds name as a quoted-string or an encoded-word, and a blank.
 func appendPhrase(b []byte, name string) []byte {
-	name = strings.TrimSpace(printable(name))
+	name = strings.TrimSpace(visible.Text(name, maxUserName+1))
 	if name == "" || len(name) > maxUserName || strings.Contains(name, "@") {
 		return b
 	}

@@ -2,11 +2,12 @@ package intake
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/emersion/go-sasl"
 	smtp "github.com/emersion/go-smtp"
 	"github.com/xdg-go/scram"
+
+	"postern/config/visible"
 )
 
 const (
@@ -74,22 +75,8 @@ func (s *session) signedIn(mech, name string) {
 }
 
 func (s *session) failed(mech, name, why string) error {
-	s.events.SignInFailed(s.peer.info(), mech, printable(name), why)
+	s.events.SignInFailed(s.peer.info(), mech, visible.Text(name, 256), why)
 	return replyAuthFailed
-}
-
-// printable bounds what a client calls itself, for a log.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if isControl(r) {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	if len(s) > 256 {
-		s = strings.ToValidUTF8(s[:256], "")
-	}
-	return s
 }
 
 // loginServer is the server side of LOGIN, which no RFC defines: it asks for

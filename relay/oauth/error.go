@@ -7,6 +7,8 @@ import (
 	"unicode"
 
 	"golang.org/x/oauth2"
+
+	"postern/config/visible"
 )
 
 // Kind says whose turn it is.
@@ -116,7 +118,7 @@ func clean(text string, secrets []string) string {
 		text = strings.ReplaceAll(text, url.QueryEscape(s), "[secret]")
 	}
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
-		return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == unicode.ReplacementChar
+		return unicode.IsSpace(r) || !visible.Rune(r)
 	}), " ")
 	if len(text) > maxDescription {
 		text = strings.ToValidUTF8(text[:maxDescription], "") + "…"

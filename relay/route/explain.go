@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"postern/config"
+	"postern/config/visible"
 )
 
 // Explanation is a decision with every route that was tried for it.
@@ -232,7 +233,7 @@ func routeNumber(position int) string { return "route " + strconv.Itoa(position+
 func quoted(s string) string { return strconv.Quote(s) }
 
 func printable(s string) string {
-	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !visible.Rune(r) }) {
 		return s
 	}
 	return strconv.Quote(s)

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"postern/config/visible"
 )
 
 // bearer is a client that shows an access token: XOAUTH2, which has no
@@ -70,23 +72,13 @@ func problemOf(challenge []byte) string {
 	case float64:
 		status = strconv.FormatFloat(v, 'f', -1, 64)
 	}
-	if status = printable(status, 40); status == "" {
+	if status = visible.Text(status, 40); status == "" {
 		return "-"
 	}
-	if scope := printable(said.Scope, 100); scope != "" {
+	if scope := visible.Text(said.Scope, 100); scope != "" {
 		status += ", scope " + scope
 	}
 	return status
-}
-
-func printable(s string, limit int) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return -1
-		}
-		return r
-	}, s)
-	return strings.ToValidUTF8(s[:min(len(s), limit)], "")
 }
 
 // stale reports whether another token may do better. A revoked one was seen

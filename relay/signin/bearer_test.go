@@ -105,7 +105,7 @@ func TestProblemOf(t *testing.T) {
 		`{"status":401}`:                                "401",
 		`{"status":"invalid_token"}`:                    "invalid_token",
 		`{"status":["x"]}`:                              "-",
-		`{"status":"a\u0000\u001b[2J\u202eb"}`:          "a[2Jb",
+		`{"status":"a\u0000\u001b[2J\u202eb"}`:          "a??[2J?b",
 		`{"status":"` + strings.Repeat("é", 100) + `"}`: strings.Repeat("é", 20),
 		`{}`:                         "-",
 		``:                           "-",

@@ -341,7 +341,7 @@ func TestKerberosErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"clock skew with KDC too large":            "NTP",
 		"communication error with KDC via TCP: no": "answers",
-		"something\nelse":                          "somethingelse",
+		"something\nelse":                          "something else",
 	} {
 		if err := explainKerberos(errors.New(text)); !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)

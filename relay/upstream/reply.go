@@ -4,7 +4,8 @@ import (
 	"bufio"
 	"errors"
 	"strings"
-	"unicode/utf8"
+
+	"postern/config/visible"
 )
 
 const (
@@ -206,36 +207,6 @@ func intern(code []byte) string {
 	return string(code)
 }
 
-// clean makes bytes of an upstream fit for logs, terminals and bounces: UTF-8
-// without control bytes, line breaks as spaces, at most limit bytes.
-func clean(text []byte, limit int) string {
-	if len(text) <= limit && printable(text) {
-		return string(text)
-	}
-	out := make([]byte, 0, min(len(text), limit)+utf8.UTFMax)
-	for len(text) > 0 {
-		c, n := utf8.DecodeRune(text)
-		text = text[n:]
-		switch {
-		case c == '\n' || c == '\t':
-			c = ' '
-		case c < ' ' || c >= 0x7f && c < 0xa0 || c == utf8.RuneError && n == 1,
-			c == 0x2028, c == 0x2029, c >= 0x202a && c <= 0x202e, c >= 0x2066 && c <= 0x2069:
-			c = '?' // also the line separators and the marks that turn text around
-		}
-		if len(out)+utf8.RuneLen(c) > limit {
-			break
-		}
-		out = utf8.AppendRune(out, c)
-	}
-	return string(out)
-}
-
-func printable(text []byte) bool {
-	for _, c := range text {
-		if c < ' ' || c > '~' {
-			return false
-		}
-	}
-	return true
-}
+// clean makes bytes of an upstream fit for logs, terminals and bounces, at most
+// limit bytes.
+func clean(text []byte, limit int) string { return visible.Text(string(text), limit) }

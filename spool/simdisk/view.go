@@ -61,7 +61,7 @@ func (v *View) do(s Step) error {
 }
 
 // Prepare implements spool.FS: the folder is always there.
-func (v *View) Prepare(bool) error { return nil }
+func (v *View) Prepare(spool.Making) error { return nil }
 
 // Mkdir implements spool.FS.
 func (v *View) Mkdir(name string) error {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"postern/spool"
 )
 
 const (
@@ -56,7 +58,7 @@ func inherit(path, folder string) error {
 // owner is neither root, nor we, nor whoever owns the folder above it and could
 // replace it anyway.
 func ours(path string, info, above fs.FileInfo) error {
-	if mode := info.Mode().Perm(); mode&0o022 != 0 {
+	if mode := info.Mode().Perm(); mode&0o002 != 0 || mode&0o020 != 0 && !spool.GroupIsOurs(info) {
 		return fmt.Errorf("%s has mode %04o: others can put files there: chmod 0700 %s", path, mode, path)
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
@@ -68,9 +70,21 @@ func ours(path string, info, above fs.FileInfo) error {
 	return nil
 }
 
-func private(info fs.FileInfo) error {
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+// private refuses a file that others can use. Those whom its folder was given
+// to are none of them.
+func private(info, folder fs.FileInfo) error {
+	others := fs.FileMode(0o077)
+	if spool.GroupIsOurs(folder) && sameGroup(info, folder) {
+		others = 0o007
+	}
+	if mode := info.Mode().Perm(); mode&others != 0 {
 		return fmt.Errorf("has mode %04o: others than its owner can use it", mode)
 	}
 	return nil
+}
+
+func sameGroup(a, b fs.FileInfo) bool {
+	one, ok := a.Sys().(*syscall.Stat_t)
+	other, too := b.Sys().(*syscall.Stat_t)
+	return ok && too && one.Gid == other.Gid
 }

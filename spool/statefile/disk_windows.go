@@ -31,4 +31,4 @@ func inherit(string, string) error { return nil }
 
 func ours(string, fs.FileInfo, fs.FileInfo) error { return nil }
 
-func private(fs.FileInfo) error { return nil }
+func private(_, _ fs.FileInfo) error { return nil }

@@ -142,7 +142,11 @@ func (d *Folder) Read(name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := private(info); err != nil {
+	folder, err := os.Lstat(d.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := private(info, folder); err != nil {
 		return nil, fmt.Errorf("%s %w: chmod 0600 %s", path, err, path)
 	}
 	if !info.Mode().IsRegular() || info.Size() > limit {

@@ -1,0 +1,174 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"postern/config"
+	"postern/relay/admin"
+	"postern/spool"
+)
+
+// resolverTimeout bounds the look for upstreams that lead back.
+const resolverTimeout = 3 * time.Second
+
+// foresight collects what a start would stumble over.
+type foresight struct {
+	cfg      *config.Config
+	running  bool // a daemon has the sockets of this configuration
+	service  bool // whoever starts the daemon may give it more than this process has
+	problems []config.Problem
+	warnings []config.Problem
+}
+
+// Foresee tells what a start with this configuration would find wrong with the
+// folders, sockets and ports of this machine, as this process may use them.
+// Nothing is made or opened; the names of upstreams are looked up. Sockets that
+// are in use because the daemon runs already are no problem. service says that
+// the daemon is started by something that may give it the right to ports below
+// 1024.
+func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, warnings []config.Problem) {
+	f := &foresight{cfg: cfg, service: service}
+	_, err := admin.Dial(cfg.Control.Socket).Status(ctx)
+	f.running = err == nil || errors.Is(err, fs.ErrPermission)
+	f.add("spool.dir", spoolFailed, spool.Foresee(spool.Options{Dir: cfg.Spool.Dir, Create: cfg.Path == ""}))
+	if cfg.NeedsCapture() {
+		f.add("state_dir", captureFailed, spool.MayMake(cfg.CaptureDir()))
+	} else if err := spool.MayMake(cfg.StateDir); err != nil {
+		f.warnings = append(f.warnings, config.Problem{File: cfg.Path, Key: "state_dir",
+			Text: "cannot be made or written: " + err.Error(), Hint: "what is learnt about upstreams, and tokens, are lost at a restart; create it for the user that runs postern"})
+	}
+	if !f.running {
+		f.control()
+	}
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		f.listener(fmt.Sprintf("listener[%d]", i), l)
+	}
+	f.port("control.metrics", metricsFailed, cfg.Control.Metrics)
+	f.loops(ctx)
+	return f.problems, f.warnings
+}
+
+// add records what a start would say at a step.
+func (f *foresight) add(key string, at step, err error) {
+	if err == nil {
+		return
+	}
+	p := config.Problem{File: f.cfg.Path, Key: key, Text: err.Error()}
+	var start *StartError
+	if errors.As(startError(at, err), &start) {
+		p.Text, p.Hint = start.Text, strings.TrimSuffix(start.Hint, ".")
+	}
+	f.problems = append(f.problems, p)
+}
+
+func (f *foresight) control() {
+	c := &f.cfg.Control
+	folder := filepath.Dir(c.Socket)
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		f.missingRun("control.socket", folder)
+		return
+	}
+	if info, err := os.Lstat(c.Socket); err == nil && info.Mode().Type() != fs.ModeSocket && info.Mode().Type() != fs.ModeIrregular {
+		f.add("control.socket", controlFailed, fmt.Errorf("%s exists and is not a socket; remove it or choose another control.socket", c.Socket))
+		return
+	}
+	f.add("control.socket", controlFailed, spool.MayWrite(folder))
+	f.group("control.group", c.Group)
+}
+
+// missingRun tells of a folder that is not there. Those under /run are made by
+// whoever starts a service (RuntimeDirectory=), and are gone while it is not.
+func (f *foresight) missingRun(key, folder string) {
+	p := config.Problem{File: f.cfg.Path, Key: key, Text: "its folder " + folder + " does not exist",
+		Hint: "create it for the user that runs postern; RuntimeDirectory= of a systemd unit does"}
+	if strings.HasPrefix(folder, "/run/") || strings.HasPrefix(folder, "/var/run/") {
+		f.warnings = append(f.warnings, p)
+		return
+	}
+	f.problems = append(f.problems, p)
+}
+
+// group: only root, and who is in a group, can give a socket to it.
+func (f *foresight) group(key, name string) {
+	if name == "" {
+		return
+	}
+	if err := mayGive(name); err != nil {
+		f.problems = append(f.problems, config.Problem{File: f.cfg.Path, Key: key, Text: err.Error(),
+			Hint: "add the user that runs postern to the group (usermod -aG " + name + " USER, or SupplementaryGroups= of the unit)"})
+	}
+}
+
+func (f *foresight) listener(key string, l *config.Listener) {
+	switch l.Network {
+	case "tcp":
+		f.port(key+".address", doorFailed, l.Target)
+	case "unix":
+		f.group(key+".group", l.Group)
+		folder := filepath.Dir(l.Target)
+		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+			f.missingRun(key+".address", folder)
+			return
+		}
+		info, err := os.Lstat(l.Target)
+		switch {
+		case err == nil && info.Mode()&fs.ModeSocket == 0:
+			f.add(key+".address", doorFailed, fmt.Errorf("%s exists and is not a socket; remove it or choose another address", l.Target))
+		default:
+			f.add(key+".address", doorFailed, spool.MayWrite(folder))
+		}
+	}
+}
+
+// port asks for an address without listening, so that no client meets it.
+func (f *foresight) port(key string, at step, target string) {
+	if target == "" {
+		return
+	}
+	err := mayBind(target)
+	if errors.Is(err, syscall.EADDRINUSE) && f.running {
+		return
+	}
+	if err == nil {
+		return
+	}
+	f.add(key, at, fmt.Errorf("listen %s: %w", target, err))
+	if errors.Is(err, fs.ErrPermission) && f.service {
+		// A unit may give the capability, which cannot be seen from here.
+		last := len(f.problems) - 1
+		f.warnings = append(f.warnings, f.problems[last])
+		f.problems = f.problems[:last]
+	}
+}
+
+// loops asks for the hosts of upstreams that may be this machine under another
+// name.
+func (f *foresight) loops(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, resolverTimeout)
+	defer cancel()
+	for name, up := range f.cfg.Upstreams {
+		if _, err := netip.ParseAddr(up.Host); err == nil || up.Host == "" {
+			continue
+		}
+		found, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", up.Host)
+		for _, ip := range found {
+			if listener, ok := f.cfg.LeadsBack(up, ip.Unmap()); ok {
+				f.problems = append(f.problems, config.Problem{File: f.cfg.Path, Key: "upstream." + name + ".host",
+					Text: fmt.Sprintf("%s is %s, where the listener %s of this relay is: mail would go round in circles", up.Host, ip.Unmap(), listener),
+					Hint: "name the server that delivers, or another port"})
+				break
+			}
+		}
+	}
+}

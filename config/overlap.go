@@ -1,0 +1,196 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// socketAddress is what a listener binds, whatever its spelling.
+type socketAddress struct {
+	path string     // of a unix socket, or "systemd:NAME"; empty: TCP
+	ip   netip.Addr // without zone; unset: all addresses, IPv4 and IPv6
+	port string
+}
+
+// parseSocket reads "host:port" or a path; ok is false where it is no address,
+// and for port 0, which the system chooses.
+func parseSocket(network, target string) (a socketAddress, ok bool) {
+	if network == "systemd" {
+		return socketAddress{path: "systemd:" + target}, target != ""
+	}
+	if network == "unix" {
+		folder, err := filepath.EvalSymlinks(filepath.Dir(target))
+		if err != nil {
+			folder = filepath.Dir(target)
+		}
+		return socketAddress{path: filepath.Join(folder, filepath.Base(target))}, target != ""
+	}
+	host, port, err := splitHostPort(target)
+	if network != "tcp" || err != nil || port == "0" {
+		return a, false
+	}
+	a.port = port
+	switch {
+	case host == "":
+	case strings.EqualFold(host, "localhost"):
+		a.ip = netip.AddrFrom4([4]byte{127, 0, 0, 1}) // as Go's net.Listen prefers it
+	default:
+		if a.ip, err = netip.ParseAddr(host); err != nil {
+			return a, false
+		}
+		a.ip = a.ip.Unmap().WithZone("")
+	}
+	return a, true
+}
+
+// takes reports whether a packet to ip arrives at a socket bound to a.
+func (a socketAddress) takes(ip netip.Addr) bool {
+	ip = ip.Unmap().WithZone("")
+	return !a.ip.IsValid() || a.ip == ip || a.ip.IsUnspecified() && a.ip.Is4() == ip.Is4()
+}
+
+// overlaps reports whether both cannot be bound at once.
+func (a socketAddress) overlaps(b socketAddress) bool {
+	if a.path != "" || b.path != "" {
+		return a.path == b.path
+	}
+	return a.port == b.port && (!b.ip.IsValid() || a.takes(b.ip) || b.takes(a.ip))
+}
+
+// checkSockets finds what cannot listen side by side: listeners, the address
+// of metrics, the control socket.
+func (d *document) checkSockets(cfg *Config) {
+	type socket struct {
+		socketAddress
+		key string
+	}
+	var seen []socket
+	add := func(network, target, key string) {
+		a, ok := parseSocket(network, target)
+		if !ok {
+			return
+		}
+		for _, other := range seen {
+			if a.overlaps(other.socketAddress) {
+				d.problem(key, strconv.Quote(target)+" is the address of "+strings.TrimSuffix(other.key, ".address")+" too", "remove one of them")
+				return
+			}
+		}
+		seen = append(seen, socket{a, key})
+	}
+	for i, l := range cfg.Listeners {
+		add(l.Network, l.Target, joinIndex("listener", i)+".address")
+	}
+	add("tcp", cfg.Control.Metrics, "control.metrics")
+	add("unix", cfg.Control.Socket, "control.socket")
+}
+
+// checkLoops finds upstreams that lead back to a listener of ours: each
+// message would come in again for as long as it lives.
+func (d *document) checkLoops(cfg *Config, own []netip.Addr, names []string) {
+	for name, up := range cfg.Upstreams {
+		for _, ip := range ownAddresses(up.Host, own, names) {
+			if i := cfg.listenerAt(ip, up.ports()); i >= 0 {
+				d.problem(joinKey("upstream", name)+".host", strconv.Quote(up.Host)+" with this port is "+joinIndex("listener", i)+" of this relay: mail would go round in circles",
+					"name the server that delivers, or another port")
+				break
+			}
+		}
+	}
+}
+
+// LeadsBack reports the listener that a connection of up to ip would reach;
+// ok is false where there is none. It is for addresses that the host of an
+// upstream turns out to have.
+func (c *Config) LeadsBack(up *Upstream, ip netip.Addr) (name string, ok bool) {
+	own, _ := thisMachine()
+	if !up.leaves() || len(ownAddresses(ip.String(), own, nil)) == 0 {
+		return "", false
+	}
+	i := c.listenerAt(ip, up.ports())
+	if i < 0 {
+		return "", false
+	}
+	return c.Listeners[i].Name, true
+}
+
+// listenerAt is the index of the listener that is reached at ip and one of the
+// ports; -1: none.
+func (c *Config) listenerAt(ip netip.Addr, ports []string) int {
+	for i, l := range c.Listeners {
+		a, ok := parseSocket(l.Network, l.Target)
+		if !ok || a.path != "" || !a.takes(ip) {
+			continue
+		}
+		for _, port := range ports {
+			if a.port == port {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// ports are those that a session may be opened at.
+func (u *Upstream) ports() []string {
+	switch {
+	case !u.leaves():
+		return nil
+	case u.Port == 0:
+		return []string{"465", "587"} // of TLSAuto
+	}
+	return []string{strconv.Itoa(u.Port)}
+}
+
+// leaves is false of the capture server, which listens at a port of its own.
+func (u *Upstream) leaves() bool { return u.Provider != CaptureProvider && u.Host != "" }
+
+// ownAddresses are the addresses by which host means this machine, told
+// without asking the resolver; none where it does not.
+func ownAddresses(host string, own []netip.Addr, names []string) []netip.Addr {
+	local := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err != nil && (strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost")):
+		return local // RFC 6761 §6.3
+	case err != nil:
+		for _, name := range names {
+			if strings.EqualFold(host, name) {
+				return append(local, own...)
+			}
+		}
+		return nil
+	}
+	ip = ip.Unmap().WithZone("")
+	switch {
+	case ip.IsUnspecified():
+		return local // connecting to 0.0.0.0 reaches this machine
+	case ip.IsLoopback():
+		return []netip.Addr{ip}
+	}
+	for _, mine := range own {
+		if mine == ip {
+			return []netip.Addr{ip}
+		}
+	}
+	return nil
+}
+
+// thisMachine is what this machine is called and reached at, as it says
+// itself.
+func thisMachine() (own []netip.Addr, names []string) {
+	if name, err := os.Hostname(); err == nil && name != "" {
+		names = append(names, name)
+	}
+	list, _ := net.InterfaceAddrs()
+	for _, a := range list {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			own = append(own, prefix.Addr().Unmap().WithZone(""))
+		}
+	}
+	return own, names
+}

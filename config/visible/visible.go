@@ -1,0 +1,59 @@
+// Package visible faces text that strangers wrote: replies of upstreams,
+// answers of providers, names of clients. It makes that text fit for a log, a
+// terminal, JSON, a bounce. It is the one place that knows what hides.
+//
+// It stands below config, so that relay, queue and cmd can all use it.
+package visible
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Rune reports whether a reader sees r, and nothing but r: no control
+// character, no invisible one (zero width, tags, variation selectors,
+// fillers), none that turns text around, no line separator, none that Unicode
+// has not assigned, not U+FFFD.
+func Rune(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r >= ' ' && r <= '~'
+	}
+	return r != utf8.RuneError && unicode.IsGraphic(r) && r != blankBraille &&
+		!unicode.In(r, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
+}
+
+// blankBraille is a symbol for Unicode, and an empty place for a reader.
+const blankBraille = '\u2800'
+
+// Text is s with line feeds and tabs as spaces, everything else that Rune does
+// not let pass and invalid UTF-8 as "?", and at most limit bytes.
+func Text(s string, limit int) string {
+	if len(s) <= limit && ASCII(s) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r == '\n' || r == '\t':
+			r = ' '
+		case !Rune(r):
+			r = '?'
+		}
+		if b.Len()+utf8.RuneLen(r) > limit {
+			return b.String()
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// ASCII reports whether s is printable ASCII, as nearly everything is.
+func ASCII[T string | []byte](s T) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
