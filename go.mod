@@ -1,6 +1,6 @@
 module postern
 
-go 1.26.0
+go 1.26.8
 
 require (
 	github.com/Azure/go-ntlmssp v0.1.1
