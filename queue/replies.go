@@ -54,6 +54,15 @@ func Advise(o *spool.Outcome) (Advice, bool) {
 	return Advice{Blame: r.blame, Meaning: r.meaning, Remedy: r.remedy, Source: r.source}, true
 }
 
+// AdviseSender is Advise for an answer to a message with this reverse-path.
+// The null one cannot be mended at the sender: it needs another way.
+func AdviseSender(sender string, o *spool.Outcome) (Advice, bool) {
+	if sender == "" && o.Stage >= spool.StageMail && Judge(o, false).Blame == BlameSender {
+		return nullSenderAdvice, true
+	}
+	return Advise(o)
+}
+
 // lookUp finds what is known of a reply; nil: nothing.
 func lookUp(o *spool.Outcome, e enhanced) *reply {
 	text := strings.ToLower(o.Text)

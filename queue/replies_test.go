@@ -281,3 +281,25 @@ func TestDocumentedReplies(t *testing.T) {
 		t.Errorf("the pages list %d replies", n)
 	}
 }
+
+// The null sender can only be sent another way, whatever the upstream calls it.
+func TestAdviseNullSender(t *testing.T) {
+	for _, line := range []string{
+		"554 Transaction failed: Missing email address", "501 5.1.7 Invalid MAIL FROM address provided",
+		"550 5.7.1 null sender refused", "553 <>: sender rejected", "501 Bad address syntax", "450 4.1.8 sender domain missing",
+	} {
+		o := said(t, spool.StageMail, line)
+		if a, ok := AdviseSender("", &o); !ok || !strings.Contains(a.Remedy, `from = ["<>"]`) || a.Blame != Judge(&o, false).Blame {
+			t.Errorf("%s: %+v", line, a)
+		}
+		if a, _ := AdviseSender("a@example.com", &o); strings.Contains(a.Remedy, "<>") {
+			t.Errorf("%s from an ordinary sender: %+v", line, a)
+		}
+	}
+	for _, line := range []string{"530 5.7.0 Authentication required", "451 4.3.0 later", "552 5.3.4 too large"} {
+		o := said(t, spool.StageMail, line)
+		if a, _ := AdviseSender("", &o); strings.Contains(a.Remedy, "<>") {
+			t.Errorf("%s is not about the sender: %+v", line, a)
+		}
+	}
+}

@@ -103,7 +103,7 @@ func (p *puppet) Status() *admin.Status {
 
 func (p *puppet) Health() []string { return []string{"the upstream \"office\" is parked" + evil} }
 
-func (p *puppet) Advise(*spool.Outcome) *admin.Advice {
+func (p *puppet) Advise(string, *spool.Outcome) *admin.Advice {
 	return &admin.Advice{Meaning: "It is too early" + evil + ".", Remedy: "Wait.", Source: "https://example.com/early"}
 }
 
