@@ -15,6 +15,7 @@ type reply struct {
 	enhanced string // whole code; with * at its end a prefix
 	text     string
 	from     spool.Stage // not before this one; zero: any
+	until    spool.Stage // not after this one; zero: any
 	status   spool.Status
 	blame    Blame
 	// meaning and remedy are sentences for an administrator; empty: nothing is
@@ -79,7 +80,7 @@ func (r *reply) appliesAt(stage spool.Stage) bool {
 	if stage < spool.StageMail && r.blame != BlameAccess && r.blame != BlameUpstream {
 		return false
 	}
-	return stage >= r.from
+	return stage >= r.from && (r.until == 0 || stage <= r.until)
 }
 
 // matches compares with an outcome, whose text is given in lower case.
