@@ -4,5 +4,9 @@ package upstream
 
 import "net"
 
-// hasInput: this system is not asked.
-func hasInput(net.Conn) bool { return false }
+// input: this system is not asked.
+type input struct{}
+
+func inputOf(net.Conn) *input { return nil }
+
+func (*input) waits() bool { return false }

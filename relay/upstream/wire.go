@@ -20,8 +20,9 @@ const blockSize = 64 << 10
 
 // wire is one connection with its buffers. Nothing goes out before flush.
 type wire struct {
-	conn net.Conn
-	ack  ack.Control
+	conn  net.Conn
+	ack   ack.Control
+	input *input // what the kernel has of it, below TLS
 	replies
 	out   []byte // commands and content on their way out
 	spoke bool   // something was sent since the last read
@@ -31,6 +32,7 @@ func newWire(conn net.Conn) *wire {
 	return &wire{
 		conn:    conn,
 		ack:     ack.Of(conn),
+		input:   inputOf(conn),
 		replies: replies{in: bufio.NewReaderSize(conn, maxLine)},
 		out:     make([]byte, 0, 2<<10),
 	}
@@ -77,12 +79,11 @@ func (w *wire) unasked() bool {
 	if !w.quiet() {
 		return true
 	}
-	secure, encrypted := w.conn.(*tls.Conn)
-	if !encrypted {
-		return hasInput(w.conn)
-	}
-	if !hasInput(secure.NetConn()) {
+	if !w.input.waits() {
 		return false
+	}
+	if _, encrypted := w.conn.(*tls.Conn); !encrypted {
+		return true
 	}
 	_ = w.conn.SetReadDeadline(time.Now().Add(unaskedWait)) // fails where Peek does
 	_, err := w.in.Peek(1)                                  // it may be a message of TLS itself
