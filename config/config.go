@@ -25,6 +25,7 @@ type Config struct {
 	Listeners []Listener
 	Upstreams map[string]*Upstream
 	Routes    []Route
+	Senders   []Sender
 	Retry     Retry
 	// StateDir is where the capture server keeps its Maildir (see CaptureDir)
 	// and where durable knowledge about upstreams lives.
@@ -168,9 +169,24 @@ type Route struct {
 	UnixUser []string
 	Listener []string
 	Header   map[string][]string // field name → patterns for its value
-	Upstream []string            // failover, in order
+	Upstream []string            // failover, in order; empty where Reject is set
+	Reject   string              // the text of the 550 that ends this route; empty: it leads to Upstream
 	Priority *int                // -9 to 9 (RFC 6710); nil: what the client asks for, else 0
 	Line     int                 // in the file
+}
+
+// Sender says which addresses some clients may send as. Every one whose
+// conditions a client meets has to allow the address. The conditions User,
+// UnixUser and Listener are those of a Route; an empty one is not set.
+type Sender struct {
+	User     []string
+	UnixUser []string
+	Listener []string
+	From     []string // patterns for the reverse-path; the null one only by "<>" or "*"
+	// CheckFrom holds From:, Sender: and their Resent- forms to the same
+	// patterns.
+	CheckFrom bool
+	Line      int // in the file
 }
 
 // Retry configures what happens to deferred mail.

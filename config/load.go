@@ -102,6 +102,7 @@ func (d *document) config() *Config {
 	d.readListeners(top, cfg)
 	d.readUpstreams(top, cfg)
 	d.readRoutes(top, cfg)
+	d.readSenders(top, cfg)
 	d.readRetry(top.sub("retry"), &cfg.Retry)
 	top.finish()
 	d.warnSharedAccounts(cfg)
@@ -110,6 +111,7 @@ func (d *document) config() *Config {
 	own, names := thisMachine()
 	d.checkLoops(cfg, own, names)
 	d.checkRoutes(cfg)
+	d.checkSenders(cfg)
 	return cfg
 }
 

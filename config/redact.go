@@ -39,6 +39,15 @@ func (c *Config) Redacted() map[string]any {
 		routes = append(routes, c.Routes[i].redacted())
 	}
 	out["listener"], out["upstream"], out["route"] = listeners, upstreams, routes
+	if len(c.Senders) > 0 {
+		senders := []any{}
+		for _, s := range c.Senders {
+			senders = append(senders, given(map[string]any{
+				"user": s.User, "unix_user": s.UnixUser, "listener": s.Listener, "from": s.From, "check_from": s.CheckFrom,
+			}))
+		}
+		out["sender"] = senders
+	}
 	return out
 }
 
@@ -166,7 +175,7 @@ func (s Secret) redactInto(out map[string]any) {
 func (r *Route) redacted() map[string]any {
 	out := given(map[string]any{
 		"name": r.Name, "from": r.From, "to": r.To, "user": r.User, "unix_user": r.UnixUser,
-		"listener": r.Listener, "upstream": r.Upstream,
+		"listener": r.Listener, "upstream": r.Upstream, "reject": r.Reject,
 	})
 	if r.Priority != nil {
 		out["priority"] = *r.Priority

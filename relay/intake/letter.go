@@ -127,8 +127,14 @@ func (l *letter) open(header, body []byte) {
 	case f.received >= maxReceived:
 		l.err = replyLoop
 		return
-	case l.late && !l.decide(header):
-		l.err = replyNoRoute
+	case l.late:
+		if r := l.decide(header); r != nil {
+			l.err = r
+			return
+		}
+	}
+	if r := l.authors(header); r != nil {
+		l.err = r
 		return
 	}
 	l.env.Auto = f.auto
@@ -158,7 +164,9 @@ func (l *letter) open(header, body []byte) {
 }
 
 // decide finds the upstreams of those recipients that waited for the header.
-func (l *letter) decide(header []byte) bool {
+// It returns what the client is told where there are none: nothing of the
+// message is taken then, since there is one reply for all.
+func (l *letter) decide(header []byte) *smtp.SMTPError {
 	h := parseHeader(header)
 	for i := range l.env.Recipients {
 		r := &l.env.Recipients[i]
@@ -166,13 +174,16 @@ func (l *letter) decide(header []byte) bool {
 			continue
 		}
 		d := l.house.routes.Recipient(l.query(l.env.From, r.Address, h))
+		if d.Reject != "" {
+			return say(550, 5, 7, 1, d.Reject)
+		}
 		if !d.Matched {
-			return false // nothing of the message is taken: there is one reply for all
+			return replyNoRoute
 		}
 		r.Upstreams = d.Upstreams
 		l.raise(d.Priority)
 	}
-	return true
+	return nil
 }
 
 // pass hands on body.

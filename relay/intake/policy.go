@@ -26,6 +26,8 @@ type Acceptor interface {
 type Router interface {
 	// Sender tells whether any route may take mail from q.From.
 	Sender(q route.Query) bool
+	// Refusal is what to tell a sender that no route may take; empty: that.
+	Refusal(q route.Query) string
 	// Recipient decides for q.To.
 	Recipient(q route.Query) route.Decision
 	// NeedsHeader tells whether any decision can depend on the header.
@@ -81,8 +83,8 @@ func (s *session) MailExtended(from string, opts *smtp.MailOptions, ext Extensio
 		return s.refuse("MAIL", from, "", say(530, 5, 7, 0, "sign in first"), nil) // RFC 4954 §6
 	}
 	s.house = s.policy.house.Load()
-	if !s.house.routes.Sender(s.query(from, "", nil)) {
-		return s.refuse("MAIL", from, "", say(550, 5, 7, 1, "<"+from+"> no route maps this sender; `postern explain` shows why"), nil)
+	if r := s.house.refusal(s.query(from, "", nil)); r != nil {
+		return s.refuse("MAIL", from, "", r, nil)
 	}
 	d, err := s.accept.Create(s.peer.ctx)
 	if err != nil {
@@ -133,6 +135,9 @@ func (s *session) Rcpt(to string, opts *smtp.RcptOptions) error {
 		return nil // it is delivered once, as Postfix does
 	}
 	d := s.house.routes.Recipient(s.query(s.env.From, to, nil))
+	if d.Reject != "" {
+		return s.refuse("RCPT", s.env.From, to, say(550, 5, 7, 1, d.Reject), nil)
+	}
 	if !d.Matched && !d.NeedsHeader {
 		return s.refuse("RCPT", s.env.From, to, say(550, 5, 7, 1, "<"+to+"> no route maps this recipient; `postern explain` shows why"), nil)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/relay/route"
 )
 
 // Options are what a Server works with.
@@ -49,6 +50,7 @@ type Server struct {
 type house struct {
 	hostname string
 	routes   Router
+	senders  *route.Senders
 }
 
 // ErrClosed: the server was shut down.
@@ -83,6 +85,10 @@ func (s *Server) Apply(cfg *config.Config, routes Router) error {
 	if s.stopped() {
 		return ErrClosed
 	}
+	senders, err := route.NewSenders(cfg.Senders)
+	if err != nil {
+		return err
+	}
 	next, err := s.plan(cfg)
 	if err != nil {
 		return err
@@ -95,7 +101,7 @@ func (s *Server) Apply(cfg *config.Config, routes Router) error {
 		}
 		return ErrClosed
 	}
-	s.house.Store(&house{hostname: cfg.Hostname, routes: routes})
+	s.house.Store(&house{hostname: cfg.Hostname, routes: routes, senders: senders})
 	old := s.doors
 	s.doors = make(map[doorKey]*door, len(next))
 	var fresh []*door
