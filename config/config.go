@@ -98,6 +98,10 @@ type Listener struct {
 	// Syntax says how commands are read: "lenient" takes what can mean one
 	// thing only, "strict" what RFC 5321 allows. Empty: strict.
 	Syntax string
+	// Early says what to do with a client that doesn't wait where RFC 2920
+	// makes it wait: "refuse" ends the connection, "allow" reads on. Empty:
+	// allow.
+	Early string
 	// RepairHeaders mends what a submission server may mend (RFC 6409 §8).
 	RepairHeaders bool
 	TLSMinVersion string // "1.0" to "1.3"; empty: "1.2"

@@ -72,7 +72,7 @@ func DefaultListener(address string) Listener {
 		Mode: 0o660, TLS: ListenerTLSOff,
 		MaxMessageSize: 35 << 20, MaxRecipients: 1000, MaxConnections: 500,
 		IdleTimeout: 5 * time.Minute, DataTimeout: 3 * time.Minute,
-		Newlines: "refuse", TLSMinVersion: "1.2",
+		Newlines: "refuse", Early: "refuse", TLSMinVersion: "1.2",
 	}
 	l.defaultLeniency()
 	return l

@@ -67,6 +67,7 @@ func (d *document) readListener(t *table, l *Listener) {
 	t.oneOf("newlines", &l.Newlines, "refuse", "normalise")
 	l.defaultLeniency()
 	t.oneOf("syntax", &l.Syntax, "lenient", "strict")
+	t.oneOf("early", &l.Early, "refuse", "allow")
 	t.boolean("repair_headers", &l.RepairHeaders)
 	d.readSocketOwner(t, l)
 	checkExposure(t, l)

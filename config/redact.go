@@ -84,7 +84,7 @@ func (l *Listener) redacted() map[string]any {
 		"allow": texts(l.Allow), "max_message_size": FormatSize(l.MaxMessageSize),
 		"max_recipients": l.MaxRecipients, "max_connections": l.MaxConnections,
 		"idle_timeout": FormatDuration(l.IdleTimeout), "data_timeout": FormatDuration(l.DataTimeout),
-		"newlines": l.Newlines, "syntax": l.Syntax, "repair_headers": l.RepairHeaders,
+		"newlines": l.Newlines, "syntax": l.Syntax, "early": l.Early, "repair_headers": l.RepairHeaders,
 	}
 	if l.TLS != ListenerTLSOff {
 		out["tls_min_version"] = l.TLSMinVersion

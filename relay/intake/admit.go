@@ -38,6 +38,9 @@ func (s *Server) admit(d *door, nc net.Conn) {
 	if d.shut.Load() { // whoever closed the door may not have seen it
 		c.interrupt(wokenShutdown)
 	}
+	if now := d.settings.Load(); now != set { // a reload may not have seen c
+		c.review(now)
+	}
 	s.events.ConnectionOpened(c.peer.info())
 	s.running.Add(1)
 	go func() {

@@ -50,6 +50,10 @@ func (c *conn) auth(arg string) {
 		}
 		if done {
 			c.signedIn = true
+			if c.removed(c.peer.User) {
+				c.lost(errRevoked)
+				return
+			}
 			c.reply(say(235, 2, 7, 0, "authentication succeeded"))
 			return
 		}

@@ -49,6 +49,7 @@ type conn struct {
 	rcpts    int  // accepted in this transaction
 	from     string
 
+	identified   bool // who the client is was asked
 	signedIn     bool
 	authFailures int
 	errors       int
@@ -68,6 +69,7 @@ type conn struct {
 	heard   int           // bytes since then
 	phase   atomic.Uint32 // what it waits for
 	wake    atomic.Uint32
+	next    atomic.Pointer[settings] // in force since a reload; nil: still set
 
 	in input
 }
@@ -77,6 +79,7 @@ const (
 	wokenNot      = 0
 	wokenShutdown = 1
 	wokenEvict    = 2
+	wokenReview   = 3 // to see whether new settings still let it in
 )
 
 func (c *conn) woken() uint32 { return c.wake.Load() }
@@ -101,12 +104,21 @@ func (c *conn) serve() {
 	if c.set.cfg.TLS == tlsImplicit && !c.handshake() {
 		return
 	}
+	c.identify()
+	if !c.greetable() {
+		c.flush()
+		return
+	}
 	// RFC 5321 §4.2: 220 with the domain first.
 	c.reply(&smtp.SMTPError{Code: 220, Message: c.srv.hostname() + " ESMTP Postern", EnhancedCode: smtp.NoEnhancedCode})
 	for c.state != stateClosed {
 		line, err := c.line(maxLine)
 		if err != nil {
 			c.lost(err)
+			break
+		}
+		if c.revoked() {
+			c.lost(errRevoked)
 			break
 		}
 		c.command(string(line))
@@ -166,6 +178,9 @@ func (c *conn) lost(err error) {
 	case errors.Is(err, errShutdown):
 		c.reply(say(421, 4, 3, 2, "shutting down, closing connection")) // RFC 5321 §3.8
 		c.end("shutdown")
+	case errors.Is(err, errRevoked):
+		c.reply(say(421, 4, 3, 2, "the configuration has changed, closing connection"))
+		c.end("no longer allowed")
 	case errors.Is(err, errEvicted):
 		c.reply(say(421, 4, 3, 2, "too many connections, closing the one that was idle"))
 		c.end("evicted")
@@ -225,6 +240,8 @@ func (c *conn) parse(line string) (*command, string) {
 		return nil, ""
 	case cmd.bare && arg != "":
 		c.protest(say(501, 5, 5, 4, cmd.verb+" takes no parameters"))
+		return nil, ""
+	case !c.waits(cmd):
 		return nil, ""
 	case !cmd.in.has(c.state) && !c.beginLate(cmd):
 		c.protest(say(503, 5, 5, 1, outOfOrder(c.state)))
@@ -310,7 +327,7 @@ func (c *conn) handshake() bool {
 	defer cancel()
 	tc := tls.Server(c.nc, c.set.tls)
 	c.wait()
-	c.phase.Store(uint32(phaseCommand))
+	c.phase.Store(uint32(phaseHandshake))
 	err := tc.HandshakeContext(ctx)
 	c.phase.Store(uint32(phaseBusy))
 	if err != nil && c.woken() == wokenEvict {

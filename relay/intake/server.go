@@ -51,6 +51,7 @@ type house struct {
 	hostname string
 	routes   Router
 	senders  *route.Senders
+	askUser  bool // something asks for the user of a TCP peer of this machine
 }
 
 // ErrClosed: the server was shut down.
@@ -101,7 +102,7 @@ func (s *Server) Apply(cfg *config.Config, routes Router) error {
 		}
 		return ErrClosed
 	}
-	s.house.Store(&house{hostname: cfg.Hostname, routes: routes, senders: senders})
+	s.house.Store(&house{hostname: cfg.Hostname, routes: routes, senders: senders, askUser: cfg.AsksUnixUser()})
 	old := s.doors
 	s.doors = make(map[doorKey]*door, len(next))
 	var fresh []*door
@@ -118,6 +119,9 @@ func (s *Server) Apply(cfg *config.Config, routes Router) error {
 	s.mu.Unlock()
 	for _, d := range fresh {
 		s.start(d)
+	}
+	for _, p := range next {
+		p.door.review(p.settings)
 	}
 	for _, d := range old {
 		d.close()
