@@ -65,8 +65,8 @@ func (d *document) checkGuards(cfg *Config) {
 	var guards []guard
 	for i := range cfg.Routes {
 		r := &cfg.Routes[i]
-		if len(r.User)+len(r.UnixUser) == 0 || r.Reject != "" || len(r.From) == 0 {
-			continue
+		if len(r.User)+len(r.UnixUser) == 0 || len(r.From) == 0 || r.Reject != "" || len(r.To)+len(r.Header) > 0 {
+			continue // one with to or header is about the way, not about who
 		}
 		for _, p := range senders(r) {
 			guards = append(guards, guard{p, joinIndex("route", i), fmt.Sprintf("%q", r.Name), i + 1, &Sender{User: r.User, UnixUser: r.UnixUser}})

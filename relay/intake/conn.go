@@ -104,8 +104,7 @@ func (c *conn) serve() {
 	if c.set.cfg.TLS == tlsImplicit && !c.handshake() {
 		return
 	}
-	c.identify()
-	if !c.greetable() {
+	if !c.identify() || !c.greetable() {
 		c.flush()
 		return
 	}

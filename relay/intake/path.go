@@ -265,6 +265,9 @@ func utf8char(s string, ok bool) int {
 	return n
 }
 
+// hidden reports whether r, which is not ASCII, may stand in no address.
+func hidden(r rune) bool { return r >= utf8.RuneSelf && !visible.Addressable(r) }
+
 // isDomain checks s against Domain of RFC 5321 §4.1.2. An underscore is let
 // through: names with one exist, and it can't be mistaken for anything.
 func isDomain(s string, utf8ok bool) bool {

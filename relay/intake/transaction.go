@@ -70,7 +70,9 @@ func (c *conn) path(arg, word string, utf8ok func(params string) bool) (addr, re
 
 // mail: RFC 5321 §4.1.1.2.
 func (c *conn) mail(arg string) {
-	c.identify() // a reload may have begun to ask
+	if !c.identify() { // a reload may have begun to ask
+		return
+	}
 	// Whether SMTPUTF8 follows decides how the path before it is read.
 	from, rest, r := c.path(arg, "FROM:", hasUTF8)
 	var ext Extensions

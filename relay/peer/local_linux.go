@@ -13,8 +13,9 @@ import (
 // LocalUser is the name of the user whose socket is at the other end of a TCP
 // connection of this machine, or the number where the user has no name. It
 // asks the kernel (sock_diag(7)) for the socket whose addresses are those of c
-// turned round. An error means that it isn't known: no socket is there (any
-// more), or it belongs to no process.
+// turned round. The error is ErrClosed where the
+// socket belongs to no process any more; any other means that the kernel can't
+// tell.
 func LocalUser(c net.Conn) (string, error) {
 	here, ok1 := c.LocalAddr().(*net.TCPAddr)
 	there, ok2 := c.RemoteAddr().(*net.TCPAddr)
@@ -102,7 +103,7 @@ func diagOwner(request, answer []byte) (uint32, error) {
 		return 0, errors.New("sock_diag: the answer is about another socket")
 	}
 	if host.Uint32(answer[diagInode:]) == 0 {
-		return 0, errors.New("the client's socket is closed")
+		return 0, ErrClosed
 	}
 	return host.Uint32(answer[diagUID:]), nil
 }
