@@ -93,6 +93,7 @@ func (l *lane) passOver(d *spool.Delivery, until, now time.Time) {
 		return
 	}
 	// Spread over ten seconds, so that they don't come back as one.
+	l.waitsForSender(d)
 	until = until.Add(rand.N(10 * time.Second))
 	l.q.put(d, spool.Settlement{Due: until, Failover: 0, Warned: d.Warned})
 }
