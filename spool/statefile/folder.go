@@ -169,7 +169,7 @@ func (d *Folder) lock(ctx context.Context, name string) (unlock func(), err erro
 	defer r.Close()
 	f, err := openLock(r, name)
 	if err != nil {
-		return nil, err
+		return nil, d.inFull(err)
 	}
 	for {
 		held, err := tryLock(f)
@@ -244,7 +244,7 @@ func (d *Folder) Read(name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s %w", filepath.Join(d.Dir, name), ErrForm) // a link to nothing
 	}
 	if err != nil {
-		return nil, err
+		return nil, d.inFull(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -364,10 +364,28 @@ func (d *Folder) steps(list ...step) error {
 			}
 		}
 		if err := s.do(); err != nil {
-			return err
+			return d.inFull(err)
 		}
 	}
 	return nil
+}
+
+// inFull gives the whole paths in an error: an opened folder knows names alone.
+func (d *Folder) inFull(err error) error {
+	switch e := err.(type) {
+	case *fs.PathError:
+		e.Path = d.path(e.Path)
+	case *os.LinkError:
+		e.Old, e.New = d.path(e.Old), d.path(e.New)
+	}
+	return err
+}
+
+func (d *Folder) path(name string) string {
+	if filepath.Dir(name) != "." {
+		return name
+	}
+	return filepath.Join(d.Dir, name)
 }
 
 // SafeName turns any name into one that is safe on every file system, and
