@@ -4,10 +4,15 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 )
 
 var secretKinds = []secretKind{secretLiteral, secretFile, secretCommand, secretEnv, secretCredential}
+
+// commandEnvSuffix makes the key of a command the key of the variables that it
+// gets.
+const commandEnvSuffix = "_env"
 
 // anySecret reports whether any of the keys of a secret is given.
 func anySecret(t *table, name string) bool {
@@ -41,8 +46,17 @@ func (d *document) readSource(t *table, name string, kind secretKind) *secretSou
 	s := &secretSource{name: name, kind: kind}
 	key := s.key()
 	if kind == secretCommand {
+		env := t.has(key+commandEnvSuffix) && t.list(key+commandEnvSuffix, &s.env)
 		if !readCommand(t, key, s) {
+			if env && !t.has(key) {
+				t.problem(key+commandEnvSuffix, "needs "+key, "remove it, or set "+key)
+			}
 			return nil
+		}
+		for _, name := range s.env {
+			if strings.ContainsAny(name, "=\x00") {
+				t.problem(key+commandEnvSuffix, "holds "+strconv.QuoteToASCII(name)+", which is not the name of a variable", `names alone, such as ["GNUPGHOME"]`)
+			}
 		}
 		return s
 	}

@@ -44,6 +44,7 @@ type secretSource struct {
 	kind  secretKind
 	value string   // the secret, path or name
 	args  []string // of a command
+	env   []string // names of variables that the command gets beside the usual ones
 	// expanded: a variable of the environment stands in the file in its place.
 	expanded bool
 }
@@ -150,7 +151,7 @@ func (s *secretSource) read(ctx context.Context) (string, error) {
 		}
 		return readSecretFile(s.value)
 	case secretCommand:
-		return runSecretCommand(ctx, s.args)
+		return runSecretCommand(ctx, s.args, s.env)
 	case secretEnv:
 		value, ok := os.LookupEnv(s.value)
 		if !ok {
