@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// noWait opens a pipe whose other end nobody has.
+const noWait = syscall.O_NONBLOCK
+
 // keepDescriptors keeps every open file but the standard ones from programs
 // that are run. Go's own are kept already; those that this process was started
 // with, such as the sockets of a service manager, are not.

@@ -156,7 +156,11 @@ func checkPrivate(t *table, key, path string) bool {
 		return false
 	}
 	if err := checkSecretOwner(path, t.doc.file, t.doc.spool); err != nil {
-		t.problem(key, path+" "+err.Error(), "give it to the user that runs postern with chown")
+		hint := "give it to the user that runs postern with chown"
+		if strings.Contains(err.Error(), "can be exchanged") {
+			hint = "only root and the user that runs postern may write there"
+		}
+		t.problem(key, path+" "+err.Error(), hint)
 		return false
 	}
 	return true

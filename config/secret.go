@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -146,10 +147,7 @@ func (s Secret) Read(ctx context.Context) (string, error) {
 func (s *secretSource) read(ctx context.Context) (string, error) {
 	switch s.kind {
 	case secretFile:
-		if err := checkSecretMode(s.value); err != nil {
-			return "", err
-		}
-		return readSecretFile(s.value)
+		return readFrom(s.value, true)
 	case secretCommand:
 		return runSecretCommand(ctx, s.args, s.env)
 	case secretEnv:
@@ -168,12 +166,25 @@ func (s *secretSource) read(ctx context.Context) (string, error) {
 	return s.value, nil
 }
 
-func readSecretFile(path string) (string, error) {
-	f, err := os.Open(path)
+func readSecretFile(path string) (string, error) { return readFrom(path, false) }
+
+// readFrom reads a file of at most maxSecret bytes; private: that not everybody
+// can get at. What is judged is what was opened.
+func readFrom(path string, private bool) (string, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|noWait, 0)
 	if err != nil {
 		return "", errors.New("cannot be read: " + reason(err))
 	}
 	defer f.Close()
+	if private {
+		info, err := f.Stat()
+		if err == nil {
+			err = judgeSecretMode(path, info)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
 	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	if err != nil {
 		return "", errors.New("cannot be read: " + reason(err))
@@ -192,6 +203,10 @@ func checkSecretMode(path string) error {
 	if err != nil {
 		return errors.New("cannot be read: " + reason(err))
 	}
+	return judgeSecretMode(path, info)
+}
+
+func judgeSecretMode(path string, info fs.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return errors.New("is not a file")
 	}
