@@ -28,6 +28,7 @@ const (
 	writePatience   = time.Minute
 	refusedPatience = 10 * time.Second
 	tlsPatience     = time.Minute
+	evictedPatience = 100 * time.Millisecond
 )
 
 // conn is one client. All but the atomic fields belongs to its goroutine.
@@ -37,7 +38,6 @@ type conn struct {
 	raw     net.Conn // as accepted; never changes, so that others may use it
 	nc      net.Conn // raw, or TLS over it
 	peer    Peer
-	origin  origin
 	session smtp.Session
 	state   state
 	of      offers
@@ -68,6 +68,7 @@ type conn struct {
 	heard   int           // bytes since then
 	phase   atomic.Uint32 // what it waits for
 	wake    atomic.Uint32
+	asking  atomic.Pointer[context.CancelFunc] // ends the wait of a sign-in
 
 	in input
 }
@@ -85,6 +86,12 @@ func (c *conn) woken() uint32 { return c.wake.Load() }
 func (c *conn) interrupt(why uint32) {
 	c.wake.Store(why)
 	c.raw.SetReadDeadline(time.Unix(1, 0))
+	if why == wokenEvict { // it may be one that never reads
+		c.raw.SetWriteDeadline(time.Now().Add(evictedPatience))
+	}
+	if cancel := c.asking.Load(); cancel != nil {
+		(*cancel)()
+	}
 }
 
 // end notes why the connection is to end, and lets nothing more be read.

@@ -118,6 +118,8 @@ const (
 	phaseCommand              // for a command, outside a transaction
 	phaseMail                 // for a command, inside a transaction
 	phaseContent              // for content, or the next BDAT
+	phaseWrite                // for the client to read
+	phaseSignIn               // for the turn of a sign-in
 )
 
 // wait begins the time for which c waits for its client: for a whole command,
