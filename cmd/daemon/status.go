@@ -61,7 +61,7 @@ func (d *daemon) listeners(cfg *config.Config) []admin.Listener {
 func spoolStatus(cfg *config.Config, u spool.Usage) admin.Spool {
 	return admin.Spool{
 		Dir: cfg.Spool.Dir, Messages: int64(u.Messages), Used: u.Disk, Live: u.Live, Free: u.Free,
-		MaxSize: u.MaxSize, MinFree: u.MinFree, Full: u.Full, SetAside: u.SetAside,
+		MaxSize: u.MaxSize, MinFree: u.MinFree, MaxMessages: u.MaxMessages, Full: u.Full, SetAside: u.SetAside,
 	}
 }
 
@@ -180,7 +180,11 @@ func (d *daemon) Health() []string {
 		say("the spool cannot be written: %v; new mail is answered 451", usage.Failing)
 	}
 	if usage.Full {
-		say("the spool is full: new mail is answered 452")
+		if usage.MaxMessages > 0 && usage.Messages >= usage.MaxMessages {
+			say("the spool holds spool.max_messages = %d: new mail is answered 452", usage.MaxMessages)
+		} else {
+			say("the spool is full: new mail is answered 452")
+		}
 	}
 	return problems
 }

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -116,7 +117,9 @@ func (c *conn) serve() {
 			c.lost(err)
 			break
 		}
-		c.command(string(line))
+		// Without the blanks at its end (RFC 5321 §4.1.1), which would be kept
+		// as long as an address in it.
+		c.command(string(bytes.TrimRight(line, " ")))
 	}
 	c.flush()
 }
@@ -176,6 +179,8 @@ func (c *conn) lost(err error) {
 	case errors.Is(err, errEvicted):
 		c.reply(say(421, 4, 3, 2, "too many connections, closing the one that was idle"))
 		c.end("evicted")
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.state == stateChunks && c.body.tooSlow():
+		c.abuse("message too slow", replyTooSlow)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.reply(say(421, 4, 4, 2, "timeout, closing connection")) // RFC 5321 §4.5.3.2.7
 		c.end("timeout")

@@ -224,6 +224,9 @@ func (c *conn) line(max int) ([]byte, error) {
 			in.release()
 			c.wait()
 			deadline = time.Now().Add(c.set.cfg.IdleTimeout)
+			if c.state == stateChunks {
+				deadline = c.body.within(deadline)
+			}
 		}
 		if err := c.fill(ph, deadline); err != nil {
 			return nil, err
