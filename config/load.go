@@ -130,6 +130,7 @@ func (d *document) readSpool(t *table, s *Spool) {
 	d.spool = s.Dir
 	t.size("max_size", &s.MaxSize, 0)
 	t.size("min_free", &s.MinFree, 0)
+	t.integer("max_messages", &s.MaxMessages, 0, 1_000_000_000)
 	t.finish()
 }
 

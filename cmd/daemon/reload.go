@@ -78,6 +78,7 @@ func keep(old, next *config.Config) (*config.Config, []string) {
 	note("spool.dir", o.Spool.Dir != n.Spool.Dir, o.Spool.Dir, n.Spool.Dir)
 	note("spool.max_size", o.Spool.MaxSize != n.Spool.MaxSize, config.FormatSize(o.Spool.MaxSize), config.FormatSize(n.Spool.MaxSize))
 	note("spool.min_free", o.Spool.MinFree != n.Spool.MinFree, config.FormatSize(o.Spool.MinFree), config.FormatSize(n.Spool.MinFree))
+	note("spool.max_messages", o.Spool.MaxMessages != n.Spool.MaxMessages, o.Spool.MaxMessages, n.Spool.MaxMessages)
 	note("state_dir", o.StateDir != n.StateDir, o.StateDir, n.StateDir)
 	note("confine", o.Confine != n.Confine, o.Confine, n.Confine)
 	note("confine_writable", !slices.Equal(o.ConfineWritable, n.ConfineWritable), o.ConfineWritable, n.ConfineWritable)

@@ -32,7 +32,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		}
 	}()
 	if d.store, err = spool.Open(spool.Options{
-		Dir: cfg.Spool.Dir, MaxSize: cfg.Spool.MaxSize, MinFree: cfg.Spool.MinFree,
+		Dir: cfg.Spool.Dir, MaxSize: cfg.Spool.MaxSize, MinFree: cfg.Spool.MinFree, MaxMessages: cfg.Spool.MaxMessages,
 		// Where an administrator names a folder, only that one is made: a
 		// missing folder above it may be a disk that is not mounted.
 		Create: cfg.Path == "",
@@ -56,7 +56,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	d.doors = intake.New(intake.Options{Accept: d.queue, Events: d.log.Intake()})
+	d.doors = intake.New(intake.Options{Accept: d.queue, Events: d.log.Intake(), Memory: transactionMemory(memoryLimit())})
 	if err := d.doors.Apply(st.cfg, st.routes); err != nil {
 		control.Close()
 		if scrapes != nil {

@@ -118,6 +118,8 @@ const (
 	phaseCommand              // for a command, outside a transaction
 	phaseMail                 // for a command, inside a transaction
 	phaseContent              // for content, or the next BDAT
+	phaseWrite                // for the client to read
+	phaseSignIn               // for the turn of a sign-in
 )
 
 // wait begins the time for which c waits for its client: for a whole command,
@@ -222,6 +224,9 @@ func (c *conn) line(max int) ([]byte, error) {
 			in.release()
 			c.wait()
 			deadline = time.Now().Add(c.set.cfg.IdleTimeout)
+			if c.state == stateChunks {
+				deadline = c.body.within(deadline)
+			}
 		}
 		if err := c.fill(ph, deadline); err != nil {
 			return nil, err
