@@ -67,7 +67,7 @@ func TestUpstreamThatRepeats(t *testing.T) {
 func TestKnownWords(t *testing.T) {
 	for said, want := range map[string]string{
 		"": "",
-		"Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. Visit https://aka.ms/smtp_auth_disabled": "SmtpClientAuthentication is disabled for the Mailbox, Authentication unsuccessful",
+		"Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. Visit https://aka.ms/smtp_auth_disabled": "Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox",
 		"Error: authentication failed: UGFzc3dvcmQ6":  "authentication failed",
 		"USERNAME AND PASSWORD NOT ACCEPTED. hunter2": "Username and Password not accepted",
 		"hunter2": withheld,

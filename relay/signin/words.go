@@ -12,6 +12,7 @@ import "strings"
 // A phrase that is part of another comes after it.
 var knownWords = []string{
 	// Microsoft.
+	"Authentication unsuccessful",
 	"SmtpClientAuthentication is disabled for the Tenant",
 	"SmtpClientAuthentication is disabled for the Mailbox",
 	"basic authentication is disabled",
@@ -22,7 +23,6 @@ var knownWords = []string{
 	"the request did not meet the criteria to be authenticated successfully",
 	"did not meet the criteria",
 	"the user credentials were incorrect",
-	"Authentication unsuccessful",
 	"Client was not authenticated",
 	"STOREDRV.ClientSubmit",
 	"Temporary server error",
@@ -75,6 +75,9 @@ var knownWords = []string{
 	"Encryption required for requested authentication mechanism",
 	"Must issue a STARTTLS command first",
 	"STARTTLS",
+	"encryption required",
+	"change your password",
+	"temporary failure",
 	"A password transition is needed",
 	"password expired",
 	"account disabled",
@@ -117,7 +120,7 @@ var knownWords = []string{
 }
 
 // withheld stands for words that are not known.
-const withheld = "its words are not shown: they could repeat what it was told"
+const withheld = "[words not shown]"
 
 // known is what an upstream has said of a sign-in, as far as that is on the
 // list, in the order and the spelling of the list.
