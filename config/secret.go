@@ -67,6 +67,9 @@ func NewSecret(value string) Secret {
 // IsSet reports whether there is a secret.
 func (s Secret) IsSet() bool { return s.source != nil }
 
+// IsCommand reports whether a program is run to get it.
+func (s Secret) IsCommand() bool { return s.source != nil && s.source.kind == secretCommand }
+
 // Source says where the secret comes from, for people: "password",
 // "password_file /etc/postern/office.pw", "password_env OFFICE_PW",
 // "password_command" (whose arguments can be secret themselves).

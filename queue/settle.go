@@ -44,12 +44,13 @@ func (q *Queue) conclude(f *Feed, d *spool.Delivery, reported []spool.Outcome) {
 		}
 		verdicts[i] = Judge(&outs[i], more)
 	}
+	all := outs
 	outs, verdicts, untried := q.untried(f, d, outs, verdicts)
 	if untried {
 		return
 	}
 	f.carried++
-	f.lane.sent(f.last, outs)
+	f.lane.sent(f.last, all) // what is tried again was counted as well
 	q.record(d, outs, verdicts, f.lane.note(f, d, outs, verdicts))
 }
 

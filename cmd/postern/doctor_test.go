@@ -202,6 +202,9 @@ func TestDoctor(t *testing.T) {
 	if err := os.RemoveAll(spool); err != nil {
 		t.Fatal(err)
 	}
+	// The first start makes it, but none of the folders above it.
+	h.look("doctor").expect(t, exitUnavailable, map[doctor.ID]doctor.Status{doctor.SpoolFolder: doctor.OK, doctor.SpoolSync: ""})
+	h.write(strings.Replace(captured(listen), "DIR/spool", "DIR/missing/spool", 1))
 	h.look("doctor").expect(t, exitUnavailable, map[doctor.ID]doctor.Status{doctor.SpoolFolder: doctor.Failed, doctor.SpoolSync: ""})
 }
 

@@ -103,7 +103,7 @@ func TestUsableIdentification(t *testing.T) {
 // TestNamesInFrom: a name can't end its field or become an address.
 func TestNamesInFrom(t *testing.T) {
 	for name, want := range map[string]string{
-		"": "", "John Doe": `"John Doe" `, `a"b\`: `"a\"b\\" `, "x\r\nBcc: y": `"x??Bcc: y" `,
+		"": "", "John Doe": `"John Doe" `, `a"b\`: `"a\"b\\" `, "x\r\nBcc: y": `"x? Bcc: y" `,
 		"Jürgen": "=?utf-8?q?J=C3=BCrgen?= ", "a@b": "", strings.Repeat("x", 200): "",
 	} {
 		if got := string(appendPhrase(nil, name)); got != want {
