@@ -50,9 +50,13 @@ type Spool struct {
 
 // Control configures administration.
 type Control struct {
-	Socket  string // path of the unix socket
-	Mode    fs.FileMode
-	Group   string // group that owns the socket; empty: unchanged
+	Socket string // path of the unix socket
+	Mode   fs.FileMode
+	Group  string // group that owns the socket; empty: unchanged
+	// ReadSocket is the path of a second unix socket, which shows the state and
+	// changes nothing; empty: none. ReadGroup owns it; empty: unchanged.
+	ReadSocket, ReadGroup string
+
 	Metrics string // loopback "127.0.0.1:9125"; empty: off
 	// HealthMaxAge is the age of the oldest due message beyond which
 	// /healthz reports unhealthy.

@@ -255,7 +255,7 @@ func (d *document) readSocketOwner(t *table, l *Listener) {
 		checkSocketMode(t)
 	}
 	if hasGroup {
-		checkGroup(t, l.Group)
+		checkGroup(t, "group", l.Group)
 	}
 }
 

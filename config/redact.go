@@ -23,6 +23,7 @@ func (c *Config) Redacted() map[string]any {
 		},
 		"control": given(map[string]any{
 			"socket": c.Control.Socket, "mode": octal(c.Control.Mode), "group": c.Control.Group,
+			"read_socket": c.Control.ReadSocket, "read_group": c.Control.ReadGroup,
 			"metrics": c.Control.Metrics, "health_max_age": FormatDuration(c.Control.HealthMaxAge),
 		}),
 		"log":   map[string]any{"level": c.Log.Level, "format": c.Log.Format},

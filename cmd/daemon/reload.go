@@ -85,6 +85,8 @@ func keep(old, next *config.Config) (*config.Config, []string) {
 	note("control.socket", o.Control.Socket != n.Control.Socket, o.Control.Socket, n.Control.Socket)
 	note("control.mode", o.Control.Mode != n.Control.Mode, o.Control.Mode, n.Control.Mode)
 	note("control.group", o.Control.Group != n.Control.Group, o.Control.Group, n.Control.Group)
+	note("control.read_socket", o.Control.ReadSocket != n.Control.ReadSocket, o.Control.ReadSocket, n.Control.ReadSocket)
+	note("control.read_group", o.Control.ReadGroup != n.Control.ReadGroup, o.Control.ReadGroup, n.Control.ReadGroup)
 	note("control.metrics", o.Control.Metrics != n.Control.Metrics, o.Control.Metrics, n.Control.Metrics)
 	note("log.format", o.Log.Format != n.Log.Format, o.Log.Format, n.Log.Format)
 	age := n.Control.HealthMaxAge
