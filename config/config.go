@@ -43,16 +43,21 @@ type Config struct {
 
 // Spool configures the durable store.
 type Spool struct {
-	Dir     string
-	MaxSize int64 // bytes on disk; 0: unlimited
-	MinFree int64 // bytes that must stay free on its file system
+	Dir         string
+	MaxSize     int64 // bytes on disk; 0: unlimited
+	MinFree     int64 // bytes that must stay free on its file system
+	MaxMessages int   // that it takes; 0: unlimited
 }
 
 // Control configures administration.
 type Control struct {
-	Socket  string // path of the unix socket
-	Mode    fs.FileMode
-	Group   string // group that owns the socket; empty: unchanged
+	Socket string // path of the unix socket
+	Mode   fs.FileMode
+	Group  string // group that owns the socket; empty: unchanged
+	// ReadSocket is the path of a second unix socket, which shows the state and
+	// changes nothing; empty: none. ReadGroup owns it; empty: unchanged.
+	ReadSocket, ReadGroup string
+
 	Metrics string // loopback "127.0.0.1:9125"; empty: off
 	// HealthMaxAge is the age of the oldest due message beyond which
 	// /healthz reports unhealthy.
@@ -98,6 +103,10 @@ type Listener struct {
 	MaxConnections int
 	IdleTimeout    time.Duration // between commands
 	DataTimeout    time.Duration // without progress inside a message
+	DataMaxTime    time.Duration // for a whole message; 0: no limit
+	DataMinRate    int64         // bytes a second over a whole message, after a minute; 0: none
+	MaxPriority    int           // of MT-PRIORITY; what is above becomes it
+	Rate           []Rate        // of each origin: a user who signed in, a user of this machine, or an address
 	// Newlines says what to do with a bare CR or LF in content: "refuse" or
 	// "normalise" (each becomes CRLF).
 	Newlines string

@@ -19,9 +19,11 @@ func (c *Config) Redacted() map[string]any {
 		"confine":   c.Confine,
 		"spool": map[string]any{
 			"dir": c.Spool.Dir, "max_size": FormatSize(c.Spool.MaxSize), "min_free": FormatSize(c.Spool.MinFree),
+			"max_messages": c.Spool.MaxMessages,
 		},
 		"control": given(map[string]any{
 			"socket": c.Control.Socket, "mode": octal(c.Control.Mode), "group": c.Control.Group,
+			"read_socket": c.Control.ReadSocket, "read_group": c.Control.ReadGroup,
 			"metrics": c.Control.Metrics, "health_max_age": FormatDuration(c.Control.HealthMaxAge),
 		}),
 		"log":   map[string]any{"level": c.Log.Level, "format": c.Log.Format},
@@ -88,7 +90,11 @@ func (l *Listener) redacted() map[string]any {
 		"allow": texts(l.Allow), "max_message_size": FormatSize(l.MaxMessageSize),
 		"max_recipients": l.MaxRecipients, "max_connections": l.MaxConnections,
 		"idle_timeout": FormatDuration(l.IdleTimeout), "data_timeout": FormatDuration(l.DataTimeout),
+		"data_max_time": FormatDuration(l.DataMaxTime), "data_min_rate": FormatSize(l.DataMinRate), "max_priority": l.MaxPriority,
 		"newlines": l.Newlines, "syntax": l.Syntax, "early": l.Early, "repair_headers": l.RepairHeaders,
+	}
+	if len(l.Rate) > 0 {
+		out["rate"] = texts(l.Rate)
 	}
 	if l.TLS != ListenerTLSOff {
 		out["tls_min_version"] = l.TLSMinVersion

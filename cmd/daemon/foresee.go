@@ -91,6 +91,10 @@ func (f *foresight) control() {
 	}
 	f.add("control.socket", controlFailed, spool.MayWrite(folder))
 	f.group("control.group", c.Group)
+	if c.ReadSocket != "" {
+		f.add("control.read_socket", controlFailed, spool.MayWrite(filepath.Dir(c.ReadSocket)))
+		f.group("control.read_group", c.ReadGroup)
+	}
 }
 
 // missingRun tells of a folder that is not there. Those under /run are made by

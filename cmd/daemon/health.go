@@ -39,7 +39,10 @@ func (d *daemon) Health() (problems, degraded []string) {
 	if usage.Failing != nil {
 		problems = append(problems, fmt.Sprintf("the spool cannot be written: %v; new mail is answered 451", usage.Failing))
 	}
-	if usage.Full {
+	switch {
+	case usage.Full && usage.MaxMessages > 0 && usage.Messages >= usage.MaxMessages:
+		problems = append(problems, fmt.Sprintf("the spool holds spool.max_messages = %d: new mail is answered 452", usage.MaxMessages))
+	case usage.Full:
 		problems = append(problems, "the spool is full: new mail is answered 452")
 	}
 	return problems, degraded

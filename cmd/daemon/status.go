@@ -60,7 +60,7 @@ func (d *daemon) listeners(cfg *config.Config) []admin.Listener {
 func spoolStatus(cfg *config.Config, u spool.Usage) admin.Spool {
 	return admin.Spool{
 		Dir: cfg.Spool.Dir, Messages: int64(u.Messages), Used: u.Disk, Live: u.Live, Free: u.Free,
-		MaxSize: u.MaxSize, MinFree: u.MinFree, Full: u.Full, SetAside: u.SetAside,
+		MaxSize: u.MaxSize, MinFree: u.MinFree, MaxMessages: u.MaxMessages, Full: u.Full, SetAside: u.SetAside,
 	}
 }
 

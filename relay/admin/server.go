@@ -34,6 +34,7 @@ type Server struct {
 	scrape  http.Handler
 	control *http.Server
 	metrics *http.Server
+	reading *http.Server
 }
 
 // NewServer makes a server that asks d.
@@ -44,6 +45,7 @@ func NewServer(d Daemon) *Server {
 		return context.WithValue(ctx, operatorKey{}, peerName(c))
 	}
 	s.metrics = newHTTP(s.publicRoutes())
+	s.reading = newHTTP(s.readRoutes())
 	return s
 }
 
@@ -60,6 +62,10 @@ func newHTTP(h http.Handler) *http.Server {
 // then.
 func (s *Server) ServeControl(l net.Listener) error { return ended(s.control.Serve(l)) }
 
+// ServeRead answers what is asked on a socket for those who may look, and
+// neither read contents nor change anything, until Shutdown.
+func (s *Server) ServeRead(l net.Listener) error { return ended(s.reading.Serve(l)) }
+
 // ServeMetrics answers /metrics and /healthz alone, and nothing that changes
 // anything, until Shutdown.
 func (s *Server) ServeMetrics(l net.Listener) error { return ended(s.metrics.Serve(l)) }
@@ -73,9 +79,9 @@ func ended(err error) error {
 
 // Shutdown lets requests under way finish until ctx is done.
 func (s *Server) Shutdown(ctx context.Context) error {
-	err := errors.Join(s.control.Shutdown(ctx), s.metrics.Shutdown(ctx))
+	err := errors.Join(s.control.Shutdown(ctx), s.metrics.Shutdown(ctx), s.reading.Shutdown(ctx))
 	if err != nil {
-		err = errors.Join(s.control.Close(), s.metrics.Close())
+		err = errors.Join(s.control.Close(), s.metrics.Close(), s.reading.Close())
 	}
 	return err
 }
@@ -87,12 +93,18 @@ func (s *Server) publicRoutes() *http.ServeMux {
 	return mux
 }
 
-func (s *Server) controlRoutes() http.Handler {
+// readRoutes show the state, and no content.
+func (s *Server) readRoutes() *http.ServeMux {
 	mux := s.publicRoutes()
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/queue", s.list)
-	mux.HandleFunc("POST /v1/queue/{op}", s.act)
 	mux.HandleFunc("GET /v1/messages/{id}", s.message)
+	return mux
+}
+
+func (s *Server) controlRoutes() http.Handler {
+	mux := s.readRoutes()
+	mux.HandleFunc("POST /v1/queue/{op}", s.act)
 	mux.HandleFunc("GET /v1/messages/{id}/content", s.content)
 	mux.HandleFunc("POST /v1/upstreams/{name}/{op}", s.upstream)
 	mux.HandleFunc("POST /v1/upstreams/{name}/forget-tls", s.forgetTLS)

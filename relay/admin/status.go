@@ -33,15 +33,16 @@ type Listener struct {
 
 // Spool is the state of the durable store; sizes are in bytes.
 type Spool struct {
-	Dir      string `json:"dir"`
-	Messages int64  `json:"messages"`
-	Used     int64  `json:"used_bytes"` // on disk
-	Live     int64  `json:"live_bytes"` // of messages that are still owed
-	Free     int64  `json:"free_bytes"` // on its file system
-	MaxSize  int64  `json:"max_size_bytes"`
-	MinFree  int64  `json:"min_free_bytes"`
-	Full     bool   `json:"full"`      // new mail is answered 452
-	SetAside int    `json:"set_aside"` // damaged records under bad/
+	Dir         string `json:"dir"`
+	Messages    int64  `json:"messages"`
+	Used        int64  `json:"used_bytes"` // on disk
+	Live        int64  `json:"live_bytes"` // of messages that are still owed
+	Free        int64  `json:"free_bytes"` // on its file system
+	MaxSize     int64  `json:"max_size_bytes"`
+	MinFree     int64  `json:"min_free_bytes"`
+	MaxMessages int    `json:"max_messages"` // 0: no limit
+	Full        bool   `json:"full"`         // new mail is answered 452
+	SetAside    int    `json:"set_aside"`    // damaged records under bad/
 }
 
 // Queue counts what is owed. A delivery is one message on its way to one list

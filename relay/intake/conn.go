@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -28,6 +29,7 @@ const (
 	writePatience   = time.Minute
 	refusedPatience = 10 * time.Second
 	tlsPatience     = time.Minute
+	evictedPatience = 100 * time.Millisecond
 )
 
 // conn is one client. All but the atomic fields belongs to its goroutine.
@@ -37,7 +39,6 @@ type conn struct {
 	raw     net.Conn // as accepted; never changes, so that others may use it
 	nc      net.Conn // raw, or TLS over it
 	peer    Peer
-	origin  origin
 	session smtp.Session
 	state   state
 	of      offers
@@ -69,7 +70,8 @@ type conn struct {
 	heard   int           // bytes since then
 	phase   atomic.Uint32 // what it waits for
 	wake    atomic.Uint32
-	next    atomic.Pointer[settings] // in force since a reload; nil: still set
+	next    atomic.Pointer[settings]           // in force since a reload; nil: still set
+	asking  atomic.Pointer[context.CancelFunc] // ends the wait of a sign-in
 
 	in input
 }
@@ -88,6 +90,12 @@ func (c *conn) woken() uint32 { return c.wake.Load() }
 func (c *conn) interrupt(why uint32) {
 	c.wake.Store(why)
 	c.raw.SetReadDeadline(time.Unix(1, 0))
+	if why == wokenEvict { // it may be one that never reads
+		c.raw.SetWriteDeadline(time.Now().Add(evictedPatience))
+	}
+	if cancel := c.asking.Load(); cancel != nil {
+		(*cancel)()
+	}
 }
 
 // end notes why the connection is to end, and lets nothing more be read.
@@ -120,7 +128,9 @@ func (c *conn) serve() {
 			c.lost(errRevoked)
 			break
 		}
-		c.command(string(line))
+		// Without the blanks at its end (RFC 5321 §4.1.1), which would be kept
+		// as long as an address in it.
+		c.command(string(bytes.TrimRight(line, " ")))
 	}
 	c.flush()
 }
@@ -183,6 +193,8 @@ func (c *conn) lost(err error) {
 	case errors.Is(err, errEvicted):
 		c.reply(say(421, 4, 3, 2, "too many connections, closing the one that was idle"))
 		c.end("evicted")
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.state == stateChunks && c.body.tooSlow():
+		c.abuse("message too slow", replyTooSlow)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.reply(say(421, 4, 4, 2, "timeout, closing connection")) // RFC 5321 §4.5.3.2.7
 		c.end("timeout")

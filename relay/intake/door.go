@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"postern/config"
+	"postern/relay/origin"
 	"postern/relay/peer"
 )
 
@@ -29,9 +30,14 @@ type door struct {
 	settings atomic.Pointer[settings]
 	shut     atomic.Bool
 
-	mu     sync.Mutex // guards what follows
-	conns  map[*conn]struct{}
-	places map[origin]int // how many connections each peer has
+	mu      sync.Mutex // guards what follows
+	conns   map[*conn]struct{}
+	places  map[origin.Key]int // how many of conns each origin has
+	leaving map[*conn]struct{} // evicted, not closed yet
+}
+
+func newDoor(k doorKey) *door {
+	return &door{key: k, conns: map[*conn]struct{}{}, places: map[origin.Key]int{}, leaving: map[*conn]struct{}{}}
 }
 
 // keys are the sockets that a listener stands for.
@@ -55,7 +61,7 @@ func (s *Server) keys(l *config.Listener) ([]doorKey, error) {
 
 // open listens.
 func (s *Server) open(k doorKey, l *config.Listener) (*door, error) {
-	d := &door{key: k, conns: map[*conn]struct{}{}, places: map[origin]int{}}
+	d := newDoor(k)
 	var err error
 	switch k.network {
 	case "unix":
@@ -136,6 +142,9 @@ func (d *door) closeConns() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for c := range d.conns {
+		c.raw.Close()
+	}
+	for c := range d.leaving {
 		c.raw.Close()
 	}
 }

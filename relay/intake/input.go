@@ -119,6 +119,8 @@ const (
 	phaseCommand                // for a command, outside a transaction
 	phaseMail                   // for a command, inside a transaction
 	phaseContent                // for content, or the next BDAT
+	phaseWrite                  // for the client to read
+	phaseSignIn                 // for the turn of a sign-in
 	phaseHandshake              // for the handshake of TLS
 )
 
@@ -228,6 +230,9 @@ func (c *conn) line(max int) ([]byte, error) {
 			in.release()
 			c.wait()
 			deadline = time.Now().Add(c.set.cfg.IdleTimeout)
+			if c.state == stateChunks {
+				deadline = c.body.within(deadline)
+			}
 		}
 		if err := c.fill(ph, deadline); err != nil {
 			return nil, err

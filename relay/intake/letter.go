@@ -18,14 +18,15 @@ const (
 // then lets everything pass.
 type letter struct {
 	*session
-	binary bool
-	inBody bool
-	held   []byte // the header, where it did not come in one piece
-	lines  int    // how far held was looked at: the start of a line
-	skip   int    // octets before the header that are dropped
-	led    bool   // skip is known
-	size   int64  // octets from the client
-	err    error  // ours: a refusal, or an error of the draft; final
+	binary  bool
+	inBody  bool
+	held    []byte // the header, where it did not come in one piece
+	lines   int    // how far held was looked at: the start of a line
+	skip    int    // octets before the header that are dropped
+	led     bool   // skip is known
+	size    int64  // octets from the client
+	drafted int    // octets that the draft may hold in memory
+	err     error  // ours: a refusal, or an error of the draft; final
 }
 
 var (
@@ -58,7 +59,9 @@ func (l *letter) Write(p []byte) (int, error) {
 func (l *letter) gather(p []byte) {
 	b := p
 	if len(l.held) > 0 {
-		l.held = append(l.held, p...)
+		if !l.holdHeader(p) {
+			return
+		}
 		b = l.held
 	}
 	if !l.led && l.peer.settings.repair {
@@ -85,8 +88,19 @@ func (l *letter) wait(b, p []byte) {
 	if len(b) > maxHeader {
 		l.err = replyHeaderSize
 	} else if len(l.held) == 0 {
-		l.held = append(l.held, p...)
+		l.holdHeader(p)
 	}
+}
+
+// holdHeader adds p to what is held, if there is memory for it.
+func (l *letter) holdHeader(p []byte) bool {
+	before := cap(l.held)
+	if len(l.held)+len(p) > before && !l.hold(max(len(p), before)) {
+		l.err = replyMemory
+		return false
+	}
+	l.held = append(l.held, p...)
+	return true
 }
 
 // finish is called at the end of the content.
@@ -159,6 +173,7 @@ func (l *letter) open(header, body []byte) {
 	l.note(lacking) // From may hold UTF-8
 	l.put(lacking)
 	l.put(crlf)
+	l.holding.used -= int64(cap(l.held))
 	l.held = nil
 	l.pass(body)
 }
@@ -198,6 +213,12 @@ func (l *letter) pass(p []byte) {
 func (l *letter) put(p []byte) {
 	if l.err != nil || len(p) == 0 {
 		return
+	}
+	if n := min(len(p), draftMemory-l.drafted); n > 0 {
+		if l.drafted += n; !l.hold(n) {
+			l.err = replyMemory
+			return
+		}
 	}
 	_, l.err = l.draft.Write(p)
 }

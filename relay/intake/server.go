@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +20,9 @@ type Options struct {
 	// Backend makes the sessions; nil: those of this package, with the
 	// policy of the configuration.
 	Backend Backend
+	// Memory is how many bytes open transactions may hold together, beyond a
+	// little that each may hold in any case; 0: no limit.
+	Memory int64
 }
 
 // Server owns the listeners and their connections. Make one by New, give it
@@ -42,7 +44,7 @@ type Server struct {
 	stopping bool
 
 	sockets systemdSockets // guarded by apply
-	gate    chan struct{}  // bounds how many passwords are checked at a time
+	shared  *shared
 }
 
 // house is what every session looks at anew for each message, so that a
@@ -59,7 +61,7 @@ var ErrClosed = errors.New("intake: server closed")
 
 // New makes a server that listens nowhere yet.
 func New(o Options) *Server {
-	s := &Server{events: o.Events, backend: o.Backend, doors: map[doorKey]*door{}, gate: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	s := &Server{events: o.Events, backend: o.Backend, doors: map[doorKey]*door{}, shared: newShared(o.Memory)}
 	if s.events == nil {
 		s.events = silent{}
 	}
@@ -149,7 +151,7 @@ func (s *Server) plan(cfg *config.Config) (next []planned, err error) {
 	}()
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
-		set, err := newSettings(l, s.gate)
+		set, err := newSettings(l, s.shared)
 		if err != nil {
 			return nil, err
 		}

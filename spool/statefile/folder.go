@@ -370,13 +370,14 @@ func (d *Folder) steps(list ...step) error {
 	return nil
 }
 
-// inFull gives the whole paths in an error: an opened folder knows names alone.
+// inFull gives the whole paths in an error: an opened folder knows names alone,
+// and names its operations after system calls.
 func (d *Folder) inFull(err error) error {
 	switch e := err.(type) {
 	case *fs.PathError:
-		e.Path = d.path(e.Path)
+		e.Op, e.Path = strings.TrimSuffix(e.Op, "at"), d.path(e.Path)
 	case *os.LinkError:
-		e.Old, e.New = d.path(e.Old), d.path(e.New)
+		e.Op, e.Old, e.New = strings.TrimSuffix(e.Op, "at"), d.path(e.Old), d.path(e.New)
 	}
 	return err
 }
