@@ -79,7 +79,7 @@ func (c *conn) waitable() (end func()) {
 	ctx, cancel := context.WithCancel(all)
 	c.peer.ctx = ctx
 	c.asking.Store(&cancel)
-	if c.woken() != wokenNot {
+	if c.leaving() {
 		cancel()
 	}
 	c.wait()
@@ -135,7 +135,7 @@ func verdictAuth(err error) *smtp.SMTPError {
 // authFailed answers after a while that grows, and not for ever.
 func (c *conn) authFailed(r *smtp.SMTPError) {
 	c.authFailures++
-	if c.woken() == wokenNot {
+	if !c.leaving() {
 		end := c.waitable()
 		pause(c.peer.ctx, time.Second<<(c.authFailures-1))
 		end()

@@ -82,7 +82,7 @@ func (c *conn) flush() error {
 		return c.writeErr
 	}
 	patience := writePatience
-	if c.woken() != wokenNot {
+	if c.leaving() {
 		patience = time.Second
 	}
 	now := time.Now()

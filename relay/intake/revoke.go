@@ -65,3 +65,10 @@ func (d *door) review(now *settings) {
 		c.review(now)
 	}
 }
+
+// leaving reports whether c was told to end, and not only to look at new
+// settings.
+func (c *conn) leaving() bool {
+	why := c.woken()
+	return why != wokenNot && why != wokenReview
+}
