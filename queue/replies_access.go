@@ -1,5 +1,7 @@
 package queue
 
+import "postern/spool"
+
 // Pages that several replies are told of.
 const (
 	pageMicrosoftReplies = "https://learn.microsoft.com/exchange/troubleshoot/email-delivery/ndr/non-delivery-reports-in-exchange-online"
@@ -151,6 +153,9 @@ var accessReplies = []reply{
 	{code: 5, text: "helo command rejected", blame: BlameAccess,
 		meaning: "The upstream does not accept the name by which this relay says EHLO.",
 		remedy:  "Set hostname to a name of this machine that DNS knows."},
+	{code: 5, text: "invalid size parameter", from: spool.StageMail, blame: BlameAccess, // mailpit#407, announced as SIZE 0
+		meaning: "The upstream announces SIZE and does not understand it.",
+		remedy:  `Set without = ["SIZE"].`},
 	{code: 5, text: "authenticate before sending", blame: BlameAccess,
 		meaning: meaningSignIn, remedy: "Set username and a password."},
 

@@ -143,10 +143,10 @@ var slowBeginnings = []string{
 	"",                             // says nothing
 	"EH",                           // a command that never ends
 	"EHLO slow.client.example\r\n", // greets, and is idle
-	"EHLO slow.client.example\r\nMAIL FROM:<slow@client.example>\r\nRCPT TO:<b@sink.example>\r\nDATA\r\nSubject: slo",                                                          // a message that never ends
+	"EHLO slow.client.example\r\nMAIL FROM:<slow@client.example>\r\nRCPT TO:<b@sink.example>\r\nDATA\r\nSubject: slo",                                                         // a message that never ends
 	"EHLO slow.client.example\r\nMAIL FROM:<slow@client.example>\r\nRCPT TO:<b@sink.example>\r\nDATA\r\n" + strings.Repeat("X-Slow: "+strings.Repeat("slow", 200)+"\r\n", 40), // a header that never ends
-	"EHLO slow.client.example\r\nAUTH PLAIN AHNsb3cAd3Jvbmc=\r\n",                                                                                                              // gives a wrong password, and waits
-	strings.Repeat("EHLO slow.client.example\r\n", 60),                                                                                                                         // asks, and never reads
+	"EHLO slow.client.example\r\nAUTH PLAIN AHNsb3cAd3Jvbmc=\r\n",                                                                                                             // gives a wrong password, and waits
+	strings.Repeat("EHLO slow.client.example\r\n", 60),                                                                                                                        // asks, and never reads
 }
 
 // connectSlow opens the slow connections.
