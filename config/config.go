@@ -29,6 +29,12 @@ type Config struct {
 	// StateDir is where the capture server keeps its Maildir (see CaptureDir)
 	// and where durable knowledge about upstreams lives.
 	StateDir string
+	// Confine says whether the daemon gives up the right to write outside of
+	// its own folders: "on", "off", or "auto", which is off where passwords
+	// come from commands and ConfineWritable is empty.
+	Confine string
+	// ConfineWritable are further folders that commands may write to.
+	ConfineWritable []string
 	// Warnings are findings that do not stop a start: a route that can never
 	// match, a password in a file that others can read.
 	Warnings []Problem

@@ -52,7 +52,7 @@ func Default() *Config {
 			WarnAfter: 4 * time.Hour,
 			AfterDot:  "retry",
 		},
-		StateDir: "/var/lib/postern",
+		StateDir: "/var/lib/postern", Confine: "auto",
 	}
 	switch runtime.GOOS {
 	case "windows":

@@ -96,6 +96,11 @@ func (d *document) config() *Config {
 	}
 	top.text("state_dir", &cfg.StateDir)
 	cfg.StateDir = d.path(cfg.StateDir)
+	top.oneOf("confine", &cfg.Confine, "auto", "on", "off")
+	top.list("confine_writable", &cfg.ConfineWritable)
+	for i, dir := range cfg.ConfineWritable {
+		cfg.ConfineWritable[i] = d.path(dir)
+	}
 	d.readSpool(top.sub("spool"), &cfg.Spool)
 	d.readControl(top.sub("control"), &cfg.Control)
 	d.readLog(top.sub("log"), &cfg.Log)

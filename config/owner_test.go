@@ -68,7 +68,7 @@ func TestOwners(t *testing.T) {
 	}
 	give(t, filepath.Join(dir, "office.pw"), stranger)
 	give(t, file, stranger)
-	if err := load().CheckOwner(); err == nil || !strings.Contains(err.Error(), "who could have root run commands") {
+	if err := load().CheckOwner(); err == nil || !strings.Contains(err.Error(), "could have root run commands") {
 		t.Errorf("a configuration of a stranger, as root: %v", err)
 	}
 	if err := new(Config).CheckOwner(); err != nil {

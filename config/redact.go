@@ -16,6 +16,7 @@ func (c *Config) Redacted() map[string]any {
 	out := map[string]any{
 		"hostname":  c.Hostname,
 		"state_dir": c.StateDir,
+		"confine":   c.Confine,
 		"spool": map[string]any{
 			"dir": c.Spool.Dir, "max_size": FormatSize(c.Spool.MaxSize), "min_free": FormatSize(c.Spool.MinFree),
 		},
@@ -25,6 +26,9 @@ func (c *Config) Redacted() map[string]any {
 		}),
 		"log":   map[string]any{"level": c.Log.Level, "format": c.Log.Format},
 		"retry": c.Retry.redacted(),
+	}
+	if len(c.ConfineWritable) > 0 {
+		out["confine_writable"] = c.ConfineWritable
 	}
 	listeners := []any{}
 	for i := range c.Listeners {

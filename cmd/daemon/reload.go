@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
@@ -78,6 +79,8 @@ func keep(old, next *config.Config) (*config.Config, []string) {
 	note("spool.max_size", o.Spool.MaxSize != n.Spool.MaxSize, config.FormatSize(o.Spool.MaxSize), config.FormatSize(n.Spool.MaxSize))
 	note("spool.min_free", o.Spool.MinFree != n.Spool.MinFree, config.FormatSize(o.Spool.MinFree), config.FormatSize(n.Spool.MinFree))
 	note("state_dir", o.StateDir != n.StateDir, o.StateDir, n.StateDir)
+	note("confine", o.Confine != n.Confine, o.Confine, n.Confine)
+	note("confine_writable", !slices.Equal(o.ConfineWritable, n.ConfineWritable), o.ConfineWritable, n.ConfineWritable)
 	note("control.socket", o.Control.Socket != n.Control.Socket, o.Control.Socket, n.Control.Socket)
 	note("control.mode", o.Control.Mode != n.Control.Mode, o.Control.Mode, n.Control.Mode)
 	note("control.group", o.Control.Group != n.Control.Group, o.Control.Group, n.Control.Group)
@@ -86,6 +89,7 @@ func keep(old, next *config.Config) (*config.Config, []string) {
 	age := n.Control.HealthMaxAge
 	c.Spool, c.StateDir, c.Control, c.Log.Format = o.Spool, o.StateDir, o.Control, o.Log.Format
 	c.Control.HealthMaxAge = age
+	c.Confine, c.ConfineWritable = o.Confine, o.ConfineWritable
 	return &c, kept
 }
 

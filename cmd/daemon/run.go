@@ -40,6 +40,9 @@ type Options struct {
 	Load    func() (*config.Config, error)
 	Log     *eventlog.Log
 	Version string
+	// Confine says whether the configuration may confine this process, which
+	// lasts as long as that does.
+	Confine bool
 	// Ready is called once when everything runs; nil: nobody waits.
 	Ready func()
 }
@@ -103,6 +106,16 @@ func Run(ctx context.Context, o Options) error {
 	}
 	if err := d.start(o.Config); err != nil {
 		return err
+	}
+	if o.Confine {
+		folders, err := confine(o.Config)
+		if err != nil {
+			short, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			d.close(short)
+			return &StartError{Kind: NotAllowed, Text: "the process cannot be confined: " + err.Error(), Hint: `set confine = "off"`}
+		}
+		d.events.Confined(folders)
 	}
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()

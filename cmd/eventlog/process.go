@@ -48,6 +48,12 @@ func (p Process) LogDropped(lines int, since time.Time) {
 	p.log.warn("log-lines-dropped", zap.Int("lines", lines), moment("since", since))
 }
 
+// Confined tells where alone this process can write; empty: anywhere that its
+// user can.
+func (p Process) Confined(folders []string) {
+	p.log.info("confined", zap.Bool("confined", len(folders) > 0), list("writable", folders))
+}
+
 // Ready tells that everything runs, after so long a start.
 func (p Process) Ready(took time.Duration) { p.log.info("ready", zap.Duration("took", took)) }
 

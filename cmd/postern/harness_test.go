@@ -42,6 +42,7 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	beConfined()
 	code := m.Run()
 	if path, err := binary(); err == nil && path != os.Getenv("POSTERN_BINARY") {
 		os.RemoveAll(filepath.Dir(path))
@@ -131,6 +132,7 @@ func (h *house) start() {
 	go readNotes(notify, h.notes)
 	h.cmd = h.command(context.Background(), "serve")
 	h.cmd.Env = append(h.cmd.Env, "NOTIFY_SOCKET="+path)
+	confined(h.cmd)
 	h.handOver()
 	h.cmd.Stdout, h.cmd.Stderr = h.log, h.log
 	if err := h.cmd.Start(); err != nil {

@@ -32,7 +32,7 @@ func (a *app) serveCommand() *cobra.Command {
 			}
 			defer log.Close(2 * time.Second)
 			err = daemon.Run(cmd.Context(), daemon.Options{
-				Config: cfg, Load: load, Log: log, Version: currentVersion(),
+				Config: cfg, Load: load, Log: log, Version: currentVersion(), Confine: true,
 				Ready: func() { go a.welcome(cfg) }, // whoever reads it or not
 			})
 			return startFailure(err)

@@ -42,12 +42,8 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (a *app) printHealth(st *admin.Status) error {
-	if st.Healthy {
-		_, err := io.WriteString(a.stdout, "ok\n")
-		return err
-	}
-	for _, p := range st.Problems {
-		if _, err := fmt.Fprintln(a.stdout, safe(p)); err != nil {
+	for _, line := range admin.HealthLines(st.Problems, st.Degraded) {
+		if _, err := fmt.Fprintln(a.stdout, safe(line)); err != nil {
 			return err
 		}
 	}
@@ -66,10 +62,7 @@ func (a *app) printStatus(st *admin.Status) error {
 	}
 	line("postern", "%s, process %d, up %s", st.Version, st.PID, ago(now.Sub(st.Started)))
 	line("config", "%s, read %s ago", config, ago(now.Sub(st.Loaded)))
-	if st.Healthy {
-		line("health", "ok")
-	}
-	for _, p := range st.Problems {
+	for _, p := range admin.HealthLines(st.Problems, st.Degraded) {
 		line("health", "%s", p)
 	}
 	sp := &st.Spool
@@ -131,6 +124,9 @@ func laneReason(l *admin.Lane, now time.Time) string {
 	}
 	if l.WaitsSince != nil {
 		words = append(words, "mail waits for its rate")
+	}
+	for _, r := range l.Refusals {
+		words = append(words, fmt.Sprintf("refuses <%s> for %s, %s (%s)", r.Sender, ago(now.Sub(r.Since)), plural(r.Waiting, "delivery waits", "deliveries wait"), r.Reason))
 	}
 	if l.NextProbe != nil {
 		words = append(words, "(next probe "+until(l.NextProbe, now)+")")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -101,14 +102,25 @@ func (s *Server) controlRoutes() http.Handler {
 
 // health is for probes: 200 or 503, and the reasons as lines of text.
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
-	problems := s.daemon.Health()
+	problems, degraded := s.daemon.Health()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if len(problems) == 0 {
-		io.WriteString(w, "ok\n")
-		return
+	if len(problems) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	w.WriteHeader(http.StatusServiceUnavailable)
-	io.WriteString(w, strings.Join(problems, "\n")+"\n")
+	io.WriteString(w, strings.Join(HealthLines(problems, degraded), "\n")+"\n")
+}
+
+// HealthLines is what /healthz and `postern status --health` print: "ok" alone,
+// or what is wrong and what is degraded, one a line.
+func HealthLines(problems, degraded []string) []string {
+	lines := slices.Clone(problems)
+	for _, d := range degraded {
+		lines = append(lines, "degraded: "+d)
+	}
+	if len(lines) == 0 {
+		return []string{"ok"}
+	}
+	return lines
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) {

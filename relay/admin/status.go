@@ -15,6 +15,7 @@ type Status struct {
 	Loaded   time.Time `json:"loaded"` // when the configuration in force was read
 	Healthy  bool      `json:"healthy"`
 	Problems []string  `json:"problems,omitempty"` // why it is not healthy
+	Degraded []string  `json:"degraded,omitempty"` // what fails and is made up for, or concerns some senders only
 
 	Listeners []Listener `json:"listeners"`
 	Spool     Spool      `json:"spool"`
@@ -89,7 +90,10 @@ type Lane struct {
 	Queued         int        `json:"queued"`                           // deliveries that are to go here next
 	OldestDue      *time.Time `json:"oldest_due,omitempty"`
 	// RefusedSenders are those whose mail it refuses at present.
-	RefusedSenders []string `json:"refused_senders,omitempty"`
+	RefusedSenders []string  `json:"refused_senders,omitempty"`
+	Refusals       []Refusal `json:"refusals,omitempty"` // the same, in detail
+	// DownSince is since when the upstream fails; nil: it does not.
+	DownSince *time.Time `json:"down_since,omitempty"`
 	// PausedBy is the operator who paused it, Since is when.
 	PausedBy string `json:"paused_by,omitempty"`
 	// Rates tells what is left of each rate, WaitsSince since when due mail
@@ -102,6 +106,14 @@ type Lane struct {
 	Memory *TLSMemory `json:"tls_memory,omitempty"`
 	// Token is set where the upstream is signed in to by OAuth 2.0.
 	Token *Token `json:"token,omitempty"`
+}
+
+// Refusal is a sender whose mail an upstream refuses at present.
+type Refusal struct {
+	Sender  string    `json:"sender"` // without angle brackets; empty: <>
+	Since   time.Time `json:"since"`
+	Waiting int       `json:"waiting"` // deliveries that wait for it, counted up to 1000
+	Reason  string    `json:"reason"`
 }
 
 // Rate is what is left of one rate of an upstream.

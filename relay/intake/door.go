@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"postern/config"
+	"postern/relay/peer"
 )
 
 // doorKey is what makes a listener the same one over a reload.
@@ -88,7 +89,7 @@ func (d *door) adjust(l *config.Listener) error {
 	if d.file == nil {
 		return nil
 	}
-	if err := permit(d.key.target, l.Mode, l.Group); err != nil {
+	if err := peer.Permit(d.key.target, d.file, socketMode(l.Mode), l.Group); err != nil {
 		return fmt.Errorf("listener %s: %w", l.Name, err)
 	}
 	return nil
@@ -139,36 +140,24 @@ func (d *door) closeConns() {
 	}
 }
 
-// listenUnix makes a socket that has its mode and group before anybody can
-// connect: it is born in a directory that is closed to others, and renamed.
+// listenUnix makes a socket in the place of one that nobody serves.
 func listenUnix(path string, mode fs.FileMode, group string) (net.Listener, os.FileInfo, error) {
 	if err := clearSocket(path); err != nil {
 		return nil, nil, err
 	}
-	dir, err := os.MkdirTemp(parent(path), ".p")
+	ln, info, err := peer.Listen(path, socketMode(mode), group)
 	if err != nil {
-		return nil, nil, err
-	}
-	defer os.RemoveAll(dir)
-	born := dir + "/s"
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: born, Net: "unix"})
-	if err != nil {
-		return nil, nil, err
-	}
-	ln.SetUnlinkOnClose(false)
-	err = permit(born, mode, group)
-	if err == nil {
-		err = os.Rename(born, path)
-	}
-	var info os.FileInfo
-	if err == nil {
-		info, err = os.Lstat(path)
-	}
-	if err != nil {
-		ln.Close()
-		return nil, nil, err
+		return nil, nil, err // no typed nil
 	}
 	return ln, info, nil
+}
+
+// socketMode is the mode of a socket; 0660 where none is given.
+func socketMode(mode fs.FileMode) fs.FileMode {
+	if mode == 0 {
+		return 0o660
+	}
+	return mode
 }
 
 // clearSocket makes sure that path is free, or a socket that nobody serves.

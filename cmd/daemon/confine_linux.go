@@ -1,0 +1,68 @@
+package daemon
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/landlock-lsm/go-landlock/landlock"
+	"golang.org/x/sys/unix"
+
+	"postern/config"
+	"postern/spool"
+)
+
+// confine takes from this process, and from every command that it runs, the
+// right to write anywhere but in its own folders, by Landlock (since Linux
+// 5.13). It returns those folders; nil: it is not wanted, or this kernel
+// cannot.
+func confine(cfg *config.Config) ([]string, error) {
+	if cfg.Confine == "off" || cfg.Confine != "on" && runsCommands(cfg) && len(cfg.ConfineWritable) == 0 {
+		return nil, nil
+	}
+	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 || version < 1 {
+		if cfg.Confine == "on" {
+			return nil, errors.New(`confine = "on", and this kernel has no Landlock`)
+		}
+		return nil, nil
+	}
+	if err := spool.MakeFolder(cfg.StateDir); err != nil && cfg.Path == "" {
+		return nil, err
+	}
+	folders := []string{cfg.Spool.Dir, cfg.StateDir, cfg.CaptureDir(), filepath.Dir(cfg.Control.Socket)}
+	for _, l := range cfg.Listeners {
+		if l.Network == "unix" {
+			folders = append(folders, filepath.Dir(l.Target))
+		}
+	}
+	folders = append(folders, cfg.ConfineWritable...)
+	slices.Sort(folders)
+	folders = slices.Compact(folders)
+	folders = slices.DeleteFunc(folders, func(dir string) bool {
+		info, err := os.Stat(dir)
+		return err != nil || !info.IsDir()
+	})
+	own := landlock.RWDirs(folders...)
+	if version >= 2 {
+		own = own.WithRefer() // a rename from one folder to another inside of them
+	}
+	err := landlock.V5.BestEffort().RestrictPaths(
+		landlock.RODirs("/"),
+		own,
+		landlock.RWFiles("/dev/null", "/dev/zero", "/dev/full", "/dev/tty").IgnoreIfMissing(),
+	)
+	return folders, err
+}
+
+// runsCommands says whether somebody else's program is run, which may write
+// where nobody here knows of.
+func runsCommands(cfg *config.Config) bool {
+	for _, up := range cfg.Upstreams {
+		if up.Password.IsCommand() || up.OAuth != nil && (up.OAuth.ClientSecret.IsCommand() || up.OAuth.TokenKey.IsCommand()) {
+			return true
+		}
+	}
+	return false
+}
