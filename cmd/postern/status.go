@@ -69,7 +69,11 @@ func (a *app) printStatus(st *admin.Status) error {
 	line("spool", "%s: %s, %s on disk (%s live), %s free", sp.Dir,
 		plural(int(sp.Messages), "message", "messages"), size(sp.Used), size(sp.Live), size(sp.Free))
 	if sp.Full {
-		line("", "full: new mail is answered 452 until there is room")
+		if sp.MaxMessages > 0 && sp.Messages >= int64(sp.MaxMessages) {
+			line("", "it holds spool.max_messages = %d: new mail is answered 452 until some are gone", sp.MaxMessages)
+		} else {
+			line("", "full: new mail is answered 452 until there is room")
+		}
 	}
 	q := &st.Queue
 	line("queue", "%s: %d active, %d due, %d deferred, %d held", plural(q.Deliveries, "delivery", "deliveries"),
