@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// pair is a TCP connection of this process with itself, seen from both ends.
-func pair(t *testing.T, address string) (client, server net.Conn) {
+// connected is a TCP connection of this process with itself, seen from both ends.
+func connected(t *testing.T, address string) (client, server net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
@@ -33,7 +33,7 @@ func TestLocalUserOfATCPClient(t *testing.T) {
 	}
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0", "[::]:0", "127.0.0.9:0"} {
 		t.Run(address, func(t *testing.T) {
-			_, server := pair(t, address)
+			_, server := connected(t, address)
 			if name, err := LocalUser(server); err != nil || name != me.Username {
 				t.Errorf("%q, %v, want %q", name, err, me.Username)
 			}
@@ -43,7 +43,7 @@ func TestLocalUserOfATCPClient(t *testing.T) {
 
 // The kernel gives the user of a socket without a process as 0, which is root.
 func TestClosedClientIsNotRoot(t *testing.T) {
-	client, server := pair(t, "127.0.0.1:0")
+	client, server := connected(t, "127.0.0.1:0")
 	client.Close()
 	if name, err := LocalUser(server); !errors.Is(err, ErrClosed) {
 		t.Errorf("%q, %v", name, err)
@@ -51,7 +51,7 @@ func TestClosedClientIsNotRoot(t *testing.T) {
 }
 
 func TestHalfClosedClientIsKnown(t *testing.T) {
-	client, server := pair(t, "127.0.0.1:0")
+	client, server := connected(t, "127.0.0.1:0")
 	client.(*net.TCPConn).CloseWrite()
 	if name, err := LocalUser(server); err != nil || name == "" {
 		t.Errorf("%q, %v", name, err)
@@ -59,7 +59,7 @@ func TestHalfClosedClientIsKnown(t *testing.T) {
 }
 
 func TestAnswersOfAnotherFormAreErrors(t *testing.T) {
-	_, server := pair(t, "127.0.0.1:0")
+	_, server := connected(t, "127.0.0.1:0")
 	here, there := server.LocalAddr().(*net.TCPAddr).AddrPort(), server.RemoteAddr().(*net.TCPAddr).AddrPort()
 	request := diagRequest(there, here)
 	for _, answer := range [][]byte{nil, make([]byte, 4), make([]byte, diagAnswerSize), request} {
@@ -70,7 +70,7 @@ func TestAnswersOfAnotherFormAreErrors(t *testing.T) {
 }
 
 func TestPendingWaitsForNothing(t *testing.T) {
-	client, server := pair(t, "127.0.0.1:0")
+	client, server := connected(t, "127.0.0.1:0")
 	if _, any := Pending(server); any {
 		t.Error("something is pending")
 	}
