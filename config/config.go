@@ -25,6 +25,7 @@ type Config struct {
 	Listeners []Listener
 	Upstreams map[string]*Upstream
 	Routes    []Route
+	Senders   []Sender
 	Retry     Retry
 	// StateDir is where the capture server keeps its Maildir (see CaptureDir)
 	// and where durable knowledge about upstreams lives.
@@ -42,16 +43,21 @@ type Config struct {
 
 // Spool configures the durable store.
 type Spool struct {
-	Dir     string
-	MaxSize int64 // bytes on disk; 0: unlimited
-	MinFree int64 // bytes that must stay free on its file system
+	Dir         string
+	MaxSize     int64 // bytes on disk; 0: unlimited
+	MinFree     int64 // bytes that must stay free on its file system
+	MaxMessages int   // that it takes; 0: unlimited
 }
 
 // Control configures administration.
 type Control struct {
-	Socket  string // path of the unix socket
-	Mode    fs.FileMode
-	Group   string // group that owns the socket; empty: unchanged
+	Socket string // path of the unix socket
+	Mode   fs.FileMode
+	Group  string // group that owns the socket; empty: unchanged
+	// ReadSocket is the path of a second unix socket, which shows the state and
+	// changes nothing; empty: none. ReadGroup owns it; empty: unchanged.
+	ReadSocket, ReadGroup string
+
 	Metrics string // loopback "127.0.0.1:9125"; empty: off
 	// HealthMaxAge is the age of the oldest due message beyond which
 	// /healthz reports unhealthy.
@@ -97,12 +103,20 @@ type Listener struct {
 	MaxConnections int
 	IdleTimeout    time.Duration // between commands
 	DataTimeout    time.Duration // without progress inside a message
+	DataMaxTime    time.Duration // for a whole message; 0: no limit
+	DataMinRate    int64         // bytes a second over a whole message, after a minute; 0: none
+	MaxPriority    int           // of MT-PRIORITY; what is above becomes it
+	Rate           []Rate        // of each origin: a user who signed in, a user of this machine, or an address
 	// Newlines says what to do with a bare CR or LF in content: "refuse" or
 	// "normalise" (each becomes CRLF).
 	Newlines string
 	// Syntax says how commands are read: "lenient" takes what can mean one
 	// thing only, "strict" what RFC 5321 allows. Empty: strict.
 	Syntax string
+	// Early says what to do with a client that doesn't wait where RFC 2920
+	// makes it wait: "refuse" ends the connection, "allow" reads on. Empty:
+	// allow.
+	Early string
 	// RepairHeaders mends what a submission server may mend (RFC 6409 §8).
 	RepairHeaders bool
 	TLSMinVersion string // "1.0" to "1.3"; empty: "1.2"
@@ -174,9 +188,24 @@ type Route struct {
 	UnixUser []string
 	Listener []string
 	Header   map[string][]string // field name → patterns for its value
-	Upstream []string            // failover, in order
+	Upstream []string            // failover, in order; empty where Reject is set
+	Reject   string              // the text of the 550 that ends this route; empty: it leads to Upstream
 	Priority *int                // -9 to 9 (RFC 6710); nil: what the client asks for, else 0
 	Line     int                 // in the file
+}
+
+// Sender says which addresses some clients may send as. Every one whose
+// conditions a client meets has to allow the address. The conditions User,
+// UnixUser and Listener are those of a Route; an empty one is not set.
+type Sender struct {
+	User     []string
+	UnixUser []string
+	Listener []string
+	From     []string // patterns for the reverse-path; the null one only by "<>" or "*"
+	// CheckFrom holds From:, Sender: and their Resent- forms to the same
+	// patterns.
+	CheckFrom bool
+	Line      int // in the file
 }
 
 // Retry configures what happens to deferred mail.

@@ -40,7 +40,7 @@ func programData() string {
 func Default() *Config {
 	cfg := &Config{
 		Hostname: MachineName(),
-		Spool:    Spool{Dir: "/var/spool/postern", MaxSize: 10 << 30, MinFree: 256 << 20},
+		Spool:    Spool{Dir: "/var/spool/postern", MaxSize: 10 << 30, MinFree: 256 << 20, MaxMessages: 2_000_000},
 		Control: Control{
 			Socket: "/run/postern/control.sock", Mode: 0o660, HealthMaxAge: 15 * time.Minute,
 		},
@@ -72,7 +72,8 @@ func DefaultListener(address string) Listener {
 		Mode: 0o660, TLS: ListenerTLSOff,
 		MaxMessageSize: 35 << 20, MaxRecipients: 1000, MaxConnections: 500,
 		IdleTimeout: 5 * time.Minute, DataTimeout: 3 * time.Minute,
-		Newlines: "refuse", TLSMinVersion: "1.2",
+		DataMaxTime: 12 * time.Hour, DataMinRate: 500,
+		Newlines: "refuse", Early: "refuse", TLSMinVersion: "1.2",
 	}
 	l.defaultLeniency()
 	return l

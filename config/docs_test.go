@@ -137,6 +137,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	tables := []any{all, all["spool"], all["control"], all["log"], all["retry"]}
 	tables = append(tables, all["listener"].([]any)...)
 	tables = append(tables, all["route"].([]any)...)
+	tables = append(tables, all["sender"].([]any)...)
 	for _, up := range all["upstream"].(map[string]any) {
 		tables = append(tables, up)
 		if oauth := up.(map[string]any)["oauth"]; oauth != nil {
@@ -146,7 +147,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	for _, table := range tables {
 		for key := range table.(map[string]any) {
 			switch key {
-			case "spool", "control", "log", "retry", "listener", "upstream", "route", "oauth":
+			case "spool", "control", "log", "retry", "listener", "upstream", "route", "sender", "oauth":
 				continue // headings
 			}
 			if !strings.Contains(text, "`"+key+"`") {

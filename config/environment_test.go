@@ -103,6 +103,7 @@ func TestShellKeepsItsVariables(t *testing.T) {
 host = "mail.example"
 username = "u"
 password_command = "echo ${PASSWORD_OF_OFFICE}"
+password_command_env = ["PASSWORD_OF_OFFICE"]
 [[route]]
 from = ["*"]
 upstream = ["office"]

@@ -45,6 +45,8 @@ type Place struct {
 	Path     string // of the file; empty: the embedded default
 	Socket   string // control socket
 	SpoolDir string
+	// ReadSocket is for those who may not use Socket; empty: none.
+	ReadSocket string
 }
 
 // Locate finds the control socket and the spool that a --config option leads
@@ -70,15 +72,17 @@ func Locate(option string) (Place, error) {
 	// Its mode, and variables that other keys lack, keep a daemon from
 	// starting, not from being reached.
 	doc.problems = slices.DeleteFunc(doc.problems, func(p Problem) bool {
-		return p.Key != "spool.dir" && p.Key != "control.socket"
+		return p.Key != "spool.dir" && p.Key != "control.socket" && p.Key != "control.read_socket"
 	})
 	cfg := Default()
 	doc.top().sub("spool").text("dir", &cfg.Spool.Dir)
-	doc.top().sub("control").text("socket", &cfg.Control.Socket)
+	control := doc.top().sub("control")
+	control.text("socket", &cfg.Control.Socket)
+	control.text("read_socket", &cfg.Control.ReadSocket)
 	if len(doc.problems) > 0 {
 		return Place{}, &Problems{doc.problems}
 	}
-	return Place{Path: path, Socket: doc.path(cfg.Control.Socket), SpoolDir: doc.path(cfg.Spool.Dir)}, nil
+	return Place{Path: path, Socket: doc.path(cfg.Control.Socket), SpoolDir: doc.path(cfg.Spool.Dir), ReadSocket: doc.path(cfg.Control.ReadSocket)}, nil
 }
 
 // config reads every key of the document.
@@ -106,14 +110,17 @@ func (d *document) config() *Config {
 	d.readListeners(top, cfg)
 	d.readUpstreams(top, cfg)
 	d.readRoutes(top, cfg)
+	d.readSenders(top, cfg)
 	d.readRetry(top.sub("retry"), &cfg.Retry)
 	top.finish()
 	d.warnSharedAccounts(cfg)
 	d.checkListenerSizes(cfg)
 	d.checkSockets(cfg)
+	d.warnSharedGroup(cfg)
 	own, names := thisMachine()
 	d.checkLoops(cfg, own, names)
 	d.checkRoutes(cfg)
+	d.checkSenders(cfg)
 	return cfg
 }
 
@@ -129,5 +136,6 @@ func (d *document) readSpool(t *table, s *Spool) {
 	d.spool = s.Dir
 	t.size("max_size", &s.MaxSize, 0)
 	t.size("min_free", &s.MinFree, 0)
+	t.integer("max_messages", &s.MaxMessages, 0, 1_000_000_000)
 	t.finish()
 }

@@ -35,13 +35,43 @@ func (d *document) readControl(t *table, c *Control) {
 		}
 	}
 	if t.text("group", &c.Group) {
-		checkGroup(t, c.Group)
+		checkGroup(t, "group", c.Group)
+	}
+	if t.text("read_socket", &c.ReadSocket) {
+		c.ReadSocket = d.path(c.ReadSocket)
+		if text := socketPathProblem(c.ReadSocket); text != "" {
+			t.problem("read_socket", text, "choose a shorter one")
+		}
+	}
+	if t.text("read_group", &c.ReadGroup) {
+		checkGroup(t, "read_group", c.ReadGroup)
+		if c.ReadSocket == "" {
+			t.problem("read_group", "needs read_socket", `such as "/run/postern/read.sock"`)
+		}
 	}
 	if t.text("metrics", &c.Metrics) {
 		checkMetrics(t, c.Metrics)
 	}
 	t.duration("health_max_age", &c.HealthMaxAge, time.Second, 365*24*time.Hour)
 	t.finish()
+}
+
+// warnSharedGroup warns where those who hand in mail may administer the queue
+// as well: they would read and remove everybody's.
+func (d *document) warnSharedGroup(cfg *Config) {
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		if l.Network != "unix" || l.Group == "" {
+			continue
+		}
+		key := fmt.Sprintf("listener[%d].group", i)
+		switch l.Group {
+		case cfg.Control.Group:
+			d.warn(key, strconv.Quote(l.Group)+" is control.group too: whoever may hand in mail may read and remove everybody's", "make a group for each: one that submits, one that operates")
+		case cfg.Control.ReadGroup:
+			d.warn(key, strconv.Quote(l.Group)+" is control.read_group too: whoever may hand in mail sees everybody's senders and recipients", "make a group for each")
+		}
+	}
 }
 
 // checkMetrics lets only a loopback address pass: the page tells senders'
@@ -63,15 +93,15 @@ func checkSocketMode(t *table) {
 	}
 }
 
-func checkGroup(t *table, name string) {
+func checkGroup(t *table, key, name string) {
 	if runtime.GOOS == "windows" {
-		t.problem("group", "is not known on Windows", "remove it")
+		t.problem(key, "is not known on Windows", "remove it")
 		return
 	}
 	if _, err := user.LookupGroup(name); err == nil {
 		return
 	}
-	t.problem("group", "there is no group "+strconv.Quote(name)+" on this machine", "create it with groupadd, or remove the key")
+	t.problem(key, "there is no group "+strconv.Quote(name)+" on this machine", "create it with groupadd, or remove the key")
 }
 
 // splitHostPort cuts "host:port" and checks the port; 0 lets the system

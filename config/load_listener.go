@@ -64,9 +64,14 @@ func (d *document) readListener(t *table, l *Listener) {
 	t.integer("max_connections", &l.MaxConnections, 1, 1_000_000)
 	t.duration("idle_timeout", &l.IdleTimeout, time.Second, longTime)
 	t.duration("data_timeout", &l.DataTimeout, time.Second, longTime)
+	t.duration("data_max_time", &l.DataMaxTime, time.Second, 7*longTime)
+	t.size("data_min_rate", &l.DataMinRate, 0)
+	t.integer("max_priority", &l.MaxPriority, -9, 9) // RFC 6710 §2
+	readRates(t, &l.Rate)
 	t.oneOf("newlines", &l.Newlines, "refuse", "normalise")
 	l.defaultLeniency()
 	t.oneOf("syntax", &l.Syntax, "lenient", "strict")
+	t.oneOf("early", &l.Early, "refuse", "allow")
 	t.boolean("repair_headers", &l.RepairHeaders)
 	d.readSocketOwner(t, l)
 	checkExposure(t, l)
@@ -251,7 +256,7 @@ func (d *document) readSocketOwner(t *table, l *Listener) {
 		checkSocketMode(t)
 	}
 	if hasGroup {
-		checkGroup(t, l.Group)
+		checkGroup(t, "group", l.Group)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"postern/config/visible"
 )
 
 func (d *document) readRoutes(top *table, cfg *Config) {
@@ -35,9 +37,7 @@ func readRoute(t *table, r *Route) {
 	t.list("unix_user", &r.UnixUser)
 	t.list("listener", &r.Listener)
 	readHeader(t, r)
-	if !t.list("upstream", &r.Upstream) && !t.has("upstream") {
-		t.problem("", "names no upstream", `set upstream = ["NAME"]`)
-	}
+	readRouteEnd(t, r)
 	if priority := 0; t.integer("priority", &priority, -9, 9) {
 		r.Priority = &priority
 	}
@@ -45,6 +45,31 @@ func readRoute(t *table, r *Route) {
 		t.problem("", "has no condition, so that it would take every message", `if that is meant, set from = ["*"]`)
 	}
 	t.finish()
+}
+
+// maxReject keeps the reply line within RFC 5321 §4.5.3.1.5.
+const maxReject = 400
+
+// readRouteEnd reads what the route ends in: upstreams, or a refusal.
+func readRouteEnd(t *table, r *Route) {
+	if !t.text("reject", &r.Reject) {
+		if !t.list("upstream", &r.Upstream) && !t.has("upstream") && !t.has("reject") {
+			t.problem("", "names no upstream", `set upstream = ["NAME"]`)
+		}
+		return
+	}
+	switch {
+	case strings.TrimSpace(r.Reject) == "":
+		t.problem("reject", "is empty", `write what the client is told, such as reject = "not your address"`)
+	case len(r.Reject) > maxReject || !visible.ASCII(r.Reject):
+		t.problem("reject", fmt.Sprintf("has to be up to %d characters of ASCII", maxReject), "it is the text of an SMTP reply")
+	}
+	for _, name := range []string{"upstream", "priority"} {
+		if t.has(name) {
+			t.problem(name, "has no effect beside reject", "a route leads to upstreams or refuses; remove one of them")
+			t.take(name)
+		}
+	}
 }
 
 func readPatterns(t *table, name string, dst *[]string) {
@@ -169,7 +194,7 @@ func (c *Config) doors() (listeners, users []string) {
 // takesNull reports whether a route is sure to match our own notifications:
 // the null sender, at no listener of ours, without users, no field asked for.
 func takesNull(r Route) bool {
-	return (len(r.From) == 0 || slices.Contains(r.From, "*") || slices.Contains(r.From, "<>")) &&
+	return r.Reject == "" && (len(r.From) == 0 || slices.Contains(r.From, "*") || slices.Contains(r.From, "<>")) &&
 		(len(r.Listener) == 0 || slices.Contains(r.Listener, InternalListener)) &&
 		len(r.User) == 0 && len(r.UnixUser) == 0 && len(r.Header) == 0
 }

@@ -4,10 +4,15 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 )
 
 var secretKinds = []secretKind{secretLiteral, secretFile, secretCommand, secretEnv, secretCredential}
+
+// commandEnvSuffix makes the key of a command the key of the variables that it
+// gets.
+const commandEnvSuffix = "_env"
 
 // anySecret reports whether any of the keys of a secret is given.
 func anySecret(t *table, name string) bool {
@@ -41,8 +46,17 @@ func (d *document) readSource(t *table, name string, kind secretKind) *secretSou
 	s := &secretSource{name: name, kind: kind}
 	key := s.key()
 	if kind == secretCommand {
+		env := t.has(key+commandEnvSuffix) && t.list(key+commandEnvSuffix, &s.env)
 		if !readCommand(t, key, s) {
+			if env && !t.has(key) {
+				t.problem(key+commandEnvSuffix, "needs "+key, "remove it, or set "+key)
+			}
 			return nil
+		}
+		for _, name := range s.env {
+			if strings.ContainsAny(name, "=\x00") {
+				t.problem(key+commandEnvSuffix, "holds "+strconv.QuoteToASCII(name)+", which is not the name of a variable", `names alone, such as ["GNUPGHOME"]`)
+			}
 		}
 		return s
 	}
@@ -142,7 +156,11 @@ func checkPrivate(t *table, key, path string) bool {
 		return false
 	}
 	if err := checkSecretOwner(path, t.doc.file, t.doc.spool); err != nil {
-		t.problem(key, path+" "+err.Error(), "give it to the user that runs postern with chown")
+		hint := "give it to the user that runs postern with chown"
+		if strings.Contains(err.Error(), "can be exchanged") {
+			hint = "only root and the user that runs postern may write there"
+		}
+		t.problem(key, path+" "+err.Error(), hint)
 		return false
 	}
 	return true

@@ -46,7 +46,7 @@ var mechanisms = []mechanism{
 var networkKeys = []string{
 	"region", "host", "port", "tls", "tls_min_version", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username", "domain",
 	"realm", "keytab", "ccache", "krb5_conf", "spn",
-	"password", "password_file", "password_command", "password_env", "password_credential", "oauth",
+	"password", "password_file", "password_command", "password_command_env", "password_env", "password_credential", "oauth",
 }
 
 func (d *document) readUpstreams(top *table, cfg *Config) {

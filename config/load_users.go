@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"postern/config/visible"
 )
 
 // readUsers reads names with their hashes. A hash is never repeated.
@@ -19,6 +21,11 @@ func readUsers(t *table, l *Listener) {
 		var hash string
 		if !users.text(name, &hash) {
 			continue
+		}
+		if strings.ContainsFunc(name, func(r rune) bool {
+			return r != ' ' && (r < 0x80 && !visible.Rune(r) || r >= 0x80 && !visible.Addressable(r))
+		}) {
+			t.problem("users", strconv.QuoteToASCII(name)+" contains a character that cannot be seen", "names that look alike are one name to a reader")
 		}
 		if !knownHash(hash) {
 			users.problem(name, "is not a stored password", "make one with: postern passwd")

@@ -87,6 +87,9 @@ func (d *document) checkSockets(cfg *Config) {
 	}
 	add("tcp", cfg.Control.Metrics, "control.metrics")
 	add("unix", cfg.Control.Socket, "control.socket")
+	if cfg.Control.ReadSocket != "" {
+		add("unix", cfg.Control.ReadSocket, "control.read_socket")
+	}
 }
 
 // checkLoops finds upstreams that lead back to a listener of ours: each

@@ -3,8 +3,11 @@
 package config
 
 import (
+	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -68,10 +71,29 @@ func TestOwners(t *testing.T) {
 	}
 	give(t, filepath.Join(dir, "office.pw"), stranger)
 	give(t, file, stranger)
-	if err := load().CheckOwner(); err == nil || !strings.Contains(err.Error(), "who could have root run commands") {
+	if err := load().CheckOwner(); err == nil || !strings.Contains(err.Error(), "could have root run commands") {
 		t.Errorf("a configuration of a stranger, as root: %v", err)
 	}
 	if err := new(Config).CheckOwner(); err != nil {
 		t.Errorf("without a file: %v", err)
+	}
+}
+
+// TestSharedGroupIsToldOf: whoever may submit may not operate without a word.
+func TestSharedGroupIsToldOf(t *testing.T) {
+	g, err := user.LookupGroupId(strconv.Itoa(os.Getegid()))
+	if err != nil {
+		t.Skip("the group of this process has no name")
+	}
+	for key, want := range map[string]string{"group": "control.group too", "read_group": "control.read_group too"} {
+		text := "[control]\nsocket = \"c\"\nread_socket = \"r\"\n" + key + " = \"" + g.Name + "\"\n[[listener]]\naddress = \"unix:s\"\ngroup = \"" + g.Name +
+			"\"\n[upstream.office]\nhost = \"smtp.office.example\"\n[[route]]\nfrom = [\"*\"]\nupstream = [\"office\"]\n"
+		cfg, err := Load(writeConfig(t, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said := fmt.Sprint(cfg.Warnings); !strings.Contains(said, want) {
+			t.Errorf("%s: %s", key, said)
+		}
 	}
 }

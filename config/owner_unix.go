@@ -3,28 +3,34 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"syscall"
+
+	"postern/config/strict"
 )
 
 // CheckOwner tells whether this process may act on the file that c was read
-// from. What a configuration names is run (password_command), so as root only
-// a file of root's counts: whoever owns another could have root run commands.
+// from: nobody but root and the user of this process can change it, or put
+// another in its place in a folder above. What a configuration names is run
+// (password_command), so whoever can change it can run commands as that user.
 func (c *Config) CheckOwner() error {
-	if c.Path == "" || os.Geteuid() != 0 {
+	if c.Path == "" {
 		return nil
 	}
-	uid, err := ownerOf(c.Path)
-	if err != nil {
-		return err
+	err := strict.File(c.Path)
+	var unsafe *strict.Unsafe
+	if errors.As(err, &unsafe) {
+		who := "the user that runs postern"
+		if os.Geteuid() == 0 {
+			who = "root"
+		}
+		return fmt.Errorf("%w; whoever can do so could have %s run commands: `%s`", err, who, unsafe.Remedy)
 	}
-	if uid != 0 {
-		return fmt.Errorf("%s belongs to user %d, who could have root run commands; give it to root with chown, or run postern as a user of its own", c.Path, uid)
-	}
-	return nil
+	return err
 }
 
 // checkSecretOwner refuses a secret of somebody who has nothing to do with
@@ -35,20 +41,25 @@ func checkSecretOwner(path string, ours ...string) error {
 	if strings.HasPrefix(path, "/run/secrets/") {
 		return nil
 	}
-	uid, err := ownerOf(path)
-	if err != nil {
-		return err
-	}
 	trusted := []int{0, os.Geteuid()}
 	for _, path := range ours {
 		if owner, err := ownerOf(path); err == nil {
 			trusted = append(trusted, owner)
 		}
 	}
+	uid, err := ownerOf(path)
+	if err != nil {
+		return err
+	}
 	if !slices.Contains(trusted, uid) {
 		return fmt.Errorf("belongs to user %d, who could read and change it", uid)
 	}
-	return nil
+	err = strict.File(path, trusted...)
+	var unsafe *strict.Unsafe
+	if errors.As(err, &unsafe) {
+		return fmt.Errorf("can be exchanged: %w; `%s`", err, unsafe.Remedy)
+	}
+	return err
 }
 
 func ownerOf(path string) (uid int, err error) {

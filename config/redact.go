@@ -19,9 +19,11 @@ func (c *Config) Redacted() map[string]any {
 		"confine":   c.Confine,
 		"spool": map[string]any{
 			"dir": c.Spool.Dir, "max_size": FormatSize(c.Spool.MaxSize), "min_free": FormatSize(c.Spool.MinFree),
+			"max_messages": c.Spool.MaxMessages,
 		},
 		"control": given(map[string]any{
 			"socket": c.Control.Socket, "mode": octal(c.Control.Mode), "group": c.Control.Group,
+			"read_socket": c.Control.ReadSocket, "read_group": c.Control.ReadGroup,
 			"metrics": c.Control.Metrics, "health_max_age": FormatDuration(c.Control.HealthMaxAge),
 		}),
 		"log":   map[string]any{"level": c.Log.Level, "format": c.Log.Format},
@@ -43,6 +45,15 @@ func (c *Config) Redacted() map[string]any {
 		routes = append(routes, c.Routes[i].redacted())
 	}
 	out["listener"], out["upstream"], out["route"] = listeners, upstreams, routes
+	if len(c.Senders) > 0 {
+		senders := []any{}
+		for _, s := range c.Senders {
+			senders = append(senders, given(map[string]any{
+				"user": s.User, "unix_user": s.UnixUser, "listener": s.Listener, "from": s.From, "check_from": s.CheckFrom,
+			}))
+		}
+		out["sender"] = senders
+	}
 	return out
 }
 
@@ -79,7 +90,11 @@ func (l *Listener) redacted() map[string]any {
 		"allow": texts(l.Allow), "max_message_size": FormatSize(l.MaxMessageSize),
 		"max_recipients": l.MaxRecipients, "max_connections": l.MaxConnections,
 		"idle_timeout": FormatDuration(l.IdleTimeout), "data_timeout": FormatDuration(l.DataTimeout),
-		"newlines": l.Newlines, "syntax": l.Syntax, "repair_headers": l.RepairHeaders,
+		"data_max_time": FormatDuration(l.DataMaxTime), "data_min_rate": FormatSize(l.DataMinRate), "max_priority": l.MaxPriority,
+		"newlines": l.Newlines, "syntax": l.Syntax, "early": l.Early, "repair_headers": l.RepairHeaders,
+	}
+	if len(l.Rate) > 0 {
+		out["rate"] = texts(l.Rate)
 	}
 	if l.TLS != ListenerTLSOff {
 		out["tls_min_version"] = l.TLSMinVersion
@@ -170,7 +185,7 @@ func (s Secret) redactInto(out map[string]any) {
 func (r *Route) redacted() map[string]any {
 	out := given(map[string]any{
 		"name": r.Name, "from": r.From, "to": r.To, "user": r.User, "unix_user": r.UnixUser,
-		"listener": r.Listener, "upstream": r.Upstream,
+		"listener": r.Listener, "upstream": r.Upstream, "reject": r.Reject,
 	})
 	if r.Priority != nil {
 		out["priority"] = *r.Priority

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -44,6 +45,7 @@ type secretSource struct {
 	kind  secretKind
 	value string   // the secret, path or name
 	args  []string // of a command
+	env   []string // names of variables that the command gets beside the usual ones
 	// expanded: a variable of the environment stands in the file in its place.
 	expanded bool
 }
@@ -148,12 +150,9 @@ func (s Secret) Read(ctx context.Context) (string, error) {
 func (s *secretSource) read(ctx context.Context) (string, error) {
 	switch s.kind {
 	case secretFile:
-		if err := checkSecretMode(s.value); err != nil {
-			return "", err
-		}
-		return readSecretFile(s.value)
+		return readFrom(s.value, true)
 	case secretCommand:
-		return runSecretCommand(ctx, s.args)
+		return runSecretCommand(ctx, s.args, s.env)
 	case secretEnv:
 		value, ok := os.LookupEnv(s.value)
 		if !ok {
@@ -170,12 +169,25 @@ func (s *secretSource) read(ctx context.Context) (string, error) {
 	return s.value, nil
 }
 
-func readSecretFile(path string) (string, error) {
-	f, err := os.Open(path)
+func readSecretFile(path string) (string, error) { return readFrom(path, false) }
+
+// readFrom reads a file of at most maxSecret bytes; private: that not everybody
+// can get at. What is judged is what was opened.
+func readFrom(path string, private bool) (string, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|noWait, 0)
 	if err != nil {
 		return "", errors.New("cannot be read: " + reason(err))
 	}
 	defer f.Close()
+	if private {
+		info, err := f.Stat()
+		if err == nil {
+			err = judgeSecretMode(path, info)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
 	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	if err != nil {
 		return "", errors.New("cannot be read: " + reason(err))
@@ -194,6 +206,10 @@ func checkSecretMode(path string) error {
 	if err != nil {
 		return errors.New("cannot be read: " + reason(err))
 	}
+	return judgeSecretMode(path, info)
+}
+
+func judgeSecretMode(path string, info fs.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return errors.New("is not a file")
 	}

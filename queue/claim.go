@@ -95,6 +95,7 @@ func (l *lane) passOver(d *spool.Delivery, until, now time.Time) {
 		return
 	}
 	// Spread over ten seconds, so that they don't come back as one.
+	l.waitsForSender(d)
 	until = until.Add(rand.N(10 * time.Second))
 	first := 0
 	if stays {

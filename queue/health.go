@@ -25,6 +25,7 @@ const (
 type health struct {
 	state   State // Up, Waiting or Parked
 	since   time.Time
+	down    time.Time     // since when it is not Up, by whatever faults; zero while it is
 	cause   spool.Outcome // of the last fault; zero while up
 	step    int           // faults in a row
 	probeAt time.Time
@@ -64,6 +65,9 @@ func (h *health) bears(strikes int) bool {
 // stays parked until a probe succeeds, so that there is one alert.
 func (h *health) fail(now time.Time, o spool.Outcome, blame Blame, needAnswer bool, backoff []time.Duration) bool {
 	before := h.state
+	if before == Up {
+		h.down = now
+	}
 	if blame == BlameAccess {
 		h.state = Parked
 	} else if h.state == Up {

@@ -153,6 +153,7 @@ func (q *Queue) change(d *spool.Delivery, s spool.Settlement, verb, by, reason s
 	}
 	q.events.Operated(Operation{Verb: verb, ID: d.ID, Share: d.Share, By: by, Recipients: len(d.Pending), Reason: reason})
 	if len(s.Outcomes) > 0 {
+		q.leaves(d)
 		q.finished(d, time.Now())
 	}
 	return nil

@@ -166,6 +166,9 @@ var accessReplies = []reply{
 		meaning: meaningHostname, remedy: remedyHostname},
 	{code: 504, until: spool.StageGreet, blame: BlameAccess,
 		meaning: meaningHostname, remedy: remedyHostname},
+	{code: 5, text: "invalid size parameter", from: spool.StageMail, blame: BlameAccess, // mailpit#407, announced as SIZE 0
+		meaning: "The upstream announces SIZE and does not understand it.",
+		remedy:  `Set without = ["SIZE"].`},
 	{code: 5, text: "authenticate before sending", blame: BlameAccess,
 		meaning: meaningSignIn, remedy: "Set username and a password."},
 

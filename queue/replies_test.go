@@ -198,6 +198,8 @@ func TestKnownReplies(t *testing.T) {
 		{greet, "421 4.7.0 mx.example.com Error: too many connections from 192.0.2.1", later, BlameUpstream, "Nothing"},
 		{dot, "550 5.7.30 REQUIRETLS support required", gone, BlameContent, ""},
 		{rcpt, "504 5.5.2 <user@host>: Recipient address rejected: need fully-qualified address", gone, BlameRecipient, ""},
+		// Servers that announce SIZE and refuse it: the next message would fare no better.
+		{mail, "501 5.5.4 Syntax error in parameters or arguments (invalid SIZE parameter)", later, BlameAccess, `without = ["SIZE"]`},
 	} {
 		o := said(t, c.stage, c.line)
 		v := Judge(&o, false)

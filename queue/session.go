@@ -240,6 +240,7 @@ func (l *lane) note(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdicts [
 	}
 	if refused >= 0 {
 		l.senderRefused(d.Envelope.From, outs[refused], now)
+		l.after(func() { l.waitsForSender(d) })
 	} else if answered && l.senders.accept(d.Envelope.From) {
 		l.after(func() { l.q.events.SenderAccepted(l.name, d.Envelope.From) })
 	}
@@ -295,6 +296,7 @@ func (l *lane) senderRefused(sender string, o spool.Outcome, now time.Time) {
 	if news {
 		l.after(func() { l.q.events.SenderRefused(l.name, sender, o, until) })
 	}
+	l.senders[sender].cause = o
 	kept := l.ready[:0:0]
 	for _, d := range l.ready {
 		if d.Envelope.From == sender {

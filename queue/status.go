@@ -22,7 +22,9 @@ type LaneStatus struct {
 	Pending  int           `json:"pending"` // shares that are to be tried here next
 
 	LastSuccess time.Time `json:"last_success"` // last delivery since the start; zero: none
-	Refused     []string  `json:"refused"`      // senders that it refuses at present
+	Down        time.Time `json:"down"`         // since when the upstream fails; zero: it does not
+
+	Refused []RefusedSender `json:"refused"` // senders that it refuses at present
 
 	Budget []budget.Left `json:"budget"` // what is left of each rate
 	// Short is since when due mail waits for the rates; zero: none does.
@@ -72,37 +74,49 @@ func (l *lane) status() LaneStatus {
 	if l.health.state != Up && !l.pause.Paused && l.up != nil {
 		s.Probe = l.health.probeAt
 	}
-	for sender := range l.senders {
-		s.Refused = append(s.Refused, sender)
-	}
-	slices.Sort(s.Refused)
+	s.Refused, s.Down = l.senders.list(), l.downSince()
 	return s
 }
 
-// States tells the state of every lane without looking at the queue, for
-// health checks.
-func (q *Queue) States() map[string]State {
+// LaneHealth is what a health check asks of a lane.
+type LaneHealth struct {
+	State State
+	// Down is since when the upstream has failed without taking mail in
+	// between; zero: it does not, or an operator has paused it.
+	Down    time.Time
+	Cause   spool.Outcome // of the last fault; zero unless Down is set
+	Rated   bool          // due mail waits for its rates, and for nothing else
+	Refused []RefusedSender
+}
+
+// downSince is since when the upstream fails; zero: it does not, or it is
+// paused. mu is held.
+func (l *lane) downSince() time.Time {
+	if v := l.visible(); v == Waiting || v == Parked {
+		return l.health.down
+	}
+	return time.Time{}
+}
+
+// Health tells how every lane is, without looking at the queue.
+func (q *Queue) Health() map[string]LaneHealth {
 	q.mu.RLock()
 	lanes := q.lanesLocked()
 	q.mu.RUnlock()
-	states := make(map[string]State, len(lanes))
+	all := make(map[string]LaneHealth, len(lanes))
 	for _, l := range lanes {
 		l.mu.Lock()
-		states[l.name] = l.visible()
+		h := LaneHealth{State: l.visible(), Rated: l.flows() && !l.short.since.IsZero()}
+		if h.Down = l.downSince(); !h.Down.IsZero() {
+			h.Cause = l.health.cause
+		}
+		if len(l.senders) > 0 {
+			h.Refused = l.senders.list()
+		}
 		l.mu.Unlock()
+		all[l.name] = h
 	}
-	return states
-}
-
-// WaitsForRate says whether due mail waits for the rates of an upstream.
-func (q *Queue) WaitsForRate(upstream string) bool {
-	l := q.lane(upstream)
-	if l == nil {
-		return false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.flows() && !l.short.since.IsZero()
+	return all
 }
 
 // Show tells everything about one message. spool.ErrNotFound: it is not in

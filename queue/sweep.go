@@ -233,6 +233,7 @@ func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detai
 	}
 	for _, d := range taken {
 		q.put(d, spool.Settlement{Outcomes: repeat(why, len(d.Pending)), Failover: d.Failover, Warned: d.Warned})
+		q.leaves(d)
 		q.events.Expired(d.ID, d.Upstream, len(d.Pending), now.Sub(d.Envelope.Accepted))
 		q.finished(d, now)
 	}

@@ -438,3 +438,12 @@ func (e *ears) tried() []Attempt {
 func replyAt(stage spool.Stage, code int, enhanced, text string) spool.Outcome {
 	return spool.Outcome{Stage: stage, Code: code, Enhanced: enhanced, Text: text, Remote: "up.example:587"}
 }
+
+// States is the state of every lane.
+func (q *Queue) States() map[string]State {
+	states := map[string]State{}
+	for name, h := range q.Health() {
+		states[name] = h.State
+	}
+	return states
+}

@@ -29,7 +29,7 @@ func (s *Store) held() int64 {
 // spool has grown since: without the reserve no attempt could be recorded any
 // more, and so nothing be delivered that would make room.
 func (s *Store) noRoom() bool {
-	if s.opts.MaxSize <= 0 && s.opts.MinFree <= 0 && !s.short.Load() && !s.full.Load() {
+	if s.opts.MaxSize <= 0 && s.opts.MinFree <= 0 && s.opts.MaxMessages <= 0 && !s.short.Load() && !s.full.Load() {
 		return false
 	}
 	if !s.room.mu.TryLock() {
@@ -46,7 +46,8 @@ func (s *Store) noRoom() bool {
 	s.room.free = s.room.said - (s.held() - s.room.disk)
 	s.mu.Lock()
 	full := s.short.Load() || s.opts.MaxSize > 0 && s.disk >= s.opts.MaxSize ||
-		s.opts.MinFree > 0 && s.room.free < s.opts.MinFree
+		s.opts.MinFree > 0 && s.room.free < s.opts.MinFree ||
+		s.opts.MaxMessages > 0 && len(s.ix.byID) >= s.opts.MaxMessages
 	usage := s.usage(s.room.free)
 	s.mu.Unlock()
 	changed := s.full.Swap(full) != full

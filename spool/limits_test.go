@@ -354,3 +354,28 @@ func TestUnreadableSegmentStays(t *testing.T) {
 		}
 	})
 }
+
+// However small messages are, there is a number beyond which no more are taken.
+func TestMaxMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ev := &recorder{}
+		s, _ := simulated(t, func(o *spool.Options) { o.MaxMessages, o.Events = 3, ev })
+		for range 3 {
+			put(t, s, simple("a"), nil)
+		}
+		if _, err := s.Create(context.Background()); !errors.Is(err, spool.ErrFull) || ev.count("full") != 1 {
+			t.Fatal(err)
+		}
+		if u := s.Usage(); !u.Full || u.MaxMessages != 3 {
+			t.Error(u)
+		}
+		if err := s.Settle(claim(t, s, "a", 1)[0], spool.Settlement{Outcomes: delivered(1)}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		put(t, s, simple("a"), nil)
+		if ev.count("room") != 1 {
+			t.Error("nobody heard that there is room again")
+		}
+	})
+}

@@ -14,6 +14,10 @@ type Options struct {
 	MaxSize int64
 	// MinFree is how many bytes have to stay free on the disk; 0: none.
 	MinFree int64
+	// MaxMessages is how many messages are held before no more are taken;
+	// 0: no limit. Each takes some 100 bytes of memory and more on the disk,
+	// however small it is.
+	MaxMessages int
 	// SegmentSize is the size in bytes at which a new segment is begun;
 	// 0: 64 MiB. At most 1 GiB.
 	SegmentSize int64
@@ -113,17 +117,18 @@ func (noEvents) BodiesSwept(int, int64)                   {}
 
 // Usage is how much the spool holds. Sizes are in bytes.
 type Usage struct {
-	Disk     int64 // occupied by segments and bodies
-	Live     int64 // of that, by messages that are still owed
-	Segments int
-	Messages int
-	Shares   int
-	Free     int64 // what the disk has left; -1: unknown
-	MaxSize  int64 // as configured; 0: no limit
-	MinFree  int64 // as configured
-	Full     bool  // no more messages are taken
-	SetAside int   // files under bad/
-	Failing  error // why nothing can be written at present; nil: it can
+	Disk        int64 // occupied by segments and bodies
+	Live        int64 // of that, by messages that are still owed
+	Segments    int
+	Messages    int
+	Shares      int
+	Free        int64 // what the disk has left; -1: unknown
+	MaxSize     int64 // as configured; 0: no limit
+	MinFree     int64 // as configured
+	MaxMessages int   // as configured; 0: no limit
+	Full        bool  // no more messages are taken
+	SetAside    int   // files under bad/
+	Failing     error // why nothing can be written at present; nil: it can
 }
 
 // Recovery is what was found when the spool was opened.

@@ -103,7 +103,7 @@ func (s *Store) Usage() Usage {
 func (s *Store) usage(free int64) Usage {
 	u := Usage{
 		Disk: s.disk, Segments: len(s.segs), Messages: len(s.ix.byID), Shares: s.ix.shares, Free: free,
-		MaxSize: s.opts.MaxSize, MinFree: s.opts.MinFree, Full: s.full.Load() || s.short.Load(), SetAside: s.setAside, Failing: s.failing,
+		MaxSize: s.opts.MaxSize, MinFree: s.opts.MinFree, MaxMessages: s.opts.MaxMessages, Full: s.full.Load() || s.short.Load(), SetAside: s.setAside, Failing: s.failing,
 	}
 	for _, g := range s.segs {
 		u.Live += g.liveBytes

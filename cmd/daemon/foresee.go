@@ -40,6 +40,12 @@ func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, w
 	f := &foresight{cfg: cfg, service: service}
 	_, err := admin.Dial(cfg.Control.Socket).Status(ctx)
 	f.running = err == nil || errors.Is(err, fs.ErrPermission)
+	if err := cfg.CheckOwner(); err != nil {
+		f.problems = append(f.problems, config.Problem{File: cfg.Path, Text: err.Error()})
+	}
+	if key, err := exchangeable(cfg); err != nil {
+		f.problems = append(f.problems, config.Problem{File: cfg.Path, Key: key, Text: err.Error()})
+	}
 	f.add("spool.dir", spoolFailed, spool.Foresee(spool.Options{Dir: cfg.Spool.Dir, Create: cfg.Path == ""}))
 	if cfg.NeedsCapture() {
 		f.add("state_dir", captureFailed, spool.MayMake(cfg.CaptureDir()))
@@ -88,6 +94,10 @@ func (f *foresight) control() {
 	}
 	f.add("control.socket", controlFailed, spool.MayWrite(folder))
 	f.group("control.group", c.Group)
+	if c.ReadSocket != "" {
+		f.add("control.read_socket", controlFailed, spool.MayWrite(filepath.Dir(c.ReadSocket)))
+		f.group("control.read_group", c.ReadGroup)
+	}
 }
 
 // missingRun tells of a folder that is not there. Those under /run are made by

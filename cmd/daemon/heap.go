@@ -2,9 +2,14 @@ package daemon
 
 import (
 	"context"
+	"io/fs"
+	"math"
 	"os"
+	"path"
 	"runtime/debug"
 	"runtime/metrics"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -59,4 +64,66 @@ func liveHeap() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
+}
+
+// memoryLimit is how many bytes this process may use: what GOMEMLIMIT says, or
+// the limit of its unit or container (cgroup v2 and v1); 0: nobody says.
+func memoryLimit() int64 {
+	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
+		return limit
+	}
+	return cgroupLimit(os.DirFS("/"))
+}
+
+// cgroupLimit is the smallest memory limit of the control groups that this
+// process is in, as cgroups(7) has it; 0: there is none.
+func cgroupLimit(root fs.FS) (limit int64) {
+	text, _ := fs.ReadFile(root, "proc/self/cgroup")
+	for line := range strings.Lines(string(text)) {
+		_, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
+		controllers, group, _ := strings.Cut(rest, ":")
+		dir, file := "sys/fs/cgroup", "memory.max"
+		if controllers == "memory" {
+			dir, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+		} else if controllers != "" {
+			continue
+		}
+		// A group is bound by those above it, too. In a container the path may
+		// be one of the host's; what can be seen is then at the top.
+		for group = path.Clean("/" + group); ; group = path.Dir(group) {
+			b, err := fs.ReadFile(root, path.Join(dir, group, file))
+			n, bad := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+			if err == nil && bad == nil && n > 0 && n < noCgroupLimit && (limit == 0 || n < limit) {
+				limit = n
+			}
+			if group == "/" {
+				break
+			}
+		}
+	}
+	return limit
+}
+
+// noCgroupLimit and more is how cgroup v1 writes that there is no limit.
+const noCgroupLimit = 1 << 60
+
+// transactionMemory is how many bytes the open transactions of clients may
+// hold together: 64 MiB, or an eighth of less than 512 MiB.
+func transactionMemory(limit int64) int64 {
+	const most = 64 << 20
+	if limit <= 0 {
+		return most
+	}
+	return max(min(limit/8, most), 1<<20)
+}
+
+// heedLimit lets the collector work harder near the limit of the unit or
+// container, where nobody has set GOMEMLIMIT: the kernel kills beyond it. A
+// tenth is left for what the collector doesn't see.
+func heedLimit() {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		if limit := cgroupLimit(os.DirFS("/")); limit > 0 {
+			debug.SetMemoryLimit(limit - limit/10)
+		}
+	}
 }

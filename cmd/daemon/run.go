@@ -107,6 +107,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := checkOwner(o.Config); err != nil {
 		return err
 	}
+	heedLimit()
 	if err := d.start(o.Config); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		}
 	}()
 	if d.store, err = spool.Open(spool.Options{
-		Dir: cfg.Spool.Dir, MaxSize: cfg.Spool.MaxSize, MinFree: cfg.Spool.MinFree,
+		Dir: cfg.Spool.Dir, MaxSize: cfg.Spool.MaxSize, MinFree: cfg.Spool.MinFree, MaxMessages: cfg.Spool.MaxMessages,
 		// Where an administrator names a folder, only that one is made: a
 		// missing folder above it may be a disk that is not mounted.
 		Create: cfg.Path == "",
@@ -52,20 +52,17 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg,
 		Events: d.log.Queue(), Route: d.routeNotification, Grace: grace,
 	})
-	control, scrapes, err := d.listenAdmin(cfg)
+	admins, err := d.listenAdmin(cfg)
 	if err != nil {
 		return err
 	}
-	d.doors = intake.New(intake.Options{Accept: d.queue, Events: d.log.Intake()})
+	d.doors = intake.New(intake.Options{Accept: d.queue, Events: d.log.Intake(), Memory: transactionMemory(memoryLimit())})
 	if err := d.doors.Apply(st.cfg, st.routes); err != nil {
-		control.Close()
-		if scrapes != nil {
-			scrapes.Close()
-		}
+		admins.close()
 		return startError(doorFailed, err)
 	}
 	d.queue.Start()
-	d.serveAdmin(control, scrapes)
+	d.serveAdmin(admins)
 	d.announce(st.cfg)
 	return nil
 }
@@ -101,25 +98,48 @@ func (d *daemon) prepare(cfg *config.Config) (*state, error) {
 	return st, nil
 }
 
-// listenAdmin opens the control socket and, where it is wanted, the address
-// for scrapers; scrapes is nil where not.
-func (d *daemon) listenAdmin(cfg *config.Config) (control, scrapes net.Listener, err error) {
-	control, err = admin.Listen(cfg.Control.Socket, cfg.Control.Mode, cfg.Control.Group)
-	if err != nil {
-		return nil, nil, startError(controlFailed, fmt.Errorf("the control socket %s: %w", cfg.Control.Socket, err))
+// adminListeners are where administrators and scrapers are answered. All but
+// control may be nil: not wanted.
+type adminListeners struct{ control, read, scrapes net.Listener }
+
+func (a *adminListeners) close() {
+	for _, l := range []net.Listener{a.control, a.read, a.scrapes} {
+		if l != nil {
+			l.Close()
+		}
 	}
-	if cfg.Control.Metrics == "" {
-		return control, nil, nil
-	}
-	scrapes, err = net.Listen("tcp", cfg.Control.Metrics)
-	if err != nil {
-		control.Close()
-		return nil, nil, startError(metricsFailed, fmt.Errorf("control.metrics: %w", err))
-	}
-	return control, scrapes, nil
 }
 
-func (d *daemon) serveAdmin(control, scrapes net.Listener) {
+// listenAdmin opens the control socket and, where they are wanted, the one for
+// those who may look, and the address for scrapers.
+func (d *daemon) listenAdmin(cfg *config.Config) (a *adminListeners, err error) {
+	a = &adminListeners{}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	c := &cfg.Control
+	if a.control, err = admin.Listen(c.Socket, c.Mode, c.Group); err != nil {
+		return a, startError(controlFailed, fmt.Errorf("the control socket %s: %w", c.Socket, err))
+	}
+	if c.ReadSocket != "" {
+		if a.read, err = admin.Listen(c.ReadSocket, readMode, c.ReadGroup); err != nil {
+			return a, startError(controlFailed, fmt.Errorf("control.read_socket %s: %w", c.ReadSocket, err))
+		}
+	}
+	if c.Metrics != "" {
+		if a.scrapes, err = net.Listen("tcp", c.Metrics); err != nil {
+			return a, startError(metricsFailed, fmt.Errorf("control.metrics: %w", err))
+		}
+	}
+	return a, nil
+}
+
+// readMode is the mode of control.read_socket: its group may look.
+const readMode = 0o660
+
+func (d *daemon) serveAdmin(a *adminListeners) {
 	d.admin = admin.NewServer(d)
 	run := func(name string, serve func(net.Listener) error, l net.Listener) {
 		d.served.Go(func() {
@@ -128,9 +148,12 @@ func (d *daemon) serveAdmin(control, scrapes net.Listener) {
 			}
 		})
 	}
-	run("control", d.admin.ServeControl, control)
-	if scrapes != nil {
-		run("metrics", d.admin.ServeMetrics, scrapes)
+	run("control", d.admin.ServeControl, a.control)
+	if a.read != nil {
+		run("read", d.admin.ServeRead, a.read)
+	}
+	if a.scrapes != nil {
+		run("metrics", d.admin.ServeMetrics, a.scrapes)
 	}
 }
 
@@ -140,6 +163,9 @@ func (d *daemon) announce(cfg *config.Config) {
 		d.events.Listening("smtp", l.Name, l.Address, l.TLS)
 	}
 	d.events.Listening("control", "", cfg.Control.Socket, "off")
+	if cfg.Control.ReadSocket != "" {
+		d.events.Listening("read", "", cfg.Control.ReadSocket, "off")
+	}
 	if cfg.Control.Metrics != "" {
 		d.events.Listening("metrics", "", cfg.Control.Metrics, "off")
 	}

@@ -2,11 +2,14 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"syscall"
 
 	"postern/config"
+	"postern/config/strict"
 	"postern/relay/admin"
 	"postern/spool"
 )
@@ -71,12 +74,33 @@ func startError(at step, err error) error {
 	return e
 }
 
-// checkOwner refuses a configuration that somebody else can change.
+// checkOwner refuses a configuration that somebody else can change, and folders
+// that somebody else can exchange.
 func checkOwner(cfg *config.Config) error {
-	if err := cfg.CheckOwner(); err != nil {
+	err := cfg.CheckOwner()
+	if err == nil {
+		_, err = exchangeable(cfg)
+	}
+	if err != nil {
 		return &StartError{Kind: NotAllowed, Text: err.Error(), Err: err}
 	}
 	return nil
+}
+
+// exchangeable tells of a folder of this relay in whose place somebody else
+// can put another, and of the key that names it. Who may use the spool itself,
+// and each folder within the other, is judged by whoever opens it.
+func exchangeable(cfg *config.Config) (key string, err error) {
+	for _, f := range []struct{ key, path string }{
+		{"spool.dir", cfg.Spool.Dir},
+		{"state_dir", filepath.Join(cfg.StateDir, "oauth")}, // as one of those in it
+	} {
+		var unsafe *strict.Unsafe
+		if err := strict.Above(f.path); errors.As(err, &unsafe) {
+			return f.key, fmt.Errorf("%s can be exchanged: %w; `%s`", f.key, err, unsafe.Remedy)
+		}
+	}
+	return "", nil
 }
 
 func kindOf(at step, err error) Kind {

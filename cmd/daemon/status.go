@@ -23,10 +23,10 @@ const tokenTimeout = time.Second
 // Status is the state of the whole.
 func (d *daemon) Status() *admin.Status {
 	st := d.state.Load()
-	problems := d.Health()
+	problems, degraded := d.Health()
 	s := &admin.Status{
 		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.cfg.Digest(),
-		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems,
+		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems, Degraded: degraded,
 		Listeners: d.listeners(st.cfg), Spool: spoolStatus(st.cfg, d.store.Usage()),
 	}
 	now := time.Now()
@@ -61,7 +61,7 @@ func (d *daemon) listeners(cfg *config.Config) []admin.Listener {
 func spoolStatus(cfg *config.Config, u spool.Usage) admin.Spool {
 	return admin.Spool{
 		Dir: cfg.Spool.Dir, Messages: int64(u.Messages), Used: u.Disk, Live: u.Live, Free: u.Free,
-		MaxSize: u.MaxSize, MinFree: u.MinFree, Full: u.Full, SetAside: u.SetAside,
+		MaxSize: u.MaxSize, MinFree: u.MinFree, MaxMessages: u.MaxMessages, Full: u.Full, SetAside: u.SetAside,
 	}
 }
 
@@ -69,8 +69,13 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 	lane := admin.Lane{
 		Upstream: l.Upstream, State: admin.LaneState(l.State),
 		Since: moment(l.Since), NextProbe: moment(l.Probe),
-		Sessions: l.Sessions, Queued: l.Pending, OldestDue: d.oldestDue(l.Upstream, now),
-		RefusedSenders: l.Refused, PausedBy: l.By, WaitsSince: moment(l.Short), Pace: l.Pace,
+		Sessions: l.Sessions, Queued: l.Pending, OldestDue: d.oldestDue(l.Upstream, l.Down, now), DownSince: moment(l.Down),
+		PausedBy: l.By, WaitsSince: moment(l.Short), Pace: l.Pace,
+	}
+	for i := range l.Refused {
+		r := &l.Refused[i]
+		lane.RefusedSenders = append(lane.RefusedSenders, r.Sender)
+		lane.Refusals = append(lane.Refusals, admin.Refusal{Sender: r.Sender, Since: r.Since, Waiting: r.Waiting, Reason: causeOf(&r.Cause)})
 	}
 	for _, r := range l.Budget {
 		lane.Rates = append(lane.Rates, admin.Rate{Rate: r.Rate, Left: r.Left, Next: moment(r.Next)})
@@ -111,16 +116,6 @@ func (d *daemon) token(up *config.Upstream) *admin.Token {
 	}
 }
 
-// oldestDue is when the oldest delivery for an upstream that is due became
-// so; nil: none is due.
-func (d *daemon) oldestDue(upstream string, now time.Time) *time.Time {
-	due, ok := d.store.NextDue(upstream)
-	if !ok || due.After(now) {
-		return nil
-	}
-	return &due
-}
-
 // Advise translates an upstream's answer to a message of a sender for an
 // administrator; nil: nothing is known of it beyond its own words.
 func Advise(sender string, o *spool.Outcome) *admin.Advice {
@@ -154,50 +149,6 @@ func moment(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
-}
-
-// Health tells why the relay is not healthy.
-func (d *daemon) Health() []string {
-	cfg, now := d.state.Load().cfg, time.Now()
-	pending := d.store.Upstreams()
-	var problems []string
-	say := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
-	var oldest time.Duration
-	states := d.queue.States()
-	for _, name := range sortedNames(states) {
-		switch {
-		case states[name] == queue.Parked:
-			say("the upstream %q is parked: it fails in a way that somebody has to mend", name)
-		case states[name] == queue.Missing && pending[name] > 0:
-			say("%d deliveries wait for the upstream %q, which is not configured", pending[name], name)
-		}
-		if due := d.oldestDue(name, now); due != nil && states[name] != queue.Paused && !d.queue.WaitsForRate(name) {
-			oldest = max(oldest, now.Sub(*due))
-		}
-	}
-	if limit := cfg.Control.HealthMaxAge; limit > 0 && oldest > limit {
-		say("the oldest due delivery has been due for %s, longer than control.health_max_age (%s)", oldest.Round(time.Second), limit)
-	}
-	if lag := d.log.Lag(); !lag.Stuck.IsZero() {
-		say("nobody has taken the lines of the log for %s; %d were dropped since the start", now.Sub(lag.Stuck).Round(time.Second), lag.Dropped)
-	}
-	usage := d.store.Usage()
-	if usage.Failing != nil {
-		say("the spool cannot be written: %v; new mail is answered 451", usage.Failing)
-	}
-	if usage.Full {
-		say("the spool is full: new mail is answered 452")
-	}
-	return problems
-}
-
-func sortedNames(states map[string]queue.State) []string {
-	names := make([]string, 0, len(states))
-	for name := range states {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, cmp.Compare[string])
-	return names
 }
 
 // Why explains what keeps mail for an upstream waiting.

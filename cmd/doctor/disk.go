@@ -63,6 +63,9 @@ func judgeSpace(dir string, d *disk, minFree int64, st *admin.Status) Finding {
 	switch {
 	case d.Free < minFree:
 		f.Status, f.Remedy = Failed, "Make room on the disk: new mail is answered 452, and delivery goes on."
+	case st != nil && st.Spool.Full && st.Spool.MaxMessages > 0 && st.Spool.Messages >= int64(st.Spool.MaxMessages):
+		f.Status, f.Text = Failed, fmt.Sprintf("the spool holds spool.max_messages = %d messages", st.Spool.MaxMessages)
+		f.Remedy = "Find out why mail does not go (`postern status`), or raise spool.max_messages."
 	case st != nil && st.Spool.Full:
 		f.Status, f.Text = Failed, "the spool has reached spool.max_size = "+config.FormatSize(st.Spool.MaxSize)
 		f.Remedy = "Find out why mail does not go (`postern status`), or raise spool.max_size."

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"runtime"
 
 	"postern/config"
+	"postern/config/strict"
 	"postern/relay/admin"
 )
 
@@ -27,6 +29,8 @@ func lookAtFiles(cfg *config.Config, st *admin.Status, owner int) []Finding {
 			out = append(out, judgeFolder(StateFolder, part, owner, false))
 		}
 	}
+	out = append(out, lookAbove(SpoolFolder, cfg.Spool.Dir, owner)...)
+	out = append(out, lookAbove(StateFolder, cfg.StateDir, owner)...)
 	if runtime.GOOS == "windows" {
 		return out
 	}
@@ -38,6 +42,16 @@ func lookAtFiles(cfg *config.Config, st *admin.Status, owner int) []Finding {
 		out = append(out, judgeSocket(cfg.Control.Socket, info, err, cfg.Control.Mode))
 	}
 	return out
+}
+
+// lookAbove looks at the folders above one of the relay's: whoever may write
+// there can put another in its place.
+func lookAbove(id ID, path string, owner int) []Finding {
+	var unsafe *strict.Unsafe
+	if err := strict.Above(path, max(owner, 0)); !errors.As(err, &unsafe) {
+		return nil
+	}
+	return []Finding{{ID: id, Status: Failed, Subject: path, Text: "it can be exchanged: " + unsafe.Error(), Remedy: "`" + unsafe.Remedy + "`"}}
 }
 
 // needsState tells whether anything has to be kept in the state folder.

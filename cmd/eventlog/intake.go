@@ -57,6 +57,10 @@ func (i intakeEvents) AcceptFailed(listener string, err error) {
 	i.log.error("accept-failed", zap.String("listener", listener), zap.Error(err))
 }
 
+func (i intakeEvents) Unidentified(p intake.PeerInfo, err error) {
+	i.log.info("client-unidentified", client(&p, zap.Error(err))...)
+}
+
 func (i intakeEvents) TLSFailed(p intake.PeerInfo, err error) {
 	i.log.metrics.tlsFailed.with(p.Listener).Inc()
 	i.log.warn("tls-failed", client(&p, zap.Error(err))...)

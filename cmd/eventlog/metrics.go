@@ -84,7 +84,11 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	descBuild       = desc("build_info", "1, with the version of the running program.", "version")
-	descHealthy     = desc("healthy", "1 while /healthz says ok.")
+	descHealthy     = desc("healthy", "1 while /healthz answers 200.")
+	descDegraded    = desc("degraded", "1 while /healthz names something that is degraded.")
+	descDown        = desc("lane_down_seconds", "For how long an upstream has failed; 0: it does not.", "upstream")
+	descRefused     = desc("lane_refused_senders", "Senders that an upstream refuses at present.", "upstream")
+	descRefusedWait = desc("lane_refused_waiting_deliveries", "Deliveries that wait because their sender is refused, counted up to 1000 for each sender.", "upstream")
 	descConnections = desc("connections", "Open client connections.", "listener")
 	descLane        = desc("lane_state", "1 for the state that the lane of an upstream is in.", "upstream", "state")
 	descSessions    = desc("lane_sessions", "Open sessions with an upstream.", "upstream")
@@ -105,7 +109,7 @@ var (
 	descFull        = desc("spool_full", "1 while new mail is refused with 452.")
 	descLoaded      = desc("config_loaded_timestamp_seconds", "When the configuration in force was read.")
 	allGauges       = []*prometheus.Desc{
-		descBuild, descHealthy, descConnections, descLane, descSessions, descLeft, descNext, descWaits, descPace, descToken, descLogin, descLearned, descQueued, descStates, descOldest,
+		descBuild, descHealthy, descDegraded, descDown, descRefused, descRefusedWait, descConnections, descLane, descSessions, descLeft, descNext, descWaits, descPace, descToken, descLogin, descLearned, descQueued, descStates, descOldest,
 		descMessages, descUsed, descLive, descFree, descFull, descLoaded,
 	}
 )
@@ -123,6 +127,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	st := g.status()
 	put(descBuild, 1, st.Version)
 	put(descHealthy, one(st.Healthy))
+	put(descDegraded, one(len(st.Degraded) > 0))
 	put(descLoaded, float64(st.Loaded.Unix()))
 	for _, l := range st.Listeners {
 		put(descConnections, float64(l.Connections), l.Name)
@@ -133,6 +138,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		}
 		put(descSessions, float64(l.Sessions), l.Upstream)
 		put(descQueued, float64(l.Queued), l.Upstream)
+		putFailing(put, &l)
 		putRates(put, &l)
 		putLearned(put, &l)
 		if l.Token == nil {
@@ -157,6 +163,20 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	put(descLive, float64(st.Spool.Live))
 	put(descFree, float64(st.Spool.Free))
 	put(descFull, one(st.Spool.Full))
+}
+
+// putFailing tells for how long a lane has failed, and whom it refuses.
+func putFailing(put func(*prometheus.Desc, float64, ...string), l *admin.Lane) {
+	down, waiting := 0.0, 0
+	if l.DownSince != nil {
+		down = max(0, time.Since(*l.DownSince).Seconds())
+	}
+	for _, r := range l.Refusals {
+		waiting += r.Waiting
+	}
+	put(descDown, down, l.Upstream)
+	put(descRefused, float64(len(l.Refusals)), l.Upstream)
+	put(descRefusedWait, float64(waiting), l.Upstream)
 }
 
 // putLearned tells since when what is remembered about the TLS of an upstream.

@@ -78,6 +78,7 @@ func usage(u *spool.Usage) []zap.Field {
 	return []zap.Field{
 		zap.Int("messages", u.Messages), zap.Int64("used_bytes", u.Disk), zap.Int64("live_bytes", u.Live),
 		zap.Int64("free_bytes", u.Free), zap.Int64("max_size_bytes", u.MaxSize), zap.Int64("min_free_bytes", u.MinFree),
+		zap.Int("max_messages", u.MaxMessages),
 	}
 }
 

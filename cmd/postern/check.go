@@ -120,6 +120,19 @@ func findConfig(option string) (*config.Config, error) {
 	return cfg, nil
 }
 
+// findOwn is findConfig for commands that do what the file says, and may run
+// what it names: nobody else may have a say in it.
+func findOwn(option string) (*config.Config, error) {
+	cfg, err := findConfig(option)
+	if err == nil {
+		err = cfg.CheckOwner()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
 func (a *app) checkCommand() *cobra.Command {
 	var as, seenAs string
 	var fileOnly bool

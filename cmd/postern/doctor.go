@@ -18,7 +18,7 @@ its disk, the listeners, the clock, the resolver, and each upstream as
 Run it as the user of the daemon, or as root.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := findConfig(a.config)
+			cfg, err := findOwn(a.config)
 			place, placeErr := config.Locate(a.config)
 			if placeErr != nil {
 				return badConfig(placeErr)

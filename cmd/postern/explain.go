@@ -72,7 +72,14 @@ func (a *app) explain(q route.Query) error {
 		}
 		return err
 	}
+	senders, err := route.NewSenders(cfg.Senders)
+	if err != nil {
+		return badConfig(err)
+	}
 	e := routes.Explain(q)
+	if e.Senders = senders.Explain(q); e.Forbidden() {
+		e.Decision, e.Tried = route.Decision{}, []route.Trial{}
+	}
 	if a.json {
 		err = printJSON(a.stdout, explained{e, effectOf(cfg, e.Decision.Upstreams)})
 	} else {
@@ -111,6 +118,9 @@ func checkListener(cfg *config.Config, name string) error {
 
 // refused reports whether no route can match, whatever is not yet known.
 func refused(e *route.Explanation) bool {
+	if e.Forbidden() || e.Decision.Reject != "" {
+		return true
+	}
 	if e.Decision.Matched || e.Decision.NeedsHeader {
 		return false
 	}

@@ -31,7 +31,7 @@ shows whether the configuration works.
 Run it as the user of the daemon, or as root.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := config.Find(a.config)
+			cfg, err := findOwn(a.config)
 			if err != nil {
 				return badConfig(err)
 			}

@@ -76,7 +76,7 @@ func (a *app) client() (*admin.Client, error) {
 	if err != nil {
 		return nil, badConfig(err)
 	}
-	return admin.Dial(place.Socket), nil
+	return admin.DialEither(place.Socket, place.ReadSocket), nil
 }
 
 // status asks the daemon how it is.

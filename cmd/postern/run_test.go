@@ -77,9 +77,10 @@ func newPuppet() *puppet {
 func (p *puppet) Status() *admin.Status {
 	due, probe := p.now.Add(-20*time.Minute), p.now.Add(90*time.Second)
 	seen := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	problems, degraded := p.Health()
 	return &admin.Status{
 		Version: "v1.2.3", PID: 42, Hostname: "door.example.com", Config: "/etc/postern/postern.toml",
-		Started: p.now.Add(-50 * time.Hour), Loaded: p.now.Add(-time.Hour), Problems: p.Health(),
+		Started: p.now.Add(-50 * time.Hour), Loaded: p.now.Add(-time.Hour), Problems: problems, Degraded: degraded,
 		Listeners: []admin.Listener{{Name: "door", Address: "127.0.0.1:2525", TLS: "off", Connections: 3}},
 		Spool:     admin.Spool{Dir: "/var/spool/postern", Messages: 1, Used: 3 << 20, Live: 5000, Free: 7 << 30, Full: true},
 		Queue:     admin.Queue{Deliveries: 2, Deferred: 1, Held: 1, OldestDue: &due},
@@ -94,14 +95,17 @@ func (p *puppet) Status() *admin.Status {
 				Token: &admin.Token{NeedsLogin: true, Problem: "nobody has logged in yet; run `postern upstream login backup`" + evil},
 				TLS:   "auto", Memory: &admin.TLSMemory{Way: "mx.example.net:465", Implicit: true, Found: &seen}},
 			{Upstream: "damaged", State: admin.LaneUp, TLS: "opportunistic", Memory: &admin.TLSMemory{Problem: "nobody can read it" + evil}},
-			{Upstream: "here", State: admin.LaneUp},
+			{Upstream: "here", State: admin.LaneUp, RefusedSenders: []string{"a@app.example"},
+				Refusals: []admin.Refusal{{Sender: "a@app.example", Since: due, Waiting: 2, Reason: "550 5.7.60 not yours" + evil}}},
 			{Upstream: "news", State: admin.LaneSlowed, Reason: "451 4.7.1 slower, please", Sessions: 1, MaxConnections: 1, Pace: 12.345},
 			{Upstream: "old", State: admin.LanePaused, PausedBy: "root" + evil, Since: &due},
 		},
 	}
 }
 
-func (p *puppet) Health() []string { return []string{"the upstream \"office\" is parked" + evil} }
+func (p *puppet) Health() (problems, degraded []string) {
+	return []string{"the upstream \"office\" is parked" + evil}, []string{"the upstream \"news\" has been down for 3m0s; its mail goes by backup" + evil}
+}
 
 func (p *puppet) Advise(string, *spool.Outcome) *admin.Advice {
 	return &admin.Advice{Meaning: "It is too early" + evil + ".", Remedy: "Wait.", Source: "https://example.com/early"}

@@ -42,12 +42,8 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (a *app) printHealth(st *admin.Status) error {
-	if st.Healthy {
-		_, err := io.WriteString(a.stdout, "ok\n")
-		return err
-	}
-	for _, p := range st.Problems {
-		if _, err := fmt.Fprintln(a.stdout, safe(p)); err != nil {
+	for _, line := range admin.HealthLines(st.Problems, st.Degraded) {
+		if _, err := fmt.Fprintln(a.stdout, safe(line)); err != nil {
 			return err
 		}
 	}
@@ -66,17 +62,18 @@ func (a *app) printStatus(st *admin.Status) error {
 	}
 	line("postern", "%s, process %d, up %s", st.Version, st.PID, ago(now.Sub(st.Started)))
 	line("config", "%s, read %s ago", config, ago(now.Sub(st.Loaded)))
-	if st.Healthy {
-		line("health", "ok")
-	}
-	for _, p := range st.Problems {
+	for _, p := range admin.HealthLines(st.Problems, st.Degraded) {
 		line("health", "%s", p)
 	}
 	sp := &st.Spool
 	line("spool", "%s: %s, %s on disk (%s live), %s free", sp.Dir,
 		plural(int(sp.Messages), "message", "messages"), size(sp.Used), size(sp.Live), size(sp.Free))
 	if sp.Full {
-		line("", "full: new mail is answered 452 until there is room")
+		if sp.MaxMessages > 0 && sp.Messages >= int64(sp.MaxMessages) {
+			line("", "it holds spool.max_messages = %d: new mail is answered 452 until some are gone", sp.MaxMessages)
+		} else {
+			line("", "full: new mail is answered 452 until there is room")
+		}
 	}
 	q := &st.Queue
 	line("queue", "%s: %d active, %d due, %d deferred, %d held", plural(q.Deliveries, "delivery", "deliveries"),
@@ -131,6 +128,9 @@ func laneReason(l *admin.Lane, now time.Time) string {
 	}
 	if l.WaitsSince != nil {
 		words = append(words, "mail waits for its rate")
+	}
+	for _, r := range l.Refusals {
+		words = append(words, fmt.Sprintf("refuses <%s> for %s, %s (%s)", r.Sender, ago(now.Sub(r.Since)), plural(r.Waiting, "delivery waits", "deliveries wait"), r.Reason))
 	}
 	if l.NextProbe != nil {
 		words = append(words, "(next probe "+until(l.NextProbe, now)+")")

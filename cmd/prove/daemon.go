@@ -44,6 +44,7 @@ socket = "%[1]s/control.sock"
 format = "json"
 [[listener]]
 address = %[2]q
+users = { proof = "SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2FsdA==$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" }
 [upstream.sink]
 host = %[3]q
 port = %[4]s

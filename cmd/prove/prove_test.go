@@ -151,3 +151,16 @@ func TestBooksCatchLies(t *testing.T) {
 		}
 	}
 }
+
+// TestOneOriginAmongAll: an address that takes all places, in every way, does
+// not keep a client of another waiting, nor make the daemon large.
+func TestOneOriginAmongAll(t *testing.T) {
+	var r slowReport
+	prove(t, &r, "slow", "-connections", "600", "-limit", "500", "-origins", "1", "-messages", "40")
+	if r.Letters != 40 || r.TurnedAway != 0 {
+		t.Errorf("%d messages got in, %d times one was turned away", r.Letters, r.TurnedAway)
+	}
+	if r.ResidentDuring > 128<<20 {
+		t.Errorf("%d MB resident", r.ResidentDuring>>20)
+	}
+}

@@ -110,7 +110,7 @@ func (rep *slowReport) measure(ctx context.Context, p *plan, b *books, d *daemon
 		return fmt.Errorf("before the slow ones: %w", err)
 	}
 	rep.ResidentBefore = d.resident()
-	slow, err := connectSlow(ctx, d.addr, p.slow)
+	slow, err := connectSlow(ctx, d.addr, p.slow, p.origins)
 	defer func() {
 		for _, c := range slow {
 			c.Close()
@@ -143,23 +143,26 @@ var slowBeginnings = []string{
 	"",                             // says nothing
 	"EH",                           // a command that never ends
 	"EHLO slow.client.example\r\n", // greets, and is idle
-	"EHLO slow.client.example\r\nMAIL FROM:<slow@client.example>\r\nRCPT TO:<b@sink.example>\r\nDATA\r\nSubject: slo", // a message that never ends
-	strings.Repeat("EHLO slow.client.example\r\n", 60),                                                                // asks, and never reads
+	"EHLO slow.client.example\r\nMAIL FROM:<slow@client.example>\r\nRCPT TO:<b@sink.example>\r\nDATA\r\nSubject: slo",                                                         // a message that never ends
+	"EHLO slow.client.example\r\nMAIL FROM:<slow@client.example>\r\nRCPT TO:<b@sink.example>\r\nDATA\r\n" + strings.Repeat("X-Slow: "+strings.Repeat("slow", 200)+"\r\n", 40), // a header that never ends
+	"EHLO slow.client.example\r\nAUTH PLAIN AHNsb3cAd3Jvbmc=\r\n",                                                                                                             // gives a wrong password, and waits
+	strings.Repeat("EHLO slow.client.example\r\n", 60),                                                                                                                        // asks, and never reads
 }
 
 // connectSlow opens the slow connections.
-func connectSlow(ctx context.Context, addr string, n int) (conns []net.Conn, err error) {
+func connectSlow(ctx context.Context, addr string, n, origins int) (conns []net.Conn, err error) {
 	for i := range n {
 		dialer := net.Dialer{Timeout: 10 * time.Second}
-		// One address of loopback has too few ports for everybody, and may be
-		// one client's share too much.
-		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%200))}
+		// One address of loopback has too few ports for more than 20,000.
+		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%min(max(1, origins), 250)))}
 		c, err := dialer.DialContext(ctx, "tcp", addr)
 		if err != nil {
 			return conns, fmt.Errorf("slow connection %d: %w", i, err)
 		}
 		conns = append(conns, c)
-		// One that had to make room already can't be written to.
+		// One that had to make room already can't be written to, and one that
+		// never reads takes no more at some time.
+		c.SetWriteDeadline(time.Now().Add(time.Second))
 		_, _ = io.WriteString(c, slowBeginnings[i%len(slowBeginnings)])
 	}
 	return conns, nil

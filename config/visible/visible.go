@@ -23,6 +23,13 @@ func Rune(r rune) bool {
 		!unicode.In(r, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
 
+// Addressable reports whether r, which is not ASCII, may stand in an address, a
+// domain or the name of a user: a reader sees it, it isn't a space, and it
+// isn't one of the signs that PRECIS and RFC 6532 leave out. (RFC 8264 §9)
+func Addressable(r rune) bool {
+	return r >= utf8.RuneSelf && Rune(r) && !unicode.Is(unicode.Zs, r)
+}
+
 // blankBraille is a symbol for Unicode, and an empty place for a reader.
 const blankBraille = '\u2800'
 

@@ -285,8 +285,8 @@ func TestFaults(t *testing.T) {
 		"huge":         {func(path string) error { return errors.Join(text("{}")(path), os.Truncate(path, 1<<40)) }, "too large"},
 		"not a file":   {func(path string) error { return os.MkdirAll(filepath.Join(path, "sub"), 0o700) }, "is not a file of ours"},
 		"not private":  {func(path string) error { return errors.Join(text("{}")(path), os.Chmod(path, 0o644)) }, "mode 0644"},
-		"link":         {func(path string) error { return os.Symlink("elsewhere", path) }, "symbolic links"},
-		"link to file": {func(path string) error { return errors.Join(text("{}")(path+".x"), os.Symlink("office.x", path)) }, "symbolic links"},
+		"link":         {func(path string) error { return os.Symlink("elsewhere", path) }, "is not a file of ours"},
+		"link to file": {func(path string) error { return errors.Join(text("{}")(path+".x"), os.Symlink("office.x", path)) }, "is not a file of ours"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

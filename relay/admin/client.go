@@ -27,9 +27,18 @@ type Client struct {
 }
 
 // Dial prepares a client; nothing is connected yet.
-func Dial(socket string) *Client {
+func Dial(socket string) *Client { return DialEither(socket, "") }
+
+// DialEither is Dial, with a socket that shows the state alone for whoever may
+// not use the first; empty: none.
+func DialEither(socket, read string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", socket)
+		dialer := &net.Dialer{Timeout: 5 * time.Second}
+		c, err := dialer.DialContext(ctx, "unix", socket)
+		if errors.Is(err, fs.ErrPermission) && read != "" {
+			return dialer.DialContext(ctx, "unix", read)
+		}
+		return c, err
 	}
 	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
 		DialContext:       dial,

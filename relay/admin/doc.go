@@ -21,8 +21,9 @@ type Daemon interface {
 	// Status is what there is to say about the whole; it may look at every
 	// delivery in the queue.
 	Status() *Status
-	// Health tells why the relay is not healthy; empty: it is. It is quick.
-	Health() []string
+	// Health tells why the relay is not healthy, which is empty where it is,
+	// and what fails without making it so. It is quick.
+	Health() (problems, degraded []string)
 	// Why explains in a sentence, without a full stop, why mail for this
 	// upstream waits other than for its due time; empty: it does not.
 	Why(upstream string) string

@@ -101,7 +101,7 @@ func (f *fake) Content(id spool.ID) (spool.Content, error) {
 	return content{strings.NewReader("Subject: x\r\n\r\nbody\r\n")}, nil
 }
 
-func (f *fake) Health() []string { return f.status.Problems }
+func (f *fake) Health() (problems, degraded []string) { return f.status.Problems, f.status.Degraded }
 
 func (f *fake) Act(_ context.Context, o Order, operator string) (*Acted, error) {
 	f.mu.Lock()

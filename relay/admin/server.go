@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,7 @@ type Server struct {
 	scrape  http.Handler
 	control *http.Server
 	metrics *http.Server
+	reading *http.Server
 }
 
 // NewServer makes a server that asks d.
@@ -43,6 +45,7 @@ func NewServer(d Daemon) *Server {
 		return context.WithValue(ctx, operatorKey{}, peerName(c))
 	}
 	s.metrics = newHTTP(s.publicRoutes())
+	s.reading = newHTTP(s.readRoutes())
 	return s
 }
 
@@ -59,6 +62,10 @@ func newHTTP(h http.Handler) *http.Server {
 // then.
 func (s *Server) ServeControl(l net.Listener) error { return ended(s.control.Serve(l)) }
 
+// ServeRead answers what is asked on a socket for those who may look, and
+// neither read contents nor change anything, until Shutdown.
+func (s *Server) ServeRead(l net.Listener) error { return ended(s.reading.Serve(l)) }
+
 // ServeMetrics answers /metrics and /healthz alone, and nothing that changes
 // anything, until Shutdown.
 func (s *Server) ServeMetrics(l net.Listener) error { return ended(s.metrics.Serve(l)) }
@@ -72,9 +79,9 @@ func ended(err error) error {
 
 // Shutdown lets requests under way finish until ctx is done.
 func (s *Server) Shutdown(ctx context.Context) error {
-	err := errors.Join(s.control.Shutdown(ctx), s.metrics.Shutdown(ctx))
+	err := errors.Join(s.control.Shutdown(ctx), s.metrics.Shutdown(ctx), s.reading.Shutdown(ctx))
 	if err != nil {
-		err = errors.Join(s.control.Close(), s.metrics.Close())
+		err = errors.Join(s.control.Close(), s.metrics.Close(), s.reading.Close())
 	}
 	return err
 }
@@ -86,12 +93,18 @@ func (s *Server) publicRoutes() *http.ServeMux {
 	return mux
 }
 
-func (s *Server) controlRoutes() http.Handler {
+// readRoutes show the state, and no content.
+func (s *Server) readRoutes() *http.ServeMux {
 	mux := s.publicRoutes()
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/queue", s.list)
-	mux.HandleFunc("POST /v1/queue/{op}", s.act)
 	mux.HandleFunc("GET /v1/messages/{id}", s.message)
+	return mux
+}
+
+func (s *Server) controlRoutes() http.Handler {
+	mux := s.readRoutes()
+	mux.HandleFunc("POST /v1/queue/{op}", s.act)
 	mux.HandleFunc("GET /v1/messages/{id}/content", s.content)
 	mux.HandleFunc("POST /v1/upstreams/{name}/{op}", s.upstream)
 	mux.HandleFunc("POST /v1/upstreams/{name}/forget-tls", s.forgetTLS)
@@ -101,14 +114,25 @@ func (s *Server) controlRoutes() http.Handler {
 
 // health is for probes: 200 or 503, and the reasons as lines of text.
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
-	problems := s.daemon.Health()
+	problems, degraded := s.daemon.Health()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if len(problems) == 0 {
-		io.WriteString(w, "ok\n")
-		return
+	if len(problems) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	w.WriteHeader(http.StatusServiceUnavailable)
-	io.WriteString(w, strings.Join(problems, "\n")+"\n")
+	io.WriteString(w, strings.Join(HealthLines(problems, degraded), "\n")+"\n")
+}
+
+// HealthLines is what /healthz and `postern status --health` print: "ok" alone,
+// or what is wrong and what is degraded, one a line.
+func HealthLines(problems, degraded []string) []string {
+	lines := slices.Clone(problems)
+	for _, d := range degraded {
+		lines = append(lines, "degraded: "+d)
+	}
+	if len(lines) == 0 {
+		return []string{"ok"}
+	}
+	return lines
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) {

@@ -6,10 +6,10 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
+
+	"postern/relay/peer"
 )
 
 // ErrTaken means that a daemon already answers at the control socket.
@@ -29,23 +29,8 @@ func Listen(path string, mode fs.FileMode, group string) (net.Listener, error) {
 	if err := vacate(path); err != nil {
 		return nil, err
 	}
-	// Born under another name, where nobody looks, and moved into place when
-	// it is safe: between bind and chmod it would have the umask's mode.
-	born := filepath.Join(filepath.Dir(path), "."+strconv.FormatInt(int64(os.Getpid()), 36))
-	_ = os.Remove(born)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: born, Net: "unix"})
+	l, info, err := peer.Listen(path, mode, group)
 	if err != nil {
-		return nil, err
-	}
-	l.SetUnlinkOnClose(false)
-	if err := settle(born, path, mode, group); err != nil {
-		l.Close()
-		_ = os.Remove(born)
-		return nil, err
-	}
-	info, err := os.Lstat(path)
-	if err != nil {
-		l.Close()
 		return nil, err
 	}
 	return &socket{UnixListener: l, path: path, info: info}, nil
@@ -74,18 +59,6 @@ func vacate(path string) error {
 		return fmt.Errorf("cannot tell whether another daemon uses %s: %w", path, err)
 	}
 	return nil
-}
-
-func settle(born, path string, mode fs.FileMode, group string) error {
-	if group != "" {
-		if err := chgrp(born, group); err != nil {
-			return err
-		}
-	}
-	if err := os.Chmod(born, mode); err != nil {
-		return err
-	}
-	return os.Rename(born, path)
 }
 
 // socket removes itself from the directory when it closes, unless another

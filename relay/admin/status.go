@@ -15,6 +15,7 @@ type Status struct {
 	Loaded   time.Time `json:"loaded"` // when the configuration in force was read
 	Healthy  bool      `json:"healthy"`
 	Problems []string  `json:"problems,omitempty"` // why it is not healthy
+	Degraded []string  `json:"degraded,omitempty"` // what fails and is made up for, or concerns some senders only
 
 	Listeners []Listener `json:"listeners"`
 	Spool     Spool      `json:"spool"`
@@ -32,15 +33,16 @@ type Listener struct {
 
 // Spool is the state of the durable store; sizes are in bytes.
 type Spool struct {
-	Dir      string `json:"dir"`
-	Messages int64  `json:"messages"`
-	Used     int64  `json:"used_bytes"` // on disk
-	Live     int64  `json:"live_bytes"` // of messages that are still owed
-	Free     int64  `json:"free_bytes"` // on its file system
-	MaxSize  int64  `json:"max_size_bytes"`
-	MinFree  int64  `json:"min_free_bytes"`
-	Full     bool   `json:"full"`      // new mail is answered 452
-	SetAside int    `json:"set_aside"` // damaged records under bad/
+	Dir         string `json:"dir"`
+	Messages    int64  `json:"messages"`
+	Used        int64  `json:"used_bytes"` // on disk
+	Live        int64  `json:"live_bytes"` // of messages that are still owed
+	Free        int64  `json:"free_bytes"` // on its file system
+	MaxSize     int64  `json:"max_size_bytes"`
+	MinFree     int64  `json:"min_free_bytes"`
+	MaxMessages int    `json:"max_messages"` // 0: no limit
+	Full        bool   `json:"full"`         // new mail is answered 452
+	SetAside    int    `json:"set_aside"`    // damaged records under bad/
 }
 
 // Queue counts what is owed. A delivery is one message on its way to one list
@@ -89,7 +91,10 @@ type Lane struct {
 	Queued         int        `json:"queued"`                           // deliveries that are to go here next
 	OldestDue      *time.Time `json:"oldest_due,omitempty"`
 	// RefusedSenders are those whose mail it refuses at present.
-	RefusedSenders []string `json:"refused_senders,omitempty"`
+	RefusedSenders []string  `json:"refused_senders,omitempty"`
+	Refusals       []Refusal `json:"refusals,omitempty"` // the same, in detail
+	// DownSince is since when the upstream fails; nil: it does not.
+	DownSince *time.Time `json:"down_since,omitempty"`
 	// PausedBy is the operator who paused it, Since is when.
 	PausedBy string `json:"paused_by,omitempty"`
 	// Rates tells what is left of each rate, WaitsSince since when due mail
@@ -102,6 +107,14 @@ type Lane struct {
 	Memory *TLSMemory `json:"tls_memory,omitempty"`
 	// Token is set where the upstream is signed in to by OAuth 2.0.
 	Token *Token `json:"token,omitempty"`
+}
+
+// Refusal is a sender whose mail an upstream refuses at present.
+type Refusal struct {
+	Sender  string    `json:"sender"` // without angle brackets; empty: <>
+	Since   time.Time `json:"since"`
+	Waiting int       `json:"waiting"` // deliveries that wait for it, counted up to 1000
+	Reason  string    `json:"reason"`
 }
 
 // Rate is what is left of one rate of an upstream.

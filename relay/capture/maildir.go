@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"postern/spool"
+	"postern/spool/statefile"
 )
 
 // maildir is a Maildir that is delivered to: a message appears in new/ whole
@@ -31,33 +32,57 @@ func openMaildir(dir, hostname string) (*maildir, error) {
 		}
 	}
 	// Slashes and colons mean something in the name of a message.
+	m := &maildir{dir: dir}
+	if err := m.within(func(_, _ *os.Root) error { return nil }); err != nil {
+		return nil, err
+	}
 	hostname = strings.NewReplacer("/", "\\057", ":", "\\072").Replace(hostname)
-	return &maildir{dir: dir, hostname: hostname}, nil
+	m.hostname = hostname
+	return m, nil
+}
+
+// within opens the folders for as long as do works in them. No link in their
+// place is followed, nor are folders used in which others can write: they
+// would have messages written elsewhere.
+func (m *maildir) within(do func(folder, fresh *os.Root) error) error {
+	var opened [3]*os.Root
+	for i, name := range []string{"", "tmp", "new"} {
+		r, err := statefile.Open(filepath.Join(m.dir, name))
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		opened[i] = r
+	}
+	return do(opened[0], opened[2])
 }
 
 // deliver writes one message and returns once it is durable.
 func (m *maildir) deliver(upstream, from string, to []string, body io.Reader) (Stored, error) {
 	now := time.Now()
 	name := fmt.Sprintf("%d.M%dP%dQ%d.%s", now.Unix(), now.Nanosecond()/1000, os.Getpid(), m.serial.Add(1), m.hostname)
-	tmp, path := filepath.Join(m.dir, "tmp", name), filepath.Join(m.dir, "new", name)
-	size, err := writeMessage(tmp, upstream, from, to, body)
-	if err != nil {
-		if rerr := os.Remove(tmp); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-			err = errors.Join(err, rerr)
+	var size int64
+	err := m.within(func(folder, fresh *os.Root) (err error) {
+		tmp := filepath.Join("tmp", name)
+		if size, err = writeMessage(folder, tmp, upstream, from, to, body); err != nil {
+			if rerr := folder.Remove(tmp); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+				err = errors.Join(err, rerr)
+			}
+			return err
 		}
+		if err := folder.Rename(tmp, filepath.Join("new", name)); err != nil {
+			return err
+		}
+		return syncDir(fresh)
+	})
+	if err != nil {
 		return Stored{}, err
 	}
-	if err := os.Rename(tmp, path); err != nil {
-		return Stored{}, err
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return Stored{}, err
-	}
-	return Stored{Upstream: upstream, Path: path, From: field(from), To: to, Size: size}, nil
+	return Stored{Upstream: upstream, Path: filepath.Join(m.dir, "new", name), From: field(from), To: to, Size: size}, nil
 }
 
-func writeMessage(path, upstream, from string, to []string, body io.Reader) (int64, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+func writeMessage(folder *os.Root, name, upstream, from string, to []string, body io.Reader) (int64, error) {
+	f, err := folder.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return 0, err
 	}
@@ -80,11 +105,11 @@ func writeMessage(path, upstream, from string, to []string, body io.Reader) (int
 
 // syncDir makes a rename durable. Windows has nothing of the kind for
 // directories, and doesn't need it.
-func syncDir(dir string) error {
+func syncDir(folder *os.Root) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
-	d, err := os.Open(dir)
+	d, err := folder.Open(".")
 	if err != nil {
 		return err
 	}

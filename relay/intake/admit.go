@@ -2,12 +2,12 @@ package intake
 
 import (
 	"net"
-	"net/netip"
 	"time"
 
 	smtp "github.com/emersion/go-smtp"
 
 	"postern/relay/ack"
+	"postern/relay/origin"
 	"postern/relay/peer"
 )
 
@@ -30,13 +30,16 @@ func (s *Server) admit(d *door, nc net.Conn) {
 		s.turnAway(c, r, why)
 		return
 	}
-	c.origin = originOf(&c.peer)
+	c.peer.origin = originOf(&c.peer, nc)
 	if !d.seat(c) {
 		s.turnAway(c, say(421, 4, 3, 2, "too many connections, try again later"), "too many connections")
 		return
 	}
 	if d.shut.Load() { // whoever closed the door may not have seen it
 		c.interrupt(wokenShutdown)
+	}
+	if now := d.settings.Load(); now != set { // a reload may not have seen c
+		c.review(now)
 	}
 	s.events.ConnectionOpened(c.peer.info())
 	s.running.Add(1)
@@ -77,74 +80,94 @@ func (s *Server) turnAway(c *conn, r *smtp.SMTPError, why string) {
 	c.raw.Close()
 }
 
-// seat gives c one of the listener's places. When all are taken, the
-// connection that has waited longest for its client makes room, from the peer
-// that holds most places, so that neither a program that forgot to close its
-// connections nor a flood keeps an ordinary client out. One that is being
-// served never has to go.
+// seat gives c one of the listener's places. When all are taken, the origin
+// that holds most loses one of its own, if that is more than c's would hold;
+// otherwise a connection that has waited long for its client makes room. So
+// neither a program that forgot to close its connections nor a flood keeps an
+// ordinary client out. One that is being served never has to go.
 func (d *door) seat(c *conn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	limit := c.set.cfg.MaxConnections
-	if limit > 0 && len(d.conns) >= limit {
-		victim := d.longestWaiting(time.Now())
-		if victim == nil || len(d.conns) >= limit+limit/4+8 {
+	if limit := c.set.cfg.MaxConnections; limit > 0 && len(d.conns) >= limit {
+		victim := d.victim(c.peer.origin, time.Now())
+		if victim == nil {
 			return false
 		}
-		victim.interrupt(wokenEvict)
+		d.evict(victim, limit/4+8)
 	}
 	d.conns[c] = struct{}{}
-	d.places[c.origin]++
+	d.places[c.peer.origin]++
 	return true
 }
 
-// longestWaiting chooses who has to go, or nobody.
-func (d *door) longestWaiting(now time.Time) (victim *conn) {
-	most, oldest := 0, int64(0)
+// victim chooses who has to go for a newcomer, or nobody: of the origin with
+// most places one outside a transaction, if there is one, and of those the one
+// that has waited longest.
+func (d *door) victim(newcomer origin.Key, now time.Time) (victim *conn) {
+	mine := d.places[newcomer]
+	var most, oldest int64
+	idlest := false
 	for c := range d.conns {
-		limit := evictIdle
-		switch phase(c.phase.Load()) {
-		case phaseBusy:
-			continue
-		case phaseMail, phaseContent:
-			limit = evictMail
-		}
-		since := c.waiting.Load()
-		if c.woken() != wokenNot || now.Sub(time.Unix(0, since)) < limit {
+		ph := phase(c.phase.Load())
+		if ph == phaseBusy {
 			continue
 		}
-		n := d.places[c.origin]
-		if n > most || n == most && since < oldest {
-			victim, most, oldest = c, n, since
+		n, since := d.places[c.peer.origin], c.waiting.Load()
+		idle, limit := true, evictIdle
+		if ph == phaseMail || ph == phaseContent {
+			idle, limit = false, evictMail
+		}
+		if n <= mine+1 && now.Sub(time.Unix(0, since)) < limit {
+			continue
+		}
+		if n := int64(n); n > most || n == most && (idle && !idlest || idle == idlest && since < oldest) {
+			victim, most, oldest, idlest = c, n, since, idle
 		}
 	}
 	return victim
 }
 
-// origin is what places are counted by: an address (of IPv6 the /64, which is
-// one customer's), or a unix user.
-type origin struct {
-	addr netip.Addr
-	user string
+// evict takes c's place from it at once. It is told why, unless more than
+// enough others are being told already.
+func (d *door) evict(c *conn, enough int) {
+	d.give(c)
+	if len(d.leaving) >= enough {
+		c.wake.Store(wokenEvict)
+		c.raw.Close()
+	} else {
+		c.interrupt(wokenEvict)
+	}
+	d.leaving[c] = struct{}{}
 }
 
-func originOf(p *Peer) origin {
-	if !p.Addr.IsValid() {
-		return origin{user: p.Name}
+// give gives the place of c back.
+func (d *door) give(c *conn) {
+	delete(d.conns, c)
+	if d.places[c.peer.origin]--; d.places[c.peer.origin] == 0 {
+		delete(d.places, c.peer.origin)
 	}
-	if p.Addr.Is6() {
-		if net, err := p.Addr.Prefix(64); err == nil {
-			return origin{addr: net.Addr()}
-		}
-	}
-	return origin{addr: p.Addr}
 }
 
+// leave is the end of a connection.
 func (d *door) leave(c *conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.conns, c)
-	if d.places[c.origin]--; d.places[c.origin] == 0 {
-		delete(d.places, c.origin)
+	if _, evicted := d.leaving[c]; evicted {
+		delete(d.leaving, c)
+		return
 	}
+	d.give(c)
+}
+
+// originOf is what places and memory are counted by.
+func originOf(p *Peer, nc net.Conn) origin.Key {
+	if !p.Addr.IsValid() {
+		return origin.Unix(p.UnixUser)
+	}
+	if p.Addr.IsLoopback() {
+		if uid, ok := peer.Loopback(nc); ok {
+			return origin.Local(p.Addr, uid)
+		}
+	}
+	return origin.Address(p.Addr)
 }

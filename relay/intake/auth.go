@@ -1,10 +1,12 @@
 package intake
 
 import (
+	"context"
 	"encoding/base64"
 	"strings"
 	"time"
 
+	"github.com/emersion/go-sasl"
 	smtp "github.com/emersion/go-smtp"
 )
 
@@ -43,19 +45,50 @@ func (c *conn) auth(arg string) {
 		}
 	}
 	for {
-		challenge, done, err := server.Next(response)
+		challenge, done, err := c.step(server, response)
 		if err != nil {
 			c.authFailed(verdictAuth(err))
 			return
 		}
 		if done {
 			c.signedIn = true
+			if c.removed(c.peer.User) {
+				c.lost(errRevoked)
+				return
+			}
 			c.reply(say(235, 2, 7, 0, "authentication succeeded"))
 			return
 		}
 		if response, ok = c.challenge(challenge); !ok {
 			return
 		}
+	}
+}
+
+// step carries one step out. It may take long, and somebody else may need the
+// place meanwhile.
+func (c *conn) step(server sasl.Server, response []byte) (challenge []byte, done bool, err error) {
+	defer c.waitable()()
+	return server.Next(response)
+}
+
+// waitable lets c be evicted, or sent away by a shutdown, until the function
+// that it returns is called.
+func (c *conn) waitable() (end func()) {
+	all := c.peer.ctx
+	ctx, cancel := context.WithCancel(all)
+	c.peer.ctx = ctx
+	c.asking.Store(&cancel)
+	if c.leaving() {
+		cancel()
+	}
+	c.wait()
+	c.phase.Store(uint32(phaseSignIn))
+	return func() {
+		c.phase.Store(uint32(phaseBusy))
+		c.asking.Store(nil)
+		c.peer.ctx = all
+		cancel()
 	}
 }
 
@@ -102,13 +135,10 @@ func verdictAuth(err error) *smtp.SMTPError {
 // authFailed answers after a while that grows, and not for ever.
 func (c *conn) authFailed(r *smtp.SMTPError) {
 	c.authFailures++
-	if c.woken() == wokenNot {
-		wait := time.NewTimer(time.Second << (c.authFailures - 1))
-		defer wait.Stop()
-		select {
-		case <-wait.C:
-		case <-c.peer.ctx.Done():
-		}
+	if !c.leaving() {
+		end := c.waitable()
+		pause(c.peer.ctx, time.Second<<(c.authFailures-1))
+		end()
 	}
 	c.protest(r)
 	if c.authFailures >= maxAuthFailures && c.state != stateClosed {

@@ -13,6 +13,7 @@ import (
 	"github.com/xdg-go/scram"
 
 	"postern/config"
+	"postern/relay/origin"
 	"postern/relay/passwd"
 )
 
@@ -108,7 +109,7 @@ func (s *Server) door(name string) *door {
 }
 
 func TestUsers(t *testing.T) {
-	u, err := newUsers(map[string]string{"app1": testArgon, "app2": testBcrypt, "app3": testSCRAM}, make(chan struct{}, 1))
+	u, err := newUsers(map[string]string{"app1": testArgon, "app2": testBcrypt, "app3": testSCRAM}, newShared(0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +121,7 @@ func TestUsers(t *testing.T) {
 		{"app1", "falsch", false}, {"app2", "", false}, {"nobody", "geheim", false}, {"", "", false}, {"APP1", "geheim", false},
 	} {
 		for range 2 { // the second time from memory
-			ok, busy := u.check(context.Background(), c.name, c.password)
+			ok, busy := u.check(context.Background(), origin.Key{}, c.name, c.password)
 			if ok != c.want || busy {
 				t.Errorf("%s %s: %t, busy %t", c.name, c.password, ok, busy)
 			}
@@ -130,13 +131,16 @@ func TestUsers(t *testing.T) {
 		t.Errorf("%d remembered", len(u.known))
 	}
 	// What is remembered is answered at once, what isn't waits for its turn.
-	u.gate <- struct{}{}
+	u.shared.checks = origin.NewTurns(1)
+	if err := u.shared.checks.Take(context.Background(), origin.Key{}); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
-	if ok, busy := u.check(ctx, "app1", "geheim"); !ok || busy {
+	if ok, busy := u.check(ctx, origin.Key{}, "app1", "geheim"); !ok || busy {
 		t.Error("a password that is known waited")
 	}
-	if ok, busy := u.check(ctx, "app1", "falsch"); ok || !busy {
+	if ok, busy := u.check(ctx, origin.Key{}, "app1", "falsch"); ok || !busy {
 		t.Error("the bound on checks does not hold")
 	}
 }
@@ -230,7 +234,7 @@ func BenchmarkSignIn(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	u, err := newUsers(map[string]string{"app": v}, make(chan struct{}, 1))
+	u, err := newUsers(map[string]string{"app": v}, newShared(0))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -238,13 +242,13 @@ func BenchmarkSignIn(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			clear(u.known)
-			u.check(context.Background(), "app", "geheim")
+			u.check(context.Background(), origin.Key{}, "app", "geheim")
 		}
 	})
 	b.Run("again", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			u.check(context.Background(), "app", "geheim")
+			u.check(context.Background(), origin.Key{}, "app", "geheim")
 		}
 	})
 }

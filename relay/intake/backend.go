@@ -7,6 +7,8 @@ import (
 	"net/netip"
 
 	smtp "github.com/emersion/go-smtp"
+
+	"postern/relay/origin"
 )
 
 // Backend makes the session that a connection's commands are carried out on.
@@ -50,6 +52,7 @@ type Peer struct {
 	TLS      *tls.ConnectionState
 
 	settings *settings
+	origin   origin.Key      // of the connection
 	ctx      context.Context // of the server; go-smtp's methods have none
 }
 

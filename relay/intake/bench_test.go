@@ -46,11 +46,11 @@ func benchServer(b *testing.B) (*Server, *config.Listener) {
 
 func benchEngine(b *testing.B, size int) {
 	s, l := benchServer(b)
-	set, err := newSettings(l, s.gate)
+	set, err := newSettings(l, s.shared)
 	if err != nil {
 		b.Fatal(err)
 	}
-	d := &door{conns: map[*conn]struct{}{}, places: map[origin]int{}}
+	d := newDoor(doorKey{})
 	d.settings.Store(set)
 	client, server := newPipe("127.0.0.1:40000")
 	s.admit(d, server)

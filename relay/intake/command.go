@@ -33,6 +33,7 @@ type command struct {
 	bare bool   // it takes no argument
 	idle bool   // it moves nothing forward; only so many are allowed
 	sync bool   // its reply may not be held back (RFC 2920 §3.2)
+	wait bool   // the client has to wait for the reply before it sends more
 	run  func(c *conn, arg string)
 }
 
@@ -60,7 +61,7 @@ func init() {
 		// §4.1.1.3. Mail, Rcpt → Rcpt.
 		{verb: "RCPT", in: in(stateMail, stateRcpt), run: (*conn).rcpt},
 		// §4.1.1.4. Rcpt → Ready. Not after BDAT (RFC 3030 §2).
-		{verb: "DATA", in: in(stateRcpt), bare: true, sync: true, run: (*conn).data},
+		{verb: "DATA", in: in(stateRcpt), bare: true, sync: true, wait: true, run: (*conn).data},
 		// RFC 3030 §2. Rcpt → Chunks → Ready. It checks its place itself: the
 		// octets that follow it have to be read in any case.
 		{verb: "BDAT", in: anywhere, run: (*conn).bdat},
@@ -69,12 +70,12 @@ func init() {
 		// §4.1.1.10: in any state. → Closed.
 		{verb: "QUIT", in: anywhere, bare: true, sync: true, run: (*conn).quit},
 		// §4.1.1.1; §4.1.4: again at any time, and then like RSET. → Ready.
-		{verb: "EHLO", in: anywhere, idle: true, sync: true, run: (*conn).ehlo},
-		{verb: "HELO", in: anywhere, idle: true, sync: true, run: (*conn).helo},
+		{verb: "EHLO", in: anywhere, idle: true, sync: true, wait: true, run: (*conn).ehlo},
+		{verb: "HELO", in: anywhere, idle: true, sync: true, wait: true, run: (*conn).helo},
 		// RFC 3207 §4. Ready → Fresh.
-		{verb: "STARTTLS", in: in(stateReady), bare: true, sync: true, run: (*conn).starttls},
+		{verb: "STARTTLS", in: in(stateReady), bare: true, sync: true, wait: true, run: (*conn).starttls},
 		// RFC 4954 §4: not inside a transaction. Stays Ready.
-		{verb: "AUTH", in: in(stateReady), sync: true, run: (*conn).auth},
+		{verb: "AUTH", in: in(stateReady), sync: true, wait: true, run: (*conn).auth},
 		// §4.1.1.9, §4.1.1.6, §4.1.1.7, §4.1.1.8: change nothing.
 		{verb: "NOOP", in: anywhere, idle: true, sync: true, run: (*conn).noop},
 		{verb: "VRFY", in: anywhere, idle: true, sync: true, run: (*conn).vrfy},

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -28,6 +29,7 @@ const (
 	writePatience   = time.Minute
 	refusedPatience = 10 * time.Second
 	tlsPatience     = time.Minute
+	evictedPatience = 100 * time.Millisecond
 )
 
 // conn is one client. All but the atomic fields belongs to its goroutine.
@@ -37,7 +39,6 @@ type conn struct {
 	raw     net.Conn // as accepted; never changes, so that others may use it
 	nc      net.Conn // raw, or TLS over it
 	peer    Peer
-	origin  origin
 	session smtp.Session
 	state   state
 	of      offers
@@ -49,6 +50,7 @@ type conn struct {
 	rcpts    int  // accepted in this transaction
 	from     string
 
+	identified   bool // who the client is was asked
 	signedIn     bool
 	authFailures int
 	errors       int
@@ -68,6 +70,8 @@ type conn struct {
 	heard   int           // bytes since then
 	phase   atomic.Uint32 // what it waits for
 	wake    atomic.Uint32
+	next    atomic.Pointer[settings]           // in force since a reload; nil: still set
+	asking  atomic.Pointer[context.CancelFunc] // ends the wait of a sign-in
 
 	in input
 }
@@ -77,6 +81,7 @@ const (
 	wokenNot      = 0
 	wokenShutdown = 1
 	wokenEvict    = 2
+	wokenReview   = 3 // to see whether new settings still let it in
 )
 
 func (c *conn) woken() uint32 { return c.wake.Load() }
@@ -85,6 +90,12 @@ func (c *conn) woken() uint32 { return c.wake.Load() }
 func (c *conn) interrupt(why uint32) {
 	c.wake.Store(why)
 	c.raw.SetReadDeadline(time.Unix(1, 0))
+	if why == wokenEvict { // it may be one that never reads
+		c.raw.SetWriteDeadline(time.Now().Add(evictedPatience))
+	}
+	if cancel := c.asking.Load(); cancel != nil {
+		(*cancel)()
+	}
 }
 
 // end notes why the connection is to end, and lets nothing more be read.
@@ -101,6 +112,10 @@ func (c *conn) serve() {
 	if c.set.cfg.TLS == tlsImplicit && !c.handshake() {
 		return
 	}
+	if !c.identify() || !c.greetable() {
+		c.flush()
+		return
+	}
 	// RFC 5321 §4.2: 220 with the domain first.
 	c.reply(&smtp.SMTPError{Code: 220, Message: c.srv.hostname() + " ESMTP Postern", EnhancedCode: smtp.NoEnhancedCode})
 	for c.state != stateClosed {
@@ -109,7 +124,13 @@ func (c *conn) serve() {
 			c.lost(err)
 			break
 		}
-		c.command(string(line))
+		if c.revoked() {
+			c.lost(errRevoked)
+			break
+		}
+		// Without the blanks at its end (RFC 5321 §4.1.1), which would be kept
+		// as long as an address in it.
+		c.command(string(bytes.TrimRight(line, " ")))
 	}
 	c.flush()
 }
@@ -166,9 +187,14 @@ func (c *conn) lost(err error) {
 	case errors.Is(err, errShutdown):
 		c.reply(say(421, 4, 3, 2, "shutting down, closing connection")) // RFC 5321 §3.8
 		c.end("shutdown")
+	case errors.Is(err, errRevoked):
+		c.reply(say(421, 4, 3, 2, "the configuration has changed, closing connection"))
+		c.end("no longer allowed")
 	case errors.Is(err, errEvicted):
 		c.reply(say(421, 4, 3, 2, "too many connections, closing the one that was idle"))
 		c.end("evicted")
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.state == stateChunks && c.body.tooSlow():
+		c.abuse("message too slow", replyTooSlow)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.reply(say(421, 4, 4, 2, "timeout, closing connection")) // RFC 5321 §4.5.3.2.7
 		c.end("timeout")
@@ -225,6 +251,8 @@ func (c *conn) parse(line string) (*command, string) {
 		return nil, ""
 	case cmd.bare && arg != "":
 		c.protest(say(501, 5, 5, 4, cmd.verb+" takes no parameters"))
+		return nil, ""
+	case !c.waits(cmd):
 		return nil, ""
 	case !cmd.in.has(c.state) && !c.beginLate(cmd):
 		c.protest(say(503, 5, 5, 1, outOfOrder(c.state)))
@@ -310,7 +338,7 @@ func (c *conn) handshake() bool {
 	defer cancel()
 	tc := tls.Server(c.nc, c.set.tls)
 	c.wait()
-	c.phase.Store(uint32(phaseCommand))
+	c.phase.Store(uint32(phaseHandshake))
 	err := tc.HandshakeContext(ctx)
 	c.phase.Store(uint32(phaseBusy))
 	if err != nil && c.woken() == wokenEvict {

@@ -29,6 +29,7 @@ type content struct {
 	rest  []byte          // of a piece, for Read
 	patch [2]byte         // storage for crlf pieces
 	count int             // chunks
+	begun time.Time
 }
 
 // pendingCommand is a command that came where a BDAT was due.
@@ -45,7 +46,7 @@ var (
 )
 
 func (t *content) start(c *conn, chunks, binary bool) {
-	*t = content{c: c, chunks: chunks, binary: binary, lines: lines{dots: !chunks}}
+	*t = content{c: c, chunks: chunks, binary: binary, lines: lines{dots: !chunks}, begun: time.Now()}
 	if c.in.lf && !chunks { // the command DATA ended so; line lets it pass only where the listener normalises
 		t.lines.ends = endsUnknown
 	}
@@ -166,7 +167,7 @@ func (t *content) window() ([]byte, error) {
 		if t.raw == 0 || t.c.heard >= someContent {
 			t.c.wait()
 		}
-		if err := t.c.fill(phaseContent, time.Now().Add(t.patience())); err != nil {
+		if err := t.c.fill(phaseContent, t.within(time.Now().Add(t.patience()))); err != nil {
 			return nil, err
 		}
 	}
@@ -190,6 +191,38 @@ func (t *content) patience() time.Duration {
 		d = min(d, refusedPatience)
 	}
 	return d
+}
+
+// rateGrace is how long a message may be slower than the least rate.
+const rateGrace = time.Minute
+
+// within is deadline, or what comes before it: the end of the longest time for
+// a message, or the moment at which what was sent so far is too little. Time
+// that we need ourselves counts too; at these rates it is not much.
+func (t *content) within(deadline time.Time) time.Time {
+	set := t.c.set.cfg
+	if set.DataMaxTime > 0 {
+		deadline = earlier(deadline, t.begun.Add(set.DataMaxTime))
+	}
+	if set.DataMinRate > 0 {
+		enough := time.Duration(float64(t.raw) / float64(set.DataMinRate) * float64(time.Second))
+		deadline = earlier(deadline, t.begun.Add(rateGrace+enough))
+	}
+	return deadline
+}
+
+// tooSlow tells whether a time-out came because the message as a whole took
+// too long.
+func (t *content) tooSlow() bool {
+	now := time.Now()
+	return !t.begun.IsZero() && !t.within(now.Add(time.Second)).After(now)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func (t *content) used(n int) {

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 
 	"postern/config"
+	"postern/relay/origin"
+	"postern/relay/peer"
 )
 
 // doorKey is what makes a listener the same one over a reload.
@@ -28,9 +30,14 @@ type door struct {
 	settings atomic.Pointer[settings]
 	shut     atomic.Bool
 
-	mu     sync.Mutex // guards what follows
-	conns  map[*conn]struct{}
-	places map[origin]int // how many connections each peer has
+	mu      sync.Mutex // guards what follows
+	conns   map[*conn]struct{}
+	places  map[origin.Key]int // how many of conns each origin has
+	leaving map[*conn]struct{} // evicted, not closed yet
+}
+
+func newDoor(k doorKey) *door {
+	return &door{key: k, conns: map[*conn]struct{}{}, places: map[origin.Key]int{}, leaving: map[*conn]struct{}{}}
 }
 
 // keys are the sockets that a listener stands for.
@@ -54,7 +61,7 @@ func (s *Server) keys(l *config.Listener) ([]doorKey, error) {
 
 // open listens.
 func (s *Server) open(k doorKey, l *config.Listener) (*door, error) {
-	d := &door{key: k, conns: map[*conn]struct{}{}, places: map[origin]int{}}
+	d := newDoor(k)
 	var err error
 	switch k.network {
 	case "unix":
@@ -88,7 +95,7 @@ func (d *door) adjust(l *config.Listener) error {
 	if d.file == nil {
 		return nil
 	}
-	if err := permit(d.key.target, l.Mode, l.Group); err != nil {
+	if err := peer.Permit(d.key.target, d.file, socketMode(l.Mode), l.Group); err != nil {
 		return fmt.Errorf("listener %s: %w", l.Name, err)
 	}
 	return nil
@@ -137,38 +144,29 @@ func (d *door) closeConns() {
 	for c := range d.conns {
 		c.raw.Close()
 	}
+	for c := range d.leaving {
+		c.raw.Close()
+	}
 }
 
-// listenUnix makes a socket that has its mode and group before anybody can
-// connect: it is born in a directory that is closed to others, and renamed.
+// listenUnix makes a socket in the place of one that nobody serves.
 func listenUnix(path string, mode fs.FileMode, group string) (net.Listener, os.FileInfo, error) {
 	if err := clearSocket(path); err != nil {
 		return nil, nil, err
 	}
-	dir, err := os.MkdirTemp(parent(path), ".p")
+	ln, info, err := peer.Listen(path, socketMode(mode), group)
 	if err != nil {
-		return nil, nil, err
-	}
-	defer os.RemoveAll(dir)
-	born := dir + "/s"
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: born, Net: "unix"})
-	if err != nil {
-		return nil, nil, err
-	}
-	ln.SetUnlinkOnClose(false)
-	err = permit(born, mode, group)
-	if err == nil {
-		err = os.Rename(born, path)
-	}
-	var info os.FileInfo
-	if err == nil {
-		info, err = os.Lstat(path)
-	}
-	if err != nil {
-		ln.Close()
-		return nil, nil, err
+		return nil, nil, err // no typed nil
 	}
 	return ln, info, nil
+}
+
+// socketMode is the mode of a socket; 0660 where none is given.
+func socketMode(mode fs.FileMode) fs.FileMode {
+	if mode == 0 {
+		return 0o660
+	}
+	return mode
 }
 
 // clearSocket makes sure that path is free, or a socket that nobody serves.

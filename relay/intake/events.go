@@ -19,6 +19,9 @@ type Events interface {
 	ConnectionRefused(p PeerInfo, why string)
 	// AcceptFailed: the listener could not accept; it tries again.
 	AcceptFailed(listener string, err error)
+	// Unidentified: the kernel could not tell who, on this machine, the client
+	// is, and something in the configuration asks; it counts as nobody.
+	Unidentified(p PeerInfo, err error)
 	// TLSFailed: a handshake failed; the connection is closed.
 	TLSFailed(p PeerInfo, err error)
 	// SignedIn and SignInFailed tell of AUTH. user is as the client gave it,
@@ -73,6 +76,7 @@ func (silent) ConnectionOpened(PeerInfo)                             {}
 func (silent) ConnectionClosed(PeerInfo, string, time.Duration, int) {}
 func (silent) ConnectionRefused(PeerInfo, string)                    {}
 func (silent) AcceptFailed(string, error)                            {}
+func (silent) Unidentified(PeerInfo, error)                          {}
 func (silent) TLSFailed(PeerInfo, error)                             {}
 func (silent) SignedIn(PeerInfo, string, string)                     {}
 func (silent) SignInFailed(PeerInfo, string, string, string)         {}

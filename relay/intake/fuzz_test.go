@@ -281,7 +281,7 @@ func TestContentRead(t *testing.T) {
 		client, server := newPipe("127.0.0.1:1")
 		l := testListener()
 		s := New(Options{Accept: sink{}})
-		set, err := newSettings(&l, s.gate)
+		set, err := newSettings(&l, s.shared)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -142,12 +142,13 @@ func newRig(t testing.TB, change func(*config.Listener), extra ...config.Route) 
 	if change != nil {
 		change(&l)
 	}
-	set, err := newSettings(&l, r.server.gate)
+	set, err := newSettings(&l, r.server.shared)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.server.house.Store(&house{hostname: "mx.example.com", routes: testRoutes(t, extra...)})
-	r.door = &door{key: doorKey{"tcp", "test", 0}, ln: noListener{}, conns: map[*conn]struct{}{}, places: map[origin]int{}}
+	r.door = newDoor(doorKey{"tcp", "test", 0})
+	r.door.ln = noListener{}
 	r.door.settings.Store(set)
 	r.server.doors[r.door.key] = r.door
 	t.Cleanup(func() { r.server.Close() })

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"bytes"
 	"crypto/tls"
 	"net/netip"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	smtp "github.com/emersion/go-smtp"
 
 	"postern/config"
+	"postern/config/visible"
 )
 
 const tlsImplicit = config.ListenerTLSImplicit
@@ -21,6 +23,10 @@ func (c *conn) hello(arg string, extended bool) {
 	if !isHelo(arg) {
 		if !c.set.lenient {
 			c.protest(say(501, 5, 5, 4, "a domain name or an address literal is required"))
+			return
+		}
+		if strings.ContainsFunc(arg, func(r rune) bool { return !visible.Rune(r) }) {
+			c.protest(say(501, 5, 5, 4, "a character that cannot be seen is in the name"))
 			return
 		}
 		name = mendHelo(arg)
@@ -130,6 +136,9 @@ func (c *conn) starttls(string) {
 		return
 	case c.peer.TLS != nil:
 		c.protest(say(503, 5, 5, 1, "TLS is active already"))
+		return
+	case c.next.Load() != nil && !bytes.Equal(c.set.certificate(), c.next.Load().certificate()):
+		c.lost(errRevoked) // the certificate that it would be shown is gone
 		return
 	case c.in.r != c.in.w:
 		// What stands behind STARTTLS in clear text would be taken for

@@ -36,6 +36,7 @@ type input struct {
 var (
 	errShutdown = errors.New("shutdown")
 	errEvicted  = errors.New("evicted")
+	errRevoked  = errors.New("no longer allowed")
 	errLine     = errors.New("line too long")
 	errBare     = errors.New("bare CR or LF in a command")
 	errTLSBytes = errors.New("TLS on a port without")
@@ -114,10 +115,13 @@ func (in *input) suit() {
 type phase uint32
 
 const (
-	phaseBusy    phase = iota // not waiting for the client
-	phaseCommand              // for a command, outside a transaction
-	phaseMail                 // for a command, inside a transaction
-	phaseContent              // for content, or the next BDAT
+	phaseBusy      phase = iota // not waiting for the client
+	phaseCommand                // for a command, outside a transaction
+	phaseMail                   // for a command, inside a transaction
+	phaseContent                // for content, or the next BDAT
+	phaseWrite                  // for the client to read
+	phaseSignIn                 // for the turn of a sign-in
+	phaseHandshake              // for the handshake of TLS
 )
 
 // wait begins the time for which c waits for its client: for a whole command,
@@ -179,9 +183,13 @@ func (c *conn) read(ph phase, deadline time.Time) (int, error) {
 			if ph != phaseContent {
 				return 0, errShutdown
 			}
+		case wokenReview:
+			if ph != phaseContent && c.revoked() {
+				return 0, errRevoked
+			}
 		}
 		n, err := c.nc.Read(c.in.buf[c.in.w:])
-		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.woken() != wokenNot && time.Now().Before(deadline) {
+		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(deadline) {
 			continue
 		}
 		return n, err
@@ -204,7 +212,7 @@ func (c *conn) line(max int) ([]byte, error) {
 	seen := 0
 	for {
 		b := in.buffered()
-		if len(b) > 0 && b[0] == 0x16 && c.peer.TLS == nil {
+		if len(b) > 0 && b[0] == tlsRecord && c.peer.TLS == nil {
 			return nil, errTLSBytes // a TLS handshake record
 		}
 		if i := bytes.IndexByte(b[seen:], '\n'); i >= 0 {
@@ -222,6 +230,9 @@ func (c *conn) line(max int) ([]byte, error) {
 			in.release()
 			c.wait()
 			deadline = time.Now().Add(c.set.cfg.IdleTimeout)
+			if c.state == stateChunks {
+				deadline = c.body.within(deadline)
+			}
 		}
 		if err := c.fill(ph, deadline); err != nil {
 			return nil, err

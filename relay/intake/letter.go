@@ -18,14 +18,15 @@ const (
 // then lets everything pass.
 type letter struct {
 	*session
-	binary bool
-	inBody bool
-	held   []byte // the header, where it did not come in one piece
-	lines  int    // how far held was looked at: the start of a line
-	skip   int    // octets before the header that are dropped
-	led    bool   // skip is known
-	size   int64  // octets from the client
-	err    error  // ours: a refusal, or an error of the draft; final
+	binary  bool
+	inBody  bool
+	held    []byte // the header, where it did not come in one piece
+	lines   int    // how far held was looked at: the start of a line
+	skip    int    // octets before the header that are dropped
+	led     bool   // skip is known
+	size    int64  // octets from the client
+	drafted int    // octets that the draft may hold in memory
+	err     error  // ours: a refusal, or an error of the draft; final
 }
 
 var (
@@ -58,7 +59,9 @@ func (l *letter) Write(p []byte) (int, error) {
 func (l *letter) gather(p []byte) {
 	b := p
 	if len(l.held) > 0 {
-		l.held = append(l.held, p...)
+		if !l.holdHeader(p) {
+			return
+		}
 		b = l.held
 	}
 	if !l.led && l.peer.settings.repair {
@@ -85,8 +88,19 @@ func (l *letter) wait(b, p []byte) {
 	if len(b) > maxHeader {
 		l.err = replyHeaderSize
 	} else if len(l.held) == 0 {
-		l.held = append(l.held, p...)
+		l.holdHeader(p)
 	}
+}
+
+// holdHeader adds p to what is held, if there is memory for it.
+func (l *letter) holdHeader(p []byte) bool {
+	before := cap(l.held)
+	if len(l.held)+len(p) > before && !l.hold(max(len(p), before)) {
+		l.err = replyMemory
+		return false
+	}
+	l.held = append(l.held, p...)
+	return true
 }
 
 // finish is called at the end of the content.
@@ -127,8 +141,14 @@ func (l *letter) open(header, body []byte) {
 	case f.received >= maxReceived:
 		l.err = replyLoop
 		return
-	case l.late && !l.decide(header):
-		l.err = replyNoRoute
+	case l.late:
+		if r := l.decide(header); r != nil {
+			l.err = r
+			return
+		}
+	}
+	if r := l.authors(header); r != nil {
+		l.err = r
 		return
 	}
 	l.env.Auto = f.auto
@@ -153,12 +173,15 @@ func (l *letter) open(header, body []byte) {
 	l.note(lacking) // From may hold UTF-8
 	l.put(lacking)
 	l.put(crlf)
+	l.holding.used -= int64(cap(l.held))
 	l.held = nil
 	l.pass(body)
 }
 
 // decide finds the upstreams of those recipients that waited for the header.
-func (l *letter) decide(header []byte) bool {
+// It returns what the client is told where there are none: nothing of the
+// message is taken then, since there is one reply for all.
+func (l *letter) decide(header []byte) *smtp.SMTPError {
 	h := parseHeader(header)
 	for i := range l.env.Recipients {
 		r := &l.env.Recipients[i]
@@ -166,13 +189,16 @@ func (l *letter) decide(header []byte) bool {
 			continue
 		}
 		d := l.house.routes.Recipient(l.query(l.env.From, r.Address, h))
+		if d.Reject != "" {
+			return say(550, 5, 7, 1, d.Reject)
+		}
 		if !d.Matched {
-			return false // nothing of the message is taken: there is one reply for all
+			return replyNoRoute
 		}
 		r.Upstreams = d.Upstreams
 		l.raise(d.Priority)
 	}
-	return true
+	return nil
 }
 
 // pass hands on body.
@@ -187,6 +213,12 @@ func (l *letter) pass(p []byte) {
 func (l *letter) put(p []byte) {
 	if l.err != nil || len(p) == 0 {
 		return
+	}
+	if n := min(len(p), draftMemory-l.drafted); n > 0 {
+		if l.drafted += n; !l.hold(n) {
+			l.err = replyMemory
+			return
+		}
 	}
 	_, l.err = l.draft.Write(p)
 }

@@ -281,7 +281,7 @@ func (p param) orcpt(lenient bool, opts *smtp.RcptOptions) *smtp.SMTPError {
 	} else {
 		addr, ok = decodeXtext(text, lenient)
 	}
-	if !ok || addr == "" {
+	if !ok || addr == "" || strings.ContainsFunc(addr, hidden) {
 		return errParamValue
 	}
 	opts.OriginalRecipientType, opts.OriginalRecipient = t, addr

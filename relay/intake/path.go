@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 	"unicode/utf8"
+
+	"postern/config/visible"
 )
 
 // Limits of RFC 5321 §4.5.3.1. The local part may be longer than its 64
@@ -250,17 +252,21 @@ func atext(s string, utf8ok bool) int {
 }
 
 // utf8char is the length of one UTF8-non-ascii (RFC 6531 §3.3) at the front
-// of s. C1 controls are left out: they have no business in an address.
+// of s. Whatever hides, turns text around or is a space is left out: nobody
+// who reads the address would know of it.
 func utf8char(s string, ok bool) int {
 	if !ok {
 		return 0
 	}
 	r, n := utf8.DecodeRuneInString(s)
-	if r == utf8.RuneError || r < 0xA0 {
+	if !visible.Addressable(r) {
 		return 0
 	}
 	return n
 }
+
+// hidden reports whether r, which is not ASCII, may stand in no address.
+func hidden(r rune) bool { return r >= utf8.RuneSelf && !visible.Addressable(r) }
 
 // isDomain checks s against Domain of RFC 5321 §4.1.2. An underscore is let
 // through: names with one exist, and it can't be mistaken for anything.

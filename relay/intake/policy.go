@@ -26,6 +26,8 @@ type Acceptor interface {
 type Router interface {
 	// Sender tells whether any route may take mail from q.From.
 	Sender(q route.Query) bool
+	// Refusal is what to tell a sender that no route may take; empty: that.
+	Refusal(q route.Query) string
 	// Recipient decides for q.To.
 	Recipient(q route.Query) route.Decision
 	// NeedsHeader tells whether any decision can depend on the header.
@@ -64,6 +66,8 @@ type session struct {
 	seen  map[string]struct{} // recipients, once there are several
 	late  bool                // some recipient waits for the header
 
+	holding holding // memory
+
 	priority *int // the highest that a route of a recipient sets; nil: none does
 }
 
@@ -81,8 +85,11 @@ func (s *session) MailExtended(from string, opts *smtp.MailOptions, ext Extensio
 		return s.refuse("MAIL", from, "", say(530, 5, 7, 0, "sign in first"), nil) // RFC 4954 §6
 	}
 	s.house = s.policy.house.Load()
-	if !s.house.routes.Sender(s.query(from, "", nil)) {
-		return s.refuse("MAIL", from, "", say(550, 5, 7, 1, "<"+from+"> no route maps this sender; `postern explain` shows why"), nil)
+	if r := s.house.refusal(s.query(from, "", nil)); r != nil {
+		return s.refuse("MAIL", from, "", r, nil)
+	}
+	if r := s.overRate(messages); r != nil {
+		return s.refuse("MAIL", from, "", r, nil)
 	}
 	d, err := s.accept.Create(s.peer.ctx)
 	if err != nil {
@@ -97,7 +104,7 @@ func (s *session) MailExtended(from string, opts *smtp.MailOptions, ext Extensio
 		RequireTLS: opts.RequireTLS,
 		Return:     string(opts.Return),
 		EnvelopeID: encodeXtext(opts.EnvelopeID),
-		Priority:   ext.Priority,
+		Priority:   min(ext.Priority, s.peer.settings.cfg.MaxPriority),
 		Listener:   s.peer.Listener(),
 		Peer:       s.peer.Name,
 		User:       s.peer.User,
@@ -133,14 +140,23 @@ func (s *session) Rcpt(to string, opts *smtp.RcptOptions) error {
 		return nil // it is delivered once, as Postfix does
 	}
 	d := s.house.routes.Recipient(s.query(s.env.From, to, nil))
+	if d.Reject != "" {
+		return s.refuse("RCPT", s.env.From, to, say(550, 5, 7, 1, d.Reject), nil)
+	}
 	if !d.Matched && !d.NeedsHeader {
 		return s.refuse("RCPT", s.env.From, to, say(550, 5, 7, 1, "<"+to+"> no route maps this recipient; `postern explain` shows why"), nil)
+	}
+	if r := s.overRate(recipients); r != nil {
+		return s.refuse("RCPT", s.env.From, to, r, nil)
 	}
 	s.late = s.late || !d.Matched
 	s.raise(d.Priority)
 	r := spool.Recipient{Address: to, Upstreams: d.Upstreams, Notify: notify(opts.Notify)}
 	if opts.OriginalRecipient != "" {
 		r.ORcpt = originalRecipient(opts)
+	}
+	if !s.hold(weight(&r)) {
+		return s.refuse("RCPT", s.env.From, to, replyMemory, nil)
 	}
 	s.env.Recipients = append(s.env.Recipients, r)
 	if s.seen != nil {
@@ -261,6 +277,7 @@ func (s *session) Reset() {
 	if s.draft != nil {
 		s.draft.Discard()
 	}
+	s.holding.end(s.peer.settings.shared.memory, s.peer.origin)
 	s.draft, s.env, s.seen, s.late, s.house, s.priority = nil, nil, nil, false, nil, nil
 }
 

@@ -11,7 +11,7 @@ import (
 // the recipients take several, and the client's where no route has one.
 func TestPriority(t *testing.T) {
 	high, low, none := 5, -4, 0
-	r := newRig(t, nil,
+	r := newRig(t, func(l *config.Listener) { l.MaxPriority = 9 },
 		config.Route{From: []string{"alerts@any.example"}, Upstream: []string{"up"}, Priority: &high},
 		config.Route{From: []string{"*@any.example"}, Header: map[string][]string{"Precedence": {"bulk"}}, Upstream: []string{"up"}, Priority: &low},
 		config.Route{From: []string{"*@any.example"}, To: []string{"*@plain.example"}, Upstream: []string{"up"}, Priority: &none})

@@ -82,11 +82,18 @@ func (c *conn) flush() error {
 		return c.writeErr
 	}
 	patience := writePatience
-	if c.woken() != wokenNot {
+	if c.leaving() {
 		patience = time.Second
 	}
-	c.nc.SetWriteDeadline(time.Now().Add(patience))
+	now := time.Now()
+	c.waiting.Store(now.UnixNano())
+	c.phase.Store(uint32(phaseWrite))
+	c.nc.SetWriteDeadline(now.Add(patience))
+	if c.woken() == wokenEvict { // it set its deadline before ours, or will do so after
+		c.nc.SetWriteDeadline(now.Add(evictedPatience))
+	}
 	_, c.writeErr = c.nc.Write(c.out)
+	c.phase.Store(uint32(phaseBusy))
 	c.spoke = true
 	if cap(c.out) > 2*heldReplies {
 		c.out = nil

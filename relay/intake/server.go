@@ -5,12 +5,12 @@ import (
 	"errors"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"postern/config"
+	"postern/relay/route"
 )
 
 // Options are what a Server works with.
@@ -20,6 +20,9 @@ type Options struct {
 	// Backend makes the sessions; nil: those of this package, with the
 	// policy of the configuration.
 	Backend Backend
+	// Memory is how many bytes open transactions may hold together, beyond a
+	// little that each may hold in any case; 0: no limit.
+	Memory int64
 }
 
 // Server owns the listeners and their connections. Make one by New, give it
@@ -41,7 +44,7 @@ type Server struct {
 	stopping bool
 
 	sockets systemdSockets // guarded by apply
-	gate    chan struct{}  // bounds how many passwords are checked at a time
+	shared  *shared
 }
 
 // house is what every session looks at anew for each message, so that a
@@ -49,6 +52,8 @@ type Server struct {
 type house struct {
 	hostname string
 	routes   Router
+	senders  *route.Senders
+	askUser  bool // something asks for the user of a TCP peer of this machine
 }
 
 // ErrClosed: the server was shut down.
@@ -56,7 +61,7 @@ var ErrClosed = errors.New("intake: server closed")
 
 // New makes a server that listens nowhere yet.
 func New(o Options) *Server {
-	s := &Server{events: o.Events, backend: o.Backend, doors: map[doorKey]*door{}, gate: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	s := &Server{events: o.Events, backend: o.Backend, doors: map[doorKey]*door{}, shared: newShared(o.Memory)}
 	if s.events == nil {
 		s.events = silent{}
 	}
@@ -83,6 +88,10 @@ func (s *Server) Apply(cfg *config.Config, routes Router) error {
 	if s.stopped() {
 		return ErrClosed
 	}
+	senders, err := route.NewSenders(cfg.Senders)
+	if err != nil {
+		return err
+	}
 	next, err := s.plan(cfg)
 	if err != nil {
 		return err
@@ -95,7 +104,7 @@ func (s *Server) Apply(cfg *config.Config, routes Router) error {
 		}
 		return ErrClosed
 	}
-	s.house.Store(&house{hostname: cfg.Hostname, routes: routes})
+	s.house.Store(&house{hostname: cfg.Hostname, routes: routes, senders: senders, askUser: cfg.AsksUnixUser()})
 	old := s.doors
 	s.doors = make(map[doorKey]*door, len(next))
 	var fresh []*door
@@ -112,6 +121,9 @@ func (s *Server) Apply(cfg *config.Config, routes Router) error {
 	s.mu.Unlock()
 	for _, d := range fresh {
 		s.start(d)
+	}
+	for _, p := range next {
+		p.door.review(p.settings)
 	}
 	for _, d := range old {
 		d.close()
@@ -139,7 +151,7 @@ func (s *Server) plan(cfg *config.Config) (next []planned, err error) {
 	}()
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
-		set, err := newSettings(l, s.gate)
+		set, err := newSettings(l, s.shared)
 		if err != nil {
 			return nil, err
 		}

@@ -433,7 +433,7 @@ func TestAllow(t *testing.T) {
 		if c.users {
 			l.Users = map[string]string{"app": testArgon}
 		}
-		set, err := newSettings(&l, make(chan struct{}, 1))
+		set, err := newSettings(&l, newShared(0))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 // changed. A connection keeps the ones that it began with.
 type settings struct {
 	cfg       *config.Listener
+	shared    *shared
 	tls       *tls.Config
 	users     *users // nil: no AUTH
 	normalise bool
@@ -20,8 +21,8 @@ type settings struct {
 	repair    bool // headers are mended
 }
 
-func newSettings(l *config.Listener, gate chan struct{}) (*settings, error) {
-	s := &settings{cfg: l, normalise: l.Newlines == "normalise", lenient: l.Syntax == "lenient", repair: l.RepairHeaders}
+func newSettings(l *config.Listener, sh *shared) (*settings, error) {
+	s := &settings{cfg: l, shared: sh, normalise: l.Newlines == "normalise", lenient: l.Syntax == "lenient", repair: l.RepairHeaders}
 	if l.TLS != config.ListenerTLSOff && l.TLS != "" {
 		cert, err := tls.LoadX509KeyPair(l.CertFile, l.KeyFile)
 		if err != nil {
@@ -34,7 +35,7 @@ func newSettings(l *config.Listener, gate chan struct{}) (*settings, error) {
 		}
 	}
 	if len(l.Users) > 0 {
-		u, err := newUsers(l.Users, gate)
+		u, err := newUsers(l.Users, sh)
 		if err != nil {
 			return nil, fmt.Errorf("listener %s: %w", l.Name, err)
 		}

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"errors"
+	"time"
 
 	"github.com/emersion/go-sasl"
 	smtp "github.com/emersion/go-smtp"
@@ -57,11 +58,13 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 	}), nil
 }
 
+var replyBusy = say(454, 4, 7, 0, "too many sign-ins at once, try again later")
+
 // signIn checks a password.
 func (s *session) signIn(mech, name, password string) error {
-	switch ok, busy := s.peer.settings.users.check(s.peer.ctx, name, password); {
+	switch ok, busy := s.peer.settings.users.check(s.peer.ctx, s.peer.origin, name, password); {
 	case busy:
-		return say(454, 4, 7, 0, "too many sign-ins at once, try again later")
+		return replyBusy
 	case !ok:
 		return s.failed(mech, name, "wrong user or password")
 	}
@@ -71,10 +74,12 @@ func (s *session) signIn(mech, name, password string) error {
 
 func (s *session) signedIn(mech, name string) {
 	s.peer.User = name
+	s.peer.settings.shared.guesses.Succeeded(s.peer.origin, name)
 	s.events.SignedIn(s.peer.info(), mech, name)
 }
 
 func (s *session) failed(mech, name, why string) error {
+	s.peer.settings.shared.guesses.Failed(s.peer.origin, name, time.Now())
 	s.events.SignInFailed(s.peer.info(), mech, visible.Text(name, 256), why)
 	return replyAuthFailed
 }
@@ -107,6 +112,7 @@ func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err er
 type scramServer struct {
 	*session
 	conv  *scram.ServerConversation
+	asked bool // the next response is the proof
 	final bool
 }
 
@@ -122,10 +128,14 @@ func (x *scramServer) Next(response []byte) (challenge []byte, done bool, err er
 		x.signedIn(mechSCRAM, x.conv.Username())
 		return nil, true, nil
 	}
+	if x.asked && !x.peer.settings.shared.await(x.peer.ctx, x.peer.origin, x.conv.Username()) {
+		return nil, false, replyBusy
+	}
 	out, err := x.conv.Step(string(response))
 	if err != nil {
 		return nil, false, x.failed(mechSCRAM, x.conv.Username(), "wrong user or password")
 	}
+	x.asked = true
 	if x.conv.Done() {
 		if !x.conv.Valid() || x.conv.AuthzID() != "" && x.conv.AuthzID() != x.conv.Username() {
 			return nil, false, x.failed(mechSCRAM, x.conv.Username(), "wrong user or password")

@@ -18,13 +18,14 @@ import (
 // go-smtp hands over addresses without their quoting, so what isn't an
 // address in that form is refused here.
 func (s *Server) Stock(l *config.Listener) (smtp.Backend, *tls.Config, error) {
-	set, err := newSettings(l, s.gate)
+	set, err := newSettings(l, s.shared)
 	if err != nil {
 		return nil, nil, err
 	}
 	return smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		p := &Peer{settings: set, ctx: s.ctx, Helo: c.Hostname(), ESMTP: true}
 		p.Addr, p.Name = address(c.Conn())
+		p.origin = originOf(p, c.Conn())
 		if st, ok := c.TLSConnectionState(); ok {
 			p.TLS = &st
 		}

@@ -70,6 +70,9 @@ func (c *conn) path(arg, word string, utf8ok func(params string) bool) (addr, re
 
 // mail: RFC 5321 §4.1.1.2.
 func (c *conn) mail(arg string) {
+	if !c.identify() { // a reload may have begun to ask
+		return
+	}
 	// Whether SMTPUTF8 follows decides how the path before it is read.
 	from, rest, r := c.path(arg, "FROM:", hasUTF8)
 	var ext Extensions
@@ -171,6 +174,8 @@ func (c *conn) data(string) {
 	c.conclude(err)
 }
 
+var replyTooSlow = say(421, 4, 4, 2, "message comes too slowly, closing connection")
+
 // conclude ends a message: it reads what the session left, answers, and
 // begins the next transaction.
 func (c *conn) conclude(err error) {
@@ -195,6 +200,8 @@ func (c *conn) conclude(err error) {
 	case errors.Is(lost, os.ErrDeadlineExceeded) && t.fault != nil:
 		c.refused("DATA", "", t.fault) // so that a client with bare LF . LF learns why
 		c.end("refused")
+	case errors.Is(lost, os.ErrDeadlineExceeded) && t.tooSlow():
+		c.abuse("message too slow", replyTooSlow)
 	case errors.Is(lost, os.ErrDeadlineExceeded):
 		c.reply(say(421, 4, 4, 2, "timeout inside the message, closing connection"))
 		c.end("timeout in data")

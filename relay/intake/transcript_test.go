@@ -152,6 +152,8 @@ func configure(t *testing.T, l *config.Listener, key, value string) {
 		l.Newlines = value
 	case "syntax":
 		l.Syntax = value
+	case "early":
+		l.Early = value
 	case "repair_headers":
 		l.RepairHeaders = value == "true"
 	case "require_auth":

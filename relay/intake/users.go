@@ -15,6 +15,7 @@ import (
 
 	"github.com/xdg-go/scram"
 
+	"postern/relay/origin"
 	"postern/relay/passwd"
 )
 
@@ -26,7 +27,7 @@ type users struct {
 	verifiers []*passwd.Stored // those of them that SCRAM can use
 	secret    []byte           // known to nobody who doesn't know all that is stored
 	scram     *scram.Server    // nil: nobody has a verifier
-	gate      chan struct{}    // bounds how many are checked at a time
+	shared    *shared
 
 	mu sync.Mutex // guards known
 	// known has a keyed digest of each password that was right, so that a
@@ -35,8 +36,8 @@ type users struct {
 }
 
 // newUsers parses what is stored: of one user at least.
-func newUsers(stored map[string]string, gate chan struct{}) (*users, error) {
-	u := &users{byName: make(map[string]*passwd.Stored, len(stored)), known: map[string][sha256.Size]byte{}, gate: gate}
+func newUsers(stored map[string]string, sh *shared) (*users, error) {
+	u := &users{byName: make(map[string]*passwd.Stored, len(stored)), known: map[string][sha256.Size]byte{}, shared: sh}
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(stored)) {
 		v, err := passwd.Parse(stored[name])
@@ -65,7 +66,7 @@ const gateWait = 30 * time.Second
 
 // check tells whether the password is name's. Without such a user it takes
 // the time that it would for one of those that exist. busy: there was no turn.
-func (u *users) check(ctx context.Context, name, password string) (ok, busy bool) {
+func (u *users) check(ctx context.Context, from origin.Key, name, password string) (ok, busy bool) {
 	digest := u.digest(name, password)
 	u.mu.Lock()
 	was, known := u.known[name]
@@ -75,12 +76,10 @@ func (u *users) check(ctx context.Context, name, password string) (ok, busy bool
 	}
 	ctx, cancel := context.WithTimeout(ctx, gateWait)
 	defer cancel()
-	select {
-	case u.gate <- struct{}{}:
-		defer func() { <-u.gate }()
-	case <-ctx.Done():
+	if !u.shared.await(ctx, from, name) || u.shared.checks.Take(ctx, from) != nil {
 		return false, true
 	}
+	defer u.shared.checks.Give()
 	v, exists := u.stored(name)
 	if !v.Check(password) || !exists {
 		return false, false

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"postern/relay/origin"
 )
 
 // Stored forms of "geheim", made by `postern passwd`.
@@ -26,7 +28,7 @@ func TestDecoysTakeAfterUsers(t *testing.T) {
 	}
 	u, err := newUsers(map[string]string{
 		"app1": testArgon, "app2": testBcrypt, "app3": verifier(4096, 16), "app4": verifier(100_000, 48),
-	}, make(chan struct{}, 1))
+	}, newShared(0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,14 +81,14 @@ func TestDecoysTakeAfterUsers(t *testing.T) {
 // through the work. argon2id needs its 19 MiB for it, which shows on a busy
 // machine too, as time would not.
 func TestNobodyCostsWork(t *testing.T) {
-	u, err := newUsers(map[string]string{"app1": testArgon}, make(chan struct{}, 1))
+	u, err := newUsers(map[string]string{"app1": testArgon}, newShared(0))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"app1", "nobody", ""} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if ok, busy := u.check(t.Context(), name, "falsch"); ok || busy {
+		if ok, busy := u.check(t.Context(), origin.Key{}, name, "falsch"); ok || busy {
 			t.Errorf("%q: %t, busy %t", name, ok, busy)
 		}
 		runtime.ReadMemStats(&after)

@@ -1,3 +1,8 @@
 // Package peer faces the kernel: it asks who is at the other end of a unix
-// socket. It owns nothing and decides nothing.
+// socket or of a TCP connection within this machine, and what it holds unread. It owns nothing and decides nothing.
 package peer
+
+import "errors"
+
+// ErrClosed: the client closed its socket before it was asked for.
+var ErrClosed = errors.New("the client's socket is closed")

@@ -23,9 +23,14 @@ func User(c *net.UnixConn) (string, error) {
 	if asked != nil {
 		return "", asked
 	}
+	return nameOf(uid), nil
+}
+
+// nameOf is the name of a user, or the number where there is none.
+func nameOf(uid uint32) string {
 	id := strconv.FormatUint(uint64(uid), 10)
 	if u, err := user.LookupId(id); err == nil {
-		return u.Username, nil
+		return u.Username
 	}
-	return id, nil
+	return id
 }

@@ -2,8 +2,10 @@ package route
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"postern/config"
+	"postern/config/visible"
 )
 
 // addressBytes is room for every address that RFC 5321 §4.5.3.1 allows.
@@ -24,6 +26,9 @@ func newAddress(dst []byte, wire string) address {
 	if wire == "" {
 		return address{null: true}
 	}
+	if !ascii(wire) && strings.ContainsFunc(wire, hides) {
+		return address{}
+	}
 	local, domain := config.SplitAddress(wire)
 	whole, ok := config.AppendLocal(dst, local)
 	if !ok || domain == "" {
@@ -43,6 +48,10 @@ func newAddress(dst []byte, wire string) address {
 	}
 	return address{whole: append(whole, canonical...), at: at}
 }
+
+// hides reports whether r is what no address may hold. A listener refuses it;
+// here it matches nothing, wherever the address came from.
+func hides(r rune) bool { return r >= utf8.RuneSelf && !visible.Addressable(r) }
 
 func ascii(s string) bool {
 	for i := range len(s) {

@@ -2,6 +2,7 @@ package route
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -18,6 +19,8 @@ type Explanation struct {
 	// Tried has the routes in the order of the file, up to the one that
 	// matched.
 	Tried []Trial `json:"tried"`
+	// Senders has the [[sender]]s. Where one forbids, no route is asked.
+	Senders []Trial `json:"senders,omitempty"`
 }
 
 // Trial is what came of one route.
@@ -43,6 +46,11 @@ const (
 	Matches Verdict = "matches"
 	Fails   Verdict = "does not match"
 	Open    Verdict = "not known yet" // it depends on what the query leaves out
+
+	// Of a sender.
+	Allows   Verdict = "allows it"
+	Forbids  Verdict = "does not allow it"
+	NotAbout Verdict = "is about other clients"
 )
 
 // Explain decides as Recipient does and tells why. It looks at each route in
@@ -194,6 +202,11 @@ func (f *field) explain(values []string) (Verdict, string) {
 	return Fails, quoted(values[0]) + " does not match " + want
 }
 
+// Forbidden reports whether a sender keeps the client from the address.
+func (e *Explanation) Forbidden() bool {
+	return slices.ContainsFunc(e.Senders, func(t Trial) bool { return t.Result == Forbids })
+}
+
 // String is the explanation for people, several lines with a newline at the
 // end.
 func (e Explanation) String() string {
@@ -203,7 +216,7 @@ func (e Explanation) String() string {
 		to = "<" + printable(e.To) + ">"
 	}
 	fmt.Fprintf(&b, "from <%s> to %s\n", printable(e.From), to)
-	for _, t := range e.Tried {
+	for _, t := range slices.Concat(e.Senders, e.Tried) {
 		fmt.Fprintf(&b, "  %s", printable(t.Route))
 		if t.Line > 0 {
 			fmt.Fprintf(&b, " (line %d)", t.Line)
@@ -214,8 +227,12 @@ func (e Explanation) String() string {
 		}
 	}
 	switch {
+	case e.Forbidden():
+		b.WriteString("=> this client may not send as this address\n")
 	case e.Decision.Matched:
 		fmt.Fprintf(&b, "=> upstream %s\n", strings.Join(e.Decision.Upstreams, ", then "))
+	case e.Decision.Reject != "":
+		fmt.Fprintf(&b, "=> %s refuses it: %s\n", printable(e.Decision.Route), printable(e.Decision.Reject))
 	case e.Decision.NeedsHeader:
 		b.WriteString("=> decided when the header of the message is known\n")
 	case e.To == "":

@@ -19,6 +19,7 @@ type rule struct {
 	header   []field
 	upstream []string
 	priority *int
+	reject   string
 }
 
 // field is a condition on a header field: one of its values has to match one
@@ -40,7 +41,7 @@ func compile(r *config.Route, position int) (rule, error) {
 	out := rule{
 		name: r.Name, line: r.Line, from: from, to: to,
 		user: newNameSet(r.User), unixUser: newNameSet(r.UnixUser), listener: newNameSet(r.Listener),
-		upstream: slices.Clone(r.Upstream), priority: r.Priority,
+		upstream: slices.Clone(r.Upstream), priority: r.Priority, reject: r.Reject,
 	}
 	for name, patterns := range r.Header {
 		out.header = append(out.header, field{textproto.CanonicalMIMEHeaderKey(name), slices.Clone(patterns)})

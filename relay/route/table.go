@@ -31,6 +31,9 @@ type Decision struct {
 	// Priority is what the route sets (RFC 6710); nil: it leaves it to the
 	// client. It belongs to the table.
 	Priority *int `json:"priority,omitempty"`
+	// Reject is the text of the refusal that the first matching route ends
+	// in; Route names it, and nothing else is set.
+	Reject string `json:"reject,omitempty"`
 	// NeedsHeader means that the answer depends on the header and that
 	// Query.Header was nil: ask again with it. Nothing else is set then; no
 	// route may match in the end.
@@ -94,7 +97,7 @@ func (t *Table) NeedsHeader() bool { return t.needsHeader }
 
 // Sender reports whether a route could match mail from q.From: one whose
 // conditions on sender, listener and users hold, whatever it asks of the
-// recipient and the header. q.To and q.Header are not looked at.
+// recipient and the header, and before which no route refuses all of q.From. q.To and q.Header are not looked at.
 func (t *Table) Sender(q Query) bool {
 	var storage [addressBytes]byte
 	from := newAddress(storage[:0], q.From)
@@ -102,11 +105,29 @@ func (t *Table) Sender(q Query) bool {
 	m := merge{append(lists[:0], t.rest, t.toList, t.user[q.User])}
 	m.lists = t.from.candidates(m.lists, &from)
 	for i, ok := m.next(); ok; i, ok = m.next() {
-		if t.rules[i].admits(&q, &from) {
-			return true
+		if r := &t.rules[i]; r.admits(&q, &from) {
+			if r.reject == "" {
+				return true
+			}
+			if r.to == nil && len(r.header) == 0 {
+				return false
+			}
 		}
 	}
 	return false
+}
+
+// Refusal is the text with which a route refuses a sender that Sender is false
+// for; empty: no route does, it only lacks one.
+func (t *Table) Refusal(q Query) string {
+	var storage [addressBytes]byte
+	from := newAddress(storage[:0], q.From)
+	for i := range t.rules {
+		if r := &t.rules[i]; r.reject != "" && r.to == nil && len(r.header) == 0 && r.admits(&q, &from) {
+			return r.reject
+		}
+	}
+	return ""
 }
 
 // Recipient finds the first route that matches q.
@@ -127,6 +148,9 @@ func (t *Table) Recipient(q Query) Decision {
 			return Decision{NeedsHeader: true}
 		}
 		if r.headerHolds(q.Header) {
+			if r.reject != "" {
+				return Decision{Route: r.name, Reject: r.reject}
+			}
 			return Decision{Upstreams: r.upstream, Route: r.name, Matched: true, Priority: r.priority}
 		}
 	}

@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
-
-	"postern/config/visible"
 )
 
 // bearer is a client that shows an access token: XOAUTH2, which has no
@@ -72,11 +71,14 @@ func problemOf(challenge []byte) string {
 	case float64:
 		status = strconv.FormatFloat(v, 'f', -1, 64)
 	}
-	if status = visible.Text(status, 40); status == "" {
+	// The upstream has the token, and could repeat it here.
+	if !slices.Contains(knownStatus, status) {
 		return "-"
 	}
-	if scope := visible.Text(said.Scope, 100); scope != "" {
-		status += ", scope " + scope
+	for _, scope := range strings.Fields(said.Scope) {
+		if slices.Contains(knownScopes, scope) {
+			return status + ", scope " + scope
+		}
 	}
 	return status
 }

@@ -102,11 +102,12 @@ func TestTokensInAuto(t *testing.T) {
 func TestProblemOf(t *testing.T) {
 	for challenge, want := range map[string]string{
 		`{"status":"401","schemes":"Bearer","scope":"https://mail.google.com/"}`: "401, scope https://mail.google.com/",
-		`{"status":401}`:                                "401",
-		`{"status":"invalid_token"}`:                    "invalid_token",
-		`{"status":["x"]}`:                              "-",
-		`{"status":"a\u0000\u001b[2J\u202eb"}`:          "a??[2J?b",
-		`{"status":"` + strings.Repeat("é", 100) + `"}`: strings.Repeat("é", 20),
+		`{"status":"403","scope":"of my own"}`:                                   "403",
+		`{"status":401}`:                                                         "401",
+		`{"status":"invalid_token"}`:                                             "invalid_token",
+		`{"status":["x"]}`:                                                       "-",
+		`{"status":"a\u0000\u001b[2J\u202eb"}`:                                   "-",
+		`{"status":"` + strings.Repeat("é", 100) + `"}`:                          "-",
 		`{}`:                         "-",
 		``:                           "-",
 		`no JSON`:                    "-",

@@ -106,8 +106,7 @@ func Do(ctx context.Context, conn Conn, r *Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	quiet := &discreet{Conn: conn}
-	r = r.watched(quiet)
+	quiet := discreet{conn}
 	for i, m := range candidates {
 		err := m.signIn(ctx, quiet, r)
 		var refused *Refused

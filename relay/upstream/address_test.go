@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,7 @@ type host struct {
 	order   []string
 	scripts map[string]upstreamtest.Script // by address; nil: it refuses connections
 	mute    map[string]bool                // addresses that don't answer at all
+	mu      sync.Mutex
 	dialed  []string
 	dialer  *upstream.Dialer
 	rec     *recorder
@@ -44,7 +46,9 @@ func newHost(t *testing.T, b *bench, order ...string) *host {
 
 func (h *host) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	name, _, _ := net.SplitHostPort(address)
+	h.mu.Lock() // attempts race
 	h.dialed = append(h.dialed, name)
+	h.mu.Unlock()
 	if h.mute[name] {
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -86,7 +86,7 @@ func TestRefusedAtEveryStage(t *testing.T) {
 }
 
 func (c *stageCase) refuse(t *testing.T, b *bench, code int) {
-	said := fmt.Sprintf("%d %d.7.9 no thank you", code, code/100)
+	said := fmt.Sprintf("%d %d.7.9 generic failure", code, code/100)
 	script := append(c.script[:len(c.script):len(c.script)], "S: "+said, "* ignore")
 	up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, Auth: "none", CAFile: b.ca}
 	if c.tls != "" {
@@ -107,7 +107,7 @@ func (c *stageCase) refuse(t *testing.T, b *bench, code int) {
 	}
 	var fault *spool.Fault
 	if !c.begun {
-		if !errors.As(err, &fault) || fault.Outcome.Stage != c.stage || fault.Outcome.Code != code || !strings.HasSuffix(fault.Outcome.Text, "no thank you") {
+		if !errors.As(err, &fault) || fault.Outcome.Stage != c.stage || fault.Outcome.Code != code || !strings.HasSuffix(fault.Outcome.Text, "generic failure") {
 			t.Errorf("fault %+v", err)
 		}
 		if left := feed.Settled(); len(left) != 0 {
@@ -119,7 +119,7 @@ func (c *stageCase) refuse(t *testing.T, b *bench, code int) {
 	if len(settled) != 1 || settled[0].Released || len(settled[0].Outcomes) != 1 {
 		t.Fatalf("settled %+v", settled)
 	}
-	if o := settled[0].Outcomes[0]; o.Stage != c.stage || o.Code != code || o.Enhanced != fmt.Sprintf("%d.7.9", code/100) || o.Text != "no thank you" {
+	if o := settled[0].Outcomes[0]; o.Stage != c.stage || o.Code != code || o.Enhanced != fmt.Sprintf("%d.7.9", code/100) || o.Text != "generic failure" {
 		t.Errorf("outcome %s", describeOutcome(&o))
 	}
 	if (code == 421) != (err != nil) { // RFC 5321 §3.8: only that one is about the connection

@@ -76,8 +76,8 @@ type replies struct {
 }
 
 // next reads one reply. Bare line feeds as line ends, a code without a text,
-// and lines of text without a code inside of a reply are tolerated; what
-// cannot be a reply is a protocolError.
+// empty lines before a reply, and lines of text without a code inside of it are
+// tolerated; what cannot be a reply is a protocolError.
 func (p *replies) next() (reply, error) {
 	var r reply
 	p.text = p.text[:0]
@@ -91,6 +91,10 @@ func (p *replies) next() (reply, error) {
 		}
 		if size > maxReply {
 			return r, protocolError("the reply is too long")
+		}
+		if lines == 1 && len(trimEnd(raw)) == 0 {
+			lines = 0 // an empty line says nothing: the reply is still to come
+			continue
 		}
 		code, text, more, ok := parseLine(raw)
 		if !ok && lines == 1 {

@@ -76,25 +76,40 @@ func (w *wire) read(limit time.Duration) (reply, error) {
 // unasked reports whether the upstream has said something that it was not
 // asked for. Unlike quiet it looks at what the kernel has, too.
 func (w *wire) unasked() bool {
-	if !w.quiet() {
-		return true
+	_, encrypted := w.conn.(*tls.Conn)
+	for range maxLooks {
+		if !w.quiet() {
+			return true
+		}
+		if !w.input.waits() {
+			return false
+		}
+		_ = w.conn.SetReadDeadline(time.Now().Add(unaskedWait)) // fails where Peek does
+		if _, err := w.in.Peek(1); err != nil {
+			return !encrypted // with TLS it may be a message of TLS itself
+		}
 	}
-	if !w.input.waits() {
-		return false
-	}
-	if _, encrypted := w.conn.(*tls.Conn); !encrypted {
-		return true
-	}
-	_ = w.conn.SetReadDeadline(time.Now().Add(unaskedWait)) // fails where Peek does
-	_, err := w.in.Peek(1)                                  // it may be a message of TLS itself
-	return err == nil
+	return true
 }
+
+// maxLooks bounds how often empty lines are read away: some upstreams send one
+// with a reply, none sends many.
+const maxLooks = 4
 
 // unaskedWait is how long the rest of a TLS record is waited for.
 const unaskedWait = 20 * time.Millisecond
 
-// quiet reports whether nothing has arrived that was not asked for.
-func (w *wire) quiet() bool { return w.in.Buffered() == 0 }
+// quiet reports whether nothing has arrived that was not asked for. Empty lines
+// are dropped: they say nothing.
+func (w *wire) quiet() bool {
+	for n := w.in.Buffered(); n > 0; n-- {
+		if c, err := w.in.Peek(1); err != nil || c[0] != '\r' && c[0] != '\n' {
+			return false
+		}
+		_, _ = w.in.Discard(1) // it is buffered
+	}
+	return true
+}
 
 // describe is an error of the network in words that an operator can use.
 func describe(err error) string {

@@ -5,6 +5,7 @@ package statefile
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,8 +17,8 @@ import (
 )
 
 const (
-	noFollow = unix.O_NOFOLLOW
-	noWait   = unix.O_NONBLOCK // for the other end of a pipe
+	noWait       = unix.O_NONBLOCK // for the other end of a pipe
+	syncsFolders = true
 )
 
 // tryLock takes the lock, or tells that somebody else holds it.
@@ -29,29 +30,65 @@ func tryLock(f *os.File) (held bool, err error) {
 	return false, err
 }
 
-func syncDir(dir string) error {
-	d, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
+// inherit gives an empty file that root made to the owner of its folder, who
+// could have made it. A file that has a second name is somebody else's.
+func inherit(f *os.File, folder *os.Root) error {
+	owner, err := heir(folder)
+	if owner == nil || err != nil {
+		return err
+	}
+	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	return d.Sync()
+	st := info.Sys().(*syscall.Stat_t)
+	if st.Uid == owner.Uid {
+		return nil
+	}
+	if st.Uid != 0 || st.Nlink != 1 || st.Size != 0 || !info.Mode().IsRegular() {
+		return fmt.Errorf("%s %w", f.Name(), ErrForm)
+	}
+	return f.Chown(int(owner.Uid), int(owner.Gid))
 }
 
-// inherit gives what root made to the owner of the folder.
-func inherit(path, folder string) error {
-	if os.Geteuid() != 0 {
-		return nil
+// inheritFolder gives an empty folder that root made to the owner of the folder
+// above, who could have made it.
+func inheritFolder(r, above *os.Root) error {
+	owner, err := heir(above)
+	if owner == nil || err != nil {
+		return err
 	}
-	info, err := os.Stat(folder)
+	f, err := r.Open(".")
 	if err != nil {
 		return err
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || st.Uid == 0 {
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Sys().(*syscall.Stat_t).Uid == owner.Uid {
 		return nil
 	}
-	return os.Lchown(path, int(st.Uid), int(st.Gid))
+	if names, err := f.Readdirnames(1); len(names) > 0 || !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s was exchanged while it was made: try again", r.Name())
+	}
+	return f.Chown(int(owner.Uid), int(owner.Gid))
+}
+
+// heir is who gets what this process makes in a folder; nil: it keeps it.
+func heir(folder *os.Root) (*syscall.Stat_t, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	info, err := folder.Stat(".")
+	if err != nil {
+		return nil, err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 {
+		return st, nil
+	}
+	return nil, nil
 }
 
 // ours refuses a folder that others than its owner can write to, or whose

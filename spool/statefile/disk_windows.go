@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	noFollow = 0 // folders of services are protected by their access lists
-	noWait   = 0 // a file there is no pipe
+	noWait       = 0     // a file there is no pipe
+	syncsFolders = false // NTFS logs its directories
 )
 
 // tryLock takes the lock, or tells that somebody else holds it.
@@ -23,11 +23,10 @@ func tryLock(f *os.File) (held bool, err error) {
 	return false, err
 }
 
-// syncDir has nothing to do: NTFS logs its directories.
-func syncDir(string) error { return nil }
-
 // inherit has nothing to do: access lists are inherited.
-func inherit(string, string) error { return nil }
+func inherit(*os.File, *os.Root) error { return nil }
+
+func inheritFolder(_, _ *os.Root) error { return nil }
 
 func ours(string, fs.FileInfo, fs.FileInfo) error { return nil }
 

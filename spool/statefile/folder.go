@@ -2,6 +2,7 @@
 // machine: a folder of files, each read and replaced as a whole, that nobody
 // but its owner can read, with locks that daemon and command line share.
 //
+// It opens the folder once for each operation and works in what it has opened.
 // It never follows a link, neither in the place of the folder nor of a file,
 // never leaves half a file under its name, and knows nothing of what the files
 // say.
@@ -47,40 +48,105 @@ const lockPoll = 20 * time.Millisecond
 // Prepare makes the folder. What root makes belongs to whom the folder above
 // belongs: the daemon has to read it.
 func (d *Folder) Prepare() error {
-	above := filepath.Dir(d.Dir)
-	if _, err := os.Stat(above); errors.Is(err, fs.ErrNotExist) {
-		if err := spool.MakeFolder(above); err != nil {
-			return err
-		}
-	}
-	err := os.Mkdir(d.Dir, 0o700)
-	if errors.Is(err, fs.ErrExist) {
-		return d.check()
-	}
+	r, err := d.prepare()
 	if err != nil {
 		return err
 	}
-	if err := inherit(d.Dir, above); err != nil {
-		return err
-	}
-	return syncDir(above)
+	return r.Close()
 }
 
-// check refuses a folder in which others could put their files in the place of
-// ours, with the remedy. fs.ErrNotExist: there is none.
-func (d *Folder) check() error {
-	info, err := os.Lstat(d.Dir)
+// prepare makes the folder where there is none, and opens it.
+func (d *Folder) prepare() (*os.Root, error) {
+	dir := filepath.Clean(d.Dir)
+	if _, err := os.Stat(filepath.Dir(dir)); errors.Is(err, fs.ErrNotExist) {
+		if err := spool.MakeFolder(filepath.Dir(dir)); err != nil {
+			return nil, err
+		}
+	}
+	above, err := os.OpenRoot(filepath.Dir(dir))
+	if err != nil {
+		return nil, err
+	}
+	defer above.Close()
+	err = above.Mkdir(filepath.Base(dir), 0o700)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	made := err == nil
+	r, err := open(above, dir)
+	if err != nil || !made {
+		return r, err
+	}
+	if err := errors.Join(inheritFolder(r, above), sync(above)); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// Open opens a folder for as long as it is worked in, so that nobody can put
+// another in its place between two steps. It refuses a link, and a folder in
+// which others could put their files in the place of ours, with the remedy.
+// fs.ErrNotExist: there is none.
+func Open(dir string) (*os.Root, error) {
+	dir = filepath.Clean(dir)
+	above, err := os.OpenRoot(filepath.Dir(dir))
+	if err != nil {
+		return nil, err
+	}
+	defer above.Close()
+	return open(above, dir)
+}
+
+func (d *Folder) open() (*os.Root, error) { return Open(d.Dir) }
+
+// open opens dir, which is in the folder above. What is judged is what was
+// opened.
+func open(above *os.Root, dir string) (*os.Root, error) {
+	name := filepath.Base(dir)
+	named, err := above.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	notFolder := fmt.Errorf("%s is not a folder, and no link to one is followed: move it away", dir)
+	if !named.IsDir() {
+		return nil, notFolder
+	}
+	r, err := above.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	err = func() error {
+		info, err := r.Stat(".")
+		if err != nil {
+			return err
+		}
+		if !os.SameFile(named, info) {
+			return notFolder
+		}
+		up, err := above.Stat(".")
+		if err != nil {
+			return err
+		}
+		return ours(dir, info, up)
+	}()
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// sync makes the names in a folder durable.
+func sync(r *os.Root) error {
+	if !syncsFolders {
+		return nil
+	}
+	f, err := r.Open(".")
 	if err != nil {
 		return err
 	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a folder, and no link to one is followed: move it away", d.Dir)
-	}
-	above, err := os.Stat(filepath.Dir(d.Dir))
-	if err != nil {
-		return err
-	}
-	return ours(d.Dir, info, above)
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // Lock waits until nobody else, in any process, holds it, or ctx is done. It
@@ -96,16 +162,14 @@ func (d *Folder) LockFile(ctx context.Context, name string) (unlock func(), err 
 }
 
 func (d *Folder) lock(ctx context.Context, name string) (unlock func(), err error) {
-	if err := d.Prepare(); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(filepath.Join(d.Dir, name), os.O_RDWR|os.O_CREATE|noFollow, 0o600)
+	r, err := d.prepare()
 	if err != nil {
 		return nil, err
 	}
-	if err := inherit(f.Name(), d.Dir); err != nil {
-		f.Close()
-		return nil, err
+	defer r.Close()
+	f, err := openLock(r, name)
+	if err != nil {
+		return nil, d.inFull(err)
 	}
 	for {
 		held, err := tryLock(f)
@@ -125,32 +189,77 @@ func (d *Folder) lock(ctx context.Context, name string) (unlock func(), err erro
 	}
 }
 
+// openLock opens the file of a lock, and makes it where there is none.
+func openLock(r *os.Root, name string) (*os.File, error) {
+	for {
+		f, err := r.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if errors.Is(err, fs.ErrExist) {
+			f, err = openNamed(r, name, os.O_RDWR)
+			if errors.Is(err, fs.ErrNotExist) && !has(r, name) {
+				continue // it was removed in between
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := inherit(f, r); err != nil {
+			f.Close()
+			return nil, err
+		}
+		return f, nil
+	}
+}
+
+// openNamed opens a file that is there under its own name: no link leads to it.
+func openNamed(r *os.Root, name string, flag int) (*os.File, error) {
+	f, err := r.OpenFile(name, flag|noWait, 0)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := f.Stat()
+	if err == nil {
+		var named fs.FileInfo
+		if named, err = r.Lstat(name); err == nil && (!os.SameFile(named, opened) || !opened.Mode().IsRegular()) {
+			err = fmt.Errorf("%s %w", f.Name(), ErrForm)
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // Read reads a file of at most limit bytes. fs.ErrNotExist: there is none;
 // ErrForm: it is longer, or no ordinary file. A file that others than its
 // owner can read is refused with the remedy.
 func (d *Folder) Read(name string, limit int64) ([]byte, error) {
-	if err := d.check(); err != nil {
-		return nil, err
-	}
-	path := filepath.Join(d.Dir, name)
-	f, err := os.OpenFile(path, os.O_RDONLY|noFollow|noWait, 0)
+	r, err := d.open()
 	if err != nil {
 		return nil, err
+	}
+	defer r.Close()
+	f, err := openNamed(r, name, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) && has(r, name) {
+		return nil, fmt.Errorf("%s %w", filepath.Join(d.Dir, name), ErrForm) // a link to nothing
+	}
+	if err != nil {
+		return nil, d.inFull(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	folder, err := os.Lstat(d.Dir)
+	folder, err := r.Stat(".")
 	if err != nil {
 		return nil, err
 	}
 	if err := private(info, folder); err != nil {
-		return nil, fmt.Errorf("%s %w: chmod 0600 %s", path, err, path)
+		return nil, fmt.Errorf("%s %w: chmod 0600 %s", f.Name(), err, f.Name())
 	}
-	if !info.Mode().IsRegular() || info.Size() > limit {
-		return nil, fmt.Errorf("%s %w", path, ErrForm)
+	if info.Size() > limit {
+		return nil, fmt.Errorf("%s %w", f.Name(), ErrForm)
 	}
 	content := make([]byte, info.Size())
 	n, err := f.ReadAt(content, 0)
@@ -166,101 +275,118 @@ func (d *Folder) Has(name string) bool {
 	return err == nil
 }
 
+func has(r *os.Root, name string) bool {
+	_, err := r.Lstat(name)
+	return err == nil
+}
+
 // SetAside puts what has that name, also what Read refuses, where nobody reads
 // it and no Write goes, in the place of what was there. It returns the path.
 func (d *Folder) SetAside(name string) (path string, err error) {
-	path = filepath.Join(d.Dir, name+".bad")
-	if err := d.before("rename"); err != nil {
+	r, err := d.open()
+	if err != nil {
 		return "", err
 	}
-	if err := os.Rename(filepath.Join(d.Dir, name), path); err != nil {
-		return "", err
-	}
-	if err := d.before("sync folder"); err != nil {
-		return "", err
-	}
-	return path, syncDir(d.Dir)
+	defer r.Close()
+	return filepath.Join(d.Dir, name+".bad"), d.steps(
+		step{"rename", func() error { return r.Rename(name, name+".bad") }},
+		step{"sync folder", func() error { return sync(r) }})
 }
 
 // Write replaces a file as a whole: temporary file, sync, rename, sync of the
 // folder. When it returns nil, a power cut leaves the new content; when not,
 // it leaves the last one or the new one.
 func (d *Folder) Write(name string, content []byte) (err error) {
-	path := filepath.Join(d.Dir, name)
-	if err := d.before("create"); err != nil {
+	r, err := d.open()
+	if err != nil {
 		return err
 	}
-	_ = os.Remove(path + ".new") // of a crash
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, 0o600)
+	defer r.Close()
+	var f *os.File
+	err = d.steps(step{"create", func() (err error) {
+		_ = r.Remove(name + ".new") // of a crash
+		f, err = r.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		return err
+	}})
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			_ = os.Remove(f.Name())
+			_ = r.Remove(name + ".new")
 		}
 	}()
-	err = d.fill(f, content)
+	err = d.steps(
+		step{"write", func() error {
+			if err := inherit(f, r); err != nil {
+				return err
+			}
+			_, err := f.Write(content)
+			return err
+		}},
+		step{"sync", f.Sync})
 	if closing := f.Close(); err == nil {
 		err = closing
 	}
-	for _, step := range []struct {
-		operation string
-		do        func() error
-	}{
-		{"rename", func() error { return os.Rename(f.Name(), path) }},
-		{"sync folder", func() error { return syncDir(d.Dir) }},
-	} {
-		if err == nil {
-			err = d.before(step.operation)
-		}
-		if err == nil {
-			err = step.do()
-		}
+	if err != nil {
+		return err
 	}
-	return err
+	return d.steps(
+		step{"rename", func() error { return r.Rename(name+".new", name) }},
+		step{"sync folder", func() error { return sync(r) }})
 }
 
 // Remove removes a file, also one that Read refuses. fs.ErrNotExist: there is
 // none. When it returns nil, a power cut does not bring it back.
 func (d *Folder) Remove(name string) error {
-	if err := d.before("remove"); err != nil {
+	r, err := d.open()
+	if err != nil {
 		return err
 	}
-	if err := os.Remove(filepath.Join(d.Dir, name)); err != nil {
-		return err
-	}
-	if err := d.before("sync folder"); err != nil {
-		return err
-	}
-	return syncDir(d.Dir)
+	defer r.Close()
+	return d.steps(
+		step{"remove", func() error { return r.Remove(name) }},
+		step{"sync folder", func() error { return sync(r) }})
 }
 
-// fill makes the content of a new file durable.
-func (d *Folder) fill(f *os.File, content []byte) error {
-	if err := inherit(f.Name(), d.Dir); err != nil {
-		return err
-	}
-	if err := d.before("write"); err != nil {
-		return err
-	}
-	if _, err := f.Write(content); err != nil {
-		return err
-	}
-	if err := d.before("sync"); err != nil {
-		return err
-	}
-	return f.Sync()
+// step is an operation on disk.
+type step struct {
+	operation string
+	do        func() error
 }
 
-// before comes before each operation on disk.
-func (d *Folder) before(operation string) error {
-	if d.Step != nil {
-		if err := d.Step(operation); err != nil {
-			return err
+// steps carries out operations until one fails.
+func (d *Folder) steps(list ...step) error {
+	for _, s := range list {
+		if d.Step != nil {
+			if err := d.Step(s.operation); err != nil {
+				return err
+			}
+		}
+		if err := s.do(); err != nil {
+			return d.inFull(err)
 		}
 	}
-	return d.check()
+	return nil
+}
+
+// inFull gives the whole paths in an error: an opened folder knows names alone,
+// and names its operations after system calls.
+func (d *Folder) inFull(err error) error {
+	switch e := err.(type) {
+	case *fs.PathError:
+		e.Op, e.Path = strings.TrimSuffix(e.Op, "at"), d.path(e.Path)
+	case *os.LinkError:
+		e.Op, e.Old, e.New = strings.TrimSuffix(e.Op, "at"), d.path(e.Old), d.path(e.New)
+	}
+	return err
+}
+
+func (d *Folder) path(name string) string {
+	if filepath.Dir(name) != "." {
+		return name
+	}
+	return filepath.Join(d.Dir, name)
 }
 
 // SafeName turns any name into one that is safe on every file system, and

@@ -1,0 +1,113 @@
+package daemon
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/config"
+	"postern/queue"
+)
+
+// Health tells why the relay is not healthy, and what fails without making it
+// so: an upstream whose mail goes by another one, a sender that is refused.
+func (d *daemon) Health() (problems, degraded []string) {
+	cfg, now := d.state.Load().cfg, time.Now()
+	pending, lanes := d.store.Upstreams(), d.queue.Health()
+	limit := cfg.Control.HealthMaxAge
+	var oldest time.Duration
+	for _, name := range slices.Sorted(maps.Keys(lanes)) {
+		l := lanes[name]
+		problem, lesser := judge(cfg, name, lanes, now)
+		problems, degraded = append(problems, problem...), append(degraded, lesser...)
+		if l.State == queue.Missing && pending[name] > 0 {
+			problems = append(problems, fmt.Sprintf("%d deliveries wait for the upstream %q, which is not configured", pending[name], name))
+		}
+		if due := d.oldestDue(name, l.Down, now); due != nil && l.State != queue.Paused && !l.Rated {
+			oldest = max(oldest, now.Sub(*due))
+		}
+	}
+	if limit > 0 && oldest > limit {
+		problems = append(problems, fmt.Sprintf("the oldest due delivery has been due for %s, longer than control.health_max_age (%s)", oldest.Round(time.Second), limit))
+	}
+	if lag := d.log.Lag(); !lag.Stuck.IsZero() {
+		problems = append(problems, fmt.Sprintf("nobody has taken the lines of the log for %s; %d were dropped since the start", now.Sub(lag.Stuck).Round(time.Second), lag.Dropped))
+	}
+	usage := d.store.Usage()
+	if usage.Failing != nil {
+		problems = append(problems, fmt.Sprintf("the spool cannot be written: %v; new mail is answered 451", usage.Failing))
+	}
+	switch {
+	case usage.Full && usage.MaxMessages > 0 && usage.Messages >= usage.MaxMessages:
+		problems = append(problems, fmt.Sprintf("the spool holds spool.max_messages = %d: new mail is answered 452", usage.MaxMessages))
+	case usage.Full:
+		problems = append(problems, "the spool is full: new mail is answered 452")
+	}
+	return problems, degraded
+}
+
+// judge says what is wrong with one lane: parked at once, out of reach from
+// control.health_max_age on, whatever waits for it. Other upstreams that take
+// its mail make a relay degraded, and don't mend the lane.
+func judge(cfg *config.Config, name string, lanes map[string]queue.LaneHealth, now time.Time) (problems, degraded []string) {
+	l := lanes[name]
+	limit := cfg.Control.HealthMaxAge
+	age := now.Sub(l.Down).Round(time.Second)
+	switch {
+	case l.Down.IsZero():
+	case l.State == queue.Parked:
+		problems = append(problems, fmt.Sprintf("the upstream %q is parked: it fails in a way that somebody has to mend", name))
+	case limit > 0 && now.Sub(l.Down) >= limit:
+		problems = append(problems, fmt.Sprintf("the upstream %q has been down for %s, not less than control.health_max_age (%s): %s", name, age, limit, causeOf(&l.Cause)))
+	}
+	if by := standIns(cfg, name, lanes); !l.Down.IsZero() && len(by) > 0 {
+		degraded = append(degraded, fmt.Sprintf("the upstream %q has been down for %s; its mail goes by %s", name, age, strings.Join(by, ", ")))
+	}
+	for i := range l.Refused {
+		r := &l.Refused[i]
+		text := fmt.Sprintf("the upstream %q has refused the sender <%s> for %s: %s", name, r.Sender, now.Sub(r.Since).Round(time.Second), causeOf(&r.Cause))
+		if r.Waiting > 0 {
+			text += fmt.Sprintf("; deliveries that wait: %d", r.Waiting)
+		}
+		degraded = append(degraded, text)
+	}
+	return problems, degraded
+}
+
+// standIns are the upstreams that take the mail of a lane that is down, by the
+// lists of the routes.
+func standIns(cfg *config.Config, name string, lanes map[string]queue.LaneHealth) []string {
+	var by []string
+	for i := range cfg.Routes {
+		list := cfg.Routes[i].Upstream
+		if !slices.Contains(list, name) {
+			continue
+		}
+		for _, other := range list {
+			if s := lanes[other].State; s == queue.Up || s == queue.Slowed {
+				if !slices.Contains(by, other) {
+					by = append(by, other)
+				}
+				break
+			}
+		}
+	}
+	return by
+}
+
+// oldestDue is since when mail for an upstream could have gone; nil: none
+// could. An attempt that the failing upstream brought to nothing gives mail
+// another due time, which is no reason to call it younger: while the upstream
+// is down, what waits for it has been due since then.
+func (d *daemon) oldestDue(upstream string, down, now time.Time) *time.Time {
+	due, ok := d.store.NextDue(upstream)
+	if ok && !down.IsZero() && down.Before(due) {
+		due = down
+	}
+	if !ok || due.After(now) {
+		return nil
+	}
+	return &due
+}

@@ -1,0 +1,77 @@
+package daemon
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/config"
+	"postern/queue"
+	"postern/relay/admin"
+	"postern/spool"
+)
+
+// Health is about mail: an upstream that is out of reach is unhealthy from
+// control.health_max_age on, whatever waits; what another upstream makes up for
+// is degraded, and so is a sender that is refused.
+func TestJudge(t *testing.T) {
+	now := time.Now()
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	why := spool.Outcome{Stage: spool.StageConnect, Text: "connection refused"}
+	up := queue.LaneHealth{State: queue.Up}
+	out := func(d time.Duration) queue.LaneHealth {
+		return queue.LaneHealth{State: queue.Waiting, Down: ago(d), Cause: why}
+	}
+	refusing := queue.LaneHealth{State: queue.Up, Refused: []queue.RefusedSender{{Sender: "a@app.example", Since: ago(time.Minute), Waiting: 3, Cause: why}}}
+	for _, c := range []struct {
+		name                      string
+		primary, backup           queue.LaneHealth
+		wantProblem, wantDegraded string
+	}{
+		{"both up", up, up, "", ""},
+		{"primary just down", out(10 * time.Second), up, "", "its mail goes by backup"},
+		{"primary down for long", out(time.Minute), up, "has been down for 1m0s", "its mail goes by backup"},
+		{"both just down", out(10 * time.Second), out(10 * time.Second), "", ""},
+		{"both down for long", out(2 * time.Minute), out(time.Minute), "has been down for 2m0s", ""},
+		{"parked", queue.LaneHealth{State: queue.Parked, Down: ago(time.Second), Cause: why}, up, "is parked", "its mail goes by backup"},
+		{"paused while down", queue.LaneHealth{State: queue.Paused}, up, "", ""},
+		{"sender refused", refusing, up, "", "has refused the sender <a@app.example> for 1m0s: connection refused; deliveries that wait: 3"},
+	} {
+		cfg := &config.Config{Routes: []config.Route{{Upstream: []string{"primary", "backup"}}}}
+		cfg.Control.HealthMaxAge = time.Minute
+		problems, degraded := judge(cfg, "primary", map[string]queue.LaneHealth{"primary": c.primary, "backup": c.backup}, now)
+		for _, part := range []struct {
+			got  []string
+			want string
+		}{{problems, c.wantProblem}, {degraded, c.wantDegraded}} {
+			if got := strings.Join(part.got, "|"); (got == "") != (part.want == "") || !strings.Contains(got, part.want) {
+				t.Errorf("%s: %q, want %q", c.name, got, part.want)
+			}
+		}
+	}
+}
+
+// One message whose upstream is out of reach counts as due from the first
+// failure on, however often it was put off since.
+func TestOldestDueIsNotTheNextProbe(t *testing.T) {
+	_, socket := start(t, fmt.Sprintf("host = \"127.0.0.1\"\nport = %d\ntls = \"off\"", closedPort(t)), func(s *spool.Store) {
+		queueOne(t, s, "sink", false)
+	})
+	client := admin.Dial(socket)
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		st, err := client.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := st.Lanes[0]
+		if l.State != admin.LaneWaiting {
+			continue
+		}
+		if l.DownSince == nil || l.OldestDue == nil || !l.OldestDue.Equal(*l.DownSince) || st.Queue.OldestDue == nil {
+			t.Errorf("down since %v, oldest due %v and %v", l.DownSince, l.OldestDue, st.Queue.OldestDue)
+		}
+		return
+	}
+	t.Fatal("the upstream did not go down")
+}

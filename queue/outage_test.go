@@ -1,0 +1,61 @@
+package queue
+
+import (
+	"testing"
+	"time"
+
+	"postern/spool"
+)
+
+// Down counts from the first failure, over all probes and over a change from
+// waiting to parked, until mail can go again.
+func TestDownCountsFromTheFirstFailure(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.peers.set("office", func(p *peer) { p.fault = down(spool.StageConnect, 0) })
+		w.put("a@app.example", []string{"office"}, "b@example.com")
+		after(time.Second)
+		first := w.queue.Health()["office"].Down
+		if first.IsZero() || time.Since(first) > 2*time.Second {
+			t.Fatalf("down since %v", first)
+		}
+		after(20 * time.Minute)
+		w.peers.set("office", func(p *peer) { p.fault = down(spool.StageSignIn, 535) })
+		after(20 * time.Minute)
+		if h := w.queue.Health()["office"]; !h.Down.Equal(first) || h.State != Parked {
+			t.Errorf("%s since %v, first failure at %v", h.State, h.Down, first)
+		}
+		w.peers.set("office", func(p *peer) { p.fault = nil })
+		after(12 * time.Hour)
+		if h := w.queue.Health()["office"]; !h.Down.IsZero() || h.State != Up {
+			t.Errorf("%s, down since %v after the repair", h.State, h.Down)
+		}
+	})
+}
+
+// A refused sender is told with the first refusal and with how many wait; what
+// an operator removes waits no longer.
+func TestRefusedSenderTellsWhatWaits(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.peers.set("office", func(p *peer) {
+			p.answer = func(*spool.Delivery, string) spool.Outcome {
+				return replyAt(spool.StageMail, 550, "5.7.60", "SendAsDenied; not allowed to send as this sender")
+			}
+		})
+		started := time.Now()
+		id := w.put("a@app.example", []string{"office"}, "b@example.com")
+		for range 3 {
+			w.put("a@app.example", []string{"office"}, "b@example.com")
+		}
+		after(10 * time.Minute)
+		r := w.queue.Health()["office"].Refused
+		if len(r) != 1 || r[0].Sender != "a@app.example" || r[0].Waiting != 4 || r[0].Since.Sub(started) > time.Second || r[0].Cause.Code != 550 {
+			t.Fatalf("%+v", r)
+		}
+		if _, err := w.queue.Remove(t.Context(), Select{IDs: []spool.ID{id}}, "root"); err != nil {
+			t.Fatal(err)
+		}
+		if r := w.queue.Health()["office"].Refused; len(r) != 1 || r[0].Waiting != 3 {
+			t.Errorf("after a removal: %+v", r)
+		}
+	})
+}

@@ -1,0 +1,29 @@
+package intake
+
+import (
+	"errors"
+
+	"postern/relay/peer"
+)
+
+// identify finds out who, on this machine, the TCP client is, once something
+// in the configuration asks for it, and ends the connection of one who hides it
+// by closing the socket early. Where the system can't tell, the client is
+// nobody, and no condition on a unix user holds. It reports whether c goes on.
+func (c *conn) identify() bool {
+	if c.identified || !c.peer.Addr.IsLoopback() || !c.srv.house.Load().askUser {
+		return true
+	}
+	c.identified = true
+	user, err := peer.LocalUser(c.raw)
+	if err != nil {
+		c.srv.events.Unidentified(c.peer.info(), err)
+		if errors.Is(err, peer.ErrClosed) {
+			c.reply(say(421, 4, 3, 0, "cannot tell who you are, try again later"))
+			c.end("unidentified")
+			return false
+		}
+	}
+	c.peer.UnixUser = user
+	return true
+}

@@ -1,0 +1,52 @@
+package intake
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"postern/relay/origin"
+)
+
+// remembered is how many origins, and users, are kept in mind. It takes a few
+// megabytes at most.
+const remembered = 10_000
+
+// shared is what the clients of all listeners have to share.
+type shared struct {
+	checks  *origin.Turns // of passwords, which take 20 ms of a processor each
+	guesses *origin.Guesses
+	memory  *origin.Budget
+	rates   *origin.Rates
+}
+
+func newShared(memory int64) *shared {
+	return &shared{
+		checks:  origin.NewTurns(runtime.GOMAXPROCS(0) / 2),
+		guesses: origin.NewGuesses(remembered),
+		memory:  origin.NewBudget(memory),
+		rates:   origin.NewRates(remembered),
+	}
+}
+
+// await lets time pass where wrong passwords were given before; false: too
+// much time, or ctx has ended.
+func (s *shared) await(ctx context.Context, from origin.Key, user string) bool {
+	wait, ok := s.guesses.Wait(from, user, time.Now())
+	return ok && pause(ctx, wait)
+}
+
+// pause lets d pass; false: ctx has ended before.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,142 @@
+package peer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// maxPath is the longest path of a unix socket in bytes that all systems take.
+const maxPath = 103
+
+// Listen makes a unix socket at path that has its mode and group (empty:
+// unchanged) before anybody can connect, in the place of what is there. The
+// caller has made sure that it may be replaced, and removes it. The FileInfo
+// is that of the socket.
+//
+// The socket is made in a folder that only we can enter, and what is opened is
+// that folder: whoever may write to the folder around it cannot have the mode
+// or group of anything else changed.
+func Listen(path string, mode fs.FileMode, group string) (*net.UnixListener, fs.FileInfo, error) {
+	p, err := newPrivate(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer p.close()
+	l, err := p.listen(filepath.Dir(path))
+	if err != nil {
+		return nil, nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	info, err := p.publish(filepath.Base(path), mode, group)
+	if err != nil {
+		l.Close()
+		return nil, nil, err
+	}
+	return l, info, nil
+}
+
+// Permit gives the socket at path, which Listen has told info of, another mode
+// and group. Something else in its place is left alone, and an error.
+func Permit(path string, info fs.FileInfo, mode fs.FileMode, group string) error {
+	p, err := newPrivate(path)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	// Under a second name it is where nobody can exchange it.
+	if err := p.above.Link(filepath.Base(path), filepath.Join(p.name, "s")); err != nil {
+		return err
+	}
+	if now, err := p.folder.Lstat("s"); err != nil || !os.SameFile(now, info) {
+		return fmt.Errorf("%s is no longer the socket that this process has made", path)
+	}
+	return permit(p.folder, "s", mode, group)
+}
+
+// private is a folder that only we can enter, beside a socket.
+type private struct {
+	above, folder *os.Root
+	name          string
+}
+
+func newPrivate(path string) (*private, error) {
+	above, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	p := &private{above: above}
+	if err := p.make(filepath.Dir(path)); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *private) make(dir string) error {
+	made, err := os.MkdirTemp(dir, ".p")
+	if err != nil {
+		return err
+	}
+	p.name = filepath.Base(made)
+	if p.folder, err = p.above.OpenRoot(p.name); err != nil {
+		return err
+	}
+	info, err := p.folder.Stat(".")
+	if err != nil {
+		return err
+	}
+	if !isPrivate(info) {
+		return fmt.Errorf("%s was exchanged while the socket was made: others can write to that folder", made)
+	}
+	return nil
+}
+
+// listen makes the socket. Its first path is longer than the one it gets; where
+// that is too long for a socket, Linux knows the folder by its descriptor.
+func (p *private) listen(dir string) (*net.UnixListener, error) {
+	path := filepath.Join(dir, p.name, "s")
+	if len(path) > maxPath && runtime.GOOS == "linux" {
+		f, err := p.folder.Open(".")
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		path = fmt.Sprintf("/proc/self/fd/%d/s", f.Fd())
+	}
+	return net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+}
+
+// publish moves the socket to where it belongs once it is fit to be seen.
+func (p *private) publish(name string, mode fs.FileMode, group string) (fs.FileInfo, error) {
+	made, err := p.folder.Lstat("s")
+	if err != nil {
+		return nil, err
+	}
+	if err := permit(p.folder, "s", mode, group); err != nil {
+		return nil, err
+	}
+	if err := p.above.Rename(filepath.Join(p.name, "s"), name); err != nil {
+		return nil, err
+	}
+	now, err := p.above.Lstat(name)
+	if err == nil && !os.SameFile(made, now) {
+		err = errors.New("the socket was exchanged while it was made: others can write to its folder")
+	}
+	return now, err
+}
+
+func (p *private) close() {
+	if p.folder != nil {
+		_ = p.folder.Remove("s")
+		p.folder.Close()
+	}
+	if p.name != "" {
+		_ = p.above.Remove(p.name)
+	}
+	p.above.Close()
+}

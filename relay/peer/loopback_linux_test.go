@@ -1,0 +1,44 @@
+package peer
+
+import (
+	"net"
+	"os"
+	"testing"
+)
+
+func pair(t testing.TB, network, at string) net.Conn {
+	t.Helper()
+	ln, err := net.Listen(network, at)
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	client, err := net.Dial(network, ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close(); server.Close() })
+	return server
+}
+
+// The kernel tells who connects over loopback, by IPv4, IPv6, and IPv4 at a
+// socket for both.
+func TestLoopback(t *testing.T) {
+	for _, at := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
+		nc := pair(t, "tcp", at)
+		if uid, ok := Loopback(nc); !ok || int(uid) != os.Getuid() {
+			t.Errorf("%s from %s: %d, %t", at, nc.RemoteAddr(), uid, ok)
+		}
+	}
+}
+
+func BenchmarkLoopback(b *testing.B) {
+	nc := pair(b, "tcp", "127.0.0.1:0")
+	for b.Loop() {
+		Loopback(nc)
+	}
+}

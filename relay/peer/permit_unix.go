@@ -1,0 +1,35 @@
+//go:build unix
+
+package peer
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"strconv"
+	"syscall"
+)
+
+func permit(folder *os.Root, name string, mode fs.FileMode, group string) error {
+	if group != "" {
+		g, err := user.LookupGroup(group)
+		if err != nil {
+			return fmt.Errorf("the group %q does not exist; create it or correct the key", group)
+		}
+		gid, err := strconv.Atoi(g.Gid)
+		if err != nil {
+			return err
+		}
+		if err := folder.Lchown(name, -1, gid); err != nil {
+			return fmt.Errorf("give the socket to the group %q: %w", group, err)
+		}
+	}
+	return folder.Chmod(name, mode.Perm())
+}
+
+// isPrivate: nobody but this user, and root, can enter.
+func isPrivate(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return info.IsDir() && info.Mode().Perm()&0o077 == 0 && ok && int(st.Uid) == os.Geteuid()
+}
