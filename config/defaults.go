@@ -39,7 +39,7 @@ func programData() string {
 // upstreams and routes. It cannot be used as it is.
 func Default() *Config {
 	cfg := &Config{
-		Hostname: machineName(),
+		Hostname: MachineName(),
 		Spool:    Spool{Dir: "/var/spool/postern", MaxSize: 10 << 30, MinFree: 256 << 20, MaxMessages: 2_000_000},
 		Control: Control{
 			Socket: "/run/postern/control.sock", Mode: 0o660, HealthMaxAge: 15 * time.Minute,
@@ -99,20 +99,6 @@ func DefaultUpstream(name string) *Upstream {
 		ConnectTimeout: 30 * time.Second, CommandTimeout: 5 * time.Minute,
 		DataTimeout: 10 * time.Minute, IdleClose: 30 * time.Second, MaxAge: 5 * time.Minute,
 	}
-}
-
-// machineName is the name of this machine where it can stand in EHLO, and
-// "localhost" otherwise.
-func machineName() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return "localhost"
-	}
-	canonical, ok := hostName(name)
-	if !ok {
-		return "localhost"
-	}
-	return canonical
 }
 
 // DefaultStateDir is where the embedded default keeps everything:

@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // Load reads the configuration of a file: defaults, the keys of the file over
@@ -139,27 +138,4 @@ func (d *document) readSpool(t *table, s *Spool) {
 	t.size("min_free", &s.MinFree, 0)
 	t.integer("max_messages", &s.MaxMessages, 0, 1_000_000_000)
 	t.finish()
-}
-
-// hostName is the canonical form of a name for EHLO (RFC 5321 §4.1.1.1): a
-// domain in ASCII, or an address literal.
-func hostName(name string) (string, bool) {
-	canonical, ok := CanonicalDomain(name)
-	if !ok || len(canonical) > 255 {
-		return "", false
-	}
-	if strings.HasPrefix(canonical, "[") {
-		return canonical, isAddressLiteral(canonical)
-	}
-	for label := range strings.SplitSeq(canonical, ".") {
-		if len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return "", false
-		}
-		if strings.ContainsFunc(label, func(r rune) bool {
-			return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-'
-		}) {
-			return "", false
-		}
-	}
-	return canonical, true
 }

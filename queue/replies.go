@@ -15,6 +15,7 @@ type reply struct {
 	enhanced string // whole code; with * at its end a prefix
 	text     string
 	from     spool.Stage // not before this one; zero: any
+	until    spool.Stage // not after this one; zero: any
 	status   spool.Status
 	blame    Blame
 	// meaning and remedy are sentences for an administrator; empty: nothing is
@@ -54,6 +55,15 @@ func Advise(o *spool.Outcome) (Advice, bool) {
 	return Advice{Blame: r.blame, Meaning: r.meaning, Remedy: r.remedy, Source: r.source}, true
 }
 
+// AdviseSender is Advise for an answer to a message with this reverse-path.
+// The null one cannot be mended at the sender: it needs another way.
+func AdviseSender(sender string, o *spool.Outcome) (Advice, bool) {
+	if sender == "" && o.Stage >= spool.StageMail && Judge(o, false).Blame == BlameSender {
+		return nullSenderAdvice, true
+	}
+	return Advise(o)
+}
+
 // lookUp finds what is known of a reply; nil: nothing.
 func lookUp(o *spool.Outcome, e enhanced) *reply {
 	text := strings.ToLower(o.Text)
@@ -70,7 +80,7 @@ func (r *reply) appliesAt(stage spool.Stage) bool {
 	if stage < spool.StageMail && r.blame != BlameAccess && r.blame != BlameUpstream {
 		return false
 	}
-	return stage >= r.from
+	return stage >= r.from && (r.until == 0 || stage <= r.until)
 }
 
 // matches compares with an outcome, whose text is given in lower case.

@@ -17,18 +17,20 @@ const (
 
 // Sentences that several replies share.
 const (
-	meaningSignIn  = "The upstream wants a sign-in."
-	remedySignIn   = "Set username and a password, or the mechanism by auth."
-	meaningLogin   = "The upstream does not accept this username and password, or this token."
-	meaningTLS     = "The upstream wants TLS before anything else."
-	meaningTLSOnly = "The upstream allows this mechanism under TLS only."
-	remedyTLS      = `Set tls = "verify".`
-	meaningWeak    = "The upstream wants a stronger mechanism than this one."
-	remedyWeak     = "Set auth to another mechanism that it offers."
-	meaningRelay   = "The upstream relays to this destination only for clients that it knows."
-	remedyOAuth    = `Set auth = "xoauth2" with an [upstream.NAME.oauth] table (docs/oauth.md), and allow authenticated SMTP for the mailbox.`
-	remedyLogin    = "Check username and password. Where the account signs in with a second factor, it needs a password made for this application."
-	remedyNone     = "Nothing has to be done unless it lasts: the mail is kept and tried again."
+	meaningSignIn   = "The upstream wants a sign-in."
+	remedySignIn    = "Set username and a password, or the mechanism by auth."
+	meaningLogin    = "The upstream does not accept this username and password, or this token."
+	meaningTLS      = "The upstream wants TLS before anything else."
+	meaningTLSOnly  = "The upstream allows this mechanism under TLS only."
+	remedyTLS       = `Set tls = "verify".`
+	meaningWeak     = "The upstream wants a stronger mechanism than this one."
+	remedyWeak      = "Set auth to another mechanism that it offers."
+	meaningRelay    = "The upstream relays to this destination only for clients that it knows."
+	remedyOAuth     = `Set auth = "xoauth2" with an [upstream.NAME.oauth] table (docs/oauth.md), and allow authenticated SMTP for the mailbox.`
+	meaningHostname = "The upstream does not accept the name by which this relay says EHLO."
+	remedyHostname  = "Set hostname to a name of this machine that DNS knows."
+	remedyLogin     = "Check username and password. Where the account signs in with a second factor, it needs a password made for this application."
+	remedyNone      = "Nothing has to be done unless it lasts: the mail is kept and tried again."
 )
 
 // accessReplies are about the way in: nothing goes through until somebody
@@ -150,12 +152,23 @@ var accessReplies = []reply{
 	{code: 5, text: "client host rejected", blame: BlameAccess,
 		meaning: "The upstream does not take mail from the address of this machine.",
 		remedy:  "Have the address permitted (mynetworks in Postfix), or sign in."},
-	{code: 5, text: "helo command rejected", blame: BlameAccess,
-		meaning: "The upstream does not accept the name by which this relay says EHLO.",
-		remedy:  "Set hostname to a name of this machine that DNS knows."},
 	{code: 5, text: "invalid size parameter", from: spool.StageMail, blame: BlameAccess, // mailpit#407, announced as SIZE 0
 		meaning: "The upstream announces SIZE and does not understand it.",
 		remedy:  `Set without = ["SIZE"].`},
+	{code: 5, text: "helo command rejected", blame: BlameAccess, // Postfix
+		meaning: meaningHostname, remedy: remedyHostname},
+	{code: 5, text: "ehlo argument", blame: BlameAccess, // Exim
+		meaning: meaningHostname, remedy: remedyHostname},
+	{code: 5, text: "helo argument", blame: BlameAccess, // Exim
+		meaning: meaningHostname, remedy: remedyHostname},
+	{code: 5, text: "helo name", blame: BlameAccess,
+		meaning: meaningHostname, remedy: remedyHostname},
+	{code: 5, text: "invalid helo", blame: BlameAccess,
+		meaning: meaningHostname, remedy: remedyHostname},
+	{code: 501, until: spool.StageGreet, blame: BlameAccess, // no greeting has these two codes
+		meaning: meaningHostname, remedy: remedyHostname},
+	{code: 504, until: spool.StageGreet, blame: BlameAccess,
+		meaning: meaningHostname, remedy: remedyHostname},
 	{code: 5, text: "authenticate before sending", blame: BlameAccess,
 		meaning: meaningSignIn, remedy: "Set username and a password."},
 

@@ -11,6 +11,14 @@ const (
 	remedyBanned       = "Look for a compromised account, and ask Microsoft's support."
 )
 
+// nullSenderAdvice is about MAIL FROM:<>, which every server has to take (RFC
+// 5321 §6.1). Some providers do not, such as Amazon SES.
+var nullSenderAdvice = Advice{
+	Blame:   BlameSender,
+	Meaning: "The upstream does not take the null sender (<>), which bounces and other notifications have.",
+	Remedy:  `Add a [[route]] with from = ["<>"] to an upstream that takes it, before the others. What waits already keeps its upstream.`,
+}
+
 // senderReplies are about the reverse-path, the right to use it, or its quota.
 var senderReplies = []reply{
 	// No right to this address.

@@ -103,6 +103,15 @@ func TestKnownReplies(t *testing.T) {
 		{dot, "421 4.7.28 Gmail has detected an unusual rate of unsolicited mail originating from your IP address.", later, BlameUpstream, "less at a time"},
 		{dot, "451 4.7.28 Slow down", later, BlameUpstream, "set rate"},
 		{dot, "421 4.7.0 Our system has detected an unusual rate of unsolicited mail originating from your IP address.", later, BlameUpstream, "less at a time"},
+		{greet, "421 4.7.0 Try again later, closing connection. (EHLO) c1-20020a05.9 - gsmtp", later, BlameUpstream, "Set hostname"},
+		{greet, "450 4.7.1 <web-1>: Helo command rejected: Host not found", later, BlameUpstream, "Set hostname"},
+		{greet, "501 Syntactically invalid EHLO argument(s)", later, BlameAccess, "Set hostname"},
+		{greet, "501 Syntactically invalid HELO argument(s)", later, BlameAccess, "Set hostname"},
+		{rcpt, "550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)", later, BlameAccess, "Set hostname"},
+		{mail, "550 Bogus or invalid HELO", later, BlameAccess, "Set hostname"},
+		{greet, "501 5.0.0 Invalid domain name", later, BlameAccess, "Set hostname"},
+		{greet, "504 5.5.2 localhost is not a name", later, BlameAccess, "Set hostname"},
+		{greet, "550 5.7.1 go away", later, BlameUpstream, "Set hostname"},
 		{greet, "421 4.7.0 Try again later, closing connection.", later, BlameUpstream, "Nothing"},
 		{dot, "550 5.7.26 This mail has been blocked because the sender is unauthenticated. Gmail requires all senders to authenticate with either SPF or DKIM.", gone, BlameContent, "SPF"},
 		{mail, "550 5.7.26 Unauthenticated email from example.com is not accepted due to domain's DMARC policy.", later, BlameSender, ""},
@@ -281,5 +290,27 @@ func TestDocumentedReplies(t *testing.T) {
 	}
 	if n < 40 {
 		t.Errorf("the pages list %d replies", n)
+	}
+}
+
+// The null sender can only be sent another way, whatever the upstream calls it.
+func TestAdviseNullSender(t *testing.T) {
+	for _, line := range []string{
+		"554 Transaction failed: Missing email address", "501 5.1.7 Invalid MAIL FROM address provided",
+		"550 5.7.1 null sender refused", "553 <>: sender rejected", "501 Bad address syntax", "450 4.1.8 sender domain missing",
+	} {
+		o := said(t, spool.StageMail, line)
+		if a, ok := AdviseSender("", &o); !ok || !strings.Contains(a.Remedy, `from = ["<>"]`) || a.Blame != Judge(&o, false).Blame {
+			t.Errorf("%s: %+v", line, a)
+		}
+		if a, _ := AdviseSender("a@example.com", &o); strings.Contains(a.Remedy, "<>") {
+			t.Errorf("%s from an ordinary sender: %+v", line, a)
+		}
+	}
+	for _, line := range []string{"530 5.7.0 Authentication required", "451 4.3.0 later", "552 5.3.4 too large"} {
+		o := said(t, spool.StageMail, line)
+		if a, _ := AdviseSender("", &o); strings.Contains(a.Remedy, "<>") {
+			t.Errorf("%s is not about the sender: %+v", line, a)
+		}
 	}
 }

@@ -55,6 +55,12 @@ var throttleReplies = []reply{
 		meaning: "The upstream cannot check sign-ins at present.", remedy: remedyNone},
 	{enhanced: "4.7.0", text: "temporary server error", blame: BlameUpstream,
 		meaning: "Microsoft 365 has trouble of its own.", remedy: remedyNone},
+	{code: 421, text: "(ehlo)", blame: BlameUpstream, // Google's relay
+		meaning: meaningHostname, remedy: remedyHostname, source: pageGoogleRelay},
+	{code: 4, text: "helo command rejected", blame: BlameUpstream, // Postfix, reject_unknown_helo_hostname
+		meaning: meaningHostname, remedy: remedyHostname},
+	{code: 550, until: spool.StageGreet, blame: BlameUpstream,
+		meaning: "The upstream does not want this machine, or the name by which it says EHLO.", remedy: remedyHostname},
 	{code: 421, blame: BlameUpstream, // RFC 5321 §3.8
 		meaning: "The upstream closes the connection for now.", remedy: remedyNone},
 }

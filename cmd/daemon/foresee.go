@@ -61,6 +61,9 @@ func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, w
 		f.listener(fmt.Sprintf("listener[%d]", i), l)
 	}
 	f.port("control.metrics", metricsFailed, cfg.Control.Metrics)
+	if w := cfg.DoubtfulHostname(); w != nil {
+		f.warnings = append(f.warnings, *w)
+	}
 	f.loops(ctx)
 	return f.problems, f.warnings
 }

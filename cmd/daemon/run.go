@@ -101,6 +101,9 @@ func Run(ctx context.Context, o Options) error {
 	for _, w := range o.Config.Warnings {
 		d.events.ConfigWarning(w)
 	}
+	if w := o.Config.DoubtfulHostname(); w != nil {
+		d.events.ConfigWarning(*w)
+	}
 	if err := checkOwner(o.Config); err != nil {
 		return err
 	}

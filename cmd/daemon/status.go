@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"postern/config"
@@ -80,7 +81,10 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 		lane.Rates = append(lane.Rates, admin.Rate{Rate: r.Rate, Left: r.Left, Next: moment(r.Next)})
 	}
 	if l.State != queue.Up {
-		lane.Reason, lane.Advice = causeOf(&l.Cause), Advise(&l.Cause)
+		lane.Reason, lane.Advice = causeOf(&l.Cause), adviceOf(queue.Advise(&l.Cause))
+	}
+	if lane.Advice == nil && slices.Contains(lane.RefusedSenders, "") {
+		lane.Advice = Advise("", &spool.Outcome{Stage: spool.StageMail, Code: 550})
 	}
 	if up := cfg.Upstreams[l.Upstream]; up != nil {
 		lane.Address = upstream.Target(up)
@@ -112,18 +116,21 @@ func (d *daemon) token(up *config.Upstream) *admin.Token {
 	}
 }
 
-// Advise translates an upstream's answer for an administrator; nil: nothing is
-// known of it beyond its own words.
-func Advise(o *spool.Outcome) *admin.Advice {
-	a, ok := queue.Advise(o)
-	if !ok {
+// Advise translates an upstream's answer to a message of a sender for an
+// administrator; nil: nothing is known of it beyond its own words.
+func Advise(sender string, o *spool.Outcome) *admin.Advice {
+	return adviceOf(queue.AdviseSender(sender, o))
+}
+
+func adviceOf(a queue.Advice, known bool) *admin.Advice {
+	if !known {
 		return nil
 	}
 	return &admin.Advice{Meaning: a.Meaning, Remedy: a.Remedy, Source: a.Source}
 }
 
 // Advise is Advise, for those who ask a daemon.
-func (d *daemon) Advise(o *spool.Outcome) *admin.Advice { return Advise(o) }
+func (d *daemon) Advise(sender string, o *spool.Outcome) *admin.Advice { return Advise(sender, o) }
 
 // causeOf is what a fault came to, in a few words.
 func causeOf(o *spool.Outcome) string {

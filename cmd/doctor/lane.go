@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"postern/config"
@@ -47,8 +48,11 @@ func lane(l *admin.Lane) Finding {
 		f.Text = "mail goes; " + waiting
 		if len(l.RefusedSenders) > 0 {
 			f.Status = Warning
-			f.Text += fmt.Sprintf("; it refuses %s at present: %s", count(len(l.RefusedSenders), "sender", "senders"), orNothing(l.RefusedSenders))
+			f.Text += fmt.Sprintf("; it refuses %s at present: %s", count(len(l.RefusedSenders), "sender", "senders"), orNothing(bracketed(l.RefusedSenders)))
 			f.Remedy = fmt.Sprintf("`postern upstream test %s --from ADDRESS`", l.Upstream)
+			if l.Advice != nil {
+				f.Text, f.Remedy = f.Text+". "+l.Advice.Meaning, l.Advice.Remedy
+			}
 		}
 		return f
 	case admin.LaneWaiting:
@@ -69,4 +73,15 @@ func lane(l *admin.Lane) Finding {
 		f.Remedy = a.Remedy
 	}
 	return f
+}
+
+// bracketed is senders with the null one as it is written.
+func bracketed(senders []string) []string {
+	shown := slices.Clone(senders)
+	for i, s := range shown {
+		if s == "" {
+			shown[i] = "<>"
+		}
+	}
+	return shown
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -140,7 +141,11 @@ func Configuration(path string, cfg *config.Config, err error) []Finding {
 	}
 	out := []Finding{{ID: ConfigFile, Status: OK, Subject: path, Text: count(len(cfg.Listeners), "listener", "listeners") + ", " +
 		count(len(cfg.Upstreams), "upstream", "upstreams") + ", " + count(len(cfg.Routes), "route", "routes")}}
-	out = append(out, problemFindings(ConfigWarning, Warning, path, cfg.Warnings)...)
+	warnings := cfg.Warnings
+	if w := cfg.DoubtfulHostname(); w != nil {
+		warnings = append(slices.Clone(warnings), *w)
+	}
+	out = append(out, problemFindings(ConfigWarning, Warning, path, warnings)...)
 	for _, name := range sorted(cfg.Upstreams) {
 		if cfg.Upstreams[name].Password.Literal() {
 			out = append(out, Finding{ID: ConfigSecret, Status: OK, Subject: name, Text: "its password stands in the configuration file",

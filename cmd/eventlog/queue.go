@@ -48,6 +48,10 @@ func outcome(fields []zap.Field, o *spool.Outcome) []zap.Field {
 // somebody is called to look.
 func advice(fields []zap.Field, o *spool.Outcome) []zap.Field {
 	a, ok := queue.Advise(o)
+	return advised(fields, a, ok)
+}
+
+func advised(fields []zap.Field, a queue.Advice, ok bool) []zap.Field {
 	if !ok {
 		return fields
 	}
@@ -144,7 +148,8 @@ func (q queueEvents) ConnectionLimit(upstream string, messages int) {
 func (q queueEvents) SenderRefused(upstream, sender string, o spool.Outcome, next time.Time) {
 	q.log.metrics.sendersRefused.with(upstream).Inc()
 	fields := []zap.Field{zap.String("upstream", upstream), zap.String("from", sender), moment("next", next)}
-	q.log.error("sender-refused", advice(outcome(fields, &o), &o)...)
+	a, ok := queue.AdviseSender(sender, &o)
+	q.log.error("sender-refused", advised(outcome(fields, &o), a, ok)...)
 }
 
 func (q queueEvents) SenderAccepted(upstream, sender string) {

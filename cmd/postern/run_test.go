@@ -107,7 +107,7 @@ func (p *puppet) Health() (problems, degraded []string) {
 	return []string{"the upstream \"office\" is parked" + evil}, []string{"the upstream \"news\" has been down for 3m0s; its mail goes by backup" + evil}
 }
 
-func (p *puppet) Advise(*spool.Outcome) *admin.Advice {
+func (p *puppet) Advise(string, *spool.Outcome) *admin.Advice {
 	return &admin.Advice{Meaning: "It is too early" + evil + ".", Remedy: "Wait.", Source: "https://example.com/early"}
 }
 

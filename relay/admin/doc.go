@@ -27,8 +27,9 @@ type Daemon interface {
 	// Why explains in a sentence, without a full stop, why mail for this
 	// upstream waits other than for its due time; empty: it does not.
 	Why(upstream string) string
-	// Advise translates an upstream's answer; nil: it says all there is to say.
-	Advise(o *spool.Outcome) *Advice
+	// Advise translates an upstream's answer to a message of a sender; nil: it
+	// says all there is to say.
+	Advise(sender string, o *spool.Outcome) *Advice
 
 	// Walk calls visit for each share in ID order until it returns false.
 	Walk(visit func(spool.Summary) bool)

@@ -54,7 +54,7 @@ func (f *fake) Why(upstream string) string {
 	return ""
 }
 
-func (f *fake) Advise(o *spool.Outcome) *Advice {
+func (f *fake) Advise(_ string, o *spool.Outcome) *Advice {
 	if o.Code != 535 {
 		return nil
 	}

@@ -46,7 +46,7 @@ type Recipient struct {
 // NewMessage describes a message at now. advise translates answers, and why is
 // asked for the reason that keeps an upstream's mail waiting, both as in
 // Daemon; where why is nil, no daemon runs.
-func NewMessage(d *spool.Detail, now time.Time, advise func(*spool.Outcome) *Advice, why func(upstream string) string) *Message {
+func NewMessage(d *spool.Detail, now time.Time, advise func(sender string, o *spool.Outcome) *Advice, why func(upstream string) string) *Message {
 	env := d.Envelope
 	m := &Message{
 		ID: d.ID.String(), Size: d.Size, Accepted: env.Accepted,
@@ -72,7 +72,7 @@ func NewMessage(d *spool.Detail, now time.Time, advise func(*spool.Outcome) *Adv
 			Why:       reason(r, now, why),
 		}
 		if r.Last != nil {
-			m.Recipients[i].Advice = advise(r.Last)
+			m.Recipients[i].Advice = advise(d.Envelope.From, r.Last)
 		}
 		if r.Status == spool.Pending && !r.Held {
 			m.Recipients[i].Next = moment(r.Due)

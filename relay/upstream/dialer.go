@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
@@ -47,7 +46,7 @@ type Tokens interface {
 // Dialer opens sessions. The zero value is ready for use. Its methods may be
 // called concurrently; the fields are set before the first use.
 type Dialer struct {
-	// Hostname gives the argument of EHLO; nil: the machine's name.
+	// Hostname gives the argument of EHLO; nil: config.MachineName.
 	Hostname func() string
 	// Events observes sessions; nil: nobody does.
 	Events Events
@@ -172,11 +171,7 @@ func (d *Dialer) hostname() string {
 	if d.Hostname != nil {
 		return d.Hostname()
 	}
-	name, err := os.Hostname()
-	if err != nil || name == "" {
-		return "localhost"
-	}
-	return name
+	return config.MachineName()
 }
 
 func (d *Dialer) dial(ctx context.Context, address string) (net.Conn, error) {

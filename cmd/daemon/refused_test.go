@@ -1,0 +1,59 @@
+package daemon
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"postern/relay/admin"
+	"postern/spool"
+)
+
+// noNull refuses MAIL FROM:<>.
+type noNull struct{ smtp.Session }
+
+func (noNull) NewSession(*smtp.Conn) (smtp.Session, error) { return noNull{}, nil }
+func (noNull) Reset()                                      {}
+func (noNull) Logout() error                               { return nil }
+func (noNull) Mail(from string, _ *smtp.MailOptions) error {
+	if from == "" {
+		return &smtp.SMTPError{Code: 501, EnhancedCode: smtp.EnhancedCode{5, 1, 7}, Message: "Invalid MAIL FROM address provided"}
+	}
+	return nil
+}
+
+// An upstream that refuses MAIL FROM:<> is no quiet loss of bounces: the status
+// names the route that mends it.
+func TestStatusNamesARouteForTheNullSender(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := smtp.NewServer(noNull{})
+	go server.Serve(l) // ends with Close
+	t.Cleanup(func() { server.Close() })
+	_, socket := start(t, fmt.Sprintf("host = \"127.0.0.1\"\nport = %d\ntls = \"off\"", l.Addr().(*net.TCPAddr).Port),
+		func(s *spool.Store) { queueOne(t, s, "sink", false) })
+	var last admin.Lane
+	for range 200 {
+		st, err := admin.Dial(socket).Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last = st.Lanes[0]; len(last.RefusedSenders) > 0 {
+			break
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	if !slices.Equal(last.RefusedSenders, []string{""}) || last.State != admin.LaneUp {
+		t.Fatalf("%+v", last)
+	}
+	if a := last.Advice; a == nil || !strings.Contains(a.Remedy, `from = ["<>"]`) {
+		t.Errorf("the advice is %+v", a)
+	}
+}
