@@ -152,6 +152,9 @@ var accessReplies = []reply{
 	{code: 5, text: "client host rejected", blame: BlameAccess,
 		meaning: "The upstream does not take mail from the address of this machine.",
 		remedy:  "Have the address permitted (mynetworks in Postfix), or sign in."},
+	{code: 5, text: "invalid size parameter", from: spool.StageMail, blame: BlameAccess, // mailpit#407, announced as SIZE 0
+		meaning: "The upstream announces SIZE and does not understand it.",
+		remedy:  `Set without = ["SIZE"].`},
 	{code: 5, text: "helo command rejected", blame: BlameAccess, // Postfix
 		meaning: meaningHostname, remedy: remedyHostname},
 	{code: 5, text: "ehlo argument", blame: BlameAccess, // Exim
@@ -166,9 +169,6 @@ var accessReplies = []reply{
 		meaning: meaningHostname, remedy: remedyHostname},
 	{code: 504, until: spool.StageGreet, blame: BlameAccess,
 		meaning: meaningHostname, remedy: remedyHostname},
-	{code: 5, text: "invalid size parameter", from: spool.StageMail, blame: BlameAccess, // mailpit#407, announced as SIZE 0
-		meaning: "The upstream announces SIZE and does not understand it.",
-		remedy:  `Set without = ["SIZE"].`},
 	{code: 5, text: "authenticate before sending", blame: BlameAccess,
 		meaning: meaningSignIn, remedy: "Set username and a password."},
 
