@@ -2,6 +2,9 @@ package config
 
 import "strings"
 
+// Nearest is the candidate that a mistyped word most likely meant, or "".
+func Nearest(word string, candidates []string) string { return nearest(word, candidates) }
+
 // nearest is the candidate that a mistyped word most likely meant, or "".
 func nearest(word string, candidates []string) string {
 	best, bestDistance := "", 1+max(1, len(word)/3)

@@ -18,9 +18,12 @@ type Select struct {
 	Shares   []Share    // these shares of messages
 	Upstream string     // what is to be tried next with this upstream
 	All      bool       // everything
-	held     bool       // only what is on hold
-	free     bool       // only what is not on hold
-	before   time.Time  // only what was accepted before; zero: whenever
+	// Only limits a removal or a bounce to these recipients of a share, by
+	// their index in the envelope; a share that is not in it is meant whole.
+	Only   map[Share][]int
+	held   bool      // only what is on hold
+	free   bool      // only what is not on hold
+	before time.Time // only what was accepted before; zero: whenever
 }
 
 // Share names one share of a message: recipients that go by the same list of
@@ -55,10 +58,12 @@ func (s *Select) names(id spool.ID) bool {
 
 // Result is what an operation came to.
 type Result struct {
-	Done    int        `json:"done"`              // messages that were changed
-	Busy    []spool.ID `json:"busy,omitempty"`    // an attempt is under way; try again
-	Missing []spool.ID `json:"missing,omitempty"` // not in the queue
-	Held    []spool.ID `json:"held,omitempty"`    // named for a retry, and on hold
+	Done int `json:"done"` // messages that were changed
+	// Recipients are those of them that it concerned.
+	Recipients int        `json:"recipients"`
+	Busy       []spool.ID `json:"busy,omitempty"`    // an attempt is under way; try again
+	Missing    []spool.ID `json:"missing,omitempty"` // not in the queue
+	Held       []spool.ID `json:"held,omitempty"`    // named for a retry, and on hold
 }
 
 // Retry makes what is selected due at once and probes its upstreams, also
@@ -77,7 +82,7 @@ func (q *Queue) Retry(ctx context.Context, sel Select, by string) (Result, error
 		} else {
 			q.wishes.add(d, s.Due)
 		}
-		return q.change(d, spool.Settlement{Due: at, Failover: s.Failover, Warned: s.Warned}, "retry", by, "")
+		return q.change(d, s.Pending, spool.Settlement{Due: at, Failover: s.Failover, Warned: s.Warned}, "retry", by, "")
 	})
 	q.probe(probe)
 	r.Done += len(r.Busy) // they are being tried at this moment
@@ -97,7 +102,7 @@ func (q *Queue) probe(upstreams map[string]bool) {
 // Hold keeps what is selected until it is released.
 func (q *Queue) Hold(ctx context.Context, sel Select, by string) (Result, error) {
 	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
-		return q.change(d, spool.Settlement{Due: s.Due, Failover: s.Failover, Hold: true, Warned: s.Warned}, "hold", by, "")
+		return q.change(d, s.Pending, spool.Settlement{Due: s.Due, Failover: s.Failover, Hold: true, Warned: s.Warned}, "hold", by, "")
 	})
 }
 
@@ -111,7 +116,7 @@ func (q *Queue) Release(ctx context.Context, sel Select, by string) (Result, err
 			q.doubts.allow(d)
 		}
 		probe[s.Upstreams[s.Failover]] = true
-		return q.change(d, spool.Settlement{Due: time.Now(), Failover: s.Failover, Warned: s.Warned}, "release", by, "")
+		return q.change(d, s.Pending, spool.Settlement{Due: time.Now(), Failover: s.Failover, Warned: s.Warned}, "release", by, "")
 	})
 }
 
@@ -119,7 +124,7 @@ func (q *Queue) Release(ctx context.Context, sel Select, by string) (Result, err
 func (q *Queue) Remove(ctx context.Context, sel Select, by string) (Result, error) {
 	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
 		o := spool.Outcome{Stage: spool.StageLocal, Text: "removed by " + by, Verdict: spool.Removed}
-		return q.change(d, spool.Settlement{Outcomes: repeat(o, len(d.Pending)), Failover: s.Failover}, "remove", by, "")
+		return q.change(d, s.Pending, ended(s, d, o), "remove", by, "")
 	})
 }
 
@@ -131,29 +136,35 @@ func (q *Queue) Bounce(ctx context.Context, sel Select, by, reason string) (Resu
 	}
 	sel.before = time.Now() // not the notifications that this makes
 	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
-		back := spool.Settlement{Due: s.Due, Failover: s.Failover, Hold: s.Held, Warned: s.Warned}
 		detail, err := q.store.Detail(d.ID)
 		if err != nil {
-			q.put(d, back)
+			q.put(d, back(s))
 			return err
 		}
 		why := spool.Outcome{Stage: spool.StageLocal, Enhanced: "5.0.0", Text: text, Verdict: spool.Bounced}
 		if err := q.notifyTaken([]*spool.Delivery{d}, Failed, detail, &why, time.Now()); err != nil {
-			q.put(d, back)
+			q.put(d, back(s))
 			return err
 		}
-		return q.change(d, spool.Settlement{Outcomes: repeat(why, len(d.Pending)), Failover: s.Failover}, "bounce", by, reason)
+		return q.change(d, s.Pending, ended(s, d, why), "bounce", by, reason)
 	})
 }
 
-// change settles for an operator, and reports.
-func (q *Queue) change(d *spool.Delivery, s spool.Settlement, verb, by, reason string) error {
-	if err := q.put(d, s); err != nil {
+// change settles for an operator, and reports. waiting is how many recipients
+// the share had.
+func (q *Queue) change(d *spool.Delivery, waiting int, s spool.Settlement, verb, by, reason string) error {
+	record := q.put
+	if len(d.Pending) < waiting {
+		record = q.putPart
+	}
+	if err := record(d, s); err != nil {
 		return fmt.Errorf("%w, message %v: %w", ErrNotRecorded, d.ID, err)
 	}
 	q.events.Operated(Operation{Verb: verb, ID: d.ID, Share: d.Share, By: by, Recipients: len(d.Pending), Reason: reason})
 	if len(s.Outcomes) > 0 {
-		q.leaves(d)
+		if len(d.Pending) == waiting {
+			q.leaves(d)
+		}
 		q.finished(d, time.Now())
 	}
 	return nil
@@ -195,7 +206,15 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		case err != nil:
 			unread = fmt.Errorf("message %s: %w", s.ID, err)
 		default:
-			if failed = act(&s, d); failed == nil && touched != s.ID {
+			if !sel.narrow(d) {
+				q.put(d, back(&s)) // those that were meant have ended meanwhile
+				break
+			}
+			n := len(d.Pending)
+			if failed = act(&s, d); failed == nil {
+				r.Recipients += n
+			}
+			if failed == nil && touched != s.ID {
 				touched = s.ID
 				r.Done++
 			}
@@ -211,6 +230,30 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		failed = unread
 	}
 	return r, failed
+}
+
+// narrow leaves in d the recipients that are meant; false: none of them waits.
+// Recipients that a claim does not name any more stay as they are when it is
+// settled.
+func (s *Select) narrow(d *spool.Delivery) bool {
+	only, limited := s.Only[Share{d.ID, d.Share}]
+	if limited {
+		d.Pending = slices.DeleteFunc(slices.Clone(d.Pending), func(i int) bool { return !slices.Contains(only, i) })
+	}
+	return len(d.Pending) > 0
+}
+
+// back is the settlement that leaves a share as it was.
+func back(s *spool.Summary) spool.Settlement {
+	return spool.Settlement{Due: s.Due, Failover: s.Failover, Hold: s.Held, Warned: s.Warned}
+}
+
+// ended is the settlement by which an operator ends recipients; the others of
+// the share, where there are any, stay as they were.
+func ended(s *spool.Summary, d *spool.Delivery, o spool.Outcome) spool.Settlement {
+	e := back(s)
+	e.Outcomes = repeat(o, len(d.Pending))
+	return e
 }
 
 // takeForOperator claims a share, also from a lane that has not begun with it.

@@ -106,6 +106,62 @@ func TestOperationOnAShare(t *testing.T) {
 	})
 }
 
+// A removal or a bounce of some recipients of a share leaves the others as
+// they were: waiting, or on hold, and in doubt where they are.
+func TestOperationOnRecipients(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.peers.set("office", func(p *peer) { p.fault = down(spool.StageConnect, 0) })
+		id := w.put("a@app.example", []string{"office"}, "b@example.com", "c@example.com", "d@example.com")
+		held := w.put("a@app.example", []string{"office"}, "b@example.com", "c@example.com")
+		after(time.Minute)
+		if _, err := w.queue.Hold(t.Context(), Select{IDs: []spool.ID{held}}, "root"); err != nil {
+			t.Fatal(err)
+		}
+		share, other := Share{ID: id}, Share{ID: held}
+		only := func(of Share, recipients ...int) Select {
+			return Select{Shares: []Share{of}, Only: map[Share][]int{of: recipients}}
+		}
+		w.queue.doubts.allow(&spool.Delivery{ID: id})
+		for name, do := range map[string]func() (Result, error){
+			"remove": func() (Result, error) { return w.queue.Remove(t.Context(), only(share, 1), "root") },
+			"held":   func() (Result, error) { return w.queue.Remove(t.Context(), only(other, 0), "root") },
+		} {
+			if r, err := do(); err != nil || r.Done != 1 || r.Recipients != 1 {
+				t.Errorf("%s: %+v, %v", name, r, err)
+			}
+		}
+		if r, err := w.queue.Bounce(t.Context(), only(share, 2), "root", "gone"); err != nil || r.Done != 1 || r.Recipients != 1 {
+			t.Errorf("bounce: %+v, %v", r, err)
+		}
+		if r, err := w.queue.Remove(t.Context(), only(share, 1), "root"); err != nil || r.Done != 0 || r.Recipients != 0 {
+			t.Errorf("remove of one that has ended: %+v, %v", r, err)
+		}
+		for _, c := range []struct {
+			id   spool.ID
+			to   string
+			want []spool.Status
+		}{
+			{id, "b@example.com", nil}, {id, "c@example.com", []spool.Status{spool.Removed}}, {id, "d@example.com", []spool.Status{spool.Bounced}},
+			{held, "b@example.com", []spool.Status{spool.Removed}}, {held, "c@example.com", nil},
+		} {
+			if ends := w.store.ends(c.id, c.to); !slices.Equal(ends, c.want) {
+				t.Errorf("%s: %v, want %v", c.to, ends, c.want)
+			}
+		}
+		if w.queue.doubts.stays(id, 0, true) {
+			t.Error("what was decided about the others was forgotten")
+		}
+		w.peers.set("office", func(p *peer) { p.fault = nil })
+		after(24 * time.Hour)
+		if ends := w.store.ends(id, "b@example.com"); !slices.Equal(ends, []spool.Status{spool.Delivered}) {
+			t.Errorf("the one that was left: %v", ends)
+		}
+		if n := w.store.count(); n != 1 {
+			t.Errorf("%d left, the held one is to be", n)
+		}
+	})
+}
+
 // What is held when it is accepted waits, and goes at once when released.
 func TestAcceptedOnHold(t *testing.T) {
 	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {

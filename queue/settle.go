@@ -190,14 +190,7 @@ func (q *Queue) giveBack(d *spool.Delivery) {
 // while that lasts, so nothing more is begun. The error is for those who told
 // somebody that it is done.
 func (q *Queue) put(d *spool.Delivery, s spool.Settlement) error {
-	q.parts.forget(d)
-	err := q.store.Settle(d, s)
-	if errors.Is(err, spool.ErrNotFound) {
-		err = nil
-	}
-	if err != nil {
-		q.events.StoreFailed("settle", d.ID, err)
-	}
+	err := q.putPart(d, s)
 	left := len(s.Outcomes) == 0
 	for i := range s.Outcomes {
 		left = left || s.Outcomes[i].Verdict == spool.Pending
@@ -205,6 +198,19 @@ func (q *Queue) put(d *spool.Delivery, s spool.Settlement) error {
 	if !left {
 		q.doubts.forget(d)
 		q.wishes.forget(d)
+	}
+	return err
+}
+
+// putPart is put for a share that goes on, with recipients that d does not name.
+func (q *Queue) putPart(d *spool.Delivery, s spool.Settlement) error {
+	q.parts.forget(d)
+	err := q.store.Settle(d, s)
+	if errors.Is(err, spool.ErrNotFound) {
+		err = nil
+	}
+	if err != nil {
+		q.events.StoreFailed("settle", d.ID, err)
 	}
 	return err
 }

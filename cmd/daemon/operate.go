@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"postern/queue"
 	"postern/relay/admin"
@@ -23,7 +25,14 @@ func (d *daemon) Content(id spool.ID) (spool.Content, error) { return d.store.Co
 func (d *daemon) Act(ctx context.Context, o admin.Order, operator string) (*admin.Acted, error) {
 	sel := queue.Select{IDs: o.IDs, Upstream: o.Upstream, All: o.All}
 	for _, s := range o.Shares {
-		sel.Shares = append(sel.Shares, queue.Share(s))
+		share := queue.Share{ID: s.ID, Share: s.Share}
+		sel.Shares = append(sel.Shares, share)
+		if s.Recipients != nil {
+			if sel.Only == nil {
+				sel.Only = map[queue.Share][]int{}
+			}
+			sel.Only[share] = s.Recipients
+		}
 	}
 	var (
 		r   queue.Result
@@ -46,7 +55,16 @@ func (d *daemon) Act(ctx context.Context, o admin.Order, operator string) (*admi
 	if err != nil {
 		return nil, known(err)
 	}
-	return &admin.Acted{Messages: r.Done, Busy: names(r.Busy), Missing: names(r.Missing), Held: names(r.Held)}, nil
+	return &admin.Acted{Messages: r.Done, Recipients: r.Recipients, Busy: names(r.Busy), Missing: names(r.Missing), Held: names(r.Held)}, nil
+}
+
+// Upstreams names what is configured and what mail waits for.
+func (d *daemon) Upstreams() []string {
+	all := d.store.Upstreams()
+	for name := range d.state.Load().cfg.Upstreams {
+		all[name] += 0
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 func names(ids []spool.ID) []string {

@@ -23,13 +23,26 @@ func (d *daemon) Reload(_ context.Context, operator string) (*admin.Reloaded, er
 	done, err := d.replace(old)
 	if err != nil {
 		d.refuse(old.cfg.Path, operator, err)
-		return nil, err
+		return nil, blocked(err)
 	}
 	d.events.Reloaded(done.Config, operator, done.Kept)
 	for _, w := range done.Warnings {
 		d.events.ConfigWarning(w)
 	}
 	return done, nil
+}
+
+// blocked turns what would have ended a start into admin's words.
+func blocked(err error) error {
+	var start *StartError
+	if !errors.As(err, &start) {
+		return err
+	}
+	obstacles := map[Kind]admin.Obstacle{
+		Misconfigured: admin.ObstacleSettings, CannotCreate: admin.ObstacleMissing,
+		NotAllowed: admin.ObstacleDenied, Taken: admin.ObstacleTaken,
+	}
+	return &admin.Blocked{Obstacle: obstacles[start.Kind], Reason: start.Text, Hint: start.Hint}
 }
 
 // replace does the work of Reload. What can fail comes first.

@@ -86,7 +86,15 @@ func asFailure(err error) *failure {
 		case http.StatusUnprocessableEntity:
 			code = exitConfig
 		}
-		return &failure{code: code, text: refused.Error()}
+		switch refused.Obstacle {
+		case admin.ObstacleTaken:
+			code = exitUnavailable
+		case admin.ObstacleMissing:
+			code = exitCantCreate
+		case admin.ObstacleDenied:
+			code = exitNoPerm
+		}
+		return &failure{code: code, text: refused.Error(), hint: refused.Hint}
 	}
 	return &failure{code: exitSoftware, text: err.Error()}
 }

@@ -23,7 +23,7 @@ func (a *app) queueCommand() *cobra.Command {
 		a.queueActCommand(admin.OpHold, "Keep messages back until they are released", "put on hold"),
 		a.queueActCommand(admin.OpRelease, "Let messages that are on hold go on", "released"),
 		a.queueActCommand(admin.OpRemove, "Remove messages without telling anybody", "removed"),
-		a.queueActCommand(admin.OpBounce, "Return messages to their senders", "returned to their senders"),
+		a.queueActCommand(admin.OpBounce, "Return messages to their senders", "returned to the sender"),
 	)
 	return cmd
 }
@@ -60,6 +60,10 @@ func (a *app) queueActCommand(op admin.Op, short, done string) *cobra.Command {
 		},
 	}
 	filterFlags(cmd, &sel.Filter)
+	if op == admin.OpRemove || op == admin.OpBounce {
+		cmd.Use = string(op) + " [ID...] [--recipient ADDRESS]... [--all] [--upstream NAME] [--from TEXT] [--to TEXT]"
+		cmd.Flags().StringArrayVar(&sel.Recipients, "recipient", nil, "of the messages named, only the recipient `ADDRESS`; may be given several times")
+	}
 	if op == admin.OpBounce {
 		cmd.Flags().StringVar(&sel.Reason, "reason", "", "`TEXT` for the sender")
 	}
@@ -74,6 +78,8 @@ func checkSelection(sel *admin.Selection) error {
 		return usage("name messages or select them by flags, not both")
 	case len(sel.IDs) == 0 && !sel.All && sel.Filter == admin.Filter{Limit: sel.Filter.Limit}:
 		return usage("name messages, or select them by --upstream, --from, --to, --held, --deferred, or --all")
+	case len(sel.IDs) == 0 && len(sel.Recipients) > 0:
+		return usage("--recipient needs the IDs of messages; --to selects by recipient")
 	case sel.Filter.Limit < 0:
 		return usage("--limit is a number of entries, not %d", sel.Filter.Limit)
 	}
@@ -91,7 +97,7 @@ func (a *app) printActed(op admin.Op, r *admin.Acted, done string) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(a.stdout, "%s %s\n", count(r.Messages, "message"), done)
+		fmt.Fprintf(a.stdout, "%s %s\n", extent(op, r), done)
 		for _, id := range r.Busy {
 			fmt.Fprintf(a.stderr, "postern: %s: an attempt is under way%s\n", safe(id), busyHint(op))
 		}
@@ -109,6 +115,15 @@ func (a *app) printActed(op admin.Op, r *admin.Acted, done string) error {
 		return errReported{exitTempFail}
 	}
 	return nil
+}
+
+// extent says how much an operation changed. Only a removal and a bounce can
+// concern some recipients of a message.
+func extent(op admin.Op, r *admin.Acted) string {
+	if op != admin.OpRemove && op != admin.OpBounce || r.Messages == 0 {
+		return count(r.Messages, "message")
+	}
+	return fmt.Sprintf("%s of %s", count(r.Recipients, "recipient"), count(r.Messages, "message"))
 }
 
 // busyHint says what to do about an attempt that is under way: nothing, where

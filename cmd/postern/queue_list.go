@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,6 +52,9 @@ func (a *app) list(ctx context.Context, f admin.Filter, show *listing) error {
 		return err
 	}
 	defer src.Close()
+	if err := a.checkUpstream(f.Upstream, src); err != nil {
+		return err
+	}
 	return admin.List(ctx, src, f, show.entry)
 }
 
@@ -60,6 +64,7 @@ type listing struct {
 	table   *table
 	n       int
 	pending int
+	waits   []string // why upstreams keep mail waiting, each once
 }
 
 func (l *listing) entry(e *admin.Entry) error {
@@ -67,6 +72,9 @@ func (l *listing) entry(e *admin.Entry) error {
 	l.pending += len(e.To)
 	if l.app.json {
 		return l.entryJSON(e)
+	}
+	if e.Waits != "" && !slices.Contains(l.waits, e.Waits) {
+		l.waits = append(l.waits, e.Waits)
 	}
 	if l.table == nil {
 		l.table = newTable(l.app.stdout, "ID", "AGE", "SIZE", "STATE", "NEXT", "TRIES", "UPSTREAM", "FROM", "TO", "LAST ANSWER")
@@ -109,8 +117,11 @@ func (l *listing) end() error {
 	if err := l.table.flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(l.app.stdout, "%s, %s\n", plural(l.n, "delivery", "deliveries"), count(l.pending, "recipient"))
-	return err
+	fmt.Fprintf(l.app.stdout, "%s, %s\n", plural(l.n, "delivery", "deliveries"), count(l.pending, "recipient"))
+	for _, why := range l.waits {
+		fmt.Fprintf(l.app.stdout, "%s\n", safe(why))
+	}
+	return l.table.err
 }
 
 func plural(n int, one, many string) string {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -152,10 +153,12 @@ func (p *puppet) Act(_ context.Context, o admin.Order, _ string) (*admin.Acted, 
 	case admin.OpBounce:
 		return &admin.Acted{Busy: []string{spool.ID(7).String()}}, nil
 	case admin.OpRemove:
-		return &admin.Acted{Messages: 1, Missing: []string{spool.ID(8).String()}}, nil
+		return &admin.Acted{Messages: 1, Recipients: 3, Missing: []string{spool.ID(8).String()}}, nil
 	}
 	return &admin.Acted{Messages: 2}, nil
 }
+
+func (p *puppet) Upstreams() []string { return []string{"backup", "news", "office", "old"} }
 
 func (p *puppet) Pause(upstream, _ string) error {
 	if upstream != "office" {
@@ -391,12 +394,12 @@ func TestOrdersAreThoseThatWereGiven(t *testing.T) {
 		{[]string{"retry", "--upstream", "office"}, admin.Order{Op: admin.OpRetry, Upstream: "office"}},
 		{[]string{"retry", "--all", "--upstream", "office"}, admin.Order{Op: admin.OpRetry, Upstream: "office"}},
 		{[]string{"bounce", "--all", "--reason", "why"}, admin.Order{Op: admin.OpBounce, All: true, Reason: "why"}},
-		{[]string{"remove", "--to", "D@"}, admin.Order{Op: admin.OpRemove, Shares: []admin.Share{{ID: 7, Share: 1}}}},
+		{[]string{"remove", "--to", "D@"}, admin.Order{Op: admin.OpRemove, Shares: []admin.Share{{ID: 7, Share: 1, Recipients: []int{2}}}}},
 	} {
 		p.order = admin.Order{}
 		perform(t, "", append(append([]string{"queue"}, c.args...), "--config", config)...)
 		if got := p.order; got.Op != c.want.Op || got.All != c.want.All || got.Upstream != c.want.Upstream ||
-			got.Reason != c.want.Reason || !slices.Equal(got.IDs, c.want.IDs) || !slices.Equal(got.Shares, c.want.Shares) {
+			got.Reason != c.want.Reason || !slices.Equal(got.IDs, c.want.IDs) || !reflect.DeepEqual(got.Shares, c.want.Shares) {
 			t.Errorf("%v: %+v, want %+v", c.args, got, c.want)
 		}
 	}

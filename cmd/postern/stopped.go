@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"maps"
+	"slices"
 
 	"postern/config"
 	"postern/relay/admin"
@@ -39,4 +41,28 @@ func (a *app) openStopped(gone error) (stoppedSpool, error) {
 		return nil, &failure{code: exitCantCreate, text: start.Error(), err: err}
 	}
 	return nil, err
+}
+
+// checkUpstream refuses the name of an upstream that is neither configured nor
+// what mail in a stopped spool waits for. A configuration that cannot be read
+// names none, and then every name is taken.
+func (a *app) checkUpstream(name string, src admin.Source) error {
+	cfg, err := config.Find(a.config)
+	if name == "" || err != nil {
+		return nil
+	}
+	known := map[string]bool{}
+	for up := range cfg.Upstreams {
+		known[up] = true
+	}
+	src.Walk(func(s spool.Summary) bool {
+		for _, up := range s.Upstreams {
+			known[up] = true
+		}
+		return true
+	})
+	if err := admin.CheckUpstream(name, slices.Sorted(maps.Keys(known))); err != nil {
+		return &failure{code: exitData, text: err.Error(), err: err}
+	}
+	return nil
 }

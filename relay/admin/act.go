@@ -4,9 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 
+	"postern/config"
 	"postern/spool"
 )
 
@@ -17,12 +21,16 @@ type Selection struct {
 	IDs    []string `json:"ids,omitempty"`
 	All    bool     `json:"all,omitempty"`
 	Filter Filter   `json:"filter,omitzero"`
-	Reason string   `json:"reason,omitempty"` // of a bounce, for the sender
+	// Recipients limits a removal or a bounce of the messages named to these
+	// addresses.
+	Recipients []string `json:"recipients,omitempty"`
+	Reason     string   `json:"reason,omitempty"` // of a bounce, for the sender
 }
 
 // Acted is what an operation came to.
 type Acted struct {
-	Messages int `json:"messages"` // that were changed
+	Messages   int `json:"messages"`   // that were changed
+	Recipients int `json:"recipients"` // of them, that it concerned
 	// Busy are messages with an attempt under way, Missing those that are not
 	// in the queue, and Held those that a retry named and that are on hold;
 	// all were left alone.
@@ -57,7 +65,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 	}
 	order, err := s.order(r.Context(), op, &sel)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, err)
+		refuse(w, statusOf(err), err)
 		return
 	}
 	if !order.All && order.Upstream == "" && len(order.IDs)+len(order.Shares) == 0 {
@@ -77,21 +85,26 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 func (s *Server) order(ctx context.Context, op Op, sel *Selection) (Order, error) {
 	o := Order{Op: op, Reason: sel.Reason}
 	f := sel.Filter
+	if err := s.knows(f.Upstream); err != nil {
+		return o, err
+	}
 	switch {
+	case len(sel.Recipients) > 0:
+		return o, s.orderRecipients(sel, &o)
 	case f.Limit < 0: // which would be all
-		return o, errors.New("limit is not a number of entries")
+		return o, invalid("limit is not a number of entries")
 	case len(sel.IDs) > 0:
 		for _, name := range sel.IDs {
 			id, err := spool.ParseID(name)
 			if err != nil {
-				return o, err
+				return o, invalid(err.Error())
 			}
 			o.IDs = append(o.IDs, id)
 		}
 		return o, nil
 	case f == Filter{}:
 		if !sel.All {
-			return o, errors.New("name messages, or a filter, or say that all are meant")
+			return o, invalid("name messages, or a filter, or say that all are meant")
 		}
 		o.All = true
 		return o, nil
@@ -100,9 +113,102 @@ func (s *Server) order(ctx context.Context, op Op, sel *Selection) (Order, error
 		return o, nil
 	}
 	// Envelopes are read only where the filter asks about addresses.
-	err := walk(ctx, s.daemon, f, f.needsDetail(), func(sum *spool.Summary, _ *Entry) error {
-		o.Shares = append(o.Shares, Share{sum.ID, sum.Share})
+	err := walk(ctx, s.daemon, f, f.needsDetail(), func(sum *spool.Summary, e *Entry) error {
+		share := Share{ID: sum.ID, Share: sum.Share}
+		if f.To != "" && op.parts() {
+			share.Recipients = e.matched
+		}
+		o.Shares = append(o.Shares, share)
 		return nil
 	})
 	return o, err
+}
+
+// invalid is an order that cannot be understood.
+type invalid string
+
+func (e invalid) Error() string { return string(e) }
+
+// parts says whether an operation can concern some recipients of a share and
+// leave the others: those that wait together share one due time.
+func (op Op) parts() bool { return op == OpRemove || op == OpBounce }
+
+// orderRecipients resolves messages and addresses into parts of shares. An
+// address has to wait in at least one of the messages.
+func (s *Server) orderRecipients(sel *Selection, o *Order) error {
+	if !o.Op.parts() || len(sel.IDs) == 0 {
+		return invalid("recipients can be removed or bounced, of messages that are named")
+	}
+	seen := make([]bool, len(sel.Recipients))
+	for _, name := range sel.IDs {
+		id, err := spool.ParseID(name)
+		if err != nil {
+			return invalid(err.Error())
+		}
+		d, err := s.daemon.Detail(id)
+		if errors.Is(err, spool.ErrNotFound) {
+			o.IDs = append(o.IDs, id) // to be told that it is missing
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		by := map[int]int{} // share → index in o.Shares
+		for i, r := range d.Recipients {
+			n := slices.IndexFunc(sel.Recipients, func(a string) bool { return strings.EqualFold(a, d.Envelope.Recipients[i].Address) })
+			if r.Status != spool.Pending || n < 0 {
+				continue
+			}
+			seen[n] = true
+			at, known := by[r.Share]
+			if !known {
+				at = len(o.Shares)
+				by[r.Share] = at
+				o.Shares = append(o.Shares, Share{ID: id, Share: r.Share})
+			}
+			o.Shares[at].Recipients = append(o.Shares[at].Recipients, i)
+		}
+	}
+	if n := slices.Index(seen, false); n >= 0 && len(o.IDs) == 0 {
+		return fmt.Errorf("%w: no message that was named still has to go to <%s>", ErrNoRecipient, sel.Recipients[n])
+	}
+	return nil
+}
+
+// ErrNoRecipient means that a message has no such recipient to wait for.
+var ErrNoRecipient = errors.New("no such recipient")
+
+// NoUpstream is the error of a name that is neither configured nor that of an
+// upstream which mail waits for.
+type NoUpstream struct {
+	Name  string
+	Known []string
+}
+
+func (e *NoUpstream) Error() string {
+	text := fmt.Sprintf("there is no upstream %q", e.Name)
+	if near := config.Nearest(e.Name, e.Known); near != "" {
+		text += fmt.Sprintf("; did you mean %q?", near)
+	}
+	if len(e.Known) == 0 {
+		return text + "; none is configured"
+	}
+	return strings.TrimSuffix(text, "?") + "; there are " + strings.Join(e.Known, ", ")
+}
+
+func (e *NoUpstream) Is(target error) bool { return target == ErrNoUpstream }
+
+// CheckUpstream is nil where name is empty or among those known.
+func CheckUpstream(name string, known []string) error {
+	if name == "" || slices.Contains(known, name) {
+		return nil
+	}
+	return &NoUpstream{Name: name, Known: known}
+}
+
+func (s *Server) knows(upstream string) error {
+	if upstream == "" {
+		return nil
+	}
+	return CheckUpstream(upstream, s.daemon.Upstreams())
 }

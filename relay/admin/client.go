@@ -66,6 +66,8 @@ type Refused struct {
 	Status   int // of HTTP
 	Reason   string
 	Rejected *Rejected // of a reload
+	Obstacle Obstacle  // of a reload that is Blocked; else empty
+	Hint     string    // what to do; may be empty
 }
 
 func (e *Refused) Error() string { return e.Reason }
@@ -210,5 +212,5 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 	if err := json.NewDecoder(resp.Body).Decode(&p); err != nil || p.Error == "" {
 		p.Error = fmt.Sprintf("the daemon at %s answered %s: is it of another version?", c.socket, resp.Status)
 	}
-	return nil, &Refused{Status: resp.StatusCode, Reason: p.Error, Rejected: p.Rejected}
+	return nil, &Refused{Status: resp.StatusCode, Reason: p.Error, Rejected: p.Rejected, Obstacle: p.Obstacle, Hint: p.Hint}
 }

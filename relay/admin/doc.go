@@ -36,6 +36,8 @@ type Daemon interface {
 	Detail(id spool.ID) (*spool.Detail, error)
 	Content(id spool.ID) (spool.Content, error)
 
+	// Upstreams names what is configured and what mail waits for.
+	Upstreams() []string
 	// Act carries out an order in the name of operator.
 	Act(ctx context.Context, order Order, operator string) (*Acted, error)
 	// Pause stops deliveries to one upstream until Resume; ErrNoUpstream:
@@ -81,6 +83,9 @@ type Order struct {
 type Share struct {
 	ID    spool.ID
 	Share int
+	// Recipients are those that are meant, by their index in the envelope;
+	// nil: all that wait. Only OpRemove and OpBounce can part them.
+	Recipients []int
 }
 
 // Reloaded is what a successful reload has to say.
@@ -90,6 +95,27 @@ type Reloaded struct {
 	// Kept names what is different in the file and only changes at a restart.
 	Kept []string `json:"kept,omitempty"`
 }
+
+// Blocked is the error of a reload whose configuration is well formed and
+// cannot be put in force; the old one is.
+type Blocked struct {
+	Obstacle Obstacle
+	Reason   string // a sentence
+	Hint     string // what to do; may be empty
+}
+
+func (b *Blocked) Error() string { return b.Reason + "; the old configuration is kept" }
+
+// Obstacle is of what sort a hindrance is.
+type Obstacle string
+
+// The obstacles.
+const (
+	ObstacleTaken    Obstacle = "taken"    // an address or a socket is in use, or not of this machine
+	ObstacleMissing  Obstacle = "missing"  // a folder, file or socket is missing or cannot be made
+	ObstacleDenied   Obstacle = "denied"   // owners, modes, privileges
+	ObstacleSettings Obstacle = "settings" // the configuration has to change
+)
 
 // Rejected is a configuration that was not taken; the old one is in force.
 type Rejected struct {

@@ -46,6 +46,11 @@ type Entry struct {
 	Next     *time.Time `json:"next,omitempty"` // when it is tried again
 	InDoubt  bool       `json:"in_doubt,omitempty"`
 	Last     *Answer    `json:"last,omitempty"` // of its last attempt
+	// Waits says why it waits other than for its due time; empty: it does not.
+	Waits string `json:"waits,omitempty"`
+
+	index   []int // of To in the envelope
+	matched []int // of those of To that the filter asks for
 }
 
 // Answer is what the last attempt came to.
@@ -90,6 +95,7 @@ func NewEntry(s *spool.Summary, d *spool.Detail, now time.Time) *Entry {
 			continue
 		}
 		e.To = append(e.To, d.Envelope.Recipients[i].Address)
+		e.index = append(e.index, i)
 		if e.Last == nil {
 			e.Last = newAnswer(r)
 		}
@@ -165,12 +171,23 @@ func (f *Filter) matches(e *Entry) bool {
 	if f.To == "" {
 		return true
 	}
-	for _, to := range e.To {
+	return f.choose(e)
+}
+
+// choose puts the recipients that the filter asks for first, and says whether
+// there are any.
+func (f *Filter) choose(e *Entry) bool {
+	var first, rest []string
+	for i, to := range e.To {
 		if contains(to, f.To) {
-			return true
+			first = append(first, to)
+			e.matched = append(e.matched, e.index[i])
+		} else {
+			rest = append(rest, to)
 		}
 	}
-	return false
+	e.To = append(first, rest...)
+	return len(first) > 0
 }
 
 func contains(s, part string) bool {

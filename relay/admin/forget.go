@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 )
@@ -14,6 +15,9 @@ type Forgotten struct {
 func (s *Server) forgetTLS(w http.ResponseWriter, r *http.Request) {
 	had, err := s.daemon.ForgetTLS(r.Context(), r.PathValue("name"), operator(r))
 	if err != nil {
+		if errors.Is(err, ErrNoUpstream) {
+			err = &NoUpstream{r.PathValue("name"), s.daemon.Upstreams()}
+		}
 		refuse(w, statusOf(err), err)
 		return
 	}

@@ -147,9 +147,22 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
+	if err := s.knows(f.Upstream); err != nil {
+		refuse(w, statusOf(err), err)
+		return
+	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := newEncoder(w)
-	err = List(r.Context(), s.daemon, f, func(e *Entry) error { return enc.Encode(e) })
+	waits := map[string]string{} // by upstream
+	err = List(r.Context(), s.daemon, f, func(e *Entry) error {
+		why, known := waits[e.Upstream]
+		if !known {
+			why = s.daemon.Why(e.Upstream)
+			waits[e.Upstream] = why
+		}
+		e.Waits = why
+		return enc.Encode(e)
+	})
 	if err != nil {
 		_ = enc.Encode(problem{Error: err.Error()})
 	}
@@ -220,6 +233,9 @@ func (s *Server) upstream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := do(r.PathValue("name"), operator(r)); err != nil {
+		if errors.Is(err, ErrNoUpstream) {
+			err = &NoUpstream{r.PathValue("name"), s.daemon.Upstreams()}
+		}
 		refuse(w, statusOf(err), err)
 		return
 	}
@@ -229,7 +245,10 @@ func (s *Server) upstream(w http.ResponseWriter, r *http.Request) {
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	done, err := s.daemon.Reload(r.Context(), operator(r))
 	var rejected *Rejected
+	var blocked *Blocked
 	switch {
+	case errors.As(err, &blocked):
+		reply(w, http.StatusUnprocessableEntity, problem{Error: blocked.Error(), Obstacle: blocked.Obstacle, Hint: blocked.Hint})
 	case errors.As(err, &rejected):
 		reply(w, http.StatusUnprocessableEntity, problem{Error: rejected.Error(), Rejected: rejected})
 	case err != nil:
@@ -243,14 +262,19 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 type problem struct {
 	Error    string    `json:"error"`
 	Rejected *Rejected `json:"rejected,omitempty"`
+	Obstacle Obstacle  `json:"obstacle,omitempty"`
+	Hint     string    `json:"hint,omitempty"`
 }
 
 func statusOf(err error) int {
 	var unrecorded *NotRecorded
+	var wrong invalid
 	switch {
+	case errors.As(err, &wrong):
+		return http.StatusBadRequest
 	case errors.As(err, &unrecorded):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, spool.ErrNotFound), errors.Is(err, ErrNoUpstream):
+	case errors.Is(err, spool.ErrNotFound), errors.Is(err, ErrNoUpstream), errors.Is(err, ErrNoRecipient):
 		return http.StatusNotFound
 	case errors.Is(err, spool.ErrClaimed):
 		return http.StatusConflict
