@@ -32,6 +32,9 @@ func confine(cfg *config.Config) ([]string, error) {
 		return nil, err
 	}
 	folders := []string{cfg.Spool.Dir, cfg.StateDir, cfg.CaptureDir(), filepath.Dir(cfg.Control.Socket)}
+	if cfg.Control.ReadSocket != "" {
+		folders = append(folders, filepath.Dir(cfg.Control.ReadSocket))
+	}
 	for _, l := range cfg.Listeners {
 		if l.Network == "unix" {
 			folders = append(folders, filepath.Dir(l.Target))
