@@ -43,6 +43,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "postern",
+		Version:       currentVersion(),
 		Short:         "The local mail door: accepts mail, keeps it safe, and delivers it to its upstream",
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
@@ -52,6 +53,7 @@ func (a *app) root() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate(versionLine())
 	root.PersistentFlags().StringVar(&a.config, "config", "",
 		"configuration `FILE` (default "+config.DefaultPath()+" where it exists, else the embedded default)")
 	root.AddCommand(

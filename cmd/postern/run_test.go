@@ -418,6 +418,9 @@ func TestPasswdPrintsWhatAListenerTakes(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
+	if line, flag := perform(t, "", "version"), perform(t, "", "--version"); flag != line {
+		t.Errorf("--version: %+v, version: %+v", flag, line)
+	}
 	if r := perform(t, "", "version"); r.code != 0 || !strings.HasPrefix(r.stdout, "postern ") {
 		t.Errorf("%+v", r)
 	}

@@ -231,6 +231,12 @@ func TestThePublicDoorChangesNothing(t *testing.T) {
 	if code, body := get("GET", "/healthz"); code != 503 || body != "one\ntwo\n" {
 		t.Errorf("/healthz while ill: %d %q", code, body)
 	}
+	if code, body := get("POST", "/healthz"); code != 405 || body != `{"error":"/healthz takes GET, HEAD, not POST"}`+"\n" {
+		t.Errorf("POST /healthz: %d %q", code, body)
+	}
+	if code, body := get("GET", "/status"); code != 404 || body != `{"error":"there is no /status"}`+"\n" {
+		t.Errorf("GET /status: %d %q", code, body)
+	}
 	for _, path := range []string{"/v1/reload", "/v1/queue/remove", "/v1/status", "/v1/queue"} {
 		if code, _ := get("POST", path); code != 404 {
 			t.Errorf("POST %s: %d", path, code)

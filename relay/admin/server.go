@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -40,12 +41,12 @@ type Server struct {
 // NewServer makes a server that asks d.
 func NewServer(d Daemon) *Server {
 	s := &Server{daemon: d, scrape: d.Metrics()}
-	s.control = newHTTP(s.controlRoutes())
+	s.control = newHTTP(explained(s.controlRoutes()))
 	s.control.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, operatorKey{}, peerName(c))
 	}
-	s.metrics = newHTTP(s.publicRoutes())
-	s.reading = newHTTP(s.readRoutes())
+	s.metrics = newHTTP(explained(s.publicRoutes()))
+	s.reading = newHTTP(explained(s.readRoutes()))
 	return s
 }
 
@@ -102,7 +103,7 @@ func (s *Server) readRoutes() *http.ServeMux {
 	return mux
 }
 
-func (s *Server) controlRoutes() http.Handler {
+func (s *Server) controlRoutes() *http.ServeMux {
 	mux := s.readRoutes()
 	mux.HandleFunc("POST /v1/queue/{op}", s.act)
 	mux.HandleFunc("GET /v1/messages/{id}/content", s.content)
@@ -111,6 +112,36 @@ func (s *Server) controlRoutes() http.Handler {
 	mux.HandleFunc("POST /v1/reload", s.reload)
 	return mux
 }
+
+// explained answers what no route takes as all errors are answered, and says
+// which methods a known path takes.
+func explained(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		silent := &headersOnly{ResponseWriter: w}
+		h.ServeHTTP(silent, r)
+		text := "there is no " + r.URL.Path
+		if silent.status == http.StatusMethodNotAllowed {
+			text = fmt.Sprintf("%s takes %s, not %s", r.URL.Path, w.Header().Get("Allow"), r.Method)
+		}
+		refuse(w, max(silent.status, http.StatusNotFound), errors.New(text))
+	})
+}
+
+// headersOnly keeps the headers of an answer and leaves its status and body to
+// somebody else.
+type headersOnly struct {
+	http.ResponseWriter
+	status int
+}
+
+func (h *headersOnly) WriteHeader(status int) { h.status = status }
+
+func (h *headersOnly) Write(b []byte) (int, error) { return len(b), nil }
 
 // health is for probes: 200 or 503, and the reasons as lines of text.
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) {

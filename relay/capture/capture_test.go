@@ -113,6 +113,29 @@ func TestCapture(t *testing.T) {
 	}
 }
 
+// Addresses are kept as they stood in the envelope.
+func TestCaptureKeepsQuotes(t *testing.T) {
+	server, dir := start(t, capture.Options{})
+	up := server.Upstream(&config.Upstream{Name: "staging", Provider: "capture"})
+	all := []string{`"john doe"@b.example`, `a*b+c@b.example`, `"a..b"@b.example`, `"q\"u\\o"@b.example`, `"a@b"@b.example`}
+	feed := upstreamtest.NewFeed()
+	feed.Add(envelope(`"from me"@a.example`, all...), []byte("Subject: x\r\n\r\nx\r\n"))
+	deliver(t, up, feed)
+	want := "Return-Path: <\"from me\"@a.example>\r\n"
+	for _, a := range all {
+		want += "Delivered-To: " + a + "\r\n"
+	}
+	got := kept(t, dir)
+	for _, text := range got {
+		if !strings.HasPrefix(string(text), want) {
+			t.Errorf("got %s, want %s", text, want)
+		}
+	}
+	if len(got) != 1 {
+		t.Errorf("%d messages", len(got))
+	}
+}
+
 // Two upstreams share one server, and each message names its own.
 func TestCaptureNamesTheUpstream(t *testing.T) {
 	server, dir := start(t, capture.Options{})
