@@ -157,6 +157,8 @@ func judgeMail5(o *spool.Outcome, e enhanced) Verdict {
 		return failed(BlameContent) // larger than the upstream takes: RFC 1870 §6.1
 	case e.subject == 6:
 		return failed(BlameContent) // 5.6.7: no SMTPUTF8 there, RFC 6531 §3.5
+	case o.Code == 500 || o.Code == 502:
+		return deferred(BlameUpstream, true) // it does not know MAIL: MailKit#1452
 	}
 	return deferred(BlameSender, true)
 }

@@ -99,6 +99,8 @@ func TestJudge(t *testing.T) {
 		{mail, 503, "5.5.1", "nested MAIL command", later, BlameSender, true},
 
 		// The upstream itself.
+		{mail, 500, "", "Syntax error, command unrecognized", later, BlameUpstream, true}, // MailKit#1452
+		{mail, 502, "5.5.1", "Command not implemented", later, BlameUpstream, true},
 		{mail, 421, "4.3.2", "Service not available, closing transmission channel", later, BlameUpstream, true},
 		{mail, 452, "4.3.1", "Insufficient system storage", later, BlameUpstream, true},
 		{mail, 451, "4.3.0", "Temporary lookup failure", later, BlameUpstream, true},
