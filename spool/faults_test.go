@@ -269,6 +269,9 @@ func TestSettleDoesNotWaitForCommits(t *testing.T) {
 			if n := left(); n != want {
 				t.Errorf("%d messages, want %d", n, want)
 			}
+			for s.Usage().Full { // until the keeper has its reserve back
+				time.Sleep(time.Millisecond)
+			}
 			put(t, s, simple("a"), nil)
 			if n := left(); n != want+1 {
 				t.Errorf("%d messages, want %d", n, want+1)

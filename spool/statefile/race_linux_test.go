@@ -82,7 +82,7 @@ func TestRootGivesNothingAwayOutsideTheFolder(t *testing.T) {
 			if n := <-done; n < 100 {
 				t.Fatalf("only %d exchanges", n)
 			}
-			filepath.WalkDir(roots, func(path string, e fs.DirEntry, err error) error {
+			filepath.WalkDir(roots, func(path string, _ fs.DirEntry, _ error) error {
 				info, err := os.Lstat(path)
 				if err != nil {
 					t.Fatal(err)
