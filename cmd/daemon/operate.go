@@ -58,6 +58,9 @@ func (d *daemon) Act(ctx context.Context, o admin.Order, operator string) (*admi
 	return &admin.Acted{Messages: r.Done, Recipients: r.Recipients, Busy: names(r.Busy), Missing: names(r.Missing), Held: names(r.Held)}, nil
 }
 
+// Hostname is the name of the relay.
+func (d *daemon) Hostname() string { return d.state.Load().cfg.Hostname }
+
 // Upstreams names what is configured and what mail waits for.
 func (d *daemon) Upstreams() []string {
 	all := d.store.Upstreams()

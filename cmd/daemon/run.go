@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"os"
 	"os/signal"
@@ -108,8 +109,16 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	heedLimit()
-	if err := d.start(o.Config); err != nil {
+	why, err := d.begin(o.Config, signals)
+	switch {
+	case errors.Is(err, errInterrupted):
+		d.events.Stopped(time.Since(d.started), false)
+		return nil
+	case err != nil:
 		return err
+	case why != "":
+		d.stop(why, signals)
+		return nil
 	}
 	if o.Confine {
 		folders, err := confine(o.Config)
@@ -131,10 +140,49 @@ func Run(ctx context.Context, o Options) error {
 	if o.Ready != nil {
 		o.Ready()
 	}
-	why := d.serve(ctx, signals)
+	why = d.serve(ctx, signals)
 	cancel()
 	d.stop(why, signals)
 	return nil
+}
+
+// errInterrupted ends a start that a signal did not wait for. What is on disk
+// survives that as it does a crash.
+var errInterrupted = errors.New("interrupted while it started")
+
+// begin starts, and heeds signals meanwhile: after one it waits a little for
+// the start to end, after a second one it doesn't. why is the reason to stop
+// what has started, or empty.
+func (d *daemon) begin(cfg *config.Config, signals chan os.Signal) (why string, err error) {
+	started := make(chan error, 1)
+	go func() { started <- d.start(cfg) }()
+	var hurry <-chan time.Time
+	reload := false
+	for {
+		select {
+		case err := <-started:
+			if reload {
+				select {
+				case signals <- syscall.SIGHUP: // for whoever serves
+				default: // there are others before it
+				}
+			}
+			return why, err
+		case <-hurry:
+			return why, errInterrupted
+		case s := <-signals:
+			switch {
+			case s == syscall.SIGHUP:
+				reload = true
+			case why != "":
+				return why, errInterrupted
+			default:
+				why = "signal: " + s.String()
+				d.events.Stopping(why, hurried)
+				hurry = time.After(hurried)
+			}
+		}
+	}
 }
 
 // upstreams are those that are configured now.

@@ -47,7 +47,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	d.state.Store(st)
 	d.tokens = oauth.New(oauth.Options{StateDir: cfg.StateDir, Events: d.log.Tokens()})
 	d.memory = memory.New(cfg.StateDir)
-	d.dialer = &upstream.Dialer{Hostname: d.hostname, Events: d.log.Upstream(), Tokens: d.tokens, Memory: d.memory}
+	d.dialer = &upstream.Dialer{Hostname: d.Hostname, Events: d.log.Upstream(), Tokens: d.tokens, Memory: d.memory}
 	d.queue = queue.New(queue.Options{
 		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg,
 		Events: d.log.Queue(), Route: d.routeNotification, Grace: grace,
@@ -180,8 +180,6 @@ func (d *daemon) announce(cfg *config.Config) {
 		d.events.Capturing(captured, filepath.Clean(cfg.CaptureDir()))
 	}
 }
-
-func (d *daemon) hostname() string { return d.state.Load().cfg.Hostname }
 
 // routeNotification finds the upstreams of a delivery status notification. Its
 // header is known, and has nothing that a route could ask for.

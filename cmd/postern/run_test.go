@@ -158,6 +158,8 @@ func (p *puppet) Act(_ context.Context, o admin.Order, _ string) (*admin.Acted, 
 	return &admin.Acted{Messages: 2}, nil
 }
 
+func (p *puppet) Hostname() string { return "relay.example.com" }
+
 func (p *puppet) Upstreams() []string { return []string{"backup", "news", "office", "old"} }
 
 func (p *puppet) Pause(upstream, _ string) error {

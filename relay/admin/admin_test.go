@@ -248,6 +248,32 @@ func TestThePublicDoorChangesNothing(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
+// A web page that has its name lead to the metrics reads nothing there.
+func TestMetricsAreForThisMachine(t *testing.T) {
+	f := newFake()
+	_, _ = serve(t, f)
+	defer http.DefaultClient.CloseIdleConnections()
+	_, port, _ := net.SplitHostPort(f.status.Hostname)
+	for host, want := range map[string]int{
+		"127.0.0.1": 200, "[::1]": 200, "[::1]:" + port: 200, "localhost:" + port: 200, "LocalHost.": 200, "postern:2627": 200,
+		"relay.example.com": 200, "RELAY.example.com:1": 200, "postern.mail.svc.cluster.local": 200,
+		"page.example.net": 421, "page.example.net:" + port: 421, "relay.example.com.page.example": 421, "127.0.0.1.page.example": 421, "local.page.example": 421,
+	} {
+		for _, path := range []string{"/metrics", "/healthz"} {
+			req, _ := http.NewRequest("GET", "http://"+f.status.Hostname+path, nil)
+			req.Host = host
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("%s of %s: %d, want %d", path, host, resp.StatusCode, want)
+			}
+		}
+	}
+}
+
 // hangUp takes connections and closes them.
 func hangUp(l net.Listener) {
 	for {

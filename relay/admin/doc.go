@@ -36,6 +36,8 @@ type Daemon interface {
 	Detail(id spool.ID) (*spool.Detail, error)
 	Content(id spool.ID) (spool.Content, error)
 
+	// Hostname is the name of the relay.
+	Hostname() string
 	// Upstreams names what is configured and what mail waits for.
 	Upstreams() []string
 	// Act carries out an order in the name of operator.

@@ -119,6 +119,8 @@ func (f *fake) Act(_ context.Context, o Order, operator string) (*Acted, error) 
 	return done, nil
 }
 
+func (f *fake) Hostname() string { return "relay.example.com" }
+
 func (f *fake) Upstreams() []string { return []string{"backup", "office", "spare"} }
 
 func (f *fake) Pause(upstream, operator string) error {

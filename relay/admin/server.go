@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,7 +47,8 @@ func NewServer(d Daemon) *Server {
 	s.control.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, operatorKey{}, peerName(c))
 	}
-	s.metrics = newHTTP(explained(s.publicRoutes()))
+	s.metrics = newHTTP(s.ownHost(explained(s.publicRoutes())))
+	s.metrics.ReadTimeout, s.metrics.WriteTimeout, s.metrics.IdleTimeout = scrapeTimeout, scrapeTimeout, scrapeTimeout
 	s.reading = newHTTP(explained(s.readRoutes()))
 	return s
 }
@@ -69,7 +72,42 @@ func (s *Server) ServeRead(l net.Listener) error { return ended(s.reading.Serve(
 
 // ServeMetrics answers /metrics and /healthz alone, and nothing that changes
 // anything, until Shutdown.
-func (s *Server) ServeMetrics(l net.Listener) error { return ended(s.metrics.Serve(l)) }
+func (s *Server) ServeMetrics(l net.Listener) error {
+	return ended(s.metrics.Serve(peer.Bound(l, maxScrapers)))
+}
+
+// What strangers at the address of the metrics can hold.
+const (
+	maxScrapers   = 64
+	scrapeTimeout = 30 * time.Second // for a whole request, and for its answer
+)
+
+// ownHost refuses requests for hosts that are not this machine: a web page can
+// have its own name lead here (DNS rebinding) and read what it gets. An IP
+// address, a name without a dot, and names that nobody can buy, are not such a
+// page's.
+func (s *Server) ownHost(h http.Handler) http.Handler {
+	machine, _ := os.Hostname()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			name = r.Host
+		}
+		name = strings.ToLower(strings.TrimSuffix(name, "."))
+		_, noIP := netip.ParseAddr(strings.Trim(name, "[]"))
+		switch {
+		case noIP == nil, !strings.Contains(name, "."), strings.EqualFold(name, machine), strings.EqualFold(name, s.daemon.Hostname()),
+			slices.ContainsFunc(privateDomains, func(d string) bool { return strings.HasSuffix(name, d) }):
+			h.ServeHTTP(w, r)
+		default:
+			refuse(w, http.StatusMisdirectedRequest, fmt.Errorf("%q is not the name of this machine; ask by its address, or by its hostname", name))
+		}
+	})
+}
+
+// privateDomains are not delegated in the public DNS (RFC 6761, RFC 6762,
+// RFC 8375, and ICANN's .internal), or made by clusters.
+var privateDomains = []string{".localhost", ".local", ".internal", ".home.arpa", ".svc"}
 
 func ended(err error) error {
 	if errors.Is(err, http.ErrServerClosed) {

@@ -136,6 +136,27 @@ func TestCaptureKeepsQuotes(t *testing.T) {
 	}
 }
 
+// A server that is closed as soon as it is there has ended, too.
+func TestCloseAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	for range 50 {
+		server, err := capture.Start(capture.Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- server.Close(t.Context()) }()
+		select {
+		case err := <-closed:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("it never ends")
+		}
+	}
+}
+
 // Two upstreams share one server, and each message names its own.
 func TestCaptureNamesTheUpstream(t *testing.T) {
 	server, dir := start(t, capture.Options{})

@@ -2,7 +2,10 @@ package capture
 
 import (
 	"net"
+	"os"
 	"sync"
+
+	"postern/relay/peer"
 )
 
 // door remembers who came in. go-smtp cannot close connections once its
@@ -25,6 +28,10 @@ type guest struct {
 // Accept implements net.Listener.
 func (d *door) Accept() (net.Conn, error) {
 	conn, err := d.Listener.Accept()
+	for err == nil && foreign(conn) {
+		_ = conn.Close()
+		conn, err = d.Listener.Accept()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -34,6 +41,13 @@ func (d *door) Accept() (net.Conn, error) {
 	d.open[g] = struct{}{}
 	d.left.Add(1)
 	return g, nil
+}
+
+// foreign says whether another user's process has connected, where the kernel
+// tells. The only client is this process.
+func foreign(conn net.Conn) bool {
+	uid, known := peer.Loopback(conn)
+	return known && uid != uint32(os.Geteuid())
 }
 
 // Close implements net.Conn.

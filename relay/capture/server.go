@@ -14,6 +14,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"postern/config"
+	"postern/relay/peer"
 )
 
 // MaxMessageBytes is the largest message that is kept.
@@ -22,6 +23,10 @@ const MaxMessageBytes = 256 << 20
 // maxLine is the longest line, in bytes. Some programs write a whole HTML page
 // into one, and upstreams take it.
 const maxLine = 1 << 20
+
+// maxGuests is how many connections are open at a time; the relay opens no
+// more than max_connections of an upstream.
+const maxGuests = 1000
 
 // ioTimeout bounds each wait of the server for its client, which is the relay
 // itself.
@@ -93,7 +98,7 @@ func Start(o Options) (*Server, error) {
 		password: rand.Text(),
 		pin:      pin,
 		addr:     listener.Addr().(*net.TCPAddr),
-		doors:    &door{Listener: listener, open: map[*guest]struct{}{}},
+		doors:    &door{Listener: peer.Bound(listener, maxGuests), open: map[*guest]struct{}{}},
 	}
 	s.smtp = newSMTP(o, cert, &backend{box: box, password: s.password, events: o.Events})
 	s.served.Go(func() { _ = s.smtp.Serve(s.doors) }) // ends by Close
@@ -136,6 +141,9 @@ func (s *Server) Upstream(base *config.Upstream) *config.Upstream {
 // is done, and cuts off the rest.
 func (s *Server) Close(ctx context.Context) error {
 	err := s.smtp.Shutdown(ctx)
+	// A Shutdown that comes before go-smtp has begun to serve doesn't know of
+	// the listener, and nobody would close it.
+	_ = s.doors.Listener.Close()
 	s.doors.cutOff()
 	s.served.Wait()
 	if errors.Is(err, smtp.ErrServerClosed) || errors.Is(err, ctx.Err()) {
