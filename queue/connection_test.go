@@ -133,7 +133,7 @@ func TestConnectionIsNotBlamedForAMessage(t *testing.T) {
 		var bad spool.ID
 		w.peers.set("office", func(p *peer) {
 			p.answer = func(d *spool.Delivery, _ string) spool.Outcome {
-				if d.ID == bad {
+				if d.Envelope.From == "bad@app.example" {
 					return replyAt(spool.StageRcpt, 450, "4.2.0", "greylisted")
 				}
 				return replyAt(spool.StageDot, 250, "2.0.0", "ok")
@@ -141,10 +141,11 @@ func TestConnectionIsNotBlamedForAMessage(t *testing.T) {
 			p.takes = func(*spool.Delivery) (time.Duration, bool) { return time.Millisecond, true }
 		})
 		for i := range 200 {
-			id := w.put("a@app.example", []string{"office"}, "b@example.com")
 			if i == 50 {
-				bad = id
+				bad = w.put("bad@app.example", []string{"office"}, "b@example.com")
+				continue
 			}
+			w.put("a@app.example", []string{"office"}, "b@example.com")
 		}
 		after(5 * time.Second)
 		if n := len(w.peers.mail("office")); n != 199 {

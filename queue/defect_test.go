@@ -41,11 +41,10 @@ func (c *clumsy) Deliver(ctx context.Context, up *config.Upstream, feed *Feed) e
 func TestPanicIsAFaultOfItsSession(t *testing.T) {
 	inBubble(t, []string{"office", "other"}, func(t *testing.T, w *world) {
 		w.queue.Stop(t.Context())
-		var bad spool.ID
 		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears,
-			Deliverer: &clumsy{peers: w.peers, when: func(d *spool.Delivery) bool { return d.ID == bad }}})
+			Deliverer: &clumsy{peers: w.peers, when: func(d *spool.Delivery) bool { return d.Envelope.From == "bad@app.example" }}})
 		w.queue.Start()
-		bad = w.put("a@app.example", []string{"office"}, "b@example.com")
+		bad := w.put("bad@app.example", []string{"office"}, "b@example.com")
 		after(time.Second)
 		for range 5 {
 			w.put("a@app.example", []string{"office"}, "b@example.com")

@@ -58,6 +58,7 @@ func TestMinimumOfFreeSpace(t *testing.T) {
 		}
 		disk.SetFree(1000)
 		time.Sleep(time.Second)
+		synctest.Wait() // the keeper looks at the same moment
 		put(t, s, simple("a"), nil)
 	})
 }

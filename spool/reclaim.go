@@ -13,6 +13,7 @@ func (s *Store) keeper() {
 	defer s.tidying.Done()
 	timer := time.NewTimer(fullEvery)
 	defer timer.Stop()
+	var retired time.Time
 	for {
 		timer.Reset(fullEvery)
 		select {
@@ -30,7 +31,9 @@ func (s *Store) keeper() {
 		s.evacuate()
 		for s.reclaim() {
 		}
-		s.retire()
+		if now := time.Now(); s.retire(now.Sub(retired) >= fullEvery) {
+			retired = now
+		}
 		s.keepReserve()
 	}
 }

@@ -64,11 +64,13 @@ func (s *Store) allocate(name string, size int64) error {
 
 // retire asks for a new segment where mail is refused for want of room and
 // three quarters of what was written to the current one can go. It then goes
-// as a whole, after what lives in it was copied forward. Only the keeper calls
-// it.
-func (s *Store) retire() {
+// as a whole, after what lives in it was copied forward. A new segment takes
+// room before the old one gives it back, so where that would be little it is
+// done now and then only: small says whether it may be. It returns whether it
+// asked. Only the keeper calls it.
+func (s *Store) retire(small bool) bool {
 	if !s.full.Load() && !s.short.Load() {
-		return
+		return false
 	}
 	s.j.mu.Lock()
 	written := s.j.frontier - segmentStart
@@ -76,8 +78,10 @@ func (s *Store) retire() {
 	s.mu.Lock()
 	live := s.segs[len(s.segs)-1].liveBytes
 	s.mu.Unlock()
-	if written > 0 && live <= written/4 {
-		s.retiring.Store(true)
-		s.poke(s.kick)
+	if written <= 0 || live > written/4 || !small && written-live <= max(2*s.opts.ZeroAhead, s.opts.Reserve/2) {
+		return false
 	}
+	s.retiring.Store(true)
+	s.poke(s.kick)
+	return true
 }
