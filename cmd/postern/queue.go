@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,6 +42,7 @@ func filterFlags(cmd *cobra.Command, f *admin.Filter) {
 
 func (a *app) queueActCommand(op admin.Op, short, done string) *cobra.Command {
 	var sel admin.Selection
+	var yes bool
 	cmd := &cobra.Command{
 		Use:   string(op) + " [ID...] [--all] [--upstream NAME] [--from TEXT] [--to TEXT]",
 		Short: short,
@@ -47,6 +50,12 @@ func (a *app) queueActCommand(op admin.Op, short, done string) *cobra.Command {
 			sel.IDs = args
 			if err := checkSelection(&sel); err != nil {
 				return err
+			}
+			if op == admin.OpRetry && sel.Filter.Held {
+				return usage("mail on hold is not tried: `postern queue release --held` lets it go")
+			}
+			if ends(op) && sel.All && sel.Filter == (admin.Filter{}) && !yes && isTerminal(a.stdin) && !a.agreed() {
+				return &failure{code: exitUsage, text: "nothing was done", hint: "--yes answers beforehand."}
 			}
 			client, err := a.client()
 			if err != nil {
@@ -60,7 +69,8 @@ func (a *app) queueActCommand(op admin.Op, short, done string) *cobra.Command {
 		},
 	}
 	filterFlags(cmd, &sel.Filter)
-	if op == admin.OpRemove || op == admin.OpBounce {
+	if ends(op) {
+		cmd.Flags().BoolVar(&yes, "yes", false, "don't ask on a terminal whether all are meant")
 		cmd.Use = string(op) + " [ID...] [--recipient ADDRESS]... [--all] [--upstream NAME] [--from TEXT] [--to TEXT]"
 		cmd.Flags().StringArrayVar(&sel.Recipients, "recipient", nil, "of the messages named, only the recipient `ADDRESS`; may be given several times")
 	}
@@ -69,6 +79,17 @@ func (a *app) queueActCommand(op admin.Op, short, done string) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&sel.All, "all", false, "all messages, or with a filter: all that it selects")
 	return a.withJSON(cmd)
+}
+
+// ends says whether an operation leaves nothing to be tried again.
+func ends(op admin.Op) bool { return op == admin.OpRemove || op == admin.OpBounce }
+
+// agreed asks on the terminal whether all messages are meant. Only a line that
+// begins with y agrees.
+func (a *app) agreed() bool {
+	fmt.Fprint(a.stderr, "This ends every message that is queued, for good. Go on? [y/N] ")
+	line, _ := bufio.NewReader(a.stdin).ReadString('\n')
+	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(line)), "y")
 }
 
 func checkSelection(sel *admin.Selection) error {
@@ -120,7 +141,7 @@ func (a *app) printActed(op admin.Op, r *admin.Acted, done string) error {
 // extent says how much an operation changed. Only a removal and a bounce can
 // concern some recipients of a message.
 func extent(op admin.Op, r *admin.Acted) string {
-	if op != admin.OpRemove && op != admin.OpBounce || r.Messages == 0 {
+	if !ends(op) || r.Messages == 0 {
 		return count(r.Messages, "message")
 	}
 	return fmt.Sprintf("%s of %s", count(r.Recipients, "recipient"), count(r.Messages, "message"))

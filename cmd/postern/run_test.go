@@ -407,6 +407,18 @@ func TestOrdersAreThoseThatWereGiven(t *testing.T) {
 	}
 }
 
+func TestOnlyYesAgrees(t *testing.T) {
+	for line, want := range map[string]bool{"y\n": true, "Yes\n": true, " y": true, "": false, "\n": false, "n\n": false, "all\n": false} {
+		a := &app{stdin: strings.NewReader(line), stderr: io.Discard}
+		if got := a.agreed(); got != want {
+			t.Errorf("%q: %t", line, got)
+		}
+	}
+	if r := perform(t, "", "queue", "retry", "--held"); r.code != exitUsage || !strings.Contains(r.stderr, "queue release --held") {
+		t.Errorf("retry --held: %+v", r)
+	}
+}
+
 func TestPasswdPrintsWhatAListenerTakes(t *testing.T) {
 	for scheme, want := range map[string]string{"argon2id": "$argon2id$", "bcrypt": "$2", "scram-sha-256": "SCRAM-SHA-256$"} {
 		r := perform(t, "correct horse\n", "passwd", "--scheme", scheme)
