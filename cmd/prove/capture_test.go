@@ -42,7 +42,7 @@ func TestCapturedMailHasDurableFolders(t *testing.T) {
 	}
 	calls := readTrace(t, trace, h.cmd.Process.Pid)
 	named := slices.IndexFunc(calls, func(c call) bool {
-		return strings.HasPrefix(c.name, "rename") && strings.Contains(c.text, "/capture/new/")
+		return strings.HasPrefix(c.name, "rename") && strings.Contains(c.text, "/capture/new>")
 	})
 	if named < 0 {
 		t.Fatal("the message was never given a name")
