@@ -40,29 +40,51 @@ const (
 	diagPorts        = 4 + 32 // ports and addresses, at the front of the ID
 )
 
+// diagSockets are netlink sockets that wait for the next question. Opening one
+// for each would cost more than the question.
+var diagSockets = make(chan int, 4)
+
 // askOwner finds the user of the socket that is bound to from and connected
 // to to.
 func askOwner(from, to netip.AddrPort) (uid uint32, err error) {
-	request := diagRequest(from, to)
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	fd, err := diagSocket()
 	if err != nil {
 		return 0, err
 	}
-	defer unix.Close(fd)
+	request := diagRequest(from, to)
+	answer := make([]byte, 512) // more follows what is read, in attributes
+	n := 0
+	if err = unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err == nil {
+		n, _, err = unix.Recvfrom(fd, answer, 0)
+	}
+	if err != nil {
+		unix.Close(fd) // an answer may still come, to nobody's question
+		return 0, err
+	}
+	select {
+	case diagSockets <- fd:
+	default:
+		unix.Close(fd)
+	}
+	return diagOwner(request, answer[:n])
+}
+
+func diagSocket() (fd int, err error) {
+	select {
+	case fd = <-diagSockets:
+		return fd, nil
+	default:
+	}
+	if fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG); err != nil {
+		return 0, err
+	}
 	// The kernel answers while it is asked; this only bounds a fault of it.
 	patience := unix.NsecToTimeval(int64(time.Second))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience); err != nil {
+		unix.Close(fd)
 		return 0, err
 	}
-	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return 0, err
-	}
-	answer := make([]byte, 4096)
-	n, _, err := unix.Recvfrom(fd, answer, 0)
-	if err != nil {
-		return 0, err
-	}
-	return diagOwner(request, answer[:n])
+	return fd, nil
 }
 
 // diagRequest is a nlmsghdr and an inet_diag_req_v2 for one TCP socket.
