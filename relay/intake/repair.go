@@ -145,13 +145,82 @@ func isMessageID(v []byte) bool {
 }
 
 // isDate tells whether v is a date-time (RFC 5322 §3.3, §4.3).
-func isDate(v []byte) bool {
+func isDate(v []byte) bool { return usualDate(bytes.TrimSpace(v)) || anyDate(v) }
+
+func anyDate(v []byte) bool {
 	s := strings.TrimSpace(string(v))
 	if _, err := time.Parse("Mon, _2 Jan 2006 15:04:05 -0700", s); err == nil {
 		return true
 	}
 	_, err := mail.ParseDate(strings.Join(strings.Fields(s), " "))
 	return err == nil
+}
+
+// usualDate knows the form that nearly all programs write, as in
+// "Sat, 28 Nov 2026 07:40:00 +0000 (UTC)". It is there for speed: what it
+// takes is a date for anyDate, too.
+func usualDate(v []byte) bool {
+	if len(v) < 5 || v[3] != ',' || v[4] != ' ' || !oneOf("MonTueWedThuFriSatSun", v[:3]) {
+		return false
+	}
+	v = v[5:]
+	if len(v) > 1 && v[1] == ' ' { // a day of one digit
+		if v[0] < '1' || v[0] > '9' {
+			return false
+		}
+		v = v[1:]
+	} else {
+		if day := number(v, 2); day < 1 || day > 28 { // of every month
+			return false
+		}
+		v = v[2:]
+	}
+	const rest = len(" Nov 2026 07:40:00 +0000")
+	if len(v) < rest || v[0] != ' ' || !oneOf("JanFebMarAprMayJunJulAugSepOctNovDec", v[1:4]) || v[4] != ' ' || number(v[5:], 4) < 1900 ||
+		v[9] != ' ' || v[12] != ':' || v[15] != ':' || v[18] != ' ' || v[19] != '+' && v[19] != '-' {
+		return false
+	}
+	for _, part := range [...]struct{ at, limit int }{{10, 24}, {13, 60}, {16, 60}, {20, 15}, {22, 60}} {
+		if n := number(v[part.at:], 2); n < 0 || n >= part.limit {
+			return false
+		}
+	}
+	v = v[rest:]
+	if len(v) > 3 && v[0] == ' ' && v[1] == '(' && v[len(v)-1] == ')' { // the name of the zone
+		for _, c := range v[2 : len(v)-1] {
+			if c < 'A' || c > 'Z' {
+				return false
+			}
+		}
+		return true
+	}
+	return len(v) == 0
+}
+
+// oneOf tells whether name, of three bytes, is one of names, which follow each
+// other.
+func oneOf(names string, name []byte) bool {
+	for i := 0; i < len(names); i += 3 {
+		if names[i:i+3] == string(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// number is that of the first n bytes of v in decimal, or -1.
+func number(v []byte, n int) int {
+	if len(v) < n {
+		return -1
+	}
+	sum := 0
+	for _, c := range v[:n] {
+		if c < '0' || c > '9' {
+			return -1
+		}
+		sum = sum*10 + int(c-'0')
+	}
+	return sum
 }
 
 // appendFrom adds the From that a message lacks (RFC 6409 §8.1): the

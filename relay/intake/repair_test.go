@@ -111,3 +111,24 @@ func TestNamesInFrom(t *testing.T) {
 		}
 	}
 }
+
+// What the short way calls a date is one for the long way, and the forms that
+// programs write take the short way.
+func TestUsualDate(t *testing.T) {
+	for _, v := range []string{
+		"Sat, 28 Nov 2026 07:40:00 +0000 (UTC)", "Sat, 28 Nov 2026 07:40:00 +0000", "Sun, 1 Feb 2026 23:59:59 -0930", "Sun, 01 Mar 2026 00:00:00 +1400 (CET)",
+	} {
+		if !usualDate([]byte(v)) {
+			t.Errorf("%q took the long way", v)
+		}
+		for i := range v {
+			for _, c := range "09 (:+-,)AaM\x00\xff" {
+				for _, changed := range []string{v[:i] + string(c) + v[i+1:], v[:i] + string(c) + v[i:], v[:i], v[i:]} {
+					if usualDate([]byte(changed)) && !anyDate([]byte(changed)) {
+						t.Errorf("%q is no date", changed)
+					}
+				}
+			}
+		}
+	}
+}
