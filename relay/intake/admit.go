@@ -2,6 +2,7 @@ package intake
 
 import (
 	"net"
+	"sync"
 	"time"
 
 	smtp "github.com/emersion/go-smtp"
@@ -30,7 +31,7 @@ func (s *Server) admit(d *door, nc net.Conn) {
 		s.turnAway(c, r, why)
 		return
 	}
-	c.peer.origin = originOf(&c.peer, nc)
+	c.peer.origin = sync.OnceValue(func() origin.Key { return originOf(&c.peer, nc) })
 	if !d.seat(c) {
 		s.turnAway(c, say(421, 4, 3, 2, "too many connections, try again later"), "too many connections")
 		return
@@ -89,15 +90,31 @@ func (d *door) seat(c *conn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if limit := c.set.cfg.MaxConnections; limit > 0 && len(d.conns) >= limit {
-		victim := d.victim(c.peer.origin, time.Now())
+		d.countPlaces()
+		victim := d.victim(c.peer.origin(), time.Now())
 		if victim == nil {
 			return false
 		}
 		d.evict(victim, limit/4+8)
 	}
 	d.conns[c] = struct{}{}
-	d.places[c.peer.origin]++
+	if d.places != nil {
+		d.places[c.peer.origin()]++
+	}
 	return true
+}
+
+// countPlaces begins to count by origin. An ordinary day has no need of it: to
+// know the user behind an address of this machine takes a question to the
+// kernel for each connection.
+func (d *door) countPlaces() {
+	if d.places != nil {
+		return
+	}
+	d.places = map[origin.Key]int{}
+	for c := range d.conns {
+		d.places[c.peer.origin()]++
+	}
 }
 
 // victim chooses who has to go for a newcomer, or nobody: of the origin with
@@ -112,7 +129,7 @@ func (d *door) victim(newcomer origin.Key, now time.Time) (victim *conn) {
 		if ph == phaseBusy {
 			continue
 		}
-		n, since := d.places[c.peer.origin], c.waiting.Load()
+		n, since := d.places[c.peer.origin()], c.waiting.Load()
 		idle, limit := true, evictIdle
 		if ph == phaseMail || ph == phaseContent {
 			idle, limit = false, evictMail
@@ -140,11 +157,19 @@ func (d *door) evict(c *conn, enough int) {
 	d.leaving[c] = struct{}{}
 }
 
-// give gives the place of c back.
+// give gives the place of c back. With half of all free the count ends.
 func (d *door) give(c *conn) {
 	delete(d.conns, c)
-	if d.places[c.peer.origin]--; d.places[c.peer.origin] == 0 {
-		delete(d.places, c.peer.origin)
+	if d.places == nil {
+		return
+	}
+	if len(d.conns) < d.settings.Load().cfg.MaxConnections/2 {
+		d.places = nil
+		return
+	}
+	k := c.peer.origin()
+	if d.places[k]--; d.places[k] == 0 {
+		delete(d.places, k)
 	}
 }
 

@@ -52,7 +52,7 @@ type Peer struct {
 	TLS      *tls.ConnectionState
 
 	settings *settings
-	origin   origin.Key      // of the connection
+	origin   func() origin.Key // of the connection; the kernel is asked at the first call
 	ctx      context.Context // of the server; go-smtp's methods have none
 }
 

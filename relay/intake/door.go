@@ -32,12 +32,12 @@ type door struct {
 
 	mu      sync.Mutex // guards what follows
 	conns   map[*conn]struct{}
-	places  map[origin.Key]int // how many of conns each origin has
+	places  map[origin.Key]int // how many of conns each origin has; nil: not counted
 	leaving map[*conn]struct{} // evicted, not closed yet
 }
 
 func newDoor(k doorKey) *door {
-	return &door{key: k, conns: map[*conn]struct{}{}, places: map[origin.Key]int{}, leaving: map[*conn]struct{}{}}
+	return &door{key: k, conns: map[*conn]struct{}{}, leaving: map[*conn]struct{}{}}
 }
 
 // keys are the sockets that a listener stands for.

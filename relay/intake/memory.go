@@ -28,13 +28,13 @@ type holding struct {
 }
 
 // hold counts n bytes more, and tells whether they may be had.
-func (h *holding) hold(b *origin.Budget, k origin.Key, n int64) bool {
+func (h *holding) hold(b *origin.Budget, from func() origin.Key, n int64) bool {
 	if h.used += n; h.used <= freeMemory+h.granted {
 		return true
 	}
 	more := h.used - freeMemory - h.granted
 	more += memoryStep - more%memoryStep
-	if !b.Take(k, more) {
+	if !b.Take(from(), more) {
 		h.used -= n
 		return false
 	}
@@ -43,8 +43,10 @@ func (h *holding) hold(b *origin.Budget, k origin.Key, n int64) bool {
 }
 
 // end gives everything back.
-func (h *holding) end(b *origin.Budget, k origin.Key) {
-	b.Give(k, h.granted)
+func (h *holding) end(b *origin.Budget, from func() origin.Key) {
+	if h.granted > 0 {
+		b.Give(from(), h.granted)
+	}
 	*h = holding{}
 }
 

@@ -19,7 +19,10 @@ const (
 // user, wherever from.
 func (s *session) overRate(what bool) *smtp.SMTPError {
 	cfg := s.peer.settings.cfg
-	from := s.peer.origin
+	if len(cfg.Rate) == 0 {
+		return nil
+	}
+	from := s.peer.origin()
 	if s.peer.User != "" {
 		from = origin.User(s.peer.User)
 	}

@@ -108,7 +108,7 @@ func TestSCRAMGuessesAreSlowedDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &session{policy: newPolicy(nil, silent{}, nil), peer: &Peer{settings: set, origin: from, ctx: t.Context()}}
+	s := &session{policy: newPolicy(nil, silent{}, nil), peer: &Peer{settings: set, origin: func() origin.Key { return from }, ctx: t.Context()}}
 	server, err := s.Auth(mechSCRAM)
 	if err != nil {
 		t.Fatal(err)

@@ -62,7 +62,7 @@ var replyBusy = say(454, 4, 7, 0, "too many sign-ins at once, try again later")
 
 // signIn checks a password.
 func (s *session) signIn(mech, name, password string) error {
-	switch ok, busy := s.peer.settings.users.check(s.peer.ctx, s.peer.origin, name, password); {
+	switch ok, busy := s.peer.settings.users.check(s.peer.ctx, s.peer.origin(), name, password); {
 	case busy:
 		return replyBusy
 	case !ok:
@@ -74,12 +74,12 @@ func (s *session) signIn(mech, name, password string) error {
 
 func (s *session) signedIn(mech, name string) {
 	s.peer.User = name
-	s.peer.settings.shared.guesses.Succeeded(s.peer.origin, name)
+	s.peer.settings.shared.guesses.Succeeded(s.peer.origin(), name)
 	s.events.SignedIn(s.peer.info(), mech, name)
 }
 
 func (s *session) failed(mech, name, why string) error {
-	s.peer.settings.shared.guesses.Failed(s.peer.origin, name, time.Now())
+	s.peer.settings.shared.guesses.Failed(s.peer.origin(), name, time.Now())
 	s.events.SignInFailed(s.peer.info(), mech, visible.Text(name, 256), why)
 	return replyAuthFailed
 }
@@ -128,7 +128,7 @@ func (x *scramServer) Next(response []byte) (challenge []byte, done bool, err er
 		x.signedIn(mechSCRAM, x.conv.Username())
 		return nil, true, nil
 	}
-	if x.asked && !x.peer.settings.shared.await(x.peer.ctx, x.peer.origin, x.conv.Username()) {
+	if x.asked && !x.peer.settings.shared.await(x.peer.ctx, x.peer.origin(), x.conv.Username()) {
 		return nil, false, replyBusy
 	}
 	out, err := x.conv.Step(string(response))
