@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -69,12 +70,24 @@ func (s *Server) open(k doorKey, l *config.Listener) (*door, error) {
 	case "systemd":
 		d.ln, err = net.FileListener(s.sockets.files[k.target][k.index])
 	default:
-		d.ln, err = net.Listen(family(k.target), k.target)
+		d.ln, err = listenTCP(k.target)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listener %s: %w", l.Name, err)
 	}
 	return d, nil
+}
+
+// listenTCP listens at an address. Clients of this machine don't vanish without
+// a word, so the system needs no keep-alive probes to find out; setting them up
+// takes three calls for each connection.
+func listenTCP(target string) (net.Listener, error) {
+	var lc net.ListenConfig
+	host, _, _ := net.SplitHostPort(target)
+	if a, err := netip.ParseAddr(host); err == nil && a.IsLoopback() || host == "localhost" {
+		lc.KeepAlive = -1
+	}
+	return lc.Listen(context.Background(), family(target), target)
 }
 
 // family keeps a listener to the addresses that its line names: left to "tcp",
