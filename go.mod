@@ -2,6 +2,10 @@ module postern
 
 go 1.26.8
 
+// RFC 5280 §4.1.2.2: who reads certificates should bear with negative serial
+// numbers. docs/decisions/0021-old-tls-of-upstreams.md
+godebug x509negativeserial=1
+
 require (
 	github.com/Azure/go-ntlmssp v0.1.1
 	github.com/BurntSushi/toml v1.6.0

@@ -145,6 +145,7 @@ type Upstream struct {
 	Port           int // 0 with TLSAuto, and only then
 	TLS            UpstreamTLS
 	TLSMinVersion  string // "1.0" to "1.3"; empty: "1.2"
+	TLSOldCiphers  bool   // RSA key exchange, 3DES and CBC with SHA-256 are offered too
 	CAFile         string
 	ServerName     string   // SNI and the name that the certificate is checked for; default Host
 	Fingerprints   []string // lower-case hex SHA-256 of certificates, one of which replaces the check of the chain

@@ -128,6 +128,11 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	maps.Copy(cfg.Upstreams, accounts.Upstreams)
+	ways, err := Load(place(t, dir, "testdata/good/tls.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(cfg.Upstreams, ways.Upstreams)
 	providers, err := Load(place(t, dir, "testdata/good/providers.toml"))
 	if err != nil {
 		t.Fatal(err)

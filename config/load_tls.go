@@ -49,6 +49,7 @@ func readPort(t *table, up *Upstream, p *provider) {
 
 func (d *document) readUpstreamTLS(t *table, up *Upstream) {
 	readMinVersion(t, up)
+	readOldCiphers(t, up)
 	t.text("ca_file", &up.CAFile)
 	t.text("server_name", &up.ServerName)
 	t.text("cert_file", &up.CertFile)
@@ -66,7 +67,7 @@ func (d *document) readUpstreamTLS(t *table, up *Upstream) {
 	switch {
 	case up.TLS == TLSOff:
 		refuseWith(t, `has no effect while tls = "off"`, "remove it, or choose another tls",
-			"tls_min_version", "ca_file", "server_name", "fingerprint", "cert_file", "key_file")
+			"tls_min_version", "tls_old_ciphers", "ca_file", "server_name", "fingerprint", "cert_file", "key_file")
 	case up.TLS == TLSEncrypt:
 		refuseWith(t, unchecked+"checks no certificate", `set tls = "verify"`, "ca_file", "fingerprint")
 	case up.TLS == TLSOpportunistic:
@@ -102,6 +103,21 @@ func TLSVersion(s string) uint16 {
 	return tls.VersionTLS12
 }
 
+// OldCipherSuites are those of crypto/tls and, behind them, those that it has
+// put aside and that servers and devices of the time of TLS 1.0 need: RSA key
+// exchange, 3DES, CBC with SHA-256. RC4 stays out (RFC 7465).
+func OldCipherSuites() (ids []uint16) {
+	for _, c := range tls.CipherSuites() {
+		ids = append(ids, c.ID)
+	}
+	for _, c := range tls.InsecureCipherSuites() {
+		if !strings.Contains(c.Name, "RC4") {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
+}
+
 // readMinVersion lets those versions in that RFC 8996 has buried, for servers
 // that know nothing else, and says what they are worth.
 func readMinVersion(t *table, up *Upstream) {
@@ -111,6 +127,20 @@ func readMinVersion(t *table, up *Upstream) {
 	if up.TLSMinVersion < "1.2" && up.TLS != TLSOff {
 		t.warn("tls_min_version", "TLS "+up.TLSMinVersion+" is broken (RFC 8996): whoever sits between may read and change what passes",
 			"use it only as long as the upstream cannot do TLS 1.2")
+	}
+}
+
+// readOldCiphers lets those cipher suites in that crypto/tls has put aside, and
+// says what they are worth.
+func readOldCiphers(t *table, up *Upstream) {
+	t.boolean("tls_old_ciphers", &up.TLSOldCiphers)
+	switch {
+	case !up.TLSOldCiphers || up.TLS == TLSOff:
+	case up.TLSMinVersion == "1.3":
+		t.problem("tls_old_ciphers", `has no effect while tls_min_version = "1.3", which has no old cipher suites`, "remove one of them")
+	default:
+		t.warn("tls_old_ciphers", "RSA key exchange and 3DES are weak: whoever records what passes can read it once they have the key of the upstream",
+			"use it only as long as the upstream knows nothing better")
 	}
 }
 

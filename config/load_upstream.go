@@ -44,7 +44,7 @@ var mechanisms = []mechanism{
 
 // networkKeys are what the capture server sets by itself.
 var networkKeys = []string{
-	"region", "host", "port", "tls", "tls_min_version", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username", "domain",
+	"region", "host", "port", "tls", "tls_min_version", "tls_old_ciphers", "ca_file", "server_name", "fingerprint", "cert_file", "key_file", "auth", "username", "domain",
 	"realm", "keytab", "ccache", "krb5_conf", "spn",
 	"password", "password_file", "password_command", "password_command_env", "password_env", "password_credential", "oauth",
 }

@@ -142,6 +142,9 @@ func (u *Upstream) redacted() map[string]any {
 	if u.TLS != TLSOff {
 		out["tls_min_version"] = u.TLSMinVersion
 	}
+	if u.TLSOldCiphers {
+		out["tls_old_ciphers"] = true
+	}
 	out["ca_file"], out["server_name"] = u.CAFile, u.ServerName
 	out["cert_file"], out["key_file"] = u.CertFile, u.KeyFile
 	out["username"], out["domain"] = u.Username, u.Domain

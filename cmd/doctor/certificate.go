@@ -135,6 +135,9 @@ func (e *examination) certificate(i int, cert *x509.Certificate, now time.Time) 
 	f := validity(cert, now)
 	f.ID = UpstreamCert
 	f.Text = whose + ": " + f.Text
+	if cert.SerialNumber.Sign() < 0 {
+		f.Text += "; its serial number is negative, for which other programs refuse it (RFC 5280 §4.1.2.2)"
+	}
 	f.Facts = map[string]any{
 		"subject": cert.Subject.String(), "issuer": cert.Issuer.String(), "position": i,
 		"not_before": cert.NotBefore.UTC(), "not_after": cert.NotAfter.UTC(), "days_left": daysLeft(cert, now),
@@ -191,25 +194,13 @@ func (e *examination) name(h *upstream.Handshake) {
 			return
 		}
 	}
-	names := namesOf(own)
-	f := Finding{ID: UpstreamName, Status: worst(e.up), Remedy: "Correct host.",
-		Text: fmt.Sprintf("the certificate is for %s, not for %s", orNothing(names), strings.Join(h.Names, " or "))}
-	if len(names) > 0 {
-		f.Remedy = fmt.Sprintf("Correct host, or, if this is the right server, set server_name = %q.", names[0])
-	}
+	f := Finding{ID: UpstreamName, Status: worst(e.up)}
+	f.Text, f.Remedy = upstream.Misnamed(own, h.Names)
 	if pinned(e.up) {
 		f.Status, f.Remedy = OK, ""
 		f.Text += "; the fingerprint counts instead"
 	}
 	e.add(f)
-}
-
-func namesOf(cert *x509.Certificate) []string {
-	names := slices.Clone(cert.DNSNames)
-	for _, ip := range cert.IPAddresses {
-		names = append(names, ip.String())
-	}
-	return names
 }
 
 func (e *examination) pin(chain []*x509.Certificate) {
@@ -234,27 +225,16 @@ func pinOf(chain []*x509.Certificate) string {
 // tlsRemedy says what to do about a handshake that failed.
 func (e *examination) tlsRemedy(err error) string {
 	var (
-		unknown x509.UnknownAuthorityError
+		trouble *upstream.Trouble
 		name    x509.HostnameError
-		invalid x509.CertificateInvalidError
 	)
-	pin := ""
-	if e.r.Handshake != nil {
-		pin = pinOf(e.r.Handshake.Chain)
-	}
 	switch {
-	case errors.As(err, &unknown):
-		return fmt.Sprintf("If the upstream has an authority of its own, name its certificate with ca_file; if this certificate is the right one, pin it: fingerprint = %q.", pin)
 	case errors.As(err, &name):
 		return "See " + string(UpstreamName) + "."
-	case errors.As(err, &invalid):
-		return "See " + string(UpstreamCert) + "."
-	case pinned(e.up) && pin != "":
+	case errors.As(err, &trouble):
+		return trouble.Remedy
+	case pinned(e.up) && e.r.Handshake != nil:
 		return "See " + string(UpstreamPin) + "."
-	case e.r.TLS == config.TLSImplicit:
-		return `Port 587 and port 25 want tls = "verify" (STARTTLS).`
-	case strings.Contains(err.Error(), "protocol version"):
-		return "The upstream knows nothing newer than TLS 1.1, which nobody should use: it has to be updated."
 	}
-	return "Look at ca_file, cert_file and key_file, and at the log of the upstream."
+	return "Look at the log of the upstream."
 }

@@ -190,7 +190,7 @@ func (e *examination) greeting() {
 		return
 	}
 	if t.Fault != nil {
-		e.fail(UpstreamBanner, t, e.bannerRemedy(t.Fault.Outcome.Code))
+		e.fail(UpstreamBanner, t, orOfTLS(e.bannerRemedy(t.Fault.Outcome.Code), t.Fault))
 		return
 	}
 	e.add(Finding{ID: UpstreamBanner, Status: OK, Took: took(t.Took), Text: "220 " + e.r.Banner})
@@ -204,8 +204,16 @@ func (e *examination) greeting() {
 			Facts: map[string]any{"encrypted": h.Encrypted, "extensions": h.Extensions}})
 	}
 	if t := e.taken(upstream.StepHello); t != nil && t.Fault != nil {
-		e.fail(UpstreamEHLO, t, "Some servers refuse a hostname that they cannot look up: set hostname to the name of this machine in the DNS.")
+		e.fail(UpstreamEHLO, t, orOfTLS("Some servers refuse a hostname that they cannot look up: set hostname to the name of this machine in the DNS.", t.Fault))
 	}
+}
+
+// orOfTLS is remedy, or the one of what TLS 1.3 tells only behind the handshake.
+func orOfTLS(remedy string, fault *spool.Fault) string {
+	if trouble := (*upstream.Trouble)(nil); errors.As(fault, &trouble) {
+		return trouble.Remedy
+	}
+	return remedy
 }
 
 func (e *examination) bannerRemedy(code int) string {

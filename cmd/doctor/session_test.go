@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"flag"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -97,6 +99,8 @@ var dialogues = []dialogue{
 	{name: "expired", set: withTLS(config.TLSVerify), script: upstreamtest.Script{"* hello STARTTLS", "C: STARTTLS", "S: 220 go", "* tls expired"}, exit: 69},
 	{name: "ends soon", set: withTLS(config.TLSImplicit), script: upstreamtest.Script{"* tls soon", "* hello " + everything, "* mailed", "* quit"}},
 	{name: "wrong name", set: withTLS(config.TLSVerify), script: upstreamtest.Script{"* hello STARTTLS", "C: STARTTLS", "S: 220 go", "* tls wrongname"}, exit: 69},
+	{name: "a name in the wrong place", set: withTLS(config.TLSVerify), script: upstreamtest.Script{"* hello STARTTLS", "C: STARTTLS", "S: 220 go", "* tls nameless"}, exit: 69},
+	{name: "self-signed, with a negative serial number", set: withTLS(config.TLSImplicit), script: upstreamtest.Script{"* tls negative"}, exit: 69},
 	{name: "self-signed", set: withTLS(config.TLSImplicit), script: upstreamtest.Script{"* tls selfsigned"}, exit: 69},
 	{name: "another certificate than the pinned one", set: func(up *config.Upstream) {
 		up.TLS, up.Fingerprints = config.TLSImplicit, []string{strings.Repeat("ab", 32)}
@@ -141,6 +145,8 @@ func TestSession(t *testing.T) {
 	certs := map[string]tls.Certificate{
 		"good": ca.Issue(t, "mx.example"), "expired": ca.IssueExpired(t, "mx.example"), "wrongname": ca.Issue(t, "other.example"),
 		"selfsigned": upstreamtest.SelfSigned(t, "mx.example"), "soon": ca.IssueUntil(t, time.Date(2000, 1, 11, 0, 0, 0, 0, time.UTC), "mx.example"),
+		"negative": upstreamtest.Forge(t, nil, nil, nil).WithNegativeSerial(t, nil).TLS(),
+		"nameless": upstreamtest.Forge(t, nil, nil, func(c *x509.Certificate) { c.DNSNames = nil }).TLS(),
 	}
 	var all strings.Builder
 	for _, d := range dialogues {
@@ -237,4 +243,20 @@ func TestSessionWithoutAConnection(t *testing.T) {
 		}
 	}
 	golden(t, "connect", all.String())
+}
+
+// TLS 1.3 tells that it wants a client certificate only behind the handshake.
+func TestClientCertificateThatIsWanted(t *testing.T) {
+	ca := upstreamtest.NewAuthority(t)
+	for mode, id := range map[config.UpstreamTLS]ID{config.TLSImplicit: UpstreamBanner, config.TLSVerify: UpstreamEHLO} {
+		sink := &upstreamtest.Sink{Implicit: mode == config.TLSImplicit, TLS: &tls.Config{
+			Certificates: []tls.Certificate{ca.Issue(t, "127.0.0.1")}, ClientAuth: tls.RequireAnyClientCert}}
+		up := &config.Upstream{Name: "office", TLS: mode, Auth: "none", CAFile: ca.File(t, t.TempDir())}
+		up.Host, up.Port = sink.Start(t)
+		list := Session(up, new(upstream.Dialer).Examine(t.Context(), up, nil), 0, time.Now())
+		i := slices.IndexFunc(list, func(f Finding) bool { return f.ID == id && f.Status == Failed })
+		if i < 0 || !strings.Contains(list[i].Remedy, "cert_file") {
+			t.Errorf("%s:\n%s", mode, written(list))
+		}
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"postern/config"
 )
@@ -31,7 +30,7 @@ func newSettings(l *config.Listener, sh *shared) (*settings, error) {
 		// RFC 8314 §4.1, RFC 8996: nothing below TLS 1.2 unless it is named.
 		s.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: config.TLSVersion(l.TLSMinVersion)}
 		if s.tls.MinVersion < tls.VersionTLS12 {
-			s.tls.CipherSuites = oldSuites()
+			s.tls.CipherSuites = config.OldCipherSuites()
 		}
 	}
 	if len(l.Users) > 0 {
@@ -42,20 +41,6 @@ func newSettings(l *config.Listener, sh *shared) (*settings, error) {
 		s.users = u
 	}
 	return s, nil
-}
-
-// oldSuites are those of crypto/tls and, behind them, those that devices of
-// the time of TLS 1.0 need: RSA key exchange and 3DES. RC4 stays out (RFC 7465).
-func oldSuites() (ids []uint16) {
-	for _, c := range tls.CipherSuites() {
-		ids = append(ids, c.ID)
-	}
-	for _, c := range tls.InsecureCipherSuites() {
-		if !strings.Contains(c.Name, "RC4") {
-			ids = append(ids, c.ID)
-		}
-	}
-	return ids
 }
 
 // allows tells whether a peer may talk at all. Without a list it is this

@@ -170,17 +170,19 @@ func (s *session) handshake(ctx context.Context) (fault *spool.Fault) {
 	defer s.notes.step(StepHandshake)(&fault)
 	conf, err := s.dialer.tlsConfig(s.up, s.way)
 	if err != nil {
-		return s.fault(spool.StageTLS, "the TLS settings cannot be used", err)
+		return s.fault(spool.StageTLS, "the TLS settings cannot be used",
+			&Trouble{Cause: describe(err), Remedy: "Look at ca_file, cert_file and key_file.", err: err})
 	}
 	if s.way.tls == config.TLSOpportunistic {
 		conf = s.watchful(conf)
 	}
 	s.attentive = false
-	conn := tls.Client(s.wire.conn, s.notes.watch(conf, namesOf(s.up, s.way)))
+	s.shaken = shaken{up: s.up, names: namesOf(s.up, s.way)}
+	conn := tls.Client(s.wire.conn, s.shaken.watch(s.notes.watch(conf, s.shaken.names)))
 	_ = conn.SetDeadline(time.Now().Add(s.patience)) // fails where the handshake does
 	if err := conn.HandshakeContext(ctx); err != nil {
-		s.notes.unverified(err, namesOf(s.up, s.way))
-		return s.fault(spool.StageTLS, "TLS handshake failed", err)
+		s.notes.unverified(err, s.shaken.names)
+		return s.fault(spool.StageTLS, "TLS handshake failed", s.shaken.explain(err))
 	}
 	_ = conn.SetDeadline(time.Time{})
 	state := conn.ConnectionState()
@@ -257,9 +259,13 @@ func (s *session) roundTrip() (reply, error) {
 func (s *session) fault(stage spool.Stage, text string, err error) *spool.Fault {
 	if stage == spool.StageGreet && s.tls != nil && isAlert(err) {
 		// TLS 1.3 tells of a refused client certificate only now.
-		stage, text = spool.StageTLS, "the upstream refused TLS"
+		stage, text, err = spool.StageTLS, "the upstream refused TLS", s.shaken.explain(err)
 	}
-	f := &spool.Fault{Err: err, Outcome: spool.Outcome{Stage: stage, Text: text, Remote: s.target, Cause: describe(err)}}
+	cause := describe(err)
+	if trouble := (*Trouble)(nil); s.notes != nil && errors.As(err, &trouble) {
+		cause = trouble.Cause // whoever examines tells the remedy by itself
+	}
+	f := &spool.Fault{Err: err, Outcome: spool.Outcome{Stage: stage, Text: text, Remote: s.target, Cause: cause}}
 	if stage == spool.StageTLS {
 		s.events.UpstreamTLSProblem(TLSProblem{Upstream: s.up.Name, Remote: s.remote, Problem: f.Outcome.Cause, Downgrade: isDowngrade(err)})
 	}

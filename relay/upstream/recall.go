@@ -113,7 +113,7 @@ func (s *session) mayBeInvalid(reason error) error {
 		return &downgrade{"the certificate is not valid, and whether there was a valid one before cannot be read" + s.anew()}
 	case !s.facts.Valid.IsZero():
 		return &downgrade{"the certificate is not valid, and there was a valid one on " + day(s.facts.Valid) + s.unless() +
-			" (" + describe(reason) + ")"}
+			" (" + s.shaken.cause(reason) + ")"}
 	}
 	return nil
 }

@@ -32,6 +32,7 @@ type session struct {
 	facts    memory.Facts  // what is remembered about the upstream
 	blind    error         // why nobody can tell; nil: facts it is
 	valid    bool          // "opportunistic" was shown a valid certificate
+	shaken   shaken        // what was seen of the last handshake
 
 	*wire
 	attentive bool                 // while it is being opened: the upstream waits for a command

@@ -27,7 +27,7 @@ type profile struct {
 // Files are looked at each time.
 func (d *Dialer) tlsConfig(up *config.Upstream, w way) (*tls.Config, error) {
 	names := namesOf(up, w)
-	settings := fmt.Sprintf("%q %q %q %q %q %q %q", w, names, up.TLS, up.TLSMinVersion, up.Fingerprints, up.Username,
+	settings := fmt.Sprintf("%q %q %q %q %t %q %q %q", w, names, up.TLS, up.TLSMinVersion, up.TLSOldCiphers, up.Fingerprints, up.Username,
 		[]string{up.CAFile, up.CertFile, up.KeyFile})
 	files, err := statAll(up.CAFile, up.CertFile, up.KeyFile)
 	if err != nil {
@@ -75,6 +75,9 @@ func buildTLS(up *config.Upstream, names []string) (*tls.Config, error) {
 		MinVersion:         config.TLSVersion(up.TLSMinVersion),
 		ServerName:         names[0],
 		ClientSessionCache: tls.NewLRUClientSessionCache(4),
+	}
+	if up.TLSOldCiphers {
+		conf.CipherSuites = config.OldCipherSuites()
 	}
 	if up.CAFile != "" {
 		pem, err := os.ReadFile(up.CAFile)

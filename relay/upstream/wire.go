@@ -117,7 +117,10 @@ func describe(err error) string {
 	var protocol protocolError
 	var dns *net.DNSError
 	var op *net.OpError
+	var trouble *Trouble
 	switch {
+	case errors.As(err, &trouble):
+		return trouble.Error()
 	case errors.As(err, &said):
 		return said.Error()
 	case errors.As(err, &protocol):
