@@ -17,10 +17,12 @@ type Store interface {
 	Create(ctx context.Context) (spool.Draft, error)
 
 	// Claim hands out up to max shares that upstream is to be tried with and
-	// that are due at now, urgent ones first, then in the order in which they
-	// became due. Before it returns, each attempt is on record together with
-	// next(number of the attempt), when the share is due again should this
-	// process end before Settle.
+	// that are due at now: urgent ones first, then one of each sender in turn,
+	// so that no batch starves another, then in the order in which they became
+	// due. A sender is a user, or an address with its reverse-path. Before it
+	// returns, each attempt is on record together with next(number of the
+	// attempt), when the share is due again should this process end before
+	// Settle.
 	Claim(upstream string, now time.Time, max int, next func(attempt int) time.Time) ([]*spool.Delivery, error)
 
 	// Take claims one share whether it is due or held or not, for an

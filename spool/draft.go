@@ -201,7 +201,7 @@ func (d *draft) commit(env *Envelope) error {
 	sub.head, sub.meta, sub.body = head, meta, body
 	sub.brief = brief{
 		accepted: toNano(env.Accepted), size: d.size, deadline: noTime,
-		priority: int8(env.Priority), hold: env.Hold, shares: shares,
+		sender: turnOf(env), priority: int8(env.Priority), hold: env.Hold, shares: shares,
 	}
 	if env.DeliverBy != nil {
 		sub.brief.deadline = toNano(env.DeliverBy.Deadline)

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -16,12 +17,37 @@ type share struct {
 
 // brief is what the index needs to know of a message.
 type brief struct {
-	accepted int64 // Unix time in nanoseconds
-	size     int64 // bytes of the content
-	deadline int64 // noTime: none
+	accepted int64  // Unix time in nanoseconds
+	size     int64  // bytes of the content
+	deadline int64  // noTime: none
+	sender   uint32 // see turnOf
 	priority int8
 	hold     bool
 	shares   []share
+}
+
+// turnOf is a number for whoever takes turns with others at an upstream: the
+// user who signed in, else the user of this machine, else the address or the
+// IPv6 network of 64 bits that the message came from together with its
+// reverse-path, as one address stands for all programs of a machine. Of those
+// that are known by no name there are 4,096 numbers only, as anybody can make
+// up more, and none of a user.
+func turnOf(env *Envelope) uint32 {
+	const known = 1 << 31
+	switch {
+	case env.User != "":
+		return known | checksum([]byte("user "+env.User))
+	case env.UnixUser != "":
+		return known | checksum([]byte("unix "+env.UnixUser))
+	}
+	from, _ := netip.ParseAddrPort(env.Peer)
+	a := from.Addr().WithZone("")
+	if a.Is6() && !a.IsLoopback() {
+		net, _ := a.Prefix(64) // no error: Is6
+		a = net.Addr()
+	}
+	b := a.AsSlice()
+	return checksum(append(b, env.From...)) & 4095
 }
 
 // split groups recipients with the same upstreams, in order of first

@@ -32,6 +32,7 @@ func toEvent(h *header, at place, meta string) (*event, bool) {
 			c.rest, _, _ = cutMoved(meta)
 		}
 		ev.brief, _ = readBrief(&c)
+		ev.brief.sender = turnOf(env)
 		if h.flags&flagBig == 0 && ev.brief.size != int64(h.bodyLen) || len(env.Recipients) == 0 {
 			return nil, false
 		}

@@ -1,5 +1,7 @@
 package spool
 
+import "math"
+
 // index is what is known of every share without reading the disk: about a
 // hundred bytes for a message with one share, and no envelope and no body. It
 // is not safe for concurrent use; Store.mu guards it.
@@ -13,6 +15,7 @@ type index struct {
 	byList map[string]uint32 // by listKey
 	lanes  map[string]*lane  // by upstream to be tried next
 
+	now     int64         // of the last claim, Unix time in nanoseconds
 	claimed int           // shares
 	waiting map[int64]int // shares in heaps, by tallyStep of their due time; no zeros
 
@@ -43,9 +46,10 @@ type entry struct {
 	last     place // the share's newest settle record
 	metaLen  uint32
 	list     uint32 // index into lists
+	sender   uint32 // whose turn it takes; see turnOf
 	pending  uint32 // recipients still owed
 	next     handle // next share of the message, or of the free list
-	slot     int32  // position in its lane's heap; -1: in none
+	slot     int32  // position in its heap; -1: in none
 	attempts uint16
 	share    uint16
 	failover uint8
@@ -63,6 +67,7 @@ const (
 	counted // the claim under way is an attempt
 	dotted  // its final dot may have gone out
 	big     // the body is in big/
+	ripe    // it waits in its sender's turn
 )
 
 func (e *entry) is(f entryFlags) bool { return e.flags&f != 0 }
@@ -118,7 +123,7 @@ func (x *index) intern(upstreams []string) uint32 {
 	for _, u := range upstreams {
 		ln := x.lanes[u]
 		if ln == nil {
-			ln = &lane{name: string([]byte(u))}
+			ln = &lane{name: string([]byte(u)), told: math.MaxInt64}
 			x.lanes[ln.name] = ln
 		}
 		l.upstreams = append(l.upstreams, ln.name)
@@ -141,7 +146,7 @@ func (x *index) add(id ID, br *brief, at place, metaLen uint32, isBig bool) hand
 		h, e := x.alloc()
 		e.id, e.accepted, e.due, e.size = id, br.accepted, br.accepted, br.size
 		e.at, e.metaLen, e.share, e.priority = at, metaLen, uint16(i), br.priority
-		e.list, e.pending = x.intern(s.upstreams), uint32(s.recipients)
+		e.list, e.sender, e.pending = x.intern(s.upstreams), br.sender, uint32(s.recipients)
 		e.set(held, br.hold)
 		e.set(big, isBig)
 		if prev == 0 {

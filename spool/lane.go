@@ -1,19 +1,41 @@
 package spool
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
-// lane is what waits for one upstream: a heap by due time for each priority,
-// most urgent first. Shares that are held or claimed are in no heap.
+// lane is what waits for one upstream, most urgent first. Shares that are held
+// or claimed wait nowhere.
 type lane struct {
 	name   string
 	shares int // that are to be tried here next, waiting or not
-	heaps  []dueHeap
+	ranks  []rank
+	told   int64 // the earliest due time of those that came since the last pop and wait in turns
 }
 
-type dueHeap struct {
+// rank is what waits with one priority. A share whose time has not come waits
+// in later. From then on it waits in the turn of its sender, and those who have
+// something there are served one share each, round and round: however much one
+// of them has sent, another waits for one share of each sender only.
+type rank struct {
 	priority int8
-	handles  []handle
+	later    dueHeap
+	turns    map[uint32]*turn // by entry.sender
+	next     *turn            // whose turn it is; nil: nobody has anything due
 }
+
+// turn is what is due of one sender. Those that aren't empty form a ring.
+type turn struct {
+	due        dueHeap
+	prev, next *turn // nil where it is empty
+}
+
+// dueHeap orders shares by due time.
+type dueHeap struct{ handles []handle }
+
+// ripenStep bounds how many shares one pop moves from later to their turns.
+const ripenStep = 64
 
 // enqueue makes a share wait for its time. It returns the lane where the
 // share is now the first that becomes due, and nil otherwise.
@@ -23,25 +45,86 @@ func (x *index) enqueue(h handle) *lane {
 		return nil
 	}
 	l := x.lane(e)
-	first, any := x.nextDue(l)
-	q := l.heap(e.priority)
-	q.handles = append(q.handles, h)
-	e.slot = int32(len(q.handles) - 1)
+	first := true
+	for i := range l.ranks {
+		r := &l.ranks[i]
+		if r.next != nil && l.told <= e.due || len(r.later.handles) > 0 && x.entry(r.later.handles[0]).due <= e.due {
+			first = false
+		}
+	}
 	x.wait(e, 1)
-	x.up(q, len(q.handles)-1)
-	if any && first <= e.due {
+	// What was never deferred is due, whatever the clock says by now.
+	isDue := e.due <= max(e.accepted, x.now)
+	x.put(l.rank(e.priority), h, isDue)
+	if isDue {
+		l.told = min(l.told, e.due)
+	}
+	if !first {
 		return nil
 	}
 	return l
 }
 
-// unqueue takes a share out of its heap, if it is in one.
+// put lets a share wait in its sender's turn, or until later.
+func (x *index) put(r *rank, h handle, isDue bool) {
+	e := x.entry(h)
+	e.set(ripe, isDue)
+	q := &r.later
+	if isDue {
+		t := r.turns[e.sender]
+		if t == nil {
+			t = &turn{}
+			r.turns[e.sender] = t
+		}
+		if t.next == nil {
+			r.join(t)
+		}
+		q = &t.due
+	}
+	q.handles = append(q.handles, h)
+	e.slot = int32(len(q.handles) - 1)
+	x.up(q, len(q.handles)-1)
+}
+
+// join makes t the last one of the ring.
+func (r *rank) join(t *turn) {
+	if r.next == nil {
+		t.prev, t.next, r.next = t, t, t
+		return
+	}
+	t.prev, t.next = r.next.prev, r.next
+	t.prev.next, t.next.prev = t, t
+}
+
+// quit takes t, which is empty, out of the ring.
+func (r *rank) quit(t *turn) {
+	switch {
+	case t.next == t:
+		r.next = nil
+	case r.next == t:
+		r.next = t.next
+	}
+	t.prev.next, t.next.prev = t.next, t.prev
+	t.prev, t.next = nil, nil
+}
+
+// unqueue takes a share out of where it waits, if it does.
 func (x *index) unqueue(h handle) {
 	e := x.entry(h)
 	if e.slot < 0 {
 		return
 	}
-	q := x.lane(e).heap(e.priority)
+	x.remove(x.lane(e).rank(e.priority), h)
+	x.wait(e, -1)
+}
+
+func (x *index) remove(r *rank, h handle) {
+	e := x.entry(h)
+	q, t := &r.later, (*turn)(nil)
+	if e.is(ripe) {
+		t = r.turns[e.sender]
+		q = &t.due
+	}
 	i, end := int(e.slot), len(q.handles)-1
 	if i != end {
 		q.handles[i] = q.handles[end]
@@ -56,48 +139,76 @@ func (x *index) unqueue(h handle) {
 		q.handles = slices.Clone(q.handles)
 	}
 	e.slot = -1
-	x.wait(e, -1)
+	if t != nil && end == 0 {
+		r.quit(t)
+	}
 }
 
-func (l *lane) heap(priority int8) *dueHeap {
+func (l *lane) rank(priority int8) *rank {
 	i := 0
-	for ; i < len(l.heaps) && l.heaps[i].priority >= priority; i++ {
-		if l.heaps[i].priority == priority {
-			return &l.heaps[i]
+	for ; i < len(l.ranks) && l.ranks[i].priority >= priority; i++ {
+		if l.ranks[i].priority == priority {
+			return &l.ranks[i]
 		}
 	}
-	l.heaps = slices.Insert(l.heaps, i, dueHeap{priority: priority})
-	return &l.heaps[i]
+	l.ranks = slices.Insert(l.ranks, i, rank{priority: priority, turns: map[uint32]*turn{}})
+	return &l.ranks[i]
 }
 
 // nextDue is when the first share of a lane becomes due.
 func (x *index) nextDue(l *lane) (due int64, ok bool) {
-	for i := range l.heaps {
-		q := &l.heaps[i]
+	look := func(q *dueHeap) {
 		if len(q.handles) == 0 {
-			continue
+			return
 		}
 		if d := x.entry(q.handles[0]).due; !ok || d < due {
 			due, ok = d, true
+		}
+	}
+	for i := range l.ranks {
+		r := &l.ranks[i]
+		look(&r.later)
+		if t := r.next; t != nil {
+			for look(&t.due); t.next != r.next; look(&t.due) {
+				t = t.next
+			}
 		}
 	}
 	return due, ok
 }
 
 // pop takes out the most urgent share that is due at now; 0: there is none.
+// Of those that are as urgent it is that of the sender whose turn it is, and of
+// hers the one that became due first.
 func (x *index) pop(l *lane, now int64) handle {
-	for i := range l.heaps {
-		q := &l.heaps[i]
-		if len(q.handles) == 0 {
-			continue
+	x.now, l.told = now, math.MaxInt64
+	for i := range l.ranks {
+		r := &l.ranks[i]
+		for range ripenStep {
+			if len(r.later.handles) == 0 || x.entry(r.later.handles[0]).due > now {
+				break
+			}
+			x.move(r, r.later.handles[0], true)
 		}
-		h := q.handles[0]
-		if x.entry(h).due <= now {
+		for r.next != nil {
+			t := r.next
+			h := t.due.handles[0]
+			if x.entry(h).due > now { // the clock was set back
+				x.move(r, h, false)
+				continue
+			}
+			r.next = t.next
 			x.unqueue(h)
 			return h
 		}
 	}
 	return 0
+}
+
+// move lets a share wait elsewhere.
+func (x *index) move(r *rank, h handle, isDue bool) {
+	x.remove(r, h)
+	x.put(r, h, isDue)
 }
 
 // less orders by due time, then by order of acceptance.

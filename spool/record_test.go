@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -49,7 +50,7 @@ func indexed(t *testing.T, ev *event) {
 	end, ok := readIndex(w.finish(g, 99), g, func(got *event) {
 		n++
 		if got.kind != ev.kind || got.id != ev.id || got.at != ev.at || got.metaLen != ev.metaLen || len(got.shares) != len(ev.shares) ||
-			got.brief.size != ev.brief.size || len(got.brief.shares) != len(ev.brief.shares) {
+			got.brief.size != ev.brief.size || got.brief.sender != ev.brief.sender || len(got.brief.shares) != len(ev.brief.shares) {
 			t.Fatalf("%+v became %+v", ev, got)
 		}
 		for i := range got.shares {
@@ -167,4 +168,33 @@ func FuzzIndex(f *testing.F) {
 			t.Fatalf("%d of %d records", found, records)
 		}
 	})
+}
+
+func TestTurnOf(t *testing.T) {
+	at := func(peer, from string) *Envelope { return &Envelope{Peer: peer, From: from} }
+	for _, c := range []struct {
+		a, b *Envelope
+		same bool
+	}{
+		{at("127.0.0.1:1", "a@x"), at("127.0.0.1:2", "a@x"), true},
+		{at("127.0.0.1:1", "a@x"), at("127.0.0.1:1", "b@x"), false},
+		{at("127.0.0.1:1", "a@x"), at("192.0.2.1:1", "a@x"), false},
+		{at("[2001:db8::1]:1", "a@x"), at("[2001:db8::2]:1", "a@x"), true},
+		{at("[2001:db8::1]:1", "a@x"), at("[2001:db8:0:1::1]:1", "a@x"), false},
+		{at("", ""), at("", ""), true}, // our own bounces
+		{&Envelope{User: "ann", From: "a@x"}, &Envelope{User: "ann", Peer: "192.0.2.1:1"}, true},
+		{&Envelope{User: "ann"}, &Envelope{User: "bob"}, false},
+		{&Envelope{User: "ann"}, &Envelope{UnixUser: "ann"}, false},
+		{&Envelope{UnixUser: "ann", Peer: "127.0.0.1:1"}, &Envelope{UnixUser: "ann", Peer: "unix:ann"}, true},
+		{&Envelope{User: "ann"}, at("", "user ann"), false},
+	} {
+		if (turnOf(c.a) == turnOf(c.b)) != c.same {
+			t.Errorf("%+v and %+v: same is %t", c.a, c.b, !c.same)
+		}
+	}
+	for i := range 100_000 {
+		if n := turnOf(at("192.0.2.1:1", fmt.Sprint(i))); n >= 4096 {
+			t.Fatalf("a stranger has number %d", n)
+		}
+	}
 }

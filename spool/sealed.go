@@ -13,8 +13,9 @@ func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 // memory, so that a restart needn't read them. It can be made again at any
 // time, so it is never synced and never trusted without its checksum.
 const (
-	indexMagic = "PSTNIDX1"
-	indexHead  = 40
+	indexMagic   = "PSTNIDX1"
+	indexVersion = 2
+	indexHead    = 40
 )
 
 // indexWriter collects the events of one segment.
@@ -40,6 +41,7 @@ func (w *indexWriter) add(ev *event) {
 		br := &ev.brief
 		b = append(b, putFlags(br.hold, br.deadline != noTime), byte(br.priority))
 		b = putUint(putInt64(b, br.accepted), uint64(br.size))
+		b = putUint(b, uint64(br.sender))
 		if br.deadline != noTime {
 			b = putInt64(b, br.deadline)
 		}
@@ -84,7 +86,7 @@ func (w *indexWriter) addList(b []byte, upstreams []string) []byte {
 func (w *indexWriter) finish(g *segment, end int64) []byte {
 	le := binary.LittleEndian
 	copy(w.b, indexMagic)
-	le.PutUint32(w.b[8:], 1)
+	le.PutUint32(w.b[8:], indexVersion)
 	le.PutUint32(w.b[12:], g.num)
 	le.PutUint64(w.b[16:], g.mark)
 	le.PutUint32(w.b[24:], uint32(end))
@@ -97,7 +99,7 @@ func (w *indexWriter) finish(g *segment, end int64) []byte {
 func readIndex(b []byte, g *segment, emit func(*event)) (end int64, ok bool) {
 	le := binary.LittleEndian
 	n := len(b) - 4
-	if n < indexHead || string(b[:8]) != indexMagic || le.Uint32(b[8:]) != 1 || le.Uint32(b[12:]) != g.num ||
+	if n < indexHead || string(b[:8]) != indexMagic || le.Uint32(b[8:]) != indexVersion || le.Uint32(b[12:]) != g.num ||
 		le.Uint64(b[16:]) != g.mark || le.Uint64(b[32:]) != uint64(n) || le.Uint32(b[n:]) != checksum(b[:n]) {
 		return 0, false
 	}
@@ -148,6 +150,7 @@ func (r *indexReader) brief(br *brief) {
 	flags := c.byte()
 	br.hold, br.priority, br.deadline = flags&1 != 0, int8(c.byte()), noTime
 	br.accepted, br.size = c.int64(), int64(c.upTo(1<<62))
+	br.sender = uint32(c.upTo(1<<32 - 1))
 	if flags&2 != 0 {
 		br.deadline = c.int64()
 	}

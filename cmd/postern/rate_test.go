@@ -72,3 +72,30 @@ func TestPauseOutlivesARestart(t *testing.T) {
 	eventually(t, "the mail goes on", func() bool { return len(s.received()) == 1 })
 	h.stop()
 }
+
+// A rate is shared out, too: one sender's batch doesn't use it up for others.
+func TestBatchLeavesTheRateToOthers(t *testing.T) {
+	listen, upstream := freeAddr(t), freeAddr(t)
+	h := newHouse(t, strings.Replace(ordinary(listen, upstream), `tls = "off"`, `tls = "off"`+"\nrate = \"5/1s\"", 1))
+	s := startSink(t, upstream)
+	h.start()
+	for i := range 60 {
+		send(t, listen, "batch@example.com", fmt.Sprintf("number %d.", i))
+	}
+	for range 3 {
+		send(t, listen, "alarm@example.com", "an alarm")
+	}
+	alarms := func() (n int) {
+		for _, m := range s.received() {
+			if strings.Contains(m, "an alarm") {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "the alarms arrive", func() bool { return alarms() == 3 })
+	if n := len(s.received()); n > 40 {
+		t.Errorf("%d of the batch went before", n-3)
+	}
+	h.stop()
+}
