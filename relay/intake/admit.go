@@ -191,7 +191,7 @@ func originOf(p *Peer, nc net.Conn) origin.Key {
 	}
 	if p.Addr.IsLoopback() {
 		if uid, ok := peer.Loopback(nc); ok {
-			return origin.Local(p.Addr, uid)
+			return origin.Local(uid)
 		}
 	}
 	return origin.Address(p.Addr)

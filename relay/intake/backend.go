@@ -53,7 +53,7 @@ type Peer struct {
 
 	settings *settings
 	origin   func() origin.Key // of the connection; the kernel is asked at the first call
-	ctx      context.Context // of the server; go-smtp's methods have none
+	ctx      context.Context   // of the server; go-smtp's methods have none
 }
 
 // Listener is the configured name of the listener.

@@ -12,6 +12,7 @@ import (
 
 	"postern/config"
 	"postern/relay/origin"
+	"postern/relay/peer"
 )
 
 // TestWhoTakesMostLosesFirst: however one origin holds all places, a client of
@@ -122,5 +123,36 @@ func TestSCRAMGuessesAreSlowedDown(t *testing.T) {
 	_, _, err = server.Next([]byte("c=biws,r=" + nonce + ",p=AAAA"))
 	if err == nil || time.Since(began) < time.Second {
 		t.Errorf("%v after %s", err, time.Since(began))
+	}
+}
+
+// A user of this machine is one origin, from whichever loopback address.
+func TestLoopbackAddressesAreOneOrigin(t *testing.T) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	from := func(a string) origin.Key {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(a)}}
+		client, err := d.Dial("tcp4", ln.Addr().String())
+		if err != nil {
+			t.Skipf("cannot connect from %s here: %v", a, err)
+		}
+		defer client.Close()
+		nc, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		if _, ok := peer.Loopback(nc); !ok {
+			t.Skip("this system doesn't tell whose a loopback connection is")
+		}
+		p := &Peer{}
+		p.Addr, p.Name = address(nc)
+		return originOf(p, nc)
+	}
+	if a, b := from("127.0.0.1"), from("127.9.8.7"); a != b {
+		t.Errorf("%v and %v", a, b)
 	}
 }

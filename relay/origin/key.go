@@ -23,11 +23,9 @@ func Address(a netip.Addr) Key {
 	return Key{addr: a}
 }
 
-// Local is the origin of a program of this machine that connects from a and
-// runs as the user with this number.
-func Local(a netip.Addr, uid uint32) Key {
-	return Key{addr: a.Unmap().WithZone(""), user: "uid " + strconv.FormatUint(uint64(uid), 10)}
-}
+// Local is the origin of a program that runs as the user with this number and
+// connects from whatever loopback address: each user has 16 million of them.
+func Local(uid uint32) Key { return Key{user: "uid " + strconv.FormatUint(uint64(uid), 10)} }
 
 // Unix is the origin of a user of this machine who connects by a unix socket.
 func Unix(user string) Key { return Key{user: "unix " + user} }
