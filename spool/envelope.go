@@ -34,11 +34,12 @@ type brief struct {
 // up more, and none of a user.
 func turnOf(env *Envelope) uint32 {
 	const known = 1 << 31
+	b := make([]byte, 0, 128)
 	switch {
 	case env.User != "":
-		return known | checksum([]byte("user "+env.User))
+		return known | checksum(append(append(b, "user "...), env.User...))
 	case env.UnixUser != "":
-		return known | checksum([]byte("unix "+env.UnixUser))
+		return known | checksum(append(append(b, "unix "...), env.UnixUser...))
 	}
 	from, _ := netip.ParseAddrPort(env.Peer)
 	a := from.Addr().WithZone("")
@@ -46,7 +47,7 @@ func turnOf(env *Envelope) uint32 {
 		net, _ := a.Prefix(64) // no error: Is6
 		a = net.Addr()
 	}
-	b := a.AsSlice()
+	b, _ = a.AppendBinary(b) // no error
 	return checksum(append(b, env.From...)) & 4095
 }
 
