@@ -34,21 +34,26 @@ type brief struct {
 // up more, and none of a user.
 func turnOf(env *Envelope) uint32 {
 	const known = 1 << 31
-	b := make([]byte, 0, 128)
 	switch {
 	case env.User != "":
-		return known | checksum(append(append(b, "user "...), env.User...))
+		return known | mix(1, env.User)
 	case env.UnixUser != "":
-		return known | checksum(append(append(b, "unix "...), env.UnixUser...))
+		return known | mix(2, env.UnixUser)
 	}
 	from, _ := netip.ParseAddrPort(env.Peer)
-	a := from.Addr().WithZone("")
-	if a.Is6() && !a.IsLoopback() {
-		net, _ := a.Prefix(64) // no error: Is6
-		a = net.Addr()
+	a := from.Addr().WithZone("").As16()
+	if !from.Addr().Is4() && !from.Addr().IsLoopback() {
+		clear(a[8:])
 	}
-	b, _ = a.AppendBinary(b) // no error
-	return checksum(append(b, env.From...)) & 4095
+	return mix(mix(3, string(a[:])), env.From) & 4095
+}
+
+// mix adds s to a hash (FNV-1a).
+func mix(h uint32, s string) uint32 {
+	for i := range len(s) {
+		h = (h ^ uint32(s[i])) * 16777619
+	}
+	return h
 }
 
 // split groups recipients with the same upstreams, in order of first
