@@ -39,7 +39,11 @@ func lookAtFiles(cfg *config.Config, st *admin.Status, owner int) []Finding {
 	}
 	if st != nil {
 		info, err := os.Lstat(cfg.Control.Socket)
-		out = append(out, judgeSocket(cfg.Control.Socket, info, err, cfg.Control.Mode))
+		out = append(out, judgeSocket(cfg.Control.Socket, info, err, cfg.Control.Mode, "read and remove queued mail"))
+		if path := cfg.Control.ReadSocket; path != "" {
+			info, err := os.Lstat(path)
+			out = append(out, judgeSocket(path, info, err, 0o660, "see who sends to whom"))
+		}
 	}
 	return out
 }
@@ -131,17 +135,21 @@ func mayRead(p place, uid int) bool {
 	return p.Mode.Perm()&0o004 != 0
 }
 
-// judgeSocket judges the control socket of a daemon that answers there.
-func judgeSocket(path string, info fs.FileInfo, err error, want fs.FileMode) Finding {
+// judgeSocket judges a control socket of a daemon that answers there; can is
+// what whoever connects can do.
+func judgeSocket(path string, info fs.FileInfo, err error, want fs.FileMode, can string) Finding {
 	f := Finding{ID: ControlSocket, Status: OK, Subject: path}
 	switch {
 	case err != nil:
 		f.Status, f.Text = Warning, "it cannot be looked at: "+reason(err)
+	case info.Mode()&fs.ModeSocket == 0:
+		f.Status, f.Text = Warning, "it is no socket: another file has taken its place"
+		f.Remedy = "Restart the daemon, once that file is gone."
 	case info.Mode().Perm() != want.Perm():
 		f.Status, f.Text = Warning, fmt.Sprintf("it has mode %04o, and the configuration says %04o", info.Mode().Perm(), want.Perm())
 		f.Remedy = "Restart the daemon, which sets it."
 	case info.Mode().Perm()&0o002 != 0:
-		f.Status, f.Text = Warning, fmt.Sprintf("it has mode %04o: everybody on this machine can read and remove queued mail", info.Mode().Perm())
+		f.Status, f.Text = Warning, fmt.Sprintf("it has mode %04o: everybody on this machine can %s", info.Mode().Perm(), can)
 		f.Remedy = "Set control.mode to \"0660\" and control.group to those who may."
 	default:
 		f.Text = fmt.Sprintf("it has mode %04o", info.Mode().Perm())

@@ -30,9 +30,20 @@ var moments = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
 func opened(err error) error { return &fs.PathError{Op: "open", Path: "/x", Err: err} }
 
 // Every judgement on this machine, from facts alone.
+// mode is the file info of something with a mode alone.
+type mode fs.FileMode
+
+func (mode) Name() string        { return "s" }
+func (mode) Size() int64         { return 0 }
+func (m mode) Mode() fs.FileMode { return fs.FileMode(m) }
+func (mode) ModTime() time.Time  { return time.Time{} }
+func (m mode) IsDir() bool       { return false }
+func (mode) Sys() any            { return nil }
+
 func TestJudgements(t *testing.T) {
 	folder := func(mode fs.FileMode, uid int) place { return place{Path: "/spool", Mode: fs.ModeDir | mode, UID: uid} }
 	file := func(mode fs.FileMode, uid int) place { return place{Path: "/key", Mode: mode, UID: uid, GID: 4711} }
+	socket := func(m fs.FileMode) fs.FileInfo { return mode(fs.ModeSocket | m) }
 	lone := func(list ...Finding) []Finding { return list }
 	took := func(p50, p99 time.Duration) syncs {
 		s := syncs{Took: slices.Repeat([]time.Duration{p50}, 100)}
@@ -82,6 +93,11 @@ func TestJudgements(t *testing.T) {
 		{"secret: open", lone(judgeSecret(FileSecret, "the password", file(0o644, 987654), 987654)), 77},
 		{"secret: not the daemon's", lone(judgeSecret(FileKey, "the key", file(0o600, 987653), 987654)), 77},
 		{"secret: missing", lone(judgeSecret(FileKey, "the key", place{Path: "/key", Err: opened(syscall.ENOENT)}, 0)), 77},
+		{"socket: good", lone(judgeSocket("/s", socket(0o660), nil, 0o660, "read mail")), 0},
+		{"socket: changed", lone(judgeSocket("/s", socket(0o666), nil, 0o660, "read mail")), 0},
+		{"socket: open to others", lone(judgeSocket("/s", socket(0o666), nil, 0o666, "read mail")), 0},
+		{"socket: gone", lone(judgeSocket("/s", nil, opened(syscall.ENOENT), 0o660, "read mail")), 0},
+		{"socket: a file", lone(judgeSocket("/s", mode(0o660), nil, 0o660, "read mail")), 0},
 		{"user: root", lone(judgeUser(0)), 0},
 		{"user: of its own", lone(judgeUser(987654)), 0},
 		{"clock", lone(judgeClock(clockState{}), judgeClock(clockState{Known: true}), judgeClock(clockState{Known: true, Synced: true})), 0},

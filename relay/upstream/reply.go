@@ -73,12 +73,26 @@ func (r *reply) positive() bool { return r.code/100 == 2 }
 type replies struct {
 	in   *bufio.Reader // with a buffer of maxLine
 	text []byte
+	told told
 }
 
-// next reads one reply. Bare line feeds as line ends, a code without a text,
+// next reads one reply, without its words where they repeat a secret.
+func (p *replies) next() (reply, error) {
+	r, err := p.read()
+	if err == nil && p.told.repeats(r.text) {
+		p.text = append(p.text[:0], concealed...)
+		r.text, r.last = p.text, 0
+	}
+	if err != nil && p.told.repeats([]byte(err.Error())) {
+		err = wordless(err)
+	}
+	return r, err
+}
+
+// read reads one reply. Bare line feeds as line ends, a code without a text,
 // empty lines before a reply, and lines of text without a code inside of it are
 // tolerated; what cannot be a reply is a protocolError.
-func (p *replies) next() (reply, error) {
+func (p *replies) read() (reply, error) {
 	var r reply
 	p.text = p.text[:0]
 	for lines, size := 1, 0; ; lines++ {
