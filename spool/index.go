@@ -14,6 +14,7 @@ type index struct {
 	lanes  map[string]*lane  // by upstream to be tried next
 
 	claimed int           // shares
+	kept    int           // shares, claimed or not
 	waiting map[int64]int // shares in heaps, by tallyStep of their due time; no zeros
 
 	// What only few messages have.
@@ -63,6 +64,7 @@ const (
 	counted // the claim under way is an attempt
 	dotted  // its final dot may have gone out
 	big     // the body is in big/
+	kept    // held because it failed
 )
 
 func (e *entry) is(f entryFlags) bool { return e.flags&f != 0 }
@@ -178,6 +180,7 @@ func (x *index) find(id ID, share int) (handle, *entry) {
 func (x *index) finish(h handle) (gone bool) {
 	e := x.entry(h)
 	x.unqueue(h)
+	x.keep(e, false)
 	x.lane(e).shares--
 	x.shares--
 	e.pending = 0
@@ -198,6 +201,7 @@ func (x *index) drop(id ID) {
 		if e.pending > 0 {
 			x.unqueue(h)
 			x.claim(e, false)
+			x.keep(e, false)
 			x.lane(e).shares--
 			x.shares--
 			delete(x.ended, h)
@@ -214,7 +218,7 @@ func (x *index) drop(id ID) {
 func (e *entry) state() state {
 	return state{
 		attempts: e.attempts, failover: e.failover, due: e.due,
-		held: e.is(held), warned: e.is(warned), inDoubt: e.is(inDoubt),
+		held: e.is(held), warned: e.is(warned), inDoubt: e.is(inDoubt), kept: e.is(kept),
 	}
 }
 
@@ -230,6 +234,7 @@ func (x *index) setState(e *entry, s state) {
 	e.set(held, s.held)
 	e.set(warned, s.warned)
 	e.set(inDoubt, s.inDoubt)
+	x.keep(e, s.kept)
 	x.lane(e).shares++
 }
 

@@ -12,6 +12,9 @@ type Tally struct {
 	Deferred int // it comes later
 	Held     int
 	Claimed  int
+	// Kept are those on hold because they failed. They count as such also
+	// while an operation on them is under way.
+	Kept int
 }
 
 // Tally counts what there is at now, all of the same moment. It takes time for
@@ -28,7 +31,7 @@ func (s *Store) Tally(now time.Time) Tally {
 			t.Deferred += n
 		}
 	}
-	t.Claimed = s.ix.claimed
+	t.Claimed, t.Kept = s.ix.claimed, s.ix.kept
 	t.Held = s.ix.shares - t.Due - t.Deferred - t.Claimed
 	return t
 }
@@ -43,6 +46,17 @@ func (x *index) wait(e *entry, n int) {
 	if x.waiting[step] += n; x.waiting[step] == 0 {
 		delete(x.waiting, step)
 	}
+}
+
+// keep notes whether a share is on hold because it failed.
+func (x *index) keep(e *entry, on bool) {
+	switch {
+	case on && !e.is(kept):
+		x.kept++
+	case !on && e.is(kept):
+		x.kept--
+	}
+	e.set(kept, on)
 }
 
 // claim notes whether a share is claimed. Of an attempt nothing is known then.

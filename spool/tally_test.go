@@ -59,6 +59,9 @@ func tallied(s *spool.Store, now time.Time) error {
 func tallyOf(all []spool.Summary, now time.Time) (t spool.Tally) {
 	step := func(at time.Time) int64 { return at.UnixNano() / int64(spool.TallyStep) }
 	for i := range all {
+		if all[i].Kept {
+			t.Kept++
+		}
 		switch s := &all[i]; {
 		case s.Claimed:
 			t.Claimed++
@@ -90,12 +93,12 @@ func TestTallyIsWhatAWalkFinds(t *testing.T) {
 				}
 				now := w.s.Tally(w.now)
 				most = spool.Tally{Due: max(most.Due, now.Due), Deferred: max(most.Deferred, now.Deferred),
-					Held: max(most.Held, now.Held), Claimed: max(most.Claimed, now.Claimed)}
+					Held: max(most.Held, now.Held), Claimed: max(most.Claimed, now.Claimed), Kept: max(most.Kept, now.Kept)}
 			}
 			w.s.Close()
 		})
 	}
-	if most.Due < 2 || most.Deferred < 2 || most.Held < 2 || most.Claimed < 2 {
+	if most.Due < 2 || most.Deferred < 2 || most.Held < 2 || most.Claimed < 2 || most.Kept < 2 {
 		t.Errorf("no more than %+v at a time", most)
 	}
 }
