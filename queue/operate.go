@@ -211,9 +211,9 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		}
 		if sel.names(s.ID) {
 			seen[s.ID] = true
-			if n := len(r.Held); sel.free && s.Held && !s.Kept && (n == 0 || r.Held[n-1] != s.ID) {
-				r.Held = append(r.Held, s.ID)
-			}
+		}
+		if n := len(r.Held); sel.free && s.Held && !s.Kept && sel.meant(&s) && (n == 0 || r.Held[n-1] != s.ID) {
+			r.Held = append(r.Held, s.ID)
 		}
 		if !sel.matches(&s) {
 			return true

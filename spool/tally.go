@@ -12,9 +12,6 @@ type Tally struct {
 	Deferred int // it comes later
 	Held     int
 	Claimed  int
-	// Kept are those on hold because they failed. They count as such also
-	// while an operation on them is under way.
-	Kept int
 }
 
 // Tally counts what there is at now, all of the same moment. It takes time for
@@ -31,7 +28,7 @@ func (s *Store) Tally(now time.Time) Tally {
 			t.Deferred += n
 		}
 	}
-	t.Claimed, t.Kept = s.ix.claimed, s.ix.kept
+	t.Claimed = s.ix.claimed
 	t.Held = s.ix.shares - t.Due - t.Deferred - t.Claimed
 	return t
 }
