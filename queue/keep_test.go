@@ -241,6 +241,9 @@ func TestOperationsOnKept(t *testing.T) {
 		if r, err := w.queue.Retry(ctx, Select{IDs: []spool.ID{id}}, "root"); err != nil || !slices.Equal(r.Held, []spool.ID{id}) {
 			t.Errorf("retry of what is on hold: %+v, %v", r, err)
 		}
+		if r, err := w.queue.Retry(ctx, Select{Shares: []Share{{id, 0}}}, "root"); err != nil || r.Done != 0 || !slices.Equal(r.Held, []spool.ID{id}) {
+			t.Errorf("retry of its share: %+v, %v", r, err)
+		}
 		if r, err := w.queue.Remove(ctx, Select{IDs: []spool.ID{id}}, "root"); err != nil || r.Done != 1 || w.store.count() != 0 {
 			t.Errorf("remove: %+v, %v", r, err)
 		}

@@ -39,6 +39,9 @@ func TestUndeliverableBounceIsKept(t *testing.T) {
 	eventually(t, "the bounce is kept", func() bool { return len(kept()) == 1 })
 	id := kept()[0].ID
 	h.kill()
+	if out := h.must("queue", "list"); !strings.Contains(out, id) || !strings.Contains(out, "`postern queue retry`") {
+		t.Errorf("queue list without a daemon:\n%s", out)
+	}
 	h.start()
 	if list := kept(); len(list) != 1 || list[0].KeptUntil == nil || list[0].Last.Code != 550 {
 		t.Fatalf("after a kill: %+v", list)
