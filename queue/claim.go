@@ -70,7 +70,7 @@ func (l *lane) screen(claimed []*spool.Delivery, now time.Time) []*spool.Deliver
 		if d.InDoubt && l.q.doubt(d) {
 			continue
 		}
-		if by := d.Envelope.DeliverBy; by != nil && by.Return && !now.Before(by.Deadline) {
+		if by := d.Envelope.DeliverBy; by != nil && by.Return && !now.Before(by.Deadline) && !l.q.wishes.isLate(d.ID, d.Share) {
 			l.q.expire([]*spool.Delivery{d}, clockReturn, now, nil)
 			continue
 		}

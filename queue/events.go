@@ -48,6 +48,11 @@ type Events interface {
 	InDoubt(id spool.ID, upstream string, recipients, times int, held bool)
 	// Expired comes for each share that ended by its lifetime or deadline.
 	Expired(id spool.ID, upstream string, recipients int, age time.Duration)
+	// Kept comes for each share from <> that failed and was put on hold.
+	Kept(Keep)
+	// KeptEnded comes when one ended by itself: why is KeptTooLong or
+	// KeptTooMany.
+	KeptEnded(id spool.ID, upstream string, recipients int, age time.Duration, why string)
 	// MovedOn comes when shares left a lane that is down for the next
 	// upstream of their list without an attempt.
 	MovedOn(from, to string, shares int)
@@ -132,6 +137,8 @@ func (quiet) Notified(Notification)                                  {}
 func (quiet) NotNotified(spool.ID, Action, error)                    {}
 func (quiet) InDoubt(spool.ID, string, int, int, bool)               {}
 func (quiet) Expired(spool.ID, string, int, time.Duration)           {}
+func (quiet) Kept(Keep)                                              {}
+func (quiet) KeptEnded(spool.ID, string, int, time.Duration, string) {}
 func (quiet) MovedOn(string, string, int)                            {}
 func (quiet) Operated(Operation)                                     {}
 func (quiet) StoreFailed(string, spool.ID, error)                    {}

@@ -35,6 +35,7 @@ type memShare struct {
 	attempts int
 	due      time.Time
 	held     bool
+	kept     bool
 	claimed  *spool.Delivery
 	attempt  bool // the claim is one
 	doubt    bool
@@ -184,6 +185,7 @@ func (m *memory) Settle(d *spool.Delivery, st spool.Settlement) error {
 		slices.Sort(s.rcpts)
 	}
 	s.failover, s.due, s.held, s.warned = st.Failover, st.Due, st.Hold, s.warned || st.Warned
+	s.kept = st.Hold && st.Kept
 	left := 0
 	for _, other := range msg.shares {
 		left += len(other.rcpts)
@@ -261,7 +263,7 @@ func (m *memory) Detail(id spool.ID) (*spool.Detail, error) {
 	for n, s := range msg.shares {
 		for _, i := range s.rcpts {
 			r := &d.Recipients[i]
-			r.Share, r.Upstream, r.Attempts, r.Due, r.Held, r.InDoubt = n, s.list[s.failover], s.attempts, s.due, s.held, s.doubt
+			r.Share, r.Upstream, r.Attempts, r.Due, r.Held, r.InDoubt, r.Kept = n, s.list[s.failover], s.attempts, s.due, s.held, s.doubt, s.kept
 		}
 	}
 	return d, nil
@@ -281,7 +283,7 @@ func (m *memory) Walk(visit func(spool.Summary) bool) {
 				}
 				sum := spool.Summary{ID: id, Share: n, Accepted: msg.env.Accepted, Size: int64(len(msg.content)),
 					Upstreams: s.list, Failover: s.failover, Pending: len(s.rcpts), Attempts: s.attempts, Due: s.due,
-					Priority: msg.env.Priority, Held: s.held, Claimed: s.claimed != nil, InDoubt: s.doubt, Warned: s.warned}
+					Priority: msg.env.Priority, Held: s.held, Claimed: s.claimed != nil, InDoubt: s.doubt, Warned: s.warned, Kept: s.kept}
 				if msg.env.DeliverBy != nil {
 					sum.Deadline = msg.env.DeliverBy.Deadline
 				}

@@ -198,8 +198,8 @@ func TestNeverAboutANotification(t *testing.T) {
 		if n := w.ears.notifications(); len(n) != 1 {
 			t.Errorf("%d notifications", len(n))
 		}
-		if w.store.count() != 0 || len(w.peers.mail("")) != 0 {
-			t.Errorf("%d left, %d arrived", w.store.count(), len(w.peers.mail("")))
+		if len(w.kept()) != 1 || w.store.count() != 1 || len(w.peers.mail("")) != 0 {
+			t.Errorf("kept %v of %d, %d arrived", w.kept(), w.store.count(), len(w.peers.mail("")))
 		}
 	})
 }

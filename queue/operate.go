@@ -22,7 +22,7 @@ type Select struct {
 	// their index in the envelope; a share that is not in it is meant whole.
 	Only   map[Share][]int
 	held   bool      // only what is on hold
-	free   bool      // only what is not on hold
+	free   bool      // only what is not on hold, or kept and named
 	before time.Time // only what was accepted before; zero: whenever
 }
 
@@ -38,16 +38,19 @@ func (s Share) compare(t Share) int {
 }
 
 func (s *Select) matches(m *spool.Summary) bool {
-	if s.held && !m.Held || s.free && m.Held || !s.before.IsZero() && !m.Accepted.Before(s.before) {
+	if s.held && !m.Held || s.free && m.Held && !(m.Kept && s.meant(m)) || !s.before.IsZero() && !m.Accepted.Before(s.before) {
 		return false
 	}
 	if s.Upstream != "" && m.Upstreams[m.Failover] != s.Upstream {
 		return false
 	}
-	if _, found := slices.BinarySearchFunc(s.Shares, Share{m.ID, m.Share}, Share.compare); found {
-		return true
-	}
-	return s.All || s.Upstream != "" && len(s.IDs)+len(s.Shares) == 0 || s.names(m.ID)
+	return s.All || s.Upstream != "" && len(s.IDs)+len(s.Shares) == 0 || s.meant(m)
+}
+
+// meant tells whether the share is named, by itself or with its message.
+func (s *Select) meant(m *spool.Summary) bool {
+	_, found := slices.BinarySearchFunc(s.Shares, Share{m.ID, m.Share}, Share.compare)
+	return found || s.names(m.ID)
 }
 
 // names tells whether id is among IDs, which are sorted.
@@ -64,10 +67,13 @@ type Result struct {
 	Busy       []spool.ID `json:"busy,omitempty"`    // an attempt is under way; try again
 	Missing    []spool.ID `json:"missing,omitempty"` // not in the queue
 	Held       []spool.ID `json:"held,omitempty"`    // named for a retry, and on hold
+	// Senderless were to be bounced, and have no sender to be returned to.
+	Senderless []spool.ID `json:"senderless,omitempty"`
 }
 
 // Retry makes what is selected due at once and probes its upstreams, also
-// those that are waiting or parked. What is on hold is left alone.
+// those that are waiting or parked. What is on hold is left alone, but for what
+// is named and kept because it failed.
 func (q *Queue) Retry(ctx context.Context, sel Select, by string) (Result, error) {
 	sel.free = true
 	probe := map[string]bool{sel.Upstream: true}
@@ -77,9 +83,12 @@ func (q *Queue) Retry(ctx context.Context, sel Select, by string) (Result, error
 			q.doubts.allow(d)
 		}
 		at := time.Now()
-		if s.Due.Before(at) {
+		switch {
+		case s.Kept:
+			q.wishes.late(d)
+		case s.Due.Before(at):
 			at = s.Due // it keeps its place in the line
-		} else {
+		default:
 			q.wishes.add(d, s.Due)
 		}
 		return q.change(d, s.Pending, spool.Settlement{Due: at, Failover: s.Failover, Warned: s.Warned}, "retry", by, "")
@@ -115,6 +124,9 @@ func (q *Queue) Release(ctx context.Context, sel Select, by string) (Result, err
 		if s.InDoubt {
 			q.doubts.allow(d)
 		}
+		if s.Kept {
+			q.wishes.late(d)
+		}
 		probe[s.Upstreams[s.Failover]] = true
 		return q.change(d, s.Pending, spool.Settlement{Due: time.Now(), Failover: s.Failover, Warned: s.Warned}, "release", by, "")
 	})
@@ -128,7 +140,8 @@ func (q *Queue) Remove(ctx context.Context, sel Select, by string) (Result, erro
 	})
 }
 
-// Bounce returns what is selected to its sender, who is told the reason.
+// Bounce returns what is selected to its sender, who is told the reason. What
+// has no sender is left alone.
 func (q *Queue) Bounce(ctx context.Context, sel Select, by, reason string) (Result, error) {
 	text := "the administrator of this relay has returned it"
 	if reason != "" {
@@ -136,6 +149,10 @@ func (q *Queue) Bounce(ctx context.Context, sel Select, by, reason string) (Resu
 	}
 	sel.before = time.Now() // not the notifications that this makes
 	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
+		if d.Envelope.From == "" {
+			q.put(d, back(s))
+			return errSenderless
+		}
 		detail, err := q.store.Detail(d.ID)
 		if err != nil {
 			q.put(d, back(s))
@@ -170,6 +187,9 @@ func (q *Queue) change(d *spool.Delivery, waiting int, s spool.Settlement, verb,
 	return nil
 }
 
+// errSenderless is for each: the share was left as it was.
+var errSenderless = errors.New("there is no sender")
+
 // ErrNotRecorded says that an operation holds for as long as this process
 // runs, and that a restart forgets it unless the spool can be written by then.
 var ErrNotRecorded = errors.New("done, but not yet on disk")
@@ -191,9 +211,9 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		}
 		if sel.names(s.ID) {
 			seen[s.ID] = true
-			if n := len(r.Held); sel.free && s.Held && (n == 0 || r.Held[n-1] != s.ID) {
-				r.Held = append(r.Held, s.ID)
-			}
+		}
+		if n := len(r.Held); sel.free && s.Held && !s.Kept && sel.meant(&s) && (n == 0 || r.Held[n-1] != s.ID) {
+			r.Held = append(r.Held, s.ID)
 		}
 		if !sel.matches(&s) {
 			return true
@@ -211,7 +231,14 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 				break
 			}
 			n := len(d.Pending)
-			if failed = act(&s, d); failed == nil {
+			if failed = act(&s, d); errors.Is(failed, errSenderless) {
+				failed = nil
+				if k := len(r.Senderless); k == 0 || r.Senderless[k-1] != s.ID {
+					r.Senderless = append(r.Senderless, s.ID)
+				}
+				break
+			}
+			if failed == nil {
 				r.Recipients += n
 			}
 			if failed == nil && touched != s.ID {
@@ -245,7 +272,7 @@ func (s *Select) narrow(d *spool.Delivery) bool {
 
 // back is the settlement that leaves a share as it was.
 func back(s *spool.Summary) spool.Settlement {
-	return spool.Settlement{Due: s.Due, Failover: s.Failover, Hold: s.Held, Warned: s.Warned}
+	return spool.Settlement{Due: s.Due, Failover: s.Failover, Hold: s.Held, Kept: s.Kept, Warned: s.Warned}
 }
 
 // ended is the settlement by which an operator ends recipients; the others of

@@ -82,4 +82,10 @@ func (ps *parts) more(d *spool.Delivery) bool {
 	return p != nil && p.more && len(d.Pending) < len(p.whole)
 }
 
+// rest says whether d does not name all recipients of its share.
+func (ps *parts) rest(d *spool.Delivery) bool {
+	p := ps.of(d)
+	return p != nil && len(d.Pending) < len(p.whole)
+}
+
 func (ps *parts) forget(d *spool.Delivery) { ps.by.Delete(d) }

@@ -85,6 +85,10 @@ func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdi
 			}
 		}
 	}
+	if d.Envelope.From == "" && keepFailed(outs, q.parts.rest(d)) {
+		q.report(d, q.keep(d, outs, now), verdicts, now)
+		return
+	}
 	wish, tries := q.wishes.take(d)
 	s := plan(d, outs, verdicts, choice{now: now, retry: retry, laneDue: laneDue, at: rand.Float64(),
 		next: q.nextUp(listOf(d), d.Failover), more: q.parts.more(d),
@@ -128,13 +132,17 @@ type choice struct {
 // round is over, and the next begins with the first.
 func plan(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdict, c choice) spool.Settlement {
 	s := spool.Settlement{Outcomes: outs, Warned: d.Warned}
-	left, next, soon, doubt, progress, misfit := 0, true, true, false, false, false
+	left, failed, next, soon, doubt, progress, misfit := 0, 0, true, true, false, false, false
 	for i, v := range verdicts {
 		if outs[i].Verdict != spool.Pending {
 			progress = progress || outs[i].Verdict == spool.Delivered
 			continue
 		}
 		left++
+		if v.Status == spool.Bounced {
+			failed++
+			continue // from <>: it is tried along until the others have ended
+		}
 		next = next && v.Next
 		soon = soon && v.Soon
 		doubt = doubt || v.InDoubt
@@ -145,6 +153,9 @@ func plan(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdict, c choice)
 			s.Due, s.Failover = c.now, d.Failover
 		}
 		return s
+	}
+	if failed == left {
+		next, soon = false, false
 	}
 	s.Due = c.now.Add(retryDelay(c.retry.Backoff, d.Attempt-c.tries, c.at))
 	if c.wish.After(c.now) {
@@ -222,7 +233,12 @@ func (q *Queue) report(d *spool.Delivery, s spool.Settlement, verdicts []Verdict
 	for i, o := range s.Outcomes {
 		a := Attempt{ID: d.ID, From: env.From, To: env.Recipients[d.Pending[i]].Address, Upstream: d.Upstream,
 			Number: d.Attempt, Delay: now.Sub(env.Accepted), Size: d.Size, Outcome: o, Blame: verdicts[i].Blame, Duplicate: d.InDoubt}
-		if o.Verdict == spool.Pending {
+		switch {
+		case o.Verdict != spool.Pending:
+		case s.Kept:
+			left++
+			a.Outcome.Verdict, a.Held = spool.Bounced, true
+		default:
 			left++
 			a.Due, a.NextUp, a.Held = s.Due, listOf(d)[s.Failover], s.Hold
 		}

@@ -29,6 +29,7 @@ func (q *Queue) sweep(now time.Time) time.Time {
 		return q.ctx.Err() == nil
 	})
 	r.act()
+	r.endKept()
 	next := r.next
 	if soonest := now.Add(sweepGap); next.Before(soonest) {
 		next = soonest
@@ -57,6 +58,7 @@ type round struct {
 	expireFrom time.Time
 	serves     map[string]bool // by upstream: its lane takes what is due, in turn
 	group      []spool.Summary
+	kept       []spool.Summary
 	what       clock
 }
 
@@ -68,6 +70,12 @@ func (r *round) wish(t time.Time) {
 
 // look decides whether a share is for this round.
 func (r *round) look(s spool.Summary) {
+	if s.Kept {
+		if !s.Claimed {
+			r.kept = append(r.kept, s)
+		}
+		return
+	}
 	what, next := clockOf(r.retry, &s, true, r.now)
 	if what == clockReturn {
 		what, next = r.lookCloser(&s)
@@ -85,7 +93,7 @@ func (r *round) look(s spool.Summary) {
 	if s.Held && what != clockReturn {
 		return // an operator's business; its sender's deadline goes on
 	}
-	if r.hasItsTurn(&s, what) {
+	if r.hasItsTurn(&s, what) || (what == clockExpire || what == clockReturn) && r.q.wishes.isLate(s.ID, s.Share) {
 		return
 	}
 	if what == clockNothing && s.Due.Sub(r.now) > longest(r.retry)+sweepMost && !s.Claimed {
@@ -197,7 +205,7 @@ func (q *Queue) putBack(d *spool.Delivery, detail *spool.Detail, warned bool) {
 	if at.IsZero() {
 		at = time.Now()
 	}
-	q.put(d, spool.Settlement{Due: at, Failover: d.Failover, Hold: state.Held, Warned: warned})
+	q.put(d, spool.Settlement{Due: at, Failover: d.Failover, Hold: state.Held, Kept: state.Kept, Warned: warned})
 }
 
 // warn tells the sender that shares of one message are late.
@@ -232,6 +240,12 @@ func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detai
 		return
 	}
 	for _, d := range taken {
+		if d.Envelope.From == "" {
+			q.leaves(d)
+			q.events.Expired(d.ID, d.Upstream, len(d.Pending), now.Sub(d.Envelope.Accepted))
+			q.keepOld(d, detail, why, now)
+			continue
+		}
 		q.put(d, spool.Settlement{Outcomes: repeat(why, len(d.Pending)), Failover: d.Failover, Warned: d.Warned})
 		q.leaves(d)
 		q.events.Expired(d.ID, d.Upstream, len(d.Pending), now.Sub(d.Envelope.Accepted))

@@ -393,9 +393,15 @@ func (e *ears) ConnectionSpent(up string, n int, o spool.Outcome) {
 func (e *ears) Panicked(up string, v any, _ []byte)                   { e.hear("panic of %s: %v", up, v) }
 func (e *ears) ConnectionLimit(up string, n int)                      { e.hear("%s takes %d over one connection", up, n) }
 func (e *ears) Expired(_ spool.ID, up string, n int, _ time.Duration) { e.hear("expired %s %d", up, n) }
-func (e *ears) MovedOn(from, to string, n int)                        { e.hear("moved %s %s %d", from, to, n) }
-func (e *ears) Operated(o Operation)                                  { e.hear("%s by %s", o.Verb, o.By) }
-func (e *ears) StoreFailed(op string, _ spool.ID, _ error)            { e.hear("store failed: %s", op) }
+func (e *ears) Kept(k Keep) {
+	e.hear("kept %s %d: %s", k.Upstream, k.Recipients, answerText(&k.Outcome))
+}
+func (e *ears) KeptEnded(_ spool.ID, up string, n int, _ time.Duration, why string) {
+	e.hear("kept ended %s %d: %s", up, n, why)
+}
+func (e *ears) MovedOn(from, to string, n int)             { e.hear("moved %s %s %d", from, to, n) }
+func (e *ears) Operated(o Operation)                       { e.hear("%s by %s", o.Verb, o.By) }
+func (e *ears) StoreFailed(op string, _ spool.ID, _ error) { e.hear("store failed: %s", op) }
 
 // heard counts the lines that contain text.
 func (e *ears) heard(text string) int {

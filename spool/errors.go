@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"os/user"
+	"strconv"
 )
 
 // Errors of a running spool; test with errors.Is.
@@ -56,15 +59,45 @@ type StartError struct {
 
 func (e *StartError) Unwrap() []error { return []error{e.Kind, e.Cause} }
 
+// WhoRuns is the user that this process runs as, for a command that gives
+// something to it: the name, or the number where there is none.
+func WhoRuns() string {
+	uid := os.Geteuid()
+	if uid < 0 { // Windows
+		if u, err := user.Current(); err == nil {
+			return u.Username
+		}
+		return "the user that runs postern"
+	}
+	id := strconv.Itoa(uid)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return id
+}
+
+// bare is the cause of an error of a file, without the name.
+func bare(err error) error {
+	var at *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &at):
+		return at.Err
+	case errors.As(err, &link):
+		return link.Err
+	}
+	return err
+}
+
 // Error is a sentence for the administrator that ends in what to do.
 func (e *StartError) Error() string {
 	switch e.Kind {
 	case ErrMissing:
-		return fmt.Sprintf("spool folder %s does not exist and cannot be made: create it with `install -d -m 0700 -o USER %s`, where USER runs postern, or correct dir in [spool]", e.Dir, e.Dir)
+		return fmt.Sprintf("spool folder %s does not exist and cannot be made: create it with `install -d -m 0700 -o %s %s`, or correct dir in [spool]", e.Dir, WhoRuns(), e.Dir)
 	case ErrNotFolder:
 		return fmt.Sprintf("spool path %s is not a folder: move that file away, or correct dir in [spool]", e.Dir)
 	case ErrNotOurs:
-		text := fmt.Sprintf("spool folder %s belongs to user %d: run postern as that user, or hand it over with `chown -R USER %s`", e.Dir, e.Owner, e.Dir)
+		text := fmt.Sprintf("spool folder %s belongs to user %d: run postern as that user, or hand it over with `chown -R %s %s`", e.Dir, e.Owner, WhoRuns(), e.Dir)
 		return text + e.inside(e.Owner == 0)
 	case ErrOpenToOthers:
 		return fmt.Sprintf("spool folder %s has mode %04o, so other users can read the mail in it: run `chmod 0700 %s`", e.Dir, e.Mode, e.Dir) +

@@ -17,6 +17,7 @@ type index struct {
 
 	now     int64         // of the last claim, Unix time in nanoseconds
 	claimed int           // shares
+	kept    int           // shares, claimed or not
 	waiting map[int64]int // shares in heaps, by tallyStep of their due time; no zeros
 
 	// What only few messages have.
@@ -57,7 +58,7 @@ type entry struct {
 	flags    entryFlags
 }
 
-type entryFlags uint8
+type entryFlags uint16
 
 const (
 	held entryFlags = 1 << iota
@@ -68,6 +69,7 @@ const (
 	dotted  // its final dot may have gone out
 	big     // the body is in big/
 	ripe    // it waits in its sender's turn
+	kept    // held because it failed
 )
 
 func (e *entry) is(f entryFlags) bool { return e.flags&f != 0 }
@@ -183,6 +185,7 @@ func (x *index) find(id ID, share int) (handle, *entry) {
 func (x *index) finish(h handle) (gone bool) {
 	e := x.entry(h)
 	x.unqueue(h)
+	x.keep(e, false)
 	x.lane(e).shares--
 	x.shares--
 	e.pending = 0
@@ -203,6 +206,7 @@ func (x *index) drop(id ID) {
 		if e.pending > 0 {
 			x.unqueue(h)
 			x.claim(e, false)
+			x.keep(e, false)
 			x.lane(e).shares--
 			x.shares--
 			delete(x.ended, h)
@@ -219,7 +223,7 @@ func (x *index) drop(id ID) {
 func (e *entry) state() state {
 	return state{
 		attempts: e.attempts, failover: e.failover, due: e.due,
-		held: e.is(held), warned: e.is(warned), inDoubt: e.is(inDoubt),
+		held: e.is(held), warned: e.is(warned), inDoubt: e.is(inDoubt), kept: e.is(kept),
 	}
 }
 
@@ -235,6 +239,7 @@ func (x *index) setState(e *entry, s state) {
 	e.set(held, s.held)
 	e.set(warned, s.warned)
 	e.set(inDoubt, s.inDoubt)
+	x.keep(e, s.kept)
 	x.lane(e).shares++
 }
 

@@ -82,7 +82,7 @@ func (s *Store) summary(e *entry) Summary {
 		ID: e.id, Share: int(e.share), Accepted: toTime(e.accepted), Size: e.size,
 		Upstreams: s.ix.lists[e.list].upstreams, Failover: int(e.failover), Pending: int(e.pending),
 		Attempts: int(e.attempts), Due: toTime(e.due), Priority: int(e.priority),
-		Held: e.is(held), Claimed: e.is(claimed), InDoubt: e.is(inDoubt), Warned: e.is(warned),
+		Held: e.is(held), Claimed: e.is(claimed), InDoubt: e.is(inDoubt), Warned: e.is(warned), Kept: e.is(kept),
 	}
 	if deadline, ok := s.ix.deadlines[e.id]; ok {
 		sum.Deadline = toTime(deadline)
@@ -144,7 +144,7 @@ func recipientState(k *known, share, i int, f *fate) RecipientState {
 	e := &k.entries[n]
 	r := RecipientState{
 		Share: share, Upstream: k.lists[n][e.failover], Attempts: int(e.attempts),
-		Due: toTime(e.due), Held: e.is(held), InDoubt: e.is(inDoubt),
+		Due: toTime(e.due), Held: e.is(held), InDoubt: e.is(inDoubt), Kept: e.is(kept),
 	}
 	ended := e.pending == 0 || hasBit(k.ended[n], i)
 	if f != nil && f.tried {
@@ -154,7 +154,7 @@ func recipientState(k *known, share, i int, f *fate) RecipientState {
 	if !ended {
 		return r
 	}
-	r.Status, r.Due, r.Held, r.InDoubt = Removed, toTime(noTime), false, false
+	r.Status, r.Due, r.Held, r.InDoubt, r.Kept = Removed, toTime(noTime), false, false, false
 	if f != nil && f.status != Pending {
 		r.Status, r.Attempts = f.status, int(f.attempt)
 		if int(f.failover) < len(k.lists[n]) {

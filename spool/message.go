@@ -180,6 +180,9 @@ type Settlement struct {
 	Failover int
 	// Hold puts what is left on hold.
 	Hold bool
+	// Kept says, with Hold, that it failed and there is nobody to tell: Due is
+	// then how long it is kept.
+	Kept bool
 	// Warned records that a delay notification was made.
 	Warned bool
 	// Answered tells, where there are no Outcomes, that nothing is in doubt: a
@@ -227,6 +230,7 @@ type Summary struct {
 	Deadline  time.Time // of RFC 2852; zero: none
 	Priority  int
 	Held      bool
+	Kept      bool // held because it failed, until Due
 	Claimed   bool // an attempt is under way
 	InDoubt   bool
 	Warned    bool
@@ -249,6 +253,7 @@ type RecipientState struct {
 	Attempts int
 	Due      time.Time // zero once it ended
 	Held     bool
+	Kept     bool // held because it failed, until Due
 	InDoubt  bool
 	Last     *Outcome // nil: never tried
 	LastAt   time.Time

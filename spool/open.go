@@ -170,10 +170,14 @@ func (s *Store) checkFormat(names map[string]DirEntry) (fresh bool, err error) {
 		}
 	}
 	s.fs.Remove(formatName + ".new")
-	if err := s.writeFile(formatName+".new", formatText); err != nil {
-		return false, err
+	err = s.writeFile(formatName+".new", formatText)
+	if err == nil {
+		err = s.fs.Rename(formatName+".new", formatName)
 	}
-	return true, s.fs.Rename(formatName+".new", formatName)
+	if err != nil {
+		return false, fmt.Errorf("write %s: %w", formatName, bare(err))
+	}
+	return true, nil
 }
 
 func (s *Store) readFile(name string, limit int64) (string, error) {

@@ -122,6 +122,7 @@ type Usage struct {
 	Segments    int
 	Messages    int
 	Shares      int
+	Kept        int   // of them, on hold because they failed; also while an operation on them is under way
 	Free        int64 // what the disk has left; -1: unknown
 	MaxSize     int64 // as configured; 0: no limit
 	MinFree     int64 // as configured

@@ -81,6 +81,7 @@ func (s *Store) settled(h handle, e *entry, d *Delivery, st *Settlement) change 
 	ch.state.inDoubt = ch.state.inDoubt || unknown
 	ch.state.warned = ch.state.warned || st.Warned
 	ch.state.held = st.Hold
+	ch.state.kept = st.Hold && st.Kept
 	ch.state.due = toNano(st.Due)
 	ch.state.failover = 0
 	if n := len(s.ix.lists[e.list].lanes); st.Failover > 0 && st.Failover < n {

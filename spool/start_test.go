@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -51,12 +52,16 @@ func TestStartErrors(t *testing.T) {
 	locked := make("locked", 0o700)
 	defer open(t, spool.Options{Dir: locked}).Close()
 
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		dir  string
 		kind error
 		text string
 	}{
-		{filepath.Join(base, "none", "none"), spool.ErrMissing, "does not exist and cannot be made: create it with `install -d -m 0700 -o USER "},
+		{filepath.Join(base, "none", "none"), spool.ErrMissing, "does not exist and cannot be made: create it with `install -d -m 0700 -o " + me.Username + " " + base},
 		{file, spool.ErrNotFolder, "is not a folder: move that file away"},
 		{make("open", 0o750), spool.ErrOpenToOthers, "has mode 0750, so other users can read the mail in it: run `chmod 0700 "},
 		{foreign, spool.ErrNotSpool, "holds thesis.tex, which is not part of a spool: give [spool] an empty dir of its own"},

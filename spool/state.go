@@ -7,17 +7,18 @@ type state struct {
 	held     bool
 	warned   bool
 	inDoubt  bool
+	kept     bool  // held because it failed
 	due      int64 // Unix time in nanoseconds
 }
 
 func appendState(b []byte, s state) []byte {
-	b = append(b, putFlags(s.held, s.warned, s.inDoubt), s.failover)
+	b = append(b, putFlags(s.held, s.warned, s.inDoubt, s.kept), s.failover)
 	return putInt64(putUint(b, uint64(s.attempts)), s.due)
 }
 
 func readState(c *cursor) (s state) {
 	f := c.byte()
-	s.held, s.warned, s.inDoubt = f&1 != 0, f&2 != 0, f&4 != 0
+	s.held, s.warned, s.inDoubt, s.kept = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
 	s.failover = c.byte()
 	s.attempts = uint16(c.upTo(65535))
 	s.due = c.int64()

@@ -102,7 +102,7 @@ func (s *Store) Usage() Usage {
 // usage is Usage with Store.mu held.
 func (s *Store) usage(free int64) Usage {
 	u := Usage{
-		Disk: s.disk, Segments: len(s.segs), Messages: len(s.ix.byID), Shares: s.ix.shares, Free: free,
+		Disk: s.disk, Segments: len(s.segs), Messages: len(s.ix.byID), Shares: s.ix.shares, Kept: s.ix.kept, Free: free,
 		MaxSize: s.opts.MaxSize, MinFree: s.opts.MinFree, MaxMessages: s.opts.MaxMessages, Full: s.full.Load() || s.short.Load(), SetAside: s.setAside, Failing: s.failing,
 	}
 	for _, g := range s.segs {

@@ -45,6 +45,17 @@ func (x *index) wait(e *entry, n int) {
 	}
 }
 
+// keep notes whether a share is on hold because it failed.
+func (x *index) keep(e *entry, on bool) {
+	switch {
+	case on && !e.is(kept):
+		x.kept++
+	case !on && e.is(kept):
+		x.kept--
+	}
+	e.set(kept, on)
+}
+
 // claim notes whether a share is claimed. Of an attempt nothing is known then.
 func (x *index) claim(e *entry, on bool) {
 	switch {

@@ -20,18 +20,22 @@ import (
 func tallied(s *spool.Store, now time.Time) error {
 	var all []spool.Summary
 	s.Walk(func(sum spool.Summary) bool { all = append(all, sum); return true })
+	kept := 0
 	messages, upstreams, next := map[spool.ID]bool{}, map[string]int{}, map[string]time.Time{}
 	for i := range all {
 		sum := &all[i]
 		up := sum.Upstreams[sum.Failover]
 		messages[sum.ID] = true
+		if sum.Kept {
+			kept++
+		}
 		upstreams[up]++
 		if due, ok := next[up]; !sum.Held && !sum.Claimed && (!ok || sum.Due.Before(due)) {
 			next[up] = sum.Due
 		}
 	}
-	if u := s.Usage(); u.Messages != len(messages) || u.Shares != len(all) {
-		return fmt.Errorf("%d messages and %d shares counted, %d and %d found", u.Messages, u.Shares, len(messages), len(all))
+	if u := s.Usage(); u.Messages != len(messages) || u.Shares != len(all) || u.Kept != kept {
+		return fmt.Errorf("%d messages, %d shares and %d kept counted, %d, %d and %d found", u.Messages, u.Shares, u.Kept, len(messages), len(all), kept)
 	}
 	if got := s.Upstreams(); !maps.Equal(got, upstreams) {
 		return fmt.Errorf("counted %v, found %v", got, upstreams)
@@ -78,6 +82,7 @@ func tallyOf(all []spool.Summary, now time.Time) (t spool.Tally) {
 // come up.
 func TestTallyIsWhatAWalkFinds(t *testing.T) {
 	var most spool.Tally
+	kept := 0
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &workload{disk: simdisk.New(), calm: true, rng: rand.New(rand.NewPCG(seed, 9)), now: time.Now()}
@@ -89,14 +94,15 @@ func TestTallyIsWhatAWalkFinds(t *testing.T) {
 					t.Fatalf("seed %d, call %d: %v", seed, n, err)
 				}
 				now := w.s.Tally(w.now)
+				kept = max(kept, w.s.Usage().Kept)
 				most = spool.Tally{Due: max(most.Due, now.Due), Deferred: max(most.Deferred, now.Deferred),
 					Held: max(most.Held, now.Held), Claimed: max(most.Claimed, now.Claimed)}
 			}
 			w.s.Close()
 		})
 	}
-	if most.Due < 2 || most.Deferred < 2 || most.Held < 2 || most.Claimed < 2 {
-		t.Errorf("no more than %+v at a time", most)
+	if most.Due < 2 || most.Deferred < 2 || most.Held < 2 || most.Claimed < 2 || kept < 2 {
+		t.Errorf("no more than %+v at a time, %d kept", most, kept)
 	}
 }
 

@@ -267,7 +267,7 @@ func (w *workload) operate() {
 	if err != nil {
 		return
 	}
-	st := spool.Settlement{Due: w.now, Hold: !sum.Held}
+	st := spool.Settlement{Due: w.now, Hold: !sum.Held, Kept: !sum.Held && sum.ID%2 == 0}
 	if w.rng.IntN(3) == 0 {
 		for _, r := range d.Pending {
 			w.disk.Mark(evEnd{d.ID, r})

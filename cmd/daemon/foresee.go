@@ -119,7 +119,7 @@ func (f *foresight) group(key, name string) {
 	}
 	if err := mayGive(name); err != nil {
 		f.problems = append(f.problems, config.Problem{File: f.cfg.Path, Key: key, Text: err.Error(),
-			Hint: "add the user that runs postern to the group (usermod -aG " + name + " USER, or SupplementaryGroups= of the unit)"})
+			Hint: "add the user that runs postern to the group (usermod -aG " + name + " " + spool.WhoRuns() + ", or SupplementaryGroups= of the unit)"})
 	}
 }
 

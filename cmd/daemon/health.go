@@ -36,6 +36,9 @@ func (d *daemon) Health() (problems, degraded []string) {
 		problems = append(problems, fmt.Sprintf("nobody has taken the lines of the log for %s; %d were dropped since the start", now.Sub(lag.Stuck).Round(time.Second), lag.Dropped))
 	}
 	usage := d.store.Usage()
+	if usage.Kept > 0 {
+		degraded = append(degraded, keptWords(usage.Kept))
+	}
 	if usage.Failing != nil {
 		problems = append(problems, fmt.Sprintf("the spool cannot be written: %v; new mail is answered 451", usage.Failing))
 	}
@@ -46,6 +49,14 @@ func (d *daemon) Health() (problems, degraded []string) {
 		problems = append(problems, "the spool is full: new mail is answered 452")
 	}
 	return problems, degraded
+}
+
+// keptWords tells of messages that failed and have no sender to be told.
+func keptWords(n int) string {
+	if n == 1 {
+		return "1 message from <>, such as a bounce, could not be delivered and is kept: `postern queue list --held` shows it"
+	}
+	return fmt.Sprintf("%d messages from <>, such as bounces, could not be delivered and are kept: `postern queue list --held` shows them", n)
 }
 
 // judge says what is wrong with one lane: parked at once, out of reach from

@@ -55,7 +55,7 @@ func (d *daemon) Act(ctx context.Context, o admin.Order, operator string) (*admi
 	if err != nil {
 		return nil, known(err)
 	}
-	return &admin.Acted{Messages: r.Done, Recipients: r.Recipients, Busy: names(r.Busy), Missing: names(r.Missing), Held: names(r.Held)}, nil
+	return &admin.Acted{Messages: r.Done, Recipients: r.Recipients, Busy: names(r.Busy), Missing: names(r.Missing), Held: names(r.Held), Senderless: names(r.Senderless)}, nil
 }
 
 // Hostname is the name of the relay.

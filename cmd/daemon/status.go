@@ -35,7 +35,7 @@ func (d *daemon) Status() *admin.Status {
 	}
 	t := d.store.Tally(time.Now())
 	s.Queue = admin.Queue{Deliveries: t.Due + t.Deferred + t.Held + t.Claimed,
-		Due: t.Due, Deferred: t.Deferred, Held: t.Held, Active: t.Claimed}
+		Due: t.Due, Deferred: t.Deferred, Held: t.Held, Kept: d.store.Usage().Kept, Active: t.Claimed}
 	for i := range s.Lanes {
 		if due := s.Lanes[i].OldestDue; due != nil && (s.Queue.OldestDue == nil || due.Before(*s.Queue.OldestDue)) {
 			s.Queue.OldestDue = due

@@ -133,7 +133,7 @@ func (b *Bench) captured(ctx context.Context, up *config.Upstream) (*config.Upst
 		dir, err = os.MkdirTemp(b.config.StateDir, ".postern-doctor-")
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("a folder for the capture server: %w", err)
+		return nil, nil, fmt.Errorf("no folder for the capture server can be made in %s or %s: %s", os.TempDir(), b.config.StateDir, reason(err))
 	}
 	server, err := capture.Start(capture.Options{Dir: dir, Hostname: b.config.Hostname})
 	if err != nil {

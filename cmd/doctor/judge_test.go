@@ -60,6 +60,7 @@ func TestJudgements(t *testing.T) {
 	}{
 		{"folder: good", lone(judgeFolder(SpoolFolder, folder(0o700, 987654), 987654, false)), 0},
 		{"folder: missing", lone(judgeFolder(SpoolFolder, place{Path: "/spool", Err: opened(syscall.ENOENT)}, -1, false)), 73},
+		{"folder: missing, of a user", lone(judgeFolder(SpoolFolder, place{Path: "/spool", Err: opened(syscall.ENOENT)}, 987654, false)), 73},
 		{"folder: missing, and made", lone(judgeFolder(SpoolFolder, place{Path: "/spool", Err: opened(syscall.ENOENT)}, -1, true)), 0},
 		{"folder: out of sight", lone(judgeFolder(SpoolFolder, place{Path: "/spool", Err: opened(syscall.EACCES)}, -1, false)), 73},
 		{"folder: a file", lone(judgeFolder(SpoolFolder, place{Path: "/spool", Mode: 0o600}, -1, false)), 73},

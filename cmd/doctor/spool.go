@@ -75,7 +75,10 @@ func judgeFolder(id ID, p place, owner int, made bool) Finding {
 		f.Status, f.Text = OK, "it is not there yet: the first start makes it"
 	case errors.Is(p.Err, fs.ErrNotExist):
 		f.Text = "there is no such folder"
-		f.Remedy = fmt.Sprintf("`install -d -m 0700 -o USER %s`, USER being who runs postern; or mount the disk that it is on.", p.Path)
+		f.Remedy = fmt.Sprintf("Make it as the user who runs postern, by `install -d -m 0700 %s`; or mount the disk that it is on.", p.Path)
+		if owner >= 0 {
+			f.Remedy = fmt.Sprintf("`install -d -m 0700 -o %s %s`; or mount the disk that it is on.", userName(owner), p.Path)
+		}
 	case p.Err != nil:
 		f.Text = "it cannot be looked at: " + reason(p.Err)
 		f.Remedy = "Run this command as the user of the daemon, or as root."

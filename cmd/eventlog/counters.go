@@ -11,6 +11,7 @@ type counters struct {
 	attempts, deliveredBytes, finished, laneChanges, sessionFailures counter
 	sendersRefused, notifications, inDoubt, expired, movedOn         counter
 	operated, storeFailures, budgetSpent, stateFailures              counter
+	kept, keptEnded                                                  counter
 	delay                                                            histogram
 
 	// upstream sessions
@@ -57,6 +58,8 @@ func newCounters(m *metrics) counters {
 		notifications:   m.counter("notifications_total", "Delivery status notifications made.", "kind"),
 		inDoubt:         m.counter("in_doubt_total", "Deliveries whose final dot had no answer: possible duplicates.", "upstream"),
 		expired:         m.counter("recipients_expired_total", "Recipients that ended by their lifetime or deadline.", "upstream"),
+		kept:            m.counter("kept_total", "Recipients from <> that failed and were kept.", "upstream"),
+		keptEnded:       m.counter("kept_ended_total", "Recipients that were kept until their time or room was over.", "reason"),
 		movedOn:         m.counter("failovers_total", "Deliveries that left a lane that is down without an attempt.", "from", "to"),
 		operated:        m.counter("operator_recipients_total", "Recipients that an operator decided about.", "operation"),
 		storeFailures:   m.counter("spool_refusals_total", "Operations of the queue that the spool did not carry out.", "operation"),

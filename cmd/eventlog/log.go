@@ -20,6 +20,7 @@ type Options struct {
 // Log writes events and counts them. Its methods may be called concurrently.
 type Log struct {
 	zap     *zap.Logger
+	json    bool
 	level   zap.AtomicLevel
 	metrics *metrics
 	sink    *sink
@@ -36,8 +37,9 @@ func New(w io.Writer, o Options) (*Log, error) {
 		return nil, err
 	}
 	var enc zapcore.Encoder
+	inJSON := o.Format == "json" || o.Format == "auto" && !o.Terminal
 	switch {
-	case o.Format == "json" || o.Format == "auto" && !o.Terminal:
+	case inJSON:
 		enc = zapcore.NewJSONEncoder(zapcore.EncoderConfig{
 			TimeKey:        "time",
 			LevelKey:       "level",
@@ -52,11 +54,14 @@ func New(w io.Writer, o Options) (*Log, error) {
 		return nil, fmt.Errorf("log.format %q is none of auto, json and console", Clean(o.Format))
 	}
 	out := newSink(w)
-	l := &Log{zap: zap.New(&cleaning{&lines{level, enc, out}}), level: level, metrics: newMetrics(), sink: out}
+	l := &Log{zap: zap.New(&cleaning{&lines{level, enc, out}}), json: inJSON, level: level, metrics: newMetrics(), sink: out}
 	out.lost = l.Process().LogDropped
 	l.metrics.logDropped(func() float64 { return float64(out.lag().Dropped) })
 	return l, nil
 }
+
+// JSON says whether its lines are JSON.
+func (l *Log) JSON() bool { return l.json }
 
 // SetLevel changes the level of a running log.
 func (l *Log) SetLevel(level string) error { return setLevel(l.level, level) }

@@ -101,6 +101,7 @@ var (
 	descLearned     = desc("upstream_tls_remembered_timestamp_seconds", "Since when something is remembered about the TLS of an upstream.", "upstream", "lesson")
 	descQueued      = desc("queue_deliveries", "Deliveries that are to go to an upstream next.", "upstream")
 	descStates      = desc("queue_state_deliveries", "Deliveries in the queue by what they are doing.", "state")
+	descKept        = desc("queue_kept_deliveries", "Deliveries from <> that failed and are kept; they are among those held.")
 	descOldest      = desc("queue_oldest_due_seconds", "For how long the oldest due delivery has been due; 0: none is due.")
 	descMessages    = desc("spool_messages", "Messages in the spool.")
 	descUsed        = desc("spool_used_bytes", "Bytes that the spool takes on disk.")
@@ -109,7 +110,7 @@ var (
 	descFull        = desc("spool_full", "1 while new mail is refused with 452.")
 	descLoaded      = desc("config_loaded_timestamp_seconds", "When the configuration in force was read.")
 	allGauges       = []*prometheus.Desc{
-		descBuild, descHealthy, descDegraded, descDown, descRefused, descRefusedWait, descConnections, descLane, descSessions, descLeft, descNext, descWaits, descPace, descToken, descLogin, descLearned, descQueued, descStates, descOldest,
+		descBuild, descHealthy, descDegraded, descDown, descRefused, descRefusedWait, descConnections, descLane, descSessions, descLeft, descNext, descWaits, descPace, descToken, descLogin, descLearned, descQueued, descStates, descKept, descOldest,
 		descMessages, descUsed, descLive, descFree, descFull, descLoaded,
 	}
 )
@@ -153,6 +154,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	put(descStates, float64(st.Queue.Deferred), string(admin.Deferred))
 	put(descStates, float64(st.Queue.Held), string(admin.Held))
 	put(descStates, float64(st.Queue.Active), string(admin.Active))
+	put(descKept, float64(st.Queue.Kept))
 	oldest := 0.0
 	if st.Queue.OldestDue != nil {
 		oldest = max(0, time.Since(*st.Queue.OldestDue).Seconds())

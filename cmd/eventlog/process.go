@@ -57,6 +57,12 @@ func (p Process) Confined(folders []string) {
 // Ready tells that everything runs, after so long a start.
 func (p Process) Ready(took time.Duration) { p.log.info("ready", zap.Duration("took", took)) }
 
+// StartFailed tells why the process ends without having started, with this
+// exit code.
+func (p Process) StartFailed(text, hint string, code int) {
+	p.log.error("start-failed", zap.String("text", text), some("hint", hint), zap.Int("exit_code", code))
+}
+
 // Reloaded tells of a new configuration in force. Kept names what is
 // different in the file and only changes at a restart.
 func (p Process) Reloaded(config, operator string, kept []string) {

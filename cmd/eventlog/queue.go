@@ -205,6 +205,18 @@ func (q queueEvents) Expired(i spool.ID, upstream string, recipients int, age ti
 		zap.Int("recipients", recipients), zap.Duration("age", age))
 }
 
+func (q queueEvents) Kept(k queue.Keep) {
+	q.log.metrics.kept.with(k.Upstream).Add(float64(k.Recipients))
+	fields := []zap.Field{id(k.ID), zap.String("upstream", k.Upstream), zap.Int("recipients", k.Recipients), moment("until", k.Until)}
+	q.log.warn("undeliverable-kept", outcome(fields, &k.Outcome)...)
+}
+
+func (q queueEvents) KeptEnded(i spool.ID, upstream string, recipients int, age time.Duration, why string) {
+	q.log.metrics.keptEnded.with(why).Add(float64(recipients))
+	q.log.warn("undeliverable-ended", id(i), zap.String("upstream", upstream),
+		zap.Int("recipients", recipients), zap.Duration("age", age), zap.String("why", why))
+}
+
 func (q queueEvents) MovedOn(from, to string, shares int) {
 	q.log.metrics.movedOn.with(from, to).Add(float64(shares))
 	q.log.info("failed-over", zap.String("upstream", from), zap.String("next_upstream", to), zap.Int("deliveries", shares))

@@ -272,6 +272,26 @@ func TestLockedSpoolStopsTheStartWithASentence(t *testing.T) {
 	if r.code != exitTempFail || !strings.Contains(r.stderr, h.dir+"/spool") || !strings.Contains(r.stderr, "another") {
 		t.Errorf("a locked spool: %+v", r)
 	}
+	told := 0
+	for line := range strings.Lines(r.stderr) { // nobody looks at a terminal: the log is JSON
+		var event struct {
+			Event, Level, Text string
+			ExitCode           int `json:"exit_code"`
+		}
+		if err := json.Unmarshal([]byte(line), &event); err != nil {
+			t.Errorf("%v: %s", err, line)
+		}
+		if event.Event == "start-failed" && event.Level == "error" && event.ExitCode == exitTempFail && strings.Contains(event.Text, h.dir+"/spool") {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("told %d times: %s", told, r.stderr)
+	}
+	other.write("log.format = \"console\"\n" + strings.ReplaceAll(ordinary(freeAddr(t), freeAddr(t)), "DIR/spool", h.dir+"/spool"))
+	if r := other.do("serve"); r.code != exitTempFail || !strings.Contains(r.stderr, "\npostern: spool folder ") || strings.Contains(r.stderr, "start-failed") {
+		t.Errorf("a locked spool, in words: %+v", r)
+	}
 	// The same configuration twice: whatever is noticed first is said.
 	if r := h.do("serve"); r.code != exitTempFail && r.code != exitUnavailable {
 		t.Errorf("a second daemon: %+v", r)

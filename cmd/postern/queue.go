@@ -51,9 +51,6 @@ func (a *app) queueActCommand(op admin.Op, short, done string) *cobra.Command {
 			if err := checkSelection(&sel); err != nil {
 				return err
 			}
-			if op == admin.OpRetry && sel.Filter.Held {
-				return usage("mail on hold is not tried: `postern queue release --held` lets it go")
-			}
 			if ends(op) && sel.All && sel.Filter == (admin.Filter{}) && !yes && isTerminal(a.stdin) && !a.agreed() {
 				return &failure{code: exitUsage, text: "nothing was done", hint: "--yes answers beforehand."}
 			}
@@ -65,7 +62,7 @@ func (a *app) queueActCommand(op admin.Op, short, done string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printActed(op, result, done)
+			return a.printActed(op, result, done, len(args) > 0)
 		},
 	}
 	filterFlags(cmd, &sel.Filter)
@@ -112,7 +109,9 @@ func checkSelection(sel *admin.Selection) error {
 	return nil
 }
 
-func (a *app) printActed(op admin.Op, r *admin.Acted, done string) error {
+// printActed tells what was done, and of each message that was named and left
+// alone; of others only how many.
+func (a *app) printActed(op admin.Op, r *admin.Acted, done string, named bool) error {
 	if a.json {
 		if err := printJSON(a.stdout, r); err != nil {
 			return err
@@ -125,17 +124,31 @@ func (a *app) printActed(op admin.Op, r *admin.Acted, done string) error {
 		for _, id := range r.Missing {
 			fmt.Fprintf(a.stderr, "postern: %s: no such message is queued\n", safe(id))
 		}
-		for _, id := range r.Held {
-			fmt.Fprintf(a.stderr, "postern: %s: on hold; `postern queue release` lets it go\n", safe(id))
-		}
+		a.printLeft(r.Held, named, "on hold", "`postern queue release` lets it go", "`postern queue release` lets them go")
+		a.printLeft(r.Senderless, named, "there is no sender to return to",
+			"`postern queue remove` ends it", "`postern queue remove` ends them")
 	}
 	switch {
-	case len(r.Missing) > 0:
+	case len(r.Missing) > 0, named && len(r.Senderless) > 0:
 		return errReported{exitData}
 	case len(r.Busy) > 0 && op != admin.OpRetry:
 		return errReported{exitTempFail}
 	}
 	return nil
+}
+
+// printLeft tells of messages that were left alone.
+func (a *app) printLeft(ids []string, named bool, why, one, many string) {
+	switch {
+	case named:
+		for _, id := range ids {
+			fmt.Fprintf(a.stderr, "postern: %s: %s; %s\n", safe(id), why, one)
+		}
+	case len(ids) == 1:
+		fmt.Fprintf(a.stderr, "postern: 1 message was left alone: %s; %s\n", why, one)
+	case len(ids) > 1:
+		fmt.Fprintf(a.stderr, "postern: %d messages were left alone: %s; %s\n", len(ids), why, many)
+	}
 }
 
 // extent says how much an operation changed. Only a removal and a bounce can

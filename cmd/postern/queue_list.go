@@ -67,14 +67,21 @@ type listing struct {
 	waits   []string // why upstreams keep mail waiting, each once
 }
 
+// keptHint stands below a list with messages that failed and are kept.
+const keptHint = "what failed and came from <> is kept for a while: `postern queue retry` with its ID tries it again, `postern queue remove` ends it"
+
 func (l *listing) entry(e *admin.Entry) error {
 	l.n++
 	l.pending += len(e.To)
 	if l.app.json {
 		return l.entryJSON(e)
 	}
-	if e.Waits != "" && !slices.Contains(l.waits, e.Waits) {
-		l.waits = append(l.waits, e.Waits)
+	why := e.Waits
+	if e.KeptUntil != nil {
+		why = keptHint
+	}
+	if why != "" && !slices.Contains(l.waits, why) {
+		l.waits = append(l.waits, why)
 	}
 	if l.table == nil {
 		l.table = newTable(l.app.stdout, "ID", "AGE", "SIZE", "STATE", "NEXT", "TRIES", "UPSTREAM", "FROM", "TO", "LAST ANSWER")

@@ -94,6 +94,9 @@ func (a *app) printMessage(m *admin.Message) error {
 		if r.Next != nil {
 			line("  next", until(r.Next, now))
 		}
+		if r.KeptUntil != nil {
+			line("  kept", "until "+r.KeptUntil.Local().Format(time.DateTime))
+		}
 		line("  why", r.Why)
 	}
 	_, err := io.WriteString(a.stdout, b.String())

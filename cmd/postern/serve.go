@@ -35,7 +35,7 @@ func (a *app) serveCommand() *cobra.Command {
 				Config: cfg, Load: load, Log: log, Version: currentVersion(), Confine: true,
 				Ready: func() { go a.welcome(cfg) }, // whoever reads it or not
 			})
-			return startFailure(err)
+			return told(log, startFailure(err))
 		},
 	}
 }
@@ -53,6 +53,17 @@ func (a *app) welcome(cfg *config.Config) {
 	fmt.Fprintf(a.stdout, `There is no configuration at %s: this is the embedded default.
 Hand mail to %s. It stays on this machine, whoever it is for, and arrives in the Maildir %s.
 `, safe(config.DefaultPath()), safe(strings.Join(doors, ", ")), safe(cfg.CaptureDir()))
+}
+
+// told tells a failed start in the log where its lines are JSON, so that whoever
+// reads them finds it there; elsewhere err is printed as ever.
+func told(log *eventlog.Log, err error) error {
+	if err == nil || !log.JSON() {
+		return err
+	}
+	f := asFailure(err)
+	log.Process().StartFailed(strings.ReplaceAll(f.text, "\n", "; "), f.hint, f.code)
+	return errReported{f.code}
 }
 
 // startFailure gives a failed start its exit code.

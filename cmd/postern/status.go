@@ -78,6 +78,9 @@ func (a *app) printStatus(st *admin.Status) error {
 	q := &st.Queue
 	line("queue", "%s: %d active, %d due, %d deferred, %d held", plural(q.Deliveries, "delivery", "deliveries"),
 		q.Active, q.Due, q.Deferred, q.Held)
+	if q.Kept > 0 {
+		line("", "of those held, %d failed and came from <>: `postern queue list --held`", q.Kept)
+	}
 	if q.OldestDue != nil {
 		line("", "the oldest has been due for %s", ago(now.Sub(*q.OldestDue)))
 	}

@@ -32,11 +32,12 @@ type Acted struct {
 	Messages   int `json:"messages"`   // that were changed
 	Recipients int `json:"recipients"` // of them, that it concerned
 	// Busy are messages with an attempt under way, Missing those that are not
-	// in the queue, and Held those that a retry named and that are on hold;
-	// all were left alone.
-	Busy    []string `json:"busy,omitempty"`
-	Missing []string `json:"missing,omitempty"`
-	Held    []string `json:"held,omitempty"`
+	// in the queue, Held those that a retry named and that are on hold, and
+	// Senderless those from <>, which cannot be bounced; all were left alone.
+	Busy       []string `json:"busy,omitempty"`
+	Missing    []string `json:"missing,omitempty"`
+	Held       []string `json:"held,omitempty"`
+	Senderless []string `json:"senderless,omitempty"`
 }
 
 // maxRequest bounds the body of a request, in bytes: about 60,000 IDs.

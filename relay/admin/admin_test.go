@@ -384,6 +384,8 @@ func TestReasons(t *testing.T) {
 		{spool.RecipientState{Status: spool.Bounced, Last: refusal}, none,
 			"It failed and was returned to its sender (mx.example.com:25 answered: 451 4.7.1 try later)."},
 		{spool.RecipientState{Status: spool.Removed}, none, "An operator removed it."},
+		{spool.RecipientState{Held: true, Kept: true, Last: &spool.Outcome{Code: 550, Text: "no", Remote: "mx:25"}}, none,
+			"It failed (mx:25 answered: 550 no), and has no sender to be told: it is kept for a while. `postern queue retry` tries it again, `postern queue remove` ends it."},
 		{spool.RecipientState{Held: true}, none, "It is on hold until somebody runs `postern queue release`."},
 		{spool.RecipientState{Last: fault}, nil, "No daemon runs: it waits for `postern serve` (connection refused)."},
 		{spool.RecipientState{}, func(string) string { return "the upstream is paused" }, "The upstream is paused."},

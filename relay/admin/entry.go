@@ -46,6 +46,8 @@ type Entry struct {
 	Next     *time.Time `json:"next,omitempty"` // when it is tried again
 	InDoubt  bool       `json:"in_doubt,omitempty"`
 	Last     *Answer    `json:"last,omitempty"` // of its last attempt
+	// KeptUntil is set where it is held because it failed and has no sender.
+	KeptUntil *time.Time `json:"kept_until,omitempty"`
 	// Waits says why it waits other than for its due time; empty: it does not.
 	Waits string `json:"waits,omitempty"`
 
@@ -88,6 +90,9 @@ func NewEntry(s *spool.Summary, d *spool.Detail, now time.Time) *Entry {
 	}
 	if e.State == Deferred || e.State == Due {
 		e.Next = moment(s.Due)
+	}
+	if s.Kept {
+		e.KeptUntil = moment(s.Due)
 	}
 	for i := range d.Recipients {
 		r := &d.Recipients[i]

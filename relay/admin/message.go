@@ -37,6 +37,7 @@ type Recipient struct {
 	Upstreams []string   `json:"upstreams"`
 	Attempts  int        `json:"attempts"`
 	Next      *time.Time `json:"next,omitempty"`
+	KeptUntil *time.Time `json:"kept_until,omitempty"` // held because it failed and has no sender
 	InDoubt   bool       `json:"in_doubt,omitempty"`
 	Last      *Answer    `json:"last,omitempty"`
 	Advice    *Advice    `json:"advice,omitempty"` // about the last answer
@@ -77,6 +78,9 @@ func NewMessage(d *spool.Detail, now time.Time, advise func(sender string, o *sp
 		if r.Status == spool.Pending && !r.Held {
 			m.Recipients[i].Next = moment(r.Due)
 		}
+		if r.Kept {
+			m.Recipients[i].KeptUntil = moment(r.Due)
+		}
 	}
 	return m
 }
@@ -107,6 +111,8 @@ func reason(r *spool.RecipientState, now time.Time, why func(string) string) str
 		return "It failed and was returned to its sender" + because(r.Last) + "."
 	case r.Status == spool.Removed:
 		return "An operator removed it."
+	case r.Kept:
+		return "It failed" + because(r.Last) + ", and has no sender to be told: it is kept for a while. `postern queue retry` tries it again, `postern queue remove` ends it."
 	case r.Held:
 		return "It is on hold until somebody runs `postern queue release`" + because(r.Last) + "."
 	case why == nil:

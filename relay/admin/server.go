@@ -229,7 +229,9 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 			why = s.daemon.Why(e.Upstream)
 			waits[e.Upstream] = why
 		}
-		e.Waits = why
+		if e.KeptUntil == nil {
+			e.Waits = why
+		}
 		return enc.Encode(e)
 	})
 	if err != nil {

@@ -53,6 +53,7 @@ type Queue struct {
 	Due        int        `json:"due"`
 	Deferred   int        `json:"deferred"`
 	Held       int        `json:"held"`
+	Kept       int        `json:"kept"` // of those held: failed, and from <>
 	Active     int        `json:"active"`
 	OldestDue  *time.Time `json:"oldest_due,omitempty"`
 }

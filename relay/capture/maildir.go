@@ -68,10 +68,10 @@ func (m *maildir) deliver(upstream, from string, to []string, body io.Reader) (S
 			if rerr := folder.Remove(tmp); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 				err = errors.Join(err, rerr)
 			}
-			return err
+			return m.named(err)
 		}
 		if err := folder.Rename(tmp, filepath.Join("new", name)); err != nil {
-			return err
+			return m.named(err)
 		}
 		return syncDir(fresh)
 	})
@@ -79,6 +79,22 @@ func (m *maildir) deliver(upstream, from string, to []string, body io.Reader) (S
 		return Stored{}, err
 	}
 	return Stored{Upstream: upstream, Path: filepath.Join(m.dir, "new", name), From: field(from), To: to, Size: size}, nil
+}
+
+// named makes an error about a file under tmp/, which is gone by then, one about
+// the Maildir.
+func (m *maildir) named(err error) error {
+	var at *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &at):
+		err = at.Err
+	case errors.As(err, &link):
+		err = link.Err
+	default:
+		return err
+	}
+	return &fs.PathError{Op: "keep a message in", Path: m.dir, Err: err}
 }
 
 func writeMessage(folder *os.Root, name, upstream, from string, to []string, body io.Reader) (int64, error) {

@@ -24,6 +24,7 @@ type content struct {
 	tail  [2]byte
 	err   error           // what the session is told, final
 	fault *smtp.SMTPError // why the message is refused, by the engine
+	large bool            // fault is its size
 	ended bool            // the end of data was read
 	after *pendingCommand // a command that ended a series of BDAT
 	rest  []byte          // of a piece, for Read
@@ -41,8 +42,7 @@ type pendingCommand struct {
 var (
 	errAborted = errors.New("the client gave the message up")
 
-	replyBare     = say(554, 5, 6, 0, "message has a bare CR or LF; lines must end in CRLF (RFC 5321 section 2.3.8)")
-	replyTooLarge = say(552, 5, 3, 4, "message exceeds the maximum size")
+	replyBare = say(554, 5, 6, 0, "message has a bare CR or LF; lines must end in CRLF (RFC 5321 section 2.3.8)")
 )
 
 func (t *content) start(c *conn, chunks, binary bool) {
@@ -100,7 +100,8 @@ func (t *content) next() ([]byte, error) {
 			continue
 		}
 		if t.size += int64(len(b)); t.size > t.c.set.cfg.MaxMessageSize {
-			t.refuse(replyTooLarge)
+			t.large = true
+			t.refuse(tooLarge(0, t.c.set.cfg.MaxMessageSize))
 			break
 		}
 		if n := len(b); n >= 2 {
@@ -251,10 +252,14 @@ func (t *content) drain() error {
 			return err
 		}
 		if t.chunks {
+			t.size += int64(len(b))
 			t.used(len(b))
 			continue
 		}
-		_, used, why := t.lines.next(b)
+		out, used, why := t.lines.next(b)
+		if t.size += int64(len(out)); why == scanBare {
+			t.size += int64(len(crlf)) // as it would be kept
+		}
 		t.used(used)
 		t.ended = why == scanEnd
 	}

@@ -30,7 +30,7 @@ type letter struct {
 }
 
 var (
-	replyHeaderSize = say(552, 5, 3, 4, "message header exceeds the maximum size")
+	replyHeaderSize = say(552, 5, 3, 4, "message header is larger than the limit of 256 KiB")
 	replyLoop       = say(554, 5, 4, 6, "too many hops, this message is in a loop") // RFC 5321 §6.3
 	replyNUL        = say(554, 5, 6, 0, "message has a NUL; it is neither 7bit nor 8bit text (RFC 2045 section 2.8)")
 	replyNoRoute    = say(550, 5, 7, 1, "no route maps this message; `postern explain` shows why")

@@ -135,8 +135,11 @@ func (p param) size(max int64, into *int64) *smtp.SMTPError {
 		return errParamValue
 	}
 	n, err := strconv.ParseInt(p.value, 10, 64)
-	if err != nil || n > max {
-		return replyTooLarge
+	switch {
+	case err != nil:
+		return tooLarge(0, max)
+	case n > max:
+		return tooLarge(n, max)
 	}
 	*into = n
 	return nil

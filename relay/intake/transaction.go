@@ -85,7 +85,7 @@ func (c *conn) mail(arg string) {
 		}
 	}
 	if r != nil {
-		if r == replyTooLarge || r.Code == 553 && from != "" {
+		if r.Code == 552 || r.Code == 553 && from != "" {
 			c.from = from
 			c.refused("MAIL", "", r)
 			return
@@ -217,6 +217,9 @@ func (c *conn) conclude(err error) {
 // answer is the reply to the end of a message that was read whole.
 func (c *conn) answer(err error) {
 	t := &c.body
+	if t.large && (t.ended || t.last) {
+		t.fault = tooLarge(t.size, c.set.cfg.MaxMessageSize) // all of it was read
+	}
 	if t.fault != nil {
 		c.refused("DATA", "", t.fault)
 		return

@@ -29,15 +29,37 @@ func Listen(path string, mode fs.FileMode, group string) (*net.UnixListener, fs.
 	defer p.close()
 	l, err := p.listen(filepath.Dir(path))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, named(err, path)
 	}
 	l.SetUnlinkOnClose(false)
 	info, err := p.publish(filepath.Base(path), mode, group)
 	if err != nil {
 		l.Close()
-		return nil, nil, err
+		return nil, nil, named(err, path)
 	}
 	return l, info, nil
+}
+
+// named makes an error about the folder in between, which is gone by then, one
+// about the socket at path.
+func named(err error, path string) error {
+	switch e := err.(type) {
+	case *fs.PathError:
+		return &fs.PathError{Op: "make socket", Path: path, Err: e.Err}
+	case *os.LinkError:
+		return &fs.PathError{Op: "make socket", Path: path, Err: e.Err}
+	case *net.OpError:
+		return &net.OpError{Op: e.Op, Net: e.Net, Addr: &net.UnixAddr{Name: path, Net: "unix"}, Err: e.Err}
+	}
+	return err
+}
+
+// bare is the cause of an error of a file, without the name.
+func bare(err error) error {
+	if at, ok := err.(*fs.PathError); ok {
+		return at.Err
+	}
+	return err
 }
 
 // Permit gives the socket at path, which Listen has told info of, another mode
@@ -50,12 +72,12 @@ func Permit(path string, info fs.FileInfo, mode fs.FileMode, group string) error
 	defer p.close()
 	// Under a second name it is where nobody can exchange it.
 	if err := p.above.Link(filepath.Base(path), filepath.Join(p.name, "s")); err != nil {
-		return err
+		return named(err, path)
 	}
 	if now, err := p.folder.Lstat("s"); err != nil || !os.SameFile(now, info) {
 		return fmt.Errorf("%s is no longer the socket that this process has made", path)
 	}
-	return permit(p.folder, "s", mode, group)
+	return named(permit(p.folder, "s", mode, group), path)
 }
 
 // private is a folder that only we can enter, beside a socket.
@@ -72,7 +94,7 @@ func newPrivate(path string) (*private, error) {
 	p := &private{above: above}
 	if err := p.make(filepath.Dir(path)); err != nil {
 		p.close()
-		return nil, err
+		return nil, named(err, path)
 	}
 	return p, nil
 }
@@ -91,7 +113,7 @@ func (p *private) make(dir string) error {
 		return err
 	}
 	if !isPrivate(info) {
-		return fmt.Errorf("%s was exchanged while the socket was made: others can write to that folder", made)
+		return fmt.Errorf("something in %s was exchanged while the socket was made: others can write to that folder", dir)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func permit(folder *os.Root, name string, mode fs.FileMode, group string) error 
 			return err
 		}
 		if err := folder.Lchown(name, -1, gid); err != nil {
-			return fmt.Errorf("give the socket to the group %q: %w", group, err)
+			return fmt.Errorf("give the socket to the group %q: %w", group, bare(err))
 		}
 	}
 	return folder.Chmod(name, mode.Perm())

@@ -302,6 +302,7 @@ func (d *Folder) Write(name string, content []byte) (err error) {
 		return err
 	}
 	defer r.Close()
+	defer func() { err = named(err, d.path(name+".new"), d.path(name)) }()
 	var f *os.File
 	err = d.steps(step{"create", func() (err error) {
 		_ = r.Remove(name + ".new") // of a crash
@@ -378,6 +379,22 @@ func (d *Folder) inFull(err error) error {
 		e.Op, e.Path = strings.TrimSuffix(e.Op, "at"), d.path(e.Path)
 	case *os.LinkError:
 		e.Op, e.Old, e.New = strings.TrimSuffix(e.Op, "at"), d.path(e.Old), d.path(e.New)
+	}
+	return err
+}
+
+// named makes an error about a temporary file one about the file that it was
+// to become.
+func named(err error, temporary, path string) error {
+	switch e := err.(type) {
+	case *fs.PathError:
+		if e.Path == temporary && !errors.Is(e.Err, fs.ErrExist) { // which is about the temporary file
+			e.Path = path
+		}
+	case *os.LinkError:
+		if e.Old == temporary {
+			return &fs.PathError{Op: "replace", Path: path, Err: e.Err}
+		}
 	}
 	return err
 }

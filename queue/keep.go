@@ -1,0 +1,161 @@
+package queue
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"postern/config"
+	"postern/spool"
+)
+
+// A message from <> that fails is most often a notification, and nobody can be
+// told of it (RFC 5321 §6.1). It is kept on hold, so that somebody sees what
+// has failed, until an operator decides or its time or room is over.
+
+const (
+	// keptMost and keptBytes bound what is kept, in messages and in bytes of
+	// content.
+	keptMost  = 1000
+	keptBytes = 64 << 20
+	// keptPart is the part of the room of the spool that is kept at most.
+	keptPart = 10
+)
+
+// Keep is a share that failed and is kept.
+type Keep struct {
+	ID         spool.ID
+	Upstream   string
+	Recipients int
+	Outcome    spool.Outcome // why it failed
+	Until      time.Time     // it ends then, unless somebody decides before
+}
+
+// Why a kept share ended by itself.
+const (
+	KeptTooLong = "age"
+	KeptTooMany = "room"
+)
+
+// keptRoom is how much may be kept.
+func keptRoom(s *config.Spool) (messages int, bytes int64) {
+	messages, bytes = keptMost, keptBytes
+	if s.MaxMessages > 0 {
+		messages = min(messages, s.MaxMessages/keptPart)
+	}
+	if s.MaxSize > 0 {
+		bytes = min(bytes, s.MaxSize/keptPart)
+	}
+	return messages, bytes
+}
+
+// keepFailed leaves the failed recipients of a message from <> pending, and
+// says whether the share is to be kept: nothing of it is left to be tried.
+// rest is that it has recipients which were not part of the attempt.
+func keepFailed(outs []spool.Outcome, rest bool) bool {
+	failed, deferred := false, rest
+	for i := range outs {
+		switch outs[i].Verdict {
+		case spool.Bounced:
+			outs[i].Verdict, failed = spool.Pending, true
+		case spool.Pending:
+			deferred = true
+		}
+	}
+	return failed && !deferred
+}
+
+// keep puts a share that failed on hold. outs says why, and which recipients
+// have not failed.
+func (q *Queue) keep(d *spool.Delivery, outs []spool.Outcome, now time.Time) spool.Settlement {
+	s := spool.Settlement{Outcomes: outs, Due: now.Add(q.cfg.Load().Retry.Lifetime), Failover: d.Failover,
+		Hold: true, Kept: true, Warned: d.Warned}
+	q.put(d, s)
+	q.doubts.forget(d)
+	q.wishes.forget(d)
+	k := Keep{ID: d.ID, Upstream: d.Upstream, Until: s.Due}
+	for i := range outs {
+		if outs[i].Verdict == spool.Pending {
+			k.Recipients++
+			k.Outcome = outs[i]
+		}
+	}
+	q.events.Kept(k)
+	q.keeper.sweepBy(now.Add(sweepGap)) // it may be one too many
+	return s
+}
+
+// keepOld keeps a share whose time is over. Its last answer is part of the
+// reason.
+func (q *Queue) keepOld(d *spool.Delivery, detail *spool.Detail, why spool.Outcome, now time.Time) {
+	outs := repeat(why, len(d.Pending))
+	for i, r := range d.Pending {
+		outs[i].Verdict = spool.Pending
+		last := detail.Recipients[r].Last
+		if last == nil {
+			continue
+		}
+		if last.Stage == spool.StageLocal && strings.HasPrefix(last.Text, why.Text) {
+			outs[i].Text = last.Text // it was kept before, and not tried since
+		} else if text := answerText(last); text != "" {
+			outs[i].Text = plainText(why.Text+"; the last answer: "+text, 1000)
+		}
+	}
+	q.keep(d, outs, now)
+}
+
+func answerText(o *spool.Outcome) string {
+	if o.Code != 0 {
+		return replyText(o)
+	}
+	return causeText(o)
+}
+
+// endKept ends what was kept too long, and the oldest of what is too much.
+func (r *round) endKept() {
+	most, bytes := keptRoom(&r.q.cfg.Load().Spool)
+	var total int64
+	for i := range r.kept {
+		total += r.kept[i].Size
+	}
+	slices.SortStableFunc(r.kept, func(a, b spool.Summary) int { return a.Due.Compare(b.Due) })
+	for n := range r.kept {
+		s := &r.kept[n]
+		left := len(r.kept) - n
+		switch {
+		case !r.now.Before(s.Due) && !r.now.Before(r.expireFrom):
+			r.endOne(s, KeptTooLong)
+		case left > 1 && (left > most || total > bytes):
+			r.endOne(s, KeptTooMany)
+		default:
+			at := s.Due
+			if at.Before(r.expireFrom) {
+				at = r.expireFrom
+			}
+			r.wish(at)
+			return
+		}
+		total -= s.Size
+	}
+}
+
+// endOne ends one share that is kept.
+func (r *round) endOne(s *spool.Summary, why string) {
+	r.q.admin.Lock()
+	defer r.q.admin.Unlock()
+	detail, err := r.q.store.Detail(s.ID)
+	if err != nil || !slices.ContainsFunc(detail.Recipients, func(o spool.RecipientState) bool { return o.Share == s.Share && o.Kept }) {
+		return // an operator decided meanwhile, or it is read later
+	}
+	d, err := r.q.store.Take(s.ID, s.Share)
+	if err != nil {
+		return
+	}
+	o := spool.Outcome{Stage: spool.StageLocal, Verdict: spool.Bounced, Text: "nobody decided while it was kept"}
+	if why == KeptTooMany {
+		o.Text = "too many failed messages were kept, and it was the oldest"
+	}
+	r.q.put(d, spool.Settlement{Outcomes: repeat(o, len(d.Pending)), Failover: d.Failover, Warned: d.Warned})
+	r.q.events.KeptEnded(d.ID, d.Upstream, len(d.Pending), r.now.Sub(d.Envelope.Accepted), why)
+	r.q.finished(d, r.now)
+}
