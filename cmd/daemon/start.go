@@ -141,9 +141,9 @@ const readMode = 0o660
 
 func (d *daemon) serveAdmin(a *adminListeners) {
 	d.admin = admin.NewServer(d)
-	run := func(name string, serve func(net.Listener) error, l net.Listener) {
+	run := func(name string, serve func(net.Listener, int) error, l net.Listener) {
 		d.served.Go(func() {
-			if err := serve(l); err != nil {
+			if err := serve(l, admin.Places); err != nil {
 				d.events.PartFailed(name, err)
 			}
 		})

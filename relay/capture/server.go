@@ -98,7 +98,7 @@ func Start(o Options) (*Server, error) {
 		password: rand.Text(),
 		pin:      pin,
 		addr:     listener.Addr().(*net.TCPAddr),
-		doors:    &door{Listener: peer.Bound(listener, maxGuests), open: map[*guest]struct{}{}},
+		doors:    &door{Listener: peer.Bound(listener, peer.Bounds{Places: maxGuests}), open: map[*guest]struct{}{}},
 	}
 	s.smtp = newSMTP(o, cert, &backend{box: box, password: s.password, events: o.Events})
 	s.served.Go(func() { _ = s.smtp.Serve(s.doors) }) // ends by Close
