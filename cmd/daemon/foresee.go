@@ -38,7 +38,7 @@ type foresight struct {
 // 1024.
 func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, warnings []config.Problem) {
 	f := &foresight{cfg: cfg, service: service}
-	_, err := admin.Dial(cfg.Control.Socket).Status(ctx)
+	st, err := admin.Dial(cfg.Control.Socket).Status(ctx)
 	f.running = err == nil || errors.Is(err, fs.ErrPermission)
 	if err := cfg.CheckOwner(); err != nil {
 		f.problems = append(f.problems, config.Problem{File: cfg.Path, Text: err.Error()})
@@ -64,6 +64,7 @@ func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, w
 	if w := cfg.DoubtfulHostname(); w != nil {
 		f.warnings = append(f.warnings, *w)
 	}
+	f.descriptors(st)
 	f.loops(ctx)
 	return f.problems, f.warnings
 }
@@ -162,6 +163,21 @@ func (f *foresight) port(key string, at step, target string) {
 		last := len(f.problems) - 1
 		f.warnings = append(f.warnings, f.problems[last])
 		f.problems = f.problems[:last]
+	}
+}
+
+// descriptors looks at the limit of the daemon that runs, or of this process. A
+// service manager gives its own.
+func (f *foresight) descriptors(running *admin.Status) {
+	limit := descriptorLimit()
+	switch {
+	case running != nil && running.Descriptors != nil:
+		limit = running.Descriptors.Limit
+	case f.service:
+		return
+	}
+	if w := share(limit, f.cfg, nil).scarce(f.cfg); w != nil {
+		f.warnings = append(f.warnings, *w)
 	}
 }
 

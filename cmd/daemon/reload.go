@@ -63,7 +63,7 @@ func (d *daemon) replace(old *state) (*admin.Reloaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.doors.Apply(st.cfg, st.routes); err != nil {
+	if err := d.doors.Apply(st.shares.lowered(st.cfg), st.routes); err != nil {
 		return nil, startError(doorFailed, err)
 	}
 	// From here on nothing fails. New mail may name new upstreams already:
@@ -74,7 +74,11 @@ func (d *daemon) replace(old *state) (*admin.Reloaded, error) {
 		return nil, err // config lets no such level through
 	}
 	d.announce(st.cfg)
-	return &admin.Reloaded{Config: cfg.Path, Warnings: cfg.Warnings, Kept: kept}, nil
+	warnings := slices.Clone(cfg.Warnings)
+	if w := st.shares.scarce(st.cfg); w != nil {
+		warnings = append(warnings, *w)
+	}
+	return &admin.Reloaded{Config: cfg.Path, Warnings: warnings, Kept: kept}, nil
 }
 
 // keep takes over from old what only changes at a restart, and names what

@@ -67,6 +67,9 @@ type daemon struct {
 
 	state atomic.Pointer[state]
 
+	limit  int            // of descriptors; 0: none
+	handed map[string]int // sockets of a service manager, by name
+
 	reloading sync.Mutex // guards what follows; one reload at a time
 	capture   *capture.Server
 }
@@ -75,6 +78,7 @@ type daemon struct {
 type state struct {
 	cfg    *config.Config // with upstreams of the capture server pointed at it
 	routes *route.Table
+	shares *shares
 	loaded time.Time
 }
 
@@ -93,7 +97,7 @@ func Run(ctx context.Context, o Options) error {
 
 	d := &daemon{
 		load: o.Load, log: o.Log, events: o.Log.Process(), version: o.Version,
-		started: time.Now(),
+		started: time.Now(), limit: descriptorLimit(), handed: handedOver(),
 	}
 	d.events.Starting(o.Version, o.Config.Path, os.Getpid())
 	if os.Geteuid() == 0 {

@@ -45,6 +45,9 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		return err
 	}
 	d.state.Store(st)
+	if w := st.shares.scarce(cfg); w != nil {
+		d.events.ConfigWarning(*w)
+	}
 	d.tokens = oauth.New(oauth.Options{StateDir: cfg.StateDir, Events: d.log.Tokens()})
 	d.memory = memory.New(cfg.StateDir)
 	d.dialer = &upstream.Dialer{Hostname: d.Hostname, Events: d.log.Upstream(), Tokens: d.tokens, Memory: d.memory}
@@ -57,12 +60,12 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		return err
 	}
 	d.doors = intake.New(intake.Options{Accept: d.queue, Events: d.log.Intake(), Memory: transactionMemory(memoryLimit())})
-	if err := d.doors.Apply(st.cfg, st.routes); err != nil {
+	if err := d.doors.Apply(st.shares.lowered(st.cfg), st.routes); err != nil {
 		admins.close()
 		return startError(doorFailed, err)
 	}
 	d.queue.Start()
-	d.serveAdmin(admins)
+	d.serveAdmin(admins, st.shares)
 	d.announce(st.cfg)
 	return nil
 }
@@ -74,7 +77,7 @@ func (d *daemon) prepare(cfg *config.Config) (*state, error) {
 	if err != nil {
 		return nil, startError(configFailed, err)
 	}
-	st := &state{cfg: cfg, routes: routes, loaded: time.Now()}
+	st := &state{cfg: cfg, routes: routes, shares: share(d.limit, cfg, d.handed), loaded: time.Now()}
 	if !cfg.NeedsCapture() {
 		return st, nil
 	}
@@ -86,6 +89,7 @@ func (d *daemon) prepare(cfg *config.Config) (*state, error) {
 			return nil, startError(captureFailed, fmt.Errorf("the Maildir of the capture server, %s: %w", cfg.CaptureDir(), err))
 		}
 	}
+	d.capture.SetPlaces(st.shares.captureClients)
 	own := *cfg
 	own.Upstreams = make(map[string]*config.Upstream, len(cfg.Upstreams))
 	for name, up := range cfg.Upstreams {
@@ -139,21 +143,21 @@ func (d *daemon) listenAdmin(cfg *config.Config) (a *adminListeners, err error) 
 // readMode is the mode of control.read_socket: its group may look.
 const readMode = 0o660
 
-func (d *daemon) serveAdmin(a *adminListeners) {
+func (d *daemon) serveAdmin(a *adminListeners, has *shares) {
 	d.admin = admin.NewServer(d)
-	run := func(name string, serve func(net.Listener) error, l net.Listener) {
+	run := func(name string, serve func(net.Listener, int) error, l net.Listener, places int) {
 		d.served.Go(func() {
-			if err := serve(l); err != nil {
+			if err := serve(l, places); err != nil {
 				d.events.PartFailed(name, err)
 			}
 		})
 	}
-	run("control", d.admin.ServeControl, a.control)
+	run("control", d.admin.ServeControl, a.control, has.operators)
 	if a.read != nil {
-		run("read", d.admin.ServeRead, a.read)
+		run("read", d.admin.ServeRead, a.read, has.readers)
 	}
 	if a.scrapes != nil {
-		run("metrics", d.admin.ServeMetrics, a.scrapes)
+		run("metrics", d.admin.ServeMetrics, a.scrapes, has.scrapers)
 	}
 }
 

@@ -27,7 +27,8 @@ func (d *daemon) Status() *admin.Status {
 	s := &admin.Status{
 		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.cfg.Digest(),
 		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems, Degraded: degraded,
-		Listeners: d.listeners(st.cfg), Spool: spoolStatus(st.cfg, d.store.Usage()),
+		Descriptors: st.shares.status(st.cfg),
+		Listeners:   d.listeners(st.cfg), Spool: spoolStatus(st.cfg, d.store.Usage()),
 	}
 	now := time.Now()
 	for _, l := range d.queue.Lanes() {

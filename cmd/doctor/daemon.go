@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/config"
@@ -45,7 +46,20 @@ func Daemon(st *admin.Status, err error, cfg *config.Config, version string) []F
 	if st.Healthy {
 		out = append(out, Finding{ID: DaemonHealth, Status: OK, Text: "the daemon is healthy"})
 	}
+	if d := st.Descriptors; d != nil {
+		out = append(out, judgeDescriptors(d))
+	}
 	return out
+}
+
+func judgeDescriptors(d *admin.Descriptors) Finding {
+	f := Finding{ID: DaemonFiles, Status: OK, Text: d.Text(), Facts: map[string]any{"limit": d.Limit, "needed": d.Needed}}
+	if d.Scarce() {
+		f.Status = Warning
+		remedy := d.Remedy()
+		f.Remedy = strings.ToUpper(remedy[:1]) + remedy[1:] + "."
+	}
+	return f
 }
 
 // lookAtUser tells who the daemon runs as, where the system says.

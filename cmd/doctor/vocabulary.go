@@ -13,6 +13,7 @@ const (
 	DaemonSettings  ID = "daemon.settings"
 	DaemonHealth    ID = "daemon.health"
 	DaemonUser      ID = "daemon.user"
+	DaemonFiles     ID = "daemon.descriptors"
 	SpoolFolder     ID = "spool.folder"
 	SpoolLock       ID = "spool.lock"
 	SpoolFileSystem ID = "spool.filesystem"
@@ -70,7 +71,7 @@ const (
 var exits = map[ID]int{
 	ConfigFile: badConfig, ConfigWarning: badConfig, ConfigSecret: badConfig,
 	DaemonRunning: unavailable, DaemonVersion: unavailable, DaemonSettings: badConfig,
-	DaemonHealth: unavailable, DaemonUser: noPerm,
+	DaemonHealth: unavailable, DaemonUser: noPerm, DaemonFiles: unavailable,
 	SpoolFolder: cantCreate, SpoolLock: tempFail, SpoolFileSystem: cantCreate, SpoolSync: cantCreate,
 	SpoolSpace: tempFail, SpoolInodes: tempFail, SpoolAside: unavailable, SpoolQueue: unavailable, SpoolDoubt: unavailable,
 	StateFolder: cantCreate, FileSecret: noPerm, FileKey: noPerm, ControlSocket: noPerm,

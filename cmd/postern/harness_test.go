@@ -65,6 +65,8 @@ type house struct {
 	exited chan struct{}
 	// sockets are what systemd would hand over, by FileDescriptorName=.
 	sockets []socket
+	// limit is how many files the daemon may have open; 0: as many as we.
+	limit int
 }
 
 type socket struct {
@@ -134,6 +136,10 @@ func (h *house) start() {
 	h.cmd.Env = append(h.cmd.Env, "NOTIFY_SOCKET="+path)
 	confined(h.cmd)
 	h.handOver()
+	if h.limit > 0 {
+		h.cmd.Args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, h.limit)}, h.cmd.Args...)
+		h.cmd.Args[3], h.cmd.Path = h.cmd.Path, "/bin/sh"
+	}
 	h.cmd.Stdout, h.cmd.Stderr = h.log, h.log
 	if err := h.cmd.Start(); err != nil {
 		h.t.Fatal(err)

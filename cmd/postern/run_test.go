@@ -202,7 +202,7 @@ func stage(t *testing.T, p *puppet) (config string) {
 		}
 		s := admin.NewServer(p)
 		done := make(chan error)
-		go func() { done <- s.ServeControl(l) }()
+		go func() { done <- s.ServeControl(l, admin.Places) }()
 		t.Cleanup(func() {
 			s.Shutdown(context.Background())
 			if err := <-done; err != nil {

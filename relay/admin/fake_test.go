@@ -25,13 +25,14 @@ type fake struct {
 	status   Status
 	done     []string
 	reload   func() (*Reloaded, error)
+	body     string // of every message
 }
 
 // hostile is text that may not act on anything.
 const hostile = "evil\x1b[2J\x00\u202e\u009b"
 
 func newFake() *fake {
-	return &fake{messages: map[spool.ID]*spool.Detail{}, status: Status{Version: "v1", Healthy: true}}
+	return &fake{messages: map[spool.ID]*spool.Detail{}, status: Status{Version: "v1", Healthy: true}, body: "Subject: x\r\n\r\nbody\r\n"}
 }
 
 // add queues a message with one share.
@@ -98,7 +99,7 @@ func (f *fake) Content(id spool.ID) (spool.Content, error) {
 	if _, err := f.Detail(id); err != nil {
 		return nil, err
 	}
-	return content{strings.NewReader("Subject: x\r\n\r\nbody\r\n")}, nil
+	return content{strings.NewReader(f.body)}, nil
 }
 
 func (f *fake) Health() (problems, degraded []string) { return f.status.Problems, f.status.Degraded }
@@ -169,6 +170,12 @@ func folder(t *testing.T) string {
 // serve runs a server for f on a temporary control socket.
 func serve(t *testing.T, f *fake) (client *Client, socket string) {
 	t.Helper()
+	return serveAs(t, f, Places, NewServer(f))
+}
+
+// serveAs is serve for a server that is not as usual.
+func serveAs(t *testing.T, f *fake, places int, s *Server) (client *Client, socket string) {
+	t.Helper()
 	socket = filepath.Join(folder(t), "control.sock")
 	l, err := Listen(socket, 0o600, "")
 	if err != nil {
@@ -178,15 +185,14 @@ func serve(t *testing.T, f *fake) (client *Client, socket string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(f)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := s.ServeControl(l); err != nil {
+		if err := s.ServeControl(l, places); err != nil {
 			t.Error(err)
 		}
 	})
 	wg.Go(func() {
-		if err := s.ServeMetrics(tcp); err != nil {
+		if err := s.ServeMetrics(tcp, places); err != nil {
 			t.Error(err)
 		}
 	})

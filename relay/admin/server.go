@@ -38,49 +38,21 @@ type Server struct {
 	control *http.Server
 	metrics *http.Server
 	reading *http.Server
+	stall   time.Duration // stallTimeout
 }
 
 // NewServer makes a server that asks d.
 func NewServer(d Daemon) *Server {
-	s := &Server{daemon: d, scrape: d.Metrics()}
+	s := &Server{daemon: d, scrape: d.Metrics(), stall: stallTimeout}
 	s.control = newHTTP(explained(s.controlRoutes()))
 	s.control.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, operatorKey{}, peerName(c))
 	}
 	s.metrics = newHTTP(s.ownHost(explained(s.publicRoutes())))
-	s.metrics.ReadTimeout, s.metrics.WriteTimeout, s.metrics.IdleTimeout = scrapeTimeout, scrapeTimeout, scrapeTimeout
+	s.metrics.WriteTimeout = scrapeTimeout
 	s.reading = newHTTP(explained(s.readRoutes()))
 	return s
 }
-
-func newHTTP(h http.Handler) *http.Server {
-	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-	}
-}
-
-// ServeControl answers on the control socket until Shutdown; it returns nil
-// then.
-func (s *Server) ServeControl(l net.Listener) error { return ended(s.control.Serve(l)) }
-
-// ServeRead answers what is asked on a socket for those who may look, and
-// neither read contents nor change anything, until Shutdown.
-func (s *Server) ServeRead(l net.Listener) error { return ended(s.reading.Serve(l)) }
-
-// ServeMetrics answers /metrics and /healthz alone, and nothing that changes
-// anything, until Shutdown.
-func (s *Server) ServeMetrics(l net.Listener) error {
-	return ended(s.metrics.Serve(peer.Bound(l, maxScrapers)))
-}
-
-// What strangers at the address of the metrics can hold.
-const (
-	maxScrapers   = 64
-	scrapeTimeout = 30 * time.Second // for a whole request, and for its answer
-)
 
 // ownHost refuses requests for hosts that are not this machine: a web page can
 // have its own name lead here (DNS rebinding) and read what it gets. An IP
@@ -108,22 +80,6 @@ func (s *Server) ownHost(h http.Handler) http.Handler {
 // privateDomains are not delegated in the public DNS (RFC 6761, RFC 6762,
 // RFC 8375, and ICANN's .internal), or made by clusters.
 var privateDomains = []string{".localhost", ".local", ".internal", ".home.arpa", ".svc"}
-
-func ended(err error) error {
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
-}
-
-// Shutdown lets requests under way finish until ctx is done.
-func (s *Server) Shutdown(ctx context.Context) error {
-	err := errors.Join(s.control.Shutdown(ctx), s.metrics.Shutdown(ctx), s.reading.Shutdown(ctx))
-	if err != nil {
-		err = errors.Join(s.control.Close(), s.metrics.Close(), s.reading.Close())
-	}
-	return err
-}
 
 func (s *Server) publicRoutes() *http.ServeMux {
 	mux := http.NewServeMux()
@@ -375,6 +331,9 @@ type operatorKey struct{}
 // peerName names the user at the other end of a control socket; "operator"
 // where the system does not tell.
 func peerName(c net.Conn) string {
+	if bounded, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = bounded.NetConn()
+	}
 	if u, ok := c.(*net.UnixConn); ok {
 		if name, err := peer.User(u); err == nil && name != "" {
 			return name

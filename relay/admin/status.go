@@ -17,6 +17,8 @@ type Status struct {
 	Problems []string  `json:"problems,omitempty"` // why it is not healthy
 	Degraded []string  `json:"degraded,omitempty"` // what fails and is made up for, or concerns some senders only
 
+	Descriptors *Descriptors `json:"descriptors,omitempty"`
+
 	Listeners []Listener `json:"listeners"`
 	Spool     Spool      `json:"spool"`
 	Queue     Queue      `json:"queue"`

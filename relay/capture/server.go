@@ -24,8 +24,8 @@ const MaxMessageBytes = 256 << 20
 // into one, and upstreams take it.
 const maxLine = 1 << 20
 
-// maxGuests is how many connections are open at a time; the relay opens no
-// more than max_connections of an upstream.
+// maxGuests is how many connections that have not signed in are open at a
+// time, unless SetPlaces says otherwise.
 const maxGuests = 1000
 
 // ioTimeout bounds each wait of the server for its client, which is the relay
@@ -71,6 +71,7 @@ type Server struct {
 	password string
 	pin      string
 	doors    *door
+	places   *peer.Bounded
 	served   sync.WaitGroup
 }
 
@@ -98,8 +99,9 @@ func Start(o Options) (*Server, error) {
 		password: rand.Text(),
 		pin:      pin,
 		addr:     listener.Addr().(*net.TCPAddr),
-		doors:    &door{Listener: peer.Bound(listener, maxGuests), open: map[*guest]struct{}{}},
+		places:   peer.Bound(listener, peer.Bounds{Places: maxGuests, By: ours}),
 	}
+	s.doors = &door{Listener: s.places, open: map[*guest]struct{}{}}
 	s.smtp = newSMTP(o, cert, &backend{box: box, password: s.password, events: o.Events})
 	s.served.Go(func() { _ = s.smtp.Serve(s.doors) }) // ends by Close
 	return s, nil
@@ -118,6 +120,11 @@ func newSMTP(o Options, cert tls.Certificate, backend smtp.Backend) *smtp.Server
 	server.ErrorLog = log.New(io.Discard, "", 0) // what matters is an event
 	return server
 }
+
+// SetPlaces says how many connections that have not signed in are open at a
+// time: at least as many as the relay may open at once. Whoever comes when all
+// are taken takes the place of one of them.
+func (s *Server) SetPlaces(n int) { s.places.SetPlaces(n) }
 
 // Addr is the address that the server listens on.
 func (s *Server) Addr() net.Addr { return s.addr }

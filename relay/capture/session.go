@@ -2,6 +2,7 @@ package capture
 
 import (
 	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"io"
 	"strings"
@@ -17,11 +18,19 @@ type backend struct {
 	events   Events
 }
 
-func (b *backend) NewSession(*smtp.Conn) (smtp.Session, error) { return &session{backend: b}, nil }
+func (b *backend) NewSession(c *smtp.Conn) (smtp.Session, error) {
+	conn := c.Conn()
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	guest, _ := conn.(*guest)
+	return &session{backend: b, guest: guest}, nil
+}
 
 // session takes messages from one connection.
 type session struct {
 	*backend
+	guest    *guest
 	upstream string // who signed in; empty: nobody yet
 	from     string
 	to       []string
@@ -38,6 +47,7 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 			return smtp.ErrAuthFailed
 		}
 		s.upstream = username
+		s.guest.welcome()
 		return nil
 	}), nil
 }

@@ -1,64 +1,199 @@
 package peer
 
 import (
-	"container/list"
+	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
+
+	"postern/relay/origin"
 )
 
-// Bound is l with at most n connections open at a time: whoever comes then
-// takes the place of the connection that has been open longest. For doors that
-// have no notion of an origin, so that nobody uses up the descriptors of the
-// process through them. Its methods may be called concurrently.
-func Bound(l net.Listener, n int) net.Listener { return &bound{Listener: l, places: n} }
-
-type bound struct {
-	net.Listener
-	places int
-
-	mu   sync.Mutex
-	open list.List // of *held, the oldest first
+// Bounds are what the clients of a listener may hold.
+type Bounds struct {
+	// Places is how many connections are open at a time; at least 1.
+	Places int
+	// By names the origin that a connection counts for; false: it is closed at
+	// once. nil: Origin, and everybody may come.
+	By func(net.Conn) (origin.Key, bool)
+	// Stall is how long a client may take nothing of what is written to it;
+	// 0: for ever, or as whoever writes says by a deadline.
+	Stall time.Duration
 }
 
+// Bounded is a listener with bounds. Its methods may be called concurrently.
+type Bounded struct {
+	net.Listener
+	bounds Bounds
+	over   chan struct{} // closed with the listener
+	once   sync.Once
+
+	mu     sync.Mutex // guards what follows
+	places int
+	open   map[*held]struct{}
+	by     map[origin.Key]int // how many of open each origin has
+}
+
+// Bound is l with bounds, for doors where nothing else shares places out. Whoever
+// comes when all are taken gets the place of the origin that has most, if that is
+// more than his own would have; else of his own; else, where he has none, of
+// whoever has been quiet longest. An origin loses its quietest connection first.
+func Bound(l net.Listener, b Bounds) *Bounded {
+	if b.By == nil {
+		b.By = func(c net.Conn) (origin.Key, bool) { return Origin(c), true }
+	}
+	return &Bounded{
+		Listener: l, bounds: b, over: make(chan struct{}),
+		places: max(1, b.Places), open: map[*held]struct{}{}, by: map[origin.Key]int{},
+	}
+}
+
+// SetPlaces changes how many connections are open at a time. Those that are
+// open stay.
+func (b *Bounded) SetPlaces(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.places = max(1, n)
+}
+
+// Accept implements net.Listener. What passes, such as a lack of descriptors,
+// is waited for: the only error is that of a closed listener.
+func (b *Bounded) Accept() (net.Conn, error) {
+	for delay := time.Duration(0); ; {
+		conn, err := b.Listener.Accept()
+		switch {
+		case err == nil:
+			delay = 0
+			if h := b.admit(conn); h != nil {
+				return h, nil
+			}
+		case errors.Is(err, net.ErrClosed):
+			return nil, err
+		default:
+			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(delay):
+			case <-b.over:
+				return nil, net.ErrClosed
+			}
+		}
+	}
+}
+
+// Close implements net.Listener.
+func (b *Bounded) Close() error {
+	b.once.Do(func() { close(b.over) })
+	return b.Listener.Close()
+}
+
+// admit gives conn a place; nil: it may not come.
+func (b *Bounded) admit(conn net.Conn) *held {
+	from, ok := b.bounds.By(conn)
+	if !ok {
+		_ = conn.Close()
+		return nil
+	}
+	h := &held{Conn: conn, in: b, from: from}
+	h.moved.Store(time.Now().UnixNano())
+	b.mu.Lock()
+	var gone []*held // several where there are fewer places than there were
+	for len(b.open) >= b.places {
+		v := b.victim(from)
+		b.leave(v)
+		gone = append(gone, v)
+	}
+	b.open[h] = struct{}{}
+	b.by[from]++
+	b.mu.Unlock()
+	for _, v := range gone {
+		_ = v.Conn.Close() // whoever serves it notices, and closes it again
+	}
+	return h
+}
+
+// victim is who has to go for a newcomer. b.mu is held.
+func (b *Bounded) victim(newcomer origin.Key) (victim *held) {
+	mine := b.by[newcomer]
+	most, quiet := 0, int64(0)
+	for h := range b.open {
+		n, since := b.by[h.from], h.moved.Load()
+		if mine > 0 && h.from != newcomer && n <= mine+1 {
+			continue // he would only take its turn
+		}
+		if n > most || n == most && since < quiet {
+			victim, most, quiet = h, n, since
+		}
+	}
+	return victim
+}
+
+// leave gives the place of h free. b.mu is held.
+func (b *Bounded) leave(h *held) {
+	if _, ok := b.open[h]; !ok {
+		return
+	}
+	delete(b.open, h)
+	if b.by[h.from]--; b.by[h.from] == 0 {
+		delete(b.by, h.from)
+	}
+}
+
+// Release gives the place of c free, while c goes on: it has shown that it is
+// none of those whom the bound is for. c is a connection of a Bounded listener.
+func Release(c net.Conn) {
+	if h, ok := c.(*held); ok {
+		h.in.mu.Lock()
+		defer h.in.mu.Unlock()
+		h.in.leave(h)
+	}
+}
+
+// held is a connection that has a place.
 type held struct {
 	net.Conn
-	in *bound
-	at *list.Element // nil: it has left
+	in    *Bounded
+	from  origin.Key
+	moved atomic.Int64 // when bytes last went either way, in Unix nanoseconds
 }
 
-// Accept implements net.Listener.
-func (b *bound) Accept() (net.Conn, error) {
-	conn, err := b.Listener.Accept()
-	if err != nil {
-		return nil, err
+// NetConn is the connection of the system behind it, as of a tls.Conn.
+func (h *held) NetConn() net.Conn { return h.Conn }
+
+// Read implements net.Conn.
+func (h *held) Read(p []byte) (int, error) {
+	n, err := h.Conn.Read(p)
+	if n > 0 {
+		h.moved.Store(time.Now().UnixNano())
 	}
-	h := &held{Conn: conn, in: b}
-	b.mu.Lock()
-	var oldest *held
-	if b.open.Len() >= b.places {
-		oldest = b.open.Front().Value.(*held)
-		oldest.leave()
-	}
-	h.at = b.open.PushBack(h)
-	b.mu.Unlock()
-	if oldest != nil {
-		_ = oldest.Conn.Close() // whoever serves it notices, and closes it again
-	}
-	return h, nil
+	return n, err
 }
 
-// leave gives the place free. bound.mu is held.
-func (h *held) leave() {
-	if h.at != nil {
-		h.in.open.Remove(h.at)
-		h.at = nil
+// stride is how many bytes have to be taken within Bounds.Stall, and what the
+// system keeps for the client beside: a slow client that lives is served.
+const stride = 16 << 10
+
+// Write implements net.Conn.
+func (h *held) Write(p []byte) (n int, err error) {
+	for {
+		part := p[n:min(len(p), n+stride)]
+		if h.in.bounds.Stall > 0 {
+			if err := h.SetWriteDeadline(time.Now().Add(h.in.bounds.Stall)); err != nil {
+				return n, err
+			}
+		}
+		took, err := h.Conn.Write(part)
+		if n += took; took > 0 {
+			h.moved.Store(time.Now().UnixNano())
+		}
+		if err != nil || n == len(p) {
+			return n, err
+		}
 	}
 }
 
 // Close implements net.Conn.
 func (h *held) Close() error {
-	h.in.mu.Lock()
-	h.leave()
-	h.in.mu.Unlock()
+	Release(h)
 	return h.Conn.Close()
 }

@@ -1,5 +1,7 @@
-// Package peer faces the kernel: it asks who is at the other end of a unix
-// socket or of a TCP connection within this machine, and what it holds unread. It owns nothing and decides nothing.
+// Package peer faces the kernel at both ends of a connection: it asks who is
+// there (a unix socket, or TCP within this machine) and what it holds unread,
+// makes the sockets that others may connect to, and bounds what those who do
+// can hold. It decides nothing about mail.
 package peer
 
 import "errors"

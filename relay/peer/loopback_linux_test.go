@@ -3,7 +3,10 @@ package peer
 import (
 	"net"
 	"os"
+	"path/filepath"
 	"testing"
+
+	"postern/relay/origin"
 )
 
 func pair(t testing.TB, network, at string) net.Conn {
@@ -32,6 +35,19 @@ func TestLoopback(t *testing.T) {
 		nc := pair(t, "tcp", at)
 		if uid, ok := Loopback(nc); !ok || int(uid) != os.Getuid() {
 			t.Errorf("%s from %s: %d, %t", at, nc.RemoteAddr(), uid, ok)
+		}
+	}
+}
+
+// A user is one origin, by whatever socket and address he comes.
+func TestOrigin(t *testing.T) {
+	unix := Origin(pair(t, "unix", filepath.Join(t.TempDir(), "s")))
+	if unix == (origin.Key{}) {
+		t.Fatal("no origin")
+	}
+	for _, at := range []string{"127.0.0.1:0", "127.0.0.2:0", "[::1]:0"} {
+		if got := Origin(pair(t, "tcp", at)); got != unix {
+			t.Errorf("%s: %v, want %v", at, got, unix)
 		}
 	}
 }

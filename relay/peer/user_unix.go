@@ -11,19 +11,24 @@ import (
 // User is the name of the user who connected, as the kernel vouches for it,
 // or the number where the user has no name.
 func User(c *net.UnixConn) (string, error) {
-	raw, err := c.SyscallConn()
+	uid, err := userID(c)
 	if err != nil {
 		return "", err
 	}
-	var uid uint32
+	return nameOf(uid), nil
+}
+
+// userID is the number of the user who connected.
+func userID(c *net.UnixConn) (uid uint32, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
 	var asked error
 	if err := raw.Control(func(fd uintptr) { uid, asked = uidOf(int(fd)) }); err != nil {
-		return "", err
+		return 0, err
 	}
-	if asked != nil {
-		return "", asked
-	}
-	return nameOf(uid), nil
+	return uid, asked
 }
 
 // nameOf is the name of a user, or the number where there is none.

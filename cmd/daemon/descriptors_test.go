@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"postern/config"
+)
+
+// house is a configuration with listeners of so many places.
+func house(places ...int) *config.Config {
+	cfg := config.Default()
+	cfg.Listeners = nil
+	for i, n := range places {
+		cfg.Listeners = append(cfg.Listeners, config.Listener{Name: string(rune('a' + i)), Network: "tcp", MaxConnections: n})
+	}
+	cfg.Upstreams = map[string]*config.Upstream{"office": {Name: "office", MaxConnections: 8}}
+	cfg.Spool.MaxSize = 10 << 30
+	return cfg
+}
+
+func TestDescriptorsAreSharedOut(t *testing.T) {
+	large := house(500)
+	large.Upstreams["office"].MaxConnections = 1000
+	captured := house(500)
+	captured.Upstreams["office"].Provider = config.CaptureProvider
+	watched := house(500)
+	watched.Control.Metrics, watched.Control.ReadSocket = "127.0.0.1:1", "/run/read"
+	systemd := house(500)
+	systemd.Listeners[0].Network, systemd.Listeners[0].Target = "systemd", "smtp"
+	endless := house(500)
+	endless.Spool.MaxSize = 0
+	for _, c := range []struct {
+		name      string
+		cfg       *config.Config
+		limit     int
+		listeners []int // places
+		operators int
+		scarce    bool
+	}{
+		{"enough", house(500), 2048, []int{500}, 64, false},
+		{"no limit", house(500), 0, []int{500}, 64, false},
+		{"1024", house(500), 1024, []int{287}, 32, true},
+		{"256", house(500), 256, []int{43}, 8, true},
+		{"128", house(500), 128, []int{8}, 4, true},
+		{"none to give", house(500), 40, []int{1}, 4, true},
+		{"two", house(500, 100), 1024, []int{235, 44}, 32, true},
+		{"few wanted", house(2), 1024, []int{2}, 64, false},
+		{"many sessions", large, 1024, []int{191}, 32, true},
+		{"capture", captured, 1024, []int{267}, 32, true},
+		{"watched", watched, 1024, []int{248}, 32, true},
+		{"two sockets", systemd, 1024, []int{139}, 32, true},
+		{"a spool without a bound", endless, 2048, []int{500}, 64, false},
+	} {
+		s := share(c.limit, c.cfg, map[string]int{"smtp": 2})
+		if !slices.Equal(s.listeners, c.listeners) || s.operators != c.operators || (s.scarce(c.cfg) != nil) != c.scarce {
+			t.Errorf("%s: %v, %d operators, %v", c.name, s.listeners, s.operators, s.scarce(c.cfg))
+		}
+		if c.scarce && c.limit > 100 && s.taken(c.cfg) > c.limit {
+			t.Errorf("%s: %d of %d are given away", c.name, s.taken(c.cfg), c.limit)
+		}
+		if got := s.lowered(c.cfg).Listeners[0].MaxConnections; got != c.listeners[0] || c.cfg.Listeners[0].MaxConnections < got {
+			t.Errorf("%s: %d connections are taken", c.name, got)
+		}
+	}
+}
+
+// taken is how many descriptors all together take at most, where the spool and
+// the upstreams take their quarters.
+func (s *shares) taken(cfg *config.Config) int {
+	n := ownFiles + 3 + s.limit/4 + perSession*8 + s.others()
+	for i, places := range s.listeners {
+		sockets := 1
+		if cfg.Listeners[i].Network == "systemd" {
+			sockets = 2
+		}
+		n += sockets * (1 + ofClients(places))
+	}
+	if cfg.Spool.MaxSize > 0 && cfg.Spool.MaxSize/journalFile+16 < int64(s.limit/4) {
+		n -= s.limit/4 - int(cfg.Spool.MaxSize/journalFile+16)
+	}
+	for _, up := range cfg.Upstreams {
+		if up.MaxConnections > 8 {
+			n += s.limit/4 - perSession*8
+		} else if up.Provider == config.CaptureProvider {
+			n += perCapture * up.MaxConnections
+		}
+	}
+	return n
+}
+
+// The warning says how many there are, what becomes of it, and what to write.
+func TestScarceDescriptorsAreToldOf(t *testing.T) {
+	cfg := house(500)
+	w := share(1024, cfg, nil).scarce(cfg)
+	if w == nil {
+		t.Fatal("nothing is said")
+	}
+	for _, want := range []string{"of 1024 open files", "need 1622", "287 at a time at a", "LimitNOFILE=2048", "ulimit -n 2048"} {
+		if !strings.Contains(w.String(), want) {
+			t.Errorf("%q is not in %q", want, w)
+		}
+	}
+}
+
+func TestSocketsHandedOver(t *testing.T) {
+	t.Setenv("LISTEN_FDNAMES", "smtp:smtp:other")
+	if got := handedOver(); got["smtp"] != 2 || got["other"] != 1 {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,4 @@
+package daemon
+
+// descriptorLimit: Windows has none.
+func descriptorLimit() int { return 0 }
