@@ -13,7 +13,7 @@ import (
 func Origin(c net.Conn) origin.Key {
 	if u, ok := c.(*net.UnixConn); ok {
 		if uid, err := userID(u); err == nil {
-			return origin.Local(netip.Addr{}, uid)
+			return origin.Local(uid)
 		}
 		return origin.Key{}
 	}
@@ -24,7 +24,7 @@ func Origin(c net.Conn) origin.Key {
 	a := remote.Addr().Unmap()
 	if a.IsLoopback() {
 		if uid, ok := Loopback(c); ok {
-			return origin.Local(netip.Addr{}, uid)
+			return origin.Local(uid)
 		}
 	}
 	return origin.Address(a)
