@@ -34,3 +34,29 @@ func Unix(user string) Key { return Key{user: "unix " + user} }
 
 // User is the origin of somebody who has signed in, wherever from.
 func User(name string) Key { return Key{user: "user " + name} }
+
+// home is k without a choice among the addresses of loopback: every program of
+// this machine has all of 127.0.0.0/8.
+func (k Key) home() Key {
+	if k.addr.Is4() && k.addr.IsLoopback() {
+		k.addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return k
+}
+
+// String is the origin as people are told of it: "192.0.2.1",
+// "2001:db8::/64", "127.0.0.1 (uid 1000)", "unix app", "user ann". Of the zero
+// Key it is empty. Names in it are as they were given.
+func (k Key) String() string {
+	if !k.addr.IsValid() {
+		return k.user
+	}
+	s := k.addr.String()
+	if k.addr.Is6() && !k.addr.IsLoopback() {
+		s += "/64"
+	}
+	if k.user != "" {
+		s += " (" + k.user + ")"
+	}
+	return s
+}
