@@ -53,7 +53,7 @@ type Peer struct {
 
 	settings *settings
 	origin   func() origin.Key // of the connection; the kernel is asked at the first call
-	ctx      context.Context // of the server; go-smtp's methods have none
+	ctx      context.Context   // of the server; go-smtp's methods have none
 }
 
 // Listener is the configured name of the listener.
@@ -61,7 +61,7 @@ func (p *Peer) Listener() string { return p.settings.cfg.Name }
 
 // info is the peer as events tell of it.
 func (p *Peer) info() PeerInfo {
-	i := PeerInfo{Peer: p.Name, Helo: p.Helo, User: p.User, UnixUser: p.UnixUser}
+	i := PeerInfo{Peer: p.Name, Helo: p.Helo, User: p.User, UnixUser: p.UnixUser, origin: p.origin}
 	if p.settings != nil {
 		i.Listener = p.settings.cfg.Name
 	}
