@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -43,23 +44,32 @@ type Server struct {
 // NewServer makes a server that asks d.
 func NewServer(d Daemon) *Server {
 	s := &Server{daemon: d, scrape: d.Metrics()}
-	s.control = newHTTP(explained(s.controlRoutes()))
+	s.control = s.newHTTP(explained(s.controlRoutes()))
 	s.control.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, operatorKey{}, peerName(c))
 	}
-	s.metrics = newHTTP(s.ownHost(explained(s.publicRoutes())))
+	s.metrics = s.newHTTP(s.ownHost(explained(s.publicRoutes())))
 	s.metrics.ReadTimeout, s.metrics.WriteTimeout, s.metrics.IdleTimeout = scrapeTimeout, scrapeTimeout, scrapeTimeout
-	s.reading = newHTTP(explained(s.readRoutes()))
+	s.reading = s.newHTTP(explained(s.readRoutes()))
 	return s
 }
 
-func newHTTP(h http.Handler) *http.Server {
+func (s *Server) newHTTP(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          log.New(failures{s.daemon}, "", 0),
 	}
+}
+
+// failures tells what net/http would write to standard error.
+type failures struct{ daemon Daemon }
+
+func (f failures) Write(p []byte) (int, error) {
+	f.daemon.Failed(strings.TrimSpace(string(p)))
+	return len(p), nil
 }
 
 // ServeControl answers on the control socket until Shutdown; it returns nil
