@@ -124,3 +124,29 @@ func TestSCRAMGuessesAreSlowedDown(t *testing.T) {
 		t.Errorf("%v after %s", err, time.Since(began))
 	}
 }
+
+func TestWhoCausesAnEvent(t *testing.T) {
+	asked := 0
+	connection := func() origin.Key {
+		asked++
+		return origin.Unix("app")
+	}
+	p := Peer{Name: "unix:app", origin: connection}
+	p.info()
+	if asked != 0 {
+		t.Error("it is asked before anybody wants to know")
+	}
+	for _, c := range []struct {
+		peer Peer
+		want origin.Key
+	}{
+		{p, origin.Unix("app")},
+		{Peer{User: "ann", origin: connection}, origin.User("ann")},
+		{Peer{}, origin.Key{}},
+	} {
+		info := c.peer.info()
+		if got := info.Origin(); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
