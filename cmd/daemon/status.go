@@ -195,3 +195,6 @@ func ratesSpent(upstream string, left []budget.Left, now time.Time) string {
 
 // Metrics answers scrapes.
 func (d *daemon) Metrics() http.Handler { return d.log.Metrics(d.Status) }
+
+// Failed tells of a fault at the sockets of administrators and scrapers.
+func (d *daemon) Failed(text string) { d.events.ControlFailed(text) }

@@ -27,6 +27,7 @@ type counters struct {
 	// process, capture
 	captured counter
 	reloads  counter
+	withheld counter
 }
 
 // Buckets of histograms, in seconds.
@@ -84,5 +85,6 @@ func newCounters(m *metrics) counters {
 
 		captured: m.counter("captured_messages_total", "Messages that the capture server kept.", "upstream"),
 		reloads:  m.counter("config_reloads_total", "Attempts to replace the configuration.", "result"),
+		withheld: m.counter("log_lines_withheld_total", "Lines of the log that were counted and not written, because strangers had caused enough of them."),
 	}
 }

@@ -50,20 +50,28 @@ func (i intakeEvents) ConnectionClosed(p intake.PeerInfo, why string, lasted tim
 
 func (i intakeEvents) ConnectionRefused(p intake.PeerInfo, why string) {
 	i.log.metrics.connections.with(p.Listener, "refused").Inc()
-	i.log.warn("connection-refused", client(&p, zap.String("why", why))...)
+	if i.log.mayTell(zapcore.WarnLevel, "connection-refused", &p) {
+		i.log.warn("connection-refused", client(&p, zap.String("why", why))...)
+	}
 }
 
 func (i intakeEvents) AcceptFailed(listener string, err error) {
-	i.log.error("accept-failed", zap.String("listener", listener), zap.Error(err))
+	if i.log.mayTell(zapcore.ErrorLevel, "accept-failed", nil) {
+		i.log.error("accept-failed", zap.String("listener", listener), zap.Error(err))
+	}
 }
 
 func (i intakeEvents) Unidentified(p intake.PeerInfo, err error) {
-	i.log.info("client-unidentified", client(&p, zap.Error(err))...)
+	if i.log.mayTell(zapcore.InfoLevel, "client-unidentified", &p) {
+		i.log.info("client-unidentified", client(&p, zap.Error(err))...)
+	}
 }
 
 func (i intakeEvents) TLSFailed(p intake.PeerInfo, err error) {
 	i.log.metrics.tlsFailed.with(p.Listener).Inc()
-	i.log.warn("tls-failed", client(&p, zap.Error(err))...)
+	if i.log.mayTell(zapcore.WarnLevel, "tls-failed", &p) {
+		i.log.warn("tls-failed", client(&p, zap.Error(err))...)
+	}
 }
 
 func (i intakeEvents) SignedIn(p intake.PeerInfo, mechanism, user string) {
@@ -76,12 +84,21 @@ func (i intakeEvents) SignedIn(p intake.PeerInfo, mechanism, user string) {
 
 func (i intakeEvents) SignInFailed(p intake.PeerInfo, mechanism, user, why string) {
 	i.log.metrics.signIns.with(p.Listener, "refused").Inc()
-	p.User = user
+	if !i.log.mayTell(zapcore.WarnLevel, "sign-in-failed", &p) {
+		return
+	}
+	p.User = user // after p was asked for its origin: anybody can give a name
 	i.log.warn("sign-in-failed", client(&p, zap.String("mechanism", mechanism), zap.String("why", why))...)
 }
 
 func (i intakeEvents) MailRefused(p intake.PeerInfo, r intake.Refusal) {
-	i.log.metrics.refused.with(p.Listener, r.Stage, strconv.Itoa(r.Code)).Inc()
+	code := strconv.Itoa(r.Code)
+	i.log.metrics.refused.with(p.Listener, r.Stage, code).Inc()
+	// The stage and the code, so that recipients whom no route takes don't hide
+	// a disk that fails.
+	if !i.log.mayTell(zapcore.WarnLevel, "mail-refused "+r.Stage+" "+code, &p) {
+		return
+	}
 	fields := client(&p, zap.String("stage", r.Stage), zap.Int("code", r.Code),
 		zap.String("enhanced", r.Enhanced), zap.String("text", r.Text), zap.String("from", r.From))
 	if r.To != "" {
@@ -108,10 +125,15 @@ func (i intakeEvents) MessageAccepted(p intake.PeerInfo, a intake.Accepted) {
 
 func (i intakeEvents) Abused(p intake.PeerInfo, what string) {
 	i.log.metrics.abused.with(p.Listener).Inc()
-	i.log.warn("client-abuse", client(&p, zap.String("what", what))...)
+	if i.log.mayTell(zapcore.WarnLevel, "client-abuse", &p) {
+		i.log.warn("client-abuse", client(&p, zap.String("what", what))...)
+	}
 }
 
 func (i intakeEvents) Panicked(p intake.PeerInfo, value any, stack []byte) {
 	i.log.metrics.panics.with().Inc()
+	if !i.log.mayTell(zapcore.ErrorLevel, "defect", &p) {
+		return
+	}
 	i.log.error("defect", client(&p, zap.String("panic", fmt.Sprint(value)), zap.String("stack", stackText(stack)))...)
 }

@@ -19,11 +19,12 @@ type Options struct {
 
 // Log writes events and counts them. Its methods may be called concurrently.
 type Log struct {
-	zap     *zap.Logger
-	json    bool
-	level   zap.AtomicLevel
-	metrics *metrics
-	sink    *sink
+	zap      *zap.Logger
+	json     bool
+	level    zap.AtomicLevel
+	metrics  *metrics
+	sink     *sink
+	withheld withheld
 }
 
 // New makes a log that writes to w. Every line is one Write, made before the
@@ -56,6 +57,8 @@ func New(w io.Writer, o Options) (*Log, error) {
 	out := newSink(w)
 	l := &Log{zap: zap.New(&cleaning{&lines{level, enc, out}}), json: inJSON, level: level, metrics: newMetrics(), sink: out}
 	out.lost = l.Process().LogDropped
+	l.withheld = newWithheld(l.tellWithheld)
+	l.metrics.withheld.with() // it is there from the start, as 0
 	l.metrics.logDropped(func() float64 { return float64(out.lag().Dropped) })
 	return l, nil
 }
@@ -147,4 +150,7 @@ func (l *lines) Sync() error { return nil }
 func (l *Log) Lag() Lag { return l.sink.lag() }
 
 // Close waits until what was told is written, for so long at most.
-func (l *Log) Close(limit time.Duration) { l.sink.close(limit) }
+func (l *Log) Close(limit time.Duration) {
+	l.tellWithheld()
+	l.sink.close(limit)
+}

@@ -48,6 +48,12 @@ func (p Process) LogDropped(lines int, since time.Time) {
 	p.log.warn("log-lines-dropped", zap.Int("lines", lines), moment("since", since))
 }
 
+// LinesWithheld tells that so many more lines of a kind were not written, in a
+// minute or less, because those that the origin had caused already were enough.
+func (p Process) LinesWithheld(origin, kind string, count int) {
+	p.log.warn("lines-withheld", some("origin", origin), zap.String("kind", kind), zap.Int("count", count))
+}
+
 // Confined tells where alone this process can write; empty: anywhere that its
 // user can.
 func (p Process) Confined(folders []string) {
@@ -98,6 +104,15 @@ func (p Process) PartFailed(part string, err error) {
 	p.log.error("part-failed", zap.String("part", part), zap.Error(err))
 }
 
+// ControlFailed tells that the control socket, the one for those who may look
+// or the address of the metrics could not accept a connection, or that a bug
+// ended an answer.
+func (p Process) ControlFailed(text string) {
+	if p.log.mayTell(zapcore.ErrorLevel, "control-failed", nil) {
+		p.log.error("control-failed", zap.String("error", stackText([]byte(text))))
+	}
+}
+
 // Stopping tells why the process begins to end.
 func (p Process) Stopping(why string, grace time.Duration) {
 	p.log.info("stopping", zap.String("why", why), zap.Duration("grace", grace))
@@ -105,6 +120,7 @@ func (p Process) Stopping(why string, grace time.Duration) {
 
 // Stopped is the last line. In order means that nothing was cut off.
 func (p Process) Stopped(took time.Duration, inOrder bool) {
+	p.log.tellWithheld()
 	p.log.info("stopped", zap.Duration("took", took), zap.Bool("in_order", inOrder))
 }
 

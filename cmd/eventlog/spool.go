@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"postern/spool"
 )
@@ -55,6 +56,10 @@ func (s spoolEvents) TornTailCut(segment uint32, offset, bytes int64) {
 
 func (s spoolEvents) SpoolWriteFailed(segment uint32, operation string, err error) {
 	s.log.metrics.writeFailures.with(operation).Inc()
+	// Whoever may hand in mail can have a full disk written to.
+	if !s.log.mayTell(zapcore.ErrorLevel, "spool-write-failed "+operation, nil) {
+		return
+	}
 	s.log.error("spool-write-failed", zap.Uint64("segment", uint64(segment)), zap.String("operation", operation), zap.Error(err))
 }
 
@@ -67,11 +72,15 @@ func (s spoolEvents) SpoolReadFailed(i spool.ID, err error) {
 }
 
 func (s spoolEvents) SpoolFull(u spool.Usage) {
-	s.log.error("spool-full", usage(&u)...)
+	if s.log.mayTell(zapcore.ErrorLevel, "spool-full", nil) { // bodies that are given up fill it, and leave it
+		s.log.error("spool-full", usage(&u)...)
+	}
 }
 
 func (s spoolEvents) SpoolHasRoom(u spool.Usage) {
-	s.log.info("spool-has-room", usage(&u)...)
+	if s.log.mayTell(zapcore.InfoLevel, "spool-has-room", nil) {
+		s.log.info("spool-has-room", usage(&u)...)
+	}
 }
 
 func usage(u *spool.Usage) []zap.Field {

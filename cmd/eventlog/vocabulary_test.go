@@ -62,7 +62,9 @@ func filled(t reflect.Type, text string) reflect.Value {
 		v.Set(reflect.Append(v, filled(t.Elem(), text)))
 	case reflect.Struct:
 		for i := range t.NumField() {
-			v.Field(i).Set(filled(t.Field(i).Type, text))
+			if t.Field(i).IsExported() {
+				v.Field(i).Set(filled(t.Field(i).Type, text))
+			}
 		}
 		if o, ok := v.Addr().Interface().(*spool.Outcome); ok {
 			o.Code, o.Unsupported = 535, false // an answer that is translated

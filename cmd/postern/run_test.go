@@ -185,6 +185,8 @@ func (p *puppet) Reload(context.Context, string) (*admin.Reloaded, error) {
 
 func (p *puppet) Metrics() http.Handler { return http.NotFoundHandler() }
 
+func (p *puppet) Failed(string) {}
+
 // stage runs a puppet behind a control socket and writes a configuration that
 // leads to it.
 func stage(t *testing.T, p *puppet) (config string) {

@@ -53,7 +53,7 @@ type plan struct {
 
 	slow    int // slow: connections
 	limit   int // slow: of the listener; 0: room for all
-	origins int // slow: addresses that the slow ones share
+	origins int // slow: users whom the slow ones belong to
 	letters int // slow: ordinary messages
 
 	loseSyncs bool  // cut: syncs do nothing
@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.BoolVar(&p.clock, "clock", false, "power: let the guest's clock jump by hours, both ways, all the time")
 	flags.IntVar(&p.slow, "connections", 5000, "slow: connections of slow clients")
 	flags.IntVar(&p.limit, "limit", 0, "slow: connections that the daemon takes at once; 0: all of them")
-	flags.IntVar(&p.origins, "origins", 200, "slow: addresses that the connections come from, 1 to 250")
+	flags.IntVar(&p.origins, "origins", 200, "slow: users of this machine that the connections belong to; needs root")
 	flags.IntVar(&p.letters, "messages", 200, "slow: messages of an ordinary client meanwhile")
 	modes := map[string]func(context.Context, io.Writer) (any, error){
 		"kill": reporting(p.onThisMachine), "soak": reporting(p.onThisMachine), "cut": reporting(p.onThisMachine),

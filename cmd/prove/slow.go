@@ -149,12 +149,23 @@ var slowBeginnings = []string{
 	strings.Repeat("EHLO slow.client.example\r\n", 60),                                                                                                                        // asks, and never reads
 }
 
-// connectSlow opens the slow connections.
+// connectSlow opens the slow connections. They are those of other users of this
+// machine than the ordinary client: the kernel takes the owner of a socket for
+// that, and root may give one away.
 func connectSlow(ctx context.Context, addr string, n, origins int) (conns []net.Conn, err error) {
+	if os.Getuid() != 0 {
+		return nil, errors.New("connections of other users need root")
+	}
 	for i := range n {
 		dialer := net.Dialer{Timeout: 10 * time.Second}
+		dialer.Control = func(_, _ string, c syscall.RawConn) (err error) {
+			if controlled := c.Control(func(fd uintptr) { err = syscall.Fchown(int(fd), 60000+i%max(1, origins), -1) }); controlled != nil {
+				return controlled
+			}
+			return err
+		}
 		// One address of loopback has too few ports for more than 20,000.
-		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%min(max(1, origins), 250)))}
+		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%250))}
 		c, err := dialer.DialContext(ctx, "tcp", addr)
 		if err != nil {
 			return conns, fmt.Errorf("slow connection %d: %w", i, err)

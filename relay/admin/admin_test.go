@@ -404,3 +404,19 @@ func TestReasons(t *testing.T) {
 		}
 	}
 }
+
+// A bug that ends an answer is told, and not written to standard error by
+// whoever meets it.
+func TestFaultsAreTold(t *testing.T) {
+	f := newFake()
+	f.reload = func() (*Reloaded, error) { panic("a bug") }
+	client, _ := serve(t, f)
+	if _, err := client.Reload(t.Context()); err == nil {
+		t.Error("it succeeded")
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.failed) != 1 || !strings.HasPrefix(f.failed[0], "http: panic serving ") || !strings.Contains(f.failed[0], "a bug\n") {
+		t.Errorf("told: %q", f.failed)
+	}
+}

@@ -56,6 +56,10 @@ type Daemon interface {
 
 	// Metrics answers scrapes; it is called once.
 	Metrics() http.Handler
+
+	// Failed is told what went wrong at the sockets: a connection could not be
+	// accepted, or a bug ended an answer, whose text then has its stack.
+	Failed(text string)
 }
 
 // Op is something that an operator does to queued messages.

@@ -24,6 +24,7 @@ type fake struct {
 	messages map[spool.ID]*spool.Detail
 	status   Status
 	done     []string
+	failed   []string
 	reload   func() (*Reloaded, error)
 	body     string // of every message
 }
@@ -150,6 +151,12 @@ func (f *fake) Reload(context.Context, string) (*Reloaded, error) {
 		return f.reload()
 	}
 	return &Reloaded{Config: "/etc/x.toml", Kept: []string{"spool.dir"}}, nil
+}
+
+func (f *fake) Failed(text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failed = append(f.failed, text)
 }
 
 func (f *fake) Metrics() http.Handler {

@@ -3,8 +3,10 @@ package admin
 import (
 	"context"
 	"errors"
+	"log"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"postern/relay/peer"
@@ -25,14 +27,23 @@ const (
 	scrapeTimeout  = 30 * time.Second // for a whole answer to a scrape
 )
 
-func newHTTP(h http.Handler) *http.Server {
+func (s *Server) newHTTP(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       requestTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          log.New(failures{s.daemon}, "", 0),
 	}
+}
+
+// failures tells what net/http would write to standard error.
+type failures struct{ daemon Daemon }
+
+func (f failures) Write(p []byte) (int, error) {
+	f.daemon.Failed(strings.TrimSpace(string(p)))
+	return len(p), nil
 }
 
 // ServeControl answers on the control socket until Shutdown; it returns nil

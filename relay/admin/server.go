@@ -44,13 +44,13 @@ type Server struct {
 // NewServer makes a server that asks d.
 func NewServer(d Daemon) *Server {
 	s := &Server{daemon: d, scrape: d.Metrics(), stall: stallTimeout}
-	s.control = newHTTP(explained(s.controlRoutes()))
+	s.control = s.newHTTP(explained(s.controlRoutes()))
 	s.control.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, operatorKey{}, peerName(c))
 	}
-	s.metrics = newHTTP(s.ownHost(explained(s.publicRoutes())))
+	s.metrics = s.newHTTP(s.ownHost(explained(s.publicRoutes())))
 	s.metrics.WriteTimeout = scrapeTimeout
-	s.reading = newHTTP(explained(s.readRoutes()))
+	s.reading = s.newHTTP(explained(s.readRoutes()))
 	return s
 }
 

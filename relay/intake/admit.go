@@ -27,11 +27,11 @@ func (s *Server) admit(d *door, nc net.Conn) {
 	c.out = c.outSmall[:0]
 	c.peer.settings, c.peer.ctx = set, s.ctx
 	c.peer.Addr, c.peer.Name = address(nc)
+	c.peer.origin = sync.OnceValue(func() origin.Key { return peer.Origin(nc) })
 	if r, why := s.screen(c); r != nil {
 		s.turnAway(c, r, why)
 		return
 	}
-	c.peer.origin = sync.OnceValue(func() origin.Key { return originOf(&c.peer, nc) })
 	if !d.seat(c) {
 		s.turnAway(c, say(421, 4, 3, 2, "too many connections, try again later"), "too many connections")
 		return
@@ -182,17 +182,4 @@ func (d *door) leave(c *conn) {
 		return
 	}
 	d.give(c)
-}
-
-// originOf is what places and memory are counted by.
-func originOf(p *Peer, nc net.Conn) origin.Key {
-	if !p.Addr.IsValid() {
-		return origin.Unix(p.UnixUser)
-	}
-	if p.Addr.IsLoopback() {
-		if uid, ok := peer.Loopback(nc); ok {
-			return origin.Local(uid)
-		}
-	}
-	return origin.Address(p.Addr)
 }

@@ -61,7 +61,7 @@ func (p *Peer) Listener() string { return p.settings.cfg.Name }
 
 // info is the peer as events tell of it.
 func (p *Peer) info() PeerInfo {
-	i := PeerInfo{Peer: p.Name, Helo: p.Helo, User: p.User, UnixUser: p.UnixUser}
+	i := PeerInfo{Peer: p.Name, Helo: p.Helo, User: p.User, UnixUser: p.UnixUser, origin: p.origin}
 	if p.settings != nil {
 		i.Listener = p.settings.cfg.Name
 	}

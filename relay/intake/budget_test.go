@@ -31,10 +31,10 @@ func TestOpenTransactionsShareMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const limit = 1 << 20
-				r := newRig(t, func(l *config.Listener) { l.Allow = nil })
+				r := newRig(t, nil)
 				r.server.shared.memory = origin.NewBudget(limit)
 				for i := range 40 {
-					io.WriteString(r.dial(fmt.Sprintf("127.0.0.2:%d", i+1)), begin)
+					io.WriteString(r.dial(fmt.Sprintf("192.0.2.2:%d", i+1)), begin)
 				}
 				synctest.Wait()
 				if used := r.server.shared.memory.Used(); used < limit/4 || used > limit/2 {
@@ -51,7 +51,7 @@ func TestOpenTransactionsShareMemory(t *testing.T) {
 				if name == "recipients" && refused == 0 {
 					t.Error("nobody was answered 452")
 				}
-				nc := r.dial("127.0.0.3:1")
+				nc := r.dial("192.0.2.3:1")
 				io.WriteString(nc, greetAndMail+"DATA\r\na: b\r\n\r\n"+strings.Repeat("x\r\n", 20_000)+".\r\n")
 				if got := said(nc); !strings.Contains(got, "250 2.0.0 queued") {
 					t.Errorf("another origin was told %q", got)
@@ -124,21 +124,21 @@ func TestRate(t *testing.T) {
 			return said(nc)
 		}
 		for range 3 {
-			if got := send("127.0.0.2:1", 1); strings.Contains(got, "450") {
+			if got := send("192.0.2.2:1", 1); strings.Contains(got, "450") {
 				t.Errorf("within the rate: %q", got)
 			}
 		}
-		if got := send("127.0.0.2:1", 1); !strings.Contains(got, "450 4.7.1 more mail than this server takes from you (3/1m)") {
+		if got := send("192.0.2.2:1", 1); !strings.Contains(got, "450 4.7.1 more mail than this server takes from you (3/1m)") {
 			t.Errorf("beyond the rate: %q", got)
 		}
-		if got := send("127.0.0.3:1", 5); strings.Contains(got, "450") {
+		if got := send("192.0.2.3:1", 5); strings.Contains(got, "450") {
 			t.Errorf("another origin: %q", got)
 		}
-		if got := send("127.0.0.4:1", 6); strings.Count(got, "450 4.7.1") != 1 {
+		if got := send("192.0.2.4:1", 6); strings.Count(got, "450 4.7.1") != 1 {
 			t.Errorf("more recipients than the rate: %q", got)
 		}
 		time.Sleep(time.Minute)
-		if got := send("127.0.0.2:1", 1); strings.Contains(got, "450") {
+		if got := send("192.0.2.2:1", 1); strings.Contains(got, "450") {
 			t.Errorf("a minute later: %q", got)
 		}
 	})

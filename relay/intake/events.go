@@ -3,6 +3,7 @@ package intake
 import (
 	"time"
 
+	"postern/relay/origin"
 	"postern/spool"
 )
 
@@ -46,6 +47,20 @@ type PeerInfo struct {
 	User     string // authenticated user, or empty
 	UnixUser string
 	TLS      string // "TLS1.3", or empty
+
+	origin func() origin.Key // of the connection; nil: nobody asks
+}
+
+// Origin is who causes what is told of the client: the user who has signed in,
+// or whose connection it is. Finding out may take a question to the kernel.
+func (p *PeerInfo) Origin() origin.Key {
+	switch {
+	case p.User != "":
+		return origin.User(p.User)
+	case p.origin != nil:
+		return p.origin()
+	}
+	return origin.Key{}
 }
 
 // Refusal is a reply of 4xx or 5xx that ended a transaction or a recipient.

@@ -12,7 +12,6 @@ import (
 
 	"postern/config"
 	"postern/relay/origin"
-	"postern/relay/peer"
 )
 
 // TestWhoTakesMostLosesFirst: however one origin holds all places, a client of
@@ -36,12 +35,12 @@ func TestWhoTakesMostLosesFirst(t *testing.T) {
 				r := newRig(t, func(l *config.Listener) { withUsers(l); l.MaxConnections = places })
 				defer r.server.Close()
 				for i := range places {
-					io.WriteString(r.dial(fmt.Sprintf("127.0.0.2:%d", i+1)), begin)
+					io.WriteString(r.dial(fmt.Sprintf("192.0.2.2:%d", i+1)), begin)
 				}
 				synctest.Wait()
 				var modest []net.Conn
 				for i := range places / 2 {
-					nc := r.dial(fmt.Sprintf("127.0.0.3:%d", i+1))
+					nc := r.dial(fmt.Sprintf("192.0.2.3:%d", i+1))
 					modest = append(modest, nc)
 					synctest.Wait()
 					io.WriteString(nc, greetAndMail+"DATA\r\na: b\r\n.\r\n")
@@ -66,7 +65,7 @@ func TestWhoTakesMostLosesFirst(t *testing.T) {
 // connections and whatever names it uses, and keeps nobody elsewhere out.
 func TestStrangersLockNobodyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(l *config.Listener) { withUsers(l); l.MaxConnections = 50 })
+		r := newRig(t, func(l *config.Listener) { withUsers(l); l.MaxConnections, l.Allow = 50, nil })
 		defer r.server.Close()
 		plain := func(password string) string {
 			return "EHLO a\r\nAUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00app2\x00"+password)) + "\r\n"
@@ -86,7 +85,7 @@ func TestStrangersLockNobodyOut(t *testing.T) {
 			t.Errorf("%d guesses in a minute", failed)
 		}
 		began := time.Now()
-		nc := r.dial("127.0.0.3:1")
+		nc := r.dial("[::1]:1")
 		io.WriteString(nc, plain("geheim"))
 		time.Sleep(3 * time.Second)
 		if got := said(nc); !strings.Contains(got, "235 ") {
@@ -126,33 +125,28 @@ func TestSCRAMGuessesAreSlowedDown(t *testing.T) {
 	}
 }
 
-// A user of this machine is one origin, from whichever loopback address.
-func TestLoopbackAddressesAreOneOrigin(t *testing.T) {
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+func TestWhoCausesAnEvent(t *testing.T) {
+	asked := 0
+	connection := func() origin.Key {
+		asked++
+		return origin.Local(1000)
 	}
-	defer ln.Close()
-	from := func(a string) origin.Key {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(a)}}
-		client, err := d.Dial("tcp4", ln.Addr().String())
-		if err != nil {
-			t.Skipf("cannot connect from %s here: %v", a, err)
-		}
-		defer client.Close()
-		nc, err := ln.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer nc.Close()
-		if _, ok := peer.Loopback(nc); !ok {
-			t.Skip("this system doesn't tell whose a loopback connection is")
-		}
-		p := &Peer{}
-		p.Addr, p.Name = address(nc)
-		return originOf(p, nc)
+	p := Peer{Name: "unix:app", origin: connection}
+	p.info()
+	if asked != 0 {
+		t.Error("it is asked before anybody wants to know")
 	}
-	if a, b := from("127.0.0.1"), from("127.9.8.7"); a != b {
-		t.Errorf("%v and %v", a, b)
+	for _, c := range []struct {
+		peer Peer
+		want origin.Key
+	}{
+		{p, origin.Local(1000)},
+		{Peer{User: "ann", origin: connection}, origin.User("ann")},
+		{Peer{}, origin.Key{}},
+	} {
+		info := c.peer.info()
+		if got := info.Origin(); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
 	}
 }

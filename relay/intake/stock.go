@@ -10,6 +10,7 @@ import (
 
 	"postern/config"
 	"postern/relay/origin"
+	"postern/relay/peer"
 )
 
 // Stock is a backend for go-smtp's own server that drives the sessions of b
@@ -26,7 +27,7 @@ func (s *Server) Stock(l *config.Listener) (smtp.Backend, *tls.Config, error) {
 	return smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		p := &Peer{settings: set, ctx: s.ctx, Helo: c.Hostname(), ESMTP: true}
 		p.Addr, p.Name = address(c.Conn())
-		p.origin = sync.OnceValue(func() origin.Key { return originOf(p, c.Conn()) })
+		p.origin = sync.OnceValue(func() origin.Key { return peer.Origin(c.Conn()) })
 		if st, ok := c.TLSConnectionState(); ok {
 			p.TLS = &st
 		}

@@ -1,5 +1,6 @@
 // Package origin shares what a server has among those who ask for it: places,
-// turns, memory, messages a minute, and patience with wrong passwords.
+// turns, memory, messages a minute, lines of the log, and patience with wrong
+// passwords.
 //
 // An origin is whoever can be told apart at no cost to others: an address, an
 // IPv6 network of 64 bits, a user of this machine, a user who has signed in.

@@ -5,30 +5,44 @@ import (
 	"strconv"
 )
 
-// Key names an origin. It is comparable; the zero Key is an origin of its own.
+// Key names an origin, by an address or a user. It is comparable; the zero Key
+// is an origin of its own.
 type Key struct {
 	addr netip.Addr
 	user string
 }
 
 // Address is the origin of a client at a. Of IPv6 it is the network of 64
-// bits, which is one customer's (RFC 6177 §2).
+// bits, which is one customer's (RFC 6177 §2), and 127.0.0.0/8, all of which
+// every program of this machine has, is one.
 func Address(a netip.Addr) Key {
 	a = a.Unmap().WithZone("")
-	if a.Is6() && !a.IsLoopback() {
-		if net, err := a.Prefix(64); err == nil {
-			a = net.Addr()
-		}
+	switch {
+	case a.Is4() && a.IsLoopback():
+		a = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case a.Is6() && !a.IsLoopback():
+		a = netip.PrefixFrom(a, 64).Masked().Addr()
 	}
 	return Key{addr: a}
 }
 
 // Local is the origin of a program that runs as the user with this number and
-// connects from whatever loopback address: each user has 16 million of them.
+// connects by a unix socket or from whatever loopback address.
 func Local(uid uint32) Key { return Key{user: "uid " + strconv.FormatUint(uint64(uid), 10)} }
-
-// Unix is the origin of a user of this machine who connects by a unix socket.
-func Unix(user string) Key { return Key{user: "unix " + user} }
 
 // User is the origin of somebody who has signed in, wherever from.
 func User(name string) Key { return Key{user: "user " + name} }
+
+// String is the origin as people are told of it: "192.0.2.1",
+// "2001:db8::/64", "uid 1000", "user ann". Of the zero
+// Key it is empty. Names in it are as they were given.
+func (k Key) String() string {
+	if !k.addr.IsValid() {
+		return k.user
+	}
+	s := k.addr.String()
+	if k.addr.Is6() && !k.addr.IsLoopback() {
+		s += "/64"
+	}
+	return s
+}

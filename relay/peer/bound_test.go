@@ -31,7 +31,7 @@ func newLine(t *testing.T, b Bounds) *line {
 	l := &line{t: t}
 	b.By = func(c net.Conn) (origin.Key, bool) {
 		from, _ := l.from.Load(c.RemoteAddr().String())
-		return origin.Unix(from.(string)), from != "stranger"
+		return origin.User(from.(string)), from != "stranger"
 	}
 	l.Bounded = Bound(ln, b)
 	t.Cleanup(func() { l.Close() })

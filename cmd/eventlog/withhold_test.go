@@ -1,0 +1,165 @@
+package eventlog
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/queue"
+	"postern/relay/intake"
+	"postern/spool"
+)
+
+// paper is what a log is written on, also from the goroutine of a timer.
+type paper struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (p *paper) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.b.Write(b)
+}
+
+// logged takes what was written: the events in their order, and the sums of
+// what was withheld as "origin, kind: count".
+func logged(t *testing.T, out *paper) (events []string, sums []string) {
+	t.Helper()
+	out.mu.Lock()
+	defer out.mu.Unlock()
+	for text := range strings.Lines(out.b.String()) {
+		var line struct {
+			Event, Origin, Kind string
+			Count               json.Number
+		}
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, line.Event)
+		if line.Event == "lines-withheld" {
+			sums = append(sums, line.Origin+", "+line.Kind+": "+line.Count.String())
+		}
+	}
+	out.b.Reset()
+	return events, sums
+}
+
+func count(events []string, event string) (n int) {
+	for _, e := range events {
+		if e == event {
+			n++
+		}
+	}
+	return n
+}
+
+func TestStrangersAreToldTenTimesAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out paper
+		l, err := New(&out, Options{Level: "info", Format: "json"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		doors := l.Intake()
+		loud, quiet := intake.PeerInfo{User: "loud"}, intake.PeerInfo{User: "quiet"}
+		refusal := intake.Refusal{Stage: "MAIL", Code: 550}
+		for range 5000 {
+			doors.MailRefused(loud, refusal)
+		}
+		events, _ := logged(t, &out)
+		if n := count(events, "mail-refused"); n != 10 || len(events) != 10 {
+			t.Errorf("of 5,000: %v", events)
+		}
+		doors.MailRefused(quiet, refusal)
+		doors.MailRefused(loud, intake.Refusal{Stage: "DATA", Code: 451, Cause: errors.New("the disk fails")})
+		doors.Abused(loud, "too many refusals")
+		for range 50 {
+			doors.MessageAccepted(loud, intake.Accepted{ID: 1})
+			l.Queue().Attempted(queue.Attempt{ID: 1, Outcome: spool.Outcome{Code: 550}})
+		}
+		events, _ = logged(t, &out)
+		if !slices.Equal(events[:3], []string{"mail-refused", "mail-refused", "client-abuse"}) ||
+			count(events, "message-accepted") != 50 || count(events, "delivery-attempt") != 50 {
+			t.Errorf("of others: %v", events)
+		}
+
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		events, sums := logged(t, &out)
+		if !slices.Equal(sums, []string{"user loud, mail-refused MAIL 550: 4990"}) || len(events) != 1 {
+			t.Errorf("after a minute: %v %v", events, sums)
+		}
+		for range 12 {
+			doors.MailRefused(loud, refusal)
+		}
+		l.Process().Stopped(0, true)
+		events, sums = logged(t, &out)
+		if count(events, "mail-refused") != 10 || events[len(events)-1] != "stopped" ||
+			!slices.Equal(sums, []string{"user loud, mail-refused MAIL 550: 2"}) {
+			t.Errorf("at the end: %v %v", events, sums)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if events, _ := logged(t, &out); len(events) != 0 {
+			t.Errorf("after the end: %v", events)
+		}
+	})
+}
+
+// Everything that somebody can cause who has no more than a connection is
+// withheld at some time, and counted all the same.
+func TestWhatStrangersCause(t *testing.T) {
+	fault := errors.New("a fault")
+	for event, cause := range map[string]func(*Log){
+		"connection-refused":  func(l *Log) { l.Intake().ConnectionRefused(intake.PeerInfo{}, "why") },
+		"accept-failed":       func(l *Log) { l.Intake().AcceptFailed("door", fault) },
+		"client-unidentified": func(l *Log) { l.Intake().Unidentified(intake.PeerInfo{}, fault) },
+		"tls-failed":          func(l *Log) { l.Intake().TLSFailed(intake.PeerInfo{}, fault) },
+		"sign-in-failed":      func(l *Log) { l.Intake().SignInFailed(intake.PeerInfo{}, "PLAIN", "ann", "why") },
+		"mail-refused":        func(l *Log) { l.Intake().MailRefused(intake.PeerInfo{}, intake.Refusal{Stage: "RCPT", Code: 550}) },
+		"client-abuse":        func(l *Log) { l.Intake().Abused(intake.PeerInfo{}, "what") },
+		"defect":              func(l *Log) { l.Intake().Panicked(intake.PeerInfo{}, "value", nil) },
+		"spool-write-failed":  func(l *Log) { l.Spool().SpoolWriteFailed(0, "write", fault) },
+		"control-failed":      func(l *Log) { l.Process().ControlFailed("a fault") },
+		"spool-full":          func(l *Log) { l.Spool().SpoolFull(spool.Usage{}) },
+		"spool-has-room":      func(l *Log) { l.Spool().SpoolHasRoom(spool.Usage{}) },
+	} {
+		for level, want := range map[string]int{"info": 10, "debug": 100} {
+			var out paper
+			l, err := New(&out, Options{Level: level, Format: "json"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 100 {
+				cause(l)
+			}
+			l.Close(time.Second)
+			events, sums := logged(t, &out)
+			if n := count(events, event); n != want || len(sums) != min(1, 100-want) || len(events) != want+len(sums) {
+				t.Errorf("%s at %s: %d lines, %v", event, level, n, sums)
+			}
+		}
+	}
+}
+
+// The name that a stranger tries to sign in with is not an origin.
+func TestClaimedNamesHelpNobody(t *testing.T) {
+	var out paper
+	l, err := New(&out, Options{Level: "info", Format: "json"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		l.Intake().SignInFailed(intake.PeerInfo{}, "PLAIN", strings.Repeat("a", i), "wrong")
+	}
+	if events, _ := logged(t, &out); len(events) != 10 {
+		t.Errorf("%d lines", len(events))
+	}
+}
