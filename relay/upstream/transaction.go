@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 
 	"postern/spool"
@@ -263,6 +264,12 @@ func (s *session) fill(tx *transaction) {
 func (s *session) apply(tx *transaction, r *reply) *broken {
 	step, i := tx.at(tx.replied)
 	stage := [...]spool.Stage{spool.StageMail, spool.StageMail, spool.StageRcpt, spool.StageData}[step]
+	if s.rushed(tx, step, r) {
+		b := answered(stage, r)
+		b.stalled, b.rushed = true, true
+		s.goPlain(b)
+		return b
+	}
 	if r.code == 421 || !plausible(step, r.code) {
 		return answered(stage, r)
 	}
@@ -290,6 +297,30 @@ func (s *session) apply(tx *transaction, r *reply) *broken {
 		}
 	}
 	return nil
+}
+
+// rushed tells whether a refusal is about commands that were sent ahead, and
+// not about what they ask for: it says so, or it calls a command out of place
+// that is in its place.
+func (s *session) rushed(tx *transaction, step step, r *reply) bool {
+	if !s.ext.pipelining || r.code < 400 || s.notes != nil {
+		return false
+	}
+	if pipeliningWords.Match(r.text) {
+		return true
+	}
+	return r.code == 503 && (step == stepRcpt && !tx.refused || step == stepData && tx.accepted > 0)
+}
+
+// pipeliningWords are those by which upstreams refuse commands that were sent
+// ahead: "improper use of SMTP command pipelining", "synchronization error".
+var pipeliningWords = regexp.MustCompile(`(?i)\bpipelin(ed|ing)\b|\bsynchroni[sz]ation\b`)
+
+// goPlain remembers that the upstream is to be sent one command after the
+// other, because of b.
+func (s *session) goPlain(b *broken) {
+	s.dialer.makePlain(s.up.Name)
+	s.events.UpstreamStalled(Stalled{Upstream: s.up.Name, Remote: s.remote, For: plainLifetime, Outcome: b.outcome})
 }
 
 func (tx *transaction) applyRcpt(pos int, r *reply) {
@@ -328,8 +359,7 @@ func (s *session) silence(tx *transaction, err error) *broken {
 	b := lost(stage, fmt.Sprintf("no answer to %s", [...]string{"MAIL", "RCPT", "DATA"}[stage-spool.StageMail]), err)
 	if s.ext.pipelining && tx.sent-tx.replied > 1 && errors.Is(err, os.ErrDeadlineExceeded) {
 		b.stalled = true
-		s.dialer.makePlain(s.up.Name)
-		s.events.UpstreamStalled(Stalled{Upstream: s.up.Name, Remote: s.remote, Stage: stage, For: plainLifetime})
+		s.goPlain(b)
 	}
 	return b
 }
@@ -342,6 +372,12 @@ func (s *session) abandon(tx *transaction, b *broken) *broken {
 		tx.doubtRefusals()
 	}
 	untouched := len(tx.rest) == 0 && !tx.anyKnown()
+	if b.rushed { // nothing that it said of this round was about the message
+		for _, pos := range tx.todo {
+			tx.known[pos] = false
+		}
+		untouched = !tx.anyKnown()
+	}
 	switch {
 	case untouched && b.stalled:
 		s.giveBack(tx)
