@@ -34,6 +34,9 @@ type Feed interface {
 	Settle(d *spool.Delivery, outcomes []spool.Outcome)
 	// Release gives d back untried.
 	Release(d *spool.Delivery)
+	// Leave is called, at most once, by a session that has nothing more to ask
+	// for, and waits for no more than the answer to QUIT.
+	Leave()
 }
 
 // Tokens gives access tokens.
@@ -147,6 +150,7 @@ func (d *Dialer) Deliver(ctx context.Context, up *config.Upstream, feed Feed) er
 		}
 		return fault
 	}
+	s.ran = true
 	err := s.run(ctx)
 	s.close()
 	s.reportEnd()
