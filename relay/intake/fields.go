@@ -64,9 +64,15 @@ type fields struct {
 
 // readFields goes through a header, once where nothing is to be repaired.
 func readFields(h []byte, repair bool) (f fields) {
-	signed := false
+	signed, doubled := false, false
 	ids, dates, usable := 0, 0, true
+	var seen single
 	eachField(h, func(name, value []byte, start, end int) {
+		if repair {
+			s := singleOf(name)
+			doubled = doubled || seen&s != 0
+			seen |= s
+		}
 		switch len(name) {
 		case 3:
 			if fold(name, "bcc") {
@@ -114,7 +120,7 @@ func readFields(h []byte, repair bool) (f fields) {
 			}
 		}
 	})
-	if repair && (ids > 1 || dates > 1 || !usable) {
+	if repair && (ids > 1 || dates > 1 || !usable || doubled) {
 		f.repair(h, signed)
 	}
 	return f
