@@ -123,13 +123,13 @@ func (s *session) prepare(tx *transaction, d *spool.Delivery) bool {
 		return false
 	}
 	tx.content = content
-	if o := s.check(tx); o != nil {
-		tx.decideAll(o)
-		s.settle(tx)
-		return false
-	}
+	all := s.check(tx)
 	for pos := range d.Pending {
-		if o := s.usable(tx, tx.rcpt(pos)); o != nil {
+		o := s.usable(tx, tx.rcpt(pos)) // what is about the address says more than what is about the message
+		if o == nil {
+			o = all
+		}
+		if o != nil {
 			tx.decide(pos, o)
 			continue
 		}
