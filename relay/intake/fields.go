@@ -58,6 +58,7 @@ type fields struct {
 	messageID    string
 	auto         bool
 	hasFrom      bool
+	long         bool   // a field may have a line that is too long, and no signature covers it
 	drop         []span // fields that don't go on as they are, in order
 	kept         int
 }
@@ -68,6 +69,7 @@ func readFields(h []byte, repair bool) (f fields) {
 	ids, dates, usable := 0, 0, true
 	var seen single
 	eachField(h, func(name, value []byte, start, end int) {
+		f.long = f.long || end-start > maxTextLine
 		if repair {
 			s := singleOf(name)
 			doubled = doubled || seen&s != 0
@@ -120,6 +122,7 @@ func readFields(h []byte, repair bool) (f fields) {
 			}
 		}
 	})
+	f.long = f.long && !signed
 	if repair && (ids > 1 || dates > 1 || !usable || doubled) {
 		f.repair(h, signed)
 	}
