@@ -73,27 +73,6 @@ type Dialer struct {
 	plain    map[string]time.Time // upstreams that stalled on pipelined commands, and until when they get none
 }
 
-// plainLifetime is how long an upstream that stalled on pipelined commands is
-// sent one command after the other.
-const plainLifetime = time.Hour
-
-// isPlain says whether an upstream gets one command after the other although
-// it announces PIPELINING.
-func (d *Dialer) isPlain(upstream string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return time.Now().Before(d.plain[upstream])
-}
-
-func (d *Dialer) makePlain(upstream string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.plain == nil {
-		d.plain = make(map[string]time.Time)
-	}
-	d.plain[upstream] = time.Now().Add(plainLifetime)
-}
-
 // The limits of an upstream that has none of its own (RFC 5321 §4.5.3.2).
 const (
 	defaultConnect = 30 * time.Second

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 
 	"postern/spool"
@@ -297,30 +296,6 @@ func (s *session) apply(tx *transaction, r *reply) *broken {
 		}
 	}
 	return nil
-}
-
-// rushed tells whether a refusal is about commands that were sent ahead, and
-// not about what they ask for: it says so, or it calls a command out of place
-// that is in its place.
-func (s *session) rushed(tx *transaction, step step, r *reply) bool {
-	if !s.ext.pipelining || r.code < 400 || s.notes != nil {
-		return false
-	}
-	if pipeliningWords.Match(r.text) {
-		return true
-	}
-	return r.code == 503 && (step == stepRcpt && !tx.refused || step == stepData && tx.accepted > 0)
-}
-
-// pipeliningWords are those by which upstreams refuse commands that were sent
-// ahead: "improper use of SMTP command pipelining", "synchronization error".
-var pipeliningWords = regexp.MustCompile(`(?i)\bpipelin(ed|ing)\b|\bsynchroni[sz]ation\b`)
-
-// goPlain remembers that the upstream is to be sent one command after the
-// other, because of b.
-func (s *session) goPlain(b *broken) {
-	s.dialer.makePlain(s.up.Name)
-	s.events.UpstreamStalled(Stalled{Upstream: s.up.Name, Remote: s.remote, For: plainLifetime, Outcome: b.outcome})
 }
 
 func (tx *transaction) applyRcpt(pos int, r *reply) {
