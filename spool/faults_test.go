@@ -197,6 +197,7 @@ func TestSyncWhoseErrorAnotherHeard(t *testing.T) {
 		if id, err := commit(t, s, 100); err == nil {
 			want = append(want, id)
 		}
+		time.Sleep(2 * time.Second) // until the spool has found that there is room again
 		afterCuts(t, disk, append(want, put(t, s, simple("a"), nil))...)
 	})
 }
