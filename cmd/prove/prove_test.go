@@ -76,8 +76,16 @@ func TestCutNoticesLostSyncs(t *testing.T) {
 		t.Skip("runs the real binary for some seconds")
 	}
 	var out, errs bytes.Buffer
-	if run(t.Context(), []string{"cut", "-binary", postern(t), "-dir", t.TempDir(), "-cycles", "2", "-lose-syncs"}, &out, &errs) == 0 {
-		t.Fatalf("syncs were lost, and nobody noticed:\n%s", out.Bytes())
+	lose := func() int {
+		out.Reset()
+		errs.Reset()
+		return run(t.Context(), []string{"cut", "-binary", postern(t), "-dir", t.TempDir(), "-cycles", "2", "-lose-syncs"}, &out, &errs)
+	}
+	// Where little is sent, or another program syncs the disk, all may be there.
+	for tries := 1; lose() == 0; tries++ {
+		if tries == 5 {
+			t.Fatalf("syncs were lost five times, and nobody noticed:\n%s", out.Bytes())
+		}
 	}
 	// Either messages are missing, or the spool can't even be opened.
 	if text := errs.String(); !strings.Contains(text, "are lost") && !strings.Contains(text, "at its start") {
