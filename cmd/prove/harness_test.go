@@ -191,7 +191,7 @@ func (h *house) dial(name string) *client {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	c.SetDeadline(time.Now().Add(time.Minute))
+	c.SetDeadline(time.Now().Add(3 * time.Minute))
 	k := &client{Conn: textproto.NewConn(c), t: h.t, h: h, name: name}
 	h.t.Cleanup(func() { k.Close() })
 	k.expect(220)
