@@ -48,7 +48,11 @@ func commit(t *testing.T, s *spool.Store, size int) (spool.ID, error) {
 func afterCuts(t *testing.T, disk *simdisk.Disk, want ...spool.ID) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 1))
-	for n := range 100 {
+	ways := 100
+	if !long() {
+		ways = 25
+	}
+	for n := range ways {
 		mood := simdisk.Mixed
 		if n < len(simdisk.Moods) {
 			mood = simdisk.Moods[n]

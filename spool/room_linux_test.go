@@ -78,6 +78,7 @@ func TestFilesThatLoseTheirNames(t *testing.T) {
 		"folder replaced": {func(dir string) error { return errors.Join(os.Rename(dir, dir+".old"), os.Mkdir(dir, 0o755)) }, func(dir string) error { return os.Chmod(dir, 0o700) }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it waits for the disk more than it works
 			dir := folder(t)
 			rec := &recorder{}
 			s := open(t, spool.Options{Dir: dir, Events: rec})
