@@ -155,7 +155,7 @@ func (l *Held) Unwrap() error { return errLockHeld }
 type osFile struct {
 	*os.File
 	path string
-	self fs.FileInfo // of the first Named; nil before
+	self identity // of the first Named; zero before
 	// The range last given to WriteBehind, in bytes.
 	behindOff, behindLen int64
 }
@@ -170,22 +170,6 @@ func (f *osFile) Size() (int64, error) {
 
 // errNameless: what is written to such a file is gone when it is closed.
 var errNameless = errors.New("the file of the spool was removed or moved, or its folder was")
-
-func (f *osFile) Named() error {
-	if f.self == nil {
-		info, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		f.self = info
-	}
-	now, err := os.Lstat(f.path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), err == nil && !os.SameFile(now, f.self):
-		return errNameless
-	}
-	return err
-}
 
 // fill occupies room with what can't be compressed.
 func (f *osFile) fill(size int64) error {
