@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -14,9 +13,6 @@ import (
 
 	"postern/config/visible"
 )
-
-// maxFile bounds a configuration file, in bytes.
-const maxFile = 4 << 20
 
 // document is one TOML file on its way to a Config, with what was found
 // wrong so far.
@@ -39,7 +35,7 @@ func readDocument(path string) *document {
 		// Whoever can write it can have commands run (password_command).
 		doc.problems = []Problem{{File: path, Text: "everybody on this machine can change it", Hint: "chmod o-w " + path}}
 	}
-	text, err := readFile(path)
+	text, err := readConfiguration(path)
 	if err != nil {
 		hint := ""
 		if errors.Is(err, os.ErrPermission) {
@@ -48,24 +44,8 @@ func readDocument(path string) *document {
 		doc.problems = []Problem{{File: path, Text: "cannot be read: " + reason(err), Hint: hint}}
 		return doc
 	}
-	doc.parse(text)
+	doc.parse(string(text))
 	return doc
-}
-
-func readFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return "", err
-	}
-	if len(text) > maxFile {
-		return "", fmt.Errorf("it is larger than %s", FormatSize(maxFile))
-	}
-	return string(text), nil
 }
 
 // reason is the cause of an error of the file system without the path, which

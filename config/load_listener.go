@@ -1,7 +1,6 @@
 package config
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -151,7 +150,7 @@ func checkKeyPair(t *table, certFile, keyFile string) {
 		return
 	}
 	checkPrivate(t, "key_file", keyFile)
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	pair, err := LoadKeyPair(certFile, keyFile)
 	if err != nil {
 		t.problem("cert_file", filepath.Base(certFile)+" and "+filepath.Base(keyFile)+" are no certificate and its key: "+
 			strings.TrimPrefix(err.Error(), "tls: "), "both in PEM, the certificate with its chain")
@@ -164,7 +163,7 @@ func checkKeyPair(t *table, certFile, keyFile string) {
 
 // checkReadable reports whether a named file can be opened and read.
 func checkReadable(t *table, key, path string) bool {
-	if _, err := readFile(path); err != nil {
+	if _, err := ReadFile(path); err != nil {
 		t.problem(key, path+" cannot be read: "+reason(err), "")
 		return false
 	}

@@ -191,12 +191,12 @@ func parseFingerprint(pin string) (digits string, ok bool) {
 }
 
 func checkCAFile(t *table, path string) {
-	pem, err := readFile(path)
+	pem, err := ReadFile(path)
 	if err != nil {
 		t.problem("ca_file", path+" cannot be read: "+reason(err), "")
 		return
 	}
-	if !x509.NewCertPool().AppendCertsFromPEM([]byte(pem)) {
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
 		t.problem("ca_file", path+" holds no certificate", "one or more, in PEM")
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -164,7 +163,7 @@ func judgeListenerCert(l *config.Listener, now time.Time) Finding {
 }
 
 func firstCertificate(path string) (*x509.Certificate, error) {
-	text, err := os.ReadFile(path)
+	text, err := config.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Rune reports whether a reader sees r, and nothing but r: no control
@@ -26,8 +28,21 @@ func Rune(r rune) bool {
 // Addressable reports whether r, which is not ASCII, may stand in an address, a
 // domain or the name of a user: a reader sees it, it isn't a space, and it
 // isn't one of the signs that PRECIS and RFC 6532 leave out. (RFC 8264 §9)
+// Nor is it one that servers further on may take for ASCII, such as full-width
+// letters (RFC 5892 §2.2, RFC 8264 §9.17): what is refused to a sender by name
+// would go on to them under another one.
 func Addressable(r rune) bool {
-	return r >= utf8.RuneSelf && Rune(r) && !unicode.Is(unicode.Zs, r)
+	return r >= utf8.RuneSelf && Rune(r) && !unicode.Is(unicode.Zs, r) && !becomesASCII(r)
+}
+
+// ideographicStop separates labels for those who map domains (RFC 3490 §3.1).
+const ideographicStop = '\u3002'
+
+// becomesASCII reports whether r, which is not ASCII, has some of it in its
+// compatibility form.
+func becomesASCII(r rune) bool {
+	form := norm.NFKC.String(string(r))
+	return strings.ContainsFunc(form, func(r rune) bool { return r < utf8.RuneSelf || r == ideographicStop })
 }
 
 // blankBraille is a symbol for Unicode, and an empty place for a reader.

@@ -33,6 +33,21 @@ func TestTextHidesNothing(t *testing.T) {
 	}
 }
 
+// TestLookAlikesAreNotAddressable: what other servers may map to ASCII can
+// stand in no address; letters of other scripts can.
+func TestLookAlikesAreNotAddressable(t *testing.T) {
+	for _, r := range "ａＡ１．＠。｡Ｋſ𝐜ℯ①²ﬁ℡\u200b\u3000" {
+		if visible.Addressable(r) {
+			t.Errorf("%q may stand in an address", r)
+		}
+	}
+	for _, r := range "äßéøİёя例えテ한ขक\u0301❤" {
+		if !visible.Addressable(r) {
+			t.Errorf("%q may not stand in an address", r)
+		}
+	}
+}
+
 func FuzzText(f *testing.F) {
 	f.Add("a\u200b\U000e0041\xff\r\n", 5)
 	f.Fuzz(func(t *testing.T, s string, limit int) {

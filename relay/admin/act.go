@@ -91,7 +91,7 @@ func (s *Server) order(ctx context.Context, op Op, sel *Selection) (Order, error
 	}
 	switch {
 	case len(sel.Recipients) > 0:
-		return o, s.orderRecipients(sel, &o)
+		return o, s.orderRecipients(ctx, sel, &o)
 	case f.Limit < 0: // which would be all
 		return o, invalid("limit is not a number of entries")
 	case len(sel.IDs) > 0:
@@ -135,16 +135,28 @@ func (e invalid) Error() string { return string(e) }
 func (op Op) parts() bool { return op == OpRemove || op == OpBounce }
 
 // orderRecipients resolves messages and addresses into parts of shares. An
-// address has to wait in at least one of the messages.
-func (s *Server) orderRecipients(sel *Selection, o *Order) error {
+// address has to wait in at least one of the messages. What is named twice
+// counts once.
+func (s *Server) orderRecipients(ctx context.Context, sel *Selection, o *Order) error {
 	if !o.Op.parts() || len(sel.IDs) == 0 {
 		return invalid("recipients can be removed or bounced, of messages that are named")
 	}
-	seen := make([]bool, len(sel.Recipients))
+	wanted := make(map[string]bool, len(sel.Recipients)) // true: found
+	for _, a := range sel.Recipients {
+		wanted[strings.ToLower(a)] = false
+	}
+	looked := make(map[spool.ID]bool, len(sel.IDs))
 	for _, name := range sel.IDs {
 		id, err := spool.ParseID(name)
 		if err != nil {
 			return invalid(err.Error())
+		}
+		if looked[id] {
+			continue
+		}
+		looked[id] = true
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		d, err := s.daemon.Detail(id)
 		if errors.Is(err, spool.ErrNotFound) {
@@ -154,26 +166,35 @@ func (s *Server) orderRecipients(sel *Selection, o *Order) error {
 		if err != nil {
 			return err
 		}
-		by := map[int]int{} // share → index in o.Shares
-		for i, r := range d.Recipients {
-			n := slices.IndexFunc(sel.Recipients, func(a string) bool { return strings.EqualFold(a, d.Envelope.Recipients[i].Address) })
-			if r.Status != spool.Pending || n < 0 {
-				continue
-			}
-			seen[n] = true
-			at, known := by[r.Share]
-			if !known {
-				at = len(o.Shares)
-				by[r.Share] = at
-				o.Shares = append(o.Shares, Share{ID: id, Share: r.Share})
-			}
-			o.Shares[at].Recipients = append(o.Shares[at].Recipients, i)
+		o.Shares = append(o.Shares, parts(d, wanted)...)
+	}
+	for _, a := range sel.Recipients {
+		if !wanted[strings.ToLower(a)] && len(o.IDs) == 0 {
+			return fmt.Errorf("%w: no message that was named still has to go to <%s>", ErrNoRecipient, a)
 		}
 	}
-	if n := slices.Index(seen, false); n >= 0 && len(o.IDs) == 0 {
-		return fmt.Errorf("%w: no message that was named still has to go to <%s>", ErrNoRecipient, sel.Recipients[n])
-	}
 	return nil
+}
+
+// parts are the shares of a message with those of their recipients that are
+// wanted and pending, and notes which these are.
+func parts(d *spool.Detail, wanted map[string]bool) (list []Share) {
+	by := map[int]int{} // share → index in list
+	for i, r := range d.Recipients {
+		address := strings.ToLower(d.Envelope.Recipients[i].Address)
+		if _, ok := wanted[address]; r.Status != spool.Pending || !ok {
+			continue
+		}
+		wanted[address] = true
+		at, known := by[r.Share]
+		if !known {
+			at = len(list)
+			by[r.Share] = at
+			list = append(list, Share{ID: d.ID, Share: r.Share})
+		}
+		list[at].Recipients = append(list[at].Recipients, i)
+	}
+	return list
 }
 
 // ErrNoRecipient means that a message has no such recipient to wait for.

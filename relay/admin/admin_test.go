@@ -112,6 +112,8 @@ func TestActOnASelection(t *testing.T) {
 			want: Acted{Messages: 1}, done: "hold [] [{" + id(1) + " 0 []}] all=false upstream="},
 		{name: "one recipient of messages", op: OpBounce, sel: Selection{IDs: []string{id(1), id(2), id(9)}, Recipients: []string{"X@Example.org"}},
 			want: Acted{Messages: 1, Missing: []string{id(9)}}, done: "bounce [" + id(9) + "] [{" + id(1) + " 0 [0]} {" + id(2) + " 0 [0]}] all=false upstream="},
+		{name: "what is named twice", op: OpBounce, sel: Selection{IDs: []string{id(1), id(1), id(2), id(9), id(9), id(1)}, Recipients: []string{"X@Example.org", "x@example.org"}},
+			want: Acted{Messages: 1, Missing: []string{id(9)}}, done: "bounce [" + id(9) + "] [{" + id(1) + " 0 [0]} {" + id(2) + " 0 [0]}] all=false upstream="},
 		{name: "a recipient that is not there", op: OpRemove, sel: Selection{IDs: []string{id(1)}, Recipients: []string{"z@example.org"}}, err: "no message that was named still has to go to <z@example.org>"},
 		{name: "a recipient of nothing", op: OpRemove, sel: Selection{All: true, Recipients: []string{"x@example.org"}}, err: "of messages that are named"},
 		{name: "one recipient put on hold", op: OpHold, sel: Selection{IDs: []string{id(1)}, Recipients: []string{"x@example.org"}}, err: "can be removed or bounced"},

@@ -43,7 +43,7 @@ func (l *letter) authors(header []byte) *smtp.SMTPError {
 			return
 		}
 		list, err := mail.ParseAddressList(strings.TrimSpace(unfold(value)))
-		if err != nil {
+		if err != nil || len(list) == 0 { // a group without members shows its name alone
 			r = replyAuthorForm
 			return
 		}

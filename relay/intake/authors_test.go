@@ -26,6 +26,7 @@ func TestAuthorsAreChecked(t *testing.T) {
 		"second address":   {"From: a@example.com, ceo@example.com", "550 5.7.1"},
 		"second field":     {"From: a@example.com\r\nFROM: ceo@example.com", "550 5.7.1"},
 		"group":            {"From: us: ceo@example.com;", "550 5.7.1"},
+		"empty group":      {"From: \"ceo@example.com\":;", "550 5.7.1"},
 		"comment":          {"From: a@example.com (x) <ceo@example.com>", "550 5.7.1"},
 		"sender":           {"From: a@example.com\r\nSender: ceo@example.com", "550 5.7.1"},
 		"resent":           {"From: a@example.com\r\nResent-From: ceo@example.com", "550 5.7.1"},

@@ -110,8 +110,6 @@ var hostileDifferences = byName([]difference{
 		[]string{"quoted command", "mapped sender with another behind a quoted @"}},
 	{"RFC 5321 §4.1.2: what follows a path is an error of its form, 501 and not 500",
 		[]string{"two senders"}},
-	{"RFC 6531 §3.3 and RFC 5321 §4.1.2: an address that isn't ASCII without SMTPUTF8 is 553",
-		[]string{"full-width at sign"}},
 	{"trap: a source route is cut off at the first colon, whatever stands in it (RFC 5321 §4.1.2)",
 		[]string{"source route malformed"}},
 	{"trap: AUTH= may decode to CR LF",

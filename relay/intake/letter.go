@@ -22,7 +22,7 @@ type letter struct {
 	inBody  bool
 	held    []byte // the header, where it did not come in one piece
 	lines   int    // how far held was looked at: the start of a line
-	skip    int    // octets before the header that are dropped
+	skip    int    // octets before the header that are dropped; until led, how far they were looked at
 	led     bool   // skip is known
 	size    int64  // octets from the client
 	drafted int    // octets that the draft may hold in memory
@@ -65,7 +65,7 @@ func (l *letter) gather(p []byte) {
 		b = l.held
 	}
 	if !l.led && l.peer.settings.repair {
-		if l.skip, l.led = lead(b); !l.led {
+		if l.skip, l.led = lead(b, l.skip); !l.led {
 			l.wait(b, p)
 			return
 		}
@@ -106,7 +106,7 @@ func (l *letter) holdHeader(p []byte) bool {
 // finish is called at the end of the content.
 func (l *letter) finish() error {
 	if l.err == nil && !l.inBody && !l.led {
-		l.led = true // nothing follows that could be a field
+		l.led, l.skip = true, 0 // nothing follows that could be a field
 		l.gather(nil)
 	}
 	if l.err == nil && !l.inBody {

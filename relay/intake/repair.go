@@ -17,23 +17,26 @@ var bom = []byte("\xEF\xBB\xBF")
 // lead is how many octets before the first field are no part of the message:
 // a byte order mark, and the lines that begin a message in an mbox file. They
 // are dropped only where a field follows, so that text stays text. sure is
-// false where more bytes are needed to tell.
-func lead(b []byte) (n int, sure bool) {
+// false where more bytes are needed to tell; n is then what to come back with
+// as from, so that no line is looked at twice. It begins with 0.
+func lead(b []byte, from int) (n int, sure bool) {
 	if len(b) < len(bom) && bytes.HasPrefix(bom, b) {
 		return 0, false
 	}
-	b, marked := bytes.CutPrefix(b, bom)
-	n = 0
+	n = from
+	if n == 0 && bytes.HasPrefix(b, bom) {
+		n = len(bom)
+	}
 	for {
 		if len(b) == n {
-			return 0, false
+			return n, false
 		}
-		if b[n] != 'F' && b[n] != '>' && n == 0 && !marked {
+		if n == 0 && b[0] != 'F' && b[0] != '>' {
 			return 0, true // nearly always
 		}
 		end := bytes.IndexByte(b[n:], '\n')
 		if end < 0 {
-			return 0, false
+			return n, false
 		}
 		line := b[n : n+end+1]
 		switch {
@@ -41,8 +44,6 @@ func lead(b []byte) (n int, sure bool) {
 			n += len(line)
 		case fieldName(line) == 0:
 			return 0, true
-		case marked:
-			return n + len(bom), true
 		default:
 			return n, true
 		}
@@ -81,6 +82,11 @@ type unique struct {
 	good  int // index of the one that stays; -1: none
 }
 
+// maxJudged is how many fields of one name are looked at. A header has room for
+// tens of thousands, each of which would cost the attempts at all forms of a
+// date.
+const maxJudged = 20
+
 func (u *unique) add(start, end int, usable, signed bool) {
 	if usable && (u.good < 0 || signed) {
 		u.good = len(u.spans)
@@ -90,15 +96,16 @@ func (u *unique) add(start, end int, usable, signed bool) {
 
 // repair replaces what can't be used of Message-ID and Date (RFC 6409 §8.2,
 // §8.3). Of several usable ones the first stays; where the message is signed,
-// the last, which is the one that a signature covers (RFC 6376 §5.4.2).
+// the last, which is the one that a signature covers (RFC 6376 §5.4.2). From
+// maxJudged on none is usable.
 func (f *fields) repair(h []byte, signed bool) {
 	id, date := unique{good: -1}, unique{good: -1}
 	eachField(h, func(name, value []byte, start, end int) {
 		switch {
 		case len(name) == 4 && fold(name, "date"):
-			date.add(start, end, isDate(value), signed)
+			date.add(start, end, len(date.spans) < maxJudged && isDate(value), signed)
 		case len(name) == 10 && fold(name, "message-id"):
-			usable := isMessageID(value)
+			usable := len(id.spans) < maxJudged && isMessageID(value)
 			if usable && (id.good < 0 || signed) {
 				f.messageID = messageID(value)
 			}

@@ -132,3 +132,50 @@ func TestUsualDate(t *testing.T) {
 		}
 	}
 }
+
+// TestLeadGoesOn: lines before the header that come one by one are looked at
+// once each. To begin anew with each made 256 KiB of them take half a minute.
+func TestLeadGoesOn(t *testing.T) {
+	for _, begin := range []string{"", string(bom)} {
+		b := []byte(begin)
+		n := 0
+		for range 100 {
+			b = append(b, "From a@b\r\n"...)
+			var sure bool
+			if n, sure = lead(b, n); sure || n != len(b) {
+				t.Fatalf("%q: %d octets of %d, %v", begin, n, len(b), sure)
+			}
+			copy(b[len(begin):], bytes.Repeat([]byte("x"), n)) // no longer such lines
+		}
+		if got, sure := lead(append(b, "To: a@b\r\n"...), n); got != n || !sure {
+			t.Errorf("%q: a field follows: %d, %v", begin, got, sure)
+		}
+		if got, sure := lead(append(b, "Hello\r\n"...), n); got != 0 || !sure {
+			t.Errorf("%q: text follows: %d, %v", begin, got, sure)
+		}
+	}
+}
+
+// TestManyDates: of a header that is full of dates only so many are read as
+// such: each tries fifty forms, and 256 KiB of them made five million errors.
+func TestManyDates(t *testing.T) {
+	h := []byte(strings.Repeat("Date: x\r\n", maxHeader/9))
+	var f fields
+	allocs := testing.AllocsPerRun(1, func() { f = readFields(h, true) })
+	if len(f.drop) != maxHeader/9 || f.hasDate {
+		t.Errorf("%d of %d are renamed; a usable one: %v", len(f.drop), maxHeader/9, f.hasDate)
+	}
+	if allocs > 200*maxJudged {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
+// BenchmarkHostileHeader is a header of the largest size that has to be
+// repaired everywhere.
+func BenchmarkHostileHeader(b *testing.B) {
+	h := []byte(strings.Repeat("Date:\r\n", maxHeader/2/7) + strings.Repeat("Message-ID:\r\n", maxHeader/2/13))
+	b.SetBytes(int64(len(h)))
+	for b.Loop() {
+		readFields(h, true)
+	}
+}

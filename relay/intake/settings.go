@@ -23,7 +23,7 @@ type settings struct {
 func newSettings(l *config.Listener, sh *shared) (*settings, error) {
 	s := &settings{cfg: l, shared: sh, normalise: l.Newlines == "normalise", lenient: l.Syntax == "lenient", repair: l.RepairHeaders}
 	if l.TLS != config.ListenerTLSOff && l.TLS != "" {
-		cert, err := tls.LoadX509KeyPair(l.CertFile, l.KeyFile)
+		cert, err := config.LoadKeyPair(l.CertFile, l.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("listener %s: certificate: %w; check cert_file and key_file", l.Name, err)
 		}

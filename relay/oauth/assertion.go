@@ -7,15 +7,12 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -32,7 +29,7 @@ const (
 // Connect Core 1.0 §9). Both files are read anew, so that a renewed
 // certificate counts at once.
 func certificateAssertion(c *config.OAuth, audience string) (string, error) {
-	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	pair, err := config.LoadKeyPair(c.CertFile, c.KeyFile)
 	if err != nil {
 		return "", fmt.Errorf("cert_file and key_file cannot be used: %w", err)
 	}
@@ -61,12 +58,7 @@ type serviceAccount struct {
 }
 
 func readServiceAccount(path string) (*serviceAccount, crypto.Signer, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	b, err := config.ReadFile(path)
 	if err != nil {
 		return nil, nil, err
 	}

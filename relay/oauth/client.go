@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -169,7 +168,7 @@ func local(err error) error {
 
 // readAssertion reads a JWT that somebody else renews.
 func readAssertion(path string) (string, error) {
-	b, err := os.ReadFile(path)
+	b, err := config.ReadFile(path)
 	if err != nil {
 		return "", err
 	}

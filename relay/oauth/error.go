@@ -9,6 +9,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"postern/config/visible"
+	"postern/relay/told"
 )
 
 // Kind says whose turn it is.
@@ -107,15 +108,24 @@ func statusText(status int) string {
 	return "HTTP " + string(digits)
 }
 
+// concealed stands for text that repeats a secret in disguise.
+const concealed = "[words not shown]"
+
 // clean makes text of a provider fit for a line: printable, bounded, and
-// without anything of secrets, which some providers repeat.
+// without anything of secrets, which some providers repeat. Where one is
+// repeated in another form, nothing of the text is left.
 func clean(text string, secrets []string) string {
+	var disguised told.Secrets
 	for _, s := range secrets {
+		disguised.Add(s)
 		if len(s) < 4 {
 			continue
 		}
 		text = strings.ReplaceAll(text, s, "[secret]")
 		text = strings.ReplaceAll(text, url.QueryEscape(s), "[secret]")
+	}
+	if disguised.Repeats([]byte(text)) {
+		return concealed
 	}
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
 		return unicode.IsSpace(r) || !visible.Rune(r)

@@ -83,8 +83,11 @@ func discover(ctx context.Context, client *http.Client, issuer string) (endpoint
 		style: styleOf(found.Methods), read: time.Now(),
 	}
 	for _, u := range []string{e.auth, e.device, e.token} {
-		if u != "" && !secure(u) {
+		switch {
+		case u != "" && !secure(u):
 			return endpoints{}, &Error{Kind: Refused, Text: host + " names an endpoint without TLS"}
+		case u != "" && isLoopback(u) && !isLoopback(where):
+			return endpoints{}, &Error{Kind: Refused, Text: host + " names an endpoint on this machine"}
 		}
 	}
 	if e.token == "" {
@@ -109,6 +112,13 @@ func secure(raw string) bool {
 		return false
 	}
 	return u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname())
+}
+
+// isLoopback reports whether a URL leads to this machine. A provider elsewhere
+// could have other programs here asked, with a secret in the request.
+func isLoopback(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && loopback(u.Hostname())
 }
 
 func loopback(host string) bool {

@@ -70,6 +70,8 @@ func TestDiscovery(t *testing.T) {
 		"no issuer":     {map[string]any{"issuer": nil}, Refused, "check issuer"},
 		"in clear":      {map[string]any{"token_endpoint": "http://idp.example/token"}, Refused, "without TLS"},
 		"device clear":  {map[string]any{"device_authorization_endpoint": "http://idp.example/x"}, Refused, "without TLS"},
+		"this machine":  {map[string]any{"token_endpoint": "http://127.0.0.1:25/"}, Refused, "on this machine"},
+		"this host":     {map[string]any{"device_authorization_endpoint": "https://LOCALHOST/"}, Refused, "on this machine"},
 		"no endpoint":   {map[string]any{"token_endpoint": ""}, Refused, "no token endpoint"},
 		"user info":     {map[string]any{"token_endpoint": "https://a:b@idp.example/token"}, Refused, "without TLS"},
 		"not that type": {map[string]any{"token_endpoint": 7}, Unreachable, "cannot be read"},

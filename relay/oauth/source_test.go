@@ -2,6 +2,8 @@ package oauth
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -355,6 +357,9 @@ func TestSecretsStayIn(t *testing.T) {
 			writeJSON(w, 200, map[string]any{"access_token": "refresh-token-1 \x01", "token_type": "bearer"})
 		},
 		refuse(400, "refresh-token-1", "access-token-1"),
+		refuse(400, "invalid_grant", hex.EncodeToString([]byte("refresh-token-1"))),
+		refuse(400, "invalid_grant", "1-n-e-k-o-t-h-s-e-r-f-e-r"),
+		refuse(400, "invalid_grant", base64.StdEncoding.EncodeToString([]byte("a:"+clientSecret))),
 	} {
 		r.set(func() { r.answers = append(r.answers, answer) })
 		_, err := r.tokens.Token(t.Context(), r.up, "access-token-1")
@@ -371,6 +376,9 @@ func TestSecretsStayIn(t *testing.T) {
 				t.Errorf("%q shows %q", text, secret)
 			}
 		}
+	}
+	if n := strings.Count(strings.Join(out, "\n"), concealed); n < 3 {
+		t.Errorf("%d disguises were noticed", n)
 	}
 	if !strings.Contains(out[0], "[secret]") {
 		t.Errorf("nothing was hidden in %q, so this test shows nothing", out[0])

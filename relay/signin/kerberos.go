@@ -16,6 +16,8 @@ import (
 	"github.com/jcmturner/gokrb5/v8/iana/nametype"
 	"github.com/jcmturner/gokrb5/v8/keytab"
 	"github.com/jcmturner/gokrb5/v8/types"
+
+	files "postern/config"
 )
 
 // Kerberos says where tickets come from. The first of Keytab, Cache and the
@@ -126,7 +128,7 @@ func loadKerberosConf(path string) (*config.Config, error) {
 	if path == "" {
 		path = "/etc/krb5.conf"
 	}
-	conf, err := config.Load(path)
+	conf, err := readKerberosConf(path)
 	var unsupported config.UnsupportedDirective
 	switch {
 	case errors.As(err, &unsupported) && conf != nil: // the rest of the file counts
@@ -140,6 +142,14 @@ func loadKerberosConf(path string) (*config.Config, error) {
 	conf.LibDefaults.DefaultTGSEnctypeIDs = aes
 	conf.LibDefaults.PermittedEnctypeIDs = aes
 	return conf, nil
+}
+
+func readKerberosConf(path string) (*config.Config, error) {
+	text, err := files.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return config.NewFromString(string(text))
 }
 
 // principal splits the user name from its realm.
@@ -242,9 +252,6 @@ func fromCache(path string, conf *config.Config) (*kerberosUser, error) {
 	return u, nil
 }
 
-// maxTickets bounds a file of keys or tickets, in bytes.
-const maxTickets = 4 << 20
-
 // parsed reads a file of keys or tickets. The library reads past the end of
 // one that is cut short.
 func parsed(path string, parse func([]byte) error) (err error) {
@@ -253,14 +260,7 @@ func parsed(path string, parse func([]byte) error) (err error) {
 			err = fmt.Errorf("%s is damaged", path)
 		}
 	}()
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxTickets { // a pipe would be waited for
-		return fmt.Errorf("%s is not a file of the right kind", path)
-	}
-	content, err := os.ReadFile(path)
+	content, err := files.ReadFile(path)
 	if err != nil {
 		return err
 	}

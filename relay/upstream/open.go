@@ -206,10 +206,10 @@ func (s *session) signIn(ctx context.Context) (fault *spool.Fault) {
 	if s.up.OAuth != nil {
 		request.Token = s.token
 	}
-	var secrets told
-	request.Password, request.Token = secrets.password(request.Password), secrets.token(request.Token)
+	var told secrets
+	request.Password, request.Token = told.password(request.Password), told.token(request.Token)
 	mechanism, err := signin.Do(ctx, s, request)
-	s.replies.told = secrets // from now on: the exchange itself has words of its own
+	s.replies.told = told // from now on: the exchange itself has words of its own
 	s.mechanism = mechanism
 	s.notes.signIn(request, mechanism)
 	var refused *signin.Refused

@@ -73,17 +73,17 @@ func (r *reply) positive() bool { return r.code/100 == 2 }
 type replies struct {
 	in   *bufio.Reader // with a buffer of maxLine
 	text []byte
-	told told
+	told secrets
 }
 
 // next reads one reply, without its words where they repeat a secret.
 func (p *replies) next() (reply, error) {
 	r, err := p.read()
-	if err == nil && p.told.repeats(r.text) {
+	if err == nil && p.told.Repeats(r.text) {
 		p.text = append(p.text[:0], concealed...)
 		r.text, r.last = p.text, 0
 	}
-	if err != nil && p.told.repeats([]byte(err.Error())) {
+	if err != nil && p.told.Repeats([]byte(err.Error())) {
 		err = wordless(err)
 	}
 	return r, err

@@ -80,7 +80,7 @@ func buildTLS(up *config.Upstream, names []string) (*tls.Config, error) {
 		conf.CipherSuites = config.OldCipherSuites()
 	}
 	if up.CAFile != "" {
-		pem, err := os.ReadFile(up.CAFile)
+		pem, err := config.ReadFile(up.CAFile)
 		if err != nil {
 			return nil, err
 		}
@@ -90,7 +90,7 @@ func buildTLS(up *config.Upstream, names []string) (*tls.Config, error) {
 		}
 	}
 	if up.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(up.CertFile, up.KeyFile)
+		pair, err := config.LoadKeyPair(up.CertFile, up.KeyFile)
 		if err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package upstream
+package told
 
 import (
 	"encoding/base64"
@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-func TestToldRepeats(t *testing.T) {
-	var told told
+func TestRepeats(t *testing.T) {
+	var told Secrets
 	const secret = "S3cret pässword!"
-	told.add(secret)
-	told.add("short")
+	told.Add(secret)
+	told.Add("short")
 	mirrored := []byte(secret)
 	slices.Reverse(mirrored)
 	for _, text := range []string{
@@ -23,12 +23,12 @@ func TestToldRepeats(t *testing.T) {
 		base64.StdEncoding.EncodeToString([]byte("\x00use\x00" + secret)),
 		base64.URLEncoding.EncodeToString([]byte(secret + secret)),
 	} {
-		if !told.repeats([]byte(text)) {
+		if !told.Repeats([]byte(text)) {
 			t.Errorf("%q is shown", text)
 		}
 	}
 	for _, text := range []string{"", "5.7.1 wrong password", "in short: no", "secret"} {
-		if told.repeats([]byte(text)) {
+		if told.Repeats([]byte(text)) {
 			t.Errorf("%q is not shown", text)
 		}
 	}
