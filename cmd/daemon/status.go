@@ -28,7 +28,7 @@ func (d *daemon) Status() *admin.Status {
 		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.cfg.Digest(),
 		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems, Degraded: degraded,
 		Descriptors: st.shares.status(st.cfg),
-		Listeners:   d.listeners(st.cfg), Spool: spoolStatus(st.cfg, d.store.Usage()),
+		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Spool: spoolStatus(st.cfg, d.store.Usage()),
 	}
 	now := time.Now()
 	for _, l := range d.queue.Lanes() {
