@@ -20,12 +20,12 @@ func (a *app) queueListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List queued mail, also of a spool that no daemon has open",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.Limit < 0 {
 				return usage("--limit is a number of entries, not %d", f.Limit)
 			}
-			show := &listing{app: a}
+			show := &listing{app: a, some: f.Upstream+f.From+f.To != "" || f.Held || f.Deferred}
 			err := a.list(cmd.Context(), f, show)
 			if err != nil && show.n == 0 {
 				return err // an empty list would be a claim
@@ -61,6 +61,7 @@ func (a *app) list(ctx context.Context, f admin.Filter, show *listing) error {
 // listing prints entries as they come: rows of a table, or one JSON array.
 type listing struct {
 	app     *app
+	some    bool // a filter selects
 	table   *table
 	n       int
 	pending int
@@ -118,7 +119,11 @@ func (l *listing) end() error {
 		_, err := io.WriteString(l.app.stdout, "\n]\n")
 		return err
 	case l.n == 0:
-		_, err := io.WriteString(l.app.stdout, "nothing is queued\n")
+		text := "nothing is queued\n"
+		if l.some {
+			text = "nothing that is queued matches\n"
+		}
+		_, err := io.WriteString(l.app.stdout, text)
 		return err
 	}
 	if err := l.table.flush(); err != nil {
