@@ -66,7 +66,12 @@ type listing struct {
 	n       int
 	pending int
 	waits   []string // why upstreams keep mail waiting, each once
+	unsaid  bool     // there were more of them
 }
+
+// maxWaits is how many reasons stand below a list: an upstream may refuse
+// thousands of senders.
+const maxWaits = 20
 
 // keptHint stands below a list with messages that failed and are kept.
 const keptHint = "what failed and came from <> is kept for a while: `postern queue retry` with its ID tries it again, `postern queue remove` ends it"
@@ -81,8 +86,12 @@ func (l *listing) entry(e *admin.Entry) error {
 	if e.KeptUntil != nil {
 		why = keptHint
 	}
-	if why != "" && !slices.Contains(l.waits, why) {
+	switch {
+	case why == "" || slices.Contains(l.waits, why):
+	case len(l.waits) < maxWaits:
 		l.waits = append(l.waits, why)
+	default:
+		l.unsaid = true
 	}
 	if l.table == nil {
 		l.table = newTable(l.app.stdout, "ID", "AGE", "SIZE", "STATE", "NEXT", "TRIES", "UPSTREAM", "FROM", "TO", "LAST ANSWER")
@@ -132,6 +141,9 @@ func (l *listing) end() error {
 	fmt.Fprintf(l.app.stdout, "%s, %s\n", plural(l.n, "delivery", "deliveries"), count(l.pending, "recipient"))
 	for _, why := range l.waits {
 		fmt.Fprintf(l.app.stdout, "%s\n", safe(why))
+	}
+	if l.unsaid {
+		fmt.Fprintln(l.app.stdout, "more reasons: `postern upstream list`, and `postern queue show` for a message")
 	}
 	return l.table.err
 }

@@ -112,11 +112,11 @@ func (p *puppet) Advise(string, *spool.Outcome) *admin.Advice {
 	return &admin.Advice{Meaning: "It is too early" + evil + ".", Remedy: "Wait.", Source: "https://example.com/early"}
 }
 
-func (p *puppet) Why(upstream string) string {
+func (p *puppet) Why(upstream string) admin.Why {
 	if upstream == "office" {
-		return "the upstream \"office\" is parked (535 no" + evil + ")"
+		return admin.Why{All: "the upstream \"office\" is parked (535 no" + evil + ")"}
 	}
-	return ""
+	return admin.Why{}
 }
 
 func (p *puppet) Walk(visit func(spool.Summary) bool) {

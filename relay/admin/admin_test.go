@@ -448,3 +448,23 @@ func TestSlipsOfRequests(t *testing.T) {
 		}
 	}
 }
+
+// Mail of a sender that the upstream refuses says so, in the list and by
+// itself; that of others does not.
+func TestRefusedSenderIsTheReason(t *testing.T) {
+	f := newFake()
+	f.add(1, "refused@example.com", "office", spool.RecipientState{Due: time.Now().Add(time.Hour)}, "x@example.org")
+	f.add(2, "a@example.com", "office", spool.RecipientState{}, "x@example.org")
+	f.add(3, "refused@example.com", "parked", spool.RecipientState{}, "x@example.org")
+	client, _ := serve(t, f)
+	var waits []string
+	if err := client.List(t.Context(), Filter{}, func(e *Entry) error {
+		waits = append(waits, e.Waits)
+		return nil
+	}); err != nil || !slices.Equal(waits, []string{"the upstream refuses the sender", "", "the upstream is parked"}) {
+		t.Errorf("listed %q, %v", waits, err)
+	}
+	if m, err := client.Message(t.Context(), 1); err != nil || m.Recipients[0].Why != "The upstream refuses the sender." {
+		t.Errorf("%+v, %v", m, err)
+	}
+}

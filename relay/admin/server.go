@@ -179,7 +179,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := newEncoder(w)
-	waits := map[string]string{} // by upstream
+	waits := map[string]Why{} // by upstream
 	err = List(r.Context(), s.daemon, f, func(e *Entry) error {
 		why, known := waits[e.Upstream]
 		if !known {
@@ -187,7 +187,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 			waits[e.Upstream] = why
 		}
 		if e.KeptUntil == nil {
-			e.Waits = why
+			e.Waits = why.Of(e.From)
 		}
 		return enc.Encode(e)
 	})
@@ -251,14 +251,14 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request) {
 		refuse(w, statusOf(err), err)
 		return
 	}
-	asked := map[string]string{} // the recipients of a message share few upstreams
+	asked := map[string]Why{} // the recipients of a message share few upstreams
 	reply(w, http.StatusOK, NewMessage(d, time.Now(), s.daemon.Advise, func(upstream string) string {
 		why, ok := asked[upstream]
 		if !ok {
 			why = s.daemon.Why(upstream)
 			asked[upstream] = why
 		}
-		return why
+		return why.Of(d.Envelope.From)
 	}))
 }
 
