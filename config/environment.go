@@ -30,6 +30,10 @@ func (d *document) expandTable(path string, values map[string]any) {
 func (d *document) expandValue(key string, value any) any {
 	switch v := value.(type) {
 	case string:
+		if name, ok := strings.CutPrefix(v, "$"); ok && isVariable(name) && name == strings.ToUpper(name) {
+			// Not which: it may be a password after all.
+			d.warn(key, "looks like a variable of the environment without its braces, and is taken as it stands", "${NAME} is replaced")
+		}
 		return d.expandText(key, v)
 	case map[string]any:
 		d.expandTable(key, v)
