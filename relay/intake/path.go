@@ -42,6 +42,9 @@ func cutPath(s string, lenient bool) (addr, params string, fault pathFault) {
 		if strings.ContainsAny(addr, `<>"\`) { // where it ends could be doubted
 			return "", "", pathSyntax
 		}
+		if !strings.Contains(addr, "@") && strings.Contains(" "+params, " <") { // Name <a@b>
+			return "", "", pathSyntax
+		}
 		if len(addr)+2 > maxPath {
 			return "", "", pathTooLong
 		}
