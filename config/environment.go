@@ -71,6 +71,11 @@ func (d *document) expandText(key, text string) string {
 			d.unset[key] = true
 			return text
 		}
+		if strings.Contains(fallback, "${") {
+			d.problem(key, "has ${ inside of ${ }", "a default is text; it cannot name another variable")
+			d.unset[key] = true
+			return text
+		}
 		value, set := os.LookupEnv(name)
 		switch {
 		case value == "" && hasFallback:
@@ -105,6 +110,7 @@ func (t *table) expandedNumber(name string, v any) any {
 	if !isText || !t.doc.expanded[t.key(name)] {
 		return v
 	}
+	s = strings.TrimSpace(s)
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n
 	}

@@ -51,6 +51,10 @@ func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, w
 		f.problems = append(f.problems, config.Problem{File: cfg.Path, Key: key, Text: err.Error()})
 	}
 	f.add("spool.dir", spoolFailed, spool.Foresee(spool.Options{Dir: cfg.Spool.Dir, Create: cfg.Path == ""}))
+	if free, err := spool.Room(cfg.Spool.Dir); err == nil && free < cfg.Spool.MinFree {
+		f.warnings = append(f.warnings, config.Problem{File: cfg.Path, Key: "spool.min_free",
+			Text: fmt.Sprintf("only %d MiB are free on the file system of the spool: new mail is answered 452", free>>20), Hint: "make room there, or set min_free lower"})
+	}
 	if cfg.NeedsCapture() {
 		f.add("state_dir", captureFailed, spool.MayMake(cfg.CaptureDir()))
 	} else if err := spool.MayMake(cfg.StateDir); err != nil {

@@ -84,6 +84,22 @@ func TestCheckForeseesTheStart(t *testing.T) {
 	}
 }
 
+// A spool that would refuse all mail starts, and is warned of.
+func TestCheckForeseesAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	file := startable(t, dir, filepath.Join(dir, "spool"), fmt.Sprintf("socket = %q", filepath.Join(dir, "c")), `address = "127.0.0.1:0"`)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), `"1MiB"`, `"100000TiB"`, 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := perform(t, "", "check", "--config", file); r.code != exitOK || !strings.Contains(r.stderr, "spool.min_free: only ") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // As root, the check looks with the rights of the user who runs the relay.
 func TestCheckAsAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
