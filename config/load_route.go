@@ -129,6 +129,7 @@ func (d *document) checkRoutes(cfg *Config) {
 	for i, r := range cfg.Routes {
 		path := joinIndex("route", i)
 		d.checkRouteUpstreams(cfg, path, r.Upstream, used)
+		d.checkOwnRecipients(cfg, path, &r)
 		for j, name := range r.Listener {
 			if name != "" && name != InternalListener && !slices.Contains(listeners, name) {
 				d.unknownName(joinIndex(path+".listener", j), "listener", name, listeners)
@@ -167,6 +168,22 @@ func (d *document) checkRouteUpstreams(cfg *Config, path string, names []string,
 		}
 		if slices.Index(names, name) < j {
 			d.problem(key, strconv.Quote(name)+" stands in this list twice", "each upstream is tried once in turn")
+		}
+	}
+}
+
+// checkOwnRecipients warns where anybody's mail goes to an upstream that takes
+// an organisation's own recipients only.
+func (d *document) checkOwnRecipients(cfg *Config, path string, r *Route) {
+	anybody := len(r.To) == 0 || slices.Contains(r.To, "*")
+	for j, name := range r.Upstream {
+		up := cfg.Upstreams[name]
+		if up == nil || !anybody {
+			continue
+		}
+		if p := knownProviders().Provider[up.Provider]; p != nil && p.OwnRecipients {
+			d.warn(joinIndex(path+".upstream", j), strconv.Quote(name)+" takes recipients of your organisation only",
+				`name its domains in the route, as in to = ["*@example.com"]`)
 		}
 	}
 }

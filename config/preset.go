@@ -37,7 +37,8 @@ type provider struct {
 	MaxRecipients  int               `toml:"max_recipients"`
 	MaxMessageSize string            `toml:"max_message_size"`
 	Rate           []string          `toml:"rate"`
-	PasswordEnds   string            `toml:"password_ends"` // what is announced about passwords
+	PasswordEnds   string            `toml:"password_ends"`  // what is announced about passwords
+	OwnRecipients  bool              `toml:"own_recipients"` // takes those of the organisation only
 	Create         string            `toml:"create"`
 	Unconfirmed    string            `toml:"unconfirmed"`
 	Source         []source          `toml:"source"`

@@ -362,3 +362,21 @@ func TestOperatorsTryIsNoStep(t *testing.T) {
 		}
 	})
 }
+
+// An upstream that is slow to answer QUIT holds nobody up: the place of the
+// session is free as soon as QUIT is sent.
+func TestFarewellHoldsNoPlace(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.cfg.Upstreams["office"].MaxConnections, w.cfg.Upstreams["office"].MaxMessages = 1, 1
+		w.peers.set("office", func(p *peer) { p.farewell = 5 * time.Second })
+		for range 10 {
+			w.put("a@app.example", []string{"office"}, "b@example.com")
+		}
+		after(time.Second)
+		w.arrivedOnceUncharged(t, 10)
+		after(10 * time.Second)
+		if s := w.queue.Lanes()[0]; s.State != Up || s.Sessions != 0 {
+			t.Errorf("the lane is %s with %d sessions", s.State, s.Sessions)
+		}
+	})
+}

@@ -287,6 +287,18 @@ func (f *Feed) Release(d *spool.Delivery) {
 	}
 }
 
+// Leave is called by a session that waits for the end of its connection alone:
+// its place is free for another.
+func (f *Feed) Leave() {
+	l := f.lane
+	l.mu.Lock()
+	defer l.unlock()
+	if f.opened {
+		l.vacate(f)
+		l.poke()
+	}
+}
+
 // forget strikes d off what the session holds. It returns false where the
 // session doesn't hold it.
 func (f *Feed) forget(d *spool.Delivery) bool {

@@ -65,12 +65,7 @@ func (l *lane) ended(f *Feed, err error) {
 
 	l.mu.Lock()
 	defer l.unlock()
-	delete(l.feeds, f)
-	if f.opened {
-		l.open--
-	} else {
-		l.connecting--
-	}
+	l.vacate(f)
 	first := f.first
 	f.first = nil
 	l.connections.forget(first)
@@ -94,6 +89,19 @@ func (l *lane) ended(f *Feed, err error) {
 		l.after(func() { l.q.giveBack(first) })
 	default:
 		l.after(func() { l.q.failedBefore(l, first, fault, due) })
+	}
+}
+
+// vacate frees the place of a session, once. mu is held.
+func (l *lane) vacate(f *Feed) {
+	if _, has := l.feeds[f]; !has {
+		return
+	}
+	delete(l.feeds, f)
+	if f.opened {
+		l.open--
+	} else {
+		l.connecting--
 	}
 }
 

@@ -156,6 +156,7 @@ type peer struct {
 	// spent is what a session that has carried so many answers next; nil, or
 	// its nil: as usual.
 	spent    func(carried int, d *spool.Delivery) *spool.Outcome
+	farewell time.Duration // time until the end of a connection is confirmed
 	limit    int           // sessions; 0: any number
 	rcptMax  int           // recipients of a transaction; 0: any number
 	connect  time.Duration // time of an opening
@@ -232,6 +233,10 @@ func (p *peers) Deliver(ctx context.Context, up *config.Upstream, feed *Feed) er
 	for carried := 0; ; carried++ {
 		d, err := feed.Next(ctx)
 		if errors.Is(err, io.EOF) || ctx.Err() != nil && d == nil {
+			if pause := p.look(up.Name).farewell; pause > 0 {
+				feed.Leave()
+				time.Sleep(pause)
+			}
 			return nil
 		}
 		if err != nil {

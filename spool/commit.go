@@ -245,14 +245,17 @@ func (s *Store) writeBatch(seg *segment, off, bytes int64) error {
 // one. errUncertain: not even that could be done.
 func (s *Store) sync(seg *segment, end int64) error {
 	operation, err := "sync", seg.file.Sync()
+	strayed := false
 	if err == nil {
 		if err = seg.file.Named(); err != nil {
+			operation, strayed = "find", true
+		} else if err = s.lockNamed(); err != nil {
 			operation = "find"
 		}
 	}
 	s.j.mu.Lock()
 	defer s.j.mu.Unlock()
-	s.strayed = s.strayed || operation == "find"
+	s.strayed = s.strayed || strayed
 	if err == nil && s.j.broken {
 		// Somebody else's write or sync failed meanwhile. The system reports
 		// that data was lost to one caller only, so our success says nothing.

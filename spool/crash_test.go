@@ -363,6 +363,7 @@ func TestCrashTestFindsReorderedRemovals(t *testing.T) {
 				w.taken = append(w.taken[:1], w.taken[2])
 			}
 		}
+		synctest.Wait() // for the indexes of what is full by now: they are files too
 		before := len(disk.Files())
 		end(w.taken[0])
 		time.Sleep(time.Minute) // for what tidies up

@@ -59,9 +59,13 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			disk, l := smallSpool(t, closed)
 			tried, silent := 0, 0
+			apart := 1
+			if !long() {
+				apart = 3 // still every field, and every place of a bit within a byte
+			}
 			for _, file := range disk.Files() {
 				b := disk.Read(file)
-				for i := range b {
+				for i := 0; i < len(b); i += apart {
 					copied := disk.Copy()
 					b[i] ^= 1 << (i % 8)
 					copied.Write(file, b)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/crc32"
+	"io/fs"
 	"sync"
 	"time"
 )
@@ -125,6 +126,9 @@ func (d *draft) flush() error {
 	s := d.store
 	if d.file == nil {
 		file, err := s.fs.Create(bodyName(d.id))
+		if errors.Is(err, fs.ErrNotExist) && s.makeBig() == nil {
+			file, err = s.fs.Create(bodyName(d.id))
+		}
 		if err != nil {
 			return s.diskError("create", err)
 		}
@@ -230,7 +234,21 @@ func (d *draft) finishFile() error {
 	if err := d.store.fs.SyncDir(bigDir); err != nil {
 		return d.store.diskError("sync", err)
 	}
+	if err := d.file.Named(); err != nil {
+		return d.store.diskError("find", err)
+	}
 	return nil
+}
+
+// makeBig makes the folder of big bodies again, after somebody has removed it.
+func (s *Store) makeBig() error {
+	if err := s.fs.Prepare(MakeNothing); err != nil {
+		return err
+	}
+	if err := s.fs.Mkdir(bigDir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return s.fs.SyncDir(".")
 }
 
 // accept takes a message into the index once it is durable. Store.mu is held.
@@ -259,7 +277,7 @@ func (d *draft) Discard() {
 // unlink removes the file of a body that belongs to no message.
 func (d *draft) unlink() {
 	s := d.store
-	if s.fs.Remove(bodyName(d.id)) == nil {
+	if err := s.fs.Remove(bodyName(d.id)); err == nil || errors.Is(err, fs.ErrNotExist) {
 		s.mu.Lock()
 		s.disk -= d.synced
 		s.mu.Unlock()

@@ -43,7 +43,7 @@ var (
 // errLockHeld is what FS.Lock returns where another process has the lock.
 var errLockHeld = errors.New("lock is held")
 
-// ErrLockHeld is errLockHeld for implementations of FS outside this package.
+// ErrLockHeld is errLockHeld, for what is outside of this package.
 func ErrLockHeld() error { return errLockHeld }
 
 // StartError says why a spool can't be opened and what to do about it. Kind

@@ -118,27 +118,38 @@ func (o osFS) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := lockFile(f); err != nil {
-		holder := make([]byte, 20)
-		n, _ := f.ReadAt(holder, 0)
+	if err := Claim(f); err != nil {
 		f.Close()
-		if errors.Is(err, errLockHeld) {
-			return nil, &lockHeld{pid: strings.TrimSpace(string(holder[:n]))}
-		}
 		return nil, err
-	}
-	// Who holds it is told to whoever finds it held; nothing depends on it.
-	if f.Truncate(0) == nil {
-		f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return &osFile{File: f, path: o.path(name)}, nil
 }
 
-// lockHeld says which process holds the lock, as far as is known.
-type lockHeld struct{ pid string }
+// TryLock locks an open file for as long as it is open. It does not wait:
+// errors.Is(err, ErrLockHeld()) where the lock is held.
+func TryLock(f *os.File) error { return lockFile(f) }
 
-func (l *lockHeld) Error() string { return "held by process " + l.pid }
-func (l *lockHeld) Unwrap() error { return errLockHeld }
+// Claim is TryLock, and writes into the file which process has it. Where
+// another one has, the error is a *Held.
+func Claim(f *os.File) error {
+	err := lockFile(f)
+	if errors.Is(err, errLockHeld) {
+		holder := make([]byte, 20)
+		n, _ := f.ReadAt(holder, 0)
+		return &Held{Process: strings.TrimSpace(string(holder[:n]))}
+	}
+	// Who holds it is told to whoever finds it held; nothing depends on it.
+	if err == nil && f.Truncate(0) == nil {
+		f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	return err
+}
+
+// Held says which process holds a lock, as far as is known.
+type Held struct{ Process string }
+
+func (l *Held) Error() string { return "held by process " + l.Process }
+func (l *Held) Unwrap() error { return errLockHeld }
 
 // osFile is an open file of the real disk.
 type osFile struct {

@@ -71,12 +71,12 @@ func (s *Store) startError(err error) error {
 		return se
 	}
 	se = &StartError{Dir: s.opts.Dir, Kind: ErrUnusable, Cause: err}
-	var held *lockHeld
+	var held *Held
 	switch {
 	case errors.Is(err, errLockHeld):
 		se.Kind = ErrLocked
 		if errors.As(err, &held) {
-			se.Found = held.pid
+			se.Found = held.Process
 		}
 	case isFull(err):
 		se.Kind = ErrDiskFull

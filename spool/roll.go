@@ -128,18 +128,17 @@ func (s *Store) reopen() error {
 // comeBack prepares a folder whose files were removed or moved: it has to be
 // there, to be ours alone, and locked. journal.mu is held.
 func (s *Store) comeBack() error {
-	if !s.strayed {
-		return nil
-	}
-	if err := s.fs.Prepare(MakeNothing); err != nil {
-		return err
-	}
-	for _, dir := range []string{bigDir, badDir} {
-		if err := s.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+	if s.strayed {
+		if err := s.fs.Prepare(MakeNothing); err != nil {
 			return err
 		}
+		for _, dir := range []string{bigDir, badDir} {
+			if err := s.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+				return err
+			}
+		}
 	}
-	if held, ok := s.lock.(interface{ Named() error }); ok && held.Named() == nil {
+	if s.lockNamed() == nil {
 		return nil
 	}
 	lock, err := s.fs.Lock(lockName)
@@ -148,5 +147,18 @@ func (s *Store) comeBack() error {
 	}
 	s.lock.Close()
 	s.lock = lock
+	return nil
+}
+
+// lockNamed returns nil while the name of the lock leads to the file that is
+// locked. Otherwise another process could lock another one, and write too.
+func (s *Store) lockNamed() error {
+	held, ok := s.lock.(interface{ Named() error })
+	if !ok {
+		return nil
+	}
+	if err := held.Named(); err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
 	return nil
 }

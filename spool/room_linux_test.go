@@ -71,11 +71,14 @@ func TestFilesThatLoseTheirNames(t *testing.T) {
 			}
 			return err
 		}, nil},
+		"lock removed":    {func(dir string) error { return os.Remove(filepath.Join(dir, "lock")) }, nil},
+		"lock replaced":   {func(dir string) error { return replace(filepath.Join(dir, "lock")) }, nil},
 		"folder removed":  {os.RemoveAll, func(dir string) error { return os.Mkdir(dir, 0o700) }},
 		"folder moved":    {func(dir string) error { return os.Rename(dir, dir+".old") }, func(dir string) error { return os.Rename(dir+".old", dir) }},
 		"folder replaced": {func(dir string) error { return errors.Join(os.Rename(dir, dir+".old"), os.Mkdir(dir, 0o755)) }, func(dir string) error { return os.Chmod(dir, 0o700) }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it waits for the disk more than it works
 			dir := folder(t)
 			rec := &recorder{}
 			s := open(t, spool.Options{Dir: dir, Events: rec})
@@ -132,6 +135,100 @@ func TestFilesThatLoseTheirNames(t *testing.T) {
 					t.Errorf("%s: %v", id, err)
 				}
 			}
+		})
+	}
+}
+
+// replace puts another file in the place of one.
+func replace(name string) error {
+	return errors.Join(os.WriteFile(name+".new", nil, 0o600), os.Rename(name+".new", name))
+}
+
+// Where another process has taken the spool after its lock was removed, the
+// first one promises nothing any more.
+func TestSpoolThatAnotherHasTaken(t *testing.T) {
+	dir := folder(t)
+	rec := &recorder{}
+	s := open(t, spool.Options{Dir: dir, Events: rec})
+	defer s.Close()
+	if _, err := commit(t, s, 1000); err != nil { // so that its segment stays
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "lock")); err != nil {
+		t.Fatal(err)
+	}
+	other := open(t, spool.Options{Dir: dir})
+	defer other.Close()
+	for range 2 {
+		if _, err := commit(t, s, 1000); err == nil {
+			t.Error("two promise in one folder")
+		}
+	}
+	if rec.count("failed") == 0 || s.Usage().Failing == nil {
+		t.Errorf("nobody is told: %v", s.Usage().Failing)
+	}
+	if _, err := commit(t, other, 1000); err != nil {
+		t.Errorf("the second one: %v", err)
+	}
+}
+
+// The file of a large body, or the folder of such, is removed before the
+// message is committed: it is refused, and the next one is not.
+func TestBodiesThatLoseTheirNames(t *testing.T) {
+	for name, away := range map[string]func(dir string) error{
+		"file removed": func(dir string) error {
+			files, err := filepath.Glob(filepath.Join(dir, "big", "*.eml"))
+			if err != nil || len(files) != 1 {
+				return fmt.Errorf("%v, %w", files, err)
+			}
+			return os.Remove(files[0])
+		},
+		"file replaced": func(dir string) error {
+			files, err := filepath.Glob(filepath.Join(dir, "big", "*.eml"))
+			if err != nil || len(files) != 1 {
+				return fmt.Errorf("%v, %w", files, err)
+			}
+			return replace(files[0])
+		},
+		"folder removed": func(dir string) error { return os.RemoveAll(filepath.Join(dir, "big")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := folder(t)
+			rec := &recorder{}
+			s := open(t, spool.Options{Dir: dir, Events: rec, BigBody: 64 << 10})
+			defer s.Close()
+			before := s.Usage().Disk
+			d, err := s.Create(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := d.Write(make([]byte, 200<<10)); err != nil {
+				t.Fatal(err)
+			}
+			if err := away(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Commit(simple("a")); err == nil {
+				t.Error("promised what is in no folder")
+			}
+			if rec.count("failed") == 0 {
+				t.Error("nobody is told")
+			}
+			if used := s.Usage().Disk; used > before {
+				t.Errorf("%d bytes are taken for used", used-before)
+			}
+			id, err := commit(t, s, 200<<10)
+			if err != nil {
+				t.Fatalf("the next one: %v", err)
+			}
+			c, err := s.Content(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Size() != 200<<10 {
+				t.Errorf("%d bytes", c.Size())
+			}
+			c.Close()
 		})
 	}
 }

@@ -14,6 +14,9 @@ import (
 	"postern/spool"
 )
 
+// long reports whether the proofs run in their full length, as they do in CI.
+func long() bool { return os.Getenv("POSTERN_LONG") != "" }
+
 func open(t testing.TB, opts spool.Options) *spool.Store {
 	t.Helper()
 	s, err := spool.Open(opts)

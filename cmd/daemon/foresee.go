@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"postern/config"
 	"postern/relay/admin"
 	"postern/spool"
+	"postern/spool/statefile"
 )
 
 // resolverTimeout bounds the look for upstreams that lead back.
@@ -63,6 +65,9 @@ func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, w
 	}
 	if !f.running {
 		f.control()
+		if pid, claimed := (&statefile.Folder{Dir: cfg.StateDir}).Claimant(); claimed {
+			f.add("state_dir", stateFailed, inUse(cfg.StateDir, &spool.Held{Process: strconv.Itoa(pid)}))
+		}
 	}
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]

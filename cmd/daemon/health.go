@@ -115,7 +115,7 @@ func standIns(cfg *config.Config, name string, lanes map[string]queue.LaneHealth
 func (d *daemon) oldestDue(upstream string, down, now time.Time) *time.Time {
 	due, ok := d.store.NextDue(upstream)
 	if ok && !down.IsZero() && down.Before(due) {
-		due = down
+		return &down // also where it went down after now was read
 	}
 	if !ok || due.After(now) {
 		return nil

@@ -65,13 +65,15 @@ func TestOldestDueIsNotTheNextProbe(t *testing.T) {
 			t.Fatal(err)
 		}
 		l := st.Lanes[0]
-		if l.State != admin.LaneWaiting {
+		// In the hands of the attempt that has just failed the message has no
+		// due time for a moment: it is given back after the lane has stopped.
+		if l.State != admin.LaneWaiting || l.OldestDue == nil {
 			continue
 		}
-		if l.DownSince == nil || l.OldestDue == nil || !l.OldestDue.Equal(*l.DownSince) || st.Queue.OldestDue == nil {
+		if l.DownSince == nil || !l.OldestDue.Equal(*l.DownSince) || st.Queue.OldestDue == nil {
 			t.Errorf("down since %v, oldest due %v and %v", l.DownSince, l.OldestDue, st.Queue.OldestDue)
 		}
 		return
 	}
-	t.Fatal("the upstream did not go down")
+	t.Fatal("the upstream did not go down, or nothing is due")
 }

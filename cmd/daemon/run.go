@@ -57,6 +57,7 @@ type daemon struct {
 	started time.Time
 
 	store  *spool.Store
+	leave  func() // gives the state folder back; nil: it was not claimed
 	queue  *queue.Queue
 	doors  *intake.Server
 	dialer *upstream.Dialer
@@ -272,5 +273,8 @@ func (d *daemon) close(ctx context.Context) {
 		if err := d.store.Close(); err != nil {
 			d.events.PartFailed("spool", err)
 		}
+	}
+	if d.leave != nil {
+		d.leave()
 	}
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/textproto"
@@ -19,6 +20,7 @@ import (
 	"postern/relay/route"
 	"postern/relay/upstream"
 	"postern/spool"
+	"postern/spool/statefile"
 )
 
 // start opens everything in order, the doors last. On an error nothing stays
@@ -39,6 +41,9 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		Events: d.log.Spool(),
 	}); err != nil {
 		return startError(spoolFailed, err)
+	}
+	if err := d.claimState(cfg.StateDir); err != nil {
+		return err
 	}
 	st, err := d.prepare(cfg)
 	if err != nil {
@@ -68,6 +73,26 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	d.serveAdmin(admins, st.shares)
 	d.announce(st.cfg)
 	return nil
+}
+
+// claimState keeps a second daemon out of the state folder: each would write
+// over what the other has counted. A folder that cannot be used at all keeps
+// no relay from starting.
+func (d *daemon) claimState(dir string) (err error) {
+	d.leave, err = (&statefile.Folder{Dir: dir}).Claim()
+	var held *spool.Held
+	switch {
+	case errors.As(err, &held):
+		return startError(stateFailed, inUse(dir, held))
+	case err != nil:
+		d.events.ConfigWarning(config.Problem{Key: "state_dir", Text: "a second daemon would not be noticed: " + err.Error()})
+	}
+	return nil
+}
+
+// inUse says that another process has the state folder.
+func inUse(dir string, held *spool.Held) error {
+	return fmt.Errorf("state_dir %s is %w, which is another daemon; stop that one, or give this one a state_dir of its own", dir, held)
 }
 
 // prepare turns a configuration into a state: routes compiled, the capture

@@ -20,7 +20,7 @@ type Kind uint8
 // The kinds of failed starts.
 const (
 	Misconfigured Kind = iota // the configuration has to change
-	Locked                    // another daemon has the spool
+	Locked                    // another daemon has the spool or the state folder
 	CannotCreate              // a folder, file or socket is missing or unusable
 	NotAllowed                // owners, modes, privileges
 	Taken                     // an address or a socket is in use
@@ -44,6 +44,7 @@ type step uint8
 const (
 	configFailed step = iota
 	spoolFailed
+	stateFailed
 	captureFailed
 	controlFailed
 	metricsFailed
@@ -105,7 +106,7 @@ func exchangeable(cfg *config.Config) (key string, err error) {
 
 func kindOf(at step, err error) Kind {
 	switch {
-	case errors.Is(err, spool.ErrLocked):
+	case errors.Is(err, spool.ErrLocked), errors.Is(err, spool.ErrLockHeld()):
 		return Locked
 	case errors.Is(err, spool.ErrNotOurs), errors.Is(err, spool.ErrOpenToOthers), errors.Is(err, fs.ErrPermission):
 		return NotAllowed

@@ -1,12 +1,8 @@
 package doctor
 
 import (
-	"bufio"
 	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,35 +50,6 @@ func userOfProcess(pid int) (int, bool) {
 	}
 	uid, _ := ownersOf(info)
 	return uid, uid >= 0
-}
-
-// spoolHolder finds the process that has the lock of a spool. Unlike taking
-// the lock, looking into /proc/locks gets in nobody's way.
-func spoolHolder(dir string) (pid int, held bool) {
-	info, err := os.Stat(filepath.Join(dir, "lock"))
-	if err != nil {
-		return 0, false
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, false
-	}
-	locks, err := os.Open("/proc/locks")
-	if err != nil {
-		return 0, false
-	}
-	defer locks.Close()
-	for lines := bufio.NewScanner(locks); lines.Scan(); {
-		// 1: FLOCK  ADVISORY  WRITE 4711 08:01:131073 0 EOF
-		f := strings.Fields(lines.Text())
-		if len(f) < 6 || f[1] != "FLOCK" || !strings.HasSuffix(f[5], ":"+strconv.FormatUint(st.Ino, 10)) {
-			continue
-		}
-		if pid, err := strconv.Atoi(f[4]); err == nil {
-			return pid, true
-		}
-	}
-	return 0, false
 }
 
 func dataSync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }

@@ -14,6 +14,4 @@ func lookAtClock() clockState { return clockState{} }
 
 func userOfProcess(int) (int, bool) { return -1, false }
 
-func spoolHolder(string) (int, bool) { return 0, false }
-
 func dataSync(f *os.File) error { return f.Sync() }

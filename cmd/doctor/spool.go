@@ -21,7 +21,7 @@ func lookAtSpool(ctx context.Context, cfg *config.Config, st *admin.Status, clie
 	folder := judgeFolder(SpoolFolder, lookAtFolder(dir), owner, spool.Foresee(spool.Options{Dir: dir, Create: cfg.Path == ""}) == nil)
 	out := []Finding{folder}
 	if st == nil {
-		if pid, held := spoolHolder(dir); held {
+		if pid, held := spool.Holder(filepath.Join(dir, "lock")); held {
 			out = append(out, Finding{ID: SpoolLock, Status: Failed, Subject: dir,
 				Text:   fmt.Sprintf("process %d has the spool, and does not answer at %s", pid, cfg.Control.Socket),
 				Remedy: "It is a daemon with another configuration, or one that starts, stops or hangs: look at that process."})

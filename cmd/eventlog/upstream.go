@@ -3,7 +3,6 @@ package eventlog
 import (
 	"go.uber.org/zap"
 
-	"postern/relay/admin"
 	"postern/relay/upstream"
 )
 
@@ -56,8 +55,9 @@ func (u upstreamEvents) UpstreamAddressFailed(e upstream.AddressFailed) {
 }
 
 func (u upstreamEvents) UpstreamStalled(e upstream.Stalled) {
-	u.log.warn("upstream-stalled", zap.String("upstream", e.Upstream), zap.String("remote", e.Remote),
-		zap.String("stage", admin.StageName(e.Stage)), zap.Duration("for", e.For))
+	e.Outcome.Remote = e.Remote
+	fields := []zap.Field{zap.String("upstream", e.Upstream), zap.Duration("for", e.For)}
+	u.log.warn("upstream-stalled", outcome(fields, &e.Outcome)...)
 }
 
 func (u upstreamEvents) UpstreamMemoryFailed(e upstream.MemoryFailed) {

@@ -83,6 +83,8 @@ func TestCheckNamesPresets(t *testing.T) {
 dir = "` + filepath.Join(dir, "spool") + `"
 [control]
 socket = "` + filepath.Join(dir, "s") + `"
+[[listener]]
+address = "127.0.0.1:0"
 [upstream.grid]
 provider = "sendgrid"
 password_file = "key"

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -297,6 +298,27 @@ func TestLockedSpoolStopsTheStartWithASentence(t *testing.T) {
 		t.Errorf("a second daemon: %+v", r)
 	}
 	h.stop()
+}
+
+func TestSharedStateFolderStopsTheStartWithASentence(t *testing.T) {
+	h := newHouse(t, ordinary(freeAddr(t), freeAddr(t)))
+	h.start()
+	other := newHouse(t, strings.Replace(ordinary(freeAddr(t), freeAddr(t)), `"DIR"`, `"`+h.dir+`"`, 1))
+	r := other.do("serve")
+	want := fmt.Sprintf("state_dir %s is held by process ", h.dir)
+	if r.code != exitTempFail || !strings.Contains(r.stderr, want) {
+		t.Errorf("a state folder of another: %+v", r)
+	}
+	if r := other.do("check"); runtime.GOOS == "linux" && (r.code == exitOK || !strings.Contains(r.stderr, want)) {
+		t.Errorf("check: %+v", r)
+	}
+	if r := h.do("check"); r.code != exitOK {
+		t.Errorf("check beside the daemon: %+v", r)
+	}
+	h.stop()
+	if r := other.do("check"); r.code != exitOK {
+		t.Errorf("check after the other has stopped: %+v", r)
+	}
 }
 
 func TestQueueCommandsAgainstALiveDaemon(t *testing.T) {

@@ -33,6 +33,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	builtIn = dir
 	path := filepath.Join(dir, "postern")
 	build := exec.Command("go", "build", "-o", path, ".")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -41,11 +42,14 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// builtIn is the folder that binary has made; empty: none.
+var builtIn string
+
 func TestMain(m *testing.M) {
 	beConfined()
 	code := m.Run()
-	if path, err := binary(); err == nil && path != os.Getenv("POSTERN_BINARY") {
-		os.RemoveAll(filepath.Dir(path))
+	if builtIn != "" {
+		os.RemoveAll(builtIn)
 	}
 	os.Exit(code)
 }

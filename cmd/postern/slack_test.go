@@ -31,7 +31,7 @@ func TestTimerSlack(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.processors), func(t *testing.T) {
 			t.Setenv("GOMAXPROCS", strconv.Itoa(c.processors))
-			h := newHouse(t, "")
+			h := newHouse(t, ordinary(freeAddr(t), freeAddr(t)))
 			h.start()
 			threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", h.cmd.Process.Pid))
 			if err != nil || len(threads) == 0 {

@@ -21,6 +21,9 @@ import (
 // filterEnv names the file with the system calls that a program may make.
 const filterEnv = "POSTERN_TEST_SYSTEM_CALLS"
 
+// callsEnv names that file for a test that runs in another process of ours.
+const callsEnv = "POSTERN_TEST_CALLS_OF_THE_UNIT"
+
 // underFilter is that file, for every daemon that a house starts; empty: they
 // may make any.
 var underFilter string
@@ -157,9 +160,12 @@ func callsOf(t *testing.T, group string) (names []string) {
 // The relay does all of its work with the system calls that its unit allows:
 // capture, commands for passwords, a reload, sockets of systemd, a stop.
 func TestRelayRunsUnderItsUnit(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "calls")
-	if err := os.WriteFile(path, []byte(strings.Join(unitCalls(t), "\n")+"\n"), 0o600); err != nil {
-		t.Fatal(err)
+	path := os.Getenv(callsEnv)
+	if path == "" {
+		path = filepath.Join(t.TempDir(), "calls")
+		if err := os.WriteFile(path, []byte(strings.Join(unitCalls(t), "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	underFilter = path
 	defer func() { underFilter = "" }()

@@ -46,7 +46,7 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 		}()
 	}
 	if p.binary == "" {
-		if p.binary, err = build(ctx, dir, "postern"); err != nil {
+		if p.binary, err = build(ctx, dir, "postern", static); err != nil {
 			return rep, err
 		}
 	}

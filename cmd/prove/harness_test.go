@@ -4,11 +4,14 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/textproto"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +28,11 @@ func TestMain(m *testing.M) {
 			os.Exit(code)
 		}
 	}
+	// The tests wait for other processes more than they work.
+	flag.Parse()
+	if at := flag.Lookup("test.parallel"); at.Value.String() == at.DefValue {
+		flag.Set(at.Name, strconv.Itoa(max(6, runtime.GOMAXPROCS(0))))
+	}
 	var err error
 	if folder, err = os.MkdirTemp("", "prove"); err != nil {
 		panic(err)
@@ -34,7 +42,15 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-var built = sync.OnceValues(func() (string, error) { return build(context.Background(), folder, "postern") })
+// built is the program as it is released. In the short form it is the one of
+// this machine: for the other a cold cache compiles everything once more.
+var built = sync.OnceValues(func() (string, error) {
+	var env []string
+	if long() {
+		env = append(env, static)
+	}
+	return build(context.Background(), folder, "postern", env...)
+})
 
 func postern(t *testing.T) string {
 	t.Helper()
@@ -175,7 +191,7 @@ func (h *house) dial(name string) *client {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	c.SetDeadline(time.Now().Add(time.Minute))
+	c.SetDeadline(time.Now().Add(3 * time.Minute))
 	k := &client{Conn: textproto.NewConn(c), t: h.t, h: h, name: name}
 	h.t.Cleanup(func() { k.Close() })
 	k.expect(220)

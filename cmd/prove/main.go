@@ -118,12 +118,15 @@ func reporting[R any](mode func(context.Context, io.Writer) (R, error)) func(con
 	return func(ctx context.Context, stderr io.Writer) (any, error) { return mode(ctx, stderr) }
 }
 
-// build makes one of our programs, in dir. It needs nothing else to run, so
-// that a guest without a system can run it.
-func build(ctx context.Context, dir, program string) (string, error) {
+// static makes a program that needs nothing else to run, as released ones are,
+// so that a guest without a system can run it.
+const static = "CGO_ENABLED=0"
+
+// build makes one of our programs, in dir, with env added to the environment.
+func build(ctx context.Context, dir, program string, env ...string) (string, error) {
 	path := filepath.Join(dir, program)
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "postern/cmd/"+program)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, out)
 	}

@@ -116,11 +116,11 @@ func (g *guest) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := build(ctx, g.root(), "prove"); err != nil {
+	if _, err := build(ctx, g.root(), "prove", static); err != nil {
 		return err
 	}
 	if g.plan.binary == "" {
-		_, err := build(ctx, g.root(), "postern")
+		_, err := build(ctx, g.root(), "postern", static)
 		return err
 	}
 	return command(ctx, "cp", g.plan.binary, filepath.Join(g.root(), "postern"))

@@ -45,7 +45,7 @@ func (p *plan) slowClients(ctx context.Context, stderr io.Writer) (rep slowRepor
 	}
 	defer os.RemoveAll(dir)
 	if p.binary == "" {
-		if p.binary, err = build(ctx, dir, "postern"); err != nil {
+		if p.binary, err = build(ctx, dir, "postern", static); err != nil {
 			return rep, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/queue"
 	"postern/relay/capture"
 	"postern/relay/upstream"
 	"postern/relay/upstream/upstreamtest"
@@ -213,6 +214,25 @@ func TestCaptureTakesEverything(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A line that is too long is refused for good, and nothing of it is kept.
+func TestCaptureRefusesEndlessLines(t *testing.T) {
+	for range 3 {
+		events := &failures{}
+		server, dir := start(t, capture.Options{Events: events})
+		feed := upstreamtest.NewFeed()
+		feed.Add(envelope("from@a.example", "to@b.example"), []byte("Subject: x\r\n\r\n"+strings.Repeat("x", 3<<20)+"\r\n"))
+		_ = (&upstream.Dialer{}).Deliver(t.Context(), server.Upstream(&config.Upstream{Name: "x"}), feed)
+		for _, s := range feed.Settled() {
+			if v := queue.Judge(&s.Outcomes[0], false); v.Status != spool.Bounced {
+				t.Errorf("%+v is taken for %v", s.Outcomes[0], v.Status)
+			}
+		}
+		if len(kept(t, dir)) != 0 || events.count != 0 {
+			t.Errorf("%d messages were kept, %d failures told", len(kept(t, dir)), events.count)
+		}
 	}
 }
 

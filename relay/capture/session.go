@@ -75,7 +75,9 @@ func (s *session) Data(r io.Reader) error {
 		s.events.CaptureStored(stored)
 		return nil
 	case errors.As(err, &answer):
-		return answer // of the protocol engine: too large, a line too long
+		return answer // of the protocol engine: too large
+	case errors.Is(err, smtp.ErrTooLongLine):
+		return &smtp.SMTPError{Code: 552, EnhancedCode: smtp.EnhancedCode{5, 3, 4}, Message: "A line of the message has more than 1 MiB"}
 	}
 	s.events.CaptureFailed(s.upstream, err)
 	return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "The message could not be kept"}

@@ -249,7 +249,7 @@ func (c *conn) parse(line string) (*command, string) {
 		c.protest(say(500, 5, 5, 1, "command not recognized"))
 		c.flush() // RFC 2920 §3.2: never held back
 		return nil, ""
-	case cmd.bare && arg != "":
+	case cmd.bare && arg != "" && !(c.set.lenient && cmd.verb == "QUIT"):
 		c.protest(say(501, 5, 5, 4, cmd.verb+" takes no parameters"))
 		return nil, ""
 	case !c.waits(cmd):

@@ -58,15 +58,23 @@ type fields struct {
 	messageID    string
 	auto         bool
 	hasFrom      bool
+	long         bool   // a field may have a line that is too long, and no signature covers it
 	drop         []span // fields that don't go on as they are, in order
 	kept         int
 }
 
 // readFields goes through a header, once where nothing is to be repaired.
 func readFields(h []byte, repair bool) (f fields) {
-	signed := false
+	signed, doubled := false, false
 	ids, dates, usable := 0, 0, true
+	var seen single
 	eachField(h, func(name, value []byte, start, end int) {
+		f.long = f.long || end-start > maxTextLine
+		if repair {
+			s := singleOf(name)
+			doubled = doubled || seen&s != 0
+			seen |= s
+		}
 		switch len(name) {
 		case 3:
 			if fold(name, "bcc") {
@@ -114,7 +122,8 @@ func readFields(h []byte, repair bool) (f fields) {
 			}
 		}
 	})
-	if repair && (ids > 1 || dates > 1 || !usable) {
+	f.long = f.long && !signed
+	if repair && (ids > 1 || dates > 1 || !usable || doubled) {
 		f.repair(h, signed)
 	}
 	return f

@@ -136,6 +136,10 @@ func (l *letter) open(header, body []byte) {
 	}
 	repair := l.peer.settings.repair
 	f := readFields(header, repair)
+	if repair && f.long {
+		header = foldLong(header)
+		f = readFields(header, repair)
+	}
 	f.hasFrom = f.hasFrom || !repair
 	switch {
 	case f.received >= maxReceived:

@@ -29,7 +29,8 @@ const (
 
 // cutPath takes the path from the front of s, which follows "FROM:" or "TO:",
 // and returns what stands between < and >, and the parameters after it. Where
-// lenient, the brackets may be missing and blanks may stand inside them.
+// lenient, the brackets may be missing, blanks may stand inside them, and a name
+// before them.
 func cutPath(s string, lenient bool) (addr, params string, fault pathFault) {
 	// RFC 5321 §3.3 has no space here, but too many programs send one and it
 	// can't be mistaken for anything.
@@ -38,11 +39,11 @@ func cutPath(s string, lenient bool) (addr, params string, fault pathFault) {
 		if !lenient || s == "" {
 			return "", "", pathSyntax
 		}
+		if name, _, bracket := strings.Cut(s, "<"); bracket && isName(name) {
+			return cutPath(s[len(name):], lenient)
+		}
 		addr, params, _ = strings.Cut(s, " ")
 		if strings.ContainsAny(addr, `<>"\`) { // where it ends could be doubted
-			return "", "", pathSyntax
-		}
-		if !strings.Contains(addr, "@") && strings.Contains(" "+params, " <") { // Name <a@b>
 			return "", "", pathSyntax
 		}
 		if len(addr)+2 > maxPath {
@@ -65,6 +66,14 @@ func cutPath(s string, lenient bool) (addr, params string, fault pathFault) {
 		return "", "", pathTooLong
 	}
 	return addr, params, pathOK
+}
+
+// isName tells whether s is words and a blank, as they stand before an address
+// in a header. It can't be an address, nor hold one, nor a parameter.
+func isName(s string) bool {
+	return strings.HasSuffix(s, " ") && !strings.ContainsFunc(s, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(" .-_'", r))
+	})
 }
 
 // checkPath returns the address of a path that cutPath has found, in wire

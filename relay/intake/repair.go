@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/mail"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,6 +105,7 @@ func (f *fields) repair(h []byte, signed bool) {
 			id.add(start, end, usable, signed)
 		}
 	})
+	f.dropDoubles(h, signed)
 	f.hasMessageID, f.hasDate = id.good >= 0, date.good >= 0
 	for _, u := range []unique{id, date} {
 		for i, s := range u.spans {
@@ -112,16 +114,64 @@ func (f *fields) repair(h []byte, signed bool) {
 			}
 		}
 	}
-	sortSpans(f.drop)
+	slices.SortFunc(f.drop, func(a, b span) int { return a.start - b.start })
 }
 
-// sortSpans sorts in place; there are few, nearly always.
-func sortSpans(s []span) {
-	for i := 1; i < len(s); i++ {
-		for k := i; k > 0 && s[k].start < s[k-1].start; k-- {
-			s[k], s[k-1] = s[k-1], s[k]
+// single is a field of which a message may have one (RFC 5322 §3.6), and which
+// we can't make anew; a bit for each.
+type single uint8
+
+// singleOf is that of a name; 0: any number of such fields may stand there, or
+// they are replaced.
+func singleOf(name []byte) single {
+	is := func(lower string, s single) single {
+		if fold(name, lower) {
+			return s
 		}
+		return 0
 	}
+	switch len(name) {
+	case 2:
+		return is("to", 1) | is("cc", 2)
+	case 4:
+		return is("from", 4)
+	case 6:
+		return is("sender", 8)
+	case 7:
+		return is("subject", 16)
+	case 8:
+		return is("reply-to", 32)
+	case 10:
+		return is("references", 64)
+	case 11:
+		return is("in-reply-to", 128)
+	}
+	return 0
+}
+
+// dropDoubles leaves one of single fields that say the same. Of those that
+// don't, which one is meant cannot be known. Where the message is signed, the
+// last one stays, as of Message-ID.
+func (f *fields) dropDoubles(h []byte, signed bool) {
+	type field struct {
+		single
+		value string
+	}
+	stays := map[field]span{}
+	eachField(h, func(name, value []byte, start, end int) {
+		k := field{singleOf(name), strings.TrimSpace(unfold(value))}
+		if k.single == 0 || k.single == singleOf([]byte("from")) && k.value == "" { // an empty From is dropped anyway
+			return
+		}
+		this := span{start, end, true}
+		if first, double := stays[k]; double && signed {
+			f.drop = append(f.drop, first)
+		} else if double {
+			f.drop = append(f.drop, this)
+			return
+		}
+		stays[k] = this
+	})
 }
 
 // isMessageID tells whether v is one msg-id (RFC 5322 §3.6.4), with whatever

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"postern/config"
@@ -26,6 +27,10 @@ const (
 	maxAddresses = 8
 	maxSick      = 1000
 )
+
+// errOvertaken is an address that another one beside it was faster than. What
+// is dead must not cost each session its head start.
+var errOvertaken = fmt.Errorf("no answer within %s, and another address was faster", raceDelay)
 
 // sick names an address of an upstream that failed.
 type sick struct {
@@ -94,13 +99,26 @@ func (d *Dialer) sicken(upstream string, a netip.AddrPort) (news bool) {
 	if d.sick == nil {
 		d.sick = map[sick]time.Time{}
 	}
-	if len(d.sick) >= maxSick {
-		clear(d.sick)
-	}
 	k := sick{upstream, a}
-	news = !now.Before(d.sick[k])
+	until, known := d.sick[k]
+	if !known && len(d.sick) >= maxSick {
+		d.forgetOldest()
+	}
+	news = !now.Before(until)
 	d.sick[k] = now.Add(sickLifetime)
 	return news
+}
+
+// forgetOldest makes room for another address that failed. d.mu is held.
+func (d *Dialer) forgetOldest() {
+	var oldest sick
+	var when time.Time
+	for k, until := range d.sick {
+		if when.IsZero() || until.Before(when) {
+			oldest, when = k, until
+		}
+	}
+	delete(d.sick, oldest)
 }
 
 func (d *Dialer) heal(upstream string, a netip.AddrPort) {
@@ -111,7 +129,8 @@ func (d *Dialer) heal(upstream string, a netip.AddrPort) {
 
 // race connects to the first of several addresses that takes connections: each
 // is given a head start over the next, which begins at once where it fails.
-// failed are those that were found not to connect, with the reason.
+// failed are those that were found not to connect, with the reason; one that
+// has used up its head start when another is connected is among them.
 func (d *Dialer) race(ctx context.Context, addresses []netip.AddrPort) (conn net.Conn, at netip.AddrPort, failed map[netip.AddrPort]error) {
 	type result struct {
 		conn net.Conn
@@ -121,9 +140,11 @@ func (d *Dialer) race(ctx context.Context, addresses []netip.AddrPort) (conn net
 	ctx, cancel := context.WithCancel(ctx)
 	results := make(chan result)
 	failed = map[netip.AddrPort]error{}
+	began := map[netip.AddrPort]time.Time{}
 	next, running := 0, 0
 	begin := func() {
 		a := addresses[next]
+		began[a] = time.Now()
 		next++
 		running++
 		go func() {
@@ -156,8 +177,15 @@ func (d *Dialer) race(ctx context.Context, addresses []netip.AddrPort) (conn net
 		case r := <-results:
 			running--
 			if r.err == nil {
+				delete(began, r.at)
+				for a, since := range began {
+					if time.Since(since) >= raceDelay {
+						failed[a] = errOvertaken
+					}
+				}
 				return r.conn, r.at, failed
 			}
+			delete(began, r.at)
 			failed[r.at] = r.err
 			if next == len(addresses) && running == 0 {
 				return nil, netip.AddrPort{}, failed
@@ -177,7 +205,8 @@ func (d *Dialer) race(ctx context.Context, addresses []netip.AddrPort) (conn net
 
 // travel goes one way, to whichever address of its host lets a session be
 // opened: a host is all of its addresses. limit bounds each connection, and
-// again its TLS handshake.
+// again its TLS handshake. After the upstream's connect_timeout no other
+// address is tried: the next session begins with those that were left.
 func (s *session) travel(ctx context.Context, w way, limit time.Duration) *spool.Fault {
 	s.way, s.target, s.patience = w, w.String(), limit
 	resolving, cancel := context.WithTimeout(ctx, limit)
@@ -187,15 +216,23 @@ func (s *session) travel(ctx context.Context, w way, limit time.Duration) *spool
 		return s.unresolved(w, err)
 	}
 	if len(left) < 2 {
-		return s.attempt(ctx, w, left, nil)
+		fault := s.attempt(ctx, w, left, limit, nil)
+		if fault == nil && len(left) == 1 {
+			s.dialer.heal(s.up.Name, left[0])
+		}
+		return fault
 	}
 	var faults []*spool.Fault
-	for len(left) > 0 {
+	until := time.Now().Add(max(s.limits.connect, 2*addressLimit))
+	for len(left) > 0 && time.Now().Before(until) {
 		tried := netip.AddrPort{}
-		fault := s.attempt(ctx, w, left, &tried)
+		fault := s.attempt(ctx, w, left, min(limit, time.Until(until)), &tried)
 		if fault == nil {
 			s.dialer.heal(s.up.Name, tried)
 			return nil
+		}
+		if isOurs(fault.Err) {
+			return fault
 		}
 		faults = append(faults, fault)
 		if !tried.IsValid() || ctx.Err() != nil {
@@ -206,6 +243,14 @@ func (s *session) travel(ctx context.Context, w way, limit time.Duration) *spool
 		s.hangUpWire()
 	}
 	return worst(faults)
+}
+
+// isOurs tells whether err is about this side alone, so that no address can be
+// blamed for it.
+func isOurs(err error) bool {
+	var trouble *Trouble
+	return errors.As(err, &trouble) && trouble.ours || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
 // unresolved is a host that has no address, or of which nobody knows.
@@ -246,11 +291,12 @@ func (s *session) failedAt(a netip.AddrPort, fault *spool.Fault) {
 	}
 }
 
-// attempt connects to one of several addresses, and tells which that was; nil:
-// the host has one. What it says of another one of them it has tried as well.
-func (s *session) attempt(ctx context.Context, w way, addresses []netip.AddrPort, tried *netip.AddrPort) (fault *spool.Fault) {
+// attempt connects within limit to one of several addresses, and tells which
+// that was; nil: the host has one. What it says of another one of them it has
+// tried as well.
+func (s *session) attempt(ctx context.Context, w way, addresses []netip.AddrPort, limit time.Duration, tried *netip.AddrPort) (fault *spool.Fault) {
 	defer s.notes.way(w)(&fault)
-	if fault := s.connect(ctx, addresses, tried); fault != nil {
+	if fault := s.connect(ctx, addresses, limit, tried); fault != nil {
 		return fault
 	}
 	if tried != nil {
@@ -276,9 +322,9 @@ func (s *session) attempt(ctx context.Context, w way, addresses []netip.AddrPort
 
 // connect opens the connection to one of addresses; none: to the target, by
 // its name.
-func (s *session) connect(ctx context.Context, addresses []netip.AddrPort, tried *netip.AddrPort) (fault *spool.Fault) {
+func (s *session) connect(ctx context.Context, addresses []netip.AddrPort, limit time.Duration, tried *netip.AddrPort) (fault *spool.Fault) {
 	defer s.notes.step(StepConnect)(&fault)
-	dialing, cancel := context.WithTimeout(ctx, s.patience)
+	dialing, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if len(addresses) == 0 {
 		conn, err := s.dialer.dial(dialing, s.target)
@@ -292,9 +338,15 @@ func (s *session) connect(ctx context.Context, addresses []netip.AddrPort, tried
 	for _, a := range addresses {
 		if err := failed[a]; err != nil {
 			f := s.unconnected(err)
+			if isOurs(err) {
+				faults = []*spool.Fault{f}
+				break
+			}
 			if tried != nil {
 				f.Outcome.Remote = a.String()
-				s.failedAt(a, f)
+				if ctx.Err() == nil {
+					s.failedAt(a, f)
+				}
 			}
 			faults = append(faults, f)
 		}

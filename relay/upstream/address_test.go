@@ -3,10 +3,12 @@ package upstream_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,12 +130,12 @@ func TestEveryAddressOfAHost(t *testing.T) {
 				if fault, took := h.deliver(up); fault != nil || took > c.within {
 					t.Errorf("after %s: %v", took, fault)
 				}
-				if n := len(h.rec.addresses); !c.mute && (n != 1 || h.rec.addresses[0].Remote != "192.0.2.1:25") {
+				if n := len(h.rec.addresses); n != 1 || h.rec.addresses[0].Remote != "192.0.2.1:25" {
 					t.Errorf("told of %+v", h.rec.addresses)
 				}
 				told := len(h.rec.addresses)
 				fault, took := h.deliver(up)
-				if fault != nil || !c.mute && (took > 0 || h.dialed[0] != "192.0.2.2") {
+				if fault != nil || took > 0 || h.dialed[0] != "192.0.2.2" {
 					t.Errorf("the next session, after %s by %v: %v", took, h.dialed, fault)
 				}
 				if len(h.rec.addresses) != told {
@@ -180,6 +182,108 @@ func TestDeadFamilyCostsAQuarterOfASecond(t *testing.T) {
 		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff}
 		if fault, took := h.deliver(up); fault != nil || took != 250*time.Millisecond {
 			t.Errorf("after %s: %v", took, fault)
+		}
+		synctest.Wait()
+	})
+}
+
+// What is wrong on this side is told once, and no address is blamed for it.
+func TestAddressesAreNotBlamedForOurs(t *testing.T) {
+	b := newBench(t)
+	for name, c := range map[string]struct {
+		cause string
+		setUp func(h *host, up *config.Upstream)
+		dials int
+	}{
+		"a CA file that is not there": {"no-such-file", func(_ *host, up *config.Upstream) { up.CAFile = "no-such-file" }, 1},
+		"no descriptors left": {"too many open files", func(h *host, _ *config.Upstream) {
+			h.dialer.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, syscall.EMFILE }
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHost(t, b, "192.0.2.1", "192.0.2.2")
+				for _, a := range h.order {
+					h.scripts[a] = upstreamtest.Script{"* hello STARTTLS", "C: STARTTLS", "S: 220 go", "* ignore"}
+				}
+				up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSVerify, CAFile: b.ca}
+				c.setUp(h, up)
+				fault, _ := h.deliver(up)
+				if fault == nil || strings.Count(fault.Outcome.Cause, c.cause) != 1 {
+					t.Errorf("the fault is %v", fault)
+				}
+				if len(h.dialed) != c.dials || len(h.rec.addresses) != 0 {
+					t.Errorf("dialed %v, told of %+v", h.dialed, h.rec.addresses)
+				}
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// However many addresses take connections and say nothing, no other one is
+// tried after connect_timeout; the next session begins with those.
+func TestAddressesTogetherHaveALimit(t *testing.T) {
+	b := newBench(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, b)
+		for n := range 20 {
+			a := fmt.Sprintf("192.0.2.%d", n+1)
+			h.order = append(h.order, a)
+			h.scripts[a] = upstreamtest.Script{"* ignore"}
+		}
+		h.scripts["192.0.2.5"] = goodClear
+		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, ConnectTimeout: 12 * time.Second}
+		if fault, took := h.deliver(up); fault == nil || took != 15*time.Second || len(h.dialed) != 3 {
+			t.Errorf("after %s by %v: %v", took, h.dialed, fault)
+		}
+		if fault, took := h.deliver(up); fault != nil || took != 5*time.Second || h.dialed[0] != "192.0.2.4" {
+			t.Errorf("the next session, after %s by %v: %v", took, h.dialed, fault)
+		}
+		synctest.Wait()
+	})
+}
+
+// A thousand addresses that failed don't make the last ones forgotten.
+func TestOldestFailureIsForgotten(t *testing.T) {
+	b := newBench(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, b)
+		h.scripts["192.0.2.2"] = goodClear
+		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff}
+		for n := range 1000 {
+			h.order = []string{fmt.Sprintf("10.0.%d.%d", n/256, n%256), "192.0.2.2"}
+			if fault, _ := h.deliver(up); fault != nil {
+				t.Fatal(fault)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		h.order = []string{"10.1.0.0", "192.0.2.2"}
+		_, _ = h.deliver(up)
+		for _, c := range [][2]string{{"10.0.0.1", "192.0.2.2"}, {"10.1.0.0", "192.0.2.2"}, {"10.0.0.0", "10.0.0.0"}} {
+			h.order = []string{c[0], "192.0.2.2"}
+			if fault, _ := h.deliver(up); fault != nil || h.dialed[0] != c[1] {
+				t.Errorf("%s: dialed %v: %v", c[0], h.dialed, fault)
+			}
+		}
+		synctest.Wait()
+	})
+}
+
+// An address that works where it is the only one is well again.
+func TestLoneAddressHeals(t *testing.T) {
+	b := newBench(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, b, "192.0.2.1", "192.0.2.2")
+		h.scripts["192.0.2.2"] = goodClear
+		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff}
+		_, _ = h.deliver(up)
+		h.scripts["192.0.2.1"] = goodClear
+		h.order = h.order[:1]
+		_, _ = h.deliver(up)
+		h.order = h.order[:2]
+		if fault, _ := h.deliver(up); fault != nil || h.dialed[0] != "192.0.2.1" {
+			t.Errorf("dialed %v: %v", h.dialed, fault)
 		}
 		synctest.Wait()
 	})

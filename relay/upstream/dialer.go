@@ -34,6 +34,9 @@ type Feed interface {
 	Settle(d *spool.Delivery, outcomes []spool.Outcome)
 	// Release gives d back untried.
 	Release(d *spool.Delivery)
+	// Leave is called, at most once, by a session that has nothing more to ask
+	// for, and waits for no more than the answer to QUIT.
+	Leave()
 }
 
 // Tokens gives access tokens.
@@ -68,27 +71,6 @@ type Dialer struct {
 	profiles map[string]*profile  // by name of the upstream
 	sick     map[sick]time.Time   // addresses that failed, and until when they are tried last
 	plain    map[string]time.Time // upstreams that stalled on pipelined commands, and until when they get none
-}
-
-// plainLifetime is how long an upstream that stalled on pipelined commands is
-// sent one command after the other.
-const plainLifetime = time.Hour
-
-// isPlain says whether an upstream gets one command after the other although
-// it announces PIPELINING.
-func (d *Dialer) isPlain(upstream string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return time.Now().Before(d.plain[upstream])
-}
-
-func (d *Dialer) makePlain(upstream string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.plain == nil {
-		d.plain = make(map[string]time.Time)
-	}
-	d.plain[upstream] = time.Now().Add(plainLifetime)
 }
 
 // The limits of an upstream that has none of its own (RFC 5321 §4.5.3.2).
@@ -147,6 +129,7 @@ func (d *Dialer) Deliver(ctx context.Context, up *config.Upstream, feed Feed) er
 		}
 		return fault
 	}
+	s.ran = true
 	err := s.run(ctx)
 	s.close()
 	s.reportEnd()

@@ -70,13 +70,13 @@ type AddressFailed struct {
 	Outcome  spool.Outcome // what it said, or what was missing
 }
 
-// Stalled tells that commands sent ahead had no answer in time, and that the
-// upstream gets one after the other for a while.
+// Stalled tells that commands sent ahead had no answer in time, or were refused
+// as such, and that the upstream gets one after the other for a while.
 type Stalled struct {
 	Upstream string
 	Remote   string
-	Stage    spool.Stage // of the command without an answer
 	For      time.Duration
+	Outcome  spool.Outcome // of the first command without an answer, or refused
 }
 
 // MemoryFailed tells that what is remembered about an upstream could not be

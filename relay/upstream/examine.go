@@ -156,6 +156,7 @@ func (*stage) Content(*spool.Delivery) (spool.Content, error)  { return blank{},
 func (*stage) DotSent(*spool.Delivery) error                   { return errors.New("a rehearsal sends nothing") }
 func (*stage) Again(*spool.Delivery) bool                      { return false }
 func (*stage) Release(*spool.Delivery)                         {}
+func (*stage) Leave()                                          {}
 func (f *stage) Settle(_ *spool.Delivery, out []spool.Outcome) { f.outcome = &out[0] }
 
 // blank is content that is never sent.

@@ -171,7 +171,7 @@ func (s *session) handshake(ctx context.Context) (fault *spool.Fault) {
 	conf, err := s.dialer.tlsConfig(s.up, s.way)
 	if err != nil {
 		return s.fault(spool.StageTLS, "the TLS settings cannot be used",
-			&Trouble{Cause: describe(err), Remedy: "Look at ca_file, cert_file and key_file.", err: err})
+			&Trouble{Cause: describe(err), Remedy: "Look at ca_file, cert_file and key_file.", ours: true, err: err})
 	}
 	if s.way.tls == config.TLSOpportunistic {
 		conf = s.watchful(conf)

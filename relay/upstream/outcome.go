@@ -25,6 +25,8 @@ type broken struct {
 	// stalled: commands sent ahead had no answer in time. A session that waits
 	// for each may do better.
 	stalled bool
+	// rushed: they were refused because they were sent ahead.
+	rushed bool
 	// astray: replies and commands no longer belong together, so that what was
 	// read of the round may have been meant for others.
 	astray bool

@@ -22,7 +22,7 @@ type demands struct {
 // nothing is sent.
 func (s *session) check(tx *transaction) *spool.Outcome {
 	env := tx.d.Envelope
-	tx.needs = demands{}
+	tx.needs = demands{utf8: env.SMTPUTF8 && s.ext.smtpUTF8}
 	if !fitForPath(env.From) {
 		return unsupported(553, "5.1.7", "the reverse-path is not fit to be sent")
 	}
@@ -67,11 +67,7 @@ func (s *session) checkBody(tx *transaction) *spool.Outcome {
 // sorted out one by one, by usable.
 func (s *session) checkUTF8(tx *transaction) *spool.Outcome {
 	env := tx.d.Envelope
-	if !env.SMTPUTF8 {
-		return nil
-	}
-	if s.ext.smtpUTF8 {
-		tx.needs.utf8 = true
+	if !env.SMTPUTF8 || tx.needs.utf8 {
 		return nil
 	}
 	if !ascii(env.From) {

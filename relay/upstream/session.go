@@ -42,6 +42,7 @@ type session struct {
 	ext       extensions
 
 	block    []byte // content on its way from the spool; as large as was needed
+	ran      bool   // it was open, and has asked for work
 	dirty    bool   // a transaction is open at the upstream: RSET comes first
 	mails    int    // transactions begun
 	messages int    // transactions that came to an end
@@ -188,6 +189,9 @@ func (s *session) close() {
 	if s.attentive && !s.unsure { // RFC 5321 §4.1.1.10
 		s.out = append(s.out[:0], "QUIT\r\n"...)
 		if s.flush(quitTimeout) == nil {
+			if s.ran {
+				s.feed.Leave()
+			}
 			_, _ = s.read(quitTimeout) // errors after the last answer mean nothing
 		}
 	}

@@ -56,6 +56,7 @@ func (f *benchFeed) Content(*spool.Delivery) (spool.Content, error) { return ben
 func (f *benchFeed) DotSent(*spool.Delivery) error                  { return nil }
 func (f *benchFeed) Again(*spool.Delivery) bool                     { return true }
 func (f *benchFeed) Release(*spool.Delivery)                        {}
+func (f *benchFeed) Leave()                                         {}
 func (f *benchFeed) Settle(_ *spool.Delivery, outcomes []spool.Outcome) {
 	for i := range outcomes {
 		if outcomes[i].Code == 250 && outcomes[i].Stage == spool.StageDot {

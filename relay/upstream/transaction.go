@@ -122,13 +122,13 @@ func (s *session) prepare(tx *transaction, d *spool.Delivery) bool {
 		return false
 	}
 	tx.content = content
-	if o := s.check(tx); o != nil {
-		tx.decideAll(o)
-		s.settle(tx)
-		return false
-	}
+	all := s.check(tx)
 	for pos := range d.Pending {
-		if o := s.usable(tx, tx.rcpt(pos)); o != nil {
+		o := s.usable(tx, tx.rcpt(pos)) // what is about the address says more than what is about the message
+		if o == nil {
+			o = all
+		}
+		if o != nil {
 			tx.decide(pos, o)
 			continue
 		}
@@ -263,6 +263,12 @@ func (s *session) fill(tx *transaction) {
 func (s *session) apply(tx *transaction, r *reply) *broken {
 	step, i := tx.at(tx.replied)
 	stage := [...]spool.Stage{spool.StageMail, spool.StageMail, spool.StageRcpt, spool.StageData}[step]
+	if s.rushed(tx, step, r) {
+		b := answered(stage, r)
+		b.stalled, b.rushed = true, true
+		s.goPlain(b)
+		return b
+	}
 	if r.code == 421 || !plausible(step, r.code) {
 		return answered(stage, r)
 	}
@@ -328,8 +334,7 @@ func (s *session) silence(tx *transaction, err error) *broken {
 	b := lost(stage, fmt.Sprintf("no answer to %s", [...]string{"MAIL", "RCPT", "DATA"}[stage-spool.StageMail]), err)
 	if s.ext.pipelining && tx.sent-tx.replied > 1 && errors.Is(err, os.ErrDeadlineExceeded) {
 		b.stalled = true
-		s.dialer.makePlain(s.up.Name)
-		s.events.UpstreamStalled(Stalled{Upstream: s.up.Name, Remote: s.remote, Stage: stage, For: plainLifetime})
+		s.goPlain(b)
 	}
 	return b
 }
@@ -342,6 +347,12 @@ func (s *session) abandon(tx *transaction, b *broken) *broken {
 		tx.doubtRefusals()
 	}
 	untouched := len(tx.rest) == 0 && !tx.anyKnown()
+	if b.rushed { // nothing that it said of this round was about the message
+		for _, pos := range tx.todo {
+			tx.known[pos] = false
+		}
+		untouched = !tx.anyKnown()
+	}
 	switch {
 	case untouched && b.stalled:
 		s.giveBack(tx)

@@ -18,6 +18,7 @@ import (
 type Trouble struct {
 	Cause  string // without a full stop
 	Remedy string // whole sentences, by the keys of the configuration
+	ours   bool   // it says nothing about the upstream
 	err    error
 }
 

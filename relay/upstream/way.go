@@ -53,7 +53,7 @@ func (s *session) approach(ctx context.Context) *spool.Fault {
 	var fault *spool.Fault
 	known, fresh := s.knownWay()
 	if fresh {
-		if fault = s.follow(ctx, known, false); fault == nil || ctx.Err() != nil {
+		if fault = s.follow(ctx, known, false); fault == nil || ctx.Err() != nil || isOurs(fault.Err) {
 			return fault
 		}
 	}
@@ -98,6 +98,9 @@ func (s *session) search(ctx context.Context, ways []way, failed *spool.Fault) *
 		if fault == nil {
 			s.learnWay(ctx, w)
 			return nil
+		}
+		if isOurs(fault.Err) {
+			return fault
 		}
 		faults = append(faults, fault)
 		if ctx.Err() != nil {

@@ -21,15 +21,6 @@ const (
 	syncsFolders = true
 )
 
-// tryLock takes the lock, or tells that somebody else holds it.
-func tryLock(f *os.File) (held bool, err error) {
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR) {
-		return true, nil
-	}
-	return false, err
-}
-
 // inherit gives an empty file that root made to the owner of its folder, who
 // could have made it. A file that has a second name is somebody else's.
 func inherit(f *os.File, folder *os.Root) error {

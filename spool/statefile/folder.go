@@ -26,11 +26,12 @@ import (
 // Folder is a folder of such files. Its methods may be called concurrently;
 // who reads, decides and writes holds Lock meanwhile, or LockFile.
 //
-//	lock       empty
-//	NAME       as written by Write
-//	NAME.lock  empty
-//	NAME.new   a write that a crash cut off; harmless
-//	NAME.bad   what SetAside has put there, for people
+//	lock         empty
+//	daemon.lock  which process has claimed the folder
+//	NAME         as written by Write
+//	NAME.lock    empty
+//	NAME.new     a write that a crash cut off; harmless
+//	NAME.bad     what SetAside has put there, for people
 type Folder struct {
 	Dir string
 	// Step is called before each operation on disk, with "create", "write",
@@ -41,6 +42,9 @@ type Folder struct {
 
 // ErrForm: the file is not one that Write has made.
 var ErrForm = errors.New("is not a file of ours, or too large to be one")
+
+// claimName is apart from what a spool in the same folder has.
+const claimName = "daemon.lock"
 
 // lockPoll is how often a held lock is tried again.
 const lockPoll = 20 * time.Millisecond
@@ -172,11 +176,11 @@ func (d *Folder) lock(ctx context.Context, name string) (unlock func(), err erro
 		return nil, d.inFull(err)
 	}
 	for {
-		held, err := tryLock(f)
-		if err == nil && !held {
+		err := spool.TryLock(f)
+		if err == nil {
 			return func() { _ = f.Close() }, nil // closing it unlocks
 		}
-		if err == nil {
+		if errors.Is(err, spool.ErrLockHeld()) {
 			select {
 			case <-time.After(lockPoll):
 				continue
@@ -187,6 +191,32 @@ func (d *Folder) lock(ctx context.Context, name string) (unlock func(), err erro
 		f.Close()
 		return nil, err
 	}
+}
+
+// Claim takes the folder for this process, until release is called. It
+// does not keep out who holds Lock. Where another process has it, the error is a
+// *spool.Held at once.
+func (d *Folder) Claim() (release func(), err error) {
+	r, err := d.prepare()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	f, err := openLock(r, claimName)
+	if err != nil {
+		return nil, d.inFull(err)
+	}
+	if err := spool.Claim(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// Claimant is the process that has claimed the folder, as far as can be seen
+// without getting in its way.
+func (d *Folder) Claimant() (pid int, claimed bool) {
+	return spool.Holder(filepath.Join(d.Dir, claimName))
 }
 
 // openLock opens the file of a lock, and makes it where there is none.

@@ -48,6 +48,8 @@ type Feed struct {
 	Rounds int
 	// OnNext runs, if set, whenever Next is about to hand out message n, from 0.
 	OnNext func(n int)
+	// OnLeave runs, if set, when the session leaves.
+	OnLeave func()
 
 	mu      sync.Mutex
 	queue   []*spool.Delivery
@@ -174,6 +176,18 @@ func (f *Feed) Settle(d *spool.Delivery, outcomes []spool.Outcome) {
 
 // Release implements upstream.Feed.
 func (f *Feed) Release(d *spool.Delivery) { f.end(Settled{Delivery: d, Released: true}) }
+
+// Leave implements upstream.Feed.
+func (f *Feed) Leave() {
+	f.mu.Lock()
+	if len(f.taken) > 0 {
+		f.breach = append(f.breach, fmt.Sprintf("left with %d messages", len(f.taken)))
+	}
+	f.mu.Unlock()
+	if f.OnLeave != nil {
+		f.OnLeave()
+	}
+}
 
 func (f *Feed) end(s Settled) {
 	f.mu.Lock()
