@@ -30,6 +30,10 @@ func (d *document) expandTable(path string, values map[string]any) {
 func (d *document) expandValue(key string, value any) any {
 	switch v := value.(type) {
 	case string:
+		if name, ok := strings.CutPrefix(v, "$"); ok && isVariable(name) && name == strings.ToUpper(name) {
+			// Not which: it may be a password after all.
+			d.warn(key, "looks like a variable of the environment without its braces, and is taken as it stands", "${NAME} is replaced")
+		}
 		return d.expandText(key, v)
 	case map[string]any:
 		d.expandTable(key, v)
@@ -67,6 +71,11 @@ func (d *document) expandText(key, text string) string {
 			d.unset[key] = true
 			return text
 		}
+		if strings.Contains(fallback, "${") {
+			d.problem(key, "has ${ inside of ${ }", "a default is text; it cannot name another variable")
+			d.unset[key] = true
+			return text
+		}
 		value, set := os.LookupEnv(name)
 		switch {
 		case value == "" && hasFallback:
@@ -101,6 +110,7 @@ func (t *table) expandedNumber(name string, v any) any {
 	if !isText || !t.doc.expanded[t.key(name)] {
 		return v
 	}
+	s = strings.TrimSpace(s)
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n
 	}

@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"postern/config/visible"
 )
 
 // mechanism is what the configuration has to know of a way to sign in.
@@ -144,18 +147,46 @@ func checkHost(t *table, up *Upstream) {
 		t.problem("host", "holds a port", fmt.Sprintf("write host = %q and port = %s", host, port))
 		return
 	}
-	// Names with underscores exist, in container networks for instance.
 	canonical, ok := CanonicalDomain(strings.TrimSuffix(up.Host, "."))
-	if !ok || strings.ContainsAny(up.Host, "[]/:@*, ") {
-		t.problem("host", strconv.QuoteToASCII(up.Host)+" is neither a host name nor an IP address", "without brackets, port or scheme")
+	if !ok || !resolvable(up.Host) {
+		hint := "without brackets, port or scheme"
+		if strings.Contains(up.Host, "$") {
+			hint = "${NAME} stands for a variable of the environment"
+		}
+		t.problem("host", strconv.QuoteToASCII(up.Host)+" is neither a host name nor an IP address", hint)
 		return
 	}
 	up.Host = canonical
 }
 
+// resolvable tells whether a name is spelled as that of a host can be. Names
+// with underscores exist, in container networks for instance; one that ends in
+// a number is an address with a slip in it (RFC 1123 §2.1).
+func resolvable(name string) bool {
+	for _, r := range name {
+		switch {
+		case r >= utf8.RuneSelf:
+			if !visible.Addressable(r) {
+				return false
+			}
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("-_.", r):
+		default:
+			return false
+		}
+	}
+	name = strings.TrimSuffix(name, ".")
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	return strings.Trim(last, "0123456789") != ""
+}
+
 // readSignIn reads how to sign in and checks that it adds up.
 func (d *document) readSignIn(t *table, up *Upstream, p *provider) {
 	hasUser := t.text("username", &up.Username) || !t.has("username") && up.Username != ""
+	if unseen := unseenIn(up.Username); unseen != "" {
+		t.warn("username", "holds "+unseen, "type it anew")
+	} else if strings.TrimSpace(up.Username) != up.Username {
+		t.warn("username", "has blanks around it, which are part of it", "remove them")
+	}
 	up.Password = d.readSecret(t, passwordKey, secretKinds...)
 	switch {
 	case p != nil:

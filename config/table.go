@@ -70,6 +70,11 @@ func kind(v any) string {
 }
 
 func (t *table) wrongType(name, want string, v any) {
+	if _, isText := v.(string); isText && t.doc.expanded[t.key(name)] {
+		// Not what: a value of the environment is shown nowhere.
+		t.problem(name, "must be "+strings.TrimSuffix(strings.TrimSuffix(want, " without quotes"), ", without quotes")+", and what the variable gives is none", "")
+		return
+	}
 	t.problem(name, "must be "+want+", not "+kind(v), "")
 }
 

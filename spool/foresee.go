@@ -40,6 +40,16 @@ func Foresee(opts Options) error {
 	return nil
 }
 
+// Room is how many bytes are free for a spool in dir, whose last folder need not
+// be there yet.
+func Room(dir string) (int64, error) {
+	free, err := freeBytes(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		free, err = freeBytes(filepath.Dir(dir))
+	}
+	return free, err
+}
+
 func unusable(dir string, err error) error {
 	if err == nil {
 		return nil

@@ -26,8 +26,9 @@ const resolverTimeout = 3 * time.Second
 // foresight collects what a start would stumble over.
 type foresight struct {
 	cfg      *config.Config
-	running  bool // a daemon has the sockets of this configuration
-	service  bool // whoever starts the daemon may give it more than this process has
+	running  bool            // a daemon has the control socket of this configuration
+	ports    map[string]bool // those of that daemon; nil: it may not be asked
+	service  bool            // whoever starts the daemon may give it more than this process has
 	problems []config.Problem
 	warnings []config.Problem
 }
@@ -35,13 +36,16 @@ type foresight struct {
 // Foresee tells what a start with this configuration would find wrong with the
 // folders, sockets and ports of this machine, as this process may use them.
 // Nothing is made or opened; the names of upstreams are looked up. Sockets that
-// are in use because the daemon runs already are no problem. service says that
+// the daemon itself has are no problem. service says that
 // the daemon is started by something that may give it the right to ports below
 // 1024.
 func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, warnings []config.Problem) {
 	f := &foresight{cfg: cfg, service: service}
 	st, err := admin.Dial(cfg.Control.Socket).Status(ctx)
 	f.running = err == nil || errors.Is(err, fs.ErrPermission)
+	if err == nil {
+		f.ports = portsOf(st)
+	}
 	if err := cfg.CheckOwner(); err != nil {
 		f.problems = append(f.problems, config.Problem{File: cfg.Path, Text: err.Error()})
 	}
@@ -49,6 +53,10 @@ func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, w
 		f.problems = append(f.problems, config.Problem{File: cfg.Path, Key: key, Text: err.Error()})
 	}
 	f.add("spool.dir", spoolFailed, spool.Foresee(spool.Options{Dir: cfg.Spool.Dir, Create: cfg.Path == ""}))
+	if free, err := spool.Room(cfg.Spool.Dir); err == nil && free < cfg.Spool.MinFree {
+		f.warnings = append(f.warnings, config.Problem{File: cfg.Path, Key: "spool.min_free",
+			Text: fmt.Sprintf("only %d MiB are free on the file system of the spool: new mail is answered 452", free>>20), Hint: "make room there, or set min_free lower"})
+	}
 	if cfg.NeedsCapture() {
 		f.add("state_dir", captureFailed, spool.MayMake(cfg.CaptureDir()))
 	} else if err := spool.MayMake(cfg.StateDir); err != nil {
@@ -157,7 +165,9 @@ func (f *foresight) port(key string, at step, target string) {
 	}
 	err := mayBind(target)
 	if errors.Is(err, syscall.EADDRINUSE) && f.running {
-		return
+		if _, port, _ := net.SplitHostPort(target); f.ports == nil || f.ports[port] {
+			return
+		}
 	}
 	if err == nil {
 		return
@@ -169,6 +179,21 @@ func (f *foresight) port(key string, at step, target string) {
 		f.warnings = append(f.warnings, f.problems[last])
 		f.problems = f.problems[:last]
 	}
+}
+
+// portsOf are the ports at which a daemon listens.
+func portsOf(st *admin.Status) map[string]bool {
+	ports := map[string]bool{}
+	add := func(address string) {
+		if _, port, err := net.SplitHostPort(address); err == nil {
+			ports[port] = true
+		}
+	}
+	add(st.Metrics)
+	for i := range st.Listeners {
+		add(st.Listeners[i].Address)
+	}
+	return ports
 }
 
 // descriptors looks at the limit of the daemon that runs, or of this process. A

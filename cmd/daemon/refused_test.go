@@ -56,4 +56,11 @@ func TestStatusNamesARouteForTheNullSender(t *testing.T) {
 	if a := last.Advice; a == nil || !strings.Contains(a.Remedy, `from = ["<>"]`) {
 		t.Errorf("the advice is %+v", a)
 	}
+	var waits string
+	if err := admin.Dial(socket).List(t.Context(), admin.Filter{}, func(e *admin.Entry) error {
+		waits = e.Waits
+		return nil
+	}); err != nil || !strings.HasPrefix(waits, `the upstream "sink" refuses the sender <>`) {
+		t.Errorf("the list says %q, %v", waits, err)
+	}
 }

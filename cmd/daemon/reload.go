@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
@@ -64,7 +65,7 @@ func (d *daemon) replace(old *state) (*admin.Reloaded, error) {
 		return nil, err
 	}
 	if err := d.doors.Apply(st.shares.lowered(st.cfg), st.routes); err != nil {
-		return nil, startError(doorFailed, err)
+		return nil, d.inOwnWay(startError(doorFailed, err))
 	}
 	// From here on nothing fails. New mail may name new upstreams already:
 	// until the next line that only makes it wait.
@@ -79,6 +80,24 @@ func (d *daemon) replace(old *state) (*admin.Reloaded, error) {
 		warnings = append(warnings, *w)
 	}
 	return &admin.Reloaded{Config: cfg.Path, Warnings: warnings, Kept: kept}, nil
+}
+
+// inOwnWay is err, with another hint where the listener that is in the way is
+// one of ours: a new address is opened before an old one is given up, so that
+// "127.0.0.1:2525" cannot become "0.0.0.0:2525".
+func (d *daemon) inOwnWay(err error) error {
+	var start *StartError
+	var op *net.OpError
+	if !errors.As(err, &start) || start.Kind != Taken || !errors.As(err, &op) || op.Addr == nil {
+		return err
+	}
+	_, port, _ := net.SplitHostPort(op.Addr.String())
+	for _, a := range d.doors.Addrs() {
+		if _, own, e := net.SplitHostPort(a.String()); e == nil && own == port {
+			start.Hint = fmt.Sprintf("This relay listens at %s, which is in the way: restart it, and it listens at the new address.", a)
+		}
+	}
+	return err
 }
 
 // keep takes over from old what only changes at a restart, and names what

@@ -28,7 +28,7 @@ func (d *daemon) Status() *admin.Status {
 		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.cfg.Digest(),
 		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems, Degraded: degraded,
 		Descriptors: st.shares.status(st.cfg),
-		Listeners:   d.listeners(st.cfg), Spool: spoolStatus(st.cfg, d.store.Usage()),
+		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Spool: spoolStatus(st.cfg, d.store.Usage()),
 	}
 	now := time.Now()
 	for _, l := range d.queue.Lanes() {
@@ -153,31 +153,47 @@ func moment(t time.Time) *time.Time {
 }
 
 // Why explains what keeps mail for an upstream waiting.
-func (d *daemon) Why(upstream string) string {
+func (d *daemon) Why(upstream string) admin.Why {
 	now := time.Now()
-	for _, l := range d.queue.Lanes() {
-		if l.Upstream != upstream {
-			continue
+	lanes := d.queue.Lanes()
+	for i := range lanes {
+		if l := &lanes[i]; l.Upstream == upstream {
+			return admin.Why{All: whyAll(l, now), Senders: whySenders(l)}
 		}
-		if !l.Short.IsZero() && (l.State == queue.Up || l.State == queue.Slowed) {
-			return ratesSpent(upstream, l.Budget, now)
-		}
-		probe := ""
-		if !l.Probe.IsZero() {
-			probe = fmt.Sprintf("; it is probed again in %s", max(0, l.Probe.Sub(now)).Round(time.Second))
-		}
-		switch l.State {
-		case queue.Missing:
-			return fmt.Sprintf("no upstream %q is configured any more: define it again, or remove or bounce the mail", upstream)
-		case queue.Paused:
-			return fmt.Sprintf("the upstream %q is paused by %s, until somebody runs `postern upstream resume %s`", upstream, cmp.Or(l.By, "an operator"), upstream)
-		case queue.Slowed:
-			return fmt.Sprintf("the upstream %q throttles (%s), so it is sent %.3g messages a minute", upstream, causeOf(&l.Cause), l.Pace)
-		case queue.Parked:
-			return fmt.Sprintf("the upstream %q is parked (%s)%s", upstream, causeOf(&l.Cause), probe)
-		case queue.Waiting:
-			return fmt.Sprintf("the upstream %q cannot take mail at present (%s)%s", upstream, causeOf(&l.Cause), probe)
-		}
+	}
+	return admin.Why{}
+}
+
+// whySenders explains what keeps the mail of some senders waiting.
+func whySenders(l *queue.LaneStatus) map[string]string {
+	why := make(map[string]string, len(l.Refused))
+	for i := range l.Refused {
+		r := &l.Refused[i]
+		why[r.Sender] = fmt.Sprintf("the upstream %q refuses the sender <%s> (%s); one message of this sender at a time tries again", l.Upstream, r.Sender, causeOf(&r.Cause))
+	}
+	return why
+}
+
+func whyAll(l *queue.LaneStatus, now time.Time) string {
+	upstream := l.Upstream
+	if !l.Short.IsZero() && (l.State == queue.Up || l.State == queue.Slowed) {
+		return ratesSpent(upstream, l.Budget, now)
+	}
+	probe := ""
+	if !l.Probe.IsZero() {
+		probe = fmt.Sprintf("; it is probed again in %s", max(0, l.Probe.Sub(now)).Round(time.Second))
+	}
+	switch l.State {
+	case queue.Missing:
+		return fmt.Sprintf("no upstream %q is configured any more: define it again, or remove or bounce the mail", upstream)
+	case queue.Paused:
+		return fmt.Sprintf("the upstream %q is paused by %s, until somebody runs `postern upstream resume %s`", upstream, cmp.Or(l.By, "an operator"), upstream)
+	case queue.Slowed:
+		return fmt.Sprintf("the upstream %q throttles (%s), so it is sent %.3g messages a minute", upstream, causeOf(&l.Cause), l.Pace)
+	case queue.Parked:
+		return fmt.Sprintf("the upstream %q is parked (%s)%s", upstream, causeOf(&l.Cause), probe)
+	case queue.Waiting:
+		return fmt.Sprintf("the upstream %q cannot take mail at present (%s)%s", upstream, causeOf(&l.Cause), probe)
 	}
 	return ""
 }

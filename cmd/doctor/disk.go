@@ -61,6 +61,8 @@ func judgeSpace(dir string, d *disk, minFree int64, st *admin.Status) Finding {
 	}
 	f.Text = fmt.Sprintf("%s of %s are free; min_free is %s", bytes(d.Free), bytes(d.Total), config.FormatSize(minFree))
 	switch {
+	case d.Total < minFree:
+		f.Status, f.Remedy = Failed, "Set spool.min_free lower: the whole file system is smaller, so that all mail is answered 452."
 	case d.Free < minFree:
 		f.Status, f.Remedy = Failed, "Make room on the disk: new mail is answered 452, and delivery goes on."
 	case st != nil && st.Spool.Full && st.Spool.MaxMessages > 0 && st.Spool.Messages >= int64(st.Spool.MaxMessages):

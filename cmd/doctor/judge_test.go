@@ -74,6 +74,7 @@ func TestJudgements(t *testing.T) {
 		{"disk: unknown", lone(judgeFileSystem("/spool", &disk{}), judgeFileSystem("/spool", &disk{Err: opened(syscall.EACCES)})), 0},
 		{"space: little", lone(judgeSpace("/spool", &disk{Free: 300 << 20, Total: 1 << 30}, 256<<20, nil)), 0},
 		{"space: none", lone(judgeSpace("/spool", &disk{Free: 100 << 20, Total: 1 << 30}, 256<<20, nil)), 75},
+		{"space: a small volume", lone(judgeSpace("/spool", &disk{Free: 40 << 20, Total: 48 << 20}, 256<<20, nil)), 75},
 		{"space: as large as it may be", lone(judgeSpace("/spool", good, 256<<20, &admin.Status{Spool: admin.Spool{Full: true, MaxSize: 1 << 30}})), 75},
 		{"space: not told", lone(judgeSpace("/spool", &disk{Err: opened(syscall.EACCES)}, 1, nil)), 0},
 		{"inodes: few", lone(judgeInodes("/spool", &disk{FreeInodes: 500, Inodes: 10000})), 0},

@@ -146,7 +146,7 @@ relay that runs already is not in the way.
 As root, --as looks with the rights of the user who will run the relay; without
 it, that is the owner of the spool. What a service manager adds (capabilities,
 credentials, a closed file system) cannot be seen from here.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if as == "" && seenAs == "" && !fileOnly {
 				as = a.serviceUser()

@@ -84,6 +84,22 @@ func TestCheckForeseesTheStart(t *testing.T) {
 	}
 }
 
+// A spool that would refuse all mail starts, and is warned of.
+func TestCheckForeseesAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	file := startable(t, dir, filepath.Join(dir, "spool"), fmt.Sprintf("socket = %q", filepath.Join(dir, "c")), `address = "127.0.0.1:0"`)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), `"1MiB"`, `"100000TiB"`, 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := perform(t, "", "check", "--config", file); r.code != exitOK || !strings.Contains(r.stderr, "spool.min_free: only ") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // As root, the check looks with the rights of the user who runs the relay.
 func TestCheckAsAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
@@ -139,5 +155,32 @@ func TestCheckAsAnotherUser(t *testing.T) {
 	}
 	if out := check("--as", "no-such-user"); !strings.Contains(out, `there is no user "no-such-user"`) {
 		t.Error(out)
+	}
+}
+
+// Beside a daemon, what that daemon listens at is not in the way of a check,
+// and what others do is. A reload that is in its own way says so.
+func TestCheckBesideADaemon(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	listen, metrics := freeAddr(t), freeAddr(t)
+	config := strings.Replace(ordinary(listen, "127.0.0.1:1"), "[control]", fmt.Sprintf("[control]\nmetrics = %q", metrics), 1)
+	h := newHouse(t, config)
+	h.start()
+	h.must("check")
+	for _, own := range []string{listen, metrics} {
+		h.write(strings.ReplaceAll(config, own, taken.Addr().String()))
+		if r := h.do("check"); r.code != exitConfig || !strings.Contains(r.stderr, "Another program listens there") {
+			t.Errorf("another program is in the place of %s: %+v", own, r)
+		}
+	}
+	_, port, _ := net.SplitHostPort(listen)
+	h.write(strings.ReplaceAll(config, fmt.Sprintf("%q", listen), fmt.Sprintf("\"0.0.0.0:%s\"\nallow = [\"127.0.0.0/8\"]", port)))
+	h.must("check")
+	if r := h.do("reload"); r.code != exitUnavailable || !strings.Contains(r.stderr, "This relay listens at "+listen) {
+		t.Errorf("in its own way: %+v", r)
 	}
 }

@@ -16,7 +16,7 @@ its disk, the listeners, the clock, the resolver, and each upstream as
 ` + "`postern upstream test`" + ` does, in short. It changes nothing and sends no mail.
 
 Run it as the user of the daemon, or as root.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := findOwn(a.config)
 			place, placeErr := config.Locate(a.config)

@@ -29,15 +29,15 @@ message is sent, and a running daemon is not disturbed.
 
 It reads the configuration and needs no daemon. Run it as the user of the
 daemon, or as root.`,
-		Args: cobra.ExactArgs(1),
+		Args: one("the name of one upstream"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := findOwn(a.config)
 			if err != nil {
 				return badConfig(err)
 			}
-			up := cfg.Upstreams[args[0]]
-			if up == nil {
-				return &failure{code: exitData, text: fmt.Sprintf("there is no upstream %q", args[0])}
+			up, err := upstreamOf(cfg, args[0])
+			if err != nil {
+				return err
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), testTimeout)
 			defer cancel()

@@ -21,7 +21,7 @@ func (a *app) explainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain --from ADDRESS [--to ADDRESS]",
 		Short: "Say which route a message would take, and why",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("from") {
 				return usage("--from is missing: the sender's address, or \"<>\" for the null sender")

@@ -23,7 +23,7 @@ has changed, and that nobody sits between.
 
 A parked upstream is tried again at once. Without a daemon, run it as the user of
 the daemon, or as root.`,
-		Args: cobra.ExactArgs(1),
+		Args: one("the name of one upstream"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client()
 			if err != nil {
@@ -53,8 +53,8 @@ func (a *app) forgetStopped(ctx context.Context, upstream string) (had bool, err
 	if err != nil {
 		return false, badConfig(err)
 	}
-	if cfg.Upstreams[upstream] == nil {
-		return false, &failure{code: exitData, text: fmt.Sprintf("there is no upstream %q", upstream)}
+	if _, err := upstreamOf(cfg, upstream); err != nil {
+		return false, err
 	}
 	had, err = memory.New(cfg.StateDir).Forget(ctx, upstream)
 	if permission(err) {

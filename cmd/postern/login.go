@@ -29,16 +29,16 @@ daemon finds it. Where nobody has to log in, it only asks for a token, which
 shows whether the configuration works.
 
 Run it as the user of the daemon, or as root.`,
-		Args: cobra.ExactArgs(1),
+		Args: one("the name of one upstream"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := findOwn(a.config)
 			if err != nil {
 				return badConfig(err)
 			}
-			up := cfg.Upstreams[args[0]]
+			up, err := upstreamOf(cfg, args[0])
 			switch {
-			case up == nil:
-				return &failure{code: exitData, text: fmt.Sprintf("there is no upstream %q", args[0])}
+			case err != nil:
+				return err
 			case up.OAuth == nil:
 				return &failure{code: exitData, text: fmt.Sprintf("the upstream %q is signed in to by %s, which needs no login", up.Name, up.Auth),
 					hint: `An [upstream.NAME.oauth] table makes it use tokens, with auth = "xoauth2", "oauthbearer" or "auto".`}

@@ -30,7 +30,7 @@ standard input, and prints what stands under "users" of a listener:
 
 argon2id and bcrypt serve PLAIN and LOGIN; scram-sha-256 serves SCRAM as well,
 where the password itself never travels.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			make, ok := map[string]func(string) (string, error){
 				"argon2id": passwd.Argon2id, "bcrypt": passwd.Bcrypt, "scram-sha-256": passwd.SCRAMSHA256,

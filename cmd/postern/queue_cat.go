@@ -20,7 +20,7 @@ func (a *app) queueCatCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "cat ID",
 		Short: "Print the content of one message, also of a spool that no daemon has open",
-		Args:  cobra.ExactArgs(1),
+		Args:  one("the ID of one message"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := parseID(args[0])
 			if err != nil {

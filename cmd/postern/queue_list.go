@@ -20,12 +20,12 @@ func (a *app) queueListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List queued mail, also of a spool that no daemon has open",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.Limit < 0 {
 				return usage("--limit is a number of entries, not %d", f.Limit)
 			}
-			show := &listing{app: a}
+			show := &listing{app: a, some: f.Upstream+f.From+f.To != "" || f.Held || f.Deferred}
 			err := a.list(cmd.Context(), f, show)
 			if err != nil && show.n == 0 {
 				return err // an empty list would be a claim
@@ -61,11 +61,17 @@ func (a *app) list(ctx context.Context, f admin.Filter, show *listing) error {
 // listing prints entries as they come: rows of a table, or one JSON array.
 type listing struct {
 	app     *app
+	some    bool // a filter selects
 	table   *table
 	n       int
 	pending int
 	waits   []string // why upstreams keep mail waiting, each once
+	unsaid  bool     // there were more of them
 }
+
+// maxWaits is how many reasons stand below a list: an upstream may refuse
+// thousands of senders.
+const maxWaits = 20
 
 // keptHint stands below a list with messages that failed and are kept.
 const keptHint = "what failed and came from <> is kept for a while: `postern queue retry` with its ID tries it again, `postern queue remove` ends it"
@@ -80,8 +86,12 @@ func (l *listing) entry(e *admin.Entry) error {
 	if e.KeptUntil != nil {
 		why = keptHint
 	}
-	if why != "" && !slices.Contains(l.waits, why) {
+	switch {
+	case why == "" || slices.Contains(l.waits, why):
+	case len(l.waits) < maxWaits:
 		l.waits = append(l.waits, why)
+	default:
+		l.unsaid = true
 	}
 	if l.table == nil {
 		l.table = newTable(l.app.stdout, "ID", "AGE", "SIZE", "STATE", "NEXT", "TRIES", "UPSTREAM", "FROM", "TO", "LAST ANSWER")
@@ -118,7 +128,11 @@ func (l *listing) end() error {
 		_, err := io.WriteString(l.app.stdout, "\n]\n")
 		return err
 	case l.n == 0:
-		_, err := io.WriteString(l.app.stdout, "nothing is queued\n")
+		text := "nothing is queued\n"
+		if l.some {
+			text = "nothing that is queued matches\n"
+		}
+		_, err := io.WriteString(l.app.stdout, text)
 		return err
 	}
 	if err := l.table.flush(); err != nil {
@@ -127,6 +141,9 @@ func (l *listing) end() error {
 	fmt.Fprintf(l.app.stdout, "%s, %s\n", plural(l.n, "delivery", "deliveries"), count(l.pending, "recipient"))
 	for _, why := range l.waits {
 		fmt.Fprintf(l.app.stdout, "%s\n", safe(why))
+	}
+	if l.unsaid {
+		fmt.Fprintln(l.app.stdout, "more reasons: `postern upstream list`, and `postern queue show` for a message")
 	}
 	return l.table.err
 }

@@ -16,7 +16,7 @@ func (a *app) queueShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show what is known of one message, and why it is where it is",
-		Args:  cobra.ExactArgs(1),
+		Args:  one("the ID of one message"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := parseID(args[0])
 			if err != nil {

@@ -29,13 +29,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	switch {
 	case err == nil:
 		return exitOK
 	case !a.started:
-		// The parser's own words, about a flag or a command that is not there.
-		return report(stderr, &failure{code: exitUsage, text: err.Error(), hint: "`postern help` lists the commands."})
+		return report(stderr, misread(cmd, err))
 	}
 	return report(stderr, err)
 }
@@ -45,7 +44,7 @@ func (a *app) root() *cobra.Command {
 		Use:           "postern",
 		Version:       currentVersion(),
 		Short:         "The local mail door: accepts mail, keeps it safe, and delivers it to its upstream",
-		Args:          cobra.NoArgs,
+		Args:          noArguments,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRun: func(*cobra.Command, []string) {

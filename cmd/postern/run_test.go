@@ -112,11 +112,11 @@ func (p *puppet) Advise(string, *spool.Outcome) *admin.Advice {
 	return &admin.Advice{Meaning: "It is too early" + evil + ".", Remedy: "Wait.", Source: "https://example.com/early"}
 }
 
-func (p *puppet) Why(upstream string) string {
+func (p *puppet) Why(upstream string) admin.Why {
 	if upstream == "office" {
-		return "the upstream \"office\" is parked (535 no" + evil + ")"
+		return admin.Why{All: "the upstream \"office\" is parked (535 no" + evil + ")"}
 	}
-	return ""
+	return admin.Why{}
 }
 
 func (p *puppet) Walk(visit func(spool.Summary) bool) {
@@ -298,6 +298,12 @@ func TestCommands(t *testing.T) {
 		{name: "explain-bad-header", args: []string{"explain", "--from", "<>", "--header", "x"}, code: exitUsage},
 		{name: "unknown-command", args: []string{"quue"}, code: exitUsage},
 		{name: "unknown-flag", args: []string{"status", "--jsno"}, code: exitUsage},
+		{name: "unknown-subcommand", args: []string{"queue", "shwo"}, code: exitUsage},
+		{name: "flag-not-a-number", args: []string{"queue", "list", "--limit", "x"}, code: exitUsage},
+		{name: "argument-too-many", args: []string{"serve", "now"}, code: exitUsage},
+		{name: "argument-missing", args: []string{"queue", "show"}, code: exitUsage},
+		{name: "argument-second", args: []string{"queue", "cat", id, "b"}, code: exitUsage},
+		{name: "upstream-test-unknown", args: []string{"upstream", "test", "ofice"}, code: exitData},
 		{name: "passwd-scheme", args: []string{"passwd", "--scheme", "md5"}, code: exitUsage},
 		{name: "passwd-empty", args: []string{"passwd"}, stdin: "\n", code: exitData},
 	} {

@@ -13,7 +13,7 @@ func (a *app) upstreamCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "upstream",
 		Short: "Look at the outbound connections, stop them and let them go on",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
@@ -30,7 +30,7 @@ func (a *app) upstreamListCommand() *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use:   "list",
 		Short: "List the upstreams and how they are",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			st, err := a.status(cmd.Context())
 			if err != nil {
@@ -48,7 +48,7 @@ func (a *app) upstreamDoCommand(name, short, done string, do func(*admin.Client,
 	return &cobra.Command{
 		Use:   name + " NAME",
 		Short: short,
-		Args:  cobra.ExactArgs(1),
+		Args:  one("the name of one upstream"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client()
 			if err != nil {

@@ -37,7 +37,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			if a.json {
 				return printJSON(a.stdout, map[string]string{

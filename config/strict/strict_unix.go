@@ -21,9 +21,10 @@ const maxLinks = 40
 // is a link. Each has to belong to root, to this user, or to one of trusted
 // (user IDs), and each folder may be written to by its owner alone. Exceptions:
 // a folder with the sticky bit, such as /tmp, in which nobody can exchange what
-// belongs to another; and a folder of a group of this user alone, or with the
+// belongs to another; a folder of a group of this user alone, or with the
 // setgid bit and a group of this process, which is how Kubernetes gives a
-// volume to a pod. The error is an *Unsafe. What cannot be looked at, or is not
+// volume to a pod; and within a container the root of a volume, whatever its
+// mode. The error is an *Unsafe. What cannot be looked at, or is not
 // there, is left to whoever opens it.
 func Above(path string, trusted ...int) error {
 	_, err := walk(path, trusted)
@@ -102,7 +103,7 @@ func judge(path string, info fs.FileInfo, trusted []int, above bool) error {
 		return &Unsafe{Path: path, Text: fmt.Sprintf("belongs to user %d, who could change what is read there", uid), Remedy: remedy}
 	}
 	mode := info.Mode()
-	if mode&fs.ModeSymlink != 0 || above && mode&fs.ModeSticky != 0 {
+	if mode&fs.ModeSymlink != 0 || above && (mode&fs.ModeSticky != 0 || volume(path, st)) {
 		return nil
 	}
 	if mode.Perm()&0o022 == 0 || mode.Perm()&0o002 == 0 && (ownGroup(st.Gid) || above && mode&fs.ModeSetgid != 0 && inGroup(st.Gid)) {

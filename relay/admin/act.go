@@ -61,7 +61,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err != nil {
-		refuse(w, http.StatusBadRequest, err)
+		refuse(w, http.StatusBadRequest, malformed(err))
 		return
 	}
 	order, err := s.order(r.Context(), op, &sel)
@@ -123,6 +123,21 @@ func (s *Server) order(ctx context.Context, op Op, sel *Selection) (Order, error
 		return nil
 	})
 	return o, err
+}
+
+// malformed says what is wrong with a body that is no selection.
+func malformed(err error) error {
+	text := strings.TrimPrefix(err.Error(), "json: ")
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.Is(err, io.EOF):
+		text = "it is empty"
+	case errors.As(err, &kind) && kind.Field != "":
+		text = fmt.Sprintf("%q cannot be a JSON %s", kind.Field, kind.Value)
+	case errors.As(err, &kind):
+		text = "it is a JSON " + kind.Value
+	}
+	return errors.New(`the body has to be one object, such as {"all":true}: ` + text)
 }
 
 // invalid is an order that cannot be understood.

@@ -422,3 +422,51 @@ func TestFaultsAreTold(t *testing.T) {
 		t.Errorf("told: %q", f.failed)
 	}
 }
+
+// A request with a slip in it is refused in words: a filter that is not
+// understood would list everything, or do something to all.
+func TestSlipsOfRequests(t *testing.T) {
+	f := newFake()
+	f.add(1, "a@example.com", "office", spool.RecipientState{}, "x@example.org")
+	client, _ := serve(t, f)
+	for _, c := range []struct{ method, path, body, want string }{
+		{"GET", "/v1/queue?held=yes", "", "held is true or false"},
+		{"GET", "/v1/queue?upsteam=office", "", "a list of the queue takes upstream, from,"},
+		{"GET", "/v1/queue?limit=few", "", "limit is not a number"},
+		{"GET", "/v1/queue?from=%zz", "", "the query is malformed"},
+		{"GET", "/v1/queue?upstream=&from=&to=&held=true&deferred=&limit=", "", ""},
+		{"POST", "/v1/queue/hold", "", `such as {"all":true}: it is empty`},
+		{"POST", "/v1/queue/hold", "[]", `such as {"all":true}: it is a JSON array`},
+		{"POST", "/v1/queue/hold", `{"all":"yes"}`, `"all" cannot be a JSON string`},
+		{"POST", "/v1/queue/hold", `{"idz":[]}`, `unknown field "idz"`},
+		{"POST", "/v1/queue/hold", `{"all":true} {}`, "more follows the selection"},
+	} {
+		resp, err := client.do(t.Context(), c.method, c.path, strings.NewReader(c.body))
+		if err == nil {
+			resp.Body.Close()
+		}
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s %s %s: %v, want %q", c.method, c.path, c.body, err, c.want)
+		}
+	}
+}
+
+// Mail of a sender that the upstream refuses says so, in the list and by
+// itself; that of others does not.
+func TestRefusedSenderIsTheReason(t *testing.T) {
+	f := newFake()
+	f.add(1, "refused@example.com", "office", spool.RecipientState{Due: time.Now().Add(time.Hour)}, "x@example.org")
+	f.add(2, "a@example.com", "office", spool.RecipientState{}, "x@example.org")
+	f.add(3, "refused@example.com", "parked", spool.RecipientState{}, "x@example.org")
+	client, _ := serve(t, f)
+	var waits []string
+	if err := client.List(t.Context(), Filter{}, func(e *Entry) error {
+		waits = append(waits, e.Waits)
+		return nil
+	}); err != nil || !slices.Equal(waits, []string{"the upstream refuses the sender", "", "the upstream is parked"}) {
+		t.Errorf("listed %q, %v", waits, err)
+	}
+	if m, err := client.Message(t.Context(), 1); err != nil || m.Recipients[0].Why != "The upstream refuses the sender." {
+		t.Errorf("%+v, %v", m, err)
+	}
+}

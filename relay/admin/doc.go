@@ -15,6 +15,21 @@ import (
 	"postern/spool"
 )
 
+// Why is what keeps mail for an upstream waiting, in sentences without a full
+// stop.
+type Why struct {
+	All     string            // of all mail; empty: nothing does
+	Senders map[string]string // of the mail of some reverse-paths
+}
+
+// Of is the reason that concerns the mail of one sender; empty: none does.
+func (w Why) Of(sender string) string {
+	if w.All != "" {
+		return w.All
+	}
+	return w.Senders[sender]
+}
+
 // Daemon is the running relay as its control socket needs it. Its methods are
 // called concurrently.
 type Daemon interface {
@@ -24,9 +39,9 @@ type Daemon interface {
 	// Health tells why the relay is not healthy, which is empty where it is,
 	// and what fails without making it so. It is quick.
 	Health() (problems, degraded []string)
-	// Why explains in a sentence, without a full stop, why mail for this
-	// upstream waits other than for its due time; empty: it does not.
-	Why(upstream string) string
+	// Why explains why mail for this upstream waits other than for its due
+	// time.
+	Why(upstream string) Why
 	// Advise translates an upstream's answer to a message of a sender; nil: it
 	// says all there is to say.
 	Advise(sender string, o *spool.Outcome) *Advice

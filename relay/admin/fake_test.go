@@ -49,11 +49,11 @@ func (f *fake) add(id spool.ID, from, upstream string, state spool.RecipientStat
 
 func (f *fake) Status() *Status { return &f.status }
 
-func (f *fake) Why(upstream string) string {
+func (f *fake) Why(upstream string) Why {
 	if upstream == "parked" {
-		return "the upstream is parked"
+		return Why{All: "the upstream is parked"}
 	}
-	return ""
+	return Why{Senders: map[string]string{"refused@example.com": "the upstream refuses the sender"}}
 }
 
 func (f *fake) Advise(_ string, o *spool.Outcome) *Advice {

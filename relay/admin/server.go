@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -167,7 +168,7 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 // list streams one JSON object a line. A list that breaks off ends in an
 // object with the one key "error", since its status has gone out already.
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
-	f, err := filterOf(r.URL.Query().Get)
+	f, err := filterOf(r.URL.RawQuery)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
@@ -178,7 +179,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := newEncoder(w)
-	waits := map[string]string{} // by upstream
+	waits := map[string]Why{} // by upstream
 	err = List(r.Context(), s.daemon, f, func(e *Entry) error {
 		why, known := waits[e.Upstream]
 		if !known {
@@ -186,7 +187,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 			waits[e.Upstream] = why
 		}
 		if e.KeptUntil == nil {
-			e.Waits = why
+			e.Waits = why.Of(e.From)
 		}
 		return enc.Encode(e)
 	})
@@ -195,17 +196,46 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func filterOf(get func(string) string) (Filter, error) {
-	f := Filter{
-		Upstream: get("upstream"), From: get("from"), To: get("to"),
-		Held: get("held") == "true", Deferred: get("deferred") == "true",
+// unset is what an empty value of a query stands for.
+var unset = map[string]string{"held": "false", "deferred": "false", "limit": "0"}
+
+// filterOf reads a query. A name or value that is not known would silently
+// list everything.
+func filterOf(query string) (Filter, error) {
+	var f Filter
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return f, errors.New("the query is malformed")
 	}
-	if n := get("limit"); n != "" {
-		limit, err := strconv.Atoi(n)
-		if err != nil || limit < 0 {
-			return f, errors.New("limit is not a number of entries")
+	for name, all := range values {
+		value := all[len(all)-1]
+		if value == "" {
+			value = unset[name]
 		}
-		f.Limit = limit
+		switch name {
+		case "upstream":
+			f.Upstream = value
+		case "from":
+			f.From = value
+		case "to":
+			f.To = value
+		case "held", "deferred":
+			yes, err := strconv.ParseBool(value)
+			if err != nil {
+				return f, fmt.Errorf("%s is true or false", name)
+			}
+			if name == "held" {
+				f.Held = yes
+			} else {
+				f.Deferred = yes
+			}
+		case "limit":
+			if f.Limit, err = strconv.Atoi(value); err != nil || f.Limit < 0 {
+				return f, errors.New("limit is not a number of entries")
+			}
+		default:
+			return f, errors.New("a list of the queue takes upstream, from, to, held, deferred and limit")
+		}
 	}
 	return f, nil
 }
@@ -221,14 +251,14 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request) {
 		refuse(w, statusOf(err), err)
 		return
 	}
-	asked := map[string]string{} // the recipients of a message share few upstreams
+	asked := map[string]Why{} // the recipients of a message share few upstreams
 	reply(w, http.StatusOK, NewMessage(d, time.Now(), s.daemon.Advise, func(upstream string) string {
 		why, ok := asked[upstream]
 		if !ok {
 			why = s.daemon.Why(upstream)
 			asked[upstream] = why
 		}
-		return why
+		return why.Of(d.Envelope.From)
 	}))
 }
 

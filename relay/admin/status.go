@@ -20,6 +20,7 @@ type Status struct {
 	Descriptors *Descriptors `json:"descriptors,omitempty"`
 
 	Listeners []Listener `json:"listeners"`
+	Metrics   string     `json:"metrics,omitempty"` // the address in force
 	Spool     Spool      `json:"spool"`
 	Queue     Queue      `json:"queue"`
 	Lanes     []Lane     `json:"upstreams"`

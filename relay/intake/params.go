@@ -15,7 +15,7 @@ type offers struct {
 	requireTLS bool
 	extended   bool // DELIVERBY, MT-PRIORITY
 	auth       bool
-	lenient    bool // hex digits may be small
+	lenient    bool // hex digits may be small, and AUTH= stand where nobody can sign in
 	maxSize    int64
 }
 
@@ -115,7 +115,7 @@ func mailParam(p param, of offers, opts *smtp.MailOptions, ext *Extensions) (bit
 		return 64, p.by(ext)
 	case p.key == "MT-PRIORITY" && of.extended:
 		return 128, p.priority(ext)
-	case p.key == "AUTH" && of.auth:
+	case p.key == "AUTH" && (of.auth || of.lenient):
 		return 256, p.auth(of, opts)
 	}
 	return 0, errParamUnknown
