@@ -166,8 +166,12 @@ func (f *fields) dropDoubles(h []byte, signed bool) {
 	}
 	stays := map[field]span{}
 	eachField(h, func(name, value []byte, start, end int) {
-		k := field{singleOf(name), strings.TrimSpace(unfold(value))}
-		if k.single == 0 || k.single == singleOf([]byte("from")) && k.value == "" { // an empty From is dropped anyway
+		kind := singleOf(name)
+		if kind == 0 {
+			return
+		}
+		k := field{kind, strings.TrimSpace(unfold(value))}
+		if k.single == singleOf([]byte("from")) && k.value == "" { // an empty From is dropped anyway
 			return
 		}
 		this := span{start, end, true}
