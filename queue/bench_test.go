@@ -10,6 +10,7 @@ import (
 
 	"postern/config"
 	"postern/spool"
+	"postern/spool/journal"
 )
 
 // sponge accepts everything at once, chained as a pipelined session does it.
@@ -41,8 +42,8 @@ type counter struct {
 
 func (c counter) Finished(Finish) { c.wg.Done() }
 
-func openBench(b *testing.B, n int) (*spool.Store, *Queue, *sync.WaitGroup) {
-	s, err := spool.Open(spool.Options{Dir: b.TempDir() + "/spool", Create: true})
+func openBench(b *testing.B, n int) (*journal.Store, *Queue, *sync.WaitGroup) {
+	s, err := journal.Open(journal.Options{Dir: b.TempDir() + "/spool", Create: true})
 	if err != nil {
 		b.Fatal(err)
 	}

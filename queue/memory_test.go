@@ -11,7 +11,7 @@ import (
 	"postern/spool"
 )
 
-// memory is a Store without a disk.
+// memory is a spool.Store without a disk.
 type memory struct {
 	mu       sync.Mutex
 	nextID   spool.ID

@@ -13,7 +13,7 @@ import (
 
 // Options are what a queue is made of.
 type Options struct {
-	Store     Store
+	Store     spool.Store
 	Deliverer Deliverer
 	Config    *config.Config
 	// Events may be nil.
@@ -30,7 +30,7 @@ type Options struct {
 // Queue drives what the store holds to its upstreams. Its methods may be
 // called concurrently.
 type Queue struct {
-	store     Store
+	store     spool.Store
 	deliverer Deliverer
 	events    Events
 	route     func(from, to string) []string

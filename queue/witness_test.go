@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postern/spool"
+	"postern/spool/journal"
 )
 
 // onDisk runs the tests on the real spool.
@@ -22,7 +23,7 @@ type witness struct {
 	dir string
 
 	mu      sync.Mutex
-	store   Store
+	store   spool.Store
 	gen     *generation
 	fail    func(op string) error
 	settles int
@@ -46,12 +47,12 @@ func newWitness(t *testing.T) *witness {
 // generation is what one process sees of the store.
 type generation struct {
 	w *witness
-	Store
+	spool.Store
 	mu   sync.Mutex
 	dead bool
 }
 
-func (w *witness) generation() Store {
+func (w *witness) generation() spool.Store {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	g := &generation{w: w, Store: w.store}
@@ -263,6 +264,6 @@ func (w *witness) ends(id spool.ID, to string) []spool.Status {
 }
 
 // openSpool opens a spool with small segments.
-func openSpool(dir string) (*spool.Store, error) {
-	return spool.Open(spool.Options{Dir: dir, Create: true, SegmentSize: 1 << 20})
+func openSpool(dir string) (*journal.Store, error) {
+	return journal.Open(journal.Options{Dir: dir, Create: true, SegmentSize: 1 << 20})
 }

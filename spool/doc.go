@@ -1,14 +1,6 @@
-// Package spool faces the disk: it keeps accepted messages and what became of
-// them in a journal of segments with group commit, so that a message whose
-// Commit returned nil survives the end of the process and of the machine.
+// Package spool holds the words for mail that was accepted (ID, Envelope,
+// Recipient, Outcome, Delivery, Settlement), and the contract of what keeps it:
+// Store. A local disk keeps it in spool/journal.
 //
-// It owns everything below its folder and the words for it (ID, Envelope,
-// Recipient, Outcome). It never opens a connection, never decides what an
-// outcome means, and never deletes what it doesn't understand.
-//
-// To read it in the order in which a message meets it: Store.Create and
-// draft.Commit (draft.go), Store.commitBatch (commit.go), journal.write
-// (journal.go), Store.Claim and Store.Settle (claim.go, settle.go),
-// Store.reclaim (reclaim.go), Store.recover (recover.go). The layout on disk
-// and every legal state of it stand in docs/spool-format.md.
+// It does nothing itself, and never decides what an outcome means.
 package spool

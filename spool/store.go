@@ -1,221 +1,63 @@
 package spool
 
 import (
-	"io"
-	"slices"
-	"sync"
-	"sync/atomic"
+	"context"
 	"time"
 )
 
-// Store is a spool on a local disk. Its methods may be called concurrently.
-//
-// Locks are taken in this order: journal.mu, Store.mu. Neither is held
-// while the disk syncs, except where a segment begins.
-type Store struct {
-	opts Options
-	fs   FS
-	ev   Events
-	lock io.Closer // nil: opened for reading only
-	// strayed: files were found to have lost their names. journal.mu guards it.
-	strayed bool
-	failing error // why the journal is broken; nil: it is not. mu guards it
-	report  Recovery
+// Store is what keeps messages, as the queue asks it. *journal.Store is the
+// implementation on a local disk; a database shared by several relays can be
+// another, so nothing here assumes that this process is the only one that
+// claims.
+// All methods may be called concurrently.
+type Store interface {
+	// Create begins a message. ErrFull means that the spool has reached
+	// its maximum size or the disk its minimum of free space.
+	Create(ctx context.Context) (Draft, error)
 
-	readOnly bool
+	// Claim hands out up to max shares that upstream is to be tried with and
+	// that are due at now: urgent ones first, then one of each sender in turn,
+	// so that no batch starves another, then in the order in which they became
+	// due. A sender is a user, or an address with its reverse-path. Before it
+	// returns, each attempt is on record together with next(number of the
+	// attempt), when the share is due again should this process end before
+	// Settle.
+	Claim(upstream string, now time.Time, max int, next func(attempt int) time.Time) ([]*Delivery, error)
 
-	lastID atomic.Uint64
-	full   atomic.Bool
-	short  atomic.Bool // the disk refused a write for want of room, whatever the limits say
+	// Take claims one share whether it is due or held or not, for an
+	// operator or a sweep. It is not an attempt. ErrClaimed: somebody
+	// has it; ErrNotFound: there is no such share, or nothing left in it.
+	Take(id ID, share int) (*Delivery, error)
 
-	retiring atomic.Bool // the committer shall begin a new segment
+	// DotSent records, before the final dot goes out, that the outcome of the
+	// attempt can from now on be unknown. It survives the end of the process.
+	DotSent(d *Delivery) error
 
-	room    roomCheck
-	setting sync.Mutex // one goroutine sets aside at a time
+	// Settle ends a claim. A share of which nothing is Pending any more is
+	// gone from the queue, a message without shares from the spool. After an
+	// error the claim has ended as told all the same, and the store writes it
+	// as soon as it can: the call must not be repeated. ErrNotFound: d is
+	// no claim any more.
+	Settle(d *Delivery, s Settlement) error
 
-	submissions sync.Pool // of *submission
+	// NextDue is the earliest due time of any share that is neither held nor
+	// claimed and that upstream is to be tried with; false: there is none.
+	NextDue(upstream string) (time.Time, bool)
 
-	batch   [][]byte // what the committer is writing
-	j       journal
-	retryAt time.Time // when a failed journal is tried again; guarded by journal.mu
-	closed  bool      // nothing more is written; guarded by journal.mu
-	tail    tail      // the end of the segment before ours
+	// OnWork sets the function that is called, without locks held and never
+	// to block, whenever a share became due for upstream at an earlier time
+	// than before: after a Commit, a Settle, a start. Set it once, before use.
+	OnWork(wake func(upstream string, due time.Time))
 
-	mu       sync.Mutex // guards what follows
-	ix       *index
-	segs     []*segment // in order
-	bySeg    map[uint32]*segment
-	disk     int64 // bytes in segments and bodies
-	setAside int
-	stuck    bool       // a removal may not be durable: no segment is reclaimed any more
-	dead     []deadBody // big bodies to be removed
-	onWork   func(string, time.Time)
-	// unreadTold is when it was last told that the disk fails to read.
-	unreadTold time.Time
+	// Upstreams lists the names that shares are to be tried with, with the
+	// number of shares of each.
+	Upstreams() map[string]int
 
-	waitMu  sync.Mutex // guards what follows
-	waiting []*submission
-	closing bool
-
-	kick, dirty, tidy chan struct{}
-	stop              chan struct{}
-	running           sync.WaitGroup // committer
-	tidying           sync.WaitGroup // keeper
-}
-
-// tail is the end of the segment that the last run was writing.
-type tail struct{ num, end uint32 }
-
-// deadBody is the file of a message that is settled. It goes once the record
-// that says so is durable, so that no message is ever found without its body.
-type deadBody struct {
-	id      ID
-	size    int64
-	after   uint64 // number of that record, of journal.appended
-	durable bool
-}
-
-func newStore(opts Options) *Store {
-	opts = opts.withDefaults()
-	s := &Store{
-		opts: opts, fs: opts.FS, ev: opts.Events, ix: newIndex(), bySeg: map[uint32]*segment{},
-		kick: make(chan struct{}, 1), dirty: make(chan struct{}, 1), tidy: make(chan struct{}, 1),
-		stop: make(chan struct{}),
-	}
-	return s
-}
-
-// Recovery reports what was found when the spool was opened.
-func (s *Store) Recovery() Recovery { return s.report }
-
-// Usage tells how much the spool holds. It asks the disk for its free space.
-func (s *Store) Usage() Usage {
-	free, err := s.fs.Free()
-	if err != nil {
-		free = -1
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.usage(free)
-}
-
-// usage is Usage with Store.mu held.
-func (s *Store) usage(free int64) Usage {
-	u := Usage{
-		Disk: s.disk, Segments: len(s.segs), Messages: len(s.ix.byID), Shares: s.ix.shares, Kept: s.ix.kept, Free: free,
-		MaxSize: s.opts.MaxSize, MinFree: s.opts.MinFree, MaxMessages: s.opts.MaxMessages, Full: s.full.Load() || s.short.Load(), SetAside: s.setAside, Failing: s.failing,
-	}
-	for _, g := range s.segs {
-		u.Live += g.liveBytes
-	}
-	return u
-}
-
-// OnWork sets whom to tell that a share became due earlier than anything
-// before it for its upstream. It is called at once for every upstream with
-// work, and later from several goroutines, without locks held; wake must not
-// block. Set it once, before use.
-func (s *Store) OnWork(wake func(upstream string, due time.Time)) {
-	var w wakes
-	s.mu.Lock()
-	s.onWork = wake
-	for _, l := range s.ix.lanes {
-		if due, ok := s.ix.nextDue(l); ok {
-			w.add(l, due)
-		}
-	}
-	s.mu.Unlock()
-	w.call(s)
-}
-
-// NextDue implements the queue's Store.
-func (s *Store) NextDue(upstream string) (time.Time, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.ix.lanes[upstream]
-	if l == nil {
-		return time.Time{}, false
-	}
-	due, ok := s.ix.nextDue(l)
-	return toTime(due), ok
-}
-
-// Upstreams implements the queue's Store.
-func (s *Store) Upstreams() map[string]int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	counts := map[string]int{}
-	for name, l := range s.ix.lanes {
-		if l.shares > 0 {
-			counts[name] = l.shares
-		}
-	}
-	return counts
-}
-
-// weight is what a message occupies on the disk, in bytes.
-func (s *Store) weight(h *header, size int64) int64 {
-	if h.flags&flagBig != 0 {
-		return h.size() + size
-	}
-	return h.size()
-}
-
-// entryWeight is weight for a message in the index.
-func entryWeight(e *entry) int64 { return headerSize + int64(e.metaLen) + e.size }
-
-// count adds to what lives in a segment. Store.mu is held.
-func (s *Store) count(segment uint32, messages int, bytes int64) {
-	if g := s.bySeg[segment]; g != nil {
-		g.live += messages
-		g.liveBytes += bytes
-	}
-}
-
-// forget drops from the accounts a message that leaves the index by the
-// record that was appended last. Both locks are held.
-func (s *Store) forget(e *entry) {
-	s.count(e.at.segment, -1, -entryWeight(e))
-	if e.is(big) {
-		s.dead = append(s.dead, deadBody{id: e.id, size: e.size, after: s.j.appended})
-	}
-	if g := s.bySeg[e.at.segment]; g != nil && g.live == 0 && g == s.segs[0] {
-		s.poke(s.tidy)
-	}
-}
-
-// bury marks the bodies of messages whose last record has just become
-// durable. journal.mu is held.
-func (s *Store) bury() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range s.dead {
-		if d := &s.dead[i]; !d.durable && d.after <= s.j.settled {
-			d.durable = true
-			s.poke(s.tidy)
-		}
-	}
-}
-
-// removeDead removes the bodies that bury marked.
-func (s *Store) removeDead() {
-	s.mu.Lock()
-	var gone []deadBody
-	s.dead = slices.DeleteFunc(s.dead, func(d deadBody) bool {
-		if d.durable {
-			gone = append(gone, d)
-		}
-		return d.durable
-	})
-	s.mu.Unlock()
-	for _, d := range gone {
-		err := s.fs.Remove(bodyName(d.id))
-		s.mu.Lock()
-		if err == nil {
-			s.disk -= d.size
-		} else if !removesOpen {
-			s.dead = append(s.dead, d) // somebody still reads it
-		}
-		s.mu.Unlock()
-	}
+	Content(id ID) (Content, error)
+	Detail(id ID) (*Detail, error)
+	// Walk calls visit for each share in ID order until it returns false. It
+	// holds no lock during visit. A share that is owed all the time is visited
+	// once, one that comes or ends meanwhile perhaps; what visit is told may
+	// have changed since.
+	Walk(visit func(Summary) bool)
 }

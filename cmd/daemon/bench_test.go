@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"postern/relay/upstream/upstreamtest"
-	"postern/spool"
+	"postern/spool/journal"
 )
 
 // BenchmarkPipeline is whole messages: over loopback into the daemon, through
@@ -96,8 +96,8 @@ func BenchmarkStatus(b *testing.B) {
 }
 
 // fillBench queues so many messages.
-func fillBench(b *testing.B, messages int) func(*spool.Store) {
-	return func(s *spool.Store) {
+func fillBench(b *testing.B, messages int) func(*journal.Store) {
+	return func(s *journal.Store) {
 		var left atomic.Int64
 		left.Store(int64(messages))
 		var all sync.WaitGroup

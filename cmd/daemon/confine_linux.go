@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postern/config"
-	"postern/spool"
+	"postern/spool/disk"
 )
 
 // confine takes from this process, and from every command that it runs, the
@@ -28,7 +28,7 @@ func confine(cfg *config.Config) ([]string, error) {
 		}
 		return nil, nil
 	}
-	if err := spool.MakeFolder(cfg.StateDir); err != nil && cfg.Path == "" {
+	if err := disk.MakeFolder(cfg.StateDir); err != nil && cfg.Path == "" {
 		return nil, err
 	}
 	folders := []string{cfg.Spool.Dir, cfg.StateDir, cfg.CaptureDir(), filepath.Dir(cfg.Control.Socket)}

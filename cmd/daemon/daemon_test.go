@@ -15,7 +15,7 @@ import (
 	"postern/config"
 	"postern/queue"
 	"postern/relay/admin"
-	"postern/spool"
+	"postern/spool/disk"
 )
 
 func TestStartErrorsAreSentencesWithAKind(t *testing.T) {
@@ -28,11 +28,11 @@ func TestStartErrorsAreSentencesWithAKind(t *testing.T) {
 		kind Kind
 		hint string
 	}{
-		{"locked spool", spoolFailed, &spool.StartError{Dir: "/s", Kind: spool.ErrLocked}, Locked, ""},
-		{"missing spool", spoolFailed, &spool.StartError{Dir: "/s", Kind: spool.ErrMissing}, CannotCreate, ""},
-		{"foreign spool", spoolFailed, &spool.StartError{Dir: "/s", Kind: spool.ErrNotOurs}, NotAllowed, ""},
-		{"open spool", spoolFailed, &spool.StartError{Dir: "/s", Kind: spool.ErrOpenToOthers}, NotAllowed, ""},
-		{"full disk", spoolFailed, &spool.StartError{Dir: "/s", Kind: spool.ErrDiskFull}, CannotCreate, ""},
+		{"locked spool", spoolFailed, &disk.StartError{Dir: "/s", Kind: disk.ErrLocked}, Locked, ""},
+		{"missing spool", spoolFailed, &disk.StartError{Dir: "/s", Kind: disk.ErrMissing}, CannotCreate, ""},
+		{"foreign spool", spoolFailed, &disk.StartError{Dir: "/s", Kind: disk.ErrNotOurs}, NotAllowed, ""},
+		{"open spool", spoolFailed, &disk.StartError{Dir: "/s", Kind: disk.ErrOpenToOthers}, NotAllowed, ""},
+		{"full disk", spoolFailed, &disk.StartError{Dir: "/s", Kind: disk.ErrDiskFull}, CannotCreate, ""},
 		{"second daemon", controlFailed, fmt.Errorf("x: %w", admin.ErrTaken), Taken, "another control.socket"},
 		{"no folder for the socket", controlFailed, &fs.PathError{Op: "bind", Path: "/run/x", Err: syscall.ENOENT}, CannotCreate, "correct control.socket"},
 		{"socket not allowed", controlFailed, &fs.PathError{Op: "bind", Path: "/run/x", Err: syscall.EACCES}, NotAllowed, "chown"},

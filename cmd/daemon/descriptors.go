@@ -25,7 +25,7 @@ const (
 	// An operator may read the content of a message. A scrape reads /proc.
 	perOperator, perReader, perScraper = 2, 1, 2
 
-	journalFile  = 64 << 20 // bytes; spool.Options.SegmentSize
+	journalFile  = 64 << 20 // bytes; journal.Options.SegmentSize
 	journalFiles = 256      // of a spool without a bound: 16 GiB
 	// strangersOfCapture may be open beside the sessions of the relay.
 	strangersOfCapture = 16

@@ -16,7 +16,8 @@ import (
 
 	"postern/config"
 	"postern/relay/admin"
-	"postern/spool"
+	"postern/spool/disk"
+	"postern/spool/journal"
 	"postern/spool/statefile"
 )
 
@@ -52,21 +53,21 @@ func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, w
 	if key, err := exchangeable(cfg); err != nil {
 		f.problems = append(f.problems, config.Problem{File: cfg.Path, Key: key, Text: err.Error()})
 	}
-	f.add("spool.dir", spoolFailed, spool.Foresee(spool.Options{Dir: cfg.Spool.Dir, Create: cfg.Path == ""}))
-	if free, err := spool.Room(cfg.Spool.Dir); err == nil && free < cfg.Spool.MinFree {
+	f.add("spool.dir", spoolFailed, journal.Foresee(journal.Options{Dir: cfg.Spool.Dir, Create: cfg.Path == ""}))
+	if free, err := journal.Room(cfg.Spool.Dir); err == nil && free < cfg.Spool.MinFree {
 		f.warnings = append(f.warnings, config.Problem{File: cfg.Path, Key: "spool.min_free",
 			Text: fmt.Sprintf("only %d MiB are free on the file system of the spool: new mail is answered 452", free>>20), Hint: "make room there, or set min_free lower"})
 	}
 	if cfg.NeedsCapture() {
-		f.add("state_dir", captureFailed, spool.MayMake(cfg.CaptureDir()))
-	} else if err := spool.MayMake(cfg.StateDir); err != nil {
+		f.add("state_dir", captureFailed, disk.MayMake(cfg.CaptureDir()))
+	} else if err := disk.MayMake(cfg.StateDir); err != nil {
 		f.warnings = append(f.warnings, config.Problem{File: cfg.Path, Key: "state_dir",
 			Text: "cannot be made or written: " + err.Error(), Hint: "what is learnt about upstreams, and tokens, are lost at a restart; create it for the user that runs postern"})
 	}
 	if !f.running {
 		f.control()
 		if pid, claimed := (&statefile.Folder{Dir: cfg.StateDir}).Claimant(); claimed {
-			f.add("state_dir", stateFailed, inUse(cfg.StateDir, &spool.Held{Process: strconv.Itoa(pid)}))
+			f.add("state_dir", stateFailed, inUse(cfg.StateDir, &disk.Held{Process: strconv.Itoa(pid)}))
 		}
 	}
 	for i := range cfg.Listeners {
@@ -106,10 +107,10 @@ func (f *foresight) control() {
 		f.add("control.socket", controlFailed, fmt.Errorf("%s exists and is not a socket; remove it or choose another control.socket", c.Socket))
 		return
 	}
-	f.add("control.socket", controlFailed, spool.MayWrite(folder))
+	f.add("control.socket", controlFailed, disk.MayWrite(folder))
 	f.group("control.group", c.Group)
 	if c.ReadSocket != "" {
-		f.add("control.read_socket", controlFailed, spool.MayWrite(filepath.Dir(c.ReadSocket)))
+		f.add("control.read_socket", controlFailed, disk.MayWrite(filepath.Dir(c.ReadSocket)))
 		f.group("control.read_group", c.ReadGroup)
 	}
 }
@@ -133,7 +134,7 @@ func (f *foresight) group(key, name string) {
 	}
 	if err := mayGive(name); err != nil {
 		f.problems = append(f.problems, config.Problem{File: f.cfg.Path, Key: key, Text: err.Error(),
-			Hint: "add the user that runs postern to the group (usermod -aG " + name + " " + spool.WhoRuns() + ", or SupplementaryGroups= of the unit)"})
+			Hint: "add the user that runs postern to the group (usermod -aG " + name + " " + disk.WhoRuns() + ", or SupplementaryGroups= of the unit)"})
 	}
 }
 
@@ -153,7 +154,7 @@ func (f *foresight) listener(key string, l *config.Listener) {
 		case err == nil && info.Mode()&fs.ModeSocket == 0:
 			f.add(key+".address", doorFailed, fmt.Errorf("%s exists and is not a socket; remove it or choose another address", l.Target))
 		default:
-			f.add(key+".address", doorFailed, spool.MayWrite(folder))
+			f.add(key+".address", doorFailed, disk.MayWrite(folder))
 		}
 	}
 }

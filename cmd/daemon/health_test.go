@@ -10,6 +10,7 @@ import (
 	"postern/queue"
 	"postern/relay/admin"
 	"postern/spool"
+	"postern/spool/journal"
 )
 
 // Health is about mail: an upstream that is out of reach is unhealthy from
@@ -55,7 +56,7 @@ func TestJudge(t *testing.T) {
 // One message whose upstream is out of reach counts as due from the first
 // failure on, however often it was put off since.
 func TestOldestDueIsNotTheNextProbe(t *testing.T) {
-	_, socket := start(t, fmt.Sprintf("host = \"127.0.0.1\"\nport = %d\ntls = \"off\"", closedPort(t)), func(s *spool.Store) {
+	_, socket := start(t, fmt.Sprintf("host = \"127.0.0.1\"\nport = %d\ntls = \"off\"", closedPort(t)), func(s *journal.Store) {
 		queueOne(t, s, "sink", false)
 	})
 	client := admin.Dial(socket)

@@ -11,7 +11,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"postern/relay/admin"
-	"postern/spool"
+	"postern/spool/journal"
 )
 
 // noNull refuses MAIL FROM:<>.
@@ -38,7 +38,7 @@ func TestStatusNamesARouteForTheNullSender(t *testing.T) {
 	go server.Serve(l) // ends with Close
 	t.Cleanup(func() { server.Close() })
 	_, socket := start(t, fmt.Sprintf("host = \"127.0.0.1\"\nport = %d\ntls = \"off\"", l.Addr().(*net.TCPAddr).Port),
-		func(s *spool.Store) { queueOne(t, s, "sink", false) })
+		func(s *journal.Store) { queueOne(t, s, "sink", false) })
 	var last admin.Lane
 	for range 200 {
 		st, err := admin.Dial(socket).Status(t.Context())

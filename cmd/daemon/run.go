@@ -24,7 +24,7 @@ import (
 	"postern/relay/oauth"
 	"postern/relay/route"
 	"postern/relay/upstream"
-	"postern/spool"
+	"postern/spool/journal"
 )
 
 // grace is how long a stop waits for clients inside DATA and for attempts
@@ -56,7 +56,7 @@ type daemon struct {
 	version string
 	started time.Time
 
-	store  *spool.Store
+	store  *journal.Store
 	leave  func() // gives the state folder back; nil: it was not claimed
 	queue  *queue.Queue
 	doors  *intake.Server

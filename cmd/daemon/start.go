@@ -19,7 +19,8 @@ import (
 	"postern/relay/oauth"
 	"postern/relay/route"
 	"postern/relay/upstream"
-	"postern/spool"
+	"postern/spool/disk"
+	"postern/spool/journal"
 	"postern/spool/statefile"
 )
 
@@ -33,7 +34,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 			d.close(ctx)
 		}
 	}()
-	if d.store, err = spool.Open(spool.Options{
+	if d.store, err = journal.Open(journal.Options{
 		Dir: cfg.Spool.Dir, MaxSize: cfg.Spool.MaxSize, MinFree: cfg.Spool.MinFree, MaxMessages: cfg.Spool.MaxMessages,
 		// Where an administrator names a folder, only that one is made: a
 		// missing folder above it may be a disk that is not mounted.
@@ -80,7 +81,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 // no relay from starting.
 func (d *daemon) claimState(dir string) (err error) {
 	d.leave, err = (&statefile.Folder{Dir: dir}).Claim()
-	var held *spool.Held
+	var held *disk.Held
 	switch {
 	case errors.As(err, &held):
 		return startError(stateFailed, inUse(dir, held))
@@ -91,7 +92,7 @@ func (d *daemon) claimState(dir string) (err error) {
 }
 
 // inUse says that another process has the state folder.
-func inUse(dir string, held *spool.Held) error {
+func inUse(dir string, held *disk.Held) error {
 	return fmt.Errorf("state_dir %s is %w, which is another daemon; stop that one, or give this one a state_dir of its own", dir, held)
 }
 

@@ -12,10 +12,11 @@ import (
 	"postern/cmd/eventlog"
 	"postern/config"
 	"postern/spool"
+	"postern/spool/journal"
 )
 
 // queueOne puts a message into a spool.
-func queueOne(t testing.TB, s *spool.Store, upstream string, hold bool) {
+func queueOne(t testing.TB, s *journal.Store, upstream string, hold bool) {
 	d, err := s.Create(context.Background())
 	if err == nil {
 		err = d.Commit(&spool.Envelope{Accepted: time.Now(), Hold: hold,
@@ -28,7 +29,7 @@ func queueOne(t testing.TB, s *spool.Store, upstream string, hold bool) {
 
 // start runs a daemon until the test ends, whose spool was filled before; nil:
 // it is empty. It returns the daemon's door and its control socket.
-func start(t testing.TB, upstream string, fill func(*spool.Store)) (door, socket string) {
+func start(t testing.TB, upstream string, fill func(*journal.Store)) (door, socket string) {
 	dir, err := os.MkdirTemp("", "daemon") // short: a socket lies in it
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +40,7 @@ func start(t testing.TB, upstream string, fill func(*spool.Store)) (door, socket
 		t.Fatal(err)
 	}
 	if fill != nil {
-		s, err := spool.Open(spool.Options{Dir: folder})
+		s, err := journal.Open(journal.Options{Dir: folder})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,7 +11,7 @@ import (
 	"postern/config"
 	"postern/config/strict"
 	"postern/relay/admin"
-	"postern/spool"
+	"postern/spool/disk"
 )
 
 // Kind says of what sort a failed start is.
@@ -106,9 +106,9 @@ func exchangeable(cfg *config.Config) (key string, err error) {
 
 func kindOf(at step, err error) Kind {
 	switch {
-	case errors.Is(err, spool.ErrLocked), errors.Is(err, spool.ErrLockHeld()):
+	case errors.Is(err, disk.ErrLocked), errors.Is(err, disk.ErrLockHeld):
 		return Locked
-	case errors.Is(err, spool.ErrNotOurs), errors.Is(err, spool.ErrOpenToOthers), errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, disk.ErrNotOurs), errors.Is(err, disk.ErrOpenToOthers), errors.Is(err, fs.ErrPermission):
 		return NotAllowed
 	case at == spoolFailed, at == captureFailed, at == controlFailed && !errors.Is(err, admin.ErrTaken),
 		errors.Is(err, fs.ErrNotExist):

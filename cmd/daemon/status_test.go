@@ -7,12 +7,13 @@ import (
 
 	"postern/relay/admin"
 	"postern/spool"
+	"postern/spool/journal"
 )
 
 // The status tells what a spool holds that was filled before the start, also
 // of an upstream that is not configured.
 func TestStatusCountsTheQueue(t *testing.T) {
-	_, socket := start(t, fmt.Sprintf("host = \"127.0.0.1\"\nport = %d\ntls = \"off\"", closedPort(t)), func(s *spool.Store) {
+	_, socket := start(t, fmt.Sprintf("host = \"127.0.0.1\"\nport = %d\ntls = \"off\"", closedPort(t)), func(s *journal.Store) {
 		queueOne(t, s, "gone", false)
 		claimed, err := s.Claim("gone", time.Now(), 1, func(int) time.Time { return time.Now() })
 		if err != nil || len(claimed) != 1 {

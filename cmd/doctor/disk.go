@@ -14,8 +14,8 @@ import (
 	"postern/relay/admin"
 )
 
-// disk is a file system as it was found.
-type disk struct {
+// fileSystem is one as it was found.
+type fileSystem struct {
 	Err        error
 	Kind       string // "ext4", "tmpfs"; empty: the system does not say
 	ReadOnly   bool
@@ -36,7 +36,7 @@ var volatile = map[string]string{
 	"fuse":    "is made by a program: a sync is only as good as that",
 }
 
-func judgeFileSystem(dir string, d *disk) Finding {
+func judgeFileSystem(dir string, d *fileSystem) Finding {
 	f := Finding{ID: SpoolFileSystem, Status: OK, Subject: dir, Facts: map[string]any{"type": d.Kind}, Text: "it lies on " + d.Kind}
 	switch {
 	case d.Err != nil:
@@ -53,7 +53,7 @@ func judgeFileSystem(dir string, d *disk) Finding {
 	return f
 }
 
-func judgeSpace(dir string, d *disk, minFree int64, st *admin.Status) Finding {
+func judgeSpace(dir string, d *fileSystem, minFree int64, st *admin.Status) Finding {
 	f := Finding{ID: SpoolSpace, Status: OK, Subject: dir, Facts: map[string]any{"free_bytes": d.Free, "total_bytes": d.Total, "min_free_bytes": minFree}}
 	if d.Err != nil {
 		f.Status, f.Text, f.Facts = Skipped, "its free space cannot be told: "+reason(d.Err), nil
@@ -81,7 +81,7 @@ func judgeSpace(dir string, d *disk, minFree int64, st *admin.Status) Finding {
 // more needs one, and each segment.
 const fewInodes = 1000
 
-func judgeInodes(dir string, d *disk) Finding {
+func judgeInodes(dir string, d *fileSystem) Finding {
 	f := Finding{ID: SpoolInodes, Status: OK, Subject: dir, Facts: map[string]any{"free": d.FreeInodes, "total": d.Inodes},
 		Text: fmt.Sprintf("%d of %d inodes are free", d.FreeInodes, d.Inodes)}
 	switch {

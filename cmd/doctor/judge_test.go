@@ -50,7 +50,7 @@ func TestJudgements(t *testing.T) {
 		s.Took[99] = p99
 		return s
 	}
-	good := &disk{Kind: "ext4", Free: 10 << 30, Total: 100 << 30, FreeInodes: 1 << 20, Inodes: 1 << 21}
+	good := &fileSystem{Kind: "ext4", Free: 10 << 30, Total: 100 << 30, FreeInodes: 1 << 20, Inodes: 1 << 21}
 	door := &config.Listener{Name: "door", Address: "127.0.0.1:2525", Network: "tcp", Target: "127.0.0.1:2525"}
 	var all strings.Builder
 	for _, c := range []struct {
@@ -67,18 +67,18 @@ func TestJudgements(t *testing.T) {
 		{"folder: open to others", lone(judgeFolder(SpoolFolder, folder(0o755, 987654), 987654, false)), 73},
 		{"folder: somebody else's", lone(judgeFolder(StateFolder, folder(0o700, 987653), 987654, false)), 73},
 		{"disk: good", lone(judgeFileSystem("/spool", good), judgeSpace("/spool", good, 256<<20, nil), judgeInodes("/spool", good)), 0},
-		{"disk: read-only", lone(judgeFileSystem("/spool", &disk{Kind: "ext4", ReadOnly: true})), 73},
-		{"disk: tmpfs", lone(judgeFileSystem("/spool", &disk{Kind: "tmpfs"})), 0},
-		{"disk: overlay", lone(judgeFileSystem("/spool", &disk{Kind: "overlay"})), 0},
-		{"disk: nfs", lone(judgeFileSystem("/spool", &disk{Kind: "nfs"})), 0},
-		{"disk: unknown", lone(judgeFileSystem("/spool", &disk{}), judgeFileSystem("/spool", &disk{Err: opened(syscall.EACCES)})), 0},
-		{"space: little", lone(judgeSpace("/spool", &disk{Free: 300 << 20, Total: 1 << 30}, 256<<20, nil)), 0},
-		{"space: none", lone(judgeSpace("/spool", &disk{Free: 100 << 20, Total: 1 << 30}, 256<<20, nil)), 75},
-		{"space: a small volume", lone(judgeSpace("/spool", &disk{Free: 40 << 20, Total: 48 << 20}, 256<<20, nil)), 75},
+		{"disk: read-only", lone(judgeFileSystem("/spool", &fileSystem{Kind: "ext4", ReadOnly: true})), 73},
+		{"disk: tmpfs", lone(judgeFileSystem("/spool", &fileSystem{Kind: "tmpfs"})), 0},
+		{"disk: overlay", lone(judgeFileSystem("/spool", &fileSystem{Kind: "overlay"})), 0},
+		{"disk: nfs", lone(judgeFileSystem("/spool", &fileSystem{Kind: "nfs"})), 0},
+		{"disk: unknown", lone(judgeFileSystem("/spool", &fileSystem{}), judgeFileSystem("/spool", &fileSystem{Err: opened(syscall.EACCES)})), 0},
+		{"space: little", lone(judgeSpace("/spool", &fileSystem{Free: 300 << 20, Total: 1 << 30}, 256<<20, nil)), 0},
+		{"space: none", lone(judgeSpace("/spool", &fileSystem{Free: 100 << 20, Total: 1 << 30}, 256<<20, nil)), 75},
+		{"space: a small volume", lone(judgeSpace("/spool", &fileSystem{Free: 40 << 20, Total: 48 << 20}, 256<<20, nil)), 75},
 		{"space: as large as it may be", lone(judgeSpace("/spool", good, 256<<20, &admin.Status{Spool: admin.Spool{Full: true, MaxSize: 1 << 30}})), 75},
-		{"space: not told", lone(judgeSpace("/spool", &disk{Err: opened(syscall.EACCES)}, 1, nil)), 0},
-		{"inodes: few", lone(judgeInodes("/spool", &disk{FreeInodes: 500, Inodes: 10000})), 0},
-		{"inodes: none", lone(judgeInodes("/spool", &disk{Inodes: 10000})), 75},
+		{"space: not told", lone(judgeSpace("/spool", &fileSystem{Err: opened(syscall.EACCES)}, 1, nil)), 0},
+		{"inodes: few", lone(judgeInodes("/spool", &fileSystem{FreeInodes: 500, Inodes: 10000})), 0},
+		{"inodes: none", lone(judgeInodes("/spool", &fileSystem{Inodes: 10000})), 75},
 		{"sync: good", lone(judgeSync("/spool", took(2*time.Millisecond, 9*time.Millisecond))), 0},
 		{"sync: slow", lone(judgeSync("/spool", took(35*time.Millisecond, 130*time.Millisecond))), 0},
 		{"sync: a lie", lone(judgeSync("/spool", took(3*time.Microsecond, 9*time.Microsecond))), 0},

@@ -16,16 +16,16 @@ var kinds = map[uint32]string{
 	0x2fc12fc1: "zfs", unix.REISERFS_SUPER_MAGIC: "reiserfs", unix.MSDOS_SUPER_MAGIC: "vfat",
 }
 
-func lookAtDisk(dir string) disk {
+func lookAtDisk(dir string) fileSystem {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
-		return disk{Err: err}
+		return fileSystem{Err: err}
 	}
 	kind := kinds[uint32(st.Type)]
 	if kind == "" {
 		kind = "a file system of type 0x" + strconv.FormatUint(uint64(uint32(st.Type)), 16)
 	}
-	return disk{
+	return fileSystem{
 		Kind: kind, ReadOnly: st.Flags&unix.ST_RDONLY != 0,
 		Free: int64(st.Bavail) * int64(st.Bsize), Total: int64(st.Blocks) * int64(st.Bsize),
 		FreeInodes: int64(st.Ffree), Inodes: int64(st.Files),

@@ -5,9 +5,9 @@ package doctor
 import "os"
 
 // lookAtDisk: neither the kind of the file system nor its inodes.
-func lookAtDisk(dir string) disk {
+func lookAtDisk(dir string) fileSystem {
 	free, total, err := room(dir)
-	return disk{Free: free, Total: total, Err: err}
+	return fileSystem{Free: free, Total: total, Err: err}
 }
 
 func lookAtClock() clockState { return clockState{} }

@@ -13,15 +13,17 @@ import (
 	"postern/config"
 	"postern/relay/admin"
 	"postern/spool"
+	"postern/spool/disk"
+	"postern/spool/journal"
 )
 
 // lookAtSpool looks at the folder, its disk and what waits in it.
 func lookAtSpool(ctx context.Context, cfg *config.Config, st *admin.Status, client *admin.Client, owner int) []Finding {
 	dir := cfg.Spool.Dir
-	folder := judgeFolder(SpoolFolder, lookAtFolder(dir), owner, spool.Foresee(spool.Options{Dir: dir, Create: cfg.Path == ""}) == nil)
+	folder := judgeFolder(SpoolFolder, lookAtFolder(dir), owner, journal.Foresee(journal.Options{Dir: dir, Create: cfg.Path == ""}) == nil)
 	out := []Finding{folder}
 	if st == nil {
-		if pid, held := spool.Holder(filepath.Join(dir, "lock")); held {
+		if pid, held := disk.Holder(filepath.Join(dir, "lock")); held {
 			out = append(out, Finding{ID: SpoolLock, Status: Failed, Subject: dir,
 				Text:   fmt.Sprintf("process %d has the spool, and does not answer at %s", pid, cfg.Control.Socket),
 				Remedy: "It is a daemon with another configuration, or one that starts, stops or hangs: look at that process."})
@@ -50,7 +52,7 @@ type place struct {
 	Err      error
 	Mode     fs.FileMode
 	UID, GID int  // -1: the system does not say
-	Shared   bool // given to a group of this process: see spool.GroupIsOurs
+	Shared   bool // given to a group of this process: see disk.GroupIsOurs
 }
 
 func lookAtFolder(path string) place {
@@ -62,7 +64,7 @@ func lookAtFolder(path string) place {
 	}
 	p.Mode = info.Mode()
 	p.UID, p.GID = ownersOf(info)
-	p.Shared = spool.GroupIsOurs(info)
+	p.Shared = disk.GroupIsOurs(info)
 	return p
 }
 
@@ -136,7 +138,7 @@ func lookAtQueue(ctx context.Context, dir string, st *admin.Status, client *admi
 		})
 		return w
 	}
-	r, err := spool.OpenReader(dir)
+	r, err := journal.OpenReader(dir)
 	if err != nil {
 		w.Err = err
 		return w

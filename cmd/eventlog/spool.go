@@ -7,15 +7,16 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"postern/spool"
+	"postern/spool/journal"
 )
 
 // spoolEvents tells of the disk.
 type spoolEvents struct{ log *Log }
 
 // Spool returns the events of the spool.
-func (l *Log) Spool() spool.Events { return spoolEvents{l} }
+func (l *Log) Spool() journal.Events { return spoolEvents{l} }
 
-func (s spoolEvents) SpoolRecovered(r spool.Recovery) {
+func (s spoolEvents) SpoolRecovered(r journal.Recovery) {
 	write := s.log.info
 	if r.SetAside > 0 || r.TornBytes > 0 {
 		write = s.log.warn

@@ -9,6 +9,8 @@ import (
 	"postern/config"
 	"postern/relay/admin"
 	"postern/spool"
+	"postern/spool/disk"
+	"postern/spool/journal"
 )
 
 // stoppedSpool is a spool that no daemon has open, for reading only.
@@ -25,16 +27,16 @@ func (a *app) openStopped(gone error) (stoppedSpool, error) {
 	if err != nil {
 		return nil, badConfig(err)
 	}
-	r, err := spool.OpenReader(place.SpoolDir)
-	var start *spool.StartError
+	r, err := journal.OpenReader(place.SpoolDir)
+	var start *disk.StartError
 	switch {
 	case err == nil:
 		return r, nil
-	case errors.Is(err, spool.ErrMissing):
+	case errors.Is(err, disk.ErrMissing):
 		return nil, &failure{code: exitUnavailable, text: gone.Error(), hint: "There is no spool at " + place.SpoolDir + " either.", err: err}
 	case errors.Is(err, fs.ErrPermission):
 		return nil, &failure{code: exitNoPerm, text: gone.Error(), hint: "You may not read the spool at " + place.SpoolDir + " either.", err: err}
-	case errors.Is(err, spool.ErrNotOurs):
+	case errors.Is(err, disk.ErrNotOurs):
 		// The sentence of a start would have the spool handed over.
 		return nil, &failure{code: exitNoPerm, text: gone.Error(), hint: "The spool at " + place.SpoolDir + " belongs to another user: run this command as that user.", err: err}
 	case errors.As(err, &start):

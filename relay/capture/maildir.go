@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"postern/spool"
+	"postern/spool/disk"
 	"postern/spool/statefile"
 )
 
@@ -27,7 +27,7 @@ type maildir struct {
 
 func openMaildir(dir, hostname string) (*maildir, error) {
 	for _, folder := range []string{"", "tmp", "new", "cur"} {
-		if err := spool.MakeFolder(filepath.Join(dir, folder)); err != nil {
+		if err := disk.MakeFolder(filepath.Join(dir, folder)); err != nil {
 			return nil, err
 		}
 	}

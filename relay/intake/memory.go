@@ -12,7 +12,7 @@ const (
 	// memoryStep is how many bytes more are asked for at a time.
 	memoryStep = 32 << 10
 	// draftMemory is how many bytes of one message the spool keeps in memory;
-	// more goes to a file (spool.Options.BigBody).
+	// more goes to a file (journal.Options.BigBody).
 	draftMemory = 256 << 10
 	// perRecipient is what a recipient takes up beside its addresses.
 	perRecipient = 320

@@ -1,9 +1,9 @@
 package simdisk
 
-import "postern/spool"
+import "postern/spool/disk"
 
-// Create implements spool.FS.
-func (l *Lax) Create(name string) (spool.File, error) {
+// Create implements disk.FS.
+func (l *Lax) Create(name string) (disk.File, error) {
 	f, err := l.View.Create(name)
 	if err != nil {
 		return nil, err
@@ -11,14 +11,14 @@ func (l *Lax) Create(name string) (spool.File, error) {
 	return &laxFile{File: f, l: l, name: name}, nil
 }
 
-// Remove implements spool.FS. Skip is told of it, and can't prevent it.
+// Remove implements disk.FS. Skip is told of it, and can't prevent it.
 func (l *Lax) Remove(name string) error {
 	l.Skip(OpRemove, name)
 	return l.View.Remove(name)
 }
 
-// OpenWrite implements spool.FS.
-func (l *Lax) OpenWrite(name string) (spool.File, error) {
+// OpenWrite implements disk.FS.
+func (l *Lax) OpenWrite(name string) (disk.File, error) {
 	f, err := l.View.OpenWrite(name)
 	if err != nil {
 		return nil, err
@@ -26,7 +26,7 @@ func (l *Lax) OpenWrite(name string) (spool.File, error) {
 	return &laxFile{File: f, l: l, name: name}, nil
 }
 
-// SyncDir implements spool.FS.
+// SyncDir implements disk.FS.
 func (l *Lax) SyncDir(dir string) error {
 	if l.Skip(OpSyncDir, dir) {
 		return nil
@@ -35,7 +35,7 @@ func (l *Lax) SyncDir(dir string) error {
 }
 
 type laxFile struct {
-	spool.File
+	disk.File
 	l    *Lax
 	name string
 }

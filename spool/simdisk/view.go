@@ -9,20 +9,20 @@ import (
 	"strings"
 	"syscall"
 
-	"postern/spool"
+	"postern/spool/disk"
 )
 
 // FS is a view of the disk for one process. After Kill of the view, its calls
 // fail, as a killed process makes no more.
 func (d *Disk) FS() *View { return &View{d: d} }
 
-// View implements spool.FS.
+// View implements disk.FS.
 type View struct {
 	d    *Disk
 	dead bool // guarded by d.mu
 }
 
-var _ spool.FS = (*View)(nil)
+var _ disk.FS = (*View)(nil)
 
 // Kill ends the process that has this view, without a cut of power.
 func (v *View) Kill() {
@@ -60,10 +60,10 @@ func (v *View) do(s Step) error {
 	return nil
 }
 
-// Prepare implements spool.FS: the folder is always there.
-func (v *View) Prepare(spool.Making) error { return nil }
+// Prepare implements disk.FS: the folder is always there.
+func (v *View) Prepare(disk.Making) error { return nil }
 
-// Mkdir implements spool.FS.
+// Mkdir implements disk.FS.
 func (v *View) Mkdir(name string) error {
 	v.d.mu.Lock()
 	defer v.d.mu.Unlock()
@@ -73,8 +73,8 @@ func (v *View) Mkdir(name string) error {
 	return v.do(Step{Op: OpMkdir, Name: name})
 }
 
-// Create implements spool.FS.
-func (v *View) Create(name string) (spool.File, error) {
+// Create implements disk.FS.
+func (v *View) Create(name string) (disk.File, error) {
 	v.d.mu.Lock()
 	defer v.d.mu.Unlock()
 	if _, ok := v.d.names[name]; ok {
@@ -89,8 +89,8 @@ func (v *View) Create(name string) (spool.File, error) {
 	return &handle{v: v, file: v.d.names[name], name: name, write: true}, nil
 }
 
-// Open implements spool.FS.
-func (v *View) Open(name string) (spool.File, error) {
+// Open implements disk.FS.
+func (v *View) Open(name string) (disk.File, error) {
 	v.d.mu.Lock()
 	defer v.d.mu.Unlock()
 	if err := v.begin(OpOpen, name); err != nil {
@@ -103,8 +103,8 @@ func (v *View) Open(name string) (spool.File, error) {
 	return &handle{v: v, file: f, name: name}, nil
 }
 
-// OpenWrite implements spool.FS.
-func (v *View) OpenWrite(name string) (spool.File, error) {
+// OpenWrite implements disk.FS.
+func (v *View) OpenWrite(name string) (disk.File, error) {
 	f, err := v.Open(name)
 	if err == nil {
 		f.(*handle).write = true
@@ -112,7 +112,7 @@ func (v *View) OpenWrite(name string) (spool.File, error) {
 	return f, err
 }
 
-// Rename implements spool.FS.
+// Rename implements disk.FS.
 func (v *View) Rename(from, to string) error {
 	v.d.mu.Lock()
 	defer v.d.mu.Unlock()
@@ -122,7 +122,7 @@ func (v *View) Rename(from, to string) error {
 	return v.do(Step{Op: OpRename, Name: from, To: to})
 }
 
-// Remove implements spool.FS.
+// Remove implements disk.FS.
 func (v *View) Remove(name string) error {
 	v.d.mu.Lock()
 	defer v.d.mu.Unlock()
@@ -132,8 +132,8 @@ func (v *View) Remove(name string) error {
 	return v.do(Step{Op: OpRemove, Name: name})
 }
 
-// List implements spool.FS.
-func (v *View) List(dir string) ([]spool.DirEntry, error) {
+// List implements disk.FS.
+func (v *View) List(dir string) ([]disk.DirEntry, error) {
 	v.d.mu.Lock()
 	defer v.d.mu.Unlock()
 	if err := v.begin(OpList, dir); err != nil {
@@ -142,34 +142,34 @@ func (v *View) List(dir string) ([]spool.DirEntry, error) {
 	if !v.d.dirs[dir] {
 		return nil, fail(OpList, dir, fs.ErrNotExist)
 	}
-	var entries []spool.DirEntry
+	var entries []disk.DirEntry
 	for name, f := range v.d.names {
 		if path.Dir(name) == dir {
-			entries = append(entries, spool.DirEntry{Name: path.Base(name), Size: v.d.files[f].size(), Mode: 0o600})
+			entries = append(entries, disk.DirEntry{Name: path.Base(name), Size: v.d.files[f].size(), Mode: 0o600})
 		}
 	}
 	for name := range v.d.dirs {
 		if name != "." && path.Dir(name) == dir {
-			entries = append(entries, spool.DirEntry{Name: path.Base(name), Mode: fs.ModeDir | 0o700})
+			entries = append(entries, disk.DirEntry{Name: path.Base(name), Mode: fs.ModeDir | 0o700})
 		}
 	}
-	slices.SortFunc(entries, func(a, b spool.DirEntry) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(entries, func(a, b disk.DirEntry) int { return strings.Compare(a.Name, b.Name) })
 	return entries, nil
 }
 
-// SyncDir implements spool.FS.
+// SyncDir implements disk.FS.
 func (v *View) SyncDir(dir string) error {
 	v.d.mu.Lock()
 	defer v.d.mu.Unlock()
 	return v.do(Step{Op: OpSyncDir, Name: dir})
 }
 
-// Lock implements spool.FS.
+// Lock implements disk.FS.
 func (v *View) Lock(name string) (io.Closer, error) {
 	v.d.mu.Lock()
 	defer v.d.mu.Unlock()
 	if v.d.locked != nil {
-		return nil, spool.ErrLockHeld()
+		return nil, disk.ErrLockHeld
 	}
 	if _, ok := v.d.names[name]; !ok {
 		if err := v.do(Step{Op: OpCreate, Name: name}); err != nil {
@@ -180,7 +180,7 @@ func (v *View) Lock(name string) (io.Closer, error) {
 	return v.d.locked, nil
 }
 
-// Free implements spool.FS.
+// Free implements disk.FS.
 func (v *View) Free() (int64, error) {
 	v.d.mu.Lock()
 	defer v.d.mu.Unlock()
@@ -220,7 +220,7 @@ func (h *handle) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// WriteVec implements spool.File.
+// WriteVec implements disk.File.
 func (h *handle) WriteVec(bufs [][]byte, off int64) (int64, error) {
 	runtime.Gosched() // let others come between
 	h.v.d.mu.Lock()
@@ -258,7 +258,7 @@ func isFull(err error) bool {
 	return ok && pe.Err == syscall.ENOSPC
 }
 
-// Sync implements spool.File.
+// Sync implements disk.File.
 func (h *handle) Sync() error {
 	runtime.Gosched()
 	h.v.d.mu.Lock()
@@ -274,7 +274,7 @@ func (h *handle) Sync() error {
 	return err
 }
 
-// Truncate implements spool.File.
+// Truncate implements disk.File.
 func (h *handle) Truncate(size int64) error {
 	h.v.d.mu.Lock()
 	defer h.v.d.mu.Unlock()
@@ -287,7 +287,7 @@ func (h *handle) Truncate(size int64) error {
 	return nil
 }
 
-// Allocate implements spool.File. The room survives no cut.
+// Allocate implements disk.File. The room survives no cut.
 func (h *handle) Allocate(size int64) error {
 	h.v.d.mu.Lock()
 	defer h.v.d.mu.Unlock()
@@ -301,18 +301,18 @@ func (h *handle) Allocate(size int64) error {
 	return nil
 }
 
-// Size implements spool.File.
+// Size implements disk.File.
 func (h *handle) Size() (int64, error) {
 	h.v.d.mu.Lock()
 	defer h.v.d.mu.Unlock()
 	return int64(len(h.v.d.files[h.file].now)), nil
 }
 
-// WriteBehind implements spool.File; what it asks for may or may not have
+// WriteBehind implements disk.File; what it asks for may or may not have
 // happened at a cut, like any other write.
 func (h *handle) WriteBehind(int64, int64) {}
 
-// Named implements spool.File.
+// Named implements disk.File.
 func (h *handle) Named() error {
 	h.v.d.mu.Lock()
 	defer h.v.d.mu.Unlock()
@@ -322,7 +322,7 @@ func (h *handle) Named() error {
 	return nil
 }
 
-// Close implements spool.File.
+// Close implements disk.File.
 func (h *handle) Close() error {
 	h.v.d.mu.Lock()
 	defer h.v.d.mu.Unlock()

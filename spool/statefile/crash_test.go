@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// disk is what a power cut may leave of a folder: the state of each file that
+// remains is what a power cut may leave of a folder: the state of each file that
 // is durable, and those that are not.
-type disk struct {
+type remains struct {
 	entries map[string][]byte // names that are durable
 	pending map[string][]byte // names as they are now; a cut keeps some of them
 }
@@ -36,7 +36,7 @@ func look(t *testing.T, dir string) map[string][]byte {
 // cuts are the folders that a cut at this moment may leave: each name as it is
 // durable, or as it is now; and a file that is not synced of any length, and
 // with zeros.
-func (d *disk) cuts(synced bool) []map[string][]byte {
+func (d *remains) cuts(synced bool) []map[string][]byte {
 	var all []map[string][]byte
 	for _, entries := range []map[string][]byte{d.entries, d.pending} {
 		for _, other := range []map[string][]byte{d.entries, d.pending} {
@@ -79,7 +79,7 @@ func (d *disk) cuts(synced bool) []map[string][]byte {
 func crash(t *testing.T, skip string) (wrong []string, states int) {
 	d := folder(t)
 	write(t, d, "old content")
-	at := &disk{entries: look(t, d.Dir)}
+	at := &remains{entries: look(t, d.Dir)}
 	synced := false
 	check := func(when string, acknowledged bool) {
 		at.pending = look(t, d.Dir)

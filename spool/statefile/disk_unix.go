@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"postern/spool"
+	"postern/spool/disk"
 )
 
 const (
@@ -86,7 +86,7 @@ func heir(folder *os.Root) (*syscall.Stat_t, error) {
 // owner is neither root, nor we, nor whoever owns the folder above it and could
 // replace it anyway.
 func ours(path string, info, above fs.FileInfo) error {
-	if mode := info.Mode().Perm(); mode&0o002 != 0 || mode&0o020 != 0 && !spool.GroupIsOurs(info) {
+	if mode := info.Mode().Perm(); mode&0o002 != 0 || mode&0o020 != 0 && !disk.GroupIsOurs(info) {
 		return fmt.Errorf("%s has mode %04o: others can put files there: chmod 0700 %s", path, mode, path)
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
@@ -102,7 +102,7 @@ func ours(path string, info, above fs.FileInfo) error {
 // to are none of them.
 func private(info, folder fs.FileInfo) error {
 	others := fs.FileMode(0o077)
-	if spool.GroupIsOurs(folder) && sameGroup(info, folder) {
+	if disk.GroupIsOurs(folder) && sameGroup(info, folder) {
 		others = 0o007
 	}
 	if mode := info.Mode().Perm(); mode&others != 0 {

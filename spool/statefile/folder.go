@@ -20,7 +20,7 @@ import (
 	"strings"
 	"time"
 
-	"postern/spool"
+	"postern/spool/disk"
 )
 
 // Folder is a folder of such files. Its methods may be called concurrently;
@@ -63,7 +63,7 @@ func (d *Folder) Prepare() error {
 func (d *Folder) prepare() (*os.Root, error) {
 	dir := filepath.Clean(d.Dir)
 	if _, err := os.Stat(filepath.Dir(dir)); errors.Is(err, fs.ErrNotExist) {
-		if err := spool.MakeFolder(filepath.Dir(dir)); err != nil {
+		if err := disk.MakeFolder(filepath.Dir(dir)); err != nil {
 			return nil, err
 		}
 	}
@@ -176,11 +176,11 @@ func (d *Folder) lock(ctx context.Context, name string) (unlock func(), err erro
 		return nil, d.inFull(err)
 	}
 	for {
-		err := spool.TryLock(f)
+		err := disk.TryLock(f)
 		if err == nil {
 			return func() { _ = f.Close() }, nil // closing it unlocks
 		}
-		if errors.Is(err, spool.ErrLockHeld()) {
+		if errors.Is(err, disk.ErrLockHeld) {
 			select {
 			case <-time.After(lockPoll):
 				continue
@@ -195,7 +195,7 @@ func (d *Folder) lock(ctx context.Context, name string) (unlock func(), err erro
 
 // Claim takes the folder for this process, until release is called. It
 // does not keep out who holds Lock. Where another process has it, the error is a
-// *spool.Held at once.
+// *disk.Held at once.
 func (d *Folder) Claim() (release func(), err error) {
 	r, err := d.prepare()
 	if err != nil {
@@ -206,7 +206,7 @@ func (d *Folder) Claim() (release func(), err error) {
 	if err != nil {
 		return nil, d.inFull(err)
 	}
-	if err := spool.Claim(f); err != nil {
+	if err := disk.Claim(f); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -216,7 +216,7 @@ func (d *Folder) Claim() (release func(), err error) {
 // Claimant is the process that has claimed the folder, as far as can be seen
 // without getting in its way.
 func (d *Folder) Claimant() (pid int, claimed bool) {
-	return spool.Holder(filepath.Join(d.Dir, claimName))
+	return disk.Holder(filepath.Join(d.Dir, claimName))
 }
 
 // openLock opens the file of a lock, and makes it where there is none.

@@ -1,0 +1,173 @@
+package journal_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"time"
+
+	"postern/spool"
+	"postern/spool/journal"
+	"postern/spool/simdisk"
+)
+
+// ledger is what a workload was promised about each message, as of some
+// moment. Events of the workload carry it forward.
+type ledger map[spool.ID]*promise
+
+type promise struct {
+	sum        uint32 // of the body
+	size       int
+	recipients int
+	acked      bool         // Commit returned nil
+	refused    bool         // Commit returned an error
+	ending     map[int]bool // recipients about whom an end was being recorded
+	ended      map[int]bool // about whom it was, before a later commit was synced: it is durable
+	before     []evSettled  // what was settled when this message was put
+}
+
+// The events of a workload.
+type (
+	evPut struct {
+		id               spool.ID
+		sum              uint32
+		size, recipients int
+	}
+	evAck    struct{ id spool.ID }
+	evRefuse struct{ id spool.ID }
+	evEnd    struct {
+		id        spool.ID
+		recipient int
+	}
+	evSettled evEnd // Settle returned nil
+)
+
+func (l ledger) apply(ev any) {
+	switch ev := ev.(type) {
+	case evPut:
+		l[ev.id] = &promise{sum: ev.sum, size: ev.size, recipients: ev.recipients, ending: map[int]bool{}, ended: map[int]bool{}, before: l.settledSoFar()}
+	case evAck:
+		l[ev.id].acked = true
+		for _, e := range l[ev.id].before {
+			l[e.id].ended[e.recipient] = true
+		}
+	case evRefuse:
+		l[ev.id].refused = true
+	case evEnd:
+		l[ev.id].ending[ev.recipient] = true
+	case evSettled:
+		so := append(l.settledSoFar(), ev)
+		l[0].before = so
+	}
+}
+
+// settledSoFar is what is settled at this moment. It is kept with ID 0.
+func (l ledger) settledSoFar() []evSettled {
+	if l[0] == nil {
+		l[0] = &promise{}
+	}
+	return slices.Clip(l[0].before)
+}
+
+func (l ledger) clone() ledger {
+	c := ledger{}
+	for id, p := range l {
+		q := *p
+		q.ending, q.ended = maps.Clone(p.ending), maps.Clone(p.ended)
+		c[id] = &q
+	}
+	return c
+}
+
+// check compares what a reopened spool holds with what was promised. lenient
+// overlooks messages that were refused.
+func (l ledger) check(s *journal.Store, lenient bool) error {
+	if r := s.Recovery(); r.SetAside > 0 {
+		return errors.New("a legal state was taken for damage")
+	}
+	if err := tallied(s, time.Now()); err != nil {
+		return err
+	}
+	seen := map[spool.ID]bool{}
+	var failed error
+	s.Walk(func(sum spool.Summary) bool {
+		if !seen[sum.ID] {
+			seen[sum.ID] = true
+			failed = l.checkMessage(s, sum.ID, lenient)
+		}
+		return failed == nil
+	})
+	if failed != nil {
+		return failed
+	}
+	for id, p := range l {
+		if p.acked && len(p.ending) < p.recipients && !seen[id] {
+			return fmt.Errorf("%s: acknowledged, %d of %d recipients ended, and lost", id, len(p.ending), p.recipients)
+		}
+	}
+	return nil
+}
+
+func (l ledger) checkMessage(s *journal.Store, id spool.ID, lenient bool) error {
+	p := l[id]
+	switch {
+	case p == nil:
+		return fmt.Errorf("%s: never put", id)
+	case p.refused && !lenient:
+		return fmt.Errorf("%s: refused, and there", id)
+	}
+	d, err := s.Detail(id)
+	if err != nil {
+		return fmt.Errorf("%s: %w", id, err)
+	}
+	if len(d.Recipients) != p.recipients {
+		return fmt.Errorf("%s: %d recipients instead of %d", id, len(d.Recipients), p.recipients)
+	}
+	for i, r := range d.Recipients {
+		if r.Status == spool.Pending && p.ended[i] && !lenient {
+			return fmt.Errorf("%s: recipient %d had ended durably, and is pending again", id, i)
+		}
+		if r.Status != spool.Pending && !p.ending[i] {
+			return fmt.Errorf("%s: recipient %d ended as %d by itself", id, i, r.Status)
+		}
+	}
+	c, err := s.Content(id)
+	if err != nil {
+		return fmt.Errorf("%s: %w", id, err)
+	}
+	defer c.Close()
+	b := make([]byte, c.Size())
+	if _, err := c.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s: %w", id, err)
+	}
+	if len(b) != p.size || crc32.ChecksumIEEE(b) != p.sum {
+		return fmt.Errorf("%s: content differs: %d bytes %q", id, len(b), bytes.TrimSpace(b[:min(len(b), 20)]))
+	}
+	return nil
+}
+
+// inTheTable looks for what a start may not leave in the folder, by the table
+// in docs/spool-format.md: a name that is not in it, a format that is not the
+// one, a body that belongs to no message.
+func inTheTable(d *simdisk.Disk, s *journal.Store) error {
+	bodies := map[string]bool{}
+	s.Walk(func(sum spool.Summary) bool { bodies["big/"+sum.ID.String()+".eml"] = true; return true })
+	for _, name := range d.Files() {
+		switch {
+		case name == "format":
+			if b := d.Read(name); string(b) != "postern spool 1\n" {
+				return fmt.Errorf("format says %q", b)
+			}
+		case !tableName.MatchString(name) && !bodies[name]:
+			return fmt.Errorf("%s is left, which is in no table", name)
+		}
+	}
+	return nil
+}
+
+var tableName = regexp.MustCompile(`^(lock|reserve|[0-9]{10}\.(seg|idx))$`)

@@ -1,0 +1,136 @@
+package journal
+
+import (
+	"time"
+
+	"postern/spool"
+	"postern/spool/disk"
+)
+
+// Options say how to open a spool. Only Dir is needed.
+type Options struct {
+	// Dir is the folder, empty or a spool. Where it is missing it is made, mode
+	// 0700, if the folder above it is there.
+	Dir string
+	// Create makes missing folders above it, too.
+	Create bool
+	// MaxSize is how many bytes the spool may occupy before it takes no more
+	// messages; 0: no limit. What becomes of messages is still recorded.
+	MaxSize int64
+	// MinFree is how many bytes have to stay free on the disk; 0: none.
+	MinFree int64
+	// MaxMessages is how many messages are held before no more are taken;
+	// 0: no limit. Each takes some 100 bytes of memory and more on the disk,
+	// however small it is.
+	MaxMessages int
+	// SegmentSize is the size in bytes at which a new segment is begun;
+	// 0: 64 MiB. At most 1 GiB.
+	SegmentSize int64
+	// BigBody is the size in bytes from which on a body gets a file of its
+	// own; 0: 256 KiB. No more than this of one message is kept in memory.
+	BigBody int64
+	// ZeroAhead is how many bytes are zero-filled beyond the end of the
+	// journal when it grows; 0: 1 MiB; negative: none.
+	ZeroAhead int64
+	// Slack is how many bytes of settled messages may lie in the journal,
+	// beyond twice the live ones, before live messages are copied forward to
+	// free segments; 0: 256 MiB.
+	Slack int64
+	// Reserve is how many bytes are kept occupied, to be used for what becomes
+	// of messages once the disk is full to the last byte; 0: 16 MiB, or a part
+	// of a small MaxSize; negative: none.
+	Reserve int64
+	// FS is the disk; nil: the real one.
+	FS disk.FS
+	// Events hears what happens; nil: nobody does.
+	Events Events
+}
+
+func (o Options) withDefaults() Options {
+	def := func(v *int64, d int64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&o.SegmentSize, 64<<20)
+	def(&o.BigBody, 256<<10)
+	def(&o.ZeroAhead, 1<<20)
+	def(&o.Slack, 256<<20)
+	o.SegmentSize = min(max(o.SegmentSize, segmentStart+1), 1<<30)
+	def(&o.Reserve, 16<<20)
+	if o.MaxSize > 0 {
+		o.Reserve = min(o.Reserve, o.MaxSize/16)
+		// A small spool frees its space in small steps.
+		o.SegmentSize = min(o.SegmentSize, max(o.MaxSize/8, 64<<10))
+		o.Slack = min(o.Slack, o.MaxSize/4)
+	}
+	if o.FS == nil {
+		o.FS = disk.At(o.Dir)
+	}
+	if o.Events == nil {
+		o.Events = noEvents{}
+	}
+	return o
+}
+
+// Events is told what happens in the spool. Its methods are called from
+// several goroutines, sometimes with locks held, and must neither block nor
+// call the spool.
+type Events interface {
+	// SpoolRecovered: the spool was opened.
+	SpoolRecovered(Recovery)
+	// SpoolCommitted: one sync made so many messages durable; bytes is what
+	// they occupy, took how long writing and syncing lasted.
+	SpoolCommitted(messages int, bytes int64, took time.Duration)
+	// SegmentBegun: the journal goes on in this segment.
+	SegmentBegun(segment uint32)
+	// SegmentReclaimed: the oldest segment was removed, after so many live
+	// messages were copied forward.
+	SegmentReclaimed(segment uint32, copied int, bytes int64)
+	// RecordSetAside: something damaged was put under bad/ with this name.
+	// id is 0 where it isn't known.
+	RecordSetAside(name string, id spool.ID, reason string)
+	// TornTailCut: a crash left so many bytes of unfinished writing.
+	TornTailCut(segment uint32, offset, bytes int64)
+	// SpoolWriteFailed: writing or syncing failed; nothing more is trusted to
+	// the segment where it was a sync.
+	SpoolWriteFailed(segment uint32, operation string, err error)
+	// SpoolReadFailed: the disk failed to read a message, which waits and is
+	// read again, or a segment that is to be copied forward, and stays (id is
+	// 0); told once a minute at most.
+	SpoolReadFailed(id spool.ID, err error)
+	// SpoolFull and SpoolHasRoom: no more, and again, messages are taken.
+	SpoolFull(spool.Usage)
+	SpoolHasRoom(spool.Usage)
+	// BodiesSwept: bodies that belong to no message were removed at start.
+	BodiesSwept(count int, bytes int64)
+}
+
+type noEvents struct{}
+
+func (noEvents) SpoolRecovered(Recovery)                  {}
+func (noEvents) SpoolCommitted(int, int64, time.Duration) {}
+func (noEvents) SegmentBegun(uint32)                      {}
+func (noEvents) SegmentReclaimed(uint32, int, int64)      {}
+func (noEvents) RecordSetAside(string, spool.ID, string)  {}
+func (noEvents) TornTailCut(uint32, int64, int64)         {}
+func (noEvents) SpoolWriteFailed(uint32, string, error)   {}
+func (noEvents) SpoolReadFailed(spool.ID, error)          {}
+func (noEvents) SpoolFull(spool.Usage)                    {}
+func (noEvents) SpoolHasRoom(spool.Usage)                 {}
+func (noEvents) BodiesSwept(int, int64)                   {}
+
+// Recovery is what was found when the spool was opened.
+type Recovery struct {
+	Messages  int   // still owed
+	Shares    int   // still owed
+	Records   int   // read, or taken from the index of a segment
+	Segments  int   // that hold something
+	Scanned   int   // of them, segments that had to be read for want of an index
+	TornBytes int64 // of unfinished writing that was cut
+	SetAside  int   // damaged records put under bad/ at this start
+	Repaired  int   // headers of which one of two copies was damaged
+	InDoubt   int   // shares whose final dot was sent and whose answer isn't known
+	Swept     int   // bodies that belonged to no message
+	Took      time.Duration
+}

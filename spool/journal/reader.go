@@ -1,0 +1,61 @@
+package journal
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"postern/spool"
+	"postern/spool/disk"
+)
+
+// Reader is a spool opened for reading only, for looking at one that no
+// daemon runs on. It takes no lock and writes nothing.
+type Reader struct{ s *Store }
+
+// OpenReader opens the spool in dir for reading. Every error is a
+// *StartError. Root may read a spool of anybody's. Close it.
+func OpenReader(dir string) (*Reader, error) { return openReader(Options{Dir: dir}) }
+
+func openReader(opts Options) (*Reader, error) {
+	began := time.Now()
+	s := newStore(opts)
+	s.readOnly = true
+	err := s.fs.Prepare(disk.MakeNothing)
+	if errors.Is(err, disk.ErrNotOurs) && os.Geteuid() == 0 {
+		err = nil // nothing is written, so nothing of root's is left there
+	}
+	if err == nil {
+		_, err = s.checkFolder()
+	}
+	if err == nil {
+		err = s.recover()
+	}
+	if err != nil {
+		s.abandon()
+		return nil, s.startError(err)
+	}
+	s.report.Took = time.Since(began)
+	return &Reader{s}, nil
+}
+
+// Walk is Store.Walk.
+func (r *Reader) Walk(visit func(spool.Summary) bool) { r.s.Walk(visit) }
+
+// Detail is Store.Detail.
+func (r *Reader) Detail(id spool.ID) (*spool.Detail, error) { return r.s.Detail(id) }
+
+// Content is Store.Content, except that what is damaged is left in place.
+func (r *Reader) Content(id spool.ID) (spool.Content, error) { return r.s.Content(id) }
+
+// Usage is Store.Usage.
+func (r *Reader) Usage() spool.Usage { return r.s.Usage() }
+
+// Recovery is Store.Recovery; its SetAside counts what a start would set aside.
+func (r *Reader) Recovery() Recovery { return r.s.Recovery() }
+
+// Close closes the files.
+func (r *Reader) Close() error {
+	r.s.abandon()
+	return nil
+}

@@ -1,0 +1,61 @@
+package journal
+
+import (
+	"time"
+
+	"postern/spool"
+)
+
+// Tally counts what there is at now, all of the same moment. It takes time for
+// each TallyStep in which something is due, not for each share.
+func (s *Store) Tally(now time.Time) spool.Tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var t spool.Tally
+	present := tallyStep(toNano(now))
+	for step, n := range s.ix.waiting {
+		if step <= present {
+			t.Due += n
+		} else {
+			t.Deferred += n
+		}
+	}
+	t.Claimed = s.ix.claimed
+	t.Held = s.ix.shares - t.Due - t.Deferred - t.Claimed
+	return t
+}
+
+// tallyStep is the number of the step that a Unix time in nanoseconds is in.
+func tallyStep(nano int64) int64 { return nano / int64(spool.TallyStep) }
+
+// wait counts a share that has come into a heap, or with -1 one that has left
+// it. Its due time doesn't change between the two.
+func (x *index) wait(e *entry, n int) {
+	step := tallyStep(e.due)
+	if x.waiting[step] += n; x.waiting[step] == 0 {
+		delete(x.waiting, step)
+	}
+}
+
+// keep notes whether a share is on hold because it failed.
+func (x *index) keep(e *entry, on bool) {
+	switch {
+	case on && !e.is(kept):
+		x.kept++
+	case !on && e.is(kept):
+		x.kept--
+	}
+	e.set(kept, on)
+}
+
+// claim notes whether a share is claimed. Of an attempt nothing is known then.
+func (x *index) claim(e *entry, on bool) {
+	switch {
+	case on && !e.is(claimed):
+		x.claimed++
+	case !on && e.is(claimed):
+		x.claimed--
+	}
+	e.set(claimed, on)
+	e.set(counted|dotted, false)
+}

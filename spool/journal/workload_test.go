@@ -1,0 +1,280 @@
+package journal_test
+
+import (
+	"context"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"postern/spool"
+	"postern/spool/disk"
+	"postern/spool/journal"
+	"postern/spool/simdisk"
+)
+
+// workload drives a spool on a simulated disk with random calls, and marks in
+// the disk's trace what it was promised and when.
+type workload struct {
+	disk  *simdisk.Disk
+	wrap  func(*simdisk.View) disk.FS
+	tune  func(*journal.Options) // nil: the options change with each start
+	calm  bool                   // after each call, wait until nothing goes on; only in a bubble
+	did   recorder               // the spool's events, and what was called
+	view  *simdisk.View
+	s     *journal.Store
+	rng   *rand.Rand
+	now   time.Time
+	taken []*spool.Delivery
+}
+
+var crashUpstreams = [][]string{{"a"}, {"b"}, {"a", "b"}}
+
+func crashOptions(fs disk.FS) journal.Options {
+	return journal.Options{Dir: "sim", FS: fs, SegmentSize: 12 << 10, BigBody: 2 << 10, ZeroAhead: 2 << 10, Slack: 8 << 10, Reserve: 1 << 10}
+}
+
+// vary is an administrator who changes the configuration.
+func vary(o *journal.Options, rng *rand.Rand) {
+	pick := func(v ...int64) int64 { return v[rng.IntN(len(v))] }
+	o.SegmentSize = pick(6<<10, 12<<10, 12<<10)
+	o.BigBody = pick(1<<10, 2<<10, 2<<10)
+	o.ZeroAhead = pick(-1, 512, 2<<10, 2<<10)
+	o.Slack = pick(1<<10, 4<<10)
+	o.MaxSize = pick(0, 0, 0, 30<<10)
+	o.Reserve = pick(-1, 1<<10, 1<<10, 2<<10)
+}
+
+func (w *workload) open() error {
+	w.view = w.disk.FS()
+	var fs disk.FS = w.view
+	if w.wrap != nil {
+		fs = w.wrap(w.view)
+	}
+	opts := crashOptions(fs)
+	opts.Events = &w.did
+	if w.tune != nil {
+		w.tune(&opts)
+	} else {
+		vary(&opts, w.rng)
+	}
+	s, err := journal.Open(opts)
+	w.s, w.taken = s, nil
+	return err
+}
+
+// run makes n calls.
+func (w *workload) run(n int) error {
+	if err := w.open(); err != nil {
+		return err
+	}
+	for range n {
+		if err := w.step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *workload) step() error {
+	err := w.call()
+	if w.calm {
+		synctest.Wait()
+	}
+	if err != nil {
+		return err
+	}
+	if err = tallied(w.s, w.now); err != nil {
+		w.s.Close()
+	}
+	return err
+}
+
+func (w *workload) call() error {
+	w.now = w.now.Add(time.Duration(w.rng.IntN(40*60)) * time.Second)
+	switch k := w.rng.IntN(100); {
+	case k < 24:
+		w.put(w.draw())
+	case k < 28:
+		w.putSeveral()
+	case k < 46:
+		w.claim()
+	case k < 85:
+		w.settle()
+	case k < 90:
+		w.operate()
+	case k < 94:
+		for _, d := range w.taken {
+			w.release(d)
+		}
+		w.taken = nil
+		w.did.note("restart")
+		w.s.Close()
+		return w.open()
+	case k < 97:
+		w.did.note("kill")
+		w.view.Kill() // the process ends; the disk goes on
+		w.s.Close()
+		return w.open()
+	case k < 99:
+		time.Sleep(25 * time.Millisecond) // longer than a record may wait for its sync
+	default:
+		time.Sleep(1100 * time.Millisecond) // longer than a failed disk is left alone
+	}
+	return nil
+}
+
+type letter struct {
+	env  *spool.Envelope
+	body []byte
+}
+
+func (w *workload) draw() letter {
+	n := w.rng.IntN(700)
+	switch w.rng.IntN(12) {
+	case 0:
+		n = 2<<10 + w.rng.IntN(6<<10) // a file of its own
+	case 1:
+		n = 1500 + w.rng.IntN(400)
+	}
+	env := &spool.Envelope{From: "from@example.com", Accepted: w.now, Hold: w.rng.IntN(15) == 0}
+	for i := range 1 + w.rng.IntN(3)*w.rng.IntN(2) {
+		env.Recipients = append(env.Recipients, spool.Recipient{
+			Address: fmt.Sprintf("to%d@example.net", i), Upstreams: crashUpstreams[w.rng.IntN(len(crashUpstreams))],
+		})
+	}
+	body := make([]byte, n)
+	for i := range body {
+		body[i] = byte('a' + w.rng.IntN(26))
+	}
+	return letter{env, body}
+}
+
+func (w *workload) put(l letter) bool {
+	d, err := w.s.Create(context.Background())
+	if err != nil {
+		return false
+	}
+	id := d.ID()
+	w.disk.Mark(evPut{id, crc32.ChecksumIEEE(l.body), len(l.body), len(l.env.Recipients)})
+	if _, err := d.Write(l.body); err != nil {
+		d.Discard()
+		w.disk.Mark(evRefuse{id})
+		return false
+	}
+	if len(l.body)%17 == 0 {
+		d.Discard()
+		w.disk.Mark(evRefuse{id})
+		return false
+	}
+	if err := d.Commit(l.env); err != nil {
+		w.disk.Mark(evRefuse{id})
+		return false
+	}
+	w.disk.Mark(evAck{id})
+	w.did.note("put")
+	if len(l.body) >= 2<<10 {
+		w.did.note("big")
+	}
+	return true
+}
+
+func (w *workload) putSeveral() {
+	var wg sync.WaitGroup
+	for range 2 + w.rng.IntN(3) {
+		l := w.draw()
+		wg.Go(func() { w.put(l) })
+	}
+	for range w.rng.IntN(4) {
+		w.settle()
+	}
+	wg.Wait()
+}
+
+func (w *workload) claim() {
+	ds, err := w.s.Claim([]string{"a", "b"}[w.rng.IntN(2)], w.now, 1+w.rng.IntN(4), func(int) time.Time {
+		return w.now.Add(time.Hour)
+	})
+	if err == nil {
+		w.taken = append(w.taken, ds...)
+	}
+}
+
+func (w *workload) settle() {
+	if len(w.taken) == 0 {
+		return
+	}
+	d := w.taken[0]
+	w.taken = w.taken[1:]
+	if w.rng.IntN(8) == 0 {
+		w.release(d)
+		return
+	}
+	if w.rng.IntN(2) == 0 && w.s.DotSent(d) != nil {
+		w.release(d)
+		return
+	}
+	st := spool.Settlement{Due: w.now.Add(time.Hour), Failover: w.rng.IntN(2), Warned: w.rng.IntN(4) == 0}
+	for i := range d.Pending {
+		o := spool.Outcome{Stage: spool.StageDot, Code: 250, Verdict: spool.Delivered}
+		switch w.rng.IntN(4) {
+		case 0:
+			o = spool.Outcome{Stage: spool.StageRcpt, Code: 451, Text: "later"}
+		case 1:
+			// A bounce is durable before its cause is let go.
+			o = spool.Outcome{Stage: spool.StageRcpt, Code: 550, Verdict: spool.Bounced}
+			if !w.put(w.draw()) {
+				o.Verdict = spool.Pending
+			}
+		}
+		if o.Verdict != spool.Pending {
+			w.disk.Mark(evEnd{d.ID, d.Pending[i]})
+		}
+		st.Outcomes = append(st.Outcomes, o)
+	}
+	w.end(d, st)
+}
+
+// end settles d and notes whose end is recorded by then.
+func (w *workload) end(d *spool.Delivery, st spool.Settlement) {
+	if w.s.Settle(d, st) != nil {
+		return
+	}
+	if st.Hold {
+		w.did.note("hold")
+	}
+	for i, o := range st.Outcomes {
+		if o.Verdict != spool.Pending {
+			w.disk.Mark(evSettled{d.ID, d.Pending[i]})
+			w.did.note([]string{"", "deliver", "bounce", "remove"}[o.Verdict])
+		}
+	}
+}
+
+func (w *workload) release(d *spool.Delivery) {
+	w.s.Settle(d, spool.Settlement{Due: w.now})
+}
+
+// operate does what an operator does: hold, release, remove.
+func (w *workload) operate() {
+	var all []spool.Summary
+	w.s.Walk(func(s spool.Summary) bool { all = append(all, s); return len(all) < 50 })
+	if len(all) == 0 {
+		return
+	}
+	sum := all[w.rng.IntN(len(all))]
+	d, err := w.s.Take(sum.ID, sum.Share)
+	if err != nil {
+		return
+	}
+	st := spool.Settlement{Due: w.now, Hold: !sum.Held, Kept: !sum.Held && sum.ID%2 == 0}
+	if w.rng.IntN(3) == 0 {
+		for _, r := range d.Pending {
+			w.disk.Mark(evEnd{d.ID, r})
+			st.Outcomes = append(st.Outcomes, spool.Outcome{Verdict: spool.Removed, Text: "removed"})
+		}
+	}
+	w.end(d, st)
+}
