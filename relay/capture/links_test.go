@@ -50,3 +50,21 @@ func TestFollowsNoLinks(t *testing.T) {
 		}
 	}
 }
+
+// TestMakesNothingBehindLinks: a start that refuses a link in the place of the
+// Maildir has made no folders where it leads.
+func TestMakesNothingBehindLinks(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("making links needs a right of its own on Windows")
+	}
+	dir, elsewhere := filepath.Join(t.TempDir(), "capture"), t.TempDir()
+	if err := os.Symlink(elsewhere, dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openMaildir(dir, "host"); err == nil || !strings.Contains(err.Error(), "no link to one is followed") {
+		t.Error(err)
+	}
+	if list, _ := filepath.Glob(filepath.Join(elsewhere, "*")); len(list) > 0 {
+		t.Errorf("made behind the link: %v", list)
+	}
+}

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"postern/spool/disk"
 	"postern/spool/statefile"
 )
 
@@ -27,7 +26,8 @@ type maildir struct {
 
 func openMaildir(dir, hostname string) (*maildir, error) {
 	for _, folder := range []string{"", "tmp", "new", "cur"} {
-		if err := disk.MakeFolder(filepath.Join(dir, folder)); err != nil {
+		made := statefile.Folder{Dir: filepath.Join(dir, folder)}
+		if err := made.Prepare(); err != nil { // which makes nothing behind a link
 			return nil, err
 		}
 	}

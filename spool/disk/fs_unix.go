@@ -12,7 +12,9 @@ import (
 )
 
 const (
-	noFollow = unix.O_NOFOLLOW
+	// noFollow also waits for nobody: a pipe in the place of a file, whose
+	// other end nobody has, would hold a start up for ever.
+	noFollow = unix.O_NOFOLLOW | unix.O_NONBLOCK
 	// RemovesOpen: an open file can be removed and stays readable.
 	RemovesOpen = true
 )
