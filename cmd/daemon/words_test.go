@@ -71,3 +71,16 @@ func TestKnownWordsOfASignIn(t *testing.T) {
 		}
 	}
 }
+
+// An answer without an enhanced code has no gap in its place.
+func TestCauseOf(t *testing.T) {
+	for want, o := range map[string]spool.Outcome{
+		"mx:25 answered 554 5.7.1 no": {Remote: "mx:25", Code: 554, Enhanced: "5.7.1", Text: "no"},
+		"mx:25 answered 554 no":       {Remote: "mx:25", Code: 554, Text: "no"},
+		"no greeting: it closed":      {Text: "no greeting", Cause: "it closed"},
+	} {
+		if got := causeOf(&o); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
