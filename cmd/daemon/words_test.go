@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"testing"
 
 	"postern/queue"
@@ -82,5 +83,14 @@ func TestCauseOf(t *testing.T) {
 		if got := causeOf(&o); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+// What could not be claimed is named whole: the error has the last part of the
+// path alone.
+func TestUnclaimed(t *testing.T) {
+	p := unclaimed("/var/lib/postern", &fs.PathError{Op: "openat", Path: "postern", Err: fs.ErrPermission})
+	if want := "/var/lib/postern cannot be used, and a second daemon on it would not be noticed: permission denied"; p.Text != want || p.Hint == "" {
+		t.Errorf("%+v", p)
 	}
 }
