@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/textproto"
 	"path/filepath"
@@ -86,9 +87,20 @@ func (d *daemon) claimState(dir string) (err error) {
 	case errors.As(err, &held):
 		return startError(stateFailed, inUse(dir, held))
 	case err != nil:
-		d.events.ConfigWarning(config.Problem{Key: "state_dir", Text: "a second daemon would not be noticed: " + err.Error()})
+		d.events.ConfigWarning(unclaimed(dir, err))
 	}
 	return nil
+}
+
+// unclaimed says that the state folder could not be claimed. The error names
+// the part of the path at which it was met.
+func unclaimed(dir string, err error) config.Problem {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		err = at.Err
+	}
+	return config.Problem{Key: "state_dir", Text: fmt.Sprintf("%s cannot be used, and a second daemon on it would not be noticed: %v", dir, err),
+		Hint: "create it for the user that runs postern"}
 }
 
 // inUse says that another process has the state folder.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/config"
@@ -137,7 +138,7 @@ func (d *daemon) Advise(sender string, o *spool.Outcome) *admin.Advice { return 
 func causeOf(o *spool.Outcome) string {
 	text := o.Text
 	if o.Code != 0 {
-		text = fmt.Sprintf("%s answered %d %s %s", o.Remote, o.Code, o.Enhanced, o.Text)
+		text = fmt.Sprintf("%s answered %d %s", o.Remote, o.Code, strings.TrimSpace(o.Enhanced+" "+o.Text))
 	}
 	if o.Cause != "" {
 		text += ": " + o.Cause

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"testing"
 
 	"postern/queue"
@@ -69,5 +70,27 @@ func TestKnownWordsOfASignIn(t *testing.T) {
 		if got != want || known != still {
 			t.Errorf("%d %s %q became %q: %v, want %v", r.Code, r.Enhanced, r.Text, refused.Reply.Text, got, want)
 		}
+	}
+}
+
+// An answer without an enhanced code has no gap in its place.
+func TestCauseOf(t *testing.T) {
+	for want, o := range map[string]spool.Outcome{
+		"mx:25 answered 554 5.7.1 no": {Remote: "mx:25", Code: 554, Enhanced: "5.7.1", Text: "no"},
+		"mx:25 answered 554 no":       {Remote: "mx:25", Code: 554, Text: "no"},
+		"no greeting: it closed":      {Text: "no greeting", Cause: "it closed"},
+	} {
+		if got := causeOf(&o); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// What could not be claimed is named whole: the error has the last part of the
+// path alone.
+func TestUnclaimed(t *testing.T) {
+	p := unclaimed("/var/lib/postern", &fs.PathError{Op: "openat", Path: "postern", Err: fs.ErrPermission})
+	if want := "/var/lib/postern cannot be used, and a second daemon on it would not be noticed: permission denied"; p.Text != want || p.Hint == "" {
+		t.Errorf("%+v", p)
 	}
 }

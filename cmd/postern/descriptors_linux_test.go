@@ -7,16 +7,22 @@ import (
 	"net"
 	"net/textproto"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // With 128 open files, strangers who take every place at the listener and the
 // metrics, some within a large message, leave enough for an operator and for
 // mail.
 func TestStrangersLeaveDescriptors(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("another client is another user, which needs root")
+	}
 	listen, scrapes := freeAddr(t), freeAddr(t)
 	h := newHouse(t, strings.Replace(ordinary(listen, freeAddr(t)), "[control]\n", "[control]\nmetrics = \""+scrapes+"\"\n", 1))
 	h.limit = 128
@@ -45,7 +51,7 @@ func TestStrangersLeaveDescriptors(t *testing.T) {
 	for range 5 {
 		time.Sleep(300 * time.Millisecond)
 		h.must("status")
-		submitFrom(t, "127.0.0.2", listen)
+		submitAs(t, 65534, listen)
 		open, err := os.ReadDir("/proc/" + strconv.Itoa(h.cmd.Process.Pid) + "/fd")
 		if err != nil {
 			t.Fatal(err)
@@ -84,14 +90,30 @@ func breakOff(c net.Conn) {
 	}
 }
 
-// submitFrom hands in a message as a client of another address.
-func submitFrom(t *testing.T, from, to string) {
+// dialAs connects as another user: the kernel tells whose a socket is by the
+// file system user of the thread that makes it.
+func dialAs(t *testing.T, uid int, to string) net.Conn {
 	t.Helper()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}
-	conn, err := d.Dial("tcp", to)
-	if err != nil {
+	var conn net.Conn
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: the thread ends with its user
+		if err = unix.Setfsuid(uid); err == nil {
+			conn, err = net.DialTimeout("tcp", to, patience)
+		}
+	}()
+	if <-done; err != nil {
 		t.Fatal(err)
 	}
+	return conn
+}
+
+// submitAs hands in a message as another user.
+func submitAs(t *testing.T, uid int, to string) {
+	t.Helper()
+	conn := dialAs(t, uid, to)
 	conn.SetDeadline(time.Now().Add(patience))
 	c := textproto.NewConn(conn)
 	defer c.Close()
