@@ -25,6 +25,7 @@ type content struct {
 	err   error           // what the session is told, final
 	fault *smtp.SMTPError // why the message is refused, by the engine
 	large bool            // fault is its size
+	bare  bool            // a bare CR or LF became a CRLF
 	ended bool            // the end of data was read
 	after *pendingCommand // a command that ended a series of BDAT
 	rest  []byte          // of a piece, for Read
@@ -143,6 +144,7 @@ func (t *content) piece() ([]byte, error) {
 		return nil, io.EOF
 	case scanBare:
 		if t.c.set.normalise {
+			t.bare = true
 			return t.normalised(out), nil
 		}
 		t.refuse(replyBare)

@@ -202,6 +202,9 @@ func (c *conn) conclude(err error) {
 		c.end("refused")
 	case errors.Is(lost, os.ErrDeadlineExceeded) && t.tooSlow():
 		c.abuse("message too slow", replyTooSlow)
+	case errors.Is(lost, os.ErrDeadlineExceeded) && t.bare: // it may take LF . LF for the end, after commands that ended in CRLF
+		c.reply(say(421, 4, 4, 2, "timeout inside the message, whose end is a dot between CRLF and CRLF, and not between bare newlines; closing connection"))
+		c.end("timeout in data: no end of data between CRLFs")
 	case errors.Is(lost, os.ErrDeadlineExceeded):
 		c.reply(say(421, 4, 4, 2, "timeout inside the message, closing connection"))
 		c.end("timeout in data")
