@@ -121,7 +121,7 @@ func (o osFS) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := Claim(f); err != nil {
+	if err := Claim(f, f); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -132,9 +132,9 @@ func (o osFS) Lock(name string) (io.Closer, error) {
 // errors.Is(err, ErrLockHeld) where the lock is held.
 func TryLock(f *os.File) error { return lockFile(f) }
 
-// Claim is TryLock, and writes into the file which process has it. Where
-// another one has, the error is a *Held.
-func Claim(f *os.File) error {
+// Claim is TryLock, and writes into the file, through w, which process has it.
+// Where another one has, the error is a *Held.
+func Claim(f, w *os.File) error {
 	err := lockFile(f)
 	if errors.Is(err, ErrLockHeld) {
 		holder := make([]byte, 20)
@@ -142,8 +142,8 @@ func Claim(f *os.File) error {
 		return &Held{Process: strings.TrimSpace(string(holder[:n]))}
 	}
 	// Who holds it is told to whoever finds it held; nothing depends on it.
-	if err == nil && f.Truncate(0) == nil {
-		f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	if err == nil && w.Truncate(0) == nil {
+		w.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return err
 }

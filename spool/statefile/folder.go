@@ -202,11 +202,18 @@ func (d *Folder) Claim() (release func(), err error) {
 		return nil, err
 	}
 	defer r.Close()
-	f, err := openLock(r, claimName)
+	w, err := openLock(r, claimName)
 	if err != nil {
 		return nil, d.inFull(err)
 	}
-	if err := disk.Claim(f); err != nil {
+	defer w.Close()
+	// It is held for long, and a file that is open for writing would keep the
+	// file system from being mounted read-only.
+	f, err := openNamed(r, claimName, os.O_RDONLY)
+	if err != nil {
+		return nil, d.inFull(err)
+	}
+	if err := disk.Claim(f, w); err != nil {
 		f.Close()
 		return nil, err
 	}
