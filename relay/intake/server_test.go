@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -476,4 +477,80 @@ func TestIdleMemory(t *testing.T) {
 		t.Errorf("%d bytes for an idle connection", each)
 	}
 	runtime.KeepAlive(conns)
+}
+
+// TestEarlyDataUnderTLS: what is sent together, in records of its own or in one
+// that fills the buffer to the last byte, is noticed under TLS, too.
+func TestEarlyDataUnderTLS(t *testing.T) {
+	cert, key := testCert(t)
+	l := testListener()
+	l.Name, l.TLS, l.CertFile, l.KeyFile = "implicit", config.ListenerTLSImplicit, cert, key
+	l.Early = "refuse"
+	s, _, _ := serveOn(t, l)
+	const ehlo, rest = "EHLO a.example.com\r\n", "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"
+	noop := "NOOP " + strings.Repeat("x", smallBuffer-len("NOOP \r\n")-len(ehlo)) + "\r\n"
+	for name, c := range map[string]struct {
+		before bool // the greeting
+		send   []string
+		want   string
+	}{
+		"waits":                {false, []string{ehlo}, "250-"},
+		"before the greeting":  {true, []string{ehlo + rest}, "554 5.5.0 data before the greeting"},
+		"in one record":        {false, []string{ehlo + rest}, "554 5.5.0 data behind EHLO"},
+		"in records":           {false, []string{ehlo, rest}, "554 5.5.0 data behind EHLO"},
+		"behind a full buffer": {false, []string{noop + ehlo + rest}, "554 5.5.0 data behind EHLO"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := talkTo(t, s.Addrs()["implicit"])
+			packet := &together{Conn: k.nc}
+			tc := tls.Client(packet, insecureClient())
+			if c.before {
+				packet.hold = true
+			}
+			if err := tc.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			k.nc, k.r = tc, bufio.NewReader(tc)
+			if !c.before {
+				k.expect("220 ")
+			}
+			packet.hold = true
+			for _, text := range c.send {
+				if _, err := io.WriteString(tc, text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := packet.release(); err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(c.send[0], "NOOP") {
+				k.expect("250 ")
+			}
+			k.expect(c.want)
+		})
+	}
+}
+
+// together sends what is written while it holds as one piece. The first write
+// goes at once in any case: TLS needs its hello answered.
+type together struct {
+	net.Conn
+	hold, begun bool
+	held        []byte
+}
+
+func (p *together) Write(b []byte) (int, error) {
+	if !p.hold || !p.begun {
+		p.begun = true
+		return p.Conn.Write(b)
+	}
+	p.held = append(p.held, b...)
+	return len(b), nil
+}
+
+func (p *together) release() error {
+	p.hold = false
+	_, err := p.Conn.Write(p.held)
+	p.held = nil
+	return err
 }
