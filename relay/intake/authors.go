@@ -29,6 +29,10 @@ var (
 	replyAuthorForm = say(550, 5, 7, 1, "the authors of the message (From, Sender) cannot be read, and they are checked for you")
 )
 
+// maxAuthors is how many bytes of a field are looked at. Reading one takes fifty
+// times its size.
+const maxAuthors = 16 << 10
+
 // authors looks at the fields that tell recipients whose message it is, where
 // a sender wants them checked. What can't be read is refused: recipients might
 // read it otherwise.
@@ -40,6 +44,10 @@ func (l *letter) authors(header []byte) *smtp.SMTPError {
 	var r *smtp.SMTPError
 	eachField(header, func(name, value []byte, _, _ int) {
 		if r != nil || !isAuthor(name) {
+			return
+		}
+		if len(value) > maxAuthors {
+			r = replyAuthorForm
 			return
 		}
 		list, err := mail.ParseAddressList(strings.TrimSpace(unfold(value)))

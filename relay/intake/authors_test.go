@@ -34,6 +34,7 @@ func TestAuthorsAreChecked(t *testing.T) {
 		"invisible":        {"From: a\u200b@example.com", "550 5.7.1"},
 		"quoted":           {"From: \"ceo\"@example.com", "550 5.7.1"},
 		"bare name":        {"From: a", "550 5.7.1"},
+		"endless":          {"From: " + strings.Repeat("a@example.com,\r\n ", maxAuthors/17) + "a@example.com", "550 5.7.1"},
 		"empty":            {"From: ", "550 5.7.1"},
 		"another, twisted": {"From: a@example.com@evil.example", "550 5.7.1"},
 	} {

@@ -154,12 +154,16 @@ func eachField(h []byte, visit func(name, value []byte, start, end int)) {
 	}
 }
 
-// parseHeader makes the form that routes look at: unfolded values under
-// canonical names.
-func parseHeader(h []byte) textproto.MIMEHeader {
+// parseHeader makes the form that routes look at: unfolded values of the fields
+// that they ask for, under these names.
+func parseHeader(h []byte, wanted []string) textproto.MIMEHeader {
 	m := textproto.MIMEHeader{}
 	eachField(h, func(name, value []byte, _, _ int) {
-		m.Add(string(name), strings.TrimSpace(unfold(value)))
+		for _, w := range wanted {
+			if len(name) == len(w) && strings.EqualFold(string(name), w) {
+				m[w] = append(m[w], strings.TrimSpace(unfold(value)))
+			}
+		}
 	})
 	return m
 }

@@ -228,9 +228,9 @@ func FuzzHeader(f *testing.F) {
 		}
 		if found {
 			readFields(b[:end], true)
-			for name := range parseHeader(b[:end]) {
-				if name == "" {
-					t.Fatalf("%q: a field without name", b)
+			for name := range parseHeader(b[:end], []string{"Subject", "A"}) {
+				if name != "Subject" && name != "A" {
+					t.Fatalf("%q: %q was not asked for", b, name)
 				}
 			}
 		}

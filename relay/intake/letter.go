@@ -186,7 +186,7 @@ func (l *letter) open(header, body []byte) {
 // It returns what the client is told where there are none: nothing of the
 // message is taken then, since there is one reply for all.
 func (l *letter) decide(header []byte) *smtp.SMTPError {
-	h := parseHeader(header)
+	h := parseHeader(header, l.house.routes.Fields())
 	for i := range l.env.Recipients {
 		r := &l.env.Recipients[i]
 		if r.Upstreams != nil {

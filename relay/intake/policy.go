@@ -30,8 +30,9 @@ type Router interface {
 	Refusal(q route.Query) string
 	// Recipient decides for q.To.
 	Recipient(q route.Query) route.Decision
-	// NeedsHeader tells whether any decision can depend on the header.
-	NeedsHeader() bool
+	// Fields are the canonical names of the header fields that decisions can
+	// depend on.
+	Fields() []string
 }
 
 // policy is the Backend of this package: what the configuration says about a

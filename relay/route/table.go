@@ -3,6 +3,7 @@ package route
 import (
 	"fmt"
 	"net/textproto"
+	"slices"
 
 	"postern/config"
 )
@@ -43,8 +44,8 @@ type Decision struct {
 // Table is a compiled list of routes. It is immutable and may be used
 // concurrently; a reload makes another one.
 type Table struct {
-	rules       []rule
-	needsHeader bool
+	rules  []rule
+	fields []string // of the header, that rules ask for; canonical
 
 	// Each rule stands in exactly one of these, by the first of its
 	// conditions that few messages meet. All lists ascend, so that merging
@@ -68,7 +69,11 @@ func New(routes []config.Route) (*Table, error) {
 			return nil, fmt.Errorf("%s: %w", routes[i].Name, err)
 		}
 		t.rules = append(t.rules, r)
-		t.needsHeader = t.needsHeader || len(r.header) > 0
+		for _, f := range r.header {
+			if !slices.Contains(t.fields, f.name) {
+				t.fields = append(t.fields, f.name)
+			}
+		}
 		t.insert(i)
 	}
 	return t, nil
@@ -92,8 +97,9 @@ func (t *Table) insert(i int) {
 	}
 }
 
-// NeedsHeader reports whether any route asks for header fields.
-func (t *Table) NeedsHeader() bool { return t.needsHeader }
+// Fields are the canonical names of the header fields that routes ask for; the
+// caller must not change them.
+func (t *Table) Fields() []string { return t.fields }
 
 // Sender reports whether a route could match mail from q.From: one whose
 // conditions on sender, listener and users hold, whatever it asks of the
