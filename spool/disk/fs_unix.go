@@ -91,15 +91,15 @@ type identity struct{ dev, ino uint64 }
 
 // Named implements File. It is asked at each commit, so it makes no FileInfo.
 func (f *osFile) Named() error {
-	var st unix.Stat_t
 	if f.self == (identity{}) {
-		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		self, err := identityOf(f.File)
+		if err != nil {
 			return &fs.PathError{Op: "stat", Path: f.path, Err: err}
 		}
-		f.self = identity{uint64(st.Dev), st.Ino}
+		f.self = self
 	}
-	switch err := unix.Lstat(f.path, &st); {
-	case err == unix.ENOENT, err == unix.ENOTDIR, err == nil && f.self != identity{uint64(st.Dev), st.Ino}:
+	switch now, err := identityAt(f.path); {
+	case err == unix.ENOENT, err == unix.ENOTDIR, err == nil && f.self != now:
 		return errNameless
 	case err != nil:
 		return &fs.PathError{Op: "lstat", Path: f.path, Err: err}
