@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"fmt"
-	"io"
 	"sync"
 	"testing"
 	"time"
@@ -110,23 +109,4 @@ func BenchmarkThrough(b *testing.B) {
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
 	q.Stop(context.Background())
-}
-
-// BenchmarkJudge is one verdict on a refusal with the longest search.
-func BenchmarkJudge(b *testing.B) {
-	o := replyAt(spool.StageRcpt, 550, "5.1.1", "The email account that you tried to reach does not exist. Please try double-checking it.")
-	b.ReportAllocs()
-	for b.Loop() {
-		Judge(&o, false)
-	}
-}
-
-// BenchmarkReport is the text of one notification.
-func BenchmarkReport(b *testing.B) {
-	r := reports()["failed-several"]
-	b.ReportAllocs()
-	for b.Loop() {
-		text, _ := r.bytes()
-		io.Discard.Write(text)
-	}
 }

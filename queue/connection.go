@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"postern/queue/verdict"
 	"postern/spool"
 )
 
@@ -83,7 +84,7 @@ func (c *connections) bore(carried int, now time.Time) {
 
 // suspects says whether an answer may be the connection's fault. An answer
 // that a fresh connection has given lately is not.
-func (c *connections) suspects(o *spool.Outcome, v *Verdict, now time.Time) bool {
+func (c *connections) suspects(o *spool.Outcome, v *verdict.Verdict, now time.Time) bool {
 	if !mayBeConnection(o, v) {
 		return false
 	}
@@ -114,10 +115,10 @@ func (c *connections) forget(d *spool.Delivery) { delete(c.asked, d) }
 
 // learn takes the answer of a fresh connection. It returns the limit where it
 // is news, and otherwise 0: one that was found twice at the same place.
-func (c *connections) learn(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdict, now time.Time) int {
+func (c *connections) learn(d *spool.Delivery, outs []spool.Outcome, verdicts []verdict.Verdict, now time.Time) int {
 	s, asked := c.asked[d]
 	delete(c.asked, d)
-	if !slices.ContainsFunc(verdicts, func(v Verdict) bool { return v.Status == spool.Delivered }) {
+	if !slices.ContainsFunc(verdicts, func(v verdict.Verdict) bool { return v.Status == spool.Delivered }) {
 		for i := range outs {
 			if outs[i].Code != 0 && mayBeConnection(&outs[i], &verdicts[i]) {
 				c.acquit(signatureOf(&outs[i]), now)
@@ -154,7 +155,7 @@ func (c *connections) acquit(s signature, now time.Time) {
 // mayBeConnection says whether an outcome may be about what the connection has
 // carried before, so that a fresh one can have another: everything that
 // doesn't fail a recipient for good, and what says so.
-func mayBeConnection(o *spool.Outcome, v *Verdict) bool {
+func mayBeConnection(o *spool.Outcome, v *verdict.Verdict) bool {
 	switch {
 	case v.Status == spool.Delivered, v.InDoubt, o.Unsupported, o.Stage < spool.StageMail:
 		return false
@@ -198,12 +199,12 @@ func (l *lane) refresh(d *spool.Delivery, t taking, outs []spool.Outcome, s susp
 // connection's fault: they come again, over a fresh one, and nothing is
 // charged to anybody. It returns the outcomes of the others; done: there are
 // none, and d has been given back as a whole.
-func (q *Queue) untried(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdicts []Verdict) (_ []spool.Outcome, _ []Verdict, done bool) {
+func (q *Queue) untried(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdicts []verdict.Verdict) (_ []spool.Outcome, _ []verdict.Verdict, done bool) {
 	l := f.lane
 	l.mu.Lock()
 	defer l.unlock()
 	now := time.Now()
-	progress := slices.ContainsFunc(verdicts, func(v Verdict) bool { return v.Status == spool.Delivered })
+	progress := slices.ContainsFunc(verdicts, func(v verdict.Verdict) bool { return v.Status == spool.Delivered })
 	if progress {
 		l.connections.bore(f.carried+1, now)
 	}
@@ -242,7 +243,7 @@ func (q *Queue) untried(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdic
 		return nil, nil, true
 	}
 	q.parts.leave(d)
-	pending, keptOuts, keptVerdicts := []int{}, []spool.Outcome{}, []Verdict{}
+	pending, keptOuts, keptVerdicts := []int{}, []spool.Outcome{}, []verdict.Verdict{}
 	for i := range outs {
 		if !suspected[i] {
 			pending, keptOuts, keptVerdicts = append(pending, d.Pending[i]), append(keptOuts, outs[i]), append(keptVerdicts, verdicts[i])

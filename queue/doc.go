@@ -2,9 +2,10 @@
 // outcome means, and when a sender has to be told.
 //
 // It owns the lanes (one for each upstream name, with its sessions, its
-// breaker, its rates, its pace and its sender hold-offs), the retry times, the verdicts and the
-// delivery status notifications. What is on disk belongs to spool, what is on
-// the wire to relay: the queue sees facts ([spool.Outcome]) and writes
+// breaker, its rates, its pace and its sender hold-offs), the retry times, and
+// when a notification is due. What an answer means stands in queue/verdict, the
+// text of a notification in queue/notice. What is on disk belongs to spool, what
+// is on the wire to relay: the queue sees facts ([spool.Outcome]) and writes
 // decisions ([spool.Settlement]).
 //
 // It never parses a reply line, never opens a connection, never keeps a body
@@ -13,6 +14,6 @@
 // or removed by a named operator. Whatever it does not understand is temporary.
 //
 // In the order in which a message meets them: [Queue.Create], lane.manage,
-// lane.claim, [Feed.Next], [Feed.Settle], [Judge], Queue.conclude, Queue.notify,
-// Queue.sweep.
+// lane.claim, [Feed.Next], [Feed.Settle], [verdict.Of], Queue.conclude,
+// Queue.notify, Queue.sweep.
 package queue

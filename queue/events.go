@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"postern/queue/budget"
+	"postern/queue/notice"
+	"postern/queue/verdict"
 	"postern/spool"
 )
 
@@ -41,7 +43,7 @@ type Events interface {
 	Notified(Notification)
 	// NotNotified comes when one could not be made; what it was to report
 	// stays in the queue, apart from a success.
-	NotNotified(original spool.ID, kind Action, err error)
+	NotNotified(original spool.ID, kind notice.Action, err error)
 	// InDoubt comes when the answer to a final dot is not known; held says
 	// that the share waits for an operator. A duplicate is possible from then on.
 	// times counts the doubts about the share in a row, since the start.
@@ -72,7 +74,7 @@ type Attempt struct {
 	Delay     time.Duration // since the message was accepted
 	Size      int64         // bytes of the content
 	Outcome   spool.Outcome // Outcome.Verdict: Pending is deferred
-	Blame     Blame
+	Blame     verdict.Blame
 	Due       time.Time // of the next attempt; zero unless deferred
 	NextUp    string    // upstream of the next attempt; empty unless deferred
 	Held      bool      // the rest waits for an operator
@@ -104,7 +106,7 @@ type Notification struct {
 	ID         spool.ID // of the notification
 	Original   spool.ID
 	To         string
-	Kind       Action
+	Kind       notice.Action
 	Recipients int
 	Upstreams  []string
 }
@@ -134,7 +136,7 @@ func (quiet) SenderAccepted(string, string)                          {}
 func (quiet) BudgetSpent(string, []budget.Left)                      {}
 func (quiet) StateFailed(string, error)                              {}
 func (quiet) Notified(Notification)                                  {}
-func (quiet) NotNotified(spool.ID, Action, error)                    {}
+func (quiet) NotNotified(spool.ID, notice.Action, error)             {}
 func (quiet) InDoubt(spool.ID, string, int, int, bool)               {}
 func (quiet) Expired(spool.ID, string, int, time.Duration)           {}
 func (quiet) Kept(Keep)                                              {}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/queue/verdict"
 	"postern/spool"
 )
 
@@ -276,7 +277,8 @@ func TestDoubtStays(t *testing.T) {
 	d := &spool.Delivery{Attempt: 1, Failover: 1, Pending: []int{0},
 		Envelope: &spool.Envelope{Recipients: []spool.Recipient{{Upstreams: []string{"a", "b", "c"}}}}}
 	outs := []spool.Outcome{{Stage: spool.StageDot}}
-	s := plan(d, outs, []Verdict{Judge(&outs[0], true)}, choice{now: now, retry: &config.Retry{AfterDot: "retry"}, next: 2, at: 0.5})
+	now := time.Date(2026, 11, 20, 13, 0, 0, 0, time.UTC)
+	s := plan(d, outs, []verdict.Verdict{verdict.Of(&outs[0], true)}, choice{now: now, retry: &config.Retry{AfterDot: "retry"}, next: 2, at: 0.5})
 	if s.Failover != 1 || s.Hold || !s.Due.Equal(now.Add(time.Minute)) {
 		t.Errorf("%+v", s)
 	}

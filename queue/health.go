@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"postern/queue/verdict"
 	"postern/spool"
 )
 
@@ -63,12 +64,12 @@ func (h *health) bears(strikes int) bool {
 
 // fail records a fault and says whether the state changed. What is parked
 // stays parked until a probe succeeds, so that there is one alert.
-func (h *health) fail(now time.Time, o spool.Outcome, blame Blame, needAnswer bool, backoff []time.Duration) bool {
+func (h *health) fail(now time.Time, o spool.Outcome, blame verdict.Blame, needAnswer bool, backoff []time.Duration) bool {
 	before := h.state
 	if before == Up {
 		h.down = now
 	}
-	if blame == BlameAccess {
+	if blame == verdict.Access {
 		h.state = Parked
 	} else if h.state == Up {
 		h.state = Waiting

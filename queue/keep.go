@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/queue/notice"
 	"postern/spool"
 )
 
@@ -97,18 +98,11 @@ func (q *Queue) keepOld(d *spool.Delivery, detail *spool.Detail, why spool.Outco
 		}
 		if last.Stage == spool.StageLocal && strings.HasPrefix(last.Text, why.Text) {
 			outs[i].Text = last.Text // it was kept before, and not tried since
-		} else if text := answerText(last); text != "" {
-			outs[i].Text = plainText(why.Text+"; the last answer: "+text, 1000)
+		} else if text := notice.Answer(last); text != "" {
+			outs[i].Text = notice.Plain(why.Text+"; the last answer: "+text, 1000)
 		}
 	}
 	q.keep(d, outs, now)
-}
-
-func answerText(o *spool.Outcome) string {
-	if o.Code != 0 {
-		return replyText(o)
-	}
-	return causeText(o)
 }
 
 // endKept ends what was kept too long, and the oldest of what is too much.

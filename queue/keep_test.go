@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/queue/notice"
 	"postern/spool"
 )
 
@@ -23,7 +24,7 @@ func (w *world) kept() map[spool.ID]string {
 			if r := d.Recipients[0]; !s.Held || !r.Kept || !r.Held {
 				w.t.Errorf("kept and not on hold: %+v", r)
 			}
-			all[s.ID] = answerText(d.Recipients[0].Last)
+			all[s.ID] = notice.Answer(d.Recipients[0].Last)
 		}
 		return true
 	})

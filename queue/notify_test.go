@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"postern/queue/notice"
+	"postern/queue/notice/noticetest"
 	"postern/spool"
 )
 
@@ -34,13 +36,13 @@ func TestFailureNotification(t *testing.T) {
 		if len(got) != 2 || got[0].to != "good@example.com" || got[1].to != "a@app.example" || got[1].from != "" {
 			t.Fatalf("arrived: %+v", got)
 		}
-		fields := parseReport(t, []byte(got[1].content))
+		fields := noticetest.Parse(t, []byte(got[1].content))
 		if len(fields) != 2 || fields[0].Get("Final-Recipient") != "rfc822; x@example.com" || fields[1].Get("Status") != "5.1.1" ||
 			fields[0].Get("Action") != "failed" {
 			t.Errorf("fields: %v", fields)
 		}
 		n := w.ears.notifications()
-		if len(n) != 1 || n[0].Original != id || n[0].Recipients != 2 || n[0].Kind != Failed {
+		if len(n) != 1 || n[0].Original != id || n[0].Recipients != 2 || n[0].Kind != notice.Failed {
 			t.Errorf("notifications: %+v", n)
 		}
 		for to, want := range map[string]spool.Status{"x@example.com": spool.Bounced, "y@example.com": spool.Bounced, "good@example.com": spool.Delivered} {
@@ -52,54 +54,6 @@ func TestFailureNotification(t *testing.T) {
 			t.Errorf("%d left", w.store.count())
 		}
 	})
-}
-
-func TestWhoIsNotified(t *testing.T) {
-	by := func(back, trace bool) func(*spool.Envelope) {
-		return func(e *spool.Envelope) {
-			e.DeliverBy = &spool.DeliverBy{Deadline: e.Accepted.Add(100 * time.Hour), Return: back, Trace: trace}
-		}
-	}
-	none := func(*spool.Envelope) {}
-	notify := func(n spool.Notify) func(*spool.Envelope) {
-		return func(e *spool.Envelope) { e.Recipients[0].Notify = n }
-	}
-	auto := func(e *spool.Envelope) { e.Auto = true }
-	null := func(e *spool.Envelope) { e.From = "" }
-	handed := spool.Outcome{DSNRelayed: true, ByRelayed: true}
-	for name, c := range map[string]struct {
-		kind  Action
-		env   func(*spool.Envelope)
-		out   spool.Outcome
-		wants bool
-	}{
-		"failure":                         {Failed, none, spool.Outcome{}, true},
-		"failure of a notification":       {Failed, null, spool.Outcome{}, false},
-		"failure, never":                  {Failed, notify(spool.NotifyNever), spool.Outcome{}, false},
-		"failure, asked":                  {Failed, notify(spool.NotifyFailure), spool.Outcome{}, true},
-		"failure, only success asked":     {Failed, notify(spool.NotifySuccess), spool.Outcome{}, false},
-		"failure of an automatic message": {Failed, auto, spool.Outcome{}, true},
-		"delay":                           {Delayed, none, spool.Outcome{}, true},
-		"delay of a notification":         {Delayed, null, spool.Outcome{}, false},
-		"delay, only failure asked":       {Delayed, notify(spool.NotifyFailure), spool.Outcome{}, false},
-		"delay, asked":                    {Delayed, notify(spool.NotifyDelay | spool.NotifyFailure), spool.Outcome{}, true},
-		"delay of an automatic message":   {Delayed, auto, spool.Outcome{}, false},
-		"delay past a deadline N":         {Delayed, by(false, false), spool.Outcome{}, true},
-		"success":                         {Relayed, none, spool.Outcome{}, false},
-		"success, asked":                  {Relayed, notify(spool.NotifySuccess), spool.Outcome{}, true},
-		"success, asked, handed on":       {Relayed, notify(spool.NotifySuccess), handed, false},
-		"success of a notification":       {Relayed, null, spool.Outcome{}, false},
-		"deadline N dropped on the way":   {Relayed, by(false, false), spool.Outcome{}, true},
-		"deadline N handed on":            {Relayed, by(false, false), handed, false},
-		"deadline R":                      {Relayed, by(true, false), handed, false},
-		"deadline traced":                 {Relayed, by(true, true), handed, true},
-	} {
-		env := &spool.Envelope{From: "a@app.example", Accepted: now, Recipients: []spool.Recipient{{Address: "b@example.com"}}}
-		c.env(env)
-		if got := wants(c.kind, env, &env.Recipients[0], &c.out); got != c.wants {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
 }
 
 // Four hours of greylisting: one warning, and only one; five days: a failure.
@@ -124,8 +78,8 @@ func TestDelayThenFailure(t *testing.T) {
 		if len(got) != 1 {
 			t.Fatalf("%d notifications arrived", len(got))
 		}
-		f := parseReport(t, []byte(got[0].content))[0]
-		if f.Get("Action") != "delayed" || f.Get("Status") != "4.2.0" || f.Get("Will-Retry-Until") != date(start.Add(120*time.Hour)) {
+		f := noticetest.Parse(t, []byte(got[0].content))[0]
+		if f.Get("Action") != "delayed" || f.Get("Status") != "4.2.0" || f.Get("Will-Retry-Until") != start.Add(120*time.Hour).Format("Mon, 2 Jan 2006 15:04:05 -0700") {
 			t.Errorf("fields: %v", f)
 		}
 		after(115 * time.Hour)
@@ -137,7 +91,7 @@ func TestDelayThenFailure(t *testing.T) {
 		if len(got) != 2 {
 			t.Fatalf("%d notifications arrived", len(got))
 		}
-		f = parseReport(t, []byte(got[1].content))[0]
+		f = noticetest.Parse(t, []byte(got[1].content))[0]
 		if f.Get("Action") != "failed" || f.Get("Status") != "4.4.7" || f.Get("Diagnostic-Code") != "smtp; 450 4.2.0 Greylisted" {
 			t.Errorf("fields: %v", f)
 		}
@@ -229,7 +183,7 @@ func TestDeliverBy(t *testing.T) {
 				if len(got) != 1 {
 					t.Fatalf("%d notifications just after the deadline", len(got))
 				}
-				f := parseReport(t, []byte(got[0].content))[0]
+				f := noticetest.Parse(t, []byte(got[0].content))[0]
 				if back && (f.Get("Action") != "failed" || f.Get("Status") != "5.4.7" || len(w.store.ends(id, "b@example.com")) != 1) {
 					t.Errorf("fields: %v", f)
 				}
@@ -256,7 +210,7 @@ func TestSuccessNotification(t *testing.T) {
 		if len(got) != 3 || got[2].to != "a@app.example" {
 			t.Fatalf("arrived: %+v", got)
 		}
-		f := parseReport(t, []byte(got[2].content))
+		f := noticetest.Parse(t, []byte(got[2].content))
 		if !strings.Contains(got[2].content, "Subject: hello") || w.ears.heard("store failed") != 0 {
 			t.Errorf("the header is missing: %s", got[2].content)
 		}

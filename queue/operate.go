@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"postern/queue/notice"
 	"postern/spool"
 )
 
@@ -145,7 +146,7 @@ func (q *Queue) Remove(ctx context.Context, sel Select, by string) (Result, erro
 func (q *Queue) Bounce(ctx context.Context, sel Select, by, reason string) (Result, error) {
 	text := "the administrator of this relay has returned it"
 	if reason != "" {
-		text += ": " + plainText(reason, 500)
+		text += ": " + notice.Plain(reason, 500)
 	}
 	sel.before = time.Now() // not the notifications that this makes
 	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
@@ -159,7 +160,7 @@ func (q *Queue) Bounce(ctx context.Context, sel Select, by, reason string) (Resu
 			return err
 		}
 		why := spool.Outcome{Stage: spool.StageLocal, Enhanced: "5.0.0", Text: text, Verdict: spool.Bounced}
-		if err := q.notifyTaken([]*spool.Delivery{d}, Failed, detail, &why, time.Now()); err != nil {
+		if err := q.notifyTaken([]*spool.Delivery{d}, notice.Failed, detail, &why, time.Now()); err != nil {
 			q.put(d, back(s))
 			return err
 		}

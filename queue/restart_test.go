@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postern/queue/notice"
 	"postern/spool"
 )
 
@@ -242,7 +243,7 @@ func chaos(t *testing.T, seed uint64, crashes, messages int) {
 		if _, ok := want[n.Original]; !ok {
 			t.Errorf("a notification about a notification")
 		}
-		if n.Kind == Failed {
+		if n.Kind == notice.Failed {
 			failures[n.Original] += n.Recipients
 		}
 	}

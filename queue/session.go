@@ -2,12 +2,12 @@ package queue
 
 import (
 	"errors"
-	"fmt"
 	"runtime/debug"
 	"slices"
 	"time"
 
 	"postern/config"
+	"postern/queue/verdict"
 	"postern/spool"
 )
 
@@ -23,19 +23,12 @@ func (l *lane) spawn(first *spool.Delivery) {
 	})
 }
 
-// Defect is a session that a bug of this program has ended: a panic, over
-// whatever an upstream, a KDC or a library has come up with. It parks its lane,
-// and nothing else.
-type Defect struct{ Value any }
-
-func (d *Defect) Error() string { return fmt.Sprint("a defect of this program: ", d.Value) }
-
 // deliver carries out one session. What it does wrong is its own fault.
 func (q *Queue) deliver(f *Feed) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			q.events.Panicked(f.lane.name, v, debug.Stack())
-			err = &Defect{v}
+			err = &verdict.Defect{Value: v}
 		}
 	}()
 	return q.deliverer.Deliver(q.ctx, f.up, f)
@@ -51,7 +44,7 @@ func faultOf(up *config.Upstream, err error) *spool.Fault {
 		return fault
 	}
 	stage := spool.StageConnect
-	var defect *Defect
+	var defect *verdict.Defect
 	if errors.As(err, &defect) {
 		stage = spool.StageLocal
 	}
@@ -110,9 +103,9 @@ func (l *lane) vacate(f *Feed) {
 // mu is held.
 func (l *lane) blameSession(f *Feed, fault *spool.Fault) time.Time {
 	now := time.Now()
-	v := JudgeFault(fault)
+	v := verdict.OfFault(fault)
 	switch {
-	case isDefect(fault):
+	case verdict.IsDefect(fault):
 	case f.opened && f.progressed:
 		return time.Time{} // it did its work and was cut off; the next one may
 	case l.open > 0 && l.health.state == Up && !f.opened:
@@ -125,11 +118,6 @@ func (l *lane) blameSession(f *Feed, fault *spool.Fault) time.Time {
 	return l.health.probeAt
 }
 
-func isDefect(fault *spool.Fault) bool {
-	var defect *Defect
-	return fault != nil && errors.As(fault.Err, &defect)
-}
-
 // orderly is the end of a session that found no fault. mu is held.
 func (l *lane) orderly(f *Feed) {
 	l.health.probing = l.health.probing && l.connecting+l.open > 0
@@ -138,7 +126,7 @@ func (l *lane) orderly(f *Feed) {
 		// of it back. Once is bad luck.
 		if l.barren++; l.barren > 1 {
 			l.fail(time.Now(), spool.Outcome{Stage: spool.StageConnect, Remote: f.up.Host,
-				Text: "the session ended without an answer"}, BlameUpstream, true)
+				Text: "the session ended without an answer"}, verdict.Upstream, true)
 		}
 		return
 	}
@@ -146,7 +134,7 @@ func (l *lane) orderly(f *Feed) {
 }
 
 // fail takes the lane down, or keeps it down. mu is held.
-func (l *lane) fail(now time.Time, o spool.Outcome, b Blame, needAnswer bool) {
+func (l *lane) fail(now time.Time, o spool.Outcome, b verdict.Blame, needAnswer bool) {
 	previous, since := l.visible(), l.since()
 	changed := l.health.fail(now, o, b, needAnswer, l.q.cfg.Load().Retry.Backoff)
 	l.renewals = 0
@@ -187,7 +175,7 @@ func (l *lane) abandoned(f *Feed, fault *spool.Fault) {
 	}
 	l.unlock()
 	for _, t := range left {
-		if isDefect(fault) && !f.dotted[t.d] {
+		if verdict.IsDefect(fault) && !f.dotted[t.d] {
 			f.Settle(t.d, []spool.Outcome{{Stage: spool.StageLocal, Text: "the attempt was interrupted", Cause: fault.Outcome.Cause}})
 			continue
 		}
@@ -221,11 +209,11 @@ func (l *lane) probeAgain() {
 
 // note is told how an attempt was answered. It returns when the lane will be
 // probed where the answer took it down, and zero otherwise.
-func (l *lane) note(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdicts []Verdict) time.Time {
+func (l *lane) note(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdicts []verdict.Verdict) time.Time {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.unlock()
-	var fault *Verdict
+	var fault *verdict.Verdict
 	var at int
 	answered, delivered, refused := false, false, -1
 	for i, v := range verdicts {
@@ -233,11 +221,11 @@ func (l *lane) note(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdicts [
 		case v.Status == spool.Delivered:
 			answered, delivered = true, true
 		case outs[i].Code == 0:
-		case v.Blame == BlameUpstream || v.Blame == BlameAccess:
-			if fault == nil || v.Blame == BlameAccess {
+		case v.Blame == verdict.Upstream || v.Blame == verdict.Access:
+			if fault == nil || v.Blame == verdict.Access {
 				fault, at = &verdicts[i], i
 			}
-		case v.Blame == BlameSender:
+		case v.Blame == verdict.Sender:
 			answered, refused = true, i
 		default:
 			answered = true
@@ -263,7 +251,7 @@ func (l *lane) note(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdicts [
 
 // lesson draws the conclusion for the lane. fault is the worst that the
 // upstream said of itself, at its place in outs; nil: nothing. mu is held.
-func (l *lane) lesson(f *Feed, d *spool.Delivery, outs []spool.Outcome, fault *Verdict, at int, answered bool, now time.Time) time.Time {
+func (l *lane) lesson(f *Feed, d *spool.Delivery, outs []spool.Outcome, fault *verdict.Verdict, at int, answered bool, now time.Time) time.Time {
 	switch {
 	case answered:
 		f.progressed = true
@@ -289,7 +277,7 @@ func (l *lane) lesson(f *Feed, d *spool.Delivery, outs []spool.Outcome, fault *V
 		return now
 	case throttles(&outs[at], fault):
 		l.pace.denied(now)
-	case outs[at].Code != 421 && fault.Blame == BlameUpstream && l.health.bears(enoughStrikes):
+	case outs[at].Code != 421 && fault.Blame == verdict.Upstream && l.health.bears(enoughStrikes):
 		f.progressed = true
 		return time.Time{} // this message waits, the others go on
 	}

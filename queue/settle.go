@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/queue/notice"
+	"postern/queue/verdict"
 	"postern/spool"
 )
 
@@ -14,8 +16,8 @@ import (
 // opened: the fault is the outcome of each of its recipients.
 func (q *Queue) failedBefore(l *lane, d *spool.Delivery, fault *spool.Fault, due time.Time) {
 	outs := make([]spool.Outcome, len(d.Pending))
-	verdicts := make([]Verdict, len(d.Pending))
-	v := JudgeFault(fault)
+	verdicts := make([]verdict.Verdict, len(d.Pending))
+	v := verdict.OfFault(fault)
 	for i := range outs {
 		outs[i], verdicts[i] = fault.Outcome, v
 		if outs[i].Code == 0 && outs[i].Cause == "" && fault.Err != nil {
@@ -28,7 +30,7 @@ func (q *Queue) failedBefore(l *lane, d *spool.Delivery, fault *spool.Fault, due
 // conclude ends an attempt by what the session reports.
 func (q *Queue) conclude(f *Feed, d *spool.Delivery, reported []spool.Outcome) {
 	outs := make([]spool.Outcome, len(d.Pending))
-	verdicts := make([]Verdict, len(d.Pending))
+	verdicts := make([]verdict.Verdict, len(d.Pending))
 	more := q.hasMore(d)
 	for i := range outs {
 		switch {
@@ -42,7 +44,7 @@ func (q *Queue) conclude(f *Feed, d *spool.Delivery, reported []spool.Outcome) {
 		default:
 			outs[i] = spool.Outcome{Stage: spool.StageLocal, Text: "the session reported no outcome"}
 		}
-		verdicts[i] = Judge(&outs[i], more)
+		verdicts[i] = verdict.Of(&outs[i], more)
 	}
 	all := outs
 	outs, verdicts, untried := q.untried(f, d, outs, verdicts)
@@ -72,16 +74,16 @@ func (q *Queue) hasMore(d *spool.Delivery) bool {
 
 // record decides, tells the sender, settles, and reports, in this order: a
 // failure notification is durable before the recipient is let go.
-func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdict, laneDue time.Time) {
+func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []verdict.Verdict, laneDue time.Time) {
 	now := time.Now()
 	retry := &q.cfg.Load().Retry
 	for i := range outs {
 		outs[i].Verdict = verdicts[i].Status
 	}
-	if err := q.notify(d, Failed, outs, now); err != nil {
+	if err := q.notify(d, notice.Failed, outs, now); err != nil {
 		for i := range outs {
 			if outs[i].Verdict == spool.Bounced {
-				outs[i].Verdict, verdicts[i] = spool.Pending, Verdict{}
+				outs[i].Verdict, verdicts[i] = spool.Pending, verdict.Verdict{}
 			}
 		}
 	}
@@ -100,12 +102,12 @@ func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdi
 	}
 	// Before the settlement, while the message is there to quote. It is done as
 	// well as can be: what was delivered is let go in any case.
-	_ = q.notify(d, Relayed, outs, now)
+	_ = q.notify(d, notice.Relayed, outs, now)
 	q.put(d, s)
 	q.report(d, s, verdicts, now)
 }
 
-func anyDoubt(outs []spool.Outcome, verdicts []Verdict) bool {
+func anyDoubt(outs []spool.Outcome, verdicts []verdict.Verdict) bool {
 	for i, v := range verdicts {
 		if v.InDoubt && outs[i].Verdict == spool.Pending {
 			return true
@@ -130,7 +132,7 @@ type choice struct {
 // plan turns verdicts into a settlement. A share goes on to the next upstream
 // of its list where all that is left may fare better there; otherwise the
 // round is over, and the next begins with the first.
-func plan(d *spool.Delivery, outs []spool.Outcome, verdicts []Verdict, c choice) spool.Settlement {
+func plan(d *spool.Delivery, outs []spool.Outcome, verdicts []verdict.Verdict, c choice) spool.Settlement {
 	s := spool.Settlement{Outcomes: outs, Warned: d.Warned}
 	left, failed, next, soon, doubt, progress, misfit := 0, 0, true, true, false, false, false
 	for i, v := range verdicts {
@@ -227,7 +229,7 @@ func (q *Queue) putPart(d *spool.Delivery, s spool.Settlement) error {
 }
 
 // report tells the events of an attempt.
-func (q *Queue) report(d *spool.Delivery, s spool.Settlement, verdicts []Verdict, now time.Time) {
+func (q *Queue) report(d *spool.Delivery, s spool.Settlement, verdicts []verdict.Verdict, now time.Time) {
 	env := d.Envelope
 	left := 0
 	for i, o := range s.Outcomes {

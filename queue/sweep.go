@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/queue/notice"
 	"postern/spool"
 )
 
@@ -210,7 +211,7 @@ func (q *Queue) putBack(d *spool.Delivery, detail *spool.Detail, warned bool) {
 
 // warn tells the sender that shares of one message are late.
 func (q *Queue) warn(taken []*spool.Delivery, detail *spool.Detail, now time.Time) {
-	err := q.notifyTaken(taken, Delayed, detail, nil, now)
+	err := q.notifyTaken(taken, notice.Delayed, detail, nil, now)
 	for _, d := range taken {
 		q.putBack(d, detail, d.Warned || err == nil)
 	}
@@ -233,7 +234,7 @@ func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detai
 		why.Enhanced = "5.4.7" // RFC 2852 §4.2
 		why.Text = "the message could not be delivered before the deadline that its sender has set"
 	}
-	if q.notifyTaken(taken, Failed, detail, &why, now) != nil {
+	if q.notifyTaken(taken, notice.Failed, detail, &why, now) != nil {
 		for _, d := range taken {
 			q.putBack(d, detail, d.Warned)
 		}

@@ -3,13 +3,14 @@ package queue
 import (
 	"time"
 
+	"postern/queue/verdict"
 	"postern/spool"
 )
 
 // throttles says whether an answer asks for less speed: a 4xx by which the
 // upstream speaks of itself.
-func throttles(o *spool.Outcome, v *Verdict) bool {
-	return v.Blame == BlameUpstream && o.Code/100 == 4 && o.Stage >= spool.StageMail
+func throttles(o *spool.Outcome, v *verdict.Verdict) bool {
+	return v.Blame == verdict.Upstream && o.Code/100 == 4 && o.Stage >= spool.StageMail
 }
 
 // throttled follows an attempt that was throttled. It returns when the message

@@ -14,6 +14,7 @@ import (
 
 	"postern/config"
 	"postern/queue/budget"
+	"postern/queue/notice"
 	"postern/spool"
 )
 
@@ -379,7 +380,7 @@ func (e *ears) Finished(f Finish) {
 
 func (e *ears) BudgetSpent(up string, left []budget.Left) { e.hear("budget of %s spent: %v", up, left) }
 func (e *ears) StateFailed(up string, err error)          { e.hear("state of %s failed: %v", up, err) }
-func (e *ears) NotNotified(id spool.ID, kind Action, err error) {
+func (e *ears) NotNotified(id spool.ID, kind notice.Action, err error) {
 	e.hear("not notified %s: %v", kind, err)
 }
 func (e *ears) SenderRefused(up, s string, _ spool.Outcome, _ time.Time) {
@@ -399,7 +400,7 @@ func (e *ears) Panicked(up string, v any, _ []byte)                   { e.hear("
 func (e *ears) ConnectionLimit(up string, n int)                      { e.hear("%s takes %d over one connection", up, n) }
 func (e *ears) Expired(_ spool.ID, up string, n int, _ time.Duration) { e.hear("expired %s %d", up, n) }
 func (e *ears) Kept(k Keep) {
-	e.hear("kept %s %d: %s", k.Upstream, k.Recipients, answerText(&k.Outcome))
+	e.hear("kept %s %d: %s", k.Upstream, k.Recipients, notice.Answer(&k.Outcome))
 }
 func (e *ears) KeptEnded(_ spool.ID, up string, n int, _ time.Duration, why string) {
 	e.hear("kept ended %s %d: %s", up, n, why)

@@ -13,6 +13,7 @@ import (
 	"postern/config"
 	"postern/queue"
 	"postern/queue/budget"
+	"postern/queue/verdict"
 	"postern/relay/admin"
 	"postern/relay/upstream"
 	"postern/spool"
@@ -83,7 +84,7 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 		lane.Rates = append(lane.Rates, admin.Rate{Rate: r.Rate, Left: r.Left, Next: moment(r.Next)})
 	}
 	if l.State != queue.Up {
-		lane.Reason, lane.Advice = causeOf(&l.Cause), adviceOf(queue.Advise(&l.Cause))
+		lane.Reason, lane.Advice = causeOf(&l.Cause), adviceOf(verdict.Advise(&l.Cause))
 	}
 	if lane.Advice == nil && slices.Contains(lane.RefusedSenders, "") {
 		lane.Advice = Advise("", &spool.Outcome{Stage: spool.StageMail, Code: 550})
@@ -121,10 +122,10 @@ func (d *daemon) token(up *config.Upstream) *admin.Token {
 // Advise translates an upstream's answer to a message of a sender for an
 // administrator; nil: nothing is known of it beyond its own words.
 func Advise(sender string, o *spool.Outcome) *admin.Advice {
-	return adviceOf(queue.AdviseSender(sender, o))
+	return adviceOf(verdict.AdviseSender(sender, o))
 }
 
-func adviceOf(a queue.Advice, known bool) *admin.Advice {
+func adviceOf(a verdict.Advice, known bool) *admin.Advice {
 	if !known {
 		return nil
 	}

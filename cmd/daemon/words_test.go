@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"testing"
 
-	"postern/queue"
+	"postern/queue/verdict"
 	"postern/relay/signin"
 	"postern/spool"
 )
@@ -65,8 +65,8 @@ func TestKnownWordsOfASignIn(t *testing.T) {
 		outcome := func(r signin.Reply) *spool.Outcome {
 			return &spool.Outcome{Stage: spool.StageSignIn, Code: r.Code, Enhanced: r.Enhanced, Text: r.Text}
 		}
-		want, known := queue.Advise(outcome(r))
-		got, still := queue.Advise(outcome(refused.Reply))
+		want, known := verdict.Advise(outcome(r))
+		got, still := verdict.Advise(outcome(refused.Reply))
 		if got != want || known != still {
 			t.Errorf("%d %s %q became %q: %v, want %v", r.Code, r.Enhanced, r.Text, refused.Reply.Text, got, want)
 		}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"postern/queue"
+	"postern/queue/verdict"
 	"postern/spool"
 )
 
@@ -32,7 +32,7 @@ func said(o *spool.Outcome) string {
 // advice is what the table of replies knows of an answer of the upstream with
 // this name: what it means, and what to do.
 func advice(upstream string, o *spool.Outcome) (meaning, remedy string) {
-	a, known := queue.Advise(o)
+	a, known := verdict.Advise(o)
 	if !known {
 		return "", ""
 	}

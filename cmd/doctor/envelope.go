@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"postern/config"
-	"postern/queue"
+	"postern/queue/verdict"
 	"postern/relay/route"
 	"postern/relay/upstream"
 	"postern/spool"
@@ -169,7 +169,7 @@ func sender(up *config.Upstream, e Envelope, r *upstream.Rehearsed) Finding {
 
 // blamed judges a refusal as delivery does.
 func blamed(e Envelope, o *spool.Outcome) (Status, string) {
-	v := queue.Judge(o, false)
+	v := verdict.Of(o, false)
 	switch {
 	case !answeredBy(o) && !o.Unsupported:
 		return Failed, "The session broke off: look at the log of the upstream."
@@ -177,13 +177,13 @@ func blamed(e Envelope, o *spool.Outcome) (Status, string) {
 		return Warning, "The upstream lacks what this address needs; send it by another one."
 	case o.Code < 500:
 		return Warning, "The upstream says that this is for now only: try again later."
-	case v.Blame == queue.BlameRecipient:
+	case v.Blame == verdict.Recipient:
 		return Warning, "This is about the recipient, whom the upstream does not know or does not want: name one that exists with --to."
-	case v.Blame == queue.BlameSender && e.Pattern != "":
+	case v.Blame == verdict.Sender && e.Pattern != "":
 		return Warning, "This sender was made up: name one that exists with --from. If that one is refused too, the account lacks the right to send for this domain."
-	case v.Blame == queue.BlameSender:
+	case v.Blame == verdict.Sender:
 		return Failed, "Give the account of this upstream the right to send as this address, or send it by another upstream."
-	case v.Blame == queue.BlameAccess:
+	case v.Blame == verdict.Access:
 		return Failed, "The upstream wants a sign-in, or another one: look at auth and username."
 	}
 	return Failed, "The upstream does not take this mail: ask whoever runs it, or look at its log."

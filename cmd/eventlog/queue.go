@@ -9,6 +9,8 @@ import (
 
 	"postern/queue"
 	"postern/queue/budget"
+	"postern/queue/notice"
+	"postern/queue/verdict"
 	"postern/relay/admin"
 	"postern/spool"
 )
@@ -47,11 +49,11 @@ func outcome(fields []zap.Field, o *spool.Outcome) []zap.Field {
 // advice adds what a known answer means and what to do about it, where
 // somebody is called to look.
 func advice(fields []zap.Field, o *spool.Outcome) []zap.Field {
-	a, ok := queue.Advise(o)
+	a, ok := verdict.Advise(o)
 	return advised(fields, a, ok)
 }
 
-func advised(fields []zap.Field, a queue.Advice, ok bool) []zap.Field {
+func advised(fields []zap.Field, a verdict.Advice, ok bool) []zap.Field {
 	if !ok {
 		return fields
 	}
@@ -148,7 +150,7 @@ func (q queueEvents) ConnectionLimit(upstream string, messages int) {
 func (q queueEvents) SenderRefused(upstream, sender string, o spool.Outcome, next time.Time) {
 	q.log.metrics.sendersRefused.with(upstream).Inc()
 	fields := []zap.Field{zap.String("upstream", upstream), zap.String("from", sender), moment("next", next)}
-	a, ok := queue.AdviseSender(sender, &o)
+	a, ok := verdict.AdviseSender(sender, &o)
 	q.log.error("sender-refused", advised(outcome(fields, &o), a, ok)...)
 }
 
@@ -183,7 +185,7 @@ func (q queueEvents) Notified(n queue.Notification) {
 		zap.Int("recipients", n.Recipients), list("upstreams", n.Upstreams))
 }
 
-func (q queueEvents) NotNotified(original spool.ID, kind queue.Action, err error) {
+func (q queueEvents) NotNotified(original spool.ID, kind notice.Action, err error) {
 	q.log.error("notification-failed", zap.String("original", original.String()),
 		zap.String("kind", string(kind)), zap.Error(err))
 }

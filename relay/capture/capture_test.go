@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"postern/config"
-	"postern/queue"
+	"postern/queue/verdict"
 	"postern/relay/capture"
 	"postern/relay/upstream"
 	"postern/relay/upstream/upstreamtest"
@@ -226,7 +226,7 @@ func TestCaptureRefusesEndlessLines(t *testing.T) {
 		feed.Add(envelope("from@a.example", "to@b.example"), []byte("Subject: x\r\n\r\n"+strings.Repeat("x", 3<<20)+"\r\n"))
 		_ = (&upstream.Dialer{}).Deliver(t.Context(), server.Upstream(&config.Upstream{Name: "x"}), feed)
 		for _, s := range feed.Settled() {
-			if v := queue.Judge(&s.Outcomes[0], false); v.Status != spool.Bounced {
+			if v := verdict.Of(&s.Outcomes[0], false); v.Status != spool.Bounced {
 				t.Errorf("%+v is taken for %v", s.Outcomes[0], v.Status)
 			}
 		}

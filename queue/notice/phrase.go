@@ -1,4 +1,4 @@
-package queue
+package notice
 
 import (
 	"fmt"
@@ -6,16 +6,17 @@ import (
 	"unicode/utf8"
 
 	"postern/config/visible"
+	"postern/queue/verdict"
 	"postern/spool"
 )
 
 // explain is the part of a notification that people read.
-func (r *report) explain() string {
+func (n *Notice) explain() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
-	line("This is the mail relay at %s.", r.host)
+	line("This is the mail relay at %s.", n.Host)
 	line("")
-	switch r.kind {
+	switch n.Action {
 	case Failed:
 		line("Your message could not be delivered to the recipients below.")
 		line("It will not be tried again.")
@@ -24,56 +25,56 @@ func (r *report) explain() string {
 		line("You need not send it again: it is kept, and it is being retried.")
 	case Relayed:
 		line("Your message was handed on to the next mail server for the recipients")
-		if r.unconfirmed() {
+		if n.unconfirmed() {
 			line("below. That server accepted it, and does not report when it arrives.")
 		} else {
 			line("below. That server accepted it, and sends the reports that you asked for.")
 		}
 	}
-	for i := range r.about {
+	for i := range n.About {
 		line("")
-		r.explainOne(line, &r.about[i])
+		n.explainOne(line, &n.About[i])
 	}
 	line("")
-	line("Your message was accepted here on %s.", date(r.env.Accepted))
-	if r.env.MessageID != "" {
-		line("Its Message-ID is %s", plainText(r.env.MessageID, 300))
+	line("Your message was accepted here on %s.", date(n.Envelope.Accepted))
+	if n.Envelope.MessageID != "" {
+		line("Its Message-ID is %s", Plain(n.Envelope.MessageID, 300))
 	}
 	return b.String()
 }
 
-func (r *report) explainOne(line func(string, ...any), s *subject) {
-	line("  <%s>", plainText(s.recipient.Address, 400))
-	if s.reason != "" {
-		line("    Why: %s.", s.reason)
+func (n *Notice) explainOne(line func(string, ...any), s *Recipient) {
+	line("  <%s>", Plain(s.Address, 400))
+	if s.Reason != "" {
+		line("    Why: %s.", s.Reason)
 	}
-	o := &s.outcome
-	host := plainText(o.Remote, 255)
+	o := &s.Outcome
+	host := Plain(o.Remote, 255)
 	if host == "" {
 		host = "the upstream"
 	}
 	switch {
-	case r.kind == Relayed:
+	case n.Action == Relayed:
 		line("    Accepted by %s", host)
 	case o.Unsupported:
 		line("    This relay could not hand it to %s:", host)
-		wrap(line, "      ", plainText(o.Text, 1000))
+		wrap(line, "      ", Plain(o.Text, 1000))
 	case o.Code != 0:
 		line("    %s answered %s:", host, stageNames[o.Stage])
-		wrap(line, "      ", plainText(replyText(o), 1000))
+		wrap(line, "      ", Plain(replyText(o), 1000))
 	case o.Cause != "" || o.Text != "":
 		line("    The last attempt, with %s, ended %s:", host, stageNames[o.Stage])
-		wrap(line, "      ", plainText(causeText(o), 1000))
-	case s.reason == "":
+		wrap(line, "      ", Plain(causeText(o), 1000))
+	case s.Reason == "":
 		line("    It has not been possible to try it yet.")
 	}
-	if o.Stage == spool.StageDot && o.Code == 0 && o.Cause != "" && r.kind == Failed {
+	if o.Stage == spool.StageDot && o.Code == 0 && o.Cause != "" && n.Action == Failed {
 		line("    It may have arrived nevertheless: the connection was lost after it was sent.")
 	}
-	if r.kind == Delayed && !s.until.IsZero() {
-		line("    It will be tried until %s.", date(s.until))
+	if n.Action == Delayed && !s.Until.IsZero() {
+		line("    It will be tried until %s.", date(s.Until))
 	}
-	if r.kind == Failed {
+	if n.Action == Failed {
 		line("    What you can do: %s", advice(s))
 	}
 }
@@ -86,24 +87,24 @@ var stageNames = map[spool.Stage]string{
 }
 
 // advice is one sentence on what the sender can do about a failure.
-func advice(s *subject) string {
-	e := parseEnhanced(&s.outcome)
+func advice(s *Recipient) string {
+	e := verdict.EnhancedOf(&s.Outcome)
 	switch {
-	case s.status == "4.4.7":
+	case s.Status == "4.4.7":
 		return "send it again later, or ask the administrator of this relay."
-	case s.status == "5.4.7", s.outcome.Unsupported && e.is(5, 4, 7):
+	case s.Status == "5.4.7", s.Outcome.Unsupported && e.Is(5, 4, 7):
 		return "send it again with more time, if it is still of use."
-	case s.reason != "":
+	case s.Reason != "":
 		return "ask the administrator of this relay."
-	case s.outcome.Unsupported:
+	case s.Outcome.Unsupported:
 		return "send it in a simpler form, or ask the administrator of this relay."
-	case e.is(5, 2, 2):
+	case e.Is(5, 2, 2):
 		return "tell the recipient by another way that the mailbox is full."
-	case e.is(5, 3, 4), e.is(5, 2, 3), s.outcome.Code == 552:
+	case e.Is(5, 3, 4), e.Is(5, 2, 3), s.Outcome.Code == 552:
 		return "send a smaller message."
-	case e.subject == 1, s.outcome.Stage == spool.StageRcpt && e.subject != 7:
+	case e.Subject == 1, s.Outcome.Stage == spool.StageRcpt && e.Subject != 7:
 		return "check the address for typing errors."
-	case e.subject == 7:
+	case e.Subject == 7:
 		return "ask the recipient, or their administrator, to let it in."
 	}
 	return "read the answer above; the recipient's administrator can explain it."
@@ -127,8 +128,9 @@ func wrap(line func(string, ...any), indent, text string) {
 	}
 }
 
-// plainText makes foreign text fit to be shown, and says where it was cut.
-func plainText(s string, limit int) string {
+// Plain makes foreign text fit to be shown on one line of at most limit bytes,
+// and says by an ellipsis behind them where it was cut.
+func Plain(s string, limit int) string {
 	shown := visible.Text(s, limit)
 	if len(s) > limit && len(shown) > limit-utf8.UTFMax {
 		shown += "..."
