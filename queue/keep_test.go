@@ -148,10 +148,10 @@ func TestKeptByItsLifetime(t *testing.T) {
 		if got := w.kept(); len(got) != 0 {
 			t.Errorf("kept again before it was tried: %v", got)
 		}
+		tries := len(w.peers.tries(id))
 		if err := w.queue.Resume("office", "root"); err != nil {
 			t.Fatal(err)
 		}
-		tries := len(w.peers.tries(id))
 		after(30 * time.Minute)
 		if got := w.kept(); got[id] != why || len(w.peers.tries(id)) == tries {
 			t.Errorf("kept %v, %d attempts more", got, len(w.peers.tries(id))-tries)
