@@ -13,6 +13,5 @@ import (
 )
 
 func main() {
-	slacken()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
