@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"postern/queue/pace"
 	"reflect"
 	"time"
 
@@ -14,7 +15,7 @@ func (l *lane) visible() State {
 		return Missing
 	case l.pause.Paused:
 		return Paused
-	case l.health.state == Up && l.pace.slowed():
+	case l.health.state == Up && l.pace.Slowed():
 		return Slowed
 	}
 	return l.health.state
@@ -68,7 +69,7 @@ func (l *lane) apply(up *config.Upstream) {
 		l.returnReady()
 		l.growAt, l.growStep, l.barren = time.Time{}, 0, 0
 		l.senders = holdoffs{}
-		l.pace = pace{}
+		l.pace = pace.Pace{}
 		if (up == nil) != (l.up == nil) {
 			l.health = health{state: Up, since: now, lastSuccess: l.health.lastSuccess}
 		}

@@ -160,7 +160,7 @@ func (f *Feed) open() {
 func (f *Feed) over() bool {
 	l := f.lane
 	return f.empty || f.ended || f.gen != l.gen || l.stopping || l.pause.Paused || l.up == nil || f.spent(time.Now()) ||
-		l.pace.slowed() && f.first == nil && len(l.feeds) > l.sessions() // fewer are wanted
+		l.pace.Slowed() && f.first == nil && len(l.feeds) > l.sessions() // fewer are wanted
 }
 
 // spent says whether the session has carried as much, or has lasted as long,
@@ -195,7 +195,7 @@ func (f *Feed) take() *spool.Delivery {
 	if d := f.first; d != nil {
 		f.first = nil
 		f.hold(d, f.firstAt)
-		l.pace.late(time.Now())
+		l.pace.Late(time.Now())
 		return d
 	}
 	if !l.flows() {

@@ -6,6 +6,7 @@ import (
 
 	"postern/config"
 	"postern/queue/budget"
+	"postern/queue/pace"
 	"postern/spool"
 )
 
@@ -41,7 +42,7 @@ type lane struct {
 	pause    pause
 	stopping bool
 	health   health
-	pace     pace
+	pace     pace.Pace
 	budget   *budget.Budget // has its own mutex
 	short    shortage
 	senders  holdoffs
@@ -168,11 +169,11 @@ func (l *lane) rest(now time.Time) time.Duration {
 				until(t)
 			}
 		}
-		until(l.pace.wait(now))
+		until(l.pace.Wait(now))
 		until(l.budget.Next())
 	}
-	if l.pace.slowed() && now.Before(l.pace.calmAt()) {
-		until(l.pace.calmAt())
+	if l.pace.Slowed() && now.Before(l.pace.CalmAt()) {
+		until(l.pace.CalmAt())
 	}
 	return d
 }
@@ -213,8 +214,8 @@ func (l *lane) takesMore() bool {
 
 // sessions is the limit of sessions at present. mu is held, up is set.
 func (l *lane) sessions() int {
-	if l.pace.slowed() {
-		return min(l.most(), l.pace.sessions)
+	if l.pace.Slowed() {
+		return min(l.most(), l.pace.Sessions())
 	}
 	return l.most()
 }

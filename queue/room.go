@@ -20,9 +20,9 @@ type room struct {
 func (l *lane) room() room {
 	var r room
 	r.shares, r.recipients = l.budget.Free()
-	if l.health.state == Up && l.pace.slowed() {
+	if l.health.state == Up && l.pace.Slowed() {
 		r.shares = min(r.shares, 1)
-		if !l.pace.wait(time.Now()).IsZero() {
+		if !l.pace.Wait(time.Now()).IsZero() {
 			r.shares = 0
 		}
 	}
@@ -49,7 +49,7 @@ func (l *lane) room() room {
 // stays as it is, and untouched. mu is held, and released while the store is
 // asked.
 func (l *lane) lacksRoom() {
-	if l.pace.slowed() && !l.pace.wait(time.Now()).IsZero() {
+	if l.pace.Slowed() && !l.pace.Wait(time.Now()).IsZero() {
 		return
 	}
 	l.claiming, l.hot = true, false
@@ -109,7 +109,7 @@ func (l *lane) begin(from *[]*spool.Delivery) *spool.Delivery {
 		return nil
 	}
 	now := time.Now()
-	if l.health.state == Up && !l.pace.wait(now).IsZero() {
+	if l.health.state == Up && !l.pace.Wait(now).IsZero() {
 		return nil
 	}
 	d := list[0]
@@ -119,7 +119,7 @@ func (l *lane) begin(from *[]*spool.Delivery) *spool.Delivery {
 		l.returnReady() // the rates have changed since it was claimed
 		return nil
 	}
-	l.pace.began(now)
+	l.pace.Began(now)
 	list[0] = nil
 	*from = list[1:]
 	return d
@@ -141,7 +141,7 @@ func (l *lane) again(d *spool.Delivery) bool {
 	if !l.budget.Take(1, 0) {
 		return false
 	}
-	l.pace.began(time.Now())
+	l.pace.Began(time.Now())
 	return true
 }
 

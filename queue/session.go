@@ -157,7 +157,7 @@ func (l *lane) recovered() {
 		return
 	}
 	l.hot, l.barren, l.growAt, l.growStep = true, 0, time.Time{}, 0
-	l.pace.resumed(now)
+	l.pace.Resumed(now)
 	l.poke()
 	l.announce(previous, since, now, "")
 	l.after(l.q.keeper.failoverSoon) // others may be waiting for it
@@ -276,7 +276,7 @@ func (l *lane) lesson(f *Feed, d *spool.Delivery, outs []spool.Outcome, fault *v
 	case outs[at].Code == 421 && f.progressed:
 		return now
 	case throttles(&outs[at], fault):
-		l.pace.denied(now)
+		l.pace.Denied(now)
 	case outs[at].Code != 421 && fault.Blame == verdict.Upstream && l.health.bears(enoughStrikes):
 		f.progressed = true
 		return time.Time{} // this message waits, the others go on

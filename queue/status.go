@@ -64,7 +64,7 @@ func (l *lane) status() LaneStatus {
 	defer l.mu.Unlock()
 	s := LaneStatus{Upstream: l.name, State: l.visible(), Since: l.since(), Cause: l.cause(),
 		Faults: l.health.step, Sessions: len(l.feeds), Idle: len(l.idle), LastSuccess: l.health.lastSuccess,
-		Budget: l.budget.Left(), Short: l.short.since, Pace: 60 * l.pace.rate}
+		Budget: l.budget.Left(), Short: l.short.since, Pace: 60 * l.pace.Rate()}
 	if l.up != nil {
 		s.MaxSessions = l.sessions()
 	}

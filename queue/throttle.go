@@ -3,6 +3,7 @@ package queue
 import (
 	"time"
 
+	"postern/queue/pace"
 	"postern/queue/verdict"
 	"postern/spool"
 )
@@ -17,18 +18,18 @@ func throttles(o *spool.Outcome, v *verdict.Verdict) bool {
 // may be tried again; false: there were too many in a row to go on. mu is held.
 func (l *lane) throttled(f *Feed, d *spool.Delivery, o spool.Outcome, now time.Time) (time.Time, bool) {
 	previous, since := l.visible(), l.since()
-	tells := l.pace.refused(now, f.last.at, l.open, o)
+	tells := l.pace.Refused(now, f.last.at, l.open, o)
 	l.announce(previous, since, now, "")
 	l.poke()
 	switch {
-	case tells == lessonNothing:
+	case tells == pace.Unrelated:
 		return time.Time{}, l.health.bears(manyStrikes)
-	case tells == lessonSlower && !l.health.bears(throttleStrikes):
+	case tells == pace.Slower && !l.health.bears(throttleStrikes):
 		return time.Time{}, false
 	}
 	// Behind what waits already, and ever further: should it be this message
 	// that the upstream minds, it must not keep the lane slow.
-	wait := max(l.pace.gap(), probeSteps[0]) << min(d.Attempt-1, 10)
+	wait := max(l.pace.Gap(), probeSteps[0]) << min(d.Attempt-1, 10)
 	return now.Add(min(wait, retryDelay(l.q.cfg.Load().Retry.Backoff, d.Attempt, 0.5))), true
 }
 
@@ -38,7 +39,7 @@ func (l *lane) accepted(now time.Time) {
 		return
 	}
 	previous, since := l.visible(), l.since()
-	if l.pace.accepted(now, l.most()) {
+	if l.pace.Accepted(now, l.most()) {
 		l.announce(previous, since, now, "")
 		l.poke()
 	}
@@ -48,7 +49,7 @@ func (l *lane) accepted(now time.Time) {
 // long, and to which nothing is due. mu is held.
 func (l *lane) calmed(now time.Time) {
 	previous, since := l.visible(), l.since()
-	if !l.hot && len(l.ready) == 0 && l.pace.calm(now) {
+	if !l.hot && len(l.ready) == 0 && l.pace.Calm(now) {
 		l.announce(previous, since, now, "")
 	}
 }
@@ -73,9 +74,9 @@ func (l *lane) since() time.Time {
 	case v == Paused:
 		return l.pause.At
 	case v == Slowed:
-		at = l.pace.since
-	case v == Up && l.pace.ended.After(at):
-		at = l.pace.ended
+		at = l.pace.Since()
+	case v == Up && l.pace.Ended().After(at):
+		at = l.pace.Ended()
 	}
 	if l.pause.At.After(at) {
 		at = l.pause.At // it was resumed then
@@ -85,7 +86,7 @@ func (l *lane) since() time.Time {
 
 func (l *lane) cause() spool.Outcome {
 	if l.visible() == Slowed {
-		return l.pace.cause
+		return l.pace.Cause()
 	}
 	return l.health.cause
 }
