@@ -149,7 +149,7 @@ func (u *Upstream) ports() []string {
 	return []string{strconv.Itoa(u.Port)}
 }
 
-// leaves is false of the capture server, which listens at a port of its own.
+// leaves is false of the capture server, which is a part of the process.
 func (u *Upstream) leaves() bool { return u.Provider != CaptureProvider && u.Host != "" }
 
 // ownAddresses are the addresses by which host means this machine, told

@@ -71,8 +71,8 @@ type daemon struct {
 	limit  int            // of descriptors; 0: none
 	handed map[string]int // sockets of a service manager, by name
 
-	reloading sync.Mutex // guards what follows; one reload at a time
-	capture   *capture.Server
+	reloading sync.Mutex                     // one reload at a time
+	capture   atomic.Pointer[capture.Server] // set once, by a start or a reload; nil: none was needed yet
 }
 
 // state is what one configuration amounts to.
@@ -266,8 +266,8 @@ func (d *daemon) close(ctx context.Context) {
 	d.served.Wait()
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
-	if d.capture != nil {
-		_ = d.capture.Close(ctx)
+	if server := d.capture.Load(); server != nil {
+		_ = server.Close(ctx)
 	}
 	if d.store != nil {
 		if err := d.store.Close(); err != nil {

@@ -57,7 +57,9 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	}
 	d.tokens = oauth.New(oauth.Options{StateDir: cfg.StateDir, Events: d.log.Tokens()})
 	d.memory = memory.New(cfg.StateDir)
-	d.dialer = &upstream.Dialer{Hostname: d.Hostname, Events: d.log.Upstream(), Tokens: d.tokens, Memory: d.memory}
+	d.dialer = &upstream.Dialer{
+		Hostname: d.Hostname, Events: d.log.Upstream(), Tokens: d.tokens, Memory: d.memory, Capture: d.connectCapture,
+	}
 	d.queue = queue.New(queue.Options{
 		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg,
 		Events: d.log.Queue(), Route: d.routeNotification, Grace: grace,
@@ -119,25 +121,32 @@ func (d *daemon) prepare(cfg *config.Config) (*state, error) {
 	if !cfg.NeedsCapture() {
 		return st, nil
 	}
-	if d.capture == nil {
-		d.capture, err = capture.Start(capture.Options{
+	server := d.capture.Load()
+	if server == nil {
+		server, err = capture.Start(capture.Options{
 			Dir: cfg.CaptureDir(), Hostname: cfg.Hostname, Events: d.log.Capture(),
 		})
 		if err != nil {
 			return nil, startError(captureFailed, fmt.Errorf("the Maildir of the capture server, %s: %w", cfg.CaptureDir(), err))
 		}
+		d.capture.Store(server)
 	}
-	d.capture.SetPlaces(st.shares.captureClients)
 	own := *cfg
 	own.Upstreams = make(map[string]*config.Upstream, len(cfg.Upstreams))
 	for name, up := range cfg.Upstreams {
 		if up.Provider == config.CaptureProvider {
-			up = d.capture.Upstream(up)
+			up = server.Upstream(up)
 		}
 		own.Upstreams[name] = up
 	}
 	st.cfg = &own
 	return st, nil
+}
+
+// connectCapture connects to the capture server. Who has an upstream that leads
+// there got it from prepare, which starts the server.
+func (d *daemon) connectCapture(ctx context.Context) (net.Conn, error) {
+	return d.capture.Load().Connect(ctx)
 }
 
 // adminListeners are where administrators and scrapers are answered. All but

@@ -45,17 +45,17 @@ func (b *Bench) Upstream(ctx context.Context, up *config.Upstream, from, to stri
 		rehearsals[i] = envelopes[i].Rehearsal
 	}
 	out := Lane(up, b.status)
-	examined, end, err := b.captured(ctx, up)
-	if err != nil {
-		return append(out, Finding{ID: UpstreamConnect, Status: Failed, Subject: up.Name, Text: err.Error()})
-	}
-	defer end()
 	clocks := &clocks{}
 	tokens := oauth.New(oauth.Options{StateDir: b.config.StateDir, Dates: clocks.dated})
 	defer tokens.Wait(ctx)
 	dialer := &upstream.Dialer{
 		Hostname: func() string { return b.config.Hostname }, Tokens: tokens, Memory: memory.New(b.config.StateDir),
 	}
+	examined, end, err := b.captured(ctx, up, dialer)
+	if err != nil {
+		return append(out, Finding{ID: UpstreamConnect, Status: Failed, Subject: up.Name, Text: err.Error()})
+	}
+	defer end()
 	r := dialer.Examine(ctx, examined, rehearsals)
 	now := time.Now()
 	session := Session(examined, r, b.largest(), now)
@@ -118,11 +118,11 @@ func (c *clocks) taken() []Reading {
 	return slices.Clone(c.list)
 }
 
-// captured leads an upstream of the capture server to one that lives as long
-// as the examination: the daemon's own is known to the daemon alone. It keeps
+// captured leads an upstream of the capture server, and dialer, to one that
+// lives as long as the examination: the daemon's own is known to the daemon alone. It keeps
 // its Maildir in a folder of its own, so that nothing is made beside the
 // daemon's.
-func (b *Bench) captured(ctx context.Context, up *config.Upstream) (*config.Upstream, func(), error) {
+func (b *Bench) captured(ctx context.Context, up *config.Upstream, dialer *upstream.Dialer) (*config.Upstream, func(), error) {
 	if up.Provider != config.CaptureProvider {
 		return up, func() {}, nil
 	}
@@ -140,6 +140,7 @@ func (b *Bench) captured(ctx context.Context, up *config.Upstream) (*config.Upst
 		os.RemoveAll(dir)
 		return nil, nil, fmt.Errorf("the capture server: %w", err)
 	}
+	dialer.Capture = server.Connect
 	return server.Upstream(up), func() {
 		_ = server.Close(ctx)
 		os.RemoveAll(dir)

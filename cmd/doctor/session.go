@@ -95,6 +95,8 @@ func (e *examination) ways() {
 func (e *examination) lookup() {
 	l, host := &e.r.Lookup, e.r.Lookup.Host
 	switch {
+	case e.up.Provider == config.CaptureProvider:
+		e.add(Finding{ID: UpstreamDNS, Status: OK, Text: "the capture server is a part of the daemon: there is nothing to look up"})
 	case l.Literal:
 		e.add(Finding{ID: UpstreamDNS, Status: OK, Text: e.up.Host + " is an address: there is nothing to look up"})
 	case l.Err != nil:

@@ -15,10 +15,11 @@ func TestAnnouncesWhatItHonours(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close(context.Background())
-	c, err := smtp.Dial(s.Addr().String())
+	conn, err := s.Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := smtp.NewClient(conn)
 	defer c.Close()
 	if err := c.Hello("client.example"); err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"net"
 	"os"
@@ -49,9 +50,9 @@ func envelope(from string, to ...string) *spool.Envelope {
 }
 
 // deliver sends through an ordinary session and returns what came of it.
-func deliver(t *testing.T, up *config.Upstream, feed *upstreamtest.Feed) []upstreamtest.Settled {
+func deliver(t *testing.T, server *capture.Server, up *config.Upstream, feed *upstreamtest.Feed) []upstreamtest.Settled {
 	t.Helper()
-	dialer := &upstream.Dialer{Hostname: func() string { return "relay.example" }}
+	dialer := &upstream.Dialer{Hostname: func() string { return "relay.example" }, Capture: server.Connect}
 	if err := dialer.Deliver(t.Context(), up, feed); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func TestCapture(t *testing.T) {
 	feed := upstreamtest.NewFeed()
 	body := "Subject: captured\r\n\r\n.leading dot\r\nlast line\r\n"
 	feed.Add(envelope("from@a.example", "to@b.example", "too@b.example"), []byte(body))
-	for _, s := range deliver(t, up, feed) {
+	for _, s := range deliver(t, server, up, feed) {
 		for _, o := range s.Outcomes {
 			if o.Stage != spool.StageDot || o.Code != 250 {
 				t.Errorf("outcome %+v", o)
@@ -121,7 +122,7 @@ func TestCaptureKeepsQuotes(t *testing.T) {
 	all := []string{`"john doe"@b.example`, `a*b+c@b.example`, `"a..b"@b.example`, `"q\"u\\o"@b.example`, `"a@b"@b.example`}
 	feed := upstreamtest.NewFeed()
 	feed.Add(envelope(`"from me"@a.example`, all...), []byte("Subject: x\r\n\r\nx\r\n"))
-	deliver(t, up, feed)
+	deliver(t, server, up, feed)
 	want := "Return-Path: <\"from me\"@a.example>\r\n"
 	for _, a := range all {
 		want += "Delivered-To: " + a + "\r\n"
@@ -164,7 +165,7 @@ func TestCaptureNamesTheUpstream(t *testing.T) {
 	for _, name := range []string{"one", "two"} {
 		feed := upstreamtest.NewFeed()
 		feed.Add(envelope("from@a.example", "to@b.example"), []byte("Subject: x\r\n\r\n"+name+"\r\n"))
-		deliver(t, server.Upstream(&config.Upstream{Name: name}), feed)
+		deliver(t, server, server.Upstream(&config.Upstream{Name: name}), feed)
 	}
 	for _, body := range kept(t, dir) {
 		_, text, _ := bytes.Cut(body, []byte("\r\n\r\n"))
@@ -200,7 +201,7 @@ func TestCaptureTakesEverything(t *testing.T) {
 			c.change(env)
 			feed := upstreamtest.NewFeed()
 			feed.Add(env, []byte(c.body))
-			for _, s := range deliver(t, server.Upstream(&config.Upstream{Name: "x"}), feed) {
+			for _, s := range deliver(t, server, server.Upstream(&config.Upstream{Name: "x"}), feed) {
 				if o := s.Outcomes[0]; o.Stage != spool.StageDot || o.Code != 250 {
 					t.Fatalf("%+v", o)
 				}
@@ -224,7 +225,7 @@ func TestCaptureRefusesEndlessLines(t *testing.T) {
 		server, dir := start(t, capture.Options{Events: events})
 		feed := upstreamtest.NewFeed()
 		feed.Add(envelope("from@a.example", "to@b.example"), []byte("Subject: x\r\n\r\n"+strings.Repeat("x", 3<<20)+"\r\n"))
-		_ = (&upstream.Dialer{}).Deliver(t.Context(), server.Upstream(&config.Upstream{Name: "x"}), feed)
+		_ = (&upstream.Dialer{Capture: server.Connect}).Deliver(t.Context(), server.Upstream(&config.Upstream{Name: "x"}), feed)
 		for _, s := range feed.Settled() {
 			if v := verdict.Of(&s.Outcomes[0], false); v.Status != spool.Bounced {
 				t.Errorf("%+v is taken for %v", s.Outcomes[0], v.Status)
@@ -236,8 +237,8 @@ func TestCaptureRefusesEndlessLines(t *testing.T) {
 	}
 }
 
-// Nobody else on the machine gets a message in.
-func TestCaptureIsClosedToOthers(t *testing.T) {
+// Whoever has not signed in gets no message in.
+func TestCaptureWantsASignIn(t *testing.T) {
 	server, dir := start(t, capture.Options{})
 	for name, change := range map[string]func(*config.Upstream){
 		"no sign-in":     func(up *config.Upstream) { up.Auth = "none" },
@@ -248,7 +249,7 @@ func TestCaptureIsClosedToOthers(t *testing.T) {
 		change(up)
 		feed := upstreamtest.NewFeed()
 		feed.Add(envelope("from@a.example", "to@b.example"), []byte("Subject: x\r\n\r\n"))
-		err := (&upstream.Dialer{}).Deliver(t.Context(), up, feed)
+		err := (&upstream.Dialer{Capture: server.Connect}).Deliver(t.Context(), up, feed)
 		for _, s := range feed.Settled() {
 			if o := s.Outcomes[0]; o.Code/100 == 2 {
 				t.Errorf("%s: %+v, %v", name, o, err)
@@ -276,7 +277,7 @@ func TestCaptureOnAFailingDisk(t *testing.T) {
 	}
 	feed := upstreamtest.NewFeed()
 	feed.Add(envelope("from@a.example", "to@b.example"), []byte("Subject: x\r\n\r\n"))
-	for _, s := range deliver(t, server.Upstream(&config.Upstream{Name: "x"}), feed) {
+	for _, s := range deliver(t, server, server.Upstream(&config.Upstream{Name: "x"}), feed) {
 		if o := s.Outcomes[0]; o.Code != 451 || strings.Contains(o.Text, dir) {
 			t.Errorf("%+v", o)
 		}
@@ -292,7 +293,7 @@ func TestCloseCutsOffTheIdle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := net.Dial("tcp", server.Addr().String())
+	conn, err := server.Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,6 +312,9 @@ func TestCloseCutsOffTheIdle(t *testing.T) {
 	if err := server.Close(ctx); err != nil {
 		t.Errorf("closed twice: %v", err)
 	}
+	if _, err := server.Connect(ctx); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("connected to a closed server: %v", err)
+	}
 }
 
 func BenchmarkCapture(b *testing.B) {
@@ -326,7 +330,7 @@ func BenchmarkCapture(b *testing.B) {
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
-	if err := new(upstream.Dialer).Deliver(b.Context(), server.Upstream(&config.Upstream{Name: "x"}), feed); err != nil {
+	if err := (&upstream.Dialer{Capture: server.Connect}).Deliver(b.Context(), server.Upstream(&config.Upstream{Name: "x"}), feed); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"postern/config"
-	"postern/relay/peer"
 )
 
 // MaxMessageBytes is the largest message that is kept.
@@ -23,10 +22,6 @@ const MaxMessageBytes = 256 << 20
 // maxLine is the longest line, in bytes. Some programs write a whole HTML page
 // into one, and upstreams take it.
 const maxLine = 1 << 20
-
-// maxGuests is how many connections that have not signed in are open at a
-// time, unless SetPlaces says otherwise.
-const maxGuests = 1000
 
 // ioTimeout bounds each wait of the server for its client, which is the relay
 // itself.
@@ -67,15 +62,13 @@ func (noEvents) CaptureFailed(string, error) {}
 // header field of each message names the one that it was meant for.
 type Server struct {
 	smtp     *smtp.Server
-	addr     *net.TCPAddr
 	password string
 	pin      string
-	doors    *door
-	places   *peer.Bounded
+	listener *listener
 	served   sync.WaitGroup
 }
 
-// Start listens on a free port of the loopback interface. End it by Close.
+// Start begins to serve. End it by Close.
 func Start(o Options) (*Server, error) {
 	if o.Hostname == "" {
 		o.Hostname = "localhost"
@@ -91,19 +84,9 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{
-		password: rand.Text(),
-		pin:      pin,
-		addr:     listener.Addr().(*net.TCPAddr),
-		places:   peer.Bound(listener, peer.Bounds{Places: maxGuests, By: ours}),
-	}
-	s.doors = &door{Listener: s.places, open: map[*guest]struct{}{}}
+	s := &Server{password: rand.Text(), pin: pin, listener: newListener()}
 	s.smtp = newSMTP(o, cert, &backend{box: box, password: s.password, events: o.Events})
-	s.served.Go(func() { _ = s.smtp.Serve(s.doors) }) // ends by Close
+	s.served.Go(func() { _ = s.smtp.Serve(s.listener) }) // ends by Close
 	return s, nil
 }
 
@@ -121,20 +104,19 @@ func newSMTP(o Options, cert tls.Certificate, backend smtp.Backend) *smtp.Server
 	return server
 }
 
-// SetPlaces says how many connections that have not signed in are open at a
-// time: at least as many as the relay may open at once. Whoever comes when all
-// are taken takes the place of one of them.
-func (s *Server) SetPlaces(n int) { s.places.SetPlaces(n) }
+// Host stands for the server where an upstream has a host name.
+const Host = "capture"
 
-// Addr is the address that the server listens on.
-func (s *Server) Addr() net.Addr { return s.addr }
+// Connect opens a connection, within the process. It may be called
+// concurrently.
+func (s *Server) Connect(ctx context.Context) (net.Conn, error) { return s.listener.connect(ctx) }
 
-// Upstream is a copy of base that leads here: over STARTTLS with the server's
-// certificate pinned, and with a sign-in.
+// Upstream is a copy of base that leads here, where whoever dials asks Connect:
+// over STARTTLS with the server's certificate pinned, and with a sign-in.
 func (s *Server) Upstream(base *config.Upstream) *config.Upstream {
 	up := *base
-	up.Host = s.addr.IP.String()
-	up.Port = s.addr.Port
+	up.Provider = config.CaptureProvider
+	up.Host, up.Port = Host, 0
 	up.TLS = config.TLSVerify
 	up.ServerName, up.CAFile, up.CertFile, up.KeyFile = "", "", "", ""
 	up.Fingerprints = []string{s.pin}
@@ -150,8 +132,8 @@ func (s *Server) Close(ctx context.Context) error {
 	err := s.smtp.Shutdown(ctx)
 	// A Shutdown that comes before go-smtp has begun to serve doesn't know of
 	// the listener, and nobody would close it.
-	_ = s.doors.Listener.Close()
-	s.doors.cutOff()
+	_ = s.listener.Close()
+	s.listener.cutOff()
 	s.served.Wait()
 	if errors.Is(err, smtp.ErrServerClosed) || errors.Is(err, ctx.Err()) {
 		return nil // it was closed before, or it took too long

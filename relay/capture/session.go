@@ -2,7 +2,6 @@ package capture
 
 import (
 	"crypto/subtle"
-	"crypto/tls"
 	"errors"
 	"io"
 	"strings"
@@ -18,19 +17,11 @@ type backend struct {
 	events   Events
 }
 
-func (b *backend) NewSession(c *smtp.Conn) (smtp.Session, error) {
-	conn := c.Conn()
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	guest, _ := conn.(*guest)
-	return &session{backend: b, guest: guest}, nil
-}
+func (b *backend) NewSession(*smtp.Conn) (smtp.Session, error) { return &session{backend: b}, nil }
 
 // session takes messages from one connection.
 type session struct {
 	*backend
-	guest    *guest
 	upstream string // who signed in; empty: nobody yet
 	from     string
 	to       []string
@@ -47,14 +38,12 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 			return smtp.ErrAuthFailed
 		}
 		s.upstream = username
-		s.guest.welcome()
 		return nil
 	}), nil
 }
 
 func (s *session) Mail(from string, _ *smtp.MailOptions) error {
 	if s.upstream == "" {
-		// Whoever else is on this machine has no business here.
 		return &smtp.SMTPError{Code: 530, EnhancedCode: smtp.EnhancedCode{5, 7, 0}, Message: "Authentication required"}
 	}
 	s.Reset()

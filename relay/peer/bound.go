@@ -14,9 +14,8 @@ import (
 type Bounds struct {
 	// Places is how many connections are open at a time; at least 1.
 	Places int
-	// By names the origin that a connection counts for; false: it is closed at
-	// once. nil: Origin, and everybody may come.
-	By func(net.Conn) (origin.Key, bool)
+	// By names the origin that a connection counts for; nil: Origin.
+	By func(net.Conn) origin.Key
 	// Stall is how long a client may take nothing of what is written to it;
 	// 0: for ever, or as whoever writes says by a deadline.
 	Stall time.Duration
@@ -29,10 +28,9 @@ type Bounded struct {
 	over   chan struct{} // closed with the listener
 	once   sync.Once
 
-	mu     sync.Mutex // guards what follows
-	places int
-	open   map[*held]struct{}
-	by     map[origin.Key]int // how many of open each origin has
+	mu   sync.Mutex // guards what follows
+	open map[*held]struct{}
+	by   map[origin.Key]int // how many of open each origin has
 }
 
 // Bound is l with bounds, for doors where nothing else shares places out. Whoever
@@ -40,21 +38,14 @@ type Bounded struct {
 // more than his own would have; else of his own; else, where he has none, of
 // whoever has been quiet longest. An origin loses its quietest connection first.
 func Bound(l net.Listener, b Bounds) *Bounded {
+	b.Places = max(1, b.Places)
 	if b.By == nil {
-		b.By = func(c net.Conn) (origin.Key, bool) { return Origin(c), true }
+		b.By = Origin
 	}
 	return &Bounded{
 		Listener: l, bounds: b, over: make(chan struct{}),
-		places: max(1, b.Places), open: map[*held]struct{}{}, by: map[origin.Key]int{},
+		open: map[*held]struct{}{}, by: map[origin.Key]int{},
 	}
-}
-
-// SetPlaces changes how many connections are open at a time. Those that are
-// open stay.
-func (b *Bounded) SetPlaces(n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.places = max(1, n)
 }
 
 // Accept implements net.Listener. What passes, such as a lack of descriptors,
@@ -64,10 +55,7 @@ func (b *Bounded) Accept() (net.Conn, error) {
 		conn, err := b.Listener.Accept()
 		switch {
 		case err == nil:
-			delay = 0
-			if h := b.admit(conn); h != nil {
-				return h, nil
-			}
+			return b.admit(conn), nil
 		case errors.Is(err, net.ErrClosed):
 			return nil, err
 		default:
@@ -87,27 +75,22 @@ func (b *Bounded) Close() error {
 	return b.Listener.Close()
 }
 
-// admit gives conn a place; nil: it may not come.
+// admit gives conn a place.
 func (b *Bounded) admit(conn net.Conn) *held {
-	from, ok := b.bounds.By(conn)
-	if !ok {
-		_ = conn.Close()
-		return nil
-	}
+	from := b.bounds.By(conn)
 	h := &held{Conn: conn, in: b, from: from}
 	h.moved.Store(time.Now().UnixNano())
 	b.mu.Lock()
-	var gone []*held // several where there are fewer places than there were
-	for len(b.open) >= b.places {
-		v := b.victim(from)
-		b.leave(v)
-		gone = append(gone, v)
+	var gone *held
+	if len(b.open) >= b.bounds.Places {
+		gone = b.victim(from)
+		b.leave(gone)
 	}
 	b.open[h] = struct{}{}
 	b.by[from]++
 	b.mu.Unlock()
-	for _, v := range gone {
-		_ = v.Conn.Close() // whoever serves it notices, and closes it again
+	if gone != nil {
+		_ = gone.Conn.Close() // whoever serves it notices, and closes it again
 	}
 	return h
 }
@@ -136,16 +119,6 @@ func (b *Bounded) leave(h *held) {
 	delete(b.open, h)
 	if b.by[h.from]--; b.by[h.from] == 0 {
 		delete(b.by, h.from)
-	}
-}
-
-// Release gives the place of c free, while c goes on: it has shown that it is
-// none of those whom the bound is for. c is a connection of a Bounded listener.
-func Release(c net.Conn) {
-	if h, ok := c.(*held); ok {
-		h.in.mu.Lock()
-		defer h.in.mu.Unlock()
-		h.in.leave(h)
 	}
 }
 
@@ -194,6 +167,8 @@ func (h *held) Write(p []byte) (n int, err error) {
 
 // Close implements net.Conn.
 func (h *held) Close() error {
-	Release(h)
+	h.in.mu.Lock()
+	h.in.leave(h)
+	h.in.mu.Unlock()
 	return h.Conn.Close()
 }

@@ -29,9 +29,9 @@ func newLine(t *testing.T, b Bounds) *line {
 		t.Fatal(err)
 	}
 	l := &line{t: t}
-	b.By = func(c net.Conn) (origin.Key, bool) {
+	b.By = func(c net.Conn) origin.Key {
 		from, _ := l.from.Load(c.RemoteAddr().String())
-		return origin.User(from.(string)), from != "stranger"
+		return origin.User(from.(string))
 	}
 	l.Bounded = Bound(ln, b)
 	t.Cleanup(func() { l.Close() })
@@ -41,25 +41,17 @@ func newLine(t *testing.T, b Bounds) *line {
 // come connects somebody of an origin.
 func (l *line) come(from string) (client, server net.Conn) {
 	l.t.Helper()
-	client = l.knock(from)
-	server, err := l.Accept()
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.t.Cleanup(func() { server.Close() })
-	return client, server
-}
-
-// knock connects, and leaves it to others to accept.
-func (l *line) knock(from string) net.Conn {
-	l.t.Helper()
 	client, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { client.Close() })
 	l.from.Store(client.LocalAddr().String(), from)
-	return client
+	if server, err = l.Accept(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { server.Close() })
+	return client, server
 }
 
 func gone(c net.Conn) bool {
@@ -101,23 +93,6 @@ func TestBoundIsSharedByOrigin(t *testing.T) {
 	d1, _ := l.come("d")
 	if !gone(a4) || gone(b2) || gone(c1) || gone(d1) {
 		t.Error("among equals not the quietest had to go")
-	}
-}
-
-// Whoever may not come takes no place, and who has shown that he may stay
-// takes none any more.
-func TestBoundOfStrangersAndFriends(t *testing.T) {
-	l := newLine(t, Bounds{Places: 1})
-	friend, served := l.come("a")
-	Release(served)
-	first, _ := l.come("a")
-	stranger := l.knock("stranger")
-	second, _ := l.come("b")
-	if !gone(stranger) || gone(second) {
-		t.Error("a stranger came in")
-	}
-	if !gone(first) || gone(friend) {
-		t.Error("not the one with a place made room")
 	}
 }
 

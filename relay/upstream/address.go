@@ -209,6 +209,9 @@ func (d *Dialer) race(ctx context.Context, addresses []netip.AddrPort) (conn net
 // address is tried: the next session begins with those that were left.
 func (s *session) travel(ctx context.Context, w way, limit time.Duration) *spool.Fault {
 	s.way, s.target, s.patience = w, w.String(), limit
+	if s.dialer.within(s.up) {
+		return s.attempt(ctx, w, nil, limit, nil)
+	}
 	resolving, cancel := context.WithTimeout(ctx, limit)
 	left, err := s.dialer.addresses(resolving, s.up.Name, w.host, w.port)
 	cancel()
@@ -327,7 +330,7 @@ func (s *session) connect(ctx context.Context, addresses []netip.AddrPort, limit
 	dialing, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if len(addresses) == 0 {
-		conn, err := s.dialer.dial(dialing, s.target)
+		conn, err := s.dialByName(dialing)
 		return s.connected(conn, err)
 	}
 	conn, at, failed := s.dialer.race(dialing, addresses)
@@ -355,6 +358,14 @@ func (s *session) connect(ctx context.Context, addresses []netip.AddrPort, limit
 		return s.connected(conn, nil)
 	}
 	return worst(faults)
+}
+
+// dialByName connects to what has a name and no addresses.
+func (s *session) dialByName(ctx context.Context) (net.Conn, error) {
+	if s.dialer.within(s.up) {
+		return s.dialer.Capture(ctx)
+	}
+	return s.dialer.dial(ctx, s.target)
 }
 
 func (s *session) connected(conn net.Conn, err error) *spool.Fault {

@@ -63,6 +63,9 @@ type Dialer struct {
 	LookupSRV func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
 	// Dial connects; nil: net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Capture connects to the capture server of this process, to which upstreams
+	// with that provider lead; nil: there is none.
+	Capture func(ctx context.Context) (net.Conn, error)
 	// LookUp finds the addresses of a host, all of which are tried; nil: the
 	// system's resolver or, where Dial is set, nobody: Dial is given the name.
 	LookUp func(ctx context.Context, host string) ([]netip.Addr, error)
@@ -162,6 +165,11 @@ func (d *Dialer) dial(ctx context.Context, address string) (net.Conn, error) {
 		return d.Dial(ctx, "tcp", address)
 	}
 	return new(net.Dialer).DialContext(ctx, "tcp", address)
+}
+
+// within tells whether up is in this process, where there is nothing to look up.
+func (d *Dialer) within(up *config.Upstream) bool {
+	return up.Provider == config.CaptureProvider && d.Capture != nil
 }
 
 func (d *Dialer) lookUp(ctx context.Context, host string) ([]netip.Addr, error) {

@@ -60,6 +60,10 @@ func (d *Dialer) Examine(ctx context.Context, up *config.Upstream, envelopes []R
 // reach looks up the host of the way that was taken and tries each of several
 // addresses.
 func (d *Dialer) reach(ctx context.Context, up *config.Upstream, r *Report) {
+	if d.within(up) {
+		r.Lookup.Literal = true
+		return
+	}
 	host := up.Host
 	if at, _, err := net.SplitHostPort(r.Target); err == nil {
 		host = at

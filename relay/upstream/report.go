@@ -48,7 +48,7 @@ type Way struct {
 // Lookup is how the host was resolved.
 type Lookup struct {
 	Host    string
-	Literal bool // it is an address
+	Literal bool // it is an address, or within this process
 	Took    time.Duration
 	Err     error
 }

@@ -21,7 +21,12 @@ type way struct {
 	tls  config.UpstreamTLS // never TLSAuto
 }
 
-func (w way) String() string { return net.JoinHostPort(w.host, strconv.Itoa(w.port)) }
+func (w way) String() string {
+	if w.port == 0 {
+		return w.host // within this process
+	}
+	return net.JoinHostPort(w.host, strconv.Itoa(w.port))
+}
 
 // style is how TLS begins, for people.
 func (w way) style() string {
