@@ -7,6 +7,7 @@ import (
 
 	"postern/config"
 	"postern/relay/admin"
+	"postern/relay/intake"
 )
 
 // What one connection, or one part of the process, may have open at most.
@@ -16,20 +17,20 @@ const (
 	ownFiles = 32
 	// A client: its socket, and the file of a message that is larger than what
 	// is kept in memory. As many as a quarter more may be on their way out.
-	perClient, evicted = 2, 8
+	perClient = 2
 	// A session with an upstream: its socket, and the file of a large message.
-	perSession = 2
-	// Of the capture server, which is in this process, beside: its end of the
-	// socket, the folder and the file of the message.
-	perCapture = 3
+	// One with the capture server has no socket, but the server has three
+	// folders and a file open for the message.
+	perSession, perCapture = 2, 5
 	// An operator may read the content of a message. A scrape reads /proc.
 	perOperator, perReader, perScraper = 2, 1, 2
 
 	journalFile  = 64 << 20 // bytes; journal.Options.SegmentSize
 	journalFiles = 256      // of a spool without a bound: 16 GiB
-	// strangersOfCapture may be open beside the sessions of the relay.
-	strangersOfCapture = 16
-	leastPlaces        = 4
+	// leastPlaces are for everybody, before the rest is shared out.
+	leastPlaces = 4
+	// leastJournal are enough for a spool that is nearly empty.
+	leastJournal = 8
 )
 
 // shares are the descriptors of a process, shared out: what strangers can take
@@ -37,10 +38,10 @@ const (
 type shares struct {
 	limit  int // RLIMIT_NOFILE; 0: there is none
 	needed int // if nobody had to take less than the configuration says
+	least  int // for one connection at a time at each listener and upstream, and what there is beside
 	// Places for connections, at a time.
-	listeners                []int // of each, in the order of the configuration
-	operators, readers       int
-	scrapers, captureClients int
+	listeners                    []int // of each, in the order of the configuration
+	operators, readers, scrapers int
 }
 
 // share shares out limit descriptors. handed is how many sockets a service
@@ -59,12 +60,12 @@ func share(limit int, cfg *config.Config, handed map[string]int) *shares {
 		s.listeners = append(s.listeners, l.MaxConnections)
 		wanted += sockets[i] * ofClients(l.MaxConnections)
 	}
-	sessions, captured := 0, 0
+	sessions := 0
 	for _, up := range cfg.Upstreams {
-		sessions += perSession * up.MaxConnections
 		if up.Provider == config.CaptureProvider {
 			sessions += perCapture * up.MaxConnections
-			captured += up.MaxConnections
+		} else {
+			sessions += perSession * up.MaxConnections
 		}
 	}
 	journal := journalFiles
@@ -72,9 +73,6 @@ func share(limit int, cfg *config.Config, handed map[string]int) *shares {
 		journal = int(cfg.Spool.MaxSize/journalFile) + 16
 	}
 	s.places(admin.Places, cfg)
-	if captured > 0 {
-		s.captureClients = captured + strangersOfCapture
-	}
 	s.needed = own + journal + sessions + s.others() + wanted
 	if limit <= 0 || s.needed <= limit {
 		return s
@@ -82,13 +80,36 @@ func share(limit int, cfg *config.Config, handed map[string]int) *shares {
 	// Everybody takes less. Journal and sessions are seldom as many as they may
 	// be, so that a quarter of all is kept for each at most.
 	s.places(min(admin.Places, max(leastPlaces, limit/32)), cfg)
-	s.captureClients = min(s.captureClients, max(leastPlaces, limit/8))
-	left := limit - own - min(journal, limit/4) - min(sessions, limit/4) - s.others()
-	for i, n := range s.listeners {
-		part := left * sockets[i] * ofClients(n) / max(1, wanted)
-		s.listeners[i] = min(n, max(1, clientsIn(part/sockets[i])))
+	s.least = own + s.others() + leastJournal + perSession*len(cfg.Upstreams)
+	for i := range s.listeners {
+		s.least += sockets[i] * ofClients(1)
 	}
+	s.shareOut(limit-own-min(journal, limit/4)-min(sessions, limit/4)-s.others(), sockets)
 	return s
+}
+
+// shareOut gives each listener a few places, if they are wanted and there, and
+// the rest of so many descriptors by what each wants.
+func (s *shares) shareOut(descriptors int, sockets []int) {
+	all, few := 0, 0
+	for i, n := range s.listeners {
+		all += sockets[i]
+		few += sockets[i] * ofClients(min(n, leastPlaces))
+	}
+	least := leastPlaces
+	if few > descriptors {
+		least = max(1, clientsIn(descriptors/max(1, all)))
+	}
+	left, wanted := descriptors, 0
+	for i, n := range s.listeners {
+		left -= sockets[i] * ofClients(min(n, least))
+		wanted += sockets[i] * (ofClients(n) - ofClients(min(n, least)))
+	}
+	for i, n := range s.listeners {
+		few := ofClients(min(n, least))
+		more := max(0, left) * (ofClients(n) - few) / max(1, wanted)
+		s.listeners[i] = min(n, max(1, clientsIn(few+more)))
+	}
 }
 
 // places gives n to each of those who ask for the state.
@@ -104,19 +125,20 @@ func (s *shares) places(n int, cfg *config.Config) {
 
 // others is how many descriptors those take who are no clients of a listener.
 func (s *shares) others() int {
-	return perOperator*s.operators + perReader*s.readers + perScraper*s.scrapers + s.captureClients
+	return perOperator*s.operators + perReader*s.readers + perScraper*s.scrapers
 }
 
-// ofClients is how many descriptors the clients of a socket take in n places.
-func ofClients(n int) int { return perClient * (n + n/4 + evicted) }
+// ofClients is how many descriptors the clients of a socket take in n places,
+// with those who are on their way out (intake.Leavers).
+func ofClients(n int) int { return perClient * (n + intake.Leavers(n)) }
 
 // clientsIn is the number of places that so many descriptors are enough for.
 func clientsIn(descriptors int) int {
-	n := max(0, (descriptors/perClient-evicted)*4/5)
-	if ofClients(n+1) <= descriptors {
-		n++
+	n := descriptors / perClient * 4 / 5
+	for ofClients(n) > descriptors {
+		n--
 	}
-	return n
+	return max(0, n)
 }
 
 // lowered is cfg with no more connections at a listener than there is room for.
@@ -131,7 +153,7 @@ func (s *shares) lowered(cfg *config.Config) *config.Config {
 
 // status is what an administrator sees of them.
 func (s *shares) status(cfg *config.Config) *admin.Descriptors {
-	d := &admin.Descriptors{Limit: s.limit, Needed: s.needed}
+	d := &admin.Descriptors{Limit: s.limit, Needed: s.needed, Least: s.least}
 	for i := range cfg.Listeners {
 		if l := &cfg.Listeners[i]; s.listeners[i] < l.MaxConnections {
 			if d.Lowered == nil {

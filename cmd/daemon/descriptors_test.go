@@ -41,16 +41,19 @@ func TestDescriptorsAreSharedOut(t *testing.T) {
 	}{
 		{"enough", house(500), 2048, []int{500}, 64, false},
 		{"no limit", house(500), 0, []int{500}, 64, false},
-		{"1024", house(500), 1024, []int{287}, 32, true},
-		{"256", house(500), 256, []int{43}, 8, true},
-		{"128", house(500), 128, []int{8}, 4, true},
+		{"1024", house(500), 1024, []int{292}, 32, true},
+		{"256", house(500), 256, []int{49}, 8, true},
+		{"128", house(500), 128, []int{14}, 4, true},
+		{"four at 128", house(500, 500, 500, 500), 128, []int{3, 3, 3, 3}, 4, true},
+		{"four at 256", house(500, 500, 500, 500), 256, []int{12, 12, 12, 12}, 8, true},
+		{"four of their own sizes", house(500, 2, 50, 8), 256, []int{34, 2, 6, 4}, 8, true},
 		{"none to give", house(500), 40, []int{1}, 4, true},
-		{"two", house(500, 100), 1024, []int{235, 44}, 32, true},
+		{"two", house(500, 100), 1024, []int{241, 49}, 32, true},
 		{"few wanted", house(2), 1024, []int{2}, 64, false},
-		{"many sessions", large, 1024, []int{191}, 32, true},
-		{"capture", captured, 1024, []int{267}, 32, true},
-		{"watched", watched, 1024, []int{248}, 32, true},
-		{"two sockets", systemd, 1024, []int{139}, 32, true},
+		{"many sessions", large, 1024, []int{196}, 32, true},
+		{"capture", captured, 1024, []int{283}, 32, true},
+		{"watched", watched, 1024, []int{254}, 32, true},
+		{"two sockets", systemd, 1024, []int{145}, 32, true},
 		{"a spool without a bound", endless, 2048, []int{500}, 64, false},
 	} {
 		s := share(c.limit, c.cfg, map[string]int{"smtp": 2})
@@ -84,7 +87,7 @@ func (s *shares) taken(cfg *config.Config) int {
 		if up.MaxConnections > 8 {
 			n += s.limit/4 - perSession*8
 		} else if up.Provider == config.CaptureProvider {
-			n += perCapture * up.MaxConnections
+			n += (perCapture - perSession) * up.MaxConnections
 		}
 	}
 	return n
@@ -97,9 +100,21 @@ func TestScarceDescriptorsAreToldOf(t *testing.T) {
 	if w == nil {
 		t.Fatal("nothing is said")
 	}
-	for _, want := range []string{"of 1024 open files", "need 1622", "287 at a time at a", "LimitNOFILE=2048", "ulimit -n 2048"} {
+	for _, want := range []string{"of 1024 open files", "need 1606", "292 at a time at a", "LimitNOFILE=2048", "ulimit -n 2048"} {
 		if !strings.Contains(w.String(), want) {
 			t.Errorf("%q is not in %q", want, w)
+		}
+	}
+}
+
+// Where there is not even enough for one connection at each listener, it says
+// how many that takes.
+func TestTooFewDescriptorsAreToldOf(t *testing.T) {
+	cfg := house(500, 500, 500, 500)
+	for limit, too := range map[int]bool{64: true, 73: false} {
+		w := share(limit, cfg, nil).scarce(cfg)
+		if w == nil || strings.Contains(w.Text, "at least") != too || too && !strings.Contains(w.Text, "of 64 open files that the process may have, this configuration needs 73 at least") {
+			t.Errorf("%d: %v", limit, w)
 		}
 	}
 }

@@ -11,6 +11,9 @@ import (
 type Descriptors struct {
 	Limit  int `json:"limit"`  // RLIMIT_NOFILE; 0: there is none
 	Needed int `json:"needed"` // at most, by the configuration
+	// Least are needed for one connection at a time at each listener and
+	// upstream, and for what there is beside; 0: there are enough for all.
+	Least int `json:"least,omitempty"`
 	// Lowered has the listeners that take fewer connections than
 	// max_connections says, and how many.
 	Lowered map[string]int `json:"lowered,omitempty"`
@@ -24,6 +27,9 @@ func (d *Descriptors) Scarce() bool { return d.Limit > 0 && d.Needed > d.Limit }
 func (d *Descriptors) Text() string {
 	if !d.Scarce() {
 		return fmt.Sprintf("%d open files can be needed, and %s are allowed", d.Needed, orAny(d.Limit))
+	}
+	if d.Least > d.Limit {
+		return fmt.Sprintf("of %d open files that the process may have, this configuration needs %d at least, for one connection at a time at each listener and upstream, and can need %d", d.Limit, d.Least, d.Needed)
 	}
 	text := fmt.Sprintf("of %d open files that the process may have, this configuration can need %d", d.Limit, d.Needed)
 	var less []string

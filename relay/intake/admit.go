@@ -95,7 +95,7 @@ func (d *door) seat(c *conn) bool {
 		if victim == nil {
 			return false
 		}
-		d.evict(victim, limit/4+8)
+		d.evict(victim, Leavers(limit))
 	}
 	d.conns[c] = struct{}{}
 	if d.places != nil {
@@ -103,6 +103,10 @@ func (d *door) seat(c *conn) bool {
 	}
 	return true
 }
+
+// Leavers is how many connections that have lost their place may be on their
+// way out of a listener with so many places: beyond them nobody is told why.
+func Leavers(places int) int { return (places + 3) / 4 }
 
 // countPlaces begins to count by origin. An ordinary day has no need of it: to
 // know the user behind an address of this machine takes a question to the
