@@ -11,6 +11,8 @@ import (
 	"postern/config"
 	"postern/config/strict"
 	"postern/relay/admin"
+	"postern/spool/disk"
+	"postern/spool/statefile"
 )
 
 // lookAtFiles looks at the state folder, secrets, keys and the socket.
@@ -24,6 +26,7 @@ func lookAtFiles(cfg *config.Config, st *admin.Status, owner int) []Finding {
 		}
 		out = append(out, f)
 	}
+	out = append(out, lookAtClaim(cfg, st)...)
 	for _, name := range []string{"oauth", "tls", "budget", "pause"} {
 		if part := lookAtFolder(filepath.Join(cfg.StateDir, name)); part.Err == nil {
 			out = append(out, judgeFolder(StateFolder, part, owner, false))
@@ -46,6 +49,21 @@ func lookAtFiles(cfg *config.Config, st *admin.Status, owner int) []Finding {
 		}
 	}
 	return out
+}
+
+// lookAtClaim tells of another daemon that has the state folder: none can be
+// started with it meanwhile. What has the spool as well is told of there.
+func lookAtClaim(cfg *config.Config, st *admin.Status) []Finding {
+	pid, claimed := (&statefile.Folder{Dir: cfg.StateDir}).Claimant()
+	if !claimed || st != nil && st.PID == pid {
+		return nil
+	}
+	if other, held := disk.Holder(filepath.Join(cfg.Spool.Dir, "lock")); held && other == pid {
+		return nil
+	}
+	return []Finding{{ID: StateLock, Status: Failed, Subject: cfg.StateDir,
+		Text:   fmt.Sprintf("process %d, which is another daemon, has it: each would write over what the other has counted, so that none can start with it", pid),
+		Remedy: "Give this relay a state_dir of its own, or stop that process."}}
 }
 
 // lookAbove looks at the folders above one of the relay's: whoever may write

@@ -24,6 +24,7 @@ const (
 	SpoolQueue      ID = "spool.queue"
 	SpoolDoubt      ID = "spool.doubt"
 	StateFolder     ID = "state.folder"
+	StateLock       ID = "state.lock"
 	FileSecret      ID = "file.secret"
 	FileKey         ID = "file.key"
 	ControlSocket   ID = "control.socket"
@@ -74,7 +75,7 @@ var exits = map[ID]int{
 	DaemonHealth: unavailable, DaemonUser: noPerm, DaemonFiles: unavailable,
 	SpoolFolder: cantCreate, SpoolLock: tempFail, SpoolFileSystem: cantCreate, SpoolSync: cantCreate,
 	SpoolSpace: tempFail, SpoolInodes: tempFail, SpoolAside: unavailable, SpoolQueue: unavailable, SpoolDoubt: unavailable,
-	StateFolder: cantCreate, FileSecret: noPerm, FileKey: noPerm, ControlSocket: noPerm,
+	StateFolder: cantCreate, StateLock: tempFail, FileSecret: noPerm, FileKey: noPerm, ControlSocket: noPerm,
 	ListenerAddress: unavailable, ListenerCert: badConfig, ClockSync: unavailable, DNSResolver: unavailable,
 
 	UpstreamSession: unavailable, UpstreamLane: unavailable, UpstreamSettings: badConfig,

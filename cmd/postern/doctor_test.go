@@ -186,6 +186,14 @@ func TestDoctor(t *testing.T) {
 	}
 	h.look("doctor").expect(t, exitUnavailable, locked)
 
+	// Another daemon has the state folder, with a spool of its own.
+	h.write(strings.NewReplacer("control.sock", "other.sock", "DIR/spool", "DIR/other").Replace(captured(listen)))
+	if runtime.GOOS == "linux" {
+		delete(locked, doctor.SpoolLock)
+		locked[doctor.StateLock] = doctor.Failed
+	}
+	h.look("doctor").expect(t, exitUnavailable, locked)
+
 	h.write(captured(listen))
 	h.stop()
 	h.look("doctor").expect(t, exitUnavailable, map[doctor.ID]doctor.Status{
