@@ -115,6 +115,7 @@ func (d *document) config() *Config {
 	top.finish()
 	d.warnSharedAccounts(cfg)
 	d.checkListenerSizes(cfg)
+	d.checkFolders(cfg)
 	d.checkSockets(cfg)
 	d.warnSharedGroup(cfg)
 	own, names := thisMachine()

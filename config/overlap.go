@@ -92,6 +92,42 @@ func (d *document) checkSockets(cfg *Config) {
 	}
 }
 
+// checkFolders finds spool and state in each other's way. A spool beside the
+// folders in state_dir is in nobody's; in one of them its lock would be theirs,
+// or programs that read the Maildir would move its files.
+func (d *document) checkFolders(cfg *Config) {
+	spool, state := resolved(cfg.Spool.Dir), resolved(cfg.StateDir)
+	for _, name := range [...]string{"capture", "oauth", "tls", "budget", "pause"} {
+		if within(spool, filepath.Join(state, name)) {
+			d.problem("spool.dir", strconv.Quote(cfg.Spool.Dir)+" is in the folder "+strconv.Quote(name)+" of state_dir, which has files and locks of its own",
+				"give the spool a folder of its own")
+		}
+	}
+	if within(state, spool) {
+		d.warn("state_dir", strconv.Quote(cfg.StateDir)+" is in spool.dir: whoever moves or clears the spool takes tokens, pauses and captured mail with it, and if they are there first the spool is refused",
+			"give it a folder of its own, or the spool one within state_dir")
+	}
+}
+
+// within tells whether path is folder, or in it.
+func within(path, folder string) bool {
+	rel, err := filepath.Rel(folder, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// resolved is path without links, as far as it is there.
+func resolved(path string) string {
+	path = filepath.Clean(path)
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	above := filepath.Dir(path)
+	if above == path {
+		return path
+	}
+	return filepath.Join(resolved(above), filepath.Base(path))
+}
+
 // checkLoops finds upstreams that lead back to a listener of ours: each
 // message would come in again for as long as it lives.
 func (d *document) checkLoops(cfg *Config, own []netip.Addr, names []string) {
