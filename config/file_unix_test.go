@@ -22,9 +22,16 @@ func pipe(t *testing.T) string {
 
 // TestPipeIsNotWaitedFor: a pipe in the place of any file that the
 // configuration names is a problem. To open one waited for its other end, and
-// a reload that waits so let nobody reload or stop the daemon any more.
+// a reload that waits so let nobody reload or stop the daemon any more. One who
+// has the other end and writes nothing is not waited for either.
 func TestPipeIsNotWaitedFor(t *testing.T) {
 	path := pipe(t)
+	writer, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	t.Setenv("CREDENTIALS_DIRECTORY", filepath.Dir(path))
 	if _, err := LoadKeyPair(path, path); err == nil {
 		t.Error("LoadKeyPair has read a pipe")
 	}
@@ -33,6 +40,7 @@ func TestPipeIsNotWaitedFor(t *testing.T) {
 	for key, with := range map[string]string{
 		"ca_file":              "",
 		"cert_file":            "key_file = \"" + path + "\"\n",
+		"password_credential":  "username = \"a\"\n",
 		"password_file":        "username = \"a\"\n",
 		"keytab":               "auth = \"gssapi\"\nusername = \"a@EXAMPLE.COM\"\n",
 		"ccache":               "auth = \"gssapi\"\nusername = \"a@EXAMPLE.COM\"\n",
@@ -42,14 +50,34 @@ func TestPipeIsNotWaitedFor(t *testing.T) {
 		"service_account_file": oauth + "provider = \"google\"\nflow = \"service_account\"\n",
 		"token_key_file":       strings.Replace(entra, "client_credentials", "device", 1),
 	} {
-		file := filepath.Join(t.TempDir(), "postern.toml")
-		text := "[upstream.u]\nhost = \"smtp.example.com\"\nport = 587\n" + with + key + " = \"" + path + "\"\n" +
+		file, value := filepath.Join(t.TempDir(), "postern.toml"), path
+		if key == "password_credential" {
+			value = filepath.Base(path)
+		}
+		text := "[upstream.u]\nhost = \"smtp.example.com\"\nport = 587\n" + with + key + " = \"" + value + "\"\n" +
 			"[[route]]\nfrom = [\"*\"]\nupstream = [\"u\"]\n"
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "not a file") {
 			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+// TestSecretIsAFile: each source of a secret that is a path reads files only.
+func TestSecretIsAFile(t *testing.T) {
+	path := pipe(t)
+	writer, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	t.Setenv("CREDENTIALS_DIRECTORY", filepath.Dir(path))
+	for kind, value := range map[secretKind]string{secretFile: path, secretCredential: filepath.Base(path)} {
+		s := Secret{&secretSource{name: passwordKey, kind: kind, value: value}}
+		if _, err := s.Read(t.Context()); err == nil || !strings.Contains(err.Error(), "is not a file") {
+			t.Errorf("%s: %v", kind, err)
 		}
 	}
 }

@@ -179,14 +179,17 @@ func readFrom(path string, private bool) (string, error) {
 		return "", errors.New("cannot be read: " + reason(err))
 	}
 	defer f.Close()
-	if private {
-		info, err := f.Stat()
-		if err == nil {
-			err = judgeSecretMode(path, info)
-		}
-		if err != nil {
-			return "", err
-		}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return "", errors.New("cannot be read: " + reason(err))
+	case private:
+		err = judgeSecretMode(path, info)
+	case !info.Mode().IsRegular(): // a pipe could be waited for without end
+		err = errNoFile
+	}
+	if err != nil {
+		return "", err
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	if err != nil {
@@ -209,9 +212,11 @@ func checkSecretMode(path string) error {
 	return judgeSecretMode(path, info)
 }
 
+var errNoFile = errors.New("is not a file")
+
 func judgeSecretMode(path string, info fs.FileInfo) error {
 	if !info.Mode().IsRegular() {
-		return errors.New("is not a file")
+		return errNoFile
 	}
 	if runtime.GOOS == "windows" || strings.HasPrefix(path, "/run/secrets/") {
 		return nil
