@@ -3,10 +3,12 @@ package daemon
 import (
 	"context"
 	"errors"
+	"log"
 	"maps"
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -100,6 +102,7 @@ func Run(ctx context.Context, o Options) error {
 		load: o.Load, log: o.Log, events: o.Log.Process(), version: o.Version,
 		started: time.Now(), limit: descriptorLimit(), handed: handedOver(),
 	}
+	defer adopt(d.events)()
 	d.events.Starting(o.Version, o.Config.Path, os.Getpid())
 	if os.Geteuid() == 0 {
 		d.events.AsRoot("run it as a user of its own; a port below 1024 needs no more than CAP_NET_BIND_SERVICE, or a socket of systemd")
@@ -149,6 +152,26 @@ func Run(ctx context.Context, o Options) error {
 	cancel()
 	d.stop(why, signals)
 	return nil
+}
+
+// adopt makes events of what libraries write by the standard logger, such as
+// net/http of a server that answers unasked: no line stands beside ours on
+// standard error. end gives the logger back.
+func adopt(events eventlog.Process) (end func()) {
+	flags, out := log.Flags(), log.Writer()
+	log.SetFlags(0)
+	log.SetOutput(libraries{events})
+	return func() {
+		log.SetFlags(flags)
+		log.SetOutput(out)
+	}
+}
+
+type libraries struct{ events eventlog.Process }
+
+func (l libraries) Write(p []byte) (int, error) {
+	l.events.LibrarySaid(strings.TrimSpace(string(p)))
+	return len(p), nil
 }
 
 // errInterrupted ends a start that a signal did not wait for. What is on disk

@@ -113,6 +113,14 @@ func (p Process) ControlFailed(text string) {
 	}
 }
 
+// LibrarySaid tells what a library would have written to standard error by
+// itself. Words of strangers can be in it, and nobody can say whose.
+func (p Process) LibrarySaid(text string) {
+	if p.log.mayTell(zapcore.WarnLevel, "library-said", nil) {
+		p.log.warn("library-said", zap.String("text", stackText([]byte(text))))
+	}
+}
+
 // Stopping tells why the process begins to end.
 func (p Process) Stopping(why string, grace time.Duration) {
 	p.log.info("stopping", zap.String("why", why), zap.Duration("grace", grace))

@@ -128,6 +128,7 @@ func TestWhatStrangersCause(t *testing.T) {
 		"defect":              func(l *Log) { l.Intake().Panicked(intake.PeerInfo{}, "value", nil) },
 		"spool-write-failed":  func(l *Log) { l.Spool().SpoolWriteFailed(0, "write", fault) },
 		"control-failed":      func(l *Log) { l.Process().ControlFailed("a fault") },
+		"library-said":        func(l *Log) { l.Process().LibrarySaid("a fault") },
 		"spool-full":          func(l *Log) { l.Spool().SpoolFull(spool.Usage{}) },
 		"spool-has-room":      func(l *Log) { l.Spool().SpoolHasRoom(spool.Usage{}) },
 	} {
