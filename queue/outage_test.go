@@ -32,6 +32,26 @@ func TestDownCountsFromTheFirstFailure(t *testing.T) {
 	})
 }
 
+// What a probe has in its hands is told: the store calls it due at no time.
+func TestProbeTellsWhatItHasClaimed(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.peers.set("office", func(p *peer) { p.fault = down(spool.StageConnect, 0) })
+		w.put("a@app.example", []string{"office"}, "b@example.com")
+		after(time.Second)
+		if h := w.queue.Health()["office"]; h.State != Waiting || h.Claimed != 0 {
+			t.Fatalf("%+v", h)
+		}
+		w.peers.set("office", func(p *peer) { p.connect = 2 * time.Hour })
+		after(time.Hour)
+		s := w.queue.Lanes()[0]
+		if h := w.queue.Health()["office"]; h.Claimed != 1 || s.Claimed != 1 || h.Down.IsZero() {
+			t.Errorf("%+v, %+v", h, s)
+		}
+		w.peers.set("office", func(p *peer) { p.fault, p.connect = nil, 0 })
+		after(2 * time.Hour)
+	})
+}
+
 // A refused sender is told with the first refusal and with how many wait; what
 // an operator removes waits no longer.
 func TestRefusedSenderTellsWhatWaits(t *testing.T) {

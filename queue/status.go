@@ -20,6 +20,7 @@ type LaneStatus struct {
 	Sessions int           `json:"sessions"`
 	Idle     int           `json:"idle"`    // of them
 	Pending  int           `json:"pending"` // shares that are to be tried here next
+	Claimed  int           `json:"claimed"` // of them; the store calls those due at no time
 
 	LastSuccess time.Time `json:"last_success"` // last delivery since the start; zero: none
 	Down        time.Time `json:"down"`         // since when the upstream fails; zero: it does not
@@ -74,8 +75,20 @@ func (l *lane) status() LaneStatus {
 	if l.health.state != Up && !l.pause.Paused && l.up != nil {
 		s.Probe = l.health.probeAt
 	}
-	s.Refused, s.Down = l.senders.list(), l.downSince()
+	s.Refused, s.Down, s.Claimed = l.senders.list(), l.downSince(), l.claimed()
 	return s
+}
+
+// claimed is the number of shares in the hands of the lane and of its sessions.
+// mu is held.
+func (l *lane) claimed() int {
+	n := len(l.ready) + len(l.fresh)
+	for f := range l.feeds {
+		if n += len(f.taken); f.first != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // LaneHealth is what a health check asks of a lane.
@@ -85,6 +98,7 @@ type LaneHealth struct {
 	// between; zero: it does not, or an operator has paused it.
 	Down    time.Time
 	Cause   spool.Outcome // of the last fault; zero unless Down is set
+	Claimed int           // shares in its hands and those of its sessions
 	Rated   bool          // due mail waits for its rates, and for nothing else
 	Refused []RefusedSender
 }
@@ -106,7 +120,7 @@ func (q *Queue) Health() map[string]LaneHealth {
 	all := make(map[string]LaneHealth, len(lanes))
 	for _, l := range lanes {
 		l.mu.Lock()
-		h := LaneHealth{State: l.visible(), Rated: l.flows() && !l.short.since.IsZero()}
+		h := LaneHealth{State: l.visible(), Claimed: l.claimed(), Rated: l.flows() && !l.short.since.IsZero()}
 		if h.Down = l.downSince(); !h.Down.IsZero() {
 			h.Cause = l.health.cause
 		}

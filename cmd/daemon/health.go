@@ -25,7 +25,7 @@ func (d *daemon) Health() (problems, degraded []string) {
 		if l.State == queue.Missing && pending[name] > 0 {
 			problems = append(problems, fmt.Sprintf("%d deliveries wait for the upstream %q, which is not configured", pending[name], name))
 		}
-		if due := d.oldestDue(name, l.Down, now); due != nil && l.State != queue.Paused && !l.Rated {
+		if due := d.oldestDue(name, l.Down, l.Claimed, now); due != nil && l.State != queue.Paused && !l.Rated {
 			oldest = max(oldest, now.Sub(*due))
 		}
 	}
@@ -111,10 +111,11 @@ func standIns(cfg *config.Config, name string, lanes map[string]queue.LaneHealth
 // oldestDue is since when mail for an upstream could have gone; nil: none
 // could. An attempt that the failing upstream brought to nothing gives mail
 // another due time, which is no reason to call it younger: while the upstream
-// is down, what waits for it has been due since then.
-func (d *daemon) oldestDue(upstream string, down, now time.Time) *time.Time {
+// is down, what waits for it has been due since then, also what is claimed for
+// a probe at this moment.
+func (d *daemon) oldestDue(upstream string, down time.Time, claimed int, now time.Time) *time.Time {
 	due, ok := d.store.NextDue(upstream)
-	if ok && !down.IsZero() && down.Before(due) {
+	if !down.IsZero() && (ok && down.Before(due) || !ok && claimed > 0) {
 		return &down // also where it went down after now was read
 	}
 	if !ok || due.After(now) {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -77,4 +78,27 @@ func TestOldestDueIsNotTheNextProbe(t *testing.T) {
 		return
 	}
 	t.Fatal("the upstream did not go down, or nothing is due")
+}
+
+// A probe that takes its time has the only message in its hands: that one is as
+// old as ever. One that is on hold is not due.
+func TestOldestDueIsToldWhileAProbeLasts(t *testing.T) {
+	s, err := journal.Open(journal.Options{Dir: filepath.Join(t.TempDir(), "spool"), Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	queueOne(t, s, "office", false)
+	queueOne(t, s, "held", true)
+	d, now := &daemon{store: s}, time.Now()
+	down := now.Add(-time.Hour)
+	if claimed, err := s.Claim("office", now, 1, func(int) time.Time { return now }); err != nil || len(claimed) != 1 {
+		t.Fatal(claimed, err)
+	}
+	if due := d.oldestDue("office", down, 1, now); due == nil || !due.Equal(down) {
+		t.Errorf("down since %v, oldest due %v", down, due)
+	}
+	if due := d.oldestDue("held", down, 0, now); due != nil {
+		t.Errorf("on hold, and due since %v", due)
+	}
 }

@@ -72,7 +72,7 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 	lane := admin.Lane{
 		Upstream: l.Upstream, State: admin.LaneState(l.State),
 		Since: moment(l.Since), NextProbe: moment(l.Probe),
-		Sessions: l.Sessions, Queued: l.Pending, OldestDue: d.oldestDue(l.Upstream, l.Down, now), DownSince: moment(l.Down),
+		Sessions: l.Sessions, Queued: l.Pending, OldestDue: d.oldestDue(l.Upstream, l.Down, l.Claimed, now), DownSince: moment(l.Down),
 		PausedBy: l.By, WaitsSince: moment(l.Short), Pace: l.Pace,
 	}
 	for i := range l.Refused {
