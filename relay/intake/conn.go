@@ -3,7 +3,6 @@ package intake
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -329,27 +328,4 @@ func (c *conn) reset() {
 	if c.state > stateReady && c.state != stateClosed {
 		c.state = stateReady
 	}
-}
-
-// handshake makes the connection a TLS one. A failure is final: going back to
-// clear text is what an attacker wants.
-func (c *conn) handshake() bool {
-	ctx, cancel := context.WithTimeout(c.peer.ctx, tlsPatience)
-	defer cancel()
-	tc := tls.Server(c.nc, c.set.tls)
-	c.wait()
-	c.phase.Store(uint32(phaseHandshake))
-	err := tc.HandshakeContext(ctx)
-	c.phase.Store(uint32(phaseBusy))
-	if err != nil && c.woken() == wokenEvict {
-		c.end("evicted")
-		return false
-	}
-	if err != nil {
-		c.srv.events.TLSFailed(c.peer.info(), err)
-		c.end("TLS failed")
-		return false
-	}
-	c.secured(tc)
-	return true
 }

@@ -21,6 +21,18 @@ func NewTurns(n int) *Turns {
 	return &Turns{free: max(1, n), waiting: map[Key][]chan struct{}{}}
 }
 
+// Try takes a turn that is free, which does not depend on whose it is; false:
+// none is. After true, Give has to follow.
+func (t *Turns) Try() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.free == 0 {
+		return false
+	}
+	t.free--
+	return true
+}
+
 // Take waits for a turn until ctx ends, and returns ctx's error then. After
 // nil, Give has to follow.
 func (t *Turns) Take(ctx context.Context, k Key) error {

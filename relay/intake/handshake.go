@@ -1,0 +1,96 @@
+package intake
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+)
+
+// handshake makes the connection a TLS one. A failure is final: going back to
+// clear text is what an attacker wants.
+func (c *conn) handshake() bool {
+	ctx, cancel := context.WithTimeout(c.peer.ctx, tlsPatience)
+	defer cancel()
+	shaking := &shaking{Conn: c.nc, c: c, ctx: ctx}
+	tc := tls.Server(shaking, c.set.tls)
+	c.wait()
+	c.phase.Store(uint32(phaseHandshake))
+	err := tc.HandshakeContext(ctx)
+	shaking.end()
+	c.phase.Store(uint32(phaseBusy))
+	if err != nil && c.woken() == wokenEvict {
+		c.end("evicted")
+		return false
+	}
+	if err != nil {
+		c.srv.events.TLSFailed(c.peer.info(), err)
+		c.end("TLS failed")
+		return false
+	}
+	c.secured(tc)
+	return true
+}
+
+// shaking is a connection that waits for its turn before anything is done about
+// what it has read: a handshake costs the processor, and thousands that one
+// origin begins at once would keep everybody else from theirs. No turn is held
+// while the client is waited for. After the handshake it is an ordinary one.
+type shaking struct {
+	net.Conn
+	c    *conn
+	ctx  context.Context // of the handshake; nil after it
+	turn bool
+}
+
+// Read implements net.Conn.
+func (s *shaking) Read(p []byte) (int, error) {
+	if s.ctx == nil {
+		return s.Conn.Read(p)
+	}
+	s.rest()
+	n, err := s.Conn.Read(p)
+	if n > 0 {
+		if err := s.work(); err != nil {
+			return 0, err
+		}
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (s *shaking) Write(p []byte) (int, error) {
+	s.rest()
+	return s.Conn.Write(p)
+}
+
+// work takes a turn. Only where none is free is it asked who the client is.
+func (s *shaking) work() error {
+	turns := s.c.srv.shared.shakes
+	if s.turn = turns.Try(); s.turn {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	s.c.asking.Store(&cancel)
+	defer s.c.asking.Store(nil)
+	if s.c.leaving() {
+		cancel()
+	}
+	err := turns.Take(ctx, s.c.peer.origin())
+	s.turn = err == nil
+	return err
+}
+
+// rest gives the turn back.
+func (s *shaking) rest() {
+	if s.turn {
+		s.turn = false
+		s.c.srv.shared.shakes.Give()
+	}
+}
+
+// end makes it an ordinary connection.
+func (s *shaking) end() {
+	s.rest()
+	s.ctx = nil
+}

@@ -1,0 +1,98 @@
+package intake
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/config"
+)
+
+// hello is what a client sends first: all that it costs to begin a handshake.
+func hello(t *testing.T) []byte {
+	t.Helper()
+	client, server := net.Pipe()
+	defer server.Close()
+	go tls.Client(client, insecureClient()).Handshake()
+	b := make([]byte, 4<<10)
+	n, err := server.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b[:n]
+}
+
+// TestHandshakesTakeTurns: a thousand handshakes that one origin begins at once
+// keep no client of another from its own, with TLS at once or by STARTTLS. The
+// processor is a token here, which each has for 10 ms.
+func TestHandshakesTakeTurns(t *testing.T) {
+	cert, key := testCert(t)
+	begin := hello(t)
+	for mode, first := range map[config.ListenerTLS]string{config.ListenerTLSImplicit: "", config.ListenerTLSStart: "EHLO a\r\nSTARTTLS\r\n"} {
+		t.Run(string(mode), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, func(l *config.Listener) { l.TLS, l.CertFile, l.KeyFile, l.MaxConnections = mode, cert, key, 2000 })
+				defer r.server.Close()
+				processor := make(chan struct{}, 1)
+				r.door.settings.Load().tls.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+					processor <- struct{}{}
+					time.Sleep(10 * time.Millisecond)
+					<-processor
+					return nil, nil
+				}
+				prepare := func(nc net.Conn) {
+					io.WriteString(nc, first)
+					io.ReadFull(nc, make([]byte, len(said(nc))))
+				}
+				for i := range 1000 {
+					nc := r.dial(fmt.Sprintf("192.0.2.2:%d", i+1))
+					prepare(nc)
+					nc.Write(begin)
+				}
+				ordinary := r.dial("192.0.2.3:1")
+				prepare(ordinary)
+				began := time.Now()
+				tc := tls.Client(ordinary, insecureClient())
+				if err := tc.Handshake(); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(began); took > 200*time.Millisecond {
+					t.Errorf("the client of the other origin waited %s", took)
+				}
+			})
+		})
+	}
+}
+
+// TestHandshakeWaitEnds: who waits for a turn can be evicted, and is sent away
+// by a shutdown.
+func TestHandshakeWaitEnds(t *testing.T) {
+	cert, key := testCert(t)
+	begin := hello(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(l *config.Listener) { l.TLS, l.CertFile, l.KeyFile = config.ListenerTLSImplicit, cert, key })
+		for r.server.shared.shakes.Try() {
+		}
+		r.dial("192.0.2.2:1").Write(begin)
+		evicted := r.dial("192.0.2.2:2")
+		evicted.Write(begin)
+		synctest.Wait()
+		began := time.Now()
+		for c := range r.door.conns {
+			if c.raw.RemoteAddr().String() == "192.0.2.2:2" {
+				c.interrupt(wokenEvict)
+			}
+		}
+		said(evicted)
+		if err := r.server.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
