@@ -99,7 +99,7 @@ func (d *door) seat(c *conn) bool {
 	}
 	d.conns[c] = struct{}{}
 	if d.places != nil {
-		d.places[c.peer.origin()]++
+		d.places.Add(c.peer.origin(), 1)
 	}
 	return true
 }
@@ -115,9 +115,9 @@ func (d *door) countPlaces() {
 	if d.places != nil {
 		return
 	}
-	d.places = map[origin.Key]int{}
+	d.places = origin.NewCounts()
 	for c := range d.conns {
-		d.places[c.peer.origin()]++
+		d.places.Add(c.peer.origin(), 1)
 	}
 }
 
@@ -125,24 +125,26 @@ func (d *door) countPlaces() {
 // most places one outside a transaction, if there is one, and of those the one
 // that has waited longest.
 func (d *door) victim(newcomer origin.Key, now time.Time) (victim *conn) {
-	mine := d.places[newcomer]
-	var most, oldest int64
+	var most, own int
+	var oldest int64
 	idlest := false
 	for c := range d.conns {
 		ph := phase(c.phase.Load())
 		if ph == phaseBusy {
 			continue
 		}
-		n, since := d.places[c.peer.origin()], c.waiting.Load()
+		k, since := c.peer.origin(), c.waiting.Load()
+		n := d.places.Beside(k, newcomer)
 		idle, limit := true, evictIdle
 		if ph == phaseMail || ph == phaseContent {
 			idle, limit = false, evictMail
 		}
-		if n <= mine+1 && now.Sub(time.Unix(0, since)) < limit {
+		if n <= d.places.Beside(newcomer, k)+1 && now.Sub(time.Unix(0, since)) < limit {
 			continue
 		}
-		if n := int64(n); n > most || n == most && (idle && !idlest || idle == idlest && since < oldest) {
-			victim, most, oldest, idlest = c, n, since, idle
+		mine := d.places.Own(k)
+		if n > most || n == most && (mine > own || mine == own && (idle && !idlest || idle == idlest && since < oldest)) {
+			victim, most, own, oldest, idlest = c, n, mine, since, idle
 		}
 	}
 	return victim
@@ -171,10 +173,7 @@ func (d *door) give(c *conn) {
 		d.places = nil
 		return
 	}
-	k := c.peer.origin()
-	if d.places[k]--; d.places[k] == 0 {
-		delete(d.places, k)
-	}
+	d.places.Add(c.peer.origin(), -1)
 }
 
 // leave is the end of a connection.

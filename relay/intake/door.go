@@ -33,7 +33,7 @@ type door struct {
 
 	mu      sync.Mutex // guards what follows
 	conns   map[*conn]struct{}
-	places  map[origin.Key]int // how many of conns each origin has; nil: not counted
+	places  *origin.Counts     // how many of conns each origin has; nil: not counted
 	leaving map[*conn]struct{} // evicted, not closed yet
 }
 

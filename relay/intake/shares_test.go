@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -59,6 +60,36 @@ func TestWhoTakesMostLosesFirst(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNetworksOfOneCustomer: as many networks of IPv6 as there are places keep
+// no client of IPv4 out, and none of its connections has to go for another.
+func TestNetworksOfOneCustomer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const places = 500
+		r := newRig(t, func(l *config.Listener) {
+			l.MaxConnections, l.Allow = places, []netip.Prefix{netip.MustParsePrefix("::/0"), netip.MustParsePrefix("0.0.0.0/0")}
+		})
+		defer r.server.Close()
+		for i := range places {
+			r.dial(fmt.Sprintf("[2001:db8:1:%x::1]:1", i))
+		}
+		synctest.Wait()
+		var modest []net.Conn
+		for i := range 20 {
+			nc := r.dial(fmt.Sprintf("192.0.2.3:%d", i+1))
+			modest = append(modest, nc)
+			if got := said(nc); !strings.HasPrefix(got, "220 ") {
+				t.Fatalf("client %d of IPv4 was told %q", i, got)
+			}
+			r.dial(fmt.Sprintf("[2001:db8:1:%x::1]:1", places+i)) // takes no place of another's
+		}
+		for _, nc := range modest {
+			if got := said(nc); strings.Contains(got, "421") {
+				t.Errorf("one of IPv4 had to go: %q", got)
+			}
+		}
+	})
 }
 
 // TestStrangersLockNobodyOut: an address that guesses is slowed down, over

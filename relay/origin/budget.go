@@ -4,7 +4,8 @@ import "sync"
 
 // Budget shares out bytes of memory. An origin may hold as much as is still
 // free: one alone gets half of all, the second half of what the first left,
-// and something is always left for one that holds nothing yet.
+// and something is always left for one that holds nothing yet. Origins are wide
+// ones.
 type Budget struct {
 	limit int64
 
@@ -21,6 +22,7 @@ func (b *Budget) Take(k Key, n int64) bool {
 	if b.limit <= 0 || n <= 0 {
 		return true
 	}
+	k = k.Wide()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.by[k]+n > b.limit-b.used-n {
@@ -36,6 +38,7 @@ func (b *Budget) Give(k Key, n int64) {
 	if b.limit <= 0 || n <= 0 {
 		return
 	}
+	k = k.Wide()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.used -= n

@@ -10,6 +10,7 @@ import (
 type Key struct {
 	addr netip.Addr
 	user string
+	wide bool // addr is a network of 48 bits
 }
 
 // Address is the origin of a client at a. Of IPv6 it is the network of 64
@@ -24,6 +25,17 @@ func Address(a netip.Addr) Key {
 		a = netip.PrefixFrom(a, 64).Masked().Addr()
 	}
 	return Key{addr: a}
+}
+
+// Wide is the origin that counts where something is shared out: of IPv6 the
+// network of 48 bits, which is what one customer can have at most (RFC 6177
+// §2), so that 65,536 networks of 64 bits take no more than one address of
+// IPv4. All others are their own.
+func (k Key) Wide() Key {
+	if !k.addr.Is6() || k.addr.IsLoopback() || k.wide {
+		return k
+	}
+	return Key{addr: netip.PrefixFrom(k.addr, 48).Masked().Addr(), wide: true}
 }
 
 // Local is the origin of a program that runs as the user with this number and
@@ -41,6 +53,9 @@ func (k Key) String() string {
 		return k.user
 	}
 	s := k.addr.String()
+	if k.wide {
+		return s + "/48"
+	}
 	if k.addr.Is6() && !k.addr.IsLoopback() {
 		s += "/64"
 	}

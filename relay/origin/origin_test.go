@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,5 +188,75 @@ func TestRates(t *testing.T) {
 	}
 	if take(two, 11) {
 		t.Error("more than there ever is")
+	}
+}
+
+// What is shared out goes by the network of 48 bits of IPv6.
+func TestWideOrigins(t *testing.T) {
+	at := func(s string) Key { return Address(netip.MustParseAddr(s)) }
+	for _, c := range []struct {
+		a, b Key
+		same bool
+	}{
+		{at("2001:db8:1:1::1"), at("2001:db8:1:2::1"), true},
+		{at("2001:db8:1::1"), at("2001:db8:1:ffff::1"), true},
+		{at("2001:db8:1::1"), at("2001:db8:2::1"), false},
+		{at("192.0.2.1"), at("192.0.2.2"), false},
+		{at("::ffff:192.0.2.1"), at("192.0.2.1"), true},
+		{at("::1"), at("::2"), false},
+		{User("ann"), User("bob"), false},
+		{Local(1), Local(1), true},
+		{Key{}, Key{}, true},
+	} {
+		if got := c.a.Wide() == c.b.Wide(); got != c.same {
+			t.Errorf("%v and %v: the same is %v", c.a, c.b, got)
+		}
+		if w := c.a.Wide(); w != w.Wide() {
+			t.Errorf("%v is wider than %v", w.Wide(), w)
+		}
+	}
+	if got := at("2001:db8:1:2::1").Wide().String(); got != "2001:db8:1::/48" {
+		t.Error(got)
+	}
+}
+
+// 500 networks of one customer leave an address of IPv4 memory and turns.
+func TestManyNetworksAreOneCustomer(t *testing.T) {
+	b, turns := NewBudget(1<<20), NewTurns(1)
+	if err := turns.Take(t.Context(), Key{}); err != nil {
+		t.Fatal(err)
+	}
+	network := func(i int) Key {
+		return Address(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, 1, byte(i >> 8), byte(i), 15: 1}))
+	}
+	var order []string
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	wait := func(k Key, name string) {
+		all.Go(func() {
+			if turns.Take(t.Context(), k) == nil {
+				mu.Lock()
+				order = append(order, name)
+				mu.Unlock()
+				turns.Give()
+			}
+		})
+		time.Sleep(100 * time.Microsecond) // they stand in this order, nearly
+	}
+	for i := range 500 {
+		for b.Take(network(i), 1000) {
+		}
+		wait(network(i), "one of many")
+	}
+	v4 := Address(netip.MustParseAddr("192.0.2.1"))
+	if !b.Take(v4, 200_000) {
+		t.Error("no memory is left")
+	}
+	wait(v4, "the other")
+	time.Sleep(10 * time.Millisecond)
+	turns.Give()
+	all.Wait()
+	if at := slices.Index(order, "the other"); at > 2 {
+		t.Errorf("the other came as number %d", at)
 	}
 }

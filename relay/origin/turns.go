@@ -8,7 +8,7 @@ import (
 
 // Turns lets a number of callers work at a time. Those who wait are let in in
 // turn by origin, so that one with many callers delays the others by one turn
-// each round, and not by all of its own.
+// each round, and not by all of its own. Origins are wide ones.
 type Turns struct {
 	mu      sync.Mutex // guards what follows
 	free    int
@@ -42,6 +42,7 @@ func (t *Turns) Take(ctx context.Context, k Key) error {
 		t.mu.Unlock()
 		return nil
 	}
+	k = k.Wide()
 	turn := make(chan struct{})
 	if len(t.waiting[k]) == 0 {
 		t.order = append(t.order, k)

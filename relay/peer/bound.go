@@ -77,7 +77,7 @@ func (b *Bounded) Close() error {
 
 // admit gives conn a place.
 func (b *Bounded) admit(conn net.Conn) *held {
-	from := b.bounds.By(conn)
+	from := b.bounds.By(conn).Wide()
 	h := &held{Conn: conn, in: b, from: from}
 	h.moved.Store(time.Now().UnixNano())
 	b.mu.Lock()
