@@ -58,7 +58,7 @@ func (d *Dialer) Examine(ctx context.Context, up *config.Upstream, envelopes []R
 }
 
 // reach looks up the host of the way that was taken and tries each of several
-// addresses.
+// addresses, as many of them as a delivery would.
 func (d *Dialer) reach(ctx context.Context, up *config.Upstream, r *Report) {
 	if d.within(up) {
 		r.Lookup.Literal = true
@@ -75,6 +75,7 @@ func (d *Dialer) reach(ctx context.Context, up *config.Upstream, r *Report) {
 	began := time.Now()
 	found, err := d.lookUp(ctx, host)
 	r.Lookup.Host, r.Lookup.Took, r.Lookup.Err = host, time.Since(began), err
+	found = found[:min(len(found), maxAddresses)]
 	for _, address := range found {
 		r.Addresses = append(r.Addresses, Reach{Address: address.Unmap()})
 	}
