@@ -50,7 +50,7 @@ func hostile(t *testing.T, do func(net.Conn)) *config.Upstream {
 	})
 	up := config.DefaultUpstream("office")
 	up.Host, up.Port, up.TLS, up.Auth = "127.0.0.1", l.Addr().(*net.TCPAddr).Port, config.TLSOff, "none"
-	up.ConnectTimeout, up.CommandTimeout, up.DataTimeout = 500*time.Millisecond, 500*time.Millisecond, 500*time.Millisecond
+	up.ConnectTimeout, up.CommandTimeout, up.DataTimeout = 200*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond
 	return up
 }
 
