@@ -312,7 +312,7 @@ func TestCloseCutsOffTheIdle(t *testing.T) {
 	if err := server.Close(ctx); err != nil {
 		t.Errorf("closed twice: %v", err)
 	}
-	if _, err := server.Connect(ctx); !errors.Is(err, net.ErrClosed) {
+	if _, err := server.Connect(t.Context()); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("connected to a closed server: %v", err)
 	}
 }
