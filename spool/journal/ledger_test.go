@@ -160,7 +160,7 @@ func inTheTable(d *simdisk.Disk, s *journal.Store) error {
 	for _, name := range d.Files() {
 		switch {
 		case name == "format":
-			if b := d.Read(name); string(b) != "postern spool 1\n" {
+			if b := d.Read(name); string(b) != "postern spool 2\n" {
 				return fmt.Errorf("format says %q", b)
 			}
 		case !tableName.MatchString(name) && !bodies[name]:
