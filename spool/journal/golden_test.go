@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -26,7 +27,7 @@ func goldenOptions(dir string) journal.Options {
 // of it, as they told it themselves; then goes on with it, until every record
 // is of this version.
 func TestOldFormatIsRead(t *testing.T) {
-	for _, format := range []string{"format1"} {
+	for _, format := range []string{"format1", "format2"} {
 		base := filepath.Join("testdata", format)
 		b, err := os.ReadFile(filepath.Join(base, "want.json"))
 		if err != nil {
@@ -126,6 +127,20 @@ func TestMakeGolden(t *testing.T) {
 			{Stage: spool.StageDot, Cause: "connection reset", Remote: "mx:25"},
 		}})
 		put(t, s, env("big"), bytes.Repeat([]byte("a line of text\r\n"), 200))
+		signed := env("signed")
+		signed.Prefix = []byte("Signature: " + shift + "\r\n")
+		put(t, s, signed, []byte("signed\r\n"))
+		put(t, s, env("told"), []byte("told\r\n"))
+		for _, d := range claim(t, s, "told", 1) {
+			notice, err := s.Create(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := []spool.Outcome{{Stage: spool.StageRcpt, Code: 450, Text: "busy"}}
+			if err := journal.CommitSettling(notice, env("notices"), d, spool.Settlement{Due: due, Warned: true, Outcomes: o}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		put(t, s, env("held"), []byte("held\r\n"))
 		for _, d := range claim(t, s, "held", 1) {
 			settle(d, spool.Settlement{Due: due, Hold: true, Kept: true, Outcomes: []spool.Outcome{{Stage: spool.StageLocal, Cause: "nobody to tell"}}})
@@ -156,6 +171,9 @@ func TestMakeGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(300 * time.Millisecond) // for what tidies up
+	if err := os.Remove(filepath.Join(dir, "lock")); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.CopyFS(filepath.Join(to, "spool"), os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}

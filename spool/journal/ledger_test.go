@@ -152,6 +152,9 @@ func (l ledger) checkSettles(s *journal.Store, id spool.ID, seen map[spool.ID]bo
 		return nil
 	}
 	for _, e := range p.settles {
+		if lenient && l[e.id].refusedEnd[e.recipient] {
+			continue // an earlier notice was refused, and may be there
+		}
 		over := true
 		if seen[e.id] {
 			d, err := s.Detail(e.id)
