@@ -53,6 +53,9 @@ type (
 func (l ledger) apply(ev any) {
 	switch ev := ev.(type) {
 	case evPut:
+		for _, e := range ev.settles {
+			l.begun(e)
+		}
 		l[ev.id] = &promise{sum: ev.sum, size: ev.size, recipients: ev.recipients, ending: map[int]bool{}, ended: map[int]bool{}, before: l.settledSoFar(),
 			settles: slices.Clone(ev.settles), refusedEnd: map[int]bool{}}
 		for _, e := range ev.settles {
@@ -74,12 +77,18 @@ func (l ledger) apply(ev any) {
 		}
 	case evEnd:
 		l[ev.id].ending[ev.recipient] = true
-		for _, p := range l { // one that a cut has undone no longer tells of it
-			p.settles = slices.DeleteFunc(p.settles, func(e evEnd) bool { return e == ev })
-		}
+		l.begun(ev)
 	case evSettled:
 		so := append(l.settledSoFar(), ev)
 		l[0].before = so
+	}
+}
+
+// begun notes that an end is being recorded: an earlier message that was to
+// tell of it, and that a cut has undone, no longer does.
+func (l ledger) begun(end evEnd) {
+	for _, p := range l {
+		p.settles = slices.DeleteFunc(p.settles, func(e evEnd) bool { return e == end })
 	}
 }
 
