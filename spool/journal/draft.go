@@ -178,6 +178,7 @@ func (d *draft) commitSettling(env *spool.Envelope, claim *spool.Delivery, st sp
 	return err
 }
 
+// end is Commit; set is what the record says about another message, or nil.
 func (d *draft) end(env *spool.Envelope, set *settles) error {
 	if d.over {
 		return errOver
@@ -285,6 +286,7 @@ func (s *Store) accept(sub *submission, w *wakes) {
 		if h, e := s.ix.find(set.id, set.change.share); h != 0 && e.is(settling) {
 			s.applySettled(&spool.Delivery{ID: set.id, Share: set.change.share}, &set.change, sub.at, w)
 		}
+		s.poke(s.tidy) // it can be copied forward again
 	}
 }
 
@@ -311,6 +313,7 @@ func (s *Store) notSettled(d *spool.Delivery) {
 	if h, e := s.ix.find(d.ID, d.Share); h != 0 {
 		e.set(settling, false)
 	}
+	s.poke(s.tidy)
 }
 
 // Discard implements Draft.

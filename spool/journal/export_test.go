@@ -35,3 +35,21 @@ func Rewrite(segment []byte, change func(kind byte, meta []byte) []byte) []byte 
 
 // WithFields is a meta part with these fields, type and value, in place of none.
 func WithFields(meta []byte, fields ...any) []byte { return withFields(meta, fields...) }
+
+// BeginSettling is the first step of CommitSettling, and undo takes it back.
+func BeginSettling(s *Store, claim *spool.Delivery) (undo func(), err error) {
+	_, err = s.beginSettling(claim, &spool.Settlement{})
+	return func() { s.notSettled(claim) }, err
+}
+
+// CanMove reports whether a message could be copied forward at this moment.
+func CanMove(s *Store, id spool.ID) bool {
+	s.mu.Lock()
+	at := s.ix.entry(s.ix.byID[id]).at
+	g := s.bySeg[at.segment]
+	s.mu.Unlock()
+	sub, err := s.moving(g, id, at)
+	s.j.mu.Lock()
+	defer s.j.mu.Unlock()
+	return err == nil && sub != nil && sub.prepare(sub)
+}

@@ -33,7 +33,9 @@ func copyAllForward(t *testing.T, s *journal.Store) {
 
 // smallSegments are options with which segments go soon.
 func smallSegments(ev *recorder) func(*journal.Options) {
-	return func(o *journal.Options) { o.SegmentSize, o.Slack, o.ZeroAhead, o.BigBody, o.Events = 32<<10, 64<<10, -1, 64<<10, ev }
+	return func(o *journal.Options) {
+		o.SegmentSize, o.Slack, o.ZeroAhead, o.BigBody, o.Events = 32<<10, 64<<10, -1, 64<<10, ev
+	}
 }
 
 func reopen(t *testing.T, s *journal.Store, sim *simdisk.Disk, change func(*journal.Options)) *journal.Store {
@@ -229,6 +231,24 @@ func TestNoticeThatIsRefused(t *testing.T) {
 			t.Errorf("%+v", u)
 		}
 	})
+}
+
+// TestNotCopiedWhileItIsSettled: a copy behind the notice that doesn't tell what
+// the notice says would undo it.
+func TestNotCopiedWhileItIsSettled(t *testing.T) {
+	s, _ := simulated(t, nil)
+	id := put(t, s, simple("a"), []byte("body\r\n"))
+	d := claim(t, s, "a", 1)[0]
+	before := journal.CanMove(s, id)
+	undo, err := journal.BeginSettling(s, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	during := journal.CanMove(s, id)
+	undo()
+	if after := journal.CanMove(s, id); !before || during || !after {
+		t.Errorf("copied before %t, while it is settled %t, after a refusal %t", before, during, after)
+	}
 }
 
 // rewritten is the first segment of a spool of two messages, rewritten.
