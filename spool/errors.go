@@ -17,6 +17,7 @@ var (
 	// set aside under bad/ and is no longer in the spool.
 	ErrDamaged = errors.New("the message is damaged on disk and was set aside")
 	// ErrInvalid: an envelope that can't be kept: no recipient, a recipient
-	// without upstream, more than 65,535 shares or 255 upstreams in a list.
+	// without upstream, more than 65,535 shares or 255 upstreams in a list,
+	// a prefix of more than 64 KiB or that isn't lines of a header.
 	ErrInvalid = errors.New("envelope cannot be kept")
 )

@@ -75,6 +75,11 @@ type Envelope struct {
 	Helo     string // argument of EHLO or HELO
 
 	Hold bool // accepted on hold: not delivered until released
+
+	// Prefix is lines of a header, each with CRLF at its end, that stand before
+	// the content whenever it is read: what was signed or rewritten after the
+	// content had been written. At most 64 KiB, ErrInvalid beyond.
+	Prefix []byte
 }
 
 // Recipient is one forward-path of an envelope with the upstreams that its
@@ -207,7 +212,7 @@ type Draft interface {
 }
 
 // Content is the content of a message (header and body, CRLF line ends, no
-// dot-stuffing). It stays readable after the message was settled, until
+// dot-stuffing), behind the Prefix of its envelope. It stays readable after the message was settled, until
 // closed. It may be read by several at once.
 type Content interface {
 	io.ReaderAt
@@ -220,7 +225,7 @@ type Summary struct {
 	ID       ID
 	Share    int
 	Accepted time.Time
-	Size     int64
+	Size     int64 // bytes of the content
 	// Upstreams is the failover list of the share; shared, never to be changed.
 	Upstreams []string
 	Failover  int // index in Upstreams of the one to be tried next
@@ -239,7 +244,7 @@ type Summary struct {
 // Detail is everything that the spool knows about one message.
 type Detail struct {
 	ID       ID
-	Size     int64
+	Size     int64 // bytes of the content
 	Envelope *Envelope
 	// Recipients runs parallel to Envelope.Recipients.
 	Recipients []RecipientState

@@ -26,7 +26,7 @@ func (s *Store) take(h handle) pick {
 	return pick{
 		d: spool.Delivery{
 			ID: e.id, Share: int(e.share), Upstream: s.ix.lane(e).name, Attempt: int(e.attempts),
-			Failover: int(e.failover), InDoubt: e.is(inDoubt), Warned: e.is(warned), Size: e.size,
+			Failover: int(e.failover), InDoubt: e.is(inDoubt), Warned: e.is(warned), Size: e.content(),
 		},
 		at: e.at, meta: e.metaLen, big: e.is(big), state: e.state(),
 		ended: append([]uint64(nil), s.ix.ended[h]...), seg: s.bySeg[e.at.segment].acquire(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -210,12 +211,19 @@ func TestAttemptsAndDoubt(t *testing.T) {
 	}
 }
 
+func prefixed(lines string) *spool.Envelope {
+	env := simple("a")
+	env.Prefix = []byte(lines)
+	return env
+}
+
 func TestInvalidEnvelopes(t *testing.T) {
 	s, _ := simulated(t, nil)
 	for _, env := range []*spool.Envelope{
 		{},
 		{Recipients: []spool.Recipient{{Address: "a@b"}}},
 		{Recipients: []spool.Recipient{{Address: "a@b", Upstreams: slices.Repeat([]string{"u"}, 256)}}},
+		prefixed(strings.Repeat("x", 64<<10-1) + "\r\n"), prefixed("A: b"), prefixed("A: b\n"), prefixed("A: b\r\n\r\n"), prefixed("\r\n"), prefixed("A\r: b\r\n"),
 	} {
 		d, err := s.Create(context.Background())
 		if err != nil {

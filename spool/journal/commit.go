@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"time"
 
 	"postern/spool"
@@ -34,10 +35,13 @@ type submission struct {
 	body  [][]byte
 	brief brief
 	at    place
+	// settles is what the record says about another message; nil: nothing.
+	settles *settles
 	// prepare fills the rest in at the last moment, with journal.mu held;
 	// false: there is nothing to write any more. It may be nil.
 	prepare func(*submission) bool
-	// durable is called once the record is durable, with Store.mu held.
+	// durable is called once the record is durable, with Store.mu held, and
+	// journal.mu too where it settles something.
 	durable func(*submission, *wakes)
 	skipped bool
 	done    chan error // receives once
@@ -128,14 +132,7 @@ func (s *Store) commitSome(rest []*submission) int {
 	var w wakes
 	messages := 0
 	if err == nil {
-		s.mu.Lock()
-		for _, sub := range rest[:n] {
-			if !sub.skipped {
-				messages++
-				sub.durable(sub, &w)
-			}
-		}
-		s.mu.Unlock()
+		messages = s.committed(rest[:n], &w)
 	}
 	for _, sub := range rest[:n] {
 		sub.done <- err
@@ -145,6 +142,25 @@ func (s *Store) commitSome(rest []*submission) int {
 		s.ev.SpoolCommitted(messages, bytes, time.Since(began))
 	}
 	return n
+}
+
+// committed makes the index say what the records of a batch say, and returns
+// how many they are.
+func (s *Store) committed(batch []*submission, w *wakes) (messages int) {
+	if slices.ContainsFunc(batch, func(sub *submission) bool { return sub.settles != nil }) {
+		s.j.mu.Lock()
+		defer s.j.mu.Unlock()
+		defer s.bury() // a message may have ended by a record that is durable
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range batch {
+		if !sub.skipped {
+			messages++
+			sub.durable(sub, w)
+		}
+	}
+	return messages
 }
 
 // allot gives the first of rest that fit the segment their places in it.

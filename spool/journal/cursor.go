@@ -9,8 +9,9 @@ import (
 // cursor reads what the put functions wrote. After a read beyond the end, or
 // of something impossible, bad is true and every further read returns zero.
 type cursor struct {
-	rest string
-	bad  bool
+	rest  string
+	bad   bool
+	newer error // nil, or why only a newer version can read it
 }
 
 func (c *cursor) fail() { c.bad, c.rest = true, "" }

@@ -26,6 +26,9 @@ func smallSpool(t *testing.T, closed bool) (*simdisk.Disk, ledger) {
 	for _, n := range []int{90, 40, 130, 0} {
 		env := simple("a")
 		env.Accepted = w.now
+		if n == 40 {
+			env.Prefix = []byte("Signature: x\r\n")
+		}
 		w.put(letter{env, []byte(strings.Repeat("x", n))})
 	}
 	for _, d := range claim(t, w.s, "a", 1) {
@@ -35,6 +38,13 @@ func smallSpool(t *testing.T, closed bool) (*simdisk.Disk, ledger) {
 		o := []spool.Outcome{{Stage: spool.StageDot, Code: 451, Text: "not now"}}
 		if err := w.s.Settle(d, spool.Settlement{Due: w.now.Add(time.Hour), Outcomes: o}); err != nil {
 			t.Fatal(err)
+		}
+	}
+	w.put(letter{simple("b"), []byte("y")})
+	for _, d := range claim(t, w.s, "b", 1) {
+		o := []spool.Outcome{{Stage: spool.StageRcpt, Code: 550, Text: "unknown", Verdict: spool.Bounced}}
+		if !w.putSettling(letter{simple("a"), []byte("z")}, d, spool.Settlement{Outcomes: o}) {
+			t.Fatal("the notice was refused")
 		}
 	}
 	if !closed {
@@ -122,12 +132,7 @@ func flipped(t *testing.T, sim *simdisk.Disk, l ledger, file string, at int) (fo
 			t.Errorf("%s byte %d: %v", file, at, err)
 		}
 	}
-	acked := 0
-	for _, p := range l {
-		if p.acked {
-			acked++
-		}
-	}
+	acked := l.alive()
 	if whole < acked-1 || !found && whole < acked {
 		t.Errorf("%s byte %d: %d of %d messages are left", file, at, whole, acked)
 	}

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io/fs"
 	"sync"
@@ -159,14 +160,33 @@ func (d *draft) flush() error {
 }
 
 // Commit implements Draft.
-func (d *draft) Commit(env *spool.Envelope) error {
+func (d *draft) Commit(env *spool.Envelope) error { return d.end(env, nil) }
+
+// commitSettling commits a message and ends a claim of another one with the
+// same record, so that after a power cut both are found or neither. After an
+// error nothing was accepted, and the claim goes on; ErrNotFound: there was
+// none.
+func (d *draft) commitSettling(env *spool.Envelope, claim *spool.Delivery, st spool.Settlement) error {
+	set, err := d.store.beginSettling(claim, &st)
+	if err != nil {
+		d.Discard()
+		return err
+	}
+	if err = d.end(env, set); err != nil {
+		d.store.notSettled(claim)
+	}
+	return err
+}
+
+// end is Commit; set is what the record says about another message, or nil.
+func (d *draft) end(env *spool.Envelope, set *settles) error {
 	if d.over {
 		return errOver
 	}
 	d.over = true
 	err := d.err
 	if err == nil {
-		err = d.commit(env)
+		err = d.commit(env, set)
 	}
 	freeChunks(d.chunks)
 	d.chunks = nil
@@ -179,7 +199,7 @@ func (d *draft) Commit(env *spool.Envelope) error {
 	return err
 }
 
-func (d *draft) commit(env *spool.Envelope) error {
+func (d *draft) commit(env *spool.Envelope, set *settles) error {
 	s := d.store
 	shares, of := split(env.Recipients)
 	if err := check(env, shares); err != nil {
@@ -198,7 +218,7 @@ func (d *draft) commit(env *spool.Envelope) error {
 	} else {
 		head.bodyLen = uint32(d.size)
 	}
-	meta := appendEnvelope(metas.get(), env, d.size, shares, of)
+	meta := appendEnvelope(metas.get(), env, d.size, shares, of, set)
 	defer metas.put(meta)
 	head.metaLen, head.metaCRC = uint32(len(meta)), checksum(meta)
 	sub, ok := s.submissions.Get().(*submission)
@@ -207,13 +227,13 @@ func (d *draft) commit(env *spool.Envelope) error {
 	}
 	sub.head, sub.meta, sub.body = head, meta, body
 	sub.brief = brief{
-		accepted: toNano(env.Accepted), size: d.size, deadline: noTime,
+		accepted: toNano(env.Accepted), size: d.size, prefix: len(env.Prefix), deadline: noTime,
 		sender: turnOf(env), priority: int8(env.Priority), hold: env.Hold, shares: shares,
 	}
 	if env.DeliverBy != nil {
 		sub.brief.deadline = toNano(env.DeliverBy.Deadline)
 	}
-	sub.durable = s.accept
+	sub.settles, sub.durable = set, s.accept
 	if err := s.submit(sub); err != nil {
 		return err
 	}
@@ -254,13 +274,46 @@ func (s *Store) makeBig() error {
 	return s.fs.SyncDir(".")
 }
 
-// accept takes a message into the index once it is durable. Store.mu is held.
+// accept takes a message into the index once it is durable. Store.mu is held,
+// and journal.mu where it settles something.
 func (s *Store) accept(sub *submission, w *wakes) {
 	h := s.ix.add(sub.head.id, &sub.brief, sub.at, sub.head.metaLen, sub.head.flags&flagBig != 0)
 	s.count(sub.at.segment, 1, s.weight(&sub.head, sub.brief.size))
 	for ; h != 0; h = s.ix.entry(h).next {
 		w.add(s.ix.enqueue(h), s.ix.entry(h).due)
 	}
+	if set := sub.settles; set != nil {
+		if h, e := s.ix.find(set.id, set.change.share); h != 0 && e.is(settling) {
+			s.applySettled(&spool.Delivery{ID: set.id, Share: set.change.share}, &set.change, sub.at, w)
+		}
+		s.poke(s.tidy) // it can be copied forward again
+	}
+}
+
+// beginSettling prepares what the record of a notice says about a claimed
+// share. Until that is durable or has failed, the message isn't copied
+// forward: the copy would lie behind the notice and not tell of it.
+func (s *Store) beginSettling(d *spool.Delivery, st *spool.Settlement) (*settles, error) {
+	if n := len(st.Outcomes); n != 0 && n != len(d.Pending) {
+		return nil, fmt.Errorf("%w: %d outcomes for %d recipients", spool.ErrInvalid, n, len(d.Pending))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, e := s.ix.find(d.ID, d.Share)
+	if h == 0 || !e.is(claimed) || e.is(settling) {
+		return nil, spool.ErrNotFound
+	}
+	e.set(settling, true)
+	return &settles{id: d.ID, change: s.settled(h, e, d, st)}, nil
+}
+
+func (s *Store) notSettled(d *spool.Delivery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h, e := s.ix.find(d.ID, d.Share); h != 0 {
+		e.set(settling, false)
+	}
+	s.poke(s.tidy)
 }
 
 // Discard implements Draft.

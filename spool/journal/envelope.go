@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -9,7 +10,15 @@ import (
 	"postern/spool"
 )
 
-const metaVersion = 1
+// metaVersion is the version of the meta parts that are written. Those of
+// version 1 have no area for extensions.
+const metaVersion = 2
+
+// Limits of what is read, in bytes.
+const (
+	maxBody   = 1<<46 - 1
+	maxPrefix = 64 << 10
+)
 
 // share is what the index needs to know of one share of a message.
 type share struct {
@@ -20,7 +29,8 @@ type share struct {
 // brief is what the index needs to know of a message.
 type brief struct {
 	accepted int64  // Unix time in nanoseconds
-	size     int64  // bytes of the content
+	size     int64  // bytes of the body
+	prefix   int    // bytes that stand before the body when it is read
 	deadline int64  // noTime: none
 	sender   uint32 // see turnOf
 	priority int8
@@ -82,6 +92,10 @@ func check(env *spool.Envelope, shares []share) error {
 		return fmt.Errorf("%w: no recipient", spool.ErrInvalid)
 	case len(shares) > 65535:
 		return fmt.Errorf("%w: %d shares", spool.ErrInvalid, len(shares))
+	case len(env.Prefix) > maxPrefix:
+		return fmt.Errorf("%w: a prefix of %d bytes", spool.ErrInvalid, len(env.Prefix))
+	case !wholeLines(env.Prefix):
+		return fmt.Errorf("%w: a prefix that isn't lines of a header", spool.ErrInvalid)
 	}
 	for _, s := range shares {
 		if n := len(s.upstreams); n == 0 || n > 255 {
@@ -91,8 +105,22 @@ func check(env *spool.Envelope, shares []share) error {
 	return nil
 }
 
-// appendEnvelope writes env, the meta part of a message.
-func appendEnvelope(b []byte, env *spool.Envelope, size int64, shares []share, of []int) []byte {
+// wholeLines reports whether b consists of lines that end with CRLF, without
+// an empty one, which would end the header.
+func wholeLines(b []byte) bool {
+	for len(b) > 0 {
+		n := bytes.IndexByte(b, '\n')
+		if n < 2 || b[n-1] != '\r' || bytes.IndexByte(b[:n-1], '\r') >= 0 {
+			return false
+		}
+		b = b[n+1:]
+	}
+	return true
+}
+
+// appendEnvelope writes env, the meta part of a message. set is what it says
+// about another message, or nil.
+func appendEnvelope(b []byte, env *spool.Envelope, size int64, shares []share, of []int, set *settles) []byte {
 	b = append(b, metaVersion, putFlags(env.Hold, env.SMTPUTF8, env.RequireTLS, env.Has8Bit, env.Auto,
 		env.DeliverBy != nil, env.DeliverBy != nil && env.DeliverBy.Return, env.DeliverBy != nil && env.DeliverBy.Trace),
 		byte(int8(env.Priority)))
@@ -121,15 +149,22 @@ func appendEnvelope(b []byte, env *spool.Envelope, size int64, shares []share, o
 		b = append(putUint(b, uint64(of[i])), byte(r.Notify))
 		b = putString(b, r.ORcpt)
 	}
-	return b
+	return appendFields(b, env.Prefix, set)
+}
+
+// message is what the meta part of a message record holds.
+type message struct {
+	env     *spool.Envelope
+	brief   brief // sender isn't set
+	of      []int // share of each recipient
+	fields  int   // where the area for extensions begins, in the envelope
+	settles *settles
+	snap    *snapshot // nil: it was not copied forward
 }
 
 // readBrief reads the beginning of an envelope. flags are its flag bits.
-func readBrief(c *cursor) (br brief, flags byte) {
-	if c.byte() != metaVersion {
-		c.fail()
-	}
-	flags = c.byte()
+func readBrief(c *cursor) (br brief, version, flags byte) {
+	version, flags = c.version(), c.byte()
 	br.hold = flags&1 != 0
 	br.priority = int8(c.byte())
 	br.accepted, br.size, br.deadline = c.int64(), c.int64(), c.int64()
@@ -145,17 +180,18 @@ func readBrief(c *cursor) (br brief, flags byte) {
 			c.fail()
 		}
 	}
-	if len(br.shares) == 0 || len(br.shares) > 65535 || br.size < 0 || br.size > 1<<62 {
+	if len(br.shares) == 0 || len(br.shares) > 65535 || br.size < 0 || br.size > maxBody {
 		c.fail()
 	}
-	return br, flags
+	return br, version, flags
 }
 
-// readEnvelope reads a whole envelope and the share of each recipient.
-func readEnvelope(c *cursor) (env *spool.Envelope, br brief, of []int) {
-	br, flags := readBrief(c)
+// readEnvelope reads a whole envelope.
+func readEnvelope(c *cursor) (m message) {
+	whole := len(c.rest)
+	br, version, flags := readBrief(c)
 	on := func(bit int) bool { return flags&(1<<bit) != 0 }
-	env = &spool.Envelope{
+	env := &spool.Envelope{
 		Accepted: toTime(br.accepted), Priority: int(br.priority),
 		Hold: on(0), SMTPUTF8: on(1), RequireTLS: on(2), Has8Bit: on(3), Auto: on(4),
 	}
@@ -167,7 +203,7 @@ func readEnvelope(c *cursor) (env *spool.Envelope, br brief, of []int) {
 	env.Listener, env.Peer, env.User, env.UnixUser, env.Helo = c.string(), c.string(), c.string(), c.string(), c.string()
 	n := c.count()
 	env.Recipients = make([]spool.Recipient, n)
-	of = make([]int, n)
+	of := make([]int, n)
 	counts := make([]int, len(br.shares))
 	for i := range env.Recipients {
 		r := &env.Recipients[i]
@@ -185,7 +221,36 @@ func readEnvelope(c *cursor) (env *spool.Envelope, br brief, of []int) {
 			c.fail()
 		}
 	}
-	return env, br, of
+	m = message{env: env, brief: br, of: of, fields: whole - len(c.rest)}
+	if version > 1 {
+		m.readFields(c)
+	}
+	return m
+}
+
+// readFields reads the area of an envelope.
+func (m *message) readFields(c *cursor) {
+	c.area(func(kind uint64, value string) bool {
+		switch kind {
+		case fieldPrefix:
+			m.env.Prefix, m.brief.prefix = []byte(value), len(value)
+			if len(value) == 0 || len(value) > maxPrefix {
+				c.fail()
+			}
+		case fieldSettles:
+			set, err := readSettles(value)
+			if err != nil {
+				c.fail()
+			}
+			if newer, ok := err.(newerError); ok {
+				c.newer = newer
+			}
+			m.settles = &set
+		default:
+			return false
+		}
+		return true
+	})
 }
 
 // listKey is a list of upstreams as one string, different for different lists.

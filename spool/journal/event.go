@@ -1,6 +1,10 @@
 package journal
 
-import "postern/spool"
+import (
+	"errors"
+
+	"postern/spool"
+)
 
 // event is what the index needs to know of one record.
 type event struct {
@@ -10,7 +14,8 @@ type event struct {
 	bodyLen     uint32 // bytes
 	id          spool.ID
 	brief       brief       // of recMessage and recMoved
-	shares      []eventDone // of recMoved: by share; of a change: one
+	shares      []eventDone // of recMoved: by share; of a change: one; of recMessage: that of other
+	other       spool.ID    // of recMessage: the message of which it settles a share; 0: none
 }
 
 // eventDone is how one share stands after a record.
@@ -20,34 +25,58 @@ type eventDone struct {
 	ended []int // recipients that have ended: all of recMoved, those of this settlement
 }
 
-// toEvent decodes the meta part of a record; false: it makes no sense.
-func toEvent(h *header, at place, meta string) (*event, bool) {
+// errNoRecord: a record that makes no sense.
+var errNoRecord = errors.New("its type or content is not known to this version")
+
+// toEvent decodes the meta part of a record.
+func toEvent(h *header, at place, meta string) (*event, error) {
 	ev := &event{kind: h.kind, flags: h.flags, at: at, metaLen: h.metaLen, bodyLen: h.bodyLen, id: h.id}
+	c := cursor{}
+	ok := true
 	switch h.kind {
 	case recMessage, recMoved:
-		env, snap, of, err := decodeMeta(h.kind, meta)
-		if err != nil || h.id == 0 {
-			return nil, false
+		var m message
+		m, c = decodeMessage(h.kind, meta)
+		if ok = c.done() && h.id != 0; ok {
+			ok = ev.setMessage(&m)
 		}
-		c := cursor{rest: meta}
-		if h.kind == recMoved {
-			c.rest, _, _ = cutMoved(meta)
-		}
-		ev.brief, _ = readBrief(&c)
-		ev.brief.sender = turnOf(env)
-		if h.flags&flagBig == 0 && ev.brief.size != int64(h.bodyLen) || len(env.Recipients) == 0 {
-			return nil, false
-		}
-		return ev, snap == nil || ev.setSnapshot(snap, of)
 	case recAttempt, recDot, recSettle:
-		c := cursor{rest: meta}
+		c.rest = meta
 		ch := readChange(&c, h.kind)
-		ev.shares = []eventDone{{share: ch.share, state: ch.state, ended: endedOf(ch.fates)}}
-		return ev, c.done()
+		ev.shares = []eventDone{ch.event()}
 	case recDone:
-		return ev, meta == ""
+		ok = meta == ""
+	default:
+		ok = false
 	}
-	return nil, false
+	switch {
+	case c.newer != nil:
+		return nil, c.newer
+	case !ok || !c.done():
+		return nil, errNoRecord
+	}
+	return ev, nil
+}
+
+// event is what the index needs to know of a change.
+func (ch *change) event() eventDone {
+	return eventDone{share: ch.share, state: ch.state, ended: endedOf(ch.fates)}
+}
+
+// setMessage takes over what a message record holds; false: it makes no sense.
+func (ev *event) setMessage(m *message) bool {
+	ev.brief = m.brief
+	ev.brief.sender = turnOf(m.env)
+	if ev.flags&flagBig == 0 && ev.brief.size != int64(ev.bodyLen) || len(m.env.Recipients) == 0 {
+		return false
+	}
+	if m.snap != nil {
+		return ev.setSnapshot(m.snap, m.of)
+	}
+	if m.settles != nil {
+		ev.other, ev.shares = m.settles.id, []eventDone{m.settles.change.event()}
+	}
+	return true
 }
 
 func (ev *event) setSnapshot(snap *snapshot, of []int) bool {
@@ -79,6 +108,9 @@ func (s *Store) replay(ev *event) {
 		if s.ix.byID[ev.id] == 0 {
 			s.replayMessage(ev)
 		}
+		if ev.other != 0 {
+			s.replayChange(ev.other, recSettle, ev.at, &ev.shares[0])
+		}
 	case recMoved:
 		if h := s.ix.byID[ev.id]; h != 0 {
 			e := s.ix.entry(h)
@@ -87,10 +119,10 @@ func (s *Store) replay(ev *event) {
 		}
 		s.replayMessage(ev)
 		for i := range ev.shares {
-			s.replayChange(ev, &ev.shares[i])
+			s.replayChange(ev.id, ev.kind, ev.at, &ev.shares[i])
 		}
 	case recAttempt, recDot, recSettle:
-		s.replayChange(ev, &ev.shares[0])
+		s.replayChange(ev.id, ev.kind, ev.at, &ev.shares[0])
 	case recDone:
 		if h := s.ix.byID[ev.id]; h != 0 {
 			e := s.ix.entry(h)
@@ -105,14 +137,14 @@ func (s *Store) replayMessage(ev *event) {
 	s.count(ev.at.segment, 1, headerSize+int64(ev.metaLen)+ev.brief.size)
 }
 
-func (s *Store) replayChange(ev *event, d *eventDone) {
-	h, e := s.ix.find(ev.id, d.share)
+func (s *Store) replayChange(id spool.ID, kind byte, at place, d *eventDone) {
+	h, e := s.ix.find(id, d.share)
 	if h == 0 || e.pending == 0 {
 		return
 	}
 	s.ix.setState(e, d.state)
-	if ev.kind == recSettle {
-		e.last = ev.at
+	if kind == recSettle {
+		e.last = at
 	}
 	s.applyEnds(h, d.ended)
 }

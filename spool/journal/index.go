@@ -44,11 +44,11 @@ type slab [slabSize]entry
 // cost the garbage collector nothing.
 type entry struct {
 	id       spool.ID
-	accepted int64 // Unix time in nanoseconds
-	due      int64 // Unix time in nanoseconds
-	size     int64 // bytes of the content
-	at       place // the message's record
-	last     place // the share's newest settle record
+	accepted int64  // Unix time in nanoseconds
+	due      int64  // Unix time in nanoseconds
+	sizes    uint64 // bytes of the body, and in the lowest bits of the prefix
+	at       place  // the message's record
+	last     place  // the share's newest settle record
 	metaLen  uint32
 	list     uint32 // index into lists
 	sender   uint32 // whose turn it takes; see turnOf
@@ -69,12 +69,23 @@ const (
 	warned
 	inDoubt
 	claimed
-	counted // the claim under way is an attempt
-	dotted  // its final dot may have gone out
-	big     // the body is in big/
-	ripe    // it waits in its sender's turn
-	kept    // held because it failed
+	counted  // the claim under way is an attempt
+	dotted   // its final dot may have gone out
+	big      // the body is in big/
+	ripe     // it waits in its sender's turn
+	kept     // held because it failed
+	settling // a message is being committed that settles it
 )
+
+// prefixBits is how many bits a number up to maxPrefix takes; maxBody leaves
+// them.
+const prefixBits = 17
+
+// body and prefix are the sizes of the two parts of the content in bytes, and
+// content is that of both.
+func (e *entry) body() int64    { return int64(e.sizes >> prefixBits) }
+func (e *entry) prefix() int64  { return int64(e.sizes & (1<<prefixBits - 1)) }
+func (e *entry) content() int64 { return e.body() + e.prefix() }
 
 func (e *entry) is(f entryFlags) bool { return e.flags&f != 0 }
 
@@ -150,7 +161,8 @@ func (x *index) add(id spool.ID, br *brief, at place, metaLen uint32, isBig bool
 	var first, prev handle
 	for i, s := range br.shares {
 		h, e := x.alloc()
-		e.id, e.accepted, e.due, e.size = id, br.accepted, br.accepted, br.size
+		e.id, e.accepted, e.due = id, br.accepted, br.accepted
+		e.sizes = uint64(br.size)<<prefixBits | uint64(br.prefix)
 		e.at, e.metaLen, e.share, e.priority = at, metaLen, uint16(i), br.priority
 		e.list, e.sender, e.pending = x.intern(s.upstreams), br.sender, uint32(s.recipients)
 		e.set(held, br.hold)

@@ -81,7 +81,7 @@ func (s *Store) summaries(found []spool.Summary, ids []spool.ID) []spool.Summary
 // summary tells of one share. Store.mu is held.
 func (s *Store) summary(e *entry) spool.Summary {
 	sum := spool.Summary{
-		ID: e.id, Share: int(e.share), Accepted: toTime(e.accepted), Size: e.size,
+		ID: e.id, Share: int(e.share), Accepted: toTime(e.accepted), Size: e.content(),
 		Upstreams: s.ix.lists[e.list].upstreams, Failover: int(e.failover), Pending: int(e.pending),
 		Attempts: int(e.attempts), Due: toTime(e.due), Priority: int(e.priority),
 		Held: e.is(held), Claimed: e.is(claimed), InDoubt: e.is(inDoubt), Warned: e.is(warned), Kept: e.is(kept),
@@ -130,7 +130,7 @@ func (s *Store) Detail(id spool.ID) (*spool.Detail, error) {
 		return nil, err
 	}
 	fates := s.fates(&k, snap, len(of))
-	d := &spool.Detail{ID: id, Size: k.entries[0].size, Envelope: env, Recipients: make([]spool.RecipientState, len(of))}
+	d := &spool.Detail{ID: id, Size: k.entries[0].content(), Envelope: env, Recipients: make([]spool.RecipientState, len(of))}
 	for i, share := range of {
 		d.Recipients[i] = recipientState(&k, share, i, fates[i])
 	}
@@ -215,17 +215,12 @@ func (s *Store) readSettle(id spool.ID, at place) (*change, error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.kind != recSettle || h.id != id {
-		return nil, spool.ErrNotFound
-	}
 	meta := make([]byte, h.metaLen)
 	if err := readFull(g.file, meta, int64(at.offset)+headerSize); err != nil {
 		return nil, err
 	}
-	c := cursor{rest: string(meta)}
-	ch := readChange(&c, recSettle)
-	if checksum(meta) != h.metaCRC || !c.done() {
+	if checksum(meta) != h.metaCRC {
 		return nil, damaged("state")
 	}
-	return &ch, nil
+	return settleIn(&h, string(meta), id)
 }

@@ -29,6 +29,8 @@ type promise struct {
 	ending     map[int]bool // recipients about whom an end was being recorded
 	ended      map[int]bool // about whom it was, before a later commit was synced: it is durable
 	before     []evSettled  // what was settled when this message was put
+	settles    []evEnd      // what is settled by the same record
+	refusedEnd map[int]bool // recipients whose end was refused together with a message
 }
 
 // The events of a workload.
@@ -37,6 +39,7 @@ type (
 		id               spool.ID
 		sum              uint32
 		size, recipients int
+		settles          []evEnd
 	}
 	evAck    struct{ id spool.ID }
 	evRefuse struct{ id spool.ID }
@@ -50,19 +53,42 @@ type (
 func (l ledger) apply(ev any) {
 	switch ev := ev.(type) {
 	case evPut:
-		l[ev.id] = &promise{sum: ev.sum, size: ev.size, recipients: ev.recipients, ending: map[int]bool{}, ended: map[int]bool{}, before: l.settledSoFar()}
+		for _, e := range ev.settles {
+			l.begun(e)
+		}
+		l[ev.id] = &promise{sum: ev.sum, size: ev.size, recipients: ev.recipients, ending: map[int]bool{}, ended: map[int]bool{}, before: l.settledSoFar(),
+			settles: slices.Clone(ev.settles), refusedEnd: map[int]bool{}}
+		for _, e := range ev.settles {
+			l[e.id].ending[e.recipient] = true
+		}
 	case evAck:
 		l[ev.id].acked = true
 		for _, e := range l[ev.id].before {
 			l[e.id].ended[e.recipient] = true
 		}
+		for _, e := range l[ev.id].settles {
+			l[e.id].ended[e.recipient] = true
+		}
 	case evRefuse:
 		l[ev.id].refused = true
+		for _, e := range l[ev.id].settles {
+			delete(l[e.id].ending, e.recipient)
+			l[e.id].refusedEnd[e.recipient] = true
+		}
 	case evEnd:
 		l[ev.id].ending[ev.recipient] = true
+		l.begun(ev)
 	case evSettled:
 		so := append(l.settledSoFar(), ev)
 		l[0].before = so
+	}
+}
+
+// begun notes that an end is being recorded: an earlier message that was to
+// tell of it, and that a cut has undone, no longer does.
+func (l ledger) begun(end evEnd) {
+	for _, p := range l {
+		p.settles = slices.DeleteFunc(p.settles, func(e evEnd) bool { return e == end })
 	}
 }
 
@@ -78,7 +104,8 @@ func (l ledger) clone() ledger {
 	c := ledger{}
 	for id, p := range l {
 		q := *p
-		q.ending, q.ended = maps.Clone(p.ending), maps.Clone(p.ended)
+		q.settles = slices.Clone(p.settles)
+		q.ending, q.ended, q.refusedEnd = maps.Clone(p.ending), maps.Clone(p.ended), maps.Clone(p.refusedEnd)
 		c[id] = &q
 	}
 	return c
@@ -106,11 +133,63 @@ func (l ledger) check(s *journal.Store, lenient bool) error {
 		return failed
 	}
 	for id, p := range l {
-		if p.acked && len(p.ending) < p.recipients && !seen[id] {
+		if p.acked && !p.mayBeOver(lenient) && !seen[id] {
 			return fmt.Errorf("%s: acknowledged, %d of %d recipients ended, and lost", id, len(p.ending), p.recipients)
+		}
+		if err := l.checkSettles(s, id, seen, lenient); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// mayBeOver reports whether a message may be gone.
+func (p *promise) mayBeOver(lenient bool) bool {
+	n := len(p.ending)
+	for r := range p.refusedEnd {
+		if lenient && !p.ending[r] {
+			n++
+		}
+	}
+	return n >= p.recipients
+}
+
+// checkSettles wants a message and what its record settles, or neither.
+func (l ledger) checkSettles(s *journal.Store, id spool.ID, seen map[spool.ID]bool, lenient bool) error {
+	p := l[id]
+	if p.refused {
+		return nil
+	}
+	for _, e := range p.settles {
+		if lenient && l[e.id].refusedEnd[e.recipient] {
+			continue // an earlier notice was refused, and may be there
+		}
+		over := true
+		if seen[e.id] {
+			d, err := s.Detail(e.id)
+			if err != nil {
+				return err
+			}
+			over = d.Recipients[e.recipient].Status != spool.Pending
+		}
+		switch {
+		case seen[id] && !over:
+			return fmt.Errorf("%s is there, and recipient %d of %s, which it settles, is pending", id, e.recipient, e.id)
+		case over && !seen[id] && !p.mayBeOver(lenient):
+			return fmt.Errorf("%s is lost, and recipient %d of %s, which it settles, has ended", id, e.recipient, e.id)
+		}
+	}
+	return nil
+}
+
+// alive is how many messages were acknowledged and not ended by others.
+func (l ledger) alive() (n int) {
+	for _, p := range l {
+		if p.acked && len(p.ended) < p.recipients {
+			n++
+		}
+	}
+	return n
 }
 
 func (l ledger) checkMessage(s *journal.Store, id spool.ID, lenient bool) error {
@@ -132,7 +211,7 @@ func (l ledger) checkMessage(s *journal.Store, id spool.ID, lenient bool) error 
 		if r.Status == spool.Pending && p.ended[i] && !lenient {
 			return fmt.Errorf("%s: recipient %d had ended durably, and is pending again", id, i)
 		}
-		if r.Status != spool.Pending && !p.ending[i] {
+		if r.Status != spool.Pending && !p.ending[i] && !(lenient && p.refusedEnd[i]) {
 			return fmt.Errorf("%s: recipient %d ended as %d by itself", id, i, r.Status)
 		}
 	}
@@ -160,7 +239,7 @@ func inTheTable(d *simdisk.Disk, s *journal.Store) error {
 	for _, name := range d.Files() {
 		switch {
 		case name == "format":
-			if b := d.Read(name); string(b) != "postern spool 1\n" {
+			if b := d.Read(name); string(b) != "postern spool 2\n" {
 				return fmt.Errorf("format says %q", b)
 			}
 		case !tableName.MatchString(name) && !bodies[name]:

@@ -87,7 +87,8 @@ func (s *Store) startError(err error) error {
 	return se
 }
 
-// checkFolder refuses a folder that holds something else than a spool.
+// checkFolder refuses a folder that holds something else than a spool, or one
+// of a format that only a newer version reads.
 func (s *Store) checkFolder() (map[string]disk.DirEntry, error) {
 	entries, err := s.fs.List(".")
 	if err != nil {
@@ -102,6 +103,13 @@ func (s *Store) checkFolder() (map[string]disk.DirEntry, error) {
 		}
 	}
 	if _, ok := names[formatName]; ok {
+		// One that can't be read is for checkFormat to tell of.
+		if text, err := s.readFile(formatName, 64); err == nil {
+			var version int
+			if n, _ := fmt.Sscanf(text, "postern spool %d\n", &version); n == 1 && version > formatVersion {
+				return nil, s.newerFormat(version)
+			}
+		}
 		return names, nil
 	}
 	for name := range names {
@@ -153,23 +161,25 @@ func (s *Store) layOut(names map[string]disk.DirEntry) error {
 	return nil
 }
 
+// newerFormat is the refusal of a spool that a newer version has written.
+func (s *Store) newerFormat(version int) error {
+	return &disk.StartError{Dir: s.opts.Dir, Kind: disk.ErrUnusable,
+		Cause: fmt.Errorf("it has format %d, which only a newer postern reads", version)}
+}
+
 // checkFormat reads the file that says which format the spool has, and writes
-// it where it is missing or damaged.
+// it where it is missing or damaged, or names an older one: before the first
+// segment of ours begins, which a version that reads only those can't read.
 func (s *Store) checkFormat(names map[string]disk.DirEntry) (fresh bool, err error) {
 	if _, ok := names[formatName]; ok {
-		s.report.Repaired++ // unless it is whole
 		text, err := s.readFile(formatName, 64)
-		if err != nil {
+		switch {
+		case err != nil:
 			return false, err
-		}
-		var version int
-		if n, _ := fmt.Sscanf(text, "postern spool %d\n", &version); n == 1 && version > 1 {
-			return false, &disk.StartError{Dir: s.opts.Dir, Kind: disk.ErrUnusable,
-				Cause: fmt.Errorf("it has format %d, which only a newer postern reads", version)}
-		}
-		if text == formatText {
-			s.report.Repaired--
+		case text == formatText:
 			return false, nil
+		case text != formatText1:
+			s.report.Repaired++
 		}
 	}
 	s.fs.Remove(formatName + ".new")

@@ -29,30 +29,38 @@ func (s *Store) readMeta(g *segment, at place, metaLen uint32) (*spool.Envelope,
 	if checksum(buf[headerSize:]) != h.metaCRC {
 		return nil, nil, nil, damaged("envelope")
 	}
-	return decodeMeta(h.kind, string(buf[headerSize:]))
+	m, err := decodeMeta(h.kind, string(buf[headerSize:]))
+	return m.env, m.snap, m.of, err
 }
 
-// decodeMeta decodes the meta part of a message record; the snapshot is nil
-// unless it was copied forward. The strings are parts of meta.
-func decodeMeta(kind byte, meta string) (*spool.Envelope, *snapshot, []int, error) {
-	var snap *snapshot
+// decodeMeta decodes the meta part of a message record. The strings are parts
+// of meta.
+func decodeMeta(kind byte, meta string) (message, error) {
+	if kind != recMessage && kind != recMoved {
+		return message{}, damaged("type")
+	}
+	m, c := decodeMessage(kind, meta)
+	return m, c.fault("envelope")
+}
+
+// decodeMessage is decodeMeta; the cursor tells whether all was read.
+func decodeMessage(kind byte, meta string) (m message, c cursor) {
+	envelope, rest, ok := meta, "", true
 	if kind == recMoved {
-		envelope, rest, ok := cutMoved(meta)
-		c := cursor{rest: rest}
-		sn := readSnapshot(&c)
-		if !ok || !c.done() {
-			return nil, nil, nil, damaged("state")
-		}
-		meta, snap = envelope, &sn
-	} else if kind != recMessage {
-		return nil, nil, nil, damaged("type")
+		envelope, rest, ok = cutMoved(meta)
 	}
-	c := cursor{rest: meta}
-	env, _, of := readEnvelope(&c)
-	if !c.done() {
-		return nil, nil, nil, damaged("envelope")
+	c.rest = envelope
+	m = readEnvelope(&c)
+	if !c.done() || !ok {
+		c.fail()
+		return m, c
 	}
-	return env, snap, of, nil
+	if kind == recMoved {
+		c.rest = rest
+		snap := readSnapshot(&c)
+		m.snap = &snap
+	}
+	return m, c
 }
 
 func damaged(what string) error {
@@ -101,31 +109,49 @@ func (s *Store) Content(id spool.ID) (spool.Content, error) {
 }
 
 func (s *Store) open(g *segment, e *entry) (*content, error) {
+	var prefix []byte
+	if e.prefix() > 0 {
+		env, _, _, err := s.readMeta(g, e.at, e.metaLen)
+		if err != nil {
+			return nil, err
+		}
+		prefix = env.Prefix
+	}
+	c, err := s.openBody(g, e)
+	if c != nil {
+		c.prefix, c.size = prefix, int64(len(prefix))+c.size
+	}
+	return c, err
+}
+
+// openBody opens what is kept apart from the envelope.
+func (s *Store) openBody(g *segment, e *entry) (*content, error) {
+	size := e.body()
 	if e.is(big) {
 		return s.openBig(g, e)
 	}
 	start := int64(e.at.offset) + headerSize + int64(e.metaLen)
-	if n := headerSize + int64(e.metaLen) + e.size; n <= inMemory {
+	if n := headerSize + int64(e.metaLen) + size; n <= inMemory {
 		buf := largeChunks.Get().(*[largeChunk]byte)
 		if err := readFull(g.file, buf[:n], int64(e.at.offset)); err != nil {
 			largeChunks.Put(buf)
 			return nil, err
 		}
-		body := buf[n-e.size : n]
+		body := buf[n-size : n]
 		if h, ok := decodeHeader(buf[:n], g.num, g.mark); !ok || h.bodyCRC != checksum(body) {
 			largeChunks.Put(buf)
 			return nil, damaged("content")
 		}
-		return &content{size: e.size, body: body, buf: buf}, nil
+		return &content{size: size, body: body, buf: buf}, nil
 	}
 	h, err := readHeader(g, e.at)
 	if err != nil {
 		return nil, err
 	}
-	if err := verify(g.file, start, e.size, h.bodyCRC); err != nil {
+	if err := verify(g.file, start, size, h.bodyCRC); err != nil {
 		return nil, err
 	}
-	return &content{size: e.size, store: s, seg: g, file: g.file, start: start}, nil
+	return &content{size: size, store: s, seg: g, file: g.file, start: start}, nil
 }
 
 func (s *Store) openBig(g *segment, e *entry) (*content, error) {
@@ -140,18 +166,18 @@ func (s *Store) openBig(g *segment, e *entry) (*content, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n, err := file.Size(); err != nil || n != e.size {
+	if n, err := file.Size(); err != nil || n != e.body() {
 		file.Close()
 		if err == nil {
-			err = fmt.Errorf("%w: its body has %d bytes instead of %d", spool.ErrDamaged, n, e.size)
+			err = fmt.Errorf("%w: its body has %d bytes instead of %d", spool.ErrDamaged, n, e.body())
 		}
 		return nil, err
 	}
-	if err := verify(file, 0, e.size, h.bodyCRC); err != nil {
+	if err := verify(file, 0, e.body(), h.bodyCRC); err != nil {
 		file.Close()
 		return nil, err
 	}
-	return &content{size: e.size, file: file, own: true}, nil
+	return &content{size: e.body(), file: file, own: true}, nil
 }
 
 func readHeader(g *segment, at place) (header, error) {
@@ -188,8 +214,9 @@ func verify(r io.ReaderAt, off, n int64, want uint32) error {
 
 // content implements Content.
 type content struct {
-	size  int64
-	store *Store
+	size   int64
+	prefix []byte // stands before what follows
+	store  *Store
 
 	mu    sync.RWMutex // guards what follows
 	over  bool
@@ -219,15 +246,30 @@ func (c *content) ReadAt(p []byte, off int64) (int, error) {
 	if short {
 		p = p[:c.size-off]
 	}
-	n := len(p)
-	var err error
-	if c.buf != nil {
-		copy(p, c.body[off:])
-	} else if n, err = c.file.ReadAt(p, c.start+off); n == len(p) {
-		err = nil
+	n, err := 0, error(nil)
+	if before := int64(len(c.prefix)); off < before {
+		n = copy(p, c.prefix[off:])
+		off = before
+	}
+	if rest := p[n:]; len(rest) > 0 {
+		var k int
+		k, err = c.readBody(rest, off-int64(len(c.prefix)))
+		n += k
 	}
 	if err == nil && short {
 		err = io.EOF
+	}
+	return n, err
+}
+
+// readBody fills p, which doesn't reach beyond the end.
+func (c *content) readBody(p []byte, off int64) (int, error) {
+	if c.buf != nil {
+		return copy(p, c.body[off:]), nil
+	}
+	n, err := c.file.ReadAt(p, c.start+off)
+	if n == len(p) {
+		err = nil
 	}
 	return n, err
 }

@@ -294,7 +294,7 @@ func (s *Store) moving(g *segment, id spool.ID, at place) (*submission, error) {
 	}
 	n := headerSize + int64(e.metaLen)
 	if !e.is(big) {
-		n += e.size
+		n += e.body()
 	}
 	buf := make([]byte, n)
 	if err := readFull(g.file, buf, int64(at.offset)); err != nil {
@@ -307,17 +307,20 @@ func (s *Store) moving(g *segment, id spool.ID, at place) (*submission, error) {
 	}
 	h, ok := decodeHeader(buf, g.num, g.mark)
 	meta, body := buf[headerSize:headerSize+e.metaLen], buf[headerSize+e.metaLen:]
-	_, snap, of, err := decodeMeta(h.kind, string(meta))
-	if !ok || checksum(meta) != h.metaCRC || !e.is(big) && checksum(body) != h.bodyCRC || err != nil {
-		s.setAsideMessage(id, at, damaged("record"))
+	text := string(meta)
+	msg, err := decodeMeta(h.kind, text)
+	if !ok || checksum(meta) != h.metaCRC || !e.is(big) && checksum(body) != h.bodyCRC {
+		err = damaged("record")
+	}
+	if err != nil {
+		s.setAsideMessage(id, at, err)
 		return nil, nil
 	}
-	envelope := meta
 	if h.kind == recMoved {
-		cut, _, _ := cutMoved(string(meta))
-		envelope = []byte(cut)
+		text, _, _ = cutMoved(text)
 	}
-	m := &move{store: s, id: id, from: at, envelope: envelope, of: of, fates: s.fates(&k, snap, len(of)), seen: k.entries}
+	m := &move{store: s, id: id, from: at, envelope: carried(text, msg.fields), of: msg.of,
+		fates: s.fates(&k, msg.snap, len(msg.of)), seen: k.entries}
 	sub := &submission{
 		head: header{kind: recMoved, flags: h.flags, id: id, bodyLen: uint32(len(body)), bodyCRC: h.bodyCRC},
 		body: [][]byte{body}, prepare: m.prepare, durable: m.durable, done: make(chan error, 1),
@@ -355,8 +358,8 @@ func (m *move) prepare(sub *submission) bool {
 	}
 	snap := snapshot{shares: make([]state, len(k.entries))}
 	for i := range k.entries {
-		if k.entries[i].last != m.seen[i].last {
-			return false // more is recorded by now: another time
+		if k.entries[i].last != m.seen[i].last || k.entries[i].is(settling) {
+			return false // more is recorded by now, or about to be: another time
 		}
 		st := k.entries[i].state()
 		st.inDoubt = st.inDoubt || k.entries[i].is(dotted)

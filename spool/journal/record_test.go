@@ -1,46 +1,180 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"postern/spool"
 )
 
+// sample is an envelope, a snapshot and a settlement of another message.
+func sample() (*spool.Envelope, *snapshot, *settles) {
+	env := &spool.Envelope{From: "a@b", Accepted: time.Unix(1, 2), DeliverBy: &spool.DeliverBy{Deadline: time.Unix(3, 4)},
+		Recipients: []spool.Recipient{{Address: "c@d", Upstreams: []string{"x", "y"}}, {Address: "e@f", Upstreams: []string{"z"}}, {Address: "g@h", Upstreams: []string{"z"}}}}
+	fates := []fate{{recipient: 1, status: spool.Bounced, tried: true, outcome: spool.Outcome{Text: "t"}}}
+	snap := &snapshot{shares: []state{{attempts: 1}, {held: true}}, fates: fates}
+	return env, snap, &settles{id: 5, change: change{share: 1, prev: place{1, 2}, fates: fates}}
+}
+
+// sampleRecord is a record of each type, with fields and without.
+type sampleRecord struct {
+	kind byte
+	meta []byte
+}
+
+func sampleRecords() []sampleRecord {
+	env, snap, set := sample()
+	shares, of := split(env.Recipients)
+	meta := appendEnvelope(nil, env, 10, shares, of, nil)
+	signed := *env
+	signed.Prefix = []byte("Signature: x\r\n")
+	fields := appendEnvelope(nil, &signed, 10, shares, of, set)
+	list := []sampleRecord{
+		{recMessage, meta}, {recMessage, fields}, {recMessage, withFields(meta, 2, "ignored", 64, "")},
+		{recMoved, appendMoved(nil, meta, snap)}, {recMoved, appendMoved(nil, carried(string(fields), len(meta)-1), snap)},
+		{recSettle, appendChange(nil, recSettle, &set.change)},
+		{recAttempt, appendChange(nil, recAttempt, &change{state: state{attempts: 3, due: 5}})},
+		{recDot, appendChange(nil, recDot, &change{state: state{attempts: 3, due: 5, inDoubt: true}})},
+		{recDone, []byte{}},
+	}
+	for _, r := range list {
+		switch {
+		case r.kind == recMessage && len(r.meta) > len(meta):
+		case r.kind == recMoved:
+			old := version1(appendMoved(nil, version1(meta), snap))
+			old[0] = byte(len(meta) - 1)
+			old[4+len(meta)-1] = 1
+			list = append(list, sampleRecord{recMoved, old})
+		case r.kind != recDone:
+			list = append(list, sampleRecord{r.kind, version1(r.meta)})
+		}
+	}
+	return list
+}
+
+// version1 is a meta part without fields as version 1 wrote it.
+func version1(meta []byte) []byte {
+	old := slices.Clone(meta[:len(meta)-1])
+	old[0] = 1
+	return old
+}
+
+// withFields is a meta part with these fields, type and value, in place of none.
+func withFields(meta []byte, fields ...any) []byte {
+	var area []byte
+	for i := 0; i < len(fields); i += 2 {
+		area = putString(putUint(area, uint64(fields[i].(int))), fields[i+1].(string))
+	}
+	return append(putUint(slices.Clone(meta[:len(meta)-1]), uint64(len(area))), area...)
+}
+
 // FuzzRecord decodes foreign bytes as each kind of record, as an index, and
 // as a whole segment: nothing may panic, and what decodes has to be the same
-// after it was encoded again.
+// after it was encoded again, or copied forward.
 func FuzzRecord(f *testing.F) {
-	env := &spool.Envelope{From: "a@b", Accepted: time.Unix(1, 2), DeliverBy: &spool.DeliverBy{Deadline: time.Unix(3, 4)},
-		Recipients: []spool.Recipient{{Address: "c@d", Upstreams: []string{"x", "y"}}, {Address: "e@f", Upstreams: []string{"z"}}}}
-	shares, of := split(env.Recipients)
-	meta := appendEnvelope(nil, env, 10, shares, of)
-	snap := snapshot{shares: []state{{attempts: 1}, {held: true}}, fates: []fate{{recipient: 1, status: spool.Bounced, tried: true, outcome: spool.Outcome{Text: "t"}}}}
-	f.Add(recMessage, meta)
-	f.Add(recMoved, appendMoved(nil, meta, &snap))
-	f.Add(recSettle, appendChange(nil, recSettle, &change{share: 1, prev: place{1, 2}, fates: snap.fates}))
-	f.Add(recAttempt, appendChange(nil, recAttempt, &change{state: state{attempts: 3, due: 5}}))
-	f.Add(recDone, []byte{})
+	for _, r := range sampleRecords() {
+		h := header{kind: r.kind, id: 7, metaLen: uint32(len(r.meta)), flags: flagBig}
+		if _, err := toEvent(&h, place{1, segmentStart}, string(r.meta)); err != nil {
+			f.Fatalf("type %d, %q: %v", r.kind, r.meta, err)
+		}
+		f.Add(r.kind, r.meta)
+	}
 	f.Fuzz(func(t *testing.T, kind byte, meta []byte) {
 		h := header{kind: kind, id: 7, metaLen: uint32(len(meta)), flags: flagBig}
-		ev, ok := toEvent(&h, place{1, segmentStart}, string(meta))
-		if ok {
+		if ev, err := toEvent(&h, place{1, segmentStart}, string(meta)); err == nil {
 			indexed(t, ev)
 		}
-		if _, snap, of, err := decodeMeta(kind, string(meta)); err == nil && snap == nil {
-			c := cursor{rest: string(meta)}
-			env, br, _ := readEnvelope(&c)
-			again, _, _, err := decodeMeta(kind, string(appendEnvelope(nil, env, br.size, br.shares, of)))
-			if err != nil || !reflect.DeepEqual(again, env) {
-				t.Fatalf("%v\n%+v\n%+v", err, again, env)
-			}
+		if m, err := decodeMeta(kind, string(meta)); err == nil {
+			again(t, kind, string(meta), &m)
 		}
 		scanned(t, meta)
 	})
+}
+
+// again encodes a message once more, and copies it forward.
+func again(t *testing.T, kind byte, meta string, m *message) {
+	if kind == recMoved {
+		meta, _, _ = cutMoved(meta)
+	}
+	for written, set := range map[string]*settles{
+		string(appendEnvelope(nil, m.env, m.brief.size, m.brief.shares, m.of, m.settles)): m.settles,
+		string(carried(meta, m.fields)): nil,
+	} {
+		got, err := decodeMeta(recMessage, written)
+		if m.env.DeliverBy == nil {
+			got.brief.deadline = m.brief.deadline // it says nothing without its flag
+		}
+		if err != nil || !reflect.DeepEqual(got.env, m.env) || !reflect.DeepEqual(got.settles, set) ||
+			!reflect.DeepEqual(got.brief, m.brief) || !slices.Equal(got.of, m.of) {
+			t.Fatalf("%v\n%+v\n%+v", err, got, m)
+		}
+	}
+	if before, after := ignored(meta, m.fields), ignored(string(carried(meta, m.fields)), m.fields); before != after {
+		t.Fatalf("of the fields %q are left %q", before, after)
+	}
+}
+
+// ignored lists the unknown fields of an envelope.
+func ignored(envelope string, fields int) (list string) {
+	if fields == len(envelope) {
+		return "" // version 1
+	}
+	c := cursor{rest: envelope[fields:]}
+	c.area(func(kind uint64, value string) bool {
+		if kind%2 == 0 {
+			list += fmt.Sprintf("%d=%q ", kind, value)
+		}
+		return true
+	})
+	return list
+}
+
+// TestFieldsOfANewerVersion: a field of an even type may be unknown, one of an
+// odd type may not, and nor may a version.
+func TestFieldsOfANewerVersion(t *testing.T) {
+	env, snap, set := sample()
+	shares, of := split(env.Recipients)
+	meta := appendEnvelope(nil, env, 10, shares, of, nil)
+	settle := appendChange(nil, recSettle, &set.change)
+	newer := func(meta []byte) []byte { return append([]byte{3}, meta[1:]...) }
+	for _, c := range []struct {
+		kind byte
+		meta []byte
+		want string // part of the error; empty: none
+	}{
+		{recMessage, withFields(meta, 4, "x"), ""},
+		{recMessage, withFields(meta, 5, "x"), "field of type 5"},
+		{recMessage, withFields(meta, 2, "x", 1<<20+1, ""), "field of type 1048577"},
+		{recMessage, withFields(meta, 4, "x", 2, "x"), "not known to this version"}, // not in order
+		{recMessage, withFields(meta, 2, "x", 2, "x"), "not known to this version"}, // twice
+		{recMessage, withFields(meta, 0, "x"), "not known to this version"},
+		{recMessage, withFields(meta, fieldPrefix, ""), "not known to this version"},
+		{recMessage, withFields(meta, fieldSettles, "\x01\x00\x00\x00\x00\x00\x00\x00"+string(withFields(settle, 9, ""))), "field of type 9"},
+		{recMessage, newer(meta), "a newer version wrote it"},
+		{recMoved, appendMoved(nil, withFields(meta, 5, "x"), snap), "field of type 5"},
+		{recMoved, withFields(appendMoved(nil, meta, snap), 5, "x"), "field of type 5"},
+		{recMoved, withFields(appendMoved(nil, meta, snap), 6, "x"), ""},
+		{recSettle, withFields(settle, 5, "x"), "field of type 5"},
+		{recSettle, withFields(settle, 6, "x"), ""},
+		{recSettle, newer(settle), "a newer version wrote it"},
+		{recEnd, nil, "not known to this version"},
+	} {
+		h := header{kind: c.kind, id: 7, metaLen: uint32(len(c.meta)), flags: flagBig}
+		_, err := toEvent(&h, place{1, segmentStart}, string(c.meta))
+		if err == nil && c.want != "" || err != nil && (c.want == "" || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("type %d, %q: %v", c.kind, c.meta, err)
+		}
+		if _, err := decodeMeta(c.kind, string(c.meta)); err != nil && !errors.Is(err, spool.ErrDamaged) {
+			t.Errorf("type %d, %q: %v", c.kind, c.meta, err)
+		}
+	}
 }
 
 // indexed writes an event to an index and reads it back.
@@ -52,7 +186,7 @@ func indexed(t *testing.T, ev *event) {
 	end, ok := readIndex(w.finish(g, 99), g, func(got *event) {
 		n++
 		if got.kind != ev.kind || got.id != ev.id || got.at != ev.at || got.metaLen != ev.metaLen || len(got.shares) != len(ev.shares) ||
-			got.brief.size != ev.brief.size || got.brief.sender != ev.brief.sender || len(got.brief.shares) != len(ev.brief.shares) {
+			got.brief.size != ev.brief.size || got.brief.prefix != ev.brief.prefix || got.other != ev.other || got.brief.sender != ev.brief.sender || len(got.brief.shares) != len(ev.brief.shares) {
 			t.Fatalf("%+v became %+v", ev, got)
 		}
 		for i := range got.shares {
@@ -132,24 +266,12 @@ func TestNamesOfFiles(t *testing.T) {
 // whole index counts.
 func FuzzIndex(f *testing.F) {
 	g := &segment{num: 1, mark: 3}
-	env := &spool.Envelope{From: "a@b", Accepted: time.Unix(1, 2), DeliverBy: &spool.DeliverBy{Deadline: time.Unix(3, 4)},
-		Recipients: []spool.Recipient{{Address: "c@d", Upstreams: []string{"x", "y"}}, {Address: "e@f", Upstreams: []string{"z"}}, {Address: "g@h", Upstreams: []string{"z"}}}}
-	shares, of := split(env.Recipients)
-	meta := appendEnvelope(nil, env, 10, shares, of)
-	snap := snapshot{shares: []state{{attempts: 1}, {held: true}}, fates: []fate{{recipient: 1, status: spool.Bounced, tried: true, outcome: spool.Outcome{Text: "t"}}}}
 	w := newIndexWriter()
-	for i, r := range []struct {
-		kind byte
-		meta []byte
-	}{
-		{recMessage, meta}, {recMoved, appendMoved(nil, meta, &snap)}, {recDone, nil},
-		{recSettle, appendChange(nil, recSettle, &change{share: 1, prev: place{1, 2}, fates: snap.fates})},
-		{recAttempt, appendChange(nil, recAttempt, &change{state: state{attempts: 3, due: 5}})},
-	} {
+	for i, r := range sampleRecords() {
 		h := header{kind: r.kind, id: spool.ID(7 + i), metaLen: uint32(len(r.meta)), flags: flagBig}
-		ev, ok := toEvent(&h, place{1, uint32(segmentStart + 100*i)}, string(r.meta))
-		if !ok {
-			f.Fatalf("record %d is none", r.kind)
+		ev, err := toEvent(&h, place{1, uint32(segmentStart + 100*i)}, string(r.meta))
+		if err != nil {
+			f.Fatal(err)
 		}
 		w.add(ev)
 	}

@@ -101,8 +101,12 @@ func (s *Store) openSegment(num uint32, size int64) (head segmentHead, g *segmen
 			mark |= uint64(b[segmentStart+i]) << (8 * i)
 		}
 		if _, ok = decodeHeader(b[segmentStart:], num, mark); ok && mark != 0 {
-			head = segmentHead{num: num, mark: mark}
+			head = segmentHead{version: formatVersion, num: num, mark: mark}
 		}
+	}
+	if ok && head.version > formatVersion {
+		file.Close()
+		return head, nil, s.newerFormat(int(head.version))
 	}
 	if ok {
 		return head, &segment{num: num, mark: head.mark, file: file, size: size}, nil

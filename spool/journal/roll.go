@@ -22,7 +22,7 @@ func (s *Store) roll() error {
 			j.paid(j.frontier)
 		}
 	}
-	head := segmentHead{num: j.nextSeg, mark: newMark(), floor: spool.ID(s.lastID.Load())}
+	head := segmentHead{version: formatVersion, num: j.nextSeg, mark: newMark(), floor: spool.ID(s.lastID.Load())}
 	if j.seg != nil {
 		head.prev, head.prevEnd = j.seg.num, uint32(j.frontier)
 		if j.broken {

@@ -96,9 +96,9 @@ func (sc *scan) record(h *header, off int64, checkBody bool) (ev *event, why str
 	if int64(len(meta)) < int64(h.metaLen) || checksum(meta) != h.metaCRC {
 		return nil, "its envelope or state does not match the checksum"
 	}
-	ev, ok := toEvent(h, place{sc.g.num, uint32(off)}, string(meta))
-	if !ok {
-		return nil, "its type or content is not known to this version"
+	ev, err := toEvent(h, place{sc.g.num, uint32(off)}, string(meta))
+	if err != nil {
+		return nil, err.Error()
 	}
 	if checkBody && h.flags&flagBig == 0 && h.bodyLen > 0 {
 		var crc uint32

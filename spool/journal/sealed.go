@@ -16,8 +16,9 @@ func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 // time, so it is never synced and never trusted without its checksum.
 const (
 	indexMagic   = "PSTNIDX1"
-	indexVersion = 2
-	indexHead    = 40
+	indexVersion = 3
+	indexHead    = 48
+	indexHead2   = 40 // of version 2, which knew no fields
 )
 
 // indexWriter collects the events of one segment.
@@ -26,6 +27,8 @@ type indexWriter struct {
 	last  int64
 	lists map[string]int
 	n     uint32
+	// fields has a bit for each type of field that a reader has to know.
+	fields uint64
 }
 
 func newIndexWriter() *indexWriter {
@@ -41,7 +44,7 @@ func (w *indexWriter) add(ev *event) {
 	b = putInt64(b, int64(ev.id))
 	if ev.kind == recMessage || ev.kind == recMoved {
 		br := &ev.brief
-		b = append(b, putFlags(br.hold, br.deadline != noTime), byte(br.priority))
+		b = append(b, putFlags(br.hold, br.deadline != noTime, br.prefix > 0, ev.other != 0), byte(br.priority))
 		b = putUint(putInt64(b, br.accepted), uint64(br.size))
 		b = putUint(b, uint64(br.sender))
 		if br.deadline != noTime {
@@ -50,6 +53,14 @@ func (w *indexWriter) add(ev *event) {
 		b = putUint(b, uint64(len(br.shares)))
 		for _, sh := range br.shares {
 			b = w.addList(putUint(b, uint64(sh.recipients)), sh.upstreams)
+		}
+		if br.prefix > 0 {
+			w.fields |= 1 << fieldPrefix
+			b = putUint(b, uint64(br.prefix))
+		}
+		if ev.other != 0 {
+			w.fields |= 1 << fieldSettles
+			b = putInt64(b, int64(ev.other))
 		}
 	}
 	b = putUint(b, uint64(len(ev.shares)))
@@ -94,6 +105,7 @@ func (w *indexWriter) finish(g *segment, end int64) []byte {
 	le.PutUint32(w.b[24:], uint32(end))
 	le.PutUint32(w.b[28:], w.n)
 	le.PutUint64(w.b[32:], uint64(len(w.b)))
+	le.PutUint64(w.b[40:], w.fields)
 	return le.AppendUint32(w.b, checksum(w.b))
 }
 
@@ -101,11 +113,21 @@ func (w *indexWriter) finish(g *segment, end int64) []byte {
 func readIndex(b []byte, g *segment, emit func(*event)) (end int64, ok bool) {
 	le := binary.LittleEndian
 	n := len(b) - 4
-	if n < indexHead || string(b[:8]) != indexMagic || le.Uint32(b[8:]) != indexVersion || le.Uint32(b[12:]) != g.num ||
+	if n < indexHead2 || string(b[:8]) != indexMagic || le.Uint32(b[12:]) != g.num ||
 		le.Uint64(b[16:]) != g.mark || le.Uint64(b[32:]) != uint64(n) || le.Uint32(b[n:]) != checksum(b[:n]) {
 		return 0, false
 	}
-	c := cursor{rest: string(b[indexHead:n])}
+	head := indexHead2
+	switch le.Uint32(b[8:]) {
+	case 2:
+	case indexVersion:
+		if head = indexHead; n < head || le.Uint64(b[40:])&^knownFields != 0 {
+			return 0, false
+		}
+	default:
+		return 0, false
+	}
+	c := cursor{rest: string(b[head:n])}
 	r := indexReader{c: &c, g: g}
 	for range le.Uint32(b[28:]) {
 		ev := r.next()
@@ -135,7 +157,7 @@ func (r *indexReader) next() *event {
 	ev.metaLen, ev.bodyLen = uint32(c.upTo(maxMeta)), uint32(c.upTo(1<<32-1))
 	ev.id = spool.ID(c.int64())
 	if ev.kind == recMessage || ev.kind == recMoved {
-		r.brief(&ev.brief)
+		r.brief(ev)
 	}
 	for range c.count() {
 		d := eventDone{share: int(c.upTo(65535)), state: readState(c)}
@@ -147,11 +169,11 @@ func (r *indexReader) next() *event {
 	return ev
 }
 
-func (r *indexReader) brief(br *brief) {
-	c := r.c
+func (r *indexReader) brief(ev *event) {
+	c, br := r.c, &ev.brief
 	flags := c.byte()
 	br.hold, br.priority, br.deadline = flags&1 != 0, int8(c.byte()), noTime
-	br.accepted, br.size = c.int64(), int64(c.upTo(1<<62))
+	br.accepted, br.size = c.int64(), int64(c.upTo(maxBody))
 	br.sender = uint32(c.upTo(1<<32 - 1))
 	if flags&2 != 0 {
 		br.deadline = c.int64()
@@ -176,6 +198,14 @@ func (r *indexReader) brief(br *brief) {
 			return
 		}
 		br.shares = append(br.shares, sh)
+	}
+	if flags&4 != 0 {
+		br.prefix = int(c.upTo(maxPrefix))
+	}
+	if flags&8 != 0 {
+		if ev.other = spool.ID(c.int64()); ev.kind != recMessage {
+			c.fail()
+		}
 	}
 }
 

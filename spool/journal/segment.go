@@ -39,8 +39,9 @@ type segment struct {
 
 // segmentHead is the header of a segment.
 type segmentHead struct {
-	num  uint32
-	mark uint64
+	version uint32
+	num     uint32
+	mark    uint64
 	// floor is at least as great as every ID given out before.
 	floor spool.ID
 	// prev is the segment that was written before this one, and prevEnd the
@@ -57,7 +58,7 @@ func (h *segmentHead) encode() []byte {
 	b := make([]byte, segmentStart)
 	le := binary.LittleEndian
 	copy(b, segmentMagic)
-	le.PutUint32(b[8:], 1)
+	le.PutUint32(b[8:], h.version)
 	le.PutUint32(b[12:], h.num)
 	le.PutUint64(b[16:], h.mark)
 	le.PutUint64(b[24:], uint64(h.floor))
@@ -75,11 +76,11 @@ func decodeSegmentHead(b []byte, num uint32) (segmentHead, bool) {
 	}
 	le := binary.LittleEndian
 	h := segmentHead{
-		num: le.Uint32(b[12:]), mark: le.Uint64(b[16:]), floor: spool.ID(le.Uint64(b[24:])),
+		version: le.Uint32(b[8:]), num: le.Uint32(b[12:]), mark: le.Uint64(b[16:]), floor: spool.ID(le.Uint64(b[24:])),
 		prev: le.Uint32(b[32:]), prevEnd: le.Uint32(b[36:]),
 		afterCrash: b[40]&1 != 0,
 	}
-	ok := le.Uint32(b[8:]) == 1 && h.num == num && le.Uint32(b[sector-4:sector]) == checksum(b[:sector-4])
+	ok := h.version > 0 && h.num == num && le.Uint32(b[sector-4:sector]) == checksum(b[:sector-4])
 	return h, ok
 }
 
@@ -100,7 +101,9 @@ const (
 	badDir        = "bad"
 	lockName      = "lock"
 	formatName    = "format"
-	formatText    = "postern spool 1\n"
+	formatText    = "postern spool 2\n"
+	formatText1   = "postern spool 1\n" // is read, and written again as above
+	formatVersion = 2                   // of segments too
 )
 
 func segmentName(num uint32) string { return fmt.Sprintf("%010d%s", num, segmentSuffix) }

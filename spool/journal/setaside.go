@@ -29,7 +29,7 @@ func (s *Store) setAsideMessage(id spool.ID, at place, why error) {
 	s.mu.Unlock()
 	n := headerSize + int64(e.metaLen)
 	if !e.is(big) {
-		n += e.size
+		n += e.body()
 	}
 	err := s.saveBad(g, at.offset, n, id, why.Error())
 	if err == nil && e.is(big) {

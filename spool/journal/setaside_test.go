@@ -20,11 +20,7 @@ import (
 func damagedSpool(t *testing.T) (sim *simdisk.Disk, whole int) {
 	t.Helper()
 	sim, l := smallSpool(t, false)
-	for _, p := range l {
-		if p.acked {
-			whole++
-		}
-	}
+	whole = l.alive()
 	for _, file := range sim.Files() {
 		b := sim.Read(file)
 		at := bytes.Index(b, []byte(strings.Repeat("x", 90)))

@@ -43,7 +43,7 @@ func TestStartErrors(t *testing.T) {
 	foreign := make("foreign", 0o700)
 	linked := make("linked", 0o700)
 	newer := make("newer", 0o700)
-	for name, text := range map[string]string{file: "x", filepath.Join(foreign, "thesis.tex"): "x", filepath.Join(newer, "format"): "postern spool 2\n"} {
+	for name, text := range map[string]string{file: "x", filepath.Join(foreign, "thesis.tex"): "x", filepath.Join(newer, "format"): "postern spool 3\n"} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +69,7 @@ func TestStartErrors(t *testing.T) {
 		{foreign, disk.ErrNotSpool, "holds thesis.tex, which is not part of a spool: give [spool] an empty dir of its own"},
 		{linked, disk.ErrNotSpool, "holds big, which is not part of a spool"},
 		{locked, disk.ErrLocked, "is in use by process "},
-		{newer, disk.ErrUnusable, "it has format 2, which only a newer postern reads"},
+		{newer, disk.ErrUnusable, "it has format 3, which only a newer postern reads"},
 	}
 	for _, test := range tests {
 		s, err := journal.Open(journal.Options{Dir: test.dir})

@@ -84,29 +84,29 @@ func appendChange(b []byte, kind byte, ch *change) []byte {
 	b = putUint(b, uint64(ch.share))
 	b = appendState(b, ch.state)
 	if kind != recSettle {
-		return b
+		return append(b, 0)
 	}
 	b = putUint(putUint(b, uint64(ch.prev.segment)), uint64(ch.prev.offset))
 	b = putUint(b, uint64(len(ch.fates)))
 	for i := range ch.fates {
 		b = appendFate(b, &ch.fates[i])
 	}
-	return b
+	return append(b, 0) // no extensions
 }
 
 func readChange(c *cursor, kind byte) (ch change) {
-	if c.byte() != metaVersion {
-		c.fail()
-	}
+	version := c.version()
 	ch.share = int(c.upTo(65535))
 	ch.state = readState(c)
-	if kind != recSettle {
-		return ch
+	if kind == recSettle {
+		ch.prev = place{uint32(c.upTo(1<<32 - 1)), uint32(c.upTo(1<<32 - 1))}
+		ch.fates = make([]fate, c.count())
+		for i := range ch.fates {
+			ch.fates[i] = readFate(c)
+		}
 	}
-	ch.prev = place{uint32(c.upTo(1<<32 - 1)), uint32(c.upTo(1<<32 - 1))}
-	ch.fates = make([]fate, c.count())
-	for i := range ch.fates {
-		ch.fates[i] = readFate(c)
+	if version > 1 {
+		c.area(nil)
 	}
 	return ch
 }
@@ -127,13 +127,11 @@ func appendSnapshot(b []byte, s *snapshot) []byte {
 	for i := range s.fates {
 		b = appendFate(b, &s.fates[i])
 	}
-	return b
+	return append(b, 0) // no extensions
 }
 
 func readSnapshot(c *cursor) (s snapshot) {
-	if c.byte() != metaVersion {
-		c.fail()
-	}
+	version := c.version()
 	s.shares = make([]state, c.count())
 	for i := range s.shares {
 		s.shares[i] = readState(c)
@@ -141,6 +139,9 @@ func readSnapshot(c *cursor) (s snapshot) {
 	s.fates = make([]fate, c.count())
 	for i := range s.fates {
 		s.fates[i] = readFate(c)
+	}
+	if version > 1 {
+		c.area(nil)
 	}
 	return s
 }

@@ -167,7 +167,7 @@ func (s *Store) weight(h *header, size int64) int64 {
 }
 
 // entryWeight is weight for a message in the index.
-func entryWeight(e *entry) int64 { return headerSize + int64(e.metaLen) + e.size }
+func entryWeight(e *entry) int64 { return headerSize + int64(e.metaLen) + e.body() }
 
 // count adds to what lives in a segment. Store.mu is held.
 func (s *Store) count(segment uint32, messages int, bytes int64) {
@@ -182,7 +182,7 @@ func (s *Store) count(segment uint32, messages int, bytes int64) {
 func (s *Store) forget(e *entry) {
 	s.count(e.at.segment, -1, -entryWeight(e))
 	if e.is(big) {
-		s.dead = append(s.dead, deadBody{id: e.id, size: e.size, after: s.j.appended})
+		s.dead = append(s.dead, deadBody{id: e.id, size: e.body(), after: s.j.appended})
 	}
 	if g := s.bySeg[e.at.segment]; g != nil && g.live == 0 && g == s.segs[0] {
 		s.poke(s.tidy)

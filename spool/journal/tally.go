@@ -57,5 +57,5 @@ func (x *index) claim(e *entry, on bool) {
 		x.claimed--
 	}
 	e.set(claimed, on)
-	e.set(counted|dotted, false)
+	e.set(counted|dotted|settling, false)
 }

@@ -149,16 +149,31 @@ func (w *workload) draw() letter {
 	for i := range body {
 		body[i] = byte('a' + w.rng.IntN(26))
 	}
+	if w.rng.IntN(4) == 0 {
+		env.Prefix = fmt.Appendf(nil, "Signature: %0*d\r\n", w.rng.IntN(300), w.rng.IntN(1000))
+		w.did.note("prefix")
+	}
 	return letter{env, body}
 }
 
-func (w *workload) put(l letter) bool {
+func (w *workload) put(l letter) bool { return w.putSettling(l, nil, spool.Settlement{}) }
+
+// putSettling commits a message, and with the same record settles a claim if
+// there is one.
+func (w *workload) putSettling(l letter, of *spool.Delivery, st spool.Settlement) bool {
 	d, err := w.s.Create(context.Background())
 	if err != nil {
 		return false
 	}
 	id := d.ID()
-	w.disk.Mark(evPut{id, crc32.ChecksumIEEE(l.body), len(l.body), len(l.env.Recipients)})
+	content := append(l.env.Prefix[:len(l.env.Prefix):len(l.env.Prefix)], l.body...)
+	put := evPut{id: id, sum: crc32.ChecksumIEEE(content), size: len(content), recipients: len(l.env.Recipients)}
+	for i, o := range st.Outcomes {
+		if o.Verdict != spool.Pending {
+			put.settles = append(put.settles, evEnd{of.ID, of.Pending[i]})
+		}
+	}
+	w.disk.Mark(put)
 	if _, err := d.Write(l.body); err != nil {
 		d.Discard()
 		w.disk.Mark(evRefuse{id})
@@ -169,11 +184,20 @@ func (w *workload) put(l letter) bool {
 		w.disk.Mark(evRefuse{id})
 		return false
 	}
-	if err := d.Commit(l.env); err != nil {
+	if of != nil {
+		err = journal.CommitSettling(d, l.env, of, st)
+	} else {
+		err = d.Commit(l.env)
+	}
+	if err != nil {
 		w.disk.Mark(evRefuse{id})
 		return false
 	}
 	w.disk.Mark(evAck{id})
+	if of != nil {
+		w.did.note("settling")
+		w.settled(of, st)
+	}
 	w.did.note("put")
 	if len(l.body) >= 2<<10 {
 		w.did.note("big")
@@ -217,6 +241,7 @@ func (w *workload) settle() {
 		return
 	}
 	st := spool.Settlement{Due: w.now.Add(time.Hour), Failover: w.rng.IntN(2), Warned: w.rng.IntN(4) == 0}
+	settling := w.rng.IntN(4) == 0
 	for i := range d.Pending {
 		o := spool.Outcome{Stage: spool.StageDot, Code: 250, Verdict: spool.Delivered}
 		switch w.rng.IntN(4) {
@@ -225,23 +250,30 @@ func (w *workload) settle() {
 		case 1:
 			// A bounce is durable before its cause is let go.
 			o = spool.Outcome{Stage: spool.StageRcpt, Code: 550, Verdict: spool.Bounced}
-			if !w.put(w.draw()) {
+			if !settling && !w.put(w.draw()) {
 				o.Verdict = spool.Pending
 			}
 		}
-		if o.Verdict != spool.Pending {
+		if o.Verdict != spool.Pending && !settling {
 			w.disk.Mark(evEnd{d.ID, d.Pending[i]})
 		}
 		st.Outcomes = append(st.Outcomes, o)
 	}
-	w.end(d, st)
+	if !settling {
+		w.end(d, st)
+	} else if !w.putSettling(w.draw(), d, st) {
+		w.release(d)
+	}
 }
 
 // end settles d and notes whose end is recorded by then.
 func (w *workload) end(d *spool.Delivery, st spool.Settlement) {
-	if w.s.Settle(d, st) != nil {
-		return
+	if w.s.Settle(d, st) == nil {
+		w.settled(d, st)
 	}
+}
+
+func (w *workload) settled(d *spool.Delivery, st spool.Settlement) {
 	if st.Hold {
 		w.did.note("hold")
 	}
