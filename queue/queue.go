@@ -16,6 +16,9 @@ type Options struct {
 	Store     spool.Store
 	Deliverer Deliverer
 	Config    *config.Config
+	// State keeps pauses and what rates have counted; nil: they are kept for as
+	// long as the queue lives.
+	State spool.State
 	// Events may be nil.
 	Events Events
 	// Route names the upstreams, in failover order, that a notification goes
@@ -31,6 +34,7 @@ type Options struct {
 // called concurrently.
 type Queue struct {
 	store     spool.Store
+	state     spool.State // may be nil
 	deliverer Deliverer
 	events    Events
 	route     func(from, to string) []string
@@ -60,7 +64,7 @@ var ErrBusy = errors.New("an attempt is under way; try again when it has ended")
 // New makes a queue. It registers itself with the store; nothing is delivered
 // before Start or Run.
 func New(o Options) *Queue {
-	q := &Queue{store: o.Store, deliverer: o.Deliverer, events: o.Events, route: o.Route,
+	q := &Queue{store: o.Store, state: o.State, deliverer: o.Deliverer, events: o.Events, route: o.Route,
 		grace: o.Grace, lanes: map[string]*lane{}}
 	if q.events == nil {
 		q.events = quiet{}

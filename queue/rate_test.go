@@ -21,6 +21,7 @@ func limited(t *testing.T, rates []string, test func(*testing.T, *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "office")
 		w.cfg.StateDir = dir
+		w.build()
 		w.cfg.Retry.WarnAfter, w.cfg.Retry.Lifetime = 0, 60*24*time.Hour
 		for _, text := range rates {
 			r, err := config.ParseRate(text)

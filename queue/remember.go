@@ -1,33 +1,16 @@
 package queue
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"path/filepath"
 	"time"
 
 	"postern/queue/budget"
-	"postern/spool/statefile"
+	"postern/spool"
 )
-
-// What is known of an upstream beside its mail, and outlives the process, lies
-// in the state folder:
-//
-//	budget/NAME   what its rates have counted; see package budget
-//	pause/NAME    whether an operator has paused it
-//
-// Without a state folder it is known for as long as the process lives.
-func (q *Queue) folder(name string) *statefile.Folder {
-	dir := q.cfg.Load().StateDir
-	if dir == "" {
-		return nil
-	}
-	return &statefile.Folder{Dir: filepath.Join(dir, name)}
-}
 
 // pause is whether an operator has paused an upstream, and who last changed it.
 type pause struct {
@@ -35,9 +18,6 @@ type pause struct {
 	By     string    `json:"by"`
 	At     time.Time `json:"at"`
 }
-
-// maxPause bounds the file of a pause, in bytes.
-const maxPause = 4096
 
 // remember reads what is known of the upstream. Nobody else has the lane yet.
 func (l *lane) remember() {
@@ -62,7 +42,7 @@ func (l *lane) limit() {
 		l.budget.SetRates(l.up.Rate)
 	case len(l.up.Rate) > 0:
 		l.limited = true
-		opened, err := budget.Open(l.q.folder("budget"), l.name, l.up.Rate)
+		opened, err := budget.Open(l.q.state, l.name, l.up.Rate)
 		l.budget = opened
 		if err != nil {
 			l.after(func() { l.q.events.StateFailed(l.name, err) })
@@ -82,12 +62,11 @@ func (l *lane) keepBudget() {
 // something that cannot be read or understood any more it is: mail that waits
 // can still be sent.
 func (q *Queue) readPause(upstream string) (pause, error) {
-	folder := q.folder("pause")
-	if folder == nil {
+	if q.state == nil {
 		return pause{}, nil
 	}
-	name := statefile.SafeName(upstream)
-	content, err := folder.Read(name, maxPause)
+	f := spool.Fact{Kind: spool.KindPause, Name: upstream}
+	content, err := q.state.Read(context.Background(), f)
 	if errors.Is(err, fs.ErrNotExist) {
 		return pause{}, nil
 	}
@@ -98,7 +77,7 @@ func (q *Queue) readPause(upstream string) (pause, error) {
 	switch {
 	case err == nil:
 		return p, nil
-	case !folder.Has(name):
+	case !q.state.Has(f):
 		return pause{}, fmt.Errorf("whether an operator has paused the upstream is not known: %w", err)
 	}
 	return pause{Paused: true, At: time.Now()},
@@ -112,27 +91,18 @@ func parsePause(content []byte) (pause, error) {
 		By     *string    `json:"by"`
 		At     *time.Time `json:"at"`
 	}
-	d := json.NewDecoder(bytes.NewReader(content))
-	d.DisallowUnknownFields()
-	err := d.Decode(&p)
-	if err == nil {
-		if _, more := d.Token(); more != io.EOF {
-			err = errors.New("more follows what was written")
-		}
-	}
-	if err != nil {
-		return pause{}, fmt.Errorf("the file %w: %w", statefile.ErrForm, err)
+	if err := spool.DecodeFact(content, &p); err != nil {
+		return pause{}, err
 	}
 	if p.Paused == nil || p.By == nil || p.At == nil {
-		return pause{}, fmt.Errorf("the file %w: something is missing", statefile.ErrForm)
+		return pause{}, fmt.Errorf("the file %w: something is missing", spool.ErrForm)
 	}
 	return pause{*p.Paused, *p.By, *p.At}, nil
 }
 
 // keepPause makes durable what operators have last told l.
 func (l *lane) keepPause() error {
-	folder := l.q.folder("pause")
-	if folder == nil {
+	if l.q.state == nil {
 		return nil
 	}
 	l.pauseWrite.Lock() // the last to write has the last word
@@ -141,11 +111,8 @@ func (l *lane) keepPause() error {
 	p := l.pause
 	l.mu.Unlock()
 	content, err := json.Marshal(p)
-	if err == nil {
-		err = folder.Prepare()
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = folder.Write(statefile.SafeName(l.name), append(content, '\n'))
-	}
-	return err
+	return l.q.state.Write(context.Background(), spool.Fact{Kind: spool.KindPause, Name: l.name}, append(content, '\n'))
 }

@@ -16,6 +16,7 @@ import (
 	"postern/queue/budget"
 	"postern/queue/notice"
 	"postern/spool"
+	"postern/spool/statefile"
 )
 
 // world is a queue with a store in memory, upstreams that do as they are told,
@@ -49,8 +50,16 @@ func newWorld(t *testing.T, names ...string) *world {
 	return w
 }
 
+// state is what the configuration says; nil: none.
+func (w *world) state() spool.State {
+	if w.cfg.StateDir == "" {
+		return nil
+	}
+	return &statefile.State{Dir: w.cfg.StateDir}
+}
+
 func (w *world) build() {
-	w.queue = New(Options{Store: w.store.generation(), Deliverer: w.peers, Config: w.cfg, Events: w.ears})
+	w.queue = New(Options{Store: w.store.generation(), Deliverer: w.peers, Config: w.cfg, State: w.state(), Events: w.ears})
 }
 
 // crash ends the process without a word and begins another on the same store.

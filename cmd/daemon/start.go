@@ -55,13 +55,14 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	if w := st.shares.scarce(cfg); w != nil {
 		d.events.ConfigWarning(*w)
 	}
-	d.tokens = oauth.New(oauth.Options{StateDir: cfg.StateDir, Events: d.log.Tokens()})
-	d.memory = memory.New(cfg.StateDir)
+	facts := &statefile.State{Dir: cfg.StateDir}
+	d.tokens = oauth.New(oauth.Options{State: facts, Events: d.log.Tokens()})
+	d.memory = memory.New(facts)
 	d.dialer = &upstream.Dialer{
 		Hostname: d.Hostname, Events: d.log.Upstream(), Tokens: d.tokens, Memory: d.memory, Capture: d.connectCapture,
 	}
 	d.queue = queue.New(queue.Options{
-		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg,
+		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg, State: facts,
 		Events: d.log.Queue(), Route: d.routeNotification, Grace: grace,
 	})
 	admins, err := d.listenAdmin(cfg)

@@ -15,6 +15,7 @@ import (
 	"postern/relay/oauth"
 	"postern/relay/route"
 	"postern/relay/upstream"
+	"postern/spool/statefile"
 )
 
 // Bench looks at the upstreams of a configuration. Its methods may be called
@@ -46,10 +47,10 @@ func (b *Bench) Upstream(ctx context.Context, up *config.Upstream, from, to stri
 	}
 	out := Lane(up, b.status)
 	clocks := &clocks{}
-	tokens := oauth.New(oauth.Options{StateDir: b.config.StateDir, Dates: clocks.dated})
+	tokens := oauth.New(oauth.Options{State: &statefile.State{Dir: b.config.StateDir}, Dates: clocks.dated})
 	defer tokens.Wait(ctx)
 	dialer := &upstream.Dialer{
-		Hostname: func() string { return b.config.Hostname }, Tokens: tokens, Memory: memory.New(b.config.StateDir),
+		Hostname: func() string { return b.config.Hostname }, Tokens: tokens, Memory: memory.New(&statefile.State{Dir: b.config.StateDir}),
 	}
 	examined, end, err := b.captured(ctx, up, dialer)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"postern/config"
 	"postern/relay/admin"
 	"postern/relay/memory"
+	"postern/spool/statefile"
 )
 
 func (a *app) upstreamForgetCommand() *cobra.Command {
@@ -56,7 +57,7 @@ func (a *app) forgetStopped(ctx context.Context, upstream string) (had bool, err
 	if _, err := upstreamOf(cfg, upstream); err != nil {
 		return false, err
 	}
-	had, err = memory.New(cfg.StateDir).Forget(ctx, upstream)
+	had, err = memory.New(&statefile.State{Dir: cfg.StateDir}).Forget(ctx, upstream)
 	if permission(err) {
 		return false, &failure{code: exitNoPerm, text: err.Error(), hint: "Run it as the user of the daemon, or as root."}
 	}

@@ -14,6 +14,7 @@ import (
 	"postern/config"
 	"postern/relay/admin"
 	"postern/relay/oauth"
+	"postern/spool/statefile"
 )
 
 // maxPaste bounds what may be pasted, in bytes: an address with a code in it.
@@ -49,7 +50,7 @@ Run it as the user of the daemon, or as root.`,
 }
 
 func (a *app) login(ctx context.Context, cfg *config.Config, up *config.Upstream) error {
-	tokens := oauth.New(oauth.Options{StateDir: cfg.StateDir})
+	tokens := oauth.New(oauth.Options{State: &statefile.State{Dir: cfg.StateDir}})
 	st, err := tokens.Login(ctx, up, &person{a.stdin, a.stdout})
 	tokens.Wait(ctx)
 	if err != nil {

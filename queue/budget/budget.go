@@ -14,14 +14,14 @@ import (
 	"time"
 
 	"postern/config"
-	"postern/spool/statefile"
+	"postern/spool"
 )
 
 // Budget is what may go to one upstream. Its methods may be called
 // concurrently. One without rates lets everything through and writes nothing.
 type Budget struct {
-	folder *statefile.Folder // nil: it is kept in memory alone
-	name   string            // of the file
+	state spool.State // nil: it is kept in memory alone
+	fact  spool.Fact
 
 	writing sync.Mutex // held over a snapshot and its writing
 
@@ -33,11 +33,11 @@ type Budget struct {
 // Unlimited is what Free returns where nothing limits.
 const Unlimited = math.MaxInt
 
-// Open makes the budget of an upstream and reads what it has used. folder may
+// Open makes the budget of an upstream and reads what it has used. state may
 // be nil. Where that cannot be read the budget begins as if nothing had been
 // used, and the error says why; what was there is set aside.
-func Open(folder *statefile.Folder, upstream string, rates []config.Rate) (*Budget, error) {
-	b := &Budget{folder: folder, name: statefile.SafeName(upstream)}
+func Open(state spool.State, upstream string, rates []config.Rate) (*Budget, error) {
+	b := &Budget{state: state, fact: spool.Fact{Kind: spool.KindRates, Name: upstream}}
 	crashed, err := b.load(time.Now())
 	b.SetRates(rates)
 	if crashed {

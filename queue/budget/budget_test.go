@@ -34,13 +34,11 @@ func rates(t failing, texts ...string) []config.Rate {
 	return all
 }
 
-func folderIn(dir string) *statefile.Folder {
-	return &statefile.Folder{Dir: filepath.Join(dir, "budget")}
-}
+func stateIn(dir string) *statefile.State { return &statefile.State{Dir: dir} }
 
 func open(t testing.TB, dir string, texts ...string) *Budget {
 	t.Helper()
-	b, err := Open(folderIn(dir), "office", rates(t, texts...))
+	b, err := Open(stateIn(dir), "office", rates(t, texts...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +293,7 @@ func TestFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			before, _ := os.Lstat(path)
-			b, err := Open(folderIn(dir), "office", rates(t, "5/1h"))
+			b, err := Open(stateIn(dir), "office", rates(t, "5/1h"))
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "kept as "+path+".bad") {
 				t.Errorf("opened with %v", err)
 			}
@@ -320,7 +318,7 @@ func TestFolderIsALink(t *testing.T) {
 	if err := errors.Join(os.WriteFile(precious, []byte("precious"), 0o600), os.Symlink(elsewhere, filepath.Join(dir, "budget"))); err != nil {
 		t.Fatal(err)
 	}
-	b, err := Open(folderIn(dir), "office", rates(t, "5/1h"))
+	b, err := Open(stateIn(dir), "office", rates(t, "5/1h"))
 	if err == nil || !strings.Contains(err.Error(), "no link to one is followed") {
 		t.Error(err)
 	}
@@ -338,14 +336,14 @@ func TestFolderIsALink(t *testing.T) {
 func TestDiskFails(t *testing.T) {
 	for _, step := range []string{"create", "write", "sync", "rename", "sync folder"} {
 		t.Run(step, func(t *testing.T) {
-			folder, broken := folderIn(t.TempDir()), true
-			folder.Step = func(operation string) error {
+			state, broken := stateIn(t.TempDir()), true
+			state.Step = func(operation string) error {
 				if broken && operation == step {
 					return errors.New("input/output error")
 				}
 				return nil
 			}
-			b, err := Open(folder, "office", rates(t, "40/24h"))
+			b, err := Open(state, "office", rates(t, "40/24h"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -362,7 +360,7 @@ func TestDiskFails(t *testing.T) {
 			if b.Take(1, 1) {
 				t.Error("41 went")
 			}
-			b, err = Open(folder, "office", rates(t, "40/24h"))
+			b, err = Open(state, "office", rates(t, "40/24h"))
 			if m, _ := b.Free(); err != nil || m != 0 {
 				t.Errorf("%d free after a crash, %v", m, err)
 			}

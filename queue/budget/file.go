@@ -1,17 +1,16 @@
 package budget
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"time"
 
 	"postern/config"
-	"postern/spool/statefile"
+	"postern/spool"
 )
 
 // record is the file of a budget. Times are of the wall clock, in nanoseconds
@@ -36,10 +35,6 @@ type useRecord struct {
 
 // fileVersion is the form that is written.
 const fileVersion = 1
-
-// maxFile bounds the file: eight rates with some hundred entries each are far
-// below.
-const maxFile = 1 << 20
 
 // maxUses bounds each number in the file, so that no sum of them overflows: no
 // rate counts that far.
@@ -67,15 +62,12 @@ func wall(now, t time.Time) int64 { return now.Add(-now.Sub(t)).UnixNano() }
 
 // save writes r. writing is held.
 func (b *Budget) save(r *record) error {
-	if b.folder == nil {
+	if b.state == nil {
 		return nil
 	}
 	content, err := json.Marshal(r)
 	if err == nil {
-		err = b.folder.Prepare()
-	}
-	if err == nil {
-		err = b.folder.Write(b.name, append(content, '\n'))
+		err = b.state.Write(context.Background(), b.fact, append(content, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("the budget cannot be kept over a restart: %w", err)
@@ -86,10 +78,10 @@ func (b *Budget) save(r *record) error {
 // load reads what was used before the start. crashed says that some of it may
 // have been used after the file was written.
 func (b *Budget) load(now time.Time) (crashed bool, err error) {
-	if b.folder == nil {
+	if b.state == nil {
 		return false, nil
 	}
-	content, err := b.folder.Read(b.name, maxFile)
+	content, err := b.state.Read(context.Background(), b.fact)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -100,7 +92,7 @@ func (b *Budget) load(now time.Time) (crashed bool, err error) {
 		return crashed, nil
 	}
 	err = fmt.Errorf("what the upstream was sent before is not known: %w", err)
-	aside, failed := b.folder.SetAside(b.name)
+	aside, failed := b.state.SetAside(context.Background(), b.fact)
 	if failed != nil {
 		return false, fmt.Errorf("%w; it cannot be set aside: %w", err, failed)
 	}
@@ -112,26 +104,21 @@ func (b *Budget) load(now time.Time) (crashed bool, err error) {
 // clock was set back: no window is blocked for longer than its period.
 func decode(content []byte, now time.Time) (windows []*window, crashed bool, err error) {
 	var r record
-	d := json.NewDecoder(bytes.NewReader(content))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
-		return nil, false, fmt.Errorf("the file %w: %w", statefile.ErrForm, err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, false, fmt.Errorf("the file %w: more follows what was written", statefile.ErrForm)
+	if err := spool.DecodeFact(content, &r); err != nil {
+		return nil, false, err
 	}
 	if r.Version != fileVersion {
-		return nil, false, fmt.Errorf("the file %w: version %d", statefile.ErrForm, r.Version)
+		return nil, false, fmt.Errorf("the file %w: version %d", spool.ErrForm, r.Version)
 	}
 	for _, one := range r.Rates {
 		rate, err := config.ParseRate(one.Rate)
 		if err != nil || one.Ahead < 0 || one.Ahead > maxUses {
-			return nil, false, fmt.Errorf("the file %w: rate %q, %d ahead", statefile.ErrForm, one.Rate, one.Ahead)
+			return nil, false, fmt.Errorf("the file %w: rate %q, %d ahead", spool.ErrForm, one.Rate, one.Ahead)
 		}
 		w := &window{rate: rate}
 		for _, u := range one.Used {
 			if u.N < 0 || u.N > maxUses || u.First > u.Last {
-				return nil, false, fmt.Errorf("the file %w: %d uses from %d to %d", statefile.ErrForm, u.N, u.First, u.Last)
+				return nil, false, fmt.Errorf("the file %w: %d uses from %d to %d", spool.ErrForm, u.N, u.First, u.Last)
 			}
 			w.remember(now, u)
 		}

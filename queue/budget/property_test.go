@@ -44,7 +44,7 @@ func neverMore(t *rapid.T) {
 		{"5/1m"}, {"3/1s", "20/1h"}, {"10 recipients/1m"}, {"40/24h", "7/10m", "60 recipients/24h"}, {"1/1h"},
 	}).Draw(t, "rates")...)
 	reopen := func() *Budget {
-		b, err := Open(folderIn(dir), "office", limits)
+		b, err := Open(stateIn(dir), "office", limits)
 		if err != nil {
 			t.Fatal(err)
 		}

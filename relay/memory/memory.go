@@ -2,7 +2,7 @@
 // outlives the process: that one has offered STARTTLS, that it has shown a
 // valid certificate, and by which way it was reached.
 //
-// It owns the files below STATE_DIR/tls. It never decides what follows from a
+// It owns the facts of spool.KindTLS. It never decides what follows from a
 // fact, never takes a file that it cannot read for one that says nothing, and
 // never writes over such a file.
 package memory
@@ -13,12 +13,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
 
-	"postern/spool/statefile"
+	"postern/spool"
 )
 
 // Facts are what is known about one upstream. The zero value: nothing.
@@ -40,14 +39,10 @@ type Way struct {
 
 func (w *Way) String() string { return net.JoinHostPort(w.Host, strconv.Itoa(w.Port)) }
 
-// Store is the memory of all upstreams: one file for each, and a lock that
-// daemon and command line share. Its methods may be called concurrently.
-//
-//	tls/lock                empty
-//	tls/upstream-NAME.json  a record
-//	tls/*.new               a write that a crash cut off; harmless
+// Store is the memory of all upstreams, which daemon and command line share.
+// Its methods may be called concurrently.
 type Store struct {
-	folder statefile.Folder
+	state spool.State
 
 	mu      sync.Mutex
 	unsaved map[string]*record // by name of the upstream: what could not be written
@@ -58,11 +53,11 @@ type Store struct {
 const lockTimeout = 5 * time.Second
 
 // New opens nothing yet.
-func New(stateDir string) *Store {
-	return &Store{folder: statefile.Folder{Dir: filepath.Join(stateDir, "tls")}, unsaved: map[string]*record{}}
+func New(state spool.State) *Store {
+	return &Store{state: state, unsaved: map[string]*record{}}
 }
 
-func fileName(upstream string) string { return "upstream-" + statefile.SafeName(upstream) + ".json" }
+func fact(upstream string) spool.Fact { return spool.Fact{Kind: spool.KindTLS, Name: upstream} }
 
 // Recall returns what is known about an upstream at peer, its host and port:
 // what was learnt about it elsewhere does not count. After an error, which
@@ -94,8 +89,7 @@ func (s *Store) current(upstream, peer string) (*record, error) {
 
 // read reads the file of an upstream; nil: there is none.
 func (s *Store) read(upstream string) (*record, error) {
-	name := fileName(upstream)
-	content, err := s.folder.Read(name, maxRecord)
+	content, err := s.state.Read(context.Background(), fact(upstream))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -104,7 +98,7 @@ func (s *Store) read(upstream string) (*record, error) {
 	}
 	r, err := parse(content)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(s.folder.Dir, name), err)
+		return nil, fmt.Errorf("%s: %w", s.state.Where(fact(upstream)), err)
 	}
 	return r, nil
 }
@@ -115,7 +109,7 @@ func (s *Store) read(upstream string) (*record, error) {
 func (s *Store) Learn(ctx context.Context, upstream, peer string, change func(*Facts)) error {
 	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
-	unlock, locking := s.folder.Lock(ctx)
+	unlock, locking := s.state.Lock(ctx, fact(upstream))
 	if locking == nil {
 		defer unlock()
 	}
@@ -127,7 +121,7 @@ func (s *Store) Learn(ctx context.Context, upstream, peer string, change func(*F
 	}
 	next := r.changed(change)
 	if err = locking; err == nil {
-		err = s.folder.Write(fileName(upstream), next.encode())
+		err = s.state.Write(ctx, fact(upstream), next.encode())
 	}
 	if err != nil {
 		next.unsaved = true
@@ -143,7 +137,7 @@ func (s *Store) Learn(ctx context.Context, upstream, peer string, change func(*F
 func (s *Store) Forget(ctx context.Context, upstream string) (had bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
-	unlock, err := s.folder.Lock(ctx)
+	unlock, err := s.state.Lock(ctx, fact(upstream))
 	if err != nil {
 		return false, err
 	}
@@ -151,7 +145,7 @@ func (s *Store) Forget(ctx context.Context, upstream string) (had bool, err erro
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	had = s.unsaved[upstream] != nil
-	err = s.folder.Remove(fileName(upstream))
+	err = s.state.Remove(ctx, fact(upstream))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:

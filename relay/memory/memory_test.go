@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/spool"
+	"postern/spool/statefile"
 )
 
 const peer = "mx.example:25"
@@ -41,21 +44,21 @@ func recall(t *testing.T, s *Store, peer string) Facts {
 // and for its host and port alone.
 func TestMemoryOutlivesTheProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
-	s := New(dir)
+	s := New(&statefile.State{Dir: dir})
 	if f := recall(t, s, peer); f != (Facts{}) {
 		t.Errorf("before anything was learnt: %+v", f)
 	}
 	learn(t, s, peer, offered)
 	learn(t, s, peer, valid)
 	learn(t, s, peer, func(f *Facts) { f.Way = &Way{"mx.example", 465, true, tuesday} })
-	f := recall(t, New(dir), peer)
+	f := recall(t, New(&statefile.State{Dir: dir}), peer)
 	if f.Offered != monday || f.Valid != tuesday || f.Way == nil || *f.Way != (Way{"mx.example", 465, true, tuesday}) || f.Unsaved {
 		t.Errorf("%+v", f)
 	}
-	if f := recall(t, New(dir), "mx.example:2525"); f != (Facts{}) {
+	if f := recall(t, New(&statefile.State{Dir: dir}), "mx.example:2525"); f != (Facts{}) {
 		t.Errorf("at another port: %+v", f)
 	}
-	if f, err := New(dir).Recall("Office", peer); f != (Facts{}) || err != nil {
+	if f, err := New(&statefile.State{Dir: dir}).Recall("Office", peer); f != (Facts{}) || err != nil {
 		t.Errorf("of another upstream: %+v, %v", f, err)
 	}
 	learn(t, s, "mx.example:2525", offered)
@@ -66,7 +69,7 @@ func TestMemoryOutlivesTheProcess(t *testing.T) {
 
 func TestForget(t *testing.T) {
 	dir := t.TempDir()
-	s := New(dir)
+	s := New(&statefile.State{Dir: dir})
 	forget := func(want bool) {
 		t.Helper()
 		if had, err := s.Forget(t.Context(), "office"); had != want || err != nil {
@@ -82,7 +85,7 @@ func TestForget(t *testing.T) {
 	forget(false)
 	// By another process, while this one goes on.
 	learn(t, s, peer, offered)
-	if had, err := New(dir).Forget(t.Context(), "office"); !had || err != nil {
+	if had, err := New(&statefile.State{Dir: dir}).Forget(t.Context(), "office"); !had || err != nil {
 		t.Errorf("%v, %v", had, err)
 	}
 	forget(false)
@@ -98,9 +101,9 @@ func TestForget(t *testing.T) {
 func TestFaultsOfTheDisk(t *testing.T) {
 	for _, failing := range []string{"create", "write", "sync", "rename", "sync folder"} {
 		dir := t.TempDir()
-		s := New(dir)
+		s := New(&statefile.State{Dir: dir})
 		learn(t, s, peer, offered)
-		s.folder.Step = func(operation string) error {
+		s.state.(*statefile.State).Step = func(operation string) error {
 			if operation == failing {
 				return fs.ErrInvalid
 			}
@@ -112,15 +115,15 @@ func TestFaultsOfTheDisk(t *testing.T) {
 		if f := recall(t, s, peer); f.Offered != monday || f.Valid != tuesday || !f.Unsaved {
 			t.Errorf("%s: this process knows %+v", failing, f)
 		}
-		if f := recall(t, New(dir), peer); f.Offered != monday || !f.Valid.IsZero() && f.Valid != tuesday {
+		if f := recall(t, New(&statefile.State{Dir: dir}), peer); f.Offered != monday || !f.Valid.IsZero() && f.Valid != tuesday {
 			t.Errorf("%s: on disk is %+v", failing, f)
 		}
 		if f := recall(t, s, "mx.example:2525"); f != (Facts{}) {
 			t.Errorf("%s: at another port: %+v", failing, f)
 		}
-		s.folder.Step = nil
+		s.state.(*statefile.State).Step = nil
 		learn(t, s, peer, func(*Facts) {})
-		if f := recall(t, New(dir), peer); f.Valid != tuesday {
+		if f := recall(t, New(&statefile.State{Dir: dir}), peer); f.Valid != tuesday {
 			t.Errorf("after %s: %+v", failing, f)
 		}
 		if f := recall(t, s, peer); f.Unsaved {
@@ -131,9 +134,9 @@ func TestFaultsOfTheDisk(t *testing.T) {
 
 // A fact that was not forgotten for good is not forgotten at all.
 func TestFaultsWhileForgetting(t *testing.T) {
-	s := New(t.TempDir())
+	s := New(&statefile.State{Dir: t.TempDir()})
 	learn(t, s, peer, offered)
-	s.folder.Step = func(operation string) error {
+	s.state.(*statefile.State).Step = func(operation string) error {
 		if operation == "remove" {
 			return fs.ErrInvalid
 		}
@@ -145,7 +148,7 @@ func TestFaultsWhileForgetting(t *testing.T) {
 	if f := recall(t, s, peer); f.Offered != monday {
 		t.Errorf("%+v", f)
 	}
-	s.folder.Step = func(operation string) error {
+	s.state.(*statefile.State).Step = func(operation string) error {
 		if operation == "rename" {
 			return fs.ErrInvalid
 		}
@@ -163,8 +166,8 @@ func TestFaultsWhileForgetting(t *testing.T) {
 // Another process has the lock and does not let go.
 func TestLockIsHeld(t *testing.T) {
 	dir := t.TempDir()
-	other, s := New(dir), New(dir)
-	unlock, err := other.folder.Lock(t.Context())
+	other, s := New(&statefile.State{Dir: dir}), New(&statefile.State{Dir: dir})
+	unlock, err := other.state.Lock(t.Context(), fact("office"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +184,7 @@ func TestLockIsHeld(t *testing.T) {
 	}
 	unlock()
 	learn(t, s, peer, func(*Facts) {})
-	if f := recall(t, New(dir), peer); f.Offered != monday {
+	if f := recall(t, New(&statefile.State{Dir: dir}), peer); f.Offered != monday {
 		t.Errorf("%+v", f)
 	}
 }
@@ -203,11 +206,11 @@ func TestForeignFiles(t *testing.T) {
 		"way without port":   whole + `,"way":{"host":"a","found":"2026-11-23T08:00:00Z"}}`,
 		"way without time":   whole + `,"way":{"host":"a","port":1}}`,
 		"way with no port":   whole + `,"way":{"host":"a","port":65536,"found":"2026-11-23T08:00:00Z"}}`,
-		"longer than a file": whole + strings.Repeat(" ", maxRecord) + "}",
+		"longer than a file": whole + strings.Repeat(" ", int(spool.KindTLS.Limit())) + "}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			s := New(dir)
+			s := New(&statefile.State{Dir: dir})
 			learn(t, s, peer, offered)
 			file := filepath.Join(dir, "tls", "upstream-office.json")
 			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {

@@ -1,11 +1,11 @@
 package memory
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"time"
+
+	"postern/spool"
 )
 
 // record is the content of a file.
@@ -17,9 +17,6 @@ type record struct {
 
 	unsaved bool
 }
-
-// maxRecord bounds a file, in bytes.
-const maxRecord = 8 << 10
 
 func (r *record) facts() Facts {
 	f := Facts{Offered: r.Offered, Valid: r.Valid, Unsaved: r.unsaved}
@@ -49,13 +46,8 @@ func (r *record) encode() []byte {
 var errRecord = errors.New("is damaged, or of another version")
 
 func parse(content []byte) (*record, error) {
-	dec := json.NewDecoder(bytes.NewReader(content))
-	dec.DisallowUnknownFields()
 	r := new(record)
-	if err := dec.Decode(r); err != nil {
-		return nil, errRecord
-	}
-	if _, err := dec.Token(); err != io.EOF {
+	if spool.DecodeFact(content, r) != nil {
 		return nil, errRecord
 	}
 	w := r.Way

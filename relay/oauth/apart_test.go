@@ -17,7 +17,7 @@ func TestSilentProviderOfAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newIDP(t)
 		state := t.TempDir()
-		tokens := New(Options{StateDir: state, Transport: silentFor{"silent.example", p}})
+		tokens := New(Options{State: stateIn(state), Transport: silentFor{"silent.example", p}})
 		mute := upstreamWith(config.FlowClientCredentials)
 		mute.Name, mute.OAuth.Issuer = "mute", "https://silent.example"
 		var all sync.WaitGroup
@@ -34,7 +34,7 @@ func TestSilentProviderOfAnother(t *testing.T) {
 				if took := time.Since(began); took > time.Second {
 					t.Errorf("%s waited for %v", up.Name, took)
 				}
-				if st := New(Options{StateDir: state, Transport: p}).Status(t.Context(), up); !st.Present {
+				if st := New(Options{State: stateIn(state), Transport: p}).Status(t.Context(), up); !st.Present {
 					t.Errorf("after a restart: %+v", st)
 				}
 			})

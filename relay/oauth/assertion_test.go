@@ -109,7 +109,7 @@ func TestCertificate(t *testing.T) {
 		up.OAuth.Provider, up.OAuth.Tenant, up.OAuth.ClientSecret = c.provider, "example.com", config.Secret{}
 		var thumbprint string
 		up.OAuth.CertFile, up.OAuth.KeyFile, thumbprint = pair(t, c.key)
-		mustToken(t, New(Options{StateDir: t.TempDir(), Transport: p}), up, "", "access-token-1")
+		mustToken(t, New(Options{State: stateIn(t.TempDir()), Transport: p}), up, "", "access-token-1")
 		ask := p.asks[0]
 		if ask.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" ||
 			ask.Get("client_id") != "the client" || ask.Has("client_secret") || p.basic[0] != "" {
@@ -132,7 +132,7 @@ func TestFederation(t *testing.T) {
 	up := upstreamWith(config.FlowClientCredentials)
 	up.OAuth.ClientSecret = config.Secret{}
 	up.OAuth.AssertionFile = secretFile(t, "token", "eyJ.first.sig\n")
-	tokens := New(Options{StateDir: t.TempDir(), Transport: p})
+	tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
 	mustToken(t, tokens, up, "", "access-token-1")
 	// It is renewed by somebody else, and read at each use.
 	if err := os.WriteFile(up.OAuth.AssertionFile, []byte("eyJ.second.sig"), 0o600); err != nil {
@@ -174,7 +174,7 @@ func serviceUpstream(file string) *config.Upstream {
 func TestServiceAccount(t *testing.T) {
 	p := newIDP(t)
 	up := serviceUpstream(serviceKey(t, googleToken))
-	mustToken(t, New(Options{StateDir: t.TempDir(), Transport: p}), up, "", "access-token-1")
+	mustToken(t, New(Options{State: stateIn(t.TempDir()), Transport: p}), up, "", "access-token-1")
 	ask := p.asks[0]
 	if ask.Get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" || ask.Has("scope") || ask.Has("client_id") ||
 		!slices.Equal(p.paths, []string{"POST " + googleToken}) {
@@ -198,7 +198,7 @@ func TestServiceAccountUnusable(t *testing.T) {
 		"other key": secretFile(t, "d", `{"type": "service_account", "client_email": "a@b", "private_key": "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----\n"}`),
 	} {
 		p := newIDP(t)
-		e := mustFail(t, New(Options{StateDir: t.TempDir(), Transport: p}), serviceUpstream(file), "", Local)
+		e := mustFail(t, New(Options{State: stateIn(t.TempDir()), Transport: p}), serviceUpstream(file), "", Local)
 		if strings.Contains(e.Text, "hunter2") || strings.Contains(e.Text, "aHVudGVyMg") || len(p.paths) != 0 {
 			t.Error(name, e, p.paths)
 		}

@@ -21,6 +21,7 @@ import (
 	"postern/relay/oauth"
 	"postern/relay/upstream"
 	"postern/relay/upstream/upstreamtest"
+	"postern/spool/statefile"
 )
 
 // minter is a provider whose tokens a real server checks: JWTs, signed with a
@@ -100,7 +101,7 @@ func TestLabSignedTokens(t *testing.T) {
 			}
 			m.minted, m.stale = 0, stale
 			seen := &opened{}
-			d := &upstream.Dialer{Events: seen, Tokens: oauth.New(oauth.Options{StateDir: t.TempDir()})}
+			d := &upstream.Dialer{Events: seen, Tokens: oauth.New(oauth.Options{State: &statefile.State{Dir: t.TempDir()}})}
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			err := d.Deliver(ctx, up, upstreamtest.NewFeed())
 			cancel()

@@ -49,7 +49,7 @@ func TestDevice(t *testing.T) {
 		// 5 s, 5 s, then 10 s for good, and twice that after a time-out.
 		p.device = []string{"authorization_pending", "slow_down", "authorization_pending"}
 		p.answers = []func(http.ResponseWriter, *http.Request){nil, nil, nil, refuse(503, "", "")}
-		tokens := New(Options{StateDir: dir, Transport: p, Events: w})
+		tokens := New(Options{State: stateIn(dir), Transport: p, Events: w})
 		up := upstreamWith(config.FlowDevice)
 		began, person := time.Now(), &typist{}
 		st, err := tokens.Login(t.Context(), up, person)
@@ -68,7 +68,7 @@ func TestDevice(t *testing.T) {
 		if obtained, _ := w.told(); len(obtained) != 1 || obtained[0].Reason != Login {
 			t.Errorf("%+v", obtained)
 		}
-		mustToken(t, New(Options{StateDir: dir, Transport: p}), up, "", "access-token-1")
+		mustToken(t, New(Options{State: stateIn(dir), Transport: p}), up, "", "access-token-1")
 	})
 }
 
@@ -96,7 +96,7 @@ func TestDeviceEnds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p, dir := newIDP(t), t.TempDir()
 				c.change(p)
-				_, err := New(Options{StateDir: dir, Transport: p}).Login(t.Context(), upstreamWith(config.FlowDevice), &typist{})
+				_, err := New(Options{State: stateIn(dir), Transport: p}).Login(t.Context(), upstreamWith(config.FlowDevice), &typist{})
 				var e *Error
 				if !errors.As(err, &e) || e.Kind != c.kind || !strings.Contains(e.Text, c.text) {
 					t.Error(err)
@@ -133,7 +133,7 @@ func TestDeviceProof(t *testing.T) {
 					_, basic, _ = r.BasicAuth()
 				}
 			}}
-			if _, err := New(Options{StateDir: t.TempDir(), Transport: transport}).Login(t.Context(), up, &typist{}); err != nil {
+			if _, err := New(Options{State: stateIn(t.TempDir()), Transport: transport}).Login(t.Context(), up, &typist{}); err != nil {
 				t.Fatal(style, err)
 			}
 			if seen.Get("client_id") != "the client" || (seen.Get("client_secret") == clientSecret) != (style == "client_secret_post") ||
@@ -179,7 +179,7 @@ func TestCodeByBrowser(t *testing.T) {
 					t.Error(resp, err)
 				}
 			}}
-			st, err := New(Options{StateDir: dir, Transport: p}).Login(t.Context(), up, person)
+			st, err := New(Options{State: stateIn(dir), Transport: p}).Login(t.Context(), up, person)
 			if err != nil || !st.Renewable {
 				t.Fatal(st, err)
 			}
@@ -220,7 +220,7 @@ func TestCodeByPaste(t *testing.T) {
 			p := newIDP(t)
 			person := &typist{}
 			person.open = func(address string) { person.paste = c.paste(p.browse(address)) }
-			_, err := New(Options{StateDir: t.TempDir(), Transport: p}).Login(t.Context(), upstreamWith(config.FlowCode), person)
+			_, err := New(Options{State: stateIn(t.TempDir()), Transport: p}).Login(t.Context(), upstreamWith(config.FlowCode), person)
 			var e *Error
 			switch {
 			case c.want == "" && err != nil:
@@ -239,13 +239,13 @@ func TestCodeWithoutDoor(t *testing.T) {
 	up.OAuth.RedirectURL = "https://app.example.com/callback"
 	person := &typist{}
 	person.open = func(address string) { person.paste = p.browse(address) }
-	if _, err := New(Options{StateDir: t.TempDir(), Transport: p}).Login(t.Context(), up, person); err != nil {
+	if _, err := New(Options{State: stateIn(t.TempDir()), Transport: p}).Login(t.Context(), up, person); err != nil {
 		t.Error(err)
 	}
 	if p.back != up.OAuth.RedirectURL {
 		t.Error(p.back)
 	}
-	_, err := New(Options{StateDir: t.TempDir(), Transport: p}).Login(t.Context(), up, &typist{eof: true, open: func(a string) { p.browse(a) }})
+	_, err := New(Options{State: stateIn(t.TempDir()), Transport: p}).Login(t.Context(), up, &typist{eof: true, open: func(a string) { p.browse(a) }})
 	if err == nil {
 		t.Error("no error where nothing can come")
 	}
@@ -262,7 +262,7 @@ func TestLoginIsGivenUp(t *testing.T) {
 		if flow == config.FlowDevice {
 			time.AfterFunc(20*time.Millisecond, cancel)
 		}
-		if _, err := New(Options{StateDir: t.TempDir(), Transport: p}).Login(ctx, upstreamWith(flow), person); !errors.Is(err, context.Canceled) {
+		if _, err := New(Options{State: stateIn(t.TempDir()), Transport: p}).Login(ctx, upstreamWith(flow), person); !errors.Is(err, context.Canceled) {
 			t.Error(flow, err)
 		}
 		cancel()
@@ -272,7 +272,7 @@ func TestLoginIsGivenUp(t *testing.T) {
 // Where nobody has to log in, a login shows that it works, by a new token.
 func TestLoginWithoutAPerson(t *testing.T) {
 	p := newIDP(t)
-	tokens := New(Options{StateDir: t.TempDir(), Transport: p})
+	tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
 	up := upstreamWith(config.FlowClientCredentials)
 	for i := range 2 {
 		st, err := tokens.Login(t.Context(), up, &typist{})

@@ -23,7 +23,7 @@ func TestMicrosoft(t *testing.T) {
 		up := upstreamWith(config.FlowDevice)
 		up.OAuth.Provider, up.OAuth.Tenant, up.OAuth.ClientSecret = config.OAuthMicrosoft365, "example.onmicrosoft.com", config.Secret{}
 		up.OAuth.Scopes = []string{"https://outlook.office.com/SMTP.Send", "offline_access"}
-		tokens := New(Options{StateDir: t.TempDir(), Transport: p})
+		tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
 		if _, err := tokens.Login(t.Context(), up, &typist{}); err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +44,7 @@ func TestGoogle(t *testing.T) {
 	up.OAuth.Provider, up.OAuth.Scopes = config.OAuthGoogle, []string{"https://mail.google.com/"}
 	person := &typist{}
 	person.open = func(address string) { person.paste = p.browse(address) }
-	tokens := New(Options{StateDir: t.TempDir(), Transport: p})
+	tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
 	if _, err := tokens.Login(t.Context(), up, person); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestDiscovery(t *testing.T) {
 	} {
 		p := newIDP(t)
 		p.document = c.document
-		got, err := New(Options{StateDir: t.TempDir(), Transport: p}).Token(t.Context(), upstreamWith(config.FlowClientCredentials), "")
+		got, err := New(Options{State: stateIn(t.TempDir()), Transport: p}).Token(t.Context(), upstreamWith(config.FlowClientCredentials), "")
 		if c.text == "" {
 			if err != nil || got == "" {
 				t.Error(name, err)
@@ -96,7 +96,7 @@ func TestDiscoveryIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newIDP(t)
 		p.life = 20 * time.Minute
-		tokens := New(Options{StateDir: t.TempDir(), Transport: p})
+		tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
 		up := upstreamWith(config.FlowClientCredentials)
 		for range 6 {
 			if _, err := tokens.Token(t.Context(), up, ""); err != nil {
@@ -116,7 +116,7 @@ func TestDiscoveryIsKept(t *testing.T) {
 	})
 	for status, kind := range map[int]Kind{404: Refused, 503: Unreachable, 429: Unreachable, 301: Refused} {
 		gone := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
-		tokens := New(Options{StateDir: t.TempDir(), Transport: handled{gone}})
+		tokens := New(Options{State: stateIn(t.TempDir()), Transport: handled{gone}})
 		mustFail(t, tokens, upstreamWith(config.FlowClientCredentials), "", kind)
 	}
 }
@@ -134,7 +134,7 @@ func TestNoRedirect(t *testing.T) {
 			w.WriteHeader(http.StatusTemporaryRedirect)
 		})
 	}
-	mustFail(t, New(Options{StateDir: t.TempDir(), Transport: p}), upstreamWith(config.FlowClientCredentials), "", Unreachable)
+	mustFail(t, New(Options{State: stateIn(t.TempDir()), Transport: p}), upstreamWith(config.FlowClientCredentials), "", Unreachable)
 	for _, path := range p.paths {
 		if strings.Contains(path, "evil") {
 			t.Error(path)
@@ -147,7 +147,7 @@ func TestGuard(t *testing.T) {
 	p := newIDP(t)
 	up := upstreamWith(config.FlowClientCredentials)
 	up.OAuth.Issuer = "http://idp.example"
-	mustFail(t, New(Options{StateDir: t.TempDir(), Transport: p}), up, "", Unreachable)
+	mustFail(t, New(Options{State: stateIn(t.TempDir()), Transport: p}), up, "", Unreachable)
 	if len(p.paths) != 0 {
 		t.Error(p.paths)
 	}
@@ -191,7 +191,7 @@ func TestNotAToken(t *testing.T) {
 	} {
 		p := newIDP(t)
 		p.answers = append(p.answers, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, answer) })
-		got, err := New(Options{StateDir: t.TempDir(), Transport: p}).Token(t.Context(), upstreamWith(config.FlowClientCredentials), "")
+		got, err := New(Options{State: stateIn(t.TempDir()), Transport: p}).Token(t.Context(), upstreamWith(config.FlowClientCredentials), "")
 		if err == nil || got != "" {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}

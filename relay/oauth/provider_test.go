@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/spool/statefile"
 )
 
 const (
@@ -248,7 +249,7 @@ func loggedIn(t *testing.T, p *idp) string {
 	t.Helper()
 	dir := t.TempDir()
 	up := upstreamWith(config.FlowDevice)
-	v := newVault(dir)
+	v := &vault{stateIn(dir)}
 	unlock, err := v.hold(t.Context(), up.Name)
 	if err != nil {
 		t.Fatal(err)
@@ -280,14 +281,14 @@ func newRelay(t *testing.T) *relay {
 	t.Helper()
 	r := &relay{idp: newIDP(t), witness: &witness{}, up: upstreamWith(config.FlowDevice)}
 	r.dir = loggedIn(t, r.idp)
-	r.tokens = New(Options{StateDir: r.dir, Transport: r.idp, Events: r.witness})
+	r.tokens = New(Options{State: stateIn(r.dir), Transport: r.idp, Events: r.witness})
 	return r
 }
 
 // onDisk is what a new process would find.
 func onDisk(t *testing.T, dir string, up *config.Upstream) *token {
 	t.Helper()
-	tok, err := newVault(dir).load(t.Context(), up.Name, up.OAuth.TokenKey)
+	tok, err := (&vault{stateIn(dir)}).load(t.Context(), up.Name, up.OAuth.TokenKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,3 +321,6 @@ func secretFile(t *testing.T, name, content string) string {
 	}
 	return path
 }
+
+// stateIn keeps tokens in a folder.
+func stateIn(dir string) *statefile.State { return &statefile.State{Dir: dir} }

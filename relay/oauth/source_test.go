@@ -17,13 +17,14 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/spool/statefile"
 )
 
 func TestOneAskServesMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, w := newIDP(t), &witness{}
 		p.latency = time.Second
-		tokens := New(Options{StateDir: t.TempDir(), Transport: p, Events: w})
+		tokens := New(Options{State: stateIn(t.TempDir()), Transport: p, Events: w})
 		up := upstreamWith(config.FlowClientCredentials)
 		var all sync.WaitGroup
 		for range 50 {
@@ -43,7 +44,7 @@ func TestOneAskServesMany(t *testing.T) {
 			t.Errorf("%v %v", ask, p.basic)
 		}
 		// Another process finds it on disk.
-		again := New(Options{StateDir: filepath.Dir(tokens.vault.Dir), Transport: p})
+		again := New(Options{State: tokens.vault.state, Transport: p})
 		mustToken(t, again, up, "", "access-token-1")
 	})
 }
@@ -139,7 +140,7 @@ func TestSilentProvider(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newIDP(t)
 		p.latency = time.Hour
-		tokens := New(Options{StateDir: t.TempDir(), Transport: p})
+		tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
 		began := time.Now()
 		e := mustFail(t, tokens, upstreamWith(config.FlowClientCredentials), "", Unreachable)
 		if time.Since(began) > askTimeout || e.Text != "idp.example did not answer in time" {
@@ -173,7 +174,7 @@ func TestWithoutAnEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newIDP(t)
 		p.life = 0
-		tokens := New(Options{StateDir: t.TempDir(), Transport: p})
+		tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
 		up := upstreamWith(config.FlowClientCredentials)
 		mustToken(t, tokens, up, "", "access-token-1")
 		time.Sleep(1000 * time.Hour)
@@ -199,7 +200,7 @@ func TestRevoked(t *testing.T) {
 		if tok := onDisk(t, r.dir, r.up); tok == nil || tok.Refresh != "refresh-token-1" {
 			t.Error("what was refused was thrown away")
 		}
-		other := New(Options{StateDir: r.dir, Transport: r.idp})
+		other := New(Options{State: stateIn(r.dir), Transport: r.idp})
 		if _, err := other.Login(t.Context(), r.up, &typist{}); err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +213,7 @@ func TestRevoked(t *testing.T) {
 
 func TestNobodyHasLoggedIn(t *testing.T) {
 	p := newIDP(t)
-	tokens := New(Options{StateDir: t.TempDir(), Transport: p})
+	tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
 	up := upstreamWith(config.FlowCode)
 	if st := tokens.Status(t.Context(), up); !st.NeedsLogin || st.Present || st.Renewable {
 		t.Errorf("%+v", st)
@@ -221,7 +222,7 @@ func TestNobodyHasLoggedIn(t *testing.T) {
 		t.Error("asked in vain", e)
 	}
 	// A login is nothing to another client, user, or set of scopes.
-	tokens = New(Options{StateDir: loggedIn(t, p), Transport: p})
+	tokens = New(Options{State: stateIn(loggedIn(t, p)), Transport: p})
 	up = upstreamWith(config.FlowDevice)
 	for name, change := range map[string]func(*config.Upstream){
 		"client": func(u *config.Upstream) { u.OAuth.ClientID = "another" },
@@ -247,7 +248,7 @@ func TestTwoProcesses(t *testing.T) {
 	up := upstreamWith(config.FlowDevice)
 	var both sync.WaitGroup
 	for range 4 {
-		tokens := New(Options{StateDir: dir, Transport: p})
+		tokens := New(Options{State: stateIn(dir), Transport: p})
 		both.Go(func() { mustToken(t, tokens, up, "access-token-1", "access-token-2") })
 	}
 	both.Wait()
@@ -263,7 +264,7 @@ func TestDiskFails(t *testing.T) {
 		t.Run(at, func(t *testing.T) {
 			r := newRelay(t)
 			broken := true
-			r.tokens.vault.Step = func(operation string) error {
+			r.tokens.vault.state.(*statefile.State).Step = func(operation string) error {
 				if broken && operation == at {
 					return fmt.Errorf("%s: %w", at, syscall.ENOSPC)
 				}
@@ -299,7 +300,7 @@ func TestWrittenBeforeUse(t *testing.T) {
 	r := newRelay(t)
 	var steps []string
 	inUse := make(chan struct{})
-	r.tokens.vault.Step = func(operation string) error {
+	r.tokens.vault.state.(*statefile.State).Step = func(operation string) error {
 		steps = append(steps, operation)
 		select {
 		case <-inUse:
@@ -315,7 +316,7 @@ func TestWrittenBeforeUse(t *testing.T) {
 	}
 	// A crash at this moment: whoever comes next has the rotated token.
 	r.set(func() { r.life = time.Minute })
-	next := New(Options{StateDir: r.dir, Transport: r.idp})
+	next := New(Options{State: stateIn(r.dir), Transport: r.idp})
 	mustToken(t, next, upstreamWith(config.FlowDevice), "access-token-2", "access-token-3")
 }
 
@@ -323,12 +324,12 @@ func TestWrittenBeforeUse(t *testing.T) {
 func TestLoginWhileDiskFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRelay(t)
-		r.tokens.vault.Step = func(string) error { return syscall.EIO }
+		r.tokens.vault.state.(*statefile.State).Step = func(string) error { return syscall.EIO }
 		mustFail(t, r.tokens, r.up, "access-token-1", Local)
-		if _, err := New(Options{StateDir: r.dir, Transport: r.idp}).Login(t.Context(), r.up, &typist{}); err != nil {
+		if _, err := New(Options{State: stateIn(r.dir), Transport: r.idp}).Login(t.Context(), r.up, &typist{}); err != nil {
 			t.Fatal(err)
 		}
-		r.tokens.vault.Step = nil
+		r.tokens.vault.state.(*statefile.State).Step = nil
 		mustToken(t, r.tokens, r.up, "access-token-1", "access-token-3")
 	})
 }
@@ -427,7 +428,7 @@ func TestJudge(t *testing.T) {
 			answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(c.status) }
 		}
 		p.answers = append(p.answers, answer)
-		tokens := New(Options{StateDir: dir, Transport: p})
+		tokens := New(Options{State: stateIn(dir), Transport: p})
 		e := mustFail(t, tokens, upstreamWith(config.FlowDevice), "access-token-1", c.want)
 		if want := fmt.Sprint(c.status); c.code == "" && !strings.Contains(e.Text, want) || !strings.Contains(e.Text, c.code) {
 			t.Errorf("%+v: %v", c, e)
@@ -440,7 +441,7 @@ func TestJudge(t *testing.T) {
 func TestRefusedWithoutAPerson(t *testing.T) {
 	p := newIDP(t)
 	p.answers = append(p.answers, refuse(400, "invalid_grant", "Invalid JWT Signature."))
-	e := mustFail(t, New(Options{StateDir: t.TempDir(), Transport: p}), upstreamWith(config.FlowClientCredentials), "", Refused)
+	e := mustFail(t, New(Options{State: stateIn(t.TempDir()), Transport: p}), upstreamWith(config.FlowClientCredentials), "", Refused)
 	if strings.Contains(e.Text, "login") || !strings.Contains(e.Text, "clock") {
 		t.Error(e)
 	}
@@ -457,7 +458,7 @@ func TestDates(t *testing.T) {
 		return answer, err
 	})
 	var told []string
-	tokens := New(Options{StateDir: t.TempDir(), Transport: dated, Dates: func(host string, date time.Time) {
+	tokens := New(Options{State: stateIn(t.TempDir()), Transport: dated, Dates: func(host string, date time.Time) {
 		told = append(told, host+" "+date.Format(time.RFC3339))
 	}})
 	up := upstreamWith(config.FlowClientCredentials)

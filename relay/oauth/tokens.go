@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/spool"
 )
 
 // Options are what Tokens are made with.
 type Options struct {
-	// StateDir is the folder in which "oauth" is made.
-	StateDir string
+	// State keeps the tokens.
+	State spool.State
 	// Events observes tokens; nil: nobody does.
 	Events Events
 	// Transport carries requests to providers; nil: one that goes through
@@ -38,7 +39,7 @@ type Tokens struct {
 // New opens nothing yet.
 func New(o Options) *Tokens {
 	t := &Tokens{
-		vault: newVault(o.StateDir), events: o.Events,
+		vault: &vault{o.State}, events: o.Events,
 		http: newHTTP(o.Transport, o.Dates), sources: map[string]*source{},
 	}
 	if t.events == nil {

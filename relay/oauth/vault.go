@@ -11,50 +11,36 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"strings"
 
 	"postern/config"
-	"postern/spool/statefile"
+	"postern/spool"
 )
 
-// vault is the folder of tokens: one file for each upstream, sealed by
-// AES-256-GCM, a key where none is configured, and locks that daemon and
-// command line share. Nobody but the owner can read any of it.
-//
-//	oauth/lock                       empty; held while the key is made
-//	oauth/key                        random, base64; only where no key is configured
-//	oauth/upstream-NAME.token        magic, nonce, sealed JSON of a token
-//	oauth/upstream-NAME.token.lock   empty; held while a provider is asked
-//	oauth/*.new                      a write that a crash cut off; harmless
-type vault struct{ statefile.Folder }
+// vault keeps tokens: one fact for each upstream, sealed by AES-256-GCM, and a
+// random key, in base64, where none is configured. A sealed token is magic,
+// nonce, sealed JSON.
+type vault struct{ state spool.State }
 
-func newVault(stateDir string) *vault {
-	return &vault{statefile.Folder{Dir: filepath.Join(stateDir, "oauth")}}
-}
+var keyFact = spool.Fact{Kind: spool.KindTokenKey}
 
-const (
-	magic   = "postern token 1\n"
-	keyName = "key"
-	// maxFile bounds a token file, in bytes.
-	maxFile = 4 * maxToken
-)
+func factOf(upstream string) spool.Fact { return spool.Fact{Kind: spool.KindToken, Name: upstream} }
+
+const magic = "postern token 1\n"
 
 // errSealed: the file is there, and the key is not the one it was written with.
 var errSealed = errors.New("was written with another key, or is damaged")
 
-func fileName(upstream string) string { return "upstream-" + statefile.SafeName(upstream) + ".token" }
-
 // hold keeps everybody else, in any process, from the token of an upstream. A
 // provider that is slow holds up nobody but its own upstream.
 func (v *vault) hold(ctx context.Context, upstream string) (unlock func(), err error) {
-	return v.LockFile(ctx, fileName(upstream))
+	return v.state.Lock(ctx, factOf(upstream))
 }
 
 // load reads the token of an upstream; nil: there is none.
 func (v *vault) load(ctx context.Context, upstream string, key config.Secret) (*token, error) {
-	path := filepath.Join(v.Dir, fileName(upstream))
-	sealed, err := v.read(fileName(upstream))
+	path := v.state.Where(factOf(upstream))
+	sealed, err := v.read(ctx, factOf(upstream))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -63,7 +49,7 @@ func (v *vault) load(ctx context.Context, upstream string, key config.Secret) (*
 	}
 	aead, err := v.cipher(ctx, key, false)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s %w: %s is gone", path, errSealed, filepath.Join(v.Dir, keyName))
+		return nil, fmt.Errorf("%s %w: %s is gone", path, errSealed, v.state.Where(keyFact))
 	}
 	if err != nil {
 		return nil, err
@@ -83,10 +69,10 @@ func (v *vault) load(ctx context.Context, upstream string, key config.Secret) (*
 	return t, nil
 }
 
-func (v *vault) read(name string) ([]byte, error) {
-	content, err := v.Read(name, maxFile)
-	if errors.Is(err, statefile.ErrForm) {
-		err = fmt.Errorf("%s %w", filepath.Join(v.Dir, name), errSealed)
+func (v *vault) read(ctx context.Context, f spool.Fact) ([]byte, error) {
+	content, err := v.state.Read(ctx, f)
+	if errors.Is(err, spool.ErrForm) {
+		err = fmt.Errorf("%s %w", v.state.Where(f), errSealed)
 	}
 	return content, err
 }
@@ -102,7 +88,7 @@ func (v *vault) save(ctx context.Context, upstream string, key config.Secret, t 
 	if err != nil {
 		return err
 	}
-	return v.Write(fileName(upstream), aead.Seal([]byte(magic), nil, plain, associated(upstream)))
+	return v.state.Write(ctx, factOf(upstream), aead.Seal([]byte(magic), nil, plain, associated(upstream)))
 }
 
 // associated binds a file to its upstream: under another name it opens no more.
@@ -136,7 +122,7 @@ func (v *vault) cipher(ctx context.Context, configured config.Secret, create boo
 }
 
 func (v *vault) ownKey(ctx context.Context, create bool) (string, error) {
-	text, err := v.read(keyName)
+	text, err := v.read(ctx, keyFact)
 	if errors.Is(err, fs.ErrNotExist) && create {
 		text, err = v.makeKey(ctx)
 	}
@@ -145,14 +131,14 @@ func (v *vault) ownKey(ctx context.Context, create bool) (string, error) {
 
 // makeKey makes the key, unless another upstream was quicker.
 func (v *vault) makeKey(ctx context.Context) ([]byte, error) {
-	unlock, err := v.Lock(ctx)
+	unlock, err := v.state.Lock(ctx, keyFact)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	if text, err := v.read(keyName); !errors.Is(err, fs.ErrNotExist) {
+	if text, err := v.read(ctx, keyFact); !errors.Is(err, fs.ErrNotExist) {
 		return text, err
 	}
 	text := []byte(rand.Text() + rand.Text()) // 256 bits and more
-	return text, v.Write(keyName, text)
+	return text, v.state.Write(ctx, keyFact, text)
 }

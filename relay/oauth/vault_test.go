@@ -12,9 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"postern/config"
+	"postern/spool/statefile"
 )
 
 // credential is a key in the folder of systemd credentials.
@@ -64,11 +63,11 @@ func TestModes(t *testing.T) {
 		}
 	}
 	// Who opened it to others is told.
-	path := filepath.Join(dir, "oauth", fileName(up.Name))
+	path := filepath.Join(dir, "oauth", "upstream-"+statefile.SafeName(up.Name)+".token")
 	if err := os.Chmod(path, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	e := mustFail(t, New(Options{StateDir: dir, Transport: p}), up, "", Local)
+	e := mustFail(t, New(Options{State: stateIn(dir), Transport: p}), up, "", Local)
 	if !strings.Contains(e.Text, "mode 0640") || !strings.Contains(e.Text, "chmod 0600") {
 		t.Error(e)
 	}
@@ -77,12 +76,12 @@ func TestModes(t *testing.T) {
 	if err := errors.Join(os.Remove(path), os.Symlink(target, path)); err != nil {
 		t.Fatal(err)
 	}
-	mustFail(t, New(Options{StateDir: dir, Transport: p}), up, "", Local)
+	mustFail(t, New(Options{State: stateIn(dir), Transport: p}), up, "", Local)
 }
 
 func TestSealed(t *testing.T) {
 	key := credential(t, strings.Repeat("k", 32))
-	v := newVault(t.TempDir())
+	v := &vault{stateIn(t.TempDir())}
 	put := func(name string, key config.Secret) {
 		t.Helper()
 		unlock, err := v.hold(t.Context(), name)
@@ -98,10 +97,10 @@ func TestSealed(t *testing.T) {
 	if got, err := v.load(t.Context(), "office", key); err != nil || got.Refresh != "refresh" {
 		t.Fatal(got, err)
 	}
-	if _, err := os.Stat(filepath.Join(v.Dir, keyName)); err == nil {
+	if _, err := os.Stat(v.state.Where(keyFact)); err == nil {
 		t.Error("a key file was made beside a configured key")
 	}
-	content, err := os.ReadFile(filepath.Join(v.Dir, fileName("office")))
+	content, err := os.ReadFile(v.state.Where(factOf("office")))
 	if err != nil || bytes.Contains(content, []byte("refresh")) {
 		t.Error("in clear", err)
 	}
@@ -115,7 +114,7 @@ func TestSealed(t *testing.T) {
 	unreadable("with another key", "office", credential(t, strings.Repeat("x", 32)))
 	key = credential(t, strings.Repeat("k", 32))
 	// Under the name of another upstream it opens no more.
-	if err := os.WriteFile(filepath.Join(v.Dir, fileName("other")), content, 0o600); err != nil {
+	if err := os.WriteFile(v.state.Where(factOf("other")), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	unreadable("of another upstream", "other", key)
@@ -123,11 +122,11 @@ func TestSealed(t *testing.T) {
 	for i := range content {
 		damaged := bytes.Clone(content)
 		damaged[i] ^= 1
-		if err := os.WriteFile(filepath.Join(v.Dir, fileName("office")), damaged, 0o600); err != nil {
+		if err := os.WriteFile(v.state.Where(factOf("office")), damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		unreadable("damaged", "office", key)
-		if err := os.WriteFile(filepath.Join(v.Dir, fileName("office")), content[:i], 0o600); err != nil {
+		if err := os.WriteFile(v.state.Where(factOf("office")), content[:i], 0o600); err != nil {
 			t.Fatal(err)
 		}
 		unreadable("cut", "office", key)
@@ -142,10 +141,10 @@ func TestSealed(t *testing.T) {
 func TestKeyChanged(t *testing.T) {
 	p := newIDP(t)
 	dir := loggedIn(t, p)
-	if err := os.Remove(filepath.Join(dir, "oauth", keyName)); err != nil {
+	if err := os.Remove(filepath.Join(dir, "oauth", "key")); err != nil {
 		t.Fatal(err)
 	}
-	tokens := New(Options{StateDir: dir, Transport: p})
+	tokens := New(Options{State: stateIn(dir), Transport: p})
 	e := mustFail(t, tokens, upstreamWith(config.FlowDevice), "", NeedsLogin)
 	if !strings.Contains(e.Text, "another key") || !strings.Contains(e.Text, "postern upstream login office") {
 		t.Error(e)
@@ -155,18 +154,18 @@ func TestKeyChanged(t *testing.T) {
 
 func TestHeldLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVault(t.TempDir())
+		v := &vault{stateIn(t.TempDir())}
 		unlock, err := v.hold(t.Context(), "office")
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := newVault(filepath.Dir(v.Dir)).hold(ctx, "office"); err == nil || !strings.Contains(err.Error(), "another process") {
+		if _, err := (&vault{v.state}).hold(ctx, "office"); err == nil || !strings.Contains(err.Error(), "another process") {
 			t.Error(err)
 		}
 		time.AfterFunc(time.Second, unlock)
-		again, err := newVault(filepath.Dir(v.Dir)).hold(t.Context(), "office")
+		again, err := (&vault{v.state}).hold(t.Context(), "office")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,30 +178,17 @@ func TestCutOff(t *testing.T) {
 	p := newIDP(t)
 	dir := loggedIn(t, p)
 	up := upstreamWith(config.FlowDevice)
-	if err := os.WriteFile(filepath.Join(dir, "oauth", fileName(up.Name)+".new"), []byte("half"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "oauth", "upstream-"+statefile.SafeName(up.Name)+".token"+".new"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mustToken(t, New(Options{StateDir: dir, Transport: p}), up, "access-token-1", "access-token-2")
+	mustToken(t, New(Options{State: stateIn(dir), Transport: p}), up, "access-token-1", "access-token-2")
 }
 
 func TestUnwritable(t *testing.T) {
 	file := secretFile(t, "a-file", "x")
 	p := newIDP(t)
-	mustFail(t, New(Options{StateDir: file, Transport: p}), upstreamWith(config.FlowClientCredentials), "", Local)
+	mustFail(t, New(Options{State: stateIn(file), Transport: p}), upstreamWith(config.FlowClientCredentials), "", Local)
 	if len(p.paths) != 0 {
 		t.Error("asked for what cannot be kept")
 	}
-}
-
-func TestFileName(t *testing.T) {
-	if got := fileName("office-2"); got != "upstream-office-2.token" {
-		t.Error(got)
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		a, b := rapid.String().Draw(t, "a"), rapid.String().Draw(t, "b")
-		x, y := fileName(a), fileName(b)
-		if a != b && strings.EqualFold(x, y) || filepath.Base(x) != x || len(x) > 200 && len(a) <= 100 {
-			t.Fatalf("%q and %q", x, y)
-		}
-	})
 }

@@ -12,6 +12,7 @@ import (
 	"postern/relay/upstream"
 	"postern/relay/upstream/upstreamtest"
 	"postern/spool"
+	"postern/spool/statefile"
 )
 
 func TestPostfix(t *testing.T) {
@@ -159,7 +160,7 @@ func TestPostfix(t *testing.T) {
 				up.Port = p.Implicit
 			}
 			rec := &recorder{}
-			d := &upstream.Dialer{Events: rec, Memory: memory.New(t.TempDir())}
+			d := &upstream.Dialer{Events: rec, Memory: memory.New(&statefile.State{Dir: t.TempDir()})}
 			for range 3 {
 				if err := d.Deliver(t.Context(), up, upstreamtest.NewFeed()); err != nil {
 					t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"postern/relay/upstream"
 	"postern/relay/upstream/upstreamtest"
 	"postern/spool"
+	"postern/spool/statefile"
 )
 
 // A session is resumed in every mode and version, and the certificate of the
@@ -34,7 +35,7 @@ func TestResumptionInEveryMode(t *testing.T) {
 					TLS: &tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: version}}
 				up := &config.Upstream{Name: "test", TLS: mode, Auth: "none", CAFile: file}
 				up.Host, up.Port = sink.Start(t)
-				d := &upstream.Dialer{Memory: memory.New(t.TempDir())}
+				d := &upstream.Dialer{Memory: memory.New(&statefile.State{Dir: t.TempDir()})}
 				for i, want := range []bool{false, true, true} {
 					rec, err := oneMessage(t, d, up)
 					if err != nil || len(rec.opened) != 1 {
@@ -73,7 +74,7 @@ func TestResumedSessionsAreJudgedAgain(t *testing.T) {
 				}
 				var serving sync.WaitGroup
 				rec := &recorder{}
-				d := &upstream.Dialer{Events: rec, Memory: memory.New(t.TempDir()),
+				d := &upstream.Dialer{Events: rec, Memory: memory.New(&statefile.State{Dir: t.TempDir()}),
 					LookupSRV: func(_ context.Context, service, _, _ string) (string, []*net.SRV, error) {
 						if service != "submissions" {
 							return "", nil, nil
@@ -268,7 +269,7 @@ func TestPinsWhileACertificateIsReplaced(t *testing.T) {
 func TestMemoryIsReadWhenItIsNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOpportunistic, Auth: "none"}
-		m := memory.New(t.TempDir())
+		m := memory.New(&statefile.State{Dir: t.TempDir()})
 		var serving sync.WaitGroup
 		d := &upstream.Dialer{Memory: m, Dial: func(context.Context, string, string) (net.Conn, error) {
 			client, server := upstreamtest.Pipe()

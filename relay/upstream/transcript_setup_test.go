@@ -15,6 +15,7 @@ import (
 	"postern/relay/upstream"
 	"postern/relay/upstream/upstreamtest"
 	"postern/spool"
+	"postern/spool/statefile"
 )
 
 // setUp reads the lines of a transcript that are not dialogue.
@@ -56,7 +57,7 @@ func (c *transcript) setUp(t *testing.T, b *bench) (*config.Upstream, *testFeed)
 // remember makes a memory in which the upstream was seen before.
 func (c *transcript) remember(t *testing.T, up *config.Upstream, options []string) {
 	dir := t.TempDir()
-	c.memory = memory.New(dir)
+	c.memory = memory.New(&statefile.State{Dir: dir})
 	file := filepath.Join(dir, "tls", "upstream-test.json")
 	peer := upstream.Target(up)
 	then := time.Now().Add(-240 * time.Hour)
@@ -80,7 +81,7 @@ func (c *transcript) remember(t *testing.T, up *config.Upstream, options []strin
 				t.Fatal(err)
 			}
 		case "unwritable": // the lock is a folder
-			if err := os.MkdirAll(filepath.Join(filepath.Dir(file), "lock"), 0o700); err != nil {
+			if err := os.MkdirAll(file+".lock", 0o700); err != nil {
 				t.Fatal(err)
 			}
 		default:

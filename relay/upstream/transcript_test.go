@@ -20,6 +20,7 @@ import (
 	"postern/relay/upstream"
 	"postern/relay/upstream/upstreamtest"
 	"postern/spool"
+	"postern/spool/statefile"
 )
 
 var fingerprint = regexp.MustCompile("sha256:[0-9a-f]{64}")
@@ -297,7 +298,7 @@ func (c *transcript) remembered(up *config.Upstream) []string {
 	if c.memory == nil {
 		return nil
 	}
-	facts, err := memory.New(c.dir).Recall(up.Name, upstream.Target(up))
+	facts, err := memory.New(&statefile.State{Dir: c.dir}).Recall(up.Name, upstream.Target(up))
 	if err != nil {
 		return []string{"remembered: " + err.Error()}
 	}

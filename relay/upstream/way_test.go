@@ -18,6 +18,7 @@ import (
 	"postern/relay/upstream"
 	"postern/relay/upstream/upstreamtest"
 	"postern/spool"
+	"postern/spool/statefile"
 )
 
 // domain is a network in which an upstream has to be found: its SRV records,
@@ -285,7 +286,7 @@ func TestFindingTheWay(t *testing.T) {
 				state := t.TempDir()
 				for i, want := range c.want {
 					// Each time another process.
-					if got := d.deliver(t, up, memory.New(state)); got != want {
+					if got := d.deliver(t, up, memory.New(&statefile.State{Dir: state})); got != want {
 						t.Errorf("delivery %d\n got %s\nwant %s", i, got, want)
 					}
 					time.Sleep(2 * time.Hour)
@@ -302,7 +303,7 @@ func TestTheWayChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &domain{bench: base.bench, doors: map[string]string{"example.com:587": "starttls example.com"}}
 		up := &config.Upstream{Name: "office", Host: "example.com", TLS: config.TLSAuto, Auth: "none", CAFile: base.bench.ca}
-		m := memory.New(t.TempDir())
+		m := memory.New(&statefile.State{Dir: t.TempDir()})
 		expect := func(want string) {
 			t.Helper()
 			if got := d.deliver(t, up, m); got != want {
@@ -335,13 +336,13 @@ func TestTheWayChanges(t *testing.T) {
 		d.doors["gateway:465"] = "implicit gateway"
 		expect("gateway:465 | learned gateway:465 implicit | ok | 0s")
 		// What is remembered cannot be written: this process remembers it.
-		m = memory.New("/dev/null/state")
+		m = memory.New(&statefile.State{Dir: "/dev/null/state"})
 		d.srv = nil
 		if got := d.deliver(t, up, m); !strings.HasPrefix(got, "gateway:465 |") {
 			t.Error(got)
 		}
 		// A time from the future says nothing.
-		m = memory.New(t.TempDir())
+		m = memory.New(&statefile.State{Dir: t.TempDir()})
 		if err := m.Learn(t.Context(), "office", "gateway", func(f *memory.Facts) {
 			f.Way = &memory.Way{Host: "gateway", Port: 1, Found: time.Now().Add(time.Hour)}
 		}); err != nil {

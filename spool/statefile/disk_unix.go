@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"postern/spool"
 	"postern/spool/disk"
 )
 
@@ -37,7 +38,7 @@ func inherit(f *os.File, folder *os.Root) error {
 		return nil
 	}
 	if st.Uid != 0 || st.Nlink != 1 || st.Size != 0 || !info.Mode().IsRegular() {
-		return fmt.Errorf("%s %w", f.Name(), ErrForm)
+		return fmt.Errorf("%s %w", f.Name(), spool.ErrForm)
 	}
 	return f.Chown(int(owner.Uid), int(owner.Gid))
 }

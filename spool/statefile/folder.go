@@ -20,13 +20,13 @@ import (
 	"strings"
 	"time"
 
+	"postern/spool"
 	"postern/spool/disk"
 )
 
 // Folder is a folder of such files. Its methods may be called concurrently;
-// who reads, decides and writes holds Lock meanwhile, or LockFile.
+// who reads, decides and writes holds Lock meanwhile.
 //
-//	lock         empty
 //	daemon.lock  which process has claimed the folder
 //	NAME         as written by Write
 //	NAME.lock    empty
@@ -39,9 +39,6 @@ type Folder struct {
 	// for tests. It may be nil.
 	Step func(operation string) error
 }
-
-// ErrForm: the file is not one that Write has made.
-var ErrForm = errors.New("is not a file of ours, or too large to be one")
 
 // claimName is apart from what a spool in the same folder has.
 const claimName = "daemon.lock"
@@ -153,25 +150,15 @@ func sync(r *os.Root) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// Lock waits until nobody else, in any process, holds it, or ctx is done. It
-// makes the folder where there is none.
-func (d *Folder) Lock(ctx context.Context) (unlock func(), err error) {
-	return d.lock(ctx, "lock")
-}
-
-// LockFile is Lock for whoever has to do with one file only, and may hold it
-// for long. It does not keep out who holds Lock.
-func (d *Folder) LockFile(ctx context.Context, name string) (unlock func(), err error) {
-	return d.lock(ctx, name+".lock")
-}
-
-func (d *Folder) lock(ctx context.Context, name string) (unlock func(), err error) {
+// Lock waits until nobody else, in any process, holds the lock of a file, or
+// ctx is done. It makes the folder where there is none.
+func (d *Folder) Lock(ctx context.Context, name string) (unlock func(), err error) {
 	r, err := d.prepare()
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	f, err := openLock(r, name)
+	f, err := openLock(r, name+".lock")
 	if err != nil {
 		return nil, d.inFull(err)
 	}
@@ -257,7 +244,7 @@ func openNamed(r *os.Root, name string, flag int) (*os.File, error) {
 	if err == nil {
 		var named fs.FileInfo
 		if named, err = r.Lstat(name); err == nil && (!os.SameFile(named, opened) || !opened.Mode().IsRegular()) {
-			err = fmt.Errorf("%s %w", f.Name(), ErrForm)
+			err = fmt.Errorf("%s %w", f.Name(), spool.ErrForm)
 		}
 	}
 	if err != nil {
@@ -268,7 +255,7 @@ func openNamed(r *os.Root, name string, flag int) (*os.File, error) {
 }
 
 // Read reads a file of at most limit bytes. fs.ErrNotExist: there is none;
-// ErrForm: it is longer, or no ordinary file. A file that others than its
+// spool.ErrForm: it is longer, or no ordinary file. A file that others than its
 // owner can read is refused with the remedy.
 func (d *Folder) Read(name string, limit int64) ([]byte, error) {
 	r, err := d.open()
@@ -278,7 +265,7 @@ func (d *Folder) Read(name string, limit int64) ([]byte, error) {
 	defer r.Close()
 	f, err := openNamed(r, name, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) && has(r, name) {
-		return nil, fmt.Errorf("%s %w", filepath.Join(d.Dir, name), ErrForm) // a link to nothing
+		return nil, fmt.Errorf("%s %w", filepath.Join(d.Dir, name), spool.ErrForm) // a link to nothing
 	}
 	if err != nil {
 		return nil, d.inFull(err)
@@ -296,7 +283,7 @@ func (d *Folder) Read(name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s %w: chmod 0600 %s", f.Name(), err, f.Name())
 	}
 	if info.Size() > limit {
-		return nil, fmt.Errorf("%s %w", f.Name(), ErrForm)
+		return nil, fmt.Errorf("%s %w", f.Name(), spool.ErrForm)
 	}
 	content := make([]byte, info.Size())
 	n, err := f.ReadAt(content, 0)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"postern/spool"
 )
 
 func folder(t *testing.T) *Folder {
@@ -82,7 +84,7 @@ func TestRefusesWhatIsNotOurs(t *testing.T) {
 		t.Error(err)
 	}
 	write(t, d, "0123456789x")
-	if _, err := d.Read("fact", 10); !errors.Is(err, ErrForm) {
+	if _, err := d.Read("fact", 10); !errors.Is(err, spool.ErrForm) {
 		t.Errorf("too long: %v", err)
 	}
 	if err := os.Mkdir(filepath.Join(d.Dir, "dir"), 0o700); err != nil {
@@ -137,29 +139,29 @@ func TestRemove(t *testing.T) {
 
 func TestLockExcludes(t *testing.T) {
 	d := folder(t)
-	unlock, err := d.Lock(t.Context())
+	unlock, err := d.Lock(t.Context(), "fact")
 	if err != nil {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := (&Folder{Dir: d.Dir}).Lock(ctx); err == nil || !strings.Contains(err.Error(), "another process") {
+		if _, err := (&Folder{Dir: d.Dir}).Lock(ctx, "fact"); err == nil || !strings.Contains(err.Error(), "another process") {
 			t.Error(err)
 		}
-		one, err := d.LockFile(t.Context(), "one") // has nothing to do with it
+		one, err := d.Lock(t.Context(), "one") // has nothing to do with it
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := (&Folder{Dir: d.Dir}).LockFile(ctx, "one"); err == nil || !strings.Contains(err.Error(), "one.lock") {
+		if _, err := (&Folder{Dir: d.Dir}).Lock(ctx, "one"); err == nil || !strings.Contains(err.Error(), "one.lock") {
 			t.Error(err)
 		}
 		one()
 	})
 	unlock()
-	again, err := d.Lock(t.Context())
+	again, err := d.Lock(t.Context(), "fact")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,11 +26,11 @@ func TestRootGivesNothingAwayOutsideTheFolder(t *testing.T) {
 		},
 		"lock": func(state, secret string) (string, string) {
 			os.Symlink(secret, filepath.Join(state, "oauth", "link"))
-			return "oauth/lock", "oauth/link"
+			return "oauth/fact.lock", "oauth/link"
 		},
 		"second name": func(state, secret string) (string, string) {
 			os.Link(secret, filepath.Join(state, "oauth", "link"))
-			return "oauth/lock", "oauth/link"
+			return "oauth/fact.lock", "oauth/link"
 		},
 		"folder of root's": func(state, secret string) (string, string) {
 			os.Mkdir(filepath.Join(state, "roots"), 0o700)
@@ -48,7 +48,7 @@ func TestRootGivesNothingAwayOutsideTheFolder(t *testing.T) {
 				t.Fatal(err)
 			}
 			d := &Folder{Dir: filepath.Join(state, "oauth")}
-			unlock, err := d.Lock(t.Context())
+			unlock, err := d.Lock(t.Context(), "fact")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +71,7 @@ func TestRootGivesNothingAwayOutsideTheFolder(t *testing.T) {
 				}
 			}()
 			for end := time.Now().Add(time.Second); time.Now().Before(end); {
-				if unlock, err := d.Lock(t.Context()); err == nil {
+				if unlock, err := d.Lock(t.Context(), "fact"); err == nil {
 					unlock()
 				}
 				_ = d.Write("token", []byte("content"))

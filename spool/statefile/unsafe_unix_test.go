@@ -37,7 +37,7 @@ func TestUnsafeFolder(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, reading := d.Read("fact", 10)
-			_, locking := d.Lock(t.Context())
+			_, locking := d.Lock(t.Context(), "fact")
 			_, moving := d.SetAside("fact")
 			for operation, err := range map[string]error{"read": reading, "lock": locking, "set aside": moving,
 				"prepare": d.Prepare(), "write": d.Write("fact", []byte("new")), "remove": d.Remove("fact")} {
@@ -61,14 +61,14 @@ func TestOwnerOfTheFolderAbove(t *testing.T) {
 	}
 	d := &Folder{Dir: filepath.Join(above, "state")}
 	for range 2 {
-		unlock, err := d.Lock(t.Context())
+		unlock, err := d.Lock(t.Context(), "fact")
 		if err != nil {
 			t.Fatal(err)
 		}
 		unlock()
 		write(t, d, "content")
 	}
-	for _, path := range []string{d.Dir, filepath.Join(d.Dir, "fact"), filepath.Join(d.Dir, "lock")} {
+	for _, path := range []string{d.Dir, filepath.Join(d.Dir, "fact"), filepath.Join(d.Dir, "fact.lock")} {
 		var st unix.Stat_t
 		if err := unix.Lstat(path, &st); err != nil || st.Uid != 65534 {
 			t.Errorf("%s belongs to %d, %v", path, st.Uid, err)
@@ -81,7 +81,7 @@ func TestOwnerOfTheFolderAbove(t *testing.T) {
 func TestThingsInThePlaceOfAFile(t *testing.T) {
 	for name, put := range map[string]func(path string) error{
 		"pipe":      func(path string) error { return unix.Mkfifo(path, 0o600) },
-		"link":      func(path string) error { return os.Symlink("lock", path) },
+		"link":      func(path string) error { return os.Symlink("fact.lock", path) },
 		"dead link": func(path string) error { return os.Symlink("nowhere", path) },
 	} {
 		t.Run(name, func(t *testing.T) {
