@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"postern/config/wire"
 )
 
 // PatternKind says which addresses a Pattern matches.
@@ -22,7 +24,7 @@ const (
 )
 
 // Pattern is an address pattern of a route, in the form in which it is
-// compared: Domain as CanonicalDomain gives it, Local as CanonicalLocal does.
+// compared: Domain as wire.CanonicalDomain gives it, Local as wire.CanonicalLocal does.
 type Pattern struct {
 	Kind   PatternKind
 	Local  string
@@ -40,7 +42,7 @@ func ParsePattern(s string) (Pattern, error) {
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return Pattern{}, errors.New("contains a character that cannot be seen")
 	}
-	local, domain := SplitAddress(s)
+	local, domain := wire.SplitAddress(s)
 	if domain == "" {
 		if strings.Contains(s, ".") && !strings.ContainsAny(s, "@*<> ") {
 			return Pattern{}, fmt.Errorf(`has no @; for a whole domain write "*@%s"`, s)
@@ -65,13 +67,13 @@ func (p *Pattern) setLocal(local string) error {
 		p.Kind = PatternDomain
 		return nil
 	}
-	canonical, ok := CanonicalLocal(local)
+	canonical, ok := wire.CanonicalLocal(local)
 	switch {
 	case !ok:
 		return errors.New("has no valid part before the @")
 	case strings.Contains(local, "*") && local[0] != '"':
 		return errors.New(`has a * inside the part before the @; only "*@domain" and whole addresses are known`)
-	case local[0] != '"' && strings.ContainsFunc(local, needsQuotes):
+	case local[0] != '"' && strings.ContainsFunc(local, wire.NeedsQuotes):
 		return errors.New("has a character before the @ that has to stand in quotes")
 	}
 	p.Local = canonical
@@ -92,7 +94,7 @@ func (p *Pattern) setDomain(domain string) error {
 		}
 		p.Kind, domain = PatternSubdomains, below
 	}
-	canonical, ok := CanonicalDomain(domain)
+	canonical, ok := wire.CanonicalDomain(domain)
 	if !ok || strings.ContainsAny(domain, "* \t<>(),;:\\\"") && domain[0] != '[' {
 		return errors.New("has no valid domain")
 	}
@@ -106,102 +108,26 @@ func (p Pattern) String() string {
 	case PatternNull:
 		return "<>"
 	case PatternAddress:
-		return quoteLocal(p.Local) + "@" + p.Domain
+		return p.local() + "@" + p.Domain
 	case PatternDomain:
 		return "*@" + p.Domain
 	case PatternSubdomains:
 		return "*@*." + p.Domain
 	case PatternLocal:
-		return quoteLocal(p.Local) + "@*"
+		return p.local() + "@*"
 	}
 	return "*"
 }
 
-// SplitAddress cuts an address in wire form at the @ between its local part
-// and its domain. Without a domain it is all local part (<Postmaster>,
-// RFC 5321 §4.1.1.3).
-func SplitAddress(address string) (local, domain string) {
-	cut := strings.LastIndexByte(address, '@')
-	if strings.HasSuffix(address, "]") {
-		// A general address literal may hold an @ (RFC 5321 §4.1.3).
-		if literal := strings.LastIndex(address, "@["); literal >= 0 {
-			cut = literal
-		}
-	}
-	if cut < 0 || strings.HasSuffix(address, `"`) && address[0] == '"' {
-		return address, ""
-	}
-	return address[:cut], address[cut+1:]
-}
-
-// CanonicalLocal is the form in which two local parts are compared: without
-// quotes and escapes, since "a"@x is a@x (RFC 5321 §4.1.2), ASCII letters in
-// lower case, everything else as it is. It is false for an empty one and for
-// one whose quotes do not close.
-func CanonicalLocal(local string) (string, bool) {
-	b, ok := AppendLocal(nil, local)
-	return string(b), ok
-}
-
-// AppendLocal appends CanonicalLocal of local to dst.
-func AppendLocal(dst []byte, local string) ([]byte, bool) {
-	if local == "" {
-		return dst, false
-	}
-	if local[0] == '"' {
-		return appendUnquoted(dst, local)
-	}
-	if strings.IndexByte(local, '"') >= 0 || strings.IndexByte(local, '\\') >= 0 {
-		return dst, false
-	}
-	return AppendLower(dst, local), true
-}
-
-func appendUnquoted(dst []byte, local string) ([]byte, bool) {
-	if len(local) < 2 || local[len(local)-1] != '"' {
-		return dst, false
-	}
-	inner := local[1 : len(local)-1]
-	for i := 0; i < len(inner); i++ {
-		c := inner[i]
-		switch c {
-		case '"':
-			return dst, false
-		case '\\':
-			i++
-			if i == len(inner) {
-				return dst, false
-			}
-			c = inner[i]
-		}
-		dst = append(dst, lowerByte(c))
-	}
-	return dst, true
-}
-
-// AppendLower appends s with its ASCII letters in lower case.
-func AppendLower(dst []byte, s string) []byte {
-	for i := range len(s) {
-		dst = append(dst, lowerByte(s[i]))
-	}
-	return dst
-}
-
-func lowerByte(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
-}
-
-// quoteLocal writes a canonical local part in wire form.
-func quoteLocal(local string) string {
-	if strings.ContainsFunc(local, needsQuotes) || local == "" {
-		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"`
+// local is Local in wire form, and in quotes where it has a *, which would mean
+// something else.
+func (p Pattern) local() string {
+	local := wire.QuoteLocal(p.Local)
+	if strings.Contains(local, "*") && local[0] != '"' {
+		return `"` + local + `"`
 	}
 	return local
 }
 
-func needsQuotes(r rune) bool {
-	return r <= ' ' || r == 0x7f || strings.ContainsRune(`()<>[]:;@\,"*`, r)
-}
+// CanonicalDomain is wire.CanonicalDomain.
+func CanonicalDomain(domain string) (string, bool) { return wire.CanonicalDomain(domain) }

@@ -2,10 +2,9 @@ package route
 
 import (
 	"strings"
-	"unicode/utf8"
 
 	"postern/config"
-	"postern/config/visible"
+	"postern/config/wire"
 )
 
 // addressBytes is room for every address that RFC 5321 §4.5.3.1 allows.
@@ -22,44 +21,31 @@ type address struct {
 
 // newAddress brings an address in wire form into canonical form, using dst
 // for storage.
-func newAddress(dst []byte, wire string) address {
-	if wire == "" {
+func newAddress(dst []byte, text string) address {
+	if text == "" {
 		return address{null: true}
 	}
-	if !ascii(wire) && strings.ContainsFunc(wire, hides) {
+	if !wire.IsASCII(text) && strings.ContainsFunc(text, wire.Unaddressable) {
 		return address{}
 	}
-	local, domain := config.SplitAddress(wire)
-	whole, ok := config.AppendLocal(dst, local)
+	local, domain := wire.SplitAddress(text)
+	whole, ok := wire.AppendLocal(dst, local)
 	if !ok || domain == "" {
 		return address{}
 	}
 	at := len(whole)
 	whole = append(whole, '@')
-	if ascii(domain) {
+	if wire.IsASCII(domain) {
 		if domain[0] == '.' || domain[len(domain)-1] == '.' || strings.Contains(domain, "..") {
 			return address{}
 		}
-		return address{whole: config.AppendLower(whole, domain), at: at}
+		return address{whole: wire.AppendLower(whole, domain), at: at}
 	}
-	canonical, ok := config.CanonicalDomain(domain)
+	canonical, ok := wire.CanonicalDomain(domain)
 	if !ok {
 		return address{}
 	}
 	return address{whole: append(whole, canonical...), at: at}
-}
-
-// hides reports whether r is what no address may hold. A listener refuses it;
-// here it matches nothing, wherever the address came from.
-func hides(r rune) bool { return r >= utf8.RuneSelf && !visible.Addressable(r) }
-
-func ascii(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }
 
 func (a *address) local() []byte  { return a.whole[:a.at] }
@@ -220,7 +206,9 @@ type PatternError struct {
 	Err     error
 }
 
-func (e *PatternError) Error() string { return "pattern " + quoted(e.Pattern) + " " + e.Err.Error() }
+func (e *PatternError) Error() string {
+	return "pattern " + wire.Quote(e.Pattern) + " " + e.Err.Error()
+}
 
 // Unwrap is the reason.
 func (e *PatternError) Unwrap() error { return e.Err }

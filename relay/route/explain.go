@@ -5,10 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"postern/config"
-	"postern/config/visible"
+	"postern/config/wire"
 )
 
 // Explanation is a decision with every route that was tried for it.
@@ -113,20 +112,20 @@ func (r *rule) try(q *Query, from, to *address) Trial {
 	return t
 }
 
-func (s *addressSet) explain(a *address, wire string) (Verdict, string) {
+func (s *addressSet) explain(a *address, text string) (Verdict, string) {
 	if a.unknown {
 		return Open, "the address is not known; it has to match " + s.String()
 	}
-	shown := printable(wire)
+	shown := wire.Exact(text)
 	if a.null {
 		shown = "<>"
 	}
 	if !s.matches(a) {
-		text := shown + " does not match " + s.String()
+		why := shown + " does not match " + s.String()
 		if a.whole == nil && !a.null {
-			text += " (an address without a valid domain is matched by * alone)"
+			why += " (an address without a valid domain is matched by * alone)"
 		}
-		return Fails, text
+		return Fails, why
 	}
 	for _, p := range s.patterns {
 		if covers(p, a) {
@@ -178,13 +177,13 @@ func (s *addressSet) String() string {
 func (s *nameSet) explain(what, value string) (Verdict, string) {
 	switch {
 	case s.matches(value) && s.any:
-		return Matches, printable(value) + " matches *"
+		return Matches, wire.Exact(value) + " matches *"
 	case s.matches(value):
-		return Matches, printable(value) + " is listed"
+		return Matches, wire.Exact(value) + " is listed"
 	case value == "":
 		return Fails, "no " + what + " is given; it has to be " + s.list
 	}
-	return Fails, printable(value) + " is not " + s.list
+	return Fails, wire.Exact(value) + " is not " + s.list
 }
 
 func (f *field) explain(values []string) (Verdict, string) {
@@ -195,11 +194,11 @@ func (f *field) explain(values []string) (Verdict, string) {
 	for _, value := range values {
 		for _, pattern := range f.patterns {
 			if glob(pattern, value) {
-				return Matches, quoted(value) + " matches " + pattern
+				return Matches, wire.Quote(value) + " matches " + pattern
 			}
 		}
 	}
-	return Fails, quoted(values[0]) + " does not match " + want
+	return Fails, wire.Quote(values[0]) + " does not match " + want
 }
 
 // Forbidden reports whether a sender keeps the client from the address.
@@ -213,11 +212,11 @@ func (e Explanation) String() string {
 	var b strings.Builder
 	to := "any recipient"
 	if e.To != "" {
-		to = "<" + printable(e.To) + ">"
+		to = "<" + wire.Exact(e.To) + ">"
 	}
-	fmt.Fprintf(&b, "from <%s> to %s\n", printable(e.From), to)
+	fmt.Fprintf(&b, "from <%s> to %s\n", wire.Exact(e.From), to)
 	for _, t := range slices.Concat(e.Senders, e.Tried) {
-		fmt.Fprintf(&b, "  %s", printable(t.Route))
+		fmt.Fprintf(&b, "  %s", wire.Exact(t.Route))
 		if t.Line > 0 {
 			fmt.Fprintf(&b, " (line %d)", t.Line)
 		}
@@ -232,7 +231,7 @@ func (e Explanation) String() string {
 	case e.Decision.Matched:
 		fmt.Fprintf(&b, "=> upstream %s\n", strings.Join(e.Decision.Upstreams, ", then "))
 	case e.Decision.Reject != "":
-		fmt.Fprintf(&b, "=> %s refuses it: %s\n", printable(e.Decision.Route), printable(e.Decision.Reject))
+		fmt.Fprintf(&b, "=> %s refuses it: %s\n", wire.Exact(e.Decision.Route), wire.Exact(e.Decision.Reject))
 	case e.Decision.NeedsHeader:
 		b.WriteString("=> decided when the header of the message is known\n")
 	case e.To == "":
@@ -244,14 +243,3 @@ func (e Explanation) String() string {
 }
 
 func routeNumber(position int) string { return "route " + strconv.Itoa(position+1) }
-
-// quoted and printable keep control characters and invalid UTF-8 off a
-// terminal and out of a log.
-func quoted(s string) string { return strconv.Quote(s) }
-
-func printable(s string) string {
-	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !visible.Rune(r) }) {
-		return s
-	}
-	return strconv.Quote(s)
-}

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"postern/config"
+	"postern/config/wire"
 )
 
 // Whatever a client and an administrator write: deciding never panics, the
@@ -57,7 +58,9 @@ func FuzzMatch(f *testing.F) {
 	})
 }
 
-func plain(s string) bool { return ascii(s) }
+func plain(s string) bool { return wire.IsASCII(s) }
 
 // domainPlain reports whether what follows the last @ is ASCII.
-func domainPlain(address string) bool { return ascii(address[strings.LastIndexByte(address, '@')+1:]) }
+func domainPlain(address string) bool {
+	return wire.IsASCII(address[strings.LastIndexByte(address, '@')+1:])
+}

@@ -63,12 +63,12 @@ func (s *Senders) ChecksFrom(q Query) bool {
 // Author reports whether the client of q may name address as an author.
 func (s *Senders) Author(q Query, address string) bool { return s.allow(&q, address, true) }
 
-func (s *Senders) allow(q *Query, wire string, author bool) bool {
+func (s *Senders) allow(q *Query, text string, author bool) bool {
 	if s == nil || len(s.rules) == 0 {
 		return true
 	}
 	var storage [addressBytes]byte
-	a := newAddress(storage[:0], wire)
+	a := newAddress(storage[:0], text)
 	for i := range s.rules {
 		r := &s.rules[i]
 		if (!author || r.checkFrom) && r.about(q) && !r.from.matches(&a) {

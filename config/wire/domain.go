@@ -1,4 +1,4 @@
-package config
+package wire
 
 import (
 	"strings"
@@ -19,7 +19,7 @@ import (
 // letters) are never mapped either. A domain literal is only lower-cased.
 func CanonicalDomain(domain string) (string, bool) {
 	if strings.HasPrefix(domain, "[") {
-		return strings.ToLower(domain), isASCII(domain) && strings.HasSuffix(domain, "]")
+		return strings.ToLower(domain), IsASCII(domain) && strings.HasSuffix(domain, "]")
 	}
 	if len(domain) > 1024 {
 		return "", false
@@ -39,7 +39,7 @@ func canonicalLabel(label string) (string, bool) {
 	if label == "" {
 		return "", false
 	}
-	if isASCII(label) {
+	if IsASCII(label) {
 		return strings.ToLower(label), true
 	}
 	if !utf8.ValidString(label) {
@@ -50,7 +50,7 @@ func canonicalLabel(label string) (string, bool) {
 		// Each character by itself first: what one turns into must not be
 		// hidden by what stands around it.
 		if r >= utf8.RuneSelf {
-			if low := lowered(norm.NFC.String(string(r))); isASCII(low) {
+			if low := lowered(norm.NFC.String(string(r))); IsASCII(low) {
 				return "", false
 			}
 		}
@@ -61,15 +61,6 @@ func canonicalLabel(label string) (string, bool) {
 }
 
 func lowered(s string) string { return strings.Map(unicode.ToLower, s) }
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
 
 // The parameters of Punycode (RFC 3492 §5).
 const (

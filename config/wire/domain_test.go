@@ -1,4 +1,4 @@
-package config
+package wire
 
 import (
 	"strings"
@@ -55,7 +55,7 @@ func TestCanonicalDomainLookAlikes(t *testing.T) {
 		"example.com\u2024evil",    // one dot leader
 		"\U0001d41example.com"[1:], // invalid bytes
 	} {
-		if got, ok := CanonicalDomain(domain); ok && (got == "example.com" || isASCII(domain) || !strings.Contains(got, "xn--")) {
+		if got, ok := CanonicalDomain(domain); ok && (got == "example.com" || IsASCII(domain) || !strings.Contains(got, "xn--")) {
 			t.Errorf("CanonicalDomain(%q) = %q, which passes for ASCII", domain, got)
 		}
 	}
