@@ -277,14 +277,14 @@ func without(addresses []netip.AddrPort, a netip.AddrPort) []netip.AddrPort {
 // hangUpWire forgets a connection that came to nothing, without waiting for
 // its last word.
 func (s *session) hangUpWire() {
-	if s.wire != nil {
+	if s.connection != nil {
 		if s.attentive && !s.unsure {
 			s.out = append(s.out[:0], "QUIT\r\n"...)
 			_ = s.flush(time.Second)
 		}
 		_ = s.conn.Close()
 	}
-	s.wire, s.remote, s.tls, s.verified, s.valid, s.attentive, s.unsure = nil, "", nil, false, false, false, false
+	s.connection, s.remote, s.tls, s.verified, s.valid, s.attentive, s.unsure = nil, "", nil, false, false, false, false
 }
 
 // failedAt notes that an address failed, and says so once.
@@ -372,7 +372,7 @@ func (s *session) connected(conn net.Conn, err error) *spool.Fault {
 	if err != nil {
 		return s.unconnected(err)
 	}
-	s.wire = newWire(conn)
+	s.connection = newConnection(conn)
 	s.remote = conn.RemoteAddr().String()
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"postern/config/wire"
 	"postern/spool"
 )
 
@@ -58,7 +59,7 @@ func (s *session) dismiss(tx *transaction) *broken {
 // sendData streams the content with dots doubled, then the final dot and,
 // in the same write, the commands of the next message.
 func (s *session) sendData(tx, next *transaction) (chained bool, _ *broken) {
-	stuff := stuffer{}
+	lines := wire.Lines{Dots: wire.DoubleDots}
 	size := tx.content.Size()
 	for off := int64(0); off < size; {
 		n, err := s.load(tx, off, size)
@@ -66,8 +67,7 @@ func (s *session) sendData(tx, next *transaction) (chained bool, _ *broken) {
 			return false, err
 		}
 		off += int64(n)
-		var ok bool
-		if s.out, ok = stuff.append(s.out, s.block[:n]); !ok {
+		if !s.stuff(&lines, s.block[:n]) {
 			return false, s.unsendable()
 		}
 		if off < size || len(s.out) >= blockSize {
@@ -76,10 +76,26 @@ func (s *session) sendData(tx, next *transaction) (chained bool, _ *broken) {
 			}
 		}
 	}
-	if s.out, _ = stuff.end(s.out); stuff.bare {
+	lacks, bare := lines.Finish()
+	if bare {
 		return false, s.unsendable()
 	}
+	s.out = append(s.out, lacks...)
 	return s.dot(tx, next)
+}
+
+// stuff adds a block of content to what goes out. It is false at a bare CR or
+// LF.
+func (s *session) stuff(lines *wire.Lines, block []byte) bool {
+	for len(block) > 0 {
+		out, used, why := lines.Next(block)
+		if why == wire.Bare {
+			return false
+		}
+		s.out = append(s.out, out...)
+		block = block[used:]
+	}
+	return true
 }
 
 // dot sends the final dot. The record that its outcome can be unknown comes

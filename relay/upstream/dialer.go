@@ -119,8 +119,8 @@ func (d *Dialer) Deliver(ctx context.Context, up *config.Upstream, feed Feed) er
 	s.feed = feed
 	defer func() {
 		if v := recover(); v != nil { // nothing more may be said over this connection
-			if s.wire != nil {
-				_ = s.wire.conn.Close()
+			if s.connection != nil {
+				_ = s.connection.conn.Close()
 			}
 			panic(v)
 		}

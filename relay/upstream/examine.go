@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/config/wire"
 	"postern/spool"
 )
 
@@ -151,7 +152,7 @@ const stageSize = 1000
 func (*stage) delivery(e Rehearsal) *spool.Delivery {
 	return &spool.Delivery{Pending: []int{0}, Size: stageSize, Envelope: &spool.Envelope{
 		From: e.From, Recipients: []spool.Recipient{{Address: e.To}},
-		SMTPUTF8: !ascii(e.From) || !ascii(e.To),
+		SMTPUTF8: !wire.IsASCII(e.From) || !wire.IsASCII(e.To),
 	}}
 }
 

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"postern/config/wire"
 )
 
 // extensions is what EHLO announced (RFC 5321 §4.1.1.1), within what the
@@ -85,7 +87,7 @@ func (x *extensions) set(keyword string, args []string) {
 		x.maxSize = number(args)
 	case "AUTH":
 		for _, name := range args {
-			x.auth = append(x.auth, strings.ToUpper(clean([]byte(name), 40)))
+			x.auth = append(x.auth, strings.ToUpper(wire.Text(name, 40)))
 		}
 	case "LIMITS":
 		x.limits(args)

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/config/wire"
 )
 
 // invalid tells why a chain is not valid. Where the certificate can be told
@@ -64,7 +66,7 @@ func Misnamed(cert *x509.Certificate, names []string) (cause, remedy string) {
 		if cert.Subject.CommonName != "" {
 			cause += ", and the common name " + subject(cert) + " does not count (RFC 9525)"
 		}
-		return clean([]byte(cause), maxText), "Have one issued with " + names[0] + " in its subjectAltName" + orPin(cert)
+		return wire.Text(cause, maxText), "Have one issued with " + names[0] + " in its subjectAltName" + orPin(cert)
 	}
 	wanted := strings.Join(names, " or ")
 	if net.ParseIP(names[0]) != nil {
@@ -79,7 +81,7 @@ func Misnamed(cert *x509.Certificate, names []string) (cause, remedy string) {
 	if i := slices.IndexFunc(borne, func(name string) bool { return !strings.Contains(name, "*") }); i >= 0 {
 		remedy = "Correct host, or, if this is the right server, set server_name = " + strconv.Quote(borne[i]) + "."
 	}
-	return clean([]byte("its certificate is for "+shown+", not for "+wanted), maxText), clean([]byte(remedy), maxText)
+	return wire.Text("its certificate is for "+shown+", not for "+wanted, maxText), wire.Text(remedy, maxText)
 }
 
 // whose names a certificate of a chain, or the authority that it leads to.

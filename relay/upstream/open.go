@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/config/wire"
 	"postern/relay/signin"
 	"postern/spool"
 )
@@ -47,7 +48,7 @@ func (s *session) open(ctx context.Context) *spool.Fault {
 // endWith closes the connection as soon as ctx is done, until stop is called:
 // a session that is not open yet has nothing to finish.
 func (s *session) endWith(ctx context.Context) (stop func() bool) {
-	conn := s.wire.conn
+	conn := s.connection.conn
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn() // closes without a last word to a peer that may not listen
 	}
@@ -178,7 +179,7 @@ func (s *session) handshake(ctx context.Context) (fault *spool.Fault) {
 	}
 	s.attentive = false
 	s.shaken = shaken{up: s.up, names: namesOf(s.up, s.way)}
-	conn := tls.Client(s.wire.conn, s.shaken.watch(s.notes.watch(conf, s.shaken.names)))
+	conn := tls.Client(s.connection.conn, s.shaken.watch(s.notes.watch(conf, s.shaken.names)))
 	_ = conn.SetDeadline(time.Now().Add(s.patience)) // fails where the handshake does
 	if err := conn.HandshakeContext(ctx); err != nil {
 		s.notes.unverified(err, s.shaken.names)
@@ -187,7 +188,7 @@ func (s *session) handshake(ctx context.Context) (fault *spool.Fault) {
 	_ = conn.SetDeadline(time.Time{})
 	state := conn.ConnectionState()
 	s.tls, s.verified = &state, authenticates(s.up) || s.valid
-	s.wire.upgrade(conn)
+	s.connection.upgrade(conn)
 	if s.valid {
 		s.sawValid(ctx)
 	}
@@ -234,7 +235,7 @@ func (s *session) Exchange(line []byte) (signin.Reply, error) {
 	}
 	return signin.Reply{
 		Code: r.code, Enhanced: r.enhanced,
-		Text: clean(r.text, maxText), Raw: string(r.text[r.last:]),
+		Text: wire.Text(string(r.text), maxText), Raw: string(r.text[r.last:]),
 	}, nil
 }
 

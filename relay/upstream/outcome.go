@@ -5,12 +5,13 @@ import (
 	"io"
 	"syscall"
 
+	"postern/config/wire"
 	"postern/spool"
 )
 
 // outcomeOf is what a reply says, as it says it.
 func outcomeOf(stage spool.Stage, r *reply) spool.Outcome {
-	o := spool.Outcome{Stage: stage, Code: r.code, Enhanced: r.enhanced, Text: clean(r.text, maxText)}
+	o := spool.Outcome{Stage: stage, Code: r.code, Enhanced: r.enhanced, Text: wire.Text(string(r.text), maxText)}
 	return o
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"postern/config/wire"
 	"postern/spool"
 )
 
@@ -23,7 +24,7 @@ type demands struct {
 func (s *session) check(tx *transaction) *spool.Outcome {
 	env := tx.d.Envelope
 	tx.needs = demands{utf8: env.SMTPUTF8 && s.ext.smtpUTF8}
-	if !fitForPath(env.From) {
+	if !wire.FitsPath(env.From) {
 		return unsupported(553, "5.1.7", "the reverse-path is not fit to be sent")
 	}
 	// RFC 1870 §6.1.
@@ -70,7 +71,7 @@ func (s *session) checkUTF8(tx *transaction) *spool.Outcome {
 	if !env.SMTPUTF8 || tx.needs.utf8 {
 		return nil
 	}
-	if !ascii(env.From) {
+	if !wire.IsASCII(env.From) {
 		return unsupported(553, "5.6.7", "the sender's address needs SMTPUTF8, which the upstream does not take")
 	}
 	if env.Has8Bit {
@@ -106,10 +107,10 @@ func (s *session) checkDeadline(tx *transaction) *spool.Outcome {
 
 // usable sorts out a recipient that cannot be named to this upstream.
 func (s *session) usable(tx *transaction, rcpt *spool.Recipient) *spool.Outcome {
-	if !fitForPath(rcpt.Address) || rcpt.Address == "" {
+	if !wire.FitsPath(rcpt.Address) || rcpt.Address == "" {
 		return unsupported(553, "5.1.3", "the forward-path is not fit to be sent")
 	}
-	if !tx.needs.utf8 && !ascii(rcpt.Address) {
+	if !tx.needs.utf8 && !wire.IsASCII(rcpt.Address) {
 		return unsupported(553, "5.6.7", "the recipient's address needs SMTPUTF8, which the upstream does not take")
 	}
 	return nil
@@ -145,10 +146,10 @@ func (s *session) appendMail(out []byte, tx *transaction) []byte {
 	if env.RequireTLS {
 		out = append(out, " REQUIRETLS"...)
 	}
-	if s.ext.dsn && env.Return != "" && fitForParameter(env.Return) { // RFC 3461 §4.3
+	if s.ext.dsn && env.Return != "" && wire.FitsParameter(env.Return) { // RFC 3461 §4.3
 		out = append(append(out, " RET="...), env.Return...)
 	}
-	if s.ext.dsn && env.EnvelopeID != "" && fitForParameter(env.EnvelopeID) {
+	if s.ext.dsn && env.EnvelopeID != "" && wire.FitsParameter(env.EnvelopeID) {
 		out = append(append(out, " ENVID="...), env.EnvelopeID...)
 	}
 	if tx.needs.by {
@@ -183,7 +184,7 @@ func (s *session) appendRcpt(out []byte, rcpt *spool.Recipient) []byte {
 	out = append(append(append(out, "RCPT TO:<"...), rcpt.Address...), '>')
 	if s.ext.dsn {
 		out = appendNotify(out, rcpt.Notify)
-		if rcpt.ORcpt != "" && fitForParameter(rcpt.ORcpt) {
+		if rcpt.ORcpt != "" && wire.FitsParameter(rcpt.ORcpt) {
 			out = append(append(out, " ORCPT="...), rcpt.ORcpt...)
 		}
 	}
@@ -212,47 +213,6 @@ func appendNotify(out []byte, n spool.Notify) []byte {
 		out = append(out, event.name...)
 	}
 	return out
-}
-
-// fitForPath is the last gate before the wire: no control byte, and nothing
-// outside of quotes that would end the path early.
-func fitForPath(address string) bool {
-	quoted, escaped := false, false
-	for i := 0; i < len(address); i++ {
-		c := address[i]
-		switch {
-		case c < ' ' || c == 0x7f:
-			return false
-		case escaped:
-			escaped = false
-		case quoted && c == '\\':
-			escaped = true
-		case c == '"':
-			quoted = !quoted
-		case !quoted && (c == ' ' || c == '<' || c == '>'):
-			return false
-		}
-	}
-	return !quoted && !escaped
-}
-
-// fitForParameter: RFC 5321 §4.1.2, esmtp-value, and 8 bits for RFC 6533.
-func fitForParameter(value string) bool {
-	for i := 0; i < len(value); i++ {
-		if c := value[i]; c <= ' ' || c == 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
-func ascii(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }
 
 // eightBitHeader looks for a byte above 127 before the first empty line.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"strings"
 
-	"postern/config/visible"
+	"postern/config/wire"
 )
 
 const (
@@ -37,7 +37,7 @@ func (e *lastWords) Unwrap() error { return e.err }
 
 // saying adds to an error what of a reply had come.
 func saying(err error, words []byte) error {
-	if text := clean(trimEnd(words), 300); text != "" {
+	if text := wire.Text(string(trimEnd(words)), 300); text != "" {
 		return &lastWords{text, err}
 	}
 	return err
@@ -112,7 +112,7 @@ func (p *replies) read() (reply, error) {
 		}
 		code, text, more, ok := parseLine(raw)
 		if !ok && lines == 1 {
-			return r, protocolError(notReply + ": " + clean(trimEnd(raw), 80))
+			return r, protocolError(notReply + ": " + wire.Text(string(trimEnd(raw)), 80))
 		}
 		if !ok { // part of what went before
 			p.text = append(p.newLine(), trimEnd(raw)...)
@@ -224,7 +224,3 @@ func intern(code []byte) string {
 	}
 	return string(code)
 }
-
-// clean makes bytes of an upstream fit for logs, terminals and bounces, at most
-// limit bytes.
-func clean(text []byte, limit int) string { return visible.Text(string(text), limit) }

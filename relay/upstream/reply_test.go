@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"postern/config/wire"
 )
 
 func TestClean(t *testing.T) {
@@ -25,8 +27,8 @@ func TestClean(t *testing.T) {
 		{"éé", 3, "é"},
 		{strings.Repeat("x", 2000), 1000, strings.Repeat("x", 1000)},
 	} {
-		if got := clean([]byte(c.in), c.limit); got != c.want {
-			t.Errorf("clean(%q, %d) = %q, want %q", c.in, c.limit, got, c.want)
+		if got := wire.Text(c.in, c.limit); got != c.want {
+			t.Errorf("Text(%q, %d) = %q, want %q", c.in, c.limit, got, c.want)
 		}
 	}
 }
@@ -61,7 +63,7 @@ func FuzzReply(f *testing.F) {
 			if r.enhanced != "" && int(r.enhanced[0]-'0') != r.code/100 {
 				t.Fatalf("%q contradicts %d", r.enhanced, r.code)
 			}
-			text := clean(r.text, maxText)
+			text := wire.Text(string(r.text), maxText)
 			if !utf8.ValidString(text) || len(text) > maxText || strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 				t.Fatalf("%q cannot be shown", text)
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/config/wire"
 	"postern/relay/signin"
 	"postern/spool"
 )
@@ -154,7 +155,7 @@ func (r *Report) choose() {
 
 func (r *Report) banner(got *reply) {
 	if r != nil {
-		r.Banner = clean(got.text, maxText)
+		r.Banner = wire.Text(string(got.text), maxText)
 	}
 }
 
@@ -165,7 +166,7 @@ func (r *Report) hello(got *reply, encrypted bool) {
 	x := parseExtensions(string(got.text), nil)
 	h := Hello{Encrypted: encrypted, MaxSize: x.maxSize}
 	for _, line := range strings.Split(string(got.text), "\n")[1:] {
-		if line = strings.TrimSpace(clean([]byte(line), maxText)); line != "" {
+		if line = strings.TrimSpace(wire.Text(line, maxText)); line != "" {
 			h.Extensions = append(h.Extensions, line)
 		}
 	}

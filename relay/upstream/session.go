@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/config/wire"
 	"postern/relay/memory"
 	"postern/spool"
 )
@@ -34,7 +35,7 @@ type session struct {
 	valid    bool          // "opportunistic" was shown a valid certificate
 	shaken   shaken        // what was seen of the last handshake
 
-	*wire
+	*connection
 	attentive bool                 // while it is being opened: the upstream waits for a command
 	tls       *tls.ConnectionState // nil: in clear
 	verified  bool
@@ -157,7 +158,7 @@ func (s *session) idle(ctx context.Context) *spool.Delivery {
 // overheard is what the upstream said before it closed, for people.
 func (s *session) overheard() string {
 	words, _ := s.in.Peek(s.in.Buffered())
-	if text := clean(trimEnd(words), 300); text != "" {
+	if text := wire.Text(string(trimEnd(words)), 300); text != "" {
 		return ", and said: " + text
 	}
 	return ""
@@ -183,7 +184,7 @@ func (s *session) watch() {
 // close says goodbye where the upstream can understand it, and never lets a
 // half-written message look like a whole one.
 func (s *session) close() {
-	if s.wire == nil {
+	if s.connection == nil {
 		return
 	}
 	if s.attentive && !s.unsure { // RFC 5321 §4.1.1.10

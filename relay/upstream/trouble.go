@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"postern/config"
+	"postern/config/wire"
 )
 
 // Trouble is a TLS handshake that failed, in words.
@@ -56,7 +57,7 @@ func (h *shaken) explain(err error) error {
 	if cause == "" {
 		return err
 	}
-	return &Trouble{Cause: clean([]byte(cause), maxText/2-1), Remedy: clean([]byte(remedy), maxText/2-1), err: err}
+	return &Trouble{Cause: wire.Text(cause, maxText/2-1), Remedy: wire.Text(remedy, maxText/2-1), err: err}
 }
 
 // cause is err in words, without a remedy.

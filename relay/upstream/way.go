@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/config/wire"
 	"postern/relay/memory"
 	"postern/spool"
 )
@@ -150,7 +151,7 @@ func worst(faults []*spool.Fault) *spool.Fault {
 			}
 		}
 	}
-	main.Outcome.Cause = clean([]byte(strings.TrimPrefix(main.Outcome.Cause, "; ")), maxText)
+	main.Outcome.Cause = wire.Text(strings.TrimPrefix(main.Outcome.Cause, "; "), maxText)
 	return main
 }
 

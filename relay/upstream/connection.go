@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"postern/config/wire"
 	"postern/relay/ack"
 )
 
@@ -18,8 +19,8 @@ import (
 // network at a time at most, in bytes.
 const blockSize = 64 << 10
 
-// wire is one connection with its buffers. Nothing goes out before flush.
-type wire struct {
+// connection is one connection with its buffers. Nothing goes out before flush.
+type connection struct {
 	conn  net.Conn
 	ack   ack.Control
 	input *input // what the kernel has of it, below TLS
@@ -28,8 +29,8 @@ type wire struct {
 	spoke bool   // something was sent since the last read
 }
 
-func newWire(conn net.Conn) *wire {
-	return &wire{
+func newConnection(conn net.Conn) *connection {
+	return &connection{
 		conn:    conn,
 		ack:     ack.Of(conn),
 		input:   inputOf(conn),
@@ -39,20 +40,20 @@ func newWire(conn net.Conn) *wire {
 }
 
 // upgrade continues over TLS. Nothing that was read before may count after.
-func (w *wire) upgrade(conn net.Conn) {
+func (w *connection) upgrade(conn net.Conn) {
 	w.conn = conn
 	w.in.Reset(conn)
 	w.out = w.out[:0]
 }
 
 // flush writes everything within limit.
-func (w *wire) flush(limit time.Duration) error {
+func (w *connection) flush(limit time.Duration) error {
 	_, err := w.flushCount(limit)
 	return err
 }
 
 // flushCount is flush, and tells how many bytes left.
-func (w *wire) flushCount(limit time.Duration) (int, error) {
+func (w *connection) flushCount(limit time.Duration) (int, error) {
 	if len(w.out) == 0 {
 		return 0, nil
 	}
@@ -64,7 +65,7 @@ func (w *wire) flushCount(limit time.Duration) (int, error) {
 }
 
 // read reads a reply, all of it within limit: a byte a second is no progress.
-func (w *wire) read(limit time.Duration) (reply, error) {
+func (w *connection) read(limit time.Duration) (reply, error) {
 	_ = w.conn.SetReadDeadline(time.Now().Add(limit)) // fails where Read does
 	if !w.spoke && w.quiet() {
 		w.ack.Now()
@@ -75,7 +76,7 @@ func (w *wire) read(limit time.Duration) (reply, error) {
 
 // unasked reports whether the upstream has said something that it was not
 // asked for. Unlike quiet it looks at what the kernel has, too.
-func (w *wire) unasked() bool {
+func (w *connection) unasked() bool {
 	_, encrypted := w.conn.(*tls.Conn)
 	for range maxLooks {
 		if !w.quiet() {
@@ -101,7 +102,7 @@ const unaskedWait = 20 * time.Millisecond
 
 // quiet reports whether nothing has arrived that was not asked for. Empty lines
 // are dropped: they say nothing.
-func (w *wire) quiet() bool {
+func (w *connection) quiet() bool {
 	for n := w.in.Buffered(); n > 0; n-- {
 		if c, err := w.in.Peek(1); err != nil || c[0] != '\r' && c[0] != '\n' {
 			return false
@@ -134,9 +135,9 @@ func describe(err error) string {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"
 	case errors.As(err, &dns):
-		return clean([]byte(dns.Error()), 300)
+		return wire.Text(dns.Error(), 300)
 	case errors.As(err, &op) && op.Err != nil:
-		return clean([]byte(op.Op+": "+op.Err.Error()), 300)
+		return wire.Text(op.Op+": "+op.Err.Error(), 300)
 	}
-	return clean([]byte(err.Error()), 300)
+	return wire.Text(err.Error(), 300)
 }
