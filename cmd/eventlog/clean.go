@@ -2,31 +2,12 @@ package eventlog
 
 import (
 	"strings"
-	"unicode/utf8"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"postern/config/visible"
+	"postern/config/wire"
 )
-
-// maxText is the number of bytes after which a foreign text is cut.
-const maxText = 1000
-
-// Clean returns s as it may be shown on a terminal and in a log: without
-// anything that hides (see visible.Text), and what is more than 1,000 bytes is
-// cut.
-func Clean(s string) string {
-	shown := visible.Text(s, maxText)
-	if len(s) > maxText && len(shown) > maxText-utf8.UTFMax {
-		shown += "…"
-	}
-	return shown
-}
-
-// Hostile reports whether r could do something to a terminal or to a reader
-// of lines other than being seen.
-func Hostile(r rune) bool { return !visible.Rune(r) }
 
 // cleaning is a core through which no hostile text passes, so that no call
 // of the log has to think of it.
@@ -44,7 +25,7 @@ func (c *cleaning) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Che
 }
 
 func (c *cleaning) Write(e zapcore.Entry, fields []zap.Field) error {
-	e.Message = Clean(e.Message)
+	e.Message = wire.Line(e.Message)
 	return c.Core.Write(e, cleanFields(fields))
 }
 
@@ -54,17 +35,17 @@ func cleanFields(fields []zap.Field) []zap.Field {
 		f := &fields[i]
 		switch f.Type {
 		case zapcore.StringType:
-			f.String = Clean(f.String)
+			f.String = wire.Line(f.String)
 		case zapcore.ErrorType:
 			if err, ok := f.Interface.(error); ok {
-				*f = zap.String(f.Key, Clean(err.Error()))
+				*f = zap.String(f.Key, wire.Line(err.Error()))
 			}
 		case zapcore.BoolType, zapcore.Int64Type, zapcore.Uint64Type,
 			zapcore.DurationType, zapcore.TimeType, zapcore.SkipType:
 		case zapcore.ArrayMarshalerType:
 			if list, ok := f.Interface.(texts); ok {
 				for j := range list {
-					list[j] = Clean(list[j])
+					list[j] = wire.Line(list[j])
 				}
 				break
 			}

@@ -8,6 +8,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"postern/config/wire"
 )
 
 // Options say how the log is written.
@@ -52,7 +54,7 @@ func New(w io.Writer, o Options) (*Log, error) {
 	case o.Format == "console" || o.Format == "auto":
 		enc = newConsole()
 	default:
-		return nil, fmt.Errorf("log.format %q is none of auto, json and console", Clean(o.Format))
+		return nil, fmt.Errorf("log.format %q is none of auto, json and console", wire.Line(o.Format))
 	}
 	out := newSink(w)
 	l := &Log{zap: zap.New(&cleaning{&lines{level, enc, out}}), json: inJSON, level: level, metrics: newMetrics(), sink: out}
@@ -76,7 +78,7 @@ func setLevel(to zap.AtomicLevel, name string) error {
 		to.SetLevel(level)
 		return err
 	}
-	return fmt.Errorf("log.level %q is none of debug, info, warn and error", Clean(name))
+	return fmt.Errorf("log.level %q is none of debug, info, warn and error", wire.Line(name))
 }
 
 // Level is the level in force.

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"postern/config/wire"
 	"postern/relay/admin"
 	"postern/relay/upstream"
 )
@@ -51,7 +52,7 @@ func (h histogram) with(labels ...string) prometheus.Observer {
 
 func cleanAll(texts []string) []string {
 	for i := range texts {
-		texts[i] = Clean(texts[i])
+		texts[i] = wire.Line(texts[i])
 	}
 	return texts
 }

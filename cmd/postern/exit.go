@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strings"
 
-	"postern/cmd/eventlog"
+	"postern/config/wire"
 	"postern/relay/admin"
 )
 
@@ -100,10 +100,10 @@ func asFailure(err error) *failure {
 }
 
 // safe returns foreign text as it may be shown on a terminal.
-func safe(s string) string { return eventlog.Clean(s) }
+func safe(s string) string { return wire.Line(s) }
 
-// safeLines is printable with the further lines indented.
-func safeLines(s string) string { return strings.ReplaceAll(printable(s), "\n", "\n  ") }
+// safeLines is foreign text of several lines, of which the further are indented.
+func safeLines(s string) string { return strings.ReplaceAll(wire.EachLine(s), "\n", "\n  ") }
 
 // permission reports whether err means that the operator is not allowed.
 func permission(err error) bool { return errors.Is(err, fs.ErrPermission) }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"postern/config"
+	"postern/config/wire"
 	"postern/relay/route"
 )
 
@@ -65,7 +66,7 @@ func (a *app) explain(q route.Query) error {
 				Refused string `json:"refused"`
 			}{reply})
 		} else {
-			_, err = io.WriteString(a.stdout, "no route is asked: the client is answered "+printable(reply)+"\n")
+			_, err = io.WriteString(a.stdout, "no route is asked: the client is answered "+wire.EachLine(reply)+"\n")
 		}
 		if err == nil {
 			err = errReported{exitData}
@@ -83,7 +84,7 @@ func (a *app) explain(q route.Query) error {
 	if a.json {
 		err = printJSON(a.stdout, explained{e, effectOf(cfg, e.Decision.Upstreams)})
 	} else {
-		_, err = io.WriteString(a.stdout, printable(e.String())+a.consequence(cfg, &e))
+		_, err = io.WriteString(a.stdout, wire.EachLine(e.String())+a.consequence(cfg, &e))
 	}
 	if err == nil && refused(&e) {
 		return errReported{exitData}
@@ -191,13 +192,4 @@ func headerOf(fields []string) (textproto.MIMEHeader, error) {
 		h.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 	}
 	return h, nil
-}
-
-// printable makes the lines of a text harmless.
-func printable(text string) string {
-	lines := strings.Split(text, "\n")
-	for i := range lines {
-		lines[i] = safe(lines[i])
-	}
-	return strings.Join(lines, "\n")
 }

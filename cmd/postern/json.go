@@ -3,12 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
-	"strings"
-	"unicode/utf16"
 
-	"postern/cmd/eventlog"
+	"postern/config/wire"
 )
 
 // printJSON prints v for a program: indented, one document.
@@ -20,25 +17,6 @@ func printJSON(w io.Writer, v any) error {
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	_, err := io.WriteString(w, jsonSafe(b.Bytes()))
+	_, err := io.WriteString(w, wire.JSON(b.Bytes()))
 	return err
-}
-
-// jsonSafe escapes what JSON allows in its strings and a terminal would obey:
-// DEL, C1 controls, bidi overrides. A reader of JSON sees no difference.
-func jsonSafe(doc []byte) string {
-	var b strings.Builder
-	b.Grow(len(doc))
-	for _, r := range string(doc) {
-		switch {
-		case r == '\n' || !eventlog.Hostile(r):
-			b.WriteRune(r)
-		case r > 0xffff:
-			hi, lo := utf16.EncodeRune(r)
-			fmt.Fprintf(&b, `\u%04x\u%04x`, hi, lo)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"postern/config"
+	"postern/config/wire"
 	"postern/relay/admin"
 	"postern/relay/oauth"
 	"postern/spool/statefile"
@@ -146,10 +147,8 @@ func (p *person) Paste(ctx context.Context) (string, error) {
 // safeURL is an address that was made here, out of parts that are escaped; it
 // is longer than foreign text may be.
 func safeURL(address string) string {
-	for _, r := range address {
-		if r <= ' ' || r > '~' {
-			return safe(address)
-		}
+	if !wire.Printable(address) {
+		return safe(address)
 	}
 	return address
 }

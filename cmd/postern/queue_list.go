@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/config/wire"
 	"postern/relay/admin"
 )
 
@@ -115,7 +116,7 @@ func (l *listing) entryJSON(e *admin.Entry) error {
 	if l.n == 1 {
 		lead = "[\n  "
 	}
-	_, err = io.WriteString(l.app.stdout, lead+jsonSafe(b))
+	_, err = io.WriteString(l.app.stdout, lead+wire.JSON(b))
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postern/config/wire"
 	"postern/spool/statefile"
 )
 
@@ -78,7 +79,7 @@ func (m *maildir) deliver(upstream, from string, to []string, body io.Reader) (S
 	if err != nil {
 		return Stored{}, err
 	}
-	return Stored{Upstream: upstream, Path: filepath.Join(m.dir, "new", name), From: field(from), To: to, Size: size}, nil
+	return Stored{Upstream: upstream, Path: filepath.Join(m.dir, "new", name), From: wire.Line(from), To: to, Size: size}, nil
 }
 
 // named makes an error about a file under tmp/, which is gone by then, one about
@@ -103,11 +104,11 @@ func writeMessage(folder *os.Root, name, upstream, from string, to []string, bod
 		return 0, err
 	}
 	w := bufio.NewWriterSize(f, 64<<10)
-	fmt.Fprintf(w, "Return-Path: <%s>\r\n", field(from))
+	fmt.Fprintf(w, "Return-Path: <%s>\r\n", wire.Line(from))
 	for _, rcpt := range to {
-		fmt.Fprintf(w, "Delivered-To: %s\r\n", field(rcpt))
+		fmt.Fprintf(w, "Delivered-To: %s\r\n", wire.Line(rcpt))
 	}
-	fmt.Fprintf(w, "X-Postern-Upstream: %s\r\n", field(upstream))
+	fmt.Fprintf(w, "X-Postern-Upstream: %s\r\n", wire.Line(upstream))
 	_, err = io.Copy(w, body)
 	if err == nil {
 		err = w.Flush() // also reports what Fprintf met
@@ -130,14 +131,4 @@ func syncDir(folder *os.Root) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// field makes a value fit for a header field: nothing in it can begin another.
-func field(value string) string {
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f {
-			return '?'
-		}
-		return c
-	}, value)
 }

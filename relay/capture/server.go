@@ -41,7 +41,7 @@ type Options struct {
 type Stored struct {
 	Upstream string // the upstream that it was meant for
 	Path     string // in the Maildir
-	From     string // reverse-path, control bytes replaced
+	From     string // reverse-path, made harmless
 	To       []string
 	Size     int64 // bytes of the file
 }

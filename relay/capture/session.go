@@ -8,6 +8,8 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+
+	"postern/config/wire"
 )
 
 // backend makes a session for each connection.
@@ -83,11 +85,5 @@ func quoted(address string) string {
 	if at < 0 {
 		return address
 	}
-	local := address[:at]
-	dotted := strings.HasPrefix(local, ".") || strings.HasSuffix(local, ".") || strings.Contains(local, "..")
-	special := func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`()<>[]:;@\,"`, r) }
-	if local != "" && !dotted && !strings.ContainsFunc(local, special) {
-		return address
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"` + address[at:]
+	return wire.QuoteLocal(address[:at]) + address[at:]
 }

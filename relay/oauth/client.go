@@ -13,6 +13,7 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"postern/config"
+	"postern/config/wire"
 )
 
 const (
@@ -143,8 +144,7 @@ func (c *client) check(tok *oauth2.Token) error {
 }
 
 func wellFormed(token string) bool {
-	return token != "" && len(token) <= maxToken &&
-		!strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
+	return token != "" && len(token) <= maxToken && wire.Printable(token) && !strings.Contains(token, " ")
 }
 
 // secretsOf are the values of a request that must not be repeated.

@@ -4,11 +4,10 @@ import (
 	"errors"
 	"net/url"
 	"strings"
-	"unicode"
 
 	"golang.org/x/oauth2"
 
-	"postern/config/visible"
+	"postern/config/wire"
 	"postern/relay/told"
 )
 
@@ -111,8 +110,7 @@ func statusText(status int) string {
 // concealed stands for text that repeats a secret in disguise.
 const concealed = "[words not shown]"
 
-// clean makes text of a provider fit for a line: printable, bounded, and
-// without anything of secrets, which some providers repeat. Where one is
+// clean is text of a provider as one harmless line, without anything of secrets, which some providers repeat. Where one is
 // repeated in another form, nothing of the text is left.
 func clean(text string, secrets []string) string {
 	var disguised told.Secrets
@@ -127,13 +125,7 @@ func clean(text string, secrets []string) string {
 	if disguised.Repeats([]byte(text)) {
 		return concealed
 	}
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
-		return unicode.IsSpace(r) || !visible.Rune(r)
-	}), " ")
-	if len(text) > maxDescription {
-		text = strings.ToValidUTF8(text[:maxDescription], "") + "…"
-	}
-	return text
+	return wire.Abridged(strings.Join(strings.Fields(text), " "), maxDescription, "…") // some send several lines
 }
 
 // withHint adds whose turn it is.

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"postern/config/wire"
 )
 
 // bearer is a client that shows an access token: XOAUTH2, which has no
@@ -125,7 +127,7 @@ func withToken(ctx context.Context, conn Conn, r *Request, m *mechanism) error {
 // show carries out one exchange. refused is set where another token is worth
 // an attempt; err is set then, too.
 func (m *mechanism) show(conn Conn, r *Request, token string) (refused *Refused, err error) {
-	if strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) || token == "" {
+	if token == "" || !wire.Printable(token) || strings.Contains(token, " ") {
 		return nil, errors.New("the token is not one") // RFC 6750 §2.1
 	}
 	if strings.ContainsFunc(r.Username, unicode.IsControl) {

@@ -15,7 +15,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/iana/errorcode"
 	"github.com/jcmturner/gokrb5/v8/messages"
 
-	"postern/config/visible"
+	"postern/config/wire"
 )
 
 const (
@@ -71,7 +71,7 @@ func (k *kdcs) ask(ctx context.Context, realm string, request []byte) ([]byte, e
 func noKDC(cause error) error {
 	text := "no KDC of the realm answers; check realm, krb5.conf and the network"
 	if cause != nil {
-		text += " (" + visible.Text(cause.Error(), 200) + ")"
+		text += " (" + wire.Text(cause.Error(), 200) + ")"
 	}
 	return &kerberosError{text: text, away: true}
 }

@@ -6,7 +6,7 @@ import (
 	"regexp"
 	"strings"
 
-	"postern/config/visible"
+	"postern/config/wire"
 )
 
 // kdcCode finds the number in the library's errors, which are text alone once
@@ -65,5 +65,5 @@ func explainKerberos(err error) error {
 	case strings.Contains(text, "integrity"), strings.Contains(text, "ecrypt"):
 		return errors.New("the KDC's answer cannot be read: the password or the keytab is wrong")
 	}
-	return errors.New("no ticket: " + visible.Text(text, 300))
+	return errors.New("no ticket: " + wire.Text(text, 300))
 }
