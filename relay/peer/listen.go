@@ -8,7 +8,105 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
+	"time"
 )
+
+// ErrTaken: somebody answers at a socket, or may do so.
+var ErrTaken = errors.New("another process answers there")
+
+// taken is ErrTaken with what is known. err is why that cannot be told; nil:
+// somebody answers.
+type taken struct {
+	path string
+	err  error
+}
+
+func (e *taken) Error() string {
+	if e.err == nil {
+		return e.path + ": " + ErrTaken.Error()
+	}
+	return "cannot tell whether another process uses " + e.path + ": " + e.err.Error()
+}
+
+func (e *taken) Is(target error) bool { return target == ErrTaken }
+
+func (e *taken) Unwrap() error { return e.err }
+
+// Socket is a unix socket that listens. Its methods may be called concurrently.
+type Socket struct {
+	*net.UnixListener
+	path string
+	info fs.FileInfo
+	once sync.Once
+}
+
+// ListenUnix opens the socket at path with its mode and group (empty:
+// unchanged) in the place of one that is dead: one where a connection is
+// refused. Where somebody answers, or may do so (we may not connect, or their
+// backlog is full), it is ErrTaken; anything but a socket is left alone, too.
+//
+// macOS refuses where a backlog is full, as if the socket were dead.
+func ListenUnix(path string, mode fs.FileMode, group string) (*Socket, error) {
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("the path %s is longer than the %d bytes that a unix socket can have", path, maxPath)
+	}
+	if err := vacant(path); err != nil {
+		return nil, err
+	}
+	l, info, err := Listen(path, mode, group)
+	if err != nil {
+		return nil, err
+	}
+	return &Socket{UnixListener: l, path: path, info: info}, nil
+}
+
+// connectTimeout bounds the question whether somebody answers. Linux answers it
+// at once.
+const connectTimeout = 2 * time.Second
+
+// vacant is nil where nothing lies at path, or a dead socket.
+func vacant(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if kind := info.Mode().Type(); kind != fs.ModeSocket && kind != fs.ModeIrregular { // which it is on Windows
+		return fmt.Errorf("%s exists and is not a socket; remove it or choose another path", path)
+	}
+	c, err := net.DialTimeout("unix", path, connectTimeout)
+	switch {
+	case err == nil:
+		c.Close()
+		return &taken{path: path}
+	case errors.Is(err, errRefused), errors.Is(err, fs.ErrNotExist):
+		return nil
+	}
+	return &taken{path: path, err: err}
+}
+
+// Permit gives the socket another mode and group. Something else in its place
+// is left alone, and an error.
+func (s *Socket) Permit(mode fs.FileMode, group string) error {
+	return Permit(s.path, s.info, mode, group)
+}
+
+// Addr is where clients find it; the socket was born under another name.
+func (s *Socket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix"} }
+
+// Close stops listening; connections go on. The path is removed if it is still
+// that of this socket.
+func (s *Socket) Close() error {
+	s.once.Do(func() {
+		if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.info) {
+			_ = os.Remove(s.path)
+		}
+	})
+	return s.UnixListener.Close()
+}
 
 // maxPath is the longest path of a unix socket in bytes that all systems take.
 const maxPath = 103

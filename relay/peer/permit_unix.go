@@ -11,6 +11,9 @@ import (
 	"syscall"
 )
 
+// errRefused: nobody listens at a socket any more.
+const errRefused = syscall.ECONNREFUSED
+
 func permit(folder *os.Root, name string, mode fs.FileMode, group string) error {
 	if group != "" {
 		g, err := user.LookupGroup(group)

@@ -4,7 +4,12 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+
+	"golang.org/x/sys/windows"
 )
+
+// errRefused: nobody listens at a socket any more.
+const errRefused = windows.WSAECONNREFUSED
 
 // permit has no modes to set here; the access list of the folder counts.
 func permit(_ *os.Root, _ string, _ fs.FileMode, group string) error {
