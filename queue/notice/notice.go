@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/config/wire"
 	"postern/queue/verdict"
 	"postern/spool"
 )
@@ -95,7 +96,7 @@ func (n *Notice) Bytes() (text []byte, has8Bit bool) {
 	b.WriteString(n.fields())
 	n.enclose(&b)
 	fmt.Fprintf(&b, "\r\n--%s--\r\n", n.Boundary)
-	return b.Bytes(), !isASCII(b.Bytes())
+	return b.Bytes(), !wire.IsASCII(b.Bytes())
 }
 
 var subjects = map[Action]string{
@@ -136,7 +137,7 @@ func (n *Notice) open(b *bytes.Buffer, description, kind, encoding string) {
 
 // part writes text as it is where it is plain, else quoted-printable.
 func (n *Notice) part(b *bytes.Buffer, description, kind, text string) {
-	if isPlain([]byte(text)) {
+	if wire.SevenBit([]byte(text)) {
 		n.open(b, description, kind, "7bit")
 		b.WriteString(text)
 		return
@@ -162,11 +163,11 @@ func (n *Notice) enclose(b *bytes.Buffer) {
 // fields is the part for machines: RFC 3464 §2.
 func (n *Notice) fields() string {
 	var b strings.Builder
-	if id := xtext(n.Envelope.EnvelopeID); id != "" {
-		b.WriteString(fold("Original-Envelope-Id", ascii(id)))
+	if id := wire.XtextShown(n.Envelope.EnvelopeID); id != "" {
+		b.WriteString(wire.Field("Original-Envelope-Id", wire.FieldText(id)))
 	}
-	b.WriteString(fold("Reporting-MTA", "dns; "+n.Host))
-	b.WriteString(fold("Arrival-Date", date(n.Envelope.Accepted)))
+	b.WriteString(wire.Field("Reporting-MTA", "dns; "+n.Host))
+	b.WriteString(wire.Field("Arrival-Date", date(n.Envelope.Accepted)))
 	for i := range n.About {
 		b.WriteString("\r\n")
 		n.recipientFields(&b, &n.About[i])
@@ -176,29 +177,29 @@ func (n *Notice) fields() string {
 
 func (n *Notice) recipientFields(b *strings.Builder, s *Recipient) {
 	if kind, addr, ok := strings.Cut(s.ORcpt, ";"); ok {
-		b.WriteString(fold("Original-Recipient", ascii(kind)+"; "+typed(xtext(addr))))
+		b.WriteString(wire.Field("Original-Recipient", wire.FieldText(kind)+"; "+typed(wire.XtextShown(addr))))
 	}
 	kind := "rfc822"
-	if !isASCII([]byte(s.Address)) {
+	if !wire.IsASCII(s.Address) {
 		kind = "utf-8" // RFC 6533 §3
 	}
-	b.WriteString(fold("Final-Recipient", kind+"; "+typed(s.Address)))
-	b.WriteString(fold("Action", string(n.Action)))
-	b.WriteString(fold("Status", s.code(n.Action)))
+	b.WriteString(wire.Field("Final-Recipient", kind+"; "+typed(s.Address)))
+	b.WriteString(wire.Field("Action", string(n.Action)))
+	b.WriteString(wire.Field("Status", s.code(n.Action)))
 	if host := remoteHost(s.Outcome.Remote); host != "" && !s.Outcome.Unsupported {
-		b.WriteString(fold("Remote-MTA", "dns; "+ascii(host)))
+		b.WriteString(wire.Field("Remote-MTA", "dns; "+wire.FieldText(host)))
 	}
 	if s.Outcome.Code != 0 && !s.Outcome.Unsupported {
-		b.WriteString(fold("Diagnostic-Code", "smtp; "+ascii(replyText(&s.Outcome))))
+		b.WriteString(wire.Field("Diagnostic-Code", "smtp; "+wire.FieldText(replyText(&s.Outcome))))
 	} else if s.Outcome.Cause != "" || s.Outcome.Text != "" {
 		// RFC 3464 §2.3.6: only what the remote side said is of type smtp.
-		b.WriteString(fold("Diagnostic-Code", "x-postern; "+ascii(causeText(&s.Outcome))))
+		b.WriteString(wire.Field("Diagnostic-Code", "x-postern; "+wire.FieldText(causeText(&s.Outcome))))
 	}
 	if !s.Last.IsZero() {
-		b.WriteString(fold("Last-Attempt-Date", date(s.Last)))
+		b.WriteString(wire.Field("Last-Attempt-Date", date(s.Last)))
 	}
 	if n.Action == Delayed && !s.Until.IsZero() {
-		b.WriteString(fold("Will-Retry-Until", date(s.Until)))
+		b.WriteString(wire.Field("Will-Retry-Until", date(s.Until)))
 	}
 }
 
@@ -261,7 +262,7 @@ func isMessageID(s string) bool {
 		return false
 	}
 	_, err := mail.ParseAddress(s)
-	return err == nil && isASCII([]byte(s)) && !strings.ContainsAny(s, " \t\r\n")
+	return err == nil && wire.Printable(s) && !strings.Contains(s, " ")
 }
 
 // Boundary is one that the returned content does not hold.
@@ -301,7 +302,7 @@ func Excerpt(kind Action, env *spool.Envelope, content io.ReaderAt, size int64) 
 		err = nil
 	}
 	text = text[:n]
-	if ask && int64(n) == size && isPlain(text) {
+	if ask && int64(n) == size && wire.SevenBit(text) {
 		return text, true, err
 	}
 	return header(text), false, err

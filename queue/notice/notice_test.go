@@ -167,14 +167,6 @@ func FuzzBytes(f *testing.F) {
 	})
 }
 
-func TestXtext(t *testing.T) {
-	for in, want := range map[string]string{"": "", "a+2Bb": "a+b", "a+3Db+": "a=b+", "+zz": "+zz", "plain": "plain", "+C3+BC": "ü"} {
-		if got := xtext(in); got != want {
-			t.Errorf("xtext(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestHeader(t *testing.T) {
 	for in, want := range map[string]string{"": "", "A: b\r\n\r\nbody": "A: b\r\n", "A: b\r\ncut off": "A: b\r\n", "no line": "", "\r\n\r\nbody": "\r\n"} {
 		if got := string(header([]byte(in))); got != want {

@@ -3,9 +3,8 @@ package notice
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
-	"postern/config/visible"
+	"postern/config/wire"
 	"postern/queue/verdict"
 	"postern/spool"
 )
@@ -130,106 +129,13 @@ func wrap(line func(string, ...any), indent, text string) {
 
 // Plain makes foreign text fit to be shown on one line of at most limit bytes,
 // and says by an ellipsis behind them where it was cut.
-func Plain(s string, limit int) string {
-	shown := visible.Text(s, limit)
-	if len(s) > limit && len(shown) > limit-utf8.UTFMax {
-		shown += "..."
-	}
-	return shown
-}
+func Plain(s string, limit int) string { return wire.Abridged(s, limit, "...") }
 
-// ascii makes foreign text fit for a header field.
-func ascii(s string) string {
-	s = strings.Map(func(c rune) rune {
-		if c < ' ' || c > '~' {
-			return '?'
-		}
-		return c
-	}, s)
-	return s[:min(len(s), 1100)]
-}
-
-// typed writes an address for a field of RFC 3464; characters beyond ASCII
-// become the utf-8-addr-xtext of RFC 6533 §3.
+// typed writes an address for a field of RFC 3464; one with characters beyond
+// ASCII as the utf-8-addr-xtext of RFC 6533 §3.
 func typed(s string) string {
-	var b strings.Builder
-	for _, c := range s {
-		switch {
-		case c > '~' && visible.Rune(c):
-			fmt.Fprintf(&b, `\x{%X}`, c)
-		case c < ' ' || c > '~':
-			b.WriteByte('?')
-		default:
-			b.WriteRune(c)
-		}
+	if !wire.IsASCII(s) {
+		s = wire.EncodeUTF8Xtext(wire.Text(s, 1000))
 	}
-	return b.String()[:min(b.Len(), 1100)]
-}
-
-// xtext decodes RFC 3461 §4; what is malformed stays as it is.
-func xtext(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		var c byte
-		if s[i] == '+' && i+2 < len(s) {
-			if _, err := fmt.Sscanf(s[i+1:i+3], "%02X", &c); err == nil {
-				b.WriteByte(c)
-				i += 2
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}
-
-// fold writes a field on lines of at most 78 characters where its words allow
-// that, and of at most 900 in any case.
-func fold(name, value string) string {
-	var b strings.Builder
-	b.WriteString(name + ":")
-	column := len(name) + 1
-	for _, word := range strings.Fields(value) {
-		for len(word) > 0 {
-			piece := word[:min(len(word), 900)]
-			word = word[len(piece):]
-			if column+1+len(piece) > 78 && column > len(name)+1 {
-				b.WriteString("\r\n")
-				column = 0
-			}
-			b.WriteString(" " + piece)
-			column += 1 + len(piece)
-		}
-	}
-	b.WriteString("\r\n")
-	return b.String()
-}
-
-func isASCII(b []byte) bool {
-	for _, c := range b {
-		if c > 126 {
-			return false
-		}
-	}
-	return true
-}
-
-// isPlain says whether text can go out as 7bit: ASCII, no control bytes but
-// CRLF and tab, no line longer than RFC 5321 §4.5.3.1.6 allows.
-func isPlain(b []byte) bool {
-	line := 0
-	for i, c := range b {
-		switch {
-		case c == '\r' && i+1 < len(b) && b[i+1] == '\n':
-		case c == '\n' && i > 0 && b[i-1] == '\r':
-			line = 0
-			continue
-		case c > 126 || c < ' ' && c != '\t':
-			return false
-		}
-		if line++; line > 998 {
-			return false
-		}
-	}
-	return true
+	return wire.FieldText(s)
 }
