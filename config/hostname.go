@@ -5,8 +5,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-
-	"postern/config/wire"
 )
 
 // noName stands where this machine has no name that can be said in EHLO.
@@ -32,14 +30,22 @@ func nameFrom(machine string) string {
 // hostName is the canonical form of a name for EHLO (RFC 5321 §4.1.1.1): a
 // domain in ASCII, or an address literal.
 func hostName(name string) (string, bool) {
-	canonical, ok := wire.CanonicalDomain(name)
-	switch {
-	case !ok:
+	canonical, ok := CanonicalDomain(name)
+	if !ok || len(canonical) > 255 {
 		return "", false
-	case strings.HasPrefix(canonical, "["):
-		return canonical, wire.IsLiteral(canonical)
-	case !wire.IsDomain(canonical, false) || strings.Contains(canonical, "_"):
-		return "", false
+	}
+	if strings.HasPrefix(canonical, "[") {
+		return canonical, isAddressLiteral(canonical)
+	}
+	for label := range strings.SplitSeq(canonical, ".") {
+		if len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return "", false
+		}
+		if strings.ContainsFunc(label, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-'
+		}) {
+			return "", false
+		}
 	}
 	return canonical, true
 }

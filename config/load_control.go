@@ -125,3 +125,15 @@ func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback()
 }
+
+// isAddressLiteral checks "[192.0.2.1]" and "[IPv6:2001:db8::1]"
+// (RFC 5321 §4.1.3).
+func isAddressLiteral(s string) bool {
+	inner := strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
+	if six, ok := strings.CutPrefix(inner, "ipv6:"); ok {
+		ip, err := netip.ParseAddr(six)
+		return err == nil && ip.Is6() && ip.Zone() == ""
+	}
+	ip, err := netip.ParseAddr(inner)
+	return err == nil && ip.Is4()
+}
