@@ -68,7 +68,7 @@ func TestClockJumps(t *testing.T) {
 					}
 					after(longest(&w.cfg.Retry) + sweepMost + 2*time.Minute)
 					w.wantArrived(3, "after the longest retry time")
-					if d, err := w.queue.Show(held); err != nil || !d.Recipients[0].Held || w.store.count() != 1 {
+					if d, err := w.queue.store.Detail(bg, held); err != nil || !d.Recipients[0].Held || w.store.count() != 1 {
 						t.Errorf("%d are left; what was held: %v", w.store.count(), err)
 					}
 				})

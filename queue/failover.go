@@ -1,10 +1,9 @@
 package queue
 
 import (
-	"errors"
+	"time"
 
 	"postern/spool"
-	"time"
 )
 
 // route of a share out of a lane that is down.
@@ -33,7 +32,7 @@ func (q *Queue) failoverRound() bool {
 	now := time.Now()
 	q.admin.Lock() // nobody holds a share between our look and our move
 	defer q.admin.Unlock()
-	q.store.Walk(func(s spool.Summary) bool {
+	err := q.store.Walk(q.ctx, func(s spool.Summary) bool {
 		if len(s.Upstreams) < 2 {
 			return q.ctx.Err() == nil
 		}
@@ -52,6 +51,10 @@ func (q *Queue) failoverRound() bool {
 		}
 		return q.ctx.Err() == nil
 	})
+	if err != nil {
+		q.storeFailed("walk", 0, err)
+		lists = true // it is not known, so another round is to find out
+	}
 	for way, n := range moved {
 		q.events.MovedOn(way[0], way[1], n)
 	}
@@ -67,11 +70,9 @@ func (l *lane) exit() exit {
 
 // moveTo makes a share be tried with another upstream of its list.
 func (q *Queue) moveTo(s spool.Summary, to int) bool {
-	d, err := q.store.Take(s.ID, s.Share)
+	d, err := q.store.Take(q.always, s.ID, s.Share)
 	if err != nil {
-		if !errors.Is(err, spool.ErrClaimed) && !errors.Is(err, spool.ErrNotFound) {
-			q.events.StoreFailed("take", s.ID, err)
-		}
+		q.storeFailed("take", s.ID, err)
 		return false
 	}
 	q.put(d, spool.Settlement{Due: s.Due, Failover: to, Warned: s.Warned})

@@ -216,7 +216,7 @@ func (f *Feed) take() *spool.Delivery {
 
 // Content opens the content of d.
 func (f *Feed) Content(d *spool.Delivery) (spool.Content, error) {
-	c, err := f.lane.q.store.Content(d.ID)
+	c, err := f.lane.q.store.Content(f.lane.q.always, d.ID)
 	if err != nil {
 		f.lane.q.events.StoreFailed("content", d.ID, err)
 		f.fail(d, "the content cannot be read from the spool")
@@ -227,7 +227,7 @@ func (f *Feed) Content(d *spool.Delivery) (spool.Content, error) {
 // DotSent is called before the final dot of d goes out. After an error the
 // dot must not be sent.
 func (f *Feed) DotSent(d *spool.Delivery) error {
-	if err := f.lane.q.store.DotSent(d); err != nil {
+	if err := f.lane.q.store.DotSent(f.lane.q.always, d); err != nil {
 		f.lane.q.events.StoreFailed("dot", d.ID, err)
 		f.fail(d, "the attempt cannot be recorded in the spool")
 		return err

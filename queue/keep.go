@@ -137,12 +137,17 @@ func (r *round) endKept() {
 func (r *round) endOne(s *spool.Summary, why string) {
 	r.q.admin.Lock()
 	defer r.q.admin.Unlock()
-	detail, err := r.q.store.Detail(s.ID)
-	if err != nil || !slices.ContainsFunc(detail.Recipients, func(o spool.RecipientState) bool { return o.Share == s.Share && o.Kept }) {
-		return // an operator decided meanwhile, or it is read later
-	}
-	d, err := r.q.store.Take(s.ID, s.Share)
+	detail, err := r.q.store.Detail(r.q.always, s.ID)
 	if err != nil {
+		r.q.storeFailed("detail", s.ID, err)
+		return
+	}
+	if !slices.ContainsFunc(detail.Recipients, func(o spool.RecipientState) bool { return o.Share == s.Share && o.Kept }) {
+		return // an operator decided meanwhile
+	}
+	d, err := r.q.store.Take(r.q.always, s.ID, s.Share)
+	if err != nil {
+		r.q.storeFailed("take", s.ID, err)
 		return
 	}
 	o := spool.Outcome{Stage: spool.StageLocal, Verdict: spool.Bounced, Text: "nobody decided while it was kept"}

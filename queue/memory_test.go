@@ -64,7 +64,7 @@ func (m *memory) Create(context.Context) (spool.Draft, error) {
 	return &memDraft{m: m, id: m.nextID}, nil
 }
 
-func (d *memDraft) Commit(env *spool.Envelope) error {
+func (d *memDraft) Commit(_ context.Context, env *spool.Envelope) error {
 	msg := &memMessage{env: env, content: d.buf.Bytes(), status: make([]spool.Status, len(env.Recipients)),
 		last: make([]*spool.Outcome, len(env.Recipients)), lastAt: make([]time.Time, len(env.Recipients))}
 	for i, r := range env.Recipients {
@@ -101,7 +101,7 @@ func (s *memShare) delivery(id spool.ID, n int, msg *memMessage) *spool.Delivery
 		InDoubt: s.doubt, Warned: s.warned, Envelope: msg.env, Pending: slices.Clone(s.rcpts), Size: int64(len(msg.content))}
 }
 
-func (m *memory) Claim(upstream string, now time.Time, most int, next func(int) time.Time) ([]*spool.Delivery, error) {
+func (m *memory) Claim(_ context.Context, upstream string, now time.Time, most int, next func(int) time.Time) ([]*spool.Delivery, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	type found struct {
@@ -132,7 +132,7 @@ func (m *memory) Claim(upstream string, now time.Time, most int, next func(int) 
 	return out, nil
 }
 
-func (m *memory) Take(id spool.ID, share int) (*spool.Delivery, error) {
+func (m *memory) Take(_ context.Context, id spool.ID, share int) (*spool.Delivery, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	msg := m.messages[id]
@@ -148,14 +148,14 @@ func (m *memory) Take(id spool.ID, share int) (*spool.Delivery, error) {
 	return s.claimed, nil
 }
 
-func (m *memory) DotSent(d *spool.Delivery) error {
+func (m *memory) DotSent(_ context.Context, d *spool.Delivery) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.messages[d.ID].shares[d.Share].dotted = true
 	return nil
 }
 
-func (m *memory) Settle(d *spool.Delivery, st spool.Settlement) error {
+func (m *memory) Settle(_ context.Context, d *spool.Delivery, st spool.Settlement) error {
 	m.mu.Lock()
 	msg := m.messages[d.ID]
 	if msg == nil || msg.shares[d.Share].claimed != d {
@@ -201,7 +201,7 @@ func (m *memory) Settle(d *spool.Delivery, st spool.Settlement) error {
 	return nil
 }
 
-func (m *memory) NextDue(upstream string) (next time.Time, ok bool) {
+func (m *memory) NextDue(_ context.Context, upstream string) (next time.Time, ok bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, msg := range m.messages {
@@ -211,7 +211,7 @@ func (m *memory) NextDue(upstream string) (next time.Time, ok bool) {
 			}
 		}
 	}
-	return next, ok
+	return next, ok, nil
 }
 
 func (m *memory) OnWork(wake func(string, time.Time)) {
@@ -220,7 +220,7 @@ func (m *memory) OnWork(wake func(string, time.Time)) {
 	m.wake = wake
 }
 
-func (m *memory) Upstreams() map[string]int {
+func (m *memory) Upstreams(context.Context) (map[string]int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := map[string]int{}
@@ -231,14 +231,14 @@ func (m *memory) Upstreams() map[string]int {
 			}
 		}
 	}
-	return n
+	return n, nil
 }
 
 type memContent struct{ *bytes.Reader }
 
 func (memContent) Close() error { return nil }
 
-func (m *memory) Content(id spool.ID) (spool.Content, error) {
+func (m *memory) Content(_ context.Context, id spool.ID) (spool.Content, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	msg := m.messages[id]
@@ -248,7 +248,7 @@ func (m *memory) Content(id spool.ID) (spool.Content, error) {
 	return memContent{bytes.NewReader(msg.content)}, nil
 }
 
-func (m *memory) Detail(id spool.ID) (*spool.Detail, error) {
+func (m *memory) Detail(_ context.Context, id spool.ID) (*spool.Detail, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	msg := m.messages[id]
@@ -269,7 +269,7 @@ func (m *memory) Detail(id spool.ID) (*spool.Detail, error) {
 	return d, nil
 }
 
-func (m *memory) Walk(visit func(spool.Summary) bool) {
+func (m *memory) Walk(ctx context.Context, visit func(spool.Summary) bool) error {
 	m.mu.Lock()
 	ids := m.sorted()
 	m.mu.Unlock()
@@ -293,10 +293,11 @@ func (m *memory) Walk(visit func(spool.Summary) bool) {
 		m.mu.Unlock()
 		for _, s := range all {
 			if !visit(s) {
-				return
+				return nil
 			}
 		}
 	}
+	return nil
 }
 
 // crash forgets every claim, as the end of the process does.

@@ -154,7 +154,7 @@ func (q *Queue) Bounce(ctx context.Context, sel Select, by, reason string) (Resu
 			q.put(d, back(s))
 			return errSenderless
 		}
-		detail, err := q.store.Detail(d.ID)
+		detail, err := q.store.Detail(ctx, d.ID)
 		if err != nil {
 			q.put(d, back(s))
 			return err
@@ -206,7 +206,7 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 	var r Result
 	var failed, unread error
 	touched, seen := spool.ID(0), map[spool.ID]bool{}
-	q.store.Walk(func(s spool.Summary) bool {
+	ended := q.store.Walk(ctx, func(s spool.Summary) bool {
 		if failed = ctx.Err(); failed != nil {
 			return false
 		}
@@ -219,7 +219,7 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		if !sel.matches(&s) {
 			return true
 		}
-		d, err := q.takeForOperator(&s)
+		d, err := q.takeForOperator(ctx, &s)
 		switch {
 		case errors.Is(err, spool.ErrNotFound), errors.Is(err, spool.ErrDamaged): // gone meanwhile, or set aside
 		case errors.Is(err, spool.ErrClaimed):
@@ -249,6 +249,9 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		}
 		return failed == nil
 	})
+	if failed == nil {
+		failed = ended
+	}
 	for _, id := range sel.IDs {
 		if !seen[id] && failed == nil {
 			r.Missing = append(r.Missing, id)
@@ -285,8 +288,8 @@ func ended(s *spool.Summary, d *spool.Delivery, o spool.Outcome) spool.Settlemen
 }
 
 // takeForOperator claims a share, also from a lane that has not begun with it.
-func (q *Queue) takeForOperator(s *spool.Summary) (*spool.Delivery, error) {
-	d, err := q.store.Take(s.ID, s.Share)
+func (q *Queue) takeForOperator(ctx context.Context, s *spool.Summary) (*spool.Delivery, error) {
+	d, err := q.store.Take(ctx, s.ID, s.Share)
 	if errors.Is(err, spool.ErrClaimed) {
 		if l := q.lane(s.Upstreams[s.Failover]); l != nil {
 			if d := l.pluck(s.ID, s.Share); d != nil {

@@ -218,7 +218,7 @@ func (q *Queue) put(d *spool.Delivery, s spool.Settlement) error {
 // putPart is put for a share that goes on, with recipients that d does not name.
 func (q *Queue) putPart(d *spool.Delivery, s spool.Settlement) error {
 	q.parts.forget(d)
-	err := q.store.Settle(d, s)
+	err := q.store.Settle(q.always, d, s)
 	if errors.Is(err, spool.ErrNotFound) {
 		err = nil
 	}
@@ -254,8 +254,9 @@ func (q *Queue) report(d *spool.Delivery, s spool.Settlement, verdicts []verdict
 // finished reports the end of a message once no other share is left.
 func (q *Queue) finished(d *spool.Delivery, now time.Time) {
 	if len(d.Pending) < len(d.Envelope.Recipients) {
-		detail, err := q.store.Detail(d.ID)
+		detail, err := q.store.Detail(q.always, d.ID)
 		if err != nil && !errors.Is(err, spool.ErrNotFound) {
+			q.storeFailed("detail", d.ID, err)
 			return
 		}
 		if err == nil {

@@ -18,6 +18,18 @@ import (
 	"postern/spool"
 )
 
+// bg is the context of whoever waits for as long as it takes.
+var bg = context.Background()
+
+// lanes tells the state of every lane.
+func (w *world) lanes() []LaneStatus {
+	all, err := w.queue.Lanes(bg)
+	if err != nil {
+		w.t.Error(err)
+	}
+	return all
+}
+
 // world is a queue with a store in memory, upstreams that do as they are told,
 // and ears for every event.
 type world struct {
@@ -89,7 +101,7 @@ func (w *world) putEnvelope(env *spool.Envelope) spool.ID {
 		w.t.Fatal(err)
 	}
 	io.WriteString(d, content)
-	if err := d.Commit(env); err != nil {
+	if err := d.Commit(bg, env); err != nil {
 		w.t.Fatal(err)
 	}
 	return d.ID()

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"context"
 	"io"
 	"time"
 )
@@ -199,9 +200,11 @@ type Draft interface {
 	io.Writer
 	// Commit makes the message durable and returns nil only then: from that
 	// moment on it survives the end of the process and of the machine. After
-	// an error nothing was accepted and nothing will be delivered. It may be
-	// called once, and Discard is not needed after it.
-	Commit(env *Envelope) error
+	// an error nothing was accepted and nothing will be delivered. A context
+	// that is done before Commit begins is such an error; one that ends later
+	// may be overtaken by the commit, which is then answered as it is. It may
+	// be called once, and Discard is not needed after it.
+	Commit(ctx context.Context, env *Envelope) error
 	// Discard drops the message. It does nothing after Commit.
 	Discard()
 }

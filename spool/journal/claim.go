@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -36,7 +37,10 @@ func (s *Store) take(h handle) pick {
 // Claim implements spool.Store. Besides I/O errors it returns
 // ErrClosed. A message that turns out to be damaged is set aside and not
 // among what is returned.
-func (s *Store) Claim(upstream string, now time.Time, limit int, next func(attempt int) time.Time) ([]*spool.Delivery, error) {
+func (s *Store) Claim(ctx context.Context, upstream string, now time.Time, limit int, next func(attempt int) time.Time) ([]*spool.Delivery, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	var picks []pick
 	s.mu.Lock()
 	if l := s.ix.lanes[upstream]; l != nil {
@@ -173,7 +177,10 @@ func (s *Store) unclaim(picks []pick) {
 
 // Take implements spool.Store. Besides the errors of reading it returns
 // ErrDamaged: the message was set aside.
-func (s *Store) Take(id spool.ID, share int) (*spool.Delivery, error) {
+func (s *Store) Take(ctx context.Context, id spool.ID, share int) (*spool.Delivery, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	h, e := s.ix.find(id, share)
 	if h == 0 || e.pending == 0 {
@@ -194,7 +201,10 @@ func (s *Store) Take(id spool.ID, share int) (*spool.Delivery, error) {
 }
 
 // DotSent implements spool.Store.
-func (s *Store) DotSent(d *spool.Delivery) error {
+func (s *Store) DotSent(ctx context.Context, d *spool.Delivery) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s.j.mu.Lock()
 	defer s.j.mu.Unlock()
 	s.mu.Lock()

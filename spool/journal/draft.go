@@ -159,12 +159,15 @@ func (d *draft) flush() error {
 }
 
 // Commit implements Draft.
-func (d *draft) Commit(env *spool.Envelope) error {
+func (d *draft) Commit(ctx context.Context, env *spool.Envelope) error {
 	if d.over {
 		return errOver
 	}
 	d.over = true
 	err := d.err
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err == nil {
 		err = d.commit(env)
 	}

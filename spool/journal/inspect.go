@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"iter"
 	"slices"
 
@@ -18,7 +19,10 @@ const walkStep = 256
 // A share that is owed from the beginning to the end of the walk is visited
 // once; one that comes or ends meanwhile may be or not. What visit is told may
 // have changed since, but the shares of one message are told as of one moment.
-func (s *Store) Walk(visit func(spool.Summary) bool) {
+func (s *Store) Walk(ctx context.Context, visit func(spool.Summary) bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	n := len(s.ix.byID)
 	s.mu.Unlock()
@@ -29,13 +33,17 @@ func (s *Store) Walk(visit func(spool.Summary) bool) {
 	slices.Sort(ids)
 	var found []spool.Summary
 	for some := range slices.Chunk(ids, walkStep) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		found = s.summaries(found[:0], some)
 		for i := range found {
 			if !visit(found[i]) {
-				return
+				return nil
 			}
 		}
 	}
+	return nil
 }
 
 // pages goes through the IDs of all messages, slab by slab, without a lock
@@ -117,7 +125,10 @@ func (s *Store) know(id spool.ID) (k known, ok bool) {
 
 // Detail implements spool.Store. ErrNotFound; ErrDamaged: the message
 // was set aside.
-func (s *Store) Detail(id spool.ID) (*spool.Detail, error) {
+func (s *Store) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	k, ok := s.know(id)
 	s.mu.Unlock()

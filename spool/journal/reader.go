@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"os"
 	"time"
@@ -12,6 +13,8 @@ import (
 // Reader is a spool opened for reading only, for looking at one that no
 // daemon runs on. It takes no lock and writes nothing.
 type Reader struct{ s *Store }
+
+var _ spool.Reader = (*Reader)(nil)
 
 // OpenReader opens the spool in dir for reading. Every error is a
 // *StartError. Root may read a spool of anybody's. Close it.
@@ -40,13 +43,19 @@ func openReader(opts Options) (*Reader, error) {
 }
 
 // Walk is Store.Walk.
-func (r *Reader) Walk(visit func(spool.Summary) bool) { r.s.Walk(visit) }
+func (r *Reader) Walk(ctx context.Context, visit func(spool.Summary) bool) error {
+	return r.s.Walk(ctx, visit)
+}
 
 // Detail is Store.Detail.
-func (r *Reader) Detail(id spool.ID) (*spool.Detail, error) { return r.s.Detail(id) }
+func (r *Reader) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) {
+	return r.s.Detail(ctx, id)
+}
 
 // Content is Store.Content, except that what is damaged is left in place.
-func (r *Reader) Content(id spool.ID) (spool.Content, error) { return r.s.Content(id) }
+func (r *Reader) Content(ctx context.Context, id spool.ID) (spool.Content, error) {
+	return r.s.Content(ctx, id)
+}
 
 // Usage is Store.Usage.
 func (r *Reader) Usage() spool.Usage { return r.s.Usage() }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -16,7 +17,7 @@ const maxText = 2000
 // other error means that the claim has ended as told and this process knows
 // it, but that it could not be written yet; it will be as soon as the disk
 // allows. The call must not be repeated.
-func (s *Store) Settle(d *spool.Delivery, st spool.Settlement) error {
+func (s *Store) Settle(_ context.Context, d *spool.Delivery, st spool.Settlement) error {
 	if n := len(st.Outcomes); n != 0 && n != len(d.Pending) {
 		return fmt.Errorf("%w: %d outcomes for %d recipients", spool.ErrInvalid, n, len(d.Pending))
 	}

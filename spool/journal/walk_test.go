@@ -61,7 +61,7 @@ func TestPagesInterleave(t *testing.T) {
 	want := len(s.ix.byID)
 	s.mu.Unlock()
 	var ids []spool.ID
-	s.Walk(func(sum spool.Summary) bool { ids = append(ids, sum.ID); return true })
+	s.Walk(t.Context(), func(sum spool.Summary) bool { ids = append(ids, sum.ID); return true })
 	if len(ids) != 2*want || !slices.IsSorted(ids) {
 		t.Errorf("%d shares of %d messages, in order: %v", len(ids), want, slices.IsSorted(ids))
 	}

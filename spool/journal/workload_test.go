@@ -1,7 +1,6 @@
 package journal_test
 
 import (
-	"context"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
@@ -153,7 +152,7 @@ func (w *workload) draw() letter {
 }
 
 func (w *workload) put(l letter) bool {
-	d, err := w.s.Create(context.Background())
+	d, err := w.s.Create(bg)
 	if err != nil {
 		return false
 	}
@@ -169,7 +168,7 @@ func (w *workload) put(l letter) bool {
 		w.disk.Mark(evRefuse{id})
 		return false
 	}
-	if err := d.Commit(l.env); err != nil {
+	if err := d.Commit(bg, l.env); err != nil {
 		w.disk.Mark(evRefuse{id})
 		return false
 	}
@@ -194,7 +193,7 @@ func (w *workload) putSeveral() {
 }
 
 func (w *workload) claim() {
-	ds, err := w.s.Claim([]string{"a", "b"}[w.rng.IntN(2)], w.now, 1+w.rng.IntN(4), func(int) time.Time {
+	ds, err := w.s.Claim(bg, []string{"a", "b"}[w.rng.IntN(2)], w.now, 1+w.rng.IntN(4), func(int) time.Time {
 		return w.now.Add(time.Hour)
 	})
 	if err == nil {
@@ -212,7 +211,7 @@ func (w *workload) settle() {
 		w.release(d)
 		return
 	}
-	if w.rng.IntN(2) == 0 && w.s.DotSent(d) != nil {
+	if w.rng.IntN(2) == 0 && w.s.DotSent(bg, d) != nil {
 		w.release(d)
 		return
 	}
@@ -239,7 +238,7 @@ func (w *workload) settle() {
 
 // end settles d and notes whose end is recorded by then.
 func (w *workload) end(d *spool.Delivery, st spool.Settlement) {
-	if w.s.Settle(d, st) != nil {
+	if w.s.Settle(bg, d, st) != nil {
 		return
 	}
 	if st.Hold {
@@ -254,18 +253,18 @@ func (w *workload) end(d *spool.Delivery, st spool.Settlement) {
 }
 
 func (w *workload) release(d *spool.Delivery) {
-	w.s.Settle(d, spool.Settlement{Due: w.now})
+	w.s.Settle(bg, d, spool.Settlement{Due: w.now})
 }
 
 // operate does what an operator does: hold, release, remove.
 func (w *workload) operate() {
 	var all []spool.Summary
-	w.s.Walk(func(s spool.Summary) bool { all = append(all, s); return len(all) < 50 })
+	w.s.Walk(bg, func(s spool.Summary) bool { all = append(all, s); return len(all) < 50 })
 	if len(all) == 0 {
 		return
 	}
 	sum := all[w.rng.IntN(len(all))]
-	d, err := w.s.Take(sum.ID, sum.Share)
+	d, err := w.s.Take(bg, sum.ID, sum.Share)
 	if err != nil {
 		return
 	}
