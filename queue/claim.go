@@ -19,8 +19,7 @@ func (l *lane) fill(n int) bool {
 	l.claiming, l.hot = true, false
 	l.mu.Unlock()
 	now := time.Now()
-	retry := &l.q.cfg.Load().Retry
-	claimed, err := l.q.store.Claim(l.q.ctx, l.name, now, n, func(attempt int) time.Time { return due(retry, now, attempt) })
+	claimed, err := l.q.store.Claim(l.q.ctx, l.name, now, n, schedule(l.q.cfg.Load().Retry.Backoff))
 	if err != nil {
 		l.q.storeFailed("claim", 0, err)
 	}

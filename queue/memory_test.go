@@ -101,7 +101,7 @@ func (s *memShare) delivery(id spool.ID, n int, msg *memMessage) *spool.Delivery
 		InDoubt: s.doubt, Warned: s.warned, Envelope: msg.env, Pending: slices.Clone(s.rcpts), Size: int64(len(msg.content))}
 }
 
-func (m *memory) Claim(_ context.Context, upstream string, now time.Time, most int, next func(int) time.Time) ([]*spool.Delivery, error) {
+func (m *memory) Claim(_ context.Context, upstream string, now time.Time, most int, retry spool.Schedule) ([]*spool.Delivery, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	type found struct {
@@ -124,7 +124,7 @@ func (m *memory) Claim(_ context.Context, upstream string, now time.Time, most i
 	var out []*spool.Delivery
 	for _, f := range all[:min(most, len(all))] {
 		f.s.attempts++
-		f.s.due = next(f.s.attempts)
+		f.s.due = retry.Next(now, f.s.attempts)
 		f.s.attempt, f.s.dotted = true, false
 		f.s.claimed = f.s.delivery(f.id, f.n, m.messages[f.id])
 		out = append(out, f.s.claimed)

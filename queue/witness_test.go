@@ -105,12 +105,12 @@ func (d *witnessed) Commit(ctx context.Context, env *spool.Envelope) error {
 	return d.Draft.Commit(ctx, env)
 }
 
-func (g *generation) Claim(ctx context.Context, upstream string, now time.Time, most int, next func(int) time.Time) ([]*spool.Delivery, error) {
+func (g *generation) Claim(ctx context.Context, upstream string, now time.Time, most int, retry spool.Schedule) ([]*spool.Delivery, error) {
 	g.w.ask()
 	if err := g.fails("claim"); err != nil {
 		return nil, err
 	}
-	ds, err := g.Store.Claim(ctx, upstream, now, most, next)
+	ds, err := g.Store.Claim(ctx, upstream, now, most, retry)
 	for _, d := range ds {
 		g.w.enter(d)
 	}

@@ -27,10 +27,10 @@ type Store interface {
 	// that are due at now: urgent ones first, then one of each sender in turn,
 	// so that no batch starves another, then in the order in which they became
 	// due. A sender is a user, or an address with its reverse-path. Before it
-	// returns, each attempt is on record together with next(number of the
-	// attempt), when the share is due again should this process end before
-	// Settle. After an error nothing is claimed.
-	Claim(ctx context.Context, upstream string, now time.Time, max int, next func(attempt int) time.Time) ([]*Delivery, error)
+	// returns, each attempt is on record together with the time by retry when
+	// the share is due again should this process end before Settle. After an
+	// error nothing is claimed.
+	Claim(ctx context.Context, upstream string, now time.Time, max int, retry Schedule) ([]*Delivery, error)
 
 	// Take claims one share whether it is due or held or not, for an
 	// operator or a sweep. It is not an attempt. ErrClaimed: somebody

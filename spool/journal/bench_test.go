@@ -112,12 +112,11 @@ func BenchmarkDeliver(b *testing.B) {
 	s := open(b, journal.Options{Dir: benchFolder(b)})
 	defer s.Close()
 	fill(b, s, b.N, 1<<10)
-	next := func(int) time.Time { return time.Now().Add(time.Minute) }
 	buf := make([]byte, 32<<10)
 	b.ReportAllocs()
 	b.ResetTimer()
 	for n := 0; n < b.N; {
-		ds, err := s.Claim(bg, "office", time.Now(), 1, next)
+		ds, err := s.Claim(bg, "office", time.Now(), 1, later)
 		if err != nil || len(ds) == 0 {
 			b.Fatal(n, err)
 		}

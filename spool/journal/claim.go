@@ -37,7 +37,7 @@ func (s *Store) take(h handle) pick {
 // Claim implements spool.Store. Besides I/O errors it returns
 // ErrClosed. A message that turns out to be damaged is set aside and not
 // among what is returned.
-func (s *Store) Claim(ctx context.Context, upstream string, now time.Time, limit int, next func(attempt int) time.Time) ([]*spool.Delivery, error) {
+func (s *Store) Claim(ctx context.Context, upstream string, now time.Time, limit int, retry spool.Schedule) ([]*spool.Delivery, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (s *Store) Claim(ctx context.Context, upstream string, now time.Time, limit
 			whole = append(whole, picks[i])
 		}
 	}
-	if err := s.recordAttempts(whole, next); err != nil {
+	if err := s.recordAttempts(whole, now, retry); err != nil {
 		return nil, err
 	}
 	out := make([]*spool.Delivery, len(whole))
@@ -126,7 +126,7 @@ func (s *Store) tellUnread(id spool.ID, err error) {
 }
 
 // recordAttempts puts the attempts on record, with one write.
-func (s *Store) recordAttempts(picks []pick, next func(int) time.Time) error {
+func (s *Store) recordAttempts(picks []pick, now time.Time, retry spool.Schedule) error {
 	if len(picks) == 0 {
 		return nil
 	}
@@ -137,7 +137,7 @@ func (s *Store) recordAttempts(picks []pick, next func(int) time.Time) error {
 		if p.state.attempts < 65535 {
 			p.state.attempts++
 		}
-		p.state.due = toNano(next(p.d.Attempt))
+		p.state.due = toNano(retry.Next(now, p.d.Attempt))
 		meta := appendChange(metas.get(), recAttempt, &change{share: p.d.Share, state: p.state})
 		recs[i] = record{kind: recAttempt, id: p.d.ID, meta: meta}
 	}

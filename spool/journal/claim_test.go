@@ -197,7 +197,7 @@ func TestAttemptsAndDoubt(t *testing.T) {
 	if err != nil || len(ds) != 0 {
 		t.Errorf("due before the time that was recorded: %v %v", ds, err)
 	}
-	if ds, err = again.Claim(bg, "up", time.Now().Add(2*time.Hour), 1, later); err != nil || len(ds) != 1 || ds[0].Attempt != 3 || !ds[0].InDoubt || ds[0].ID != id {
+	if ds, err = again.Claim(bg, "up", time.Now().Add(50*time.Hour), 1, later); err != nil || len(ds) != 1 || ds[0].Attempt != 3 || !ds[0].InDoubt || ds[0].ID != id {
 		t.Errorf("%+v %v", ds, err)
 	}
 	// An answer to a later attempt doesn't tell about the one in doubt.

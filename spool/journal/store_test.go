@@ -78,7 +78,7 @@ func full() *spool.Envelope {
 // bg is the context of whoever waits for as long as it takes.
 var bg = context.Background()
 
-func later(int) time.Time { return time.Now().Add(time.Hour) }
+var later = spool.Schedule{Steps: []time.Duration{time.Hour}}
 
 func claim(t testing.TB, s *journal.Store, upstream string, n int) []*spool.Delivery {
 	t.Helper()

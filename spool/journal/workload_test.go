@@ -193,9 +193,7 @@ func (w *workload) putSeveral() {
 }
 
 func (w *workload) claim() {
-	ds, err := w.s.Claim(bg, []string{"a", "b"}[w.rng.IntN(2)], w.now, 1+w.rng.IntN(4), func(int) time.Time {
-		return w.now.Add(time.Hour)
-	})
+	ds, err := w.s.Claim(bg, []string{"a", "b"}[w.rng.IntN(2)], w.now, 1+w.rng.IntN(4), later)
 	if err == nil {
 		w.taken = append(w.taken, ds...)
 	}
