@@ -175,7 +175,9 @@ func (q *Queue) change(d *spool.Delivery, waiting int, s spool.Settlement, verb,
 	if len(d.Pending) < waiting {
 		record = q.putPart
 	}
-	if err := record(d, s); err != nil {
+	if err := record(d, s); errors.Is(err, spool.ErrLost) {
+		return err
+	} else if err != nil {
 		return fmt.Errorf("%w, message %v: %w", ErrNotRecorded, d.ID, err)
 	}
 	q.events.Operated(Operation{Verb: verb, ID: d.ID, Share: d.Share, By: by, Recipients: len(d.Pending), Reason: reason})
@@ -237,6 +239,11 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 				if k := len(r.Senderless); k == 0 || r.Senderless[k-1] != s.ID {
 					r.Senderless = append(r.Senderless, s.ID)
 				}
+				break
+			}
+			if errors.Is(failed, spool.ErrLost) {
+				failed = nil
+				r.Busy = append(r.Busy, s.ID) // somebody else has it
 				break
 			}
 			if failed == nil {

@@ -258,7 +258,10 @@ func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detai
 			q.keepOld(d, detail, why, now)
 			continue
 		}
-		q.put(d, spool.Settlement{Outcomes: repeat(why, len(d.Pending)), Failover: d.Failover, Warned: d.Warned})
+		err := q.put(d, spool.Settlement{Outcomes: repeat(why, len(d.Pending)), Failover: d.Failover, Warned: d.Warned})
+		if errors.Is(err, spool.ErrLost) {
+			continue
+		}
 		q.leaves(d)
 		q.events.Expired(d.ID, d.Upstream, len(d.Pending), now.Sub(d.Envelope.Accepted))
 		q.finished(d, now)

@@ -147,11 +147,19 @@ type Outcome struct {
 	Verdict Status
 }
 
+// Token names one claim among all that a store has ever handed out. The zero
+// Token names none.
+type Token struct {
+	Epoch uint64 // of the lease or the process under which the claim was made
+	Claim uint64 // number of the claim in that epoch, from 1
+}
+
 // Delivery is a claim: one message on its way to one upstream, with the
 // recipients that it still owes there. Whoever holds it is its only holder
 // and gives it back by exactly one Settle.
 type Delivery struct {
 	ID       ID
+	Token    Token
 	Share    int // which of the message's shares: recipients with the same Upstreams form one
 	Upstream string
 	Attempt  int // number of this attempt, from 1

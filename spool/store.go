@@ -39,13 +39,18 @@ type Store interface {
 
 	// DotSent records, before the final dot goes out, that the outcome of the
 	// attempt can from now on be unknown. It survives the end of the process.
+	// ErrLost: d is no claim any more, and the dot must not be sent.
 	DotSent(ctx context.Context, d *Delivery) error
 
 	// Settle ends a claim. A share of which nothing is Pending any more is
-	// gone from the queue, a message without shares from the spool. After an
-	// error the claim has ended as told all the same, and the store writes it
-	// as soon as it can: the call must not be repeated. ErrNotFound: d is
-	// no claim any more. A context ends no settlement.
+	// gone from the queue, a message without shares from the spool.
+	//
+	// It goes by d.Token: to settle again what was settled changes nothing and
+	// is no error. ErrLost: the claim is somebody else's by now, or of an
+	// earlier epoch; ErrNotFound: the message was set aside meanwhile;
+	// ErrInvalid: s doesn't fit d, which stays claimed. After any other error
+	// the claim has ended as told all the same, and the store writes it as soon
+	// as it can. A context ends no settlement.
 	Settle(ctx context.Context, d *Delivery, s Settlement) error
 
 	// NextDue is the earliest due time of any share that is neither held nor

@@ -26,7 +26,7 @@ func (s *Store) take(h handle) pick {
 	s.ix.claim(e, true)
 	return pick{
 		d: spool.Delivery{
-			ID: e.id, Share: int(e.share), Upstream: s.ix.lane(e).name, Attempt: int(e.attempts),
+			ID: e.id, Token: spool.Token{Epoch: s.ix.epoch, Claim: s.ix.lastClaim}, Share: int(e.share), Upstream: s.ix.lane(e).name, Attempt: int(e.attempts),
 			Failover: int(e.failover), InDoubt: e.is(inDoubt), Warned: e.is(warned), Size: e.size,
 		},
 		at: e.at, meta: e.metaLen, big: e.is(big), state: e.state(),
@@ -208,10 +208,10 @@ func (s *Store) DotSent(ctx context.Context, d *spool.Delivery) error {
 	s.j.mu.Lock()
 	defer s.j.mu.Unlock()
 	s.mu.Lock()
-	h, e := s.ix.find(d.ID, d.Share)
-	if h == 0 || !e.is(claimed) {
+	_, e := s.ix.claimedBy(d)
+	if e == nil {
 		s.mu.Unlock()
-		return spool.ErrNotFound
+		return spool.ErrLost
 	}
 	st := e.state()
 	s.mu.Unlock()
@@ -226,5 +226,51 @@ func (s *Store) DotSent(ctx context.Context, d *spool.Delivery) error {
 		e.set(dotted, true)
 	}
 	s.mu.Unlock()
+	return nil
+}
+
+// claim notes whether a share is claimed. Of an attempt nothing is known then.
+func (x *index) claim(e *entry, on bool) {
+	switch {
+	case on && !e.is(claimed):
+		x.claimed++
+		x.lastClaim++
+		x.claims[claimKey{e.id, e.share}] = x.lastClaim
+	case !on && e.is(claimed):
+		x.claimed--
+		delete(x.claims, claimKey{e.id, e.share})
+	}
+	e.set(claimed, on)
+	e.set(counted|dotted, false)
+}
+
+// orphan ends the claim of a share that is set aside, if there is one. Its
+// holder is told when it settles.
+func (x *index) orphan(e *entry) {
+	key := claimKey{e.id, e.share}
+	n, held := x.claims[key]
+	if x.claim(e, false); held {
+		x.claims[key] = n
+	}
+}
+
+// claimedBy returns the share that d is the claim of; 0 and nil: of none.
+func (x *index) claimedBy(d *spool.Delivery) (handle, *entry) {
+	if d.Token.Epoch != x.epoch || x.claims[claimKey{d.ID, uint16(d.Share)}] != d.Token.Claim || d.Token.Claim == 0 {
+		return 0, nil
+	}
+	return x.find(d.ID, d.Share)
+}
+
+// unclaimed says why a settlement of d finds no claim; nil: it was settled.
+func (x *index) unclaimed(d *spool.Delivery) error {
+	if d.Token.Epoch != x.epoch || d.Token.Claim == 0 || d.Token.Claim > x.lastClaim {
+		return spool.ErrLost
+	}
+	key := claimKey{d.ID, uint16(d.Share)}
+	if x.claims[key] == d.Token.Claim {
+		delete(x.claims, key)
+		return spool.ErrNotFound
+	}
 	return nil
 }

@@ -3,6 +3,7 @@ package journal_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -171,8 +172,18 @@ func TestAttemptsAndDoubt(t *testing.T) {
 	}
 	d := one()
 	settle(d) // a release is no attempt
-	if err := s.Settle(bg, d, spool.Settlement{}); !errors.Is(err, spool.ErrNotFound) {
+	before, err := s.Detail(bg, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 		t.Errorf("settled twice: %v", err)
+	}
+	if after, err := s.Detail(bg, id); err != nil || !reflect.DeepEqual(after, before) {
+		t.Errorf("settled twice: %+v, %v, was %+v", after, err, before)
+	}
+	if err := s.DotSent(bg, d); !errors.Is(err, spool.ErrLost) {
+		t.Errorf("a dot after the claim: %v", err)
 	}
 	if d = one(); d.Attempt != 1 || d.InDoubt {
 		t.Errorf("%+v", d)
@@ -192,6 +203,11 @@ func TestAttemptsAndDoubt(t *testing.T) {
 	defer again.Close()
 	if r := again.Recovery(); r.InDoubt != 1 || r.Messages != 1 {
 		t.Errorf("%+v", r)
+	}
+	for _, err := range []error{again.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}), again.DotSent(bg, d)} {
+		if !errors.Is(err, spool.ErrLost) {
+			t.Errorf("a claim of another process: %v", err)
+		}
 	}
 	ds, err := again.Claim(bg, "up", time.Now(), 1, later)
 	if err != nil || len(ds) != 0 {
