@@ -269,7 +269,30 @@ func (m *memory) Detail(_ context.Context, id spool.ID) (*spool.Detail, error) {
 	return d, nil
 }
 
-func (m *memory) Walk(ctx context.Context, visit func(spool.Summary) bool) error {
+func (m *memory) Shares(ctx context.Context, id spool.ID) (all []spool.Summary, err error) {
+	m.Find(ctx, spool.Query{}, func(s spool.Summary) bool {
+		if s.ID == id {
+			all = append(all, s)
+		}
+		return s.ID <= id
+	})
+	if len(all) == 0 {
+		err = spool.ErrNotFound
+	}
+	return all, err
+}
+
+// selects is what a Query means.
+func selects(q *spool.Query, s *spool.Summary) bool {
+	if q.Upstream != "" && s.Upstreams[s.Failover] != q.Upstream || q.Held && !s.Held || q.Choice && len(s.Upstreams) < 2 {
+		return false
+	}
+	a := q.Age
+	return a == nil || s.Accepted.Before(a.Accepted) || s.Accepted.Before(a.Unwarned) && !s.Warned || a.Kept && s.Kept ||
+		!s.Deadline.IsZero() && s.Deadline.Before(a.Deadline) || !a.DueAfter.IsZero() && s.Due.After(a.DueAfter)
+}
+
+func (m *memory) Find(_ context.Context, q spool.Query, visit func(spool.Summary) bool) error {
 	m.mu.Lock()
 	ids := m.sorted()
 	m.mu.Unlock()
@@ -287,7 +310,9 @@ func (m *memory) Walk(ctx context.Context, visit func(spool.Summary) bool) error
 				if msg.env.DeliverBy != nil {
 					sum.Deadline = msg.env.DeliverBy.Deadline
 				}
-				all = append(all, sum)
+				if selects(&q, &sum) {
+					all = append(all, sum)
+				}
 			}
 		}
 		m.mu.Unlock()

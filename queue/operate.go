@@ -208,7 +208,7 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 	var r Result
 	var failed, unread error
 	touched, seen := spool.ID(0), map[spool.ID]bool{}
-	ended := q.store.Walk(ctx, func(s spool.Summary) bool {
+	ended := q.find(ctx, &sel, func(s spool.Summary) bool {
 		if failed = ctx.Err(); failed != nil {
 			return false
 		}
@@ -268,6 +268,34 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		failed = unread
 	}
 	return r, failed
+}
+
+// find visits what may be selected, in ID order. Messages that are named are
+// asked for one by one.
+func (q *Queue) find(ctx context.Context, sel *Select, visit func(spool.Summary) bool) error {
+	if sel.All || len(sel.IDs)+len(sel.Shares) == 0 {
+		if !sel.All && sel.Upstream == "" {
+			return nil
+		}
+		return q.store.Find(ctx, spool.Query{Upstream: sel.Upstream, Held: sel.held}, visit)
+	}
+	ids := slices.Clone(sel.IDs)
+	for _, s := range sel.Shares {
+		ids = append(ids, s.ID)
+	}
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		shares, err := q.store.Shares(ctx, id)
+		if err != nil && !errors.Is(err, spool.ErrNotFound) {
+			return err
+		}
+		for i := range shares {
+			if !visit(shares[i]) {
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
 // narrow leaves in d the recipients that are meant; false: none of them waits.

@@ -58,7 +58,7 @@ func TestOperations(t *testing.T) {
 			t.Fatalf("%d left, the held one is to be", n)
 		}
 		var held []spool.ID
-		w.queue.store.Walk(bg, func(s spool.Summary) bool {
+		w.queue.store.Find(bg, spool.Query{}, func(s spool.Summary) bool {
 			if s.Held {
 				held = append(held, s.ID)
 			}

@@ -22,7 +22,7 @@ func (q *Queue) sweep(now time.Time) time.Time {
 			r.wish(now.Add(d))
 		}
 	}
-	err := q.store.Walk(q.ctx, func(s spool.Summary) bool {
+	err := q.store.Find(q.ctx, spool.Query{Age: r.ages()}, func(s spool.Summary) bool {
 		if len(r.group) > 0 && r.group[0].ID != s.ID {
 			r.act()
 		}
@@ -30,7 +30,7 @@ func (q *Queue) sweep(now time.Time) time.Time {
 		return q.ctx.Err() == nil
 	})
 	if err != nil {
-		q.storeFailed("walk", 0, err)
+		q.storeFailed("find", 0, err)
 		return now.Add(storePause)
 	}
 	r.act()
@@ -46,6 +46,19 @@ func (q *Queue) sweep(now time.Time) time.Time {
 		}
 	}
 	return next
+}
+
+// ages are what this round may ask something for, or wish another round for.
+func (r *round) ages() *spool.Age {
+	until := r.now.Add(sweepMost)
+	age := &spool.Age{Deadline: until, DueAfter: r.now.Add(longest(r.retry) + sweepMost), Kept: true}
+	if d := r.retry.Lifetime; d > 0 {
+		age.Accepted = until.Add(-d)
+	}
+	if d := r.retry.WarnAfter; d > 0 {
+		age.Unwarned = until.Add(-d)
+	}
+	return age
 }
 
 // restartGrace is how long a start lets everything be tried before a lifetime

@@ -238,7 +238,7 @@ func (w *witness) close() {
 	}
 }
 
-func (w *witness) walk(visit func(spool.Summary) bool) { w.store.Walk(bg, visit) }
+func (w *witness) walk(visit func(spool.Summary) bool) { w.store.Find(bg, spool.Query{}, visit) }
 
 // count is the number of messages in the store.
 func (w *witness) count() int {

@@ -74,9 +74,12 @@ type Reader interface {
 	Content(ctx context.Context, id ID) (Content, error)
 	// Detail tells everything about one message. ErrNotFound; ErrDamaged.
 	Detail(ctx context.Context, id ID) (*Detail, error)
-	// Walk calls visit for each share in ID order until it returns false, which
-	// is no error. It holds no lock during visit. A share that is owed all the
-	// time is visited once, one that comes or ends meanwhile perhaps; what visit
-	// is told may have changed since.
-	Walk(ctx context.Context, visit func(Summary) bool) error
+	// Shares tells what is owed of one message, in the order of its shares.
+	// ErrNotFound.
+	Shares(ctx context.Context, id ID) ([]Summary, error)
+	// Find calls visit for each share that q selects, in ID order, until it
+	// returns false, which is no error. It holds no lock during visit. A share
+	// that is owed and selected all the time is visited once, one that comes or
+	// ends meanwhile perhaps; what visit is told may have changed since.
+	Find(ctx context.Context, q Query, visit func(Summary) bool) error
 }

@@ -12,9 +12,14 @@ import (
 	"postern/spool"
 )
 
-// Walk implements spool.Reader.
-func (d *daemon) Walk(ctx context.Context, visit func(spool.Summary) bool) error {
-	return d.store.Walk(ctx, visit)
+// Find implements spool.Reader.
+func (d *daemon) Find(ctx context.Context, q spool.Query, visit func(spool.Summary) bool) error {
+	return d.store.Find(ctx, q, visit)
+}
+
+// Shares implements spool.Reader.
+func (d *daemon) Shares(ctx context.Context, id spool.ID) ([]spool.Summary, error) {
+	return d.store.Shares(ctx, id)
 }
 
 // Detail implements spool.Reader.

@@ -119,7 +119,7 @@ func (p *puppet) Why(upstream string) admin.Why {
 	return admin.Why{}
 }
 
-func (p *puppet) Walk(_ context.Context, visit func(spool.Summary) bool) error {
+func (p *puppet) Find(_ context.Context, _ spool.Query, visit func(spool.Summary) bool) error {
 	s := spool.Summary{ID: 7, Accepted: p.detail.Envelope.Accepted, Size: 4096, Upstreams: []string{"office", "backup"},
 		Attempts: 2, Due: p.detail.Recipients[0].Due}
 	held := spool.Summary{ID: 7, Share: 1, Accepted: p.detail.Envelope.Accepted, Size: 4096, Upstreams: []string{"backup"}, Held: true}
@@ -132,6 +132,10 @@ func (p *puppet) Detail(_ context.Context, id spool.ID) (*spool.Detail, error) {
 		return nil, spool.ErrNotFound
 	}
 	return p.detail, nil
+}
+
+func (p *puppet) Shares(context.Context, spool.ID) ([]spool.Summary, error) {
+	return nil, spool.ErrNotFound
 }
 
 type body struct{ *strings.Reader }

@@ -57,7 +57,7 @@ func (a *app) checkUpstream(ctx context.Context, name string, src spool.Reader) 
 	for up := range cfg.Upstreams {
 		known[up] = true
 	}
-	err = src.Walk(ctx, func(s spool.Summary) bool {
+	err = src.Find(ctx, spool.Query{}, func(s spool.Summary) bool {
 		for _, up := range s.Upstreams {
 			known[up] = true
 		}

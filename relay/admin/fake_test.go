@@ -63,7 +63,7 @@ func (f *fake) Advise(_ string, o *spool.Outcome) *Advice {
 	return &Advice{Meaning: "The password is wrong.", Remedy: "Correct it."}
 }
 
-func (f *fake) Walk(_ context.Context, visit func(spool.Summary) bool) error {
+func (f *fake) Find(_ context.Context, _ spool.Query, visit func(spool.Summary) bool) error {
 	f.mu.Lock()
 	ids := make([]spool.ID, 0, len(f.messages))
 	for id := range f.messages {
@@ -90,6 +90,10 @@ func (f *fake) Detail(_ context.Context, id spool.ID) (*spool.Detail, error) {
 	if d := f.messages[id]; d != nil {
 		return d, nil
 	}
+	return nil, spool.ErrNotFound
+}
+
+func (f *fake) Shares(context.Context, spool.ID) ([]spool.Summary, error) {
 	return nil, spool.ErrNotFound
 }
 

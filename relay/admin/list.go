@@ -20,7 +20,8 @@ func walk(ctx context.Context, src spool.Reader, f Filter, detailed bool, visit 
 		n      int
 		detail *spool.Detail // of the last message: its shares follow each other
 	)
-	err := src.Walk(ctx, func(s spool.Summary) bool {
+	q := spool.Query{Upstream: f.Upstream, Held: f.Held && !f.Deferred}
+	err := src.Find(ctx, q, func(s spool.Summary) bool {
 		if ended = ctx.Err(); ended != nil {
 			return false
 		}

@@ -350,7 +350,7 @@ func BenchmarkLook(b *testing.B) {
 	b.Run("walk", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			s.Walk(bg, func(spool.Summary) bool { return true })
+			s.Find(bg, spool.Query{}, func(spool.Summary) bool { return true })
 		}
 	})
 }

@@ -322,7 +322,7 @@ func TestEverybodyAtOnce(t *testing.T) {
 					ended = true
 				default:
 				}
-				s.Walk(bg, func(spool.Summary) bool { return true })
+				s.Find(bg, spool.Query{}, func(spool.Summary) bool { return true })
 			}
 		})
 	}

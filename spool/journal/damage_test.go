@@ -101,7 +101,7 @@ func flipped(t *testing.T, sim *simdisk.Disk, l ledger, file string, at int) (fo
 	found = r.SetAside > 0 || r.TornBytes > 0 || r.Repaired > 0
 	whole := 0
 	var ids []spool.ID
-	s.Walk(bg, func(sum spool.Summary) bool { ids = append(ids, sum.ID); return true })
+	s.Find(bg, spool.Query{}, func(sum spool.Summary) bool { ids = append(ids, sum.ID); return true })
 	for _, id := range ids {
 		c, err := s.Content(bg, id)
 		if err == nil {

@@ -62,7 +62,7 @@ func afterCuts(t *testing.T, sim *simdisk.Disk, want ...spool.ID) {
 		if r := s.Recovery(); r.SetAside > 0 {
 			t.Errorf("cut %d: %+v", n, r)
 		}
-		s.Walk(bg, func(sum spool.Summary) bool {
+		s.Find(bg, spool.Query{}, func(sum spool.Summary) bool {
 			c, err := s.Content(bg, sum.ID)
 			if err != nil {
 				t.Errorf("cut %d: %s: %v", n, sum.ID, err)
@@ -305,7 +305,7 @@ func TestRecordsStayInOrder(t *testing.T) {
 		time.Sleep(time.Second)
 		again := open(t, journal.Options{Dir: "sim", FS: sim.Copy().FS()})
 		defer again.Close()
-		again.Walk(bg, func(sum spool.Summary) bool {
+		again.Find(bg, spool.Query{}, func(sum spool.Summary) bool {
 			if !sum.Held || sum.Attempts != 1 {
 				t.Errorf("%+v", sum)
 			}

@@ -33,7 +33,7 @@ func TestKept(t *testing.T) {
 			if r.Kept != kept || r.Held != kept || kept && !r.Due.Equal(until) || *r.Last != failed {
 				t.Errorf("%+v", r)
 			}
-			s.Walk(bg, func(sum spool.Summary) bool {
+			s.Find(bg, spool.Query{}, func(sum spool.Summary) bool {
 				if sum.Kept != kept || sum.Held != kept || kept && !sum.Due.Equal(until) {
 					t.Errorf("%+v", sum)
 				}

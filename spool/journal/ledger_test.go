@@ -95,7 +95,7 @@ func (l ledger) check(s *journal.Store, lenient bool) error {
 	}
 	seen := map[spool.ID]bool{}
 	var failed error
-	s.Walk(bg, func(sum spool.Summary) bool {
+	s.Find(bg, spool.Query{}, func(sum spool.Summary) bool {
 		if !seen[sum.ID] {
 			seen[sum.ID] = true
 			failed = l.checkMessage(s, sum.ID, lenient)
@@ -156,7 +156,7 @@ func (l ledger) checkMessage(s *journal.Store, id spool.ID, lenient bool) error 
 // one, a body that belongs to no message.
 func inTheTable(d *simdisk.Disk, s *journal.Store) error {
 	bodies := map[string]bool{}
-	s.Walk(bg, func(sum spool.Summary) bool { bodies["big/"+sum.ID.String()+".eml"] = true; return true })
+	s.Find(bg, spool.Query{}, func(sum spool.Summary) bool { bodies["big/"+sum.ID.String()+".eml"] = true; return true })
 	for _, name := range d.Files() {
 		switch {
 		case name == "format":

@@ -42,9 +42,14 @@ func openReader(opts Options) (*Reader, error) {
 	return &Reader{s}, nil
 }
 
-// Walk is Store.Walk.
-func (r *Reader) Walk(ctx context.Context, visit func(spool.Summary) bool) error {
-	return r.s.Walk(ctx, visit)
+// Find is Store.Find.
+func (r *Reader) Find(ctx context.Context, q spool.Query, visit func(spool.Summary) bool) error {
+	return r.s.Find(ctx, q, visit)
+}
+
+// Shares is Store.Shares.
+func (r *Reader) Shares(ctx context.Context, id spool.ID) ([]spool.Summary, error) {
+	return r.s.Shares(ctx, id)
 }
 
 // Detail is Store.Detail.

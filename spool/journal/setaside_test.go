@@ -48,7 +48,7 @@ func readAll(fs disk.FS) (whole int, err error) {
 	}
 	defer s.Close()
 	var ids []spool.ID
-	s.Walk(bg, func(sum spool.Summary) bool { ids = append(ids, sum.ID); return true })
+	s.Find(bg, spool.Query{}, func(sum spool.Summary) bool { ids = append(ids, sum.ID); return true })
 	for _, id := range ids {
 		c, err := s.Content(bg, id)
 		switch {

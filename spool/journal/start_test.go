@@ -172,7 +172,7 @@ func TestReaderWritesNothing(t *testing.T) {
 	}
 	defer r.Close()
 	n := 0
-	r.Walk(bg, func(sum spool.Summary) bool { n++; return sum.ID == id })
+	r.Find(bg, spool.Query{}, func(sum spool.Summary) bool { n++; return sum.ID == id })
 	c, err := r.Content(bg, id)
 	if err != nil || n != 1 {
 		t.Fatal(n, err)

@@ -20,7 +20,7 @@ import (
 // and around the times at which something becomes due.
 func tallied(s *journal.Store, now time.Time) error {
 	var all []spool.Summary
-	s.Walk(bg, func(sum spool.Summary) bool { all = append(all, sum); return true })
+	s.Find(bg, spool.Query{}, func(sum spool.Summary) bool { all = append(all, sum); return true })
 	kept := 0
 	messages, upstreams, next := map[spool.ID]bool{}, map[string]int{}, map[string]time.Time{}
 	for i := range all {

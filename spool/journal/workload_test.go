@@ -257,7 +257,7 @@ func (w *workload) release(d *spool.Delivery) {
 // operate does what an operator does: hold, release, remove.
 func (w *workload) operate() {
 	var all []spool.Summary
-	w.s.Walk(bg, func(s spool.Summary) bool { all = append(all, s); return len(all) < 50 })
+	w.s.Find(bg, spool.Query{}, func(s spool.Summary) bool { all = append(all, s); return len(all) < 50 })
 	if len(all) == 0 {
 		return
 	}
