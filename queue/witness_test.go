@@ -12,6 +12,7 @@ import (
 
 	"postern/spool"
 	"postern/spool/journal"
+	"postern/spool/storetest"
 )
 
 // onDisk runs the tests on the real spool.
@@ -39,7 +40,7 @@ func newWitness(t *testing.T) *witness {
 		w.dir = filepath.Join(t.TempDir(), "spool")
 		w.reopen()
 	} else {
-		w.store = newMemory()
+		w.store = storetest.NewMemory()
 	}
 	return w
 }
@@ -217,7 +218,7 @@ func (w *witness) crash() {
 // reopen is the start of another process.
 func (w *witness) reopen() {
 	if !*onDisk {
-		w.store.(*memory).crash()
+		w.store.(*storetest.Memory).Crash()
 		return
 	}
 	w.close()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/spool"
+	"postern/spool/storetest"
 )
 
 // TestPagesInterleave puts and ends messages between the pages of a walk,
@@ -85,14 +86,6 @@ func TestFindSelects(t *testing.T) {
 			s.ix.setState(e, state{due: int64(i * 2), held: br.hold, warned: i%3 == 0, kept: i%11 == 0, failover: uint8(i % 3)})
 		}
 	}
-	means := func(q *spool.Query, s *spool.Summary) bool {
-		if q.Upstream != "" && s.Upstreams[s.Failover] != q.Upstream || q.Held && !s.Held || q.Choice && len(s.Upstreams) < 2 {
-			return false
-		}
-		a := q.Age
-		return a == nil || s.Accepted.Before(a.Accepted) || s.Accepted.Before(a.Unwarned) && !s.Warned || a.Kept && s.Kept ||
-			!s.Deadline.IsZero() && s.Deadline.Before(a.Deadline) || !a.DueAfter.IsZero() && s.Due.After(a.DueAfter)
-	}
 	var all []spool.Summary
 	s.Find(t.Context(), spool.Query{}, func(sum spool.Summary) bool { all = append(all, sum); return true })
 	if len(all) != 600 {
@@ -105,7 +98,7 @@ func TestFindSelects(t *testing.T) {
 		var got, want []spool.Summary
 		s.Find(t.Context(), q, func(sum spool.Summary) bool { got = append(got, sum); return true })
 		for i := range all {
-			if means(&q, &all[i]) {
+			if storetest.Selects(&q, &all[i]) {
 				want = append(want, all[i])
 			}
 		}

@@ -1,9 +1,10 @@
-package queue
+package storetest
 
 import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -11,9 +12,12 @@ import (
 	"postern/spool"
 )
 
-// memory is a spool.Store without a disk.
-type memory struct {
-	mu       sync.Mutex
+// Memory is a spool.Store without a disk. Its methods may be called
+// concurrently.
+type Memory struct {
+	mu       sync.Mutex // guards what follows
+	epoch    uint64
+	claims   uint64 // that were made in this epoch
 	nextID   spool.ID
 	messages map[spool.ID]*memMessage
 	wake     func(string, time.Time)
@@ -36,35 +40,53 @@ type memShare struct {
 	due      time.Time
 	held     bool
 	kept     bool
-	claimed  *spool.Delivery
-	attempt  bool // the claim is one
+	claimed  spool.Token // zero: nobody has it
+	attempt  bool        // the claim is one
 	doubt    bool
 	dotted   bool
 	warned   bool
 }
 
-func newMemory() *memory {
-	return &memory{messages: map[spool.ID]*memMessage{}, wake: func(string, time.Time) {}}
+// NewMemory makes an empty one.
+func NewMemory() *Memory {
+	return &Memory{epoch: 1, messages: map[spool.ID]*memMessage{}, wake: func(string, time.Time) {}}
 }
 
 type memDraft struct {
-	m   *memory
-	id  spool.ID
-	buf bytes.Buffer
+	m    *Memory
+	id   spool.ID
+	buf  bytes.Buffer
+	over bool
 }
 
 func (d *memDraft) ID() spool.ID                { return d.id }
 func (d *memDraft) Write(p []byte) (int, error) { return d.buf.Write(p) }
-func (d *memDraft) Discard()                    {}
+func (d *memDraft) Discard()                    { d.over = true }
 
-func (m *memory) Create(context.Context) (spool.Draft, error) {
+// Create implements spool.Store.
+func (m *Memory) Create(ctx context.Context) (spool.Draft, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.nextID++
 	return &memDraft{m: m, id: m.nextID}, nil
 }
 
-func (d *memDraft) Commit(_ context.Context, env *spool.Envelope) error {
+var errOver = errors.New("the draft has ended")
+
+func (d *memDraft) Commit(ctx context.Context, env *spool.Envelope) error {
+	if d.over {
+		return errOver
+	}
+	d.over = true
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(env.Recipients) == 0 || slices.ContainsFunc(env.Recipients, func(r spool.Recipient) bool { return len(r.Upstreams) == 0 }) {
+		return spool.ErrInvalid
+	}
 	msg := &memMessage{env: env, content: d.buf.Bytes(), status: make([]spool.Status, len(env.Recipients)),
 		last: make([]*spool.Outcome, len(env.Recipients)), lastAt: make([]time.Time, len(env.Recipients))}
 	for i, r := range env.Recipients {
@@ -87,7 +109,7 @@ func (d *memDraft) Commit(_ context.Context, env *spool.Envelope) error {
 	return nil
 }
 
-func (m *memory) sorted() []spool.ID {
+func (m *Memory) sorted() []spool.ID {
 	ids := make([]spool.ID, 0, len(m.messages))
 	for id := range m.messages {
 		ids = append(ids, id)
@@ -96,12 +118,18 @@ func (m *memory) sorted() []spool.ID {
 	return ids
 }
 
-func (s *memShare) delivery(id spool.ID, n int, msg *memMessage) *spool.Delivery {
-	return &spool.Delivery{ID: id, Share: n, Upstream: s.list[s.failover], Attempt: s.attempts, Failover: s.failover,
+// claim makes a claim of a share. mu is held.
+func (m *Memory) claim(s *memShare, id spool.ID, n int, msg *memMessage) *spool.Delivery {
+	m.claims++
+	return &spool.Delivery{ID: id, Token: spool.Token{Epoch: m.epoch, Claim: m.claims}, Share: n, Upstream: s.list[s.failover], Attempt: s.attempts, Failover: s.failover,
 		InDoubt: s.doubt, Warned: s.warned, Envelope: msg.env, Pending: slices.Clone(s.rcpts), Size: int64(len(msg.content))}
 }
 
-func (m *memory) Claim(_ context.Context, upstream string, now time.Time, most int, retry spool.Schedule) ([]*spool.Delivery, error) {
+// Claim implements spool.Store.
+func (m *Memory) Claim(ctx context.Context, upstream string, now time.Time, most int, retry spool.Schedule) ([]*spool.Delivery, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	type found struct {
@@ -112,7 +140,7 @@ func (m *memory) Claim(_ context.Context, upstream string, now time.Time, most i
 	var all []found
 	for id, msg := range m.messages {
 		for n, s := range msg.shares {
-			if s != nil && len(s.rcpts) > 0 && s.claimed == nil && !s.held && s.list[s.failover] == upstream && !s.due.After(now) {
+			if s != nil && len(s.rcpts) > 0 && s.claimed.Claim == 0 && !s.held && s.list[s.failover] == upstream && !s.due.After(now) {
 				all = append(all, found{id, n, s})
 			}
 		}
@@ -126,13 +154,18 @@ func (m *memory) Claim(_ context.Context, upstream string, now time.Time, most i
 		f.s.attempts++
 		f.s.due = retry.Next(now, f.s.attempts)
 		f.s.attempt, f.s.dotted = true, false
-		f.s.claimed = f.s.delivery(f.id, f.n, m.messages[f.id])
-		out = append(out, f.s.claimed)
+		d := m.claim(f.s, f.id, f.n, m.messages[f.id])
+		f.s.claimed = d.Token
+		out = append(out, d)
 	}
 	return out, nil
 }
 
-func (m *memory) Take(_ context.Context, id spool.ID, share int) (*spool.Delivery, error) {
+// Take implements spool.Store.
+func (m *Memory) Take(ctx context.Context, id spool.ID, share int) (*spool.Delivery, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	msg := m.messages[id]
@@ -140,38 +173,60 @@ func (m *memory) Take(_ context.Context, id spool.ID, share int) (*spool.Deliver
 		return nil, spool.ErrNotFound
 	}
 	s := msg.shares[share]
-	if s.claimed != nil {
+	if s.claimed.Claim != 0 {
 		return nil, spool.ErrClaimed
 	}
 	s.attempt = false
-	s.claimed = s.delivery(id, share, msg)
-	return s.claimed, nil
+	d := m.claim(s, id, share, msg)
+	s.claimed = d.Token
+	return d, nil
 }
 
-func (m *memory) DotSent(_ context.Context, d *spool.Delivery) error {
+// DotSent implements spool.Store.
+func (m *Memory) DotSent(ctx context.Context, d *spool.Delivery) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.messages[d.ID].shares[d.Share].dotted = true
+	s := m.share(d)
+	if s == nil {
+		return spool.ErrLost
+	}
+	s.dotted = true
 	return nil
 }
 
-func (m *memory) Settle(_ context.Context, d *spool.Delivery, st spool.Settlement) error {
-	m.mu.Lock()
+// share is what d is the claim of; nil: of nothing any more. mu is held.
+func (m *Memory) share(d *spool.Delivery) *memShare {
 	msg := m.messages[d.ID]
-	if msg == nil || msg.shares[d.Share].claimed != d {
-		m.mu.Unlock()
-		panic("settled without a claim")
+	if msg == nil || d.Token.Claim == 0 || d.Share >= len(msg.shares) || msg.shares[d.Share].claimed != d.Token {
+		return nil
 	}
-	s := msg.shares[d.Share]
+	return msg.shares[d.Share]
+}
+
+// Settle implements spool.Store.
+func (m *Memory) Settle(_ context.Context, d *spool.Delivery, st spool.Settlement) error {
+	if n := len(st.Outcomes); n > 0 && n != len(d.Pending) {
+		return spool.ErrInvalid
+	}
+	m.mu.Lock()
+	s := m.share(d)
+	if s == nil {
+		defer m.mu.Unlock()
+		if d.Token.Epoch != m.epoch || d.Token.Claim == 0 || d.Token.Claim > m.claims {
+			return spool.ErrLost
+		}
+		return nil
+	}
+	msg := m.messages[d.ID]
 	dotted := s.dotted && !st.Answered
-	s.claimed, s.dotted = nil, false
+	s.claimed, s.dotted = spool.Token{}, false
 	if len(st.Outcomes) == 0 && s.attempt {
 		s.attempts--
 	}
 	if len(st.Outcomes) > 0 {
-		if len(st.Outcomes) != len(d.Pending) {
-			panic("wrong number of outcomes")
-		}
 		s.rcpts = slices.DeleteFunc(slices.Clone(s.rcpts), func(n int) bool { return slices.Contains(d.Pending, n) })
 		for i, o := range st.Outcomes {
 			n := d.Pending[i]
@@ -183,6 +238,9 @@ func (m *memory) Settle(_ context.Context, d *spool.Delivery, st spool.Settlemen
 			}
 		}
 		slices.Sort(s.rcpts)
+	}
+	if st.Failover < 0 || st.Failover >= len(s.list) {
+		st.Failover = 0
 	}
 	s.failover, s.due, s.held, s.warned = st.Failover, st.Due, st.Hold, s.warned || st.Warned
 	s.kept = st.Hold && st.Kept
@@ -201,12 +259,16 @@ func (m *memory) Settle(_ context.Context, d *spool.Delivery, st spool.Settlemen
 	return nil
 }
 
-func (m *memory) NextDue(_ context.Context, upstream string) (next time.Time, ok bool, err error) {
+// NextDue implements spool.Store.
+func (m *Memory) NextDue(ctx context.Context, upstream string) (next time.Time, ok bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, false, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, msg := range m.messages {
 		for _, s := range msg.shares {
-			if len(s.rcpts) > 0 && s.claimed == nil && !s.held && s.list[s.failover] == upstream && (!ok || s.due.Before(next)) {
+			if len(s.rcpts) > 0 && s.claimed.Claim == 0 && !s.held && s.list[s.failover] == upstream && (!ok || s.due.Before(next)) {
 				next, ok = s.due, true
 			}
 		}
@@ -214,13 +276,18 @@ func (m *memory) NextDue(_ context.Context, upstream string) (next time.Time, ok
 	return next, ok, nil
 }
 
-func (m *memory) OnWork(wake func(string, time.Time)) {
+// OnWork implements spool.Store.
+func (m *Memory) OnWork(wake func(string, time.Time)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.wake = wake
 }
 
-func (m *memory) Upstreams(context.Context) (map[string]int, error) {
+// Upstreams implements spool.Store.
+func (m *Memory) Upstreams(ctx context.Context) (map[string]int, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := map[string]int{}
@@ -238,7 +305,11 @@ type memContent struct{ *bytes.Reader }
 
 func (memContent) Close() error { return nil }
 
-func (m *memory) Content(_ context.Context, id spool.ID) (spool.Content, error) {
+// Content implements spool.Store.
+func (m *Memory) Content(ctx context.Context, id spool.ID) (spool.Content, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	msg := m.messages[id]
@@ -248,7 +319,11 @@ func (m *memory) Content(_ context.Context, id spool.ID) (spool.Content, error) 
 	return memContent{bytes.NewReader(msg.content)}, nil
 }
 
-func (m *memory) Detail(_ context.Context, id spool.ID) (*spool.Detail, error) {
+// Detail implements spool.Store.
+func (m *Memory) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	msg := m.messages[id]
@@ -269,21 +344,22 @@ func (m *memory) Detail(_ context.Context, id spool.ID) (*spool.Detail, error) {
 	return d, nil
 }
 
-func (m *memory) Shares(ctx context.Context, id spool.ID) (all []spool.Summary, err error) {
-	m.Find(ctx, spool.Query{}, func(s spool.Summary) bool {
+// Shares implements spool.Store.
+func (m *Memory) Shares(ctx context.Context, id spool.ID) (all []spool.Summary, err error) {
+	err = m.Find(ctx, spool.Query{}, func(s spool.Summary) bool {
 		if s.ID == id {
 			all = append(all, s)
 		}
 		return s.ID <= id
 	})
-	if len(all) == 0 {
+	if err == nil && len(all) == 0 {
 		err = spool.ErrNotFound
 	}
 	return all, err
 }
 
-// selects is what a Query means.
-func selects(q *spool.Query, s *spool.Summary) bool {
+// Selects says what a query means: whether q selects a share.
+func Selects(q *spool.Query, s *spool.Summary) bool {
 	if q.Upstream != "" && s.Upstreams[s.Failover] != q.Upstream || q.Held && !s.Held || q.Choice && len(s.Upstreams) < 2 {
 		return false
 	}
@@ -292,7 +368,11 @@ func selects(q *spool.Query, s *spool.Summary) bool {
 		!s.Deadline.IsZero() && s.Deadline.Before(a.Deadline) || !a.DueAfter.IsZero() && s.Due.After(a.DueAfter)
 }
 
-func (m *memory) Find(_ context.Context, q spool.Query, visit func(spool.Summary) bool) error {
+// Find implements spool.Store.
+func (m *Memory) Find(ctx context.Context, q spool.Query, visit func(spool.Summary) bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	ids := m.sorted()
 	m.mu.Unlock()
@@ -306,11 +386,11 @@ func (m *memory) Find(_ context.Context, q spool.Query, visit func(spool.Summary
 				}
 				sum := spool.Summary{ID: id, Share: n, Accepted: msg.env.Accepted, Size: int64(len(msg.content)),
 					Upstreams: s.list, Failover: s.failover, Pending: len(s.rcpts), Attempts: s.attempts, Due: s.due,
-					Priority: msg.env.Priority, Held: s.held, Claimed: s.claimed != nil, InDoubt: s.doubt, Warned: s.warned, Kept: s.kept}
+					Priority: msg.env.Priority, Held: s.held, Claimed: s.claimed.Claim != 0, InDoubt: s.doubt, Warned: s.warned, Kept: s.kept}
 				if msg.env.DeliverBy != nil {
 					sum.Deadline = msg.env.DeliverBy.Deadline
 				}
-				if selects(&q, &sum) {
+				if Selects(&q, &sum) {
 					all = append(all, sum)
 				}
 			}
@@ -325,17 +405,37 @@ func (m *memory) Find(_ context.Context, q spool.Query, visit func(spool.Summary
 	return nil
 }
 
-// crash forgets every claim, as the end of the process does.
-func (m *memory) crash() {
+// Crash forgets every claim and whom to wake, as the end of the process does.
+// Everything that was committed and settled stays.
+func (m *Memory) Crash() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.wake = func(string, time.Time) {}
+	m.epoch, m.claims = m.epoch+1, 0
 	for _, msg := range m.messages {
 		for _, s := range msg.shares {
-			if s.claimed != nil {
+			if s.claimed.Claim != 0 {
 				s.doubt = s.doubt || s.dotted
-				s.claimed = nil
+				s.claimed = spool.Token{}
 			}
+		}
+	}
+}
+
+// Shift makes every time on record what it would be had the clock been set by
+// jump since.
+func (m *Memory) Shift(jump time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, msg := range m.messages {
+		env := *msg.env
+		env.Accepted = env.Accepted.Add(-jump)
+		msg.env = &env
+		for i := range msg.lastAt {
+			msg.lastAt[i] = msg.lastAt[i].Add(-jump)
+		}
+		for _, s := range msg.shares {
+			s.due = s.due.Add(-jump)
 		}
 	}
 }
