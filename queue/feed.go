@@ -282,6 +282,9 @@ func (f *Feed) Settle(d *spool.Delivery, outcomes []spool.Outcome) {
 	if lost {
 		f.lane.unsent(f.last)
 		f.lane.q.parts.forget(d)
+		f.lane.mu.Lock()
+		f.progressed = true // the upstream is not to blame
+		f.lane.mu.Unlock()
 		return
 	}
 	f.lane.q.conclude(f, d, outcomes)

@@ -268,3 +268,10 @@ func (w *witness) ends(id spool.ID, to string) []spool.Status {
 func openSpool(dir string) (*journal.Store, error) {
 	return journal.Open(journal.Options{Dir: dir, Create: true, SegmentSize: 1 << 20})
 }
+
+func (g *generation) Upstreams(ctx context.Context) (map[string]int, error) {
+	if err := g.fails("upstreams"); err != nil {
+		return nil, err
+	}
+	return g.Store.Upstreams(ctx)
+}

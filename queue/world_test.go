@@ -417,8 +417,11 @@ func (e *ears) Kept(k Keep) {
 func (e *ears) KeptEnded(_ spool.ID, up string, n int, _ time.Duration, why string) {
 	e.hear("kept ended %s %d: %s", up, n, why)
 }
-func (e *ears) MovedOn(from, to string, n int)             { e.hear("moved %s %s %d", from, to, n) }
-func (e *ears) Operated(o Operation)                       { e.hear("%s by %s", o.Verb, o.By) }
+func (e *ears) MovedOn(from, to string, n int) { e.hear("moved %s %s %d", from, to, n) }
+func (e *ears) Operated(o Operation)           { e.hear("%s by %s", o.Verb, o.By) }
+func (e *ears) ClaimLost(op string, _ spool.ID, up string, n int) {
+	e.hear("claim lost at %s: %s, %d delivered", op, up, n)
+}
 func (e *ears) StoreFailed(op string, _ spool.ID, _ error) { e.hear("store failed: %s", op) }
 
 // heard counts the lines that contain text.

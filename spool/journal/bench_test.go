@@ -353,4 +353,17 @@ func BenchmarkLook(b *testing.B) {
 			s.Find(bg, spool.Query{}, func(spool.Summary) bool { return true })
 		}
 	})
+	b.Run("aged", func(b *testing.B) {
+		q := spool.Query{Age: &spool.Age{Accepted: time.Now().Add(-time.Hour), DueAfter: time.Now().Add(time.Hour), Kept: true}}
+		for b.Loop() {
+			s.Find(bg, q, func(spool.Summary) bool { return true })
+		}
+	})
+	b.Run("one", func(b *testing.B) {
+		var id spool.ID
+		s.Find(bg, spool.Query{}, func(sum spool.Summary) bool { id = sum.ID; return false })
+		for b.Loop() {
+			s.Shares(bg, id)
+		}
+	})
 }
