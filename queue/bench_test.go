@@ -70,7 +70,7 @@ func putBench(b *testing.B, q *Queue, n, writers int) {
 					return
 				}
 				d.Write(body)
-				err = d.Commit(&spool.Envelope{From: "a@app.example", Accepted: time.Now(),
+				err = d.Commit(bg, &spool.Envelope{From: "a@app.example", Accepted: time.Now(),
 					Recipients: []spool.Recipient{{Address: fmt.Sprintf("b%d@example.com", i), Upstreams: []string{"office"}}}})
 				if err != nil {
 					b.Error(err)

@@ -19,16 +19,17 @@ func (l *lane) fill(n int) bool {
 	l.claiming, l.hot = true, false
 	l.mu.Unlock()
 	now := time.Now()
-	retry := &l.q.cfg.Load().Retry
-	claimed, err := l.q.store.Claim(l.name, now, n, func(attempt int) time.Time { return due(retry, now, attempt) })
+	claimed, err := l.q.store.Claim(l.q.ctx, l.name, now, n, schedule(l.q.cfg.Load().Retry.Backoff))
 	if err != nil {
-		l.q.events.StoreFailed("claim", 0, err)
+		l.q.storeFailed("claim", 0, err)
 	}
 	kept := l.screen(claimed, now)
 	l.reserve(kept, room)
 	next, known := time.Time{}, false
 	if err == nil && len(claimed) < n {
-		next, known = l.q.store.NextDue(l.name)
+		if next, known, err = l.q.store.NextDue(l.q.ctx, l.name); err != nil {
+			l.q.storeFailed("due", 0, err)
+		}
 	}
 	l.mu.Lock()
 	l.claiming = false

@@ -6,25 +6,8 @@ import (
 	"time"
 
 	"postern/spool"
+	"postern/spool/storetest"
 )
-
-// shift makes every time on record what it would be had the clock been set by
-// jump since.
-func (m *memory) shift(jump time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, msg := range m.messages {
-		env := *msg.env
-		env.Accepted = env.Accepted.Add(-jump)
-		msg.env = &env
-		for i := range msg.lastAt {
-			msg.lastAt[i] = msg.lastAt[i].Add(-jump)
-		}
-		for _, s := range msg.shares {
-			s.due = s.due.Add(-jump)
-		}
-	}
-}
 
 // A clock that jumps, under a running process or between two, loses nothing,
 // sends nothing twice, returns nothing, and delays nothing by more than the
@@ -57,7 +40,7 @@ func TestClockJumps(t *testing.T) {
 					held := w.putEnvelope(&spool.Envelope{Accepted: time.Now(), Hold: true,
 						Recipients: []spool.Recipient{{Address: "held@example.com", Upstreams: []string{"office"}}}})
 					after(10 * time.Second)
-					w.store.store.(*memory).shift(jump)
+					w.store.store.(*storetest.Memory).Shift(jump)
 					meanwhile(w)
 					refused.Store("new@example.com", true)
 					w.peers.set("backup", func(p *peer) { p.fault = nil })
@@ -68,7 +51,7 @@ func TestClockJumps(t *testing.T) {
 					}
 					after(longest(&w.cfg.Retry) + sweepMost + 2*time.Minute)
 					w.wantArrived(3, "after the longest retry time")
-					if d, err := w.queue.Show(held); err != nil || !d.Recipients[0].Held || w.store.count() != 1 {
+					if d, err := w.queue.store.Detail(bg, held); err != nil || !d.Recipients[0].Held || w.store.count() != 1 {
 						t.Errorf("%d are left; what was held: %v", w.store.count(), err)
 					}
 				})
@@ -90,7 +73,7 @@ func TestClockJumpsOverALifetime(t *testing.T) {
 				w.peers.set("office", func(p *peer) { p.fault = &spool.Fault{Outcome: replyAt(spool.StageConnect, 0, "", "")} })
 				w.put("a@app.example", []string{"office"}, "b@example.com")
 				after(2 * time.Hour) // the first hour after the start is over
-				w.store.store.(*memory).shift(30 * 24 * time.Hour)
+				w.store.store.(*storetest.Memory).Shift(30 * 24 * time.Hour)
 				if restarted {
 					w.restart()
 				}

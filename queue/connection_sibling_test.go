@@ -56,7 +56,7 @@ func (w *world) triedOnce(t *testing.T, want int) {
 	if len(seen) != want {
 		t.Errorf("%d of %d were tried", len(seen), want)
 	}
-	if s := w.queue.Lanes()[0]; s.State != Up {
+	if s := w.lanes()[0]; s.State != Up {
 		t.Errorf("the lane is %s: %+v", s.State, s.Cause)
 	}
 }
@@ -115,7 +115,7 @@ func TestBackoffAfterOperatorsTries(t *testing.T) {
 			after(time.Second)
 		}
 		after(80 * time.Second) // the second step by the clock
-		d, err := w.queue.Show(id)
+		d, err := w.queue.store.Detail(bg, id)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -44,7 +44,7 @@ func TestConnectionsThatTakeTen(t *testing.T) {
 				}
 				after(5 * time.Second)
 				w.arrivedOnceUncharged(t, 100)
-				if s := w.queue.Lanes()[0]; s.State != Up {
+				if s := w.lanes()[0]; s.State != Up {
 					t.Errorf("the lane is %s: %+v", s.State, s.Cause)
 				}
 				if w.ears.heard("takes 10 over one connection") != 1 {
@@ -331,7 +331,7 @@ func TestOperatorsTryIsNoStep(t *testing.T) {
 			}
 			after(time.Second)
 		}
-		s := w.queue.Lanes()[0]
+		s := w.lanes()[0]
 		if wait := time.Until(s.Probe); wait > 80*time.Second {
 			t.Errorf("the next probe is in %s", wait)
 		}
@@ -353,7 +353,7 @@ func TestOperatorsTryIsNoStep(t *testing.T) {
 		if n := len(w.peers.tries(id)); n != 6 {
 			t.Errorf("tried %d times", n)
 		}
-		d, err := w.queue.Show(id)
+		d, err := w.queue.store.Detail(bg, id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -375,7 +375,7 @@ func TestFarewellHoldsNoPlace(t *testing.T) {
 		after(time.Second)
 		w.arrivedOnceUncharged(t, 10)
 		after(10 * time.Second)
-		if s := w.queue.Lanes()[0]; s.State != Up || s.Sessions != 0 {
+		if s := w.lanes()[0]; s.State != Up || s.Sessions != 0 {
 			t.Errorf("the lane is %s with %d sessions", s.State, s.Sessions)
 		}
 	})

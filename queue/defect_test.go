@@ -64,7 +64,7 @@ func TestPanicIsAFaultOfItsSession(t *testing.T) {
 		if n := len(w.peers.mail("office")); n != 5 {
 			t.Errorf("%d of 5 went after the defect: %v", n, w.ears.log)
 		}
-		if _, err := w.queue.Show(bad); err != nil {
+		if _, err := w.queue.store.Detail(bg, bad); err != nil {
 			t.Errorf("the message itself is lost: %v", err)
 		}
 	})

@@ -60,8 +60,13 @@ type Events interface {
 	MovedOn(from, to string, shares int)
 	// Operated comes for each share that an operator has changed.
 	Operated(Operation)
-	// StoreFailed comes when the spool failed at claim, settle, take, dot or
-	// content; what it was to do is done later.
+	// ClaimLost comes when the store says that a claim was lost to somebody
+	// else. At "dot" nothing was sent; at "settle" what became of the attempt is
+	// not on record, and recipients that the upstream has taken, delivered of
+	// them, may get a second copy.
+	ClaimLost(operation string, id spool.ID, upstream string, delivered int)
+	// StoreFailed comes when the spool failed at claim, due, list, find, detail,
+	// settle, take, dot or content; what it was to do is done later.
 	StoreFailed(operation string, id spool.ID, err error)
 }
 
@@ -143,4 +148,5 @@ func (quiet) Kept(Keep)                                              {}
 func (quiet) KeptEnded(spool.ID, string, int, time.Duration, string) {}
 func (quiet) MovedOn(string, string, int)                            {}
 func (quiet) Operated(Operation)                                     {}
+func (quiet) ClaimLost(string, spool.ID, string, int)                {}
 func (quiet) StoreFailed(string, spool.ID, error)                    {}

@@ -1,10 +1,9 @@
 package queue
 
 import (
-	"errors"
+	"time"
 
 	"postern/spool"
-	"time"
 )
 
 // route of a share out of a lane that is down.
@@ -15,47 +14,69 @@ type exit struct {
 
 // failoverRound moves what is due in lanes that are down, or whose upstream
 // has vanished, to the next upstream of its list that is up. It reports
-// whether it saw any share with more than one upstream.
+// whether there is any share with more than one upstream.
 func (q *Queue) failoverRound() bool {
-	seen := map[string]exit{}
-	look := func(name string) exit {
-		e, ok := seen[name]
-		if !ok {
-			if l := q.lane(name); l != nil {
-				e = l.exit()
-			}
-			seen[name] = e
-		}
-		return e
+	lists, err := q.haveLists()
+	if err != nil || !lists {
+		return lists
 	}
-	moved := map[[2]string]int{}
-	lists := false
+	seen := map[string]exit{}
+	q.mu.RLock()
+	lanes := q.lanesLocked()
+	q.mu.RUnlock()
+	for _, l := range lanes {
+		seen[l.name] = l.exit()
+	}
 	now := time.Now()
 	q.admin.Lock() // nobody holds a share between our look and our move
 	defer q.admin.Unlock()
-	q.store.Walk(func(s spool.Summary) bool {
-		if len(s.Upstreams) < 2 {
-			return q.ctx.Err() == nil
+	for from, e := range seen {
+		if !e.down {
+			continue
 		}
-		lists = true
-		if s.Held || s.Claimed || q.doubts.stays(s.ID, s.Share, s.InDoubt) || s.Due.After(now) || !look(s.Upstreams[s.Failover]).down {
-			return q.ctx.Err() == nil
-		}
-		for i := 1; i < len(s.Upstreams); i++ {
-			to := (s.Failover + i) % len(s.Upstreams)
-			if look(s.Upstreams[to]).up {
-				if q.moveTo(s, to) {
-					moved[[2]string{s.Upstreams[s.Failover], s.Upstreams[to]}]++
-				}
-				break
+		moved := map[string]int{}
+		err := q.store.Find(q.ctx, spool.Query{Upstream: from, Choice: true}, func(s spool.Summary) bool {
+			if to := q.wayOut(&s, seen, now); to >= 0 && q.moveTo(s, to) {
+				moved[s.Upstreams[to]]++
 			}
+			return q.ctx.Err() == nil
+		})
+		if err != nil {
+			q.storeFailed("find", 0, err)
 		}
-		return q.ctx.Err() == nil
-	})
-	for way, n := range moved {
-		q.events.MovedOn(way[0], way[1], n)
+		for to, n := range moved {
+			q.events.MovedOn(from, to, n)
+		}
 	}
-	return lists
+	return true
+}
+
+// haveLists says whether there is any share with more than one upstream. After
+// an error it is not known, so that another round is to find out.
+func (q *Queue) haveLists() (bool, error) {
+	lists := false
+	err := q.store.Find(q.ctx, spool.Query{Choice: true}, func(spool.Summary) bool {
+		lists = true
+		return false
+	})
+	if err != nil {
+		q.storeFailed("find", 0, err)
+	}
+	return lists || err != nil, err
+}
+
+// wayOut is the index of the upstream that a share in a lane that is down is
+// to be moved to; -1: none, or it isn't its time.
+func (q *Queue) wayOut(s *spool.Summary, exits map[string]exit, now time.Time) int {
+	if s.Held || s.Claimed || s.Due.After(now) || q.doubts.stays(s.ID, s.Share, s.InDoubt) {
+		return -1
+	}
+	for i := 1; i < len(s.Upstreams); i++ {
+		if to := (s.Failover + i) % len(s.Upstreams); exits[s.Upstreams[to]].up {
+			return to
+		}
+	}
+	return -1
 }
 
 // exit tells what the lane is as a place to leave and as a place to go.
@@ -67,11 +88,9 @@ func (l *lane) exit() exit {
 
 // moveTo makes a share be tried with another upstream of its list.
 func (q *Queue) moveTo(s spool.Summary, to int) bool {
-	d, err := q.store.Take(s.ID, s.Share)
+	d, err := q.store.Take(q.always, s.ID, s.Share)
 	if err != nil {
-		if !errors.Is(err, spool.ErrClaimed) && !errors.Is(err, spool.ErrNotFound) {
-			q.events.StoreFailed("take", s.ID, err)
-		}
+		q.storeFailed("take", s.ID, err)
 		return false
 	}
 	q.put(d, spool.Settlement{Due: s.Due, Failover: to, Warned: s.Warned})

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"time"
@@ -46,6 +47,7 @@ type Feed struct {
 	timer  *time.Timer // of Next; nil before the first wait
 	dotted map[*spool.Delivery]bool
 	broken map[*spool.Delivery]string // the spool failed it, and how
+	lost   map[*spool.Delivery]bool   // somebody else has it
 }
 
 // taking is a delivery that a session has.
@@ -216,7 +218,7 @@ func (f *Feed) take() *spool.Delivery {
 
 // Content opens the content of d.
 func (f *Feed) Content(d *spool.Delivery) (spool.Content, error) {
-	c, err := f.lane.q.store.Content(d.ID)
+	c, err := f.lane.q.store.Content(f.lane.q.always, d.ID)
 	if err != nil {
 		f.lane.q.events.StoreFailed("content", d.ID, err)
 		f.fail(d, "the content cannot be read from the spool")
@@ -227,7 +229,16 @@ func (f *Feed) Content(d *spool.Delivery) (spool.Content, error) {
 // DotSent is called before the final dot of d goes out. After an error the
 // dot must not be sent.
 func (f *Feed) DotSent(d *spool.Delivery) error {
-	if err := f.lane.q.store.DotSent(d); err != nil {
+	err := f.lane.q.store.DotSent(f.lane.q.always, d)
+	if errors.Is(err, spool.ErrLost) {
+		if f.lost == nil {
+			f.lost = map[*spool.Delivery]bool{}
+		}
+		f.lost[d] = true
+		f.lane.q.events.ClaimLost("dot", d.ID, d.Upstream, 0)
+		return err
+	}
+	if err != nil {
 		f.lane.q.events.StoreFailed("dot", d.ID, err)
 		f.fail(d, "the attempt cannot be recorded in the spool")
 		return err
@@ -264,8 +275,17 @@ func (f *Feed) Again(d *spool.Delivery) bool {
 
 // Settle ends d with one outcome for each of d.Pending, in that order.
 func (f *Feed) Settle(d *spool.Delivery, outcomes []spool.Outcome) {
+	lost := f.lost[d]
 	if !f.forget(d) {
 		return // settled before; the first word counts
+	}
+	if lost {
+		f.lane.unsent(f.last)
+		f.lane.q.parts.forget(d)
+		f.lane.mu.Lock()
+		f.progressed = true // the upstream is not to blame
+		f.lane.mu.Unlock()
+		return
 	}
 	f.lane.q.conclude(f, d, outcomes)
 }
@@ -274,6 +294,10 @@ func (f *Feed) Settle(d *spool.Delivery, outcomes []spool.Outcome) {
 func (f *Feed) Release(d *spool.Delivery) {
 	if f.dotted[d] {
 		f.Settle(d, []spool.Outcome{{Stage: spool.StageDot, Cause: "the session gave it back after its final dot"}})
+		return
+	}
+	if f.lost[d] {
+		f.Settle(d, nil)
 		return
 	}
 	if why := f.broken[d]; why != "" {
@@ -304,6 +328,7 @@ func (f *Feed) Leave() {
 func (f *Feed) forget(d *spool.Delivery) bool {
 	delete(f.dotted, d)
 	delete(f.broken, d)
+	delete(f.lost, d)
 	l := f.lane
 	l.mu.Lock()
 	defer l.unlock()

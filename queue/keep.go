@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -67,13 +68,16 @@ func keepFailed(outs []spool.Outcome, rest bool) bool {
 }
 
 // keep puts a share that failed on hold. outs says why, and which recipients
-// have not failed.
-func (q *Queue) keep(d *spool.Delivery, outs []spool.Outcome, now time.Time) spool.Settlement {
+// have not failed. The error is ErrLost.
+func (q *Queue) keep(d *spool.Delivery, outs []spool.Outcome, now time.Time) (spool.Settlement, error) {
 	s := spool.Settlement{Outcomes: outs, Due: now.Add(q.cfg.Load().Retry.Lifetime), Failover: d.Failover,
 		Hold: true, Kept: true, Warned: d.Warned}
-	q.put(d, s)
+	err := q.put(d, s)
 	q.doubts.forget(d)
 	q.wishes.forget(d)
+	if errors.Is(err, spool.ErrLost) {
+		return s, err
+	}
 	k := Keep{ID: d.ID, Upstream: d.Upstream, Until: s.Due}
 	for i := range outs {
 		if outs[i].Verdict == spool.Pending {
@@ -83,7 +87,7 @@ func (q *Queue) keep(d *spool.Delivery, outs []spool.Outcome, now time.Time) spo
 	}
 	q.events.Kept(k)
 	q.keeper.sweepBy(now.Add(sweepGap)) // it may be one too many
-	return s
+	return s, nil
 }
 
 // keepOld keeps a share whose time is over. Its last answer is part of the
@@ -137,19 +141,27 @@ func (r *round) endKept() {
 func (r *round) endOne(s *spool.Summary, why string) {
 	r.q.admin.Lock()
 	defer r.q.admin.Unlock()
-	detail, err := r.q.store.Detail(s.ID)
-	if err != nil || !slices.ContainsFunc(detail.Recipients, func(o spool.RecipientState) bool { return o.Share == s.Share && o.Kept }) {
-		return // an operator decided meanwhile, or it is read later
-	}
-	d, err := r.q.store.Take(s.ID, s.Share)
+	detail, err := r.q.store.Detail(r.q.always, s.ID)
 	if err != nil {
+		r.q.storeFailed("detail", s.ID, err)
+		return
+	}
+	if !slices.ContainsFunc(detail.Recipients, func(o spool.RecipientState) bool { return o.Share == s.Share && o.Kept }) {
+		return // an operator decided meanwhile
+	}
+	d, err := r.q.store.Take(r.q.always, s.ID, s.Share)
+	if err != nil {
+		r.q.storeFailed("take", s.ID, err)
 		return
 	}
 	o := spool.Outcome{Stage: spool.StageLocal, Verdict: spool.Bounced, Text: "nobody decided while it was kept"}
 	if why == KeptTooMany {
 		o.Text = "too many failed messages were kept, and it was the oldest"
 	}
-	r.q.put(d, spool.Settlement{Outcomes: repeat(o, len(d.Pending)), Failover: d.Failover, Warned: d.Warned})
+	err = r.q.put(d, spool.Settlement{Outcomes: repeat(o, len(d.Pending)), Failover: d.Failover, Warned: d.Warned})
+	if errors.Is(err, spool.ErrLost) {
+		return
+	}
 	r.q.events.KeptEnded(d.ID, d.Upstream, len(d.Pending), r.now.Sub(d.Envelope.Accepted), why)
 	r.q.finished(d, r.now)
 }

@@ -17,7 +17,7 @@ func (w *world) kept() map[spool.ID]string {
 	all := map[spool.ID]string{}
 	w.store.walk(func(s spool.Summary) bool {
 		if s.Kept {
-			d, err := w.store.store.Detail(s.ID)
+			d, err := w.store.store.Detail(bg, s.ID)
 			if err != nil {
 				w.t.Fatal(err)
 			}

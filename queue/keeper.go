@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"context"
 	"sync"
 	"time"
 )
@@ -22,6 +21,7 @@ type keeper struct {
 
 	mu      sync.Mutex // guards everything below
 	sweepAt time.Time
+	fitAt   time.Time // when the store is asked again what waits; zero: not
 	moveAt  time.Time // of the next failover round; zero: none wanted
 	moved   time.Time // end of the last one
 	moveGap time.Duration
@@ -45,6 +45,14 @@ func (k *keeper) sweepBy(t time.Time) {
 	if t.Before(k.sweepAt) {
 		k.sweepAt = t
 	}
+	k.mu.Unlock()
+	k.poke()
+}
+
+// fitBy asks for another Queue.fitLanes at the given time.
+func (k *keeper) fitBy(t time.Time) {
+	k.mu.Lock()
+	k.fitAt = t
 	k.mu.Unlock()
 	k.poke()
 }
@@ -96,7 +104,14 @@ func (k *keeper) step(now time.Time) time.Duration {
 	if sweep {
 		k.sweepAt = now.Add(sweepMost)
 	}
+	fit := !k.fitAt.IsZero() && !now.Before(k.fitAt)
+	if fit {
+		k.fitAt = time.Time{}
+	}
 	k.mu.Unlock()
+	if fit {
+		k.q.fitLanes()
+	}
 	if sweep {
 		k.sweepBy(k.q.sweep(now))
 	}
@@ -107,8 +122,10 @@ func (k *keeper) step(now time.Time) time.Duration {
 	defer k.mu.Unlock()
 	now = time.Now()
 	d := min(longNap, k.sweepAt.Sub(now))
-	if !k.moveAt.IsZero() {
-		d = min(d, k.moveAt.Sub(now))
+	for _, t := range [...]time.Time{k.moveAt, k.fitAt} {
+		if !t.IsZero() {
+			d = min(d, t.Sub(now))
+		}
 	}
 	return max(d, time.Millisecond)
 }
@@ -132,6 +149,3 @@ func (k *keeper) learn(seen bool) {
 	defer k.mu.Unlock()
 	k.lists = seen
 }
-
-// background is the context of what must not be cut short by a stop.
-func (q *Queue) background() context.Context { return context.WithoutCancel(q.ctx) }

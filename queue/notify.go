@@ -76,7 +76,7 @@ func (q *Queue) send(d *spool.Delivery, kind notice.Action, about []notice.Recip
 
 func (q *Queue) write(d *spool.Delivery, kind notice.Action, about []notice.Recipient, now time.Time) (Notification, error) {
 	env := d.Envelope
-	draft, err := q.store.Create(q.background())
+	draft, err := q.store.Create(q.always)
 	if err != nil {
 		return Notification{}, err
 	}
@@ -102,12 +102,12 @@ func (q *Queue) write(d *spool.Delivery, kind notice.Action, about []notice.Reci
 	if has8Bit { // only where the address itself is not ASCII
 		own.SMTPUTF8, own.Has8Bit, own.Body = true, true, spool.Body8BitMIME
 	}
-	return n, draft.Commit(own)
+	return n, draft.Commit(q.always, own)
 }
 
 // excerpt reads what a notice returns of its message.
 func (q *Queue) excerpt(d *spool.Delivery, kind notice.Action) (text []byte, full bool) {
-	c, err := q.store.Content(d.ID)
+	c, err := q.store.Content(q.always, d.ID)
 	if err != nil {
 		q.events.StoreFailed("content", d.ID, err)
 		return nil, false

@@ -154,7 +154,7 @@ func (q *Queue) Bounce(ctx context.Context, sel Select, by, reason string) (Resu
 			q.put(d, back(s))
 			return errSenderless
 		}
-		detail, err := q.store.Detail(d.ID)
+		detail, err := q.store.Detail(ctx, d.ID)
 		if err != nil {
 			q.put(d, back(s))
 			return err
@@ -175,7 +175,9 @@ func (q *Queue) change(d *spool.Delivery, waiting int, s spool.Settlement, verb,
 	if len(d.Pending) < waiting {
 		record = q.putPart
 	}
-	if err := record(d, s); err != nil {
+	if err := record(d, s); errors.Is(err, spool.ErrLost) {
+		return err
+	} else if err != nil {
 		return fmt.Errorf("%w, message %v: %w", ErrNotRecorded, d.ID, err)
 	}
 	q.events.Operated(Operation{Verb: verb, ID: d.ID, Share: d.Share, By: by, Recipients: len(d.Pending), Reason: reason})
@@ -206,7 +208,7 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 	var r Result
 	var failed, unread error
 	touched, seen := spool.ID(0), map[spool.ID]bool{}
-	q.store.Walk(func(s spool.Summary) bool {
+	ended := q.find(ctx, &sel, func(s spool.Summary) bool {
 		if failed = ctx.Err(); failed != nil {
 			return false
 		}
@@ -219,7 +221,7 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		if !sel.matches(&s) {
 			return true
 		}
-		d, err := q.takeForOperator(&s)
+		d, err := q.takeForOperator(ctx, &s)
 		switch {
 		case errors.Is(err, spool.ErrNotFound), errors.Is(err, spool.ErrDamaged): // gone meanwhile, or set aside
 		case errors.Is(err, spool.ErrClaimed):
@@ -239,6 +241,11 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 				}
 				break
 			}
+			if errors.Is(failed, spool.ErrLost) {
+				failed = nil
+				r.Busy = append(r.Busy, s.ID) // somebody else has it
+				break
+			}
 			if failed == nil {
 				r.Recipients += n
 			}
@@ -249,6 +256,9 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		}
 		return failed == nil
 	})
+	if failed == nil {
+		failed = ended
+	}
 	for _, id := range sel.IDs {
 		if !seen[id] && failed == nil {
 			r.Missing = append(r.Missing, id)
@@ -258,6 +268,34 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		failed = unread
 	}
 	return r, failed
+}
+
+// find visits what may be selected, in ID order. Messages that are named are
+// asked for one by one.
+func (q *Queue) find(ctx context.Context, sel *Select, visit func(spool.Summary) bool) error {
+	if sel.All || len(sel.IDs)+len(sel.Shares) == 0 {
+		if !sel.All && sel.Upstream == "" {
+			return nil
+		}
+		return q.store.Find(ctx, spool.Query{Upstream: sel.Upstream, Held: sel.held}, visit)
+	}
+	ids := slices.Clone(sel.IDs)
+	for _, s := range sel.Shares {
+		ids = append(ids, s.ID)
+	}
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		shares, err := q.store.Shares(ctx, id)
+		if err != nil && !errors.Is(err, spool.ErrNotFound) {
+			return err
+		}
+		for i := range shares {
+			if !visit(shares[i]) {
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
 // narrow leaves in d the recipients that are meant; false: none of them waits.
@@ -285,8 +323,8 @@ func ended(s *spool.Summary, d *spool.Delivery, o spool.Outcome) spool.Settlemen
 }
 
 // takeForOperator claims a share, also from a lane that has not begun with it.
-func (q *Queue) takeForOperator(s *spool.Summary) (*spool.Delivery, error) {
-	d, err := q.store.Take(s.ID, s.Share)
+func (q *Queue) takeForOperator(ctx context.Context, s *spool.Summary) (*spool.Delivery, error) {
+	d, err := q.store.Take(ctx, s.ID, s.Share)
 	if errors.Is(err, spool.ErrClaimed) {
 		if l := q.lane(s.Upstreams[s.Failover]); l != nil {
 			if d := l.pluck(s.ID, s.Share); d != nil {

@@ -58,7 +58,7 @@ func TestOperations(t *testing.T) {
 			t.Fatalf("%d left, the held one is to be", n)
 		}
 		var held []spool.ID
-		w.queue.store.Walk(func(s spool.Summary) bool {
+		w.queue.store.Find(bg, spool.Query{}, func(s spool.Summary) bool {
 			if s.Held {
 				held = append(held, s.ID)
 			}
@@ -215,7 +215,7 @@ func TestStatus(t *testing.T) {
 			t.Fatal(err)
 		}
 		by := map[string]LaneStatus{}
-		for _, l := range w.queue.Lanes() {
+		for _, l := range w.lanes() {
 			by[l.Upstream] = l
 		}
 		if l := by["office"]; l.State != Parked || l.Pending != 2 || l.Faults != 1 || l.Cause.Code != 535 || l.Probe.IsZero() {

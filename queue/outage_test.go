@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -43,7 +44,7 @@ func TestProbeTellsWhatItHasClaimed(t *testing.T) {
 		}
 		w.peers.set("office", func(p *peer) { p.connect = 2 * time.Hour })
 		after(time.Hour)
-		s := w.queue.Lanes()[0]
+		s := w.lanes()[0]
 		if h := w.queue.Health()["office"]; h.Claimed != 1 || s.Claimed != 1 || h.Down.IsZero() {
 			t.Errorf("%+v, %+v", h, s)
 		}
@@ -76,6 +77,84 @@ func TestRefusedSenderTellsWhatWaits(t *testing.T) {
 		}
 		if r := w.queue.Health()["office"].Refused; len(r) != 1 || r[0].Waiting != 3 {
 			t.Errorf("after a removal: %+v", r)
+		}
+	})
+}
+
+// failOnce makes the store answer one call of op by err.
+func (w *world) failOnce(op string, err error) {
+	w.store.failWith(func(asked string) error {
+		if asked == op && err != nil {
+			now := err
+			err = nil
+			return now
+		}
+		return nil
+	})
+}
+
+// A claim that somebody else has by now sends no final dot, and is no failure
+// of the mail or of the lane; the others go on.
+func TestLostBeforeTheDot(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.failOnce("dot", spool.ErrLost)
+		lost := w.put("a@app.example", []string{"office"}, "b@example.com")
+		after(time.Second)
+		for range 3 {
+			w.put("a@app.example", []string{"office"}, "b@example.com")
+			after(time.Second)
+		}
+		if w.ears.heard("claim lost at dot: office, 0 delivered") != 1 || len(w.ears.changes()) != 0 {
+			t.Errorf("%v", w.ears.log)
+		}
+		if n := len(w.ears.tried()); n != 3 {
+			t.Errorf("%d attempts are told", n)
+		}
+		if s, err := w.queue.store.Shares(bg, lost); err != nil || !s[0].Claimed {
+			t.Errorf("%+v, %v: it was settled", s, err)
+		}
+	})
+}
+
+// A settlement that comes too late is told, and nothing is said of an attempt
+// that is not on record.
+func TestLostBeforeTheSettlement(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.failOnce("settle", spool.ErrLost)
+		w.put("a@app.example", []string{"office"}, "b@example.com")
+		after(time.Second)
+		w.put("a@app.example", []string{"office"}, "b@example.com")
+		after(time.Second)
+		if w.ears.heard("claim lost at settle: office, 1 delivered") != 1 || w.ears.heard("store failed") != 0 || len(w.ears.changes()) != 0 {
+			t.Errorf("%v", w.ears.log)
+		}
+		if n := len(w.ears.tried()); n != 1 {
+			t.Errorf("%d attempts are told", n)
+		}
+	})
+}
+
+// A store that can't say what waits is asked again, and then all lanes are
+// there.
+func TestLanesOfAStoreThatWasAway(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		env := &spool.Envelope{From: "a@app.example", Accepted: time.Now(), Hold: true,
+			Recipients: []spool.Recipient{{Address: "b@example.com", Upstreams: []string{"gone"}}}}
+		d, err := w.queue.Create(bg)
+		if err == nil {
+			err = d.Commit(bg, env)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.failOnce("upstreams", errors.New("away"))
+		w.queue.Apply(w.queue.cfg.Load())
+		if w.ears.heard("store failed: list") != 1 || w.queue.lane("gone") != nil {
+			t.Fatalf("%v", w.ears.log)
+		}
+		after(storePause + time.Second)
+		if w.queue.lane("gone") == nil {
+			t.Error("the lane is missing")
 		}
 	})
 }

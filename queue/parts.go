@@ -20,7 +20,7 @@ type part struct {
 // before all others, then those whose last attempt is the longest ago, so that
 // none is passed over for good.
 func (q *Queue) cutPart(d *spool.Delivery, n int) {
-	detail, err := q.store.Detail(d.ID)
+	detail, err := q.store.Detail(q.always, d.ID)
 	if err != nil {
 		q.events.StoreFailed("detail", d.ID, err)
 		q.parts.by.Store(d, &part{now: d.Pending[:n:n], whole: d.Pending, more: true})

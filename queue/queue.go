@@ -42,6 +42,7 @@ type Queue struct {
 	cfg       atomic.Pointer[config.Config]
 
 	ctx    context.Context // of the sessions; done as soon as the queue stops
+	always context.Context // of what a stop must not cut short; never done
 	cancel context.CancelFunc
 	work   sync.WaitGroup // lanes, sessions and the keeper
 	keeper *keeper
@@ -72,7 +73,8 @@ func New(o Options) *Queue {
 	if q.grace <= 0 {
 		q.grace = 30 * time.Second
 	}
-	q.ctx, q.cancel = context.WithCancel(context.Background())
+	q.always = context.Background()
+	q.ctx, q.cancel = context.WithCancel(q.always)
 	q.keeper = newKeeper(q)
 	q.doubts.by = map[key]doubt{}
 	q.cfg.Store(o.Config)
@@ -96,8 +98,8 @@ type draft struct {
 	q *Queue
 }
 
-func (d *draft) Commit(env *spool.Envelope) error {
-	err := d.Draft.Commit(env)
+func (d *draft) Commit(ctx context.Context, env *spool.Envelope) error {
+	err := d.Draft.Commit(ctx, env)
 	if err == nil && env.DeliverBy != nil {
 		d.q.keeper.sweepBy(env.DeliverBy.Deadline)
 	}
@@ -115,25 +117,54 @@ func (q *Queue) Run(ctx context.Context) error {
 
 // Start opens the lanes of everything that is configured or waiting.
 func (q *Queue) Start() {
-	cfg := q.cfg.Load()
-	pending := q.store.Upstreams()
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	if q.running || q.stopped {
+		q.mu.Unlock()
 		return
 	}
 	q.running = true
 	q.started = time.Now()
-	for name := range cfg.Upstreams {
-		q.addLane(name)
-	}
-	for name := range pending {
-		q.addLane(name)
-	}
 	for _, l := range q.lanes {
 		q.work.Go(l.manage)
 	}
+	q.mu.Unlock()
+	q.fitLanes()
 	q.work.Go(q.keeper.run)
+}
+
+// fitLanes opens the lanes of what is configured or waiting, and ends those of
+// names that are neither. A store that can't tell what waits is asked again.
+func (q *Queue) fitLanes() {
+	pending, err := q.store.Upstreams(q.ctx)
+	if err != nil {
+		q.storeFailed("list", 0, err)
+		q.keeper.fitBy(time.Now().Add(storePause))
+	}
+	cfg := q.cfg.Load()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for name := range cfg.Upstreams {
+		q.addLaneRunning(name)
+	}
+	for name := range pending {
+		q.addLaneRunning(name)
+	}
+	for name, l := range q.lanes {
+		if err == nil && cfg.Upstreams[name] == nil && pending[name] == 0 && l.retire() {
+			delete(q.lanes, name)
+		}
+	}
+}
+
+// storeFailed reports what the store could not do, unless the queue has
+// stopped meanwhile, or what it was about is gone or somebody else's.
+func (q *Queue) storeFailed(operation string, id spool.ID, err error) {
+	switch {
+	case errors.Is(err, spool.ErrNotFound), errors.Is(err, spool.ErrClaimed), errors.Is(err, spool.ErrDamaged), errors.Is(err, spool.ErrLost):
+	case errors.Is(err, context.Canceled) && q.ctx.Err() != nil:
+	default:
+		q.events.StoreFailed(operation, id, err)
+	}
 }
 
 // Stop ends delivery: nothing new is claimed, what was claimed and not begun
@@ -171,18 +202,10 @@ func (q *Queue) Stop(ctx context.Context) error {
 // waits for its name to come back.
 func (q *Queue) Apply(cfg *config.Config) {
 	q.cfg.Store(cfg)
-	pending := q.store.Upstreams()
-	q.mu.Lock()
-	for name := range cfg.Upstreams {
-		q.addLaneRunning(name)
-	}
-	for name, l := range q.lanes {
-		if cfg.Upstreams[name] == nil && pending[name] == 0 && l.retire() {
-			delete(q.lanes, name)
-		}
-	}
+	q.fitLanes()
+	q.mu.RLock()
 	lanes := q.lanesLocked()
-	q.mu.Unlock()
+	q.mu.RUnlock()
 	for _, l := range lanes {
 		l.apply(cfg.Upstreams[l.name])
 	}

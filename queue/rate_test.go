@@ -76,7 +76,7 @@ func TestRateHolds(t *testing.T) {
 		if n := w.store.settled(); n != 5 {
 			t.Errorf("%d settlements for 5 messages", n)
 		}
-		s := w.queue.Lanes()[0]
+		s := w.lanes()[0]
 		if s.State != Up || s.Short.IsZero() || s.Budget[0].Left != 0 || time.Until(s.Budget[0].Next) != 30*time.Second {
 			t.Errorf("status: %+v", s)
 		}
@@ -90,7 +90,7 @@ func TestRateHolds(t *testing.T) {
 		w.wantArrived(10, "after a crash")
 		after(3 * time.Minute)
 		w.wantArrived(22, "at the end")
-		if !w.queue.Lanes()[0].Short.IsZero() {
+		if !w.lanes()[0].Short.IsZero() {
 			t.Error("nothing is left, and mail is said to wait")
 		}
 		if n := len(w.ears.tried()); n != 22 {
@@ -173,7 +173,7 @@ func TestRecipientsGoInParts(t *testing.T) {
 		}
 		id := w.put("a@app.example", []string{"office"}, to...)
 		after(time.Second)
-		if d, err := w.queue.Show(id); err != nil || d.Recipients[9].Last == nil || d.Recipients[10].Last != nil {
+		if d, err := w.queue.store.Detail(bg, id); err != nil || d.Recipients[9].Last == nil || d.Recipients[10].Last != nil {
 			t.Errorf("not the first ten were tried: %v", err)
 		}
 		after(4 * time.Hour)
@@ -232,7 +232,7 @@ func TestNotSentDoesNotCount(t *testing.T) {
 				})
 				w.fill(3)
 				after(30 * time.Minute)
-				if left := w.queue.Lanes()[0].Budget[0].Left; left < 4 || len(w.ears.tried()) == 0 {
+				if left := w.lanes()[0].Budget[0].Left; left < 4 || len(w.ears.tried()) == 0 {
 					t.Errorf("%d of 5 left after %d attempts", left, len(w.ears.tried()))
 				}
 			})

@@ -102,7 +102,7 @@ func (w *world) unruly(t *testing.T, r *rand.Rand) {
 	calm.Store(true)
 	after(48 * time.Hour)
 	if n := w.store.count(); n != 0 {
-		t.Errorf("%d messages are left: %+v", n, w.queue.Lanes())
+		t.Errorf("%d messages are left: %+v", n, w.lanes())
 	}
 	if n := len(w.peers.mail("")); n < total {
 		t.Errorf("%d of %d recipients got their mail", n, total)

@@ -31,7 +31,7 @@ func TestPauseStays(t *testing.T) {
 			after(time.Hour)
 			again()
 			after(time.Hour)
-			if s := w.queue.Lanes()[0]; s.State != Paused || s.By != "root" || !s.Since.Equal(at) {
+			if s := w.lanes()[0]; s.State != Paused || s.By != "root" || !s.Since.Equal(at) {
 				t.Errorf("state %s since %v by %q", s.State, s.Since, s.By)
 			}
 		}

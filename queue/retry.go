@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"postern/config"
@@ -15,15 +14,18 @@ const jitter = 0.2
 // defaultBackoff stands in for an empty configuration.
 var defaultBackoff = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour}
 
-// retryDelay is the time from the end of the given attempt (from 1) to the
-// next: the step of backoff, the last one repeating, times 1 ± jitter. at, from
-// 0 to 1, chooses the point in that range.
-func retryDelay(backoff []time.Duration, attempt int, at float64) time.Duration {
+// schedule is when what failed is tried again, by retry.backoff.
+func schedule(backoff []time.Duration) spool.Schedule {
 	if len(backoff) == 0 {
 		backoff = defaultBackoff
 	}
-	step := backoff[min(max(attempt, 1), len(backoff))-1]
-	return time.Duration(float64(step) * (1 - jitter + 2*jitter*at))
+	return spool.Schedule{Steps: backoff, Jitter: jitter}
+}
+
+// retryDelay is the time from the end of the given attempt, from 1, to the
+// next. at, from 0 to 1, chooses the point in the range of the jitter.
+func retryDelay(backoff []time.Duration, attempt int, at float64) time.Duration {
+	return schedule(backoff).Delay(attempt, at)
 }
 
 // probeSteps are the delays after which an upstream that could not be reached
@@ -56,22 +58,9 @@ func patience(state State, o *spool.Outcome, backoff []time.Duration, step int, 
 	return d
 }
 
-// due is when attempt is followed by the next one.
-func due(r *config.Retry, now time.Time, attempt int) time.Time {
-	return now.Add(retryDelay(r.Backoff, attempt, rand.Float64()))
-}
-
 // longest is the longest time that may lie between now and a due time.
 func longest(r *config.Retry) time.Duration {
-	d := time.Minute
-	steps := r.Backoff
-	if len(steps) == 0 {
-		steps = defaultBackoff
-	}
-	for _, b := range steps {
-		d = max(d, b)
-	}
-	return time.Duration(float64(d) * (1 + jitter))
+	return max(schedule([]time.Duration{time.Minute}).Longest(), schedule(r.Backoff).Longest())
 }
 
 // clock is what the age of a share asks for.

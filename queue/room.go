@@ -55,7 +55,11 @@ func (l *lane) lacksRoom() {
 	l.claiming, l.hot = true, false
 	l.mu.Unlock()
 	now := time.Now()
-	next, known := l.q.store.NextDue(l.name)
+	next, known, err := l.q.store.NextDue(l.q.ctx, l.name)
+	if err != nil {
+		l.q.storeFailed("due", 0, err)
+		next, known = now.Add(storePause), true
+	}
 	l.mu.Lock()
 	l.claiming = false
 	if !known || next.After(now) {

@@ -88,7 +88,9 @@ func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []verdi
 		}
 	}
 	if d.Envelope.From == "" && keepFailed(outs, q.parts.rest(d)) {
-		q.report(d, q.keep(d, outs, now), verdicts, now)
+		if s, err := q.keep(d, outs, now); err == nil {
+			q.report(d, s, verdicts, now)
+		}
 		return
 	}
 	wish, tries := q.wishes.take(d)
@@ -103,7 +105,9 @@ func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []verdi
 	// Before the settlement, while the message is there to quote. It is done as
 	// well as can be: what was delivered is let go in any case.
 	_ = q.notify(d, notice.Relayed, outs, now)
-	q.put(d, s)
+	if err := q.put(d, s); errors.Is(err, spool.ErrLost) {
+		return // whoever has it now tells of it
+	}
 	q.report(d, s, verdicts, now)
 }
 
@@ -200,8 +204,8 @@ func (q *Queue) giveBack(d *spool.Delivery) {
 
 // put settles. After an error the claim has ended as told and the store writes
 // it as soon as it can, so there is nothing to do again here; claims fail too
-// while that lasts, so nothing more is begun. The error is for those who told
-// somebody that it is done.
+// while that lasts, so nothing more is begun. The error is for those who tell
+// somebody that it is done; ErrLost says that it isn't.
 func (q *Queue) put(d *spool.Delivery, s spool.Settlement) error {
 	err := q.putPart(d, s)
 	left := len(s.Outcomes) == 0
@@ -218,14 +222,25 @@ func (q *Queue) put(d *spool.Delivery, s spool.Settlement) error {
 // putPart is put for a share that goes on, with recipients that d does not name.
 func (q *Queue) putPart(d *spool.Delivery, s spool.Settlement) error {
 	q.parts.forget(d)
-	err := q.store.Settle(d, s)
-	if errors.Is(err, spool.ErrNotFound) {
-		err = nil
-	}
-	if err != nil {
+	err := q.store.Settle(q.always, d, s)
+	switch {
+	case errors.Is(err, spool.ErrNotFound):
+		return nil
+	case errors.Is(err, spool.ErrLost):
+		q.events.ClaimLost("settle", d.ID, d.Upstream, delivered(s.Outcomes))
+	case err != nil:
 		q.events.StoreFailed("settle", d.ID, err)
 	}
 	return err
+}
+
+func delivered(outs []spool.Outcome) (n int) {
+	for i := range outs {
+		if outs[i].Verdict == spool.Delivered {
+			n++
+		}
+	}
+	return n
 }
 
 // report tells the events of an attempt.
@@ -254,8 +269,9 @@ func (q *Queue) report(d *spool.Delivery, s spool.Settlement, verdicts []verdict
 // finished reports the end of a message once no other share is left.
 func (q *Queue) finished(d *spool.Delivery, now time.Time) {
 	if len(d.Pending) < len(d.Envelope.Recipients) {
-		detail, err := q.store.Detail(d.ID)
+		detail, err := q.store.Detail(q.always, d.ID)
 		if err != nil && !errors.Is(err, spool.ErrNotFound) {
+			q.storeFailed("detail", d.ID, err)
 			return
 		}
 		if err == nil {

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -36,8 +37,13 @@ type LaneStatus struct {
 	By          string  `json:"by"`           // operator who paused it; empty: nobody
 }
 
-// Lanes tells the state of every lane, by name.
-func (q *Queue) Lanes() []LaneStatus {
+// Lanes tells the state of every lane, by name. An error is the store's, which
+// can't tell what waits.
+func (q *Queue) Lanes(ctx context.Context) ([]LaneStatus, error) {
+	pending, err := q.store.Upstreams(ctx)
+	if err != nil {
+		return nil, err
+	}
 	q.mu.RLock()
 	lanes := q.lanesLocked()
 	q.mu.RUnlock()
@@ -46,7 +52,7 @@ func (q *Queue) Lanes() []LaneStatus {
 		s := l.status()
 		by[l.name] = &s
 	}
-	for name, n := range q.store.Upstreams() {
+	for name, n := range pending {
 		if by[name] == nil {
 			by[name] = &LaneStatus{Upstream: name, State: Missing}
 		}
@@ -57,7 +63,7 @@ func (q *Queue) Lanes() []LaneStatus {
 		all = append(all, *l)
 	}
 	slices.SortFunc(all, func(a, b LaneStatus) int { return cmp.Compare(a.Upstream, b.Upstream) })
-	return all
+	return all, nil
 }
 
 func (l *lane) status() LaneStatus {
@@ -132,10 +138,3 @@ func (q *Queue) Health() map[string]LaneHealth {
 	}
 	return all
 }
-
-// Show tells everything about one message. spool.ErrNotFound: it is not in
-// the queue.
-func (q *Queue) Show(id spool.ID) (*spool.Detail, error) { return q.store.Detail(id) }
-
-// Content opens the content of a queued message.
-func (q *Queue) Content(id spool.ID) (spool.Content, error) { return q.store.Content(id) }

@@ -22,13 +22,17 @@ func (q *Queue) sweep(now time.Time) time.Time {
 			r.wish(now.Add(d))
 		}
 	}
-	q.store.Walk(func(s spool.Summary) bool {
+	err := q.store.Find(q.ctx, spool.Query{Age: r.ages()}, func(s spool.Summary) bool {
 		if len(r.group) > 0 && r.group[0].ID != s.ID {
 			r.act()
 		}
 		r.look(s)
 		return q.ctx.Err() == nil
 	})
+	if err != nil {
+		q.storeFailed("find", 0, err)
+		return now.Add(storePause)
+	}
 	r.act()
 	r.endKept()
 	next := r.next
@@ -42,6 +46,19 @@ func (q *Queue) sweep(now time.Time) time.Time {
 		}
 	}
 	return next
+}
+
+// ages are what this round may ask something for, or wish another round for.
+func (r *round) ages() *spool.Age {
+	until := r.now.Add(sweepMost)
+	age := &spool.Age{Deadline: until, DueAfter: r.now.Add(longest(r.retry) + sweepMost), Kept: true}
+	if d := r.retry.Lifetime; d > 0 {
+		age.Accepted = until.Add(-d)
+	}
+	if d := r.retry.WarnAfter; d > 0 {
+		age.Unwarned = until.Add(-d)
+	}
+	return age
 }
 
 // restartGrace is how long a start lets everything be tried before a lifetime
@@ -134,7 +151,10 @@ func (r *round) hasItsTurn(s *spool.Summary, what clock) bool {
 
 // lookCloser reads by-mode, which a Summary doesn't have.
 func (r *round) lookCloser(s *spool.Summary) (clock, time.Time) {
-	detail, err := r.q.store.Detail(s.ID)
+	detail, err := r.q.store.Detail(r.q.always, s.ID)
+	if err != nil {
+		r.q.storeFailed("detail", s.ID, err)
+	}
 	if err != nil || detail.Envelope.DeliverBy == nil {
 		return clockNothing, time.Time{}
 	}
@@ -146,8 +166,9 @@ func (r *round) lookCloser(s *spool.Summary) (clock, time.Time) {
 func (r *round) pullIn(s spool.Summary) {
 	r.q.admin.Lock()
 	defer r.q.admin.Unlock()
-	d, err := r.q.store.Take(s.ID, s.Share)
+	d, err := r.q.store.Take(r.q.always, s.ID, s.Share)
 	if err != nil {
+		r.q.storeFailed("take", s.ID, err)
 		return
 	}
 	at := r.now.Add(retryDelay(r.retry.Backoff, 1, rand.Float64()))
@@ -163,8 +184,9 @@ func (r *round) act() {
 	}
 	r.q.admin.Lock()
 	defer r.q.admin.Unlock()
-	detail, err := r.q.store.Detail(group[0].ID)
+	detail, err := r.q.store.Detail(r.q.always, group[0].ID)
 	if err != nil {
+		r.q.storeFailed("detail", group[0].ID, err)
 		return
 	}
 	var taken []*spool.Delivery
@@ -186,10 +208,11 @@ func (r *round) act() {
 // takeShare claims a share for an operator or a sweep, also where a lane has
 // claimed it and not begun; nil: an attempt is under way, or it is gone.
 func (q *Queue) takeShare(id spool.ID, share int, upstream string) *spool.Delivery {
-	d, err := q.store.Take(id, share)
+	d, err := q.store.Take(q.always, id, share)
 	if err == nil {
 		return d
 	}
+	q.storeFailed("take", id, err)
 	if !errors.Is(err, spool.ErrClaimed) {
 		return nil
 	}
@@ -221,7 +244,8 @@ func (q *Queue) warn(taken []*spool.Delivery, detail *spool.Detail, now time.Tim
 func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detail *spool.Detail) {
 	if detail == nil {
 		var err error
-		if detail, err = q.store.Detail(taken[0].ID); err != nil {
+		if detail, err = q.store.Detail(q.always, taken[0].ID); err != nil {
+			q.storeFailed("detail", taken[0].ID, err)
 			for _, d := range taken {
 				q.put(d, spool.Settlement{Due: now.Add(storePause), Failover: d.Failover, Warned: d.Warned})
 			}
@@ -247,7 +271,10 @@ func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detai
 			q.keepOld(d, detail, why, now)
 			continue
 		}
-		q.put(d, spool.Settlement{Outcomes: repeat(why, len(d.Pending)), Failover: d.Failover, Warned: d.Warned})
+		err := q.put(d, spool.Settlement{Outcomes: repeat(why, len(d.Pending)), Failover: d.Failover, Warned: d.Warned})
+		if errors.Is(err, spool.ErrLost) {
+			continue
+		}
 		q.leaves(d)
 		q.events.Expired(d.ID, d.Upstream, len(d.Pending), now.Sub(d.Envelope.Accepted))
 		q.finished(d, now)

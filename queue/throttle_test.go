@@ -91,7 +91,7 @@ func (w *world) findsThePace(t *testing.T, b *bucket) {
 		taken, denied = b.count()
 	}
 	if taken != messages {
-		t.Errorf("%d of %d were taken in 1.5 times the least time (%v): %+v", taken, messages, best, w.queue.Lanes())
+		t.Errorf("%d of %d were taken in 1.5 times the least time (%v): %+v", taken, messages, best, w.lanes())
 	}
 	if share := float64(denied) / float64(taken+denied); share > 0.10 {
 		t.Errorf("%d of %d attempts were refused", denied, taken+denied)

@@ -12,6 +12,7 @@ import (
 
 	"postern/spool"
 	"postern/spool/journal"
+	"postern/spool/storetest"
 )
 
 // onDisk runs the tests on the real spool.
@@ -39,7 +40,7 @@ func newWitness(t *testing.T) *witness {
 		w.dir = filepath.Join(t.TempDir(), "spool")
 		w.reopen()
 	} else {
-		w.store = newMemory()
+		w.store = storetest.NewMemory()
 	}
 	return w
 }
@@ -97,29 +98,29 @@ type witnessed struct {
 	g *generation
 }
 
-func (d *witnessed) Commit(env *spool.Envelope) error {
+func (d *witnessed) Commit(ctx context.Context, env *spool.Envelope) error {
 	if err := d.g.fails("commit"); err != nil {
 		d.Discard()
 		return err
 	}
-	return d.Draft.Commit(env)
+	return d.Draft.Commit(ctx, env)
 }
 
-func (g *generation) Claim(upstream string, now time.Time, most int, next func(int) time.Time) ([]*spool.Delivery, error) {
+func (g *generation) Claim(ctx context.Context, upstream string, now time.Time, most int, retry spool.Schedule) ([]*spool.Delivery, error) {
 	g.w.ask()
 	if err := g.fails("claim"); err != nil {
 		return nil, err
 	}
-	ds, err := g.Store.Claim(upstream, now, most, next)
+	ds, err := g.Store.Claim(ctx, upstream, now, most, retry)
 	for _, d := range ds {
 		g.w.enter(d)
 	}
 	return ds, err
 }
 
-func (g *generation) NextDue(upstream string) (time.Time, bool) {
+func (g *generation) NextDue(ctx context.Context, upstream string) (time.Time, bool, error) {
 	g.w.ask()
-	return g.Store.NextDue(upstream)
+	return g.Store.NextDue(ctx, upstream)
 }
 
 func (w *witness) ask() {
@@ -134,11 +135,11 @@ func (w *witness) asked() int {
 	return w.asks
 }
 
-func (g *generation) Take(id spool.ID, share int) (*spool.Delivery, error) {
+func (g *generation) Take(ctx context.Context, id spool.ID, share int) (*spool.Delivery, error) {
 	if err := g.fails("take"); err != nil {
 		return nil, err
 	}
-	d, err := g.Store.Take(id, share)
+	d, err := g.Store.Take(ctx, id, share)
 	if err == nil {
 		g.w.enter(d)
 	}
@@ -151,15 +152,15 @@ func (w *witness) enter(d *spool.Delivery) {
 	w.claimed[d] = true
 }
 
-func (g *generation) DotSent(d *spool.Delivery) error {
+func (g *generation) DotSent(ctx context.Context, d *spool.Delivery) error {
 	if err := g.fails("dot"); err != nil {
 		return err
 	}
-	return g.Store.DotSent(d)
+	return g.Store.DotSent(ctx, d)
 }
 
 // Settle fails as the contract says: the claim has ended all the same.
-func (g *generation) Settle(d *spool.Delivery, s spool.Settlement) error {
+func (g *generation) Settle(ctx context.Context, d *spool.Delivery, s spool.Settlement) error {
 	failed := g.fails("settle")
 	if errors.Is(failed, errGone) {
 		return failed
@@ -183,24 +184,24 @@ func (g *generation) Settle(d *spool.Delivery, s spool.Settlement) error {
 		}
 	}
 	g.w.mu.Unlock()
-	if err := g.Store.Settle(d, s); err != nil {
+	if err := g.Store.Settle(ctx, d, s); err != nil {
 		return err
 	}
 	return failed
 }
 
-func (g *generation) Content(id spool.ID) (spool.Content, error) {
+func (g *generation) Content(ctx context.Context, id spool.ID) (spool.Content, error) {
 	if err := g.fails("content"); err != nil {
 		return nil, err
 	}
-	return g.Store.Content(id)
+	return g.Store.Content(ctx, id)
 }
 
-func (g *generation) Detail(id spool.ID) (*spool.Detail, error) {
+func (g *generation) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) {
 	if err := g.fails("detail"); err != nil {
 		return nil, err
 	}
-	return g.Store.Detail(id)
+	return g.Store.Detail(ctx, id)
 }
 
 // crash makes the store deaf to the process that it has.
@@ -217,7 +218,7 @@ func (w *witness) crash() {
 // reopen is the start of another process.
 func (w *witness) reopen() {
 	if !*onDisk {
-		w.store.(*memory).crash()
+		w.store.(*storetest.Memory).Crash()
 		return
 	}
 	w.close()
@@ -238,7 +239,7 @@ func (w *witness) close() {
 	}
 }
 
-func (w *witness) walk(visit func(spool.Summary) bool) { w.store.Walk(visit) }
+func (w *witness) walk(visit func(spool.Summary) bool) { w.store.Find(bg, spool.Query{}, visit) }
 
 // count is the number of messages in the store.
 func (w *witness) count() int {
@@ -266,4 +267,11 @@ func (w *witness) ends(id spool.ID, to string) []spool.Status {
 // openSpool opens a spool with small segments.
 func openSpool(dir string) (*journal.Store, error) {
 	return journal.Open(journal.Options{Dir: dir, Create: true, SegmentSize: 1 << 20})
+}
+
+func (g *generation) Upstreams(ctx context.Context) (map[string]int, error) {
+	if err := g.fails("upstreams"); err != nil {
+		return nil, err
+	}
+	return g.Store.Upstreams(ctx)
 }

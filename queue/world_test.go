@@ -19,6 +19,18 @@ import (
 	"postern/spool/statefile"
 )
 
+// bg is the context of whoever waits for as long as it takes.
+var bg = context.Background()
+
+// lanes tells the state of every lane.
+func (w *world) lanes() []LaneStatus {
+	all, err := w.queue.Lanes(bg)
+	if err != nil {
+		w.t.Error(err)
+	}
+	return all
+}
+
 // world is a queue with a store in memory, upstreams that do as they are told,
 // and ears for every event.
 type world struct {
@@ -98,7 +110,7 @@ func (w *world) putEnvelope(env *spool.Envelope) spool.ID {
 		w.t.Fatal(err)
 	}
 	io.WriteString(d, content)
-	if err := d.Commit(env); err != nil {
+	if err := d.Commit(bg, env); err != nil {
 		w.t.Fatal(err)
 	}
 	return d.ID()
@@ -414,8 +426,11 @@ func (e *ears) Kept(k Keep) {
 func (e *ears) KeptEnded(_ spool.ID, up string, n int, _ time.Duration, why string) {
 	e.hear("kept ended %s %d: %s", up, n, why)
 }
-func (e *ears) MovedOn(from, to string, n int)             { e.hear("moved %s %s %d", from, to, n) }
-func (e *ears) Operated(o Operation)                       { e.hear("%s by %s", o.Verb, o.By) }
+func (e *ears) MovedOn(from, to string, n int) { e.hear("moved %s %s %d", from, to, n) }
+func (e *ears) Operated(o Operation)           { e.hear("%s by %s", o.Verb, o.By) }
+func (e *ears) ClaimLost(op string, _ spool.ID, up string, n int) {
+	e.hear("claim lost at %s: %s, %d delivered", op, up, n)
+}
 func (e *ears) StoreFailed(op string, _ spool.ID, _ error) { e.hear("store failed: %s", op) }
 
 // heard counts the lines that contain text.

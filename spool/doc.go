@@ -2,5 +2,5 @@
 // Recipient, Outcome, Delivery, Settlement), and the contract of what keeps it:
 // Store. A local disk keeps it in spool/journal.
 //
-// It does nothing itself, and never decides what an outcome means.
+// It never decides what an outcome means, and writes nothing anywhere.
 package spool

@@ -9,6 +9,9 @@ var (
 	ErrFull = errors.New("the spool is full")
 	// ErrClaimed: somebody else is at work on the share.
 	ErrClaimed = errors.New("the message is being delivered at this moment")
+	// ErrLost: the claim, or the lease that it was made under, is over, and
+	// somebody else may be at work on it. Nothing was changed.
+	ErrLost = errors.New("the claim has been lost")
 	// ErrNotFound: there is no such message or share (any more).
 	ErrNotFound = errors.New("no such message in the spool")
 	// ErrClosed: the spool was closed.

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"context"
 	"io"
 	"time"
 )
@@ -151,11 +152,19 @@ type Outcome struct {
 	Verdict Status
 }
 
+// Token names one claim among all that a store has ever handed out. The zero
+// Token names none.
+type Token struct {
+	Epoch uint64 // of the lease or the process under which the claim was made
+	Claim uint64 // number of the claim in that epoch, from 1
+}
+
 // Delivery is a claim: one message on its way to one upstream, with the
 // recipients that it still owes there. Whoever holds it is its only holder
 // and gives it back by exactly one Settle.
 type Delivery struct {
 	ID       ID
+	Token    Token
 	Share    int // which of the message's shares: recipients with the same Upstreams form one
 	Upstream string
 	Attempt  int // number of this attempt, from 1
@@ -204,9 +213,11 @@ type Draft interface {
 	io.Writer
 	// Commit makes the message durable and returns nil only then: from that
 	// moment on it survives the end of the process and of the machine. After
-	// an error nothing was accepted and nothing will be delivered. It may be
-	// called once, and Discard is not needed after it.
-	Commit(env *Envelope) error
+	// an error nothing was accepted and nothing will be delivered. A context
+	// that is done before Commit begins is such an error; one that ends later
+	// may be overtaken by the commit, which is then answered as it is. It may
+	// be called once, and Discard is not needed after it.
+	Commit(ctx context.Context, env *Envelope) error
 	// Discard drops the message. It does nothing after Commit.
 	Discard()
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,7 +16,12 @@ import (
 // so: an upstream whose mail goes by another one, a sender that is refused.
 func (d *daemon) Health() (problems, degraded []string) {
 	cfg, now := d.state.Load().cfg, time.Now()
-	pending, lanes := d.store.Upstreams(), d.queue.Health()
+	ctx := context.Background()
+	pending, err := d.store.Upstreams(ctx)
+	if err != nil {
+		problems = append(problems, fmt.Sprintf("the spool cannot be read: %v", err))
+	}
+	lanes := d.queue.Health()
 	limit := cfg.Control.HealthMaxAge
 	var oldest time.Duration
 	for _, name := range slices.Sorted(maps.Keys(lanes)) {
@@ -25,7 +31,7 @@ func (d *daemon) Health() (problems, degraded []string) {
 		if l.State == queue.Missing && pending[name] > 0 {
 			problems = append(problems, fmt.Sprintf("%d deliveries wait for the upstream %q, which is not configured", pending[name], name))
 		}
-		if due := d.oldestDue(name, l.Down, l.Claimed, now); due != nil && l.State != queue.Paused && !l.Rated {
+		if due := d.oldestDue(ctx, name, l.Down, l.Claimed, now); due != nil && l.State != queue.Paused && !l.Rated {
 			oldest = max(oldest, now.Sub(*due))
 		}
 	}
@@ -113,8 +119,11 @@ func standIns(cfg *config.Config, name string, lanes map[string]queue.LaneHealth
 // another due time, which is no reason to call it younger: while the upstream
 // is down, what waits for it has been due since then, also what is claimed for
 // a probe at this moment.
-func (d *daemon) oldestDue(upstream string, down time.Time, claimed int, now time.Time) *time.Time {
-	due, ok := d.store.NextDue(upstream)
+func (d *daemon) oldestDue(ctx context.Context, upstream string, down time.Time, claimed int, now time.Time) *time.Time {
+	due, ok, err := d.store.NextDue(ctx, upstream)
+	if err != nil {
+		return nil // Health tells of a spool that can't be read
+	}
 	if !down.IsZero() && (ok && down.Before(due) || !ok && claimed > 0) {
 		return &down // also where it went down after now was read
 	}

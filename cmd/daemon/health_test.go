@@ -92,13 +92,13 @@ func TestOldestDueIsToldWhileAProbeLasts(t *testing.T) {
 	queueOne(t, s, "held", true)
 	d, now := &daemon{store: s}, time.Now()
 	down := now.Add(-time.Hour)
-	if claimed, err := s.Claim("office", now, 1, func(int) time.Time { return now }); err != nil || len(claimed) != 1 {
+	if claimed, err := s.Claim(t.Context(), "office", now, 1, spool.Schedule{}); err != nil || len(claimed) != 1 {
 		t.Fatal(claimed, err)
 	}
-	if due := d.oldestDue("office", down, 1, now); due == nil || !due.Equal(down) {
+	if due := d.oldestDue(t.Context(), "office", down, 1, now); due == nil || !due.Equal(down) {
 		t.Errorf("down since %v, oldest due %v", down, due)
 	}
-	if due := d.oldestDue("held", down, 0, now); due != nil {
+	if due := d.oldestDue(t.Context(), "held", down, 0, now); due != nil {
 		t.Errorf("on hold, and due since %v", due)
 	}
 }

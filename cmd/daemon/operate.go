@@ -12,14 +12,25 @@ import (
 	"postern/spool"
 )
 
-// Walk visits what is queued.
-func (d *daemon) Walk(visit func(spool.Summary) bool) { d.store.Walk(visit) }
+// Find implements spool.Reader.
+func (d *daemon) Find(ctx context.Context, q spool.Query, visit func(spool.Summary) bool) error {
+	return d.store.Find(ctx, q, visit)
+}
 
-// Detail tells everything about one message.
-func (d *daemon) Detail(id spool.ID) (*spool.Detail, error) { return d.store.Detail(id) }
+// Shares implements spool.Reader.
+func (d *daemon) Shares(ctx context.Context, id spool.ID) ([]spool.Summary, error) {
+	return d.store.Shares(ctx, id)
+}
 
-// Content opens the content of one message.
-func (d *daemon) Content(id spool.ID) (spool.Content, error) { return d.store.Content(id) }
+// Detail implements spool.Reader.
+func (d *daemon) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) {
+	return d.store.Detail(ctx, id)
+}
+
+// Content implements spool.Reader.
+func (d *daemon) Content(ctx context.Context, id spool.ID) (spool.Content, error) {
+	return d.store.Content(ctx, id)
+}
 
 // Act carries out an order.
 func (d *daemon) Act(ctx context.Context, o admin.Order, operator string) (*admin.Acted, error) {
@@ -63,7 +74,10 @@ func (d *daemon) Hostname() string { return d.state.Load().cfg.Hostname }
 
 // Upstreams names what is configured and what mail waits for.
 func (d *daemon) Upstreams() []string {
-	all := d.store.Upstreams()
+	all, err := d.store.Upstreams(context.Background())
+	if err != nil {
+		all = map[string]int{} // what mail waits for is not known; what is configured is
+	}
 	for name := range d.state.Load().cfg.Upstreams {
 		all[name] += 0
 	}

@@ -19,7 +19,7 @@ import (
 func queueOne(t testing.TB, s *journal.Store, upstream string, hold bool) {
 	d, err := s.Create(context.Background())
 	if err == nil {
-		err = d.Commit(&spool.Envelope{Accepted: time.Now(), Hold: hold,
+		err = d.Commit(context.Background(), &spool.Envelope{Accepted: time.Now(), Hold: hold,
 			Recipients: []spool.Recipient{{Address: "to@b.example", Upstreams: []string{upstream}}}})
 	}
 	if err != nil {

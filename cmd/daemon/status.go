@@ -33,7 +33,11 @@ func (d *daemon) Status() *admin.Status {
 		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Spool: spoolStatus(st.cfg, d.store.Usage()),
 	}
 	now := time.Now()
-	for _, l := range d.queue.Lanes() {
+	lanes, err := d.queue.Lanes(context.Background())
+	if err != nil { // Health says so
+		lanes = nil
+	}
+	for _, l := range lanes {
 		s.Lanes = append(s.Lanes, d.lane(st.cfg, &l, now))
 	}
 	t := d.store.Tally(time.Now())
@@ -72,7 +76,7 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 	lane := admin.Lane{
 		Upstream: l.Upstream, State: admin.LaneState(l.State),
 		Since: moment(l.Since), NextProbe: moment(l.Probe),
-		Sessions: l.Sessions, Queued: l.Pending, OldestDue: d.oldestDue(l.Upstream, l.Down, l.Claimed, now), DownSince: moment(l.Down),
+		Sessions: l.Sessions, Queued: l.Pending, OldestDue: d.oldestDue(context.Background(), l.Upstream, l.Down, l.Claimed, now), DownSince: moment(l.Down),
 		PausedBy: l.By, WaitsSince: moment(l.Short), Pace: l.Pace,
 	}
 	for i := range l.Refused {
@@ -157,7 +161,10 @@ func moment(t time.Time) *time.Time {
 // Why explains what keeps mail for an upstream waiting.
 func (d *daemon) Why(upstream string) admin.Why {
 	now := time.Now()
-	lanes := d.queue.Lanes()
+	lanes, err := d.queue.Lanes(context.Background())
+	if err != nil {
+		return admin.Why{}
+	}
 	for i := range lanes {
 		if l := &lanes[i]; l.Upstream == upstream {
 			return admin.Why{All: whyAll(l, now), Senders: whySenders(l)}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -15,12 +16,12 @@ import (
 func TestStatusCountsTheQueue(t *testing.T) {
 	_, socket := start(t, fmt.Sprintf("host = \"127.0.0.1\"\nport = %d\ntls = \"off\"", closedPort(t)), func(s *journal.Store) {
 		queueOne(t, s, "gone", false)
-		claimed, err := s.Claim("gone", time.Now(), 1, func(int) time.Time { return time.Now() })
+		claimed, err := s.Claim(context.Background(), "gone", time.Now(), 1, spool.Schedule{})
 		if err != nil || len(claimed) != 1 {
 			t.Fatal(len(claimed), err)
 		}
 		later := spool.Outcome{Stage: spool.StageRcpt, Code: 451, Text: "later"}
-		if err := s.Settle(claimed[0], spool.Settlement{Due: time.Now().Add(time.Minute), Outcomes: []spool.Outcome{later}}); err != nil {
+		if err := s.Settle(context.Background(), claimed[0], spool.Settlement{Due: time.Now().Add(time.Minute), Outcomes: []spool.Outcome{later}}); err != nil {
 			t.Fatal(err)
 		}
 		queueOne(t, s, "gone", false)

@@ -146,7 +146,7 @@ func lookAtQueue(ctx context.Context, dir string, st *admin.Status, client *admi
 	defer r.Close()
 	u := r.Usage()
 	w.Messages, w.SetAside = u.Messages, u.SetAside+r.Recovery().SetAside
-	r.Walk(func(s spool.Summary) bool {
+	w.Err = r.Find(ctx, spool.Query{}, func(s spool.Summary) bool {
 		w.note(s.Accepted, s.InDoubt)
 		return w.Listed < maxListed
 	})

@@ -10,7 +10,7 @@ type counters struct {
 	// queue
 	attempts, deliveredBytes, finished, laneChanges, sessionFailures counter
 	sendersRefused, notifications, inDoubt, expired, movedOn         counter
-	operated, storeFailures, budgetSpent, stateFailures              counter
+	operated, storeFailures, claimsLost, budgetSpent, stateFailures  counter
 	kept, keptEnded                                                  counter
 	delay                                                            histogram
 
@@ -63,6 +63,7 @@ func newCounters(m *metrics) counters {
 		keptEnded:       m.counter("kept_ended_total", "Recipients that were kept until their time or room was over.", "reason"),
 		movedOn:         m.counter("failovers_total", "Deliveries that left a lane that is down without an attempt.", "from", "to"),
 		operated:        m.counter("operator_recipients_total", "Recipients that an operator decided about.", "operation"),
+		claimsLost:      m.counter("claims_lost_total", "Claims that were lost to another relay before they were used.", "operation"),
 		storeFailures:   m.counter("spool_refusals_total", "Operations of the queue that the spool did not carry out.", "operation"),
 		budgetSpent:     m.counter("upstream_budget_spent_total", "Times that due mail began to wait for the rates of its upstream.", "upstream"),
 		stateFailures:   m.counter("upstream_record_failures_total", "Times that what is known of an upstream could not be read or kept.", "upstream"),

@@ -230,6 +230,11 @@ func (q queueEvents) Operated(o queue.Operation) {
 		zap.String("operator", o.By), zap.Int("recipients", o.Recipients), some("reason", o.Reason))
 }
 
+func (q queueEvents) ClaimLost(operation string, i spool.ID, upstream string, delivered int) {
+	q.log.metrics.claimsLost.with(operation).Inc()
+	q.log.warn("claim-lost", zap.String("operation", operation), id(i), zap.String("upstream", upstream), zap.Int("delivered", delivered))
+}
+
 func (q queueEvents) StoreFailed(operation string, i spool.ID, err error) {
 	q.log.metrics.storeFailures.with(operation).Inc()
 	q.log.error("spool-refused-queue", zap.String("operation", operation), id(i), zap.Error(err))

@@ -51,7 +51,7 @@ func (a *app) cat(ctx context.Context, id spool.ID, out io.Writer) error {
 		return err
 	}
 	defer src.Close()
-	c, err := src.Content(id)
+	c, err := src.Content(ctx, id)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func (a *app) list(ctx context.Context, f admin.Filter, show *listing) error {
 		return err
 	}
 	defer src.Close()
-	if err := a.checkUpstream(f.Upstream, src); err != nil {
+	if err := a.checkUpstream(ctx, f.Upstream, src); err != nil {
 		return err
 	}
 	return admin.List(ctx, src, f, show.entry)

@@ -33,7 +33,7 @@ func (a *app) queueShowCommand() *cobra.Command {
 					return openErr
 				}
 				defer src.Close()
-				d, detailErr := src.Detail(id)
+				d, detailErr := src.Detail(cmd.Context(), id)
 				if detailErr != nil {
 					return noMessage(args[0], detailErr)
 				}

@@ -119,25 +119,30 @@ func (p *puppet) Why(upstream string) admin.Why {
 	return admin.Why{}
 }
 
-func (p *puppet) Walk(visit func(spool.Summary) bool) {
+func (p *puppet) Find(_ context.Context, _ spool.Query, visit func(spool.Summary) bool) error {
 	s := spool.Summary{ID: 7, Accepted: p.detail.Envelope.Accepted, Size: 4096, Upstreams: []string{"office", "backup"},
 		Attempts: 2, Due: p.detail.Recipients[0].Due}
 	held := spool.Summary{ID: 7, Share: 1, Accepted: p.detail.Envelope.Accepted, Size: 4096, Upstreams: []string{"backup"}, Held: true}
 	_ = visit(s) && visit(held)
+	return nil
 }
 
-func (p *puppet) Detail(id spool.ID) (*spool.Detail, error) {
+func (p *puppet) Detail(_ context.Context, id spool.ID) (*spool.Detail, error) {
 	if id != 7 {
 		return nil, spool.ErrNotFound
 	}
 	return p.detail, nil
 }
 
+func (p *puppet) Shares(context.Context, spool.ID) ([]spool.Summary, error) {
+	return nil, spool.ErrNotFound
+}
+
 type body struct{ *strings.Reader }
 
 func (body) Close() error { return nil }
 
-func (p *puppet) Content(id spool.ID) (spool.Content, error) {
+func (p *puppet) Content(_ context.Context, id spool.ID) (spool.Content, error) {
 	if id != 7 {
 		return nil, spool.ErrNotFound
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"maps"
@@ -15,8 +16,7 @@ import (
 
 // stoppedSpool is a spool that no daemon has open, for reading only.
 type stoppedSpool interface {
-	admin.Source
-	Content(id spool.ID) (spool.Content, error)
+	spool.Reader
 	Close() error
 }
 
@@ -48,7 +48,7 @@ func (a *app) openStopped(gone error) (stoppedSpool, error) {
 // checkUpstream refuses the name of an upstream that is neither configured nor
 // what mail in a stopped spool waits for. A configuration that cannot be read
 // names none, and then every name is taken.
-func (a *app) checkUpstream(name string, src admin.Source) error {
+func (a *app) checkUpstream(ctx context.Context, name string, src spool.Reader) error {
 	cfg, err := config.Find(a.config)
 	if name == "" || err != nil {
 		return nil
@@ -57,12 +57,15 @@ func (a *app) checkUpstream(name string, src admin.Source) error {
 	for up := range cfg.Upstreams {
 		known[up] = true
 	}
-	src.Walk(func(s spool.Summary) bool {
+	err = src.Find(ctx, spool.Query{}, func(s spool.Summary) bool {
 		for _, up := range s.Upstreams {
 			known[up] = true
 		}
 		return true
 	})
+	if err != nil {
+		return err
+	}
 	if err := admin.CheckUpstream(name, slices.Sorted(maps.Keys(known))); err != nil {
 		return &failure{code: exitData, text: err.Error(), err: err}
 	}

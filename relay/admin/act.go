@@ -173,7 +173,7 @@ func (s *Server) orderRecipients(ctx context.Context, sel *Selection, o *Order) 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		d, err := s.daemon.Detail(id)
+		d, err := s.daemon.Detail(ctx, id)
 		if errors.Is(err, spool.ErrNotFound) {
 			o.IDs = append(o.IDs, id) // to be told that it is missing
 			continue

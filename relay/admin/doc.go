@@ -46,10 +46,8 @@ type Daemon interface {
 	// says all there is to say.
 	Advise(sender string, o *spool.Outcome) *Advice
 
-	// Walk calls visit for each share in ID order until it returns false.
-	Walk(visit func(spool.Summary) bool)
-	Detail(id spool.ID) (*spool.Detail, error)
-	Content(id spool.ID) (spool.Content, error)
+	// Reader is of the spool.
+	spool.Reader
 
 	// Hostname is the name of the relay.
 	Hostname() string

@@ -63,7 +63,7 @@ func (f *fake) Advise(_ string, o *spool.Outcome) *Advice {
 	return &Advice{Meaning: "The password is wrong.", Remedy: "Correct it."}
 }
 
-func (f *fake) Walk(visit func(spool.Summary) bool) {
+func (f *fake) Find(_ context.Context, _ spool.Query, visit func(spool.Summary) bool) error {
 	f.mu.Lock()
 	ids := make([]spool.ID, 0, len(f.messages))
 	for id := range f.messages {
@@ -78,12 +78,13 @@ func (f *fake) Walk(visit func(spool.Summary) bool) {
 			ID: id, Size: d.Size, Accepted: d.Envelope.Accepted, Upstreams: d.Envelope.Recipients[0].Upstreams,
 			Pending: len(d.Recipients), Attempts: r.Attempts, Due: r.Due, Held: r.Held,
 		}) {
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
-func (f *fake) Detail(id spool.ID) (*spool.Detail, error) {
+func (f *fake) Detail(_ context.Context, id spool.ID) (*spool.Detail, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if d := f.messages[id]; d != nil {
@@ -92,12 +93,16 @@ func (f *fake) Detail(id spool.ID) (*spool.Detail, error) {
 	return nil, spool.ErrNotFound
 }
 
+func (f *fake) Shares(context.Context, spool.ID) ([]spool.Summary, error) {
+	return nil, spool.ErrNotFound
+}
+
 type content struct{ *strings.Reader }
 
 func (content) Close() error { return nil }
 
-func (f *fake) Content(id spool.ID) (spool.Content, error) {
-	if _, err := f.Detail(id); err != nil {
+func (f *fake) Content(ctx context.Context, id spool.ID) (spool.Content, error) {
+	if _, err := f.Detail(ctx, id); err != nil {
 		return nil, err
 	}
 	return content{strings.NewReader(f.body)}, nil

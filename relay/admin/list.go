@@ -7,27 +7,21 @@ import (
 	"postern/spool"
 )
 
-// Source is where entries come from: a Daemon, or a spool that no daemon has
-// open.
-type Source interface {
-	Walk(visit func(spool.Summary) bool)
-	Detail(id spool.ID) (*spool.Detail, error)
-}
-
 // List calls visit for each entry of src that f selects, in the order of
 // acceptance, until visit returns an error. It holds one entry at a time.
-func List(ctx context.Context, src Source, f Filter, visit func(*Entry) error) error {
+func List(ctx context.Context, src spool.Reader, f Filter, visit func(*Entry) error) error {
 	return walk(ctx, src, f, true, func(_ *spool.Summary, e *Entry) error { return visit(e) })
 }
 
 // walk visits the shares that f selects; the entry is nil unless detailed.
-func walk(ctx context.Context, src Source, f Filter, detailed bool, visit func(*spool.Summary, *Entry) error) error {
+func walk(ctx context.Context, src spool.Reader, f Filter, detailed bool, visit func(*spool.Summary, *Entry) error) error {
 	var (
 		ended  error
 		n      int
 		detail *spool.Detail // of the last message: its shares follow each other
 	)
-	src.Walk(func(s spool.Summary) bool {
+	q := spool.Query{Upstream: f.Upstream, Held: f.Held && !f.Deferred}
+	err := src.Find(ctx, q, func(s spool.Summary) bool {
 		if ended = ctx.Err(); ended != nil {
 			return false
 		}
@@ -38,7 +32,7 @@ func walk(ctx context.Context, src Source, f Filter, detailed bool, visit func(*
 		var e *Entry
 		if detailed {
 			if detail == nil || detail.ID != s.ID {
-				d, err := src.Detail(s.ID)
+				d, err := src.Detail(ctx, s.ID)
 				if err != nil {
 					return true // it ended since, or is damaged, which the spool reports
 				}
@@ -55,5 +49,8 @@ func walk(ctx context.Context, src Source, f Filter, detailed bool, visit func(*
 		n++
 		return f.Limit <= 0 || n < f.Limit
 	})
+	if ended == nil {
+		ended = err
+	}
 	return ended
 }

@@ -246,7 +246,7 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	d, err := s.daemon.Detail(id)
+	d, err := s.daemon.Detail(r.Context(), id)
 	if err != nil {
 		refuse(w, statusOf(err), err)
 		return
@@ -268,7 +268,7 @@ func (s *Server) content(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	c, err := s.daemon.Content(id)
+	c, err := s.daemon.Content(r.Context(), id)
 	if err != nil {
 		refuse(w, statusOf(err), err)
 		return

@@ -20,11 +20,11 @@ type sink struct{}
 
 type sinkDraft struct{}
 
-func (sink) Create(context.Context) (spool.Draft, error) { return sinkDraft{}, nil }
-func (sinkDraft) ID() spool.ID                           { return 1 }
-func (sinkDraft) Write(p []byte) (int, error)            { return len(p), nil }
-func (sinkDraft) Commit(*spool.Envelope) error           { return nil }
-func (sinkDraft) Discard()                               {}
+func (sink) Create(context.Context) (spool.Draft, error)        { return sinkDraft{}, nil }
+func (sinkDraft) ID() spool.ID                                  { return 1 }
+func (sinkDraft) Write(p []byte) (int, error)                   { return len(p), nil }
+func (sinkDraft) Commit(context.Context, *spool.Envelope) error { return nil }
+func (sinkDraft) Discard()                                      {}
 
 // BenchmarkMessage takes one message over an established connection in
 // memory: MAIL, RCPT and DATA in one write, then the content.

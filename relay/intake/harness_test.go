@@ -69,7 +69,7 @@ func (d *draft) Write(p []byte) (int, error) {
 	return d.buf.Write(p)
 }
 
-func (d *draft) Commit(env *spool.Envelope) error {
+func (d *draft) Commit(_ context.Context, env *spool.Envelope) error {
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
 	if d.ended {

@@ -255,7 +255,7 @@ func (s *session) Data(r io.Reader) error {
 		s.env.Priority = *s.priority
 	}
 	id, d := s.draft.ID(), s.draft
-	if err := d.Commit(s.env); err != nil {
+	if err := d.Commit(s.peer.ctx, s.env); err != nil {
 		s.draft = nil // Commit ended it, whatever it answered
 		return s.refuse("DATA", s.env.From, "", storage(err), err)
 	}

@@ -2,7 +2,6 @@ package journal_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -34,10 +33,10 @@ func benchFolder(b *testing.B) string {
 }
 
 func putBench(b *testing.B, s *journal.Store, env *spool.Envelope, body []byte) {
-	d, err := s.Create(context.Background())
+	d, err := s.Create(bg)
 	if err == nil {
 		if _, err = d.Write(body); err == nil {
-			err = d.Commit(env)
+			err = d.Commit(bg, env)
 		}
 	}
 	if err != nil {
@@ -88,7 +87,7 @@ func BenchmarkPutBesideLarge(b *testing.B) {
 			for !over.Load() {
 				putBench(b, s, simple("office"), large)
 				for _, d := range claim(b, s, "office", 10) {
-					s.Settle(d, spool.Settlement{Outcomes: delivered(1)})
+					s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)})
 				}
 			}
 		})
@@ -113,26 +112,25 @@ func BenchmarkDeliver(b *testing.B) {
 	s := open(b, journal.Options{Dir: benchFolder(b)})
 	defer s.Close()
 	fill(b, s, b.N, 1<<10)
-	next := func(int) time.Time { return time.Now().Add(time.Minute) }
 	buf := make([]byte, 32<<10)
 	b.ReportAllocs()
 	b.ResetTimer()
 	for n := 0; n < b.N; {
-		ds, err := s.Claim("office", time.Now(), 1, next)
+		ds, err := s.Claim(bg, "office", time.Now(), 1, later)
 		if err != nil || len(ds) == 0 {
 			b.Fatal(n, err)
 		}
 		for _, d := range ds {
-			c, err := s.Content(d.ID)
+			c, err := s.Content(bg, d.ID)
 			if err != nil {
 				b.Fatal(err)
 			}
 			c.ReadAt(buf, 0)
 			c.Close()
-			if err := s.DotSent(d); err != nil {
+			if err := s.DotSent(bg, d); err != nil {
 				b.Fatal(err)
 			}
-			if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+			if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 				b.Fatal(err)
 			}
 			n++
@@ -253,12 +251,12 @@ func BenchmarkSettleBesideCommits(b *testing.B) {
 		deliverers.Go(func() {
 			for left.Load() > 0 {
 				for _, d := range claim(b, s, "office", 1) {
-					if err := s.DotSent(d); err != nil {
+					if err := s.DotSent(bg, d); err != nil {
 						b.Error(err)
 					}
 					time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
 					began := time.Now()
-					if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+					if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 						b.Error(err)
 					}
 					took := time.Since(began)
@@ -317,10 +315,10 @@ func BenchmarkWritten(b *testing.B) {
 			for left.Add(-1) >= 0 {
 				putBench(b, s, simple("office"), body)
 				for _, d := range claim(b, s, "office", 1) {
-					if err := s.DotSent(d); err != nil {
+					if err := s.DotSent(bg, d); err != nil {
 						b.Error(err)
 					}
-					if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+					if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 						b.Error(err)
 					}
 				}
@@ -343,15 +341,29 @@ func BenchmarkLook(b *testing.B) {
 		for b.Loop() {
 			s.Tally(time.Now())
 			s.Usage()
-			for up := range s.Upstreams() {
-				s.NextDue(up)
+			names, _ := s.Upstreams(bg)
+			for up := range names {
+				s.NextDue(bg, up)
 			}
 		}
 	})
 	b.Run("walk", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			s.Walk(func(spool.Summary) bool { return true })
+			s.Find(bg, spool.Query{}, func(spool.Summary) bool { return true })
+		}
+	})
+	b.Run("aged", func(b *testing.B) {
+		q := spool.Query{Age: &spool.Age{Accepted: time.Now().Add(-time.Hour), DueAfter: time.Now().Add(time.Hour), Kept: true}}
+		for b.Loop() {
+			s.Find(bg, q, func(spool.Summary) bool { return true })
+		}
+	})
+	b.Run("one", func(b *testing.B) {
+		var id spool.ID
+		s.Find(bg, spool.Query{}, func(sum spool.Summary) bool { id = sum.ID; return false })
+		for b.Loop() {
+			s.Shares(bg, id)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -25,7 +26,7 @@ func (s *Store) take(h handle) pick {
 	s.ix.claim(e, true)
 	return pick{
 		d: spool.Delivery{
-			ID: e.id, Share: int(e.share), Upstream: s.ix.lane(e).name, Attempt: int(e.attempts),
+			ID: e.id, Token: spool.Token{Epoch: s.ix.epoch, Claim: s.ix.lastClaim}, Share: int(e.share), Upstream: s.ix.lane(e).name, Attempt: int(e.attempts),
 			Failover: int(e.failover), InDoubt: e.is(inDoubt), Warned: e.is(warned), Size: e.content(),
 		},
 		at: e.at, meta: e.metaLen, big: e.is(big), state: e.state(),
@@ -36,7 +37,10 @@ func (s *Store) take(h handle) pick {
 // Claim implements spool.Store. Besides I/O errors it returns
 // ErrClosed. A message that turns out to be damaged is set aside and not
 // among what is returned.
-func (s *Store) Claim(upstream string, now time.Time, limit int, next func(attempt int) time.Time) ([]*spool.Delivery, error) {
+func (s *Store) Claim(ctx context.Context, upstream string, now time.Time, limit int, retry spool.Schedule) ([]*spool.Delivery, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	var picks []pick
 	s.mu.Lock()
 	if l := s.ix.lanes[upstream]; l != nil {
@@ -58,7 +62,7 @@ func (s *Store) Claim(upstream string, now time.Time, limit int, next func(attem
 			whole = append(whole, picks[i])
 		}
 	}
-	if err := s.recordAttempts(whole, next); err != nil {
+	if err := s.recordAttempts(whole, now, retry); err != nil {
 		return nil, err
 	}
 	out := make([]*spool.Delivery, len(whole))
@@ -122,7 +126,7 @@ func (s *Store) tellUnread(id spool.ID, err error) {
 }
 
 // recordAttempts puts the attempts on record, with one write.
-func (s *Store) recordAttempts(picks []pick, next func(int) time.Time) error {
+func (s *Store) recordAttempts(picks []pick, now time.Time, retry spool.Schedule) error {
 	if len(picks) == 0 {
 		return nil
 	}
@@ -133,7 +137,7 @@ func (s *Store) recordAttempts(picks []pick, next func(int) time.Time) error {
 		if p.state.attempts < 65535 {
 			p.state.attempts++
 		}
-		p.state.due = toNano(next(p.d.Attempt))
+		p.state.due = toNano(retry.Next(now, p.d.Attempt))
 		meta := appendChange(metas.get(), recAttempt, &change{share: p.d.Share, state: p.state})
 		recs[i] = record{kind: recAttempt, id: p.d.ID, meta: meta}
 	}
@@ -173,7 +177,10 @@ func (s *Store) unclaim(picks []pick) {
 
 // Take implements spool.Store. Besides the errors of reading it returns
 // ErrDamaged: the message was set aside.
-func (s *Store) Take(id spool.ID, share int) (*spool.Delivery, error) {
+func (s *Store) Take(ctx context.Context, id spool.ID, share int) (*spool.Delivery, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	h, e := s.ix.find(id, share)
 	if h == 0 || e.pending == 0 {
@@ -194,14 +201,17 @@ func (s *Store) Take(id spool.ID, share int) (*spool.Delivery, error) {
 }
 
 // DotSent implements spool.Store.
-func (s *Store) DotSent(d *spool.Delivery) error {
+func (s *Store) DotSent(ctx context.Context, d *spool.Delivery) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s.j.mu.Lock()
 	defer s.j.mu.Unlock()
 	s.mu.Lock()
-	h, e := s.ix.find(d.ID, d.Share)
-	if h == 0 || !e.is(claimed) {
+	_, e := s.ix.claimedBy(d)
+	if e == nil {
 		s.mu.Unlock()
-		return spool.ErrNotFound
+		return spool.ErrLost
 	}
 	st := e.state()
 	s.mu.Unlock()
@@ -216,5 +226,51 @@ func (s *Store) DotSent(d *spool.Delivery) error {
 		e.set(dotted, true)
 	}
 	s.mu.Unlock()
+	return nil
+}
+
+// claim notes whether a share is claimed. Of an attempt nothing is known then.
+func (x *index) claim(e *entry, on bool) {
+	switch {
+	case on && !e.is(claimed):
+		x.claimed++
+		x.lastClaim++
+		x.claims[claimKey{e.id, e.share}] = x.lastClaim
+	case !on && e.is(claimed):
+		x.claimed--
+		delete(x.claims, claimKey{e.id, e.share})
+	}
+	e.set(claimed, on)
+	e.set(counted|dotted|settling, false)
+}
+
+// orphan ends the claim of a share that is set aside, if there is one. Its
+// holder is told when it settles.
+func (x *index) orphan(e *entry) {
+	key := claimKey{e.id, e.share}
+	n, held := x.claims[key]
+	if x.claim(e, false); held {
+		x.claims[key] = n
+	}
+}
+
+// claimedBy returns the share that d is the claim of; 0 and nil: of none.
+func (x *index) claimedBy(d *spool.Delivery) (handle, *entry) {
+	if d.Token.Epoch != x.epoch || x.claims[claimKey{d.ID, uint16(d.Share)}] != d.Token.Claim || d.Token.Claim == 0 {
+		return 0, nil
+	}
+	return x.find(d.ID, d.Share)
+}
+
+// unclaimed says why a settlement of d finds no claim; nil: it was settled.
+func (x *index) unclaimed(d *spool.Delivery) error {
+	if d.Token.Epoch != x.epoch || d.Token.Claim == 0 || d.Token.Claim > x.lastClaim {
+		return spool.ErrLost
+	}
+	key := claimKey{d.ID, uint16(d.Share)}
+	if x.claims[key] == d.Token.Claim {
+		delete(x.claims, key)
+		return spool.ErrNotFound
+	}
 	return nil
 }

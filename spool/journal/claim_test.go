@@ -1,9 +1,9 @@
 package journal_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -51,7 +51,7 @@ func TestClaimOrder(t *testing.T) {
 			w.id = put(t, s, env, nil)
 			model = append(model, w)
 		}
-		if due, ok := s.NextDue("up"); !ok || !due.Equal(slices.MinFunc(model, func(a, b waiting) int { return a.due.Compare(b.due) }).due) {
+		if due, ok, err := s.NextDue(bg, "up"); err != nil || !ok || !due.Equal(slices.MinFunc(model, func(a, b waiting) int { return a.due.Compare(b.due) }).due) {
 			rt.Fatalf("next due %v %v", due, ok)
 		}
 		for now := start; len(model) > 0; now = now.Add(time.Minute) {
@@ -70,7 +70,7 @@ func TestClaimOrder(t *testing.T) {
 				want = append(want, w.id)
 				return true
 			})
-			ds, err := s.Claim("up", now, limit, later)
+			ds, err := s.Claim(bg, "up", now, limit, later)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -82,7 +82,7 @@ func TestClaimOrder(t *testing.T) {
 				rt.Fatalf("at %v got %v, want %v", now, got, want)
 			}
 		}
-		if _, ok := s.NextDue("up"); ok {
+		if _, ok, err := s.NextDue(bg, "up"); ok || err != nil {
 			rt.Fatal("claimed shares are due")
 		}
 	})
@@ -127,21 +127,21 @@ func onWorkTellsWhatIsEarlier(t *testing.T) {
 	held.Hold = true
 	id := put(t, s, held, nil)
 	expect()
-	d, err := s.Take(id, 0)
+	d, err := s.Take(bg, id, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Settle(d, spool.Settlement{Due: at}); err != nil {
+	if err := s.Settle(bg, d, spool.Settlement{Due: at}); err != nil {
 		t.Fatal(err)
 	}
 	expect("b 10:00")
 	// A failed attempt whose next one is with another upstream.
 	id = put(t, s, env(at, "c", "d"), nil)
 	expect("c 10:00")
-	if d, err = s.Take(id, 0); err != nil {
+	if d, err = s.Take(bg, id, 0); err != nil {
 		t.Fatal(err)
 	}
-	err = s.Settle(d, spool.Settlement{Due: at, Failover: 1, Outcomes: []spool.Outcome{{Code: 451}}})
+	err = s.Settle(bg, d, spool.Settlement{Due: at, Failover: 1, Outcomes: []spool.Outcome{{Code: 451}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestAttemptsAndDoubt(t *testing.T) {
 	id := put(t, s, simple("up"), []byte("x"))
 	one := func() *spool.Delivery {
 		t.Helper()
-		ds, err := s.Claim("up", time.Now().Add(48*time.Hour), 1, later)
+		ds, err := s.Claim(bg, "up", time.Now().Add(48*time.Hour), 1, later)
 		if err != nil || len(ds) != 1 {
 			t.Fatal(ds, err)
 		}
@@ -167,26 +167,36 @@ func TestAttemptsAndDoubt(t *testing.T) {
 	}
 	settle := func(d *spool.Delivery, o ...spool.Outcome) {
 		t.Helper()
-		if err := s.Settle(d, spool.Settlement{Due: time.Now(), Outcomes: o}); err != nil {
+		if err := s.Settle(bg, d, spool.Settlement{Due: time.Now(), Outcomes: o}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	d := one()
 	settle(d) // a release is no attempt
-	if err := s.Settle(d, spool.Settlement{}); !errors.Is(err, spool.ErrNotFound) {
+	before, err := s.Detail(bg, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 		t.Errorf("settled twice: %v", err)
+	}
+	if after, err := s.Detail(bg, id); err != nil || !reflect.DeepEqual(after, before) {
+		t.Errorf("settled twice: %+v, %v, was %+v", after, err, before)
+	}
+	if err := s.DotSent(bg, d); !errors.Is(err, spool.ErrLost) {
+		t.Errorf("a dot after the claim: %v", err)
 	}
 	if d = one(); d.Attempt != 1 || d.InDoubt {
 		t.Errorf("%+v", d)
 	}
-	if err := s.DotSent(d); err != nil {
+	if err := s.DotSent(bg, d); err != nil {
 		t.Fatal(err)
 	}
 	settle(d, spool.Outcome{Stage: spool.StageDot, Code: 451})
 	if d = one(); d.Attempt != 2 || d.InDoubt {
 		t.Errorf("the dot was answered: %+v", d)
 	}
-	if err := s.DotSent(d); err != nil {
+	if err := s.DotSent(bg, d); err != nil {
 		t.Fatal(err)
 	}
 	// The process ends now.
@@ -195,18 +205,23 @@ func TestAttemptsAndDoubt(t *testing.T) {
 	if r := again.Recovery(); r.InDoubt != 1 || r.Messages != 1 {
 		t.Errorf("%+v", r)
 	}
-	ds, err := again.Claim("up", time.Now(), 1, later)
+	for _, err := range []error{again.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}), again.DotSent(bg, d)} {
+		if !errors.Is(err, spool.ErrLost) {
+			t.Errorf("a claim of another process: %v", err)
+		}
+	}
+	ds, err := again.Claim(bg, "up", time.Now(), 1, later)
 	if err != nil || len(ds) != 0 {
 		t.Errorf("due before the time that was recorded: %v %v", ds, err)
 	}
-	if ds, err = again.Claim("up", time.Now().Add(2*time.Hour), 1, later); err != nil || len(ds) != 1 || ds[0].Attempt != 3 || !ds[0].InDoubt || ds[0].ID != id {
+	if ds, err = again.Claim(bg, "up", time.Now().Add(50*time.Hour), 1, later); err != nil || len(ds) != 1 || ds[0].Attempt != 3 || !ds[0].InDoubt || ds[0].ID != id {
 		t.Errorf("%+v %v", ds, err)
 	}
 	// An answer to a later attempt doesn't tell about the one in doubt.
-	if err := again.Settle(ds[0], spool.Settlement{Due: time.Now(), Outcomes: []spool.Outcome{{Stage: spool.StageConnect, Cause: "refused"}}}); err != nil {
+	if err := again.Settle(bg, ds[0], spool.Settlement{Due: time.Now(), Outcomes: []spool.Outcome{{Stage: spool.StageConnect, Cause: "refused"}}}); err != nil {
 		t.Fatal(err)
 	}
-	if ds, err = again.Claim("up", time.Now().Add(time.Second), 1, later); err != nil || len(ds) != 1 || !ds[0].InDoubt {
+	if ds, err = again.Claim(bg, "up", time.Now().Add(time.Second), 1, later); err != nil || len(ds) != 1 || !ds[0].InDoubt {
 		t.Errorf("%+v %v", ds, err)
 	}
 }
@@ -225,14 +240,14 @@ func TestInvalidEnvelopes(t *testing.T) {
 		{Recipients: []spool.Recipient{{Address: "a@b", Upstreams: slices.Repeat([]string{"u"}, 256)}}},
 		prefixed(strings.Repeat("x", 64<<10-1) + "\r\n"), prefixed("A: b"), prefixed("A: b\n"), prefixed("A: b\r\n\r\n"), prefixed("\r\n"), prefixed("A\r: b\r\n"),
 	} {
-		d, err := s.Create(context.Background())
+		d, err := s.Create(bg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Commit(env); !errors.Is(err, spool.ErrInvalid) {
+		if err := d.Commit(bg, env); !errors.Is(err, spool.ErrInvalid) {
 			t.Errorf("%+v: %v", env, err)
 		}
-		if err := d.Commit(simple("a")); err == nil {
+		if err := d.Commit(bg, simple("a")); err == nil {
 			t.Error("committed twice")
 		}
 	}
@@ -259,7 +274,7 @@ func TestIDsGrow(t *testing.T) {
 			t.Fatal(back, err)
 		}
 		for _, d := range claim(t, s, "a", 5) {
-			s.Settle(d, spool.Settlement{Outcomes: delivered(1)})
+			s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)})
 		}
 	}
 	for _, bad := range []string{"", "0", "0000000000000", "g000000000000", "000000000000u", "00000000000001"} {
@@ -297,13 +312,13 @@ func TestEverybodyAtOnce(t *testing.T) {
 					return
 				}
 				for _, d := range ds {
-					c, err := s.Content(d.ID)
+					c, err := s.Content(bg, d.ID)
 					if err != nil || c.Size() != d.Size {
 						t.Error(err)
 						return
 					}
 					c.Close()
-					if s.DotSent(d) != nil || s.Settle(d, spool.Settlement{Outcomes: delivered(1)}) != nil {
+					if s.DotSent(bg, d) != nil || s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}) != nil {
 						t.Error("not settled")
 					}
 					mu.Lock()
@@ -315,7 +330,7 @@ func TestEverybodyAtOnce(t *testing.T) {
 					ended = true
 				default:
 				}
-				s.Walk(func(spool.Summary) bool { return true })
+				s.Find(bg, spool.Query{}, func(spool.Summary) bool { return true })
 			}
 		})
 	}
@@ -359,7 +374,7 @@ func TestPartOfAShare(t *testing.T) {
 		for i := range outs {
 			outs[i].Verdict = step.status
 		}
-		if err := s.Settle(d, spool.Settlement{Outcomes: outs}); err != nil {
+		if err := s.Settle(bg, d, spool.Settlement{Outcomes: outs}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Close(); err != nil {
@@ -370,15 +385,15 @@ func TestPartOfAShare(t *testing.T) {
 		if !slices.Equal(d.Pending, step.owed) {
 			t.Errorf("after %v: %v are owed, want %v", step.names, d.Pending, step.owed)
 		}
-		if err := s.Settle(d, spool.Settlement{}); err != nil {
+		if err := s.Settle(bg, d, spool.Settlement{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	d := claim(t, s, "up", 1)[0]
-	if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+	if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Detail(id); !errors.Is(err, spool.ErrNotFound) {
+	if _, err := s.Detail(bg, id); !errors.Is(err, spool.ErrNotFound) {
 		t.Errorf("the message is still there: %v", err)
 	}
 	s.Close()

@@ -1,25 +1,20 @@
 package journal_test
 
 import (
-	"context"
-	"time"
+	"testing"
 
 	"postern/spool"
 	"postern/spool/journal"
+	"postern/spool/storetest"
 )
 
-// What the queue asks of a spool, repeated here because a package never
-// imports upward, not even in its tests.
-var _ interface {
-	Create(ctx context.Context) (spool.Draft, error)
-	Claim(upstream string, now time.Time, max int, next func(attempt int) time.Time) ([]*spool.Delivery, error)
-	Take(id spool.ID, share int) (*spool.Delivery, error)
-	DotSent(d *spool.Delivery) error
-	Settle(d *spool.Delivery, s spool.Settlement) error
-	NextDue(upstream string) (time.Time, bool)
-	OnWork(wake func(upstream string, due time.Time))
-	Upstreams() map[string]int
-	Content(id spool.ID) (spool.Content, error)
-	Detail(id spool.ID) (*spool.Detail, error)
-	Walk(visit func(spool.Summary) bool)
-} = (*journal.Store)(nil)
+func TestContract(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		s, sim := simulated(t, nil)
+		return storetest.Harness{Store: s, Restart: func() spool.Store {
+			again := open(t, journal.Options{Dir: "sim", FS: sim.Copy().FS()})
+			t.Cleanup(func() { again.Close() })
+			return again
+		}}
+	})
+}

@@ -32,11 +32,11 @@ func smallSpool(t *testing.T, closed bool) (*simdisk.Disk, ledger) {
 		w.put(letter{env, []byte(strings.Repeat("x", n))})
 	}
 	for _, d := range claim(t, w.s, "a", 1) {
-		if err := w.s.DotSent(d); err != nil {
+		if err := w.s.DotSent(bg, d); err != nil {
 			t.Fatal(err)
 		}
 		o := []spool.Outcome{{Stage: spool.StageDot, Code: 451, Text: "not now"}}
-		if err := w.s.Settle(d, spool.Settlement{Due: w.now.Add(time.Hour), Outcomes: o}); err != nil {
+		if err := w.s.Settle(bg, d, spool.Settlement{Due: w.now.Add(time.Hour), Outcomes: o}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -111,9 +111,9 @@ func flipped(t *testing.T, sim *simdisk.Disk, l ledger, file string, at int) (fo
 	found = r.SetAside > 0 || r.TornBytes > 0 || r.Repaired > 0
 	whole := 0
 	var ids []spool.ID
-	s.Walk(func(sum spool.Summary) bool { ids = append(ids, sum.ID); return true })
+	s.Find(bg, spool.Query{}, func(sum spool.Summary) bool { ids = append(ids, sum.ID); return true })
 	for _, id := range ids {
-		c, err := s.Content(id)
+		c, err := s.Content(bg, id)
 		if err == nil {
 			b := make([]byte, c.Size())
 			c.ReadAt(b, 0)
@@ -121,7 +121,7 @@ func flipped(t *testing.T, sim *simdisk.Disk, l ledger, file string, at int) (fo
 			if p := l[id]; p == nil || len(b) != p.size || crc32.ChecksumIEEE(b) != p.sum {
 				t.Errorf("%s byte %d: %s is not what was accepted", file, at, id)
 			}
-			_, err = s.Detail(id)
+			_, err = s.Detail(bg, id)
 		}
 		switch {
 		case err == nil:

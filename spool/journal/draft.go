@@ -160,31 +160,35 @@ func (d *draft) flush() error {
 }
 
 // Commit implements Draft.
-func (d *draft) Commit(env *spool.Envelope) error { return d.end(env, nil) }
+func (d *draft) Commit(ctx context.Context, env *spool.Envelope) error {
+	return d.end(ctx, env, nil)
+}
 
 // commitSettling commits a message and ends a claim of another one with the
 // same record, so that after a power cut both are found or neither. After an
-// error nothing was accepted, and the claim goes on; ErrNotFound: there was
-// none.
-func (d *draft) commitSettling(env *spool.Envelope, claim *spool.Delivery, st spool.Settlement) error {
+// error nothing was accepted, and the claim goes on; ErrLost: there was none.
+func (d *draft) commitSettling(ctx context.Context, env *spool.Envelope, claim *spool.Delivery, st spool.Settlement) error {
 	set, err := d.store.beginSettling(claim, &st)
 	if err != nil {
 		d.Discard()
 		return err
 	}
-	if err = d.end(env, set); err != nil {
+	if err = d.end(ctx, env, set); err != nil {
 		d.store.notSettled(claim)
 	}
 	return err
 }
 
 // end is Commit; set is what the record says about another message, or nil.
-func (d *draft) end(env *spool.Envelope, set *settles) error {
+func (d *draft) end(ctx context.Context, env *spool.Envelope, set *settles) error {
 	if d.over {
 		return errOver
 	}
 	d.over = true
 	err := d.err
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err == nil {
 		err = d.commit(env, set)
 	}
@@ -299,9 +303,12 @@ func (s *Store) beginSettling(d *spool.Delivery, st *spool.Settlement) (*settles
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h, e := s.ix.find(d.ID, d.Share)
-	if h == 0 || !e.is(claimed) || e.is(settling) {
-		return nil, spool.ErrNotFound
+	h, e := s.ix.claimedBy(d)
+	switch {
+	case h == 0:
+		return nil, spool.ErrLost
+	case e.is(settling):
+		return nil, spool.ErrClaimed
 	}
 	e.set(settling, true)
 	return &settles{id: d.ID, change: s.settled(h, e, d, st)}, nil
@@ -310,7 +317,7 @@ func (s *Store) beginSettling(d *spool.Delivery, st *spool.Settlement) (*settles
 func (s *Store) notSettled(d *spool.Delivery) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h, e := s.ix.find(d.ID, d.Share); h != 0 {
+	if h, e := s.ix.claimedBy(d); h != 0 {
 		e.set(settling, false)
 	}
 	s.poke(s.tidy)

@@ -1,10 +1,14 @@
 package journal
 
-import "postern/spool"
+import (
+	"context"
+
+	"postern/spool"
+)
 
 // CommitSettling commits a draft and ends a claim with one record.
 func CommitSettling(d spool.Draft, env *spool.Envelope, claim *spool.Delivery, st spool.Settlement) error {
-	return d.(*draft).commitSettling(env, claim, st)
+	return d.(*draft).commitSettling(context.Background(), env, claim, st)
 }
 
 // Rewrite makes a copy of a segment's records with another meta part, as a

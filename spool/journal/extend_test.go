@@ -23,7 +23,7 @@ func copyAllForward(t *testing.T, s *journal.Store) {
 	for range 700 {
 		put(t, s, simple("else"), make([]byte, 1000))
 		for _, d := range claim(t, s, "else", 1) {
-			if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+			if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -71,13 +71,13 @@ func TestPrefixIsRead(t *testing.T) {
 		look := func(when string) {
 			t.Helper()
 			for id, text := range want {
-				d, err := s.Detail(id)
+				d, err := s.Detail(bg, id)
 				if err != nil || d.Size != int64(len(text)) || !strings.HasPrefix(text, string(d.Envelope.Prefix)) || len(d.Envelope.Prefix) == 0 {
 					t.Fatalf("%s: %+v %v", when, d, err)
 				}
 				readEverywhere(t, s, id, text)
 			}
-			s.Walk(func(sum spool.Summary) bool {
+			s.Find(bg, spool.Query{}, func(sum spool.Summary) bool {
 				if sum.Size != int64(len(want[sum.ID])) {
 					t.Errorf("%s: %+v", when, sum)
 				}
@@ -87,7 +87,7 @@ func TestPrefixIsRead(t *testing.T) {
 				if d.Size != int64(len(want[d.ID])) {
 					t.Errorf("%s: %+v", when, d)
 				}
-				if err := s.Settle(d, spool.Settlement{}); err != nil {
+				if err := s.Settle(bg, d, spool.Settlement{}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -111,7 +111,7 @@ func readEverywhere(t *testing.T, s *journal.Store, id spool.ID, want string) {
 	if got := string(read(t, s, id)); got != want {
 		t.Fatalf("%s has %d bytes instead of %d", id, len(got), len(want))
 	}
-	c, err := s.Content(id)
+	c, err := s.Content(bg, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,12 +149,12 @@ func TestSettledWithItsNotice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Settle(d, spool.Settlement{}); !errors.Is(err, spool.ErrNotFound) {
+		if err := s.Settle(bg, d, spool.Settlement{}); err != nil { // it was settled, so this changes nothing
 			t.Error(err)
 		}
 		look := func(when string) {
 			t.Helper()
-			detail, err := s.Detail(id)
+			detail, err := s.Detail(bg, id)
 			if err != nil {
 				t.Fatal(when, err)
 			}
@@ -169,7 +169,7 @@ func TestSettledWithItsNotice(t *testing.T) {
 		look("after a restart")
 		// The notice goes, and its record with it.
 		for _, d := range claim(t, s, "notices", 1) {
-			if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+			if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -189,7 +189,7 @@ func TestSettledWithItsNotice(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if _, err := s.Detail(big); !errors.Is(err, spool.ErrNotFound) || slices.Contains(sim.Files(), "big/"+big.String()+".eml") {
+		if _, err := s.Detail(bg, big); !errors.Is(err, spool.ErrNotFound) || slices.Contains(sim.Files(), "big/"+big.String()+".eml") {
 			t.Error(err, sim.Files())
 		}
 		s = reopen(t, s, sim, nil)
@@ -259,7 +259,7 @@ func rewritten(t *testing.T, change func(kind byte, meta []byte) []byte) (sim *s
 		ids[i] = put(t, s, simple("a"), []byte("body\r\n"))
 	}
 	for _, d := range claim(t, s, "a", 2) {
-		if err := s.Settle(d, spool.Settlement{Due: time.Now().Add(time.Hour)}); err != nil {
+		if err := s.Settle(bg, d, spool.Settlement{Due: time.Now().Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 	}

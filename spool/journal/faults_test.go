@@ -1,7 +1,6 @@
 package journal_test
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"strings"
@@ -35,14 +34,14 @@ func failing(sim *simdisk.Disk, err error, list ...string) {
 // commit hands in a message, as put does, and returns what came of it.
 func commit(t *testing.T, s *journal.Store, size int) (spool.ID, error) {
 	t.Helper()
-	d, err := s.Create(context.Background())
+	d, err := s.Create(bg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.Write(make([]byte, size)); err != nil {
 		t.Fatal(err)
 	}
-	return d.ID(), d.Commit(simple("a"))
+	return d.ID(), d.Commit(bg, simple("a"))
 }
 
 // afterCuts opens what many cuts leave, and wants no legal state to be taken
@@ -63,8 +62,8 @@ func afterCuts(t *testing.T, sim *simdisk.Disk, want ...spool.ID) {
 		if r := s.Recovery(); r.SetAside > 0 {
 			t.Errorf("cut %d: %+v", n, r)
 		}
-		s.Walk(func(sum spool.Summary) bool {
-			c, err := s.Content(sum.ID)
+		s.Find(bg, spool.Query{}, func(sum spool.Summary) bool {
+			c, err := s.Content(bg, sum.ID)
 			if err != nil {
 				t.Errorf("cut %d: %s: %v", n, sum.ID, err)
 				return false
@@ -73,7 +72,7 @@ func afterCuts(t *testing.T, sim *simdisk.Disk, want ...spool.ID) {
 			return true
 		})
 		for _, id := range want {
-			if _, err := s.Detail(id); err != nil {
+			if _, err := s.Detail(bg, id); err != nil {
 				t.Errorf("cut %d: %s: %v", n, id, err)
 			}
 		}
@@ -195,7 +194,7 @@ func TestSyncWhoseErrorAnotherHeard(t *testing.T) {
 				}
 				return nil
 			})
-			if err := s.Settle(d, spool.Settlement{Due: time.Now()}); err == nil {
+			if err := s.Settle(bg, d, spool.Settlement{Due: time.Now()}); err == nil {
 				t.Error("settled on a full disk")
 			}
 		}
@@ -254,7 +253,7 @@ func TestSettleDoesNotWaitForCommits(t *testing.T) {
 			}
 			hook.call = func() {
 				done := make(chan error)
-				go func() { done <- s.Settle(d, spool.Settlement{Outcomes: delivered(1)}) }()
+				go func() { done <- s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}) }()
 				select {
 				case err := <-done:
 					if n := left(); n != 0 || err != nil {
@@ -295,18 +294,18 @@ func TestRecordsStayInOrder(t *testing.T) {
 		put(t, s, simple("a"), nil)
 		d := claim(t, s, "a", 1)[0]
 		failing(sim, syscall.ENOSPC, "write .seg")
-		if err := s.Settle(d, spool.Settlement{Due: time.Now()}); err == nil {
+		if err := s.Settle(bg, d, spool.Settlement{Due: time.Now()}); err == nil {
 			t.Error("settled on a full disk")
 		}
 		d = claim(t, s, "a", 1)[0]
-		err := s.Settle(d, spool.Settlement{Due: time.Now(), Hold: true, Outcomes: []spool.Outcome{{Code: 450}}})
+		err := s.Settle(bg, d, spool.Settlement{Due: time.Now(), Hold: true, Outcomes: []spool.Outcome{{Code: 450}}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
 		again := open(t, journal.Options{Dir: "sim", FS: sim.Copy().FS()})
 		defer again.Close()
-		again.Walk(func(sum spool.Summary) bool {
+		again.Find(bg, spool.Query{}, func(sum spool.Summary) bool {
 			if !sum.Held || sum.Attempts != 1 {
 				t.Errorf("%+v", sum)
 			}
@@ -334,7 +333,7 @@ func TestUnreadableIsNotDamaged(t *testing.T) {
 			})
 			read := func() (whole int) {
 				for _, id := range want {
-					c, err := s.Content(id)
+					c, err := s.Content(bg, id)
 					if errors.Is(err, spool.ErrDamaged) {
 						t.Error(err)
 					}
@@ -348,26 +347,26 @@ func TestUnreadableIsNotDamaged(t *testing.T) {
 				}
 				return whole
 			}
-			ds, err := s.Claim("a", time.Now(), 10, later)
+			ds, err := s.Claim(bg, "a", time.Now(), 10, later)
 			if whole := read(); whole == len(want) || faults == 0 || op == simdisk.OpRead && (len(ds) > 0 || events.count("unread") != 1) {
 				t.Errorf("%s: %d faults, %d claimed, %d whole, %v", op, faults, len(ds), whole, err)
 			}
 			for _, d := range ds {
-				s.Settle(d, spool.Settlement{Due: time.Now()})
+				s.Settle(bg, d, spool.Settlement{Due: time.Now()})
 			}
-			d, err := s.Take(want[0], 0)
+			d, err := s.Take(bg, want[0], 0)
 			if op == simdisk.OpRead && (err == nil || errors.Is(err, spool.ErrDamaged)) {
 				t.Errorf("taken: %v", err)
 			}
 			if err == nil {
-				s.Settle(d, spool.Settlement{Due: time.Now()})
+				s.Settle(bg, d, spool.Settlement{Due: time.Now()})
 			}
 			sim.SetFault(nil)
 			time.Sleep(2 * time.Minute)
 			if whole := read(); whole != len(want) || len(events.aside) > 0 {
 				t.Errorf("%s: %d are whole afterwards, set aside %q", op, whole, events.aside)
 			}
-			if ds, err := s.Claim("a", time.Now(), 10, later); err != nil || len(ds) != len(want) {
+			if ds, err := s.Claim(bg, "a", time.Now(), 10, later); err != nil || len(ds) != len(want) {
 				t.Errorf("%s: %d can be claimed afterwards, %v", op, len(ds), err)
 			}
 		})
@@ -391,10 +390,10 @@ func TestUnreadableBlocksNobody(t *testing.T) {
 			bad = false
 			return syscall.EIO
 		})
-		if ds, err := s.Claim("a", time.Now(), 1, later); len(ds) > 0 || err != nil {
+		if ds, err := s.Claim(bg, "a", time.Now(), 1, later); len(ds) > 0 || err != nil {
 			t.Fatalf("%d claimed, %v", len(ds), err)
 		}
-		if next, known := s.NextDue("a"); !known || next.After(time.Now()) {
+		if next, known, err := s.NextDue(bg, "a"); err != nil || !known || next.After(time.Now()) {
 			t.Errorf("the second is due at %v, %t", next, known)
 		}
 		if got, want := s.Tally(time.Now()), (spool.Tally{Due: 1, Deferred: 1}); got != want {
@@ -406,7 +405,7 @@ func TestUnreadableBlocksNobody(t *testing.T) {
 		if ds := claim(t, s, "a", 1); len(ds) != 1 || ds[0].ID != second {
 			t.Errorf("claimed %+v", ds)
 		}
-		if next, known := s.NextDue("a"); !known || time.Until(next) > time.Minute || !next.After(time.Now()) {
+		if next, known, err := s.NextDue(bg, "a"); err != nil || !known || time.Until(next) > time.Minute || !next.After(time.Now()) {
 			t.Errorf("the first is due at %v, %t", next, known)
 		}
 		if events.count("unread") != 1 {

@@ -1,7 +1,6 @@
 package journal_test
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -39,7 +38,7 @@ func TestFullTmpfs(t *testing.T) {
 			t.Fatalf("delivered %d of %d", got, n)
 		}
 		for n := 0; ; n++ { // until room is made
-			d, err := s.Create(context.Background())
+			d, err := s.Create(bg)
 			if err == nil {
 				d.Discard()
 				break

@@ -54,7 +54,7 @@ func TestOldFormatIsRead(t *testing.T) {
 			for range 30 { // so much that copying forward is worth while
 				put(t, s, simple("gone"), bytes.Repeat([]byte{'x'}, 2<<10-1))
 				for _, d := range claim(t, s, "gone", 1) {
-					if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+					if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -105,7 +105,7 @@ func TestMakeGolden(t *testing.T) {
 	defer s.Close()
 	settle := func(d *spool.Delivery, st spool.Settlement) {
 		t.Helper()
-		if err := s.Settle(d, st); err != nil {
+		if err := s.Settle(bg, d, st); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,7 +119,7 @@ func TestMakeGolden(t *testing.T) {
 	works := func(shift string) {
 		put(t, s, full(), []byte("Subject: "+shift+"\r\n\r\nbody\r\n"))
 		first := claim(t, s, "one", 1)[0]
-		if err := s.DotSent(first); err != nil {
+		if err := s.DotSent(bg, first); err != nil {
 			t.Fatal(err)
 		}
 		settle(first, spool.Settlement{Due: due, Failover: 1, Warned: true, Outcomes: []spool.Outcome{
@@ -166,8 +166,8 @@ func TestMakeGolden(t *testing.T) {
 		settle(d, spool.Settlement{Outcomes: delivered(1)})
 	}
 	put(t, s, env("doubt"), []byte("in doubt\r\n"))
-	ds, err := s.Claim("doubt", time.Now(), 1, func(int) time.Time { return due })
-	if err != nil || s.DotSent(ds[0]) != nil {
+	ds, err := s.Claim(bg, "doubt", time.Now(), 1, spool.Schedule{Steps: []time.Duration{time.Until(due)}})
+	if err != nil || s.DotSent(bg, ds[0]) != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(300 * time.Millisecond) // for what tidies up
@@ -249,17 +249,17 @@ func tell(t *testing.T, s *journal.Store) string {
 	t.Helper()
 	var all []any
 	seen := map[spool.ID]bool{}
-	s.Walk(func(sum spool.Summary) bool {
+	s.Find(bg, spool.Query{}, func(sum spool.Summary) bool {
 		all = append(all, sum)
 		if seen[sum.ID] {
 			return true
 		}
 		seen[sum.ID] = true
-		d, err := s.Detail(sum.ID)
+		d, err := s.Detail(bg, sum.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := s.Content(sum.ID)
+		c, err := s.Content(bg, sum.ID)
 		if err != nil {
 			t.Fatal(err)
 		}

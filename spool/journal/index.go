@@ -2,6 +2,7 @@ package journal
 
 import (
 	"math"
+	"math/rand/v2"
 
 	"postern/spool"
 )
@@ -19,14 +20,25 @@ type index struct {
 	byList map[string]uint32   // by listKey
 	lanes  map[string]*lane    // by upstream to be tried next
 
-	now     int64         // of the last claim, Unix time in nanoseconds
-	claimed int           // shares
-	kept    int           // shares, claimed or not
-	waiting map[int64]int // shares in heaps, by tallyStep of their due time; no zeros
+	now     int64 // of the last claim, Unix time in nanoseconds
+	claimed int   // shares
+	// claims are the numbers of the claims that were not settled, also of those
+	// whose message was set aside. They are unique together with epoch.
+	claims    map[claimKey]uint64
+	lastClaim uint64
+	epoch     uint64        // of this process; random
+	kept      int           // shares, claimed or not
+	waiting   map[int64]int // shares in heaps, by tallyStep of their due time; no zeros
 
 	// What only few messages have.
 	ended     map[handle][]uint64 // bit set of recipients, by index in the envelope, that ended before the share did
 	deadlines map[spool.ID]int64  // of RFC 2852, Unix time in nanoseconds
+}
+
+// claimKey names a share.
+type claimKey struct {
+	id    spool.ID
+	share uint16
 }
 
 // handle names an entry. 0 is none.
@@ -109,6 +121,7 @@ func newIndex() *index {
 		fresh: 1, // 0 stays unused
 		byID:  map[spool.ID]handle{}, byList: map[string]uint32{}, lanes: map[string]*lane{}, waiting: map[int64]int{},
 		ended: map[handle][]uint64{}, deadlines: map[spool.ID]int64{},
+		claims: map[claimKey]uint64{}, epoch: rand.Uint64(),
 	}
 }
 
@@ -221,7 +234,7 @@ func (x *index) drop(id spool.ID) {
 		e := x.entry(h)
 		if e.pending > 0 {
 			x.unqueue(h)
-			x.claim(e, false)
+			x.orphan(e)
 			x.keep(e, false)
 			x.lane(e).shares--
 			x.shares--

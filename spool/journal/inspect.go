@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"iter"
 	"slices"
 
@@ -10,38 +11,53 @@ import (
 // walkStep is how many messages are looked at while Store.mu is held.
 const walkStep = 256
 
-// Walk implements spool.Store: it visits the shares that are owed, in
-// the order of IDs. Store.mu is held for one slab of the index at a time, and
-// then for walkStep messages at a time, so others go on in between, and visit
-// may call the Store.
-//
-// A share that is owed from the beginning to the end of the walk is visited
-// once; one that comes or ends meanwhile may be or not. What visit is told may
-// have changed since, but the shares of one message are told as of one moment.
-func (s *Store) Walk(visit func(spool.Summary) bool) {
-	s.mu.Lock()
-	n := len(s.ix.byID)
-	s.mu.Unlock()
-	ids := make([]spool.ID, 0, n)
-	for page := range s.pages() {
+// Find implements spool.Store. Store.mu is held for one slab of the index at a
+// time, and then for walkStep messages at a time, so others go on in between,
+// and visit may call the Store. The shares of one message are told as of one
+// moment. It looks at every entry, which are many to a page of memory, and does
+// more only for what is selected.
+func (s *Store) Find(ctx context.Context, q spool.Query, visit func(spool.Summary) bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var ids []spool.ID
+	for page := range s.pages(&q) {
 		ids = append(ids, page...)
 	}
 	slices.Sort(ids)
+	ids = slices.Compact(ids)
 	var found []spool.Summary
 	for some := range slices.Chunk(ids, walkStep) {
-		found = s.summaries(found[:0], some)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		found = s.summaries(found[:0], &q, some...)
 		for i := range found {
 			if !visit(found[i]) {
-				return
+				return nil
 			}
 		}
 	}
+	return nil
 }
 
-// pages goes through the IDs of all messages, slab by slab, without a lock
-// between them. A message keeps its place for as long as it lives, so one that
+// Shares implements spool.Store.
+func (s *Store) Shares(ctx context.Context, id spool.ID) ([]spool.Summary, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	found := s.summaries(nil, &spool.Query{}, id)
+	if len(found) == 0 {
+		return nil, spool.ErrNotFound
+	}
+	return found, nil
+}
+
+// pages goes through the IDs of what q selects, slab by slab, without a lock
+// between them: once for each message where q selects all, else once for each
+// share. A share keeps its place for as long as its message lives, so one that
 // is there all the time is met once. A page is good until the next.
-func (s *Store) pages() iter.Seq[[]spool.ID] {
+func (s *Store) pages(q *spool.Query) iter.Seq[[]spool.ID] {
 	return func(yield func([]spool.ID) bool) {
 		page := make([]spool.ID, 0, slabSize)
 		for n := 0; ; n++ {
@@ -51,8 +67,10 @@ func (s *Store) pages() iter.Seq[[]spool.ID] {
 				return
 			}
 			page = page[:0]
+			w := s.ix.which(q)
 			for i := range s.ix.slabs[n] {
-				if e := &s.ix.slabs[n][i]; e.id != 0 && e.share == 0 {
+				e := &s.ix.slabs[n][i]
+				if w.all && e.id != 0 && e.share == 0 || !w.all && e.pending > 0 && w.selects(e) {
 					page = append(page, e.id)
 				}
 			}
@@ -64,13 +82,14 @@ func (s *Store) pages() iter.Seq[[]spool.ID] {
 	}
 }
 
-// summaries appends what is owed of the messages.
-func (s *Store) summaries(found []spool.Summary, ids []spool.ID) []spool.Summary {
+// summaries appends what q selects of the messages.
+func (s *Store) summaries(found []spool.Summary, q *spool.Query, ids ...spool.ID) []spool.Summary {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	w := s.ix.which(q)
 	for _, id := range ids {
 		for h := s.ix.byID[id]; h != 0; h = s.ix.entry(h).next {
-			if e := s.ix.entry(h); e.pending > 0 {
+			if e := s.ix.entry(h); e.pending > 0 && w.selects(e) {
 				found = append(found, s.summary(e))
 			}
 		}
@@ -117,7 +136,10 @@ func (s *Store) know(id spool.ID) (k known, ok bool) {
 
 // Detail implements spool.Store. ErrNotFound; ErrDamaged: the message
 // was set aside.
-func (s *Store) Detail(id spool.ID) (*spool.Detail, error) {
+func (s *Store) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	k, ok := s.know(id)
 	s.mu.Unlock()

@@ -20,12 +20,12 @@ func TestKept(t *testing.T) {
 		id := put(t, s, simple("a", "b"), []byte("keep me"))
 		failed := spool.Outcome{Stage: spool.StageRcpt, Code: 550, Enhanced: "5.1.1", Text: "no such user"}
 		keep := spool.Settlement{Due: until, Hold: true, Kept: true, Outcomes: []spool.Outcome{failed}}
-		if err := s.Settle(claim(t, s, "a", 1)[0], keep); err != nil {
+		if err := s.Settle(bg, claim(t, s, "a", 1)[0], keep); err != nil {
 			t.Fatal(err)
 		}
 		look := func(kept bool) {
 			t.Helper()
-			d, err := s.Detail(id)
+			d, err := s.Detail(bg, id)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -33,7 +33,7 @@ func TestKept(t *testing.T) {
 			if r.Kept != kept || r.Held != kept || kept && !r.Due.Equal(until) || *r.Last != failed {
 				t.Errorf("%+v", r)
 			}
-			s.Walk(func(sum spool.Summary) bool {
+			s.Find(bg, spool.Query{}, func(sum spool.Summary) bool {
 				if sum.Kept != kept || sum.Held != kept || kept && !sum.Due.Equal(until) {
 					t.Errorf("%+v", sum)
 				}
@@ -47,7 +47,7 @@ func TestKept(t *testing.T) {
 		for range 300 {
 			put(t, s, simple("x"), make([]byte, 1000))
 			for _, d := range claim(t, s, "x", 1) {
-				s.Settle(d, spool.Settlement{Outcomes: delivered(1)})
+				s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)})
 			}
 		}
 		synctest.Wait()
@@ -62,11 +62,11 @@ func TestKept(t *testing.T) {
 			s = open(t, o)
 		}
 		defer func() { s.Close() }()
-		d, err := s.Take(id, 0)
+		d, err := s.Take(bg, id, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Settle(d, spool.Settlement{Due: time.Now()}); err != nil {
+		if err := s.Settle(bg, d, spool.Settlement{Due: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 		look(false)

@@ -122,7 +122,7 @@ func (l ledger) check(s *journal.Store, lenient bool) error {
 	}
 	seen := map[spool.ID]bool{}
 	var failed error
-	s.Walk(func(sum spool.Summary) bool {
+	s.Find(bg, spool.Query{}, func(sum spool.Summary) bool {
 		if !seen[sum.ID] {
 			seen[sum.ID] = true
 			failed = l.checkMessage(s, sum.ID, lenient)
@@ -166,7 +166,7 @@ func (l ledger) checkSettles(s *journal.Store, id spool.ID, seen map[spool.ID]bo
 		}
 		over := true
 		if seen[e.id] {
-			d, err := s.Detail(e.id)
+			d, err := s.Detail(bg, e.id)
 			if err != nil {
 				return err
 			}
@@ -200,7 +200,7 @@ func (l ledger) checkMessage(s *journal.Store, id spool.ID, lenient bool) error 
 	case p.refused && !lenient:
 		return fmt.Errorf("%s: refused, and there", id)
 	}
-	d, err := s.Detail(id)
+	d, err := s.Detail(bg, id)
 	if err != nil {
 		return fmt.Errorf("%s: %w", id, err)
 	}
@@ -215,7 +215,7 @@ func (l ledger) checkMessage(s *journal.Store, id spool.ID, lenient bool) error 
 			return fmt.Errorf("%s: recipient %d ended as %d by itself", id, i, r.Status)
 		}
 	}
-	c, err := s.Content(id)
+	c, err := s.Content(bg, id)
 	if err != nil {
 		return fmt.Errorf("%s: %w", id, err)
 	}
@@ -235,7 +235,7 @@ func (l ledger) checkMessage(s *journal.Store, id spool.ID, lenient bool) error 
 // one, a body that belongs to no message.
 func inTheTable(d *simdisk.Disk, s *journal.Store) error {
 	bodies := map[string]bool{}
-	s.Walk(func(sum spool.Summary) bool { bodies["big/"+sum.ID.String()+".eml"] = true; return true })
+	s.Find(bg, spool.Query{}, func(sum spool.Summary) bool { bodies["big/"+sum.ID.String()+".eml"] = true; return true })
 	for _, name := range d.Files() {
 		switch {
 		case name == "format":

@@ -2,7 +2,6 @@ package journal_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -25,9 +24,9 @@ func TestFullSpoolStillDelivers(t *testing.T) {
 		n := 0
 		for ; err == nil && n < 100; n++ {
 			var d spool.Draft
-			if d, err = s.Create(context.Background()); err == nil {
+			if d, err = s.Create(bg); err == nil {
 				d.Write(body)
-				err = d.Commit(simple("a"))
+				err = d.Commit(bg, simple("a"))
 			}
 		}
 		if !errors.Is(err, spool.ErrFull) || n < 40 || ev.count("full") != 1 || !s.Usage().Full {
@@ -35,7 +34,7 @@ func TestFullSpoolStillDelivers(t *testing.T) {
 		}
 		for ds := claim(t, s, "a", 10); len(ds) > 0; ds = claim(t, s, "a", 10) {
 			for _, d := range ds {
-				if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+				if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -54,7 +53,7 @@ func TestMinimumOfFreeSpace(t *testing.T) {
 		put(t, s, simple("a"), nil)
 		sim.SetFree(999)
 		time.Sleep(time.Second)
-		if _, err := s.Create(context.Background()); !errors.Is(err, spool.ErrFull) {
+		if _, err := s.Create(bg); !errors.Is(err, spool.ErrFull) {
 			t.Error(err)
 		}
 		sim.SetFree(1000)
@@ -75,10 +74,10 @@ func TestReserveHoldsBetweenTwoLooks(t *testing.T) {
 		before := s.Usage().Disk
 		body := bytes.Repeat([]byte("x"), 20<<10)
 		for i := range 300 {
-			d, err := s.Create(context.Background())
+			d, err := s.Create(bg)
 			if err == nil {
 				d.Write(body)
-				err = d.Commit(simple("a"))
+				err = d.Commit(bg, simple("a"))
 			}
 			if errors.Is(err, spool.ErrFull) {
 				if grown := s.Usage().Disk - before; grown < free-reserve || grown > free-reserve+1<<20 {
@@ -99,7 +98,7 @@ func TestRecordsAboutSharesAreSyncedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, sim := simulated(t, nil)
 		put(t, s, simple("a"), nil)
-		if err := s.Settle(claim(t, s, "a", 1)[0], spool.Settlement{Outcomes: delivered(1)}); err != nil {
+		if err := s.Settle(bg, claim(t, s, "a", 1)[0], spool.Settlement{Outcomes: delivered(1)}); err != nil {
 			t.Fatal(err)
 		}
 		count := func() int {
@@ -133,11 +132,11 @@ func TestFailedSync(t *testing.T) {
 			}
 			return nil
 		})
-		if err := s.Settle(held, spool.Settlement{Due: time.Now().Add(time.Hour), Outcomes: []spool.Outcome{{Code: 450, Text: "busy"}}}); err != nil {
+		if err := s.Settle(bg, held, spool.Settlement{Due: time.Now().Add(time.Hour), Outcomes: []spool.Outcome{{Code: 450, Text: "busy"}}}); err != nil {
 			t.Fatal(err)
 		}
-		d, _ := s.Create(context.Background())
-		if err := d.Commit(simple("a")); err == nil || !errors.Is(err, syscall.EIO) {
+		d, _ := s.Create(bg)
+		if err := d.Commit(bg, simple("a")); err == nil || !errors.Is(err, syscall.EIO) {
 			t.Fatalf("a failed sync was answered with %v", err)
 		}
 		put(t, s, simple("a"), []byte("third"))
@@ -150,7 +149,7 @@ func TestFailedSync(t *testing.T) {
 		if r := again.Recovery(); r.Messages != 2 {
 			t.Errorf("%+v", r)
 		}
-		detail, err := again.Detail(first)
+		detail, err := again.Detail(bg, first)
 		if err != nil || detail.Recipients[0].Last == nil || detail.Recipients[0].Last.Text != "busy" {
 			t.Errorf("%+v %v", detail, err)
 		}
@@ -170,16 +169,16 @@ func TestFullDisk(t *testing.T) {
 		}
 		return nil
 	})
-	d, _ := s.Create(context.Background())
+	d, _ := s.Create(bg)
 	d.Write(bytes.Repeat([]byte("x"), 3000))
-	if err := d.Commit(simple("a")); !errors.Is(err, spool.ErrFull) {
+	if err := d.Commit(bg, simple("a")); !errors.Is(err, spool.ErrFull) {
 		t.Fatal(err)
 	}
 	if !s.Usage().Full { // whatever the limits say
 		t.Error("nobody is told that the disk is full")
 	}
 	for _, d := range claim(t, s, "a", 5) {
-		if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+		if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -196,10 +195,10 @@ func deliverAll(t *testing.T, s *journal.Store) (n int) {
 	t.Helper()
 	for ds := claim(t, s, "a", 10); len(ds) > 0; ds = claim(t, s, "a", 10) {
 		for _, d := range ds {
-			if err := s.DotSent(d); err != nil {
+			if err := s.DotSent(bg, d); err != nil {
 				t.Fatal(n, err)
 			}
-			if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+			if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 				t.Fatal(n, err)
 			}
 			n++
@@ -212,10 +211,10 @@ func deliverAll(t *testing.T, s *journal.Store) (n int) {
 func fillUp(t *testing.T, s *journal.Store, size int) (n int) {
 	t.Helper()
 	for ; n < 1e6; n++ {
-		d, err := s.Create(context.Background())
+		d, err := s.Create(bg)
 		if err == nil {
 			d.Write(make([]byte, size))
-			err = d.Commit(simple("a"))
+			err = d.Commit(bg, simple("a"))
 		}
 		if errors.Is(err, spool.ErrFull) {
 			return n
@@ -255,7 +254,7 @@ func TestFullToTheLastByte(t *testing.T) {
 						t.Fatalf("round %d: delivered %d of %d", round, got, n)
 					}
 					time.Sleep(time.Second)
-					if _, err := s.Create(context.Background()); err != nil {
+					if _, err := s.Create(bg); err != nil {
 						synctest.Wait() // the keeper was told by that
 					}
 				}
@@ -276,23 +275,23 @@ func TestReclaim(t *testing.T) {
 		env := full()
 		env.Accepted = time.Now()
 		keep := put(t, s, env, []byte("keep me"))
-		d, err := s.Take(keep, 0)
+		d, err := s.Take(bg, keep, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = s.Settle(d, spool.Settlement{Due: time.Now().Add(100 * time.Hour), Failover: 1, Outcomes: []spool.Outcome{
+		err = s.Settle(bg, d, spool.Settlement{Due: time.Now().Add(100 * time.Hour), Failover: 1, Outcomes: []spool.Outcome{
 			{Code: 550, Text: "no such user", Verdict: spool.Bounced}, {Code: 450, Text: "busy"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		before, err := s.Detail(keep)
+		before, err := s.Detail(bg, keep)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 300 {
 			put(t, s, simple("x"), make([]byte, 1000))
 			for _, d := range claim(t, s, "x", 1) {
-				s.Settle(d, spool.Settlement{Outcomes: delivered(1)})
+				s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)})
 			}
 		}
 		synctest.Wait()
@@ -300,7 +299,7 @@ func TestReclaim(t *testing.T) {
 			t.Errorf("%+v %v", u, ev.counts)
 		}
 		for range 2 {
-			after, err := s.Detail(keep)
+			after, err := s.Detail(bg, keep)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -340,7 +339,7 @@ func TestUnreadableSegmentStays(t *testing.T) {
 			for range n {
 				put(t, s, simple("x"), make([]byte, 1000))
 				for _, d := range claim(t, s, "x", 1) {
-					s.Settle(d, spool.Settlement{Outcomes: delivered(1)})
+					s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)})
 				}
 			}
 			synctest.Wait()
@@ -365,13 +364,13 @@ func TestMaxMessages(t *testing.T) {
 		for range 3 {
 			put(t, s, simple("a"), nil)
 		}
-		if _, err := s.Create(context.Background()); !errors.Is(err, spool.ErrFull) || ev.count("full") != 1 {
+		if _, err := s.Create(bg); !errors.Is(err, spool.ErrFull) || ev.count("full") != 1 {
 			t.Fatal(err)
 		}
 		if u := s.Usage(); !u.Full || u.MaxMessages != 3 {
 			t.Error(u)
 		}
-		if err := s.Settle(claim(t, s, "a", 1)[0], spool.Settlement{Outcomes: delivered(1)}); err != nil {
+		if err := s.Settle(bg, claim(t, s, "a", 1)[0], spool.Settlement{Outcomes: delivered(1)}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

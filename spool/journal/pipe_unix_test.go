@@ -34,7 +34,7 @@ func TestPipeIsNotWaitedFor(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if c, err := s.Content(id); err == nil {
+		if c, err := s.Content(bg, id); err == nil {
 			if _, err := c.ReadAt(make([]byte, 1), 0); err == nil && (name == "0000000001.seg" || name == "big/ID.eml") {
 				t.Errorf("%s: read from a pipe", name)
 			}

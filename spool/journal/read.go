@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -85,7 +86,10 @@ const inMemory = 32 << 10
 // Content implements spool.Store: it opens the content of a message and
 // checks all of it, so that nothing is ever sent that is not what was
 // accepted. ErrNotFound; ErrDamaged: it was set aside.
-func (s *Store) Content(id spool.ID) (spool.Content, error) {
+func (s *Store) Content(ctx context.Context, id spool.ID) (spool.Content, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	h := s.ix.byID[id]
 	if h == 0 {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"os"
 	"time"
@@ -12,6 +13,8 @@ import (
 // Reader is a spool opened for reading only, for looking at one that no
 // daemon runs on. It takes no lock and writes nothing.
 type Reader struct{ s *Store }
+
+var _ spool.Reader = (*Reader)(nil)
 
 // OpenReader opens the spool in dir for reading. Every error is a
 // *StartError. Root may read a spool of anybody's. Close it.
@@ -39,14 +42,25 @@ func openReader(opts Options) (*Reader, error) {
 	return &Reader{s}, nil
 }
 
-// Walk is Store.Walk.
-func (r *Reader) Walk(visit func(spool.Summary) bool) { r.s.Walk(visit) }
+// Find is Store.Find.
+func (r *Reader) Find(ctx context.Context, q spool.Query, visit func(spool.Summary) bool) error {
+	return r.s.Find(ctx, q, visit)
+}
+
+// Shares is Store.Shares.
+func (r *Reader) Shares(ctx context.Context, id spool.ID) ([]spool.Summary, error) {
+	return r.s.Shares(ctx, id)
+}
 
 // Detail is Store.Detail.
-func (r *Reader) Detail(id spool.ID) (*spool.Detail, error) { return r.s.Detail(id) }
+func (r *Reader) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) {
+	return r.s.Detail(ctx, id)
+}
 
 // Content is Store.Content, except that what is damaged is left in place.
-func (r *Reader) Content(id spool.ID) (spool.Content, error) { return r.s.Content(id) }
+func (r *Reader) Content(ctx context.Context, id spool.ID) (spool.Content, error) {
+	return r.s.Content(ctx, id)
+}
 
 // Usage is Store.Usage.
 func (r *Reader) Usage() spool.Usage { return r.s.Usage() }

@@ -1,7 +1,6 @@
 package journal_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -42,7 +41,7 @@ func TestRoomComesBack(t *testing.T) {
 				}
 				began := time.Now()
 				for {
-					d, err := s.Create(context.Background())
+					d, err := s.Create(bg)
 					if err == nil {
 						d.Discard()
 						break
@@ -132,7 +131,7 @@ func TestFilesThatLoseTheirNames(t *testing.T) {
 			s = open(t, journal.Options{Dir: dir})
 			defer s.Close()
 			for _, id := range []spool.ID{before, after} {
-				if _, err := s.Detail(id); err != nil {
+				if _, err := s.Detail(bg, id); err != nil {
 					t.Errorf("%s: %v", id, err)
 				}
 			}
@@ -209,7 +208,7 @@ func TestBodiesThatLoseTheirNames(t *testing.T) {
 			if err := away(dir); err != nil {
 				t.Fatal(err)
 			}
-			if err := d.Commit(simple("a")); err == nil {
+			if err := d.Commit(bg, simple("a")); err == nil {
 				t.Error("promised what is in no folder")
 			}
 			if rec.count("failed") == 0 {
@@ -222,7 +221,7 @@ func TestBodiesThatLoseTheirNames(t *testing.T) {
 			if err != nil {
 				t.Fatalf("the next one: %v", err)
 			}
-			c, err := s.Content(id)
+			c, err := s.Content(bg, id)
 			if err != nil {
 				t.Fatal(err)
 			}

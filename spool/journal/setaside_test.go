@@ -44,9 +44,9 @@ func readAll(fs disk.FS) (whole int, err error) {
 	}
 	defer s.Close()
 	var ids []spool.ID
-	s.Walk(func(sum spool.Summary) bool { ids = append(ids, sum.ID); return true })
+	s.Find(bg, spool.Query{}, func(sum spool.Summary) bool { ids = append(ids, sum.ID); return true })
 	for _, id := range ids {
-		c, err := s.Content(id)
+		c, err := s.Content(bg, id)
 		switch {
 		case err == nil:
 			whole++

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -12,22 +13,23 @@ const maxText = 2000
 
 // Settle implements spool.Store. A zero Due means at once.
 //
-// ErrNotFound: d is not a claim, or the message was set aside meanwhile. Any
-// other error means that the claim has ended as told and this process knows
-// it, but that it could not be written yet; it will be as soon as the disk
-// allows. The call must not be repeated.
-func (s *Store) Settle(d *spool.Delivery, st spool.Settlement) error {
+// Epochs are random and belong to a process. Within one, a token that is not
+// the present claim of its share was settled. An error of the disk means that
+// the claim has ended as told and this process knows it, but that it could not
+// be written yet; it will be as soon as the disk allows.
+func (s *Store) Settle(_ context.Context, d *spool.Delivery, st spool.Settlement) error {
 	if n := len(st.Outcomes); n != 0 && n != len(d.Pending) {
 		return fmt.Errorf("%w: %d outcomes for %d recipients", spool.ErrInvalid, n, len(d.Pending))
 	}
 	var w wakes
 	s.j.mu.Lock()
 	s.mu.Lock()
-	h, e := s.ix.find(d.ID, d.Share)
-	if h == 0 || !e.is(claimed) {
+	h, e := s.ix.claimedBy(d)
+	if h == 0 {
+		err := s.ix.unclaimed(d)
 		s.mu.Unlock()
 		s.j.mu.Unlock()
-		return spool.ErrNotFound
+		return err
 	}
 	ch := s.settled(h, e, d, &st)
 	kind := recSettle

@@ -116,7 +116,7 @@ func TestRootReadsTheSpoolOfTheService(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if d, err := r.Detail(id); err != nil || d.Envelope.From != "app@example.com" {
+	if d, err := r.Detail(bg, id); err != nil || d.Envelope.From != "app@example.com" {
 		t.Error(d, err)
 	}
 }
@@ -155,7 +155,7 @@ func TestCreateMakesFolderAndParents(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if d, err := r.Detail(id); err != nil || d.Size != 1 {
+	if d, err := r.Detail(bg, id); err != nil || d.Size != 1 {
 		t.Error(d, err)
 	}
 }
@@ -172,8 +172,8 @@ func TestReaderWritesNothing(t *testing.T) {
 	}
 	defer r.Close()
 	n := 0
-	r.Walk(func(sum spool.Summary) bool { n++; return sum.ID == id })
-	c, err := r.Content(id)
+	r.Find(bg, spool.Query{}, func(sum spool.Summary) bool { n++; return sum.ID == id })
+	c, err := r.Content(bg, id)
 	if err != nil || n != 1 {
 		t.Fatal(n, err)
 	}
@@ -243,7 +243,7 @@ func plantLink(t *testing.T, name string, damaged bool) {
 			t.Fatal(err)
 		}
 		if s, err := journal.Open(opts); err == nil {
-			_, err := s.Content(id)
+			_, err := s.Content(bg, id)
 			if err == nil && (name == "0000000001.seg" || name == "big/ID.eml") {
 				t.Errorf("%s → %s: the message was read", name, to)
 			}
@@ -306,7 +306,7 @@ func TestNoLinkIsFollowedWhileRunning(t *testing.T) {
 	if err := os.Symlink(moved, path); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := s.Content(id); err == nil {
+	if c, err := s.Content(bg, id); err == nil {
 		c.Close()
 		t.Error("a body was read by a link")
 	}
@@ -324,8 +324,8 @@ func TestClockSetBackOverARestart(t *testing.T) {
 		env.Accepted = time.Now().Add(12 * time.Hour)
 		put(t, s, env, nil)
 		due := func(s *journal.Store) bool {
-			next, known := s.NextDue("a")
-			return known && !next.After(time.Now())
+			next, known, err := s.NextDue(bg, "a")
+			return err == nil && known && !next.After(time.Now())
 		}
 		if due(s) {
 			t.Error("due before its time")

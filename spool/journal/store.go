@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"io"
 	"slices"
 	"sync"
@@ -134,19 +135,25 @@ func (s *Store) OnWork(wake func(upstream string, due time.Time)) {
 }
 
 // NextDue implements spool.Store.
-func (s *Store) NextDue(upstream string) (time.Time, bool) {
+func (s *Store) NextDue(ctx context.Context, upstream string) (time.Time, bool, error) {
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, false, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.ix.lanes[upstream]
 	if l == nil {
-		return time.Time{}, false
+		return time.Time{}, false, nil
 	}
 	due, ok := s.ix.nextDue(l)
-	return toTime(due), ok
+	return toTime(due), ok, nil
 }
 
 // Upstreams implements spool.Store.
-func (s *Store) Upstreams() map[string]int {
+func (s *Store) Upstreams(ctx context.Context) (map[string]int, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	counts := map[string]int{}
@@ -155,7 +162,7 @@ func (s *Store) Upstreams() map[string]int {
 			counts[name] = l.shares
 		}
 	}
-	return counts
+	return counts, nil
 }
 
 // weight is what a message occupies on the disk, in bytes.

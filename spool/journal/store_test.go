@@ -39,14 +39,14 @@ func folder(t testing.TB) string {
 
 func put(t testing.TB, s *journal.Store, env *spool.Envelope, body []byte) spool.ID {
 	t.Helper()
-	d, err := s.Create(context.Background())
+	d, err := s.Create(bg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.Write(body); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Commit(env); err != nil {
+	if err := d.Commit(bg, env); err != nil {
 		t.Fatal(err)
 	}
 	return d.ID()
@@ -75,11 +75,14 @@ func full() *spool.Envelope {
 	}
 }
 
-func later(int) time.Time { return time.Now().Add(time.Hour) }
+// bg is the context of whoever waits for as long as it takes.
+var bg = context.Background()
+
+var later = spool.Schedule{Steps: []time.Duration{time.Hour}}
 
 func claim(t testing.TB, s *journal.Store, upstream string, n int) []*spool.Delivery {
 	t.Helper()
-	ds, err := s.Claim(upstream, time.Now(), n, later)
+	ds, err := s.Claim(bg, upstream, time.Now(), n, later)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +99,7 @@ func delivered(n int) []spool.Outcome {
 
 func read(t testing.TB, s *journal.Store, id spool.ID) []byte {
 	t.Helper()
-	c, err := s.Content(id)
+	c, err := s.Content(bg, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +119,7 @@ func TestMessageSurvivesRestart(t *testing.T) {
 		env := full()
 		id := put(t, s, env, body)
 		for range 2 {
-			d, err := s.Detail(id)
+			d, err := s.Detail(bg, id)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -139,18 +142,18 @@ func TestLifeOfAMessage(t *testing.T) {
 	dir := folder(t)
 	s := open(t, journal.Options{Dir: dir})
 	id := put(t, s, full(), []byte("body\r\n"))
-	if got := s.Upstreams(); !reflect.DeepEqual(got, map[string]int{"one": 1, "two": 1}) {
+	if got, err := s.Upstreams(bg); err != nil || !reflect.DeepEqual(got, map[string]int{"one": 1, "two": 1}) {
 		t.Fatal(got)
 	}
 	d := claim(t, s, "one", 5)
 	if len(d) != 1 || !reflect.DeepEqual(d[0].Pending, []int{0, 2}) || d[0].Attempt != 1 || d[0].Share != 0 {
 		t.Fatalf("%+v", d)
 	}
-	if err := s.DotSent(d[0]); err != nil {
+	if err := s.DotSent(bg, d[0]); err != nil {
 		t.Fatal(err)
 	}
 	due := time.Now().Add(time.Minute).UTC()
-	err := s.Settle(d[0], spool.Settlement{Due: due, Failover: 1, Warned: true, Outcomes: []spool.Outcome{
+	err := s.Settle(bg, d[0], spool.Settlement{Due: due, Failover: 1, Warned: true, Outcomes: []spool.Outcome{
 		{Stage: spool.StageRcpt, Code: 550, Enhanced: "5.1.1", Text: "unknown", Verdict: spool.Bounced},
 		{Stage: spool.StageDot, Cause: "connection reset", Remote: "mx:25"},
 	}})
@@ -158,7 +161,7 @@ func TestLifeOfAMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		detail, err := s.Detail(id)
+		detail, err := s.Detail(bg, id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,37 +175,37 @@ func TestLifeOfAMessage(t *testing.T) {
 		if r[2].Status != spool.Pending || r[2].Upstream != "two" || !r[2].Due.Equal(due) || !r[2].InDoubt || r[2].Last.Cause != "connection reset" {
 			t.Errorf("%+v", r[2])
 		}
-		if got := s.Upstreams(); !reflect.DeepEqual(got, map[string]int{"two": 2}) {
+		if got, err := s.Upstreams(bg); err != nil || !reflect.DeepEqual(got, map[string]int{"two": 2}) {
 			t.Error(got)
 		}
 		s.Close()
 		s = open(t, journal.Options{Dir: dir})
 	}
 	defer s.Close()
-	one, err := s.Take(id, 0)
+	one, err := s.Take(bg, id, 0)
 	if err != nil || !reflect.DeepEqual(one.Pending, []int{2}) || one.Failover != 1 || !one.Warned || !one.InDoubt {
 		t.Fatalf("%+v %v", one, err)
 	}
-	if _, err := s.Take(id, 0); !errors.Is(err, spool.ErrClaimed) {
+	if _, err := s.Take(bg, id, 0); !errors.Is(err, spool.ErrClaimed) {
 		t.Error(err)
 	}
-	if err := s.Settle(one, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+	if err := s.Settle(bg, one, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Take(id, 0); !errors.Is(err, spool.ErrNotFound) {
+	if _, err := s.Take(bg, id, 0); !errors.Is(err, spool.ErrNotFound) {
 		t.Error(err)
 	}
-	c, err := s.Content(id)
+	c, err := s.Content(bg, id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	for _, d := range claim(t, s, "two", 5) {
-		if err := s.Settle(d, spool.Settlement{Outcomes: delivered(len(d.Pending))}); err != nil {
+		if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(len(d.Pending))}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.Detail(id); !errors.Is(err, spool.ErrNotFound) {
+	if _, err := s.Detail(bg, id); !errors.Is(err, spool.ErrNotFound) {
 		t.Error(err)
 	}
 	b := make([]byte, 6)

@@ -47,15 +47,3 @@ func (x *index) keep(e *entry, on bool) {
 	}
 	e.set(kept, on)
 }
-
-// claim notes whether a share is claimed. Of an attempt nothing is known then.
-func (x *index) claim(e *entry, on bool) {
-	switch {
-	case on && !e.is(claimed):
-		x.claimed++
-	case !on && e.is(claimed):
-		x.claimed--
-	}
-	e.set(claimed, on)
-	e.set(counted|dotted|settling, false)
-}

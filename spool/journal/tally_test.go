@@ -20,7 +20,7 @@ import (
 // and around the times at which something becomes due.
 func tallied(s *journal.Store, now time.Time) error {
 	var all []spool.Summary
-	s.Walk(func(sum spool.Summary) bool { all = append(all, sum); return true })
+	s.Find(bg, spool.Query{}, func(sum spool.Summary) bool { all = append(all, sum); return true })
 	kept := 0
 	messages, upstreams, next := map[spool.ID]bool{}, map[string]int{}, map[string]time.Time{}
 	for i := range all {
@@ -38,14 +38,14 @@ func tallied(s *journal.Store, now time.Time) error {
 	if u := s.Usage(); u.Messages != len(messages) || u.Shares != len(all) || u.Kept != kept {
 		return fmt.Errorf("%d messages, %d shares and %d kept counted, %d, %d and %d found", u.Messages, u.Shares, u.Kept, len(messages), len(all), kept)
 	}
-	if got := s.Upstreams(); !maps.Equal(got, upstreams) {
+	if got, err := s.Upstreams(bg); err != nil || !maps.Equal(got, upstreams) {
 		return fmt.Errorf("counted %v, found %v", got, upstreams)
 	}
 	moments := []time.Time{now}
 	for _, up := range slices.Sorted(maps.Keys(upstreams)) {
 		want, waits := next[up]
-		due, ok := s.NextDue(up)
-		if ok != waits || ok && !due.Equal(want) {
+		due, ok, err := s.NextDue(bg, up)
+		if err != nil || ok != waits || ok && !due.Equal(want) {
 			return fmt.Errorf("%s: next is %v %v, want %v %v", up, due, ok, want, waits)
 		}
 		if ok {
@@ -125,13 +125,13 @@ func TestTallyWithoutWhatIsSetAside(t *testing.T) {
 	if err := tallied(s, time.Now()); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.Take(id, 1); !errors.Is(err, spool.ErrDamaged) {
+	if _, err := s.Take(bg, id, 1); !errors.Is(err, spool.ErrDamaged) {
 		t.Fatal(err)
 	}
 	if err := tallied(s, time.Now()); err != nil {
 		t.Error(err)
 	}
-	if err := s.Settle(d, spool.Settlement{Outcomes: delivered(1)}); !errors.Is(err, spool.ErrNotFound) {
+	if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); !errors.Is(err, spool.ErrNotFound) {
 		t.Error(err)
 	}
 	if got, want := s.Tally(time.Now()), (spool.Tally{Due: 1}); got != want {

@@ -84,7 +84,7 @@ func TestSendersTakeTurns(t *testing.T) {
 				}
 			},
 			"claim": func(rt *rapid.T) {
-				ds, err := s.Claim("up", now, rapid.IntRange(1, 6).Draw(rt, "limit"), later)
+				ds, err := s.Claim(bg, "up", now, rapid.IntRange(1, 6).Draw(rt, "limit"), later)
 				if err != nil {
 					rt.Fatal(err)
 				}
@@ -108,11 +108,11 @@ func TestSendersTakeTurns(t *testing.T) {
 					if rapid.Bool().Draw(rt, "deferred") {
 						w.due = now.Add(3 * time.Minute)
 						outcomes := []spool.Outcome{{Stage: spool.StageRcpt, Code: 450, Verdict: spool.Pending}}
-						if err := s.Settle(d, spool.Settlement{Outcomes: outcomes, Due: w.due}); err != nil {
+						if err := s.Settle(bg, d, spool.Settlement{Outcomes: outcomes, Due: w.due}); err != nil {
 							rt.Fatal(err)
 						}
 						model[w.id] = w
-					} else if err := s.Settle(d, spool.Settlement{Outcomes: []spool.Outcome{{Stage: spool.StageDot, Code: 250, Verdict: spool.Delivered}}}); err != nil {
+					} else if err := s.Settle(bg, d, spool.Settlement{Outcomes: []spool.Outcome{{Stage: spool.StageDot, Code: 250, Verdict: spool.Delivered}}}); err != nil {
 						rt.Fatal(err)
 					}
 				}
@@ -136,21 +136,21 @@ func TestOneBatchStarvesNobody(t *testing.T) {
 	for range 1000 {
 		put(t, s, batch, nil)
 	}
-	ds, err := s.Claim("up", now.Add(time.Second), 1000, later)
+	ds, err := s.Claim(bg, "up", now.Add(time.Second), 1000, later)
 	if err != nil || len(ds) != 1000 {
 		t.Fatal(len(ds), err)
 	}
 	now = now.Add(time.Hour)
 	for _, d := range ds {
 		outcomes := []spool.Outcome{{Stage: spool.StageRcpt, Code: 450, Verdict: spool.Pending}}
-		if err := s.Settle(d, spool.Settlement{Outcomes: outcomes, Due: now}); err != nil {
+		if err := s.Settle(bg, d, spool.Settlement{Outcomes: outcomes, Due: now}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	alarm := simple("up")
 	alarm.From = "alarm@example.com"
 	id := put(t, s, alarm, nil)
-	ds, err = s.Claim("up", now, 2, later)
+	ds, err = s.Claim(bg, "up", now, 2, later)
 	if err != nil || len(ds) != 2 || ds[0].ID != id && ds[1].ID != id {
 		t.Errorf("the alarm is not among the first two: %v", err)
 	}

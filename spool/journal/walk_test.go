@@ -1,10 +1,13 @@
 package journal
 
 import (
+	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"postern/spool"
+	"postern/spool/storetest"
 )
 
 // TestPagesInterleave puts and ends messages between the pages of a walk,
@@ -30,7 +33,7 @@ func TestPagesInterleave(t *testing.T) {
 	}
 	met := map[spool.ID]int{}
 	pages, gone := 0, spool.ID(0)
-	for page := range s.pages() {
+	for page := range s.pages(&spool.Query{}) {
 		pages++
 		if len(page) > slabSize {
 			t.Fatalf("a page of %d", len(page))
@@ -61,8 +64,46 @@ func TestPagesInterleave(t *testing.T) {
 	want := len(s.ix.byID)
 	s.mu.Unlock()
 	var ids []spool.ID
-	s.Walk(func(sum spool.Summary) bool { ids = append(ids, sum.ID); return true })
+	s.Find(t.Context(), spool.Query{}, func(sum spool.Summary) bool { ids = append(ids, sum.ID); return true })
 	if len(ids) != 2*want || !slices.IsSorted(ids) {
 		t.Errorf("%d shares of %d messages, in order: %v", len(ids), want, slices.IsSorted(ids))
+	}
+}
+
+// TestFindSelects compares what a query finds with what it means, share by
+// share.
+func TestFindSelects(t *testing.T) {
+	s := newStore(Options{Dir: t.TempDir()})
+	at := func(n int64) time.Time { return time.Unix(0, n) }
+	for i := range 400 {
+		lists := []share{{[]string{"a"}, 1}, {[]string{"b", "a"}, 2}}[i%2:]
+		br := &brief{accepted: int64(i), deadline: noTime, hold: i%7 == 0, shares: lists}
+		if i%5 == 0 {
+			br.deadline = int64(i + 50)
+		}
+		for h := s.ix.add(spool.ID(i+1), br, place{}, 0, false); h != 0; h = s.ix.entry(h).next {
+			e := s.ix.entry(h)
+			s.ix.setState(e, state{due: int64(i * 2), held: br.hold, warned: i%3 == 0, kept: i%11 == 0, failover: uint8(i % 3)})
+		}
+	}
+	var all []spool.Summary
+	s.Find(t.Context(), spool.Query{}, func(sum spool.Summary) bool { all = append(all, sum); return true })
+	if len(all) != 600 {
+		t.Fatalf("%d shares", len(all))
+	}
+	for n, q := range []spool.Query{{Upstream: "a"}, {Upstream: "b", Held: true}, {Upstream: "c"}, {Choice: true}, {Held: true},
+		{Age: &spool.Age{Accepted: at(30)}}, {Age: &spool.Age{Unwarned: at(30)}}, {Age: &spool.Age{Deadline: at(200)}},
+		{Age: &spool.Age{DueAfter: at(700)}}, {Age: &spool.Age{Kept: true}}, {Age: &spool.Age{}},
+		{Upstream: "a", Age: &spool.Age{Accepted: at(10), Unwarned: at(60), Deadline: at(90), DueAfter: at(790), Kept: true}}} {
+		var got, want []spool.Summary
+		s.Find(t.Context(), q, func(sum spool.Summary) bool { got = append(got, sum); return true })
+		for i := range all {
+			if storetest.Selects(&q, &all[i]) {
+				want = append(want, all[i])
+			}
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("query %d: found %d, want %d", n, len(got), len(want))
+		}
 	}
 }

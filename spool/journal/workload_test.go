@@ -1,7 +1,6 @@
 package journal_test
 
 import (
-	"context"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
@@ -161,7 +160,7 @@ func (w *workload) put(l letter) bool { return w.putSettling(l, nil, spool.Settl
 // putSettling commits a message, and with the same record settles a claim if
 // there is one.
 func (w *workload) putSettling(l letter, of *spool.Delivery, st spool.Settlement) bool {
-	d, err := w.s.Create(context.Background())
+	d, err := w.s.Create(bg)
 	if err != nil {
 		return false
 	}
@@ -187,7 +186,7 @@ func (w *workload) putSettling(l letter, of *spool.Delivery, st spool.Settlement
 	if of != nil {
 		err = journal.CommitSettling(d, l.env, of, st)
 	} else {
-		err = d.Commit(l.env)
+		err = d.Commit(bg, l.env)
 	}
 	if err != nil {
 		w.disk.Mark(evRefuse{id})
@@ -218,9 +217,7 @@ func (w *workload) putSeveral() {
 }
 
 func (w *workload) claim() {
-	ds, err := w.s.Claim([]string{"a", "b"}[w.rng.IntN(2)], w.now, 1+w.rng.IntN(4), func(int) time.Time {
-		return w.now.Add(time.Hour)
-	})
+	ds, err := w.s.Claim(bg, []string{"a", "b"}[w.rng.IntN(2)], w.now, 1+w.rng.IntN(4), later)
 	if err == nil {
 		w.taken = append(w.taken, ds...)
 	}
@@ -236,7 +233,7 @@ func (w *workload) settle() {
 		w.release(d)
 		return
 	}
-	if w.rng.IntN(2) == 0 && w.s.DotSent(d) != nil {
+	if w.rng.IntN(2) == 0 && w.s.DotSent(bg, d) != nil {
 		w.release(d)
 		return
 	}
@@ -268,7 +265,7 @@ func (w *workload) settle() {
 
 // end settles d and notes whose end is recorded by then.
 func (w *workload) end(d *spool.Delivery, st spool.Settlement) {
-	if w.s.Settle(d, st) == nil {
+	if w.s.Settle(bg, d, st) == nil {
 		w.settled(d, st)
 	}
 }
@@ -286,18 +283,18 @@ func (w *workload) settled(d *spool.Delivery, st spool.Settlement) {
 }
 
 func (w *workload) release(d *spool.Delivery) {
-	w.s.Settle(d, spool.Settlement{Due: w.now})
+	w.s.Settle(bg, d, spool.Settlement{Due: w.now})
 }
 
 // operate does what an operator does: hold, release, remove.
 func (w *workload) operate() {
 	var all []spool.Summary
-	w.s.Walk(func(s spool.Summary) bool { all = append(all, s); return len(all) < 50 })
+	w.s.Find(bg, spool.Query{}, func(s spool.Summary) bool { all = append(all, s); return len(all) < 50 })
 	if len(all) == 0 {
 		return
 	}
 	sum := all[w.rng.IntN(len(all))]
-	d, err := w.s.Take(sum.ID, sum.Share)
+	d, err := w.s.Take(bg, sum.ID, sum.Share)
 	if err != nil {
 		return
 	}

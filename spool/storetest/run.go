@@ -1,0 +1,384 @@
+// Package storetest says by tests what spool.Store means, for whoever
+// implements it, and is one that needs no disk, for the tests of whoever uses
+// it.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"postern/spool"
+)
+
+// Harness is a store under test, empty.
+type Harness struct {
+	Store spool.Store
+	// Restart ends the process that has the store, as a power cut does, and
+	// returns what the next one opens. The old Store is not used any more.
+	Restart func() spool.Store
+}
+
+// Run tests a store; start makes a new one for each test.
+func Run(t *testing.T, start func(t *testing.T) Harness) {
+	for name, test := range map[string]func(*testing.T, *bench){
+		"life": life, "context": contexts, "tokens": tokens, "restart": restart, "take": take, "parts": parts,
+		"order": order, "wake": wake, "invalid": invalid, "find": find, "discard": discard,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, &bench{Harness: start(t), t: t, now: time.Now()}) })
+	}
+}
+
+// hourly tries again each hour.
+var hourly = spool.Schedule{Steps: []time.Duration{time.Hour}}
+
+var accepted = spool.Outcome{Stage: spool.StageDot, Code: 250, Verdict: spool.Delivered}
+
+var later = spool.Outcome{Stage: spool.StageRcpt, Code: 450, Text: "later"}
+
+// bench is a store at work.
+type bench struct {
+	Harness
+	t   *testing.T
+	now time.Time
+}
+
+// envelope has a recipient for each list of upstreams.
+func (b *bench) envelope(lists ...[]string) *spool.Envelope {
+	env := &spool.Envelope{From: "a@example.com", Accepted: b.now}
+	for i, l := range lists {
+		env.Recipients = append(env.Recipients, spool.Recipient{Address: string(rune('a'+i)) + "@example.net", Upstreams: l})
+	}
+	return env
+}
+
+func (b *bench) put(env *spool.Envelope) spool.ID {
+	b.t.Helper()
+	d, err := b.Store.Create(b.t.Context())
+	if err == nil {
+		io.WriteString(d, "Subject: x\r\n\r\nhello\r\n")
+		err = d.Commit(b.t.Context(), env)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return d.ID()
+}
+
+// claim claims one share that is due after so long.
+func (b *bench) claim(upstream string, after time.Duration) *spool.Delivery {
+	b.t.Helper()
+	ds, err := b.Store.Claim(b.t.Context(), upstream, b.now.Add(after), 1, hourly)
+	if err != nil || len(ds) != 1 {
+		b.t.Fatalf("claimed %v, %v", ds, err)
+	}
+	return ds[0]
+}
+
+// none checks that nothing is due after so long.
+func (b *bench) none(upstream string, after time.Duration) {
+	b.t.Helper()
+	if ds, err := b.Store.Claim(b.t.Context(), upstream, b.now.Add(after), 1, hourly); err != nil || len(ds) != 0 {
+		b.t.Errorf("claimed %v, %v", ds, err)
+	}
+}
+
+func (b *bench) settle(d *spool.Delivery, s spool.Settlement) {
+	b.t.Helper()
+	if err := b.Store.Settle(b.t.Context(), d, s); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) want(err, want error) {
+	b.t.Helper()
+	if !errors.Is(err, want) {
+		b.t.Errorf("error %v, want %v", err, want)
+	}
+}
+
+// life is that of a message from commit to its end.
+func life(t *testing.T, b *bench) {
+	id := b.put(b.envelope([]string{"up"}, []string{"up"}))
+	d := b.claim("up", 0)
+	if d.ID != id || d.Attempt != 1 || d.Upstream != "up" || !slices.Equal(d.Pending, []int{0, 1}) || d.Envelope.From != "a@example.com" {
+		t.Errorf("%+v", d)
+	}
+	c, err := b.Store.Content(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := make([]byte, c.Size())
+	c.ReadAt(text, 0)
+	c.Close()
+	if string(text) != "Subject: x\r\n\r\nhello\r\n" {
+		t.Errorf("content %q", text)
+	}
+	b.none("up", 48*time.Hour)
+	b.settle(d, spool.Settlement{Outcomes: []spool.Outcome{accepted, later}, Due: b.now.Add(time.Minute)})
+	detail, err := b.Store.Detail(t.Context(), id)
+	if err != nil || detail.Recipients[0].Status != spool.Delivered || detail.Recipients[1].Status != spool.Pending || detail.Recipients[1].Last.Text != "later" {
+		t.Errorf("%+v, %v", detail, err)
+	}
+	b.none("up", 0)
+	if d = b.claim("up", time.Minute); d.Attempt != 2 || !slices.Equal(d.Pending, []int{1}) {
+		t.Errorf("%+v", d)
+	}
+	b.settle(d, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
+	_, err = b.Store.Detail(t.Context(), id)
+	b.want(err, spool.ErrNotFound)
+	_, err = b.Store.Content(t.Context(), id)
+	b.want(err, spool.ErrNotFound)
+	_, err = b.Store.Shares(t.Context(), id)
+	b.want(err, spool.ErrNotFound)
+	if ups, err := b.Store.Upstreams(t.Context()); err != nil || len(ups) != 0 {
+		t.Errorf("%v, %v", ups, err)
+	}
+}
+
+// contexts that are done end what has not begun, and change nothing.
+func contexts(t *testing.T, b *bench) {
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	id := b.put(b.envelope([]string{"up"}))
+	draft, err := b.Store.Create(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.want(draft.Commit(done, b.envelope([]string{"up"})), context.Canceled)
+	_, err = b.Store.Create(done)
+	b.want(err, context.Canceled)
+	_, err = b.Store.Claim(done, "up", b.now, 1, hourly)
+	b.want(err, context.Canceled)
+	_, err = b.Store.Take(done, id, 0)
+	b.want(err, context.Canceled)
+	_, _, err = b.Store.NextDue(done, "up")
+	b.want(err, context.Canceled)
+	_, err = b.Store.Upstreams(done)
+	b.want(err, context.Canceled)
+	_, err = b.Store.Content(done, id)
+	b.want(err, context.Canceled)
+	_, err = b.Store.Detail(done, id)
+	b.want(err, context.Canceled)
+	_, err = b.Store.Shares(done, id)
+	b.want(err, context.Canceled)
+	b.want(b.Store.Find(done, spool.Query{}, func(spool.Summary) bool { return true }), context.Canceled)
+	d := b.claim("up", 0)
+	if d.Attempt != 1 {
+		t.Errorf("attempt %d", d.Attempt)
+	}
+	b.want(b.Store.DotSent(done, d), context.Canceled)
+	if err := b.Store.Settle(done, d, spool.Settlement{Outcomes: []spool.Outcome{accepted}}); err != nil {
+		t.Errorf("a context ended a settlement: %v", err)
+	}
+	b.none("up", 48*time.Hour)
+}
+
+// tokens make a settlement count once.
+func tokens(t *testing.T, b *bench) {
+	id := b.put(b.envelope([]string{"up"}))
+	first := b.claim("up", 0)
+	b.settle(first, spool.Settlement{Due: b.now})
+	second := b.claim("up", 0)
+	if first.Token == second.Token || second.Attempt != 1 {
+		t.Errorf("%+v after %+v", second, first)
+	}
+	b.settle(first, spool.Settlement{Outcomes: []spool.Outcome{accepted}}) // once more
+	b.want(b.Store.DotSent(t.Context(), first), spool.ErrLost)
+	if s, err := b.Store.Shares(t.Context(), id); err != nil || !s[0].Claimed {
+		t.Errorf("an old token ended a claim: %+v, %v", s, err)
+	}
+	b.settle(second, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
+	b.settle(second, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
+	b.want(b.Store.Settle(t.Context(), &spool.Delivery{ID: id}, spool.Settlement{}), spool.ErrLost)
+}
+
+// restart loses claims, and nothing else.
+func restart(t *testing.T, b *bench) {
+	id := b.put(b.envelope([]string{"up"}))
+	d := b.claim("up", 0)
+	if err := b.Store.DotSent(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	b.Store = b.Restart()
+	b.want(b.Store.Settle(t.Context(), d, spool.Settlement{Outcomes: []spool.Outcome{accepted}}), spool.ErrLost)
+	b.want(b.Store.DotSent(t.Context(), d), spool.ErrLost)
+	b.none("up", 59*time.Minute)
+	again := b.claim("up", time.Hour)
+	if again.ID != id || again.Attempt != 2 || !again.InDoubt {
+		t.Errorf("%+v", again)
+	}
+	b.want(b.Store.Settle(t.Context(), d, spool.Settlement{Outcomes: []spool.Outcome{accepted}}), spool.ErrLost)
+	b.settle(again, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
+}
+
+// take claims what isn't due, and is no attempt.
+func take(t *testing.T, b *bench) {
+	env := b.envelope([]string{"up"})
+	env.Hold = true
+	id := b.put(env)
+	b.none("up", 48*time.Hour)
+	d, err := b.Store.Take(t.Context(), id, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Store.Take(t.Context(), id, 0)
+	b.want(err, spool.ErrClaimed)
+	_, err = b.Store.Take(t.Context(), id, 1)
+	b.want(err, spool.ErrNotFound)
+	_, err = b.Store.Take(t.Context(), id+1, 0)
+	b.want(err, spool.ErrNotFound)
+	b.settle(d, spool.Settlement{Due: b.now})
+	if d := b.claim("up", 0); d.Attempt != 1 {
+		t.Errorf("%+v", d)
+	}
+}
+
+// parts of a share may be left out of a settlement.
+func parts(t *testing.T, b *bench) {
+	id := b.put(b.envelope([]string{"up", "spare"}, []string{"up", "spare"}, []string{"other"}))
+	d := b.claim("up", 0)
+	d.Pending = d.Pending[1:]
+	b.settle(d, spool.Settlement{Outcomes: []spool.Outcome{accepted}, Due: b.now, Failover: 1})
+	b.none("up", 48*time.Hour)
+	d = b.claim("spare", 0)
+	if d.Failover != 1 || !slices.Equal(d.Pending, []int{0}) {
+		t.Errorf("%+v", d)
+	}
+	b.settle(d, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
+	if s, err := b.Store.Shares(t.Context(), id); err != nil || len(s) != 1 || s[0].Share != 1 || s[0].Upstreams[0] != "other" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if ups, err := b.Store.Upstreams(t.Context()); err != nil || !reflect.DeepEqual(ups, map[string]int{"other": 1}) {
+		t.Errorf("%v, %v", ups, err)
+	}
+}
+
+// order is urgent before ordinary.
+func order(t *testing.T, b *bench) {
+	plain := b.put(b.envelope([]string{"up"}))
+	env := b.envelope([]string{"up"})
+	env.Priority = 3
+	urgent := b.put(env)
+	if urgent <= plain {
+		t.Errorf("IDs don't grow: %v after %v", urgent, plain)
+	}
+	for _, want := range []spool.ID{urgent, plain} {
+		if d := b.claim("up", 0); d.ID != want {
+			t.Errorf("%v before %v", d.ID, want)
+		}
+	}
+}
+
+// wake tells of work, and NextDue when it is due.
+func wake(t *testing.T, b *bench) {
+	var told []time.Time
+	b.Store.OnWork(func(upstream string, due time.Time) {
+		if upstream == "up" {
+			told = append(told, due)
+		}
+	})
+	next := func(want time.Time) {
+		t.Helper()
+		due, ok, err := b.Store.NextDue(t.Context(), "up")
+		if err != nil || ok != !want.IsZero() || ok && !due.Equal(want) {
+			t.Errorf("next is due %v, %t, %v, want %v", due, ok, err, want)
+		}
+	}
+	next(time.Time{})
+	b.put(b.envelope([]string{"up"}))
+	next(b.now)
+	d := b.claim("up", 0)
+	next(time.Time{})
+	at := b.now.Add(time.Hour)
+	b.settle(d, spool.Settlement{Outcomes: []spool.Outcome{later}, Due: at})
+	next(at)
+	if len(told) != 2 || !told[0].Equal(b.now) || !told[1].Equal(at) {
+		t.Errorf("told %v", told)
+	}
+}
+
+// invalid envelopes and settlements are refused.
+func invalid(t *testing.T, b *bench) {
+	for _, env := range []*spool.Envelope{b.envelope(), b.envelope(nil)} {
+		d, err := b.Store.Create(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.want(d.Commit(t.Context(), env), spool.ErrInvalid)
+		if d.Commit(t.Context(), b.envelope([]string{"up"})) == nil {
+			t.Error("a draft was committed after an error")
+		}
+	}
+	b.put(b.envelope([]string{"up"}))
+	d := b.claim("up", 0)
+	b.want(b.Store.Settle(t.Context(), d, spool.Settlement{Outcomes: []spool.Outcome{accepted, accepted}}), spool.ErrInvalid)
+	b.settle(d, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
+	b.none("up", 48*time.Hour)
+}
+
+// find answers each query by what it means.
+func find(t *testing.T, b *bench) {
+	for i := range 40 {
+		env := b.envelope([][]string{{"a"}, {"b", "a"}}[i%2:]...)
+		env.Accepted = b.now.Add(time.Duration(i) * time.Minute)
+		env.Hold = i%5 == 0
+		if i%7 == 0 {
+			env.DeliverBy = &spool.DeliverBy{Deadline: env.Accepted.Add(time.Hour)}
+		}
+		id := b.put(env)
+		if i%3 != 0 {
+			continue
+		}
+		d, err := b.Store.Take(t.Context(), id, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.settle(d, spool.Settlement{Due: env.Accepted.Add(time.Hour), Failover: i % 2, Warned: i%2 == 0, Hold: i%4 == 0, Kept: i%4 == 0})
+	}
+	all := b.found(spool.Query{})
+	if len(all) != 60 {
+		t.Errorf("%d shares", len(all))
+	}
+	at := func(m int) time.Time { return b.now.Add(time.Duration(m) * time.Minute) }
+	for n, q := range []spool.Query{{Upstream: "a"}, {Upstream: "b"}, {Upstream: "c"}, {Held: true}, {Choice: true}, {Upstream: "a", Choice: true},
+		{Age: &spool.Age{Accepted: at(9)}}, {Age: &spool.Age{Unwarned: at(9)}}, {Age: &spool.Age{Deadline: at(80)}}, {Age: &spool.Age{DueAfter: at(70)}},
+		{Age: &spool.Age{Kept: true}}, {Age: &spool.Age{}}, {Upstream: "b", Age: &spool.Age{Accepted: at(5), Deadline: at(90), Kept: true}}} {
+		want := slices.DeleteFunc(slices.Clone(all), func(s spool.Summary) bool { return !Selects(&q, &s) })
+		if got := b.found(q); len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, want) {
+			t.Errorf("query %d: %d shares, want %d", n, len(got), len(want))
+		}
+	}
+	for _, s := range all {
+		if shares, err := b.Store.Shares(t.Context(), s.ID); err != nil || !slices.ContainsFunc(shares, func(o spool.Summary) bool { return reflect.DeepEqual(o, s) }) {
+			t.Errorf("%v isn't among %v, %v", s, shares, err)
+		}
+	}
+}
+
+// found is what a query finds, in order.
+func (b *bench) found(q spool.Query) (all []spool.Summary) {
+	b.t.Helper()
+	err := b.Store.Find(b.t.Context(), q, func(s spool.Summary) bool { all = append(all, s); return true })
+	if err != nil || !slices.IsSortedFunc(all, func(x, y spool.Summary) int { return int(int64(x.ID - y.ID)) }) {
+		b.t.Errorf("%v, %v", all, err)
+	}
+	return all
+}
+
+// discard leaves nothing.
+func discard(t *testing.T, b *bench) {
+	d, err := b.Store.Create(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(d, "x")
+	d.Discard()
+	if d.Commit(t.Context(), b.envelope([]string{"up"})) == nil || len(b.found(spool.Query{})) != 0 {
+		t.Error("a discarded draft was accepted")
+	}
+}
