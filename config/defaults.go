@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"time"
 )
 
 // Where things are when nobody says otherwise.
@@ -35,58 +34,50 @@ func programData() string {
 	return filepath.Join(base, "postern")
 }
 
+// places are where a system keeps things.
+type places struct{ spool, state, socket string }
+
+func systemPlaces() places {
+	switch runtime.GOOS {
+	case "windows":
+		base := programData()
+		return places{filepath.Join(base, "spool"), filepath.Join(base, "state"), filepath.Join(base, "control.sock")}
+	case "darwin":
+		return places{"/var/spool/postern", "/var/lib/postern", "/var/run/postern/control.sock"}
+	}
+	return places{"/var/spool/postern", "/var/lib/postern", "/run/postern/control.sock"}
+}
+
 // Default is a configuration with every default and without listeners,
 // upstreams and routes. It cannot be used as it is.
 func Default() *Config {
-	cfg := &Config{
-		Hostname: MachineName(),
-		Spool:    Spool{Dir: "/var/spool/postern", MaxSize: 10 << 30, MinFree: 256 << 20, MaxMessages: 2_000_000},
-		Control: Control{
-			Socket: "/run/postern/control.sock", Mode: 0o660, HealthMaxAge: 15 * time.Minute,
-		},
-		Log:       Log{Level: "info", Format: "auto"},
-		Upstreams: map[string]*Upstream{},
-		Retry: Retry{
-			Backoff:   []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour},
-			Lifetime:  5 * 24 * time.Hour,
-			WarnAfter: 4 * time.Hour,
-			AfterDot:  "retry",
-		},
-		StateDir: "/var/lib/postern", Confine: "auto",
-	}
-	switch runtime.GOOS {
-	case "windows":
-		cfg.Spool.Dir = filepath.Join(programData(), "spool")
-		cfg.StateDir = filepath.Join(programData(), "state")
-		cfg.Control.Socket = filepath.Join(programData(), "control.sock")
-	case "darwin":
-		cfg.Control.Socket = "/var/run/postern/control.sock"
-	}
+	cfg := &Config{Hostname: MachineName(), Upstreams: map[string]*Upstream{}}
+	setDefaults(cfg.keys())
 	return cfg
 }
 
 // DefaultListener is a listener with every default, at an address.
 func DefaultListener(address string) Listener {
-	l := Listener{
-		Name: address, Address: address, Network: "tcp", Target: address,
-		Mode: 0o660, TLS: ListenerTLSOff,
-		MaxMessageSize: 35 << 20, MaxRecipients: 1000, MaxConnections: 500,
-		IdleTimeout: 5 * time.Minute, DataTimeout: 3 * time.Minute,
-		DataMaxTime: 12 * time.Hour, DataMinRate: 500,
-		Newlines: "refuse", Early: "refuse", TLSMinVersion: "1.2",
-	}
-	l.defaultLeniency()
+	l := Listener{Name: address, Address: address, Network: "tcp", Target: address}
+	setDefaults(l.keys())
+	l.defaultLeniency(false, false)
 	return l
 }
 
 // defaultLeniency makes l lenient where only programs of this machine can
-// connect. Everybody else has to be let in by a key.
-func (l *Listener) defaultLeniency() {
+// connect. Everybody else has to be let in by a key. What the file says stays.
+func (l *Listener) defaultLeniency(syntax, repair bool) {
 	host, _, err := splitHostPort(l.Address)
 	local := l.Network == "unix" || l.Network == "tcp" && err == nil && isLoopback(host)
-	l.Syntax, l.RepairHeaders = "strict", local
-	if local {
-		l.Syntax = "lenient"
+	if !repair {
+		l.RepairHeaders = local
+	}
+	switch {
+	case syntax:
+	case local:
+		l.Syntax = SyntaxLenient
+	default:
+		l.Syntax = SyntaxStrict
 	}
 }
 
@@ -94,11 +85,9 @@ func (l *Listener) defaultLeniency() {
 // its host is reached is found out.
 // The time-outs are those of RFC 5321 §4.5.3.2.
 func DefaultUpstream(name string) *Upstream {
-	return &Upstream{
-		Name: name, TLS: TLSAuto, TLSMinVersion: "1.2", Auth: "none", MaxConnections: 8,
-		ConnectTimeout: 30 * time.Second, CommandTimeout: 5 * time.Minute,
-		DataTimeout: 10 * time.Minute, IdleClose: 30 * time.Second, MaxAge: 5 * time.Minute,
-	}
+	up := &Upstream{Name: name, TLS: TLSAuto, Account: Account{Name: name, Auth: MechanismNone}}
+	setDefaults(up.keys())
+	return up
 }
 
 // DefaultStateDir is where the embedded default keeps everything:

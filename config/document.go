@@ -22,7 +22,7 @@ type document struct {
 	root     map[string]any
 	problems []Problem
 	warnings []Problem
-	spool    string          // its folder, once that has been read
+	cfg      *Config         // what it is read into; nil: nothing
 	expanded map[string]bool // keys whose values hold variables of the environment
 	unset    map[string]bool // keys whose variables are missing
 }
@@ -46,6 +46,14 @@ func readDocument(path string) *document {
 	}
 	doc.parse(string(text))
 	return doc
+}
+
+// spool is the folder of the spool, as far as the file was read.
+func (d *document) spool() string {
+	if d.cfg == nil {
+		return ""
+	}
+	return d.cfg.Spool.Dir
 }
 
 // reason is the cause of an error of the file system without the path, which

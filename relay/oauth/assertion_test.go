@@ -97,8 +97,9 @@ func TestCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		provider, alg, audience string
-		key                     crypto.Signer
+		provider      config.TokenProvider
+		alg, audience string
+		key           crypto.Signer
 	}{
 		{config.OAuthMicrosoft365, "PS256", "https://login.microsoftonline.com/example.com/oauth2/v2.0/token", rsaKey()},
 		{config.OAuthGeneric, "RS256", issuer + "/token", rsaKey()},
@@ -165,10 +166,10 @@ func serviceKey(t *testing.T, tokenURL string) string {
 }
 
 func serviceUpstream(file string) *config.Upstream {
-	return &config.Upstream{Name: "workspace", Auth: "xoauth2", Username: user, OAuth: &config.OAuth{
+	return &config.Upstream{Name: "workspace", Account: config.Account{Name: "workspace", Auth: "xoauth2", Username: user, OAuth: &config.OAuth{
 		Provider: config.OAuthGoogle, Flow: config.FlowServiceAccount, ServiceAccountFile: file,
 		Subject: user, Scopes: []string{"https://mail.google.com/"},
-	}}
+	}}}
 }
 
 func TestServiceAccount(t *testing.T) {

@@ -252,7 +252,7 @@ func TestCodeWithoutDoor(t *testing.T) {
 }
 
 func TestLoginIsGivenUp(t *testing.T) {
-	for _, flow := range []string{config.FlowCode, config.FlowDevice} {
+	for _, flow := range []config.Flow{config.FlowCode, config.FlowDevice} {
 		p := newIDP(t)
 		for range 100 {
 			p.device = append(p.device, "authorization_pending")

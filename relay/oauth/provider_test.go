@@ -235,12 +235,12 @@ func (w *witness) told() (obtained []Obtained, failed []Failed) {
 }
 
 // upstreamWith is an upstream whose provider is the idp.
-func upstreamWith(flow string) *config.Upstream {
-	return &config.Upstream{Name: "office", Auth: "xoauth2", Username: user, OAuth: &config.OAuth{
+func upstreamWith(flow config.Flow) *config.Upstream {
+	return &config.Upstream{Name: "office", Account: config.Account{Name: "office", Auth: "xoauth2", Username: user, OAuth: &config.OAuth{
 		Provider: config.OAuthGeneric, Issuer: issuer, Flow: flow, ClientID: "the client",
 		ClientSecret: config.NewSecret(clientSecret), Scopes: []string{"smtp", "offline_access"},
 		RedirectURL: "http://127.0.0.1",
-	}}
+	}}}
 }
 
 // loggedIn is a folder in which somebody has logged in at p.

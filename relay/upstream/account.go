@@ -24,7 +24,7 @@ func signsIn(up *config.Upstream) bool {
 func requestOf(up *config.Upstream) *signin.Request {
 	k := &up.Kerberos
 	r := &signin.Request{
-		Auth: up.Auth, Username: up.Username, Domain: up.Domain, Certificate: up.CertFile != "",
+		Auth: string(up.Auth), Username: up.Username, Domain: up.Domain, Certificate: up.CertFile != "",
 		Kerberos: signin.Kerberos{Realm: k.Realm, Keytab: k.Keytab, Cache: k.CCache, Conf: k.Conf, Service: k.SPN},
 		Host:     up.Host, Port: up.Port,
 		// Whoever names the mechanism and turns TLS off means it, for

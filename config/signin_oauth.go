@@ -12,14 +12,14 @@ import (
 const minTokenKey = 32
 
 // readTokenSignIn reads [upstream.NAME.oauth] and checks that it adds up.
-func (d *document) readTokenSignIn(t, o *table, up *Upstream, p *provider) {
+func readTokenSignIn(t, o *table, up *Upstream, p *provider) {
 	checkTokenUse(t, up)
 	if !t.has("oauth") {
 		hint := "add an [" + o.path + "] table"
 		if p != nil && p.PasswordAuth != "" {
 			hint += ", or a password"
 		}
-		t.problem(firstGiven(t, "auth", "provider"), strconv.Quote(up.Auth)+" needs to know where tokens come from", hint+up.Preset.hint())
+		t.problem(firstGiven(t, "auth", "provider"), up.Auth.quoted()+" needs to know where tokens come from", hint+up.Preset.hint())
 		return
 	}
 	c := &OAuth{}
@@ -27,9 +27,10 @@ func (d *document) readTokenSignIn(t, o *table, up *Upstream, p *provider) {
 	if p != nil {
 		c.Provider = p.OAuth
 	}
-	hasProvider := o.oneOf("provider", &c.Provider, OAuthMicrosoft365, OAuthGoogle, OAuthGeneric) || !o.has("provider") && c.Provider != ""
-	hasFlow := o.oneOf("flow", &c.Flow, FlowDevice, FlowCode, FlowClientCredentials, FlowServiceAccount)
-	if p != nil && c.Provider == p.OAuth {
+	o.read(c.keys())
+	hasProvider := o.got["provider"] || !o.has("provider") && c.Provider != ""
+	hasFlow := o.got["flow"]
+	if p != nil && c.Provider == p.OAuth && !o.got["tenant"] {
 		c.Tenant = p.Tenant
 	}
 	for must, missing := range map[string]bool{"provider": !hasProvider, "flow": !hasFlow} {
@@ -40,22 +41,29 @@ func (d *document) readTokenSignIn(t, o *table, up *Upstream, p *provider) {
 			}[must])
 		}
 	}
-	d.readOAuthKeys(o, c)
+	checkOAuthKeys(o, c)
 	if hasProvider && hasFlow {
-		d.checkProvider(o, c)
-		d.checkFlow(o, c, up.Username)
+		checkProvider(o, c)
+		checkFlow(o, c, up.Username)
 	}
 	o.finish()
 }
 
+func (a *Account) showOAuth() any {
+	if a.OAuth == nil {
+		return nil
+	}
+	return show(a.OAuth.keys())
+}
+
 // checkTokenUse: whom the token is for, and who could read it on its way.
 func checkTokenUse(t *table, up *Upstream) {
-	name := strconv.Quote(up.Auth)
+	name := up.Auth.quoted()
 	if !t.has("username") {
 		t.problem(firstGiven(t, "auth", "provider"), name+" needs a username", "the mailbox that the token is for")
 	}
 	effect := "has no effect while auth = " + name
-	if up.Auth == "auto" {
+	if up.Auth == MechanismAuto {
 		effect = "has no effect beside oauth"
 		refuseWith(t, effect, "remove it, or name the mechanism in auth", "domain", "realm", "keytab", "ccache")
 	}
@@ -63,7 +71,7 @@ func checkTokenUse(t *table, up *Upstream) {
 		t.problem(up.Password.source.key(), effect, "remove it: the upstream gets a token")
 	}
 	switch {
-	case up.TLS == TLSOff && up.Auth == "auto":
+	case up.TLS == TLSOff && up.Auth == MechanismAuto:
 		t.problem(firstGiven(t, "auth", "oauth"), `"auto" sends no token while tls = "off"`, "choose another tls")
 	case up.TLS == TLSOff && !isLoopback(up.Host):
 		t.problem(firstGiven(t, "auth", "provider"), name+` would send the token in clear over the network while tls = "off"`, "choose another tls")
@@ -72,30 +80,18 @@ func checkTokenUse(t *table, up *Upstream) {
 	}
 }
 
-// readOAuthKeys reads every key whose form does not depend on another.
-func (d *document) readOAuthKeys(o *table, c *OAuth) {
-	readTenant(o, c)
-	readIssuer(o, c)
-	o.text("client_id", &c.ClientID)
-	c.ClientSecret = d.readSecret(o, clientSecretKey, secretKinds...)
-	readScopes(o, c)
-	for key, dst := range map[string]*string{
-		"cert_file": &c.CertFile, "key_file": &c.KeyFile,
-		"assertion_file": &c.AssertionFile, "service_account_file": &c.ServiceAccountFile,
-	} {
-		if o.text(key, dst) {
-			*dst = d.path(*dst)
-		}
-	}
+// checkOAuthKeys looks at every key whose form does not depend on another.
+func checkOAuthKeys(o *table, c *OAuth) {
+	checkTenant(o, c)
+	checkIssuer(o, c)
+	checkScopes(o, c)
 	if c.AssertionFile != "" {
 		checkReadable(o, "assertion_file", c.AssertionFile)
 	}
 	if c.ServiceAccountFile != "" {
 		checkSecretFile(o, "service_account_file", "service_account", c.ServiceAccountFile)
 	}
-	o.text("subject", &c.Subject)
-	readRedirect(o, c)
-	c.TokenKey = d.readSecret(o, tokenKeyKey, secretFile, secretCredential)
+	checkRedirect(o, c)
 	if s := c.TokenKey.source; s != nil && s.kind == secretFile {
 		if value, err := readSecretFile(s.value); err == nil && value != "" && len(strings.TrimSpace(value)) < minTokenKey {
 			o.problem(s.key(), s.value+" is too short for a key", "at least 32 characters, such as: openssl rand -base64 32")
@@ -103,19 +99,19 @@ func (d *document) readOAuthKeys(o *table, c *OAuth) {
 	}
 }
 
-// readTenant takes the name of a directory, its GUID, or one of the words
+// checkTenant takes the name of a directory, its GUID, or one of the words
 // for many directories.
-func readTenant(o *table, c *OAuth) {
-	if o.text("tenant", &c.Tenant) && strings.ContainsFunc(c.Tenant, func(r rune) bool {
+func checkTenant(o *table, c *OAuth) {
+	if o.got["tenant"] && strings.ContainsFunc(c.Tenant, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.'
 	}) {
 		o.problem("tenant", strconv.QuoteToASCII(c.Tenant)+" is not a tenant", `its ID, or a domain of it such as "example.onmicrosoft.com"`)
 	}
 }
 
-// readIssuer takes an https URL; without TLS only this machine is asked.
-func readIssuer(o *table, c *OAuth) {
-	if !o.text("issuer", &c.Issuer) {
+// checkIssuer takes an https URL; without TLS only this machine is asked.
+func checkIssuer(o *table, c *OAuth) {
+	if !o.got["issuer"] {
 		return
 	}
 	u, err := url.Parse(c.Issuer)
@@ -128,11 +124,8 @@ func readIssuer(o *table, c *OAuth) {
 	}
 }
 
-// readScopes takes words of RFC 6749 §3.3.
-func readScopes(o *table, c *OAuth) {
-	if !o.list("scopes", &c.Scopes) {
-		return
-	}
+// checkScopes takes words of RFC 6749 §3.3.
+func checkScopes(o *table, c *OAuth) {
 	for i, scope := range c.Scopes {
 		if strings.ContainsFunc(scope, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
 			o.doc.problem(joinIndex(o.key("scopes"), i), strconv.QuoteToASCII(scope)+" is not a scope", "one for each element of the list")
@@ -140,8 +133,8 @@ func readScopes(o *table, c *OAuth) {
 	}
 }
 
-func readRedirect(o *table, c *OAuth) {
-	if !o.text("redirect_url", &c.RedirectURL) {
+func checkRedirect(o *table, c *OAuth) {
+	if !o.got["redirect_url"] {
 		return
 	}
 	u, err := url.Parse(c.RedirectURL)
@@ -154,7 +147,7 @@ func readRedirect(o *table, c *OAuth) {
 }
 
 // checkProvider: which keys belong to which provider, and what it sets.
-func (d *document) checkProvider(o *table, c *OAuth) {
+func checkProvider(o *table, c *OAuth) {
 	if c.Provider != OAuthMicrosoft365 {
 		refuseWith(o, "has no effect with this provider", "remove it", "tenant")
 	}
@@ -193,8 +186,8 @@ func (d *document) checkProvider(o *table, c *OAuth) {
 }
 
 // checkFlow: which keys belong to which flow, and what it sets.
-func (d *document) checkFlow(o *table, c *OAuth, username string) {
-	effect := "has no effect while flow = " + strconv.Quote(c.Flow)
+func checkFlow(o *table, c *OAuth, username string) {
+	effect := "has no effect while flow = " + strconv.Quote(string(c.Flow))
 	if c.Flow != FlowServiceAccount {
 		refuseWith(o, effect, "remove it", "service_account_file", "subject")
 	}
@@ -217,7 +210,7 @@ func (d *document) checkFlow(o *table, c *OAuth, username string) {
 	if !o.has("client_id") {
 		o.problem("client_id", "is missing", "the ID that the provider gave to this client when it was registered")
 	}
-	d.checkClient(o, c)
+	checkClient(o, c)
 	if c.Flow == FlowCode && !o.has("redirect_url") {
 		c.RedirectURL = "http://127.0.0.1" // RFC 8252 §7.3
 		if known := knownProviders().OAuth[c.Provider]; known != nil {
@@ -227,7 +220,7 @@ func (d *document) checkFlow(o *table, c *OAuth, username string) {
 }
 
 // checkClient: how the client proves who it is, in one way only.
-func (d *document) checkClient(o *table, c *OAuth) {
+func checkClient(o *table, c *OAuth) {
 	var ways []string
 	if c.ClientSecret.IsSet() {
 		ways = append(ways, c.ClientSecret.source.key())

@@ -1,0 +1,114 @@
+package config
+
+import "reflect"
+
+// key is everything that is known of one key of the file. The tables of keys
+// stand in keys.go. Reading a file, defaults, what is shown of a configuration,
+// what takes a restart, and the check of docs/configuration.md go by them.
+type key struct {
+	name  string
+	value value
+	// def counts where the file has no such key, and is written as the file
+	// would write it: "5m", 8, true, []any{"1m", "5m"}; nil: unset tells.
+	def any
+	// unset says in words what counts without the key, where that is no fixed
+	// value: "none", "the machine's name".
+	unset   string
+	help    string // one sentence, for whoever sets the key
+	restart bool   // a reload leaves it as it is: see KeepUntilRestart
+	hidden  bool   // has no meaning beside other keys of this table: not shown
+}
+
+// value binds a key to its place in a Config.
+type value interface {
+	// form names how the value is written: "a duration", "a list of strings".
+	form() string
+	// read sets the place to what the file says, or reports why it cannot.
+	read(t *table, name string, v any) bool
+	// show is the value as the file would write it, without any secret; nil:
+	// there is none.
+	show() any
+}
+
+// section is a table of keys inside of another one. check, which may be nil,
+// compares its keys with each other.
+type section struct {
+	keys  []key
+	check func(t *table)
+}
+
+func (s section) form() string { return "a table" }
+func (s section) show() any    { return show(s.keys) }
+
+func (s section) read(t *table, name string, v any) bool {
+	inner := t.sub(name)
+	inner.read(s.keys)
+	if s.check != nil {
+		s.check(inner)
+	}
+	inner.finish()
+	return true
+}
+
+// special is a value that is read and shown in a way of its own.
+type special struct {
+	written string
+	reading func(t *table, name string, v any) bool
+	showing func() any
+}
+
+func (s special) form() string                           { return s.written }
+func (s special) show() any                              { return s.showing() }
+func (s special) read(t *table, name string, v any) bool { return s.reading(t, name, v) }
+
+// show is what a table holds, under the names of its keys.
+func show(keys []key) map[string]any {
+	out := map[string]any{}
+	for _, k := range keys {
+		if k.hidden {
+			continue
+		}
+		if v := k.value.show(); v != nil {
+			out[k.name] = v
+		}
+	}
+	return out
+}
+
+// setDefaults sets each key to what counts where a file does not have it.
+func setDefaults(keys []key) {
+	doc := &document{source: &sourceMap{}}
+	t := &table{doc: doc}
+	for _, k := range keys {
+		if s, ok := k.value.(section); ok {
+			setDefaults(s.keys)
+		}
+		if n, ok := k.def.(int); ok {
+			k.def = int64(n) // as TOML has it
+		}
+		if k.def != nil && !k.value.read(t, k.name, k.def) {
+			panic("config: the default of " + k.name + " cannot be used: " + doc.problems[0].String()) // a test reads them all
+		}
+	}
+}
+
+// keepUntilRestart gives keys of next, which are the same as those of running,
+// the values of running where a reload does not change them. told is called for
+// each that would be another, with both values as they are shown.
+func keepUntilRestart(path string, running, next []key, told func(path string, inForce, wanted any)) {
+	for i, k := range next {
+		at := joinKey(path, k.name)
+		if s, ok := k.value.(section); ok {
+			keepUntilRestart(at, running[i].value.(section).keys, s.keys, told)
+		}
+		if !k.restart {
+			continue
+		}
+		inForce, wanted := running[i].value.show(), k.value.show()
+		if !reflect.DeepEqual(inForce, wanted) {
+			told(at, inForce, wanted)
+		}
+		// The place is the first field of each value.
+		reflect.ValueOf(k.value).Field(0).Elem().Set(reflect.ValueOf(running[i].value).Field(0).Elem())
+	}
+}
