@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/user"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -45,6 +46,52 @@ func Find(option string) (*Config, error) {
 		return Embedded("")
 	}
 	return Load(DefaultPath())
+}
+
+// DefaultStateDir is where the embedded default keeps everything:
+// ${XDG_STATE_HOME:-~/.local/state}/postern, and %LocalAppData%\postern on
+// Windows.
+func DefaultStateDir() (string, error) {
+	if runtime.GOOS == "windows" {
+		if base := os.Getenv("LocalAppData"); base != "" {
+			return filepath.Join(base, "postern"), nil
+		}
+	}
+	// The XDG specification has relative paths ignored.
+	if base := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "postern"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil || home == "" {
+		return "", errors.New("this user has no home directory; set XDG_STATE_HOME, or write " + DefaultPath())
+	}
+	return filepath.Join(home, ".local", "state", "postern"), nil
+}
+
+// Embedded is the configuration without a file: what comes in at
+// 127.0.0.1:2525 goes to the capture server, and everything it keeps lies in
+// stateDir ("spool", "capture", "control.sock"). An empty stateDir is
+// DefaultStateDir.
+func Embedded(stateDir string) (*Config, error) {
+	if stateDir == "" {
+		var err error
+		if stateDir, err = DefaultStateDir(); err != nil {
+			return nil, &Problems{[]Problem{{Text: "no place for the state of the embedded default: " + err.Error()}}}
+		}
+	}
+	cfg := Default()
+	cfg.StateDir = stateDir
+	cfg.Spool.Dir = filepath.Join(stateDir, "spool")
+	cfg.Control.Socket = filepath.Join(stateDir, "control.sock")
+	cfg.Listeners = []Listener{DefaultListener(defaultListen)}
+	up := DefaultUpstream(captureName)
+	up.Provider = CaptureProvider
+	cfg.Upstreams[up.Name] = up
+	cfg.Routes = []Route{{Name: "route 1", From: []string{"*"}, Upstream: []string{up.Name}}}
+	if problem := socketPathProblem(cfg.Control.Socket); problem != "" {
+		return nil, &Problems{[]Problem{{Key: "control.socket", Text: problem, Hint: "set XDG_STATE_HOME to a shorter path"}}}
+	}
+	return cfg, nil
 }
 
 // Place is what a command needs to know to reach a daemon or its spool.
