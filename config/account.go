@@ -43,7 +43,8 @@ const (
 	MechanismNone       Mechanism = "none"
 )
 
-// Kerberos says where an upstream's tickets come from; zero: by password.
+// Kerberos says where an account's tickets come from. The first of Keytab,
+// CCache and the password that is there is used.
 type Kerberos struct {
 	Realm  string // of the user; empty: of the username, or krb5.conf's default
 	Keytab string // file with keys

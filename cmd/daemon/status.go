@@ -112,7 +112,7 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 func (d *daemon) token(up *config.Upstream) *admin.Token {
 	ctx, cancel := context.WithTimeout(context.Background(), tokenTimeout)
 	defer cancel()
-	st := d.tokens.Status(ctx, up)
+	st := d.tokens.Status(ctx, &up.Account)
 	return &admin.Token{
 		Present: st.Present, Expires: moment(st.Expires), Renewable: st.Renewable,
 		NeedsLogin: st.NeedsLogin, Problem: st.Problem,

@@ -16,7 +16,7 @@ import (
 // purse gives its tokens in turn: the next one for each that is refused.
 type purse []string
 
-func (p purse) Token(_ context.Context, _ *config.Upstream, refused string) (string, error) {
+func (p purse) Token(_ context.Context, _ *config.Account, refused string) (string, error) {
 	at := 0
 	if refused != "" {
 		at = slices.Index(p, refused) + 1
