@@ -81,6 +81,15 @@ func show(keys []key) map[string]any {
 	return out
 }
 
+// showAll is show for each table of a list.
+func showAll[T any](list []T, keys func(*T) []key) any {
+	shown := []any{}
+	for i := range list {
+		shown = append(shown, show(keys(&list[i])))
+	}
+	return shown
+}
+
 // setDefaults sets each key to what counts where a file does not have it.
 func setDefaults(keys []key) {
 	doc := &document{source: &sourceMap{}}

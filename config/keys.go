@@ -28,10 +28,10 @@ func (c *Config) keys() []key {
 		{name: "control", value: section{c.Control.keys(), c.Control.check}},
 		{name: "log", value: section{keys: c.Log.keys()}},
 		{name: "retry", value: section{c.Retry.keys(), c.Retry.check}},
-		{name: "listener", value: special{"tables", c.readListeners, c.showListeners}},
+		{name: "listener", value: special{"tables", c.readListeners, func() any { return showAll(c.Listeners, (*Listener).keys) }}},
 		{name: "upstream", value: special{"tables with names", c.readUpstreams, c.showUpstreams}},
-		{name: "route", value: special{"tables", c.readRoutes, c.showRoutes}},
-		{name: "sender", value: special{"tables", c.readSenders, c.showSenders}},
+		{name: "route", value: special{"tables", c.readRoutes, func() any { return showAll(c.Routes, (*Route).keys) }}},
+		{name: "sender", value: special{"tables", c.readSenders, func() any { return showAll(c.Senders, (*Sender).keys) }}, hidden: len(c.Senders) == 0},
 	}
 }
 

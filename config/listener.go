@@ -35,14 +35,6 @@ func (c *Config) readListeners(top *table, name string, v any) bool {
 	return true
 }
 
-func (c *Config) showListeners() any {
-	shown := []any{}
-	for i := range c.Listeners {
-		shown = append(shown, show(c.Listeners[i].keys()))
-	}
-	return shown
-}
-
 func (l *Listener) read(t *table) {
 	t.read(l.keys())
 	if !t.has("address") {

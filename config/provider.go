@@ -87,11 +87,11 @@ func (p *Preset) hint() string {
 }
 
 // providerNames are the values of provider.
-func providerNames() []string {
+var providerNames = sync.OnceValue(func() []string {
 	names := append(slices.Collect(maps.Keys(knownProviders().Provider)), CaptureProvider)
 	slices.Sort(names)
 	return names
-}
+})
 
 // readProvider fills in what is known of the provider, before other keys are
 // read.

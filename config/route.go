@@ -25,14 +25,6 @@ func (c *Config) readRoutes(top *table, name string, v any) bool {
 	return true
 }
 
-func (c *Config) showRoutes() any {
-	shown := []any{}
-	for i := range c.Routes {
-		shown = append(shown, show(c.Routes[i].keys()))
-	}
-	return shown
-}
-
 func (r *Route) read(t *table) {
 	t.read(r.keys())
 	if t.got["name"] && len(r.Name) > 100 {

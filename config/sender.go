@@ -26,17 +26,6 @@ func (c *Config) readSenders(top *table, name string, v any) bool {
 	return true
 }
 
-func (c *Config) showSenders() any {
-	if len(c.Senders) == 0 {
-		return nil
-	}
-	shown := []any{}
-	for i := range c.Senders {
-		shown = append(shown, show(c.Senders[i].keys()))
-	}
-	return shown
-}
-
 // checkSenders compares senders with the listeners and users that they name,
 // and looks for guarded addresses that are open to others.
 func (d *document) checkSenders(cfg *Config) {
