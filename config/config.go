@@ -9,8 +9,12 @@
 package config
 
 import (
+	"crypto/tls"
 	"io/fs"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
 	"time"
 )
 
@@ -33,7 +37,7 @@ type Config struct {
 	// Confine says whether the daemon gives up the right to write outside of
 	// its own folders: "on", "off", or "auto", which is off where passwords
 	// come from commands and ConfineWritable is empty.
-	Confine string
+	Confine Confine
 	// ConfineWritable are further folders that commands may write to.
 	ConfineWritable []string
 	// Warnings are findings that do not stop a start: a route that can never
@@ -66,9 +70,25 @@ type Control struct {
 
 // Log configures the log on standard error.
 type Log struct {
-	Level  string // debug | info | warn | error
-	Format string // auto | json | console
+	Level  LogLevel  // debug | info | warn | error
+	Format LogFormat // auto | json | console
 }
+
+// Confine says whether the daemon confines itself.
+type Confine string
+
+// The values of confine.
+const (
+	ConfineAuto Confine = "auto"
+	ConfineOn   Confine = "on"
+	ConfineOff  Confine = "off"
+)
+
+// LogLevel is from what on something is logged.
+type LogLevel string
+
+// LogFormat is how the log is written.
+type LogFormat string
 
 // ListenerTLS says how a listener does TLS.
 type ListenerTLS string
@@ -78,6 +98,67 @@ const (
 	ListenerTLSOff      ListenerTLS = "off"
 	ListenerTLSStart    ListenerTLS = "starttls"
 	ListenerTLSImplicit ListenerTLS = "implicit"
+)
+
+// TLSVersion is the oldest version of TLS that is used: "1.0" to "1.3". Empty:
+// "1.2".
+type TLSVersion string
+
+// tlsVersions are those that crypto/tls knows.
+var tlsVersions = []TLSVersion{"1.0", "1.1", "1.2", "1.3"}
+
+// Number is what crypto/tls has for it.
+func (v TLSVersion) Number() uint16 {
+	switch v {
+	case "1.0":
+		return tls.VersionTLS10
+	case "1.1":
+		return tls.VersionTLS11
+	case "1.3":
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
+}
+
+// broken is true of a version that RFC 8996 forbids.
+func (v TLSVersion) broken() bool { return v < "1.2" }
+
+// Newlines says what to do with a bare CR or LF in content.
+type Newlines string
+
+// The values of newlines.
+const (
+	NewlinesRefuse    Newlines = "refuse"
+	NewlinesNormalise Newlines = "normalise" // each becomes CRLF
+)
+
+// Syntax says how commands are read.
+type Syntax string
+
+// The values of syntax.
+const (
+	SyntaxLenient Syntax = "lenient" // takes what can mean one thing only
+	SyntaxStrict  Syntax = "strict"  // what RFC 5321 allows
+)
+
+// Early says what to do with a client that doesn't wait where RFC 2920 makes
+// it wait.
+type Early string
+
+// The values of early.
+const (
+	EarlyRefuse Early = "refuse" // ends the connection
+	EarlyAllow  Early = "allow"  // reads on
+)
+
+// AfterDot says what to do with a delivery that was cut off between the final
+// dot and its answer.
+type AfterDot string
+
+// The values of after_dot.
+const (
+	AfterDotRetry AfterDot = "retry"
+	AfterDotHold  AfterDot = "hold"
 )
 
 // InternalListener is the name of the listener, as routes see it, of
@@ -107,19 +188,12 @@ type Listener struct {
 	DataMinRate    int64         // bytes a second over a whole message, after a minute; 0: none
 	MaxPriority    int           // of MT-PRIORITY; what is above becomes it
 	Rate           []Rate        // of each origin: a user who signed in, a user of this machine, or an address
-	// Newlines says what to do with a bare CR or LF in content: "refuse" or
-	// "normalise" (each becomes CRLF).
-	Newlines string
-	// Syntax says how commands are read: "lenient" takes what can mean one
-	// thing only, "strict" what RFC 5321 allows. Empty: strict.
-	Syntax string
-	// Early says what to do with a client that doesn't wait where RFC 2920
-	// makes it wait: "refuse" ends the connection, "allow" reads on. Empty:
-	// allow.
-	Early string
+	Newlines       Newlines
+	Syntax         Syntax // empty: strict
+	Early          Early  // empty: allow
 	// RepairHeaders mends what a submission server may mend (RFC 6409 §8).
 	RepairHeaders bool
-	TLSMinVersion string // "1.0" to "1.3"; empty: "1.2"
+	TLSMinVersion TLSVersion
 }
 
 // UpstreamTLS says how an upstream does TLS.
@@ -144,19 +218,12 @@ type Upstream struct {
 	Host           string
 	Port           int // 0 with TLSAuto, and only then
 	TLS            UpstreamTLS
-	TLSMinVersion  string // "1.0" to "1.3"; empty: "1.2"
-	TLSOldCiphers  bool   // RSA key exchange, 3DES and CBC with SHA-256 are offered too
+	TLSMinVersion  TLSVersion
+	TLSOldCiphers  bool // RSA key exchange, 3DES and CBC with SHA-256 are offered too
 	CAFile         string
 	ServerName     string   // SNI and the name that the certificate is checked for; default Host
 	Fingerprints   []string // lower-case hex SHA-256 of certificates, one of which replaces the check of the chain
-	CertFile       string   // client certificate
-	KeyFile        string
-	Auth           string // auto | plain | login | cram-md5 | scram-sha-256 | xoauth2 | oauthbearer | ntlm | gssapi | gss-spnego | integrated | external | none
-	Username       string
-	Password       Secret
-	OAuth          *OAuth   // where tokens come from; nil: there are none
-	Domain         string   // of Windows, for ntlm
-	Kerberos       Kerberos // of gssapi, gss-spnego, integrated and auto
+	Account                 // that signs in; its name is that of the upstream
 	MaxConnections int
 	MaxMessages    int           // over one connection; 0: as the upstream turns out to take
 	MaxAge         time.Duration // of a connection; 0: 5 minutes
@@ -168,15 +235,6 @@ type Upstream struct {
 	CommandTimeout time.Duration
 	DataTimeout    time.Duration
 	IdleClose      time.Duration
-}
-
-// Kerberos says where an upstream's tickets come from; zero: by password.
-type Kerberos struct {
-	Realm  string // of the user; empty: of the username, or krb5.conf's default
-	Keytab string // file with keys
-	CCache string // file with tickets, which somebody else renews
-	Conf   string // krb5.conf; empty: the system's, where there is one
-	SPN    string // the upstream's principal; empty: smtp/HOST
 }
 
 // Route maps messages to upstreams. Every condition that is set must hold;
@@ -214,7 +272,101 @@ type Retry struct {
 	Backoff   []time.Duration // the last one repeats
 	Lifetime  time.Duration
 	WarnAfter time.Duration // 0: never
-	// AfterDot says what to do with a delivery that was cut off between the
-	// final dot and its answer: "retry" or "hold".
-	AfterDot string
+	AfterDot  AfterDot
+}
+
+// Where things are when nobody says otherwise.
+const (
+	defaultListen = "127.0.0.1:2525"
+	captureName   = "capture" // the provider, and the upstream of the embedded default
+)
+
+// CaptureProvider is the Provider of an upstream that is Postern's own
+// capture server.
+const CaptureProvider = captureName
+
+// DefaultPath is the configuration file that is used when none is named.
+func DefaultPath() string {
+	if runtime.GOOS == "windows" {
+		return filepath.Join(programData(), "postern.toml")
+	}
+	return "/etc/postern/postern.toml"
+}
+
+// programData is the folder of a Windows machine where services keep things.
+func programData() string {
+	base := os.Getenv("ProgramData")
+	if base == "" {
+		base = `C:\ProgramData`
+	}
+	return filepath.Join(base, "postern")
+}
+
+// places are where a system keeps things.
+type places struct{ spool, state, socket string }
+
+func systemPlaces() places {
+	switch runtime.GOOS {
+	case "windows":
+		base := programData()
+		return places{filepath.Join(base, "spool"), filepath.Join(base, "state"), filepath.Join(base, "control.sock")}
+	case "darwin":
+		return places{"/var/spool/postern", "/var/lib/postern", "/var/run/postern/control.sock"}
+	}
+	return places{"/var/spool/postern", "/var/lib/postern", "/run/postern/control.sock"}
+}
+
+// Default is a configuration with every default and without listeners,
+// upstreams and routes. It cannot be used as it is.
+func Default() *Config {
+	cfg := &Config{Hostname: MachineName(), Upstreams: map[string]*Upstream{}}
+	setDefaults(cfg.keys())
+	return cfg
+}
+
+// DefaultListener is a listener with every default, at an address.
+func DefaultListener(address string) Listener {
+	l := Listener{Name: address, Address: address, Network: "tcp", Target: address}
+	setDefaults(l.keys())
+	l.defaultLeniency(false, false)
+	return l
+}
+
+// defaultLeniency makes l lenient where only programs of this machine can
+// connect. Everybody else has to be let in by a key. What the file says stays.
+func (l *Listener) defaultLeniency(syntax, repair bool) {
+	host, _, err := splitHostPort(l.Address)
+	local := l.Network == "unix" || l.Network == "tcp" && err == nil && isLoopback(host)
+	if !repair {
+		l.RepairHeaders = local
+	}
+	switch {
+	case syntax:
+	case local:
+		l.Syntax = SyntaxLenient
+	default:
+		l.Syntax = SyntaxStrict
+	}
+}
+
+// DefaultUpstream is an upstream with every default and without a host; how
+// its host is reached is found out.
+// The time-outs are those of RFC 5321 §4.5.3.2.
+func DefaultUpstream(name string) *Upstream {
+	up := &Upstream{Name: name, TLS: TLSAuto, Account: Account{Name: name, Auth: MechanismNone}}
+	setDefaults(up.keys())
+	return up
+}
+
+// CaptureDir is the Maildir of the capture server.
+func (c *Config) CaptureDir() string { return filepath.Join(c.StateDir, "capture") }
+
+// NeedsCapture reports whether any upstream is the capture server.
+func (c *Config) NeedsCapture() bool {
+	for _, up := range c.Upstreams {
+		if up.Provider == CaptureProvider {
+			return true
+		}
+	}
+	return false
 }

@@ -1,11 +1,13 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -100,69 +102,140 @@ func TestEveryMechanismIsShown(t *testing.T) {
 		shown += string(content)
 	}
 	for _, m := range mechanisms {
-		if !strings.Contains(shown, `auth = "`+m.name+`"`) && !strings.Contains(shown, `auth     = "`+m.name+`"`) {
+		if !strings.Contains(shown, `auth = `+m.name.quoted()) && !strings.Contains(shown, `auth     = `+m.name.quoted()) {
 			t.Errorf("no document shows auth = %q", m.name)
 		}
 	}
 }
 
-// Every key of a configuration, and every mechanism, is documented.
-func TestEveryKeyIsDocumented(t *testing.T) {
+// tables are all keys, under the headings that docs/configuration.md has for
+// their tables.
+func tables() map[string][]key {
+	cfg := &Config{}
+	all := map[string][]key{
+		"Top level": cfg.keys(), "`[[listener]]`": (&Listener{}).keys(), "`[upstream.NAME]`": (&Upstream{}).keys(),
+		"`[upstream.NAME.oauth]`": (&OAuth{}).keys(), "`[[route]]`": (&Route{}).keys(), "`[[sender]]`": (&Sender{}).keys(),
+	}
+	for _, k := range cfg.keys() {
+		if s, ok := k.value.(section); ok {
+			all["`["+k.name+"]`"] = s.keys
+		}
+	}
+	return all
+}
+
+// documented reads the tables of docs/configuration.md: heading → key → what
+// stands beside it for its default, without the marks of code.
+func documented(t *testing.T) map[string]map[string]string {
 	content, err := os.ReadFile("../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := string(content)
-	dir := furnish(t)
-	cfg, err := Load(place(t, dir, "testdata/good/whole.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tokens, err := Load(place(t, dir, "testdata/good/oauth.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	maps.Copy(cfg.Upstreams, tokens.Upstreams)
-	accounts, err := Load(place(t, dir, "testdata/good/accounts.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	maps.Copy(cfg.Upstreams, accounts.Upstreams)
-	ways, err := Load(place(t, dir, "testdata/good/tls.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	maps.Copy(cfg.Upstreams, ways.Upstreams)
-	providers, err := Load(place(t, dir, "testdata/good/providers.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	maps.Copy(cfg.Upstreams, providers.Upstreams)
-	all := cfg.Redacted()
-	tables := []any{all, all["spool"], all["control"], all["log"], all["retry"]}
-	tables = append(tables, all["listener"].([]any)...)
-	tables = append(tables, all["route"].([]any)...)
-	tables = append(tables, all["sender"].([]any)...)
-	for _, up := range all["upstream"].(map[string]any) {
-		tables = append(tables, up)
-		if oauth := up.(map[string]any)["oauth"]; oauth != nil {
-			tables = append(tables, oauth)
+	found := map[string]map[string]string{}
+	heading := ""
+	for line := range strings.Lines(string(content)) {
+		if title, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " "); ok && line[0] == '#' {
+			heading = strings.TrimSpace(title)
+			found[heading] = map[string]string{}
+		}
+		cells := strings.Split(strings.TrimSpace(line), " | ")
+		if name, ok := strings.CutPrefix(cells[0], "| `"); ok && len(cells) > 1 {
+			found[heading][strings.TrimRight(name, "`…")] = strings.ReplaceAll(cells[1], "`", "")
 		}
 	}
-	for _, table := range tables {
-		for key := range table.(map[string]any) {
-			switch key {
-			case "spool", "control", "log", "retry", "listener", "upstream", "route", "sender", "oauth":
-				continue // headings
+	return found
+}
+
+// The page of the configuration has every key with its default, and nothing
+// else.
+func TestEveryKeyIsDocumented(t *testing.T) {
+	pages := documented(t)
+	for heading, keys := range tables() {
+		page := pages[heading]
+		for _, k := range keys {
+			if k.unset == "" && k.def == nil {
+				continue // a table, which has a heading of its own
 			}
-			if !strings.Contains(text, "`"+key+"`") {
-				t.Errorf("%s is not documented", key)
+			switch v := k.value.(type) {
+			case secretAt:
+				if v.kind != secretLiteral && v.name != tokenKeyKey {
+					continue // all are told of once: see below
+				}
+			case commandEnvAt:
+				continue
+			}
+			want := k.unset
+			switch def := k.def.(type) {
+			case nil:
+			case string:
+				want = strconv.Quote(def)
+			case []any:
+				want = `["` + strings.ReplaceAll(strings.Trim(fmt.Sprint(def), "[]"), " ", `", "`) + `"]`
+			default:
+				want = fmt.Sprint(def)
+			}
+			got, ok := page[k.name]
+			if !ok {
+				t.Errorf("%s: %s is not documented", heading, k.name)
+			} else if got != want {
+				t.Errorf("%s: the default of %s is %s, and the page says %s", heading, k.name, want, got)
+			}
+			delete(page, k.name)
+		}
+		for name := range page {
+			t.Errorf("%s: the page has %s, which is no key", heading, name)
+		}
+	}
+	for _, k := range secretKeys(&Secret{}, passwordKey, "", secretKinds...) {
+		if _, ok := pages["Passwords"][k.name]; !ok {
+			t.Errorf("%s is not documented", k.name)
+		}
+	}
+}
+
+// Every value that a key can have is on the page, in the line of the key.
+func TestEveryChoiceIsDocumented(t *testing.T) {
+	content, err := os.ReadFile("../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(content), "\n")
+	for heading, keys := range tables() {
+		for _, k := range keys {
+			c, ok := k.value.(interface{ choices() []string })
+			if !ok {
+				continue
+			}
+			for _, choice := range c.choices() {
+				if !slices.ContainsFunc(lines, func(line string) bool {
+					return strings.HasPrefix(line, "| `"+k.name+"` ") && (strings.Contains(line, "`"+choice+"`") || strings.Contains(line, "`"+strconv.Quote(choice)+"`"))
+				}) {
+					t.Errorf("%s: %s = %q is not documented", heading, k.name, choice)
+				}
 			}
 		}
 	}
-	for _, m := range mechanisms {
-		if documented := strings.Contains(text, "`"+m.name+"`"); documented != m.supported {
-			t.Errorf("auth %s: documented %v, supported %v", m.name, documented, m.supported)
+}
+
+// Each key says in a sentence what it is for, and what counts without it.
+func TestEveryKeyIsDescribed(t *testing.T) {
+	for heading, keys := range tables() {
+		names := map[string]bool{}
+		for _, k := range keys {
+			if names[k.name] {
+				t.Errorf("%s: %s stands there twice", heading, k.name)
+			}
+			names[k.name] = true
+			form := k.value.form()
+			if strings.HasPrefix(form, "a table") || strings.HasPrefix(form, "tables") {
+				continue
+			}
+			if k.help == "" || !strings.HasSuffix(k.help, ".") || len(k.help) > 120 || form == "" {
+				t.Errorf("%s: %s is described as %s: %q", heading, k.name, form, k.help)
+			}
+			if (k.def == nil) == (k.unset == "") {
+				t.Errorf("%s: %s has the default %v, and without it %q", heading, k.name, k.def, k.unset)
+			}
 		}
 	}
 }

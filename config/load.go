@@ -2,10 +2,18 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"net"
+	"net/netip"
 	"os"
+	"os/user"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // Load reads the configuration of a file: defaults, the keys of the file over
@@ -38,6 +46,52 @@ func Find(option string) (*Config, error) {
 		return Embedded("")
 	}
 	return Load(DefaultPath())
+}
+
+// DefaultStateDir is where the embedded default keeps everything:
+// ${XDG_STATE_HOME:-~/.local/state}/postern, and %LocalAppData%\postern on
+// Windows.
+func DefaultStateDir() (string, error) {
+	if runtime.GOOS == "windows" {
+		if base := os.Getenv("LocalAppData"); base != "" {
+			return filepath.Join(base, "postern"), nil
+		}
+	}
+	// The XDG specification has relative paths ignored.
+	if base := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "postern"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil || home == "" {
+		return "", errors.New("this user has no home directory; set XDG_STATE_HOME, or write " + DefaultPath())
+	}
+	return filepath.Join(home, ".local", "state", "postern"), nil
+}
+
+// Embedded is the configuration without a file: what comes in at
+// 127.0.0.1:2525 goes to the capture server, and everything it keeps lies in
+// stateDir ("spool", "capture", "control.sock"). An empty stateDir is
+// DefaultStateDir.
+func Embedded(stateDir string) (*Config, error) {
+	if stateDir == "" {
+		var err error
+		if stateDir, err = DefaultStateDir(); err != nil {
+			return nil, &Problems{[]Problem{{Text: "no place for the state of the embedded default: " + err.Error()}}}
+		}
+	}
+	cfg := Default()
+	cfg.StateDir = stateDir
+	cfg.Spool.Dir = filepath.Join(stateDir, "spool")
+	cfg.Control.Socket = filepath.Join(stateDir, "control.sock")
+	cfg.Listeners = []Listener{DefaultListener(defaultListen)}
+	up := DefaultUpstream(captureName)
+	up.Provider = CaptureProvider
+	cfg.Upstreams[up.Name] = up
+	cfg.Routes = []Route{{Name: "route 1", From: []string{"*"}, Upstream: []string{up.Name}}}
+	if problem := socketPathProblem(cfg.Control.Socket); problem != "" {
+		return nil, &Problems{[]Problem{{Key: "control.socket", Text: problem, Hint: "set XDG_STATE_HOME to a shorter path"}}}
+	}
+	return cfg, nil
 }
 
 // Place is what a command needs to know to reach a daemon or its spool.
@@ -75,43 +129,37 @@ func Locate(option string) (Place, error) {
 		return p.Key != "spool.dir" && p.Key != "control.socket" && p.Key != "control.read_socket"
 	})
 	cfg := Default()
-	doc.top().sub("spool").text("dir", &cfg.Spool.Dir)
-	control := doc.top().sub("control")
-	control.text("socket", &cfg.Control.Socket)
-	control.text("read_socket", &cfg.Control.ReadSocket)
+	doc.top().sub("spool").readOnly(cfg.Spool.keys(), "dir")
+	doc.top().sub("control").readOnly(cfg.Control.keys(), "socket", "read_socket")
 	if len(doc.problems) > 0 {
 		return Place{}, &Problems{doc.problems}
 	}
-	return Place{Path: path, Socket: doc.path(cfg.Control.Socket), SpoolDir: doc.path(cfg.Spool.Dir), ReadSocket: doc.path(cfg.Control.ReadSocket)}, nil
+	return Place{Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket}, nil
 }
 
 // config reads every key of the document.
 func (d *document) config() *Config {
 	cfg := Default()
 	cfg.Path = d.file
+	d.cfg = cfg
 	top := d.top()
-	if top.text("hostname", &cfg.Hostname) {
+	top.read(cfg.keys())
+	if top.got["hostname"] {
 		if canonical, ok := hostName(cfg.Hostname); ok {
 			cfg.Hostname = canonical
 		} else {
 			top.problem("hostname", strconv.QuoteToASCII(cfg.Hostname)+" is not a host name", `letters, digits, dots and hyphens, such as "app1.example.com", or an address in brackets`)
 		}
 	}
-	top.text("state_dir", &cfg.StateDir)
-	cfg.StateDir = d.path(cfg.StateDir)
-	top.oneOf("confine", &cfg.Confine, "auto", "on", "off")
-	top.list("confine_writable", &cfg.ConfineWritable)
-	for i, dir := range cfg.ConfineWritable {
-		cfg.ConfineWritable[i] = d.path(dir)
+	if !top.has("listener") {
+		cfg.Listeners = []Listener{DefaultListener(defaultListen)}
 	}
-	d.readSpool(top.sub("spool"), &cfg.Spool)
-	d.readControl(top.sub("control"), &cfg.Control)
-	d.readLog(top.sub("log"), &cfg.Log)
-	d.readListeners(top, cfg)
-	d.readUpstreams(top, cfg)
-	d.readRoutes(top, cfg)
-	d.readSenders(top, cfg)
-	d.readRetry(top.sub("retry"), &cfg.Retry)
+	if !top.has("upstream") {
+		top.problem("", "there is no upstream", "add an [upstream.NAME] table that says where mail goes")
+	}
+	if !top.has("route") {
+		top.problem("", "there is no route, so that no sender could be accepted", "add a [[route]] with from and upstream")
+	}
 	top.finish()
 	d.warnSharedAccounts(cfg)
 	d.checkListenerSizes(cfg)
@@ -125,18 +173,173 @@ func (d *document) config() *Config {
 	return cfg
 }
 
-func (d *document) readLog(t *table, log *Log) {
-	t.oneOf("level", &log.Level, "debug", "info", "warn", "error")
-	t.oneOf("format", &log.Format, "auto", "json", "console")
-	t.finish()
+// maxSocketPath is what every system can bind: sun_path holds 104 bytes on
+// BSD and macOS, 108 on Linux, with the NUL.
+const maxSocketPath = 103
+
+func socketPathProblem(path string) string {
+	if len(path) > maxSocketPath {
+		return fmt.Sprintf("is a path of %d bytes; a unix socket can have %d", len(path), maxSocketPath)
+	}
+	return ""
 }
 
-func (d *document) readSpool(t *table, s *Spool) {
-	t.text("dir", &s.Dir)
-	s.Dir = d.path(s.Dir)
-	d.spool = s.Dir
-	t.size("max_size", &s.MaxSize, 0)
-	t.size("min_free", &s.MinFree, 0)
-	t.integer("max_messages", &s.MaxMessages, 0, 1_000_000_000)
-	t.finish()
+func (c *Control) check(t *table) {
+	if text := socketPathProblem(c.Socket); text != "" {
+		t.problem("socket", text, "choose a shorter one")
+	}
+	if t.got["mode"] {
+		checkSocketMode(t)
+		if c.Mode&0o007 != 0 {
+			t.problem("mode", "lets everybody on this machine administer the queue", `at most "0770"; use group for those who may`)
+		}
+	}
+	if t.got["group"] {
+		checkGroup(t, "group", c.Group)
+	}
+	if t.got["read_socket"] {
+		if text := socketPathProblem(c.ReadSocket); text != "" {
+			t.problem("read_socket", text, "choose a shorter one")
+		}
+	}
+	if t.got["read_group"] {
+		checkGroup(t, "read_group", c.ReadGroup)
+		if c.ReadSocket == "" {
+			t.problem("read_group", "needs read_socket", `such as "/run/postern/read.sock"`)
+		}
+	}
+	if t.got["metrics"] {
+		checkMetrics(t, c.Metrics)
+	}
+}
+
+// warnSharedGroup warns where those who hand in mail may administer the queue
+// as well: they would read and remove everybody's.
+func (d *document) warnSharedGroup(cfg *Config) {
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		if l.Network != "unix" || l.Group == "" {
+			continue
+		}
+		key := fmt.Sprintf("listener[%d].group", i)
+		switch l.Group {
+		case cfg.Control.Group:
+			d.warn(key, strconv.Quote(l.Group)+" is control.group too: whoever may hand in mail may read and remove everybody's", "make a group for each: one that submits, one that operates")
+		case cfg.Control.ReadGroup:
+			d.warn(key, strconv.Quote(l.Group)+" is control.read_group too: whoever may hand in mail sees everybody's senders and recipients", "make a group for each")
+		}
+	}
+}
+
+// checkMetrics lets only a loopback address pass: the page tells senders'
+// volumes and upstreams to whoever asks.
+func checkMetrics(t *table, address string) {
+	host, _, err := splitHostPort(address)
+	switch {
+	case err != nil:
+		t.problem("metrics", strconv.Quote(address)+" "+err.Error(), `such as "127.0.0.1:9125"`)
+	case !isLoopback(host):
+		t.problem("metrics", strconv.Quote(address)+" can be reached from other machines",
+			"only a loopback address is allowed; put a proxy with access control before it")
+	}
+}
+
+func checkSocketMode(t *table) {
+	if runtime.GOOS == "windows" {
+		t.problem("mode", "is not known on Windows", "remove it")
+	}
+}
+
+func checkGroup(t *table, key, name string) {
+	if runtime.GOOS == "windows" {
+		t.problem(key, "is not known on Windows", "remove it")
+		return
+	}
+	if _, err := user.LookupGroup(name); err == nil {
+		return
+	}
+	t.problem(key, "there is no group "+strconv.Quote(name)+" on this machine", "create it with groupadd, or remove the key")
+}
+
+// splitHostPort cuts "host:port" and checks the port; 0 lets the system
+// choose one.
+func splitHostPort(address string) (host, port string, err error) {
+	host, port, err = net.SplitHostPort(address)
+	if err != nil {
+		return "", "", fmt.Errorf("is not an address with a port")
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+		return "", "", fmt.Errorf("has no port from 0 to 65535")
+	}
+	return host, port, nil
+}
+
+// isLoopback reports whether only this machine can reach the address.
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// isAddressLiteral checks "[192.0.2.1]" and "[IPv6:2001:db8::1]"
+// (RFC 5321 §4.1.3).
+func isAddressLiteral(s string) bool {
+	inner := strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
+	if six, ok := strings.CutPrefix(inner, "ipv6:"); ok {
+		ip, err := netip.ParseAddr(six)
+		return err == nil && ip.Is6() && ip.Zone() == ""
+	}
+	ip, err := netip.ParseAddr(inner)
+	return err == nil && ip.Is4()
+}
+
+func (r *Retry) check(t *table) {
+	switch {
+	case r.WarnAfter < r.Lifetime || r.WarnAfter == 0:
+	case t.got["warn_after"]:
+		t.problem("warn_after", FormatDuration(r.WarnAfter)+" is not before the end of the lifetime of "+FormatDuration(r.Lifetime),
+			`choose less, or "0" for no warning`)
+	default:
+		// The default does not fit a short lifetime: the bounce tells enough.
+		r.WarnAfter = 0
+	}
+	if r.Backoff[0] >= r.Lifetime {
+		t.problem("backoff", "begins with "+FormatDuration(r.Backoff[0])+", when the lifetime of "+FormatDuration(r.Lifetime)+" is over",
+			"nothing would be tried twice")
+	}
+}
+
+// backoff is a list of durations.
+func (r *Retry) backoff() value {
+	read := func(t *table, name string, v any) bool {
+		values, ok := v.([]any)
+		if !ok || len(values) == 0 {
+			t.problem(name, "must be a list of durations", `such as ["1m", "5m", "15m", "1h"]`)
+			return false
+		}
+		steps := make([]time.Duration, len(values))
+		good := true
+		for i, v := range values {
+			at := joinIndex(t.key(name), i)
+			if !(durationAt{&steps[i], time.Second, longestLifetime}).readAt(t.doc, at, v) {
+				good = false
+			} else if good && i > 0 && steps[i] < steps[i-1] {
+				t.doc.warn(at, "is shorter than the step before", "waits usually grow")
+			}
+		}
+		if good {
+			r.Backoff = steps
+		}
+		return good
+	}
+	show := func() any {
+		steps := make([]string, len(r.Backoff))
+		for i, d := range r.Backoff {
+			steps[i] = FormatDuration(d)
+		}
+		return steps
+	}
+	return special{"a list of durations", read, show}
 }

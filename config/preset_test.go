@@ -56,17 +56,17 @@ func TestProvidersAreWhole(t *testing.T) {
 				t.Errorf("%s: %q is no host", name, host)
 			}
 		}
-		if !slices.Contains([]UpstreamTLS{TLSVerify, TLSImplicit, TLSEncrypt}, UpstreamTLS(p.TLS)) {
+		if !slices.Contains([]UpstreamTLS{TLSVerify, TLSImplicit, TLSEncrypt}, p.TLS) {
 			t.Errorf("%s: tls %q", name, p.TLS)
 		}
-		if p.TLS == string(TLSEncrypt) && !isLoopback(p.Host) {
+		if p.TLS == TLSEncrypt && !isLoopback(p.Host) {
 			t.Errorf("%s: a certificate that nobody checks, and not on this machine", name)
 		}
-		if (p.TLS == string(TLSImplicit)) != (p.Port == 465) {
+		if (p.TLS == TLSImplicit) != (p.Port == 465) {
 			t.Errorf("%s: tls %q with port %d", name, p.TLS, p.Port)
 		}
-		for _, auth := range []string{p.Auth, p.PasswordAuth} {
-			if auth != "" && !slices.ContainsFunc(mechanisms, func(m mechanism) bool { return m.name == auth && m.supported }) {
+		for _, auth := range []Mechanism{p.Auth, p.PasswordAuth} {
+			if auth != "" && !slices.ContainsFunc(mechanisms, func(m mechanism) bool { return m.name == auth }) {
 				t.Errorf("%s: auth %q", name, auth)
 			}
 		}
@@ -86,7 +86,7 @@ func TestProvidersAreWhole(t *testing.T) {
 		checkSources(t, name, reflect.ValueOf(p).Elem(), p.Source)
 	}
 	for name, p := range knownProviders().OAuth {
-		checkSources(t, "oauth."+name, reflect.ValueOf(p).Elem(), p.Source)
+		checkSources(t, "oauth."+string(name), reflect.ValueOf(p).Elem(), p.Source)
 	}
 }
 

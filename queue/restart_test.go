@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postern/config"
 	"postern/queue/notice"
 	"postern/spool"
 )
@@ -47,8 +48,8 @@ func TestRestart(t *testing.T) {
 // An attempt that the end of the process cut off is repeated when its recorded
 // due time comes, and is told to be in doubt where the dot was sent.
 func TestCrashAfterDot(t *testing.T) {
-	for _, policy := range []string{"retry", "hold"} {
-		t.Run(policy, func(t *testing.T) {
+	for _, policy := range []config.AfterDot{"retry", "hold"} {
+		t.Run(string(policy), func(t *testing.T) {
 			inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
 				w.cfg.Retry.AfterDot = policy
 				w.store.failWith(func(op string) error {
@@ -90,8 +91,8 @@ func TestCrashAfterDot(t *testing.T) {
 
 // No answer to the dot, with the process alive.
 func TestNoAnswerToDot(t *testing.T) {
-	for _, policy := range []string{"retry", "hold"} {
-		t.Run(policy, func(t *testing.T) {
+	for _, policy := range []config.AfterDot{"retry", "hold"} {
+		t.Run(string(policy), func(t *testing.T) {
 			inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
 				w.cfg.Retry.AfterDot = policy
 				w.peers.set("office", func(p *peer) {

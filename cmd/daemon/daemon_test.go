@@ -6,13 +6,10 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"postern/config"
 	"postern/queue"
 	"postern/relay/admin"
 	"postern/spool/disk"
@@ -65,39 +62,5 @@ func TestErrorsOfTheQueueInTheWordsOfAdmin(t *testing.T) {
 	}
 	if err := known(nil); err != nil {
 		t.Errorf("%v", err)
-	}
-}
-
-func TestKeepTakesOverWhatOnlyChangesAtARestart(t *testing.T) {
-	base := func() *config.Config {
-		c := config.Default()
-		c.Spool.Dir, c.Control.Socket, c.Control.HealthMaxAge = "/s", "/c", time.Minute
-		return c
-	}
-	next := base()
-	next.Hostname = "other.example.com"
-	next.Control.HealthMaxAge = time.Hour
-	if got, kept := keep(base(), next); len(kept) > 0 || got.Hostname != next.Hostname || got.Control.HealthMaxAge != time.Hour {
-		t.Errorf("%v, %+v", kept, got)
-	}
-	next = base()
-	next.Spool = config.Spool{Dir: "/other", MaxSize: 1 << 20, MinFree: 1 << 20}
-	next.Control = config.Control{Socket: "/other", Mode: 0o600, Group: "mail", Metrics: "127.0.0.1:1", HealthMaxAge: time.Hour}
-	next.StateDir, next.Log.Format = "/other", "json"
-	got, kept := keep(base(), next)
-	want := base()
-	if got.Spool != want.Spool || got.Control.Socket != want.Control.Socket || got.Control.Mode != want.Control.Mode ||
-		got.Control.Group != want.Control.Group || got.Control.Metrics != want.Control.Metrics ||
-		got.StateDir != want.StateDir || got.Log.Format != want.Log.Format || got.Control.HealthMaxAge != time.Hour {
-		t.Errorf("in force: %+v", got)
-	}
-	for _, key := range []string{"spool.dir", "spool.max_size", "spool.min_free", "state_dir", "control.socket",
-		"control.mode", "control.group", "control.metrics", "log.format"} {
-		if !slices.ContainsFunc(kept, func(k string) bool { return strings.HasPrefix(k, key+" ") }) {
-			t.Errorf("%s is not named in %q", key, kept)
-		}
-	}
-	if next.Spool.Dir != "/other" {
-		t.Error("the file's configuration was changed")
 	}
 }

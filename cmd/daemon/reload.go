@@ -59,7 +59,7 @@ func (d *daemon) replace(old *state) (*admin.Reloaded, error) {
 	if err := checkOwner(cfg); err != nil {
 		return nil, err
 	}
-	cfg, kept := keep(old.cfg, cfg)
+	cfg, kept := config.KeepUntilRestart(old.cfg, cfg)
 	st, err := d.prepare(cfg)
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (d *daemon) replace(old *state) (*admin.Reloaded, error) {
 	// until the next line that only makes it wait.
 	d.queue.Apply(st.cfg)
 	d.state.Store(st)
-	if err := d.log.SetLevel(cfg.Log.Level); err != nil {
+	if err := d.log.SetLevel(string(cfg.Log.Level)); err != nil {
 		return nil, err // config lets no such level through
 	}
 	d.announce(st.cfg)
@@ -98,38 +98,6 @@ func (d *daemon) inOwnWay(err error) error {
 		}
 	}
 	return err
-}
-
-// keep takes over from old what only changes at a restart, and names what
-// would have been different.
-func keep(old, next *config.Config) (*config.Config, []string) {
-	c := *next
-	var kept []string
-	note := func(key string, differs bool, inForce, wanted any) {
-		if differs {
-			kept = append(kept, fmt.Sprintf("%s changes at a restart: %v is in force, the file says %v", key, inForce, wanted))
-		}
-	}
-	o, n := old, next
-	note("spool.dir", o.Spool.Dir != n.Spool.Dir, o.Spool.Dir, n.Spool.Dir)
-	note("spool.max_size", o.Spool.MaxSize != n.Spool.MaxSize, config.FormatSize(o.Spool.MaxSize), config.FormatSize(n.Spool.MaxSize))
-	note("spool.min_free", o.Spool.MinFree != n.Spool.MinFree, config.FormatSize(o.Spool.MinFree), config.FormatSize(n.Spool.MinFree))
-	note("spool.max_messages", o.Spool.MaxMessages != n.Spool.MaxMessages, o.Spool.MaxMessages, n.Spool.MaxMessages)
-	note("state_dir", o.StateDir != n.StateDir, o.StateDir, n.StateDir)
-	note("confine", o.Confine != n.Confine, o.Confine, n.Confine)
-	note("confine_writable", !slices.Equal(o.ConfineWritable, n.ConfineWritable), o.ConfineWritable, n.ConfineWritable)
-	note("control.socket", o.Control.Socket != n.Control.Socket, o.Control.Socket, n.Control.Socket)
-	note("control.mode", o.Control.Mode != n.Control.Mode, o.Control.Mode, n.Control.Mode)
-	note("control.group", o.Control.Group != n.Control.Group, o.Control.Group, n.Control.Group)
-	note("control.read_socket", o.Control.ReadSocket != n.Control.ReadSocket, o.Control.ReadSocket, n.Control.ReadSocket)
-	note("control.read_group", o.Control.ReadGroup != n.Control.ReadGroup, o.Control.ReadGroup, n.Control.ReadGroup)
-	note("control.metrics", o.Control.Metrics != n.Control.Metrics, o.Control.Metrics, n.Control.Metrics)
-	note("log.format", o.Log.Format != n.Log.Format, o.Log.Format, n.Log.Format)
-	age := n.Control.HealthMaxAge
-	c.Spool, c.StateDir, c.Control, c.Log.Format = o.Spool, o.StateDir, o.Control, o.Log.Format
-	c.Control.HealthMaxAge = age
-	c.Confine, c.ConfineWritable = o.Confine, o.ConfineWritable
-	return &c, kept
 }
 
 // refuse tells the log why a configuration was not taken.

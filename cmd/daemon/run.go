@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"log"
-	"maps"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -141,7 +139,7 @@ func Run(ctx context.Context, o Options) error {
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watchdog(running, &d.served, func() { d.Health() })
-	d.tokens.KeepLogins(running, d.upstreams)
+	d.tokens.KeepLogins(running, d.accounts)
 	paceHeap(running, &d.served)
 	d.events.Ready(time.Since(d.started))
 	notify(sd.SdNotifyReady)
@@ -213,9 +211,12 @@ func (d *daemon) begin(cfg *config.Config, signals chan os.Signal) (why string, 
 	}
 }
 
-// upstreams are those that are configured now.
-func (d *daemon) upstreams() []*config.Upstream {
-	return slices.Collect(maps.Values(d.state.Load().cfg.Upstreams))
+// accounts are those that are configured now.
+func (d *daemon) accounts() (list []*config.Account) {
+	for _, up := range d.state.Load().cfg.Upstreams {
+		list = append(list, &up.Account)
+	}
+	return list
 }
 
 // serve waits for a reason to stop and returns it.

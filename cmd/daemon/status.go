@@ -96,7 +96,7 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 	if up := cfg.Upstreams[l.Upstream]; up != nil {
 		lane.Address = upstream.Target(up)
 		lane.Settings = up.Digest()
-		lane.Provider, lane.TLS, lane.Auth, lane.Username = up.Provider, string(up.TLS), up.Auth, up.Username
+		lane.Provider, lane.TLS, lane.Auth, lane.Username = up.Provider, string(up.TLS), string(up.Auth), up.Username
 		lane.MaxConnections, lane.MaxRecipients, lane.MaxMessageSize = l.MaxSessions, up.MaxRecipients, up.MaxMessageSize
 		lane.Memory = d.remembered(up)
 		if lane.Memory != nil && lane.Memory.Way != "" {
@@ -116,7 +116,7 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 func (d *daemon) token(up *config.Upstream) *admin.Token {
 	ctx, cancel := context.WithTimeout(context.Background(), tokenTimeout)
 	defer cancel()
-	st := d.tokens.Status(ctx, up)
+	st := d.tokens.Status(ctx, &up.Account)
 	return &admin.Token{
 		Present: st.Present, Expires: moment(st.Expires), Renewable: st.Renewable,
 		NeedsLogin: st.NeedsLogin, Problem: st.Problem,

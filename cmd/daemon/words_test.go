@@ -14,7 +14,11 @@ import (
 // refusing is an upstream that refuses a sign-in.
 type refusing signin.Reply
 
-func (r refusing) Exchange([]byte) (signin.Reply, error) { return signin.Reply(r), nil }
+func (r refusing) Begin(string, []byte) (signin.Answer, error) {
+	return signin.Answer{Reply: signin.Reply(r)}, nil
+}
+func (r refusing) Respond([]byte) (signin.Answer, error) { return r.Begin("", nil) }
+func (r refusing) Cancel()                               {}
 
 // TestKnownWordsOfASignIn: of a refused sign-in only words that are known are
 // kept, and the queue still knows what they mean.

@@ -69,7 +69,7 @@ func (b *Bench) Upstream(ctx context.Context, up *config.Upstream, from, to stri
 	}
 	out = append(out, session...)
 	if up.OAuth != nil && r.Fault == nil {
-		st := tokens.Status(ctx, up)
+		st := tokens.Status(ctx, &up.Account)
 		out = append(out, Token(up.Name, &st, now))
 	}
 	out = append(out, Senders(examined, envelopes, more, r)...)

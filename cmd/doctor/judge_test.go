@@ -115,7 +115,7 @@ func TestJudgements(t *testing.T) {
 		{"configuration: wrong", Configuration("postern.toml", nil, &config.Problems{List: []config.Problem{
 			{File: "postern.toml", Line: 3, Key: "retry.lifetime", Text: "is a number", Hint: `write "5d"`}, {Text: "two"}}}), 78},
 		{"configuration: doubtful", Configuration("", &config.Config{Warnings: []config.Problem{{Key: "route", Text: "can never match", Hint: "remove it"}},
-			Upstreams: map[string]*config.Upstream{"office": {Password: config.NewSecret("hunter2")}}}, nil), 0},
+			Upstreams: map[string]*config.Upstream{"office": {Account: config.Account{Password: config.NewSecret("hunter2")}}}}, nil), 0},
 		{"clocks", Clock("office", []Reading{{"x", now, now.Add(time.Second)}, {"y", now, now.Add(3 * time.Minute)}, {"z", now, now.Add(-time.Hour)}}), 0},
 		{"token: good", lone(Token("office", &oauth.Status{Present: true, Renewable: true, Expires: now.Add(time.Hour)}, now), Token("office", &oauth.Status{}, now)), 0},
 		{"token: ends", lone(Token("office", &oauth.Status{Present: true, Expires: now.Add(time.Hour)}, now)), 0},

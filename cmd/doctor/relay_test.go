@@ -64,8 +64,8 @@ func TestSecretFiles(t *testing.T) {
 	cfg := &config.Config{
 		Listeners: []config.Listener{{Name: "door", KeyFile: "/door.key"}, {Name: "other", KeyFile: "/door.key"}},
 		Upstreams: map[string]*config.Upstream{
-			"b": {KeyFile: "/b.key", Kerberos: config.Kerberos{Keytab: "/b.keytab", CCache: "/b.cc"}, Password: config.NewSecret("literal")},
-			"a": {OAuth: oauth},
+			"b": {Account: config.Account{KeyFile: "/b.key", Kerberos: config.Kerberos{Keytab: "/b.keytab", CCache: "/b.cc"}, Password: config.NewSecret("literal")}},
+			"a": {Account: config.Account{OAuth: oauth}},
 		},
 	}
 	var got []string

@@ -52,7 +52,7 @@ Run it as the user of the daemon, or as root.`,
 
 func (a *app) login(ctx context.Context, cfg *config.Config, up *config.Upstream) error {
 	tokens := oauth.New(oauth.Options{State: &statefile.State{Dir: cfg.StateDir}})
-	st, err := tokens.Login(ctx, up, &person{a.stdin, a.stdout})
+	st, err := tokens.Login(ctx, &up.Account, &person{a.stdin, a.stdout})
 	tokens.Wait(ctx)
 	if err != nil {
 		return loginFailure(err)

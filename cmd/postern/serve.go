@@ -25,7 +25,7 @@ func (a *app) serveCommand() *cobra.Command {
 				return badConfig(err)
 			}
 			log, err := eventlog.New(a.stderr, eventlog.Options{
-				Level: cfg.Log.Level, Format: cfg.Log.Format, Terminal: isTerminal(a.stderr),
+				Level: string(cfg.Log.Level), Format: string(cfg.Log.Format), Terminal: isTerminal(a.stderr),
 			})
 			if err != nil {
 				return badConfig(err)

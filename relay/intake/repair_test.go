@@ -17,7 +17,7 @@ import (
 // nothing newer gets through, and without it doesn't.
 func TestOldDevicesSpeakTLS(t *testing.T) {
 	for _, c := range []struct {
-		min string
+		min config.TLSVersion
 		ok  bool
 	}{{"1.0", true}, {"1.1", false}, {"1.2", false}, {"", false}} {
 		l := testListener()

@@ -28,7 +28,7 @@ func newSettings(l *config.Listener, sh *shared) (*settings, error) {
 			return nil, fmt.Errorf("listener %s: certificate: %w; check cert_file and key_file", l.Name, err)
 		}
 		// RFC 8314 §4.1, RFC 8996: nothing below TLS 1.2 unless it is named.
-		s.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: config.TLSVersion(l.TLSMinVersion)}
+		s.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: l.TLSMinVersion.Number()}
 		if s.tls.MinVersion < tls.VersionTLS12 {
 			s.tls.CipherSuites = config.OldCipherSuites()
 		}

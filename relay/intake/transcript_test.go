@@ -149,11 +149,11 @@ func configure(t *testing.T, l *config.Listener, key, value string) {
 	case "max_recipients":
 		l.MaxRecipients = n
 	case "newlines":
-		l.Newlines = value
+		l.Newlines = config.Newlines(value)
 	case "syntax":
-		l.Syntax = value
+		l.Syntax = config.Syntax(value)
 	case "early":
-		l.Early = value
+		l.Early = config.Early(value)
 	case "repair_headers":
 		l.RepairHeaders = value == "true"
 	case "require_auth":

@@ -18,14 +18,14 @@ func TestSilentProviderOfAnother(t *testing.T) {
 		p := newIDP(t)
 		state := t.TempDir()
 		tokens := New(Options{State: stateIn(state), Transport: silentFor{"silent.example", p}})
-		mute := upstreamWith(config.FlowClientCredentials)
+		mute := accountWith(config.FlowClientCredentials)
 		mute.Name, mute.OAuth.Issuer = "mute", "https://silent.example"
 		var all sync.WaitGroup
 		all.Go(func() { mustFail(t, tokens, mute, "", Unreachable) })
 		synctest.Wait()
 		began := time.Now()
 		for i := range 4 {
-			up := upstreamWith(config.FlowClientCredentials)
+			up := accountWith(config.FlowClientCredentials)
 			up.Name = fmt.Sprint("office", i)
 			all.Go(func() {
 				if _, err := tokens.Token(t.Context(), up, ""); err != nil {

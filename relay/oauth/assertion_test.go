@@ -97,15 +97,16 @@ func TestCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		provider, alg, audience string
-		key                     crypto.Signer
+		provider      config.TokenProvider
+		alg, audience string
+		key           crypto.Signer
 	}{
 		{config.OAuthMicrosoft365, "PS256", "https://login.microsoftonline.com/example.com/oauth2/v2.0/token", rsaKey()},
 		{config.OAuthGeneric, "RS256", issuer + "/token", rsaKey()},
 		{config.OAuthGeneric, "ES256", issuer + "/token", ecKey},
 	} {
 		p := newIDP(t)
-		up := upstreamWith(config.FlowClientCredentials)
+		up := accountWith(config.FlowClientCredentials)
 		up.OAuth.Provider, up.OAuth.Tenant, up.OAuth.ClientSecret = c.provider, "example.com", config.Secret{}
 		var thumbprint string
 		up.OAuth.CertFile, up.OAuth.KeyFile, thumbprint = pair(t, c.key)
@@ -129,7 +130,7 @@ func TestCertificate(t *testing.T) {
 
 func TestFederation(t *testing.T) {
 	p := newIDP(t)
-	up := upstreamWith(config.FlowClientCredentials)
+	up := accountWith(config.FlowClientCredentials)
 	up.OAuth.ClientSecret = config.Secret{}
 	up.OAuth.AssertionFile = secretFile(t, "token", "eyJ.first.sig\n")
 	tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
@@ -164,8 +165,8 @@ func serviceKey(t *testing.T, tokenURL string) string {
 	return secretFile(t, "service.json", string(content))
 }
 
-func serviceUpstream(file string) *config.Upstream {
-	return &config.Upstream{Name: "workspace", Auth: "xoauth2", Username: user, OAuth: &config.OAuth{
+func accountOfService(file string) *config.Account {
+	return &config.Account{Name: "workspace", Auth: "xoauth2", Username: user, OAuth: &config.OAuth{
 		Provider: config.OAuthGoogle, Flow: config.FlowServiceAccount, ServiceAccountFile: file,
 		Subject: user, Scopes: []string{"https://mail.google.com/"},
 	}}
@@ -173,7 +174,7 @@ func serviceUpstream(file string) *config.Upstream {
 
 func TestServiceAccount(t *testing.T) {
 	p := newIDP(t)
-	up := serviceUpstream(serviceKey(t, googleToken))
+	up := accountOfService(serviceKey(t, googleToken))
 	mustToken(t, New(Options{State: stateIn(t.TempDir()), Transport: p}), up, "", "access-token-1")
 	ask := p.asks[0]
 	if ask.Get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" || ask.Has("scope") || ask.Has("client_id") ||
@@ -198,7 +199,7 @@ func TestServiceAccountUnusable(t *testing.T) {
 		"other key": secretFile(t, "d", `{"type": "service_account", "client_email": "a@b", "private_key": "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----\n"}`),
 	} {
 		p := newIDP(t)
-		e := mustFail(t, New(Options{State: stateIn(t.TempDir()), Transport: p}), serviceUpstream(file), "", Local)
+		e := mustFail(t, New(Options{State: stateIn(t.TempDir()), Transport: p}), accountOfService(file), "", Local)
 		if strings.Contains(e.Text, "hunter2") || strings.Contains(e.Text, "aHVudGVyMg") || len(p.paths) != 0 {
 			t.Error(name, e, p.paths)
 		}

@@ -10,7 +10,7 @@ import (
 // What each session costs while the token is good.
 func BenchmarkToken(b *testing.B) {
 	tokens := New(Options{State: stateIn(b.TempDir())})
-	up := upstreamWith(config.FlowClientCredentials)
+	up := accountWith(config.FlowClientCredentials)
 	tokens.source(up).tok = &token{Access: "access", Obtained: time.Now(), Expires: time.Now().Add(time.Hour)}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -16,15 +16,15 @@ const (
 )
 
 // KeepLogins renews, until ctx is done, the logins that no mail has renewed
-// for a while, so that an upstream that is seldom used does not lose its own,
+// for a while, so that an account that is seldom used does not lose its own,
 // and so that a login that was taken back is known before there is mail for
-// it. upstreams is asked for them each time. It returns at once; Wait waits
+// it. accounts is asked for them each time. It returns at once; Wait waits
 // for its end, too.
-func (t *Tokens) KeepLogins(ctx context.Context, upstreams func() []*config.Upstream) {
-	t.flights.Go(func() { t.keepLogins(ctx, upstreams) })
+func (t *Tokens) KeepLogins(ctx context.Context, accounts func() []*config.Account) {
+	t.flights.Go(func() { t.keepLogins(ctx, accounts) })
 }
 
-func (t *Tokens) keepLogins(ctx context.Context, upstreams func() []*config.Upstream) {
+func (t *Tokens) keepLogins(ctx context.Context, accounts func() []*config.Account) {
 	round := time.NewTicker(idleRound)
 	defer round.Stop()
 	for {
@@ -33,13 +33,13 @@ func (t *Tokens) keepLogins(ctx context.Context, upstreams func() []*config.Upst
 			return
 		case <-round.C:
 		}
-		for _, up := range upstreams() {
-			if up.OAuth == nil || !up.OAuth.NeedsPerson() {
+		for _, a := range accounts() {
+			if a.OAuth == nil || !a.OAuth.NeedsPerson() {
 				continue
 			}
-			st := t.Status(ctx, up)
+			st := t.Status(ctx, a)
 			if st.Present && st.Renewable && time.Since(st.Obtained) > idleLimit {
-				_, _ = t.Token(ctx, up, "") // its events tell what came of it
+				_, _ = t.Token(ctx, a, "") // its events tell what came of it
 			}
 		}
 	}

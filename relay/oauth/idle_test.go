@@ -16,9 +16,9 @@ func TestIdleLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRelay(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		other := upstreamWith(config.FlowClientCredentials)
+		other := accountWith(config.FlowClientCredentials)
 		other.Name = "without-a-person"
-		r.tokens.KeepLogins(ctx, func() []*config.Upstream { return []*config.Upstream{r.up, other, {Name: "none"}} })
+		r.tokens.KeepLogins(ctx, func() []*config.Account { return []*config.Account{r.up, other, {Name: "none"}} })
 		wait := func(d time.Duration, asked int) {
 			t.Helper()
 			time.Sleep(d)

@@ -94,7 +94,7 @@ func TestLabSignedTokens(t *testing.T) {
 			up := config.DefaultUpstream("dovecot")
 			up.Host, up.Port, up.CAFile = "mail.ad.postern.test", 11588, "/etc/postern/ca.pem"
 			up.TLS = config.TLSVerify
-			up.Auth, up.Username = auth, "alice@postern.test"
+			up.Auth, up.Username = config.Mechanism(auth), "alice@postern.test"
 			up.OAuth = &config.OAuth{
 				Provider: config.OAuthGeneric, Issuer: m.url, Flow: config.FlowClientCredentials,
 				ClientID: "postern", ClientSecret: config.NewSecret("secret"), Scopes: []string{"smtp"},

@@ -38,11 +38,11 @@ const (
 	slowest         = time.Minute
 )
 
-// Login walks a person through the flow of up and keeps what comes of it.
+// Login walks a person through the flow of an account and keeps what comes of it.
 // Where nobody has to log in, it only asks for a new token. The error is a
 // *Error, or that of ctx.
-func (t *Tokens) Login(ctx context.Context, up *config.Upstream, person Person) (Status, error) {
-	s := t.source(up)
+func (t *Tokens) Login(ctx context.Context, a *config.Account, person Person) (Status, error) {
+	s := t.source(a)
 	s.mu.Lock()
 	conf := s.conf
 	s.mu.Unlock()
@@ -51,7 +51,7 @@ func (t *Tokens) Login(ctx context.Context, up *config.Upstream, person Person) 
 		if err := s.anew(ctx); err != nil {
 			return Status{}, err
 		}
-		return t.Status(ctx, up), nil
+		return t.Status(ctx, a), nil
 	}
 	tok, err := s.login(ctx, conf, person)
 	if err == nil {
@@ -62,13 +62,13 @@ func (t *Tokens) Login(ctx context.Context, up *config.Upstream, person Person) 
 	}
 	if err != nil {
 		e := asError(err)
-		e.Upstream = up.Name
+		e.Upstream = a.Name
 		return Status{}, e
 	}
 	t.events.TokenObtained(Obtained{
-		Upstream: up.Name, Reason: Login, Expires: tok.Expires, Rotated: true, Took: time.Since(began),
+		Upstream: a.Name, Reason: Login, Expires: tok.Expires, Rotated: true, Took: time.Since(began),
 	})
-	return t.Status(ctx, up), nil
+	return t.Status(ctx, a), nil
 }
 
 // anew asks for another token than the one in use.

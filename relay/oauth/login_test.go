@@ -50,7 +50,7 @@ func TestDevice(t *testing.T) {
 		p.device = []string{"authorization_pending", "slow_down", "authorization_pending"}
 		p.answers = []func(http.ResponseWriter, *http.Request){nil, nil, nil, refuse(503, "", "")}
 		tokens := New(Options{State: stateIn(dir), Transport: p, Events: w})
-		up := upstreamWith(config.FlowDevice)
+		up := accountWith(config.FlowDevice)
 		began, person := time.Now(), &typist{}
 		st, err := tokens.Login(t.Context(), up, person)
 		if err != nil {
@@ -96,12 +96,12 @@ func TestDeviceEnds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p, dir := newIDP(t), t.TempDir()
 				c.change(p)
-				_, err := New(Options{State: stateIn(dir), Transport: p}).Login(t.Context(), upstreamWith(config.FlowDevice), &typist{})
+				_, err := New(Options{State: stateIn(dir), Transport: p}).Login(t.Context(), accountWith(config.FlowDevice), &typist{})
 				var e *Error
 				if !errors.As(err, &e) || e.Kind != c.kind || !strings.Contains(e.Text, c.text) {
 					t.Error(err)
 				}
-				if tok := onDisk(t, dir, upstreamWith(config.FlowDevice)); tok != nil {
+				if tok := onDisk(t, dir, accountWith(config.FlowDevice)); tok != nil {
 					t.Error("something was kept")
 				}
 			})
@@ -119,7 +119,7 @@ func TestDeviceProof(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := newIDP(t)
 			p.document = map[string]any{"token_endpoint_auth_methods_supported": []string{style}}
-			up := upstreamWith(config.FlowDevice)
+			up := accountWith(config.FlowDevice)
 			if style == "nobody" {
 				up.OAuth.ClientSecret = config.Secret{}
 			}
@@ -159,7 +159,7 @@ func TestCodeByBrowser(t *testing.T) {
 	for _, redirect := range []string{"http://127.0.0.1", "http://localhost", "http://127.0.0.1/callback"} {
 		t.Run(redirect, func(t *testing.T) {
 			p, dir := newIDP(t), t.TempDir()
-			up := upstreamWith(config.FlowCode)
+			up := accountWith(config.FlowCode)
 			up.OAuth.RedirectURL = redirect
 			person := &typist{eof: true, open: func(address string) {
 				back := p.browse(address)
@@ -209,7 +209,7 @@ func TestCodeByPaste(t *testing.T) {
 		"query":         {func(back string) string { _, q, _ := strings.Cut(back, "?"); return q }, ""},
 		"code":          {func(string) string { return "the-code\n" }, ""},
 		"another login": {func(string) string { return "http://127.0.0.1/?code=the-code&state=other" }, "another login"},
-		"declined":      {decline, "access_denied (no?[2J thanks)"},
+		"declined":      {decline, "access_denied (no [2J thanks)"},
 		"nonsense":      {func(string) string { return "what do you mean?" }, "no code"},
 		"wrong code":    {func(string) string { return "another-code" }, "invalid_grant"},
 		"blank":         {func(string) string { return " \n" }, "nothing was pasted"},
@@ -220,7 +220,7 @@ func TestCodeByPaste(t *testing.T) {
 			p := newIDP(t)
 			person := &typist{}
 			person.open = func(address string) { person.paste = c.paste(p.browse(address)) }
-			_, err := New(Options{State: stateIn(t.TempDir()), Transport: p}).Login(t.Context(), upstreamWith(config.FlowCode), person)
+			_, err := New(Options{State: stateIn(t.TempDir()), Transport: p}).Login(t.Context(), accountWith(config.FlowCode), person)
 			var e *Error
 			switch {
 			case c.want == "" && err != nil:
@@ -235,7 +235,7 @@ func TestCodeByPaste(t *testing.T) {
 // An address that is not of this machine has no door; there is only the paste.
 func TestCodeWithoutDoor(t *testing.T) {
 	p := newIDP(t)
-	up := upstreamWith(config.FlowCode)
+	up := accountWith(config.FlowCode)
 	up.OAuth.RedirectURL = "https://app.example.com/callback"
 	person := &typist{}
 	person.open = func(address string) { person.paste = p.browse(address) }
@@ -252,7 +252,7 @@ func TestCodeWithoutDoor(t *testing.T) {
 }
 
 func TestLoginIsGivenUp(t *testing.T) {
-	for _, flow := range []string{config.FlowCode, config.FlowDevice} {
+	for _, flow := range []config.Flow{config.FlowCode, config.FlowDevice} {
 		p := newIDP(t)
 		for range 100 {
 			p.device = append(p.device, "authorization_pending")
@@ -262,7 +262,7 @@ func TestLoginIsGivenUp(t *testing.T) {
 		if flow == config.FlowDevice {
 			time.AfterFunc(20*time.Millisecond, cancel)
 		}
-		if _, err := New(Options{State: stateIn(t.TempDir()), Transport: p}).Login(ctx, upstreamWith(flow), person); !errors.Is(err, context.Canceled) {
+		if _, err := New(Options{State: stateIn(t.TempDir()), Transport: p}).Login(ctx, accountWith(flow), person); !errors.Is(err, context.Canceled) {
 			t.Error(flow, err)
 		}
 		cancel()
@@ -273,7 +273,7 @@ func TestLoginIsGivenUp(t *testing.T) {
 func TestLoginWithoutAPerson(t *testing.T) {
 	p := newIDP(t)
 	tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
-	up := upstreamWith(config.FlowClientCredentials)
+	up := accountWith(config.FlowClientCredentials)
 	for i := range 2 {
 		st, err := tokens.Login(t.Context(), up, &typist{})
 		if err != nil || !st.Present || p.asked() != i+1 {

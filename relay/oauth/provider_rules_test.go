@@ -20,7 +20,7 @@ import (
 func TestMicrosoft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newIDP(t)
-		up := upstreamWith(config.FlowDevice)
+		up := accountWith(config.FlowDevice)
 		up.OAuth.Provider, up.OAuth.Tenant, up.OAuth.ClientSecret = config.OAuthMicrosoft365, "example.onmicrosoft.com", config.Secret{}
 		up.OAuth.Scopes = []string{"https://outlook.office.com/SMTP.Send", "offline_access"}
 		tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
@@ -40,7 +40,7 @@ func TestMicrosoft(t *testing.T) {
 
 func TestGoogle(t *testing.T) {
 	p := newIDP(t)
-	up := upstreamWith(config.FlowCode)
+	up := accountWith(config.FlowCode)
 	up.OAuth.Provider, up.OAuth.Scopes = config.OAuthGoogle, []string{"https://mail.google.com/"}
 	person := &typist{}
 	person.open = func(address string) { person.paste = p.browse(address) }
@@ -78,7 +78,7 @@ func TestDiscovery(t *testing.T) {
 	} {
 		p := newIDP(t)
 		p.document = c.document
-		got, err := New(Options{State: stateIn(t.TempDir()), Transport: p}).Token(t.Context(), upstreamWith(config.FlowClientCredentials), "")
+		got, err := New(Options{State: stateIn(t.TempDir()), Transport: p}).Token(t.Context(), accountWith(config.FlowClientCredentials), "")
 		if c.text == "" {
 			if err != nil || got == "" {
 				t.Error(name, err)
@@ -97,7 +97,7 @@ func TestDiscoveryIsKept(t *testing.T) {
 		p := newIDP(t)
 		p.life = 20 * time.Minute
 		tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
-		up := upstreamWith(config.FlowClientCredentials)
+		up := accountWith(config.FlowClientCredentials)
 		for range 6 {
 			if _, err := tokens.Token(t.Context(), up, ""); err != nil {
 				t.Fatal(err)
@@ -117,7 +117,7 @@ func TestDiscoveryIsKept(t *testing.T) {
 	for status, kind := range map[int]Kind{404: Refused, 503: Unreachable, 429: Unreachable, 301: Refused} {
 		gone := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
 		tokens := New(Options{State: stateIn(t.TempDir()), Transport: handled{gone}})
-		mustFail(t, tokens, upstreamWith(config.FlowClientCredentials), "", kind)
+		mustFail(t, tokens, accountWith(config.FlowClientCredentials), "", kind)
 	}
 }
 
@@ -134,7 +134,7 @@ func TestNoRedirect(t *testing.T) {
 			w.WriteHeader(http.StatusTemporaryRedirect)
 		})
 	}
-	mustFail(t, New(Options{State: stateIn(t.TempDir()), Transport: p}), upstreamWith(config.FlowClientCredentials), "", Unreachable)
+	mustFail(t, New(Options{State: stateIn(t.TempDir()), Transport: p}), accountWith(config.FlowClientCredentials), "", Unreachable)
 	for _, path := range p.paths {
 		if strings.Contains(path, "evil") {
 			t.Error(path)
@@ -145,7 +145,7 @@ func TestNoRedirect(t *testing.T) {
 // Without TLS nothing goes out, whatever the configuration let through.
 func TestGuard(t *testing.T) {
 	p := newIDP(t)
-	up := upstreamWith(config.FlowClientCredentials)
+	up := accountWith(config.FlowClientCredentials)
 	up.OAuth.Issuer = "http://idp.example"
 	mustFail(t, New(Options{State: stateIn(t.TempDir()), Transport: p}), up, "", Unreachable)
 	if len(p.paths) != 0 {
@@ -191,7 +191,7 @@ func TestNotAToken(t *testing.T) {
 	} {
 		p := newIDP(t)
 		p.answers = append(p.answers, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, answer) })
-		got, err := New(Options{State: stateIn(t.TempDir()), Transport: p}).Token(t.Context(), upstreamWith(config.FlowClientCredentials), "")
+		got, err := New(Options{State: stateIn(t.TempDir()), Transport: p}).Token(t.Context(), accountWith(config.FlowClientCredentials), "")
 		if err == nil || got != "" {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}

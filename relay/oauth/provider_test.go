@@ -235,9 +235,9 @@ func (w *witness) told() (obtained []Obtained, failed []Failed) {
 	return w.obtained, w.failed
 }
 
-// upstreamWith is an upstream whose provider is the idp.
-func upstreamWith(flow string) *config.Upstream {
-	return &config.Upstream{Name: "office", Auth: "xoauth2", Username: user, OAuth: &config.OAuth{
+// accountWith is an account whose provider is the idp.
+func accountWith(flow config.Flow) *config.Account {
+	return &config.Account{Name: "office", Auth: "xoauth2", Username: user, OAuth: &config.OAuth{
 		Provider: config.OAuthGeneric, Issuer: issuer, Flow: flow, ClientID: "the client",
 		ClientSecret: config.NewSecret(clientSecret), Scopes: []string{"smtp", "offline_access"},
 		RedirectURL: "http://127.0.0.1",
@@ -248,7 +248,7 @@ func upstreamWith(flow string) *config.Upstream {
 func loggedIn(t *testing.T, p *idp) string {
 	t.Helper()
 	dir := t.TempDir()
-	up := upstreamWith(config.FlowDevice)
+	up := accountWith(config.FlowDevice)
 	v := &vault{stateIn(dir)}
 	unlock, err := v.hold(t.Context(), up.Name)
 	if err != nil {
@@ -274,19 +274,19 @@ type relay struct {
 	*witness
 	dir    string
 	tokens *Tokens
-	up     *config.Upstream
+	up     *config.Account
 }
 
 func newRelay(t *testing.T) *relay {
 	t.Helper()
-	r := &relay{idp: newIDP(t), witness: &witness{}, up: upstreamWith(config.FlowDevice)}
+	r := &relay{idp: newIDP(t), witness: &witness{}, up: accountWith(config.FlowDevice)}
 	r.dir = loggedIn(t, r.idp)
 	r.tokens = New(Options{State: stateIn(r.dir), Transport: r.idp, Events: r.witness})
 	return r
 }
 
 // onDisk is what a new process would find.
-func onDisk(t *testing.T, dir string, up *config.Upstream) *token {
+func onDisk(t *testing.T, dir string, up *config.Account) *token {
 	t.Helper()
 	tok, err := (&vault{stateIn(dir)}).load(t.Context(), up.Name, up.OAuth.TokenKey)
 	if err != nil {
@@ -295,7 +295,7 @@ func onDisk(t *testing.T, dir string, up *config.Upstream) *token {
 	return tok
 }
 
-func mustToken(t *testing.T, tokens *Tokens, up *config.Upstream, refused, want string) {
+func mustToken(t *testing.T, tokens *Tokens, up *config.Account, refused, want string) {
 	t.Helper()
 	got, err := tokens.Token(t.Context(), up, refused)
 	if err != nil || got != want {
@@ -303,7 +303,7 @@ func mustToken(t *testing.T, tokens *Tokens, up *config.Upstream, refused, want 
 	}
 }
 
-func mustFail(t *testing.T, tokens *Tokens, up *config.Upstream, refused string, kind Kind) *Error {
+func mustFail(t *testing.T, tokens *Tokens, up *config.Account, refused string, kind Kind) *Error {
 	t.Helper()
 	got, err := tokens.Token(t.Context(), up, refused)
 	var e *Error

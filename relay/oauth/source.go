@@ -21,7 +21,7 @@ const (
 	calm = time.Minute
 )
 
-// source is where the tokens of one upstream come from.
+// source is where the tokens of one account come from.
 type source struct {
 	t        *Tokens
 	upstream string

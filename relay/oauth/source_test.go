@@ -25,7 +25,7 @@ func TestOneAskServesMany(t *testing.T) {
 		p, w := newIDP(t), &witness{}
 		p.latency = time.Second
 		tokens := New(Options{State: stateIn(t.TempDir()), Transport: p, Events: w})
-		up := upstreamWith(config.FlowClientCredentials)
+		up := accountWith(config.FlowClientCredentials)
 		var all sync.WaitGroup
 		for range 50 {
 			all.Go(func() { mustToken(t, tokens, up, "", "access-token-1") })
@@ -142,7 +142,7 @@ func TestSilentProvider(t *testing.T) {
 		p.latency = time.Hour
 		tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
 		began := time.Now()
-		e := mustFail(t, tokens, upstreamWith(config.FlowClientCredentials), "", Unreachable)
+		e := mustFail(t, tokens, accountWith(config.FlowClientCredentials), "", Unreachable)
 		if time.Since(began) > askTimeout || e.Text != "idp.example did not answer in time" {
 			t.Error(time.Since(began), e)
 		}
@@ -175,7 +175,7 @@ func TestWithoutAnEnd(t *testing.T) {
 		p := newIDP(t)
 		p.life = 0
 		tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
-		up := upstreamWith(config.FlowClientCredentials)
+		up := accountWith(config.FlowClientCredentials)
 		mustToken(t, tokens, up, "", "access-token-1")
 		time.Sleep(1000 * time.Hour)
 		mustToken(t, tokens, up, "", "access-token-1")
@@ -214,7 +214,7 @@ func TestRevoked(t *testing.T) {
 func TestNobodyHasLoggedIn(t *testing.T) {
 	p := newIDP(t)
 	tokens := New(Options{State: stateIn(t.TempDir()), Transport: p})
-	up := upstreamWith(config.FlowCode)
+	up := accountWith(config.FlowCode)
 	if st := tokens.Status(t.Context(), up); !st.NeedsLogin || st.Present || st.Renewable {
 		t.Errorf("%+v", st)
 	}
@@ -223,12 +223,12 @@ func TestNobodyHasLoggedIn(t *testing.T) {
 	}
 	// A login is nothing to another client, user, or set of scopes.
 	tokens = New(Options{State: stateIn(loggedIn(t, p)), Transport: p})
-	up = upstreamWith(config.FlowDevice)
-	for name, change := range map[string]func(*config.Upstream){
-		"client": func(u *config.Upstream) { u.OAuth.ClientID = "another" },
-		"user":   func(u *config.Upstream) { u.Username = "another@example.com" },
-		"scopes": func(u *config.Upstream) { u.OAuth.Scopes = []string{"smtp"} },
-		"issuer": func(u *config.Upstream) { u.OAuth.Issuer += "/realm" },
+	up = accountWith(config.FlowDevice)
+	for name, change := range map[string]func(*config.Account){
+		"client": func(u *config.Account) { u.OAuth.ClientID = "another" },
+		"user":   func(u *config.Account) { u.Username = "another@example.com" },
+		"scopes": func(u *config.Account) { u.OAuth.Scopes = []string{"smtp"} },
+		"issuer": func(u *config.Account) { u.OAuth.Issuer += "/realm" },
 	} {
 		changed, oauth := *up, *up.OAuth
 		changed.OAuth = &oauth
@@ -245,7 +245,7 @@ func TestNobodyHasLoggedIn(t *testing.T) {
 func TestTwoProcesses(t *testing.T) {
 	p := newIDP(t)
 	dir := loggedIn(t, p)
-	up := upstreamWith(config.FlowDevice)
+	up := accountWith(config.FlowDevice)
 	var both sync.WaitGroup
 	for range 4 {
 		tokens := New(Options{State: stateIn(dir), Transport: p})
@@ -309,7 +309,7 @@ func TestWrittenBeforeUse(t *testing.T) {
 		}
 		return nil
 	}
-	mustToken(t, r.tokens, upstreamWith(config.FlowDevice), "access-token-1", "access-token-2")
+	mustToken(t, r.tokens, accountWith(config.FlowDevice), "access-token-1", "access-token-2")
 	close(inUse)
 	if got := strings.Join(steps, ", "); got != "create, write, sync, rename, sync folder" {
 		t.Error(got)
@@ -317,7 +317,7 @@ func TestWrittenBeforeUse(t *testing.T) {
 	// A crash at this moment: whoever comes next has the rotated token.
 	r.set(func() { r.life = time.Minute })
 	next := New(Options{State: stateIn(r.dir), Transport: r.idp})
-	mustToken(t, next, upstreamWith(config.FlowDevice), "access-token-2", "access-token-3")
+	mustToken(t, next, accountWith(config.FlowDevice), "access-token-2", "access-token-3")
 }
 
 // An unsaved token does not overwrite a newer login.
@@ -429,11 +429,11 @@ func TestJudge(t *testing.T) {
 		}
 		p.answers = append(p.answers, answer)
 		tokens := New(Options{State: stateIn(dir), Transport: p})
-		e := mustFail(t, tokens, upstreamWith(config.FlowDevice), "access-token-1", c.want)
+		e := mustFail(t, tokens, accountWith(config.FlowDevice), "access-token-1", c.want)
 		if want := fmt.Sprint(c.status); c.code == "" && !strings.Contains(e.Text, want) || !strings.Contains(e.Text, c.code) {
 			t.Errorf("%+v: %v", c, e)
 		}
-		mustToken(t, tokens, upstreamWith(config.FlowDevice), "access-token-1", "access-token-2")
+		mustToken(t, tokens, accountWith(config.FlowDevice), "access-token-1", "access-token-2")
 	}
 }
 
@@ -441,7 +441,7 @@ func TestJudge(t *testing.T) {
 func TestRefusedWithoutAPerson(t *testing.T) {
 	p := newIDP(t)
 	p.answers = append(p.answers, refuse(400, "invalid_grant", "Invalid JWT Signature."))
-	e := mustFail(t, New(Options{State: stateIn(t.TempDir()), Transport: p}), upstreamWith(config.FlowClientCredentials), "", Refused)
+	e := mustFail(t, New(Options{State: stateIn(t.TempDir()), Transport: p}), accountWith(config.FlowClientCredentials), "", Refused)
 	if strings.Contains(e.Text, "login") || !strings.Contains(e.Text, "clock") {
 		t.Error(e)
 	}
@@ -461,7 +461,7 @@ func TestDates(t *testing.T) {
 	tokens := New(Options{State: stateIn(t.TempDir()), Transport: dated, Dates: func(host string, date time.Time) {
 		told = append(told, host+" "+date.Format(time.RFC3339))
 	}})
-	up := upstreamWith(config.FlowClientCredentials)
+	up := accountWith(config.FlowClientCredentials)
 	mustToken(t, tokens, up, "", "access-token-1")
 	tokens.Wait(t.Context())
 	if len(told) == 0 || !strings.HasSuffix(told[0], " 2026-03-01T12:00:00Z") {

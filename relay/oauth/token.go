@@ -14,7 +14,7 @@ import (
 	"postern/config"
 )
 
-// token is what is kept for one upstream. It never shows itself.
+// token is what is kept for one account. It never shows itself.
 type token struct {
 	// Identity says for which client, user and scopes it was given out.
 	Identity string    `json:"identity"`
@@ -63,11 +63,11 @@ func (t *token) ending(now time.Time) bool {
 
 // identity tells clients, users and scopes apart: a token for one of them is
 // nothing to another.
-func identity(up *config.Upstream) string {
-	c := up.OAuth
+func identity(a *config.Account) string {
+	c := a.OAuth
 	scopes := slices.Clone(c.Scopes)
 	slices.Sort(scopes)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q %q %q %q %v", c.Provider, c.Tenant, strings.TrimSuffix(c.Issuer, "/"),
-		c.ClientID, c.Subject, c.ServiceAccountFile, up.Username, scopes, c.NeedsPerson()))
+		c.ClientID, c.Subject, c.ServiceAccountFile, a.Username, scopes, c.NeedsPerson()))
 	return hex.EncodeToString(sum[:])
 }

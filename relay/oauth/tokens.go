@@ -24,7 +24,7 @@ type Options struct {
 	Dates func(host string, date time.Time)
 }
 
-// Tokens has the tokens of all upstreams. Its methods may be called
+// Tokens has the tokens of all accounts. Its methods may be called
 // concurrently.
 type Tokens struct {
 	vault   *vault
@@ -33,7 +33,7 @@ type Tokens struct {
 	flights sync.WaitGroup
 
 	mu      sync.Mutex
-	sources map[string]*source // by name of the upstream
+	sources map[string]*source // by name of the account
 }
 
 // New opens nothing yet.
@@ -48,14 +48,14 @@ func New(o Options) *Tokens {
 	return t
 }
 
-// Token returns an access token for up, whose OAuth is set, from memory where
+// Token returns an access token for a, whose OAuth is set, from memory where
 // there is one that goes on for a while, and durable on disk in any case.
 //
-// refused is a token that the upstream has just turned down, or "": the
+// refused is a token that the other side has just turned down, or "": the
 // answer is then another one, if it can be had. The error is a *Error, or
 // that of ctx; what has begun goes on without ctx.
-func (t *Tokens) Token(ctx context.Context, up *config.Upstream, refused string) (string, error) {
-	return t.source(up).get(ctx, refused)
+func (t *Tokens) Token(ctx context.Context, a *config.Account, refused string) (string, error) {
+	return t.source(a).get(ctx, refused)
 }
 
 // Wait returns when nothing is under way any more, or ctx is done. Call it
@@ -73,39 +73,39 @@ func (t *Tokens) Wait(ctx context.Context) {
 }
 
 // source is made anew where the configuration asks for tokens of another kind.
-func (t *Tokens) source(up *config.Upstream) *source {
-	id := identity(up)
+func (t *Tokens) source(a *config.Account) *source {
+	id := identity(a)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.sources[up.Name]
+	s := t.sources[a.Name]
 	if s == nil || s.identity != id {
-		s = &source{t: t, upstream: up.Name, identity: id, conf: up.OAuth}
-		t.sources[up.Name] = s
+		s = &source{t: t, upstream: a.Name, identity: id, conf: a.OAuth}
+		t.sources[a.Name] = s
 		return s
 	}
 	s.mu.Lock()
-	s.conf = up.OAuth // after a reload: files and secrets may be others
+	s.conf = a.OAuth // after a reload: files and secrets may be others
 	s.mu.Unlock()
 	return s
 }
 
-// Status tells how it stands with the token of up, from memory, or from disk
+// Status tells how it stands with the token of a, from memory, or from disk
 // where none is in use. It asks no provider.
-func (t *Tokens) Status(ctx context.Context, up *config.Upstream) Status {
-	s := t.source(up)
+func (t *Tokens) Status(ctx context.Context, a *config.Account) Status {
+	s := t.source(a)
 	s.mu.Lock()
 	tok, problem, conf := s.tok, s.problem, s.conf
 	s.mu.Unlock()
-	st := Status{Upstream: up.Name}
+	st := Status{Upstream: a.Name}
 	if tok == nil {
 		var err error
 		tok, err = s.stored(ctx, conf)
 		switch {
 		case problem != nil: // of the last attempt, which knew as much
 		case err != nil:
-			problem = asError(err).withHint(up.Name, conf.NeedsPerson())
+			problem = asError(err).withHint(a.Name, conf.NeedsPerson())
 		case tok == nil && conf.NeedsPerson():
-			problem = (&Error{Kind: NeedsLogin, Text: "nobody has logged in yet"}).withHint(up.Name, true)
+			problem = (&Error{Kind: NeedsLogin, Text: "nobody has logged in yet"}).withHint(a.Name, true)
 		}
 	}
 	if tok != nil {

@@ -52,7 +52,7 @@ func TestModes(t *testing.T) {
 	}
 	p := newIDP(t)
 	dir := loggedIn(t, p)
-	up := upstreamWith(config.FlowDevice)
+	up := accountWith(config.FlowDevice)
 	files, err := filepath.Glob(filepath.Join(dir, "oauth", "*"))
 	if err != nil || len(files) != 4 { // two locks, key, token
 		t.Fatal(files, err)
@@ -145,11 +145,11 @@ func TestKeyChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	tokens := New(Options{State: stateIn(dir), Transport: p})
-	e := mustFail(t, tokens, upstreamWith(config.FlowDevice), "", NeedsLogin)
+	e := mustFail(t, tokens, accountWith(config.FlowDevice), "", NeedsLogin)
 	if !strings.Contains(e.Text, "another key") || !strings.Contains(e.Text, "postern upstream login office") {
 		t.Error(e)
 	}
-	mustToken(t, tokens, upstreamWith(config.FlowClientCredentials), "", "access-token-2")
+	mustToken(t, tokens, accountWith(config.FlowClientCredentials), "", "access-token-2")
 }
 
 func TestHeldLock(t *testing.T) {
@@ -177,7 +177,7 @@ func TestHeldLock(t *testing.T) {
 func TestCutOff(t *testing.T) {
 	p := newIDP(t)
 	dir := loggedIn(t, p)
-	up := upstreamWith(config.FlowDevice)
+	up := accountWith(config.FlowDevice)
 	if err := os.WriteFile(filepath.Join(dir, "oauth", "upstream-"+statefile.SafeName(up.Name)+".token"+".new"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestCutOff(t *testing.T) {
 func TestUnwritable(t *testing.T) {
 	file := secretFile(t, "a-file", "x")
 	p := newIDP(t)
-	mustFail(t, New(Options{State: stateIn(file), Transport: p}), upstreamWith(config.FlowClientCredentials), "", Local)
+	mustFail(t, New(Options{State: stateIn(file), Transport: p}), accountWith(config.FlowClientCredentials), "", Local)
 	if len(p.paths) != 0 {
 		t.Error("asked for what cannot be kept")
 	}

@@ -97,7 +97,7 @@ func (b *bearer) stale(refused *Refused) bool {
 	case "403", "insufficient_scope":
 		return false
 	case "", "-":
-		return refused.Reply.Code == 535 || refused.Reply.Code == 454
+		return refused.Meaning == WrongCredentials || refused.Meaning == NotNow
 	}
 	return true
 }

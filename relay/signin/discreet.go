@@ -1,16 +1,20 @@
 package signin
 
-// discreet is a Conn to an upstream that may repeat what it was told, in any
-// disguise. Its replies end in logs, so nothing comes back of them but the
+// discreet is a Conn to somebody who may repeat what they were told, in any
+// disguise. Their replies end in logs, so nothing comes back of them but the
 // codes, the words that are known, and the challenge.
 type discreet struct{ Conn }
 
-// Exchange carries one line.
-func (d discreet) Exchange(line []byte) (Reply, error) {
-	r, err := d.Conn.Exchange(line)
-	r.Text = known(r.Text)
-	if r.Code != 334 {
-		r.Raw = ""
-	}
-	return r, err
+// Begin carries the first step.
+func (d discreet) Begin(mechanism string, initial []byte) (Answer, error) {
+	a, err := d.Conn.Begin(mechanism, initial)
+	a.Reply.Text = known(a.Reply.Text)
+	return a, err
+}
+
+// Respond carries one step.
+func (d discreet) Respond(response []byte) (Answer, error) {
+	a, err := d.Conn.Respond(response)
+	a.Reply.Text = known(a.Reply.Text)
+	return a, err
 }

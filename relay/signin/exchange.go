@@ -3,48 +3,66 @@ package signin
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/emersion/go-sasl"
+
+	"postern/config"
 )
 
+// maxRounds bounds the challenges of one exchange.
+const maxRounds = 16
+
+// Meaning is what an answer means for the exchange, whatever the protocol.
+type Meaning int
+
+// The meanings. All but the last two are refusals.
 const (
-	// maxInitialLine is the longest AUTH command with an initial response, in
-	// bytes with CRLF. RFC 4954 §4 leaves it at the 512 of RFC 5321
-	// §4.5.3.1.4, and servers do break off beyond it.
-	maxInitialLine = 512
-	// maxResponseLine bounds every other line: RFC 4954 §4.
-	maxResponseLine = 12288
-	// maxRounds bounds the challenges of one exchange.
-	maxRounds = 16
+	Refusal          Meaning = iota // of which no more is known
+	NotAvailable                    // the mechanism was offered, and yet is not to be had
+	WrongCredentials                // or some that are not valid any more
+	NotNow                          // the other side could not check them
+	Challenge
+	Accepted
 )
 
-// Reply is one answer of the upstream.
+// Reply is an answer in the words of the protocol.
 type Reply struct {
 	Code     int
 	Enhanced string // or empty
 	Text     string // fit for people
-	Raw      string // of the last line, without its code: where a challenge stands
 }
 
-// Conn is what the exchange needs of a session.
+// Answer is what the other side says to one step.
+type Answer struct {
+	Meaning   Meaning
+	Challenge []byte // with the meaning Challenge
+	Reply     Reply
+}
+
+// Conn carries the steps of an exchange in the frames of a protocol, such as
+// the AUTH lines of SMTP or the bind requests of LDAP. It must not keep or
+// show what it carries. After an error the session is over.
 type Conn interface {
-	// Exchange sends a line, to which it adds CRLF, and returns the answer.
-	// It must not keep or show the line. After an error the session is over.
-	Exchange(line []byte) (Reply, error)
+	// Begin names a mechanism as it was offered. initial is the first response;
+	// nil: there is none, which is something else than an empty one.
+	Begin(mechanism string, initial []byte) (Answer, error)
+	// Respond answers a challenge.
+	Respond(response []byte) (Answer, error)
+	// Cancel ends the exchange from our side.
+	Cancel()
 }
 
-// Request says who signs in, and how.
+// Request says who signs in, and how: what the account says, and what is known
+// of the channel. See NewRequest.
 type Request struct {
-	Auth     string // "auto" or a key of the table
+	Auth     config.Mechanism
 	Username string
 	Domain   string // of Windows, for NTLM; may be empty
 	// Kerberos is for GSSAPI and GSS-SPNEGO; zero: by password.
-	Kerberos Kerberos
+	Kerberos config.Kerberos
 	// Certificate tells that TLS has a client certificate to show.
 	Certificate bool
 	// Password fetches the secret, at most once for each exchange; nil: there
@@ -53,10 +71,12 @@ type Request struct {
 	// Token fetches an access token for the mechanisms that want one, other
 	// than refused, which the upstream has just turned down; "": any. It is
 	// called once or twice for each Do; nil: there are none.
-	Token   func(ctx context.Context, refused string) (string, error)
-	Host    string   // that was connected to; for OAUTHBEARER and Kerberos
-	Port    int      // likewise
-	Offered []string // what EHLO announced behind AUTH
+	Token func(ctx context.Context, refused string) (string, error)
+	Host  string // that was connected to; for OAUTHBEARER and Kerberos
+	Port  int    // likewise
+	// Service is what Kerberos calls the protocol: "ldap"; empty: "smtp".
+	Service string
+	Offered []string // mechanisms that the other side has announced
 	TLS     bool     // the connection is encrypted
 	// State is what TLS knows of the connection, for channel bindings; nil:
 	// nothing is bound.
@@ -68,9 +88,23 @@ type Request struct {
 	unconnected bool // there is no connection yet: see Foresee
 }
 
-// Refused is an answer of the upstream that ended the exchange.
+// NewRequest is what an account says; whoever signs in adds what is known of
+// the channel, and Token where the account has OAuth.
+func NewRequest(a *config.Account) *Request {
+	r := &Request{Auth: a.Auth, Username: a.Username, Domain: a.Domain, Kerberos: a.Kerberos, Certificate: a.CertFile != ""}
+	if r.Auth == "" {
+		r.Auth = config.MechanismAuto
+	}
+	if a.Password.IsSet() {
+		r.Password = a.Password.Read
+	}
+	return r
+}
+
+// Refused is an answer of the other side that ended the exchange.
 type Refused struct {
 	Mechanism string
+	Meaning   Meaning
 	Reply     Reply
 	// Detail is what is known beside the reply: what the upstream said about
 	// a token, "invalid_token", or what its refusal has to mean. No control
@@ -99,7 +133,7 @@ type suspicious interface {
 }
 
 // Do signs in and returns the name of the mechanism that it used. The error
-// is a *Refused, or what Exchange returned, or says what is wrong on our
+// is a *Refused, or what conn returned, or says what is wrong on our
 // side; none of them holds a secret.
 func Do(ctx context.Context, conn Conn, r *Request) (string, error) {
 	candidates, err := choose(r)
@@ -111,10 +145,8 @@ func Do(ctx context.Context, conn Conn, r *Request) (string, error) {
 		err := m.signIn(ctx, quiet, r)
 		var refused *Refused
 		if errors.As(err, &refused) && i+1 < len(candidates) {
-			// RFC 4954 §6: announced, and yet not to be had. The next one
-			// obeys the same rules about TLS.
-			if c := refused.Reply.Code; c == 504 || c == 534 {
-				continue
+			if refused.Meaning == NotAvailable {
+				continue // the next one obeys the same rules about TLS
 			}
 		}
 		return m.name, err
@@ -137,91 +169,39 @@ func (m *mechanism) signIn(ctx context.Context, conn Conn, r *Request) error {
 	return exchange(conn, m.name, client)
 }
 
-// exchange is the loop of RFC 4954 §4.
+// exchange is the loop of challenges and responses (RFC 4422 §5).
 func exchange(conn Conn, name string, client sasl.Client) error {
 	_, initial, err := client.Start()
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	reply, pending, err := begin(conn, name, initial)
+	answer, err := conn.Begin(name, initial)
 	for round := 0; err == nil; round++ {
 		switch {
-		case reply.Code == 235:
-			return conclude(name, client, pending)
-		case reply.Code != 334:
-			refused := &Refused{Mechanism: name, Reply: reply}
-			if s, ok := client.(suspicious); ok && reply.Code == 535 {
+		case answer.Meaning == Accepted:
+			// Nothing but a complete exchange is a success.
+			if v, ok := client.(verifier); ok {
+				if err := v.verified(); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+			}
+			return nil
+		case answer.Meaning != Challenge:
+			refused := &Refused{Mechanism: name, Meaning: answer.Meaning, Reply: answer.Reply}
+			if s, ok := client.(suspicious); ok && answer.Meaning == WrongCredentials {
 				refused.Detail = s.suspect()
 			}
 			return refused
 		case round == maxRounds:
-			return cancel(conn, fmt.Errorf("%s: more than %d challenges", name, maxRounds))
+			conn.Cancel()
+			return fmt.Errorf("%s: more than %d challenges", name, maxRounds)
 		}
-		response := initial
-		if !pending {
-			if response, err = client.Next(challenge(reply.Raw)); err != nil {
-				return cancel(conn, fmt.Errorf("%s: %w", name, err))
-			}
+		response, wrong := client.Next(answer.Challenge)
+		if wrong != nil {
+			conn.Cancel()
+			return fmt.Errorf("%s: %w", name, wrong)
 		}
-		pending = false
-		line := base64.StdEncoding.AppendEncode(nil, response)
-		if len(line)+2 > maxResponseLine {
-			return cancel(conn, fmt.Errorf("%s: response of %d bytes is too long", name, len(line)))
-		}
-		reply, err = conn.Exchange(line)
+		answer, err = conn.Respond(response)
 	}
 	return err
-}
-
-// begin sends AUTH. pending tells that the initial response still has to go
-// out, in answer to the first, empty challenge.
-func begin(conn Conn, name string, initial []byte) (reply Reply, pending bool, err error) {
-	line := append([]byte("AUTH "), name...)
-	if initial != nil {
-		full := append(line[:len(line):len(line)], ' ')
-		if len(initial) == 0 {
-			full = append(full, '=') // RFC 4954 §4: an empty one is a "="
-		}
-		full = base64.StdEncoding.AppendEncode(full, initial)
-		if pending = len(full)+2 > maxInitialLine; !pending {
-			line = full
-		}
-	}
-	reply, err = conn.Exchange(line)
-	return reply, pending, err
-}
-
-// conclude is reached by a 235. Nothing but a complete exchange makes it a
-// success.
-func conclude(name string, client sasl.Client, pending bool) error {
-	if pending {
-		return fmt.Errorf("%s: the upstream accepted before it was told who we are", name)
-	}
-	if v, ok := client.(verifier); ok {
-		if err := v.verified(); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// cancel ends an exchange from our side (RFC 4954 §4) and returns cause.
-func cancel(conn Conn, cause error) error {
-	_, _ = conn.Exchange([]byte("*")) // whatever comes: cause is what counts
-	return cause
-}
-
-// challenge decodes the text of a 334. Text that is not base64, such as
-// "334 NTLM supported", counts as an empty challenge: it is legal where the
-// mechanism expects none, and a mechanism that does expect one refuses it.
-func challenge(text string) []byte {
-	text = strings.TrimSpace(text)
-	decoded, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		decoded, err = base64.RawStdEncoding.DecodeString(text)
-	}
-	if err != nil {
-		return []byte{}
-	}
-	return decoded
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/xdg-go/scram"
+
+	"postern/config"
 )
 
 const (
@@ -18,18 +20,16 @@ const (
 	password = "pe ncil \"ü"
 )
 
-// server answers lines; it is the other side of an exchange.
+// server answers lines; it is the other side of an exchange in the frames of
+// SMTP.
 type server struct {
 	t      *testing.T
 	lines  []string
 	answer func(n int, line string) Reply
 }
 
-func (s *server) Exchange(line []byte) (Reply, error) {
+func (s *server) exchange(line []byte) (Reply, error) {
 	s.lines = append(s.lines, string(line))
-	if len(line)+2 > maxResponseLine {
-		s.t.Errorf("a line of %d bytes", len(line))
-	}
 	r := s.answer(len(s.lines)-1, string(line))
 	if r.Code == 0 {
 		return Reply{}, errors.New("the connection is gone")
@@ -37,7 +37,56 @@ func (s *server) Exchange(line []byte) (Reply, error) {
 	return r, nil
 }
 
-func say(code int, text string) Reply { return Reply{Code: code, Text: text, Raw: text} }
+func (s *server) Begin(mechanism string, initial []byte) (Answer, error) {
+	return lines(s.exchange).Begin(mechanism, initial)
+}
+func (s *server) Respond(response []byte) (Answer, error) { return lines(s.exchange).Respond(response) }
+func (s *server) Cancel()                                 { lines(s.exchange).Cancel() }
+
+// lines is a Conn with the frames of SMTP: a first response that is too long
+// for the command waits for the first challenge. The real one is
+// relay/upstream's, and tested there.
+type lines func(line []byte) (Reply, error)
+
+func (l lines) Begin(mechanism string, initial []byte) (Answer, error) {
+	line := "AUTH " + mechanism
+	encoded := " " + base64.StdEncoding.EncodeToString(initial)
+	switch {
+	case initial == nil:
+	case len(initial) == 0:
+		line += " ="
+	case len(line)+len(encoded) > 510:
+		a, err := answerOf(l([]byte(line)))
+		if err != nil || a.Meaning != Challenge {
+			return a, err
+		}
+		return l.Respond(initial)
+	default:
+		line += encoded
+	}
+	return answerOf(l([]byte(line)))
+}
+
+func (l lines) Respond(response []byte) (Answer, error) {
+	return answerOf(l([]byte(base64.StdEncoding.EncodeToString(response))))
+}
+
+func (l lines) Cancel() { _, _ = l([]byte("*")) }
+
+func answerOf(r Reply, err error) (Answer, error) {
+	a := Answer{Reply: r, Meaning: map[int]Meaning{
+		235: Accepted, 334: Challenge, 535: WrongCredentials, 454: NotNow, 504: NotAvailable, 534: NotAvailable,
+	}[r.Code]}
+	if a.Meaning == Challenge {
+		decoded, wrong := base64.StdEncoding.DecodeString(r.Text)
+		if a.Challenge = decoded; wrong != nil {
+			a.Challenge = []byte{} // text for people
+		}
+	}
+	return a, err
+}
+
+func say(code int, text string) Reply { return Reply{Code: code, Text: text} }
 
 func ask(challenge string) Reply {
 	return say(334, base64.StdEncoding.EncodeToString([]byte(challenge)))
@@ -54,7 +103,7 @@ func decode(t *testing.T, text string) string {
 
 func request(auth string, offered ...string) *Request {
 	return &Request{
-		Auth: auth, Username: user, Offered: offered, TLS: true,
+		Auth: config.Mechanism(auth), Username: user, Offered: offered, TLS: true,
 		Password: func(context.Context) (string, error) { return password, nil },
 	}
 }
@@ -82,49 +131,6 @@ func TestPlain(t *testing.T) {
 	ir, ok := strings.CutPrefix(lines[0], "AUTH PLAIN ")
 	if got := decode(t, ir); !ok || got != "\x00"+user+"\x00"+password {
 		t.Errorf("%q", got)
-	}
-}
-
-// RFC 4954 §4: an initial response that makes the line too long waits for the
-// first challenge, whatever that says.
-func TestLongInitialResponse(t *testing.T) {
-	for _, challenge := range []string{"", "PLAIN supported", "VXNlcm5hbWU6"} {
-		r := request("plain", "PLAIN")
-		r.Username = strings.Repeat("u", 600)
-		_, lines, err := do(t, r, func(n int, _ string) Reply {
-			if n == 0 {
-				return say(334, challenge)
-			}
-			return say(235, "ok")
-		})
-		if err != nil || len(lines) != 2 || lines[0] != "AUTH PLAIN" {
-			t.Fatal(lines, err)
-		}
-		if got := decode(t, lines[1]); got != "\x00"+r.Username+"\x00"+password {
-			t.Errorf("%q", got)
-		}
-	}
-}
-
-func TestLongInitialResponseNeverAskedFor(t *testing.T) {
-	r := request("plain", "PLAIN")
-	r.Username = strings.Repeat("u", 600)
-	if _, _, err := do(t, r, func(int, string) Reply { return say(235, "ok") }); err == nil {
-		t.Error("a sign-in without the credentials succeeded")
-	}
-}
-
-func TestResponseBeyondEveryLimit(t *testing.T) {
-	r := request("plain", "PLAIN")
-	r.Username = strings.Repeat("u", maxResponseLine)
-	_, lines, err := do(t, r, func(n int, _ string) Reply {
-		if n == 0 {
-			return say(334, "")
-		}
-		return say(501, "cancelled")
-	})
-	if err == nil || lines[len(lines)-1] != "*" {
-		t.Error(len(lines), err)
 	}
 }
 

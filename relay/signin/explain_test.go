@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"postern/config"
 )
 
 func TestExplain(t *testing.T) {
@@ -71,7 +73,7 @@ LOGIN is not offered
 		t.Errorf("by address:\n%s", got)
 	}
 	// What is explained is what is done.
-	for _, auth := range []string{"auto", "scram-sha-256", "gssapi"} {
+	for _, auth := range []config.Mechanism{"auto", "scram-sha-256", "gssapi"} {
 		r.Auth = auth
 		first := Explain(r)[0]
 		if found, err := choose(r); (err == nil) != (first.Obstacle == "") || err == nil && found[0].name != first.Mechanism {

@@ -37,7 +37,7 @@ func integratedLine(name string) mechanism {
 func (r *Request) asProcess() (*Request, error) {
 	own := *r
 	own.Username, own.Password = "", nil
-	if own.Kerberos.Keytab != "" || own.Kerberos.Cache != "" {
+	if own.Kerberos.Keytab != "" || own.Kerberos.CCache != "" {
 		return &own, nil
 	}
 	cache, named := os.LookupEnv("KRB5CCNAME")
@@ -55,7 +55,7 @@ func (r *Request) asProcess() (*Request, error) {
 	_, err := os.Stat(path)
 	switch {
 	case kind == "FILE" && err == nil:
-		own.Kerberos.Cache = path
+		own.Kerberos.CCache = path
 	case keytab != "":
 		own.Kerberos.Keytab = keytab
 	case kind != "FILE":

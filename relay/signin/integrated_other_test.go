@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"postern/config"
 )
 
 func TestIntegratedFindsWhatTheProcessHas(t *testing.T) {
@@ -21,16 +23,16 @@ func TestIntegratedFindsWhatTheProcessHas(t *testing.T) {
 	}
 	for _, c := range []struct {
 		ccname, ktname string
-		configured     Kerberos
+		configured     config.Kerberos
 		want           string
 	}{
-		{"FILE:" + cache, "", Kerberos{}, "cache " + cache},
-		{cache, "FILE:" + keytab, Kerberos{}, "cache " + cache},
-		{filepath.Join(dir, "none"), "FILE:" + keytab, Kerberos{}, "keytab " + keytab},
-		{"KEYRING:persistent:0", keytab, Kerberos{}, "keytab " + keytab},
-		{"KEYRING:persistent:0", "", Kerberos{}, "tickets in KEYRING"},
-		{filepath.Join(dir, "none"), "", Kerberos{}, "kinit"},
-		{cache, "", Kerberos{Keytab: "own"}, "keytab own"},
+		{"FILE:" + cache, "", config.Kerberos{}, "cache " + cache},
+		{cache, "FILE:" + keytab, config.Kerberos{}, "cache " + cache},
+		{filepath.Join(dir, "none"), "FILE:" + keytab, config.Kerberos{}, "keytab " + keytab},
+		{"KEYRING:persistent:0", keytab, config.Kerberos{}, "keytab " + keytab},
+		{"KEYRING:persistent:0", "", config.Kerberos{}, "tickets in KEYRING"},
+		{filepath.Join(dir, "none"), "", config.Kerberos{}, "kinit"},
+		{cache, "", config.Kerberos{Keytab: "own"}, "keytab own"},
 	} {
 		t.Setenv("KRB5CCNAME", c.ccname)
 		t.Setenv("KRB5_CLIENT_KTNAME", c.ktname)
@@ -44,7 +46,7 @@ func TestIntegratedFindsWhatTheProcessHas(t *testing.T) {
 		case own.Kerberos.Keytab != "":
 			got = "keytab " + own.Kerberos.Keytab
 		default:
-			got = "cache " + own.Kerberos.Cache
+			got = "cache " + own.Kerberos.CCache
 		}
 		if !strings.Contains(got, c.want) {
 			t.Errorf("%+v: %s", c, got)
@@ -86,7 +88,7 @@ func TestDamagedFiles(t *testing.T) {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for _, k := range []Kerberos{{Keytab: file}, {Cache: file}} {
+		for _, k := range []config.Kerberos{{Keytab: file}, {CCache: file}} {
 			r := &Request{Auth: "gssapi", Host: "mail.example.com", Offered: []string{"GSSAPI"}, Kerberos: k}
 			if _, lines, err := do(t, r, nil); err == nil || len(lines) > 0 || !strings.Contains(err.Error(), file) {
 				t.Errorf("%q: %v", content, err)

@@ -25,6 +25,8 @@ import (
 	"github.com/jcmturner/gokrb5/v8/keytab"
 	"github.com/jcmturner/gokrb5/v8/messages"
 	"github.com/jcmturner/gokrb5/v8/types"
+
+	"postern/config"
 )
 
 const testRealm = "EXAMPLE.TEST"
@@ -115,7 +117,7 @@ func (k *kdc) request(t testing.TB, password string) *Request {
 	}
 	return &Request{
 		Auth: "gssapi", Username: "alice", Host: "mail.example.test", Offered: []string{"GSSAPI"},
-		Password: func(context.Context) (string, error) { return password, nil }, Kerberos: Kerberos{Conf: conf},
+		Password: func(context.Context) (string, error) { return password, nil }, Kerberos: config.Kerberos{Conf: conf},
 	}
 }
 

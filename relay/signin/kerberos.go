@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,16 +20,6 @@ import (
 
 	files "postern/config"
 )
-
-// Kerberos says where tickets come from. The first of Keytab, Cache and the
-// request's password that is there is used.
-type Kerberos struct {
-	Realm   string // of the user; "": of the name behind @, or the default of Conf
-	Keytab  string // file
-	Cache   string // file with tickets
-	Conf    string // krb5.conf; "": $KRB5_CONFIG or /etc/krb5.conf, where there is one
-	Service string // the upstream's principal; "": smtp/HOST
-}
 
 // aes are the encryption types that are asked for and taken. RC4 is not: its
 // tickets have another format of messages (RFC 4757), and it is broken.
@@ -64,7 +55,7 @@ func lacksKerberos(r *Request) string {
 		return lack
 	}
 	switch {
-	case k.Keytab != "" || k.Cache != "":
+	case k.Keytab != "" || k.CCache != "":
 		return ""
 	case r.Auth == "auto" && k.Realm == "":
 		return "needs a realm, a keytab or a ccache"
@@ -74,7 +65,7 @@ func lacksKerberos(r *Request) string {
 
 // lacksHostName: principals are made of names.
 func lacksHostName(r *Request) string {
-	if r.Kerberos.Service == "" && isAddress(r.Host) {
+	if r.Kerberos.SPN == "" && isAddress(r.Host) {
 		return "needs the upstream's host name, and host is an address; set spn"
 	}
 	return ""
@@ -87,10 +78,10 @@ func isAddress(host string) bool {
 
 // service is the principal that the ticket is for (RFC 4752 §3.1).
 func (r *Request) service() string {
-	if r.Kerberos.Service != "" {
-		return r.Kerberos.Service
+	if r.Kerberos.SPN != "" {
+		return r.Kerberos.SPN
 	}
-	return "smtp/" + strings.ToLower(strings.TrimSuffix(r.Host, "."))
+	return cmp.Or(r.Service, "smtp") + "/" + strings.ToLower(strings.TrimSuffix(r.Host, "."))
 }
 
 // kerberosUser has, or gets, a ticket-granting ticket.
@@ -103,8 +94,8 @@ func (r *Request) kerberosUser(ctx context.Context) (*kerberosUser, error) {
 	switch k := &r.Kerberos; {
 	case k.Keytab != "":
 		u, err = r.fromKeytab(conf)
-	case k.Cache != "":
-		u, err = fromCache(k.Cache, conf)
+	case k.CCache != "":
+		u, err = fromCache(k.CCache, conf)
 	default:
 		u, err = r.fromPassword(ctx, conf)
 	}

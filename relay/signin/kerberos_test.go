@@ -12,6 +12,8 @@ import (
 	"github.com/jcmturner/gokrb5/v8/config"
 	"github.com/jcmturner/gokrb5/v8/iana/etypeID"
 	"github.com/jcmturner/gokrb5/v8/keytab"
+
+	files "postern/config"
 )
 
 // ticketFile is a file of tickets, version 4, with the ticket-granting ticket
@@ -93,7 +95,7 @@ func FuzzTickets(f *testing.F) {
 		if _, err := fromCache(path, conf); err != nil && !strings.Contains(err.Error(), path) {
 			t.Fatalf("it is not told which file: %v", err)
 		}
-		r := &Request{Kerberos: Kerberos{Keytab: path}}
+		r := &Request{Kerberos: files.Kerberos{Keytab: path}}
 		_, _ = r.fromKeytab(conf)
 	})
 }

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/config"
 )
 
 // labConn is a small session with a real server.
@@ -24,7 +26,15 @@ type labConn struct {
 	offered []string
 }
 
-func (c *labConn) Exchange(line []byte) (Reply, error) {
+func (c *labConn) Begin(mechanism string, initial []byte) (Answer, error) {
+	return lines(c.exchange).Begin(mechanism, initial)
+}
+func (c *labConn) Respond(response []byte) (Answer, error) {
+	return lines(c.exchange).Respond(response)
+}
+func (c *labConn) Cancel() { lines(c.exchange).Cancel() }
+
+func (c *labConn) exchange(line []byte) (Reply, error) {
 	if _, err := c.conn.Write(append(line, "\r\n"...)); err != nil {
 		return Reply{}, err
 	}
@@ -46,7 +56,7 @@ func (c *labConn) reply() (Reply, error) {
 		}
 		if line[3] == ' ' {
 			code, err := strconv.Atoi(line[:3])
-			return Reply{Code: code, Text: line[4:], Raw: line[4:]}, err
+			return Reply{Code: code, Text: line[4:]}, err
 		}
 	}
 }
@@ -68,7 +78,7 @@ func (s labServer) open(t *testing.T, certificate bool) (*labConn, *tls.Connecti
 		t.Fatal(err)
 	}
 	for _, line := range []string{"EHLO relay.postern.test", "STARTTLS"} {
-		if r, err := c.Exchange([]byte(line)); err != nil || r.Code/100 != 2 {
+		if r, err := c.exchange([]byte(line)); err != nil || r.Code/100 != 2 {
 			t.Fatal(r, err)
 		}
 	}
@@ -91,7 +101,7 @@ func (s labServer) open(t *testing.T, certificate bool) (*labConn, *tls.Connecti
 		t.Fatal(err)
 	}
 	c.conn, c.in = secure, bufio.NewReader(secure)
-	if r, err := c.Exchange([]byte("EHLO relay.postern.test")); err != nil || r.Code != 250 {
+	if r, err := c.exchange([]byte("EHLO relay.postern.test")); err != nil || r.Code != 250 {
 		t.Fatal(r, err)
 	}
 	state := secure.ConnectionState()
@@ -108,7 +118,7 @@ func (s labServer) sign(t *testing.T, r *Request) (string, error) {
 	}
 	name, err := Do(t.Context(), conn, r)
 	if err == nil {
-		if mail, mailErr := conn.Exchange([]byte("MAIL FROM:<alice@postern.test>")); mailErr != nil || mail.Code != 250 {
+		if mail, mailErr := conn.exchange([]byte("MAIL FROM:<alice@postern.test>")); mailErr != nil || mail.Code != 250 {
 			t.Errorf("the server does not believe it: %v %v", mail, mailErr)
 		}
 	}
@@ -139,12 +149,12 @@ func TestLab(t *testing.T) {
 	needsLab(t)
 	caches := labCaches(t)
 	t.Setenv("KRB5CCNAME", "FILE:"+caches.good)
-	mit := Kerberos{Realm: "POSTERN.TEST"}
-	ad := Kerberos{Realm: "AD.POSTERN.TEST"}
+	mit := config.Kerberos{Realm: "POSTERN.TEST"}
+	ad := config.Kerberos{Realm: "AD.POSTERN.TEST"}
 	plain := func(auth, user, password string) *Request {
-		return &Request{Auth: auth, Username: user, Password: fixed(password)}
+		return &Request{Auth: config.Mechanism(auth), Username: user, Password: fixed(password)}
 	}
-	kerberos := func(auth, user, password string, k Kerberos) *Request {
+	kerberos := func(auth, user, password string, k config.Kerberos) *Request {
 		r := plain(auth, user, password)
 		r.Kerberos = k
 		if password == "" {
@@ -157,12 +167,12 @@ func TestLab(t *testing.T) {
 		r.Domain = domain
 		return r
 	}
-	by := func(conf string, k Kerberos) Kerberos {
+	by := func(conf string, k config.Kerberos) config.Kerberos {
 		k.Conf = "/etc/postern/" + conf
 		return k
 	}
-	with := func(k Kerberos, keytab, cache string) Kerberos {
-		k.Keytab, k.Cache = keytab, cache
+	with := func(k config.Kerberos, keytab, cache string) config.Kerberos {
+		k.Keytab, k.CCache = keytab, cache
 		return k
 	}
 	for _, c := range []struct {
@@ -182,20 +192,20 @@ func TestLab(t *testing.T) {
 		{cyrus, "wrong password", ntlm("ntlm", "alice", "chalk", ""), "!535"},
 		{cyrus, "password", kerberos("gssapi", "alice", "alicepw", mit), "GSSAPI"},
 		{cyrus, "keytab", kerberos("gssapi", "alice", "", with(mit, "/etc/postern/alice.keytab", "")), "GSSAPI"},
-		{cyrus, "keytab tells the user", kerberos("gssapi", "", "", with(Kerberos{}, "/etc/postern/alice.keytab", "")), "GSSAPI"},
-		{cyrus, "configured cache", kerberos("integrated", "", "", with(Kerberos{}, "", caches.good)), "GSSAPI"},
-		{cyrus, "the process's cache", kerberos("integrated", "", "", Kerberos{}), "GSSAPI"},
-		{cyrus, "cache", kerberos("gssapi", "", "", with(Kerberos{}, "", caches.good)), "GSSAPI"},
+		{cyrus, "keytab tells the user", kerberos("gssapi", "", "", with(config.Kerberos{}, "/etc/postern/alice.keytab", "")), "GSSAPI"},
+		{cyrus, "configured cache", kerberos("integrated", "", "", with(config.Kerberos{}, "", caches.good)), "GSSAPI"},
+		{cyrus, "the process's cache", kerberos("integrated", "", "", config.Kerberos{}), "GSSAPI"},
+		{cyrus, "cache", kerberos("gssapi", "", "", with(config.Kerberos{}, "", caches.good)), "GSSAPI"},
 		{cyrus, "password", kerberos("gss-spnego", "alice", "alicepw", mit), "GSS-SPNEGO"},
 		{cyrus, "auto", kerberos("auto", "alice", "alicepw", mit), "GSSAPI"},
 		{cyrus, "auto, no realm", plain("auto", "alice", "alicepw"), "SCRAM-SHA-512"},
 		{cyrus, "wrong password", kerberos("gssapi", "alice", "chalk", mit), "!password or the keytab is wrong"},
 		{cyrus, "unknown user", kerberos("gssapi", "mallory", "chalk", mit), "!no such user"},
-		{cyrus, "unknown service", kerberos("gssapi", "alice", "alicepw", Kerberos{Realm: "POSTERN.TEST", Service: "smtp/other.postern.test"}), "!no such service"},
+		{cyrus, "unknown service", kerberos("gssapi", "alice", "alicepw", config.Kerberos{Realm: "POSTERN.TEST", SPN: "smtp/other.postern.test"}), "!no such service"},
 		{cyrus, "wrong realm", kerberos("gssapi", "alice", "alicepw", ad), "!"},
-		{cyrus, "unknown realm", kerberos("gssapi", "alice", "alicepw", Kerberos{Realm: "NOWHERE.TEST"}), "!knows no realm NOWHERE.TEST"},
-		{cyrus, "realm in small letters", kerberos("gssapi", "alice", "alicepw", Kerberos{Realm: "postern.test"}), "!in capitals"},
-		{cyrus, "expired ticket", kerberos("gssapi", "", "", with(Kerberos{}, "", caches.expired)), "!expired at"},
+		{cyrus, "unknown realm", kerberos("gssapi", "alice", "alicepw", config.Kerberos{Realm: "NOWHERE.TEST"}), "!knows no realm NOWHERE.TEST"},
+		{cyrus, "realm in small letters", kerberos("gssapi", "alice", "alicepw", config.Kerberos{Realm: "postern.test"}), "!in capitals"},
+		{cyrus, "expired ticket", kerberos("gssapi", "", "", with(config.Kerberos{}, "", caches.expired)), "!expired at"},
 		{cyrus, "locked account", kerberos("gssapi", "locked", "lockedpw", mit), "!locked, disabled or expired"},
 		{cyrus, "expired password", kerberos("gssapi", "expired", "expiredpw", mit), "!the password has expired"},
 		{cyrus, "the KDC's clock", kerberos("gssapi", "alice", "alicepw", by("krb5-ahead.conf", mit)), "!the clocks of this machine"},
@@ -204,7 +214,7 @@ func TestLab(t *testing.T) {
 		{dovecot, "right", plain("login", "alice@postern.test", "alicepw"), "LOGIN"},
 		{dovecot, "right", plain("scram-sha-1", "alice@postern.test", "alicepw"), "SCRAM-SHA-1"},
 		{dovecot, "wrong password", plain("plain", "alice@postern.test", "chalk"), "!535"},
-		{dovecot, "AD cache", kerberos("integrated", "", "", with(Kerberos{}, "", caches.ad)), "GSSAPI"},
+		{dovecot, "AD cache", kerberos("integrated", "", "", with(config.Kerberos{}, "", caches.ad)), "GSSAPI"},
 		{dovecot, "right", plain("cram-md5", "alice@postern.test", "alicepw"), "CRAM-MD5"},
 		{dovecot, "right", plain("scram-sha-256", "alice@postern.test", "alicepw"), "SCRAM-SHA-256"},
 		{dovecot, "right", ntlm("ntlm", "alice", "alicepw-1", "POSTERN"), "NTLM"},
@@ -225,7 +235,7 @@ func TestLab(t *testing.T) {
 		{tickets, "AD password", kerberos("gss-spnego", "alice", "alicepw-1", ad), "GSS-SPNEGO"},
 		{tickets, "AD keytab", kerberos("gss-spnego", "alice", "", with(ad, "/etc/postern/ad-alice.keytab", "")), "GSS-SPNEGO"},
 		{tickets, "AD keytab", kerberos("gssapi", "alice", "", with(ad, "/etc/postern/ad-alice.keytab", "")), "GSSAPI"},
-		{tickets, "AD cache", kerberos("integrated", "", "", with(Kerberos{}, "", caches.ad)), "GSSAPI"},
+		{tickets, "AD cache", kerberos("integrated", "", "", with(config.Kerberos{}, "", caches.ad)), "GSSAPI"},
 		{tickets, "certificate", &Request{Auth: "external", Certificate: true}, "EXTERNAL"},
 		{tickets, "certificate and name", &Request{Auth: "external", Certificate: true, Username: "alice@postern.test"}, "EXTERNAL"},
 		{tickets, "certificate", &Request{Auth: "auto", Certificate: true}, "EXTERNAL"},
@@ -236,13 +246,13 @@ func TestLab(t *testing.T) {
 		{behind, "right", plain("cram-md5", "alice@postern.test", "alicepw"), "CRAM-MD5"},
 		{behind, "right", plain("scram-sha-1", "alice@postern.test", "alicepw"), "SCRAM-SHA-1"},
 		{behind, "AD keytab", kerberos("gssapi", "alice", "", with(ad, "/etc/postern/ad-alice.keytab", "")), "GSSAPI"},
-		{behind, "AD cache", kerberos("integrated", "", "", with(Kerberos{}, "", caches.ad)), "GSSAPI"},
+		{behind, "AD cache", kerberos("integrated", "", "", with(config.Kerberos{}, "", caches.ad)), "GSSAPI"},
 		{behind, "right", plain("scram-sha-256", "alice@postern.test", "alicepw"), "SCRAM-SHA-256"},
 		{behind, "right", ntlm("ntlm", "alice", "alicepw-1", "POSTERN"), "NTLM"},
 		{behind, "AD password", kerberos("gssapi", "alice", "alicepw-1", ad), "GSSAPI"},
 		{behind, "wrong password", ntlm("ntlm", "alice", "chalk", "POSTERN"), "!535"},
 	} {
-		t.Run(c.server.name+"/"+c.r.Auth+"/"+c.what, func(t *testing.T) {
+		t.Run(c.server.name+"/"+string(c.r.Auth)+"/"+c.what, func(t *testing.T) {
 			name, err := c.server.sign(t, c.r)
 			if part, fails := strings.CutPrefix(c.want, "!"); fails {
 				var refused *Refused
@@ -265,7 +275,7 @@ func TestLab(t *testing.T) {
 func TestLabLockout(t *testing.T) {
 	needsLab(t)
 	by := func(auth, password string) *Request {
-		return &Request{Auth: auth, Username: "locked", Password: fixed(password), Kerberos: Kerberos{Realm: "AD.POSTERN.TEST"}}
+		return &Request{Auth: config.Mechanism(auth), Username: "locked", Password: fixed(password), Kerberos: config.Kerberos{Realm: "AD.POSTERN.TEST"}}
 	}
 	if _, err := dovecot.sign(t, by("gssapi", "lockedpw-1")); err != nil {
 		t.Fatal(err)

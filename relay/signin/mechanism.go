@@ -9,13 +9,15 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/xdg-go/scram"
+
+	"postern/config"
 )
 
 // mechanism is one line of the table.
 type mechanism struct {
-	name     string // as registered and as EHLO announces it
-	key      string // in the configuration
-	strength int    // orders the choice
+	name     string           // as registered and as EHLO announces it
+	key      config.Mechanism // in the configuration
+	strength int              // orders the choice
 	// clear means that it is not safe from whoever reads along: they have the
 	// password or the token, or can take the connection over.
 	clear bool
@@ -88,18 +90,18 @@ func choose(r *Request) ([]mechanism, error) {
 
 // meant tells whether the configuration asks for m, be it among others.
 func (m *mechanism) meant(r *Request) bool {
-	if r.Auth == "auto" {
-		return m.key != "integrated"
+	if r.Auth == config.MechanismAuto {
+		return m.key != config.MechanismIntegrated
 	}
 	return m.key == r.Auth
 }
 
 // wanted is what the configuration asks for, for people.
-func wanted(auth string) string {
-	if auth == "auto" {
+func wanted(auth config.Mechanism) string {
+	if auth == config.MechanismAuto {
 		return "any mechanism that is known here"
 	}
-	return strings.ToUpper(auth)
+	return strings.ToUpper(string(auth))
 }
 
 // obstacle tells why m cannot be used; empty: it can.
@@ -107,10 +109,10 @@ func (m *mechanism) obstacle(r *Request) string {
 	if !r.offers(m.name) {
 		return "is not offered"
 	}
-	if named := strings.EqualFold(r.Auth, m.name); m.clear && !r.TLS && !(named && r.AllowClear) {
+	if named := strings.EqualFold(string(r.Auth), m.name); m.clear && !r.TLS && !(named && r.AllowClear) {
 		return m.exposes() // RFC 4954 §4: it needs protection beneath it
 	}
-	if m.stored && r.Auth == "auto" && r.Domain != "" {
+	if m.stored && r.Auth == config.MechanismAuto && r.Domain != "" {
 		return "cannot check the password of a Windows domain"
 	}
 	return m.lacks(r)
@@ -121,7 +123,7 @@ func (m *mechanism) exposes() string {
 	switch {
 	case m.bearer != nil:
 		return "would send the token in clear"
-	case m.name == "NTLM", m.key == "integrated":
+	case m.name == "NTLM", m.key == config.MechanismIntegrated:
 		return "without TLS lets others sign in with what they read along"
 	}
 	return "would send the password in clear"

@@ -14,6 +14,8 @@ import (
 
 	//lint:ignore SA1019 NTLM is made of it
 	"golang.org/x/crypto/md4"
+
+	"postern/config"
 )
 
 func utf16le(s string) []byte {
@@ -189,7 +191,7 @@ func TestNTLMGarbage(t *testing.T) {
 
 func TestNTLMStaysUnderTLS(t *testing.T) {
 	for _, c := range []struct {
-		auth  string
+		auth  config.Mechanism
 		tls   bool
 		clear bool
 		ok    bool

@@ -10,6 +10,8 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/xdg-go/scram"
+
+	"postern/config"
 )
 
 // maxIterations bounds the work that an upstream can ask of us: about a
@@ -28,7 +30,7 @@ type scramExchange struct {
 // every other: whoever sits in between with a certificate of their own cannot
 // pass it on.
 func scramLine(name string, strength int, hash scram.HashGeneratorFcn, bound bool) mechanism {
-	m := mechanism{name: name, key: strings.ToLower(name), strength: strength, stored: true, lacks: lacksPassword}
+	m := mechanism{name: name, key: config.Mechanism(strings.ToLower(name)), strength: strength, stored: true, lacks: lacksPassword}
 	if bound {
 		m.name, m.strength = name+"-PLUS", strength+30 // RFC 5802 §4
 		m.lacks = func(r *Request) string {

@@ -299,7 +299,7 @@ func TestAddressesDoNotWeaken(t *testing.T) {
 			h.scripts[a] = upstreamtest.Script{"* hello PIPELINING|AUTH PLAIN", "C? AUTH PLAIN", "S: 535 5.7.8 no", "* quit"}
 		}
 		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff,
-			Auth: "plain", Username: "user", Password: config.NewSecret("pencil")}
+			Account: config.Account{Name: "test", Auth: "plain", Username: "user", Password: config.NewSecret("pencil")}}
 		fault, _ := h.deliver(up)
 		if fault == nil || fault.Outcome.Code != 535 || len(h.dialed) != 1 {
 			t.Errorf("dialed %v: %v", h.dialed, fault)

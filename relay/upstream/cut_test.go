@@ -21,7 +21,7 @@ import (
 // which one is refused, and a second message.
 type dialogue struct {
 	body   spool.BodyType // of the messages
-	auth   string
+	auth   config.Mechanism
 	script upstreamtest.Script
 }
 
@@ -86,7 +86,7 @@ func (d dialogue) play(t *testing.T, afterSent, afterReceived int) (r cutRun) {
 			Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },
 		}
 		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff,
-			Auth: d.auth, Username: "user", Password: config.NewSecret("pencil")}
+			Account: config.Account{Name: "test", Auth: d.auth, Username: "user", Password: config.NewSecret("pencil")}}
 		r.err = dialer.Deliver(t.Context(), up, r.feed)
 		<-done
 		if afterSent < 0 && afterReceived < 0 {
@@ -260,7 +260,7 @@ func TestLastWords(t *testing.T) {
 						return &wedged{client, 100_000}, nil
 					},
 				}
-				err := d.Deliver(t.Context(), &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, Auth: "none"}, feed)
+				err := d.Deliver(t.Context(), &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}}, feed)
 				<-done
 				settled := feed.Settled()
 				if len(settled) != 1 || len(feed.Breaches()) > 0 {

@@ -41,9 +41,9 @@ type Feed interface {
 
 // Tokens gives access tokens.
 type Tokens interface {
-	// Token returns one for up, other than refused, which up has just turned
-	// down; "": any. Its error holds no secret.
-	Token(ctx context.Context, up *config.Upstream, refused string) (string, error)
+	// Token returns one for the account, other than refused, which the upstream
+	// has just turned down; "": any. Its error holds no secret.
+	Token(ctx context.Context, account *config.Account, refused string) (string, error)
 }
 
 // Dialer opens sessions. The zero value is ready for use. Its methods may be

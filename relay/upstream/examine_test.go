@@ -125,7 +125,7 @@ func TestExamineWithoutAnAddress(t *testing.T) {
 func TestExamineWithoutAToken(t *testing.T) {
 	sink := &upstreamtest.Sink{Extensions: []string{"AUTH XOAUTH2"}}
 	dialer := &upstream.Dialer{Tokens: purse{}}
-	up := &config.Upstream{Name: "test", TLS: config.TLSOff, Auth: "xoauth2", Username: "user", OAuth: &config.OAuth{}}
+	up := &config.Upstream{Name: "test", TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "xoauth2", Username: "user", OAuth: &config.OAuth{}}}
 	up.Host, up.Port = sink.Start(t)
 	r := dialer.Examine(t.Context(), up, []upstream.Rehearsal{{From: "a@example.com", To: "b@example.com"}})
 	if r.Steps[0].Step != upstream.StepToken || r.Fault == nil || r.Fault != r.Steps[0].Fault ||

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"postern/config"
-	"postern/config/wire"
 	"postern/relay/signin"
 	"postern/spool"
 )
@@ -72,7 +71,7 @@ func (s *session) token(ctx context.Context, refused string) (string, error) {
 	if s.dialer.Tokens == nil {
 		return "", errors.New("nobody gives tokens for this upstream")
 	}
-	return s.dialer.Tokens.Token(ctx, s.up, refused)
+	return s.dialer.Tokens.Token(ctx, &s.up.Account, refused)
 }
 
 // greet reads the banner and says hello.
@@ -198,7 +197,7 @@ func (s *session) handshake(ctx context.Context) (fault *spool.Fault) {
 // signIn carries out AUTH where the configuration wants it.
 func (s *session) signIn(ctx context.Context) (fault *spool.Fault) {
 	defer s.notes.step(StepSignIn)(&fault)
-	if !signsIn(s.up) {
+	if !s.up.SignsIn() {
 		return nil
 	}
 	request := requestOf(s.up)
@@ -209,7 +208,7 @@ func (s *session) signIn(ctx context.Context) (fault *spool.Fault) {
 	}
 	var told secrets
 	request.Password, request.Token = told.password(request.Password), told.token(request.Token)
-	mechanism, err := signin.Do(ctx, s, request)
+	mechanism, err := signin.Do(ctx, &authLines{exchange: s.line}, request)
 	s.replies.told = told // from now on: the exchange itself has words of its own
 	s.mechanism = mechanism
 	s.notes.signIn(request, mechanism)
@@ -226,17 +225,10 @@ func (s *session) signIn(ctx context.Context) (fault *spool.Fault) {
 	return nil
 }
 
-// Exchange carries one line of AUTH to the upstream; for signin.
-func (s *session) Exchange(line []byte) (signin.Reply, error) {
+// line sends one line of AUTH and reads its reply.
+func (s *session) line(line []byte) (reply, error) {
 	s.out = append(append(s.out, line...), "\r\n"...)
-	r, err := s.roundTrip()
-	if err != nil {
-		return signin.Reply{}, wordless(err)
-	}
-	return signin.Reply{
-		Code: r.code, Enhanced: r.enhanced,
-		Text: wire.Text(string(r.text), maxText), Raw: string(r.text[r.last:]),
-	}, nil
+	return s.roundTrip()
 }
 
 // command sends one line and reads its reply.

@@ -88,12 +88,12 @@ func TestRefusedAtEveryStage(t *testing.T) {
 func (c *stageCase) refuse(t *testing.T, b *bench, code int) {
 	said := fmt.Sprintf("%d %d.7.9 generic failure", code, code/100)
 	script := append(c.script[:len(c.script):len(c.script)], "S: "+said, "* ignore")
-	up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, Auth: "none", CAFile: b.ca}
+	up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}, CAFile: b.ca}
 	if c.tls != "" {
 		up.TLS = c.tls
 	}
 	if c.auth != "" {
-		up.Auth, up.Username, up.Password = c.auth, "user", config.NewSecret("pencil")
+		up.Auth, up.Username, up.Password = config.Mechanism(c.auth), "user", config.NewSecret("pencil")
 	}
 	env := envelopeTo("to@b.example")
 	if c.binary {

@@ -113,7 +113,7 @@ type Handshake struct {
 
 // SignIn is how the mechanism was chosen.
 type SignIn struct {
-	Auth      string   // as configured
+	Auth      config.Mechanism
 	Offered   []string // as announced
 	Verdicts  []signin.Verdict
 	Mechanism string // that was tried; empty: none could be

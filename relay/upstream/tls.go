@@ -72,7 +72,7 @@ func sameFile(a, b fs.FileInfo) bool {
 
 func buildTLS(up *config.Upstream, names []string) (*tls.Config, error) {
 	conf := &tls.Config{
-		MinVersion:         config.TLSVersion(up.TLSMinVersion),
+		MinVersion:         up.TLSMinVersion.Number(),
 		ServerName:         names[0],
 		ClientSessionCache: tls.NewLRUClientSessionCache(4),
 	}

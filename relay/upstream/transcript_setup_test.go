@@ -20,7 +20,7 @@ import (
 
 // setUp reads the lines of a transcript that are not dialogue.
 func (c *transcript) setUp(t *testing.T, b *bench) (*config.Upstream, *testFeed) {
-	up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, Auth: "none", CAFile: b.ca}
+	up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}, CAFile: b.ca}
 	feed := &testFeed{Feed: upstreamtest.NewFeed()}
 	messages := 0
 	for _, line := range c.settings {
@@ -104,7 +104,7 @@ func (b *bench) setUpstream(t *testing.T, up *config.Upstream, option string) {
 	case "tls":
 		up.TLS = config.UpstreamTLS(value)
 	case "auth":
-		up.Auth, up.Username, up.Password = value, "user", config.NewSecret("pencil")
+		up.Auth, up.Username, up.Password = config.Mechanism(value), "user", config.NewSecret("pencil")
 	case "ca":
 		up.CAFile = map[string]string{"none": "", "missing": filepath.Join(b.dir, "missing.pem")}[value]
 	case "name":

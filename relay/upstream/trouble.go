@@ -160,7 +160,7 @@ func (h *shaken) version(chosen uint16) (cause, remedy string) {
 	key := `tls_min_version = "1.0"`
 	switch chosen {
 	case 0:
-		chosen = config.TLSVersion(h.up.TLSMinVersion) - 1
+		chosen = h.up.TLSMinVersion.Number() - 1
 	case tls.VersionTLS11:
 		key = `tls_min_version = "1.1"`
 	}

@@ -40,7 +40,7 @@ func meet(t *testing.T, ca *upstreamtest.Pair, meetings []meeting) {
 	for _, m := range meetings {
 		t.Run(m.name, func(t *testing.T) {
 			sink := &upstreamtest.Sink{TLS: m.server}
-			up := &config.Upstream{Name: "test", TLS: config.TLSVerify, Auth: "none", CAFile: file, ServerName: "mx.example"}
+			up := &config.Upstream{Name: "test", TLS: config.TLSVerify, Account: config.Account{Name: "test", Auth: "none"}, CAFile: file, ServerName: "mx.example"}
 			up.Host, up.Port = sink.Start(t)
 			if m.set != nil {
 				m.set(up)
@@ -138,7 +138,7 @@ func TestOldCipherSuitesByTheirKey(t *testing.T) {
 	}
 	buried := with(tls.TLS_RSA_WITH_AES_128_CBC_SHA)
 	buried.MinVersion, buried.MaxVersion = tls.VersionTLS10, tls.VersionTLS10
-	least := func(version string) func(*config.Upstream) {
+	least := func(version config.TLSVersion) func(*config.Upstream) {
 		return func(up *config.Upstream) { up.TLSMinVersion = version }
 	}
 	refused := []string{"none of the cipher suites", "tls_old_ciphers = true"}
@@ -167,7 +167,7 @@ func TestOldVersionsAreTold(t *testing.T) {
 	newest := func(version uint16) *tls.Config {
 		return &tls.Config{Certificates: []tls.Certificate{leaf.TLS()}, MinVersion: tls.VersionTLS10, MaxVersion: version}
 	}
-	least := func(version string) func(*config.Upstream) {
+	least := func(version config.TLSVersion) func(*config.Upstream) {
 		return func(up *config.Upstream) { up.TLSMinVersion = version }
 	}
 	meet(t, ca, []meeting{

@@ -224,7 +224,7 @@ func TestNoticeThatIsRefused(t *testing.T) {
 		if err := settle(); err != nil {
 			t.Fatal(err)
 		}
-		if err := settle(); !errors.Is(err, spool.ErrNotFound) {
+		if err := settle(); !errors.Is(err, spool.ErrLost) {
 			t.Error(err)
 		}
 		if u := s.Usage(); u.Messages != 1 || u.Shares != 1 { // the notice

@@ -238,7 +238,7 @@ func (p *Postfix) Upstream(auth string) *config.Upstream {
 	return &config.Upstream{
 		Name: "postfix-" + auth, Host: "127.0.0.1", Port: p.Port, TLS: config.TLSVerify,
 		CAFile: p.CA, ServerName: "mail.postern.test",
-		Auth: auth, Username: PostfixUser, Password: config.NewSecret(PostfixPassword),
+		Account:        config.Account{Name: "postfix-" + auth, Auth: config.Mechanism(auth), Username: PostfixUser, Password: config.NewSecret(PostfixPassword)},
 		CommandTimeout: 20 * time.Second, DataTimeout: 20 * time.Second,
 	}
 }

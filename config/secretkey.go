@@ -24,55 +24,111 @@ func anySecret(t *table, name string) bool {
 	return false
 }
 
-// readSecret reads the one key that gives a secret, out of those that begin
-// with name.
-func (d *document) readSecret(t *table, name string, kinds ...secretKind) Secret {
-	var first Secret
+// secretKeys are the keys that give a secret, in different ways, of which the
+// file has one. what begins the sentence of help.
+func secretKeys(place *Secret, name, what string, kinds ...secretKind) (keys []key) {
 	for _, kind := range kinds {
-		source := d.readSource(t, name, kind)
-		switch {
-		case source == nil:
-		case first.IsSet():
-			t.problem(source.key(), "is a second "+words(name)+" beside "+first.source.key(), "keep one of them")
-		default:
-			first = Secret{source}
+		keys = append(keys, key{name: name + string(kind), value: secretAt{place, name, kind}, unset: "none", help: what + secretHelp[kind]})
+		if kind == secretCommand {
+			keys = append(keys, key{name: name + string(kind) + commandEnvSuffix, value: commandEnvAt{place, name + string(kind)}, unset: "none",
+				help: "Names of further variables that the command gets."})
 		}
 	}
-	return first
+	return keys
 }
 
-// readSource reads one of the keys; nil where it is missing or wrong.
-func (d *document) readSource(t *table, name string, kind secretKind) *secretSource {
+// secretHelp says where a secret stands.
+var secretHelp = map[secretKind]string{
+	secretLiteral: " itself.", secretFile: ", as the one line of a file.", secretCommand: ", as a command prints it.",
+	secretEnv: ", in a variable of the environment.", secretCredential: ", as a credential of systemd.",
+}
+
+// secretAt is one of the keys of a secret.
+type secretAt struct {
+	Place *Secret
+	name  string
+	kind  secretKind
+}
+
+func (s secretAt) form() string { return "a secret" }
+
+func (s secretAt) read(t *table, _ string, _ any) bool {
+	source := t.readSource(s.name, s.kind)
+	switch {
+	case source == nil:
+		return false
+	case s.Place.IsSet():
+		t.problem(source.key(), "is a second "+words(s.name)+" beside "+s.Place.source.key(), "keep one of them")
+		return false
+	}
+	*s.Place = Secret{source}
+	return true
+}
+
+// show tells where the secret comes from.
+func (s secretAt) show() any {
+	source := s.Place.source
+	switch {
+	case source == nil || source.kind != s.kind || source.name != s.name:
+		return nil
+	case s.kind == secretLiteral || s.kind == secretCommand:
+		return redacted
+	}
+	return source.value
+}
+
+// commandEnvAt is the list of variables that the command of a secret gets.
+type commandEnvAt struct {
+	Place   *Secret
+	command string // the key of the command
+}
+
+func (e commandEnvAt) form() string { return "a list of strings" }
+func (e commandEnvAt) show() any    { return nil }
+
+func (e commandEnvAt) read(t *table, name string, v any) bool {
+	var names []string
+	switch {
+	case !t.list(name, v, &names):
+		return false
+	case !t.has(e.command):
+		t.problem(name, "needs "+e.command, "remove it, or set "+e.command)
+		return false
+	case !t.got[e.command]:
+		return false
+	}
+	for _, variable := range names {
+		if strings.ContainsAny(variable, "=\x00") {
+			t.problem(name, "holds "+strconv.QuoteToASCII(variable)+", which is not the name of a variable", `names alone, such as ["GNUPGHOME"]`)
+		}
+	}
+	e.Place.source.env = names
+	return true
+}
+
+// readSource reads one of the keys; nil where it is wrong.
+func (t *table) readSource(name string, kind secretKind) *secretSource {
 	s := &secretSource{name: name, kind: kind}
 	key := s.key()
 	if kind == secretCommand {
-		env := t.has(key+commandEnvSuffix) && t.list(key+commandEnvSuffix, &s.env)
 		if !readCommand(t, key, s) {
-			if env && !t.has(key) {
-				t.problem(key+commandEnvSuffix, "needs "+key, "remove it, or set "+key)
-			}
 			return nil
-		}
-		for _, name := range s.env {
-			if strings.ContainsAny(name, "=\x00") {
-				t.problem(key+commandEnvSuffix, "holds "+strconv.QuoteToASCII(name)+", which is not the name of a variable", `names alone, such as ["GNUPGHOME"]`)
-			}
 		}
 		return s
 	}
-	if !t.text(key, &s.value) {
+	if !t.text(key, t.values[key], &s.value) {
 		return nil
 	}
 	switch kind {
 	case secretLiteral:
-		if s.expanded = d.expanded[t.key(key)]; !s.expanded {
-			d.warnReadable(t, key)
+		if s.expanded = t.doc.expanded[t.key(key)]; !s.expanded {
+			warnReadable(t, key)
 		}
 		if unseen := unseenIn(s.value); unseen != "" {
 			t.warn(key, "holds "+unseen, "type it anew")
 		}
 	case secretFile:
-		s.value = d.path(s.value)
+		s.value = t.doc.path(s.value)
 		if checkReadable(t, key, s.value) && checkPrivate(t, key, s.value) {
 			checkSecretText(t, key, name, s.value)
 		}
@@ -98,9 +154,9 @@ func (d *document) readSource(t *table, name string, kind secretKind) *secretSou
 // string by the shell.
 func readCommand(t *table, key string, s *secretSource) bool {
 	if _, isString := t.values[key].(string); !isString {
-		return t.list(key, &s.args)
+		return t.list(key, t.values[key], &s.args)
 	}
-	if !t.text(key, &s.value) {
+	if !t.text(key, t.values[key], &s.value) {
 		return false
 	}
 	if runtime.GOOS == "windows" {
@@ -155,7 +211,7 @@ func checkPrivate(t *table, key, path string) bool {
 		t.problem(key, path+" "+err.Error(), "chmod o-rwx "+path)
 		return false
 	}
-	if err := checkSecretOwner(path, t.doc.file, t.doc.spool); err != nil {
+	if err := checkSecretOwner(path, t.doc.file, t.doc.spool()); err != nil {
 		hint := "give it to the user that runs postern with chown"
 		if strings.Contains(err.Error(), "can be exchanged") {
 			hint = "only root and the user that runs postern may write there"
@@ -167,10 +223,10 @@ func checkPrivate(t *table, key, path string) bool {
 }
 
 // warnReadable warns about a password in a file that others can read.
-func (d *document) warnReadable(t *table, key string) {
-	info, err := os.Stat(d.file)
+func warnReadable(t *table, key string) {
+	info, err := os.Stat(t.doc.file)
 	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o004 == 0 {
 		return
 	}
-	t.warn(key, "stands in a file that everybody on this machine can read", "chmod o-rwx "+d.file+", or use "+key+"_file")
+	t.warn(key, "stands in a file that everybody on this machine can read", "chmod o-rwx "+t.doc.file+", or use "+key+"_file")
 }

@@ -11,49 +11,55 @@ import (
 	"postern/config/visible"
 )
 
-func (d *document) readRoutes(top *table, cfg *Config) {
+func (c *Config) readRoutes(top *table, name string, v any) bool {
 	names := map[string]string{}
-	for i, t := range top.each("route") {
-		r := Route{Name: fmt.Sprintf("route %d", i+1), Line: d.source.line(t.path)}
-		readRoute(t, &r)
+	for i, t := range top.each(name, v) {
+		r := Route{Name: fmt.Sprintf("route %d", i+1), Line: t.doc.source.line(t.path)}
+		r.read(t)
 		if other, twice := names[r.Name]; twice {
 			t.problem("name", strconv.Quote(r.Name)+" is the name of "+other+" too", "names tell routes apart in postern explain")
 		}
 		names[r.Name] = t.path
-		cfg.Routes = append(cfg.Routes, r)
+		c.Routes = append(c.Routes, r)
 	}
-	if !top.has("route") {
-		top.problem("", "there is no route, so that no sender could be accepted", "add a [[route]] with from and upstream")
-	}
+	return true
 }
 
-func readRoute(t *table, r *Route) {
-	if t.text("name", &r.Name) && len(r.Name) > 100 {
+func (r *Route) read(t *table) {
+	t.read(r.keys())
+	if t.got["name"] && len(r.Name) > 100 {
 		t.problem("name", "is longer than 100 bytes", "")
 	}
-	readPatterns(t, "from", &r.From)
-	readPatterns(t, "to", &r.To)
-	t.list("user", &r.User)
-	t.list("unix_user", &r.UnixUser)
-	t.list("listener", &r.Listener)
-	readHeader(t, r)
-	readRouteEnd(t, r)
-	if priority := 0; t.integer("priority", &priority, -9, 9) {
-		r.Priority = &priority
-	}
+	r.checkEnd(t)
 	if !slices.ContainsFunc([]string{"from", "to", "user", "unix_user", "listener", "header"}, t.has) {
 		t.problem("", "has no condition, so that it would take every message", `if that is meant, set from = ["*"]`)
 	}
 	t.finish()
 }
 
+func (r *Route) readPriority(t *table, name string, v any) bool {
+	priority := 0
+	if !(numberAt{&priority, -9, 9}).read(t, name, v) {
+		return false
+	}
+	r.Priority = &priority
+	return true
+}
+
+func (r *Route) showPriority() any {
+	if r.Priority == nil {
+		return nil
+	}
+	return *r.Priority
+}
+
 // maxReject keeps the reply line within RFC 5321 §4.5.3.1.5.
 const maxReject = 400
 
-// readRouteEnd reads what the route ends in: upstreams, or a refusal.
-func readRouteEnd(t *table, r *Route) {
-	if !t.text("reject", &r.Reject) {
-		if !t.list("upstream", &r.Upstream) && !t.has("upstream") && !t.has("reject") {
+// checkEnd looks at what the route ends in: upstreams, or a refusal.
+func (r *Route) checkEnd(t *table) {
+	if !t.got["reject"] {
+		if !t.has("upstream") && !t.has("reject") {
 			t.problem("", "names no upstream", `set upstream = ["NAME"]`)
 		}
 		return
@@ -67,42 +73,45 @@ func readRouteEnd(t *table, r *Route) {
 	for _, name := range []string{"upstream", "priority"} {
 		if t.has(name) {
 			t.problem(name, "has no effect beside reject", "a route leads to upstreams or refuses; remove one of them")
-			t.take(name)
 		}
 	}
 }
 
-func readPatterns(t *table, name string, dst *[]string) {
-	if !t.list(name, dst) {
-		return
+// patternsAt is a list of address patterns.
+type patternsAt struct{ Place *[]string }
+
+func (p patternsAt) form() string { return "a list of address patterns" }
+func (p patternsAt) show() any    { return listAt(p).show() }
+
+func (p patternsAt) read(t *table, name string, v any) bool {
+	if !t.list(name, v, p.Place) {
+		return false
 	}
-	for i, s := range *dst {
+	for i, s := range *p.Place {
 		if s == "" {
 			continue
 		}
-		p, err := ParsePattern(s)
+		pattern, err := ParsePattern(s)
 		switch {
 		case err != nil:
 			t.doc.problem(joinIndex(t.key(name), i), strconv.QuoteToASCII(s)+" "+err.Error(), "")
-		case p.Kind == PatternNull && name == "to":
+		case pattern.Kind == PatternNull && name == "to":
 			t.doc.problem(joinIndex(t.key(name), i), `"<>" is no recipient`, "the null address only ever sends")
 		}
 	}
+	return true
 }
 
 // readHeader reads { "Field" = ["pattern"] }.
-func readHeader(t *table, r *Route) {
-	fields := t.sub("header")
-	if !t.has("header") {
-		return
-	}
+func (r *Route) readHeader(t *table, key string, _ any) bool {
+	fields := t.sub(key)
 	r.Header = map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(fields.values)) {
 		var values []string
 		if !fieldName(name) {
 			fields.problem(name, "is not the name of a header field", "letters, digits and hyphens, without the colon")
 		}
-		if fields.list(name, &values) {
+		if fields.list(name, fields.values[name], &values) {
 			canonical := textproto.CanonicalMIMEHeaderKey(name)
 			if _, twice := r.Header[canonical]; twice {
 				fields.problem(name, "is given twice", "field names do not distinguish capitals")
@@ -111,8 +120,16 @@ func readHeader(t *table, r *Route) {
 		}
 	}
 	if fields.values != nil && len(fields.values) == 0 {
-		t.problem("header", "is empty", "remove the key or name a field")
+		t.problem(key, "is empty", "remove the key or name a field")
 	}
+	return true
+}
+
+func (r *Route) showHeader() any {
+	if len(r.Header) == 0 {
+		return nil
+	}
+	return r.Header
 }
 
 // fieldName checks the name of a header field (RFC 5322 §2.2).
@@ -214,4 +231,69 @@ func takesNull(r Route) bool {
 	return r.Reject == "" && (len(r.From) == 0 || slices.Contains(r.From, "*") || slices.Contains(r.From, "<>")) &&
 		(len(r.Listener) == 0 || slices.Contains(r.Listener, InternalListener)) &&
 		len(r.User) == 0 && len(r.UnixUser) == 0 && len(r.Header) == 0
+}
+
+// takenSenders holds the patterns of routes that ask for the sender alone:
+// mail that one of them matches reaches no later route.
+type takenSenders map[Pattern]*Route
+
+// add enters a route, if it is one of those.
+func (t takenSenders) add(r *Route) {
+	if len(r.User)+len(r.UnixUser)+len(r.Listener)+len(r.Header) > 0 || len(r.To) > 0 && !slices.Contains(r.To, "*") {
+		return
+	}
+	for _, p := range senders(r) {
+		if _, earlier := t[p]; !earlier {
+			t[p] = r
+		}
+	}
+}
+
+// by is the route that takes everything that r could match, or the last one
+// of several that do so together; nil: there is something left.
+func (t takenSenders) by(r *Route) *Route {
+	var by *Route
+	for _, p := range senders(r) {
+		first := t.covers(p)
+		if first == nil {
+			return nil
+		}
+		by = first
+	}
+	return by
+}
+
+// covers finds an entered pattern that matches every address that p does.
+func (t takenSenders) covers(p Pattern) *Route {
+	wider := []Pattern{p, {Kind: PatternAny}}
+	switch p.Kind {
+	case PatternAddress:
+		wider = append(wider, Pattern{Kind: PatternDomain, Domain: p.Domain}, Pattern{Kind: PatternLocal, Local: p.Local})
+		fallthrough
+	case PatternDomain, PatternSubdomains:
+		for _, up, more := strings.Cut(p.Domain, "."); more; _, up, more = strings.Cut(up, ".") {
+			wider = append(wider, Pattern{Kind: PatternSubdomains, Domain: up})
+		}
+	}
+	for _, w := range wider {
+		if r := t[w]; r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// senders are the patterns of r's from, or the one that stands for a missing
+// condition. Patterns that are wrong were reported and count for nothing.
+func senders(r *Route) []Pattern {
+	if len(r.From) == 0 {
+		return []Pattern{{Kind: PatternAny}}
+	}
+	var list []Pattern
+	for _, s := range r.From {
+		if p, err := ParsePattern(s); err == nil {
+			list = append(list, p)
+		}
+	}
+	return list
 }

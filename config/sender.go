@@ -10,14 +10,10 @@ import (
 var whoKeys = []string{"user", "unix_user", "listener"}
 
 // readSenders reads who may send as whom.
-func (d *document) readSenders(top *table, cfg *Config) {
-	for _, t := range top.each("sender") {
-		s := Sender{Line: d.source.line(t.path)}
-		t.list("user", &s.User)
-		t.list("unix_user", &s.UnixUser)
-		t.list("listener", &s.Listener)
-		readPatterns(t, "from", &s.From)
-		t.boolean("check_from", &s.CheckFrom)
+func (c *Config) readSenders(top *table, name string, v any) bool {
+	for _, t := range top.each(name, v) {
+		s := Sender{Line: t.doc.source.line(t.path)}
+		t.read(s.keys())
 		if !slices.ContainsFunc(whoKeys, t.has) {
 			t.problem("", "does not say whom it is about", `set user, unix_user or listener, such as user = ["*"]`)
 		}
@@ -25,8 +21,9 @@ func (d *document) readSenders(top *table, cfg *Config) {
 			t.problem("", "names no address", `set from = ["a@example.com"], the addresses that these clients may use`)
 		}
 		t.finish()
-		cfg.Senders = append(cfg.Senders, s)
+		c.Senders = append(c.Senders, s)
 	}
+	return true
 }
 
 // checkSenders compares senders with the listeners and users that they name,

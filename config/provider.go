@@ -2,6 +2,7 @@ package config
 
 import (
 	_ "embed"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -27,11 +28,11 @@ type provider struct {
 	Regions        map[string]string `toml:"regions"` // region → host
 	Region         string            `toml:"region"`  // where none is given; empty: it must be
 	Port           int               `toml:"port"`
-	TLS            string            `toml:"tls"`
-	Auth           string            `toml:"auth"`
-	PasswordAuth   string            `toml:"password_auth"` // with a password; empty: Auth
+	TLS            UpstreamTLS       `toml:"tls"`
+	Auth           Mechanism         `toml:"auth"`
+	PasswordAuth   Mechanism         `toml:"password_auth"` // with a password; empty: Auth
 	Username       string            `toml:"username"`
-	OAuth          string            `toml:"oauth"` // provider of tokens
+	OAuth          TokenProvider     `toml:"oauth"` // provider of tokens
 	Tenant         string            `toml:"tenant"`
 	MaxConnections int               `toml:"max_connections"`
 	MaxRecipients  int               `toml:"max_recipients"`
@@ -58,8 +59,8 @@ type tokenProvider struct {
 }
 
 type providers struct {
-	Provider map[string]*provider      `toml:"provider"`
-	OAuth    map[string]*tokenProvider `toml:"oauth"`
+	Provider map[string]*provider             `toml:"provider"`
+	OAuth    map[TokenProvider]*tokenProvider `toml:"oauth"`
 }
 
 // knownProviders reads providers.toml, which is part of the program.
@@ -85,32 +86,30 @@ func (p *Preset) hint() string {
 	return ". " + strings.TrimSuffix(p.Create, ".")
 }
 
-// readProvider fills in what is known of the provider. It returns nil where
-// there is none, where it is unknown, and for our own server.
-func readProvider(t *table, up *Upstream) *provider {
-	known := knownProviders().Provider
-	names := append(slices.Collect(maps.Keys(known)), CaptureProvider)
+// providerNames are the values of provider.
+var providerNames = sync.OnceValue(func() []string {
+	names := append(slices.Collect(maps.Keys(knownProviders().Provider)), CaptureProvider)
 	slices.Sort(names)
-	if !t.oneOf("provider", &up.Provider, names...) {
-		refuseRegion(t, nil)
-		return nil
+	return names
+})
+
+// readProvider fills in what is known of the provider, before other keys are
+// read.
+func (u *Upstream) readProvider(t *table, name string, v any) bool {
+	if !oneOf(&u.Provider, providerNames()...).read(t, name, v) {
+		return false
 	}
-	p := known[up.Provider]
-	if p != nil {
-		p.apply(up)
-		up.Preset = Preset{Keys: p.filled(t), Create: p.Create}
+	if p := knownProviders().Provider[u.Provider]; p != nil {
+		p.apply(u)
+		u.Preset = Preset{Keys: p.filled(t), Create: p.Create}
 	}
-	refuseRegion(t, p)
-	if p != nil && !t.has("host") {
-		p.readRegion(t, up)
-	}
-	return p
+	return true
 }
 
 // apply sets everything but the host and the mechanism, which depend on other
 // keys; the file can write over it.
 func (p *provider) apply(up *Upstream) {
-	up.Port, up.TLS, up.Username = p.Port, UpstreamTLS(p.TLS), p.Username
+	up.Port, up.TLS, up.Username = p.Port, p.TLS, p.Username
 	if p.MaxConnections > 0 {
 		up.MaxConnections = p.MaxConnections
 	}
@@ -131,15 +130,17 @@ func (p *provider) warnRetiring(t *table, up *Upstream) {
 	}
 }
 
-// readRegion finds the host: the provider has one, or one for each region.
-func (p *provider) readRegion(t *table, up *Upstream) {
-	up.Region = p.Region
-	given := t.text("region", &up.Region)
+// settleRegion finds the host: the provider has one, or one for each region.
+func (p *provider) settleRegion(t *table, up *Upstream) {
+	given := t.got["region"]
+	if !given {
+		up.Region = p.Region
+	}
 	switch {
 	case p.Regions != nil && up.Region != "":
 		names := slices.Sorted(maps.Keys(p.Regions))
 		if up.Host = p.Regions[up.Region]; up.Host == "" && given {
-			t.oneOf("region", &up.Region, names...) // says what there is
+			oneOf(&up.Region, names...).read(t, "region", up.Region) // says what there is
 		}
 	case p.Regions != nil && !t.has("region"):
 		t.problem("provider", "needs a region", "set region, one of "+strings.Join(slices.Sorted(maps.Keys(p.Regions)), ", "))
@@ -162,9 +163,9 @@ func isLabel(s string) bool {
 
 // refuseRegion: a region has no meaning without a provider that has some, nor
 // beside a host.
-func refuseRegion(t *table, p *provider) {
-	switch _, given := t.take("region"); {
-	case !given:
+func (u *Upstream) refuseRegion(t *table, p *provider) {
+	switch {
+	case !t.has("region"):
 	case !t.has("provider"):
 		t.problem("region", "has no effect without a provider", "remove it")
 	case t.has("host"):
@@ -190,7 +191,7 @@ func (p *provider) filled(t *table) []string {
 }
 
 // mechanism is the one that counts where the file names none.
-func (p *provider) mechanism(t *table) string {
+func (p *provider) mechanism(t *table) Mechanism {
 	if p.PasswordAuth != "" && (anySecret(t, passwordKey) || p.Auth == "none" && t.has("username")) {
 		return p.PasswordAuth
 	}
@@ -205,5 +206,24 @@ func (p *provider) settle(t *table, up *Upstream) {
 	}
 	if !t.has("port") && up.TLS != TLSAuto && p.Port != 587 && p.Port != 465 {
 		up.Port = p.Port
+	}
+}
+
+// warnSharedAccounts finds upstreams by which one account is used beside
+// another, each with the whole rate that its provider gives the account.
+func (d *document) warnSharedAccounts(cfg *Config) {
+	first := map[string]string{} // account: name of an upstream
+	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
+		up := cfg.Upstreams[name]
+		if !slices.Contains(up.Preset.Keys, "rate") {
+			continue
+		}
+		account := up.Provider + " " + strings.ToLower(up.Username)
+		if other := first[account]; other != "" {
+			d.warn("upstream."+name+".provider", fmt.Sprintf("is the account of %q too, and each of them may use the whole rate of the account", other),
+				"set rate in both, to a part of it")
+			continue
+		}
+		first[account] = name
 	}
 }

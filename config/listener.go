@@ -3,27 +3,24 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/config/visible"
 )
 
-// longTime bounds every time-out: beyond it is a mistake.
-const longTime = 24 * time.Hour
-
-func (d *document) readListeners(top *table, cfg *Config) {
-	if !top.has("listener") {
-		top.take("listener")
-		cfg.Listeners = []Listener{DefaultListener(defaultListen)}
-		return
-	}
+func (c *Config) readListeners(top *table, name string, v any) bool {
 	names := map[string]string{}
-	for _, t := range top.each("listener") {
+	for _, t := range top.each(name, v) {
 		l := DefaultListener("")
-		d.readListener(t, &l)
-		cfg.Listeners = append(cfg.Listeners, l)
+		l.read(t)
+		c.Listeners = append(c.Listeners, l)
 		if l.Name == "" {
 			continue
 		}
@@ -32,56 +29,48 @@ func (d *document) readListeners(top *table, cfg *Config) {
 		}
 		names[l.Name] = t.path
 	}
-	if len(cfg.Listeners) == 0 && len(d.problems) == 0 {
-		top.problem("listener", "is an empty list", `remove it for a listener at `+defaultListen)
+	if len(c.Listeners) == 0 && len(top.doc.problems) == 0 {
+		top.problem(name, "is an empty list", `remove it for a listener at `+defaultListen)
 	}
+	return true
 }
 
-func (d *document) readListener(t *table, l *Listener) {
-	if t.text("address", &l.Address) {
-		d.readAddress(t, l)
-	} else if !t.has("address") {
+func (l *Listener) read(t *table) {
+	t.read(l.keys())
+	if !t.has("address") {
 		t.problem("", "has no address", `such as address = "127.0.0.1:2525"`)
 	}
-	l.Name = l.Address
-	if t.text("name", &l.Name) {
+	l.defaultLeniency(t.got["syntax"], t.got["repair_headers"])
+	if !t.got["name"] {
+		l.Name = l.Address
+	} else {
 		checkName(t, l.Name)
 		if l.Name == InternalListener {
 			t.problem("name", strconv.Quote(l.Name)+" is taken: Postern's own notifications come from there", "choose another name")
 		}
 	}
-	d.readListenerTLS(t, l)
-	readUsers(t, l)
-	t.boolean("require_auth", &l.RequireAuth)
-	readAllow(t, l)
+	l.checkTLS(t)
 	if l.RequireAuth && !t.has("users") {
 		t.problem("require_auth", "is set, and there are no users", "add users, or remove it")
 	}
-	t.size("max_message_size", &l.MaxMessageSize, 1<<10)
-	// RFC 5321 §4.5.3.1.8: at least 100 recipients have to be accepted.
-	t.integer("max_recipients", &l.MaxRecipients, 1, 100_000)
-	t.integer("max_connections", &l.MaxConnections, 1, 1_000_000)
-	t.duration("idle_timeout", &l.IdleTimeout, time.Second, longTime)
-	t.duration("data_timeout", &l.DataTimeout, time.Second, longTime)
-	t.duration("data_max_time", &l.DataMaxTime, time.Second, 7*longTime)
-	t.size("data_min_rate", &l.DataMinRate, 0)
-	t.integer("max_priority", &l.MaxPriority, -9, 9) // RFC 6710 §2
-	readRates(t, &l.Rate)
-	t.oneOf("newlines", &l.Newlines, "refuse", "normalise")
-	l.defaultLeniency()
-	t.oneOf("syntax", &l.Syntax, "lenient", "strict")
-	t.oneOf("early", &l.Early, "refuse", "allow")
-	t.boolean("repair_headers", &l.RepairHeaders)
-	d.readSocketOwner(t, l)
+	l.checkSocketOwner(t)
 	checkExposure(t, l)
 	t.finish()
 }
 
 // readAddress tells the three kinds of addresses apart.
-func (d *document) readAddress(t *table, l *Listener) {
+func (l *Listener) readAddress(t *table, name string, v any) bool {
+	if !t.text(name, v, &l.Address) {
+		return false
+	}
+	l.setAddress(t)
+	return true
+}
+
+func (l *Listener) setAddress(t *table) {
 	const hint = `such as "127.0.0.1:2525", "[::1]:2525", "unix:/run/postern/smtp.sock" or "systemd:smtp"`
 	if path, ok := strings.CutPrefix(l.Address, "unix:"); ok {
-		l.Network, l.Target = "unix", d.path(path)
+		l.Network, l.Target = "unix", t.doc.path(path)
 		if path == "" {
 			t.problem("address", "names no socket", hint)
 		} else if text := socketPathProblem(l.Target); text != "" {
@@ -116,14 +105,9 @@ func checkName(t *table, name string) {
 	}
 }
 
-func (d *document) readListenerTLS(t *table, l *Listener) {
-	mode := string(l.TLS)
-	t.oneOf("tls", &mode, string(ListenerTLSOff), string(ListenerTLSStart), string(ListenerTLSImplicit))
-	l.TLS = ListenerTLS(mode)
-	t.text("cert_file", &l.CertFile)
-	t.text("key_file", &l.KeyFile)
-	if t.oneOf("tls_min_version", &l.TLSMinVersion, "1.0", "1.1", "1.2", "1.3") && l.TLSMinVersion < "1.2" && l.TLS != ListenerTLSOff {
-		t.warn("tls_min_version", "TLS "+l.TLSMinVersion+" is broken (RFC 8996): whoever sits between may read and change what passes",
+func (l *Listener) checkTLS(t *table) {
+	if l.TLSMinVersion.broken() && l.TLS != ListenerTLSOff {
+		t.warn("tls_min_version", "TLS "+string(l.TLSMinVersion)+" is broken (RFC 8996): whoever sits between may read and change what passes",
 			"keep it for devices that know nothing newer, on a listener of their own")
 	}
 	if l.TLS == ListenerTLSOff {
@@ -136,11 +120,10 @@ func (d *document) readListenerTLS(t *table, l *Listener) {
 	}
 	if l.CertFile == "" || l.KeyFile == "" {
 		if !t.has("cert_file") || !t.has("key_file") {
-			t.problem("tls", strconv.Quote(mode)+" needs a certificate", "set cert_file and key_file")
+			t.problem("tls", strconv.Quote(string(l.TLS))+" needs a certificate", "set cert_file and key_file")
 		}
 		return
 	}
-	l.CertFile, l.KeyFile = d.path(l.CertFile), d.path(l.KeyFile)
 	checkKeyPair(t, l.CertFile, l.KeyFile)
 }
 
@@ -171,14 +154,14 @@ func checkReadable(t *table, key, path string) bool {
 }
 
 // readAllow reads networks and single addresses.
-func readAllow(t *table, l *Listener) {
+func (l *Listener) readAllow(t *table, name string, v any) bool {
 	var list []string
-	if !t.list("allow", &list) {
-		return
+	if !t.list(name, v, &list) {
+		return false
 	}
 	if l.Network == "unix" {
-		t.problem("allow", "has no effect on a unix socket", "who may connect is decided by mode and group")
-		return
+		t.problem(name, "has no effect on a unix socket", "who may connect is decided by mode and group")
+		return false
 	}
 	for i, s := range list {
 		if s == "" {
@@ -195,13 +178,14 @@ func readAllow(t *table, l *Listener) {
 		}
 	}
 	if l.RequireAuth {
-		return
+		return true
 	}
 	for i, prefix := range l.Allow {
 		if prefix.Bits() == 0 {
 			t.doc.warn(joinIndex(t.key("allow"), i), "lets the whole world send mail without signing in", "name your own networks, or set require_auth = true")
 		}
 	}
+	return true
 }
 
 func parsePrefix(s string) (netip.Prefix, error) {
@@ -240,9 +224,8 @@ func meantNetwork(s string) string {
 	return ""
 }
 
-// readSocketOwner reads mode and group, which only our own unix sockets have.
-func (d *document) readSocketOwner(t *table, l *Listener) {
-	hasMode, hasGroup := t.mode("mode", &l.Mode), t.text("group", &l.Group)
+// checkSocketOwner: only our own unix sockets have mode and group.
+func (l *Listener) checkSocketOwner(t *table) {
 	if l.Network != "unix" {
 		for _, name := range []string{"mode", "group"} {
 			if t.has(name) {
@@ -251,10 +234,10 @@ func (d *document) readSocketOwner(t *table, l *Listener) {
 		}
 		return
 	}
-	if hasMode {
+	if t.got["mode"] {
 		checkSocketMode(t)
 	}
-	if hasGroup {
+	if t.got["group"] {
 		checkGroup(t, "group", l.Group)
 	}
 }
@@ -300,4 +283,79 @@ func (d *document) checkListenerSizes(cfg *Config) {
 				"spool.max_size is "+FormatSize(cfg.Spool.MaxSize))
 		}
 	}
+}
+
+// readUsers reads names with their hashes. A hash is never repeated.
+func (l *Listener) readUsers(t *table, name string, _ any) bool {
+	users := t.sub(name)
+	l.Users = map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(users.values)) {
+		var hash string
+		if !users.text(name, users.values[name], &hash) {
+			continue
+		}
+		if strings.ContainsFunc(name, func(r rune) bool {
+			return r != ' ' && (r < 0x80 && !visible.Rune(r) || r >= 0x80 && !visible.Addressable(r))
+		}) {
+			t.problem("users", strconv.QuoteToASCII(name)+" contains a character that cannot be seen", "names that look alike are one name to a reader")
+		}
+		if !knownHash(hash) {
+			users.problem(name, "is not a stored password", "make one with: postern passwd")
+		}
+		l.Users[name] = hash
+	}
+	if users.values != nil && len(users.values) == 0 {
+		t.problem("users", "is empty", "add a user, or remove the key")
+	}
+	checkMixedUsers(t, l.Users)
+	return true
+}
+
+func (l *Listener) showUsers() any {
+	if len(l.Users) == 0 {
+		return nil
+	}
+	users := map[string]any{}
+	for name := range l.Users {
+		users[name] = redacted
+	}
+	return users
+}
+
+// checkMixedUsers warns about users whose clients will be refused: most clients
+// take the strongest mechanism that is offered, for whomever they sign in.
+func checkMixedUsers(t *table, users map[string]string) {
+	var without []string
+	for _, name := range slices.Sorted(maps.Keys(users)) {
+		if !isVerifier(users[name]) {
+			without = append(without, strconv.Quote(name))
+		}
+	}
+	if n := len(without); n > 0 && n < len(users) {
+		t.warn("users", "SCRAM-SHA-256 is offered, and clients that choose it cannot sign in as "+strings.Join(without, ", "),
+			"give all users verifiers (postern passwd --scheme scram-sha-256), or none")
+	}
+}
+
+// The stored forms that sign-in verifies: argon2id and bcrypt in the form of
+// crypt(3), verifiers for SCRAM-SHA-256 as RFC 5803 and as Dovecot write them.
+var (
+	argonForm  = regexp.MustCompile(`^\$argon2id\$v=19\$(?:[mtp]=[0-9]{1,7},){2}[mtp]=[0-9]{1,7}\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{22,}$`)
+	bcryptForm = regexp.MustCompile(`^\$2[aby]\$(?:0[4-9]|1[0-9]|20)\$[./A-Za-z0-9]{53}$`)
+	scramForm  = regexp.MustCompile(`^(?:SCRAM-SHA-256\$|\{SCRAM-SHA-256\})([0-9]{4,8})[:,][A-Za-z0-9+/]{11,}={0,2}[$,][A-Za-z0-9+/]{43}=[:,][A-Za-z0-9+/]{43}=$`)
+)
+
+func knownHash(hash string) bool {
+	return argonForm.MatchString(hash) || bcryptForm.MatchString(hash) || isVerifier(hash)
+}
+
+// isVerifier reports whether a stored password is a verifier for SCRAM, with
+// at least the iterations of RFC 7677 §4.
+func isVerifier(hash string) bool {
+	parts := scramForm.FindStringSubmatch(hash)
+	if parts == nil {
+		return false
+	}
+	iterations, err := strconv.Atoi(parts[1])
+	return err == nil && iterations >= 4096 && iterations <= 10_000_000
 }

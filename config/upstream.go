@@ -1,0 +1,327 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"postern/config/visible"
+)
+
+func (c *Config) readUpstreams(top *table, name string, _ any) bool {
+	names, tables := top.named(name)
+	for i, name := range names {
+		up := DefaultUpstream(name)
+		if len(name) > 100 || strings.ContainsAny(name, " \"'/\\<>") || hasControl(name) || name == "" {
+			tables[i].problem("", strconv.Quote(name)+" cannot be a name", "up to 100 letters, digits and signs, without spaces, quotes and slashes")
+		}
+		up.read(tables[i])
+		c.Upstreams[name] = up
+	}
+	return true
+}
+
+func (c *Config) showUpstreams() any {
+	shown := map[string]any{}
+	for name, up := range c.Upstreams {
+		shown[name] = show(up.keys())
+	}
+	return shown
+}
+
+func (u *Upstream) read(t *table) {
+	t.read(u.keys())
+	p := knownProviders().Provider[u.Provider]
+	u.settleHost(t, p)
+	u.settlePort(t, p)
+	u.checkTLS(t)
+	u.readSignIn(t, p)
+	p.warnRetiring(t, u)
+	if u.Provider == CaptureProvider {
+		for _, k := range u.networkKeys() {
+			if t.has(k.name) {
+				t.problem(k.name, "is set by the capture server itself", `remove it, or provider = "capture"`)
+			}
+		}
+	}
+	t.finish()
+}
+
+// extensions are those of SMTP that an upstream may announce and that a
+// configuration can do without.
+var extensions = []string{
+	"PIPELINING", "CHUNKING", "BINARYMIME", "8BITMIME", "SMTPUTF8", "DSN", "SIZE", "LIMITS", "MT-PRIORITY", "DELIVERBY", "REQUIRETLS",
+}
+
+// readWithout reads the extensions that are not to be used.
+func (u *Upstream) readWithout(t *table, key string, v any) bool {
+	if !t.list(key, v, &u.Without) {
+		return false
+	}
+	for i, name := range u.Without {
+		name = strings.ToUpper(strings.TrimSpace(name))
+		u.Without[i] = name
+		if slices.Contains(extensions, name) {
+			continue
+		}
+		hint := "one of " + strings.Join(extensions, ", ")
+		switch near := nearest(name, extensions); {
+		case name == "STARTTLS":
+			hint = `TLS is switched off by tls = "off"`
+		case name == "AUTH":
+			hint = `sign-in is switched off by auth = "none"`
+		case near != "":
+			hint = "did you mean " + strconv.Quote(near) + "? It is " + hint
+		}
+		t.problem(key, strconv.QuoteToASCII(name)+" is no extension that can be left unused", hint)
+	}
+	return true
+}
+
+// settleHost finds the host: the file's, or the one of the provider p.
+func (u *Upstream) settleHost(t *table, p *provider) {
+	u.refuseRegion(t, p)
+	if p != nil && !t.has("host") {
+		p.settleRegion(t, u)
+	}
+	switch {
+	case t.got["host"]:
+		checkHost(t, u)
+	case t.has("host"):
+	case p != nil && p.Host == "" && p.Regions == nil:
+		t.problem("provider", "needs a host", "set host"+u.Preset.hint())
+	case !t.has("provider"):
+		t.problem("", "has no host", `set host = "mail.example.com"`)
+	}
+}
+
+// checkHost accepts a name or an IP address, without brackets or port.
+func checkHost(t *table, up *Upstream) {
+	if ip, err := netip.ParseAddr(up.Host); err == nil {
+		up.Host = ip.String()
+		return
+	}
+	if host, port, err := splitHostPort(up.Host); err == nil && host != "" {
+		t.problem("host", "holds a port", fmt.Sprintf("write host = %q and port = %s", host, port))
+		return
+	}
+	canonical, ok := CanonicalDomain(strings.TrimSuffix(up.Host, "."))
+	if !ok || !resolvable(up.Host) {
+		hint := "without brackets, port or scheme"
+		if strings.Contains(up.Host, "$") {
+			hint = "${NAME} stands for a variable of the environment"
+		}
+		t.problem("host", strconv.QuoteToASCII(up.Host)+" is neither a host name nor an IP address", hint)
+		return
+	}
+	up.Host = canonical
+}
+
+// resolvable tells whether a name is spelled as that of a host can be. Names
+// with underscores exist, in container networks for instance; one that ends in
+// a number is an address with a slip in it (RFC 1123 §2.1).
+func resolvable(name string) bool {
+	for _, r := range name {
+		switch {
+		case r >= utf8.RuneSelf:
+			if !visible.Addressable(r) {
+				return false
+			}
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("-_.", r):
+		default:
+			return false
+		}
+	}
+	name = strings.TrimSuffix(name, ".")
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	return strings.Trim(last, "0123456789") != ""
+}
+
+// defaultPort is the port of a mode where none is named (RFC 8314 §3.3).
+func defaultPort(mode UpstreamTLS) int {
+	switch mode {
+	case TLSAuto:
+		return 0 // found out
+	case TLSImplicit:
+		return 465
+	}
+	return 587
+}
+
+// settlePort finds how the host is reached. Whoever names a port and no mode
+// gets STARTTLS; whoever names neither leaves both to be found out, unless a
+// provider p is named.
+func (u *Upstream) settlePort(t *table, p *provider) {
+	switch {
+	case t.got["tls"] && !t.has("port"):
+		u.Port = defaultPort(u.TLS)
+	case t.got["tls"]:
+	case t.has("port") && u.TLS == TLSAuto:
+		u.TLS = TLSVerify
+	}
+	if p != nil {
+		p.settle(t, u)
+	}
+	switch {
+	case !t.has("port"):
+	case u.TLS == TLSAuto:
+		t.problem("port", `has no effect while tls = "auto", which finds the port`, `remove one of them, or set tls = "verify" or "implicit"`)
+	case u.Port == 465 && u.TLS != TLSImplicit:
+		t.warn("port", "465 is for TLS from the first byte, and tls = "+strconv.Quote(string(u.TLS))+" begins in clear", `set tls = "implicit", or port = 587`)
+	case (u.Port == 587 || u.Port == 25) && u.TLS == TLSImplicit:
+		t.warn("port", fmt.Sprintf(`%d begins in clear, and tls = "implicit" is TLS from the first byte`, u.Port), `set tls = "verify", or port = 465`)
+	}
+}
+
+func (u *Upstream) checkTLS(t *table) {
+	if u.TLSMinVersion.broken() && u.TLS != TLSOff {
+		t.warn("tls_min_version", "TLS "+string(u.TLSMinVersion)+" is broken (RFC 8996): whoever sits between may read and change what passes",
+			"use it only as long as the upstream cannot do TLS 1.2")
+	}
+	u.checkOldCiphers(t)
+	if u.ServerName != "" {
+		if canonical, ok := hostName(u.ServerName); ok {
+			u.ServerName = canonical
+		} else {
+			t.problem("server_name", strconv.QuoteToASCII(u.ServerName)+" is not a host name", "")
+		}
+	}
+	unchecked := "has no effect while tls = " + strconv.Quote(string(u.TLS)) + ", which "
+	switch {
+	case u.TLS == TLSOff:
+		refuseWith(t, `has no effect while tls = "off"`, "remove it, or choose another tls",
+			"tls_min_version", "tls_old_ciphers", "ca_file", "server_name", "fingerprint", "cert_file", "key_file")
+	case u.TLS == TLSEncrypt:
+		refuseWith(t, unchecked+"checks no certificate", `set tls = "verify"`, "ca_file", "fingerprint")
+	case u.TLS == TLSOpportunistic:
+		// ca_file says which certificates it remembers as valid.
+		refuseWith(t, unchecked+"would go on in clear without it", `set tls = "verify"`, "fingerprint")
+	case t.has("fingerprint"):
+		refuseWith(t, "has no effect beside fingerprint, which replaces the check of the chain", "remove one of them", "ca_file")
+	}
+	if u.CAFile != "" && u.TLS != TLSEncrypt && u.TLS != TLSOff {
+		checkCAFile(t, u.CAFile)
+	}
+	switch {
+	case t.has("cert_file") && !t.has("key_file"):
+		t.problem("cert_file", "needs its key", "set key_file")
+	case t.has("key_file") && !t.has("cert_file"):
+		t.problem("key_file", "needs its certificate", "set cert_file")
+	case u.CertFile != "" && u.KeyFile != "" && u.TLS != TLSOff:
+		checkKeyPair(t, u.CertFile, u.KeyFile)
+	}
+}
+
+// OldCipherSuites are those of crypto/tls and, behind them, those that it has
+// put aside and that servers and devices of the time of TLS 1.0 need: RSA key
+// exchange, 3DES, CBC with SHA-256. RC4 stays out (RFC 7465).
+func OldCipherSuites() (ids []uint16) {
+	for _, c := range tls.CipherSuites() {
+		ids = append(ids, c.ID)
+	}
+	for _, c := range tls.InsecureCipherSuites() {
+		if !strings.Contains(c.Name, "RC4") {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
+}
+
+// checkOldCiphers says what the cipher suites are worth that crypto/tls has put
+// aside.
+func (u *Upstream) checkOldCiphers(t *table) {
+	switch {
+	case !u.TLSOldCiphers || u.TLS == TLSOff:
+	case u.TLSMinVersion == "1.3":
+		t.problem("tls_old_ciphers", `has no effect while tls_min_version = "1.3", which has no old cipher suites`, "remove one of them")
+	default:
+		t.warn("tls_old_ciphers", "RSA key exchange and 3DES are weak: whoever records what passes can read it once they have the key of the upstream",
+			"use it only as long as the upstream knows nothing better")
+	}
+}
+
+// refuseWith reports each of the keys that is given.
+func refuseWith(t *table, text, hint string, names ...string) {
+	for _, name := range names {
+		if t.has(name) {
+			t.problem(name, text, hint)
+		}
+	}
+}
+
+// readFingerprints reads one pin, or a list of them, so that a certificate can
+// be replaced by one that is pinned already.
+func (u *Upstream) readFingerprints(t *table, name string, v any) bool {
+	var pins []string
+	_, single := v.(string)
+	if one := ""; !single {
+		t.list(name, v, &pins)
+	} else if t.text(name, v, &one) {
+		pins = []string{one}
+	}
+	for i, pin := range pins {
+		digits, ok := parseFingerprint(pin)
+		switch {
+		case ok:
+			u.Fingerprints = append(u.Fingerprints, digits)
+			continue
+		case pin == "":
+			continue // reported already
+		}
+		key := t.key(name)
+		if !single {
+			key = joinIndex(key, i)
+		}
+		t.doc.problem(key, "is not a SHA-256 fingerprint",
+			`"sha256:" and 64 hex digits, as printed by: openssl x509 -noout -fingerprint -sha256`)
+	}
+	return true
+}
+
+func (u *Upstream) showFingerprints() any {
+	pins := make([]string, len(u.Fingerprints))
+	for i, pin := range u.Fingerprints {
+		pins[i] = "sha256:" + pin
+	}
+	return listAt{&pins}.show()
+}
+
+// parseFingerprint reads "sha256:" and 32 bytes in hex, with or without colons.
+func parseFingerprint(pin string) (digits string, ok bool) {
+	digits, ok = strings.CutPrefix(strings.ToLower(pin), "sha256:")
+	digits = strings.ReplaceAll(digits, ":", "")
+	raw, err := hex.DecodeString(digits)
+	return digits, ok && err == nil && len(raw) == 32
+}
+
+func checkCAFile(t *table, path string) {
+	pem, err := ReadFile(path)
+	if err != nil {
+		t.problem("ca_file", path+" cannot be read: "+reason(err), "")
+		return
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		t.problem("ca_file", path+" holds no certificate", "one or more, in PEM")
+	}
+}
+
+// warnUnchecked tells what a mode without a checked certificate means for a
+// secret.
+func warnUnchecked(t *table, up *Upstream, secret string) {
+	if isLoopback(up.Host) {
+		return
+	}
+	hint := `set tls = "verify", with ca_file or fingerprint where the certificate is your own`
+	switch up.TLS {
+	case TLSEncrypt:
+		t.warn("tls", `"encrypt" checks no certificate: whoever sits between can read the `+secret, hint)
+	case TLSOpportunistic:
+		t.warn("tls", `"opportunistic" checks no certificate until it has seen a valid one: whoever sits between can read the `+secret, hint)
+	}
+}
