@@ -2,15 +2,19 @@ package intake
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"postern/config"
 	"postern/relay/submission"
+	"postern/spool"
 )
 
 // plainLines is what lines does, told the slow and obvious way: the content,
@@ -269,3 +273,34 @@ func TestContentIsHandedOn(t *testing.T) {
 		t.Errorf("size %d of %d", c.body.size, got.Len())
 	}
 }
+
+// TestDefect: what panics costs its own connection and nothing else, and
+// nothing is accepted, also where it panics again when it is dropped.
+func TestDefect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.server.submission = submission.New(submission.Options{Accept: defective{}})
+		use(t, r.server, testRoutes(t))
+		nc := r.dial("")
+		io.WriteString(nc, greetAndMail+"DATA\r\na: b\r\n.\r\n")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		var b strings.Builder
+		collect(&b, nc)
+		if !strings.Contains(b.String(), "S: 421 4.3.0") || strings.Contains(b.String(), "250 2.0.0 queued") {
+			t.Errorf("%s", b.String())
+		}
+		nc.Close()
+		time.Sleep(time.Second)
+		if len(r.events.panics) != 1 {
+			t.Errorf("panics: %v", r.events.panics)
+		}
+	})
+}
+
+// defective is an Acceptor with a defect.
+type defective struct{ sinkDraft }
+
+func (d defective) Create(context.Context) (spool.Draft, error) { return d, nil }
+func (defective) Write([]byte) (int, error)                     { panic("write") }
+func (defective) Discard()                                      { panic("discard") }

@@ -261,10 +261,10 @@ func (m *Message) fail(r *Refusal) *Refusal {
 
 // end gives back what the message holds.
 func (m *Message) end() {
-	if m.draft != nil {
-		m.draft.Discard()
-		m.draft = nil
-	}
 	m.held = nil
 	m.holding.end(m.agent.memory, m.client.connection)
+	if d := m.draft; d != nil {
+		m.draft = nil
+		d.Discard()
+	}
 }

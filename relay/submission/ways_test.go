@@ -233,6 +233,49 @@ func directly(t *testing.T, c *handedIn, cfg *config.Config, o submission.Option
 	return refused
 }
 
+// TestOutOfOrder: what a way in may do wrong is refused, and nothing is kept.
+func TestOutOfOrder(t *testing.T) {
+	st := &store{}
+	agent := submission.New(submission.Options{Accept: st})
+	l := listener()
+	client := &submission.Client{Settings: submission.SettingsOf(&l)}
+	if _, err := agent.Begin(t.Context(), client, sender("a@example.com")); submission.AsRefusal(err).Code != 451 {
+		t.Errorf("without a policy: %v", err)
+	}
+	policy, err := submission.NewPolicy(&config.Config{}, routes(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent.Use(policy)
+	for name, c := range map[string]struct {
+		does func(*submission.Message) error
+		want int
+	}{
+		"no recipient": {func(m *submission.Message) error { _, err := m.Commit(t.Context()); return err }, 554},
+		"recipient behind content": {func(m *submission.Message) error {
+			if err := m.Add(to("b@example.net")...); err != nil {
+				return err
+			}
+			m.Write([]byte("a: b\r\n"))
+			return m.Add(to("c@example.net")...)
+		}, 503},
+		"content behind the end": {func(m *submission.Message) error { m.Discard(); _, err := m.Write([]byte("x")); return err }, 503},
+		"commit behind the end":  {func(m *submission.Message) error { m.Discard(); _, err := m.Commit(t.Context()); return err }, 503},
+	} {
+		m, err := agent.Begin(t.Context(), client, sender("a@example.com"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.does(m); err == nil || submission.AsRefusal(err).Code != c.want {
+			t.Errorf("%s: %v, want %d", name, err, c.want)
+		}
+		m.Discard()
+		if st.open != 0 || st.kept != "" {
+			t.Errorf("%s: %d drafts, kept %q", name, st.open, st.kept)
+		}
+	}
+}
+
 // inPieces reads s in pieces that end anywhere.
 func inPieces(s string) io.Reader {
 	return io.MultiReader(strings.NewReader(s[:len(s)/3]), strings.NewReader(s[len(s)/3:]))
