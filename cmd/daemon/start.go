@@ -18,7 +18,9 @@ import (
 	"postern/relay/intake"
 	"postern/relay/memory"
 	"postern/relay/oauth"
+	"postern/relay/origin"
 	"postern/relay/route"
+	"postern/relay/submission"
 	"postern/relay/upstream"
 	"postern/spool/disk"
 	"postern/spool/journal"
@@ -69,7 +71,10 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	d.doors = intake.New(intake.Options{Accept: d.queue, Events: d.log.Intake(), Memory: transactionMemory(memoryLimit())})
+	agent := submission.New(submission.Options{
+		Accept: d.queue, Events: d.log.Submission(), Memory: origin.NewBudget(transactionMemory(memoryLimit())),
+	})
+	d.doors = intake.New(intake.Options{Submission: agent, Events: d.log.Intake()})
 	if err := d.doors.Apply(st.shares.lowered(st.cfg), st.routes); err != nil {
 		admins.close()
 		return startError(doorFailed, err)

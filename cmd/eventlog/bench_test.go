@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"postern/queue"
-	"postern/relay/intake"
+	"postern/relay/submission"
 	"postern/spool"
 )
 
@@ -19,9 +19,9 @@ func BenchmarkMessage(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			doors, deliveries := l.Intake(), l.Queue()
-			peer := intake.PeerInfo{Listener: "127.0.0.1:2525", Peer: "127.0.0.1:40000", Helo: "client.example"}
-			taken := intake.Accepted{ID: 1, From: "from@a.example", Recipients: 1, Size: 1024,
+			tell, deliveries := l.Submission(), l.Queue()
+			peer := submission.Client{Listener: "127.0.0.1:2525", Peer: "127.0.0.1:40000", Helo: "client.example"}
+			taken := &submission.Accepted{Client: &peer, ID: 1, From: "from@a.example", Recipients: 1, Size: 1024,
 				MessageID: "<1.1.x@relay.example>", Took: time.Millisecond}
 			sent := queue.Attempt{ID: 1, From: "from@a.example", To: "to@b.example", Upstream: "office",
 				Number: 1, Delay: time.Millisecond, Size: 1024, Outcome: spool.Outcome{Stage: spool.StageDot,
@@ -29,7 +29,7 @@ func BenchmarkMessage(b *testing.B) {
 			end := queue.Finish{ID: 1, From: "from@a.example", Age: time.Millisecond, Attempts: 1}
 			b.ReportAllocs()
 			for b.Loop() {
-				doors.MessageAccepted(peer, taken)
+				tell(taken)
 				deliveries.Attempted(sent)
 				deliveries.Finished(end)
 			}

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -18,6 +19,7 @@ import (
 
 	"postern/config/wire"
 	"postern/queue"
+	"postern/relay/submission"
 	"postern/spool"
 )
 
@@ -38,6 +40,9 @@ func filled(t reflect.Type, text string) reflect.Value {
 	case t == reflect.TypeFor[error]():
 		v.Set(reflect.ValueOf(errors.New(text)))
 		return v
+	case t == reflect.TypeFor[tls.ConnectionState]():
+		v.Set(reflect.ValueOf(tls.ConnectionState{Version: tls.VersionTLS13}))
+		return v
 	}
 	switch t.Kind() {
 	case reflect.String:
@@ -55,6 +60,11 @@ func filled(t reflect.Type, text string) reflect.Value {
 	case reflect.Pointer:
 		v.Set(reflect.New(t.Elem()))
 		v.Elem().Set(filled(t.Elem(), text))
+	case reflect.Array:
+		for i := range v.Len() {
+			v.Index(i).Set(filled(t.Elem(), text))
+		}
+	case reflect.Func: // whom a client's connection belongs to
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Uint8 {
 			v.SetBytes([]byte(text))
@@ -89,6 +99,8 @@ func tell(l *Log, text string) {
 			m.Call(args)
 		}
 	}
+	l.Submission()(filled(reflect.TypeFor[*submission.Accepted](), text).Interface().(submission.Event))
+	l.Submission()(filled(reflect.TypeFor[*submission.Refused](), text).Interface().(submission.Event))
 }
 
 // emitted is the vocabulary of the code: event → fields.

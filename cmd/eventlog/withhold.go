@@ -5,8 +5,8 @@ import (
 
 	"go.uber.org/zap/zapcore"
 
-	"postern/relay/intake"
 	"postern/relay/origin"
+	"postern/relay/submission"
 )
 
 // withheldFor is how long lines of strangers are counted together.
@@ -27,7 +27,7 @@ func newWithheld(end func()) withheld {
 
 // mayTell reports whether a line that p causes is to be written; nil: nobody
 // can say who does. kind is the event, and what else is to be told apart.
-func (l *Log) mayTell(level zapcore.Level, kind string, p *intake.PeerInfo) bool {
+func (l *Log) mayTell(level zapcore.Level, kind string, p *submission.Client) bool {
 	switch {
 	case l.debugs():
 		return true // debug is for looking on, and tells everything

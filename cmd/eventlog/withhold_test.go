@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"postern/queue"
-	"postern/relay/intake"
+	"postern/relay/submission"
 	"postern/spool"
 )
 
@@ -67,21 +67,24 @@ func TestStrangersAreToldTenTimesAMinute(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		doors := l.Intake()
-		loud, quiet := intake.PeerInfo{User: "loud"}, intake.PeerInfo{User: "quiet"}
-		refusal := intake.Refusal{Stage: "MAIL", Code: 550}
+		tell := l.Submission()
+		loud, quiet := &submission.Client{User: "loud"}, &submission.Client{User: "quiet"}
+		refused := func(c *submission.Client, at submission.Stage, r *submission.Refusal) {
+			tell(&submission.Refused{Client: c, Stage: at, Refusal: r})
+		}
+		refusal := &submission.Refusal{Code: 550}
 		for range 5000 {
-			doors.MailRefused(loud, refusal)
+			refused(loud, submission.AtSender, refusal)
 		}
 		events, _ := logged(t, &out)
 		if n := count(events, "mail-refused"); n != 10 || len(events) != 10 {
 			t.Errorf("of 5,000: %v", events)
 		}
-		doors.MailRefused(quiet, refusal)
-		doors.MailRefused(loud, intake.Refusal{Stage: "DATA", Code: 451, Cause: errors.New("the disk fails")})
-		doors.Abused(loud, "too many refusals")
+		refused(quiet, submission.AtSender, refusal)
+		refused(loud, submission.AtContent, &submission.Refusal{Code: 451, Cause: errors.New("the disk fails")})
+		l.Intake().Abused(*loud, "too many refusals")
 		for range 50 {
-			doors.MessageAccepted(loud, intake.Accepted{ID: 1})
+			tell(&submission.Accepted{Client: loud, ID: 1})
 			l.Queue().Attempted(queue.Attempt{ID: 1, Outcome: spool.Outcome{Code: 550}})
 		}
 		events, _ = logged(t, &out)
@@ -97,7 +100,7 @@ func TestStrangersAreToldTenTimesAMinute(t *testing.T) {
 			t.Errorf("after a minute: %v %v", events, sums)
 		}
 		for range 12 {
-			doors.MailRefused(loud, refusal)
+			refused(loud, submission.AtSender, refusal)
 		}
 		l.Process().Stopped(0, true)
 		events, sums = logged(t, &out)
@@ -118,19 +121,21 @@ func TestStrangersAreToldTenTimesAMinute(t *testing.T) {
 func TestWhatStrangersCause(t *testing.T) {
 	fault := errors.New("a fault")
 	for event, cause := range map[string]func(*Log){
-		"connection-refused":  func(l *Log) { l.Intake().ConnectionRefused(intake.PeerInfo{}, "why") },
+		"connection-refused":  func(l *Log) { l.Intake().ConnectionRefused(submission.Client{}, "why") },
 		"accept-failed":       func(l *Log) { l.Intake().AcceptFailed("door", fault) },
-		"client-unidentified": func(l *Log) { l.Intake().Unidentified(intake.PeerInfo{}, fault) },
-		"tls-failed":          func(l *Log) { l.Intake().TLSFailed(intake.PeerInfo{}, fault) },
-		"sign-in-failed":      func(l *Log) { l.Intake().SignInFailed(intake.PeerInfo{}, "PLAIN", "ann", "why") },
-		"mail-refused":        func(l *Log) { l.Intake().MailRefused(intake.PeerInfo{}, intake.Refusal{Stage: "RCPT", Code: 550}) },
-		"client-abuse":        func(l *Log) { l.Intake().Abused(intake.PeerInfo{}, "what") },
-		"defect":              func(l *Log) { l.Intake().Panicked(intake.PeerInfo{}, "value", nil) },
-		"spool-write-failed":  func(l *Log) { l.Spool().SpoolWriteFailed(0, "write", fault) },
-		"control-failed":      func(l *Log) { l.Process().ControlFailed("a fault") },
-		"library-said":        func(l *Log) { l.Process().LibrarySaid("a fault") },
-		"spool-full":          func(l *Log) { l.Spool().SpoolFull(spool.Usage{}) },
-		"spool-has-room":      func(l *Log) { l.Spool().SpoolHasRoom(spool.Usage{}) },
+		"client-unidentified": func(l *Log) { l.Intake().Unidentified(submission.Client{}, fault) },
+		"tls-failed":          func(l *Log) { l.Intake().TLSFailed(submission.Client{}, fault) },
+		"sign-in-failed":      func(l *Log) { l.Intake().SignInFailed(submission.Client{}, "PLAIN", "ann", "why") },
+		"mail-refused": func(l *Log) {
+			l.Submission()(&submission.Refused{Client: &submission.Client{}, Stage: "RCPT", Refusal: &submission.Refusal{Code: 550}})
+		},
+		"client-abuse":       func(l *Log) { l.Intake().Abused(submission.Client{}, "what") },
+		"defect":             func(l *Log) { l.Intake().Panicked(submission.Client{}, "value", nil) },
+		"spool-write-failed": func(l *Log) { l.Spool().SpoolWriteFailed(0, "write", fault) },
+		"control-failed":     func(l *Log) { l.Process().ControlFailed("a fault") },
+		"library-said":       func(l *Log) { l.Process().LibrarySaid("a fault") },
+		"spool-full":         func(l *Log) { l.Spool().SpoolFull(spool.Usage{}) },
+		"spool-has-room":     func(l *Log) { l.Spool().SpoolHasRoom(spool.Usage{}) },
 	} {
 		for level, want := range map[string]int{"info": 10, "debug": 100} {
 			var out paper
@@ -158,7 +163,7 @@ func TestClaimedNamesHelpNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 100 {
-		l.Intake().SignInFailed(intake.PeerInfo{}, "PLAIN", strings.Repeat("a", i), "wrong")
+		l.Intake().SignInFailed(submission.Client{}, "PLAIN", strings.Repeat("a", i), "wrong")
 	}
 	if events, _ := logged(t, &out); len(events) != 10 {
 		t.Errorf("%d lines", len(events))

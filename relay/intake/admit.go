@@ -25,9 +25,10 @@ func (s *Server) admit(d *door, nc net.Conn) {
 	set := d.settings.Load()
 	c := &conn{srv: s, set: set, raw: nc, nc: nc, ack: ack.Of(nc), started: time.Now()}
 	c.out = c.outSmall[:0]
-	c.peer.settings, c.peer.ctx = set, s.ctx
-	c.peer.Addr, c.peer.Name = address(nc)
-	c.peer.origin = sync.OnceValue(func() origin.Key { return peer.Origin(nc) })
+	c.client = client{settings: set, events: s.events, ctx: s.ctx}
+	c.client.Listener, c.client.Settings = set.cfg.Name, set.message
+	c.client.Addr, c.client.Peer = address(nc)
+	c.client.Connection = sync.OnceValue(func() origin.Key { return peer.Origin(nc) })
 	if r, why := s.screen(c); r != nil {
 		s.turnAway(c, r, why)
 		return
@@ -42,7 +43,7 @@ func (s *Server) admit(d *door, nc net.Conn) {
 	if now := d.settings.Load(); now != set { // a reload may not have seen c
 		c.review(now)
 	}
-	s.events.ConnectionOpened(c.peer.info())
+	s.events.ConnectionOpened(c.client.Client)
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
@@ -58,11 +59,11 @@ func (s *Server) screen(c *conn) (*smtp.SMTPError, string) {
 		if err != nil {
 			return say(421, 4, 3, 0, "cannot tell who you are, try again later"), "peer credentials: " + err.Error()
 		}
-		c.peer.UnixUser = user
-		c.peer.Name = "unix:" + user
+		c.client.UnixUser = user
+		c.client.Peer = "unix:" + user
 		return nil, ""
 	}
-	if !c.set.allows(c.peer.Addr) {
+	if !c.set.allows(c.client.Addr) {
 		// RFC 5321 §3.1: 554 in place of the greeting.
 		return say(554, 5, 7, 1, "your address may not use this server"), "address not allowed"
 	}
@@ -72,7 +73,7 @@ func (s *Server) screen(c *conn) (*smtp.SMTPError, string) {
 // turnAway answers with one line and closes. A fresh socket takes a line
 // without waiting.
 func (s *Server) turnAway(c *conn, r *smtp.SMTPError, why string) {
-	s.events.ConnectionRefused(c.peer.info(), why)
+	s.events.ConnectionRefused(c.client.Client, why)
 	if c.set.cfg.TLS != tlsImplicit {
 		c.reply(r)
 		c.raw.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
@@ -91,7 +92,7 @@ func (d *door) seat(c *conn) bool {
 	defer d.mu.Unlock()
 	if limit := c.set.cfg.MaxConnections; limit > 0 && len(d.conns) >= limit {
 		d.countPlaces()
-		victim := d.victim(c.peer.origin(), time.Now())
+		victim := d.victim(c.client.Connection(), time.Now())
 		if victim == nil {
 			return false
 		}
@@ -99,7 +100,7 @@ func (d *door) seat(c *conn) bool {
 	}
 	d.conns[c] = struct{}{}
 	if d.places != nil {
-		d.places.Add(c.peer.origin(), 1)
+		d.places.Add(c.client.Connection(), 1)
 	}
 	return true
 }
@@ -117,7 +118,7 @@ func (d *door) countPlaces() {
 	}
 	d.places = origin.NewCounts()
 	for c := range d.conns {
-		d.places.Add(c.peer.origin(), 1)
+		d.places.Add(c.client.Connection(), 1)
 	}
 }
 
@@ -133,7 +134,7 @@ func (d *door) victim(newcomer origin.Key, now time.Time) (victim *conn) {
 		if ph == phaseBusy {
 			continue
 		}
-		k, since := c.peer.origin(), c.waiting.Load()
+		k, since := c.client.Connection(), c.waiting.Load()
 		n := d.places.Beside(k, newcomer)
 		idle, limit := true, evictIdle
 		if ph == phaseMail || ph == phaseContent {
@@ -173,7 +174,7 @@ func (d *door) give(c *conn) {
 		d.places = nil
 		return
 	}
-	d.places.Add(c.peer.origin(), -1)
+	d.places.Add(c.client.Connection(), -1)
 }
 
 // leave is the end of a connection.

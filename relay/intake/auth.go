@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"strings"
 	"time"
 
@@ -19,10 +20,9 @@ var (
 
 // auth: RFC 4954 §4.
 func (c *conn) auth(arg string) {
-	s, ok := c.session.(smtp.AuthSession)
 	mech, initial, has := strings.Cut(arg, " ")
 	switch {
-	case !ok || !c.of.auth:
+	case !c.of.auth:
 		c.protest(say(503, 5, 5, 1, "AUTH is not offered"))
 		return
 	case c.signedIn:
@@ -32,12 +32,13 @@ func (c *conn) auth(arg string) {
 		c.protest(say(501, 5, 5, 4, "a mechanism is required"))
 		return
 	}
-	server, err := s.Auth(strings.ToUpper(mech))
+	server, err := c.client.mechanism(strings.ToUpper(mech))
 	if err != nil {
-		c.protest(verdict(err))
+		c.protest(verdictAuth(err))
 		return
 	}
 	var response []byte // nil: none was given
+	ok := true
 	if has {
 		if response, ok = decodeResponse(initial); !ok {
 			c.protest(replyAuthBase64)
@@ -52,7 +53,7 @@ func (c *conn) auth(arg string) {
 		}
 		if done {
 			c.signedIn = true
-			if c.removed(c.peer.User) {
+			if c.removed(c.client.User) {
 				c.lost(errRevoked)
 				return
 			}
@@ -75,9 +76,9 @@ func (c *conn) step(server sasl.Server, response []byte) (challenge []byte, done
 // waitable lets c be evicted, or sent away by a shutdown, until the function
 // that it returns is called.
 func (c *conn) waitable() (end func()) {
-	all := c.peer.ctx
+	all := c.client.ctx
 	ctx, cancel := context.WithCancel(all)
-	c.peer.ctx = ctx
+	c.client.ctx = ctx
 	c.asking.Store(&cancel)
 	if c.leaving() {
 		cancel()
@@ -87,7 +88,7 @@ func (c *conn) waitable() (end func()) {
 	return func() {
 		c.phase.Store(uint32(phaseBusy))
 		c.asking.Store(nil)
-		c.peer.ctx = all
+		c.client.ctx = all
 		cancel()
 	}
 }
@@ -126,7 +127,8 @@ func decodeResponse(s string) ([]byte, bool) {
 }
 
 func verdictAuth(err error) *smtp.SMTPError {
-	if r := verdict(err); r.Code != 451 {
+	var r *smtp.SMTPError
+	if errors.As(err, &r) {
 		return r
 	}
 	return replyAuthFailed
@@ -137,7 +139,7 @@ func (c *conn) authFailed(r *smtp.SMTPError) {
 	c.authFailures++
 	if !c.leaving() {
 		end := c.waitable()
-		pause(c.peer.ctx, time.Second<<(c.authFailures-1))
+		pause(c.client.ctx, time.Second<<(c.authFailures-1))
 		end()
 	}
 	c.protest(r)

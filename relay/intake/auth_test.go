@@ -109,7 +109,7 @@ func (s *Server) door(name string) *door {
 }
 
 func TestUsers(t *testing.T) {
-	u, err := newUsers(map[string]string{"app1": testArgon, "app2": testBcrypt, "app3": testSCRAM}, newShared(0))
+	u, err := newUsers(map[string]string{"app1": testArgon, "app2": testBcrypt, "app3": testSCRAM}, newShared())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func BenchmarkSignIn(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	u, err := newUsers(map[string]string{"app": v}, newShared(0))
+	u, err := newUsers(map[string]string{"app": v}, newShared())
 	if err != nil {
 		b.Fatal(err)
 	}

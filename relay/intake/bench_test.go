@@ -36,9 +36,9 @@ func BenchmarkMessage(b *testing.B) {
 }
 
 func benchServer(b *testing.B) (*Server, *config.Listener) {
-	s := New(Options{Accept: sink{}})
+	s := newServer(sink{}, nil, nil)
 	b.Cleanup(func() { s.Close() })
-	s.house.Store(&house{hostname: "mx.example.com", routes: testRoutes(b)})
+	use(b, s, testRoutes(b))
 	l := testListener()
 	l.Syntax, l.RepairHeaders = "lenient", true // as on loopback
 	return s, &l

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"postern/config"
-	"postern/relay/origin"
 )
 
 // TestOpenTransactionsShareMemory: recipients, unfinished headers and bodies
@@ -31,19 +30,18 @@ func TestOpenTransactionsShareMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const limit = 1 << 20
-				r := newRig(t, nil)
-				r.server.shared.memory = origin.NewBudget(limit)
+				r := newRigWith(t, limit, nil)
 				for i := range 40 {
 					io.WriteString(r.dial(fmt.Sprintf("192.0.2.2:%d", i+1)), begin)
 				}
 				synctest.Wait()
-				if used := r.server.shared.memory.Used(); used < limit/4 || used > limit/2 {
+				if used := r.memory.Used(); used < limit/4 || used > limit/2 {
 					t.Errorf("one origin holds %d of %d", used, limit)
 				}
 				r.events.mu.Lock()
 				refused := 0
 				for _, f := range r.events.refusals {
-					if f.Code == 452 && f.Enhanced == "4.3.1" {
+					if f.Code == 452 && f.Status() == "4.3.1" {
 						refused++
 					}
 				}
@@ -57,7 +55,7 @@ func TestOpenTransactionsShareMemory(t *testing.T) {
 					t.Errorf("another origin was told %q", got)
 				}
 				r.server.Close()
-				if used := r.server.shared.memory.Used(); used != 0 {
+				if used := r.memory.Used(); used != 0 {
 					t.Errorf("%d were never given back", used)
 				}
 			})

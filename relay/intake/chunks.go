@@ -4,6 +4,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"postern/spool"
 )
 
 // chunkSize parses the argument of BDAT: chunk-size [SP "LAST"] (RFC 3030 §2).
@@ -31,15 +33,14 @@ func (c *conn) bdat(arg string) {
 		return
 	}
 	t := &c.body
-	t.start(c, true, c.binary)
+	t.start(c, true, c.message != nil && c.envelope.Body == spool.BodyBinaryMIME)
 	t.left, t.last = n, last
 	if c.state != stateRcpt {
 		c.dropChunk()
 		return
 	}
 	c.state = stateChunks
-	err := c.session.Data(t)
-	c.conclude(err)
+	c.receive()
 	if t.after != nil && c.state != stateClosed {
 		c.run(t.after.cmd, t.after.arg)
 	}

@@ -15,6 +15,7 @@ import (
 	smtp "github.com/emersion/go-smtp"
 
 	"postern/relay/ack"
+	"postern/relay/submission"
 )
 
 // Limits that are not configured.
@@ -33,21 +34,17 @@ const (
 
 // conn is one client. All but the atomic fields belongs to its goroutine.
 type conn struct {
-	srv     *Server
-	set     *settings
-	raw     net.Conn // as accepted; never changes, so that others may use it
-	nc      net.Conn // raw, or TLS over it
-	peer    Peer
-	session smtp.Session
-	state   state
-	of      offers
-	body    content
+	srv    *Server
+	set    *settings
+	raw    net.Conn // as accepted; never changes, so that others may use it
+	nc     net.Conn // raw, or TLS over it
+	client client
+	state  state
+	of     offers
+	body   content
 
-	opts     smtp.MailOptions
-	rcptOpts smtp.RcptOptions
-	binary   bool // the transaction is BODY=BINARYMIME
-	rcpts    int  // accepted in this transaction
-	from     string
+	envelope submission.Envelope // of the last MAIL
+	message  *submission.Message // of this transaction; nil: there is none
 
 	identified   bool // who the client is was asked
 	signedIn     bool
@@ -137,26 +134,22 @@ func (c *conn) serve() {
 // finish closes the connection, whatever happened, and tells of it.
 func (c *conn) finish() {
 	if v := recover(); v != nil {
-		c.srv.events.Panicked(c.peer.info(), v, debug.Stack())
+		c.srv.events.Panicked(c.client.Client, v, debug.Stack())
 		c.out = append(c.out[:0], "421 4.3.0 internal error, closing connection\r\n"...)
 		c.why = "panic"
 		c.flush()
 	}
-	if c.session != nil {
-		c.logout()
-	}
+	c.drop()
 	c.closeConn()
 	c.in.r, c.in.w = 0, 0
 	c.in.release()
-	c.srv.events.ConnectionClosed(c.peer.info(), c.why, time.Since(c.started), c.accepted)
+	c.srv.events.ConnectionClosed(c.client.Client, c.why, time.Since(c.started), c.accepted)
 }
 
-// logout ends the session. A session that panicked once may do so again.
-func (c *conn) logout() {
+// drop ends the transaction. What panicked once may do so again.
+func (c *conn) drop() {
 	defer func() { _ = recover() }()
-	s := c.session
-	c.session = nil
-	s.Logout()
+	c.reset()
 }
 
 // closeConn closes so that the last reply arrives: a close with unread input
@@ -210,7 +203,7 @@ func (c *conn) lost(err error) {
 
 // abuse ends the connection because of what the client sent.
 func (c *conn) abuse(what string, r *smtp.SMTPError) {
-	c.srv.events.Abused(c.peer.info(), what)
+	c.srv.events.Abused(c.client.Client, what)
 	c.reply(r)
 	c.end(what)
 }
@@ -285,46 +278,41 @@ func (c *conn) protest(r *smtp.SMTPError) {
 	}
 }
 
-// refused answers a refusal by policy. It is not the client's mistake, but
-// there is a number of them beyond which nobody is being served.
-func (c *conn) refused(stage, to string, r *smtp.SMTPError) {
+// refused answers a refusal. It is not the client's mistake, but there is a
+// number of them beyond which nobody is being served.
+func (c *conn) refused(r *smtp.SMTPError) {
 	c.reply(r)
-	c.srv.events.MailRefused(c.peer.info(), refusal(stage, c.from, to, r, nil))
-	if r.Code == 421 {
-		c.end("refused")
-		return
-	}
 	if c.refusals++; c.refusals >= maxRefusals {
 		c.abuse("too many refusals", say(421, 4, 7, 0, "too many refusals, closing connection"))
 	}
 }
 
-func refusal(stage, from, to string, r *smtp.SMTPError, cause error) Refusal {
-	b := appendInt(nil, r.EnhancedCode[0])
-	b = appendInt(append(b, '.'), r.EnhancedCode[1])
-	b = appendInt(append(b, '.'), r.EnhancedCode[2])
-	return Refusal{Stage: stage, Code: r.Code, Enhanced: string(b), Text: r.Message, From: from, To: to, Cause: cause}
+// refuse refuses what the engine itself does not let through: an address that
+// is none, a message that is too large.
+func (c *conn) refuse(at submission.Stage, to string, r *smtp.SMTPError) {
+	c.tell(at, to, r)
+	c.refused(r)
 }
 
-// verdict turns whatever a session returned into a reply. What is not one is
-// temporary and keeps its text to itself.
-func verdict(err error) *smtp.SMTPError {
-	if r, ok := err.(*smtp.SMTPError); ok {
-		return r // nearly always, and errors.As would allocate
-	}
-	var r *smtp.SMTPError
-	if errors.As(err, &r) {
-		return r
-	}
-	return say(451, 4, 3, 0, "cannot take mail now, try again later")
+// tell tells of a refusal of the engine.
+func (c *conn) tell(at submission.Stage, to string, r *smtp.SMTPError) {
+	c.srv.submission.Refuse(&c.client.Client, at, c.envelope.From,
+		&submission.Refusal{Code: r.Code, Enhanced: r.EnhancedCode, Sentence: r.Message, Recipient: to})
+}
+
+// replyOf is the reply that a refusal of the submission becomes. Its cause
+// goes nowhere near the client.
+func replyOf(err error) *smtp.SMTPError {
+	r := submission.AsRefusal(err)
+	return &smtp.SMTPError{Code: r.Code, EnhancedCode: r.Enhanced, Message: r.Sentence}
 }
 
 // reset ends the transaction (RFC 5321 §4.1.1.5).
 func (c *conn) reset() {
-	if c.session != nil {
-		c.session.Reset()
+	if m := c.message; m != nil {
+		c.message = nil
+		m.Discard()
 	}
-	c.rcpts, c.binary, c.from = 0, false, ""
 	if c.state > stateReady && c.state != stateClosed {
 		c.state = stateReady
 	}

@@ -6,11 +6,13 @@ import (
 	"time"
 
 	smtp "github.com/emersion/go-smtp"
+
+	"postern/relay/submission"
 )
 
-// content is the reader that a session gets for DATA and for a series of
-// BDAT. It hands out pieces of the connection's buffer (WriteTo), so that a
-// message is copied once, into the spool. Its first error is final.
+// content is what DATA or a series of BDAT carries. It hands on pieces of the
+// connection's buffer, so that a message is copied once, into the spool. Its
+// first error is final.
 type content struct {
 	c      *conn
 	lines  lines
@@ -22,13 +24,12 @@ type content struct {
 	size  int64 // octets of content, without stuffed dots and the end (RFC 1870 §5)
 	raw   int64 // octets read, for the bound on what is drained
 	tail  [2]byte
-	err   error           // what the session is told, final
-	fault *smtp.SMTPError // why the message is refused, by the engine
+	err   error           // final
+	fault *smtp.SMTPError // why the engine refuses the message
 	large bool            // fault is its size
 	bare  bool            // a bare CR or LF became a CRLF
 	ended bool            // the end of data was read
 	after *pendingCommand // a command that ended a series of BDAT
-	rest  []byte          // of a piece, for Read
 	patch [2]byte         // storage for crlf pieces
 	count int             // chunks
 	begun time.Time
@@ -53,37 +54,21 @@ func (t *content) start(c *conn, chunks, binary bool) {
 	}
 }
 
-// WriteTo implements io.WriterTo.
-func (t *content) WriteTo(w io.Writer) (n int64, err error) {
+// copyTo hands the content on. It returns nil once and only after the whole
+// message was there and taken.
+func (t *content) copyTo(w io.Writer) error {
 	for {
 		b, err := t.next()
-		if len(b) > 0 {
-			m, werr := w.Write(b)
-			n += int64(m)
-			if werr != nil {
-				return n, werr
-			}
-		}
 		if err == io.EOF {
-			return n, nil
+			return nil
 		}
 		if err != nil {
-			return n, err
+			return err
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
 		}
 	}
-}
-
-// Read implements io.Reader.
-func (t *content) Read(p []byte) (int, error) {
-	for len(t.rest) == 0 {
-		b, err := t.next()
-		if t.rest = b; len(b) == 0 && err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, t.rest)
-	t.rest = t.rest[n:]
-	return n, nil
 }
 
 // next returns the next piece, valid until the next call, or the end: io.EOF
@@ -102,7 +87,7 @@ func (t *content) next() ([]byte, error) {
 		}
 		if t.size += int64(len(b)); t.size > t.c.set.cfg.MaxMessageSize {
 			t.large = true
-			t.refuse(tooLarge(0, t.c.set.cfg.MaxMessageSize))
+			t.refuse(replyOf(submission.TooLarge(0, t.c.set.cfg.MaxMessageSize)))
 			break
 		}
 		if n := len(b); n >= 2 {
@@ -115,7 +100,7 @@ func (t *content) next() ([]byte, error) {
 	return nil, t.err
 }
 
-// refuse ends the message for the session; the client still sends the rest.
+// refuse ends the message; the client still sends the rest.
 func (t *content) refuse(r *smtp.SMTPError) {
 	if t.fault == nil {
 		t.fault = r

@@ -67,8 +67,8 @@ func attackStock(t *testing.T, input string) (outcome string) {
 func newStock(t *testing.T) (*smtp.Server, *store, func()) {
 	t.Helper()
 	st := &store{}
-	s := New(Options{Accept: st})
-	s.house.Store(&house{hostname: "mx.example.com", routes: testRoutes(t)})
+	s := newServer(st, nil, nil)
+	use(t, s, testRoutes(t))
 	l := testListener()
 	be, _, err := s.Stock(&l)
 	if err != nil {

@@ -1,19 +1,22 @@
-// Package intake faces the programs that hand in mail. It owns the listeners,
-// the SMTP dialogue with each client, and the one decision that matters: when
-// to answer 250 to the end of DATA, which is after Draft.Commit returned nil
-// and never before.
+// Package intake faces the programs that hand in mail by SMTP. It owns the
+// listeners, the dialogue with each client, TLS and sign-in, and the moment of
+// the 250 to the end of DATA, which is after Message.Commit returned nil and
+// never before.
 //
-// It has two layers. The engine (Server, conn) faces hostile bytes: it reads,
-// keeps the state of the session, parses strictly, limits everything, and
-// drives a go-smtp Session. The door (session in door.go) is that Session: it
-// asks the routes, adds the trace fields, and hands the content to the spool.
-// Because the seam is go-smtp's, its stock server can drive the same sessions
-// (Stock), which the differential tests do.
+// It is a protocol engine: it reads hostile bytes, keeps the state of the
+// session, parses strictly and limits everything. What becomes of a message is
+// not its business: it describes the client and the envelope to
+// relay/submission, hands the content over, and makes a reply of each refusal
+// (replyOf). It alone knows where the content ended, and commits there and
+// nowhere else (receive).
 //
-// A message meets, in this order: Server.Apply (listen), Server.admit (limits),
-// conn.serve (the loop), commands (the state table), session.Mail and
-// session.Rcpt (policy), content.next (one end of data), letter.Write (header
-// and body), session.Data (commit, 250).
+// To be read in the order in which a message meets it: Server.Apply (listen),
+// Server.admit (limits), conn.serve (the loop), commands (the state table),
+// conn.mail and conn.rcpt, content.next (one end of data), conn.receive (commit,
+// 250).
+//
+// Stock hands mail to the same submission under go-smtp's own server. The
+// differential tests send the same bytes to both.
 //
 // The package never looks at how mail is delivered, never logs (Events), and
 // never lets local detail onto the wire.

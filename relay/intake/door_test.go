@@ -29,7 +29,7 @@ func TestFamilies(t *testing.T) {
 	} {
 		l := testListener()
 		l.Address, l.Target, l.Allow = c.target, c.target, nil
-		s := New(Options{Accept: &store{}, Events: &record{}})
+		s := newServer(&store{}, &record{}, nil)
 		defer s.Close()
 		if err := s.Apply(&config.Config{Hostname: "families.example", Listeners: []config.Listener{l}}, testRoutes(t)); err != nil {
 			t.Fatal(err)

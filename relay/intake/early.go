@@ -17,7 +17,7 @@ func (c *conn) greetable() bool {
 	if c.set.cfg.Early != "refuse" {
 		return true
 	}
-	if c.peer.TLS == nil {
+	if c.client.TLS == nil {
 		if first, any := peer.Pending(c.raw); !any || first == tlsRecord {
 			return true
 		}
@@ -36,7 +36,7 @@ func (c *conn) waits(cmd *command) bool {
 	}
 	in := &c.in
 	if in.r == in.w {
-		if c.peer.TLS == nil && in.w < len(in.buf) {
+		if c.client.TLS == nil && in.w < len(in.buf) {
 			return true // the last read took all that was there
 		}
 		if !c.overheard() {
@@ -54,7 +54,7 @@ func (c *conn) overheard() bool {
 	if _, any := peer.Pending(c.raw); any {
 		return true
 	}
-	if c.peer.TLS == nil {
+	if c.client.TLS == nil {
 		return false
 	}
 	c.nc.SetReadDeadline(time.Unix(1, 0)) // each read sets it anew

@@ -9,7 +9,7 @@ import (
 // handshake makes the connection a TLS one. A failure is final: going back to
 // clear text is what an attacker wants.
 func (c *conn) handshake() bool {
-	ctx, cancel := context.WithTimeout(c.peer.ctx, tlsPatience)
+	ctx, cancel := context.WithTimeout(c.client.ctx, tlsPatience)
 	defer cancel()
 	shaking := &shaking{Conn: c.nc, c: c, ctx: ctx}
 	tc := tls.Server(shaking, c.set.tls)
@@ -23,7 +23,7 @@ func (c *conn) handshake() bool {
 		return false
 	}
 	if err != nil {
-		c.srv.events.TLSFailed(c.peer.info(), err)
+		c.srv.events.TLSFailed(c.client.Client, err)
 		c.end("TLS failed")
 		return false
 	}
@@ -76,7 +76,7 @@ func (s *shaking) work() error {
 	if s.c.leaving() {
 		cancel()
 	}
-	err := turns.Take(ctx, s.c.peer.origin())
+	err := turns.Take(ctx, s.c.client.Connection())
 	s.turn = err == nil
 	return err
 }

@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/relay/origin"
 	"postern/relay/route"
+	"postern/relay/submission"
 	"postern/spool"
 )
 
@@ -131,13 +133,42 @@ type rig struct {
 	server *Server
 	store  *store
 	events *record
+	memory *origin.Budget
 	door   *door
+}
+
+// newServer is a server over a submission of its own.
+func newServer(accept submission.Acceptor, ev *record, memory *origin.Budget) *Server {
+	o := Options{Submission: submission.New(submission.Options{Accept: accept, Memory: memory})}
+	if ev != nil {
+		o.Submission = submission.New(submission.Options{Accept: accept, Memory: memory, Events: ev.submission})
+		o.Events = ev
+	}
+	return New(o)
+}
+
+// use puts a policy in force without listeners.
+func use(t testing.TB, s *Server, routes *route.Table, senders ...config.Sender) {
+	t.Helper()
+	cfg := &config.Config{Hostname: "mx.example.com", Senders: senders}
+	p, err := submission.NewPolicy(cfg, routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.submission.Use(p)
+	s.site.Store(&site{hostname: cfg.Hostname})
 }
 
 func newRig(t testing.TB, change func(*config.Listener), extra ...config.Route) *rig {
 	t.Helper()
-	r := &rig{t: t, store: &store{}, events: &record{}}
-	r.server = New(Options{Accept: r.store, Events: r.events})
+	return newRigWith(t, 0, change, extra...)
+}
+
+// newRigWith is newRig with so many bytes of memory for open messages.
+func newRigWith(t testing.TB, memory int64, change func(*config.Listener), extra ...config.Route) *rig {
+	t.Helper()
+	r := &rig{t: t, store: &store{}, events: &record{}, memory: origin.NewBudget(memory)}
+	r.server = newServer(r.store, r.events, r.memory)
 	l := testListener()
 	if change != nil {
 		change(&l)
@@ -146,7 +177,7 @@ func newRig(t testing.TB, change func(*config.Listener), extra ...config.Route) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.server.house.Store(&house{hostname: "mx.example.com", routes: testRoutes(t, extra...)})
+	use(t, r.server, testRoutes(t, extra...))
 	r.door = newDoor(doorKey{"tcp", "test", 0})
 	r.door.ln = noListener{}
 	r.door.settings.Store(set)
@@ -176,8 +207,8 @@ type record struct {
 	silent
 	mu       sync.Mutex
 	lines    []string
-	refusals []Refusal
-	accepted []Accepted
+	refusals []*submission.Refusal
+	accepted []submission.Accepted
 	closed   []string
 	abused   []string
 	panics   []any
@@ -189,29 +220,35 @@ func (r *record) add(f func()) {
 	f()
 }
 
-func (r *record) MailRefused(_ PeerInfo, f Refusal) {
-	r.add(func() { r.refusals = append(r.refusals, f) })
+func (r *record) submission(e submission.Event) {
+	r.add(func() {
+		switch e := e.(type) {
+		case *submission.Refused:
+			r.refusals = append(r.refusals, e.Refusal)
+		case *submission.Accepted:
+			r.accepted = append(r.accepted, *e)
+		}
+	})
 }
-func (r *record) MessageAccepted(_ PeerInfo, a Accepted) {
-	r.add(func() { r.accepted = append(r.accepted, a) })
+func (r *record) Abused(_ submission.Client, what string) {
+	r.add(func() { r.abused = append(r.abused, what) })
 }
-func (r *record) Abused(_ PeerInfo, what string) { r.add(func() { r.abused = append(r.abused, what) }) }
-func (r *record) ConnectionClosed(_ PeerInfo, why string, _ time.Duration, _ int) {
+func (r *record) ConnectionClosed(_ submission.Client, why string, _ time.Duration, _ int) {
 	r.add(func() { r.closed = append(r.closed, why) })
 }
-func (r *record) ConnectionRefused(p PeerInfo, why string) {
+func (r *record) ConnectionRefused(p submission.Client, why string) {
 	r.add(func() { r.lines = append(r.lines, "refused "+p.Peer+": "+why) })
 }
-func (r *record) SignedIn(p PeerInfo, m, u string) {
+func (r *record) SignedIn(p submission.Client, m, u string) {
 	r.add(func() { r.lines = append(r.lines, "signed in "+m+" "+u) })
 }
-func (r *record) SignInFailed(p PeerInfo, m, u, why string) {
+func (r *record) SignInFailed(p submission.Client, m, u, why string) {
 	r.add(func() { r.lines = append(r.lines, "sign-in failed "+m+" "+u) })
 }
-func (r *record) TLSFailed(p PeerInfo, err error) {
+func (r *record) TLSFailed(p submission.Client, err error) {
 	r.add(func() { r.lines = append(r.lines, "TLS failed") })
 }
-func (r *record) Panicked(_ PeerInfo, v any, _ []byte) {
+func (r *record) Panicked(_ submission.Client, v any, _ []byte) {
 	r.add(func() { r.panics = append(r.panics, v) })
 }
 

@@ -31,10 +31,7 @@ func (c *conn) hello(arg string, extended bool) {
 		}
 		name = mendHelo(arg)
 	}
-	if r := c.begin(name, extended); r != nil {
-		c.reply(r)
-		return
-	}
+	c.begin(name, extended)
 	if !extended {
 		c.reply(&smtp.SMTPError{Code: 250, EnhancedCode: smtp.NoEnhancedCode, Message: c.srv.hostname()})
 		return
@@ -58,43 +55,39 @@ func mendHelo(arg string) string {
 	return unknownHelo
 }
 
-// begin makes the session of a client that calls itself name, and sets what
-// it may use. It returns what is to be replied where that fails.
-func (c *conn) begin(name string, extended bool) *smtp.SMTPError {
-	c.peer.Helo, c.peer.ESMTP = name, extended
-	if c.session == nil {
-		s, err := c.srv.backend.NewSession(&c.peer)
-		if err != nil {
-			return verdict(err)
-		}
-		c.session = s
-	}
+// begin begins the session of a client that calls itself name, and sets what
+// it may use.
+func (c *conn) begin(name string, extended bool) {
+	c.client.Helo, c.client.esmtp = name, extended
 	c.state = stateReady
 	c.reset()
 	c.of = offers{maxSize: c.set.cfg.MaxMessageSize, lenient: c.set.lenient}
 	// Old programs say HELO, or nothing, and sign in all the same.
-	c.of.auth = c.of.lenient && !extended && len(c.mechanisms()) > 0
-	return nil
+	c.of.auth = c.of.lenient && !extended && len(c.client.mechanisms()) > 0
 }
 
 // beginLate begins a session at a command that ought to come after EHLO.
 // Where the listener is lenient, MAIL and AUTH do.
 func (c *conn) beginLate(cmd *command) bool {
-	return c.state == stateFresh && c.set.lenient && (cmd.verb == "MAIL" || cmd.verb == "AUTH") && c.begin(unknownHelo, false) == nil
+	if c.state != stateFresh || !c.set.lenient || cmd.verb != "MAIL" && cmd.verb != "AUTH" {
+		return false
+	}
+	c.begin(unknownHelo, false)
+	return true
 }
 
 // announce lists what is honoured, to this client, now.
 func (c *conn) announce() {
 	say := func(text string, more bool) { c.replyLine(250, smtp.NoEnhancedCode, text, more) }
-	_, c.of.extended = c.session.(ExtendedSession)
-	c.of.requireTLS = c.peer.TLS != nil
+	c.of.extended = true
+	c.of.requireTLS = c.client.TLS != nil
 	say(c.srv.hostname(), true)
-	say("PIPELINING", true)                                            // RFC 2920
-	say(string(appendInt([]byte("SIZE "), int(c.of.maxSize))), true)   // RFC 1870
-	if c.set.cfg.TLS == config.ListenerTLSStart && c.peer.TLS == nil { // RFC 3207 §4.2: not again
+	say("PIPELINING", true)                                              // RFC 2920
+	say(string(appendInt([]byte("SIZE "), int(c.of.maxSize))), true)     // RFC 1870
+	if c.set.cfg.TLS == config.ListenerTLSStart && c.client.TLS == nil { // RFC 3207 §4.2: not again
 		say("STARTTLS", true)
 	}
-	if mechs := c.mechanisms(); len(mechs) > 0 { // RFC 4954 §3
+	if mechs := c.client.mechanisms(); len(mechs) > 0 { // RFC 4954 §3
 		c.of.auth = true
 		list := "AUTH"
 		for _, m := range mechs {
@@ -108,10 +101,8 @@ func (c *conn) announce() {
 	if c.of.requireTLS { // RFC 8689 §2: only under TLS
 		say("REQUIRETLS", true)
 	}
-	if c.of.extended {
-		say("DELIVERBY", true)   // RFC 2852
-		say("MT-PRIORITY", true) // RFC 6710; no policy is named
-	}
+	say("DELIVERBY", true)            // RFC 2852
+	say("MT-PRIORITY", true)          // RFC 6710; no policy is named
 	say("8BITMIME", true)             // RFC 6152
 	say("SMTPUTF8", true)             // RFC 6531
 	say("DSN", true)                  // RFC 3461
@@ -120,21 +111,13 @@ func (c *conn) announce() {
 	say("ENHANCEDSTATUSCODES", false) // RFC 2034
 }
 
-// mechanisms are those that the session offers to this client now.
-func (c *conn) mechanisms() []string {
-	if s, ok := c.session.(smtp.AuthSession); ok {
-		return s.AuthMechanisms()
-	}
-	return nil
-}
-
 // starttls: RFC 3207 §4.
 func (c *conn) starttls(string) {
 	switch {
 	case c.set.cfg.TLS != config.ListenerTLSStart:
 		c.protest(say(502, 5, 5, 1, "TLS is not offered here"))
 		return
-	case c.peer.TLS != nil:
+	case c.client.TLS != nil:
 		c.protest(say(503, 5, 5, 1, "TLS is active already"))
 		return
 	case c.next.Load() != nil && !bytes.Equal(c.set.certificate(), c.next.Load().certificate()):
@@ -157,13 +140,11 @@ func (c *conn) starttls(string) {
 // secured begins the session anew under TLS: nothing that was said in clear
 // text is remembered (RFC 3207 §4.2).
 func (c *conn) secured(tc *tls.Conn) {
-	if c.session != nil {
-		c.logout()
-	}
+	c.reset()
 	st := tc.ConnectionState()
 	c.nc = tc
-	c.peer.TLS = &st
-	c.peer.Helo, c.peer.User, c.peer.ESMTP = "", "", false
+	c.client.TLS = &st
+	c.client.Helo, c.client.User, c.client.esmtp = "", "", false
 	c.signedIn, c.authFailures = false, 0
 	c.in.r, c.in.w = 0, 0
 	c.state = stateFresh

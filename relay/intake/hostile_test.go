@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -65,6 +66,10 @@ func attack(t *testing.T, change func(*config.Listener), input string, dribble b
 	return replies, kept
 }
 
+// headerLine is the first line of a field (RFC 5322 §2.2, §4.5.8), or one that
+// goes on with it.
+var headerLine = regexp.MustCompile(`^([!-9;-~]+[ \t]*:|[ \t])`)
+
 // checkKept: what may never be in a message that was accepted.
 func checkKept(t testing.TB, kept []message, binary bool) {
 	t.Helper()
@@ -82,7 +87,7 @@ func checkKept(t testing.TB, kept []message, binary bool) {
 			t.Errorf("not a header with a trace: %q", m.content)
 		}
 		for line := range strings.SplitSeq(head, "\r\n") {
-			if !isContinuation([]byte(line+"\r\n")) && fieldName([]byte(line+"\r\n")) == 0 {
+			if !headerLine.MatchString(line) {
 				t.Errorf("%q is no header line", line)
 			}
 		}

@@ -11,19 +11,19 @@ import (
 // by closing the socket early. Where the system can't tell, the client is
 // nobody, and no condition on a unix user holds. It reports whether c goes on.
 func (c *conn) identify() bool {
-	if c.identified || !c.peer.Addr.IsLoopback() || !c.srv.house.Load().askUser {
+	if c.identified || !c.client.Addr.IsLoopback() || !c.srv.site.Load().askUser {
 		return true
 	}
 	c.identified = true
 	user, err := peer.LocalUser(c.raw)
 	if err != nil {
-		c.srv.events.Unidentified(c.peer.info(), err)
+		c.srv.events.Unidentified(c.client.Client, err)
 		if errors.Is(err, peer.ErrClosed) {
 			c.reply(say(421, 4, 3, 0, "cannot tell who you are, try again later"))
 			c.end("unidentified")
 			return false
 		}
 	}
-	c.peer.UnixUser = user
+	c.client.UnixUser = user
 	return true
 }

@@ -212,7 +212,7 @@ func (c *conn) line(max int) ([]byte, error) {
 	seen := 0
 	for {
 		b := in.buffered()
-		if len(b) > 0 && b[0] == tlsRecord && c.peer.TLS == nil {
+		if len(b) > 0 && b[0] == tlsRecord && c.client.TLS == nil {
 			return nil, errTLSBytes // a TLS handshake record
 		}
 		if i := bytes.IndexByte(b[seen:], '\n'); i >= 0 {

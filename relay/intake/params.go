@@ -8,12 +8,15 @@ import (
 	"unicode/utf8"
 
 	smtp "github.com/emersion/go-smtp"
+
+	"postern/relay/submission"
+	"postern/spool"
 )
 
 // offers is what was announced to a client; only that is understood.
 type offers struct {
 	requireTLS bool
-	extended   bool // DELIVERBY, MT-PRIORITY
+	extended   bool // DELIVERBY, MT-PRIORITY: EHLO was said
 	auth       bool
 	lenient    bool // hex digits may be small, and AUTH= stand where nobody can sign in
 	maxSize    int64
@@ -77,13 +80,13 @@ func hasUTF8(s string) bool {
 }
 
 // mailParams parses the parameters of MAIL.
-func mailParams(s string, of offers, opts *smtp.MailOptions, ext *Extensions) *smtp.SMTPError {
+func mailParams(s string, of offers, e *submission.Envelope) *smtp.SMTPError {
 	var seen uint16
 	for p, ok := range params(s) {
 		if !ok {
 			return errParamSyntax
 		}
-		bit, err := mailParam(p, of, opts, ext)
+		bit, err := mailParam(p, of, e)
 		if err != nil {
 			return err
 		}
@@ -95,28 +98,28 @@ func mailParams(s string, of offers, opts *smtp.MailOptions, ext *Extensions) *s
 	return nil
 }
 
-func mailParam(p param, of offers, opts *smtp.MailOptions, ext *Extensions) (bit uint16, err *smtp.SMTPError) {
+func mailParam(p param, of offers, e *submission.Envelope) (bit uint16, err *smtp.SMTPError) {
 	switch {
 	case p.key == "SIZE":
-		return 1, p.size(of.maxSize, &opts.Size)
+		return 1, p.size(of.maxSize)
 	case p.key == "BODY":
-		return 2, p.body(opts)
+		return 2, p.body(e)
 	case p.key == "SMTPUTF8":
-		opts.UTF8 = true
+		e.SMTPUTF8 = true
 		return 4, p.alone()
 	case p.key == "RET":
-		return 8, p.ret(opts)
+		return 8, p.ret(e)
 	case p.key == "ENVID":
-		return 16, p.envid(of, opts)
+		return 16, p.envid(of, e)
 	case p.key == "REQUIRETLS" && of.requireTLS:
-		opts.RequireTLS = true
+		e.RequireTLS = true
 		return 32, p.alone()
 	case p.key == "BY" && of.extended:
-		return 64, p.by(ext)
+		return 64, p.by(e)
 	case p.key == "MT-PRIORITY" && of.extended:
-		return 128, p.priority(ext)
+		return 128, p.priority(e)
 	case p.key == "AUTH" && (of.auth || of.lenient):
-		return 256, p.auth(of, opts)
+		return 256, p.auth(of)
 	}
 	return 0, errParamUnknown
 }
@@ -130,26 +133,25 @@ func (p param) alone() *smtp.SMTPError {
 }
 
 // size: RFC 1870 §6: up to 20 digits. A message of exactly the maximum fits.
-func (p param) size(max int64, into *int64) *smtp.SMTPError {
+func (p param) size(max int64) *smtp.SMTPError {
 	if len(p.value) > 20 || !isDigits(p.value) {
 		return errParamValue
 	}
 	n, err := strconv.ParseInt(p.value, 10, 64)
 	switch {
 	case err != nil:
-		return tooLarge(0, max)
+		return replyOf(submission.TooLarge(0, max))
 	case n > max:
-		return tooLarge(n, max)
+		return replyOf(submission.TooLarge(n, max))
 	}
-	*into = n
 	return nil
 }
 
 // body: RFC 6152 §3, RFC 3030 §3.
-func (p param) body(opts *smtp.MailOptions) *smtp.SMTPError {
-	for _, t := range []smtp.BodyType{smtp.Body7Bit, smtp.Body8BitMIME, smtp.BodyBinaryMIME} {
+func (p param) body(e *submission.Envelope) *smtp.SMTPError {
+	for _, t := range []spool.BodyType{spool.Body7Bit, spool.Body8BitMIME, spool.BodyBinaryMIME} {
 		if strings.EqualFold(p.value, string(t)) {
-			opts.Body = t
+			e.Body = t
 			return nil
 		}
 	}
@@ -157,10 +159,10 @@ func (p param) body(opts *smtp.MailOptions) *smtp.SMTPError {
 }
 
 // ret: RFC 3461 §4.3.
-func (p param) ret(opts *smtp.MailOptions) *smtp.SMTPError {
-	for _, r := range []smtp.DSNReturn{smtp.DSNReturnFull, smtp.DSNReturnHeaders} {
-		if strings.EqualFold(p.value, string(r)) {
-			opts.Return = r
+func (p param) ret(e *submission.Envelope) *smtp.SMTPError {
+	for _, r := range []string{"FULL", "HDRS"} {
+		if strings.EqualFold(p.value, r) {
+			e.Return = r
 			return nil
 		}
 	}
@@ -168,18 +170,18 @@ func (p param) ret(opts *smtp.MailOptions) *smtp.SMTPError {
 }
 
 // envid: RFC 3461 §4.4: xtext of at most 100 characters.
-func (p param) envid(of offers, opts *smtp.MailOptions) *smtp.SMTPError {
+func (p param) envid(of offers, e *submission.Envelope) *smtp.SMTPError {
 	v, ok := decodeXtext(p.value, of.lenient)
 	if !ok || v == "" || len(p.value) > 100 {
 		return errParamValue
 	}
-	opts.EnvelopeID = v
+	e.EnvelopeID = encodeXtext(v)
 	return nil
 }
 
 // by: RFC 2852 §4: by-time ";" by-mode [by-trace], where mode R needs a time
 // to come.
-func (p param) by(ext *Extensions) *smtp.SMTPError {
+func (p param) by(e *submission.Envelope) *smtp.SMTPError {
 	num, mode, ok := strings.Cut(strings.ToUpper(p.value), ";")
 	mode, trace := strings.CutSuffix(mode, "T")
 	digits := strings.TrimPrefix(num, "-")
@@ -190,43 +192,41 @@ func (p param) by(ext *Extensions) *smtp.SMTPError {
 	if err != nil || mode == "R" && n <= 0 {
 		return errParamValue
 	}
-	ext.DeliverBy = &smtp.DeliverByOptions{
-		Time: time.Duration(n) * time.Second, Mode: smtp.DeliverByMode(mode), Trace: trace,
-	}
+	// RFC 2852 §4: by-time counts from when the message is received; the time
+	// of MAIL is a moment earlier, never later.
+	deadline := time.Now().Add(time.Duration(n) * time.Second)
+	e.DeliverBy = &spool.DeliverBy{Deadline: deadline, Return: mode == "R", Trace: trace}
 	return nil
 }
 
 // priority: RFC 6710 §3: -9 to 9.
-func (p param) priority(ext *Extensions) *smtp.SMTPError {
+func (p param) priority(e *submission.Envelope) *smtp.SMTPError {
 	d := strings.TrimPrefix(p.value, "-")
 	if len(d) != 1 || !isDigits(d) {
 		return errParamValue
 	}
-	ext.Priority = int(d[0] - '0')
+	e.Priority = int(d[0] - '0')
 	if len(p.value) == 2 {
-		ext.Priority = -ext.Priority
+		e.Priority = -e.Priority
 	}
 	return nil
 }
 
 // auth: RFC 4954 §5. It is checked and goes no further: handing nobody's word
 // on is what §5 asks for where the client isn't trusted with it.
-func (p param) auth(of offers, opts *smtp.MailOptions) *smtp.SMTPError {
+func (p param) auth(of offers) *smtp.SMTPError {
 	v, ok := decodeXtext(p.value, of.lenient)
 	if !ok || v == "" {
 		return errParamValue
 	}
-	if v == "<>" {
-		v = ""
-	} else if checkMailbox(v, false) != pathOK {
+	if v != "<>" && checkMailbox(v, false) != pathOK {
 		return errParamValue
 	}
-	opts.Auth = &v
 	return nil
 }
 
 // rcptParams parses the parameters of RCPT.
-func rcptParams(s string, utf8ok, lenient bool, opts *smtp.RcptOptions) *smtp.SMTPError {
+func rcptParams(s string, utf8ok, lenient bool, to *submission.Recipient) *smtp.SMTPError {
 	for p, ok := range params(s) {
 		if !ok || !utf8ok && !isASCII(p.value) {
 			return errParamSyntax
@@ -234,9 +234,9 @@ func rcptParams(s string, utf8ok, lenient bool, opts *smtp.RcptOptions) *smtp.SM
 		var err *smtp.SMTPError
 		switch p.key {
 		case "NOTIFY":
-			err = p.notify(opts)
+			err = p.notify(to)
 		case "ORCPT":
-			err = p.orcpt(lenient, opts)
+			err = p.orcpt(lenient, to)
 		default:
 			err = errParamUnknown
 		}
@@ -247,39 +247,50 @@ func rcptParams(s string, utf8ok, lenient bool, opts *smtp.RcptOptions) *smtp.SM
 	return nil
 }
 
-// notify: RFC 3461 §4.1: NEVER alone, or a list.
-func (p param) notify(opts *smtp.RcptOptions) *smtp.SMTPError {
-	if len(opts.Notify) > 0 {
+// notify: RFC 3461 §4.1: NEVER alone, or a list of up to three.
+func (p param) notify(to *submission.Recipient) *smtp.SMTPError {
+	if to.Notify != 0 {
 		return errParamTwice
 	}
+	words := 0
 	for v := range strings.SplitSeq(strings.ToUpper(p.value), ",") {
-		n := smtp.DSNNotify(v)
-		switch n {
-		case smtp.DSNNotifyNever, smtp.DSNNotifySuccess, smtp.DSNNotifyFailure, smtp.DSNNotifyDelayed:
-		default:
+		n := notifyOf(v)
+		if words++; n == 0 || words > 3 || to.Notify != 0 && (n|to.Notify)&spool.NotifyNever != 0 {
 			return errParamValue
 		}
-		if len(opts.Notify) > 0 && (n == smtp.DSNNotifyNever || opts.Notify[0] == smtp.DSNNotifyNever) || len(opts.Notify) > 2 {
-			return errParamValue
-		}
-		opts.Notify = append(opts.Notify, n)
+		to.Notify |= n
 	}
 	return nil
 }
 
+// notifyOf is the event that a word of NOTIFY names; 0: none.
+func notifyOf(word string) spool.Notify {
+	switch word {
+	case "NEVER":
+		return spool.NotifyNever
+	case "SUCCESS":
+		return spool.NotifySuccess
+	case "FAILURE":
+		return spool.NotifyFailure
+	case "DELAY":
+		return spool.NotifyDelay
+	}
+	return 0
+}
+
 // orcpt: RFC 3461 §4.2, RFC 6533 §3: addr-type ";" xtext, at most 500
 // characters.
-func (p param) orcpt(lenient bool, opts *smtp.RcptOptions) *smtp.SMTPError {
-	if opts.OriginalRecipient != "" {
+func (p param) orcpt(lenient bool, to *submission.Recipient) *smtp.SMTPError {
+	if to.ORcpt != "" {
 		return errParamTwice
 	}
 	kind, text, ok := strings.Cut(p.value, ";")
 	if !ok || len(p.value) > 500 || !isKeyword(kind) {
 		return errParamValue
 	}
-	t := smtp.DSNAddressType(strings.ToUpper(kind))
+	kind = strings.ToUpper(kind)
 	var addr string
-	if t == smtp.DSNAddressTypeUTF8 {
+	if kind == "UTF-8" {
 		addr, ok = decodeUTF8Xtext(text, lenient)
 	} else {
 		addr, ok = decodeXtext(text, lenient)
@@ -287,8 +298,20 @@ func (p param) orcpt(lenient bool, opts *smtp.RcptOptions) *smtp.SMTPError {
 	if !ok || addr == "" || strings.ContainsFunc(addr, hidden) {
 		return errParamValue
 	}
-	opts.OriginalRecipientType, opts.OriginalRecipient = t, addr
+	to.ORcpt = encodeORcpt(kind, addr)
 	return nil
+}
+
+// encodeORcpt is ORCPT in wire form. Of several forms of one UTF-8 address it
+// is the one in ASCII, which any server with DSN takes.
+func encodeORcpt(kind, addr string) string {
+	switch kind {
+	case "UTF-8":
+		return "utf-8;" + encodeUTF8Xtext(addr)
+	case "RFC822":
+		return "rfc822;" + encodeXtext(addr)
+	}
+	return kind + ";" + encodeXtext(addr)
 }
 
 func isDigits(s string) bool {

@@ -38,7 +38,7 @@ func (c *conn) reply(r *smtp.SMTPError) {
 }
 
 // replyLine appends one line. A reply line has at most 512 octets (RFC 5321
-// §4.5.3.1.5) and holds no control bytes, whatever a session says.
+// §4.5.3.1.5) and holds no control bytes, whatever a refusal says.
 func (c *conn) replyLine(code int, enh smtp.EnhancedCode, text string, more bool) {
 	b := c.out
 	b = appendInt(b, code)

@@ -30,16 +30,16 @@ func (c *conn) revoked() bool {
 		return false
 	}
 	was, now := c.set, c.next.Load()
-	user := c.peer.User
+	user := c.client.User
 	switch {
-	case c.peer.Addr.IsValid() && !now.allows(c.peer.Addr):
+	case c.client.Addr.IsValid() && !now.allows(c.client.Addr):
 		return true
 	case user != "" && c.removed(user):
 		return true
 	case user == "" && now.cfg.RequireAuth && !was.cfg.RequireAuth:
 		return true
 	}
-	return c.peer.TLS != nil && !bytes.Equal(was.certificate(), now.certificate())
+	return c.client.TLS != nil && !bytes.Equal(was.certificate(), now.certificate())
 }
 
 // removed reports whether a reload took the user away, whom the settings of c

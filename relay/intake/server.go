@@ -10,32 +10,26 @@ import (
 	"time"
 
 	"postern/config"
-	"postern/relay/route"
+	"postern/relay/submission"
 )
 
 // Options are what a Server works with.
 type Options struct {
-	Accept Acceptor // takes messages; required unless Backend is set
-	Events Events   // nil: nobody is told
-	// Backend makes the sessions; nil: those of this package, with the
-	// policy of the configuration.
-	Backend Backend
-	// Memory is how many bytes open transactions may hold together, beyond a
-	// little that each may hold in any case; 0: no limit.
-	Memory int64
+	Submission *submission.Agent // takes the messages
+	Events     Events            // nil: nobody is told
 }
 
 // Server owns the listeners and their connections. Make one by New, give it
 // a configuration by Apply, any number of times, and end it by Shutdown and
 // Close. Its methods may be called concurrently.
 type Server struct {
-	events  Events
-	backend Backend
-	house   atomic.Pointer[house]
-	closed  atomic.Bool
-	ctx     context.Context // ends with Close
-	cancel  context.CancelFunc
-	running sync.WaitGroup // accept loops and connections
+	submission *submission.Agent
+	events     Events
+	site       atomic.Pointer[site]
+	closed     atomic.Bool
+	ctx        context.Context // ends with Close
+	cancel     context.CancelFunc
+	running    sync.WaitGroup // accept loops and connections
 
 	apply sync.Mutex // one Apply, Shutdown or Close at a time
 
@@ -47,12 +41,10 @@ type Server struct {
 	shared  *shared
 }
 
-// house is what every session looks at anew for each message, so that a
-// reload reaches clients that stay connected.
-type house struct {
+// site is what every connection looks at anew, so that a reload reaches clients
+// that stay connected.
+type site struct {
 	hostname string
-	routes   Router
-	senders  *route.Senders
 	askUser  bool // something asks for the user of a TCP peer of this machine
 }
 
@@ -61,34 +53,32 @@ var ErrClosed = errors.New("intake: server closed")
 
 // New makes a server that listens nowhere yet.
 func New(o Options) *Server {
-	s := &Server{events: o.Events, backend: o.Backend, doors: map[doorKey]*door{}, shared: newShared(o.Memory)}
+	s := &Server{submission: o.Submission, events: o.Events, doors: map[doorKey]*door{}, shared: newShared()}
 	if s.events == nil {
 		s.events = silent{}
 	}
-	if s.backend == nil {
-		s.backend = newPolicy(o.Accept, s.events, &s.house)
-	}
-	s.house.Store(&house{})
+	s.site.Store(&site{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
 
-func (s *Server) hostname() string { return s.house.Load().hostname }
+func (s *Server) hostname() string { return s.site.Load().hostname }
 
-// Apply makes cfg and routes the ones in force, whole or not at all: where a
+// Apply makes cfg and routes the ones in force, here and in the submission,
+// whole or not at all: where a
 // listener can't be opened, a certificate not be read or a stored password
 // not be understood, the error says so and everything stays as it was.
 //
 // Listeners that stay keep their socket; what changed about them holds for
 // new connections. Routes and host name hold from the next MAIL on. Clients
 // of a listener that is gone are sent away as by Shutdown.
-func (s *Server) Apply(cfg *config.Config, routes Router) error {
+func (s *Server) Apply(cfg *config.Config, routes submission.Router) error {
 	s.apply.Lock()
 	defer s.apply.Unlock()
 	if s.stopped() {
 		return ErrClosed
 	}
-	senders, err := route.NewSenders(cfg.Senders)
+	policy, err := submission.NewPolicy(cfg, routes)
 	if err != nil {
 		return err
 	}
@@ -104,7 +94,8 @@ func (s *Server) Apply(cfg *config.Config, routes Router) error {
 		}
 		return ErrClosed
 	}
-	s.house.Store(&house{hostname: cfg.Hostname, routes: routes, senders: senders, askUser: cfg.AsksUnixUser()})
+	s.submission.Use(policy)
+	s.site.Store(&site{hostname: cfg.Hostname, askUser: cfg.AsksUnixUser()})
 	old := s.doors
 	s.doors = make(map[doorKey]*door, len(next))
 	var fresh []*door

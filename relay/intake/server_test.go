@@ -25,7 +25,7 @@ import (
 func serveOn(t testing.TB, ls ...config.Listener) (*Server, *store, *record) {
 	t.Helper()
 	st, ev := &store{}, &record{}
-	s := New(Options{Accept: st, Events: ev})
+	s := newServer(st, ev, nil)
 	t.Cleanup(func() { s.Close() })
 	if err := s.Apply(&config.Config{Hostname: "mx.example.com", Listeners: ls}, testRoutes(t)); err != nil {
 		t.Fatal(err)
@@ -322,7 +322,7 @@ func TestApplyErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := testListener()
 			c.change(&l)
-			s := New(Options{Accept: &store{}})
+			s := newServer(&store{}, nil, nil)
 			defer s.Close()
 			err := s.Apply(&config.Config{Listeners: []config.Listener{l}}, testRoutes(t))
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "listener test") {
@@ -434,7 +434,7 @@ func TestAllow(t *testing.T) {
 		if c.users {
 			l.Users = map[string]string{"app": testArgon}
 		}
-		set, err := newSettings(&l, newShared(0))
+		set, err := newSettings(&l, newShared())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,22 +6,23 @@ import (
 	"net/netip"
 
 	"postern/config"
+	"postern/relay/submission"
 )
 
 // settings are those of one listener, made once for each Apply and never
 // changed. A connection keeps the ones that it began with.
 type settings struct {
 	cfg       *config.Listener
+	message   *submission.Settings
 	shared    *shared
 	tls       *tls.Config
 	users     *users // nil: no AUTH
 	normalise bool
 	lenient   bool // commands that can mean one thing only are taken
-	repair    bool // headers are mended
 }
 
 func newSettings(l *config.Listener, sh *shared) (*settings, error) {
-	s := &settings{cfg: l, shared: sh, normalise: l.Newlines == "normalise", lenient: l.Syntax == "lenient", repair: l.RepairHeaders}
+	s := &settings{cfg: l, message: submission.SettingsOf(l), shared: sh, normalise: l.Newlines == "normalise", lenient: l.Syntax == "lenient"}
 	if l.TLS != config.ListenerTLSOff && l.TLS != "" {
 		cert, err := config.LoadKeyPair(l.CertFile, l.KeyFile)
 		if err != nil {

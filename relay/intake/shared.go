@@ -17,17 +17,13 @@ type shared struct {
 	checks  *origin.Turns // of passwords, which take 20 ms of a processor each
 	shakes  *origin.Turns // of TLS handshakes, which take about 1 ms of a processor each
 	guesses *origin.Guesses
-	memory  *origin.Budget
-	rates   *origin.Rates
 }
 
-func newShared(memory int64) *shared {
+func newShared() *shared {
 	return &shared{
 		checks:  origin.NewTurns(runtime.GOMAXPROCS(0) / 2),
 		shakes:  origin.NewTurns(runtime.GOMAXPROCS(0)),
 		guesses: origin.NewGuesses(remembered),
-		memory:  origin.NewBudget(memory),
-		rates:   origin.NewRates(remembered),
 	}
 }
 

@@ -128,7 +128,7 @@ func TestStrangersLockNobodyOut(t *testing.T) {
 // TestSCRAMGuessesAreSlowedDown: there the password costs nothing to check, so
 // only what is remembered bounds the guesses.
 func TestSCRAMGuessesAreSlowedDown(t *testing.T) {
-	sh := newShared(0)
+	sh := newShared()
 	from := origin.User("x")
 	for range 10 {
 		sh.guesses.Failed(from, "app3", time.Now())
@@ -139,8 +139,9 @@ func TestSCRAMGuessesAreSlowedDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &session{policy: newPolicy(nil, silent{}, nil), peer: &Peer{settings: set, origin: func() origin.Key { return from }, ctx: t.Context()}}
-	server, err := s.Auth(mechSCRAM)
+	c := &client{settings: set, events: silent{}, ctx: t.Context()}
+	c.Connection = func() origin.Key { return from }
+	server, err := c.mechanism(mechSCRAM)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,31 +154,5 @@ func TestSCRAMGuessesAreSlowedDown(t *testing.T) {
 	_, _, err = server.Next([]byte("c=biws,r=" + nonce + ",p=AAAA"))
 	if err == nil || time.Since(began) < time.Second {
 		t.Errorf("%v after %s", err, time.Since(began))
-	}
-}
-
-func TestWhoCausesAnEvent(t *testing.T) {
-	asked := 0
-	connection := func() origin.Key {
-		asked++
-		return origin.Local(1000)
-	}
-	p := Peer{Name: "unix:app", origin: connection}
-	p.info()
-	if asked != 0 {
-		t.Error("it is asked before anybody wants to know")
-	}
-	for _, c := range []struct {
-		peer Peer
-		want origin.Key
-	}{
-		{p, origin.Local(1000)},
-		{Peer{User: "ann", origin: connection}, origin.User("ann")},
-		{Peer{}, origin.Key{}},
-	} {
-		info := c.peer.info()
-		if got := info.Origin(); got != c.want {
-			t.Errorf("%q, want %q", got, c.want)
-		}
 	}
 }

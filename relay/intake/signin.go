@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/emersion/go-sasl"
-	smtp "github.com/emersion/go-smtp"
 	"github.com/xdg-go/scram"
 
 	"postern/config/visible"
@@ -17,11 +16,11 @@ const (
 	mechSCRAM = "SCRAM-SHA-256"
 )
 
-// AuthMechanisms implements smtp.AuthSession. Mechanisms that show the
+// mechanisms are those that the client is offered now. Such that show the
 // password are offered only where nobody else can see it: under TLS, on a
 // unix socket, and on loopback.
-func (s *session) AuthMechanisms() []string {
-	u := s.peer.settings.users
+func (c *client) mechanisms() []string {
+	u := c.settings.users
 	if u == nil {
 		return nil
 	}
@@ -29,65 +28,65 @@ func (s *session) AuthMechanisms() []string {
 	if u.scram != nil {
 		list = append(list, mechSCRAM)
 	}
-	if s.peer.private() {
+	if c.private() {
 		list = append(list, mechPlain, mechLogin)
 	}
 	return list
 }
 
-// Auth implements smtp.AuthSession.
-func (s *session) Auth(mech string) (sasl.Server, error) {
-	u := s.peer.settings.users
+// mechanism begins a sign-in.
+func (c *client) mechanism(mech string) (sasl.Server, error) {
+	u := c.settings.users
 	switch {
 	case u == nil:
 		return nil, say(503, 5, 5, 1, "AUTH is not offered")
 	case mech == mechSCRAM && u.scram != nil:
-		return &scramServer{session: s, conv: u.scram.NewConversation()}, nil
+		return &scramServer{client: c, conv: u.scram.NewConversation()}, nil
 	case mech != mechPlain && mech != mechLogin:
 		return nil, say(504, 5, 5, 4, "unknown mechanism") // RFC 4954 §4
-	case !s.peer.private():
+	case !c.private():
 		return nil, replyNeedTLS
 	case mech == mechLogin:
-		return &loginServer{session: s}, nil
+		return &loginServer{client: c}, nil
 	}
 	return sasl.NewPlainServer(func(identity, name, password string) error {
 		if identity != "" && identity != name {
-			return s.failed(mechPlain, name, "another identity was asked for")
+			return c.failed(mechPlain, name, "another identity was asked for")
 		}
-		return s.signIn(mechPlain, name, password)
+		return c.signIn(mechPlain, name, password)
 	}), nil
 }
 
 var replyBusy = say(454, 4, 7, 0, "too many sign-ins at once, try again later")
 
 // signIn checks a password.
-func (s *session) signIn(mech, name, password string) error {
-	switch ok, busy := s.peer.settings.users.check(s.peer.ctx, s.peer.origin(), name, password); {
+func (c *client) signIn(mech, name, password string) error {
+	switch ok, busy := c.settings.users.check(c.ctx, c.Connection(), name, password); {
 	case busy:
 		return replyBusy
 	case !ok:
-		return s.failed(mech, name, "wrong user or password")
+		return c.failed(mech, name, "wrong user or password")
 	}
-	s.signedIn(mech, name)
+	c.signedIn(mech, name)
 	return nil
 }
 
-func (s *session) signedIn(mech, name string) {
-	s.peer.User = name
-	s.peer.settings.shared.guesses.Succeeded(s.peer.origin(), name)
-	s.events.SignedIn(s.peer.info(), mech, name)
+func (c *client) signedIn(mech, name string) {
+	c.User = name
+	c.settings.shared.guesses.Succeeded(c.Connection(), name)
+	c.events.SignedIn(c.Client, mech, name)
 }
 
-func (s *session) failed(mech, name, why string) error {
-	s.peer.settings.shared.guesses.Failed(s.peer.origin(), name, time.Now())
-	s.events.SignInFailed(s.peer.info(), mech, visible.Text(name, 256), why)
+func (c *client) failed(mech, name, why string) error {
+	c.settings.shared.guesses.Failed(c.Connection(), name, time.Now())
+	c.events.SignInFailed(c.Client, mech, visible.Text(name, 256), why)
 	return replyAuthFailed
 }
 
 // loginServer is the server side of LOGIN, which no RFC defines: it asks for
 // a name, unless that came along, and for a password.
 type loginServer struct {
-	*session
+	*client
 	name  string
 	asked int
 }
@@ -110,7 +109,7 @@ func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err er
 
 // scramServer is the server side of SCRAM-SHA-256 (RFC 5802, RFC 7677).
 type scramServer struct {
-	*session
+	*client
 	conv  *scram.ServerConversation
 	asked bool // the next response is the proof
 	final bool
@@ -128,7 +127,7 @@ func (x *scramServer) Next(response []byte) (challenge []byte, done bool, err er
 		x.signedIn(mechSCRAM, x.conv.Username())
 		return nil, true, nil
 	}
-	if x.asked && !x.peer.settings.shared.await(x.peer.ctx, x.peer.origin(), x.conv.Username()) {
+	if x.asked && !x.settings.shared.await(x.ctx, x.Connection(), x.conv.Username()) {
 		return nil, false, replyBusy
 	}
 	out, err := x.conv.Step(string(response))
@@ -146,6 +145,3 @@ func (x *scramServer) Next(response []byte) (challenge []byte, done bool, err er
 	}
 	return []byte(out), false, nil
 }
-
-var _ smtp.AuthSession = (*session)(nil)
-var _ ExtendedSession = (*session)(nil)

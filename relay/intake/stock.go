@@ -2,6 +2,7 @@ package intake
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"sync"
 
@@ -11,11 +12,13 @@ import (
 	"postern/config"
 	"postern/relay/origin"
 	"postern/relay/peer"
+	"postern/relay/submission"
+	"postern/spool"
 )
 
-// Stock is a backend for go-smtp's own server that drives the sessions of b
-// as the engine of this package would, with the settings of l. It stands in
-// for the engine, and is what the differential tests compare it with.
+// Stock is a backend for go-smtp's own server that hands mail to the same
+// submission as the engine of this package does, with the settings of l. It
+// stands in for the engine, and is what the differential tests compare it with.
 //
 // go-smtp hands over addresses without their quoting, so what isn't an
 // address in that form is refused here.
@@ -25,32 +28,31 @@ func (s *Server) Stock(l *config.Listener) (smtp.Backend, *tls.Config, error) {
 		return nil, nil, err
 	}
 	return smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		p := &Peer{settings: set, ctx: s.ctx, Helo: c.Hostname(), ESMTP: true}
-		p.Addr, p.Name = address(c.Conn())
-		p.origin = sync.OnceValue(func() origin.Key { return peer.Origin(c.Conn()) })
+		p := &client{settings: set, events: s.events, ctx: s.ctx, esmtp: true}
+		p.Listener, p.Settings, p.Helo = l.Name, set.message, c.Hostname()
+		p.Addr, p.Peer = address(c.Conn())
+		p.Connection = sync.OnceValue(func() origin.Key { return peer.Origin(c.Conn()) })
 		if st, ok := c.TLSConnectionState(); ok {
 			p.TLS = &st
 		}
-		inner, err := s.backend.NewSession(p)
-		if err != nil {
-			return nil, verdict(err)
-		}
-		plain := &stockSession{Session: inner, conn: c, peer: p}
-		if a, ok := inner.(smtp.AuthSession); ok && len(a.AuthMechanisms()) > 0 {
-			return stockAuthSession{plain, a}, nil
+		plain := &stockSession{submission: s.submission, conn: c, client: p}
+		if len(p.mechanisms()) > 0 {
+			return stockAuthSession{plain}, nil
 		}
 		return plain, nil
 	}), set.tls, nil
 }
 
-// stockSession keeps from a session what go-smtp lets through: malformed
-// addresses, and calls at the same time. For BDAT go-smtp runs Data beside
-// the commands, and calls Reset and Logout before it has returned.
+// stockSession is one client's transactions, one after the other. For BDAT
+// go-smtp runs Data beside the commands, and calls Reset and Logout before it
+// has returned, so each call takes its turn.
 type stockSession struct {
-	smtp.Session
-	conn *smtp.Conn
-	peer *Peer
-	one  sync.Mutex // held during each call
+	submission *submission.Agent
+	conn       *smtp.Conn
+	client     *client
+
+	one     sync.Mutex // held during each call; guards what follows
+	message *submission.Message
 }
 
 var replyStockPath = say(501, 5, 1, 7, "malformed address")
@@ -59,59 +61,100 @@ var replyStockPath = say(501, 5, 1, 7, "malformed address")
 func (s *stockSession) Mail(from string, opts *smtp.MailOptions) error {
 	s.one.Lock()
 	defer s.one.Unlock()
-	s.peer.Helo = s.conn.Hostname()
-	if !isHelo(s.peer.Helo) {
+	s.client.Helo = s.conn.Hostname()
+	if !isHelo(s.client.Helo) {
 		return say(501, 5, 5, 4, "a domain name or an address literal is required")
 	}
 	if from != "" && checkMailbox(from, opts.UTF8) != pathOK {
 		return replyStockPath
 	}
-	return s.Session.Mail(from, opts)
+	s.end()
+	m, err := s.submission.Begin(s.client.ctx, &s.client.Client, submission.Envelope{
+		From: from, Protocol: s.client.protocol(opts.UTF8), Body: spool.BodyType(opts.Body), SMTPUTF8: opts.UTF8,
+		RequireTLS: opts.RequireTLS, Return: string(opts.Return), EnvelopeID: encodeXtext(opts.EnvelopeID),
+	})
+	if err != nil {
+		return replyOf(err)
+	}
+	s.message = m
+	return nil
 }
 
 // Rcpt implements smtp.Session.
 func (s *stockSession) Rcpt(to string, opts *smtp.RcptOptions) error {
 	s.one.Lock()
 	defer s.one.Unlock()
-	if opts.DeliverBy != nil || opts.MTPriority != nil || !opts.RequireRecipientValidSince.IsZero() {
+	switch {
+	case opts.DeliverBy != nil || opts.MTPriority != nil || !opts.RequireRecipientValidSince.IsZero():
 		return errParamUnknown
-	}
-	if checkMailbox(to, true) != pathOK {
+	case checkMailbox(to, true) != pathOK:
 		return replyStockPath
+	case s.message == nil:
+		return say(503, 5, 5, 1, "send MAIL first")
 	}
-	return s.Session.Rcpt(to, opts)
+	r := submission.Recipient{Address: to}
+	for _, word := range opts.Notify {
+		r.Notify |= notifyOf(string(word))
+	}
+	if opts.OriginalRecipient != "" {
+		r.ORcpt = encodeORcpt(string(opts.OriginalRecipientType), opts.OriginalRecipient)
+	}
+	if err := s.message.Add(r); err != nil {
+		return replyOf(err)
+	}
+	return nil
 }
 
 // Data implements smtp.Session. go-smtp breaks its reader before it calls
-// Reset or Logout, so those don't wait long.
+// Reset or Logout, so those don't wait long. It sends an error as the reply it
+// holds, also where that is 250.
 func (s *stockSession) Data(r io.Reader) error {
 	s.one.Lock()
 	defer s.one.Unlock()
-	return s.Session.Data(r)
+	if s.message == nil {
+		return say(503, 5, 5, 1, "send MAIL first")
+	}
+	defer s.end()
+	if _, err := io.Copy(s.message, r); err != nil {
+		var refusal *submission.Refusal
+		if errors.As(err, &refusal) {
+			return replyOf(refusal)
+		}
+		return err // of go-smtp, or of the client
+	}
+	id, err := s.message.Commit(s.client.ctx)
+	if err != nil {
+		return replyOf(err)
+	}
+	return say(250, 2, 0, 0, "queued as "+id.String())
+}
+
+// end drops a message that was not committed.
+func (s *stockSession) end() {
+	if s.message != nil {
+		s.message.Discard()
+		s.message = nil
+	}
 }
 
 // Reset implements smtp.Session.
 func (s *stockSession) Reset() {
 	s.one.Lock()
 	defer s.one.Unlock()
-	s.Session.Reset()
+	s.end()
 }
 
 // Logout implements smtp.Session.
 func (s *stockSession) Logout() error {
-	s.one.Lock()
-	defer s.one.Unlock()
-	return s.Session.Logout()
+	s.Reset()
+	return nil
 }
 
 // stockAuthSession is a stockSession that offers AUTH.
-type stockAuthSession struct {
-	*stockSession
-	auth smtp.AuthSession
-}
+type stockAuthSession struct{ *stockSession }
 
 // AuthMechanisms implements smtp.AuthSession.
-func (s stockAuthSession) AuthMechanisms() []string { return s.auth.AuthMechanisms() }
+func (s stockAuthSession) AuthMechanisms() []string { return s.client.mechanisms() }
 
 // Auth implements smtp.AuthSession.
-func (s stockAuthSession) Auth(mech string) (sasl.Server, error) { return s.auth.Auth(mech) }
+func (s stockAuthSession) Auth(mech string) (sasl.Server, error) { return s.client.mechanism(mech) }

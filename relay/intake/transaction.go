@@ -2,11 +2,13 @@ package intake
 
 import (
 	"errors"
-	"io"
 	"os"
 	"strings"
 
 	smtp "github.com/emersion/go-smtp"
+
+	"postern/relay/submission"
+	"postern/spool"
 )
 
 // afterWord is what follows "FROM:" or "TO:" in the argument of MAIL or RCPT.
@@ -75,93 +77,65 @@ func (c *conn) mail(arg string) {
 	}
 	// Whether SMTPUTF8 follows decides how the path before it is read.
 	from, rest, r := c.path(arg, "FROM:", hasUTF8)
-	var ext Extensions
-	c.opts = smtp.MailOptions{}
+	c.envelope = submission.Envelope{From: from}
 	if r == nil && rest != "" {
-		if !c.peer.ESMTP && !c.set.lenient {
+		if !c.client.esmtp && !c.set.lenient {
 			r = errParamUnknown // RFC 5321 §4.1.1.1: no extensions after HELO
 		} else {
-			r = mailParams(rest, c.of, &c.opts, &ext)
+			r = mailParams(rest, c.of, &c.envelope)
 		}
 	}
 	if r != nil {
 		if r.Code == 552 || r.Code == 553 && from != "" {
-			c.from = from
-			c.refused("MAIL", "", r)
+			c.refuse(submission.AtSender, "", r)
 			return
 		}
 		c.protest(r)
 		return
 	}
-	var err error
-	if s, ok := c.session.(ExtendedSession); ok {
-		err = s.MailExtended(from, &c.opts, ext)
-	} else {
-		err = c.session.Mail(from, &c.opts)
-	}
-	c.from = from
+	c.envelope.Protocol = c.client.protocol(c.envelope.SMTPUTF8)
+	m, err := c.srv.submission.Begin(c.client.ctx, &c.client.Client, c.envelope)
 	if err != nil {
-		c.refusedBySession(err)
+		c.refused(replyOf(err))
 		return
 	}
-	c.state = stateMail
-	c.rcpts = 0
-	c.binary = c.opts.Body == smtp.BodyBinaryMIME
+	c.message, c.state = m, stateMail
 	c.reply(say(250, 2, 1, 0, "ok"))
-}
-
-// refusedBySession answers what a session said to MAIL or RCPT; the session
-// has told of it already.
-func (c *conn) refusedBySession(err error) {
-	r := verdict(err)
-	c.reply(r)
-	if r.Code == 421 {
-		c.end("refused")
-		return
-	}
-	if c.refusals++; c.refusals >= maxRefusals {
-		c.abuse("too many refusals", say(421, 4, 7, 0, "too many refusals, closing connection"))
-	}
 }
 
 // rcpt: RFC 5321 §4.1.1.3.
 func (c *conn) rcpt(arg string) {
-	to, rest, r := c.path(arg, "TO:", func(string) bool { return c.opts.UTF8 })
+	to, rest, r := c.path(arg, "TO:", func(string) bool { return c.envelope.SMTPUTF8 })
 	if r == nil && to == "" {
 		r = say(501, 5, 1, 3, "a recipient is required") // the null path is no forward-path
 	}
-	c.rcptOpts = smtp.RcptOptions{Notify: c.rcptOpts.Notify[:0]}
+	recipient := submission.Recipient{Address: to}
 	if r == nil && rest != "" {
-		if !c.peer.ESMTP && !c.set.lenient {
+		if !c.client.esmtp && !c.set.lenient {
 			r = errParamUnknown
 		} else {
-			r = rcptParams(rest, c.opts.UTF8, c.set.lenient, &c.rcptOpts)
+			r = rcptParams(rest, c.envelope.SMTPUTF8, c.set.lenient, &recipient)
 		}
 	}
 	if r != nil {
 		if r.Code == 553 && to != "" {
-			c.refused("RCPT", to, r)
+			c.refuse(submission.AtRecipient, to, r)
 			return
 		}
 		c.protest(r)
 		return
 	}
-	if c.rcpts >= c.set.cfg.MaxRecipients {
-		c.refused("RCPT", to, say(452, 4, 5, 3, "too many recipients")) // RFC 5321 §4.5.3.1.10
-		return
-	}
-	if err := c.session.Rcpt(to, &c.rcptOpts); err != nil {
-		c.refusedBySession(err)
+	if err := c.message.Add(recipient); err != nil {
+		c.refused(replyOf(err))
 		return
 	}
 	c.state = stateRcpt
-	c.rcpts++
 	c.reply(say(250, 2, 1, 5, "ok"))
 }
 
 // data: RFC 5321 §4.1.1.4.
 func (c *conn) data(string) {
-	if c.binary {
+	if c.envelope.Body == spool.BodyBinaryMIME {
 		c.protest(say(503, 5, 5, 1, "BINARYMIME needs BDAT")) // RFC 3030 §3
 		return
 	}
@@ -170,35 +144,56 @@ func (c *conn) data(string) {
 		return
 	}
 	c.body.start(c, false, false)
-	err := c.session.Data(&c.body)
-	c.conclude(err)
+	c.receive()
+}
+
+// receive takes the content of the message, answers its end, and begins the
+// next transaction. The message is committed where the end was read, and
+// nowhere else.
+func (c *conn) receive() {
+	t := &c.body
+	err := t.copyTo(c.message)
+	var id spool.ID
+	if err == nil {
+		id, err = c.message.Commit(c.client.ctx)
+	} else {
+		c.message.Discard() // before the rest is read, which may take long
+	}
+	lost := t.drain()
+	if lost != nil || t.after != nil || c.in.err != nil {
+		c.cutShort()
+		return
+	}
+	if t.large && (t.ended || t.last) { // all of it was read
+		t.fault = replyOf(submission.TooLarge(t.size, c.set.cfg.MaxMessageSize))
+	}
+	switch {
+	case t.fault != nil:
+		c.refuse(submission.AtContent, "", t.fault)
+	case err != nil:
+		c.refused(replyOf(err))
+	default:
+		c.accepted++
+		c.errors, c.idles, c.refusals = 0, 0, 0
+		c.reply(say(250, 2, 0, 0, "queued as "+id.String()))
+	}
+	c.reset()
+	c.in.release()
 }
 
 var replyTooSlow = say(421, 4, 4, 2, "message comes too slowly, closing connection")
 
-// conclude ends a message: it reads what the session left, answers, and
-// begins the next transaction.
-func (c *conn) conclude(err error) {
+// cutShort ends a message whose end was never read. Nothing was taken, and
+// nothing more is said to a client that is gone.
+func (c *conn) cutShort() {
 	t := &c.body
-	lost := t.drain()
-	if lost == nil && t.after == nil && c.in.err == nil {
-		c.answer(err)
-		c.reset()
-		c.in.release()
-		return
-	}
-	// The end was never read. Nothing was taken, and nothing more is said to
-	// a client that is gone.
-	if err == nil || verdict(err).Code/100 == 2 {
-		panic("intake: a session accepted a message without its end")
-	}
 	c.reset()
 	if t.after != nil {
 		return
 	}
-	switch lost = c.in.err; {
+	switch lost := c.in.err; {
 	case errors.Is(lost, os.ErrDeadlineExceeded) && t.fault != nil:
-		c.refused("DATA", "", t.fault) // so that a client with bare LF . LF learns why
+		c.refuse(submission.AtContent, "", t.fault) // so that a client with bare LF . LF learns why
 		c.end("refused")
 	case errors.Is(lost, os.ErrDeadlineExceeded) && t.tooSlow():
 		c.abuse("message too slow", replyTooSlow)
@@ -215,30 +210,4 @@ func (c *conn) conclude(err error) {
 	default:
 		c.end("client closed in data")
 	}
-}
-
-// answer is the reply to the end of a message that was read whole.
-func (c *conn) answer(err error) {
-	t := &c.body
-	if t.large && (t.ended || t.last) {
-		t.fault = tooLarge(t.size, c.set.cfg.MaxMessageSize) // all of it was read
-	}
-	if t.fault != nil {
-		c.refused("DATA", "", t.fault)
-		return
-	}
-	if err == nil {
-		err = say(250, 2, 0, 0, "ok")
-	}
-	r := verdict(err)
-	if r.Code/100 == 2 {
-		if t.err != io.EOF {
-			panic("intake: a session accepted a message without its end")
-		}
-		c.accepted++
-		c.errors, c.idles, c.refusals = 0, 0, 0
-		c.reply(r)
-		return
-	}
-	c.refusedBySession(r)
 }

@@ -28,7 +28,7 @@ func TestDecoysTakeAfterUsers(t *testing.T) {
 	}
 	u, err := newUsers(map[string]string{
 		"app1": testArgon, "app2": testBcrypt, "app3": verifier(4096, 16), "app4": verifier(100_000, 48),
-	}, newShared(0))
+	}, newShared())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestDecoysTakeAfterUsers(t *testing.T) {
 // through the work. argon2id needs its 19 MiB for it, which shows on a busy
 // machine too, as time would not.
 func TestNobodyCostsWork(t *testing.T) {
-	u, err := newUsers(map[string]string{"app1": testArgon}, newShared(0))
+	u, err := newUsers(map[string]string{"app1": testArgon}, newShared())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -209,7 +209,7 @@ func TestCodeByPaste(t *testing.T) {
 		"query":         {func(back string) string { _, q, _ := strings.Cut(back, "?"); return q }, ""},
 		"code":          {func(string) string { return "the-code\n" }, ""},
 		"another login": {func(string) string { return "http://127.0.0.1/?code=the-code&state=other" }, "another login"},
-		"declined":      {decline, "access_denied (no [2J thanks)"},
+		"declined":      {decline, "access_denied (no?[2J thanks)"},
 		"nonsense":      {func(string) string { return "what do you mean?" }, "no code"},
 		"wrong code":    {func(string) string { return "another-code" }, "invalid_grant"},
 		"blank":         {func(string) string { return " \n" }, "nothing was pasted"},

@@ -1,4 +1,4 @@
-package intake
+package submission
 
 import (
 	"bytes"
@@ -203,13 +203,6 @@ func fold(b []byte, lower string) bool {
 
 // wholeLines tells whether every CR and LF of b is part of a CRLF.
 func wholeLines(b []byte) bool {
-	l := lines{}
-	for len(b) > 0 {
-		_, used, why := l.next(b)
-		if why == scanBare {
-			return false
-		}
-		b = b[used:]
-	}
-	return l.at != atCR
+	n := bytes.Count(b, crlf)
+	return bytes.Count(b, crlf[:1]) == n && bytes.Count(b, crlf[1:]) == n
 }

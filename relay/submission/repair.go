@@ -1,4 +1,4 @@
-package intake
+package submission
 
 import (
 	"bytes"
@@ -62,7 +62,7 @@ func isMboxLine(line []byte) bool {
 		return bytes.IndexByte(words[0], '@') > 0
 	}
 	for _, w := range words {
-		if len(w) >= 5 && isDigits(string(w[:2])) && w[2] == ':' && isDigits(string(w[3:5])) {
+		if len(w) >= 5 && number(w, 2) >= 0 && w[2] == ':' && number(w[3:], 2) >= 0 {
 			return true
 		}
 	}
@@ -287,28 +287,28 @@ func number(v []byte, n int) int {
 // appendFrom adds the From that a message lacks (RFC 6409 §8.1): the
 // reverse-path, with the name of the user where the machine knows it. A null
 // reverse-path is that of reports, which come from MAILER-DAEMON.
-func (l *letter) appendFrom(b []byte) []byte {
+func (m *Message) appendFrom(b []byte) []byte {
 	b = append(b, "From: "...)
-	if l.env.From == "" {
+	if m.env.From == "" {
 		b = append(b, "MAILER-DAEMON@"...)
-		b = append(b, l.house.hostname...)
+		b = append(b, m.policy.hostname...)
 		return append(b, crlf...)
 	}
-	b = appendPhrase(b, l.userName())
+	b = appendPhrase(b, m.userName())
 	b = append(b, '<')
-	b = append(b, l.env.From...)
+	b = append(b, m.env.From...)
 	return append(b, ">\r\n"...)
 }
 
 // userName is what the client's user is called, as far as is known.
-func (l *letter) userName() string {
+func (m *Message) userName() string {
 	switch {
-	case l.env.User != "":
-		return l.env.User
-	case l.env.UnixUser == "":
+	case m.env.User != "":
+		return m.env.User
+	case m.env.UnixUser == "":
 		return ""
 	}
-	u, err := user.Lookup(l.env.UnixUser)
+	u, err := user.Lookup(m.env.UnixUser)
 	if err != nil {
 		return ""
 	}
@@ -325,8 +325,8 @@ func appendPhrase(b []byte, name string) []byte {
 	if name == "" || len(name) > maxUserName || strings.Contains(name, "@") {
 		return b
 	}
-	if !isASCII(name) {
-		b = append(b, strings.ReplaceAll(mime.QEncoding.Encode("utf-8", name), "\r\n", "")...)
+	if word := mime.QEncoding.Encode("utf-8", name); word != name { // it isn't ASCII
+		b = append(b, strings.ReplaceAll(word, "\r\n", "")...)
 		return append(b, ' ')
 	}
 	b = append(b, '"')

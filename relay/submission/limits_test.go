@@ -1,4 +1,4 @@
-package intake
+package submission
 
 import "testing"
 
@@ -15,7 +15,7 @@ func TestTooLarge(t *testing.T) {
 		{31, 30, "your message of 31 bytes is larger than the limit of 30 bytes"},
 		{0, 10_000_000, "message is larger than the limit of 10 MB"},
 	} {
-		if r := tooLarge(c.size, c.max); r.Message != c.want || r.Code != 552 || r.EnhancedCode != [3]int{5, 3, 4} {
+		if r := TooLarge(c.size, c.max); r.Sentence != c.want || r.Code != 552 || r.Enhanced != [3]int{5, 3, 4} {
 			t.Errorf("%d of %d: %v, want %s", c.size, c.max, r, c.want)
 		}
 	}

@@ -1,0 +1,72 @@
+package eventlog
+
+import (
+	"strconv"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"postern/relay/submission"
+)
+
+// Submission returns what tells of messages that were accepted and refused.
+func (l *Log) Submission() func(submission.Event) {
+	return func(e submission.Event) {
+		switch e := e.(type) {
+		case *submission.Accepted:
+			l.messageAccepted(e)
+		case *submission.Refused:
+			l.mailRefused(e)
+		}
+	}
+}
+
+func (l *Log) mailRefused(e *submission.Refused) {
+	p, r := e.Client, e.Refusal
+	code := strconv.Itoa(r.Code)
+	l.metrics.refused.with(p.Listener, string(e.Stage), code).Inc()
+	// The stage and the code, so that recipients whom no route takes don't hide
+	// a disk that fails.
+	if !l.mayTell(zapcore.WarnLevel, "mail-refused "+string(e.Stage)+" "+code, p) {
+		return
+	}
+	fields := client(p, zap.String("stage", string(e.Stage)), zap.Int("code", r.Code),
+		zap.String("enhanced", r.Status()), zap.String("text", r.Sentence), zap.String("from", e.From))
+	if r.Recipient != "" {
+		fields = append(fields, zap.String("to", r.Recipient))
+	}
+	if r.Cause != nil {
+		fields = append(fields, zap.NamedError("cause", r.Cause))
+	}
+	l.warn("mail-refused", fields...)
+}
+
+func (l *Log) messageAccepted(e *submission.Accepted) {
+	p, m := e.Client, l.metrics
+	m.accepted.with(p.Listener).Inc()
+	m.acceptedRecipients.with(p.Listener).Add(float64(e.Recipients))
+	m.acceptedBytes.with(p.Listener).Add(float64(e.Size))
+	m.acceptance.with(p.Listener).Observe(e.Took.Seconds())
+	l.writeOften(zapcore.InfoLevel, "message-accepted", func(fields []zap.Field) []zap.Field {
+		return append(appendClient(fields, p), id(e.ID), zap.String("from", e.From),
+			zap.Int("recipients", e.Recipients), zap.Int64("size", e.Size),
+			zap.String("message_id", e.MessageID), zap.Duration("took", e.Took))
+	})
+}
+
+// client is whoever is at the other end of a connection.
+func client(p *submission.Client, more ...zap.Field) []zap.Field {
+	return append(appendClient(make([]zap.Field, 0, 6+len(more)), p), more...)
+}
+
+func appendClient(fields []zap.Field, p *submission.Client) []zap.Field {
+	fields = append(fields, zap.String("listener", p.Listener), zap.String("peer", p.Peer))
+	for _, f := range [...]struct{ key, value string }{
+		{"helo", p.Helo}, {"user", p.User}, {"unix_user", p.UnixUser}, {"tls", p.TLSVersion()},
+	} {
+		if f.value != "" {
+			fields = append(fields, zap.String(f.key, f.value))
+		}
+	}
+	return fields
+}

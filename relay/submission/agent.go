@@ -1,0 +1,91 @@
+package submission
+
+import (
+	"context"
+	"sync/atomic"
+
+	"postern/config"
+	"postern/relay/origin"
+	"postern/relay/route"
+	"postern/spool"
+)
+
+// Acceptor keeps messages. The queue is one.
+type Acceptor interface {
+	// Create begins a message. spool.ErrFull becomes 452, anything else 451.
+	Create(ctx context.Context) (spool.Draft, error)
+}
+
+// Router says where mail goes. *route.Table is one.
+type Router interface {
+	// Sender tells whether any route may take mail from q.From.
+	Sender(q route.Query) bool
+	// Refusal is what to tell a sender that no route may take; empty: that.
+	Refusal(q route.Query) string
+	// Recipient decides for q.To.
+	Recipient(q route.Query) route.Decision
+	// Fields are the canonical names of the header fields that decisions can
+	// depend on.
+	Fields() []string
+}
+
+// Options are what an Agent works with.
+type Options struct {
+	Accept Acceptor
+	// Events is told what was accepted and refused; nil: nobody is.
+	Events func(Event)
+	// Memory is what open messages may hold together, beyond a little that
+	// each may hold in any case; nil: no limit.
+	Memory *origin.Budget
+}
+
+// Agent takes messages in, whatever way they come (the message submission
+// agent of RFC 6409). Its methods may be called concurrently.
+type Agent struct {
+	accept Acceptor
+	events func(Event)
+	memory *origin.Budget
+	rates  *origin.Rates
+	policy atomic.Pointer[Policy]
+}
+
+// Policy is what the configuration says about messages. It is never changed.
+type Policy struct {
+	hostname string
+	routes   Router
+	senders  *route.Senders
+}
+
+// NewPolicy compiles a policy. It fails on what config.Load would refuse.
+func NewPolicy(cfg *config.Config, routes Router) (*Policy, error) {
+	senders, err := route.NewSenders(cfg.Senders)
+	if err != nil {
+		return nil, err
+	}
+	return &Policy{hostname: cfg.Hostname, routes: routes, senders: senders}, nil
+}
+
+// remembered is how many accounts with rates are kept in mind.
+const remembered = 10_000
+
+// New makes an agent. It takes nothing before Use.
+func New(o Options) *Agent {
+	a := &Agent{accept: o.Accept, events: o.Events, memory: o.Memory, rates: origin.NewRates(remembered)}
+	if a.events == nil {
+		a.events = func(Event) {}
+	}
+	if a.memory == nil {
+		a.memory = origin.NewBudget(0)
+	}
+	return a
+}
+
+// Use puts p in force, from the next Begin on. Messages that were begun before
+// end as they began.
+func (a *Agent) Use(p *Policy) { a.policy.Store(p) }
+
+// Refuse tells of a refusal that is its caller's own, such as that of an
+// address without a domain, in the same way as of those of this package.
+func (a *Agent) Refuse(c *Client, at Stage, from string, r *Refusal) {
+	a.events(&Refused{Client: c, Stage: at, From: from, Refusal: r})
+}

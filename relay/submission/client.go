@@ -1,0 +1,95 @@
+package submission
+
+import (
+	"crypto/tls"
+	"net/netip"
+
+	"postern/config"
+	"postern/relay/origin"
+	"postern/relay/route"
+	"postern/spool"
+)
+
+// Client is who hands in a message, as far as its way in knows. What is text
+// in it was checked, and holds no control bytes.
+type Client struct {
+	Listener string     // configured name of the way in, for routes, rates and events
+	Peer     string     // "192.0.2.1:4711" or "unix:user"
+	Addr     netip.Addr // zero: it did not come over a network
+	Helo     string     // what it calls itself; a domain or an address literal
+	User     string     // who has signed in, or empty
+	UnixUser string     // user of this machine, or empty
+	TLS      *tls.ConnectionState
+	// Connection is whose connection it is. To find out may take a question to
+	// the kernel. nil: nobody's in particular.
+	Connection func() origin.Key
+	Settings   *Settings // of its way in
+}
+
+// Settings are what one way in lets a message be. They are never changed.
+type Settings struct {
+	MaxSize       int64         // bytes of content
+	MaxRecipients int           // of one message
+	MaxPriority   int           // what a client asks for above becomes this
+	Rates         []config.Rate // of messages and of recipients, for each origin
+	RequireUser   bool          // only who has signed in may send
+	Repair        bool          // mend headers that other servers would refuse or misread
+}
+
+// SettingsOf are those of a listener.
+func SettingsOf(l *config.Listener) *Settings {
+	return &Settings{
+		MaxSize: l.MaxMessageSize, MaxRecipients: l.MaxRecipients, MaxPriority: l.MaxPriority,
+		Rates: l.Rate, RequireUser: l.RequireAuth, Repair: l.RepairHeaders,
+	}
+}
+
+// Envelope is what a client says of a message beside its recipients. Addresses
+// and texts are in wire form, as spool.Envelope has them.
+type Envelope struct {
+	From       string // reverse-path; empty is the null reverse-path <>
+	Protocol   string // of the Received field (RFC 3848): "ESMTPSA"
+	Body       spool.BodyType
+	SMTPUTF8   bool
+	RequireTLS bool
+	Return     string // "FULL", "HDRS" or empty
+	EnvelopeID string
+	DeliverBy  *spool.DeliverBy
+	Priority   int // -9 to 9
+}
+
+// Recipient is one forward-path, and what its sender wants to be told of it.
+type Recipient struct {
+	Address string
+	Notify  spool.Notify
+	ORcpt   string // "rfc822;xtext", or empty
+}
+
+// Origin is who causes what is told of the client: the user who has signed in,
+// or whose connection it is.
+func (c *Client) Origin() origin.Key {
+	if c.User != "" {
+		return origin.User(c.User)
+	}
+	return c.connection()
+}
+
+func (c *Client) connection() origin.Key {
+	if c.Connection == nil {
+		return origin.Key{}
+	}
+	return c.Connection()
+}
+
+// TLSVersion is "TLS 1.3" and the like, or empty.
+func (c *Client) TLSVersion() string {
+	if c.TLS == nil {
+		return ""
+	}
+	return tls.VersionName(c.TLS.Version)
+}
+
+// query is what routes and senders are asked about the client.
+func (c *Client) query(from, to string) route.Query {
+	return route.Query{From: from, To: to, Listener: c.Listener, User: c.User, UnixUser: c.UnixUser}
+}

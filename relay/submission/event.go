@@ -1,0 +1,45 @@
+package submission
+
+import (
+	"time"
+
+	"postern/spool"
+)
+
+// Event is what an Agent tells of: *Accepted or *Refused. It is valid until
+// the function that it is given to returns; that function is called by many
+// goroutines at once and on the path of a message, so it must be quick.
+type Event interface{ event() }
+
+// Accepted is a message that is durable, and whose client is about to be told.
+type Accepted struct {
+	Client     *Client
+	ID         spool.ID
+	From       string // reverse-path
+	Recipients int
+	Size       int64  // bytes as the client sent them
+	MessageID  string // with its angle brackets
+	Took       time.Duration
+}
+
+// Refused is a message, or one recipient of it, that was not taken.
+type Refused struct {
+	Client  *Client
+	Stage   Stage
+	From    string // reverse-path
+	Refusal *Refusal
+}
+
+func (*Accepted) event() {}
+func (*Refused) event()  {}
+
+// Stage is the part of a message that was refused. Its text is that of the log
+// and of the metrics: the SMTP command whose reply tells of it.
+type Stage string
+
+// The stages, in order.
+const (
+	AtSender    Stage = "MAIL"
+	AtRecipient Stage = "RCPT"
+	AtContent   Stage = "DATA"
+)

@@ -1,0 +1,270 @@
+package submission
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"postern/spool"
+)
+
+// Message is one message on its way in. It belongs to one goroutine. Whoever
+// begins one ends it by Commit or Discard.
+//
+// It is the writer that the content goes through on its way to the draft: it
+// holds the header back until that is whole, decides by it, and then lets
+// everything pass.
+type Message struct {
+	agent  *Agent
+	policy *Policy // as of Begin
+	client *Client
+	draft  spool.Draft // nil: it has ended
+	env    *spool.Envelope
+	begun  time.Time
+
+	protocol string
+	seen     map[string]struct{} // recipients, once there are several
+	count    int                 // of recipients, with those that were repeated
+	late     bool                // some recipient waits for the header
+	priority *int                // the highest that a route of a recipient sets; nil: none does
+	holding  holding             // memory
+
+	inBody  bool
+	led     bool   // skip is known
+	held    []byte // the header, where it did not come in one piece
+	lines   int    // how far held was looked at: the start of a line
+	skip    int    // octets before the header that are dropped; until led, how far they were looked at
+	size    int64  // octets from the client
+	drafted int    // octets that the draft may hold in memory
+
+	err      *Refusal // final
+	accepted Accepted // what is told of it, kept here for the event
+}
+
+var (
+	signInFirst  = refuse(530, 7, 0, "sign in first") // RFC 4954 §6
+	tooMany      = refuse(452, 5, 3, "too many recipients")
+	noRecipients = refuse(554, 5, 1, "no recipient was accepted") // RFC 5321 §3.3
+	tooLate      = refuse(503, 5, 1, "recipients come before the content")
+	ended        = refuse(503, 5, 1, "the message has ended")
+	errNoPolicy  = errors.New("there are no routes yet")
+)
+
+// Begin begins a message of c, which is read until the message ends and is
+// not changed meanwhile. ctx bounds how long the store is waited for.
+func (a *Agent) Begin(ctx context.Context, c *Client, e Envelope) (*Message, error) {
+	p := a.policy.Load()
+	r := a.admit(p, c, e.From)
+	var d spool.Draft
+	if r == nil {
+		var err error
+		if d, err = a.accept.Create(ctx); err != nil {
+			r = trouble(err)
+		}
+	}
+	if r != nil {
+		a.Refuse(c, AtSender, e.From, r)
+		return nil, r
+	}
+	return &Message{
+		agent: a, policy: p, client: c, draft: d, begun: time.Now(), protocol: e.Protocol,
+		env: &spool.Envelope{
+			From:       e.From,
+			Body:       e.Body,
+			SMTPUTF8:   e.SMTPUTF8,
+			RequireTLS: e.RequireTLS,
+			Return:     e.Return,
+			EnvelopeID: e.EnvelopeID,
+			DeliverBy:  e.DeliverBy,
+			Priority:   min(e.Priority, c.Settings.MaxPriority),
+			Listener:   c.Listener,
+			Peer:       c.Peer,
+			User:       c.User,
+			UnixUser:   c.UnixUser,
+			Helo:       c.Helo,
+		},
+	}, nil
+}
+
+// admit decides about a sender.
+func (a *Agent) admit(p *Policy, c *Client, from string) *Refusal {
+	if c.Settings.RequireUser && c.User == "" {
+		return signInFirst
+	}
+	if p == nil {
+		return trouble(errNoPolicy)
+	}
+	if r := p.refusal(c.query(from, "")); r != nil {
+		return r
+	}
+	return a.overRate(c, messages)
+}
+
+// Add adds recipients. Each is refused by itself: where one is, those before
+// it were added, and others may still be.
+func (m *Message) Add(to ...Recipient) error {
+	for i := range to {
+		if r := m.add(&to[i]); r != nil {
+			r = r.of(to[i].Address)
+			m.agent.Refuse(m.client, AtRecipient, m.env.From, r)
+			return r
+		}
+	}
+	return nil
+}
+
+func (m *Message) add(to *Recipient) *Refusal {
+	switch {
+	case m.draft == nil:
+		return ended
+	case m.size > 0:
+		return tooLate
+	case m.count >= m.client.Settings.MaxRecipients:
+		return tooMany // RFC 5321 §4.5.3.1.10
+	}
+	if m.repeated(to.Address) {
+		m.count++
+		return nil // it is delivered once, as Postfix does
+	}
+	d := m.policy.routes.Recipient(m.client.query(m.env.From, to.Address))
+	if d.Reject != "" {
+		return forbid(d.Reject)
+	}
+	if !d.Matched && !d.NeedsHeader {
+		return forbid("<" + to.Address + "> no route maps this recipient; `postern explain` shows why")
+	}
+	if r := m.agent.overRate(m.client, recipients); r != nil {
+		return r
+	}
+	r := spool.Recipient{Address: to.Address, Upstreams: d.Upstreams, Notify: to.Notify, ORcpt: to.ORcpt}
+	m.late = m.late || !d.Matched
+	m.raise(d.Priority)
+	if !m.hold(weight(&r)) {
+		return noMemory
+	}
+	m.env.Recipients = append(m.env.Recipients, r)
+	m.count++
+	if m.seen != nil {
+		m.seen[foldDomain(to.Address)] = struct{}{}
+	}
+	return nil
+}
+
+// raise notes the priority that a route sets, which counts for the message as
+// a whole. RFC 6710 §4.1 leaves it to us to set one.
+func (m *Message) raise(priority *int) {
+	if priority != nil && (m.priority == nil || *priority > *m.priority) {
+		m.priority = priority
+	}
+}
+
+// repeated tells whether the message has the recipient already. Domains are
+// the same in capitals (RFC 5321 §2.4); what stands before them is for its own
+// domain to compare.
+func (m *Message) repeated(to string) bool {
+	to = foldDomain(to)
+	if m.seen != nil {
+		_, ok := m.seen[to]
+		return ok
+	}
+	for i := range m.env.Recipients {
+		if foldDomain(m.env.Recipients[i].Address) == to {
+			return true
+		}
+	}
+	if n := len(m.env.Recipients); n >= 16 {
+		m.seen = make(map[string]struct{}, 4*n)
+		for i := range m.env.Recipients {
+			m.seen[foldDomain(m.env.Recipients[i].Address)] = struct{}{}
+		}
+	}
+	return false
+}
+
+// foldDomain is addr with its domain in lower case; without a capital letter
+// it is addr itself.
+func foldDomain(addr string) string {
+	at := strings.LastIndexByte(addr, '@') + 1
+	return addr[:at] + strings.ToLower(addr[at:])
+}
+
+// decide finds the upstreams of those recipients that waited for the header.
+// It returns what the client is told where there are none: nothing of the
+// message is taken then, since there is one answer for all.
+func (m *Message) decide(header []byte) *Refusal {
+	h := parseHeader(header, m.policy.routes.Fields())
+	for i := range m.env.Recipients {
+		r := &m.env.Recipients[i]
+		if r.Upstreams != nil {
+			continue
+		}
+		q := m.client.query(m.env.From, r.Address)
+		q.Header = h
+		d := m.policy.routes.Recipient(q)
+		if d.Reject != "" {
+			return forbid(d.Reject)
+		}
+		if !d.Matched {
+			return noRoute
+		}
+		r.Upstreams = d.Upstreams
+		m.raise(d.Priority)
+	}
+	return nil
+}
+
+// Commit ends the content and makes the message durable. It returns nil only
+// then: from that moment on the message survives the end of the process and of
+// the machine. After an error nothing was accepted.
+//
+// The caller vouches that the content was written to its end.
+func (m *Message) Commit(ctx context.Context) (spool.ID, error) {
+	if r := m.finish(); r != nil {
+		return 0, r
+	}
+	m.env.Accepted = time.Now()
+	if m.priority != nil {
+		m.env.Priority = *m.priority
+	}
+	d := m.draft
+	id := d.ID()
+	m.draft, m.err = nil, ended // whatever Commit answers
+	if err := d.Commit(ctx, m.env); err != nil {
+		return 0, m.fail(trouble(err))
+	}
+	m.end()
+	m.accepted = Accepted{
+		Client: m.client, ID: id, From: m.env.From, Recipients: len(m.env.Recipients), Size: m.size,
+		MessageID: m.env.MessageID, Took: time.Since(m.begun),
+	}
+	m.agent.events(&m.accepted)
+	return id, nil
+}
+
+// Discard ends the message; nothing of it is kept. It does nothing where the
+// message has ended.
+func (m *Message) Discard() {
+	if m.err == nil {
+		m.err = ended
+	}
+	m.end()
+}
+
+// fail ends the message by a refusal, and tells of it.
+func (m *Message) fail(r *Refusal) *Refusal {
+	m.err = r
+	m.end()
+	m.agent.Refuse(m.client, AtContent, m.env.From, r)
+	return r
+}
+
+// end gives back what the message holds.
+func (m *Message) end() {
+	m.held = nil
+	m.holding.end(m.agent.memory, m.client.connection)
+	if d := m.draft; d != nil {
+		m.draft = nil
+		d.Discard()
+	}
+}
