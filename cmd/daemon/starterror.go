@@ -11,6 +11,7 @@ import (
 	"postern/config"
 	"postern/config/strict"
 	"postern/relay/admin"
+	"postern/relay/peer"
 	"postern/spool/disk"
 )
 
@@ -113,7 +114,7 @@ func kindOf(at step, err error) Kind {
 	case at == spoolFailed, at == captureFailed, at == controlFailed && !errors.Is(err, admin.ErrTaken),
 		errors.Is(err, fs.ErrNotExist):
 		return CannotCreate
-	case errors.Is(err, admin.ErrTaken), errors.Is(err, syscall.EADDRINUSE), errors.Is(err, syscall.EADDRNOTAVAIL),
+	case errors.Is(err, admin.ErrTaken), errors.Is(err, peer.ErrTaken), errors.Is(err, syscall.EADDRINUSE), errors.Is(err, syscall.EADDRNOTAVAIL),
 		at == metricsFailed:
 		return Taken
 	}

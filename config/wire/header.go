@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	maxTextLine = 998  // octets of a line without its end (RFC 5322 §2.1.1)
+	MaxTextLine = 998  // octets of a line without its end (RFC 5322 §2.1.1)
 	usualLine   = 78   // what a line should have at most (the same)
-	maxWord     = 900  // of a field of ours, so that its line stays below maxTextLine
+	maxWord     = 900  // of a field of ours, so that its line stays below MaxTextLine
 	maxValue    = 1100 // of what others gave for a field of ours
 )
 
@@ -66,13 +66,13 @@ func Field(name, value string) string {
 // blanks: what is unfolded again is what it was. A word that is too long by
 // itself stays so.
 func FoldLong(h []byte) []byte {
-	out := make([]byte, 0, len(h)+len(h)/maxTextLine*2+2)
+	out := make([]byte, 0, len(h)+len(h)/MaxTextLine*2+2)
 	for len(h) > 0 {
 		n := bytes.IndexByte(h, '\n') + 1
 		if n == 0 {
 			n = len(h)
 		}
-		out = appendFolded(out, h[:n], maxTextLine)
+		out = appendFolded(out, h[:n], MaxTextLine)
 		h = h[n:]
 	}
 	return out

@@ -31,7 +31,7 @@ func TestFoldLong(t *testing.T) {
 			t.Errorf("%q\nsays something else: %q", c.header, got)
 		}
 		for _, line := range strings.Split(got, "\r\n") {
-			if len(line) > maxTextLine && strings.ContainsAny(strings.TrimSpace(line[4:]), " ") {
+			if len(line) > MaxTextLine && strings.ContainsAny(strings.TrimSpace(line[4:]), " ") {
 				t.Errorf("a line of %d octets could be folded: %q", len(line), line)
 			}
 		}
@@ -76,7 +76,7 @@ func FuzzHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value string, h []byte) {
 		field := Field("X-Field", FieldText(value))
 		for line := range strings.SplitSeq(strings.TrimSuffix(field, "\r\n"), "\r\n") {
-			if len(line) > maxTextLine || !strings.HasPrefix(line, " ") && !strings.HasPrefix(line, "X-Field:") || !Printable(line) {
+			if len(line) > MaxTextLine || !strings.HasPrefix(line, " ") && !strings.HasPrefix(line, "X-Field:") || !Printable(line) {
 				t.Fatalf("%q: %q", value, field)
 			}
 			if words := strings.Fields(line); len(line) > usualLine && len(words) > 2 {

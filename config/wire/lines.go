@@ -211,15 +211,8 @@ func (l *Lines) nextLF(b []byte) (out []byte, used int, why Stop) {
 
 // WholeLines reports whether every CR and LF of b is part of a CRLF.
 func WholeLines(b []byte) bool {
-	l := Lines{}
-	for len(b) > 0 {
-		_, used, why := l.Next(b)
-		if why == Bare {
-			return false
-		}
-		b = b[used:]
-	}
-	return l.at != atCR
+	n := bytes.Count(b, crlf)
+	return bytes.Count(b, crlf[:1]) == n && bytes.Count(b, crlf[1:]) == n
 }
 
 // SevenBit reports whether text can go out as 7bit (RFC 2045 §2.7): printable
@@ -229,7 +222,7 @@ func SevenBit(text []byte) bool {
 	for len(text) > 0 {
 		var line []byte
 		line, text, _ = bytes.Cut(text, crlf)
-		if len(line) > maxTextLine {
+		if len(line) > MaxTextLine {
 			return false
 		}
 		for _, c := range line {

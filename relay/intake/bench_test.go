@@ -12,6 +12,7 @@ import (
 	smtp "github.com/emersion/go-smtp"
 
 	"postern/config"
+	"postern/config/wire"
 	"postern/spool"
 )
 
@@ -141,14 +142,14 @@ func BenchmarkLines(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		l := lines{dots: true}
+		l := wire.Lines{Dots: wire.RemoveDots}
 		for rest := body; ; {
-			_, used, why := l.next(rest)
+			_, used, why := l.Next(rest)
 			rest = rest[used:]
-			if why == scanEnd {
+			if why == wire.End {
 				break
 			}
-			if why == scanBare || len(rest) == 0 {
+			if why == wire.Bare || len(rest) == 0 {
 				b.Fatal("no end")
 			}
 		}

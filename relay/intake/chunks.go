@@ -115,8 +115,7 @@ const maxChunks = 100_000
 // the next hop may have to take it by DATA (RFC 3030 §2).
 func (t *content) lastEnd() ([]byte, error) {
 	if !t.binary {
-		if t.lines.at == atCR {
-			t.lines.at = atMid
+		if _, bare := t.lines.Finish(); bare {
 			if !t.c.set.normalise {
 				t.refuse(replyBare)
 				return nil, t.err
@@ -124,8 +123,8 @@ func (t *content) lastEnd() ([]byte, error) {
 			return t.normalised(nil), nil
 		}
 		if t.size > 0 && t.tail != [2]byte{'\r', '\n'} {
-			t.size -= int64(len(crlf)) // not the client's
-			return crlf, nil
+			t.size -= 2 // not the client's
+			return append(t.patch[:0], "\r\n"...), nil
 		}
 	}
 	t.ended = true

@@ -7,6 +7,7 @@ import (
 
 	smtp "github.com/emersion/go-smtp"
 
+	"postern/config/wire"
 	"postern/relay/submission"
 )
 
@@ -15,7 +16,7 @@ import (
 // first error is final.
 type content struct {
 	c      *conn
-	lines  lines
+	lines  wire.Lines
 	chunks bool // BDAT
 	binary bool // BINARYMIME: no lines at all
 	left   int64
@@ -48,9 +49,12 @@ var (
 )
 
 func (t *content) start(c *conn, chunks, binary bool) {
-	*t = content{c: c, chunks: chunks, binary: binary, lines: lines{dots: !chunks}, begun: time.Now()}
+	*t = content{c: c, chunks: chunks, binary: binary, begun: time.Now()}
+	if !chunks {
+		t.lines.Dots = wire.RemoveDots
+	}
 	if c.in.lf && !chunks { // the command DATA ended so; line lets it pass only where the listener normalises
-		t.lines.ends = endsUnknown
+		t.lines.AllowLF()
 	}
 }
 
@@ -121,13 +125,13 @@ func (t *content) piece() ([]byte, error) {
 		t.used(len(b))
 		return b, nil
 	}
-	out, used, why := t.lines.next(b)
+	out, used, why := t.lines.Next(b)
 	t.used(used)
 	switch why {
-	case scanEnd:
+	case wire.End:
 		t.ended = true
 		return nil, io.EOF
-	case scanBare:
+	case wire.Bare:
 		if t.c.set.normalise {
 			t.bare = true
 			return t.normalised(out), nil
@@ -243,12 +247,12 @@ func (t *content) drain() error {
 			t.used(len(b))
 			continue
 		}
-		out, used, why := t.lines.next(b)
-		if t.size += int64(len(out)); why == scanBare {
-			t.size += int64(len(crlf)) // as it would be kept
+		out, used, why := t.lines.Next(b)
+		if t.size += int64(len(out)); why == wire.Bare {
+			t.size += 2 // as it would be kept
 		}
 		t.used(used)
-		t.ended = why == scanEnd
+		t.ended = why == wire.End
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"postern/config"
+	"postern/config/wire"
 )
 
 // TestOldDevicesSpeakTLS: with tls_min_version = "1.0" a device that knows
@@ -64,16 +65,17 @@ func TestLFClientInPieces(t *testing.T) {
 
 // scanLF is what comes out of text up to the end of data, and what is left.
 func scanLF(text []byte, size int) (out, rest string) {
-	l := lines{dots: true, ends: endsUnknown}
+	l := wire.Lines{Dots: wire.RemoveDots}
+	l.AllowLF()
 	var b bytes.Buffer
 	for len(text) > 0 {
-		o, used, why := l.next(text[:min(size, len(text))])
+		o, used, why := l.Next(text[:min(size, len(text))])
 		b.Write(o)
 		text = text[used:]
-		if why == scanEnd {
+		if why == wire.End {
 			return b.String(), string(text)
 		}
-		if why == scanBare {
+		if why == wire.Bare {
 			b.WriteString("\r\n")
 		}
 	}

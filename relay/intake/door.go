@@ -2,12 +2,10 @@ package intake
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -27,7 +25,6 @@ type doorKey struct {
 type door struct {
 	key      doorKey
 	ln       net.Listener
-	file     os.FileInfo // of a unix socket that we made
 	settings atomic.Pointer[settings]
 	shut     atomic.Bool
 
@@ -66,7 +63,7 @@ func (s *Server) open(k doorKey, l *config.Listener) (*door, error) {
 	var err error
 	switch k.network {
 	case "unix":
-		d.ln, d.file, err = listenUnix(k.target, l.Mode, l.Group)
+		d.ln, err = listenUnix(k.target, l.Mode, l.Group)
 	case "systemd":
 		d.ln, err = net.FileListener(s.sockets.files[k.target][k.index])
 	default:
@@ -105,10 +102,11 @@ func family(target string) string {
 
 // adjust gives a unix socket that stays the mode and group that it is to have.
 func (d *door) adjust(l *config.Listener) error {
-	if d.file == nil {
+	socket, ok := d.ln.(*peer.Socket)
+	if !ok {
 		return nil
 	}
-	if err := peer.Permit(d.key.target, d.file, socketMode(l.Mode), l.Group); err != nil {
+	if err := socket.Permit(socketMode(l.Mode), l.Group); err != nil {
 		return fmt.Errorf("listener %s: %w", l.Name, err)
 	}
 	return nil
@@ -117,23 +115,9 @@ func (d *door) adjust(l *config.Listener) error {
 // close stops listening; connections go on. The path of a unix socket is
 // removed if it is still ours.
 func (d *door) close() {
-	if d.shut.Swap(true) {
-		return
+	if !d.shut.Swap(true) {
+		d.ln.Close()
 	}
-	if d.file != nil {
-		if now, err := os.Lstat(d.key.target); err == nil && os.SameFile(now, d.file) {
-			os.Remove(d.key.target)
-		}
-	}
-	d.ln.Close()
-}
-
-// addr is where clients find it; a unix socket was born under another name.
-func (d *door) addr() net.Addr {
-	if d.file != nil {
-		return &net.UnixAddr{Name: d.key.target, Net: "unix"}
-	}
-	return d.ln.Addr()
 }
 
 func (d *door) count() int {
@@ -163,15 +147,12 @@ func (d *door) closeConns() {
 }
 
 // listenUnix makes a socket in the place of one that nobody serves.
-func listenUnix(path string, mode fs.FileMode, group string) (net.Listener, os.FileInfo, error) {
-	if err := clearSocket(path); err != nil {
-		return nil, nil, err
-	}
-	ln, info, err := peer.Listen(path, socketMode(mode), group)
+func listenUnix(path string, mode fs.FileMode, group string) (net.Listener, error) {
+	s, err := peer.ListenUnix(path, socketMode(mode), group)
 	if err != nil {
-		return nil, nil, err // no typed nil
+		return nil, err // no typed nil
 	}
-	return ln, info, nil
+	return s, nil
 }
 
 // socketMode is the mode of a socket; 0660 where none is given.
@@ -180,23 +161,4 @@ func socketMode(mode fs.FileMode) fs.FileMode {
 		return 0o660
 	}
 	return mode
-}
-
-// clearSocket makes sure that path is free, or a socket that nobody serves.
-func clearSocket(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.Mode()&fs.ModeSocket == 0 {
-		return fmt.Errorf("%s exists and is not a socket; remove it or choose another address", path)
-	}
-	if nc, err := net.Dial("unix", path); err == nil {
-		nc.Close()
-		return fmt.Errorf("%s is served by another process; stop that, or choose another address", path)
-	}
-	return nil
 }

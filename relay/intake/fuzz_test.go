@@ -13,129 +13,10 @@ import (
 	"pgregory.net/rapid"
 
 	"postern/config"
+	"postern/config/wire"
 	"postern/relay/submission"
 	"postern/spool"
 )
-
-// plainLines is what lines does, told the slow and obvious way: the content,
-// whether its end was found and how much of b was used by then, and whether a
-// bare CR or LF stands in it.
-func plainLines(b string, dots bool) (content string, ended bool, used int, bare bool) {
-	var out strings.Builder
-	start := true
-	for i := 0; i < len(b); {
-		if start && dots && b[i] == '.' {
-			if strings.HasPrefix(b[i:], ".\r\n") {
-				return out.String(), true, i + 3, bare
-			}
-			if i++; i == len(b) {
-				break
-			}
-		}
-		start = false
-		switch {
-		case strings.HasPrefix(b[i:], "\r\n"):
-			out.WriteString("\r\n")
-			i += 2
-			start = true
-			continue
-		case b[i] == '\r' && i+1 == len(b):
-			return out.String(), false, len(b), bare // not known yet
-		case b[i] == '\r', b[i] == '\n':
-			bare = true
-			i++
-			continue
-		}
-		out.WriteByte(b[i])
-		i++
-	}
-	return out.String(), false, len(b), bare
-}
-
-// inPieces runs lines over b, cut where cuts says.
-func inPieces(b string, dots bool, cuts []byte) (content string, ended bool, used int, bare bool) {
-	l := lines{dots: dots}
-	var out strings.Builder
-	for used < len(b) {
-		n := len(b) - used
-		if len(cuts) > 0 {
-			n, cuts = min(n, 1+int(cuts[0])%7), cuts[1:]
-		}
-		for piece := []byte(b[used : used+n]); len(piece) > 0; {
-			o, u, why := l.next(piece)
-			out.Write(o)
-			piece = piece[u:]
-			used += u
-			switch why {
-			case scanEnd:
-				return out.String(), true, used, bare
-			case scanBare:
-				bare = true
-			}
-		}
-	}
-	return out.String(), false, used, bare
-}
-
-// FuzzLines: however the bytes arrive, the content, the end and the verdict
-// are the same, and what is accepted holds no bare CR or LF.
-func FuzzLines(f *testing.F) {
-	for _, s := range []string{"", ".\r\n", "a\r\n.\r\n", "..\r\n.\r\nrest", "a\n.\n", "a\r.\r", ".\rX", "\r\r\n.\r\n", "a\r\n.", ".\r", "a\r\n..b\r\n.\r\n"} {
-		f.Add(s, []byte{1}, true)
-		f.Add(s, []byte{0, 0, 0, 0, 0, 0}, false)
-	}
-	f.Fuzz(func(t *testing.T, b string, cuts []byte, dots bool) {
-		c1, e1, u1, b1 := plainLines(b, dots)
-		c2, e2, u2, b2 := inPieces(b, dots, cuts)
-		if b1 != b2 || e1 != e2 || u1 != u2 {
-			t.Fatalf("%q %v: end %t at %d bare %t, in pieces end %t at %d bare %t", b, cuts, e1, u1, b1, e2, u2, b2)
-		}
-		if !b1 && c1 != c2 {
-			t.Fatalf("%q %v: %q, in pieces %q", b, cuts, c1, c2)
-		}
-		if !b2 && strings.ContainsAny(strings.ReplaceAll(c2, "\r\n", ""), "\r\n") {
-			t.Fatalf("%q %v: a bare CR or LF in %q", b, cuts, c2)
-		}
-	})
-}
-
-// FuzzPath: what is accepted as an address can be written to the next hop
-// between < and >, and is read there as the same address.
-func FuzzPath(f *testing.F) {
-	for _, s := range []string{"<>", "<a@b>", `<"a> x <"@b>`, "<@r:a@b> SIZE=1", `<"\"a"@[IPv6:::1]>`, "<ü@ü>", "<a@b", "<a@[1.2.3.4]>", "<postmaster>", "a@b.", "<a..b@c>", "< .a@b >", "a@b SIZE=1"} {
-		f.Add(s, true)
-		f.Add(s, false)
-	}
-	f.Fuzz(func(t *testing.T, s string, utf8ok bool) {
-		for _, lenient := range []bool{false, true} {
-			addr, params, fault := cutPath(s, lenient)
-			if fault == pathOK {
-				addr, fault = checkPath(addr, utf8ok, lenient)
-			}
-			if fault != pathOK {
-				continue
-			}
-			if !strings.HasSuffix(s, params) {
-				t.Fatalf("%q: parameters %q", s, params)
-			}
-			again, rest, fault := cutPath("<"+addr+">", false)
-			if fault == pathOK {
-				again, fault = checkPath(again, utf8ok, false)
-			}
-			if again != addr || rest != "" || fault != pathOK {
-				t.Fatalf("%q became %q, which reads as %q %q %d", s, addr, again, rest, fault)
-			}
-			for i := range len(addr) {
-				if c := addr[i]; c < ' ' || c == 0x7F || !utf8ok && c > 0x7F {
-					t.Fatalf("%q: byte %#x in %q", s, c, addr)
-				}
-			}
-			if len(addr) > maxPath-2 {
-				t.Fatalf("%d octets", len(addr))
-			}
-		}
-	})
-}
 
 // FuzzParams: parsing never panics, and what is accepted is clean.
 func FuzzParams(f *testing.F) {
@@ -149,7 +30,7 @@ func FuzzParams(f *testing.F) {
 				t.Fatalf("%q: %+v", s, e)
 			}
 			if e.EnvelopeID != "" {
-				if back, ok := decodeXtext(e.EnvelopeID, false); !ok || encodeXtext(back) != e.EnvelopeID {
+				if back, ok := wire.DecodeXtext(e.EnvelopeID, false); !ok || wire.EncodeXtext(back) != e.EnvelopeID {
 					t.Fatalf("%q: ENVID %q", s, e.EnvelopeID)
 				}
 			}
@@ -157,7 +38,7 @@ func FuzzParams(f *testing.F) {
 		var to submission.Recipient
 		if rcptParams(s, true, true, &to) == nil && to.ORcpt != "" {
 			w := to.ORcpt
-			if !isASCII(w) || strings.ContainsAny(w, " \r\n\x00") {
+			if !wire.IsASCII(w) || strings.ContainsAny(w, " \r\n\x00") {
 				t.Fatalf("%q: ORCPT %q", s, w)
 			}
 			var back submission.Recipient

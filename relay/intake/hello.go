@@ -9,7 +9,7 @@ import (
 	smtp "github.com/emersion/go-smtp"
 
 	"postern/config"
-	"postern/config/visible"
+	"postern/config/wire"
 )
 
 const tlsImplicit = config.ListenerTLSImplicit
@@ -20,12 +20,12 @@ func (c *conn) ehlo(arg string) { c.hello(arg, true) }
 // hello begins a session, or begins it again (RFC 5321 §4.1.1.1, §4.1.4).
 func (c *conn) hello(arg string, extended bool) {
 	name := arg
-	if !isHelo(arg) {
+	if !wire.IsHelo(arg) {
 		if !c.set.lenient {
 			c.protest(say(501, 5, 5, 4, "a domain name or an address literal is required"))
 			return
 		}
-		if strings.ContainsFunc(arg, func(r rune) bool { return !visible.Rune(r) }) {
+		if strings.ContainsFunc(arg, func(r rune) bool { return !wire.Visible(r) }) {
 			c.protest(say(501, 5, 5, 4, "a character that cannot be seen is in the name"))
 			return
 		}
@@ -42,7 +42,7 @@ func (c *conn) hello(arg string, extended bool) {
 // unknownHelo stands in Received for a name that can't stand there itself.
 const unknownHelo = "unknown"
 
-// mendHelo is what is noted of a name that isHelo refuses: the literal of an
+// mendHelo is what is noted of a name that wire.IsHelo refuses: the literal of an
 // IPv6 address without its tag, or nothing.
 func mendHelo(arg string) string {
 	bare := strings.Trim(arg, "[] ")

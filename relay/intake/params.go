@@ -9,6 +9,7 @@ import (
 
 	smtp "github.com/emersion/go-smtp"
 
+	"postern/config/wire"
 	"postern/relay/submission"
 	"postern/spool"
 )
@@ -171,11 +172,11 @@ func (p param) ret(e *submission.Envelope) *smtp.SMTPError {
 
 // envid: RFC 3461 §4.4: xtext of at most 100 characters.
 func (p param) envid(of offers, e *submission.Envelope) *smtp.SMTPError {
-	v, ok := decodeXtext(p.value, of.lenient)
+	v, ok := wire.DecodeXtext(p.value, of.lenient)
 	if !ok || v == "" || len(p.value) > 100 {
 		return errParamValue
 	}
-	e.EnvelopeID = encodeXtext(v)
+	e.EnvelopeID = wire.EncodeXtext(v)
 	return nil
 }
 
@@ -215,11 +216,11 @@ func (p param) priority(e *submission.Envelope) *smtp.SMTPError {
 // auth: RFC 4954 §5. It is checked and goes no further: handing nobody's word
 // on is what §5 asks for where the client isn't trusted with it.
 func (p param) auth(of offers) *smtp.SMTPError {
-	v, ok := decodeXtext(p.value, of.lenient)
+	v, ok := wire.DecodeXtext(p.value, of.lenient)
 	if !ok || v == "" {
 		return errParamValue
 	}
-	if v != "<>" && checkMailbox(v, false) != pathOK {
+	if v != "<>" && wire.CheckMailbox(v, false) != wire.NoFault {
 		return errParamValue
 	}
 	return nil
@@ -228,7 +229,7 @@ func (p param) auth(of offers) *smtp.SMTPError {
 // rcptParams parses the parameters of RCPT.
 func rcptParams(s string, utf8ok, lenient bool, to *submission.Recipient) *smtp.SMTPError {
 	for p, ok := range params(s) {
-		if !ok || !utf8ok && !isASCII(p.value) {
+		if !ok || !utf8ok && !wire.IsASCII(p.value) {
 			return errParamSyntax
 		}
 		var err *smtp.SMTPError
@@ -291,11 +292,11 @@ func (p param) orcpt(lenient bool, to *submission.Recipient) *smtp.SMTPError {
 	kind = strings.ToUpper(kind)
 	var addr string
 	if kind == "UTF-8" {
-		addr, ok = decodeUTF8Xtext(text, lenient)
+		addr, ok = wire.DecodeUTF8Xtext(text, lenient)
 	} else {
-		addr, ok = decodeXtext(text, lenient)
+		addr, ok = wire.DecodeXtext(text, lenient)
 	}
-	if !ok || addr == "" || strings.ContainsFunc(addr, hidden) {
+	if !ok || addr == "" || strings.ContainsFunc(addr, wire.Unaddressable) {
 		return errParamValue
 	}
 	to.ORcpt = encodeORcpt(kind, addr)
@@ -307,11 +308,11 @@ func (p param) orcpt(lenient bool, to *submission.Recipient) *smtp.SMTPError {
 func encodeORcpt(kind, addr string) string {
 	switch kind {
 	case "UTF-8":
-		return "utf-8;" + encodeUTF8Xtext(addr)
+		return "utf-8;" + wire.EncodeUTF8Xtext(addr)
 	case "RFC822":
-		return "rfc822;" + encodeXtext(addr)
+		return "rfc822;" + wire.EncodeXtext(addr)
 	}
-	return kind + ";" + encodeXtext(addr)
+	return kind + ";" + wire.EncodeXtext(addr)
 }
 
 func isDigits(s string) bool {

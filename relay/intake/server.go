@@ -217,7 +217,7 @@ func (s *Server) Addrs() map[string]net.Addr {
 	defer s.mu.Unlock()
 	m := make(map[string]net.Addr, len(s.doors))
 	for _, d := range s.doors {
-		m[d.settings.Load().cfg.Name] = d.addr()
+		m[d.settings.Load().cfg.Name] = d.ln.Addr()
 	}
 	return m
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/xdg-go/scram"
 
-	"postern/config/visible"
+	"postern/config/wire"
 )
 
 const (
@@ -79,7 +79,7 @@ func (c *client) signedIn(mech, name string) {
 
 func (c *client) failed(mech, name, why string) error {
 	c.settings.shared.guesses.Failed(c.Connection(), name, time.Now())
-	c.events.SignInFailed(c.Client, mech, visible.Text(name, 256), why)
+	c.events.SignInFailed(c.Client, mech, wire.Text(name, 256), why)
 	return replyAuthFailed
 }
 

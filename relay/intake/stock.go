@@ -10,6 +10,7 @@ import (
 	smtp "github.com/emersion/go-smtp"
 
 	"postern/config"
+	"postern/config/wire"
 	"postern/relay/origin"
 	"postern/relay/peer"
 	"postern/relay/submission"
@@ -62,16 +63,16 @@ func (s *stockSession) Mail(from string, opts *smtp.MailOptions) error {
 	s.one.Lock()
 	defer s.one.Unlock()
 	s.client.Helo = s.conn.Hostname()
-	if !isHelo(s.client.Helo) {
+	if !wire.IsHelo(s.client.Helo) {
 		return say(501, 5, 5, 4, "a domain name or an address literal is required")
 	}
-	if from != "" && checkMailbox(from, opts.UTF8) != pathOK {
+	if from != "" && wire.CheckMailbox(from, opts.UTF8) != wire.NoFault {
 		return replyStockPath
 	}
 	s.end()
 	m, err := s.submission.Begin(s.client.ctx, &s.client.Client, submission.Envelope{
 		From: from, Protocol: s.client.protocol(opts.UTF8), Body: spool.BodyType(opts.Body), SMTPUTF8: opts.UTF8,
-		RequireTLS: opts.RequireTLS, Return: string(opts.Return), EnvelopeID: encodeXtext(opts.EnvelopeID),
+		RequireTLS: opts.RequireTLS, Return: string(opts.Return), EnvelopeID: wire.EncodeXtext(opts.EnvelopeID),
 	})
 	if err != nil {
 		return replyOf(err)
@@ -87,7 +88,7 @@ func (s *stockSession) Rcpt(to string, opts *smtp.RcptOptions) error {
 	switch {
 	case opts.DeliverBy != nil || opts.MTPriority != nil || !opts.RequireRecipientValidSince.IsZero():
 		return errParamUnknown
-	case checkMailbox(to, true) != pathOK:
+	case wire.CheckMailbox(to, true) != wire.NoFault:
 		return replyStockPath
 	case s.message == nil:
 		return say(503, 5, 5, 1, "send MAIL first")

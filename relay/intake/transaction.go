@@ -7,6 +7,7 @@ import (
 
 	smtp "github.com/emersion/go-smtp"
 
+	"postern/config/wire"
 	"postern/relay/submission"
 	"postern/spool"
 )
@@ -45,22 +46,22 @@ func (c *conn) path(arg, word string, utf8ok func(params string) bool) (addr, re
 	if !ok {
 		return "", "", say(501, 5, 5, 4, "syntax: "+word+"<address>")
 	}
-	addr, rest, fault := cutPath(arg, lenient)
-	if fault == pathOK {
-		addr, fault = checkPath(addr, !isASCII(addr) && utf8ok(rest), lenient)
+	addr, rest, fault := wire.CutPath(arg, lenient)
+	if fault == wire.NoFault {
+		addr, fault = wire.CheckPath(addr, !wire.IsASCII(addr) && utf8ok(rest), lenient)
 	}
 	class := 7 // X.1.7 bad sender's mailbox address syntax (RFC 3463 §3.2)
 	if word == "TO:" {
 		class = 3 // X.1.3 bad destination mailbox address syntax
 	}
 	switch fault {
-	case pathSyntax:
+	case wire.BadSyntax:
 		return "", "", say(501, 5, 1, class, "malformed address; syntax: "+word+"<address>")
-	case pathTooLong:
+	case wire.TooLong:
 		return "", "", say(501, 5, 1, class, "address too long") // RFC 5321 §4.5.3.1.10
-	case pathNeedsUTF8:
+	case wire.NeedsUTF8:
 		return "", "", say(553, 5, 6, 7, "address needs SMTPUTF8") // RFC 6531 §3.5
-	case pathNoDomain:
+	case wire.NoDomain:
 		// RFC 5321 §4.5.1: <postmaster> needs no domain.
 		if word != "TO:" || !strings.EqualFold(addr, "postmaster") {
 			// The address goes back: the event tells of it.

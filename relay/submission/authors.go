@@ -4,6 +4,7 @@ import (
 	"net/mail"
 	"strings"
 
+	"postern/config/wire"
 	"postern/relay/route"
 )
 
@@ -48,7 +49,7 @@ func (m *Message) authors(header []byte) *Refusal {
 			r = unreadAuthor
 			return
 		}
-		list, err := mail.ParseAddressList(strings.TrimSpace(unfold(value)))
+		list, err := mail.ParseAddressList(strings.TrimSpace(wire.Unfold(value)))
 		if err != nil || len(list) == 0 { // a group without members shows its name alone
 			r = unreadAuthor
 			return

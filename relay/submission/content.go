@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"sync"
 
+	"postern/config/wire"
 	"postern/spool"
 )
 
@@ -133,14 +134,14 @@ func (m *Message) open(header, body []byte) {
 		m.err = hasNUL
 		return
 	}
-	if m.binary() && !wholeLines(header) {
+	if m.binary() && !wire.WholeLines(header) {
 		m.err = brokenHeader
 		return
 	}
 	repair := m.client.Settings.Repair
 	f := readFields(header, repair)
 	if repair && f.long {
-		header = foldLong(header)
+		header = wire.FoldLong(header)
 		f = readFields(header, repair)
 	}
 	f.hasFrom = f.hasFrom || !repair

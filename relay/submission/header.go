@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/textproto"
 	"strings"
+
+	"postern/config/wire"
 )
 
 // headerEnd looks on from the line that begins at from. found: the header is
@@ -23,31 +25,12 @@ func headerEnd(b []byte, from int) (end, body int, found bool) {
 		switch {
 		case len(line) == 2 && line[0] == '\r':
 			return i, i + 2, true
-		case isContinuation(line) && i > 0, fieldName(line) > 0:
+		case wire.IsContinuation(line) && i > 0, wire.FieldName(line) > 0:
 			i += len(line)
 		default:
 			return i, i, true
 		}
 	}
-}
-
-func isContinuation(line []byte) bool { return line[0] == ' ' || line[0] == '\t' }
-
-// fieldName is the length of the field name at the front of line, 0 if there
-// is none (RFC 5322 §2.2; with blanks before the colon, §4.5.8).
-func fieldName(line []byte) int {
-	i := 0
-	for i < len(line) && line[i] > ' ' && line[i] < 0x7F && line[i] != ':' {
-		i++
-	}
-	j := i
-	for j < len(line) && (line[j] == ' ' || line[j] == '\t') {
-		j++
-	}
-	if i == 0 || j == len(line) || line[j] != ':' {
-		return 0
-	}
-	return i
 }
 
 // fields is what is to be known of a header.
@@ -69,7 +52,7 @@ func readFields(h []byte, repair bool) (f fields) {
 	ids, dates, usable := 0, 0, true
 	var seen single
 	eachField(h, func(name, value []byte, start, end int) {
-		f.long = f.long || end-start > maxTextLine
+		f.long = f.long || end-start > wire.MaxTextLine
 		if repair {
 			s := singleOf(name)
 			doubled = doubled || seen&s != 0
@@ -146,7 +129,7 @@ func eachField(h []byte, visit func(name, value []byte, start, end int)) {
 			}
 		}
 		field := h[i:end]
-		if n := fieldName(field); n > 0 {
+		if n := wire.FieldName(field); n > 0 {
 			colon := n + bytes.IndexByte(field[n:], ':')
 			visit(field[:n], bytes.TrimSuffix(field[colon+1:], crlf), i, end)
 		}
@@ -161,16 +144,11 @@ func parseHeader(h []byte, wanted []string) textproto.MIMEHeader {
 	eachField(h, func(name, value []byte, _, _ int) {
 		for _, w := range wanted {
 			if len(name) == len(w) && strings.EqualFold(string(name), w) {
-				m[w] = append(m[w], strings.TrimSpace(unfold(value)))
+				m[w] = append(m[w], strings.TrimSpace(wire.Unfold(value)))
 			}
 		}
 	})
 	return m
-}
-
-// unfold: RFC 5322 §2.2.3.
-func unfold(v []byte) string {
-	return string(bytes.ReplaceAll(v, crlf, nil))
 }
 
 // messageID is a Message-ID for logs and for references in a DSN: cleared of
@@ -181,7 +159,7 @@ func messageID(v []byte) string {
 			return -1
 		}
 		return r
-	}, unfold(v))
+	}, wire.Unfold(v))
 	if len(s) > 512 {
 		s = s[:512]
 	}
@@ -199,10 +177,4 @@ func fold(b []byte, lower string) bool {
 		}
 	}
 	return true
-}
-
-// wholeLines tells whether every CR and LF of b is part of a CRLF.
-func wholeLines(b []byte) bool {
-	n := bytes.Count(b, crlf)
-	return bytes.Count(b, crlf[:1]) == n && bytes.Count(b, crlf[1:]) == n
 }

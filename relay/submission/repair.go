@@ -2,14 +2,13 @@ package submission
 
 import (
 	"bytes"
-	"mime"
 	"net/mail"
 	"os/user"
 	"slices"
 	"strings"
 	"time"
 
-	"postern/config/visible"
+	"postern/config/wire"
 )
 
 var bom = []byte("\xEF\xBB\xBF")
@@ -42,7 +41,7 @@ func lead(b []byte, from int) (n int, sure bool) {
 		switch {
 		case isMboxLine(line):
 			n += len(line)
-		case fieldName(line) == 0:
+		case wire.FieldName(line) == 0:
 			return 0, true
 		default:
 			return n, true
@@ -170,7 +169,7 @@ func (f *fields) dropDoubles(h []byte, signed bool) {
 		if kind == 0 {
 			return
 		}
-		k := field{kind, strings.TrimSpace(unfold(value))}
+		k := field{kind, strings.TrimSpace(wire.Unfold(value))}
 		if k.single == singleOf([]byte("from")) && k.value == "" { // an empty From is dropped anyway
 			return
 		}
@@ -294,7 +293,7 @@ func (m *Message) appendFrom(b []byte) []byte {
 		b = append(b, m.policy.hostname...)
 		return append(b, crlf...)
 	}
-	b = appendPhrase(b, m.userName())
+	b = wire.AppendPhrase(b, m.userName())
 	b = append(b, '<')
 	b = append(b, m.env.From...)
 	return append(b, ">\r\n"...)
@@ -314,27 +313,4 @@ func (m *Message) userName() string {
 	}
 	name, _, _ := strings.Cut(u.Name, ",") // the first item of the GECOS field
 	return name
-}
-
-// maxUserName bounds a name, so that its line stays short.
-const maxUserName = 100
-
-// appendPhrase adds name as a quoted-string or an encoded-word, and a blank.
-func appendPhrase(b []byte, name string) []byte {
-	name = strings.TrimSpace(visible.Text(name, maxUserName+1))
-	if name == "" || len(name) > maxUserName || strings.Contains(name, "@") {
-		return b
-	}
-	if word := mime.QEncoding.Encode("utf-8", name); word != name { // it isn't ASCII
-		b = append(b, strings.ReplaceAll(word, "\r\n", "")...)
-		return append(b, ' ')
-	}
-	b = append(b, '"')
-	for i := 0; i < len(name); i++ {
-		if name[i] == '"' || name[i] == '\\' {
-			b = append(b, '\\')
-		}
-		b = append(b, name[i])
-	}
-	return append(b, "\" "...)
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"postern/config/wire"
 )
 
 func TestUsableIdentification(t *testing.T) {
@@ -34,7 +36,7 @@ func TestNamesInFrom(t *testing.T) {
 		"": "", "John Doe": `"John Doe" `, `a"b\`: `"a\"b\\" `, "x\r\nBcc: y": `"x? Bcc: y" `,
 		"Jürgen": "=?utf-8?q?J=C3=BCrgen?= ", "a@b": "", strings.Repeat("x", 200): "",
 	} {
-		if got := string(appendPhrase(nil, name)); got != want {
+		if got := string(wire.AppendPhrase(nil, name)); got != want {
 			t.Errorf("%q: %q", name, got)
 		}
 	}

@@ -4,8 +4,9 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"strconv"
-	"strings"
 	"time"
+
+	"postern/config/wire"
 )
 
 const dateFormat = "Mon, 02 Jan 2006 15:04:05 -0700" // RFC 5322 §3.3
@@ -44,7 +45,7 @@ func appendOrigin(b []byte, c *Client) []byte {
 	switch {
 	case !c.Addr.IsValid():
 		b = append(b, "(local user "...)
-		b = append(b, safeName(c.UnixUser)...)
+		b = append(b, wire.Comment(c.UnixUser)...)
 		return append(b, ')')
 	case c.Addr.Is4():
 		b = append(b, "(["...)
@@ -53,16 +54,6 @@ func appendOrigin(b []byte, c *Client) []byte {
 	}
 	b = c.Addr.AppendTo(b)
 	return append(b, "])"...)
-}
-
-// safeName keeps of a user name what can't end a comment.
-func safeName(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r > ' ' && r <= '~' && r != '(' && r != ')' && r != '\\' {
-			return r
-		}
-		return '?'
-	}, s)
 }
 
 // appendLacking adds the fields that a submission ought to have and doesn't
