@@ -27,6 +27,7 @@ type fake struct {
 	failed   []string
 	reload   func() (*Reloaded, error)
 	body     string // of every message
+	acted    *Acted // what orders come to; nil: what the queue in memory tells
 }
 
 // hostile is text that may not act on anything.
@@ -117,6 +118,9 @@ func (f *fake) Act(_ context.Context, o Order, operator string) (*Acted, error) 
 		return nil, errors.New("the disk is gone")
 	}
 	f.done = append(f.done, fmt.Sprintf("%s %v %v all=%t upstream=%s by %s", o.Op, o.IDs, o.Shares, o.All, o.Upstream, operator))
+	if f.acted != nil {
+		return f.acted, nil
+	}
 	done := &Acted{Messages: 1}
 	for _, id := range o.IDs {
 		if f.messages[id] == nil {
