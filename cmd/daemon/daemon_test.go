@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"postern/cmd/control"
 	"postern/queue"
-	"postern/relay/admin"
 	"postern/spool/disk"
 )
 
@@ -30,7 +30,7 @@ func TestStartErrorsAreSentencesWithAKind(t *testing.T) {
 		{"foreign spool", spoolFailed, &disk.StartError{Dir: "/s", Kind: disk.ErrNotOurs}, NotAllowed, ""},
 		{"open spool", spoolFailed, &disk.StartError{Dir: "/s", Kind: disk.ErrOpenToOthers}, NotAllowed, ""},
 		{"full disk", spoolFailed, &disk.StartError{Dir: "/s", Kind: disk.ErrDiskFull}, CannotCreate, ""},
-		{"second daemon", controlFailed, fmt.Errorf("x: %w", admin.ErrTaken), Taken, "another control.socket"},
+		{"second daemon", controlFailed, fmt.Errorf("x: %w", control.ErrTaken), Taken, "another control.socket"},
 		{"no folder for the socket", controlFailed, &fs.PathError{Op: "bind", Path: "/run/x", Err: syscall.ENOENT}, CannotCreate, "correct control.socket"},
 		{"socket not allowed", controlFailed, &fs.PathError{Op: "bind", Path: "/run/x", Err: syscall.EACCES}, NotAllowed, "chown"},
 		{"port in use", doorFailed, inUse, Taken, "choose another address"},
@@ -52,12 +52,12 @@ func TestStartErrorsAreSentencesWithAKind(t *testing.T) {
 	}
 }
 
-func TestErrorsOfTheQueueInTheWordsOfAdmin(t *testing.T) {
-	var unrecorded *admin.NotRecorded
+func TestErrorsOfTheQueueInTheWordsOfControl(t *testing.T) {
+	var unrecorded *control.NotRecorded
 	if err := known(fmt.Errorf("message 7: %w", queue.ErrNotRecorded)); !errors.As(err, &unrecorded) || err.Error() != "message 7: done, but not yet on disk" {
 		t.Errorf("%v", err)
 	}
-	if err := known(queue.ErrNoUpstream); !errors.Is(err, admin.ErrNoUpstream) {
+	if err := known(queue.ErrNoUpstream); !errors.Is(err, control.ErrNoUpstream) {
 		t.Errorf("%v", err)
 	}
 	if err := known(nil); err != nil {

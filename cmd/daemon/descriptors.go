@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 	"postern/relay/intake"
 )
 
@@ -72,14 +72,14 @@ func share(limit int, cfg *config.Config, handed map[string]int) *shares {
 	if cfg.Spool.MaxSize > 0 {
 		journal = int(cfg.Spool.MaxSize/journalFile) + 16
 	}
-	s.places(admin.Places, cfg)
+	s.places(control.Places, cfg)
 	s.needed = own + journal + sessions + s.others() + wanted
 	if limit <= 0 || s.needed <= limit {
 		return s
 	}
 	// Everybody takes less. Journal and sessions are seldom as many as they may
 	// be, so that a quarter of all is kept for each at most.
-	s.places(min(admin.Places, max(leastPlaces, limit/32)), cfg)
+	s.places(min(control.Places, max(leastPlaces, limit/32)), cfg)
 	s.least = own + s.others() + leastJournal + perSession*len(cfg.Upstreams)
 	for i := range s.listeners {
 		s.least += sockets[i] * ofClients(1)
@@ -152,8 +152,8 @@ func (s *shares) lowered(cfg *config.Config) *config.Config {
 }
 
 // status is what an administrator sees of them.
-func (s *shares) status(cfg *config.Config) *admin.Descriptors {
-	d := &admin.Descriptors{Limit: s.limit, Needed: s.needed, Least: s.least}
+func (s *shares) status(cfg *config.Config) *control.Descriptors {
+	d := &control.Descriptors{Limit: s.limit, Needed: s.needed, Least: s.least}
 	for i := range cfg.Listeners {
 		if l := &cfg.Listeners[i]; s.listeners[i] < l.MaxConnections {
 			if d.Lowered == nil {

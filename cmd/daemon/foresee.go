@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 	"postern/spool/disk"
 	"postern/spool/journal"
 	"postern/spool/statefile"
@@ -42,7 +42,7 @@ type foresight struct {
 // 1024.
 func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, warnings []config.Problem) {
 	f := &foresight{cfg: cfg, service: service}
-	st, err := admin.Dial(cfg.Control.Socket).Status(ctx)
+	st, err := control.Dial(cfg.Control.Socket).Status(ctx)
 	f.running = err == nil || errors.Is(err, fs.ErrPermission)
 	if err == nil {
 		f.ports = portsOf(st)
@@ -183,7 +183,7 @@ func (f *foresight) port(key string, at step, target string) {
 }
 
 // portsOf are the ports at which a daemon listens.
-func portsOf(st *admin.Status) map[string]bool {
+func portsOf(st *control.Status) map[string]bool {
 	ports := map[string]bool{}
 	add := func(address string) {
 		if _, port, err := net.SplitHostPort(address); err == nil {
@@ -199,7 +199,7 @@ func portsOf(st *admin.Status) map[string]bool {
 
 // descriptors looks at the limit of the daemon that runs, or of this process. A
 // service manager gives its own.
-func (f *foresight) descriptors(running *admin.Status) {
+func (f *foresight) descriptors(running *control.Status) {
 	limit := descriptorLimit()
 	switch {
 	case running != nil && running.Descriptors != nil:

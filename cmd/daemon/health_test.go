@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
 	"postern/queue"
-	"postern/relay/admin"
 	"postern/spool"
 	"postern/spool/journal"
 )
@@ -60,7 +60,7 @@ func TestOldestDueIsNotTheNextProbe(t *testing.T) {
 	_, socket := start(t, fmt.Sprintf("host = \"127.0.0.1\"\nport = %d\ntls = \"off\"", closedPort(t)), func(s *journal.Store) {
 		queueOne(t, s, "sink", false)
 	})
-	client := admin.Dial(socket)
+	client := control.Dial(socket)
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		st, err := client.Status(t.Context())
 		if err != nil {
@@ -69,7 +69,7 @@ func TestOldestDueIsNotTheNextProbe(t *testing.T) {
 		l := st.Lanes[0]
 		// In the hands of the attempt that has just failed the message has no
 		// due time for a moment: it is given back after the lane has stopped.
-		if l.State != admin.LaneWaiting || l.OldestDue == nil {
+		if l.State != control.LaneWaiting || l.OldestDue == nil {
 			continue
 		}
 		if l.DownSince == nil || !l.OldestDue.Equal(*l.DownSince) || st.Queue.OldestDue == nil {

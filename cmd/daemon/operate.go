@@ -7,8 +7,8 @@ import (
 	"maps"
 	"slices"
 
+	"postern/cmd/control"
 	"postern/queue"
-	"postern/relay/admin"
 	"postern/spool"
 )
 
@@ -33,7 +33,7 @@ func (d *daemon) Content(ctx context.Context, id spool.ID) (spool.Content, error
 }
 
 // Act carries out an order.
-func (d *daemon) Act(ctx context.Context, o admin.Order, operator string) (*admin.Acted, error) {
+func (d *daemon) Act(ctx context.Context, o control.Order, operator string) (*control.Acted, error) {
 	sel := queue.Select{IDs: o.IDs, Upstream: o.Upstream, All: o.All}
 	for _, s := range o.Shares {
 		share := queue.Share{ID: s.ID, Share: s.Share}
@@ -50,15 +50,15 @@ func (d *daemon) Act(ctx context.Context, o admin.Order, operator string) (*admi
 		err error
 	)
 	switch o.Op {
-	case admin.OpRetry:
+	case control.OpRetry:
 		r, err = d.queue.Retry(ctx, sel, operator)
-	case admin.OpHold:
+	case control.OpHold:
 		r, err = d.queue.Hold(ctx, sel, operator)
-	case admin.OpRelease:
+	case control.OpRelease:
 		r, err = d.queue.Release(ctx, sel, operator)
-	case admin.OpRemove:
+	case control.OpRemove:
 		r, err = d.queue.Remove(ctx, sel, operator)
-	case admin.OpBounce:
+	case control.OpBounce:
 		r, err = d.queue.Bounce(ctx, sel, operator, o.Reason)
 	default:
 		return nil, fmt.Errorf("the queue does not know how to %s", o.Op)
@@ -66,7 +66,7 @@ func (d *daemon) Act(ctx context.Context, o admin.Order, operator string) (*admi
 	if err != nil {
 		return nil, known(err)
 	}
-	return &admin.Acted{Messages: r.Done, Recipients: r.Recipients, Busy: names(r.Busy), Missing: names(r.Missing), Held: names(r.Held), Senderless: names(r.Senderless)}, nil
+	return &control.Acted{Messages: r.Done, Recipients: r.Recipients, Busy: names(r.Busy), Missing: names(r.Missing), Held: names(r.Held), Senderless: names(r.Senderless)}, nil
 }
 
 // Hostname is the name of the relay.
@@ -102,13 +102,13 @@ func (d *daemon) Resume(upstream, operator string) error {
 	return known(d.queue.Resume(upstream, operator))
 }
 
-// known turns the queue's words into admin's.
+// known turns the queue's words into control's.
 func known(err error) error {
 	switch {
 	case errors.Is(err, queue.ErrNoUpstream):
-		return admin.ErrNoUpstream
+		return control.ErrNoUpstream
 	case errors.Is(err, queue.ErrNotRecorded):
-		return &admin.NotRecorded{Err: err}
+		return &control.NotRecorded{Err: err}
 	}
 	return err
 }

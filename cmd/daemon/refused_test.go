@@ -10,7 +10,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
-	"postern/relay/admin"
+	"postern/cmd/control"
 	"postern/spool/journal"
 )
 
@@ -39,9 +39,9 @@ func TestStatusNamesARouteForTheNullSender(t *testing.T) {
 	t.Cleanup(func() { server.Close() })
 	_, socket := start(t, fmt.Sprintf("host = \"127.0.0.1\"\nport = %d\ntls = \"off\"", l.Addr().(*net.TCPAddr).Port),
 		func(s *journal.Store) { queueOne(t, s, "sink", false) })
-	var last admin.Lane
+	var last control.Lane
 	for range 200 {
-		st, err := admin.Dial(socket).Status(t.Context())
+		st, err := control.Dial(socket).Status(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,14 +50,14 @@ func TestStatusNamesARouteForTheNullSender(t *testing.T) {
 		}
 		time.Sleep(25 * time.Millisecond)
 	}
-	if !slices.Equal(last.RefusedSenders, []string{""}) || last.State != admin.LaneUp {
+	if !slices.Equal(last.RefusedSenders, []string{""}) || last.State != control.LaneUp {
 		t.Fatalf("%+v", last)
 	}
 	if a := last.Advice; a == nil || !strings.Contains(a.Remedy, `from = ["<>"]`) {
 		t.Errorf("the advice is %+v", a)
 	}
 	var waits string
-	if err := admin.Dial(socket).List(t.Context(), admin.Filter{}, func(e *admin.Entry) error {
+	if err := control.Dial(socket).List(t.Context(), control.Filter{}, func(e *control.Entry) error {
 		waits = e.Waits
 		return nil
 	}); err != nil || !strings.HasPrefix(waits, `the upstream "sink" refuses the sender <>`) {

@@ -9,13 +9,13 @@ import (
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 )
 
 // Reload reads the configuration again and puts it in force as a whole, or
 // keeps the old one and says why.
-func (d *daemon) Reload(_ context.Context, operator string) (*admin.Reloaded, error) {
+func (d *daemon) Reload(_ context.Context, operator string) (*control.Reloaded, error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
 	notifyReload()
@@ -33,25 +33,25 @@ func (d *daemon) Reload(_ context.Context, operator string) (*admin.Reloaded, er
 	return done, nil
 }
 
-// blocked turns what would have ended a start into admin's words.
+// blocked turns what would have ended a start into control's words.
 func blocked(err error) error {
 	var start *StartError
 	if !errors.As(err, &start) {
 		return err
 	}
-	obstacles := map[Kind]admin.Obstacle{
-		Misconfigured: admin.ObstacleSettings, CannotCreate: admin.ObstacleMissing,
-		NotAllowed: admin.ObstacleDenied, Taken: admin.ObstacleTaken,
+	obstacles := map[Kind]control.Obstacle{
+		Misconfigured: control.ObstacleSettings, CannotCreate: control.ObstacleMissing,
+		NotAllowed: control.ObstacleDenied, Taken: control.ObstacleTaken,
 	}
-	return &admin.Blocked{Obstacle: obstacles[start.Kind], Reason: start.Text, Hint: start.Hint}
+	return &control.Blocked{Obstacle: obstacles[start.Kind], Reason: start.Text, Hint: start.Hint}
 }
 
 // replace does the work of Reload. What can fail comes first.
-func (d *daemon) replace(old *state) (*admin.Reloaded, error) {
+func (d *daemon) replace(old *state) (*control.Reloaded, error) {
 	cfg, err := d.load()
 	var problems *config.Problems
 	if errors.As(err, &problems) {
-		return nil, &admin.Rejected{Problems: problems.List}
+		return nil, &control.Rejected{Problems: problems.List}
 	}
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (d *daemon) replace(old *state) (*admin.Reloaded, error) {
 	if w := st.shares.scarce(st.cfg); w != nil {
 		warnings = append(warnings, *w)
 	}
-	return &admin.Reloaded{Config: cfg.Path, Warnings: warnings, Kept: kept}, nil
+	return &control.Reloaded{Config: cfg.Path, Warnings: warnings, Kept: kept}, nil
 }
 
 // inOwnWay is err, with another hint where the listener that is in the way is
@@ -102,7 +102,7 @@ func (d *daemon) inOwnWay(err error) error {
 
 // refuse tells the log why a configuration was not taken.
 func (d *daemon) refuse(path, operator string, err error) {
-	var rejected *admin.Rejected
+	var rejected *control.Rejected
 	if !errors.As(err, &rejected) {
 		d.events.ReloadRefused(path, operator, 0, err.Error())
 		return

@@ -14,10 +14,10 @@ import (
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
+	"postern/cmd/control"
 	"postern/cmd/eventlog"
 	"postern/config"
 	"postern/queue"
-	"postern/relay/admin"
 	"postern/relay/capture"
 	"postern/relay/intake"
 	"postern/relay/memory"
@@ -56,15 +56,15 @@ type daemon struct {
 	version string
 	started time.Time
 
-	store  *journal.Store
-	leave  func() // gives the state folder back; nil: it was not claimed
-	queue  *queue.Queue
-	doors  *intake.Server
-	dialer *upstream.Dialer
-	tokens *oauth.Tokens
-	memory *memory.Store
-	admin  *admin.Server
-	served sync.WaitGroup // the goroutines of admin and of the watchdog
+	store   *journal.Store
+	leave   func() // gives the state folder back; nil: it was not claimed
+	queue   *queue.Queue
+	doors   *intake.Server
+	dialer  *upstream.Dialer
+	tokens  *oauth.Tokens
+	memory  *memory.Store
+	control *control.Server
+	served  sync.WaitGroup // the goroutines of control and of the watchdog
 
 	state atomic.Pointer[state]
 
@@ -282,9 +282,9 @@ func (d *daemon) close(ctx context.Context) {
 	if d.tokens != nil {
 		d.tokens.Wait(ctx) // for what a provider is giving out at this moment
 	}
-	if d.admin != nil {
+	if d.control != nil {
 		short, cancel := context.WithTimeout(ctx, 2*time.Second)
-		_ = d.admin.Shutdown(short)
+		_ = d.control.Shutdown(short)
 		cancel()
 	}
 	d.served.Wait()

@@ -11,9 +11,9 @@ import (
 	"slices"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
 	"postern/queue"
-	"postern/relay/admin"
 	"postern/relay/capture"
 	"postern/relay/intake"
 	"postern/relay/memory"
@@ -177,11 +177,11 @@ func (d *daemon) listenAdmin(cfg *config.Config) (a *adminListeners, err error) 
 		}
 	}()
 	c := &cfg.Control
-	if a.control, err = admin.Listen(c.Socket, c.Mode, c.Group); err != nil {
+	if a.control, err = control.Listen(c.Socket, c.Mode, c.Group); err != nil {
 		return a, startError(controlFailed, fmt.Errorf("the control socket %s: %w", c.Socket, err))
 	}
 	if c.ReadSocket != "" {
-		if a.read, err = admin.Listen(c.ReadSocket, readMode, c.ReadGroup); err != nil {
+		if a.read, err = control.Listen(c.ReadSocket, readMode, c.ReadGroup); err != nil {
 			return a, startError(controlFailed, fmt.Errorf("control.read_socket %s: %w", c.ReadSocket, err))
 		}
 	}
@@ -197,7 +197,7 @@ func (d *daemon) listenAdmin(cfg *config.Config) (a *adminListeners, err error) 
 const readMode = 0o660
 
 func (d *daemon) serveAdmin(a *adminListeners, has *shares) {
-	d.admin = admin.NewServer(d)
+	d.control = control.NewServer(d)
 	run := func(name string, serve func(net.Listener, int) error, l net.Listener, places int) {
 		d.served.Go(func() {
 			if err := serve(l, places); err != nil {
@@ -205,12 +205,12 @@ func (d *daemon) serveAdmin(a *adminListeners, has *shares) {
 			}
 		})
 	}
-	run("control", d.admin.ServeControl, a.control, has.operators)
+	run("control", d.control.ServeControl, a.control, has.operators)
 	if a.read != nil {
-		run("read", d.admin.ServeRead, a.read, has.readers)
+		run("read", d.control.ServeRead, a.read, has.readers)
 	}
 	if a.scrapes != nil {
-		run("metrics", d.admin.ServeMetrics, a.scrapes, has.scrapers)
+		run("metrics", d.control.ServeMetrics, a.scrapes, has.scrapers)
 	}
 }
 

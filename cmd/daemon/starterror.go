@@ -8,9 +8,9 @@ import (
 	"strings"
 	"syscall"
 
+	"postern/cmd/control"
 	"postern/config"
 	"postern/config/strict"
-	"postern/relay/admin"
 	"postern/relay/peer"
 	"postern/spool/disk"
 )
@@ -58,7 +58,7 @@ func startError(at step, err error) error {
 	switch {
 	case at == spoolFailed || strings.Contains(e.Text, ";"):
 		// The sentence ends in what to do.
-	case errors.Is(err, admin.ErrTaken):
+	case errors.Is(err, control.ErrTaken):
 		e.Hint = "Stop that daemon first, or give this one another control.socket."
 	case at == controlFailed && errors.Is(err, fs.ErrNotExist):
 		e.Hint = "Its folder does not exist: create it for the user that runs postern, or correct control.socket."
@@ -111,10 +111,10 @@ func kindOf(at step, err error) Kind {
 		return Locked
 	case errors.Is(err, disk.ErrNotOurs), errors.Is(err, disk.ErrOpenToOthers), errors.Is(err, fs.ErrPermission):
 		return NotAllowed
-	case at == spoolFailed, at == captureFailed, at == controlFailed && !errors.Is(err, admin.ErrTaken),
+	case at == spoolFailed, at == captureFailed, at == controlFailed && !errors.Is(err, control.ErrTaken),
 		errors.Is(err, fs.ErrNotExist):
 		return CannotCreate
-	case errors.Is(err, admin.ErrTaken), errors.Is(err, peer.ErrTaken), errors.Is(err, syscall.EADDRINUSE), errors.Is(err, syscall.EADDRNOTAVAIL),
+	case errors.Is(err, control.ErrTaken), errors.Is(err, peer.ErrTaken), errors.Is(err, syscall.EADDRINUSE), errors.Is(err, syscall.EADDRNOTAVAIL),
 		at == metricsFailed:
 		return Taken
 	}

@@ -10,11 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
 	"postern/queue"
 	"postern/queue/budget"
 	"postern/queue/verdict"
-	"postern/relay/admin"
 	"postern/relay/upstream"
 	"postern/spool"
 )
@@ -23,10 +23,10 @@ import (
 const tokenTimeout = time.Second
 
 // Status is the state of the whole.
-func (d *daemon) Status() *admin.Status {
+func (d *daemon) Status() *control.Status {
 	st := d.state.Load()
 	problems, degraded := d.Health()
-	s := &admin.Status{
+	s := &control.Status{
 		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.cfg.Digest(),
 		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems, Degraded: degraded,
 		Descriptors: st.shares.status(st.cfg),
@@ -41,7 +41,7 @@ func (d *daemon) Status() *admin.Status {
 		s.Lanes = append(s.Lanes, d.lane(st.cfg, &l, now))
 	}
 	t := d.store.Tally(time.Now())
-	s.Queue = admin.Queue{Deliveries: t.Due + t.Deferred + t.Held + t.Claimed,
+	s.Queue = control.Queue{Deliveries: t.Due + t.Deferred + t.Held + t.Claimed,
 		Due: t.Due, Deferred: t.Deferred, Held: t.Held, Kept: d.store.Usage().Kept, Active: t.Claimed}
 	for i := range s.Lanes {
 		if due := s.Lanes[i].OldestDue; due != nil && (s.Queue.OldestDue == nil || due.Before(*s.Queue.OldestDue)) {
@@ -51,30 +51,30 @@ func (d *daemon) Status() *admin.Status {
 	return s
 }
 
-func (d *daemon) listeners(cfg *config.Config) []admin.Listener {
+func (d *daemon) listeners(cfg *config.Config) []control.Listener {
 	addrs, conns := d.doors.Addrs(), d.doors.Connections()
-	list := []admin.Listener{}
+	list := []control.Listener{}
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
 		address := l.Address
 		if a := addrs[l.Name]; a != nil && l.Network == "tcp" {
 			address = a.String()
 		}
-		list = append(list, admin.Listener{Name: l.Name, Address: address, TLS: string(l.TLS), Connections: conns[l.Name]})
+		list = append(list, control.Listener{Name: l.Name, Address: address, TLS: string(l.TLS), Connections: conns[l.Name]})
 	}
 	return list
 }
 
-func spoolStatus(cfg *config.Config, u spool.Usage) admin.Spool {
-	return admin.Spool{
+func spoolStatus(cfg *config.Config, u spool.Usage) control.Spool {
+	return control.Spool{
 		Dir: cfg.Spool.Dir, Messages: int64(u.Messages), Used: u.Disk, Live: u.Live, Free: u.Free,
 		MaxSize: u.MaxSize, MinFree: u.MinFree, MaxMessages: u.MaxMessages, Full: u.Full, SetAside: u.SetAside,
 	}
 }
 
-func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) admin.Lane {
-	lane := admin.Lane{
-		Upstream: l.Upstream, State: admin.LaneState(l.State),
+func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) control.Lane {
+	lane := control.Lane{
+		Upstream: l.Upstream, State: control.LaneState(l.State),
 		Since: moment(l.Since), NextProbe: moment(l.Probe),
 		Sessions: l.Sessions, Queued: l.Pending, OldestDue: d.oldestDue(context.Background(), l.Upstream, l.Down, l.Claimed, now), DownSince: moment(l.Down),
 		PausedBy: l.By, WaitsSince: moment(l.Short), Pace: l.Pace,
@@ -82,10 +82,10 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 	for i := range l.Refused {
 		r := &l.Refused[i]
 		lane.RefusedSenders = append(lane.RefusedSenders, r.Sender)
-		lane.Refusals = append(lane.Refusals, admin.Refusal{Sender: r.Sender, Since: r.Since, Waiting: r.Waiting, Reason: causeOf(&r.Cause)})
+		lane.Refusals = append(lane.Refusals, control.Refusal{Sender: r.Sender, Since: r.Since, Waiting: r.Waiting, Reason: causeOf(&r.Cause)})
 	}
 	for _, r := range l.Budget {
-		lane.Rates = append(lane.Rates, admin.Rate{Rate: r.Rate, Left: r.Left, Next: moment(r.Next)})
+		lane.Rates = append(lane.Rates, control.Rate{Rate: r.Rate, Left: r.Left, Next: moment(r.Next)})
 	}
 	if l.State != queue.Up {
 		lane.Reason, lane.Advice = causeOf(&l.Cause), adviceOf(verdict.Advise(&l.Cause))
@@ -113,11 +113,11 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) ad
 }
 
 // token is how it stands with the access token of an upstream.
-func (d *daemon) token(up *config.Upstream) *admin.Token {
+func (d *daemon) token(up *config.Upstream) *control.Token {
 	ctx, cancel := context.WithTimeout(context.Background(), tokenTimeout)
 	defer cancel()
 	st := d.tokens.Status(ctx, &up.Account)
-	return &admin.Token{
+	return &control.Token{
 		Present: st.Present, Expires: moment(st.Expires), Renewable: st.Renewable,
 		NeedsLogin: st.NeedsLogin, Problem: st.Problem,
 	}
@@ -125,19 +125,19 @@ func (d *daemon) token(up *config.Upstream) *admin.Token {
 
 // Advise translates an upstream's answer to a message of a sender for an
 // administrator; nil: nothing is known of it beyond its own words.
-func Advise(sender string, o *spool.Outcome) *admin.Advice {
+func Advise(sender string, o *spool.Outcome) *control.Advice {
 	return adviceOf(verdict.AdviseSender(sender, o))
 }
 
-func adviceOf(a verdict.Advice, known bool) *admin.Advice {
+func adviceOf(a verdict.Advice, known bool) *control.Advice {
 	if !known {
 		return nil
 	}
-	return &admin.Advice{Meaning: a.Meaning, Remedy: a.Remedy, Source: a.Source}
+	return &control.Advice{Meaning: a.Meaning, Remedy: a.Remedy, Source: a.Source}
 }
 
 // Advise is Advise, for those who ask a daemon.
-func (d *daemon) Advise(sender string, o *spool.Outcome) *admin.Advice { return Advise(sender, o) }
+func (d *daemon) Advise(sender string, o *spool.Outcome) *control.Advice { return Advise(sender, o) }
 
 // causeOf is what a fault came to, in a few words.
 func causeOf(o *spool.Outcome) string {
@@ -159,18 +159,18 @@ func moment(t time.Time) *time.Time {
 }
 
 // Why explains what keeps mail for an upstream waiting.
-func (d *daemon) Why(upstream string) admin.Why {
+func (d *daemon) Why(upstream string) control.Why {
 	now := time.Now()
 	lanes, err := d.queue.Lanes(context.Background())
 	if err != nil {
-		return admin.Why{}
+		return control.Why{}
 	}
 	for i := range lanes {
 		if l := &lanes[i]; l.Upstream == upstream {
-			return admin.Why{All: whyAll(l, now), Senders: whySenders(l)}
+			return control.Why{All: whyAll(l, now), Senders: whySenders(l)}
 		}
 	}
-	return admin.Why{}
+	return control.Why{}
 }
 
 // whySenders explains what keeps the mail of some senders waiting.

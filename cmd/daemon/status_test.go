@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/relay/admin"
+	"postern/cmd/control"
 	"postern/spool"
 	"postern/spool/journal"
 )
@@ -28,7 +28,7 @@ func TestStatusCountsTheQueue(t *testing.T) {
 		queueOne(t, s, "gone", false)
 		queueOne(t, s, "sink", true)
 	})
-	st, err := admin.Dial(socket).Status(t.Context())
+	st, err := control.Dial(socket).Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,13 +37,13 @@ func TestStatusCountsTheQueue(t *testing.T) {
 		t.Errorf("the oldest is due since %v", q.OldestDue)
 	}
 	q.OldestDue = nil
-	if want := (admin.Queue{Deliveries: 4, Due: 2, Deferred: 1, Held: 1}); q != want {
+	if want := (control.Queue{Deliveries: 4, Due: 2, Deferred: 1, Held: 1}); q != want {
 		t.Errorf("%+v, want %+v", q, want)
 	}
 	queued := map[string]int{}
 	for _, l := range st.Lanes {
 		queued[l.Upstream] = l.Queued
-		if (l.OldestDue != nil) != (l.Upstream == "gone") || (l.State == admin.LaneMissing) != (l.Upstream == "gone") {
+		if (l.OldestDue != nil) != (l.Upstream == "gone") || (l.State == control.LaneMissing) != (l.Upstream == "gone") {
 			t.Errorf("%+v", l)
 		}
 	}

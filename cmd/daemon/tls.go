@@ -3,23 +3,23 @@ package daemon
 import (
 	"context"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 	"postern/relay/memory"
 	"postern/relay/upstream"
 )
 
 // remembered is what is remembered about the TLS of an upstream; nil: its mode
 // has no memory.
-func (d *daemon) remembered(up *config.Upstream) *admin.TLSMemory {
+func (d *daemon) remembered(up *config.Upstream) *control.TLSMemory {
 	if up.TLS != config.TLSOpportunistic && up.TLS != config.TLSAuto {
 		return nil
 	}
 	facts, err := d.memory.Recall(up.Name, upstream.Target(up))
 	if err != nil {
-		return &admin.TLSMemory{Problem: err.Error()}
+		return &control.TLSMemory{Problem: err.Error()}
 	}
-	m := &admin.TLSMemory{Offered: moment(facts.Offered), Valid: moment(facts.Valid)}
+	m := &control.TLSMemory{Offered: moment(facts.Offered), Valid: moment(facts.Valid)}
 	if w := facts.Way; w != nil {
 		m.Way, m.Implicit, m.Found = w.String(), w.Implicit, &w.Found
 	}
@@ -30,7 +30,7 @@ func (d *daemon) remembered(up *config.Upstream) *admin.TLSMemory {
 func (d *daemon) ForgetTLS(ctx context.Context, name, operator string) (had bool, err error) {
 	up := d.state.Load().cfg.Upstreams[name]
 	if up == nil {
-		return false, admin.ErrNoUpstream
+		return false, control.ErrNoUpstream
 	}
 	// What cannot be read is forgotten all the same.
 	facts, err := d.memory.Recall(name, upstream.Target(up))

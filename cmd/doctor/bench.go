@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 	"postern/relay/capture"
 	"postern/relay/memory"
 	"postern/relay/oauth"
@@ -23,12 +23,12 @@ import (
 type Bench struct {
 	config *config.Config
 	routes *route.Table
-	status *admin.Status // of a running daemon; nil: none answers
+	status *control.Status // of a running daemon; nil: none answers
 }
 
 // NewBench prepares to look. status is that of the daemon that runs with this
 // configuration; nil: none does.
-func NewBench(cfg *config.Config, status *admin.Status) (*Bench, error) {
+func NewBench(cfg *config.Config, status *control.Status) (*Bench, error) {
 	routes, err := route.New(cfg.Routes)
 	if err != nil {
 		return nil, err

@@ -9,14 +9,14 @@ import (
 	"strings"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 )
 
 // Daemon judges what the daemon says of itself; err is why it says nothing.
 // cfg is the configuration as it was read here, nil where it cannot be used,
 // and version that of this program.
-func Daemon(st *admin.Status, err error, cfg *config.Config, version string) []Finding {
+func Daemon(st *control.Status, err error, cfg *config.Config, version string) []Finding {
 	if st == nil {
 		f := Finding{ID: DaemonRunning, Status: Failed, Text: err.Error(), Remedy: "`systemctl start postern`, or `postern serve`; its log says why it ends, where it does."}
 		if errors.Is(err, fs.ErrPermission) {
@@ -52,7 +52,7 @@ func Daemon(st *admin.Status, err error, cfg *config.Config, version string) []F
 	return out
 }
 
-func judgeDescriptors(d *admin.Descriptors) Finding {
+func judgeDescriptors(d *control.Descriptors) Finding {
 	f := Finding{ID: DaemonFiles, Status: OK, Text: d.Text(), Facts: map[string]any{"limit": d.Limit, "needed": d.Needed}}
 	if d.Scarce() {
 		f.Status = Warning
@@ -63,7 +63,7 @@ func judgeDescriptors(d *admin.Descriptors) Finding {
 }
 
 // lookAtUser tells who the daemon runs as, where the system says.
-func lookAtUser(st *admin.Status) []Finding {
+func lookAtUser(st *control.Status) []Finding {
 	if st == nil {
 		return nil
 	}

@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 )
 
 // fileSystem is one as it was found.
@@ -53,7 +53,7 @@ func judgeFileSystem(dir string, d *fileSystem) Finding {
 	return f
 }
 
-func judgeSpace(dir string, d *fileSystem, minFree int64, st *admin.Status) Finding {
+func judgeSpace(dir string, d *fileSystem, minFree int64, st *control.Status) Finding {
 	f := Finding{ID: SpoolSpace, Status: OK, Subject: dir, Facts: map[string]any{"free_bytes": d.Free, "total_bytes": d.Total, "min_free_bytes": minFree}}
 	if d.Err != nil {
 		f.Status, f.Text, f.Facts = Skipped, "its free space cannot be told: "+reason(d.Err), nil

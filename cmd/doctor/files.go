@@ -8,15 +8,15 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"postern/cmd/control"
 	"postern/config"
 	"postern/config/strict"
-	"postern/relay/admin"
 	"postern/spool/disk"
 	"postern/spool/statefile"
 )
 
 // lookAtFiles looks at the state folder, secrets, keys and the socket.
-func lookAtFiles(cfg *config.Config, st *admin.Status, owner int) []Finding {
+func lookAtFiles(cfg *config.Config, st *control.Status, owner int) []Finding {
 	var out []Finding
 	state := lookAtFolder(cfg.StateDir)
 	if state.Err == nil || needsState(cfg) {
@@ -53,7 +53,7 @@ func lookAtFiles(cfg *config.Config, st *admin.Status, owner int) []Finding {
 
 // lookAtClaim tells of another daemon that has the state folder: none can be
 // started with it meanwhile. What has the spool as well is told of there.
-func lookAtClaim(cfg *config.Config, st *admin.Status) []Finding {
+func lookAtClaim(cfg *config.Config, st *control.Status) []Finding {
 	pid, claimed := (&statefile.Folder{Dir: cfg.StateDir}).Claimant()
 	if !claimed || st != nil && st.PID == pid {
 		return nil

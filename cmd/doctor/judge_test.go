@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 	"postern/relay/oauth"
 	"postern/relay/route"
 	"postern/relay/upstream/upstreamtest"
@@ -75,7 +75,7 @@ func TestJudgements(t *testing.T) {
 		{"space: little", lone(judgeSpace("/spool", &fileSystem{Free: 300 << 20, Total: 1 << 30}, 256<<20, nil)), 0},
 		{"space: none", lone(judgeSpace("/spool", &fileSystem{Free: 100 << 20, Total: 1 << 30}, 256<<20, nil)), 75},
 		{"space: a small volume", lone(judgeSpace("/spool", &fileSystem{Free: 40 << 20, Total: 48 << 20}, 256<<20, nil)), 75},
-		{"space: as large as it may be", lone(judgeSpace("/spool", good, 256<<20, &admin.Status{Spool: admin.Spool{Full: true, MaxSize: 1 << 30}})), 75},
+		{"space: as large as it may be", lone(judgeSpace("/spool", good, 256<<20, &control.Status{Spool: control.Spool{Full: true, MaxSize: 1 << 30}})), 75},
 		{"space: not told", lone(judgeSpace("/spool", &fileSystem{Err: opened(syscall.EACCES)}, 1, nil)), 0},
 		{"inodes: few", lone(judgeInodes("/spool", &fileSystem{FreeInodes: 500, Inodes: 10000})), 0},
 		{"inodes: none", lone(judgeInodes("/spool", &fileSystem{Inodes: 10000})), 75},
@@ -138,16 +138,16 @@ func TestJudgements(t *testing.T) {
 func TestDaemonAndLanes(t *testing.T) {
 	office := &config.Upstream{Name: "office", Host: "mx.example", Port: 587}
 	cfg := &config.Config{Upstreams: map[string]*config.Upstream{"office": office}}
-	status := func(lanes ...admin.Lane) *admin.Status {
-		return &admin.Status{Version: "v1", PID: 42, Settings: cfg.Digest(), Healthy: true, Lanes: lanes}
+	status := func(lanes ...control.Lane) *control.Status {
+		return &control.Status{Version: "v1", PID: 42, Settings: cfg.Digest(), Healthy: true, Lanes: lanes}
 	}
 	since := now
 	sick := status()
 	sick.Version, sick.Settings, sick.Healthy, sick.Problems = "v0", "other", false, []string{"the spool is full"}
-	lane := func(state admin.LaneState) *admin.Status {
-		return status(admin.Lane{Upstream: "office", Settings: office.Digest(), State: state, Reason: "535 no", Since: &since, Queued: 2})
+	lane := func(state control.LaneState) *control.Status {
+		return status(control.Lane{Upstream: "office", Settings: office.Digest(), State: state, Reason: "535 no", Since: &since, Queued: 2})
 	}
-	old := lane(admin.LaneUp)
+	old := lane(control.LaneUp)
 	old.Lanes[0].Settings, old.Lanes[0].RefusedSenders = "other", []string{"a@example.com"}
 	var all strings.Builder
 	for _, c := range []struct {
@@ -157,16 +157,16 @@ func TestDaemonAndLanes(t *testing.T) {
 	}{
 		{"daemon: well", Daemon(status(), nil, cfg, "v1"), 0},
 		{"daemon: not well", Daemon(sick, nil, cfg, "v1"), 69},
-		{"daemon: none", Daemon(nil, &admin.NoDaemon{Socket: "/c.sock", Err: syscall.ECONNREFUSED}, cfg, "v1"), 69},
-		{"daemon: not ours", Daemon(nil, &admin.NoDaemon{Socket: "/c.sock", Err: syscall.EACCES}, cfg, "v1"), 0},
+		{"daemon: none", Daemon(nil, &control.NoDaemon{Socket: "/c.sock", Err: syscall.ECONNREFUSED}, cfg, "v1"), 69},
+		{"daemon: not ours", Daemon(nil, &control.NoDaemon{Socket: "/c.sock", Err: syscall.EACCES}, cfg, "v1"), 0},
 		{"lane: no daemon", Lane(office, nil), 0},
 		{"lane: not known yet", Lane(office, status()), 0},
-		{"lane: up", Lane(office, lane(admin.LaneUp)), 0},
+		{"lane: up", Lane(office, lane(control.LaneUp)), 0},
 		{"lane: other settings, a refused sender", Lane(office, old), 0},
-		{"lane: waiting", Lane(office, lane(admin.LaneWaiting)), 0},
-		{"lane: parked", Lane(office, lane(admin.LaneParked)), 69},
-		{"lane: paused", Lane(office, lane(admin.LanePaused)), 0},
-		{"lane: stray", strays(cfg, status(admin.Lane{Upstream: "gone", State: admin.LaneMissing, Queued: 3})), 69},
+		{"lane: waiting", Lane(office, lane(control.LaneWaiting)), 0},
+		{"lane: parked", Lane(office, lane(control.LaneParked)), 69},
+		{"lane: paused", Lane(office, lane(control.LanePaused)), 0},
+		{"lane: stray", strays(cfg, status(control.Lane{Upstream: "gone", State: control.LaneMissing, Queued: 3})), 69},
 	} {
 		fmt.Fprintf(&all, "== %s\n%s\n", c.name, written(c.list))
 		if got := Exit(c.list); got != c.exit {

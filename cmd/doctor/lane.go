@@ -5,13 +5,13 @@ import (
 	"slices"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 )
 
 // Lane says how it stands with up in a running daemon; st is nil where none
 // answers.
-func Lane(up *config.Upstream, st *admin.Status) []Finding {
+func Lane(up *config.Upstream, st *control.Status) []Finding {
 	if st == nil {
 		return []Finding{{ID: UpstreamLane, Status: Skipped, Subject: up.Name, Text: "no daemon answers: this is what one with this configuration would meet"}}
 	}
@@ -26,7 +26,7 @@ func Lane(up *config.Upstream, st *admin.Status) []Finding {
 }
 
 // settings compares what the daemon uses with what was read here.
-func settings(up *config.Upstream, l *admin.Lane) []Finding {
+func settings(up *config.Upstream, l *control.Lane) []Finding {
 	if l.Settings == up.Digest() {
 		return nil
 	}
@@ -36,7 +36,7 @@ func settings(up *config.Upstream, l *admin.Lane) []Finding {
 }
 
 // lane judges the state of one lane.
-func lane(l *admin.Lane) Finding {
+func lane(l *control.Lane) Finding {
 	f := Finding{ID: UpstreamLane, Status: OK, Subject: l.Upstream, Facts: map[string]any{"state": l.State, "queued": l.Queued}}
 	since := ""
 	if l.Since != nil {
@@ -44,7 +44,7 @@ func lane(l *admin.Lane) Finding {
 	}
 	waiting := count(l.Queued, "delivery waits", "deliveries wait")
 	switch l.State {
-	case admin.LaneUp:
+	case control.LaneUp:
 		f.Text = "mail goes; " + waiting
 		if len(l.RefusedSenders) > 0 {
 			f.Status = Warning
@@ -55,16 +55,16 @@ func lane(l *admin.Lane) Finding {
 			}
 		}
 		return f
-	case admin.LaneWaiting:
+	case control.LaneWaiting:
 		f.Status, f.Text = Warning, fmt.Sprintf("out of reach or overloaded%s: %s; %s", since, l.Reason, waiting)
 		f.Remedy = "It is tried again by itself."
-	case admin.LaneParked:
+	case control.LaneParked:
 		f.Status, f.Text = Failed, fmt.Sprintf("parked%s: %s; %s", since, l.Reason, waiting)
 		f.Remedy = fmt.Sprintf("`postern upstream test %s` tells more; `postern upstream resume %s` tries again at once.", l.Upstream, l.Upstream)
-	case admin.LanePaused:
+	case control.LanePaused:
 		f.Status, f.Text = Warning, fmt.Sprintf("paused by an operator%s; %s", since, waiting)
 		f.Remedy = fmt.Sprintf("`postern upstream resume %s`", l.Upstream)
-	case admin.LaneMissing:
+	case control.LaneMissing:
 		f.Status, f.Text = Failed, "no upstream of this name is configured; "+waiting
 		f.Remedy = "Configure it again, or `postern queue remove` or `bounce` its mail."
 	}

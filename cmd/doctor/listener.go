@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 )
 
 // doorTimeout bounds the look at one listener.
@@ -23,7 +23,7 @@ const doorTimeout = 5 * time.Second
 
 // lookAtListeners looks at each listener and its certificate. running tells
 // that there is a daemon, also where it does not tell us its status.
-func lookAtListeners(ctx context.Context, cfg *config.Config, st *admin.Status, running bool) []Finding {
+func lookAtListeners(ctx context.Context, cfg *config.Config, st *control.Status, running bool) []Finding {
 	var out []Finding
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
@@ -35,7 +35,7 @@ func lookAtListeners(ctx context.Context, cfg *config.Config, st *admin.Status, 
 	return out
 }
 
-func lookAtListener(ctx context.Context, l *config.Listener, st *admin.Status, running bool) Finding {
+func lookAtListener(ctx context.Context, l *config.Listener, st *control.Status, running bool) Finding {
 	if l.Network == "systemd" {
 		return Finding{ID: ListenerAddress, Status: Skipped, Subject: l.Name, Text: "systemd listens there", Remedy: "`systemctl list-sockets`"}
 	}
@@ -54,7 +54,7 @@ func lookAtListener(ctx context.Context, l *config.Listener, st *admin.Status, r
 
 // boundAt is where a listener of a running daemon is, also where its port was
 // left to the system.
-func boundAt(l *config.Listener, st *admin.Status) string {
+func boundAt(l *config.Listener, st *control.Status) string {
 	if st == nil || l.Network != "tcp" {
 		return l.Target
 	}

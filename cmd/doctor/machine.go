@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 )
 
 // resolverTimeout bounds the look at the resolver.
@@ -17,7 +17,7 @@ const resolverTimeout = 10 * time.Second
 
 // ownerOf is the user whom everything has to belong to: who runs the daemon,
 // or, where none runs, who owns the spool; -1: not known.
-func ownerOf(st *admin.Status, spoolDir string) int {
+func ownerOf(st *control.Status, spoolDir string) int {
 	if st != nil {
 		if uid, ok := userOfProcess(st.PID); ok {
 			return uid

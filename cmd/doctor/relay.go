@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 )
 
 const (
@@ -32,7 +32,7 @@ type Patient struct {
 
 // Look looks at everything. What takes time ends when ctx is done.
 func (p *Patient) Look(ctx context.Context) []Finding {
-	client := admin.Dial(p.Place.Socket)
+	client := control.Dial(p.Place.Socket)
 	st, err := client.Status(ctx)
 	running := err == nil || errors.Is(err, fs.ErrPermission)
 	if err != nil {
@@ -59,7 +59,7 @@ func (p *Patient) Look(ctx context.Context) []Finding {
 }
 
 // upstreams looks at each upstream, in short.
-func (p *Patient) upstreams(ctx context.Context, st *admin.Status) []Finding {
+func (p *Patient) upstreams(ctx context.Context, st *control.Status) []Finding {
 	bench, err := NewBench(p.Config, st)
 	if err != nil {
 		return []Finding{{ID: ConfigFile, Status: Failed, Text: err.Error()}}
@@ -114,7 +114,7 @@ func Short(up *config.Upstream, list []Finding) []Finding {
 }
 
 // strays are lanes of upstreams that are not configured.
-func strays(cfg *config.Config, st *admin.Status) []Finding {
+func strays(cfg *config.Config, st *control.Status) []Finding {
 	var out []Finding
 	if st == nil {
 		return nil

@@ -10,15 +10,15 @@ import (
 	"runtime"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 	"postern/spool"
 	"postern/spool/disk"
 	"postern/spool/journal"
 )
 
 // lookAtSpool looks at the folder, its disk and what waits in it.
-func lookAtSpool(ctx context.Context, cfg *config.Config, st *admin.Status, client *admin.Client, owner int) []Finding {
+func lookAtSpool(ctx context.Context, cfg *config.Config, st *control.Status, client *control.Client, owner int) []Finding {
 	dir := cfg.Spool.Dir
 	folder := judgeFolder(SpoolFolder, lookAtFolder(dir), owner, journal.Foresee(journal.Options{Dir: dir, Create: cfg.Path == ""}) == nil)
 	out := []Finding{folder}
@@ -129,10 +129,10 @@ type waiting struct {
 }
 
 // lookAtQueue asks the daemon, or reads the spool that no daemon has.
-func lookAtQueue(ctx context.Context, dir string, st *admin.Status, client *admin.Client) (w waiting) {
+func lookAtQueue(ctx context.Context, dir string, st *control.Status, client *control.Client) (w waiting) {
 	if st != nil {
 		w.Messages, w.SetAside = int(st.Spool.Messages), st.Spool.SetAside
-		w.Err = client.List(ctx, admin.Filter{Limit: maxListed}, func(e *admin.Entry) error {
+		w.Err = client.List(ctx, control.Filter{Limit: maxListed}, func(e *control.Entry) error {
 			w.note(e.Accepted, e.InDoubt)
 			return nil
 		})

@@ -12,26 +12,26 @@ import (
 
 	"go.uber.org/zap"
 
+	"postern/cmd/control"
 	"postern/config"
 	"postern/queue"
-	"postern/relay/admin"
 	"postern/spool"
 )
 
 // scrape reads the names of all metrics.
 func scrape(l *Log) []string {
 	now := time.Now().Add(-time.Minute)
-	handler := l.Metrics(func() *admin.Status {
-		return &admin.Status{
+	handler := l.Metrics(func() *control.Status {
+		return &control.Status{
 			Version: "v1", Healthy: true,
-			Listeners: []admin.Listener{{Name: "door"}},
-			Lanes: []admin.Lane{{
-				Upstream: "office", State: admin.LaneParked,
-				Rates:  []admin.Rate{{Rate: "30/1m", Next: new(time.Unix(2000000000, 0))}},
-				Memory: &admin.TLSMemory{Offered: &now, Valid: &now, Found: &now},
-				Token:  &admin.Token{Present: true, Expires: new(time.Unix(2000000000, 0))},
+			Listeners: []control.Listener{{Name: "door"}},
+			Lanes: []control.Lane{{
+				Upstream: "office", State: control.LaneParked,
+				Rates:  []control.Rate{{Rate: "30/1m", Next: new(time.Unix(2000000000, 0))}},
+				Memory: &control.TLSMemory{Offered: &now, Valid: &now, Found: &now},
+				Token:  &control.Token{Present: true, Expires: new(time.Unix(2000000000, 0))},
 			}},
-			Queue: admin.Queue{OldestDue: &now},
+			Queue: control.Queue{OldestDue: &now},
 		}
 	})
 	w := httptest.NewRecorder()

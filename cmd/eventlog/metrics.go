@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"postern/cmd/control"
 	"postern/config/wire"
-	"postern/relay/admin"
 	"postern/relay/upstream"
 )
 
@@ -71,13 +71,13 @@ func (m *metrics) histogram(name, help string, buckets []float64, labels ...stri
 
 // Metrics answers scrapes with what the events counted and with what status
 // says at that moment. Call it once.
-func (l *Log) Metrics(status func() *admin.Status) http.Handler {
+func (l *Log) Metrics(status func() *control.Status) http.Handler {
 	l.metrics.registry.MustRegister(&gauges{status: status})
 	return promhttp.HandlerFor(l.metrics.registry, promhttp.HandlerOpts{})
 }
 
 // gauges reads the state of the relay once for each scrape.
-type gauges struct{ status func() *admin.Status }
+type gauges struct{ status func() *control.Status }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("postern_"+name, help, labels, nil)
@@ -135,7 +135,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		put(descConnections, float64(l.Connections), l.Name)
 	}
 	for _, l := range st.Lanes {
-		for _, state := range []admin.LaneState{admin.LaneUp, admin.LaneSlowed, admin.LaneWaiting, admin.LaneParked, admin.LanePaused, admin.LaneMissing} {
+		for _, state := range []control.LaneState{control.LaneUp, control.LaneSlowed, control.LaneWaiting, control.LaneParked, control.LanePaused, control.LaneMissing} {
 			put(descLane, one(l.State == state), l.Upstream, string(state))
 		}
 		put(descSessions, float64(l.Sessions), l.Upstream)
@@ -151,10 +151,10 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 			put(descToken, float64(l.Token.Expires.Unix()), l.Upstream)
 		}
 	}
-	put(descStates, float64(st.Queue.Due), string(admin.Due))
-	put(descStates, float64(st.Queue.Deferred), string(admin.Deferred))
-	put(descStates, float64(st.Queue.Held), string(admin.Held))
-	put(descStates, float64(st.Queue.Active), string(admin.Active))
+	put(descStates, float64(st.Queue.Due), string(control.Due))
+	put(descStates, float64(st.Queue.Deferred), string(control.Deferred))
+	put(descStates, float64(st.Queue.Held), string(control.Held))
+	put(descStates, float64(st.Queue.Active), string(control.Active))
 	put(descKept, float64(st.Queue.Kept))
 	oldest := 0.0
 	if st.Queue.OldestDue != nil {
@@ -169,7 +169,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 }
 
 // putFailing tells for how long a lane has failed, and whom it refuses.
-func putFailing(put func(*prometheus.Desc, float64, ...string), l *admin.Lane) {
+func putFailing(put func(*prometheus.Desc, float64, ...string), l *control.Lane) {
 	down, waiting := 0.0, 0
 	if l.DownSince != nil {
 		down = max(0, time.Since(*l.DownSince).Seconds())
@@ -183,7 +183,7 @@ func putFailing(put func(*prometheus.Desc, float64, ...string), l *admin.Lane) {
 }
 
 // putLearned tells since when what is remembered about the TLS of an upstream.
-func putLearned(put func(*prometheus.Desc, float64, ...string), l *admin.Lane) {
+func putLearned(put func(*prometheus.Desc, float64, ...string), l *control.Lane) {
 	m := l.Memory
 	if m == nil {
 		return
@@ -201,7 +201,7 @@ func putLearned(put func(*prometheus.Desc, float64, ...string), l *admin.Lane) {
 }
 
 // putRates tells what a lane may send.
-func putRates(put func(*prometheus.Desc, float64, ...string), l *admin.Lane) {
+func putRates(put func(*prometheus.Desc, float64, ...string), l *control.Lane) {
 	put(descPace, l.Pace, l.Upstream)
 	waits := 0.0
 	if l.WaitsSince != nil {

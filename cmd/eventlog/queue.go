@@ -7,11 +7,11 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"postern/cmd/control"
 	"postern/queue"
 	"postern/queue/budget"
 	"postern/queue/notice"
 	"postern/queue/verdict"
-	"postern/relay/admin"
 	"postern/spool"
 )
 
@@ -41,7 +41,7 @@ func some(key, value string) zap.Field {
 
 // outcome adds what an upstream answered, or why it did not.
 func outcome(fields []zap.Field, o *spool.Outcome) []zap.Field {
-	return append(fields, zap.String("stage", admin.StageName(o.Stage)),
+	return append(fields, zap.String("stage", control.StageName(o.Stage)),
 		zap.Int("code", o.Code), zap.String("enhanced", o.Enhanced),
 		zap.String("text", o.Text), some("cause", o.Cause), some("remote", o.Remote))
 }
@@ -132,7 +132,7 @@ func (q queueEvents) Panicked(upstream string, value any, stack []byte) {
 }
 
 func (q queueEvents) SessionFailed(upstream string, opened bool, deliveries int, o spool.Outcome) {
-	stage := admin.StageName(o.Stage)
+	stage := control.StageName(o.Stage)
 	q.log.metrics.sessionFailures.with(upstream, stage).Inc()
 	fields := []zap.Field{zap.String("upstream", upstream), zap.Bool("opened", opened), zap.Int("deliveries", deliveries)}
 	q.log.warn("upstream-session-failed", outcome(fields, &o)...)

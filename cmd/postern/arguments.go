@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 )
 
 // noArguments refuses what follows a command that takes nothing, or that is
@@ -61,7 +61,7 @@ func upstreamOf(cfg *config.Config, name string) (*config.Upstream, error) {
 	up := cfg.Upstreams[name]
 	if up == nil {
 		known := slices.Sorted(maps.Keys(cfg.Upstreams))
-		return nil, &failure{code: exitData, text: (&admin.NoUpstream{Name: name, Known: known}).Error()}
+		return nil, &failure{code: exitData, text: (&control.NoUpstream{Name: name, Known: known}).Error()}
 	}
 	return up, nil
 }

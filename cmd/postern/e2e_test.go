@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/relay/admin"
+	"postern/cmd/control"
 )
 
 // ordinary is a configuration with one listener and one upstream.
@@ -58,9 +58,9 @@ func send(t *testing.T, addr, from string, subject string) {
 }
 
 // queued lists the queue as a program would.
-func (h *house) queued(args ...string) []admin.Entry {
+func (h *house) queued(args ...string) []control.Entry {
 	h.t.Helper()
-	var list []admin.Entry
+	var list []control.Entry
 	out := h.must(append([]string{"queue", "list", "--json"}, args...)...)
 	if err := json.Unmarshal([]byte(out), &list); err != nil {
 		h.t.Fatalf("%v:\n%s", err, out)
@@ -380,7 +380,7 @@ func TestQueueCommandsAgainstALiveDaemon(t *testing.T) {
 	if r := h.do("upstream", "pause", "nobody"); r.code != exitData {
 		t.Errorf("pause of an unknown upstream: %+v", r)
 	}
-	var st admin.Status
+	var st control.Status
 	if err := json.Unmarshal([]byte(h.must("status", "--json")), &st); err != nil || st.PID != h.cmd.Process.Pid {
 		t.Errorf("status --json: %v, %+v", err, st)
 	}

@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/cmd/control"
 	"postern/cmd/doctor"
 	"postern/config"
-	"postern/relay/admin"
 )
 
 // testTimeout bounds `postern upstream test`. A delivery would wait longer for
@@ -55,8 +55,8 @@ daemon, or as root.`,
 
 // running is the status of the daemon that has this configuration; nil: none
 // answers, or not to us.
-func (a *app) running(ctx context.Context, cfg *config.Config) *admin.Status {
-	st, err := admin.Dial(cfg.Control.Socket).Status(ctx)
+func (a *app) running(ctx context.Context, cfg *config.Config) *control.Status {
+	st, err := control.Dial(cfg.Control.Socket).Status(ctx)
 	if err != nil {
 		return nil
 	}

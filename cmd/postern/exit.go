@@ -8,8 +8,8 @@ import (
 	"net/http"
 	"strings"
 
+	"postern/cmd/control"
 	"postern/config/wire"
-	"postern/relay/admin"
 )
 
 // Exit codes of sysexits.h.
@@ -65,8 +65,8 @@ func report(stderr io.Writer, err error) int {
 func asFailure(err error) *failure {
 	var (
 		f       *failure
-		gone    *admin.NoDaemon
-		refused *admin.Refused
+		gone    *control.NoDaemon
+		refused *control.Refused
 	)
 	switch {
 	case errors.As(err, &f):
@@ -87,11 +87,11 @@ func asFailure(err error) *failure {
 			code = exitConfig
 		}
 		switch refused.Obstacle {
-		case admin.ObstacleTaken:
+		case control.ObstacleTaken:
 			code = exitUnavailable
-		case admin.ObstacleMissing:
+		case control.ObstacleMissing:
 			code = exitCantCreate
-		case admin.ObstacleDenied:
+		case control.ObstacleDenied:
 			code = exitNoPerm
 		}
 		return &failure{code: code, text: refused.Error(), hint: refused.Hint}

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 	"postern/relay/memory"
 	"postern/spool/statefile"
 )
@@ -31,7 +31,7 @@ the daemon, or as root.`,
 				return err
 			}
 			had, err := client.ForgetTLS(cmd.Context(), args[0])
-			var gone *admin.NoDaemon
+			var gone *control.NoDaemon
 			if errors.As(err, &gone) && !permission(gone.Err) {
 				had, err = a.forgetStopped(cmd.Context(), args[0])
 			}

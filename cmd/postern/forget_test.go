@@ -13,13 +13,13 @@ import (
 	"strings"
 	"testing"
 
-	"postern/relay/admin"
+	"postern/cmd/control"
 	"postern/relay/upstream/upstreamtest"
 )
 
-func (h *house) lane() admin.Lane {
+func (h *house) lane() control.Lane {
 	h.t.Helper()
-	var lanes []admin.Lane
+	var lanes []control.Lane
 	out := h.must("upstream", "list", "--json")
 	if err := json.Unmarshal([]byte(out), &lanes); err != nil || len(lanes) != 1 {
 		h.t.Fatalf("%v:\n%s", err, out)
@@ -56,7 +56,7 @@ func TestTLSIsNotTalkedDownAfterARestart(t *testing.T) {
 	stripped, stop := startSinkTLS(t, upstream, nil)
 	h.start()
 	send(t, listen, "a@example.com", "in clear")
-	eventually(t, "the upstream is parked", func() bool { return h.lane().State == admin.LaneParked })
+	eventually(t, "the upstream is parked", func() bool { return h.lane().State == control.LaneParked })
 	if reason := h.lane().Reason; !strings.Contains(reason, "postern upstream forget-tls office") {
 		t.Errorf("it is parked because %q", reason)
 	}

@@ -11,7 +11,7 @@ import (
 
 	smtp "github.com/emersion/go-smtp"
 
-	"postern/relay/admin"
+	"postern/cmd/control"
 	"postern/spool"
 )
 
@@ -35,7 +35,7 @@ func TestUndeliverableBounceIsKept(t *testing.T) {
 	h := newHouse(t, ordinary(listen, l.Addr().String()))
 	h.start()
 	send(t, listen, "gone@example.com", "lost")
-	kept := func() []admin.Entry { return h.queued("--held", "--from", "<>") }
+	kept := func() []control.Entry { return h.queued("--held", "--from", "<>") }
 	eventually(t, "the bounce is kept", func() bool { return len(kept()) == 1 })
 	id := kept()[0].ID
 	h.kill()
@@ -63,7 +63,7 @@ func TestUndeliverableBounceIsKept(t *testing.T) {
 			}
 		}
 	}
-	var st admin.Status
+	var st control.Status
 	if err := json.Unmarshal([]byte(h.must("status", "--json")), &st); err != nil || !st.Healthy || st.Queue.Kept != 1 {
 		t.Errorf("status: %v, %+v", err, st.Queue)
 	}
@@ -96,18 +96,18 @@ func TestUndeliverableBounceIsKept(t *testing.T) {
 func TestWhatIsLeftAlone(t *testing.T) {
 	id := spool.ID(9).String()
 	for _, c := range []struct {
-		result admin.Acted
+		result control.Acted
 		named  bool
 		code   int
 		want   string
 	}{
-		{admin.Acted{Held: []string{id}}, true, 0, "postern: " + id + ": on hold; `postern queue release` lets it go\n"},
-		{admin.Acted{Held: []string{id, id}}, false, 0, "postern: 2 messages were left alone: on hold; `postern queue release` lets them go\n"},
-		{admin.Acted{Senderless: []string{id}}, true, exitData, "postern: " + id + ": there is no sender to return to; `postern queue remove` ends it\n"},
-		{admin.Acted{Senderless: []string{id}}, false, 0, "postern: 1 message was left alone: there is no sender to return to; `postern queue remove` ends it\n"},
+		{control.Acted{Held: []string{id}}, true, 0, "postern: " + id + ": on hold; `postern queue release` lets it go\n"},
+		{control.Acted{Held: []string{id, id}}, false, 0, "postern: 2 messages were left alone: on hold; `postern queue release` lets them go\n"},
+		{control.Acted{Senderless: []string{id}}, true, exitData, "postern: " + id + ": there is no sender to return to; `postern queue remove` ends it\n"},
+		{control.Acted{Senderless: []string{id}}, false, 0, "postern: 1 message was left alone: there is no sender to return to; `postern queue remove` ends it\n"},
 	} {
 		var out, errs strings.Builder
-		code := report(&errs, nilOr((&app{stdout: &out, stderr: &errs}).printActed(admin.OpRetry, &c.result, "done", c.named)))
+		code := report(&errs, nilOr((&app{stdout: &out, stderr: &errs}).printActed(control.OpRetry, &c.result, "done", c.named)))
 		if code != c.code || errs.String() != c.want {
 			t.Errorf("%+v: exit code %d, %q", c.result, code, errs.String())
 		}

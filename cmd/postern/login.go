@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/cmd/control"
 	"postern/config"
 	"postern/config/wire"
-	"postern/relay/admin"
 	"postern/relay/oauth"
 	"postern/spool/statefile"
 )
@@ -66,20 +66,20 @@ func (a *app) login(ctx context.Context, cfg *config.Config, up *config.Upstream
 		until = "until " + st.Expires.Local().Format(time.DateTime)
 	}
 	fmt.Fprintf(a.stdout, "%s: it is good %s, and renewed by itself.\n", answer, until)
-	return a.goOn(ctx, admin.Dial(cfg.Control.Socket), up.Name)
+	return a.goOn(ctx, control.Dial(cfg.Control.Socket), up.Name)
 }
 
 // goOn lets a running daemon try again at once, where it has parked the
 // upstream. One that an operator paused stays so.
-func (a *app) goOn(ctx context.Context, client *admin.Client, upstream string) error {
+func (a *app) goOn(ctx context.Context, client *control.Client, upstream string) error {
 	st, err := client.Status(ctx)
 	if err != nil {
 		return nil // no daemon, or not ours to command: it probes by itself
 	}
 	for i := range st.Lanes {
-		if l := &st.Lanes[i]; l.Upstream == upstream && l.State == admin.LaneParked {
-			sel := admin.Selection{Filter: admin.Filter{Upstream: upstream}}
-			if _, err := client.Act(ctx, admin.OpRetry, sel); err == nil {
+		if l := &st.Lanes[i]; l.Upstream == upstream && l.State == control.LaneParked {
+			sel := control.Selection{Filter: control.Filter{Upstream: upstream}}
+			if _, err := client.Act(ctx, control.OpRetry, sel); err == nil {
 				fmt.Fprintf(a.stdout, "The daemon tries %s again now.\n", safe(upstream))
 			}
 		}

@@ -18,7 +18,7 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
-	"postern/relay/admin"
+	"postern/cmd/control"
 )
 
 // provider gives out tokens over HTTP: a device's, and one for each refresh
@@ -170,7 +170,7 @@ func TestLoginEndToEnd(t *testing.T) {
 	h.start()
 
 	send(t, door, "a@example.com", "one")
-	eventually(t, "the upstream is parked", func() bool { return h.office().State == admin.LaneParked })
+	eventually(t, "the upstream is parked", func() bool { return h.office().State == control.LaneParked })
 	lane := h.office()
 	if lane.Token == nil || !lane.Token.NeedsLogin || lane.Token.Present || !strings.Contains(lane.Reason, "postern upstream login office") {
 		t.Errorf("%+v %+v", lane, lane.Token)
@@ -218,7 +218,7 @@ func TestLoginEndToEnd(t *testing.T) {
 	before := strings.Count(h.log.String(), `"state":"parked"`)
 	h.start()
 	send(t, door, "a@example.com", "four")
-	eventually(t, "the upstream is parked again", func() bool { return h.office().State == admin.LaneParked })
+	eventually(t, "the upstream is parked again", func() bool { return h.office().State == control.LaneParked })
 	if n := strings.Count(h.log.String(), `"state":"parked"`) - before; n != 1 {
 		t.Errorf("%d alerts", n)
 	}
@@ -235,9 +235,9 @@ func TestLoginEndToEnd(t *testing.T) {
 	}
 }
 
-func (h *house) office() *admin.Lane {
+func (h *house) office() *control.Lane {
 	h.t.Helper()
-	var st admin.Status
+	var st control.Status
 	if err := json.Unmarshal([]byte(h.must("status", "--json")), &st); err != nil {
 		h.t.Fatal(err)
 	}

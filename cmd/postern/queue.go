@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"postern/relay/admin"
+	"postern/cmd/control"
 	"postern/spool"
 )
 
@@ -21,17 +21,17 @@ func (a *app) queueCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		a.queueListCommand(), a.queueShowCommand(), a.queueCatCommand(),
-		a.queueActCommand(admin.OpRetry, "Try messages again now", "due at once"),
-		a.queueActCommand(admin.OpHold, "Keep messages back until they are released", "put on hold"),
-		a.queueActCommand(admin.OpRelease, "Let messages that are on hold go on", "released"),
-		a.queueActCommand(admin.OpRemove, "Remove messages without telling anybody", "removed"),
-		a.queueActCommand(admin.OpBounce, "Return messages to their senders", "returned to the sender"),
+		a.queueActCommand(control.OpRetry, "Try messages again now", "due at once"),
+		a.queueActCommand(control.OpHold, "Keep messages back until they are released", "put on hold"),
+		a.queueActCommand(control.OpRelease, "Let messages that are on hold go on", "released"),
+		a.queueActCommand(control.OpRemove, "Remove messages without telling anybody", "removed"),
+		a.queueActCommand(control.OpBounce, "Return messages to their senders", "returned to the sender"),
 	)
 	return cmd
 }
 
 // filterFlags are the flags that select messages.
-func filterFlags(cmd *cobra.Command, f *admin.Filter) {
+func filterFlags(cmd *cobra.Command, f *control.Filter) {
 	cmd.Flags().StringVar(&f.Upstream, "upstream", "", "only mail that is to go to the upstream `NAME` next")
 	cmd.Flags().StringVar(&f.From, "from", "", "only mail whose sender contains `TEXT`; \"<>\" is the null sender")
 	cmd.Flags().StringVar(&f.To, "to", "", "only mail with a waiting recipient that contains `TEXT`")
@@ -40,8 +40,8 @@ func filterFlags(cmd *cobra.Command, f *admin.Filter) {
 	cmd.Flags().IntVar(&f.Limit, "limit", 0, "at most `N` entries")
 }
 
-func (a *app) queueActCommand(op admin.Op, short, done string) *cobra.Command {
-	var sel admin.Selection
+func (a *app) queueActCommand(op control.Op, short, done string) *cobra.Command {
+	var sel control.Selection
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   string(op) + " [ID...] [--all] [--upstream NAME] [--from TEXT] [--to TEXT]",
@@ -51,7 +51,7 @@ func (a *app) queueActCommand(op admin.Op, short, done string) *cobra.Command {
 			if err := checkSelection(&sel); err != nil {
 				return err
 			}
-			if ends(op) && sel.All && sel.Filter == (admin.Filter{}) && !yes && isTerminal(a.stdin) && !a.agreed() {
+			if ends(op) && sel.All && sel.Filter == (control.Filter{}) && !yes && isTerminal(a.stdin) && !a.agreed() {
 				return &failure{code: exitUsage, text: "nothing was done", hint: "--yes answers beforehand."}
 			}
 			client, err := a.client()
@@ -71,7 +71,7 @@ func (a *app) queueActCommand(op admin.Op, short, done string) *cobra.Command {
 		cmd.Use = string(op) + " [ID...] [--recipient ADDRESS]... [--all] [--upstream NAME] [--from TEXT] [--to TEXT]"
 		cmd.Flags().StringArrayVar(&sel.Recipients, "recipient", nil, "of the messages named, only the recipient `ADDRESS`; may be given several times")
 	}
-	if op == admin.OpBounce {
+	if op == control.OpBounce {
 		cmd.Flags().StringVar(&sel.Reason, "reason", "", "`TEXT` for the sender")
 	}
 	cmd.Flags().BoolVar(&sel.All, "all", false, "all messages, or with a filter: all that it selects")
@@ -79,7 +79,7 @@ func (a *app) queueActCommand(op admin.Op, short, done string) *cobra.Command {
 }
 
 // ends says whether an operation leaves nothing to be tried again.
-func ends(op admin.Op) bool { return op == admin.OpRemove || op == admin.OpBounce }
+func ends(op control.Op) bool { return op == control.OpRemove || op == control.OpBounce }
 
 // agreed asks on the terminal whether all messages are meant. Only a line that
 // begins with y agrees.
@@ -89,12 +89,12 @@ func (a *app) agreed() bool {
 	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(line)), "y")
 }
 
-func checkSelection(sel *admin.Selection) error {
-	filtered := sel.Filter != admin.Filter{}
+func checkSelection(sel *control.Selection) error {
+	filtered := sel.Filter != control.Filter{}
 	switch {
 	case len(sel.IDs) > 0 && (sel.All || filtered):
 		return usage("name messages or select them by flags, not both")
-	case len(sel.IDs) == 0 && !sel.All && sel.Filter == admin.Filter{Limit: sel.Filter.Limit}:
+	case len(sel.IDs) == 0 && !sel.All && sel.Filter == control.Filter{Limit: sel.Filter.Limit}:
 		return usage("name messages, or select them by --upstream, --from, --to, --held, --deferred, or --all")
 	case len(sel.IDs) == 0 && len(sel.Recipients) > 0:
 		return usage("--recipient needs the IDs of messages; --to selects by recipient")
@@ -111,7 +111,7 @@ func checkSelection(sel *admin.Selection) error {
 
 // printActed tells what was done, and of each message that was named and left
 // alone; of others only how many.
-func (a *app) printActed(op admin.Op, r *admin.Acted, done string, named bool) error {
+func (a *app) printActed(op control.Op, r *control.Acted, done string, named bool) error {
 	if a.json {
 		if err := printJSON(a.stdout, r); err != nil {
 			return err
@@ -131,7 +131,7 @@ func (a *app) printActed(op admin.Op, r *admin.Acted, done string, named bool) e
 	switch {
 	case len(r.Missing) > 0, named && len(r.Senderless) > 0:
 		return errReported{exitData}
-	case len(r.Busy) > 0 && op != admin.OpRetry:
+	case len(r.Busy) > 0 && op != control.OpRetry:
 		return errReported{exitTempFail}
 	}
 	return nil
@@ -153,7 +153,7 @@ func (a *app) printLeft(ids []string, named bool, why, one, many string) {
 
 // extent says how much an operation changed. Only a removal and a bounce can
 // concern some recipients of a message.
-func extent(op admin.Op, r *admin.Acted) string {
+func extent(op control.Op, r *control.Acted) string {
 	if !ends(op) || r.Messages == 0 {
 		return count(r.Messages, "message")
 	}
@@ -162,8 +162,8 @@ func extent(op admin.Op, r *admin.Acted) string {
 
 // busyHint says what to do about an attempt that is under way: nothing, where
 // an attempt was all that was asked for.
-func busyHint(op admin.Op) string {
-	if op == admin.OpRetry {
+func busyHint(op control.Op) string {
+	if op == control.OpRetry {
 		return " already"
 	}
 	return "; try again when it has ended"
@@ -187,6 +187,6 @@ func parseID(s string) (spool.ID, error) {
 // stopped reports whether err means that no daemon runs, so that the spool
 // may be read by ourselves.
 func stopped(err error) bool {
-	var gone *admin.NoDaemon
+	var gone *control.NoDaemon
 	return errors.As(err, &gone) && !permission(gone.Err)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"postern/relay/admin"
+	"postern/cmd/control"
 	"postern/spool"
 )
 
@@ -62,7 +62,7 @@ func (a *app) cat(ctx context.Context, id spool.ID, out io.Writer) error {
 
 // noMessage turns "not found" into a sentence about the message.
 func noMessage(name string, err error) error {
-	var refused *admin.Refused
+	var refused *control.Refused
 	if errors.Is(err, spool.ErrNotFound) || errors.As(err, &refused) && refused.Status == http.StatusNotFound {
 		return &failure{
 			code: exitData,

@@ -12,12 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/cmd/control"
 	"postern/config/wire"
-	"postern/relay/admin"
 )
 
 func (a *app) queueListCommand() *cobra.Command {
-	var f admin.Filter
+	var f control.Filter
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List queued mail, also of a spool that no daemon has open",
@@ -39,7 +39,7 @@ func (a *app) queueListCommand() *cobra.Command {
 }
 
 // list asks the daemon, or where none runs the spool itself.
-func (a *app) list(ctx context.Context, f admin.Filter, show *listing) error {
+func (a *app) list(ctx context.Context, f control.Filter, show *listing) error {
 	client, err := a.client()
 	if err != nil {
 		return err
@@ -56,7 +56,7 @@ func (a *app) list(ctx context.Context, f admin.Filter, show *listing) error {
 	if err := a.checkUpstream(ctx, f.Upstream, src); err != nil {
 		return err
 	}
-	return admin.List(ctx, src, f, show.entry)
+	return control.List(ctx, src, f, show.entry)
 }
 
 // listing prints entries as they come: rows of a table, or one JSON array.
@@ -77,7 +77,7 @@ const maxWaits = 20
 // keptHint stands below a list with messages that failed and are kept.
 const keptHint = "what failed and came from <> is kept for a while: `postern queue retry` with its ID tries it again, `postern queue remove` ends it"
 
-func (l *listing) entry(e *admin.Entry) error {
+func (l *listing) entry(e *control.Entry) error {
 	l.n++
 	l.pending += len(e.To)
 	if l.app.json {
@@ -99,7 +99,7 @@ func (l *listing) entry(e *admin.Entry) error {
 	}
 	now := time.Now()
 	next := "-"
-	if e.State == admin.Deferred {
+	if e.State == control.Deferred {
 		next = until(e.Next, now)
 	}
 	l.table.row(e.ID, ago(now.Sub(e.Accepted)), size(e.Size), string(e.State), next,
@@ -107,7 +107,7 @@ func (l *listing) entry(e *admin.Entry) error {
 	return l.table.err
 }
 
-func (l *listing) entryJSON(e *admin.Entry) error {
+func (l *listing) entryJSON(e *control.Entry) error {
 	b, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func recipients(to []string) string {
 }
 
 // answer is the last answer in one line.
-func answer(l *admin.Answer) string {
+func answer(l *control.Answer) string {
 	if l == nil {
 		return "-"
 	}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/cmd/control"
 	"postern/cmd/daemon"
-	"postern/relay/admin"
 )
 
 func (a *app) queueShowCommand() *cobra.Command {
@@ -37,7 +37,7 @@ func (a *app) queueShowCommand() *cobra.Command {
 				if detailErr != nil {
 					return noMessage(args[0], detailErr)
 				}
-				m, err = admin.NewMessage(d, time.Now(), daemon.Advise, nil), nil
+				m, err = control.NewMessage(d, time.Now(), daemon.Advise, nil), nil
 			}
 			if err != nil {
 				return noMessage(args[0], err)
@@ -51,7 +51,7 @@ func (a *app) queueShowCommand() *cobra.Command {
 	return a.withJSON(cmd)
 }
 
-func (a *app) printMessage(m *admin.Message) error {
+func (a *app) printMessage(m *control.Message) error {
 	var b strings.Builder
 	line := func(name, value string) {
 		if value != "" {

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"postern/relay/admin"
+	"postern/cmd/control"
 )
 
 func TestRateHoldsOverKillAndRestart(t *testing.T) {
@@ -65,7 +65,7 @@ func TestPauseOutlivesARestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l := h.office(); l == nil || l.State != admin.LanePaused || l.PausedBy != me.Username || l.Since == nil || len(s.received()) != 0 {
+	if l := h.office(); l == nil || l.State != control.LanePaused || l.PausedBy != me.Username || l.Since == nil || len(s.received()) != 0 {
 		t.Errorf("%+v, %d arrived", l, len(s.received()))
 	}
 	h.must("upstream", "resume", "office")

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 )
 
 func (a *app) reloadCommand() *cobra.Command {
@@ -22,7 +22,7 @@ func (a *app) reloadCommand() *cobra.Command {
 				return err
 			}
 			done, err := client.Reload(cmd.Context())
-			var refused *admin.Refused
+			var refused *control.Refused
 			if errors.As(err, &refused) && refused.Rejected != nil {
 				return a.printRejected(refused)
 			}
@@ -35,7 +35,7 @@ func (a *app) reloadCommand() *cobra.Command {
 	return a.withJSON(cmd)
 }
 
-func (a *app) printReloaded(r *admin.Reloaded) error {
+func (a *app) printReloaded(r *control.Reloaded) error {
 	if a.json {
 		return printJSON(a.stdout, r)
 	}
@@ -47,7 +47,7 @@ func (a *app) printReloaded(r *admin.Reloaded) error {
 	return err
 }
 
-func (a *app) printRejected(r *admin.Refused) error {
+func (a *app) printRejected(r *control.Refused) error {
 	if a.json {
 		if err := printJSON(a.stdout, r.Rejected); err != nil {
 			return err

@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 )
 
 // app is one run of the program: where it reads and prints, and what the
@@ -72,16 +72,16 @@ func (a *app) withJSON(cmd *cobra.Command) *cobra.Command {
 // client is the way to the daemon of the configuration. It needs no more of
 // the file than where the socket is: a file in the middle of an edit keeps
 // nobody from the running daemon.
-func (a *app) client() (*admin.Client, error) {
+func (a *app) client() (*control.Client, error) {
 	place, err := config.Locate(a.config)
 	if err != nil {
 		return nil, badConfig(err)
 	}
-	return admin.DialEither(place.Socket, place.ReadSocket), nil
+	return control.DialEither(place.Socket, place.ReadSocket), nil
 }
 
 // status asks the daemon how it is.
-func (a *app) status(ctx context.Context) (*admin.Status, error) {
+func (a *app) status(ctx context.Context) (*control.Status, error) {
 	client, err := a.client()
 	if err != nil {
 		return nil, err

@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 	"postern/spool"
 )
 
@@ -49,7 +49,7 @@ func golden(t *testing.T, name, got string) {
 type puppet struct {
 	now    time.Time
 	detail *spool.Detail
-	order  admin.Order
+	order  control.Order
 	reload error
 	act    error
 }
@@ -75,31 +75,31 @@ func newPuppet() *puppet {
 	}}}
 }
 
-func (p *puppet) Status() *admin.Status {
+func (p *puppet) Status() *control.Status {
 	due, probe := p.now.Add(-20*time.Minute), p.now.Add(90*time.Second)
 	seen := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	problems, degraded := p.Health()
-	return &admin.Status{
+	return &control.Status{
 		Version: "v1.2.3", PID: 42, Hostname: "door.example.com", Config: "/etc/postern/postern.toml",
 		Started: p.now.Add(-50 * time.Hour), Loaded: p.now.Add(-time.Hour), Problems: problems, Degraded: degraded,
-		Listeners: []admin.Listener{{Name: "door", Address: "127.0.0.1:2525", TLS: "off", Connections: 3}},
-		Spool:     admin.Spool{Dir: "/var/spool/postern", Messages: 1, Used: 3 << 20, Live: 5000, Free: 7 << 30, Full: true},
-		Queue:     admin.Queue{Deliveries: 2, Deferred: 1, Held: 1, Kept: 1, OldestDue: &due},
-		Lanes: []admin.Lane{
-			{Upstream: "office", Address: "mx.example.com:587", State: admin.LaneParked, Reason: "535 5.7.8 no" + evil,
-				Advice:   &admin.Advice{Meaning: "The password is wrong" + evil + ".", Remedy: "Correct it."},
+		Listeners: []control.Listener{{Name: "door", Address: "127.0.0.1:2525", TLS: "off", Connections: 3}},
+		Spool:     control.Spool{Dir: "/var/spool/postern", Messages: 1, Used: 3 << 20, Live: 5000, Free: 7 << 30, Full: true},
+		Queue:     control.Queue{Deliveries: 2, Deferred: 1, Held: 1, Kept: 1, OldestDue: &due},
+		Lanes: []control.Lane{
+			{Upstream: "office", Address: "mx.example.com:587", State: control.LaneParked, Reason: "535 5.7.8 no" + evil,
+				Advice:   &control.Advice{Meaning: "The password is wrong" + evil + ".", Remedy: "Correct it."},
 				Provider: "microsoft365", TLS: "opportunistic", Auth: "xoauth2", MaxRecipients: 50, MaxMessageSize: 40_000_000,
 				NextProbe: &probe, Sessions: 0, MaxConnections: 3, Queued: 1, OldestDue: &due,
-				Memory: &admin.TLSMemory{Offered: &seen, Valid: &seen}},
-			{Upstream: "backup", State: admin.LaneUp, Queued: 1,
-				Rates: []admin.Rate{{Rate: "30/1m", Left: 12}, {Rate: "10000 recipients/1d", Next: &probe}}, WaitsSince: &due,
-				Token: &admin.Token{NeedsLogin: true, Problem: "nobody has logged in yet; run `postern upstream login backup`" + evil},
-				TLS:   "auto", Memory: &admin.TLSMemory{Way: "mx.example.net:465", Implicit: true, Found: &seen}},
-			{Upstream: "damaged", State: admin.LaneUp, TLS: "opportunistic", Memory: &admin.TLSMemory{Problem: "nobody can read it" + evil}},
-			{Upstream: "here", State: admin.LaneUp, RefusedSenders: []string{"a@app.example"},
-				Refusals: []admin.Refusal{{Sender: "a@app.example", Since: due, Waiting: 2, Reason: "550 5.7.60 not yours" + evil}}},
-			{Upstream: "news", State: admin.LaneSlowed, Reason: "451 4.7.1 slower, please", Sessions: 1, MaxConnections: 1, Pace: 12.345},
-			{Upstream: "old", State: admin.LanePaused, PausedBy: "root" + evil, Since: &due},
+				Memory: &control.TLSMemory{Offered: &seen, Valid: &seen}},
+			{Upstream: "backup", State: control.LaneUp, Queued: 1,
+				Rates: []control.Rate{{Rate: "30/1m", Left: 12}, {Rate: "10000 recipients/1d", Next: &probe}}, WaitsSince: &due,
+				Token: &control.Token{NeedsLogin: true, Problem: "nobody has logged in yet; run `postern upstream login backup`" + evil},
+				TLS:   "auto", Memory: &control.TLSMemory{Way: "mx.example.net:465", Implicit: true, Found: &seen}},
+			{Upstream: "damaged", State: control.LaneUp, TLS: "opportunistic", Memory: &control.TLSMemory{Problem: "nobody can read it" + evil}},
+			{Upstream: "here", State: control.LaneUp, RefusedSenders: []string{"a@app.example"},
+				Refusals: []control.Refusal{{Sender: "a@app.example", Since: due, Waiting: 2, Reason: "550 5.7.60 not yours" + evil}}},
+			{Upstream: "news", State: control.LaneSlowed, Reason: "451 4.7.1 slower, please", Sessions: 1, MaxConnections: 1, Pace: 12.345},
+			{Upstream: "old", State: control.LanePaused, PausedBy: "root" + evil, Since: &due},
 		},
 	}
 }
@@ -108,15 +108,15 @@ func (p *puppet) Health() (problems, degraded []string) {
 	return []string{"the upstream \"office\" is parked" + evil}, []string{"the upstream \"news\" has been down for 3m0s; its mail goes by backup" + evil}
 }
 
-func (p *puppet) Advise(string, *spool.Outcome) *admin.Advice {
-	return &admin.Advice{Meaning: "It is too early" + evil + ".", Remedy: "Wait.", Source: "https://example.com/early"}
+func (p *puppet) Advise(string, *spool.Outcome) *control.Advice {
+	return &control.Advice{Meaning: "It is too early" + evil + ".", Remedy: "Wait.", Source: "https://example.com/early"}
 }
 
-func (p *puppet) Why(upstream string) admin.Why {
+func (p *puppet) Why(upstream string) control.Why {
 	if upstream == "office" {
-		return admin.Why{All: "the upstream \"office\" is parked (535 no" + evil + ")"}
+		return control.Why{All: "the upstream \"office\" is parked (535 no" + evil + ")"}
 	}
-	return admin.Why{}
+	return control.Why{}
 }
 
 func (p *puppet) Find(_ context.Context, _ spool.Query, visit func(spool.Summary) bool) error {
@@ -149,18 +149,18 @@ func (p *puppet) Content(_ context.Context, id spool.ID) (spool.Content, error) 
 	return body{strings.NewReader("Subject: x" + evil + "\r\n\r\nbody\r\n")}, nil
 }
 
-func (p *puppet) Act(_ context.Context, o admin.Order, _ string) (*admin.Acted, error) {
+func (p *puppet) Act(_ context.Context, o control.Order, _ string) (*control.Acted, error) {
 	p.order = o
 	if p.act != nil {
 		return nil, p.act
 	}
 	switch o.Op {
-	case admin.OpBounce:
-		return &admin.Acted{Busy: []string{spool.ID(7).String()}}, nil
-	case admin.OpRemove:
-		return &admin.Acted{Messages: 1, Recipients: 3, Missing: []string{spool.ID(8).String()}}, nil
+	case control.OpBounce:
+		return &control.Acted{Busy: []string{spool.ID(7).String()}}, nil
+	case control.OpRemove:
+		return &control.Acted{Messages: 1, Recipients: 3, Missing: []string{spool.ID(8).String()}}, nil
 	}
-	return &admin.Acted{Messages: 2}, nil
+	return &control.Acted{Messages: 2}, nil
 }
 
 func (p *puppet) Hostname() string { return "relay.example.com" }
@@ -169,7 +169,7 @@ func (p *puppet) Upstreams() []string { return []string{"backup", "news", "offic
 
 func (p *puppet) Pause(upstream, _ string) error {
 	if upstream != "office" {
-		return admin.ErrNoUpstream
+		return control.ErrNoUpstream
 	}
 	return nil
 }
@@ -180,11 +180,11 @@ func (p *puppet) ForgetTLS(_ context.Context, upstream, _ string) (bool, error) 
 
 func (p *puppet) Resume(upstream, operator string) error { return p.Pause(upstream, operator) }
 
-func (p *puppet) Reload(context.Context, string) (*admin.Reloaded, error) {
+func (p *puppet) Reload(context.Context, string) (*control.Reloaded, error) {
 	if p.reload != nil {
 		return nil, p.reload
 	}
-	return &admin.Reloaded{Config: "x", Kept: []string{"spool.dir changes at a restart"},
+	return &control.Reloaded{Config: "x", Kept: []string{"spool.dir changes at a restart"},
 		Warnings: []config.Problem{{File: "postern.toml", Line: 3, Key: "route", Text: "can never match"}}}, nil
 }
 
@@ -203,13 +203,13 @@ func stage(t *testing.T, p *puppet) (config string) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "c.sock")
 	if p != nil {
-		l, err := admin.Listen(socket, 0o600, "")
+		l, err := control.Listen(socket, 0o600, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := admin.NewServer(p)
+		s := control.NewServer(p)
 		done := make(chan error)
-		go func() { done <- s.ServeControl(l, admin.Places) }()
+		go func() { done <- s.ServeControl(l, control.Places) }()
 		t.Cleanup(func() {
 			s.Shutdown(context.Background())
 			if err := <-done; err != nil {
@@ -360,7 +360,7 @@ func TestFilesOfContentStayExact(t *testing.T) {
 
 func TestReloadRefused(t *testing.T) {
 	p := newPuppet()
-	p.reload = &admin.Rejected{Problems: []config.Problem{{File: "f.toml", Line: 2, Key: "retry.lifetime", Text: "is a number" + evil, Hint: `write "5d"`}}}
+	p.reload = &control.Rejected{Problems: []config.Problem{{File: "f.toml", Line: 2, Key: "retry.lifetime", Text: "is a number" + evil, Hint: `write "5d"`}}}
 	config := stage(t, p)
 	r := perform(t, "", "reload", "--config", config)
 	want := "f.toml:2: retry.lifetime: is a number?[2J?? (write \"5d\")\npostern: the configuration was not replaced: the file has errors; the old one is kept\n"
@@ -376,7 +376,7 @@ func TestReloadRefused(t *testing.T) {
 // An order that is not on disk yet is to be looked after later.
 func TestUnrecordedOrder(t *testing.T) {
 	p := newPuppet()
-	p.act = &admin.NotRecorded{Err: errors.New("done, but not yet on disk")}
+	p.act = &control.NotRecorded{Err: errors.New("done, but not yet on disk")}
 	r := perform(t, "", "queue", "hold", "--all", "--config", stage(t, p))
 	if r.code != exitTempFail || r.stderr != "postern: done, but not yet on disk\n" {
 		t.Errorf("%+v", r)
@@ -402,16 +402,16 @@ func TestOrdersAreThoseThatWereGiven(t *testing.T) {
 	id := spool.ID(7)
 	for _, c := range []struct {
 		args []string
-		want admin.Order
+		want control.Order
 	}{
-		{[]string{"hold", id.String()}, admin.Order{Op: admin.OpHold, IDs: []spool.ID{7}}},
-		{[]string{"release", "--held"}, admin.Order{Op: admin.OpRelease, Shares: []admin.Share{{ID: 7, Share: 1}}}},
-		{[]string{"retry", "--upstream", "office"}, admin.Order{Op: admin.OpRetry, Upstream: "office"}},
-		{[]string{"retry", "--all", "--upstream", "office"}, admin.Order{Op: admin.OpRetry, Upstream: "office"}},
-		{[]string{"bounce", "--all", "--reason", "why"}, admin.Order{Op: admin.OpBounce, All: true, Reason: "why"}},
-		{[]string{"remove", "--to", "D@"}, admin.Order{Op: admin.OpRemove, Shares: []admin.Share{{ID: 7, Share: 1, Recipients: []int{2}}}}},
+		{[]string{"hold", id.String()}, control.Order{Op: control.OpHold, IDs: []spool.ID{7}}},
+		{[]string{"release", "--held"}, control.Order{Op: control.OpRelease, Shares: []control.Share{{ID: 7, Share: 1}}}},
+		{[]string{"retry", "--upstream", "office"}, control.Order{Op: control.OpRetry, Upstream: "office"}},
+		{[]string{"retry", "--all", "--upstream", "office"}, control.Order{Op: control.OpRetry, Upstream: "office"}},
+		{[]string{"bounce", "--all", "--reason", "why"}, control.Order{Op: control.OpBounce, All: true, Reason: "why"}},
+		{[]string{"remove", "--to", "D@"}, control.Order{Op: control.OpRemove, Shares: []control.Share{{ID: 7, Share: 1, Recipients: []int{2}}}}},
 	} {
-		p.order = admin.Order{}
+		p.order = control.Order{}
 		perform(t, "", append(append([]string{"queue"}, c.args...), "--config", config)...)
 		if got := p.order; got.Op != c.want.Op || got.All != c.want.All || got.Upstream != c.want.Upstream ||
 			got.Reason != c.want.Reason || !slices.Equal(got.IDs, c.want.IDs) || !reflect.DeepEqual(got.Shares, c.want.Shares) {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"postern/relay/admin"
+	"postern/cmd/control"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -41,8 +41,8 @@ func (a *app) statusCommand() *cobra.Command {
 	return a.withJSON(cmd)
 }
 
-func (a *app) printHealth(st *admin.Status) error {
-	for _, line := range admin.HealthLines(st.Problems, st.Degraded) {
+func (a *app) printHealth(st *control.Status) error {
+	for _, line := range control.HealthLines(st.Problems, st.Degraded) {
 		if _, err := fmt.Fprintln(a.stdout, safe(line)); err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ func (a *app) printHealth(st *admin.Status) error {
 	return nil
 }
 
-func (a *app) printStatus(st *admin.Status) error {
+func (a *app) printStatus(st *control.Status) error {
 	now := time.Now()
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
@@ -62,7 +62,7 @@ func (a *app) printStatus(st *admin.Status) error {
 	}
 	line("postern", "%s, process %d, up %s", st.Version, st.PID, ago(now.Sub(st.Started)))
 	line("config", "%s, read %s ago", config, ago(now.Sub(st.Loaded)))
-	for _, p := range admin.HealthLines(st.Problems, st.Degraded) {
+	for _, p := range control.HealthLines(st.Problems, st.Degraded) {
 		line("health", "%s", p)
 	}
 	sp := &st.Spool
@@ -109,7 +109,7 @@ func (a *app) printStatus(st *admin.Status) error {
 }
 
 // rateState says in a line what is left of a rate.
-func rateState(r *admin.Rate, now time.Time) string {
+func rateState(r *control.Rate, now time.Time) string {
 	s := fmt.Sprintf("%d of %s left", r.Left, r.Rate)
 	if r.Next != nil {
 		s += ", the next " + until(r.Next, now)
@@ -118,7 +118,7 @@ func rateState(r *admin.Rate, now time.Time) string {
 }
 
 // laneReason says in a few words why a lane is not at full speed.
-func laneReason(l *admin.Lane, now time.Time) string {
+func laneReason(l *control.Lane, now time.Time) string {
 	var words []string
 	if l.Reason != "" {
 		words = append(words, l.Reason)
@@ -142,7 +142,7 @@ func laneReason(l *admin.Lane, now time.Time) string {
 }
 
 // tokenState says in a line how it stands with an access token.
-func tokenState(t *admin.Token, now time.Time) string {
+func tokenState(t *control.Token, now time.Time) string {
 	s := "none"
 	switch {
 	case t.Present && t.Expires == nil:
@@ -164,7 +164,7 @@ func tokenState(t *admin.Token, now time.Time) string {
 // tlsState says in a few words how connections are protected, and since when
 // what is remembered: that STARTTLS was offered, that the certificate was
 // valid, and by which kind of TLS the address is reached.
-func tlsState(l *admin.Lane) string {
+func tlsState(l *control.Lane) string {
 	m := l.Memory
 	if m == nil {
 		return cmp.Or(l.TLS, "-")
@@ -189,7 +189,7 @@ func tlsState(l *admin.Lane) string {
 	return s
 }
 
-func (a *app) printLanes(lanes []admin.Lane) error {
+func (a *app) printLanes(lanes []control.Lane) error {
 	now := time.Now()
 	t := newTable(a.stdout, "UPSTREAM", "ADDRESS", "TLS", "STATE", "QUEUED", "SESSIONS", "OLDEST DUE", "REASON")
 	for i := range lanes {
@@ -211,7 +211,7 @@ func (a *app) printLanes(lanes []admin.Lane) error {
 }
 
 // printAdvice says below the table what can be done for those that are not up.
-func (a *app) printAdvice(lanes []admin.Lane) error {
+func (a *app) printAdvice(lanes []control.Lane) error {
 	for i := range lanes {
 		advice := lanes[i].Advice
 		if advice == nil {

@@ -7,8 +7,8 @@ import (
 	"maps"
 	"slices"
 
+	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/admin"
 	"postern/spool"
 	"postern/spool/disk"
 	"postern/spool/journal"
@@ -66,7 +66,7 @@ func (a *app) checkUpstream(ctx context.Context, name string, src spool.Reader) 
 	if err != nil {
 		return err
 	}
-	if err := admin.CheckUpstream(name, slices.Sorted(maps.Keys(known))); err != nil {
+	if err := control.CheckUpstream(name, slices.Sorted(maps.Keys(known))); err != nil {
 		return &failure{code: exitData, text: err.Error(), err: err}
 	}
 	return nil

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"postern/relay/admin"
+	"postern/cmd/control"
 )
 
 func (a *app) upstreamCommand() *cobra.Command {
@@ -18,8 +18,8 @@ func (a *app) upstreamCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		a.upstreamListCommand(),
-		a.upstreamDoCommand("pause", "Stop deliveries to an upstream; its mail is kept", "is paused", (*admin.Client).Pause),
-		a.upstreamDoCommand("resume", "Let deliveries go on, also where they were parked", "goes on", (*admin.Client).Resume),
+		a.upstreamDoCommand("pause", "Stop deliveries to an upstream; its mail is kept", "is paused", (*control.Client).Pause),
+		a.upstreamDoCommand("resume", "Let deliveries go on, also where they were parked", "goes on", (*control.Client).Resume),
 		a.upstreamLoginCommand(), a.upstreamTestCommand(),
 		a.upstreamForgetCommand(),
 	)
@@ -44,7 +44,7 @@ func (a *app) upstreamListCommand() *cobra.Command {
 	})
 }
 
-func (a *app) upstreamDoCommand(name, short, done string, do func(*admin.Client, context.Context, string) error) *cobra.Command {
+func (a *app) upstreamDoCommand(name, short, done string, do func(*control.Client, context.Context, string) error) *cobra.Command {
 	return &cobra.Command{
 		Use:   name + " NAME",
 		Short: short,

@@ -1,11 +1,11 @@
-// Package admin faces the administrator of a running relay: an HTTP server on
-// a unix socket, whose mode and group decide who may use it, and its client.
+// Package control faces the administrator of a running relay: an HTTP server
+// on a unix socket, whose mode and group decide who may use it, and its client.
 //
 // It owns the words that an administrator sees (Status, Entry, Message) and
 // the way they travel. It never decides anything about mail: what is asked of
-// it goes to a Daemon, the small interface that cmd puts before the queue,
-// the spool and the doors.
-package admin
+// it goes to a Daemon, the small interface that cmd/daemon puts before the
+// queue, the spool and the listeners.
+package control
 
 import (
 	"context"
