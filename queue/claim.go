@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -11,6 +12,10 @@ import (
 // fill claims up to n deliveries into ready. mu is held, and released while
 // the store is asked. It returns false where nothing was gained.
 func (l *lane) fill(n int) bool {
+	now, lease := time.Now(), l.tenure.lease
+	if !l.tenure.lasts(now) {
+		return false
+	}
 	room := l.room()
 	if n = min(n, room.shares); n <= 0 {
 		l.lacksRoom()
@@ -18,8 +23,7 @@ func (l *lane) fill(n int) bool {
 	}
 	l.claiming, l.hot = true, false
 	l.mu.Unlock()
-	now := time.Now()
-	claimed, err := l.q.store.Claim(l.q.ctx, l.name, now, n, schedule(l.q.cfg.Load().Retry.Backoff))
+	claimed, err := l.q.store.Claim(l.q.ctx, lease, now, n, schedule(l.q.cfg.Load().Retry.Backoff))
 	if err != nil {
 		l.q.storeFailed("claim", 0, err)
 	}
@@ -34,6 +38,8 @@ func (l *lane) fill(n int) bool {
 	l.mu.Lock()
 	l.claiming = false
 	switch {
+	case errors.Is(err, spool.ErrLost):
+		l.lostLease(lease)
 	case err != nil:
 		l.nextWake = now.Add(storePause)
 	case len(claimed) >= n:

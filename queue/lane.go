@@ -49,6 +49,8 @@ type lane struct {
 
 	connections connections
 
+	tenure tenure // of its lease
+
 	hot      bool      // something may be due
 	nextWake time.Time // the next due time; zero: none known
 	claiming bool
@@ -118,7 +120,7 @@ func (l *lane) manage() {
 	timer := time.NewTimer(longNap)
 	defer timer.Stop()
 	for {
-		timer.Reset(l.step())
+		timer.Reset(min(l.keepLease(), l.step()))
 		select {
 		case <-l.kick:
 		case <-timer.C:
@@ -137,7 +139,7 @@ func (l *lane) step() time.Duration {
 		l.hot, l.nextWake = true, time.Time{}
 	}
 	switch {
-	case l.stopping || l.pause.Paused || l.up == nil:
+	case l.stopping || l.pause.Paused || l.up == nil || !l.tenure.lasts(now):
 		return longNap
 	case l.health.state == Up:
 		l.calmed(now)

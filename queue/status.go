@@ -22,6 +22,7 @@ type LaneStatus struct {
 	Idle     int           `json:"idle"`    // of them
 	Pending  int           `json:"pending"` // shares that are to be tried here next
 	Claimed  int           `json:"claimed"` // of them; the store calls those due at no time
+	Due      time.Time     `json:"due"`     // when the first of the others is; zero: there is none, or it is held
 
 	LastSuccess time.Time `json:"last_success"` // last delivery since the start; zero: none
 	Down        time.Time `json:"down"`         // since when the upstream fails; zero: it does not
@@ -40,10 +41,6 @@ type LaneStatus struct {
 // Lanes tells the state of every lane, by name. An error is the store's, which
 // can't tell what waits.
 func (q *Queue) Lanes(ctx context.Context) ([]LaneStatus, error) {
-	pending, err := q.store.Upstreams(ctx)
-	if err != nil {
-		return nil, err
-	}
 	q.mu.RLock()
 	lanes := q.lanesLocked()
 	q.mu.RUnlock()
@@ -52,11 +49,15 @@ func (q *Queue) Lanes(ctx context.Context) ([]LaneStatus, error) {
 		s := l.status()
 		by[l.name] = &s
 	}
-	for name, n := range pending {
+	pending, err := q.store.Lanes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name, state := range pending {
 		if by[name] == nil {
 			by[name] = &LaneStatus{Upstream: name, State: Missing}
 		}
-		by[name].Pending = n
+		by[name].Pending, by[name].Due = state.Shares, state.Due
 	}
 	all := make([]LaneStatus, 0, len(by))
 	for _, l := range by {

@@ -106,12 +106,19 @@ func (d *witnessed) Commit(ctx context.Context, env *spool.Envelope) error {
 	return d.Draft.Commit(ctx, env)
 }
 
-func (g *generation) Claim(ctx context.Context, upstream string, now time.Time, most int, retry spool.Schedule) ([]*spool.Delivery, error) {
+func (g *generation) Lease(ctx context.Context, upstream string) (spool.Lease, error) {
+	if err := g.fails("lease"); err != nil {
+		return spool.Lease{}, err
+	}
+	return g.Store.Lease(ctx, upstream)
+}
+
+func (g *generation) Claim(ctx context.Context, lease spool.Lease, now time.Time, most int, retry spool.Schedule) ([]*spool.Delivery, error) {
 	g.w.ask()
 	if err := g.fails("claim"); err != nil {
 		return nil, err
 	}
-	ds, err := g.Store.Claim(ctx, upstream, now, most, retry)
+	ds, err := g.Store.Claim(ctx, lease, now, most, retry)
 	for _, d := range ds {
 		g.w.enter(d)
 	}
@@ -269,9 +276,9 @@ func openSpool(dir string) (*journal.Store, error) {
 	return journal.Open(journal.Options{Dir: dir, Create: true, SegmentSize: 1 << 20})
 }
 
-func (g *generation) Upstreams(ctx context.Context) (map[string]int, error) {
-	if err := g.fails("upstreams"); err != nil {
+func (g *generation) Lanes(ctx context.Context) (map[string]spool.LaneState, error) {
+	if err := g.fails("lanes"); err != nil {
 		return nil, err
 	}
-	return g.Store.Upstreams(ctx)
+	return g.Store.Lanes(ctx)
 }

@@ -155,8 +155,8 @@ type Outcome struct {
 // Token names one claim among all that a store has ever handed out. The zero
 // Token names none.
 type Token struct {
-	Epoch uint64 // of the lease or the process under which the claim was made
-	Claim uint64 // number of the claim in that epoch, from 1
+	Epoch uint64 // of the lease under which the claim was made
+	Claim uint64 // number of the claim among all of the store, from 1
 }
 
 // Delivery is a claim: one message on its way to one upstream, with the

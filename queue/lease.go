@@ -1,0 +1,128 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"postern/spool"
+)
+
+// tenure is what a lane knows of its lease. It has no lock; the lane's guards it.
+type tenure struct {
+	lease  spool.Lease // Epoch 0: we have none
+	end    time.Time   // when we stop claiming under it; zero: never
+	next   time.Time   // when the store is asked for it next; zero: at once
+	holder string      // the relay that has the lane; empty: we do, or nobody is known to
+}
+
+// lasts tells whether something may be claimed under the lease.
+func (t *tenure) lasts(now time.Time) bool {
+	return t.lease.Epoch != 0 && (t.end.IsZero() || now.Before(t.end))
+}
+
+// due tells whether the store is to be asked for the lease.
+func (t *tenure) due(now time.Time) bool {
+	return t.lease.Epoch == 0 || !t.lease.Until.IsZero() && !now.Before(t.next)
+}
+
+// granted notes the answer to a question that was asked at the given time, and
+// tells whether another epoch begins by it. The lease is renewed at a third of
+// its time. Nothing is claimed in its last tenth, so that what is claimed has
+// ended before it does.
+func (t *tenure) granted(lease spool.Lease, asked time.Time) bool {
+	news := lease.Epoch != t.lease.Epoch
+	*t = tenure{lease: lease}
+	if !lease.Until.IsZero() {
+		term := lease.Until.Sub(asked)
+		t.next, t.end = asked.Add(term/3), lease.Until.Add(-term/10)
+	}
+	return news
+}
+
+// wait is the time until something is to be done about the lease.
+func (t *tenure) wait(now time.Time) time.Duration {
+	if t.lease.Epoch != 0 && t.lease.Until.IsZero() {
+		return longNap
+	}
+	at := t.next
+	if t.lasts(now) && t.end.Before(at) {
+		at = t.end
+	}
+	return min(max(at.Sub(now), time.Millisecond), longNap)
+}
+
+// keepLease takes or renews the lease of the lane where it is time, and returns
+// how long it may rest. Only manage calls it.
+func (l *lane) keepLease() time.Duration {
+	l.mu.Lock()
+	defer l.unlock()
+	now := time.Now()
+	if !l.stopping && l.tenure.due(now) && !now.Before(l.tenure.next) {
+		l.mu.Unlock()
+		lease, err := l.q.store.Lease(l.q.ctx, l.name)
+		l.mu.Lock()
+		l.leased(lease, err, now)
+		now = time.Now()
+	}
+	if l.tenure.lease.Epoch != 0 && !l.tenure.lasts(now) {
+		l.loseLease()
+	}
+	return l.tenure.wait(now)
+}
+
+// leased notes the store's answer about the lease. mu is held.
+func (l *lane) leased(lease spool.Lease, err error, asked time.Time) {
+	var other *spool.Leased
+	switch {
+	case err == nil:
+		if l.tenure.lease.Epoch != 0 && l.tenure.lease.Epoch != lease.Epoch {
+			l.loseLease()
+		}
+		if l.tenure.granted(lease, asked) {
+			l.hot = true
+		}
+	case errors.As(err, &other):
+		l.loseLease()
+		l.tenure.holder, l.tenure.next = other.Holder, other.Until
+		if soon := time.Now().Add(time.Second); other.Until.Before(soon) {
+			l.tenure.next = soon
+		}
+	default: // what we have lasts until its end
+		l.tenure.next = time.Now().Add(storePause)
+		l.after(func() { l.q.storeFailed("lease", 0, err) })
+	}
+}
+
+// loseLease ends what was begun under the lease: sessions after the message
+// that they are at, which the store lets go to its final dot or not. mu is held.
+func (l *lane) loseLease() {
+	l.tenure.lease, l.tenure.end = spool.Lease{}, time.Time{}
+	l.hot = true // once we have it again
+	l.endAll()
+	l.returnReady()
+}
+
+// lostLease follows an answer of the store that the epoch of a lease is over.
+// mu is held.
+func (l *lane) lostLease(lease spool.Lease) {
+	if l.tenure.lease.Epoch == lease.Epoch {
+		l.loseLease()
+		l.tenure.next = time.Time{}
+		l.poke()
+	}
+}
+
+// leave gives the lease back, if there is one, once nothing is under way.
+func (l *lane) leave(ctx context.Context) {
+	l.mu.Lock()
+	lease := l.tenure.lease
+	l.tenure = tenure{}
+	l.mu.Unlock()
+	if lease.Epoch == 0 {
+		return
+	}
+	if err := l.q.store.Leave(ctx, lease); err != nil {
+		l.q.storeFailed("leave", 0, err)
+	}
+}
