@@ -58,7 +58,7 @@ func (l *lane) fill(n int) bool {
 		}
 	}
 	l.ready = append(l.ready, kept...)
-	if !l.flows() && !l.health.probing {
+	if !l.flows() && !l.health.probing || l.tenure.lease.Epoch != lease.Epoch {
 		l.returnReady()
 		return false
 	}

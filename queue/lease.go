@@ -10,10 +10,11 @@ import (
 
 // tenure is what a lane knows of its lease. It has no lock; the lane's guards it.
 type tenure struct {
-	lease  spool.Lease // Epoch 0: we have none
-	end    time.Time   // when we stop claiming under it; zero: never
-	next   time.Time   // when the store is asked for it next; zero: at once
-	holder string      // the relay that has the lane; empty: we do, or nobody is known to
+	lease  spool.Lease   // Epoch 0: we have none
+	term   time.Duration // how long it was granted for; 0: without end
+	end    time.Time     // when we stop claiming under it; zero: never
+	next   time.Time     // when the store is asked for it next; zero: at once
+	holder string        // the relay that has the lane; empty: we do, or nobody is known to
 }
 
 // lasts tells whether something may be claimed under the lease.
@@ -34,8 +35,8 @@ func (t *tenure) granted(lease spool.Lease, asked time.Time) bool {
 	news := lease.Epoch != t.lease.Epoch
 	*t = tenure{lease: lease}
 	if !lease.Until.IsZero() {
-		term := lease.Until.Sub(asked)
-		t.next, t.end = asked.Add(term/3), lease.Until.Add(-term/10)
+		t.term = lease.Until.Sub(asked)
+		t.next, t.end = asked.Add(t.term/3), lease.Until.Add(-t.term/10)
 	}
 	return news
 }
@@ -89,7 +90,11 @@ func (l *lane) leased(lease spool.Lease, err error, asked time.Time) {
 			l.tenure.next = soon
 		}
 	default: // what we have lasts until its end
-		l.tenure.next = time.Now().Add(storePause)
+		pause := storePause
+		if l.tenure.term > 0 {
+			pause = min(pause, max(l.tenure.term/10, time.Second))
+		}
+		l.tenure.next = time.Now().Add(pause)
 		l.after(func() { l.q.storeFailed("lease", 0, err) })
 	}
 }

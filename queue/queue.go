@@ -167,7 +167,7 @@ func (q *Queue) fitLanes() {
 // stopped meanwhile, or what it was about is gone or somebody else's.
 func (q *Queue) storeFailed(operation string, id spool.ID, err error) {
 	switch {
-	case errors.Is(err, spool.ErrNotFound), errors.Is(err, spool.ErrClaimed), errors.Is(err, spool.ErrDamaged), errors.Is(err, spool.ErrLost):
+	case errors.Is(err, spool.ErrNotFound), errors.Is(err, spool.ErrClaimed), errors.Is(err, spool.ErrDamaged), errors.Is(err, spool.ErrLost), errors.Is(err, spool.ErrLeased):
 	case errors.Is(err, context.Canceled) && q.ctx.Err() != nil:
 	default:
 		q.events.StoreFailed(operation, id, err)

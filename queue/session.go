@@ -189,7 +189,7 @@ func (l *lane) takeBack(f *Feed, d *spool.Delivery) {
 	l.mu.Lock()
 	defer l.unlock()
 	l.connections.forget(d)
-	if l.flows() {
+	if l.flows() && l.tenure.lease.Epoch == d.Token.Epoch {
 		l.ready = slices.Insert(l.ready, 0, d)
 		l.poke()
 		return

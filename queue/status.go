@@ -36,6 +36,8 @@ type LaneStatus struct {
 	Pace        float64 `json:"pace"`
 	MaxSessions int     `json:"max_sessions"` // at present; 0: no upstream of that name is configured
 	By          string  `json:"by"`           // operator who paused it; empty: nobody
+	// Holder is the relay that has the lane and delivers its mail; empty: this one.
+	Holder string `json:"holder,omitempty"`
 }
 
 // Lanes tells the state of every lane, by name. An error is the store's, which
@@ -72,7 +74,7 @@ func (l *lane) status() LaneStatus {
 	defer l.mu.Unlock()
 	s := LaneStatus{Upstream: l.name, State: l.visible(), Since: l.since(), Cause: l.cause(),
 		Faults: l.health.step, Sessions: len(l.feeds), Idle: len(l.idle), LastSuccess: l.health.lastSuccess,
-		Budget: l.budget.Left(), Short: l.short.since, Pace: 60 * l.pace.Rate()}
+		Budget: l.budget.Left(), Short: l.short.since, Pace: 60 * l.pace.Rate(), Holder: l.tenure.holder}
 	if l.up != nil {
 		s.MaxSessions = l.sessions()
 	}

@@ -35,7 +35,7 @@ type witness struct {
 }
 
 func newWitness(t *testing.T) *witness {
-	w := &witness{t: t, final: map[spool.ID]map[string][]spool.Status{}, claimed: map[*spool.Delivery]bool{}}
+	w := newWitnessOf(t, nil)
 	if *onDisk {
 		w.dir = filepath.Join(t.TempDir(), "spool")
 		w.reopen()
@@ -43,6 +43,10 @@ func newWitness(t *testing.T) *witness {
 		w.store = storetest.NewMemory()
 	}
 	return w
+}
+
+func newWitnessOf(t *testing.T, s spool.Store) *witness {
+	return &witness{t: t, store: s, final: map[spool.ID]map[string][]spool.Status{}, claimed: map[*spool.Delivery]bool{}}
 }
 
 // generation is what one process sees of the store.

@@ -75,7 +75,7 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) co
 		Upstream: l.Upstream, State: control.LaneState(l.State),
 		Since: moment(l.Since), NextProbe: moment(l.Probe),
 		Sessions: l.Sessions, Queued: l.Pending, OldestDue: oldestDue(l.Due, l.Down, l.Claimed, now), DownSince: moment(l.Down),
-		PausedBy: l.By, WaitsSince: moment(l.Short), Pace: l.Pace,
+		PausedBy: l.By, WaitsSince: moment(l.Short), Pace: l.Pace, Holder: l.Holder,
 	}
 	for i := range l.Refused {
 		r := &l.Refused[i]
