@@ -10,14 +10,18 @@ import (
 func TestShared(t *testing.T) {
 	Run(t, func(*testing.T) Harness {
 		both := NewShared(time.Hour, "one", "two")
-		return Harness{Store: both[0], Other: both[1], Expire: both[0].Expire,
-			Restart: func() spool.Store { both[0].Crash(); return both[0] }}
+		h := harness(both[0])
+		h.Other, h.Expire = both[1], both[0].Expire
+		return h
 	})
 }
 
 func TestMemory(t *testing.T) {
-	Run(t, func(*testing.T) Harness {
-		m := NewMemory()
-		return Harness{Store: m, Restart: func() spool.Store { m.Crash(); return m }}
-	})
+	Run(t, func(*testing.T) Harness { return harness(NewMemory()) })
+}
+
+func harness(m *Memory) Harness {
+	m.Limit(50)
+	f := &Faulty{Store: m}
+	return Harness{Store: f, Most: 50, Away: f.Away, Restart: func() spool.Store { m.Crash(); return f }}
 }

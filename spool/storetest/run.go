@@ -21,6 +21,10 @@ type Harness struct {
 	// Restart ends the process that has the store, as a power cut does, and
 	// returns what the next one opens. The old Store is not used any more.
 	Restart func() spool.Store
+	// Most is how many messages the store takes, at least 50; ErrFull beyond.
+	Most int
+	// Away makes the store unable to write anything, or able again.
+	Away func(away bool)
 	// Other is what another relay has of the same store; nil: there can't be any.
 	Other spool.Store
 	// Expire makes every lease end that isn't renewed from now on; nil as Other.
@@ -32,7 +36,7 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 	for name, test := range map[string]func(*testing.T, *bench){
 		"life": life, "context": contexts, "tokens": tokens, "restart": restart, "take": take, "parts": parts,
 		"order": order, "wake": wake, "invalid": invalid, "find": find, "discard": discard,
-		"lease": lease, "takeover": takeover,
+		"lease": lease, "takeover": takeover, "away": away, "full": full,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, &bench{Harness: start(t), t: t, now: time.Now()}) })
 	}
@@ -314,6 +318,93 @@ func takeover(t *testing.T, b *bench) {
 	}
 	b.lease(b.Store, "up")
 	b.want(b.Other.Settle(t.Context(), ds[0], spool.Settlement{Outcomes: []spool.Outcome{accepted}}), spool.ErrLost)
+}
+
+// away is a store that can't write for a while. What it refuses has not
+// happened; what was settled meanwhile has, and is on record once it can.
+func away(t *testing.T, b *bench) {
+	done, back, dot, waits := b.put(b.envelope([]string{"up"})), b.put(b.envelope([]string{"up"})), b.put(b.envelope([]string{"up"})), b.put(b.envelope([]string{"other"}))
+	ds := []*spool.Delivery{b.claim("up", 0), b.claim("up", 0), b.claim("up", 0)}
+	lease := b.lease(b.Store, "other")
+	b.Away(true)
+	draft, err := b.Store.Create(t.Context())
+	if err == nil {
+		io.WriteString(draft, "Subject: x\r\n\r\n")
+		err = draft.Commit(t.Context(), b.envelope([]string{"other"}))
+	}
+	if err == nil {
+		t.Error("accepted by a store that can't write")
+	}
+	if got, err := b.Store.Claim(t.Context(), lease, b.now, 1, hourly); err == nil {
+		t.Errorf("claimed %v", got)
+	}
+	if b.Store.DotSent(t.Context(), ds[2]) == nil {
+		t.Error("a dot is on record with a store that can't write")
+	}
+	for i, s := range []spool.Settlement{{Outcomes: []spool.Outcome{accepted}}, {Due: b.now}} {
+		if err := b.Store.Settle(t.Context(), ds[i], s); err == nil || errors.Is(err, spool.ErrLost) {
+			t.Errorf("settled with %v", err)
+		}
+	}
+	b.Away(false)
+	b.settle(ds[0], spool.Settlement{Due: b.now}) // once more: the first one counts
+	b.eventually(func() error { return b.Store.DotSent(t.Context(), ds[2]) })
+	b.settle(ds[2], spool.Settlement{Outcomes: []spool.Outcome{accepted}})
+	for range 2 {
+		for _, id := range []spool.ID{done, dot} {
+			_, err = b.Store.Shares(t.Context(), id)
+			b.want(err, spool.ErrNotFound)
+		}
+		if all := b.found(spool.Query{}); len(all) != 2 || all[0].ID != back || all[1].ID != waits || all[0].Attempts != 0 || all[1].Attempts != 0 {
+			t.Errorf("%+v", all)
+		}
+		b.Store = b.Restart()
+	}
+	if d := b.claim("up", 0); d.ID != back || d.Attempt != 1 || d.InDoubt {
+		t.Errorf("%+v", d)
+	}
+	if d := b.claim("other", 0); d.ID != waits || d.Attempt != 1 {
+		t.Errorf("%+v", d)
+	}
+}
+
+// eventually waits until a store that is able again is at work again.
+func (b *bench) eventually(do func() error) {
+	b.t.Helper()
+	err := do()
+	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); err = do() {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// full refuses more, and goes on with what it has.
+func full(t *testing.T, b *bench) {
+	for range b.Most {
+		b.put(b.envelope([]string{"up"}))
+	}
+	draft, err := b.Store.Create(t.Context())
+	if err == nil {
+		err = draft.Commit(t.Context(), b.envelope([]string{"up"}))
+	}
+	b.want(err, spool.ErrFull)
+	if u, err := b.Store.Usage(t.Context()); err != nil || !u.Full || u.Messages != b.Most || u.Shares != b.Most {
+		t.Errorf("%+v, %v", u, err)
+	}
+	d := b.claim("up", 0)
+	if got, err := b.Store.Tally(t.Context(), b.now); err != nil || got != (spool.Tally{Due: b.Most - 1, Claimed: 1}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	b.settle(d, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
+	b.eventually(func() error {
+		draft, err := b.Store.Create(t.Context())
+		if err == nil {
+			err = draft.Commit(t.Context(), b.envelope([]string{"up"}))
+		}
+		return err
+	})
 }
 
 // take claims what isn't due, and is no attempt.
