@@ -3,6 +3,7 @@ package queue
 import (
 	"fmt"
 	"io"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,16 +39,14 @@ func TestEachCallFailsInTurn(t *testing.T) {
 func failsOnce(t *testing.T, op string, n int) (failed bool) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "office", "spare")
+		var calls atomic.Int64
 		w.store.failWith(func(asked string) error {
-			if asked == op {
-				n--
-			}
-			if asked == op && n == 0 {
-				failed = true
+			if asked == op && calls.Add(1) == int64(n) {
 				return storetest.ErrAway
 			}
 			return nil
 		})
+		defer func() { failed = calls.Load() >= int64(n) }()
 		w.queue.Start()
 		defer w.end()
 		w.peers.set("office", func(p *peer) {

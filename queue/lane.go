@@ -120,7 +120,12 @@ func (l *lane) manage() {
 	timer := time.NewTimer(longNap)
 	defer timer.Stop()
 	for {
-		timer.Reset(min(l.keepLease(), l.step()))
+		rest := l.step()
+		if rest == 0 {
+			l.askLease()
+			continue
+		}
+		timer.Reset(rest)
 		select {
 		case <-l.kick:
 		case <-timer.C:
@@ -130,11 +135,23 @@ func (l *lane) manage() {
 	}
 }
 
-// step does what can be done now and returns how long it may rest.
+// step does what can be done now and returns how long it may rest; 0: the lease
+// of the lane has to be asked for first.
 func (l *lane) step() time.Duration {
 	l.mu.Lock()
 	defer l.unlock()
 	now := time.Now()
+	if l.tenure.over(now) {
+		l.loseLease()
+	}
+	if !l.stopping && l.tenure.due(now) {
+		return 0
+	}
+	return min(l.work(now), l.tenure.wait(now))
+}
+
+// work is step under the lease. mu is held.
+func (l *lane) work(now time.Time) time.Duration {
 	if !l.nextWake.IsZero() && !now.Before(l.nextWake) {
 		l.hot, l.nextWake = true, time.Time{}
 	}

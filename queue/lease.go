@@ -22,9 +22,12 @@ func (t *tenure) lasts(now time.Time) bool {
 	return t.lease.Epoch != 0 && (t.end.IsZero() || now.Before(t.end))
 }
 
+// over tells whether the lease that we have has come to its end.
+func (t *tenure) over(now time.Time) bool { return t.lease.Epoch != 0 && !t.lasts(now) }
+
 // due tells whether the store is to be asked for the lease.
 func (t *tenure) due(now time.Time) bool {
-	return t.lease.Epoch == 0 || !t.lease.Until.IsZero() && !now.Before(t.next)
+	return (t.lease.Epoch == 0 || !t.end.IsZero()) && !now.Before(t.next)
 }
 
 // granted notes the answer to a question that was asked at the given time, and
@@ -36,14 +39,23 @@ func (t *tenure) granted(lease spool.Lease, asked time.Time) bool {
 	*t = tenure{lease: lease}
 	if !lease.Until.IsZero() {
 		t.term = lease.Until.Sub(asked)
-		t.next, t.end = asked.Add(t.term/3), lease.Until.Add(-t.term/10)
+		t.next, t.end = asked.Add(max(t.term/3, time.Second)), lease.Until.Add(-t.term/10)
 	}
 	return news
 }
 
+// pause is the time after which a store that failed is asked again: several
+// times before the lease ends.
+func (t *tenure) pause() time.Duration {
+	if t.term == 0 {
+		return storePause
+	}
+	return min(storePause, max(t.term/10, time.Second))
+}
+
 // wait is the time until something is to be done about the lease.
 func (t *tenure) wait(now time.Time) time.Duration {
-	if t.lease.Epoch != 0 && t.lease.Until.IsZero() {
+	if t.lease.Epoch != 0 && t.end.IsZero() {
 		return longNap
 	}
 	at := t.next
@@ -53,23 +65,13 @@ func (t *tenure) wait(now time.Time) time.Duration {
 	return min(max(at.Sub(now), time.Millisecond), longNap)
 }
 
-// keepLease takes or renews the lease of the lane where it is time, and returns
-// how long it may rest. Only manage calls it.
-func (l *lane) keepLease() time.Duration {
+// askLease takes or renews the lease of the lane. Only manage calls it.
+func (l *lane) askLease() {
+	asked := time.Now()
+	lease, err := l.q.store.Lease(l.q.ctx, l.name)
 	l.mu.Lock()
 	defer l.unlock()
-	now := time.Now()
-	if !l.stopping && l.tenure.due(now) && !now.Before(l.tenure.next) {
-		l.mu.Unlock()
-		lease, err := l.q.store.Lease(l.q.ctx, l.name)
-		l.mu.Lock()
-		l.leased(lease, err, now)
-		now = time.Now()
-	}
-	if l.tenure.lease.Epoch != 0 && !l.tenure.lasts(now) {
-		l.loseLease()
-	}
-	return l.tenure.wait(now)
+	l.leased(lease, err, asked)
 }
 
 // leased notes the store's answer about the lease. mu is held.
@@ -90,11 +92,7 @@ func (l *lane) leased(lease spool.Lease, err error, asked time.Time) {
 			l.tenure.next = soon
 		}
 	default: // what we have lasts until its end
-		pause := storePause
-		if l.tenure.term > 0 {
-			pause = min(pause, max(l.tenure.term/10, time.Second))
-		}
-		l.tenure.next = time.Now().Add(pause)
+		l.tenure.next = time.Now().Add(l.tenure.pause())
 		l.after(func() { l.q.storeFailed("lease", 0, err) })
 	}
 }

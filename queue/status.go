@@ -109,6 +109,7 @@ type LaneHealth struct {
 	Cause   spool.Outcome // of the last fault; zero unless Down is set
 	Claimed int           // shares in its hands and those of its sessions
 	Rated   bool          // due mail waits for its rates, and for nothing else
+	Holder  string        // the relay that has the lane; empty: this one
 	Refused []RefusedSender
 }
 
@@ -129,7 +130,7 @@ func (q *Queue) Health() map[string]LaneHealth {
 	all := make(map[string]LaneHealth, len(lanes))
 	for _, l := range lanes {
 		l.mu.Lock()
-		h := LaneHealth{State: l.visible(), Claimed: l.claimed(), Rated: l.flows() && !l.short.since.IsZero()}
+		h := LaneHealth{State: l.visible(), Claimed: l.claimed(), Rated: l.flows() && !l.short.since.IsZero(), Holder: l.tenure.holder}
 		if h.Down = l.downSince(); !h.Down.IsZero() {
 			h.Cause = l.health.cause
 		}

@@ -32,7 +32,7 @@ func (d *daemon) Health() (problems, degraded []string) {
 		if l.State == queue.Missing && waits.Shares > 0 {
 			problems = append(problems, fmt.Sprintf("%d deliveries wait for the upstream %q, which is not configured", waits.Shares, name))
 		}
-		if due := oldestDue(waits.Due, l.Down, l.Claimed, now); due != nil && l.State != queue.Paused && !l.Rated {
+		if due := oldestDue(waits.Due, l.Down, l.Claimed, now); due != nil && l.State != queue.Paused && !l.Rated && l.Holder == "" {
 			oldest = max(oldest, now.Sub(*due))
 		}
 	}
