@@ -19,9 +19,16 @@ func statusOf(kind notice.Action) spool.Status {
 	return spool.Pending
 }
 
-// notify makes a notification about those outcomes of an attempt that are of
-// this kind and wanted. It returns nil once it is durable, or where none is due.
-func (q *Queue) notify(d *spool.Delivery, kind notice.Action, outs []spool.Outcome, now time.Time) error {
+// written is a notification that is not durable yet; nil: none is due.
+type written struct {
+	Notification
+	draft spool.Draft
+	env   *spool.Envelope
+}
+
+// write writes a notification about those outcomes of an attempt that are of
+// this kind and wanted.
+func (q *Queue) write(d *spool.Delivery, kind notice.Action, outs []spool.Outcome, now time.Time) (*written, error) {
 	var about []notice.Recipient
 	for i := range outs {
 		r := &d.Envelope.Recipients[d.Pending[i]]
@@ -29,12 +36,12 @@ func (q *Queue) notify(d *spool.Delivery, kind notice.Action, outs []spool.Outco
 			about = append(about, notice.Recipient{Recipient: r, Outcome: outs[i], Last: now})
 		}
 	}
-	return q.send(d, kind, about, now)
+	return q.compose(d, kind, about, now)
 }
 
-// notifyTaken is notify for shares of one message on which time or an operator
+// writeTaken is write for shares of one message on which time or an operator
 // decides: why is the outcome for all of them, what was last heard is added.
-func (q *Queue) notifyTaken(taken []*spool.Delivery, kind notice.Action, detail *spool.Detail, why *spool.Outcome, now time.Time) error {
+func (q *Queue) writeTaken(taken []*spool.Delivery, kind notice.Action, detail *spool.Detail, why *spool.Outcome, now time.Time) (*written, error) {
 	var about []notice.Recipient
 	env := taken[0].Envelope
 	retry := &q.cfg.Load().Retry
@@ -57,28 +64,19 @@ func (q *Queue) notifyTaken(taken []*spool.Delivery, kind notice.Action, detail 
 			}
 		}
 	}
-	return q.send(taken[0], kind, about, now)
+	return q.compose(taken[0], kind, about, now)
 }
 
-// send writes a notification and makes it durable.
-func (q *Queue) send(d *spool.Delivery, kind notice.Action, about []notice.Recipient, now time.Time) error {
+// compose writes a notification.
+func (q *Queue) compose(d *spool.Delivery, kind notice.Action, about []notice.Recipient, now time.Time) (*written, error) {
 	if len(about) == 0 {
-		return nil
+		return nil, nil
 	}
-	n, err := q.write(d, kind, about, now)
-	if err != nil {
-		q.events.NotNotified(d.ID, kind, err)
-		return err
-	}
-	q.events.Notified(n)
-	return nil
-}
-
-func (q *Queue) write(d *spool.Delivery, kind notice.Action, about []notice.Recipient, now time.Time) (Notification, error) {
 	env := d.Envelope
 	draft, err := q.store.Create(q.always)
 	if err != nil {
-		return Notification{}, err
+		q.events.NotNotified(d.ID, kind, err)
+		return nil, err
 	}
 	n := Notification{ID: draft.ID(), Original: d.ID, To: env.From, Kind: kind, Recipients: len(about)}
 	if q.route != nil {
@@ -94,7 +92,8 @@ func (q *Queue) write(d *spool.Delivery, kind notice.Action, about []notice.Reci
 	text, has8Bit := dsn.Bytes()
 	if _, err := draft.Write(text); err != nil {
 		draft.Discard()
-		return n, err
+		q.events.NotNotified(d.ID, kind, err)
+		return nil, err
 	}
 	own := &spool.Envelope{Accepted: now, Auto: true, Listener: "internal", Helo: host, MessageID: dsn.MessageID,
 		// RFC 3461 §6.2 asks for NOTIFY=NEVER beside the null reverse-path.
@@ -102,7 +101,23 @@ func (q *Queue) write(d *spool.Delivery, kind notice.Action, about []notice.Reci
 	if has8Bit { // only where the address itself is not ASCII
 		own.SMTPUTF8, own.Has8Bit, own.Body = true, true, spool.Body8BitMIME
 	}
-	return n, draft.Commit(q.always, own)
+	return &written{n, draft, own}, nil
+}
+
+// putNotified makes a notification durable and with it settles claims of the
+// message that it is about: a crash leaves both or neither. After an error the
+// claims go on, but for ErrLost, which says that one of them is none any more.
+func (q *Queue) putNotified(n *written, ends ...spool.Ending) error {
+	err := q.store.Notify(q.always, n.draft, n.env, ends...)
+	if err != nil {
+		q.events.NotNotified(n.Original, n.Kind, err)
+		return err
+	}
+	q.events.Notified(n.Notification)
+	for i := range ends {
+		q.parts.forget(ends[i].Delivery)
+	}
+	return nil
 }
 
 // excerpt reads what a notice returns of its message.

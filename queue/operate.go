@@ -160,11 +160,23 @@ func (q *Queue) Bounce(ctx context.Context, sel Select, by, reason string) (Resu
 			return err
 		}
 		why := spool.Outcome{Stage: spool.StageLocal, Enhanced: "5.0.0", Text: text, Verdict: spool.Bounced}
-		if err := q.notifyTaken([]*spool.Delivery{d}, notice.Failed, detail, &why, time.Now()); err != nil {
+		n, err := q.writeTaken([]*spool.Delivery{d}, notice.Failed, detail, &why, time.Now())
+		end := ended(s, d, why)
+		if n != nil && err == nil {
+			err = q.putNotified(n, spool.Ending{Delivery: d, Settlement: end})
+		}
+		if err != nil {
 			q.put(d, back(s))
 			return err
 		}
-		return q.change(d, s.Pending, ended(s, d, why), "bounce", by, reason)
+		if n != nil {
+			if len(d.Pending) == s.Pending {
+				q.forgetEnded(d, &end)
+			}
+			q.changed(d, s.Pending, &end, "bounce", by, reason)
+			return nil
+		}
+		return q.change(d, s.Pending, end, "bounce", by, reason)
 	})
 }
 
@@ -180,6 +192,12 @@ func (q *Queue) change(d *spool.Delivery, waiting int, s spool.Settlement, verb,
 	} else if err != nil {
 		return fmt.Errorf("%w, message %v: %w", ErrNotRecorded, d.ID, err)
 	}
+	q.changed(d, waiting, &s, verb, by, reason)
+	return nil
+}
+
+// changed reports what was settled for an operator.
+func (q *Queue) changed(d *spool.Delivery, waiting int, s *spool.Settlement, verb, by, reason string) {
 	q.events.Operated(Operation{Verb: verb, ID: d.ID, Share: d.Share, By: by, Recipients: len(d.Pending), Reason: reason})
 	if len(s.Outcomes) > 0 {
 		if len(d.Pending) == waiting {
@@ -187,7 +205,6 @@ func (q *Queue) change(d *spool.Delivery, waiting int, s spool.Settlement, verb,
 		}
 		q.finished(d, time.Now())
 	}
-	return nil
 }
 
 // errSenderless is for each: the share was left as it was.

@@ -72,20 +72,17 @@ func (q *Queue) hasMore(d *spool.Delivery) bool {
 	return false
 }
 
-// record decides, tells the sender, settles, and reports, in this order: a
-// failure notification is durable before the recipient is let go.
+// record decides, tells the sender, settles, and reports. A recipient is let go
+// by the commit that makes its notification durable.
 func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []verdict.Verdict, laneDue time.Time) {
 	now := time.Now()
 	retry := &q.cfg.Load().Retry
 	for i := range outs {
 		outs[i].Verdict = verdicts[i].Status
 	}
-	if err := q.notify(d, notice.Failed, outs, now); err != nil {
-		for i := range outs {
-			if outs[i].Verdict == spool.Bounced {
-				outs[i].Verdict, verdicts[i] = spool.Pending, verdict.Verdict{}
-			}
-		}
+	n, err := q.write(d, notice.Failed, outs, now)
+	if err != nil {
+		deferFailed(outs, verdicts)
 	}
 	if d.Envelope.From == "" && keepFailed(outs, q.parts.rest(d)) {
 		if s, err := q.keep(d, outs, now); err == nil {
@@ -94,21 +91,48 @@ func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []verdi
 		return
 	}
 	wish, tries := q.wishes.take(d)
-	s := plan(d, outs, verdicts, choice{now: now, retry: retry, laneDue: laneDue, at: rand.Float64(),
+	c := choice{now: now, retry: retry, laneDue: laneDue, at: rand.Float64(),
 		next: q.nextUp(listOf(d), d.Failover), more: q.parts.more(d),
-		wish: wish, tries: tries, stays: q.doubts.stays(d.ID, d.Share, d.InDoubt)})
+		wish: wish, tries: tries, stays: q.doubts.stays(d.ID, d.Share, d.InDoubt)}
+	s := plan(d, outs, verdicts, c)
 	if s.Hold || anyDoubt(outs, verdicts) {
 		q.noteDoubt(d, s.Hold)
 	} else if slices.ContainsFunc(outs, func(o spool.Outcome) bool { return o.Code != 0 && o.Stage >= spool.StageDot }) {
 		q.doubts.answered(d)
 	}
-	// Before the settlement, while the message is there to quote. It is done as
-	// well as can be: what was delivered is let go in any case.
-	_ = q.notify(d, notice.Relayed, outs, now)
-	if err := q.put(d, s); errors.Is(err, spool.ErrLost) {
+	// That something was handed on is told as well as can be: what was delivered
+	// is let go in any case.
+	relayed, _ := q.write(d, notice.Relayed, outs, now)
+	if n == nil {
+		n, relayed = relayed, nil
+	}
+	if n != nil {
+		if relayed != nil { // a report of its own, and so a commit of its own
+			_ = q.putNotified(relayed)
+		}
+		if err = q.putNotified(n, spool.Ending{Delivery: d, Settlement: s}); err != nil && n.Kind == notice.Failed {
+			deferFailed(outs, verdicts)
+			s = plan(d, outs, verdicts, c)
+		}
+	}
+	if n == nil || err != nil {
+		err = q.put(d, s)
+	} else {
+		q.forgetEnded(d, &s)
+	}
+	if errors.Is(err, spool.ErrLost) {
 		return // whoever has it now tells of it
 	}
 	q.report(d, s, verdicts, now)
+}
+
+// deferFailed lets recipients wait of whose failure nobody could be told.
+func deferFailed(outs []spool.Outcome, verdicts []verdict.Verdict) {
+	for i := range outs {
+		if outs[i].Verdict == spool.Bounced {
+			outs[i].Verdict, verdicts[i] = spool.Pending, verdict.Verdict{}
+		}
+	}
 }
 
 func anyDoubt(outs []spool.Outcome, verdicts []verdict.Verdict) bool {
@@ -208,6 +232,12 @@ func (q *Queue) giveBack(d *spool.Delivery) {
 // somebody that it is done; ErrLost says that it isn't.
 func (q *Queue) put(d *spool.Delivery, s spool.Settlement) error {
 	err := q.putPart(d, s)
+	q.forgetEnded(d, &s)
+	return err
+}
+
+// forgetEnded forgets what is known of a share of which nothing is left.
+func (q *Queue) forgetEnded(d *spool.Delivery, s *spool.Settlement) {
 	left := len(s.Outcomes) == 0
 	for i := range s.Outcomes {
 		left = left || s.Outcomes[i].Verdict == spool.Pending
@@ -216,7 +246,6 @@ func (q *Queue) put(d *spool.Delivery, s spool.Settlement) error {
 		q.doubts.forget(d)
 		q.wishes.forget(d)
 	}
-	return err
 }
 
 // putPart is put for a share that goes on, with recipients that d does not name.

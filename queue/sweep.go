@@ -223,20 +223,37 @@ func (q *Queue) takeShare(id spool.ID, share int, upstream string) *spool.Delive
 }
 
 // putBack returns a share that was taken to the state that detail tells.
-func (q *Queue) putBack(d *spool.Delivery, detail *spool.Detail, warned bool) {
+func (q *Queue) putBack(d *spool.Delivery, detail *spool.Detail) {
+	q.put(d, asBefore(d, detail, d.Warned))
+}
+
+// asBefore leaves a share in the state that detail tells.
+func asBefore(d *spool.Delivery, detail *spool.Detail, warned bool) spool.Settlement {
 	state := detail.Recipients[d.Pending[0]]
 	at := state.Due
 	if at.IsZero() {
 		at = time.Now()
 	}
-	q.put(d, spool.Settlement{Due: at, Failover: d.Failover, Hold: state.Held, Kept: state.Kept, Warned: warned})
+	return spool.Settlement{Due: at, Failover: d.Failover, Hold: state.Held, Kept: state.Kept, Warned: warned}
 }
 
 // warn tells the sender that shares of one message are late.
 func (q *Queue) warn(taken []*spool.Delivery, detail *spool.Detail, now time.Time) {
-	err := q.notifyTaken(taken, notice.Delayed, detail, nil, now)
-	for _, d := range taken {
-		q.putBack(d, detail, d.Warned || err == nil)
+	ends := make([]spool.Ending, len(taken))
+	for i, d := range taken {
+		ends[i] = spool.Ending{Delivery: d, Settlement: asBefore(d, detail, true)}
+	}
+	n, err := q.writeTaken(taken, notice.Delayed, detail, nil, now)
+	if n != nil && err == nil {
+		if err = q.putNotified(n, ends...); err == nil {
+			return
+		}
+	}
+	for _, e := range ends {
+		if err != nil {
+			e.Settlement.Warned = e.Delivery.Warned
+		}
+		q.put(e.Delivery, e.Settlement)
 	}
 }
 
@@ -258,21 +275,32 @@ func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detai
 		why.Enhanced = "5.4.7" // RFC 2852 §4.2
 		why.Text = "the message could not be delivered before the deadline that its sender has set"
 	}
-	if q.notifyTaken(taken, notice.Failed, detail, &why, now) != nil {
+	if taken[0].Envelope.From == "" {
 		for _, d := range taken {
-			q.putBack(d, detail, d.Warned)
-		}
-		return
-	}
-	for _, d := range taken {
-		if d.Envelope.From == "" {
 			q.leaves(d)
 			q.events.Expired(d.ID, d.Upstream, len(d.Pending), now.Sub(d.Envelope.Accepted))
 			q.keepOld(d, detail, why, now)
-			continue
 		}
-		err := q.put(d, spool.Settlement{Outcomes: repeat(why, len(d.Pending)), Failover: d.Failover, Warned: d.Warned})
-		if errors.Is(err, spool.ErrLost) {
+		return
+	}
+	ends := make([]spool.Ending, len(taken))
+	for i, d := range taken {
+		ends[i] = spool.Ending{Delivery: d, Settlement: spool.Settlement{Outcomes: repeat(why, len(d.Pending)), Failover: d.Failover, Warned: d.Warned}}
+	}
+	n, err := q.writeTaken(taken, notice.Failed, detail, &why, now)
+	if n != nil && err == nil {
+		err = q.putNotified(n, ends...)
+	}
+	if err != nil {
+		for _, d := range taken {
+			q.putBack(d, detail)
+		}
+		return
+	}
+	for i, d := range taken {
+		if n != nil {
+			q.forgetEnded(d, &ends[i].Settlement)
+		} else if errors.Is(q.put(d, ends[i].Settlement), spool.ErrLost) {
 			continue
 		}
 		q.leaves(d)

@@ -145,29 +145,43 @@ func (g *generation) Settle(ctx context.Context, d *spool.Delivery, s spool.Sett
 	if errors.Is(failed, errGone) {
 		return failed
 	}
-	g.w.mu.Lock()
-	if !g.w.claimed[d] {
-		g.w.mu.Unlock()
+	g.w.book(d, &s)
+	if err := g.Store.Settle(ctx, d, s); err != nil {
+		return err
+	}
+	return failed
+}
+
+// Notify keeps the books of what it settles.
+func (g *generation) Notify(ctx context.Context, draft spool.Draft, env *spool.Envelope, ends ...spool.Ending) error {
+	err := g.Faulty.Notify(ctx, draft, env, ends...)
+	for i := range ends {
+		if err == nil {
+			g.w.book(ends[i].Delivery, &ends[i].Settlement)
+		}
+	}
+	return err
+}
+
+func (w *witness) book(d *spool.Delivery, s *spool.Settlement) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.claimed[d] {
 		panic("settled without a claim")
 	}
-	delete(g.w.claimed, d)
-	g.w.settles++
+	delete(w.claimed, d)
+	w.settles++
 	for i, o := range s.Outcomes {
 		if o.Verdict != spool.Pending {
-			ends := g.w.final[d.ID]
+			ends := w.final[d.ID]
 			if ends == nil {
 				ends = map[string][]spool.Status{}
-				g.w.final[d.ID] = ends
+				w.final[d.ID] = ends
 			}
 			to := d.Envelope.Recipients[d.Pending[i]].Address
 			ends[to] = append(ends[to], o.Verdict)
 		}
 	}
-	g.w.mu.Unlock()
-	if err := g.Store.Settle(ctx, d, s); err != nil {
-		return err
-	}
-	return failed
 }
 
 // crash makes the store refuse the process that it has.

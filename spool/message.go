@@ -204,6 +204,12 @@ type Settlement struct {
 	Answered bool
 }
 
+// Ending is a claim and what settles it.
+type Ending struct {
+	Delivery   *Delivery
+	Settlement Settlement
+}
+
 // Draft is a message on its way in. It belongs to one goroutine. Whoever
 // creates one ends it by Commit or Discard.
 type Draft interface {

@@ -67,6 +67,12 @@ type Store interface {
 	// as it can. A context ends no settlement.
 	Settle(ctx context.Context, d *Delivery, s Settlement) error
 
+	// Notify ends d, as Commit would, by making it durable with env, and with
+	// it settles claims of one message, which it is about: after a crash all of
+	// that is found or nothing. After an error nothing was accepted or settled,
+	// and the claims go on. ErrLost: one of them is none any more.
+	Notify(ctx context.Context, d Draft, env *Envelope, ends ...Ending) error
+
 	// NextDue is the earliest due time of any share that is neither held nor
 	// claimed and that upstream is to be tried with; ok is false where there is
 	// none.

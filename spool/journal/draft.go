@@ -164,21 +164,6 @@ func (d *draft) Commit(ctx context.Context, env *spool.Envelope) error {
 	return d.end(ctx, env, nil)
 }
 
-// commitSettling commits a message and ends a claim of another one with the
-// same record, so that after a power cut both are found or neither. After an
-// error nothing was accepted, and the claim goes on; ErrLost: there was none.
-func (d *draft) commitSettling(ctx context.Context, env *spool.Envelope, claim *spool.Delivery, st spool.Settlement) error {
-	set, err := d.store.beginSettling(claim, &st)
-	if err != nil {
-		d.Discard()
-		return err
-	}
-	if err = d.end(ctx, env, set); err != nil {
-		d.store.notSettled(claim)
-	}
-	return err
-}
-
 // end is Commit; set is what the record says about another message, or nil.
 func (d *draft) end(ctx context.Context, env *spool.Envelope, set *settles) error {
 	if d.over {
@@ -287,38 +272,77 @@ func (s *Store) accept(sub *submission, w *wakes) {
 		w.add(s.ix.enqueue(h), s.ix.entry(h).due)
 	}
 	if set := sub.settles; set != nil {
-		if h, e := s.ix.find(set.id, set.change.share); h != 0 && e.is(settling) {
-			s.applySettled(&spool.Delivery{ID: set.id, Share: set.change.share}, &set.change, sub.at, w)
+		for i := range set.changes {
+			ch := &set.changes[i]
+			if h, e := s.ix.find(set.id, ch.share); h != 0 && e.is(settling) {
+				s.applySettled(&spool.Delivery{ID: set.id, Share: ch.share}, ch, sub.at, w)
+			}
 		}
 		s.poke(s.tidy) // it can be copied forward again
 	}
 }
 
-// beginSettling prepares what the record of a notice says about a claimed
-// share. Until that is durable or has failed, the message isn't copied
-// forward: the copy would lie behind the notice and not tell of it.
-func (s *Store) beginSettling(d *spool.Delivery, st *spool.Settlement) (*settles, error) {
-	if n := len(st.Outcomes); n != 0 && n != len(d.Pending) {
-		return nil, fmt.Errorf("%w: %d outcomes for %d recipients", spool.ErrInvalid, n, len(d.Pending))
+// Notify implements spool.Store: one record holds the message and what it
+// settles.
+func (s *Store) Notify(ctx context.Context, d spool.Draft, env *spool.Envelope, ends ...spool.Ending) error {
+	own, ok := d.(*draft)
+	if !ok || own.store != s {
+		return fmt.Errorf("%w: a draft of another store", spool.ErrInvalid)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h, e := s.ix.claimedBy(d)
-	switch {
-	case h == 0:
-		return nil, spool.ErrLost
-	case e.is(settling):
-		return nil, spool.ErrClaimed
+	set, err := s.beginSettling(ends)
+	if err != nil {
+		own.Discard()
+		return err
 	}
-	e.set(settling, true)
-	return &settles{id: d.ID, change: s.settled(h, e, d, st)}, nil
+	if err = own.end(ctx, env, set); err != nil {
+		s.notSettled(ends)
+	}
+	return err
 }
 
-func (s *Store) notSettled(d *spool.Delivery) {
+// beginSettling prepares what the record of a notice says about claimed
+// shares; nil where there are none. Until that is durable or has failed, their
+// message isn't copied forward: the copy would lie behind the notice and not
+// tell of it.
+func (s *Store) beginSettling(ends []spool.Ending) (*settles, error) {
+	for i := range ends {
+		d, outs := ends[i].Delivery, ends[i].Settlement.Outcomes
+		if n := len(outs); n != 0 && n != len(d.Pending) {
+			return nil, fmt.Errorf("%w: %d outcomes for %d recipients", spool.ErrInvalid, n, len(d.Pending))
+		}
+		if d.ID != ends[0].Delivery.ID {
+			return nil, fmt.Errorf("%w: a notice about two messages", spool.ErrInvalid)
+		}
+	}
+	if len(ends) == 0 {
+		return nil, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h, e := s.ix.claimedBy(d); h != 0 {
-		e.set(settling, false)
+	for i := range ends {
+		switch h, e := s.ix.claimedBy(ends[i].Delivery); {
+		case h == 0:
+			return nil, spool.ErrLost
+		case e.is(settling):
+			return nil, spool.ErrClaimed
+		}
+	}
+	set := &settles{id: ends[0].Delivery.ID}
+	for i := range ends {
+		h, e := s.ix.claimedBy(ends[i].Delivery)
+		e.set(settling, true)
+		set.changes = append(set.changes, s.settled(h, e, ends[i].Delivery, &ends[i].Settlement))
+	}
+	return set, nil
+}
+
+func (s *Store) notSettled(ends []spool.Ending) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range ends {
+		if h, e := s.ix.claimedBy(ends[i].Delivery); h != 0 {
+			e.set(settling, false)
+		}
 	}
 	s.poke(s.tidy)
 }

@@ -74,7 +74,7 @@ func (ev *event) setMessage(m *message) bool {
 		return ev.setSnapshot(m.snap, m.of)
 	}
 	if m.settles != nil {
-		ev.other, ev.shares = m.settles.id, []eventDone{m.settles.change.event()}
+		ev.other, ev.shares = m.settles.id, m.settles.events()
 	}
 	return true
 }
@@ -109,7 +109,9 @@ func (s *Store) replay(ev *event) {
 			s.replayMessage(ev)
 		}
 		if ev.other != 0 {
-			s.replayChange(ev.other, recSettle, ev.at, &ev.shares[0])
+			for i := range ev.shares {
+				s.replayChange(ev.other, recSettle, ev.at, &ev.shares[i])
+			}
 		}
 	case recMoved:
 		if h := s.ix.byID[ev.id]; h != 0 {

@@ -8,7 +8,7 @@ import (
 
 // CommitSettling commits a draft and ends a claim with one record.
 func CommitSettling(d spool.Draft, env *spool.Envelope, claim *spool.Delivery, st spool.Settlement) error {
-	return d.(*draft).commitSettling(context.Background(), env, claim, st)
+	return d.(*draft).store.Notify(context.Background(), d, env, spool.Ending{Delivery: claim, Settlement: st})
 }
 
 // Rewrite makes a copy of a segment's records with another meta part, as a
@@ -42,8 +42,9 @@ func WithFields(meta []byte, fields ...any) []byte { return withFields(meta, fie
 
 // BeginSettling is the first step of CommitSettling, and undo takes it back.
 func BeginSettling(s *Store, claim *spool.Delivery) (undo func(), err error) {
-	_, err = s.beginSettling(claim, &spool.Settlement{})
-	return func() { s.notSettled(claim) }, err
+	ends := []spool.Ending{{Delivery: claim}}
+	_, err = s.beginSettling(ends)
+	return func() { s.notSettled(ends) }, err
 }
 
 // CanMove reports whether a message could be copied forward at this moment.

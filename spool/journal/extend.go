@@ -80,21 +80,32 @@ func (c *cursor) fault(what string) error {
 	return nil
 }
 
-// settles is what the record of a notice says about a share of the message
-// that the notice is about, as a settle record would.
+// settles is what the record of a notice says about shares of the message that
+// the notice is about, as settle records would.
 type settles struct {
-	id     spool.ID
-	change change
+	id      spool.ID
+	changes []change // at least one
 }
 
 func readSettles(value string) (s settles, err error) {
 	c := cursor{rest: value}
 	s.id = spool.ID(c.int64())
-	s.change = readChange(&c, recSettle)
+	for again := true; again; again = c.rest != "" {
+		s.changes = append(s.changes, readChange(&c, recSettle))
+	}
 	if s.id == 0 {
 		c.fail()
 	}
 	return s, c.fault("state")
+}
+
+// events is what the index needs to know of them.
+func (s *settles) events() []eventDone {
+	all := make([]eventDone, len(s.changes))
+	for i := range s.changes {
+		all[i] = s.changes[i].event()
+	}
+	return all
 }
 
 // appendFields writes the area of an envelope.
@@ -108,7 +119,10 @@ func appendFields(b, prefix []byte, set *settles) []byte {
 		n += fieldSize(len(prefix))
 	}
 	if set != nil {
-		value = appendChange(putInt64(nil, int64(set.id)), recSettle, &set.change)
+		value = putInt64(nil, int64(set.id))
+		for i := range set.changes {
+			value = appendChange(value, recSettle, &set.changes[i])
+		}
 		n += fieldSize(len(value))
 	}
 	b = putUint(b, uint64(n))
@@ -144,9 +158,9 @@ func carried(envelope string, fields int) []byte {
 	return append(putUint(b, uint64(len(kept))), kept...)
 }
 
-// settleIn is what a record says about a share of the message: a settle record,
+// settleIn is what a record says about a share of a message: a settle record,
 // or that of a notice.
-func settleIn(h *header, meta string, id spool.ID) (*change, error) {
+func settleIn(h *header, meta string, id spool.ID, share int) (*change, error) {
 	switch {
 	case h.kind == recSettle && h.id == id:
 		c := cursor{rest: meta}
@@ -154,8 +168,13 @@ func settleIn(h *header, meta string, id spool.ID) (*change, error) {
 		return &ch, c.fault("state")
 	case h.kind == recMessage:
 		m, err := decodeMeta(h.kind, meta)
-		if err == nil && m.settles != nil && m.settles.id == id {
-			return &m.settles.change, nil
+		if err != nil || m.settles == nil || m.settles.id != id {
+			break
+		}
+		for i := range m.settles.changes {
+			if m.settles.changes[i].share == share {
+				return &m.settles.changes[i], nil
+			}
 		}
 	}
 	return nil, spool.ErrNotFound

@@ -201,7 +201,7 @@ func (s *Store) fates(k *known, snap *snapshot, recipients int) []*fate {
 		e := &k.entries[i]
 		// What lies before the message's own record is in its snapshot.
 		for at := e.last; !at.none() && e.at.before(at); {
-			ch, err := s.readSettle(e.id, at)
+			ch, err := s.readSettle(e.id, int(e.share), at)
 			if err != nil || ch.share != int(e.share) {
 				break // it was lost: the rest is told without it
 			}
@@ -222,8 +222,8 @@ func (s *Store) fates(k *known, snap *snapshot, recipients int) []*fate {
 	return found
 }
 
-// readSettle reads the settle record at a place.
-func (s *Store) readSettle(id spool.ID, at place) (*change, error) {
+// readSettle reads what the record at a place says about a share.
+func (s *Store) readSettle(id spool.ID, share int, at place) (*change, error) {
 	s.mu.Lock()
 	g := s.bySeg[at.segment]
 	if g == nil {
@@ -244,5 +244,5 @@ func (s *Store) readSettle(id spool.ID, at place) (*change, error) {
 	if checksum(meta) != h.metaCRC {
 		return nil, damaged("state")
 	}
-	return settleIn(&h, string(meta), id)
+	return settleIn(&h, string(meta), id, share)
 }

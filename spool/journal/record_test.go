@@ -20,7 +20,7 @@ func sample() (*spool.Envelope, *snapshot, *settles) {
 		Recipients: []spool.Recipient{{Address: "c@d", Upstreams: []string{"x", "y"}}, {Address: "e@f", Upstreams: []string{"z"}}, {Address: "g@h", Upstreams: []string{"z"}}}}
 	fates := []fate{{recipient: 1, status: spool.Bounced, tried: true, outcome: spool.Outcome{Text: "t"}}}
 	snap := &snapshot{shares: []state{{attempts: 1}, {held: true}}, fates: fates}
-	return env, snap, &settles{id: 5, change: change{share: 1, prev: place{1, 2}, fates: fates}}
+	return env, snap, &settles{id: 5, changes: []change{{share: 1, prev: place{1, 2}, fates: fates}, {share: 2}}}
 }
 
 // sampleRecord is a record of each type, with fields and without.
@@ -39,7 +39,7 @@ func sampleRecords() []sampleRecord {
 	list := []sampleRecord{
 		{recMessage, meta}, {recMessage, fields}, {recMessage, withFields(meta, 2, "ignored", 64, "")},
 		{recMoved, appendMoved(nil, meta, snap)}, {recMoved, appendMoved(nil, carried(string(fields), len(meta)-1), snap)},
-		{recSettle, appendChange(nil, recSettle, &set.change)},
+		{recSettle, appendChange(nil, recSettle, &set.changes[0])},
 		{recAttempt, appendChange(nil, recAttempt, &change{state: state{attempts: 3, due: 5}})},
 		{recDot, appendChange(nil, recDot, &change{state: state{attempts: 3, due: 5, inDoubt: true}})},
 		{recDone, []byte{}},
@@ -142,7 +142,7 @@ func TestFieldsOfANewerVersion(t *testing.T) {
 	env, snap, set := sample()
 	shares, of := split(env.Recipients)
 	meta := appendEnvelope(nil, env, 10, shares, of, nil)
-	settle := appendChange(nil, recSettle, &set.change)
+	settle := appendChange(nil, recSettle, &set.changes[0])
 	newer := func(meta []byte) []byte { return append([]byte{3}, meta[1:]...) }
 	for _, c := range []struct {
 		kind byte

@@ -88,6 +88,16 @@ func (d *faultyDraft) Commit(ctx context.Context, env *spool.Envelope) error {
 	return err
 }
 
+// Notify implements spool.Store. It fails as "commit".
+func (f *Faulty) Notify(ctx context.Context, draft spool.Draft, env *spool.Envelope, ends ...spool.Ending) error {
+	d := draft.(*faultyDraft)
+	err := tell(f, "commit", func() error { return f.Store.Notify(ctx, d.Draft, env, ends...) })
+	if err != nil {
+		d.Discard()
+	}
+	return err
+}
+
 // Lease implements spool.Store.
 func (f *Faulty) Lease(ctx context.Context, upstream string) (spool.Lease, error) {
 	return call(f, "lease", func() (spool.Lease, error) { return f.Store.Lease(ctx, upstream) })

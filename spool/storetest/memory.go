@@ -116,6 +116,15 @@ func (m *Memory) Create(ctx context.Context) (spool.Draft, error) {
 var errOver = errors.New("the draft has ended")
 
 func (d *memDraft) Commit(ctx context.Context, env *spool.Envelope) error {
+	return d.m.Notify(ctx, d, env)
+}
+
+// Notify implements spool.Store.
+func (m *Memory) Notify(ctx context.Context, draft spool.Draft, env *spool.Envelope, ends ...spool.Ending) error {
+	d, ok := draft.(*memDraft)
+	if !ok {
+		return spool.ErrInvalid
+	}
 	if d.over {
 		return errOver
 	}
@@ -126,25 +135,46 @@ func (d *memDraft) Commit(ctx context.Context, env *spool.Envelope) error {
 	if len(env.Recipients) == 0 || slices.ContainsFunc(env.Recipients, func(r spool.Recipient) bool { return len(r.Upstreams) == 0 }) {
 		return spool.ErrInvalid
 	}
-	msg := &memMessage{env: env, content: d.buf.Bytes(), status: make([]spool.Status, len(env.Recipients)),
+	msg := &memMessage{env: env, content: append(slices.Clip(env.Prefix), d.buf.Bytes()...), status: make([]spool.Status, len(env.Recipients)),
 		last: make([]*spool.Outcome, len(env.Recipients)), lastAt: make([]time.Time, len(env.Recipients))}
+	var work []due
 	for i, r := range env.Recipients {
 		k := slices.IndexFunc(msg.shares, func(s *memShare) bool { return slices.Equal(s.list, r.Upstreams) })
 		if k < 0 {
 			k = len(msg.shares)
 			msg.shares = append(msg.shares, &memShare{list: r.Upstreams, due: env.Accepted, held: env.Hold})
+			if !env.Hold {
+				work = append(work, due{r.Upstreams[0], env.Accepted})
+			}
 		}
 		msg.shares[k].rcpts = append(msg.shares[k].rcpts, i)
 	}
-	d.m.mu.Lock()
-	d.m.messages[d.id] = msg
-	d.m.mu.Unlock()
-	for _, r := range env.Recipients {
-		if !env.Hold {
-			d.m.tell(r.Upstreams[0], env.Accepted)
+	m.mu.Lock()
+	for _, e := range ends {
+		if n := len(e.Settlement.Outcomes); n > 0 && n != len(e.Delivery.Pending) || e.Delivery.ID != ends[0].Delivery.ID {
+			m.mu.Unlock()
+			return spool.ErrInvalid
+		}
+		if m.share(e.Delivery) == nil {
+			m.mu.Unlock()
+			return spool.ErrLost
 		}
 	}
+	m.messages[d.id] = msg
+	for _, e := range ends {
+		work = append(work, m.settle(m.share(e.Delivery), e.Delivery, e.Settlement)...)
+	}
+	m.mu.Unlock()
+	for _, w := range work {
+		m.tell(w.upstream, w.at)
+	}
 	return nil
+}
+
+// due is when something became due for an upstream.
+type due struct {
+	upstream string
+	at       time.Time
 }
 
 func (m *Memory) sorted() []spool.ID {
@@ -262,6 +292,16 @@ func (m *Memory) Settle(_ context.Context, d *spool.Delivery, st spool.Settlemen
 		}
 		return nil
 	}
+	work := m.settle(s, d, st)
+	m.mu.Unlock()
+	for _, w := range work {
+		m.tell(w.upstream, w.at)
+	}
+	return nil
+}
+
+// settle settles a claim, and tells what became due. mu is held.
+func (m *Memory) settle(s *memShare, d *spool.Delivery, st spool.Settlement) []due {
 	msg := m.messages[d.ID]
 	dotted := s.dotted && !st.Answered
 	s.claimed, s.dotted = spool.Token{}, false
@@ -293,10 +333,8 @@ func (m *Memory) Settle(_ context.Context, d *spool.Delivery, st spool.Settlemen
 	if left == 0 {
 		delete(m.messages, d.ID)
 	}
-	name, due, work := s.list[s.failover], s.due, len(s.rcpts) > 0 && !s.held
-	m.mu.Unlock()
-	if work {
-		m.tell(name, due)
+	if len(s.rcpts) > 0 && !s.held {
+		return []due{{s.list[s.failover], s.due}}
 	}
 	return nil
 }
