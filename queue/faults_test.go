@@ -106,3 +106,60 @@ func failsOnce(t *testing.T, op string, n int) (failed bool) {
 	})
 	return failed
 }
+
+// A process that ends when its notice is durable, and before it knows, leaves
+// nothing that is told a second time.
+func TestOneNoticeWhenTheProcessEndsBehindIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer spool.Outcome
+		wait   time.Duration
+	}{
+		"refused": {replyAt(spool.StageRcpt, 550, "5.1.1", "nobody"), time.Second},
+		"late":    {replyAt(spool.StageRcpt, 450, "4.2.0", "later"), 5 * time.Hour},
+		"expired": {replyAt(spool.StageRcpt, 450, "4.2.0", "later"), 6 * 24 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+				if name == "expired" {
+					w.cfg.Retry.WarnAfter = 0
+				}
+				w.peers.set("office", func(p *peer) {
+					p.answer = func(d *spool.Delivery, to string) spool.Outcome {
+						if to == "a@app.example" {
+							return replyAt(spool.StageDot, 250, "2.0.0", "ok")
+						}
+						return c.answer
+					}
+				})
+				w.put("a@app.example", []string{"office"}, "b@example.com")
+				gone := false
+				w.store.failWith(func(op string) error {
+					switch {
+					case gone:
+						return errGone
+					case op == "answer of commit":
+						gone = true
+						return errGone
+					}
+					return nil
+				})
+				after(c.wait)
+				if !gone {
+					t.Fatal("no notice was made")
+				}
+				w.store.failWith(nil)
+				w.crash()
+				after(3 * time.Hour)
+				told := 0
+				for _, a := range w.peers.mail("") {
+					if a.to == "a@app.example" {
+						told++
+					}
+				}
+				if told != 1 {
+					t.Errorf("told %d times", told)
+				}
+			})
+		})
+	}
+}

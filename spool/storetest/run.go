@@ -36,7 +36,7 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 	for name, test := range map[string]func(*testing.T, *bench){
 		"life": life, "context": contexts, "tokens": tokens, "restart": restart, "take": take, "parts": parts,
 		"order": order, "wake": wake, "invalid": invalid, "find": find, "discard": discard,
-		"lease": lease, "takeover": takeover, "away": away, "full": full,
+		"lease": lease, "takeover": takeover, "away": away, "full": full, "notify": notify,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, &bench{Harness: start(t), t: t, now: time.Now()}) })
 	}
@@ -572,4 +572,62 @@ func discard(t *testing.T, b *bench) {
 	if d.Commit(t.Context(), b.envelope([]string{"up"})) == nil || len(b.found(spool.Query{})) != 0 {
 		t.Error("a discarded draft was accepted")
 	}
+}
+
+// notify makes a notice durable and settles what it is about, or neither.
+func notify(t *testing.T, b *bench) {
+	env := b.envelope([]string{"up"}, []string{"other"})
+	id, apart := b.put(env), b.put(b.envelope([]string{"up"}))
+	first, second := b.claim("up", 0), b.claim("other", 0)
+	bounced := spool.Settlement{Outcomes: []spool.Outcome{{Stage: spool.StageLocal, Text: "too old", Verdict: spool.Bounced}}}
+	ends := []spool.Ending{{Delivery: first, Settlement: bounced}, {Delivery: second, Settlement: bounced}}
+	notice := func(ends ...spool.Ending) (spool.ID, error) {
+		t.Helper()
+		d, err := b.Store.Create(t.Context())
+		if err == nil {
+			_, err = d.Write([]byte("Subject: notice\r\n\r\n"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.ID(), b.Store.Notify(t.Context(), d, b.envelope([]string{"notices"}), ends...)
+	}
+	neither := func(why string, err, want error) {
+		t.Helper()
+		b.want(err, want)
+		if n := len(b.found(spool.Query{Upstream: "notices"})); n != 0 {
+			t.Fatalf("%s: %d notices", why, n)
+		}
+	}
+	foreign := *second
+	foreign.Token.Claim += 1000
+	_, err := notice(ends[0], spool.Ending{Delivery: &foreign, Settlement: bounced})
+	neither("a claim that is none", err, spool.ErrLost)
+	_, err = notice(ends[0], spool.Ending{Delivery: b.claim("up", 0), Settlement: bounced})
+	neither("about two messages", err, spool.ErrInvalid)
+	_, err = notice(spool.Ending{Delivery: first, Settlement: spool.Settlement{Outcomes: make([]spool.Outcome, 2)}})
+	neither("an outcome too many", err, spool.ErrInvalid)
+
+	own, err := notice(ends...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.settle(first, spool.Settlement{Due: b.now}) // it was settled: nothing changes
+	_, err = notice(ends...)
+	b.want(err, spool.ErrLost)
+	look := func(when string) {
+		t.Helper()
+		if _, err := b.Store.Detail(t.Context(), id); !errors.Is(err, spool.ErrNotFound) {
+			t.Errorf("%s: the message is still there: %v", when, err)
+		}
+		if all := b.found(spool.Query{Upstream: "notices"}); len(all) != 1 || all[0].ID != own {
+			t.Errorf("%s: %+v", when, all)
+		}
+		if _, err := b.Store.Detail(t.Context(), apart); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	look("at once")
+	b.Store = b.Restart()
+	look("after a restart")
 }
