@@ -65,7 +65,7 @@ type Events interface {
 	// not on record, and recipients that the upstream has taken, delivered of
 	// them, may get a second copy.
 	ClaimLost(operation string, id spool.ID, upstream string, delivered int)
-	// StoreFailed comes when the spool failed at claim, due, list, find, detail,
+	// StoreFailed comes when the spool failed at claim, due, list, find, detail, lease, leave,
 	// settle, take, dot or content; what it was to do is done later.
 	StoreFailed(operation string, id spool.ID, err error)
 }
