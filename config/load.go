@@ -151,8 +151,11 @@ func (d *document) config() *Config {
 			top.problem("hostname", strconv.QuoteToASCII(cfg.Hostname)+" is not a host name", `letters, digits, dots and hyphens, such as "app1.example.com", or an address in brackets`)
 		}
 	}
-	if !top.has("listener") {
+	switch {
+	case !top.has("listener"):
 		cfg.Listeners = []Listener{DefaultListener(defaultListen)}
+	case len(cfg.Listeners) == 0 && top.got["listener"]:
+		top.problem("listener", "is an empty list", `remove it for a listener at `+defaultListen)
 	}
 	if !top.has("upstream") {
 		top.problem("", "there is no upstream", "add an [upstream.NAME] table that says where mail goes")
@@ -341,5 +344,5 @@ func (r *Retry) backoff() value {
 		}
 		return steps
 	}
-	return special{"a list of durations", read, show}
+	return special{read, show}
 }

@@ -210,7 +210,7 @@ const rateHint = `"30/1m" is 30 messages in any minute, "10000 recipients/24h" c
 // what a provider would set.
 func rates(place *[]Rate) value {
 	read := func(t *table, name string, v any) bool { return readRates(t, t.key(name), v, place) }
-	return special{"a rate, or a list of them", read, func() any { return texts(*place) }}
+	return special{read, func() any { return texts(*place) }}
 }
 
 func readRates(t *table, key string, v any, dst *[]Rate) bool {

@@ -11,22 +11,18 @@ import (
 	"postern/config/visible"
 )
 
-func (c *Config) readRoutes(top *table, name string, v any) bool {
-	names := map[string]string{}
-	for i, t := range top.each(name, v) {
-		r := Route{Name: fmt.Sprintf("route %d", i+1), Line: t.doc.source.line(t.path)}
-		r.read(t)
-		if other, twice := names[r.Name]; twice {
-			t.problem("name", strconv.Quote(r.Name)+" is the name of "+other+" too", "names tell routes apart in postern explain")
-		}
-		names[r.Name] = t.path
-		c.Routes = append(c.Routes, r)
+func (c *Config) routeTables() value {
+	return tableList[Route]{
+		Place: &c.Routes, keys: (*Route).keys, check: (*Route).check,
+		fresh: func(i int, t *table) Route {
+			return Route{Name: fmt.Sprintf("route %d", i+1), Line: t.doc.source.line(t.path)}
+		},
+		name:  func(r *Route) (string, bool) { return r.Name, true },
+		apart: "names tell routes apart in postern explain",
 	}
-	return true
 }
 
-func (r *Route) read(t *table) {
-	t.read(r.keys())
+func (r *Route) check(t *table) {
 	if t.got["name"] && len(r.Name) > 100 {
 		t.problem("name", "is longer than 100 bytes", "")
 	}
@@ -34,7 +30,6 @@ func (r *Route) read(t *table) {
 	if !slices.ContainsFunc([]string{"from", "to", "user", "unix_user", "listener", "header"}, t.has) {
 		t.problem("", "has no condition, so that it would take every message", `if that is meant, set from = ["*"]`)
 	}
-	t.finish()
 }
 
 func (r *Route) readPriority(t *table, name string, v any) bool {
@@ -80,8 +75,7 @@ func (r *Route) checkEnd(t *table) {
 // patternsAt is a list of address patterns.
 type patternsAt struct{ Place *[]string }
 
-func (p patternsAt) form() string { return "a list of address patterns" }
-func (p patternsAt) show() any    { return listAt(p).show() }
+func (p patternsAt) show() any { return listAt(p).show() }
 
 func (p patternsAt) read(t *table, name string, v any) bool {
 	if !t.list(name, v, p.Place) {

@@ -6,24 +6,20 @@ import (
 	"strconv"
 )
 
-// whoKeys are the conditions on the client, of routes and of senders.
-var whoKeys = []string{"user", "unix_user", "listener"}
-
-// readSenders reads who may send as whom.
-func (c *Config) readSenders(top *table, name string, v any) bool {
-	for _, t := range top.each(name, v) {
-		s := Sender{Line: t.doc.source.line(t.path)}
-		t.read(s.keys())
-		if !slices.ContainsFunc(whoKeys, t.has) {
-			t.problem("", "does not say whom it is about", `set user, unix_user or listener, such as user = ["*"]`)
-		}
-		if !t.has("from") {
-			t.problem("", "names no address", `set from = ["a@example.com"], the addresses that these clients may use`)
-		}
-		t.finish()
-		c.Senders = append(c.Senders, s)
+func (c *Config) senderTables() value {
+	return tableList[Sender]{
+		Place: &c.Senders, keys: (*Sender).keys, check: (*Sender).check,
+		fresh: func(_ int, t *table) Sender { return Sender{Line: t.doc.source.line(t.path)} },
 	}
-	return true
+}
+
+func (s *Sender) check(t *table) {
+	if !slices.ContainsFunc([]string{"user", "unix_user", "listener"}, t.has) {
+		t.problem("", "does not say whom it is about", `set user, unix_user or listener, such as user = ["*"]`)
+	}
+	if !t.has("from") {
+		t.problem("", "names no address", `set from = ["a@example.com"], the addresses that these clients may use`)
+	}
 }
 
 // checkSenders compares senders with the listeners and users that they name,
