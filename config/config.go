@@ -323,8 +323,8 @@ func Default() *Config {
 	return cfg
 }
 
-// DefaultListener is a listener with every default, at an address.
-func DefaultListener(address string) Listener {
+// defaultListener is a listener with every default, at an address.
+func defaultListener(address string) Listener {
 	l := Listener{Name: address, Address: address, Network: "tcp", Target: address}
 	setDefaults(l.keys())
 	l.defaultLeniency(false, false)

@@ -356,7 +356,7 @@ func (t *table) finish() {
 			continue
 		}
 		hint := "keys here: " + strings.Join(slices.Compact(t.known), ", ")
-		if near := nearest(name, t.known); near != "" {
+		if near := Nearest(name, t.known); near != "" {
 			hint = "did you mean " + strconv.Quote(near) + "?"
 		}
 		t.problem(name, "unknown key", hint)

@@ -18,7 +18,7 @@ import (
 func (c *Config) listenerTables() value {
 	return tableList[Listener]{
 		Place: &c.Listeners, keys: (*Listener).keys, check: (*Listener).check,
-		fresh: func(int, *table) Listener { return DefaultListener("") },
+		fresh: func(int, *table) Listener { return defaultListener("") },
 		name:  func(l *Listener) (string, bool) { return l.Name, l.Name != l.Address },
 		apart: "names tell listeners apart in routes and logs",
 	}

@@ -58,7 +58,7 @@ func (c choiceAt[T]) read(t *table, name string, v any) bool {
 	}
 	if !slices.Contains(c.allowed, T(s)) {
 		hint := "one of " + strings.Join(c.choices(), ", ")
-		if near := nearest(s, c.choices()); near != "" {
+		if near := Nearest(s, c.choices()); near != "" {
 			hint = "did you mean " + strconv.Quote(near) + "? It is " + hint
 		}
 		t.problem(name, strconv.Quote(s)+" is not known", hint)
@@ -112,7 +112,7 @@ type durationAt struct {
 	low, high time.Duration
 }
 
-func (d durationAt) show() any { return FormatDuration(*d.Place) }
+func (d durationAt) show() any { return formatDuration(*d.Place) }
 
 func (d durationAt) read(t *table, name string, v any) bool { return d.readAt(t.doc, t.key(name), v) }
 
@@ -128,9 +128,9 @@ func (d durationAt) readAt(doc *document, key string, v any) bool {
 	case err != nil:
 		doc.problem(key, strconv.Quote(s)+" "+err.Error(), units)
 	case parsed < d.low:
-		doc.problem(key, strconv.Quote(s)+" is too short", "at least "+FormatDuration(d.low))
+		doc.problem(key, strconv.Quote(s)+" is too short", "at least "+formatDuration(d.low))
 	case parsed > d.high:
-		doc.problem(key, strconv.Quote(s)+" is too long", "at most "+FormatDuration(d.high))
+		doc.problem(key, strconv.Quote(s)+" is too long", "at most "+formatDuration(d.high))
 	default:
 		*d.Place = parsed
 		return true
@@ -153,7 +153,7 @@ func (n sizeAt) read(t *table, name string, v any) bool {
 		t.problem(name, `must be a size such as "35MiB", not `+bare(v), units)
 		return false
 	}
-	parsed, err := ParseSize(s)
+	parsed, err := parseSize(s)
 	switch {
 	case err != nil:
 		t.problem(name, strconv.Quote(s)+" "+err.Error(), units)
