@@ -196,8 +196,7 @@ func checkDomain(t *table, m *mechanism, up *Upstream) {
 // KRB5CCNAME have it.
 type ticketFile struct{ Place *string }
 
-func (f ticketFile) form() string { return pathAt(f).form() }
-func (f ticketFile) show() any    { return pathAt(f).show() }
+func (f ticketFile) show() any { return pathAt(f).show() }
 
 func (f ticketFile) read(t *table, name string, v any) bool {
 	if s, ok := v.(string); ok && s != "FILE:" {

@@ -211,7 +211,6 @@ const (
 
 // Upstream is one outbound SMTP connection.
 type Upstream struct {
-	Name           string
 	Provider       string // of providers.toml, or "capture"; empty: none
 	Preset         Preset // what the provider has filled in
 	Region         string // of the provider; empty: it has none
@@ -324,8 +323,8 @@ func Default() *Config {
 	return cfg
 }
 
-// DefaultListener is a listener with every default, at an address.
-func DefaultListener(address string) Listener {
+// defaultListener is a listener with every default, at an address.
+func defaultListener(address string) Listener {
 	l := Listener{Name: address, Address: address, Network: "tcp", Target: address}
 	setDefaults(l.keys())
 	l.defaultLeniency(false, false)
@@ -353,7 +352,7 @@ func (l *Listener) defaultLeniency(syntax, repair bool) {
 // its host is reached is found out.
 // The time-outs are those of RFC 5321 §4.5.3.2.
 func DefaultUpstream(name string) *Upstream {
-	up := &Upstream{Name: name, TLS: TLSAuto, Account: Account{Name: name, Auth: MechanismNone}}
+	up := &Upstream{TLS: TLSAuto, Account: Account{Name: name, Auth: MechanismNone}}
 	setDefaults(up.keys())
 	return up
 }

@@ -15,7 +15,7 @@ func TestEmbedded(t *testing.T) {
 	}
 	base := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", base)
-	cfg, err := Embedded("")
+	cfg, err := embedded("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,15 +35,15 @@ func TestEmbedded(t *testing.T) {
 
 	t.Setenv("XDG_STATE_HOME", "relative")
 	t.Setenv("HOME", base)
-	if cfg, err := Embedded(""); err != nil || cfg.StateDir != filepath.Join(base, ".local/state/postern") {
+	if cfg, err := embedded(""); err != nil || cfg.StateDir != filepath.Join(base, ".local/state/postern") {
 		t.Errorf("%v, %v", cfg, err)
 	}
 	t.Setenv("HOME", "")
 	var problems *Problems
-	if _, err := Embedded(""); !errors.As(err, &problems) || !strings.Contains(err.Error(), "XDG_STATE_HOME") {
+	if _, err := embedded(""); !errors.As(err, &problems) || !strings.Contains(err.Error(), "XDG_STATE_HOME") {
 		t.Errorf("without a home: %v", err)
 	}
-	if _, err := Embedded("/" + strings.Repeat("x", 100)); err == nil {
+	if _, err := embedded("/" + strings.Repeat("x", 100)); err == nil {
 		t.Error("a socket path that is too long was accepted")
 	}
 }

@@ -89,12 +89,12 @@ func FuzzQuantity(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		if d, err := ParseDuration(s); err == nil {
-			if again, err := ParseDuration(FormatDuration(d)); d < 0 || err != nil || again != d {
-				t.Fatalf("duration %q: %v, written as %q, which is %v, %v", s, d, FormatDuration(d), again, err)
+			if again, err := ParseDuration(formatDuration(d)); d < 0 || err != nil || again != d {
+				t.Fatalf("duration %q: %v, written as %q, which is %v, %v", s, d, formatDuration(d), again, err)
 			}
 		}
-		if n, err := ParseSize(s); err == nil {
-			if again, err := ParseSize(FormatSize(n)); n < 0 || err != nil || again != n {
+		if n, err := parseSize(s); err == nil {
+			if again, err := parseSize(FormatSize(n)); n < 0 || err != nil || again != n {
 				t.Fatalf("size %q: %d, written as %q, which is %d, %v", s, n, FormatSize(n), again, err)
 			}
 		}

@@ -33,8 +33,6 @@ type key struct {
 
 // value binds a key to its place in a Config.
 type value interface {
-	// form names how the value is written: "a duration", "a list of strings".
-	form() string
 	// read sets the place to what the file says, or reports why it cannot.
 	read(t *table, name string, v any) bool
 	// show is the value as the file would write it, without any secret; nil:
@@ -49,8 +47,7 @@ type section struct {
 	check func(t *table)
 }
 
-func (s section) form() string { return "a table" }
-func (s section) show() any    { return show(s.keys) }
+func (s section) show() any { return show(s.keys) }
 
 func (s section) read(t *table, name string, v any) bool {
 	inner := t.sub(name)
@@ -62,14 +59,56 @@ func (s section) read(t *table, name string, v any) bool {
 	return true
 }
 
+// tableList is an array of tables. fresh is an element with its defaults, check
+// compares its keys with each other. name, which may be nil, is what no other
+// element may be called; given is false where that is no name of its own.
+type tableList[T any] struct {
+	Place *[]T
+	fresh func(i int, t *table) T
+	keys  func(*T) []key
+	check func(*T, *table)
+	name  func(*T) (name string, given bool)
+	apart string // where names tell the elements apart
+}
+
+func (l tableList[T]) read(t *table, name string, v any) bool {
+	*l.Place = nil
+	before, names := len(t.doc.problems), map[string]string{}
+	list := t.each(name, v)
+	usable := len(t.doc.problems) == before
+	for i, inner := range list {
+		one := l.fresh(i, inner)
+		inner.read(l.keys(&one))
+		l.check(&one, inner)
+		inner.finish()
+		*l.Place = append(*l.Place, one)
+		if l.name == nil {
+			continue
+		}
+		if own, given := l.name(&one); own != "" {
+			if other, twice := names[own]; twice && given {
+				inner.problem("name", strconv.Quote(own)+" is the name of "+other+" too", l.apart)
+			}
+			names[own] = inner.path
+		}
+	}
+	return usable
+}
+
+func (l tableList[T]) show() any {
+	shown := []any{}
+	for i := range *l.Place {
+		shown = append(shown, show(l.keys(&(*l.Place)[i])))
+	}
+	return shown
+}
+
 // special is a value that is read and shown in a way of its own.
 type special struct {
-	written string
 	reading func(t *table, name string, v any) bool
 	showing func() any
 }
 
-func (s special) form() string                           { return s.written }
 func (s special) show() any                              { return s.showing() }
 func (s special) read(t *table, name string, v any) bool { return s.reading(t, name, v) }
 
@@ -85,15 +124,6 @@ func show(keys []key) map[string]any {
 		}
 	}
 	return out
-}
-
-// showAll is show for each table of a list.
-func showAll[T any](list []T, keys func(*T) []key) any {
-	shown := []any{}
-	for i := range list {
-		shown = append(shown, show(keys(&list[i])))
-	}
-	return shown
 }
 
 // setDefaults sets each key to what counts where a file does not have it.
@@ -326,7 +356,7 @@ func (t *table) finish() {
 			continue
 		}
 		hint := "keys here: " + strings.Join(slices.Compact(t.known), ", ")
-		if near := nearest(name, t.known); near != "" {
+		if near := Nearest(name, t.known); near != "" {
 			hint = "did you mean " + strconv.Quote(near) + "?"
 		}
 		t.problem(name, "unknown key", hint)

@@ -28,10 +28,10 @@ func (c *Config) keys() []key {
 		{name: "control", value: section{c.Control.keys(), c.Control.check}},
 		{name: "log", value: section{keys: c.Log.keys()}},
 		{name: "retry", value: section{c.Retry.keys(), c.Retry.check}},
-		{name: "listener", value: special{"tables", c.readListeners, func() any { return showAll(c.Listeners, (*Listener).keys) }}},
-		{name: "upstream", value: special{"tables with names", c.readUpstreams, c.showUpstreams}},
-		{name: "route", value: special{"tables", c.readRoutes, func() any { return showAll(c.Routes, (*Route).keys) }}},
-		{name: "sender", value: special{"tables", c.readSenders, func() any { return showAll(c.Senders, (*Sender).keys) }}, hidden: len(c.Senders) == 0},
+		{name: "listener", value: c.listenerTables()},
+		{name: "upstream", value: special{c.readUpstreams, c.showUpstreams}},
+		{name: "route", value: c.routeTables()},
+		{name: "sender", value: c.senderTables(), hidden: len(c.Senders) == 0},
 	}
 }
 
@@ -75,14 +75,14 @@ func (r *Retry) keys() []key {
 func (l *Listener) keys() []key {
 	unix, users := l.Network == "unix", len(l.Users) > 0
 	return []key{
-		{name: "address", value: special{"an address", l.readAddress, textAt{&l.Address}.show}, unset: "must be given", help: "Where clients connect: an IP address with a port, a unix socket, or a socket of systemd."},
+		{name: "address", value: special{l.readAddress, textAt{&l.Address}.show}, unset: "must be given", help: "Where clients connect: an IP address with a port, a unix socket, or a socket of systemd."},
 		{name: "name", value: textAt{&l.Name}, unset: "its address", help: "The name of the listener in routes and logs."},
 		{name: "tls", value: oneOf(&l.TLS, ListenerTLSOff, ListenerTLSStart, ListenerTLSImplicit), def: "off", help: "How TLS is offered."},
 		{name: "cert_file", value: pathAt{&l.CertFile}, unset: "none", help: "The certificate with its chain, in PEM."},
 		{name: "key_file", value: pathAt{&l.KeyFile}, unset: "none", help: "The key of the certificate, in PEM."},
-		{name: "users", value: special{"names with stored passwords", l.readUsers, l.showUsers}, unset: "nobody", help: "Who can sign in, each with what postern passwd prints."},
+		{name: "users", value: special{l.readUsers, l.showUsers}, unset: "nobody", help: "Who can sign in, each with what postern passwd prints."},
 		{name: "require_auth", value: boolAt{&l.RequireAuth}, def: false, hidden: !users, help: "Whether mail is refused before sign-in."},
-		{name: "allow", value: special{"a list of networks", l.readAllow, func() any { return texts(l.Allow) }}, unset: "loopback only", help: "The networks and addresses that may connect."},
+		{name: "allow", value: special{l.readAllow, func() any { return texts(l.Allow) }}, unset: "loopback only", help: "The networks and addresses that may connect."},
 		{name: "max_message_size", value: sizeAt{&l.MaxMessageSize, 1 << 10}, def: "35MiB", help: "The largest message that is taken."},
 		// RFC 5321 §4.5.3.1.8: at least 100 recipients have to be accepted.
 		{name: "max_recipients", value: numberAt{&l.MaxRecipients, 1, 100_000}, def: 1000, help: "The most recipients of one message."},
@@ -111,12 +111,12 @@ func (u *Upstream) keys() []key {
 		}
 	}
 	return slices.Concat([]key{
-		{name: "provider", value: special{"a provider", u.readProvider, textAt{&u.Provider}.show}, unset: "none", help: "A provider that is known, which fills in most of the rest."},
+		{name: "provider", value: special{u.readProvider, textAt{&u.Provider}.show}, unset: "none", help: "A provider that is known, which fills in most of the rest."},
 	}, network, []key{
 		{name: "max_connections", value: numberAt{&u.MaxConnections, 1, 1000}, def: 8, help: "The most connections at a time."},
 		{name: "max_messages", value: numberAt{&u.MaxMessages, 1, 1_000_000}, hidden: u.MaxMessages == 0, unset: "as the upstream turns out to take", help: "The most messages over one connection."},
 		{name: "max_age", value: durationAt{&u.MaxAge, time.Second, longTime}, def: "5m", help: "The age at which a connection is replaced."},
-		{name: "without", value: special{"a list of extensions", u.readWithout, listAt{&u.Without}.show}, unset: "none", help: "Extensions of SMTP that are not used."},
+		{name: "without", value: special{u.readWithout, listAt{&u.Without}.show}, unset: "none", help: "Extensions of SMTP that are not used."},
 		{name: "rate", value: rates(&u.Rate), unset: "none", help: "How much may go there in a period."},
 		{name: "max_recipients", value: numberAt{&u.MaxRecipients, 1, 100_000}, hidden: u.MaxRecipients == 0, unset: "as the upstream announces", help: "The most recipients of one transaction."},
 		{name: "max_message_size", value: sizeAt{&u.MaxMessageSize, 64 << 10}, hidden: u.MaxMessageSize == 0, unset: "as the upstream announces", help: "The largest message that is sent."}, // RFC 5321 §4.5.3.1.7
@@ -138,7 +138,7 @@ func (u *Upstream) networkKeys() []key {
 		{name: "tls_old_ciphers", value: boolAt{&u.TLSOldCiphers}, def: false, hidden: !u.TLSOldCiphers, help: "Whether weak cipher suites are offered too."},
 		{name: "ca_file", value: pathAt{&u.CAFile}, unset: "the system's", help: "The certificates to trust, in PEM."},
 		{name: "server_name", value: textAt{&u.ServerName}, unset: "host", help: "The name that the certificate has to bear."},
-		{name: "fingerprint", value: special{"a fingerprint, or a list of them", u.readFingerprints, u.showFingerprints}, unset: "none", help: "The SHA-256 of the upstream's certificate, in place of the check of its chain."},
+		{name: "fingerprint", value: special{u.readFingerprints, u.showFingerprints}, unset: "none", help: "The SHA-256 of the upstream's certificate, in place of the check of its chain."},
 	}, u.Account.keys())
 }
 
@@ -155,7 +155,7 @@ func (a *Account) keys() []key {
 		{name: "ccache", value: ticketFile{&k.CCache}, unset: "none", help: "A file with Kerberos tickets, which somebody else renews."},
 		{name: "krb5_conf", value: pathAt{&k.Conf}, unset: "$KRB5_CONFIG, /etc/krb5.conf", help: "The file in which Kerberos finds its realms."},
 		{name: "spn", value: textAt{&k.SPN}, unset: "smtp/ and host", help: "The Kerberos name of the upstream."},
-		{name: "oauth", value: special{"a table", func(*table, string, any) bool { return true }, a.showOAuth}},
+		{name: "oauth", value: special{func(*table, string, any) bool { return true }, a.showOAuth}},
 	}, secretKeys(&a.Password, passwordKey, "The password", secretKinds...))
 }
 
@@ -185,10 +185,10 @@ func (r *Route) keys() []key {
 		{name: "user", value: listAt{&r.User}, unset: "any", help: "Names of users who signed in."},
 		{name: "unix_user", value: listAt{&r.UnixUser}, unset: "any", help: "Names of users of this machine."},
 		{name: "listener", value: listAt{&r.Listener}, unset: "any", help: "Names of listeners."},
-		{name: "header", value: special{"fields with lists of patterns", r.readHeader, r.showHeader}, unset: "any", help: "Header fields, each with patterns for its value."},
+		{name: "header", value: special{r.readHeader, r.showHeader}, unset: "any", help: "Header fields, each with patterns for its value."},
 		{name: "reject", value: textAt{&r.Reject}, unset: "none", help: "The text with which the mail is refused."},
 		{name: "upstream", value: listAt{&r.Upstream}, unset: "must be given, or reject", help: "Names of upstreams, in the order in which they are tried."},
-		{name: "priority", value: special{"a number from -9 to 9", r.readPriority, r.showPriority}, unset: "what the client asks for, else 0", help: "Which mail goes first: higher before lower."},
+		{name: "priority", value: special{r.readPriority, r.showPriority}, unset: "what the client asks for, else 0", help: "Which mail goes first: higher before lower."},
 	}
 }
 

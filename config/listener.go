@@ -15,28 +15,16 @@ import (
 	"postern/config/visible"
 )
 
-func (c *Config) readListeners(top *table, name string, v any) bool {
-	names := map[string]string{}
-	for _, t := range top.each(name, v) {
-		l := DefaultListener("")
-		l.read(t)
-		c.Listeners = append(c.Listeners, l)
-		if l.Name == "" {
-			continue
-		}
-		if other, twice := names[l.Name]; twice && l.Name != l.Address {
-			t.problem("name", strconv.Quote(l.Name)+" is the name of "+other+" too", "names tell listeners apart in routes and logs")
-		}
-		names[l.Name] = t.path
+func (c *Config) listenerTables() value {
+	return tableList[Listener]{
+		Place: &c.Listeners, keys: (*Listener).keys, check: (*Listener).check,
+		fresh: func(int, *table) Listener { return defaultListener("") },
+		name:  func(l *Listener) (string, bool) { return l.Name, l.Name != l.Address },
+		apart: "names tell listeners apart in routes and logs",
 	}
-	if len(c.Listeners) == 0 && len(top.doc.problems) == 0 {
-		top.problem(name, "is an empty list", `remove it for a listener at `+defaultListen)
-	}
-	return true
 }
 
-func (l *Listener) read(t *table) {
-	t.read(l.keys())
+func (l *Listener) check(t *table) {
 	if !t.has("address") {
 		t.problem("", "has no address", `such as address = "127.0.0.1:2525"`)
 	}
@@ -55,7 +43,6 @@ func (l *Listener) read(t *table) {
 	}
 	l.checkSocketOwner(t)
 	checkExposure(t, l)
-	t.finish()
 }
 
 // readAddress tells the three kinds of addresses apart.

@@ -43,15 +43,15 @@ func Find(option string) (*Config, error) {
 		return Load(option)
 	}
 	if _, err := os.Stat(DefaultPath()); errors.Is(err, fs.ErrNotExist) {
-		return Embedded("")
+		return embedded("")
 	}
 	return Load(DefaultPath())
 }
 
-// DefaultStateDir is where the embedded default keeps everything:
+// defaultStateDir is where the embedded default keeps everything:
 // ${XDG_STATE_HOME:-~/.local/state}/postern, and %LocalAppData%\postern on
 // Windows.
-func DefaultStateDir() (string, error) {
+func defaultStateDir() (string, error) {
 	if runtime.GOOS == "windows" {
 		if base := os.Getenv("LocalAppData"); base != "" {
 			return filepath.Join(base, "postern"), nil
@@ -68,14 +68,14 @@ func DefaultStateDir() (string, error) {
 	return filepath.Join(home, ".local", "state", "postern"), nil
 }
 
-// Embedded is the configuration without a file: what comes in at
+// embedded is the configuration without a file: what comes in at
 // 127.0.0.1:2525 goes to the capture server, and everything it keeps lies in
 // stateDir ("spool", "capture", "control.sock"). An empty stateDir is
-// DefaultStateDir.
-func Embedded(stateDir string) (*Config, error) {
+// defaultStateDir.
+func embedded(stateDir string) (*Config, error) {
 	if stateDir == "" {
 		var err error
-		if stateDir, err = DefaultStateDir(); err != nil {
+		if stateDir, err = defaultStateDir(); err != nil {
 			return nil, &Problems{[]Problem{{Text: "no place for the state of the embedded default: " + err.Error()}}}
 		}
 	}
@@ -83,7 +83,7 @@ func Embedded(stateDir string) (*Config, error) {
 	cfg.StateDir = stateDir
 	cfg.Spool.Dir = filepath.Join(stateDir, "spool")
 	cfg.Control.Socket = filepath.Join(stateDir, "control.sock")
-	cfg.Listeners = []Listener{DefaultListener(defaultListen)}
+	cfg.Listeners = []Listener{defaultListener(defaultListen)}
 	up := DefaultUpstream(captureName)
 	up.Provider = CaptureProvider
 	cfg.Upstreams[up.Name] = up
@@ -112,7 +112,7 @@ func Locate(option string) (Place, error) {
 	if path == "" {
 		path = DefaultPath()
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			cfg, err := Embedded("")
+			cfg, err := embedded("")
 			if err != nil {
 				return Place{}, err
 			}
@@ -151,8 +151,11 @@ func (d *document) config() *Config {
 			top.problem("hostname", strconv.QuoteToASCII(cfg.Hostname)+" is not a host name", `letters, digits, dots and hyphens, such as "app1.example.com", or an address in brackets`)
 		}
 	}
-	if !top.has("listener") {
-		cfg.Listeners = []Listener{DefaultListener(defaultListen)}
+	switch {
+	case !top.has("listener"):
+		cfg.Listeners = []Listener{defaultListener(defaultListen)}
+	case len(cfg.Listeners) == 0 && top.got["listener"]:
+		top.problem("listener", "is an empty list", `remove it for a listener at `+defaultListen)
 	}
 	if !top.has("upstream") {
 		top.problem("", "there is no upstream", "add an [upstream.NAME] table that says where mail goes")
@@ -299,14 +302,14 @@ func (r *Retry) check(t *table) {
 	switch {
 	case r.WarnAfter < r.Lifetime || r.WarnAfter == 0:
 	case t.got["warn_after"]:
-		t.problem("warn_after", FormatDuration(r.WarnAfter)+" is not before the end of the lifetime of "+FormatDuration(r.Lifetime),
+		t.problem("warn_after", formatDuration(r.WarnAfter)+" is not before the end of the lifetime of "+formatDuration(r.Lifetime),
 			`choose less, or "0" for no warning`)
 	default:
 		// The default does not fit a short lifetime: the bounce tells enough.
 		r.WarnAfter = 0
 	}
 	if r.Backoff[0] >= r.Lifetime {
-		t.problem("backoff", "begins with "+FormatDuration(r.Backoff[0])+", when the lifetime of "+FormatDuration(r.Lifetime)+" is over",
+		t.problem("backoff", "begins with "+formatDuration(r.Backoff[0])+", when the lifetime of "+formatDuration(r.Lifetime)+" is over",
 			"nothing would be tried twice")
 	}
 }
@@ -337,9 +340,9 @@ func (r *Retry) backoff() value {
 	show := func() any {
 		steps := make([]string, len(r.Backoff))
 		for i, d := range r.Backoff {
-			steps[i] = FormatDuration(d)
+			steps[i] = formatDuration(d)
 		}
 		return steps
 	}
-	return special{"a list of durations", read, show}
+	return special{read, show}
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"postern/config/wire"
 )
 
 // noName stands where this machine has no name that can be said in EHLO.
@@ -32,7 +34,7 @@ func nameFrom(machine string) string {
 // hostName is the canonical form of a name for EHLO (RFC 5321 §4.1.1.1): a
 // domain in ASCII, or an address literal.
 func hostName(name string) (string, bool) {
-	canonical, ok := CanonicalDomain(name)
+	canonical, ok := wire.CanonicalDomain(name)
 	if !ok || len(canonical) > 255 {
 		return "", false
 	}

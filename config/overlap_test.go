@@ -111,7 +111,7 @@ func TestUpstreamThatIsOurListener(t *testing.T) {
 		{"127.0.0.1:0", "127.0.0.1", 2525, false},
 	} {
 		cfg := Default()
-		cfg.Listeners = []Listener{DefaultListener(c.listener)}
+		cfg.Listeners = []Listener{defaultListener(c.listener)}
 		up := DefaultUpstream("office")
 		up.Host, up.Port = c.host, c.port
 		cfg.Upstreams["office"] = up

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"postern/config/wire"
 )
 
 // The providers that an administrator can name.
@@ -52,7 +54,7 @@ func TestProvidersAreWhole(t *testing.T) {
 			t.Errorf("%s: region %q is none of its own", name, p.Region)
 		}
 		for _, host := range append(slices.Collect(maps.Values(p.Regions)), strings.ReplaceAll(p.Host, "{region}", "eu-west-1")) {
-			if canonical, ok := CanonicalDomain(host); host != "" && host != "127.0.0.1" && (!ok || canonical != host) {
+			if canonical, ok := wire.CanonicalDomain(host); host != "" && host != "127.0.0.1" && (!ok || canonical != host) {
 				t.Errorf("%s: %q is no host", name, host)
 			}
 		}
@@ -74,7 +76,7 @@ func TestProvidersAreWhole(t *testing.T) {
 			t.Errorf("%s: auth %q with tokens of %q", name, p.Auth, p.OAuth)
 		}
 		if p.MaxMessageSize != "" {
-			if n, err := ParseSize(p.MaxMessageSize); err != nil || n < 1<<20 {
+			if n, err := parseSize(p.MaxMessageSize); err != nil || n < 1<<20 {
 				t.Errorf("%s: max_message_size %q: %v", name, p.MaxMessageSize, err)
 			}
 		}

@@ -63,10 +63,7 @@ func sortProblems(list []Problem) {
 }
 
 // Nearest is the candidate that a mistyped word most likely meant, or "".
-func Nearest(word string, candidates []string) string { return nearest(word, candidates) }
-
-// nearest is the candidate that a mistyped word most likely meant, or "".
-func nearest(word string, candidates []string) string {
+func Nearest(word string, candidates []string) string {
 	best, bestDistance := "", 1+max(1, len(word)/3)
 	for _, c := range candidates {
 		if d := editDistance(strings.ToLower(word), c); d < bestDistance {

@@ -119,7 +119,7 @@ func (p *provider) apply(up *Upstream) {
 		up.Rate = append(up.Rate, rate)
 	}
 	if p.MaxMessageSize != "" {
-		up.MaxMessageSize, _ = ParseSize(p.MaxMessageSize) // and these
+		up.MaxMessageSize, _ = parseSize(p.MaxMessageSize) // and these
 	}
 }
 

@@ -93,9 +93,9 @@ var sizeUnits = map[string]int64{
 	"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
 }
 
-// ParseSize reads a size in bytes: a number with B, KB, MB, GB, TB (powers of
+// parseSize reads a size in bytes: a number with B, KB, MB, GB, TB (powers of
 // 1000) or KiB, MiB, GiB, TiB (powers of 1024). "0" needs no unit.
-func ParseSize(s string) (int64, error) {
+func parseSize(s string) (int64, error) {
 	if s == "0" {
 		return 0, nil
 	}
@@ -108,7 +108,7 @@ func ParseSize(s string) (int64, error) {
 	return int64(n), err
 }
 
-// FormatSize writes a size the way ParseSize reads it.
+// FormatSize writes a size the way parseSize reads it.
 func FormatSize(n int64) string {
 	if n == 0 {
 		return "0"
@@ -121,9 +121,9 @@ func FormatSize(n int64) string {
 	return strconv.FormatInt(n, 10) + "B"
 }
 
-// FormatDuration writes a duration the way ParseDuration reads it: "5m"
+// formatDuration writes a duration the way ParseDuration reads it: "5m"
 // rather than "5m0s", "5d" rather than "120h0m0s".
-func FormatDuration(d time.Duration) string {
+func formatDuration(d time.Duration) string {
 	if d == 0 {
 		return "0"
 	}
@@ -161,7 +161,7 @@ func (r Rate) String() string {
 	if r.Recipients {
 		what = " recipients"
 	}
-	return strconv.Itoa(r.Count) + what + "/" + FormatDuration(r.Per)
+	return strconv.Itoa(r.Count) + what + "/" + formatDuration(r.Per)
 }
 
 // ParseRate reads "COUNT/PERIOD" or "COUNT recipients/PERIOD", where PERIOD is
@@ -196,9 +196,9 @@ func ParseRate(s string) (Rate, error) {
 	case err != nil:
 		return Rate{}, fmt.Errorf("has the period %q, which %w", period, err)
 	case r.Per < minRatePer:
-		return Rate{}, errors.New("has a period of less than " + FormatDuration(minRatePer))
+		return Rate{}, errors.New("has a period of less than " + formatDuration(minRatePer))
 	case r.Per > maxRatePer:
-		return Rate{}, errors.New("has a period of more than " + FormatDuration(maxRatePer))
+		return Rate{}, errors.New("has a period of more than " + formatDuration(maxRatePer))
 	}
 	return r, nil
 }
@@ -210,7 +210,7 @@ const rateHint = `"30/1m" is 30 messages in any minute, "10000 recipients/24h" c
 // what a provider would set.
 func rates(place *[]Rate) value {
 	read := func(t *table, name string, v any) bool { return readRates(t, t.key(name), v, place) }
-	return special{"a rate, or a list of them", read, func() any { return texts(*place) }}
+	return special{read, func() any { return texts(*place) }}
 }
 
 func readRates(t *table, key string, v any, dst *[]Rate) bool {

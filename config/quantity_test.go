@@ -33,15 +33,15 @@ func TestParseSize(t *testing.T) {
 		"0": 0, "10GiB": 10 << 30, "256MiB": 256 << 20, "35MB": 35e6, "1KiB": 1024, "1kB": 1000, "1KB": 1000,
 		"7B": 7, "1.5MiB": 3 << 19, "10 GiB": 10 << 30, "8388607TiB": 8388607 << 40,
 	} {
-		if got, err := ParseSize(s); got != want || err != nil {
-			t.Errorf("ParseSize(%q) = %v, %v; want %v", s, got, err, want)
+		if got, err := parseSize(s); got != want || err != nil {
+			t.Errorf("parseSize(%q) = %v, %v; want %v", s, got, err, want)
 		}
 	}
 	for _, s := range []string{
 		"", "10", "10G", "10gib", "-1MiB", "MiB", "10MiB5", "10MiB ", "10  MiB", "1.2.3MiB", "8388608TiB", "1e9B", "99999999999999999999B",
 	} {
-		if got, err := ParseSize(s); err == nil {
-			t.Errorf("ParseSize(%q) = %v, want an error", s, got)
+		if got, err := parseSize(s); err == nil {
+			t.Errorf("parseSize(%q) = %v, want an error", s, got)
 		}
 	}
 }
@@ -50,12 +50,12 @@ func TestParseSize(t *testing.T) {
 func TestFormatRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := time.Duration(rapid.Int64Min(0).Draw(t, "duration"))
-		if got, err := ParseDuration(FormatDuration(d)); got != d || err != nil {
-			t.Fatalf("ParseDuration(%q) = %v, %v; want %v", FormatDuration(d), got, err, d)
+		if got, err := ParseDuration(formatDuration(d)); got != d || err != nil {
+			t.Fatalf("ParseDuration(%q) = %v, %v; want %v", formatDuration(d), got, err, d)
 		}
 		n := rapid.Int64Min(0).Draw(t, "size") &^ (1<<rapid.IntRange(0, 40).Draw(t, "zero bits") - 1)
-		if got, err := ParseSize(FormatSize(n)); got != n || err != nil {
-			t.Fatalf("ParseSize(%q) = %v, %v; want %v", FormatSize(n), got, err, n)
+		if got, err := parseSize(FormatSize(n)); got != n || err != nil {
+			t.Fatalf("parseSize(%q) = %v, %v; want %v", FormatSize(n), got, err, n)
 		}
 	})
 }

@@ -11,22 +11,18 @@ import (
 	"postern/config/visible"
 )
 
-func (c *Config) readRoutes(top *table, name string, v any) bool {
-	names := map[string]string{}
-	for i, t := range top.each(name, v) {
-		r := Route{Name: fmt.Sprintf("route %d", i+1), Line: t.doc.source.line(t.path)}
-		r.read(t)
-		if other, twice := names[r.Name]; twice {
-			t.problem("name", strconv.Quote(r.Name)+" is the name of "+other+" too", "names tell routes apart in postern explain")
-		}
-		names[r.Name] = t.path
-		c.Routes = append(c.Routes, r)
+func (c *Config) routeTables() value {
+	return tableList[Route]{
+		Place: &c.Routes, keys: (*Route).keys, check: (*Route).check,
+		fresh: func(i int, t *table) Route {
+			return Route{Name: fmt.Sprintf("route %d", i+1), Line: t.doc.source.line(t.path)}
+		},
+		name:  func(r *Route) (string, bool) { return r.Name, true },
+		apart: "names tell routes apart in postern explain",
 	}
-	return true
 }
 
-func (r *Route) read(t *table) {
-	t.read(r.keys())
+func (r *Route) check(t *table) {
 	if t.got["name"] && len(r.Name) > 100 {
 		t.problem("name", "is longer than 100 bytes", "")
 	}
@@ -34,7 +30,6 @@ func (r *Route) read(t *table) {
 	if !slices.ContainsFunc([]string{"from", "to", "user", "unix_user", "listener", "header"}, t.has) {
 		t.problem("", "has no condition, so that it would take every message", `if that is meant, set from = ["*"]`)
 	}
-	t.finish()
 }
 
 func (r *Route) readPriority(t *table, name string, v any) bool {
@@ -75,31 +70,6 @@ func (r *Route) checkEnd(t *table) {
 			t.problem(name, "has no effect beside reject", "a route leads to upstreams or refuses; remove one of them")
 		}
 	}
-}
-
-// patternsAt is a list of address patterns.
-type patternsAt struct{ Place *[]string }
-
-func (p patternsAt) form() string { return "a list of address patterns" }
-func (p patternsAt) show() any    { return listAt(p).show() }
-
-func (p patternsAt) read(t *table, name string, v any) bool {
-	if !t.list(name, v, p.Place) {
-		return false
-	}
-	for i, s := range *p.Place {
-		if s == "" {
-			continue
-		}
-		pattern, err := ParsePattern(s)
-		switch {
-		case err != nil:
-			t.doc.problem(joinIndex(t.key(name), i), strconv.QuoteToASCII(s)+" "+err.Error(), "")
-		case pattern.Kind == PatternNull && name == "to":
-			t.doc.problem(joinIndex(t.key(name), i), `"<>" is no recipient`, "the null address only ever sends")
-		}
-	}
-	return true
 }
 
 // readHeader reads { "Field" = ["pattern"] }.
@@ -209,7 +179,7 @@ func (d *document) unknownName(key, what, name string, known []string) {
 	hint := "known: " + strings.Join(known, ", ")
 	if len(known) == 0 {
 		hint = "none is configured"
-	} else if near := nearest(name, known); near != "" {
+	} else if near := Nearest(name, known); near != "" {
 		hint = "did you mean " + strconv.Quote(near) + "?"
 	}
 	d.problem(key, "there is no "+what+" "+strconv.Quote(name), hint)
@@ -233,67 +203,151 @@ func takesNull(r Route) bool {
 		len(r.User) == 0 && len(r.UnixUser) == 0 && len(r.Header) == 0
 }
 
-// takenSenders holds the patterns of routes that ask for the sender alone:
-// mail that one of them matches reaches no later route.
-type takenSenders map[Pattern]*Route
-
-// add enters a route, if it is one of those.
-func (t takenSenders) add(r *Route) {
-	if len(r.User)+len(r.UnixUser)+len(r.Listener)+len(r.Header) > 0 || len(r.To) > 0 && !slices.Contains(r.To, "*") {
-		return
+func (c *Config) senderTables() value {
+	return tableList[Sender]{
+		Place: &c.Senders, keys: (*Sender).keys, check: (*Sender).check,
+		fresh: func(_ int, t *table) Sender { return Sender{Line: t.doc.source.line(t.path)} },
 	}
-	for _, p := range senders(r) {
-		if _, earlier := t[p]; !earlier {
-			t[p] = r
+}
+
+func (s *Sender) check(t *table) {
+	if !slices.ContainsFunc([]string{"user", "unix_user", "listener"}, t.has) {
+		t.problem("", "does not say whom it is about", `set user, unix_user or listener, such as user = ["*"]`)
+	}
+	if !t.has("from") {
+		t.problem("", "names no address", `set from = ["a@example.com"], the addresses that these clients may use`)
+	}
+}
+
+// checkSenders compares senders with the listeners and users that they name,
+// and looks for guarded addresses that are open to others.
+func (d *document) checkSenders(cfg *Config) {
+	listeners, users := cfg.doors()
+	for i, s := range cfg.Senders {
+		path := joinIndex("sender", i)
+		for j, name := range s.Listener {
+			if name != "" && !slices.Contains(listeners, name) {
+				d.unknownName(joinIndex(path+".listener", j), "listener", name, listeners)
+			}
+		}
+		for j, name := range s.User {
+			if name != "" && name != "*" && !slices.Contains(users, name) {
+				d.warn(joinIndex(path+".user", j), "no listener has a user "+strconv.Quote(name), "this never matches")
+			}
+		}
+	}
+	d.checkGuards(cfg)
+}
+
+// guard is an address pattern that some clients alone are meant to use.
+type guard struct {
+	pattern Pattern
+	path    string // of the route or sender that says so
+	what    string
+	route   int // where to look on from
+	who     *Sender
+}
+
+// checkGuards warns of an address that a route gives to some users, or that a
+// sender gives to them, and that a later route takes from everybody. A wide
+// pattern ("*", a whole domain for any user) guards nothing in particular.
+func (d *document) checkGuards(cfg *Config) {
+	var guards []guard
+	for i := range cfg.Routes {
+		r := &cfg.Routes[i]
+		if len(r.User)+len(r.UnixUser) == 0 || len(r.From) == 0 || r.Reject != "" || len(r.To)+len(r.Header) > 0 {
+			continue // one with to or header is about the way, not about who
+		}
+		for _, p := range senders(r) {
+			guards = append(guards, guard{p, joinIndex("route", i), fmt.Sprintf("%q", r.Name), i + 1, &Sender{User: r.User, UnixUser: r.UnixUser}})
+		}
+	}
+	for i := range cfg.Senders {
+		s := &cfg.Senders[i]
+		if len(s.User)+len(s.UnixUser) == 0 || slices.Contains(s.User, "*") || slices.Contains(s.UnixUser, "*") {
+			continue
+		}
+		for _, p := range senders(&Route{From: s.From}) {
+			guards = append(guards, guard{p, joinIndex("sender", i), "this sender", 0, s})
+		}
+	}
+	told := map[string]bool{}
+	for _, g := range guards {
+		if g.pattern.Kind == PatternAny || g.pattern.Kind == PatternNull || told[g.path] {
+			continue
+		}
+		if open := cfg.openFor(g); open != nil {
+			told[g.path] = true
+			d.warn(g.path, fmt.Sprintf("%s is meant for some users, and anybody may send as it: %q on line %d takes it from every client", g.pattern, open.Name, open.Line),
+				fmt.Sprintf(`behind the routes of those users add a [[route]] with from = [%q] and reject = "not your address"`, g.pattern))
 		}
 	}
 }
 
-// by is the route that takes everything that r could match, or the last one
-// of several that do so together; nil: there is something left.
-func (t takenSenders) by(r *Route) *Route {
-	var by *Route
-	for _, p := range senders(r) {
-		first := t.covers(p)
-		if first == nil {
-			return nil
+// openFor is the first route that takes mail from the guarded address and asks
+// nothing about who the client is, nil where there is none.
+func (c *Config) openFor(g guard) *Route {
+	shut := takenSenders{}
+	for i := g.route; i < len(c.Routes); i++ {
+		r := &c.Routes[i]
+		if len(r.User)+len(r.UnixUser) > 0 || shut.covers(g.pattern) != nil {
+			continue
 		}
-		by = first
-	}
-	return by
-}
-
-// covers finds an entered pattern that matches every address that p does.
-func (t takenSenders) covers(p Pattern) *Route {
-	wider := []Pattern{p, {Kind: PatternAny}}
-	switch p.Kind {
-	case PatternAddress:
-		wider = append(wider, Pattern{Kind: PatternDomain, Domain: p.Domain}, Pattern{Kind: PatternLocal, Local: p.Local})
-		fallthrough
-	case PatternDomain, PatternSubdomains:
-		for _, up, more := strings.Cut(p.Domain, "."); more; _, up, more = strings.Cut(up, ".") {
-			wider = append(wider, Pattern{Kind: PatternSubdomains, Domain: up})
+		if r.Reject != "" {
+			shut.add(r)
+			continue
 		}
-	}
-	for _, w := range wider {
-		if r := t[w]; r != nil {
+		if meets(senders(r), g.pattern) && !c.held(r, g) {
 			return r
 		}
 	}
 	return nil
 }
 
-// senders are the patterns of r's from, or the one that stands for a missing
-// condition. Patterns that are wrong were reported and count for nothing.
-func senders(r *Route) []Pattern {
-	if len(r.From) == 0 {
-		return []Pattern{{Kind: PatternAny}}
-	}
-	var list []Pattern
-	for _, s := range r.From {
-		if p, err := ParsePattern(s); err == nil {
-			list = append(list, p)
+// held reports whether every listener that r may take mail from holds its
+// clients to other addresses, or lets in those alone whom a sender does.
+func (c *Config) held(r *Route, g guard) bool {
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		if len(r.Listener) > 0 && !slices.Contains(r.Listener, l.Name) {
+			continue
+		}
+		if !c.listenerHeld(l, g) {
+			return false
 		}
 	}
-	return list
+	return true
+}
+
+// listenerHeld reports whether senders keep the clients of a listener, other
+// than those who are meant, from the guarded address.
+func (c *Config) listenerHeld(l *Listener, g guard) bool {
+	everybody := []string{""}
+	if l.RequireAuth {
+		everybody = nil
+	}
+	for user := range l.Users {
+		if !slices.Contains(g.who.User, user) && !slices.Contains(g.who.User, "*") {
+			everybody = append(everybody, user)
+		}
+	}
+	for _, user := range everybody {
+		if !slices.ContainsFunc(c.Senders, func(s Sender) bool {
+			return (len(s.Listener) == 0 || slices.Contains(s.Listener, l.Name)) &&
+				(len(s.User) == 0 || user != "" && (slices.Contains(s.User, user) || slices.Contains(s.User, "*"))) &&
+				(len(s.UnixUser) == 0 || l.Network == "unix" && slices.Contains(s.UnixUser, "*")) &&
+				(slices.Contains(s.User, user) || !meets(senders(&Route{From: s.From}), g.pattern))
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// AsksUnixUser reports whether any route or sender asks who, on this machine,
+// the client is. Finding that for TCP costs a question to the kernel for each
+// connection.
+func (c *Config) AsksUnixUser() bool {
+	return slices.ContainsFunc(c.Routes, func(r Route) bool { return len(r.UnixUser) > 0 }) ||
+		slices.ContainsFunc(c.Senders, func(s Sender) bool { return len(s.UnixUser) > 0 })
 }

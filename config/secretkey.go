@@ -50,8 +50,6 @@ type secretAt struct {
 	kind  secretKind
 }
 
-func (s secretAt) form() string { return "a secret" }
-
 func (s secretAt) read(t *table, _ string, _ any) bool {
 	source := t.readSource(s.name, s.kind)
 	switch {
@@ -83,8 +81,7 @@ type commandEnvAt struct {
 	command string // the key of the command
 }
 
-func (e commandEnvAt) form() string { return "a list of strings" }
-func (e commandEnvAt) show() any    { return nil }
+func (e commandEnvAt) show() any { return nil }
 
 func (e commandEnvAt) read(t *table, name string, v any) bool {
 	var names []string

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"postern/config/visible"
+	"postern/config/wire"
 )
 
 func (c *Config) readUpstreams(top *table, name string, _ any) bool {
@@ -71,7 +72,7 @@ func (u *Upstream) readWithout(t *table, key string, v any) bool {
 			continue
 		}
 		hint := "one of " + strings.Join(extensions, ", ")
-		switch near := nearest(name, extensions); {
+		switch near := Nearest(name, extensions); {
 		case name == "STARTTLS":
 			hint = `TLS is switched off by tls = "off"`
 		case name == "AUTH":
@@ -111,7 +112,7 @@ func checkHost(t *table, up *Upstream) {
 		t.problem("host", "holds a port", fmt.Sprintf("write host = %q and port = %s", host, port))
 		return
 	}
-	canonical, ok := CanonicalDomain(strings.TrimSuffix(up.Host, "."))
+	canonical, ok := wire.CanonicalDomain(strings.TrimSuffix(up.Host, "."))
 	if !ok || !resolvable(up.Host) {
 		hint := "without brackets, port or scheme"
 		if strings.Contains(up.Host, "$") {

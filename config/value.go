@@ -16,16 +16,14 @@ import (
 // textAt is a string that may not be empty and has no control characters.
 type textAt struct{ Place *string }
 
-func (s textAt) form() string { return "a string" }
-func (s textAt) show() any    { return nonEmpty(*s.Place) }
+func (s textAt) show() any { return nonEmpty(*s.Place) }
 
 func (s textAt) read(t *table, name string, v any) bool { return t.text(name, v, s.Place) }
 
 // pathAt is a text. A relative one starts at the folder of the file.
 type pathAt struct{ Place *string }
 
-func (s pathAt) form() string { return "a path" }
-func (s pathAt) show() any    { return nonEmpty(*s.Place) }
+func (s pathAt) show() any { return nonEmpty(*s.Place) }
 
 func (s pathAt) read(t *table, name string, v any) bool {
 	if !t.text(name, v, s.Place) {
@@ -43,8 +41,7 @@ type choiceAt[T ~string] struct {
 
 func oneOf[T ~string](place *T, allowed ...T) choiceAt[T] { return choiceAt[T]{place, allowed} }
 
-func (c choiceAt[T]) form() string { return "one of " + strings.Join(c.choices(), ", ") }
-func (c choiceAt[T]) show() any    { return nonEmpty(string(*c.Place)) }
+func (c choiceAt[T]) show() any { return nonEmpty(string(*c.Place)) }
 
 func (c choiceAt[T]) choices() []string {
 	names := make([]string, len(c.allowed))
@@ -60,8 +57,8 @@ func (c choiceAt[T]) read(t *table, name string, v any) bool {
 		return false
 	}
 	if !slices.Contains(c.allowed, T(s)) {
-		hint := c.form()
-		if near := nearest(s, c.choices()); near != "" {
+		hint := "one of " + strings.Join(c.choices(), ", ")
+		if near := Nearest(s, c.choices()); near != "" {
 			hint = "did you mean " + strconv.Quote(near) + "? It is " + hint
 		}
 		t.problem(name, strconv.Quote(s)+" is not known", hint)
@@ -74,8 +71,7 @@ func (c choiceAt[T]) read(t *table, name string, v any) bool {
 // boolAt is true or false.
 type boolAt struct{ Place *bool }
 
-func (f boolAt) form() string { return "true or false" }
-func (f boolAt) show() any    { return *f.Place }
+func (f boolAt) show() any { return *f.Place }
 
 func (f boolAt) read(t *table, name string, v any) bool {
 	v = t.expandedNumber(name, v)
@@ -94,8 +90,7 @@ type numberAt struct {
 	low, high int
 }
 
-func (n numberAt) form() string { return fmt.Sprintf("a number from %d to %d", n.low, n.high) }
-func (n numberAt) show() any    { return *n.Place }
+func (n numberAt) show() any { return *n.Place }
 
 func (n numberAt) read(t *table, name string, v any) bool {
 	i, ok := t.expandedNumber(name, v).(int64)
@@ -117,8 +112,7 @@ type durationAt struct {
 	low, high time.Duration
 }
 
-func (d durationAt) form() string { return "a duration" }
-func (d durationAt) show() any    { return FormatDuration(*d.Place) }
+func (d durationAt) show() any { return formatDuration(*d.Place) }
 
 func (d durationAt) read(t *table, name string, v any) bool { return d.readAt(t.doc, t.key(name), v) }
 
@@ -134,9 +128,9 @@ func (d durationAt) readAt(doc *document, key string, v any) bool {
 	case err != nil:
 		doc.problem(key, strconv.Quote(s)+" "+err.Error(), units)
 	case parsed < d.low:
-		doc.problem(key, strconv.Quote(s)+" is too short", "at least "+FormatDuration(d.low))
+		doc.problem(key, strconv.Quote(s)+" is too short", "at least "+formatDuration(d.low))
 	case parsed > d.high:
-		doc.problem(key, strconv.Quote(s)+" is too long", "at most "+FormatDuration(d.high))
+		doc.problem(key, strconv.Quote(s)+" is too long", "at most "+formatDuration(d.high))
 	default:
 		*d.Place = parsed
 		return true
@@ -150,8 +144,7 @@ type sizeAt struct {
 	low   int64
 }
 
-func (n sizeAt) form() string { return "a size" }
-func (n sizeAt) show() any    { return FormatSize(*n.Place) }
+func (n sizeAt) show() any { return FormatSize(*n.Place) }
 
 func (n sizeAt) read(t *table, name string, v any) bool {
 	const units = "units are B, KB, MB, GB, KiB, MiB, GiB"
@@ -160,7 +153,7 @@ func (n sizeAt) read(t *table, name string, v any) bool {
 		t.problem(name, `must be a size such as "35MiB", not `+bare(v), units)
 		return false
 	}
-	parsed, err := ParseSize(s)
+	parsed, err := parseSize(s)
 	switch {
 	case err != nil:
 		t.problem(name, strconv.Quote(s)+" "+err.Error(), units)
@@ -185,8 +178,7 @@ func bare(v any) string {
 // modeAt is file permissions such as "0660".
 type modeAt struct{ Place *fs.FileMode }
 
-func (m modeAt) form() string { return "file permissions" }
-func (m modeAt) show() any    { return fmt.Sprintf("%04o", m.Place.Perm()) }
+func (m modeAt) show() any { return fmt.Sprintf("%04o", m.Place.Perm()) }
 
 func (m modeAt) read(t *table, name string, v any) bool {
 	s, ok := v.(string)
@@ -206,8 +198,6 @@ func (m modeAt) read(t *table, name string, v any) bool {
 // listAt is a list of strings, which may not be empty where it is given.
 type listAt struct{ Place *[]string }
 
-func (l listAt) form() string { return "a list of strings" }
-
 func (l listAt) show() any {
 	if len(*l.Place) == 0 {
 		return nil
@@ -220,8 +210,7 @@ func (l listAt) read(t *table, name string, v any) bool { return t.list(name, v,
 // pathsAt is a list of paths.
 type pathsAt struct{ Place *[]string }
 
-func (l pathsAt) form() string { return "a list of paths" }
-func (l pathsAt) show() any    { return listAt(l).show() }
+func (l pathsAt) show() any { return listAt(l).show() }
 
 func (l pathsAt) read(t *table, name string, v any) bool {
 	if !t.list(name, v, l.Place) {

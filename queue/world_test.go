@@ -45,7 +45,7 @@ type world struct {
 func upstreams(names ...string) map[string]*config.Upstream {
 	ups := map[string]*config.Upstream{}
 	for _, n := range names {
-		ups[n] = &config.Upstream{Name: n, Host: n + ".example", Port: 587, MaxConnections: 4, IdleClose: 30 * time.Second}
+		ups[n] = &config.Upstream{Account: config.Account{Name: n}, Host: n + ".example", Port: 587, MaxConnections: 4, IdleClose: 30 * time.Second}
 	}
 	return ups
 }

@@ -47,7 +47,7 @@ func vacate(path string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket && info.Mode().Type() != fs.ModeIrregular {
-		return fmt.Errorf("%s exists and is not a socket; remove it or choose another control.socket", path)
+		return peer.Obstructed(path, "another control.socket")
 	}
 	c, err := net.DialTimeout("unix", path, 2*time.Second)
 	switch {

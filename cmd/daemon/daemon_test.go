@@ -12,6 +12,7 @@ import (
 
 	"postern/cmd/control"
 	"postern/queue"
+	"postern/relay/peer"
 	"postern/spool/disk"
 )
 
@@ -36,7 +37,7 @@ func TestStartErrorsAreSentencesWithAKind(t *testing.T) {
 		{"port in use", doorFailed, inUse, Taken, "choose another address"},
 		{"address of another machine", doorFailed, &net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", syscall.EADDRNOTAVAIL)}, Taken, "does not have that address"},
 		{"low port", doorFailed, denied, NotAllowed, "CAP_NET_BIND_SERVICE"},
-		{"bad certificate", doorFailed, errors.New("listener x: certificate: no PEM; check cert_file"), Misconfigured, ""},
+		{"bad certificate", doorFailed, &peer.Advised{Err: errors.New("listener x: certificate: no PEM"), Remedy: "check cert_file"}, Misconfigured, ""},
 		{"scrape port in use", metricsFailed, inUse, Taken, "choose another address"},
 		{"no Maildir", captureFailed, &fs.PathError{Op: "mkdir", Path: "/m", Err: syscall.EROFS}, CannotCreate, "another place"},
 	} {

@@ -15,7 +15,7 @@ func house(places ...int) *config.Config {
 	for i, n := range places {
 		cfg.Listeners = append(cfg.Listeners, config.Listener{Name: string(rune('a' + i)), Network: "tcp", MaxConnections: n})
 	}
-	cfg.Upstreams = map[string]*config.Upstream{"office": {Name: "office", MaxConnections: 8}}
+	cfg.Upstreams = map[string]*config.Upstream{"office": {Account: config.Account{Name: "office"}, MaxConnections: 8}}
 	cfg.Spool.MaxSize = 10 << 30
 	return cfg
 }

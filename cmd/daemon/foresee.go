@@ -16,6 +16,7 @@ import (
 
 	"postern/cmd/control"
 	"postern/config"
+	"postern/relay/peer"
 	"postern/spool/disk"
 	"postern/spool/journal"
 	"postern/spool/statefile"
@@ -104,7 +105,7 @@ func (f *foresight) control() {
 		return
 	}
 	if info, err := os.Lstat(c.Socket); err == nil && info.Mode().Type() != fs.ModeSocket && info.Mode().Type() != fs.ModeIrregular {
-		f.add("control.socket", controlFailed, fmt.Errorf("%s exists and is not a socket; remove it or choose another control.socket", c.Socket))
+		f.add("control.socket", controlFailed, peer.Obstructed(c.Socket, "another control.socket"))
 		return
 	}
 	f.add("control.socket", controlFailed, disk.MayWrite(folder))
@@ -152,7 +153,7 @@ func (f *foresight) listener(key string, l *config.Listener) {
 		info, err := os.Lstat(l.Target)
 		switch {
 		case err == nil && info.Mode()&fs.ModeSocket == 0:
-			f.add(key+".address", doorFailed, fmt.Errorf("%s exists and is not a socket; remove it or choose another address", l.Target))
+			f.add(key+".address", doorFailed, peer.Obstructed(l.Target, "another address"))
 		default:
 			f.add(key+".address", doorFailed, disk.MayWrite(folder))
 		}

@@ -83,6 +83,18 @@ type state struct {
 	routes *route.Table
 	shares *shares
 	loaded time.Time
+	// digest is that of cfg, and digests are those of its upstreams by name.
+	digest  string
+	digests map[string]string
+}
+
+// digested is s with the digests of its configuration.
+func (s *state) digested() *state {
+	s.digest, s.digests = s.cfg.Digest(), make(map[string]string, len(s.cfg.Upstreams))
+	for name, up := range s.cfg.Upstreams {
+		s.digests[name] = up.Digest()
+	}
+	return s
 }
 
 // Run runs a relay until ctx is done or a signal ends it: SIGTERM or SIGINT

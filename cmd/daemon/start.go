@@ -19,6 +19,7 @@ import (
 	"postern/relay/memory"
 	"postern/relay/oauth"
 	"postern/relay/origin"
+	"postern/relay/peer"
 	"postern/relay/route"
 	"postern/relay/submission"
 	"postern/relay/upstream"
@@ -115,7 +116,8 @@ func unclaimed(dir string, err error) config.Problem {
 
 // inUse says that another process has the state folder.
 func inUse(dir string, held *disk.Held) error {
-	return fmt.Errorf("state_dir %s is %w, which is another daemon; stop that one, or give this one a state_dir of its own", dir, held)
+	return &peer.Advised{Err: fmt.Errorf("state_dir %s is %w, which is another daemon", dir, held),
+		Remedy: "stop that one, or give this one a state_dir of its own"}
 }
 
 // prepare turns a configuration into a state: routes compiled, the capture
@@ -127,7 +129,7 @@ func (d *daemon) prepare(cfg *config.Config) (*state, error) {
 	}
 	st := &state{cfg: cfg, routes: routes, shares: share(d.limit, cfg, d.handed), loaded: time.Now()}
 	if !cfg.NeedsCapture() {
-		return st, nil
+		return st.digested(), nil
 	}
 	server := d.capture.Load()
 	if server == nil {
@@ -148,7 +150,7 @@ func (d *daemon) prepare(cfg *config.Config) (*state, error) {
 		own.Upstreams[name] = up
 	}
 	st.cfg = &own
-	return st, nil
+	return st.digested(), nil
 }
 
 // connectCapture connects to the capture server. Who has an upstream that leads

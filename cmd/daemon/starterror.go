@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"postern/cmd/control"
@@ -55,8 +54,9 @@ const (
 // startError makes the sentence for an error at one step.
 func startError(at step, err error) error {
 	e := &StartError{Kind: kindOf(at, err), Text: err.Error(), Err: err}
+	var advised *peer.Advised
 	switch {
-	case at == spoolFailed || strings.Contains(e.Text, ";"):
+	case at == spoolFailed || errors.As(err, &advised):
 		// The sentence ends in what to do.
 	case errors.Is(err, control.ErrTaken):
 		e.Hint = "Stop that daemon first, or give this one another control.socket."

@@ -30,14 +30,14 @@ func (d *daemon) Status() *control.Status {
 	usage, _ := d.store.Usage(ctx)
 	t, _ := d.store.Tally(ctx, now)
 	s := &control.Status{
-		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.cfg.Digest(),
+		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.digest,
 		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems, Degraded: degraded,
 		Descriptors: st.shares.status(st.cfg),
 		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Spool: spoolStatus(st.cfg, usage),
 	}
 	lanes, _ := d.queue.Lanes(ctx)
 	for _, l := range lanes {
-		s.Lanes = append(s.Lanes, d.lane(st.cfg, &l, now))
+		s.Lanes = append(s.Lanes, d.lane(st, &l, now))
 	}
 	s.Queue = control.Queue{Deliveries: t.Due + t.Deferred + t.Held + t.Claimed,
 		Due: t.Due, Deferred: t.Deferred, Held: t.Held, Kept: usage.Kept, Active: t.Claimed}
@@ -70,7 +70,7 @@ func spoolStatus(cfg *config.Config, u spool.Usage) control.Spool {
 	}
 }
 
-func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) control.Lane {
+func (d *daemon) lane(st *state, l *queue.LaneStatus, now time.Time) control.Lane {
 	lane := control.Lane{
 		Upstream: l.Upstream, State: control.LaneState(l.State),
 		Since: moment(l.Since), NextProbe: moment(l.Probe),
@@ -91,9 +91,9 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) co
 	if lane.Advice == nil && slices.Contains(lane.RefusedSenders, "") {
 		lane.Advice = Advise("", &spool.Outcome{Stage: spool.StageMail, Code: 550})
 	}
-	if up := cfg.Upstreams[l.Upstream]; up != nil {
+	if up := st.cfg.Upstreams[l.Upstream]; up != nil {
 		lane.Address = upstream.Target(up)
-		lane.Settings = up.Digest()
+		lane.Settings = st.digests[l.Upstream]
 		lane.Provider, lane.TLS, lane.Auth, lane.Username = up.Provider, string(up.TLS), string(up.Auth), up.Username
 		lane.MaxConnections, lane.MaxRecipients, lane.MaxMessageSize = l.MaxSessions, up.MaxRecipients, up.MaxMessageSize
 		lane.Memory = d.remembered(up)
@@ -101,7 +101,7 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) co
 			lane.Address = lane.Memory.Way
 		}
 		if up.Provider == config.CaptureProvider {
-			lane.Address = "kept in " + cfg.CaptureDir()
+			lane.Address = "kept in " + st.cfg.CaptureDir()
 		}
 		if up.OAuth != nil {
 			lane.Token = d.token(up)

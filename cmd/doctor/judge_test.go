@@ -136,7 +136,7 @@ func TestJudgements(t *testing.T) {
 }
 
 func TestDaemonAndLanes(t *testing.T) {
-	office := &config.Upstream{Name: "office", Host: "mx.example", Port: 587}
+	office := &config.Upstream{Account: config.Account{Name: "office"}, Host: "mx.example", Port: 587}
 	cfg := &config.Config{Upstreams: map[string]*config.Upstream{"office": office}}
 	status := func(lanes ...control.Lane) *control.Status {
 		return &control.Status{Version: "v1", PID: 42, Settings: cfg.Digest(), Healthy: true, Lanes: lanes}

@@ -13,7 +13,7 @@ import (
 
 // In short, an upstream is one line and what is wrong.
 func TestShort(t *testing.T) {
-	up := &config.Upstream{Name: "office"}
+	up := &config.Upstream{Account: config.Account{Name: "office"}}
 	good := []Finding{
 		{ID: UpstreamLane, Status: Skipped}, {ID: UpstreamConnect, Status: OK, Took: 2}, {ID: UpstreamSignIn, Status: OK, Took: 3},
 		{ID: UpstreamSender, Status: OK}, {ID: UpstreamSender, Status: OK},

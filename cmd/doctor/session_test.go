@@ -169,7 +169,7 @@ func TestSession(t *testing.T) {
 }
 
 func (d *dialogue) run(t *testing.T, ca string, certs map[string]tls.Certificate) []Finding {
-	up := &config.Upstream{Name: "office", Host: "mx.example", Port: 587, TLS: config.TLSOff, Account: config.Account{Name: "office", Auth: "none"}, CAFile: ca}
+	up := &config.Upstream{Host: "mx.example", Port: 587, TLS: config.TLSOff, Account: config.Account{Name: "office", Auth: "none"}, CAFile: ca}
 	if d.set != nil {
 		d.set(up)
 	}
@@ -202,7 +202,7 @@ type here struct{ net.Conn }
 func (here) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 587} }
 
 func TestSessionWithoutAConnection(t *testing.T) {
-	up := &config.Upstream{Name: "office", Host: "mx.example", Port: 25, TLS: config.TLSVerify, Account: config.Account{Name: "office", Auth: "none"}}
+	up := &config.Upstream{Host: "mx.example", Port: 25, TLS: config.TLSVerify, Account: config.Account{Name: "office", Auth: "none"}}
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	unknown := &net.DNSError{Err: "no such host", Name: "mx.example", IsNotFound: true}
 	deaf := &net.DNSError{Err: "i/o timeout", Name: "mx.example", IsTimeout: true}
@@ -251,7 +251,7 @@ func TestClientCertificateThatIsWanted(t *testing.T) {
 	for mode, id := range map[config.UpstreamTLS]ID{config.TLSImplicit: UpstreamBanner, config.TLSVerify: UpstreamEHLO} {
 		sink := &upstreamtest.Sink{Implicit: mode == config.TLSImplicit, TLS: &tls.Config{
 			Certificates: []tls.Certificate{ca.Issue(t, "127.0.0.1")}, ClientAuth: tls.RequireAnyClientCert}}
-		up := &config.Upstream{Name: "office", TLS: mode, Account: config.Account{Name: "office", Auth: "none"}, CAFile: ca.File(t, t.TempDir())}
+		up := &config.Upstream{TLS: mode, Account: config.Account{Name: "office", Auth: "none"}, CAFile: ca.File(t, t.TempDir())}
 		up.Host, up.Port = sink.Start(t)
 		list := Session(up, new(upstream.Dialer).Examine(t.Context(), up, nil), 0, time.Now())
 		i := slices.IndexFunc(list, func(f Finding) bool { return f.ID == id && f.Status == Failed })

@@ -66,7 +66,7 @@ func TestWays(t *testing.T) {
 					return here{client}, nil
 				},
 			}
-			up := &config.Upstream{Name: "office", Host: "mx.example", TLS: config.TLSAuto, Account: config.Account{Name: "office", Auth: "none"}, CAFile: file}
+			up := &config.Upstream{Host: "mx.example", TLS: config.TLSAuto, Account: config.Account{Name: "office", Auth: "none"}, CAFile: file}
 			list := Session(up, dialer.Examine(t.Context(), up, nil), 0, time.Now())
 			client.Close()
 			server.Close()

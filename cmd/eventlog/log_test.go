@@ -91,7 +91,7 @@ func TestUncheckedFieldsAreNotWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	up := &config.Upstream{Name: "office", Account: config.Account{Name: "office", Password: config.NewSecret("hunter2")}}
+	up := &config.Upstream{Account: config.Account{Name: "office", Password: config.NewSecret("hunter2")}}
 	listener := config.Listener{Users: map[string]string{"app": "$argon2id$hunter2"}}
 	l.info("x", zap.Any("upstream", up), zap.Reflect("listener", listener), zap.Any("users", listener.Users),
 		zap.Stringer("secret", up.Password), zap.ByteString("bytes", []byte("hunter2")),

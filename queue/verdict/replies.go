@@ -129,9 +129,6 @@ type Advice struct {
 	Source  string // address of a page about it; empty: none
 }
 
-// String is the meaning and the remedy.
-func (a Advice) String() string { return a.Meaning + " " + a.Remedy }
-
 // nullSenderAdvice is about MAIL FROM:<>, which every server has to take (RFC
 // 5321 §6.1). Some providers do not, such as Amazon SES.
 var nullSenderAdvice = Advice{

@@ -85,7 +85,7 @@ func kept(t *testing.T, dir string) map[string][]byte {
 // checked certificate, a sign-in, a pipelined transaction.
 func TestCapture(t *testing.T) {
 	server, dir := start(t, capture.Options{})
-	up := server.Upstream(&config.Upstream{Name: "staging", Provider: "capture"})
+	up := server.Upstream(&config.Upstream{Account: config.Account{Name: "staging"}, Provider: "capture"})
 	feed := upstreamtest.NewFeed()
 	body := "Subject: captured\r\n\r\n.leading dot\r\nlast line\r\n"
 	feed.Add(envelope("from@a.example", "to@b.example", "too@b.example"), []byte(body))
@@ -118,7 +118,7 @@ func TestCapture(t *testing.T) {
 // Addresses are kept as they stood in the envelope.
 func TestCaptureKeepsQuotes(t *testing.T) {
 	server, dir := start(t, capture.Options{})
-	up := server.Upstream(&config.Upstream{Name: "staging", Provider: "capture"})
+	up := server.Upstream(&config.Upstream{Account: config.Account{Name: "staging"}, Provider: "capture"})
 	all := []string{`"john doe"@b.example`, `a*b+c@b.example`, `"a..b"@b.example`, `"q\"u\\o"@b.example`, `"a@b"@b.example`}
 	feed := upstreamtest.NewFeed()
 	feed.Add(envelope(`"from me"@a.example`, all...), []byte("Subject: x\r\n\r\nx\r\n"))
@@ -165,7 +165,7 @@ func TestCaptureNamesTheUpstream(t *testing.T) {
 	for _, name := range []string{"one", "two"} {
 		feed := upstreamtest.NewFeed()
 		feed.Add(envelope("from@a.example", "to@b.example"), []byte("Subject: x\r\n\r\n"+name+"\r\n"))
-		deliver(t, server, server.Upstream(&config.Upstream{Name: name}), feed)
+		deliver(t, server, server.Upstream(&config.Upstream{Account: config.Account{Name: name}}), feed)
 	}
 	for _, body := range kept(t, dir) {
 		_, text, _ := bytes.Cut(body, []byte("\r\n\r\n"))
@@ -201,7 +201,7 @@ func TestCaptureTakesEverything(t *testing.T) {
 			c.change(env)
 			feed := upstreamtest.NewFeed()
 			feed.Add(env, []byte(c.body))
-			for _, s := range deliver(t, server, server.Upstream(&config.Upstream{Name: "x"}), feed) {
+			for _, s := range deliver(t, server, server.Upstream(&config.Upstream{Account: config.Account{Name: "x"}}), feed) {
 				if o := s.Outcomes[0]; o.Stage != spool.StageDot || o.Code != 250 {
 					t.Fatalf("%+v", o)
 				}
@@ -225,7 +225,7 @@ func TestCaptureRefusesEndlessLines(t *testing.T) {
 		server, dir := start(t, capture.Options{Events: events})
 		feed := upstreamtest.NewFeed()
 		feed.Add(envelope("from@a.example", "to@b.example"), []byte("Subject: x\r\n\r\n"+strings.Repeat("x", 3<<20)+"\r\n"))
-		_ = (&upstream.Dialer{Capture: server.Connect}).Deliver(t.Context(), server.Upstream(&config.Upstream{Name: "x"}), feed)
+		_ = (&upstream.Dialer{Capture: server.Connect}).Deliver(t.Context(), server.Upstream(&config.Upstream{Account: config.Account{Name: "x"}}), feed)
 		for _, s := range feed.Settled() {
 			if v := verdict.Of(&s.Outcomes[0], false); v.Status != spool.Bounced {
 				t.Errorf("%+v is taken for %v", s.Outcomes[0], v.Status)
@@ -245,7 +245,7 @@ func TestCaptureWantsASignIn(t *testing.T) {
 		"wrong password": func(up *config.Upstream) { up.Password = config.NewSecret("guess") },
 		"no TLS":         func(up *config.Upstream) { up.TLS, up.Auth = config.TLSOff, "none" },
 	} {
-		up := server.Upstream(&config.Upstream{Name: "x"})
+		up := server.Upstream(&config.Upstream{Account: config.Account{Name: "x"}})
 		change(up)
 		feed := upstreamtest.NewFeed()
 		feed.Add(envelope("from@a.example", "to@b.example"), []byte("Subject: x\r\n\r\n"))
@@ -277,7 +277,7 @@ func TestCaptureOnAFailingDisk(t *testing.T) {
 	}
 	feed := upstreamtest.NewFeed()
 	feed.Add(envelope("from@a.example", "to@b.example"), []byte("Subject: x\r\n\r\n"))
-	for _, s := range deliver(t, server, server.Upstream(&config.Upstream{Name: "x"}), feed) {
+	for _, s := range deliver(t, server, server.Upstream(&config.Upstream{Account: config.Account{Name: "x"}}), feed) {
 		if o := s.Outcomes[0]; o.Code != 451 || strings.Contains(o.Text, dir) {
 			t.Errorf("%+v", o)
 		}
@@ -330,7 +330,7 @@ func BenchmarkCapture(b *testing.B) {
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
-	if err := (&upstream.Dialer{Capture: server.Connect}).Deliver(b.Context(), server.Upstream(&config.Upstream{Name: "x"}), feed); err != nil {
+	if err := (&upstream.Dialer{Capture: server.Connect}).Deliver(b.Context(), server.Upstream(&config.Upstream{Account: config.Account{Name: "x"}}), feed); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -36,7 +36,7 @@ func TestCaptureHasNoPort(t *testing.T) {
 	defer conn.Close()
 	feed := upstreamtest.NewFeed()
 	feed.Add(envelope("from@a.example", "to@b.example"), []byte("Subject: x\r\n\r\nx\r\n"))
-	deliver(t, server, server.Upstream(&config.Upstream{Name: "x"}), feed)
+	deliver(t, server, server.Upstream(&config.Upstream{Account: config.Account{Name: "x"}}), feed)
 	if n := len(kept(t, dir)); n != 1 {
 		t.Errorf("%d messages", n)
 	}

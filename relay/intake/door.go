@@ -48,7 +48,8 @@ func (s *Server) keys(l *config.Listener) ([]doorKey, error) {
 	}
 	n := len(s.sockets.files[l.Target])
 	if n == 0 {
-		return nil, fmt.Errorf("listener %s: systemd handed over no socket named %q; set FileDescriptorName=%s in the .socket unit and start that", l.Name, l.Target, l.Target)
+		return nil, &peer.Advised{Err: fmt.Errorf("listener %s: systemd handed over no socket named %q", l.Name, l.Target),
+			Remedy: "set FileDescriptorName=" + l.Target + " in the .socket unit and start that"}
 	}
 	keys := make([]doorKey, n)
 	for i := range keys {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"postern/config"
+	"postern/relay/peer"
 	"postern/relay/submission"
 )
 
@@ -26,7 +27,7 @@ func newSettings(l *config.Listener, sh *shared) (*settings, error) {
 	if l.TLS != config.ListenerTLSOff && l.TLS != "" {
 		cert, err := config.LoadKeyPair(l.CertFile, l.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("listener %s: certificate: %w; check cert_file and key_file", l.Name, err)
+			return nil, &peer.Advised{Err: fmt.Errorf("listener %s: certificate: %w", l.Name, err), Remedy: "check cert_file and key_file"}
 		}
 		// RFC 8314 §4.1, RFC 8996: nothing below TLS 1.2 unless it is named.
 		s.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: l.TLSMinVersion.Number()}

@@ -15,6 +15,22 @@ import (
 // ErrTaken: somebody answers at a socket, or may do so.
 var ErrTaken = errors.New("another process answers there")
 
+// Advised is an error that knows what to do about it. Its text ends in that.
+type Advised struct {
+	Err    error
+	Remedy string // a clause: "remove it or choose another path"
+}
+
+func (e *Advised) Error() string { return e.Err.Error() + "; " + e.Remedy }
+
+func (e *Advised) Unwrap() error { return e.Err }
+
+// Obstructed says that something other than a socket lies at path, and names
+// what can be chosen in its place: "another path".
+func Obstructed(path, choice string) error {
+	return &Advised{fmt.Errorf("%s exists and is not a socket", path), "remove it or choose " + choice}
+}
+
 // taken is ErrTaken with what is known. err is why that cannot be told; nil:
 // somebody answers.
 type taken struct {
@@ -75,7 +91,7 @@ func vacant(path string) error {
 		return err
 	}
 	if kind := info.Mode().Type(); kind != fs.ModeSocket && kind != fs.ModeIrregular { // which it is on Windows
-		return fmt.Errorf("%s exists and is not a socket; remove it or choose another path", path)
+		return Obstructed(path, "another path")
 	}
 	c, err := net.DialTimeout("unix", path, connectTimeout)
 	switch {

@@ -2,10 +2,10 @@ package peer
 
 import "net"
 
-// Loopback is the number of the user who connected to nc, a TCP connection
+// loopback is the number of the user who connected to nc, a TCP connection
 // whose two ends are on this machine; ok is false where the kernel doesn't
 // tell, or the user has closed the socket already.
-func Loopback(nc net.Conn) (uid uint32, ok bool) {
+func loopback(nc net.Conn) (uid uint32, ok bool) {
 	remote, isTCP := nc.RemoteAddr().(*net.TCPAddr)
 	local, isTCP2 := nc.LocalAddr().(*net.TCPAddr)
 	if !isTCP || !isTCP2 {

@@ -33,7 +33,7 @@ func pair(t testing.TB, network, at string) net.Conn {
 func TestLoopback(t *testing.T) {
 	for _, at := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
 		nc := pair(t, "tcp", at)
-		if uid, ok := Loopback(nc); !ok || int(uid) != os.Getuid() {
+		if uid, ok := loopback(nc); !ok || int(uid) != os.Getuid() {
 			t.Errorf("%s from %s: %d, %t", at, nc.RemoteAddr(), uid, ok)
 		}
 	}
@@ -55,6 +55,6 @@ func TestOrigin(t *testing.T) {
 func BenchmarkLoopback(b *testing.B) {
 	nc := pair(b, "tcp", "127.0.0.1:0")
 	for b.Loop() {
-		Loopback(nc)
+		loopback(nc)
 	}
 }

@@ -23,7 +23,7 @@ func Origin(c net.Conn) origin.Key {
 	}
 	a := remote.Addr().Unmap()
 	if a.IsLoopback() {
-		if uid, ok := Loopback(c); ok {
+		if uid, ok := loopback(c); ok {
 			return origin.Local(uid)
 		}
 	}

@@ -18,7 +18,7 @@ func permit(folder *os.Root, name string, mode fs.FileMode, group string) error 
 	if group != "" {
 		g, err := user.LookupGroup(group)
 		if err != nil {
-			return fmt.Errorf("the group %q does not exist; create it or correct the key", group)
+			return &Advised{fmt.Errorf("the group %q does not exist", group), "create it or correct the key"}
 		}
 		gid, err := strconv.Atoi(g.Gid)
 		if err != nil {

@@ -36,7 +36,7 @@ func TestPiecesAreAcknowledgedAtOnce(t *testing.T) {
 	for _, mode := range []config.UpstreamTLS{config.TLSOff, config.TLSVerify} {
 		t.Run(string(mode), func(t *testing.T) {
 			sink := &upstreamtest.Sink{Pieces: true, Extensions: []string{"PIPELINING"}}
-			up := &config.Upstream{Name: "pieces", TLS: mode, Account: config.Account{Name: "pieces", Auth: "none"}}
+			up := &config.Upstream{TLS: mode, Account: config.Account{Name: "pieces", Auth: "none"}}
 			if mode != config.TLSOff {
 				sink.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "127.0.0.1")}}
 				up.CAFile = ca.File(t, t.TempDir())

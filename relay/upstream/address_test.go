@@ -121,7 +121,7 @@ func TestEveryAddressOfAHost(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHost(t, b, "192.0.2.1", "192.0.2.2")
 				h.scripts["192.0.2.1"], h.mute["192.0.2.1"] = c.first, c.mute
-				up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, CAFile: b.ca}
+				up := &config.Upstream{Account: config.Account{Name: "test"}, Host: "mx.example", Port: 25, TLS: config.TLSOff, CAFile: b.ca}
 				h.scripts["192.0.2.2"] = goodClear
 				if c.tls != "" {
 					up.TLS = c.tls
@@ -154,7 +154,7 @@ func TestNoAddressOfAHost(t *testing.T) {
 		h := newHost(t, b, "192.0.2.1", "2001:db8::2", "192.0.2.3")
 		h.scripts["192.0.2.1"] = upstreamtest.Script{"S: 421 4.3.2 overloaded", "* ignore"}
 		h.scripts["192.0.2.3"] = upstreamtest.Script{"S: 554 5.7.1 blocked using bl.example", "* ignore"}
-		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff}
+		up := &config.Upstream{Account: config.Account{Name: "test"}, Host: "mx.example", Port: 25, TLS: config.TLSOff}
 		fault, _ := h.deliver(up)
 		if fault == nil {
 			t.Fatal("delivered")
@@ -179,7 +179,7 @@ func TestDeadFamilyCostsAQuarterOfASecond(t *testing.T) {
 			h.mute[a] = true
 		}
 		h.scripts["192.0.2.1"] = goodClear
-		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff}
+		up := &config.Upstream{Account: config.Account{Name: "test"}, Host: "mx.example", Port: 25, TLS: config.TLSOff}
 		if fault, took := h.deliver(up); fault != nil || took != 250*time.Millisecond {
 			t.Errorf("after %s: %v", took, fault)
 		}
@@ -206,7 +206,7 @@ func TestAddressesAreNotBlamedForOurs(t *testing.T) {
 				for _, a := range h.order {
 					h.scripts[a] = upstreamtest.Script{"* hello STARTTLS", "C: STARTTLS", "S: 220 go", "* ignore"}
 				}
-				up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSVerify, CAFile: b.ca}
+				up := &config.Upstream{Account: config.Account{Name: "test"}, Host: "mx.example", Port: 25, TLS: config.TLSVerify, CAFile: b.ca}
 				c.setUp(h, up)
 				fault, _ := h.deliver(up)
 				if fault == nil || strings.Count(fault.Outcome.Cause, c.cause) != 1 {
@@ -233,7 +233,7 @@ func TestAddressesTogetherHaveALimit(t *testing.T) {
 			h.scripts[a] = upstreamtest.Script{"* ignore"}
 		}
 		h.scripts["192.0.2.5"] = goodClear
-		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, ConnectTimeout: 12 * time.Second}
+		up := &config.Upstream{Account: config.Account{Name: "test"}, Host: "mx.example", Port: 25, TLS: config.TLSOff, ConnectTimeout: 12 * time.Second}
 		if fault, took := h.deliver(up); fault == nil || took != 15*time.Second || len(h.dialed) != 3 {
 			t.Errorf("after %s by %v: %v", took, h.dialed, fault)
 		}
@@ -250,7 +250,7 @@ func TestOldestFailureIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, b)
 		h.scripts["192.0.2.2"] = goodClear
-		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff}
+		up := &config.Upstream{Account: config.Account{Name: "test"}, Host: "mx.example", Port: 25, TLS: config.TLSOff}
 		for n := range 1000 {
 			h.order = []string{fmt.Sprintf("10.0.%d.%d", n/256, n%256), "192.0.2.2"}
 			if fault, _ := h.deliver(up); fault != nil {
@@ -276,7 +276,7 @@ func TestLoneAddressHeals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, b, "192.0.2.1", "192.0.2.2")
 		h.scripts["192.0.2.2"] = goodClear
-		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff}
+		up := &config.Upstream{Account: config.Account{Name: "test"}, Host: "mx.example", Port: 25, TLS: config.TLSOff}
 		_, _ = h.deliver(up)
 		h.scripts["192.0.2.1"] = goodClear
 		h.order = h.order[:1]
@@ -298,7 +298,7 @@ func TestAddressesDoNotWeaken(t *testing.T) {
 		for _, a := range h.order {
 			h.scripts[a] = upstreamtest.Script{"* hello PIPELINING|AUTH PLAIN", "C? AUTH PLAIN", "S: 535 5.7.8 no", "* quit"}
 		}
-		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff,
+		up := &config.Upstream{Host: "mx.example", Port: 25, TLS: config.TLSOff,
 			Account: config.Account{Name: "test", Auth: "plain", Username: "user", Password: config.NewSecret("pencil")}}
 		fault, _ := h.deliver(up)
 		if fault == nil || fault.Outcome.Code != 535 || len(h.dialed) != 1 {
@@ -310,7 +310,7 @@ func TestAddressesDoNotWeaken(t *testing.T) {
 		h := newHost(t, b, "192.0.2.1", "192.0.2.2")
 		h.scripts["192.0.2.1"] = upstreamtest.Script{"* hello STARTTLS", "C: STARTTLS", "S: 454 4.7.0 no", "* ignore"}
 		h.scripts["192.0.2.2"] = upstreamtest.Script{"* hello PIPELINING", "* quit"}
-		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSEncrypt}
+		up := &config.Upstream{Account: config.Account{Name: "test"}, Host: "mx.example", Port: 25, TLS: config.TLSEncrypt}
 		if fault, _ := h.deliver(up); fault == nil || fault.Outcome.Stage != spool.StageTLS {
 			t.Errorf("went on in clear: %v", fault)
 		}

@@ -85,7 +85,7 @@ func (d dialogue) play(t *testing.T, afterSent, afterReceived int) (r cutRun) {
 			Hostname: func() string { return "relay.example" },
 			Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },
 		}
-		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff,
+		up := &config.Upstream{Host: "mx.example", Port: 25, TLS: config.TLSOff,
 			Account: config.Account{Name: "test", Auth: d.auth, Username: "user", Password: config.NewSecret("pencil")}}
 		r.err = dialer.Deliver(t.Context(), up, r.feed)
 		<-done
@@ -260,7 +260,7 @@ func TestLastWords(t *testing.T) {
 						return &wedged{client, 100_000}, nil
 					},
 				}
-				err := d.Deliver(t.Context(), &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}}, feed)
+				err := d.Deliver(t.Context(), &config.Upstream{Host: "mx.example", Port: 25, TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}}, feed)
 				<-done
 				settled := feed.Settled()
 				if len(settled) != 1 || len(feed.Breaches()) > 0 {

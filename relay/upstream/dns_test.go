@@ -128,7 +128,7 @@ func TestServiceRecords(t *testing.T) {
 				dialed = append(dialed, address)
 				return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 			}}
-			up := &config.Upstream{Name: "office", Host: "example.com", TLS: config.TLSAuto, Account: config.Account{Name: "office", Auth: "none"}, ConnectTimeout: time.Second}
+			up := &config.Upstream{Host: "example.com", TLS: config.TLSAuto, Account: config.Account{Name: "office", Auth: "none"}, ConnectTimeout: time.Second}
 			err := d.Deliver(t.Context(), up, upstreamtest.NewFeed())
 			var fault *spool.Fault
 			if !errors.As(err, &fault) {
@@ -152,7 +152,7 @@ func TestServiceRecordsByWeight(t *testing.T) {
 		srv(1, 10, 465, "a.example.com."), srv(1, 10, 465, "b.example.com."),
 	}}}
 	resolver := server.start(t)
-	up := &config.Upstream{Name: "office", Host: "example.com", TLS: config.TLSAuto, Account: config.Account{Name: "office", Auth: "none"}}
+	up := &config.Upstream{Host: "example.com", TLS: config.TLSAuto, Account: config.Account{Name: "office", Auth: "none"}}
 	var firsts []string
 	for len(firsts) < 2 { // one of two, at random: the other one comes, sooner or later
 		var dialed []string

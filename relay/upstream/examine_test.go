@@ -99,7 +99,7 @@ func TestExamineTriesEveryAddress(t *testing.T) {
 				return nil, refused
 			},
 		}
-		r := dialer.Examine(t.Context(), &config.Upstream{Name: "test", Host: "mx.example", Port: 25}, nil)
+		r := dialer.Examine(t.Context(), &config.Upstream{Account: config.Account{Name: "test"}, Host: "mx.example", Port: 25}, nil)
 		if len(r.Addresses) != 2 || r.Addresses[0].Err != "" || r.Addresses[1].Err != refused.Error() || !r.Addresses[1].Tried {
 			t.Errorf("%+v", r.Addresses)
 		}
@@ -115,7 +115,7 @@ func TestExamineWithoutAnAddress(t *testing.T) {
 		LookUp: func(context.Context, string) ([]netip.Addr, error) { return nil, gone },
 		Dial:   func(context.Context, string, string) (net.Conn, error) { return nil, gone },
 	}
-	r := dialer.Examine(t.Context(), &config.Upstream{Name: "test", Host: "mx.example", Port: 25}, nil)
+	r := dialer.Examine(t.Context(), &config.Upstream{Account: config.Account{Name: "test"}, Host: "mx.example", Port: 25}, nil)
 	if !errors.Is(r.Lookup.Err, gone) || !errors.Is(r.Fault, gone) || len(r.Steps) != 1 || r.Steps[0].Step != upstream.StepConnect {
 		t.Errorf("%+v", r)
 	}
@@ -125,7 +125,7 @@ func TestExamineWithoutAnAddress(t *testing.T) {
 func TestExamineWithoutAToken(t *testing.T) {
 	sink := &upstreamtest.Sink{Extensions: []string{"AUTH XOAUTH2"}}
 	dialer := &upstream.Dialer{Tokens: purse{}}
-	up := &config.Upstream{Name: "test", TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "xoauth2", Username: "user", OAuth: &config.OAuth{}}}
+	up := &config.Upstream{TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "xoauth2", Username: "user", OAuth: &config.OAuth{}}}
 	up.Host, up.Port = sink.Start(t)
 	r := dialer.Examine(t.Context(), up, []upstream.Rehearsal{{From: "a@example.com", To: "b@example.com"}})
 	if r.Steps[0].Step != upstream.StepToken || r.Fault == nil || r.Fault != r.Steps[0].Fault ||

@@ -21,7 +21,7 @@ func TestFarewell(t *testing.T) {
 		left := time.Duration(-1)
 		began := time.Now()
 		feed.OnLeave = func() { left = time.Since(began) }
-		err := h.dialer.Deliver(t.Context(), &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff}, feed)
+		err := h.dialer.Deliver(t.Context(), &config.Upstream{Account: config.Account{Name: "test"}, Host: "mx.example", Port: 25, TLS: config.TLSOff}, feed)
 		if took := time.Since(began); err != nil || left != 0 || took != 3*time.Second {
 			t.Errorf("left after %s, ended after %s: %v", left, took, err)
 		}

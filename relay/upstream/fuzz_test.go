@@ -57,7 +57,7 @@ func sessionWith(t *testing.T, pieces [][]byte) {
 		Hostname: func() string { return "relay.example" },
 		Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },
 	}
-	up := &config.Upstream{Name: "fuzz", Host: "mx.example", Port: 25, TLS: config.TLSOff, Account: config.Account{Name: "fuzz", Auth: "none"}}
+	up := &config.Upstream{Host: "mx.example", Port: 25, TLS: config.TLSOff, Account: config.Account{Name: "fuzz", Auth: "none"}}
 	_ = d.Deliver(context.Background(), up, feed) // whatever it says; what it did counts
 	<-done
 	for _, breach := range feed.Breaches() {

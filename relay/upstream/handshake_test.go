@@ -104,7 +104,7 @@ func shake(t *testing.T, b *bench, mode config.UpstreamTLS, sent, received int) 
 			Hostname: func() string { return "relay.example" },
 			Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },
 		}
-		err = d.Deliver(t.Context(), &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: mode, Account: config.Account{Name: "test", Auth: "none"}, CAFile: b.ca}, feed)
+		err = d.Deliver(t.Context(), &config.Upstream{Host: "mx.example", Port: 25, TLS: mode, Account: config.Account{Name: "test", Auth: "none"}, CAFile: b.ca}, feed)
 		<-done
 		if len(feed.Settled()) > 0 {
 			t.Errorf("a message was touched: %+v", feed.Settled())
@@ -151,7 +151,7 @@ func TestShutdownWhileOpening(t *testing.T) {
 				}
 				feed := upstreamtest.NewFeed()
 				feed.Add(envelopeTo("to@b.example"), []byte("x\r\n"))
-				up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: c.mode,
+				up := &config.Upstream{Host: "mx.example", Port: 25, TLS: c.mode,
 					Account: config.Account{Name: "test", Auth: "plain", Username: "user", Password: config.NewSecret("pencil")}}
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()

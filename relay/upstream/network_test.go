@@ -48,7 +48,7 @@ func oneMessage(t *testing.T, d *upstream.Dialer, up *config.Upstream) (*recorde
 func TestRoundsAreAskedFor(t *testing.T) {
 	for rounds, want := range map[int][]int{0: {0, 1, 2, 3, 4}, 1: {0, 1}, 2: {0, 1, 2, 3}, 3: {0, 1, 2, 3, 4}} {
 		sink := &upstreamtest.Sink{Extensions: []string{"PIPELINING", "LIMITS RCPTMAX=2"}}
-		up := &config.Upstream{Name: "test", TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}}
+		up := &config.Upstream{TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}}
 		up.Host, up.Port = sink.Start(t)
 		feed := upstreamtest.NewFeed()
 		feed.Rounds = rounds
@@ -77,7 +77,7 @@ func TestResumption(t *testing.T) {
 	sink := &upstreamtest.Sink{Extensions: []string{"PIPELINING"},
 		TLS: &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "127.0.0.1")}}}
 	dir := t.TempDir()
-	up := &config.Upstream{Name: "test", TLS: config.TLSVerify, Account: config.Account{Name: "test", Auth: "none"}, CAFile: ca.File(t, dir)}
+	up := &config.Upstream{TLS: config.TLSVerify, Account: config.Account{Name: "test", Auth: "none"}, CAFile: ca.File(t, dir)}
 	up.Host, up.Port = sink.Start(t)
 	d := &upstream.Dialer{}
 	for i, want := range []bool{false, true} {
@@ -122,7 +122,7 @@ func TestClientCertificate(t *testing.T) {
 		ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
 	}}
 	dir := t.TempDir()
-	up := &config.Upstream{Name: "test", TLS: config.TLSVerify, Account: config.Account{Name: "test", Auth: "none"}, CAFile: ca.File(t, dir)}
+	up := &config.Upstream{TLS: config.TLSVerify, Account: config.Account{Name: "test", Auth: "none"}, CAFile: ca.File(t, dir)}
 	up.Host, up.Port = sink.Start(t)
 	d := &upstream.Dialer{}
 	var fault *spool.Fault
@@ -157,7 +157,7 @@ func TestConnectFaults(t *testing.T) {
 		}, spool.StageResolve},
 	} {
 		t.Run(name, func(t *testing.T) {
-			up := &config.Upstream{Name: "test", Host: "127.0.0.1", Port: closed.Addr().(*net.TCPAddr).Port, TLS: config.TLSOff}
+			up := &config.Upstream{Account: config.Account{Name: "test"}, Host: "127.0.0.1", Port: closed.Addr().(*net.TCPAddr).Port, TLS: config.TLSOff}
 			var fault *spool.Fault
 			_, err := oneMessage(t, &upstream.Dialer{Dial: c.dial}, up)
 			if !errors.As(err, &fault) || fault.Outcome.Stage != c.stage || fault.Outcome.Cause == "" ||
@@ -184,7 +184,7 @@ func TestCancelWhileOpening(t *testing.T) {
 			<-t.Context().Done()
 		}
 	}()
-	up := &config.Upstream{Name: "test", Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port, TLS: config.TLSOff}
+	up := &config.Upstream{Account: config.Account{Name: "test"}, Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port, TLS: config.TLSOff}
 	feed := upstreamtest.NewFeed()
 	feed.Add(envelopeTo("to@b.example"), []byte("x\r\n"))
 	began := time.Now()
@@ -203,7 +203,7 @@ func TestCancelWhileOpening(t *testing.T) {
 // goes over another one.
 func TestClosedIdleConnection(t *testing.T) {
 	sink := &upstreamtest.Sink{Extensions: []string{"PIPELINING"}}
-	up := &config.Upstream{Name: "test", TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}}
+	up := &config.Upstream{TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}}
 	up.Host, up.Port = sink.Start(t)
 	feed := upstreamtest.NewFeed()
 	feed.Keep = time.Minute
@@ -241,7 +241,7 @@ func TestPipeliningWithFullBuffers(t *testing.T) {
 	var work sync.WaitGroup
 	defer work.Wait()
 	work.Go(func() { chatty(t, listener) })
-	up := &config.Upstream{Name: "test", Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port,
+	up := &config.Upstream{Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port,
 		TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}, CommandTimeout: time.Minute, DataTimeout: time.Minute}
 	env := envelopeTo()
 	for i := range rcpts {
@@ -319,7 +319,7 @@ func TestConcurrentSessions(t *testing.T) {
 	var work sync.WaitGroup
 	for i := range 12 {
 		work.Go(func() {
-			up := &config.Upstream{Name: fmt.Sprint("lane ", i%3), Host: host, Port: port, TLS: config.TLSVerify, Account: config.Account{Name: fmt.Sprint("lane ", i%3), Auth: "none"}, CAFile: file}
+			up := &config.Upstream{Host: host, Port: port, TLS: config.TLSVerify, Account: config.Account{Name: fmt.Sprint("lane ", i%3), Auth: "none"}, CAFile: file}
 			feed := upstreamtest.NewFeed()
 			for range 20 {
 				feed.Add(envelopeTo("to@b.example"), []byte("Subject: x\r\n\r\nx\r\n"))
@@ -362,7 +362,7 @@ func (f brokenFeed) Content(d *spool.Delivery) (spool.Content, error) {
 func TestUnreadableContent(t *testing.T) {
 	for _, failOpen := range []bool{true, false} {
 		sink := &upstreamtest.Sink{Extensions: []string{"PIPELINING"}}
-		up := &config.Upstream{Name: "test", TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}}
+		up := &config.Upstream{TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}}
 		up.Host, up.Port = sink.Start(t)
 		feed := brokenFeed{upstreamtest.NewFeed(), failOpen}
 		feed.Add(envelopeTo("to@b.example"), []byte("Subject: x\r\n\r\nx\r\n"))

@@ -23,7 +23,7 @@ func TestNextSessionIsPlain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHost(t, b, "192.0.2.1")
-				up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff}
+				up := &config.Upstream{Account: config.Account{Name: "test"}, Host: "mx.example", Port: 25, TLS: config.TLSOff}
 				for n, script := range []upstreamtest.Script{append(ahead[:4:4], replies...), plain, append(ahead[:4:4], replies...)} {
 					h.scripts["192.0.2.1"] = script
 					feed := upstreamtest.NewFeed()

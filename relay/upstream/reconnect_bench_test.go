@@ -27,7 +27,7 @@ func BenchmarkReconnect(b *testing.B) {
 			conf := &tls.Config{Certificates: []tls.Certificate{key.cert}, MaxVersion: version}
 			for _, mode := range []config.UpstreamTLS{config.TLSVerify, config.TLSImplicit} {
 				sink := &upstreamtest.Sink{TLS: conf, Implicit: mode == config.TLSImplicit}
-				up := &config.Upstream{Name: "bench", TLS: mode, Account: config.Account{Name: "bench", Auth: "none"}, CAFile: file}
+				up := &config.Upstream{TLS: mode, Account: config.Account{Name: "bench", Auth: "none"}, CAFile: file}
 				up.Host, up.Port = sink.Start(b)
 				benchReconnect(b, key.name+"/"+tls.VersionName(version)+"/"+string(mode), up)
 			}

@@ -88,7 +88,7 @@ func TestRefusedAtEveryStage(t *testing.T) {
 func (c *stageCase) refuse(t *testing.T, b *bench, code int) {
 	said := fmt.Sprintf("%d %d.7.9 generic failure", code, code/100)
 	script := append(c.script[:len(c.script):len(c.script)], "S: "+said, "* ignore")
-	up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}, CAFile: b.ca}
+	up := &config.Upstream{Host: "mx.example", Port: 25, TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}, CAFile: b.ca}
 	if c.tls != "" {
 		up.TLS = c.tls
 	}

@@ -88,7 +88,7 @@ func BenchmarkSession(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			sink := &upstreamtest.Sink{RTT: c.rtt, Extensions: []string{"PIPELINING", "SIZE 100000000"}}
-			up := &config.Upstream{Name: "bench", TLS: config.TLSOff, Account: config.Account{Name: "bench", Auth: "none"}}
+			up := &config.Upstream{TLS: config.TLSOff, Account: config.Account{Name: "bench", Auth: "none"}}
 			if c.plain {
 				sink.Extensions = sink.Extensions[1:]
 			}

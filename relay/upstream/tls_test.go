@@ -33,7 +33,7 @@ func TestResumptionInEveryMode(t *testing.T) {
 			t.Run(string(mode)+" "+tls.VersionName(version), func(t *testing.T) {
 				sink := &upstreamtest.Sink{Implicit: mode == config.TLSImplicit,
 					TLS: &tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: version}}
-				up := &config.Upstream{Name: "test", TLS: mode, Account: config.Account{Name: "test", Auth: "none"}, CAFile: file}
+				up := &config.Upstream{TLS: mode, Account: config.Account{Name: "test", Auth: "none"}, CAFile: file}
 				up.Host, up.Port = sink.Start(t)
 				d := &upstream.Dialer{Memory: memory.New(&statefile.State{Dir: t.TempDir()})}
 				for i, want := range []bool{false, true, true} {
@@ -68,7 +68,7 @@ func TestResumedSessionsAreJudgedAgain(t *testing.T) {
 		t.Run(string(c.mode), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				shared := &tls.Config{Certificates: []tls.Certificate{ca.IssueUntil(t, time.Now().Add(2*time.Hour), "mx.example.com")}}
-				up := &config.Upstream{Name: "test", Host: c.host, Port: 25, TLS: c.mode, Account: config.Account{Name: "test", Auth: "none"}, CAFile: file}
+				up := &config.Upstream{Host: c.host, Port: 25, TLS: c.mode, Account: config.Account{Name: "test", Auth: "none"}, CAFile: file}
 				if c.mode == config.TLSAuto {
 					up.Port = 0
 				}
@@ -154,7 +154,7 @@ func TestMinimumVersion(t *testing.T) {
 		{"1.0", tls.VersionTLS10, true}, {"1.0", tls.VersionTLS13, true},
 	} {
 		sink := &upstreamtest.Sink{TLS: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10, MaxVersion: c.server}}
-		up := &config.Upstream{Name: "test", TLS: config.TLSVerify, TLSMinVersion: c.least, Account: config.Account{Name: "test", Auth: "none"}, CAFile: file}
+		up := &config.Upstream{TLS: config.TLSVerify, TLSMinVersion: c.least, Account: config.Account{Name: "test", Auth: "none"}, CAFile: file}
 		up.Host, up.Port = sink.Start(t)
 		rec, err := oneMessage(t, &upstream.Dialer{}, up)
 		var fault *spool.Fault
@@ -212,7 +212,7 @@ func TestRenewedClientCertificate(t *testing.T) {
 			return nil
 		},
 	}}
-	up := &config.Upstream{Name: "test", TLS: config.TLSVerify, Account: config.Account{Name: "test", Auth: "none"}, CAFile: ca.File(t, dir)}
+	up := &config.Upstream{TLS: config.TLSVerify, Account: config.Account{Name: "test", Auth: "none"}, CAFile: ca.File(t, dir)}
 	up.Host, up.Port = sink.Start(t)
 	up.CertFile, up.KeyFile = upstreamtest.WritePair(t, dir, "client", ca.Issue(t, "old.example"))
 	d := &upstream.Dialer{}
@@ -248,7 +248,7 @@ func TestRenewedClientCertificate(t *testing.T) {
 // A pin of the next certificate lets the upstream change it at any time.
 func TestPinsWhileACertificateIsReplaced(t *testing.T) {
 	old, next := upstreamtest.SelfSigned(t, "mx.example"), upstreamtest.SelfSigned(t, "mx.example")
-	up := &config.Upstream{Name: "test", TLS: config.TLSVerify, Account: config.Account{Name: "test", Auth: "none"},
+	up := &config.Upstream{TLS: config.TLSVerify, Account: config.Account{Name: "test", Auth: "none"},
 		Fingerprints: []string{upstreamtest.Fingerprint(old), upstreamtest.Fingerprint(next)}}
 	d := &upstream.Dialer{}
 	for _, cert := range []tls.Certificate{old, next} {
@@ -268,7 +268,7 @@ func TestPinsWhileACertificateIsReplaced(t *testing.T) {
 // in clear after it.
 func TestMemoryIsReadWhenItIsNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOpportunistic, Account: config.Account{Name: "test", Auth: "none"}}
+		up := &config.Upstream{Host: "mx.example", Port: 25, TLS: config.TLSOpportunistic, Account: config.Account{Name: "test", Auth: "none"}}
 		m := memory.New(&statefile.State{Dir: t.TempDir()})
 		var serving sync.WaitGroup
 		d := &upstream.Dialer{Memory: m, Dial: func(context.Context, string, string) (net.Conn, error) {

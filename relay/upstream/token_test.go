@@ -29,7 +29,7 @@ func (p purse) Token(_ context.Context, _ *config.Account, refused string) (stri
 
 // Without a token there is no connection, and no message is taken.
 func TestNoToken(t *testing.T) {
-	up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, Account: config.Account{Name: "test", Auth: "xoauth2", Username: "user", OAuth: &config.OAuth{}}}
+	up := &config.Upstream{Host: "mx.example", Port: 25, Account: config.Account{Name: "test", Auth: "xoauth2", Username: "user", OAuth: &config.OAuth{}}}
 	feed := upstreamtest.NewFeed()
 	feed.Add(envelopeTo("to@b.example"), []byte("x\r\n"))
 	d := &upstream.Dialer{Tokens: purse{}, Dial: func(context.Context, string, string) (net.Conn, error) {

@@ -20,7 +20,7 @@ import (
 
 // setUp reads the lines of a transcript that are not dialogue.
 func (c *transcript) setUp(t *testing.T, b *bench) (*config.Upstream, *testFeed) {
-	up := &config.Upstream{Name: "test", Host: "mx.example", Port: 25, TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}, CAFile: b.ca}
+	up := &config.Upstream{Host: "mx.example", Port: 25, TLS: config.TLSOff, Account: config.Account{Name: "test", Auth: "none"}, CAFile: b.ca}
 	feed := &testFeed{Feed: upstreamtest.NewFeed()}
 	messages := 0
 	for _, line := range c.settings {

@@ -40,7 +40,7 @@ func meet(t *testing.T, ca *upstreamtest.Pair, meetings []meeting) {
 	for _, m := range meetings {
 		t.Run(m.name, func(t *testing.T) {
 			sink := &upstreamtest.Sink{TLS: m.server}
-			up := &config.Upstream{Name: "test", TLS: config.TLSVerify, Account: config.Account{Name: "test", Auth: "none"}, CAFile: file, ServerName: "mx.example"}
+			up := &config.Upstream{TLS: config.TLSVerify, Account: config.Account{Name: "test", Auth: "none"}, CAFile: file, ServerName: "mx.example"}
 			up.Host, up.Port = sink.Start(t)
 			if m.set != nil {
 				m.set(up)

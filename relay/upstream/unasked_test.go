@@ -55,7 +55,7 @@ func TestAnswersInsideTheContent(t *testing.T) {
 				}
 			}()
 			host, port, _ := net.SplitHostPort(listener.Addr().String())
-			up := &config.Upstream{Name: "test", Host: host, TLS: config.TLSOff, DataTimeout: 10 * time.Second}
+			up := &config.Upstream{Account: config.Account{Name: "test"}, Host: host, TLS: config.TLSOff, DataTimeout: 10 * time.Second}
 			up.Port, _ = net.LookupPort("tcp", port)
 			feed := upstreamtest.NewFeed()
 			body := strings.Repeat(strings.Repeat("x", 70)+"\r\n", 400_000) // more than the buffers between us hold

@@ -279,7 +279,7 @@ func TestFindingTheWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := &domain{bench: base.bench, srv: c.srv, doors: c.doors}
-				up := &config.Upstream{Name: "office", Host: "example.com", TLS: config.TLSAuto, Account: config.Account{Name: "office", Auth: "none"}, CAFile: base.bench.ca}
+				up := &config.Upstream{Host: "example.com", TLS: config.TLSAuto, Account: config.Account{Name: "office", Auth: "none"}, CAFile: base.bench.ca}
 				if c.set != nil {
 					c.set(up)
 				}
@@ -302,7 +302,7 @@ func TestTheWayChanges(t *testing.T) {
 	base := newDomain(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := &domain{bench: base.bench, doors: map[string]string{"example.com:587": "starttls example.com"}}
-		up := &config.Upstream{Name: "office", Host: "example.com", TLS: config.TLSAuto, Account: config.Account{Name: "office", Auth: "none"}, CAFile: base.bench.ca}
+		up := &config.Upstream{Host: "example.com", TLS: config.TLSAuto, Account: config.Account{Name: "office", Auth: "none"}, CAFile: base.bench.ca}
 		m := memory.New(&statefile.State{Dir: t.TempDir()})
 		expect := func(want string) {
 			t.Helper()

@@ -236,7 +236,7 @@ func (p *Postfix) run(t testing.TB, verb string) {
 // Upstream is the configuration that leads here.
 func (p *Postfix) Upstream(auth string) *config.Upstream {
 	return &config.Upstream{
-		Name: "postfix-" + auth, Host: "127.0.0.1", Port: p.Port, TLS: config.TLSVerify,
+		Host: "127.0.0.1", Port: p.Port, TLS: config.TLSVerify,
 		CAFile: p.CA, ServerName: "mail.postern.test",
 		Account:        config.Account{Name: "postfix-" + auth, Auth: config.Mechanism(auth), Username: PostfixUser, Password: config.NewSecret(PostfixPassword)},
 		CommandTimeout: 20 * time.Second, DataTimeout: 20 * time.Second,
