@@ -6,17 +6,33 @@ import (
 	"postern/relay/upstream"
 )
 
-// upstreamEvents tells of sessions with upstreams.
-type upstreamEvents struct{ log *Log }
+// Upstream returns what tells of sessions with upstreams.
+func (l *Log) Upstream() func(upstream.Event) {
+	return func(e upstream.Event) {
+		switch e := e.(type) {
+		case *upstream.Opened:
+			l.sessionOpened(e)
+		case *upstream.Closed:
+			l.sessionClosed(e)
+		case *upstream.TLSProblem:
+			l.tlsProblem(e)
+		case *upstream.Learned:
+			l.upstreamLearned(e)
+		case *upstream.AddressFailed:
+			l.addressFailed(e)
+		case *upstream.Stalled:
+			l.upstreamStalled(e)
+		case *upstream.MemoryFailed:
+			l.memoryFailed(e)
+		}
+	}
+}
 
-// Upstream returns the events of upstream sessions.
-func (l *Log) Upstream() upstream.Events { return upstreamEvents{l} }
-
-func (u upstreamEvents) UpstreamOpened(e upstream.Opened) {
-	m := u.log.metrics
+func (l *Log) sessionOpened(e *upstream.Opened) {
+	m := l.metrics
 	m.sessions.with(e.Upstream, e.TLSVersion).Inc()
 	m.sessionOpen.with(e.Upstream).Observe(e.Duration.Seconds())
-	u.log.debug("upstream-opened",
+	l.debug("upstream-opened",
 		zap.String("upstream", e.Upstream), zap.String("remote", e.Remote),
 		zap.String("tls", e.TLSVersion), zap.String("cipher", e.TLSCipher),
 		zap.Bool("verified", e.Verified), zap.Bool("resumed", e.Resumed),
@@ -24,44 +40,46 @@ func (u upstreamEvents) UpstreamOpened(e upstream.Opened) {
 		zap.Duration("took", e.Duration))
 }
 
-func (u upstreamEvents) UpstreamClosed(e upstream.Closed) {
-	u.log.debug("upstream-closed",
+func (l *Log) sessionClosed(e *upstream.Closed) {
+	l.debug("upstream-closed",
 		zap.String("upstream", e.Upstream), zap.String("remote", e.Remote),
 		zap.Int("messages", e.Messages), zap.String("reason", e.Reason),
 		zap.Duration("took", e.Duration))
 }
 
-func (u upstreamEvents) UpstreamTLSProblem(e upstream.TLSProblem) {
-	u.log.metrics.tlsProblems.with(e.Upstream).Inc()
+func (l *Log) tlsProblem(e *upstream.TLSProblem) {
+	l.metrics.tlsProblems.with(e.Upstream).Inc()
 	if e.Downgrade {
-		u.log.metrics.tlsDowngrades.with(e.Upstream).Inc()
+		l.metrics.tlsDowngrades.with(e.Upstream).Inc()
 	}
-	u.log.warn("upstream-tls-problem",
+	l.warn("upstream-tls-problem",
 		zap.String("upstream", e.Upstream), zap.String("remote", e.Remote),
 		zap.String("problem", e.Problem), zap.Bool("in_clear", e.InClear), zap.Bool("downgrade", e.Downgrade))
 }
 
-func (u upstreamEvents) UpstreamLearned(e upstream.Learned) {
-	u.log.info("upstream-learned",
+func (l *Log) upstreamLearned(e *upstream.Learned) {
+	l.info("upstream-learned",
 		zap.String("upstream", e.Upstream), zap.String("remote", e.Remote),
 		zap.String("lesson", string(e.Lesson)), some("way", e.Way), some("tls", e.TLS),
 		zap.Bool("durable", e.Durable))
 }
 
-func (u upstreamEvents) UpstreamAddressFailed(e upstream.AddressFailed) {
-	e.Outcome.Remote = e.Remote
+func (l *Log) addressFailed(e *upstream.AddressFailed) {
+	o := e.Outcome
+	o.Remote = e.Remote
 	fields := []zap.Field{zap.String("upstream", e.Upstream), zap.Duration("for", e.For)}
-	u.log.warn("upstream-address-failed", outcome(fields, &e.Outcome)...)
+	l.warn("upstream-address-failed", outcome(fields, &o)...)
 }
 
-func (u upstreamEvents) UpstreamStalled(e upstream.Stalled) {
-	e.Outcome.Remote = e.Remote
+func (l *Log) upstreamStalled(e *upstream.Stalled) {
+	o := e.Outcome
+	o.Remote = e.Remote
 	fields := []zap.Field{zap.String("upstream", e.Upstream), zap.Duration("for", e.For)}
-	u.log.warn("upstream-stalled", outcome(fields, &e.Outcome)...)
+	l.warn("upstream-stalled", outcome(fields, &o)...)
 }
 
-func (u upstreamEvents) UpstreamMemoryFailed(e upstream.MemoryFailed) {
-	u.log.metrics.memoryFailures.with(e.Upstream, e.Operation).Inc()
-	u.log.error("upstream-memory-failed",
+func (l *Log) memoryFailed(e *upstream.MemoryFailed) {
+	l.metrics.memoryFailures.with(e.Upstream, e.Operation).Inc()
+	l.error("upstream-memory-failed",
 		zap.String("upstream", e.Upstream), zap.String("operation", e.Operation), zap.String("cause", e.Cause))
 }

@@ -19,15 +19,18 @@ import (
 
 	"postern/config/wire"
 	"postern/queue"
+	"postern/relay/capture"
+	"postern/relay/oauth"
 	"postern/relay/submission"
+	"postern/relay/upstream"
 	"postern/spool"
 )
 
 var update = flag.Bool("update", false, "print what docs/events.md lacks")
 
-// rooms is every set of events.
+// rooms is every set of events that are methods.
 func rooms(l *Log) []any {
-	return []any{l.Process(), l.Intake(), l.Queue(), l.Upstream(), l.Tokens(), l.Spool(), l.Capture()}
+	return []any{l.Process(), l.Intake(), l.Queue(), l.Spool()}
 }
 
 // filled is a value of type t in which every text is text and nothing is zero.
@@ -99,8 +102,18 @@ func tell(l *Log, text string) {
 			m.Call(args)
 		}
 	}
-	l.Submission()(filled(reflect.TypeFor[*submission.Accepted](), text).Interface().(submission.Event))
-	l.Submission()(filled(reflect.TypeFor[*submission.Refused](), text).Interface().(submission.Event))
+	raise(l.Submission(), text, (*submission.Accepted)(nil), (*submission.Refused)(nil))
+	raise(l.Capture(), text, (*capture.Stored)(nil), (*capture.Failed)(nil))
+	raise(l.Tokens(), text, (*oauth.Obtained)(nil), (*oauth.Failed)(nil), (*oauth.Panicked)(nil))
+	raise(l.Upstream(), text, (*upstream.Opened)(nil), (*upstream.Closed)(nil), (*upstream.TLSProblem)(nil),
+		(*upstream.Learned)(nil), (*upstream.Stalled)(nil), (*upstream.AddressFailed)(nil), (*upstream.MemoryFailed)(nil))
+}
+
+// raise tells of an event of each of the types.
+func raise[E any](tell func(E), text string, types ...any) {
+	for _, t := range types {
+		tell(filled(reflect.TypeOf(t), text).Interface().(E))
+	}
 }
 
 // emitted is the vocabulary of the code: event → fields.

@@ -222,7 +222,7 @@ func TestCaptureTakesEverything(t *testing.T) {
 func TestCaptureRefusesEndlessLines(t *testing.T) {
 	for range 3 {
 		events := &failures{}
-		server, dir := start(t, capture.Options{Events: events})
+		server, dir := start(t, capture.Options{Events: events.tell})
 		feed := upstreamtest.NewFeed()
 		feed.Add(envelope("from@a.example", "to@b.example"), []byte("Subject: x\r\n\r\n"+strings.Repeat("x", 3<<20)+"\r\n"))
 		_ = (&upstream.Dialer{Capture: server.Connect}).Deliver(t.Context(), server.Upstream(&config.Upstream{Account: config.Account{Name: "x"}}), feed)
@@ -263,13 +263,16 @@ func TestCaptureWantsASignIn(t *testing.T) {
 
 type failures struct{ count int }
 
-func (f *failures) CaptureStored(capture.Stored) {}
-func (f *failures) CaptureFailed(string, error)  { f.count++ }
+func (f *failures) tell(e capture.Event) {
+	if _, ok := e.(*capture.Failed); ok {
+		f.count++
+	}
+}
 
 // A Maildir that takes nothing is a temporary failure, and says so.
 func TestCaptureOnAFailingDisk(t *testing.T) {
 	events := &failures{}
-	server, dir := start(t, capture.Options{Events: events})
+	server, dir := start(t, capture.Options{Events: events.tell})
 	for _, sub := range []string{"tmp", "new"} {
 		if err := os.Remove(filepath.Join(dir, sub)); err != nil {
 			t.Fatal(err)

@@ -33,8 +33,8 @@ type Options struct {
 	Dir string
 	// Hostname names the server in its banner and certificate; empty: "localhost".
 	Hostname string
-	// Events observes; nil: nobody does.
-	Events Events
+	// Events is told what happens; nil: nobody is.
+	Events func(Event)
 }
 
 // Stored tells of a message that was kept.
@@ -46,17 +46,18 @@ type Stored struct {
 	Size     int64 // bytes of the file
 }
 
-// Events observes a capture server. Its methods are called concurrently.
-type Events interface {
-	CaptureStored(Stored)
-	// CaptureFailed tells of a message that was answered with 451.
-	CaptureFailed(upstream string, err error)
+// Failed tells of a message that was answered with 451.
+type Failed struct {
+	Upstream string
+	Err      error
 }
 
-type noEvents struct{}
+// Event is what a Server tells of: *Stored or *Failed. It is valid until the
+// function that it is given to returns; that function is called concurrently.
+type Event interface{ event() }
 
-func (noEvents) CaptureStored(Stored)        {}
-func (noEvents) CaptureFailed(string, error) {}
+func (*Stored) event() {}
+func (*Failed) event() {}
 
 // Server is a running capture server. It serves any number of upstreams; a
 // header field of each message names the one that it was meant for.
@@ -72,9 +73,6 @@ type Server struct {
 func Start(o Options) (*Server, error) {
 	if o.Hostname == "" {
 		o.Hostname = "localhost"
-	}
-	if o.Events == nil {
-		o.Events = noEvents{}
 	}
 	box, err := openMaildir(o.Dir, o.Hostname)
 	if err != nil {

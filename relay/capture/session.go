@@ -16,10 +16,16 @@ import (
 type backend struct {
 	box      *maildir
 	password string
-	events   Events
+	events   func(Event) // nil: nobody is told
 }
 
 func (b *backend) NewSession(*smtp.Conn) (smtp.Session, error) { return &session{backend: b}, nil }
+
+func (b *backend) tell(e Event) {
+	if b.events != nil {
+		b.events(e)
+	}
+}
 
 // session takes messages from one connection.
 type session struct {
@@ -63,14 +69,14 @@ func (s *session) Data(r io.Reader) error {
 	var answer *smtp.SMTPError
 	switch {
 	case err == nil:
-		s.events.CaptureStored(stored)
+		s.tell(&stored)
 		return nil
 	case errors.As(err, &answer):
 		return answer // of the protocol engine: too large
 	case errors.Is(err, smtp.ErrTooLongLine):
 		return &smtp.SMTPError{Code: 552, EnhancedCode: smtp.EnhancedCode{5, 3, 4}, Message: "A line of the message has more than 1 MiB"}
 	}
-	s.events.CaptureFailed(s.upstream, err)
+	s.tell(&Failed{Upstream: s.upstream, Err: err})
 	return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "The message could not be kept"}
 }
 

@@ -2,14 +2,14 @@ package oauth
 
 import "time"
 
-// Events observes tokens. Its methods are called concurrently and must not
-// block.
-type Events interface {
-	TokenObtained(Obtained)
-	TokenFailed(Failed)
-	// TokenPanicked: a bug of this program has ended a try to get a token.
-	TokenPanicked(upstream string, value any, stack []byte)
-}
+// Event is what Tokens tell of: *Obtained, *Failed or *Panicked. It is valid
+// until the function that it is given to returns; that function is called
+// concurrently and must not block.
+type Event interface{ event() }
+
+func (*Obtained) event() {}
+func (*Failed) event()   {}
+func (*Panicked) event() {}
 
 // Reason says why a token was asked for.
 type Reason string
@@ -44,11 +44,12 @@ type Failed struct {
 	Took  time.Duration
 }
 
-type noEvents struct{}
-
-func (noEvents) TokenObtained(Obtained)            {}
-func (noEvents) TokenFailed(Failed)                {}
-func (noEvents) TokenPanicked(string, any, []byte) {}
+// Panicked tells that a bug of this program has ended a try to get a token.
+type Panicked struct {
+	Upstream string
+	Value    any // that it panicked with
+	Stack    []byte
+}
 
 // Status is what there is to know about the token of one upstream.
 type Status struct {

@@ -100,25 +100,20 @@ func TestLabSignedTokens(t *testing.T) {
 				ClientID: "postern", ClientSecret: config.NewSecret("secret"), Scopes: []string{"smtp"},
 			}
 			m.minted, m.stale = 0, stale
-			seen := &opened{}
-			d := &upstream.Dialer{Events: seen, Tokens: oauth.New(oauth.Options{State: &statefile.State{Dir: t.TempDir()}})}
+			var seen upstream.Opened
+			told := func(e upstream.Event) {
+				if o, ok := e.(*upstream.Opened); ok {
+					seen = *o
+				}
+			}
+			d := &upstream.Dialer{Events: told, Tokens: oauth.New(oauth.Options{State: &statefile.State{Dir: t.TempDir()}})}
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			err := d.Deliver(ctx, up, upstreamtest.NewFeed())
 			cancel()
-			t.Logf("%s, %d stale: %v, %+v, %d tokens", auth, stale, err, seen.last, m.minted)
+			t.Logf("%s, %d stale: %v, %+v, %d tokens", auth, stale, err, seen, m.minted)
 			if (err == nil) != want || m.minted != min(stale+1, 2) {
 				t.Errorf("%s, %d stale: %v, %d tokens", auth, stale, err, m.minted)
 			}
 		}
 	}
 }
-
-type opened struct{ last upstream.Opened }
-
-func (o *opened) UpstreamOpened(e upstream.Opened)           { o.last = e }
-func (o *opened) UpstreamClosed(upstream.Closed)             {}
-func (o *opened) UpstreamTLSProblem(upstream.TLSProblem)     {}
-func (o *opened) UpstreamLearned(upstream.Learned)           {}
-func (*opened) UpstreamAddressFailed(upstream.AddressFailed) {}
-func (*opened) UpstreamStalled(upstream.Stalled)             {}
-func (o *opened) UpstreamMemoryFailed(upstream.MemoryFailed) {}

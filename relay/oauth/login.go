@@ -65,7 +65,7 @@ func (t *Tokens) Login(ctx context.Context, a *config.Account, person Person) (S
 		e.Upstream = a.Name
 		return Status{}, e
 	}
-	t.events.TokenObtained(Obtained{
+	t.tell(&Obtained{
 		Upstream: a.Name, Reason: Login, Expires: tok.Expires, Rotated: true, Took: time.Since(began),
 	})
 	return t.Status(ctx, a), nil

@@ -49,7 +49,7 @@ func TestDevice(t *testing.T) {
 		// 5 s, 5 s, then 10 s for good, and twice that after a time-out.
 		p.device = []string{"authorization_pending", "slow_down", "authorization_pending"}
 		p.answers = []func(http.ResponseWriter, *http.Request){nil, nil, nil, refuse(503, "", "")}
-		tokens := New(Options{State: stateIn(dir), Transport: p, Events: w})
+		tokens := New(Options{State: stateIn(dir), Transport: p, Events: w.tell})
 		up := accountWith(config.FlowDevice)
 		began, person := time.Now(), &typist{}
 		st, err := tokens.Login(t.Context(), up, person)

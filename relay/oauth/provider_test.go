@@ -215,18 +215,15 @@ type witness struct {
 	failed   []Failed
 }
 
-func (w *witness) TokenObtained(e Obtained) {
+func (w *witness) tell(e Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.obtained = append(w.obtained, e)
-}
-
-func (w *witness) TokenPanicked(string, any, []byte) {}
-
-func (w *witness) TokenFailed(e Failed) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.failed = append(w.failed, e)
+	switch e := e.(type) {
+	case *Obtained:
+		w.obtained = append(w.obtained, *e)
+	case *Failed:
+		w.failed = append(w.failed, *e)
+	}
 }
 
 func (w *witness) told() (obtained []Obtained, failed []Failed) {
@@ -281,7 +278,7 @@ func newRelay(t *testing.T) *relay {
 	t.Helper()
 	r := &relay{idp: newIDP(t), witness: &witness{}, up: accountWith(config.FlowDevice)}
 	r.dir = loggedIn(t, r.idp)
-	r.tokens = New(Options{State: stateIn(r.dir), Transport: r.idp, Events: r.witness})
+	r.tokens = New(Options{State: stateIn(r.dir), Transport: r.idp, Events: r.witness.tell})
 	return r
 }
 

@@ -112,7 +112,7 @@ func (s *source) fly(f *flight, conf *config.OAuth) {
 	}
 	now := time.Now()
 	if e == nil && tok != old {
-		s.t.events.TokenObtained(Obtained{
+		s.t.tell(&Obtained{
 			Upstream: s.upstream, Reason: f.reason, Expires: tok.Expires,
 			Rotated: old != nil && old.Refresh != "" && old.Refresh != tok.Refresh, Took: took,
 		})
@@ -129,7 +129,7 @@ func (s *source) fly(f *flight, conf *config.OAuth) {
 		if tok != nil {
 			failed.Until = tok.Expires
 		}
-		s.t.events.TokenFailed(failed)
+		s.t.tell(&failed)
 	}
 	s.land(f, tok, e)
 }
@@ -139,7 +139,7 @@ func (s *source) fly(f *flight, conf *config.OAuth) {
 func (s *source) renewSafely(ctx context.Context, f *flight, conf *config.OAuth) (old, tok *token, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			s.t.events.TokenPanicked(s.upstream, v, debug.Stack())
+			s.t.tell(&Panicked{Upstream: s.upstream, Value: v, Stack: debug.Stack()})
 			old, tok, err = nil, nil, fmt.Errorf("a defect of this program: %v", v)
 		}
 	}()

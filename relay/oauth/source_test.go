@@ -24,7 +24,7 @@ func TestOneAskServesMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, w := newIDP(t), &witness{}
 		p.latency = time.Second
-		tokens := New(Options{State: stateIn(t.TempDir()), Transport: p, Events: w})
+		tokens := New(Options{State: stateIn(t.TempDir()), Transport: p, Events: w.tell})
 		up := accountWith(config.FlowClientCredentials)
 		var all sync.WaitGroup
 		for range 50 {

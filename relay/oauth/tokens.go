@@ -14,8 +14,8 @@ import (
 type Options struct {
 	// State keeps the tokens.
 	State spool.State
-	// Events observes tokens; nil: nobody does.
-	Events Events
+	// Events is told what becomes of tokens; nil: nobody is.
+	Events func(Event)
 	// Transport carries requests to providers; nil: one that goes through
 	// the proxy of the environment.
 	Transport http.RoundTripper
@@ -28,7 +28,7 @@ type Options struct {
 // concurrently.
 type Tokens struct {
 	vault   *vault
-	events  Events
+	events  func(Event) // nil: nobody is told
 	http    *http.Client
 	flights sync.WaitGroup
 
@@ -38,14 +38,16 @@ type Tokens struct {
 
 // New opens nothing yet.
 func New(o Options) *Tokens {
-	t := &Tokens{
+	return &Tokens{
 		vault: &vault{o.State}, events: o.Events,
 		http: newHTTP(o.Transport, o.Dates), sources: map[string]*source{},
 	}
-	if t.events == nil {
-		t.events = noEvents{}
+}
+
+func (t *Tokens) tell(e Event) {
+	if t.events != nil {
+		t.events(e)
 	}
-	return t
 }
 
 // Token returns an access token for a, whose OAuth is set, from memory where

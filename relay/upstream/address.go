@@ -290,7 +290,7 @@ func (s *session) hangUpWire() {
 // failedAt notes that an address failed, and says so once.
 func (s *session) failedAt(a netip.AddrPort, fault *spool.Fault) {
 	if s.notes == nil && s.dialer.sicken(s.up.Name, a) {
-		s.events.UpstreamAddressFailed(AddressFailed{Upstream: s.up.Name, Remote: a.String(), For: sickLifetime, Outcome: fault.Outcome})
+		s.dialer.tell(&AddressFailed{Upstream: s.up.Name, Remote: a.String(), For: sickLifetime, Outcome: fault.Outcome})
 	}
 }
 

@@ -34,7 +34,7 @@ type host struct {
 
 func newHost(t *testing.T, b *bench, order ...string) *host {
 	h := &host{t: t, bench: b, order: order, scripts: map[string]upstreamtest.Script{}, mute: map[string]bool{}, rec: &recorder{}}
-	h.dialer = &upstream.Dialer{Hostname: func() string { return "relay.example" }, Events: h.rec,
+	h.dialer = &upstream.Dialer{Hostname: func() string { return "relay.example" }, Events: h.rec.tell,
 		LookUp: func(context.Context, string) (found []netip.Addr, err error) {
 			for _, a := range h.order {
 				found = append(found, netip.MustParseAddr(a))

@@ -51,8 +51,8 @@ type Tokens interface {
 type Dialer struct {
 	// Hostname gives the argument of EHLO; nil: config.MachineName.
 	Hostname func() string
-	// Events observes sessions; nil: nobody does.
-	Events Events
+	// Events is told of sessions; nil: nobody is.
+	Events func(Event)
 	// Tokens gives what the mechanisms of OAuth 2.0 sign in with; nil: they
 	// cannot.
 	Tokens Tokens
@@ -143,14 +143,10 @@ func (d *Dialer) Deliver(ctx context.Context, up *config.Upstream, feed Feed) er
 }
 
 func (d *Dialer) newSession(up *config.Upstream) *session {
-	s := &session{
+	return &session{
 		dialer: d, up: up, limits: limitsOf(up),
-		target: Target(up), began: time.Now(), events: d.Events,
+		target: Target(up), began: time.Now(),
 	}
-	if s.events == nil {
-		s.events = noEvents{}
-	}
-	return s
 }
 
 func (d *Dialer) hostname() string {

@@ -88,23 +88,21 @@ type MemoryFailed struct {
 	Cause     string
 }
 
-// Events observes sessions. Its methods are called concurrently.
-type Events interface {
-	UpstreamOpened(Opened)
-	UpstreamClosed(Closed)
-	UpstreamTLSProblem(TLSProblem)
-	UpstreamLearned(Learned)
-	UpstreamStalled(Stalled)
-	UpstreamAddressFailed(AddressFailed)
-	UpstreamMemoryFailed(MemoryFailed)
+// Event is what a Dialer tells of sessions: a pointer to one of the above. It
+// is valid until the function that it is given to returns; that function is
+// called concurrently.
+type Event interface{ event() }
+
+func (*Opened) event()        {}
+func (*Closed) event()        {}
+func (*TLSProblem) event()    {}
+func (*Learned) event()       {}
+func (*Stalled) event()       {}
+func (*AddressFailed) event() {}
+func (*MemoryFailed) event()  {}
+
+func (d *Dialer) tell(e Event) {
+	if d.Events != nil {
+		d.Events(e)
+	}
 }
-
-type noEvents struct{}
-
-func (noEvents) UpstreamOpened(Opened)               {}
-func (noEvents) UpstreamStalled(Stalled)             {}
-func (noEvents) UpstreamAddressFailed(AddressFailed) {}
-func (noEvents) UpstreamClosed(Closed)               {}
-func (noEvents) UpstreamTLSProblem(TLSProblem)       {}
-func (noEvents) UpstreamLearned(Learned)             {}
-func (noEvents) UpstreamMemoryFailed(MemoryFailed)   {}

@@ -32,7 +32,7 @@ func envelopeTo(rcpts ...string) *spool.Envelope {
 func oneMessage(t *testing.T, d *upstream.Dialer, up *config.Upstream) (*recorder, error) {
 	t.Helper()
 	rec := &recorder{}
-	d.Events = rec
+	d.Events = rec.tell
 	feed := upstreamtest.NewFeed()
 	feed.Add(envelopeTo("to@b.example"), []byte("Subject: x\r\n\r\nx\r\n"))
 	err := d.Deliver(t.Context(), up, feed)
@@ -209,7 +209,7 @@ func TestClosedIdleConnection(t *testing.T) {
 	feed.Keep = time.Minute
 	feed.Add(envelopeTo("to@b.example"), []byte("x\r\n"))
 	rec := &recorder{}
-	d := &upstream.Dialer{Events: rec}
+	d := &upstream.Dialer{Events: rec.tell}
 	ended := make(chan error, 1)
 	go func() { ended <- d.Deliver(t.Context(), up, feed) }()
 	for sink.Messages.Load() == 0 {

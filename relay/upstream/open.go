@@ -140,7 +140,7 @@ func (s *session) secure(ctx context.Context) *spool.Fault {
 		if err := s.mayGoInClear(); err != nil {
 			return s.fault(spool.StageTLS, "no TLS", err)
 		}
-		s.events.UpstreamTLSProblem(TLSProblem{Upstream: s.up.Name, Remote: s.remote, Problem: "the upstream offers no STARTTLS", InClear: true})
+		s.dialer.tell(&TLSProblem{Upstream: s.up.Name, Remote: s.remote, Problem: "the upstream offers no STARTTLS", InClear: true})
 		return nil
 	case !s.ext.startTLS:
 		return s.fault(spool.StageTLS, "no TLS",
@@ -263,7 +263,7 @@ func (s *session) fault(stage spool.Stage, text string, err error) *spool.Fault 
 	}
 	f := &spool.Fault{Err: err, Outcome: spool.Outcome{Stage: stage, Text: text, Remote: s.target, Cause: cause}}
 	if stage == spool.StageTLS {
-		s.events.UpstreamTLSProblem(TLSProblem{Upstream: s.up.Name, Remote: s.remote, Problem: f.Outcome.Cause, Downgrade: isDowngrade(err)})
+		s.dialer.tell(&TLSProblem{Upstream: s.up.Name, Remote: s.remote, Problem: f.Outcome.Cause, Downgrade: isDowngrade(err)})
 	}
 	return f
 }
@@ -279,7 +279,7 @@ func (s *session) refusal(stage spool.Stage, r *reply) *spool.Fault {
 	f := &spool.Fault{Outcome: outcomeOf(stage, r)}
 	f.Outcome.Remote = s.target
 	if stage == spool.StageTLS {
-		s.events.UpstreamTLSProblem(TLSProblem{Upstream: s.up.Name, Remote: s.remote, Problem: "STARTTLS was refused: " + f.Outcome.Text})
+		s.dialer.tell(&TLSProblem{Upstream: s.up.Name, Remote: s.remote, Problem: "STARTTLS was refused: " + f.Outcome.Text})
 	}
 	return f
 }

@@ -47,5 +47,5 @@ var pipeliningWords = regexp.MustCompile(`(?i)\bpipelin(ed|ing)\b|\bsynchroni[sz
 // other, because of b.
 func (s *session) goPlain(b *broken) {
 	s.dialer.makePlain(s.up.Name)
-	s.events.UpstreamStalled(Stalled{Upstream: s.up.Name, Remote: s.remote, For: plainLifetime, Outcome: b.outcome})
+	s.dialer.tell(&Stalled{Upstream: s.up.Name, Remote: s.remote, For: plainLifetime, Outcome: b.outcome})
 }

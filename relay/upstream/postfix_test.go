@@ -23,7 +23,7 @@ func TestPostfix(t *testing.T) {
 		for i, env := range envs {
 			feed.Add(env, fmt.Appendf(nil, "Subject: %s\r\nMessage-ID: <%d.%s@a.example>\r\n\r\n.dot\r\n..\r\nnumber %d\r\n", t.Name(), i, up.Name, i))
 		}
-		dialer := &upstream.Dialer{Hostname: func() string { return "relay.example" }, Events: rec}
+		dialer := &upstream.Dialer{Hostname: func() string { return "relay.example" }, Events: rec.tell}
 		err := dialer.Deliver(t.Context(), up, feed)
 		for _, breach := range feed.Breaches() {
 			t.Error(breach)
@@ -160,7 +160,7 @@ func TestPostfix(t *testing.T) {
 				up.Port = p.Implicit
 			}
 			rec := &recorder{}
-			d := &upstream.Dialer{Events: rec, Memory: memory.New(&statefile.State{Dir: t.TempDir()})}
+			d := &upstream.Dialer{Events: rec.tell, Memory: memory.New(&statefile.State{Dir: t.TempDir()})}
 			for range 3 {
 				if err := d.Deliver(t.Context(), up, upstreamtest.NewFeed()); err != nil {
 					t.Fatal(err)

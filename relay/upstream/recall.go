@@ -20,7 +20,7 @@ func (s *session) recall() {
 	s.facts = facts
 	if err != nil {
 		s.blind = err
-		s.events.UpstreamMemoryFailed(MemoryFailed{Upstream: s.up.Name, Operation: "read", Cause: describe(err)})
+		s.dialer.tell(&MemoryFailed{Upstream: s.up.Name, Operation: "read", Cause: describe(err)})
 	}
 }
 
@@ -38,11 +38,11 @@ func (s *session) learn(ctx context.Context, e Learned, change func(f *memory.Fa
 	err := s.dialer.Memory.Learn(ctx, s.up.Name, Target(s.up), set)
 	s.facts.Unsaved = err != nil
 	if err != nil {
-		s.events.UpstreamMemoryFailed(MemoryFailed{Upstream: s.up.Name, Operation: "write", Cause: describe(err)})
+		s.dialer.tell(&MemoryFailed{Upstream: s.up.Name, Operation: "write", Cause: describe(err)})
 	}
 	if news(before, s.facts) {
 		e.Upstream, e.Remote, e.Durable = s.up.Name, s.remote, err == nil
-		s.events.UpstreamLearned(e)
+		s.dialer.tell(&e)
 	}
 }
 

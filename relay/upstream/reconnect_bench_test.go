@@ -48,7 +48,7 @@ func BenchmarkReconnectPostfix(b *testing.B) {
 
 func benchReconnect(b *testing.B, name string, up *config.Upstream) {
 	open := func(b *testing.B, d *upstream.Dialer, rec *recorder, resumed bool) {
-		d.Events = rec
+		d.Events = rec.tell
 		rec.opened = rec.opened[:0]
 		if err := d.Deliver(b.Context(), up, newBenchFeed(0, 0, 1)); err != nil {
 			b.Fatal(err)

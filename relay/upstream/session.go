@@ -18,8 +18,10 @@ import (
 // session is one connection and what was agreed on it. It belongs to one
 // goroutine.
 type session struct {
+	opened Opened // they are here so that telling of them allocates nothing
+	closed Closed
+
 	dialer *Dialer
-	events Events
 	up     *config.Upstream
 	feed   Feed
 	limits limits
@@ -200,7 +202,8 @@ func (s *session) close() {
 }
 
 func (s *session) reportOpen() {
-	e := Opened{
+	e := &s.opened
+	*e = Opened{
 		Upstream: s.up.Name, Remote: s.remote, Verified: s.verified, Mechanism: s.mechanism,
 		Pipelining: s.ext.pipelining, Duration: time.Since(s.began),
 	}
@@ -209,12 +212,13 @@ func (s *session) reportOpen() {
 		e.TLSCipher = tls.CipherSuiteName(s.tls.CipherSuite)
 		e.Resumed = s.tls.DidResume
 	}
-	s.events.UpstreamOpened(e)
+	s.dialer.tell(e)
 }
 
 func (s *session) reportEnd() {
-	s.events.UpstreamClosed(Closed{
+	s.closed = Closed{
 		Upstream: s.up.Name, Remote: s.remote, Messages: s.messages,
 		Reason: s.reason, Duration: time.Since(s.began),
-	})
+	}
+	s.dialer.tell(&s.closed)
 }

@@ -74,7 +74,7 @@ func TestResumedSessionsAreJudgedAgain(t *testing.T) {
 				}
 				var serving sync.WaitGroup
 				rec := &recorder{}
-				d := &upstream.Dialer{Events: rec, Memory: memory.New(&statefile.State{Dir: t.TempDir()}),
+				d := &upstream.Dialer{Events: rec.tell, Memory: memory.New(&statefile.State{Dir: t.TempDir()}),
 					LookupSRV: func(_ context.Context, service, _, _ string) (string, []*net.SRV, error) {
 						if service != "submissions" {
 							return "", nil, nil

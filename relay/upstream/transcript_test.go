@@ -153,7 +153,7 @@ func (c *transcript) run(t *testing.T, b *bench) {
 	rec := &recorder{}
 	dialer := &upstream.Dialer{
 		Hostname: func() string { return "relay.example" },
-		Events:   rec,
+		Events:   rec.tell,
 		Tokens:   c.purse,
 		Memory:   c.memory,
 		Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },
@@ -213,16 +213,23 @@ type recorder struct {
 	addresses []upstream.AddressFailed
 }
 
-func (r *recorder) UpstreamOpened(e upstream.Opened)         { r.opened = append(r.opened, e) }
-func (r *recorder) UpstreamClosed(e upstream.Closed)         { r.closed = append(r.closed, e) }
-func (r *recorder) UpstreamTLSProblem(e upstream.TLSProblem) { r.problems = append(r.problems, e) }
-func (r *recorder) UpstreamLearned(e upstream.Learned)       { r.learned = append(r.learned, e) }
-func (r *recorder) UpstreamAddressFailed(e upstream.AddressFailed) {
-	r.addresses = append(r.addresses, e)
-}
-func (r *recorder) UpstreamStalled(upstream.Stalled) { r.stalled++ }
-func (r *recorder) UpstreamMemoryFailed(e upstream.MemoryFailed) {
-	r.forgot = append(r.forgot, e)
+func (r *recorder) tell(e upstream.Event) {
+	switch e := e.(type) {
+	case *upstream.Opened:
+		r.opened = append(r.opened, *e)
+	case *upstream.Closed:
+		r.closed = append(r.closed, *e)
+	case *upstream.TLSProblem:
+		r.problems = append(r.problems, *e)
+	case *upstream.Learned:
+		r.learned = append(r.learned, *e)
+	case *upstream.AddressFailed:
+		r.addresses = append(r.addresses, *e)
+	case *upstream.Stalled:
+		r.stalled++
+	case *upstream.MemoryFailed:
+		r.forgot = append(r.forgot, *e)
+	}
 }
 
 var stageNames = [...]string{"local", "resolve", "connect", "tls", "greet", "signin", "mail", "rcpt", "data", "body", "dot"}

@@ -105,7 +105,7 @@ func (d *domain) deliver(t *testing.T, up *config.Upstream, m *memory.Store) str
 	feed.Add(&spool.Envelope{From: "from@a.example", Recipients: []spool.Recipient{{Address: "to@b.example"}}}, []byte("Subject: test\r\n\r\nHello\r\n"))
 	dialer := &upstream.Dialer{
 		Hostname: func() string { return "relay.example" },
-		Events:   rec, Memory: m, Dial: d.dial, LookupSRV: d.lookup,
+		Events:   rec.tell, Memory: m, Dial: d.dial, LookupSRV: d.lookup,
 	}
 	began := time.Now()
 	err := dialer.Deliver(t.Context(), up, feed)
