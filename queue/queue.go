@@ -266,5 +266,5 @@ func (q *Queue) lane(name string) *lane {
 // isUp says whether mail may be moved to the upstream of that name.
 func (q *Queue) isUp(name string) bool {
 	l := q.lane(name)
-	return l != nil && l.takesMore()
+	return l != nil && l.exit().up
 }
