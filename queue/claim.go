@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -13,6 +14,11 @@ func (l *lane) claim(n int) bool {
 	s := &l.state
 	l.mu.Lock()
 	now := time.Now()
+	lease := s.tenure.lease
+	if !s.tenure.lasts(now) {
+		l.mu.Unlock()
+		return false
+	}
 	room := s.room(now, &l.q.parts)
 	n = min(n, room.shares)
 	// What is due and has to wait for its rate is told once nothing is ready.
@@ -27,7 +33,7 @@ func (l *lane) claim(n int) bool {
 		}
 		return false
 	}
-	claimed, err := l.q.store.Claim(l.q.ctx, l.name, now, n, schedule(l.q.cfg.Load().Retry.Backoff))
+	claimed, err := l.q.store.Claim(l.q.ctx, lease, now, n, schedule(l.q.cfg.Load().Retry.Backoff))
 	if err != nil {
 		l.q.storeFailed("claim", 0, err)
 	}
@@ -48,12 +54,14 @@ func (l *lane) claim(n int) bool {
 	}
 	s.work.told(kept, err == nil && got >= n, next, known, now)
 	switch {
+	case errors.Is(err, spool.ErrLost):
+		l.lostLeaseLocked(lease)
 	case err != nil:
 		s.work.nextWake = now.Add(storePause)
 	case got < n:
 		s.rates.short.ease(now)
 	}
-	if !s.flows() && !s.health.probing {
+	if !s.flows() && !s.health.probing || s.tenure.lease.Epoch != lease.Epoch {
 		l.returnReadyLocked()
 		return false
 	}

@@ -91,6 +91,7 @@ func (l *lane) manage() {
 
 // step does what can be done now and returns how long it may rest.
 func (l *lane) step() time.Duration {
+	l.keepLease()
 	for n := l.serve(); n > 0 && l.claim(n); n = l.serve() {
 	}
 	l.probe()
@@ -106,7 +107,7 @@ func (l *lane) serve() int {
 	defer l.unlock()
 	now, s := time.Now(), &l.state
 	s.work.ripen(now)
-	if !s.flows() {
+	if !s.flows() || !s.tenure.lasts(now) {
 		return 0
 	}
 	l.calmedLocked(now)

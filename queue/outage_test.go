@@ -147,7 +147,7 @@ func TestLanesOfAStoreThatWasAway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.failOnce("upstreams", errors.New("away"))
+		w.failOnce("lanes", errors.New("away"))
 		w.queue.Apply(w.queue.cfg.Load())
 		if w.ears.heard("store failed: list") != 1 || w.queue.lane("gone") != nil {
 			t.Fatalf("%v", w.ears.log)

@@ -135,12 +135,18 @@ func (q *Queue) Start() {
 // fitLanes opens the lanes of what is configured or waiting, and ends those of
 // names that are neither. A store that can't tell what waits is asked again.
 func (q *Queue) fitLanes() {
-	pending, err := q.store.Upstreams(q.ctx)
+	pending, err := q.store.Lanes(q.ctx)
 	if err != nil {
 		q.storeFailed("list", 0, err)
 		q.keeper.fitBy(time.Now().Add(storePause))
 	}
 	cfg := q.cfg.Load()
+	var retired []*lane
+	defer func() {
+		for _, l := range retired {
+			l.leave(q.ctx)
+		}
+	}()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for name := range cfg.Upstreams {
@@ -150,8 +156,9 @@ func (q *Queue) fitLanes() {
 		q.addLaneLocked(name)
 	}
 	for name, l := range q.lanes {
-		if err == nil && cfg.Upstreams[name] == nil && pending[name] == 0 && l.retire() {
+		if err == nil && cfg.Upstreams[name] == nil && pending[name].Shares == 0 && l.retire() {
 			delete(q.lanes, name)
+			retired = append(retired, l)
 		}
 	}
 }
@@ -160,7 +167,7 @@ func (q *Queue) fitLanes() {
 // stopped meanwhile, or what it was about is gone or somebody else's.
 func (q *Queue) storeFailed(operation string, id spool.ID, err error) {
 	switch {
-	case errors.Is(err, spool.ErrNotFound), errors.Is(err, spool.ErrClaimed), errors.Is(err, spool.ErrDamaged), errors.Is(err, spool.ErrLost):
+	case errors.Is(err, spool.ErrNotFound), errors.Is(err, spool.ErrClaimed), errors.Is(err, spool.ErrDamaged), errors.Is(err, spool.ErrLost), errors.Is(err, spool.ErrLeased):
 	case errors.Is(err, context.Canceled) && q.ctx.Err() != nil:
 	default:
 		q.events.StoreFailed(operation, id, err)
@@ -193,6 +200,9 @@ func (q *Queue) Stop(ctx context.Context) error {
 	}
 	for _, l := range lanes {
 		l.keepBudget()
+		if err == nil { // else the lease ends by itself: what is under way may still be settled
+			l.leave(ctx)
+		}
 	}
 	return err
 }

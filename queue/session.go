@@ -189,7 +189,7 @@ func (l *lane) takeBack(t taking) {
 	s := &l.state
 	s.unsent(t, &l.q.parts)
 	s.connections.forget(t.d)
-	if s.flows() {
+	if s.flows() && s.tenure.lease.Epoch == t.d.Token.Epoch {
 		s.work.putBack(t.d)
 		l.poke()
 		return

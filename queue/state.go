@@ -21,6 +21,7 @@ type laneState struct {
 	rates       rates
 	senders     holdoffs
 	connections connections
+	tenure      tenure // of the lane's lease
 	work        work
 	sessions    sessions
 }
@@ -122,19 +123,19 @@ func (s *laneState) want(now time.Time) int {
 
 // probes says whether it is time to try out a lane that is down.
 func (s *laneState) probes(now time.Time) bool {
-	return s.open() && s.health.state != Up && !s.health.probing && !now.Before(s.health.probeAt)
+	return s.open() && s.tenure.lasts(now) && s.health.state != Up && !s.health.probing && !now.Before(s.health.probeAt)
 }
 
 // rest is the time until something is to be done unasked.
 func (s *laneState) rest(now time.Time) time.Duration {
-	d := longNap
+	d := s.tenure.wait(now)
 	until := func(t time.Time) {
 		if !t.IsZero() {
 			d = min(d, max(t.Sub(now), time.Millisecond))
 		}
 	}
 	switch {
-	case !s.open():
+	case !s.open() || !s.tenure.lasts(now):
 		return d
 	case s.health.state != Up:
 		if !s.health.probing {

@@ -13,7 +13,7 @@ import (
 // at most four.
 func laneFor(open int) *laneState {
 	b, _ := budget.Open(nil, "office", nil)
-	return &laneState{up: &config.Upstream{MaxConnections: 4}, health: health{state: Up}, rates: rates{budget: b},
+	return &laneState{up: &config.Upstream{MaxConnections: 4}, health: health{state: Up}, tenure: tenure{lease: spool.Lease{Epoch: 1}}, rates: rates{budget: b},
 		sessions: sessions{all: sessionsOf(open), open: open}}
 }
 

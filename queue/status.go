@@ -22,6 +22,7 @@ type LaneStatus struct {
 	Idle     int           `json:"idle"`    // of them
 	Pending  int           `json:"pending"` // shares that are to be tried here next
 	Claimed  int           `json:"claimed"` // of them; the store calls those due at no time
+	Due      time.Time     `json:"due"`     // when the first of the others is; zero: there is none, or it is held
 
 	LastSuccess time.Time `json:"last_success"` // last delivery since the start; zero: none
 	Down        time.Time `json:"down"`         // since when the upstream fails; zero: it does not
@@ -35,15 +36,13 @@ type LaneStatus struct {
 	Pace        float64 `json:"pace"`
 	MaxSessions int     `json:"max_sessions"` // at present; 0: no upstream of that name is configured
 	By          string  `json:"by"`           // operator who paused it; empty: nobody
+	// Holder is the relay that has the lane and delivers its mail; empty: this one.
+	Holder string `json:"holder,omitempty"`
 }
 
 // Lanes tells the state of every lane, by name. An error is the store's, which
 // can't tell what waits.
 func (q *Queue) Lanes(ctx context.Context) ([]LaneStatus, error) {
-	pending, err := q.store.Upstreams(ctx)
-	if err != nil {
-		return nil, err
-	}
 	q.mu.RLock()
 	lanes := q.lanesLocked()
 	q.mu.RUnlock()
@@ -52,11 +51,15 @@ func (q *Queue) Lanes(ctx context.Context) ([]LaneStatus, error) {
 		s := l.status()
 		by[l.name] = &s
 	}
-	for name, n := range pending {
+	pending, err := q.store.Lanes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name, state := range pending {
 		if by[name] == nil {
 			by[name] = &LaneStatus{Upstream: name, State: Missing}
 		}
-		by[name].Pending = n
+		by[name].Pending, by[name].Due = state.Shares, state.Due
 	}
 	all := make([]LaneStatus, 0, len(by))
 	for _, l := range by {
@@ -73,7 +76,7 @@ func (l *lane) status() LaneStatus {
 	v := st.shown()
 	s := LaneStatus{Upstream: l.name, State: v.state, Since: v.since, Cause: st.cause(),
 		Faults: st.health.step, Sessions: len(st.sessions.all), Idle: len(st.sessions.idle), LastSuccess: st.health.lastSuccess,
-		Budget: st.rates.budget.Left(), Short: st.rates.short.since, Pace: 60 * st.pace.Rate()}
+		Budget: st.rates.budget.Left(), Short: st.rates.short.since, Pace: 60 * st.pace.Rate(), Holder: st.tenure.holder}
 	if st.up != nil {
 		s.MaxSessions = st.limit()
 	}
@@ -96,6 +99,7 @@ type LaneHealth struct {
 	Cause   spool.Outcome // of the last fault; zero unless Down is set
 	Claimed int           // shares in its hands and those of its sessions
 	Rated   bool          // due mail waits for its rates, and for nothing else
+	Holder  string        // the relay that has the lane; empty: this one
 	Refused []RefusedSender
 }
 
@@ -108,7 +112,7 @@ func (q *Queue) Health() map[string]LaneHealth {
 	for _, l := range lanes {
 		l.mu.Lock()
 		st := &l.state
-		h := LaneHealth{State: st.visible(), Claimed: st.claimed(), Rated: st.flows() && !st.rates.short.since.IsZero()}
+		h := LaneHealth{State: st.visible(), Claimed: st.claimed(), Rated: st.flows() && !st.rates.short.since.IsZero(), Holder: st.tenure.holder}
 		if h.Down = st.downSince(); !h.Down.IsZero() {
 			h.Cause = st.health.cause
 		}

@@ -35,7 +35,7 @@ type witness struct {
 }
 
 func newWitness(t *testing.T) *witness {
-	w := &witness{t: t, final: map[spool.ID]map[string][]spool.Status{}, claimed: map[*spool.Delivery]bool{}}
+	w := newWitnessOf(t, nil)
 	if *onDisk {
 		w.dir = filepath.Join(t.TempDir(), "spool")
 		w.reopen()
@@ -45,10 +45,14 @@ func newWitness(t *testing.T) *witness {
 	return w
 }
 
+func newWitnessOf(t *testing.T, s spool.Store) *witness {
+	return &witness{t: t, store: s, final: map[spool.ID]map[string][]spool.Status{}, claimed: map[*spool.Delivery]bool{}}
+}
+
 // generation is what one process sees of the store.
 type generation struct {
 	w *witness
-	spool.Store
+	*storetest.Faulty
 	mu   sync.Mutex
 	dead bool
 }
@@ -56,20 +60,29 @@ type generation struct {
 func (w *witness) generation() spool.Store {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	g := &generation{w: w, Store: w.store}
+	g := &generation{w: w}
+	g.Faulty = &storetest.Faulty{Store: w.store, Before: g.before, After: g.after}
 	w.gen = g
 	return g
 }
 
 var errGone = errors.New("the process is gone")
 
-func (g *generation) fails(op string) error {
+// before fails what the test lets fail, and everything once the process is gone.
+func (g *generation) before(op string) error {
 	g.mu.Lock()
 	dead := g.dead
 	g.mu.Unlock()
 	if dead {
 		return errGone
 	}
+	return g.fails(op)
+}
+
+// after loses answers.
+func (g *generation) after(op string) error { return g.fails("answer of " + op) }
+
+func (g *generation) fails(op string) error {
 	g.w.mu.Lock()
 	f := g.w.fail
 	g.w.mu.Unlock()
@@ -85,33 +98,9 @@ func (w *witness) failWith(f func(op string) error) {
 	w.fail = f
 }
 
-func (g *generation) Create(ctx context.Context) (spool.Draft, error) {
-	if err := g.fails("create"); err != nil {
-		return nil, err
-	}
-	d, err := g.Store.Create(ctx)
-	return &witnessed{d, g}, err
-}
-
-type witnessed struct {
-	spool.Draft
-	g *generation
-}
-
-func (d *witnessed) Commit(ctx context.Context, env *spool.Envelope) error {
-	if err := d.g.fails("commit"); err != nil {
-		d.Discard()
-		return err
-	}
-	return d.Draft.Commit(ctx, env)
-}
-
-func (g *generation) Claim(ctx context.Context, upstream string, now time.Time, most int, retry spool.Schedule) ([]*spool.Delivery, error) {
+func (g *generation) Claim(ctx context.Context, lease spool.Lease, now time.Time, most int, retry spool.Schedule) ([]*spool.Delivery, error) {
 	g.w.ask()
-	if err := g.fails("claim"); err != nil {
-		return nil, err
-	}
-	ds, err := g.Store.Claim(ctx, upstream, now, most, retry)
+	ds, err := g.Faulty.Claim(ctx, lease, now, most, retry)
 	for _, d := range ds {
 		g.w.enter(d)
 	}
@@ -120,7 +109,7 @@ func (g *generation) Claim(ctx context.Context, upstream string, now time.Time, 
 
 func (g *generation) NextDue(ctx context.Context, upstream string) (time.Time, bool, error) {
 	g.w.ask()
-	return g.Store.NextDue(ctx, upstream)
+	return g.Faulty.NextDue(ctx, upstream)
 }
 
 func (w *witness) ask() {
@@ -136,10 +125,7 @@ func (w *witness) asked() int {
 }
 
 func (g *generation) Take(ctx context.Context, id spool.ID, share int) (*spool.Delivery, error) {
-	if err := g.fails("take"); err != nil {
-		return nil, err
-	}
-	d, err := g.Store.Take(ctx, id, share)
+	d, err := g.Faulty.Take(ctx, id, share)
 	if err == nil {
 		g.w.enter(d)
 	}
@@ -152,16 +138,10 @@ func (w *witness) enter(d *spool.Delivery) {
 	w.claimed[d] = true
 }
 
-func (g *generation) DotSent(ctx context.Context, d *spool.Delivery) error {
-	if err := g.fails("dot"); err != nil {
-		return err
-	}
-	return g.Store.DotSent(ctx, d)
-}
-
-// Settle fails as the contract says: the claim has ended all the same.
+// Settle keeps the books, and fails as the contract says: the claim has ended
+// all the same.
 func (g *generation) Settle(ctx context.Context, d *spool.Delivery, s spool.Settlement) error {
-	failed := g.fails("settle")
+	failed := g.before("settle")
 	if errors.Is(failed, errGone) {
 		return failed
 	}
@@ -190,21 +170,7 @@ func (g *generation) Settle(ctx context.Context, d *spool.Delivery, s spool.Sett
 	return failed
 }
 
-func (g *generation) Content(ctx context.Context, id spool.ID) (spool.Content, error) {
-	if err := g.fails("content"); err != nil {
-		return nil, err
-	}
-	return g.Store.Content(ctx, id)
-}
-
-func (g *generation) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) {
-	if err := g.fails("detail"); err != nil {
-		return nil, err
-	}
-	return g.Store.Detail(ctx, id)
-}
-
-// crash makes the store deaf to the process that it has.
+// crash makes the store refuse the process that it has.
 func (w *witness) crash() {
 	w.mu.Lock()
 	g := w.gen
@@ -267,11 +233,4 @@ func (w *witness) ends(id spool.ID, to string) []spool.Status {
 // openSpool opens a spool with small segments.
 func openSpool(dir string) (*journal.Store, error) {
 	return journal.Open(journal.Options{Dir: dir, Create: true, SegmentSize: 1 << 20})
-}
-
-func (g *generation) Upstreams(ctx context.Context) (map[string]int, error) {
-	if err := g.fails("upstreams"); err != nil {
-		return nil, err
-	}
-	return g.Store.Upstreams(ctx)
 }

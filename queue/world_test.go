@@ -182,6 +182,7 @@ type peer struct {
 	limit    int           // sessions; 0: any number
 	rcptMax  int           // recipients of a transaction; 0: any number
 	connect  time.Duration // time of an opening
+	thinks   time.Duration // from a final dot to its answer
 	sessions int
 	most     int // sessions at a time
 	opened   int
@@ -294,7 +295,7 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 	p.mu.Lock()
 	to := p.get(up.Name)
 	p.attempts[d.ID] = append(p.attempts[d.ID], time.Now())
-	answer, takes, rcptMax := to.answer, to.takes, to.rcptMax
+	answer, takes, rcptMax, thinks := to.answer, to.takes, to.rcptMax, to.thinks
 	to.carried[d.ID]++
 	p.twice = p.twice || to.carried[d.ID] > 1
 	p.mu.Unlock()
@@ -341,6 +342,9 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 		done()
 		feed.Release(d)
 		return nil
+	}
+	if thinks > 0 {
+		time.Sleep(thinks)
 	}
 	p.mu.Lock()
 	for i, n := range d.Pending {

@@ -12,6 +12,8 @@ var (
 	// ErrLost: the claim, or the lease that it was made under, is over, and
 	// somebody else may be at work on it. Nothing was changed.
 	ErrLost = errors.New("the claim has been lost")
+	// ErrLeased: another relay has the lane. Such an error is a *Leased.
+	ErrLeased = errors.New("another relay delivers what goes by this upstream")
 	// ErrNotFound: there is no such message or share (any more).
 	ErrNotFound = errors.New("no such message in the spool")
 	// ErrClosed: the spool was closed.

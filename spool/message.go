@@ -155,8 +155,8 @@ type Outcome struct {
 // Token names one claim among all that a store has ever handed out. The zero
 // Token names none.
 type Token struct {
-	Epoch uint64 // of the lease or the process under which the claim was made
-	Claim uint64 // number of the claim in that epoch, from 1
+	Epoch uint64 // of the lease under which the claim was made
+	Claim uint64 // number of the claim among all of the store, from 1
 }
 
 // Delivery is a claim: one message on its way to one upstream, with the
@@ -215,7 +215,9 @@ type Draft interface {
 	// moment on it survives the end of the process and of the machine. After
 	// an error nothing was accepted and nothing will be delivered. A context
 	// that is done before Commit begins is such an error; one that ends later
-	// may be overtaken by the commit, which is then answered as it is. It may
+	// may be overtaken by the commit, which is then answered as it is. Where
+	// the answer of a store on a network was lost, it may keep the message until
+	// it knows: whoever sent it sends it again, and it may go twice. It may
 	// be called once, and Discard is not needed after it.
 	Commit(ctx context.Context, env *Envelope) error
 	// Discard drops the message. It does nothing after Commit.

@@ -23,23 +23,37 @@ type Store interface {
 	// its maximum size or the disk its minimum of free space.
 	Create(ctx context.Context) (Draft, error)
 
-	// Claim hands out up to max shares that upstream is to be tried with and
+	// Lease takes the lane of an upstream for this relay, or renews the lease
+	// that it has, which keeps its epoch. One relay at a time has a lane. A
+	// *Leased: another one has it.
+	Lease(ctx context.Context, upstream string) (Lease, error)
+
+	// Leave gives a lane back, for another relay to take at once. Whoever
+	// leaves it uses neither the lease nor a claim that was made in it any
+	// more. A lease that is over already is no error.
+	Leave(ctx context.Context, l Lease) error
+
+	// Claim hands out up to max shares that l.Upstream is to be tried with and
 	// that are due at now: urgent ones first, then one of each sender in turn,
 	// so that no batch starves another, then in the order in which they became
 	// due. A sender is a user, or an address with its reverse-path. Before it
 	// returns, each attempt is on record together with the time by retry when
-	// the share is due again should this process end before Settle. After an
-	// error nothing is claimed.
-	Claim(ctx context.Context, upstream string, now time.Time, max int, retry Schedule) ([]*Delivery, error)
+	// the share is due again should this process end before Settle. ErrLost:
+	// the epoch of l is over. After an error nothing is claimed.
+	Claim(ctx context.Context, l Lease, now time.Time, max int, retry Schedule) ([]*Delivery, error)
 
 	// Take claims one share whether it is due or held or not, for an
-	// operator or a sweep. It is not an attempt. ErrClaimed: somebody
-	// has it; ErrNotFound: there is no such share, or nothing left in it.
+	// operator or a sweep. It is not an attempt. It is made under the lease of
+	// the lane that the share is in, which is taken where nobody has it.
+	// ErrClaimed: somebody has the share; a *Leased: another relay has the
+	// lane; ErrNotFound: there is no such share, or nothing left in it.
 	Take(ctx context.Context, id ID, share int) (*Delivery, error)
 
 	// DotSent records, before the final dot goes out, that the outcome of the
 	// attempt can from now on be unknown. It survives the end of the process.
-	// ErrLost: d is no claim any more, and the dot must not be sent.
+	// ErrLost: d is no claim any more, or its epoch is over, and the dot must
+	// not be sent. After any other error it must not be sent either, but may be
+	// on record as sent.
 	DotSent(ctx context.Context, d *Delivery) error
 
 	// Settle ends a claim. A share of which nothing is Pending any more is
@@ -63,9 +77,47 @@ type Store interface {
 	// than before: after a Commit, a Settle, a start. Set it once, before use.
 	OnWork(wake func(upstream string, due time.Time))
 
-	// Upstreams lists the names that shares are to be tried with, with the
-	// number of shares of each.
-	Upstreams(ctx context.Context) (map[string]int, error)
+	// Usage tells how much the spool holds.
+	Usage(ctx context.Context) (Usage, error)
+
+	// Tally counts what there is at now, all of the same moment.
+	Tally(ctx context.Context, now time.Time) (Tally, error)
+
+	// Lanes tells, by the names that shares are to be tried with, what waits
+	// there. Names without shares are left out.
+	Lanes(ctx context.Context) (map[string]LaneState, error)
+}
+
+// Lease is a lane that this relay has. A share is claimed by the relay that has
+// its lane, and by it alone.
+type Lease struct {
+	Upstream string
+	// Epoch is never 0, and never the same again once the lane has changed
+	// hands. A claim carries it in its Token. Once another epoch has begun, or the lane was
+	// left, nothing that was claimed in this one changes anything any more.
+	Epoch uint64
+	// Until is when another relay may take the lane, unless it is renewed. It
+	// is reckoned by the clock of this process, monotonic reading included, from
+	// before the lease was asked for, so it isn't later than the store takes it
+	// to be. Zero: for as long as the process lives.
+	Until time.Time
+}
+
+// Leased is the error that another relay has a lane. It matches ErrLeased.
+type Leased struct {
+	Holder string    // the name of that relay
+	Until  time.Time // when its lease ends, unless it is renewed
+}
+
+func (e *Leased) Error() string { return ErrLeased.Error() + ": " + e.Holder }
+
+// Is makes it match ErrLeased.
+func (e *Leased) Is(target error) bool { return target == ErrLeased }
+
+// LaneState is what waits for one upstream.
+type LaneState struct {
+	Shares int       // that are to be tried with it next, held and claimed ones too
+	Due    time.Time // as NextDue tells it; zero: nothing is neither held nor claimed
 }
 
 // Reader is the part of a Store that changes nothing.

@@ -101,6 +101,8 @@ type Lane struct {
 	DownSince *time.Time `json:"down_since,omitempty"`
 	// PausedBy is the operator who paused it, Since is when.
 	PausedBy string `json:"paused_by,omitempty"`
+	// Holder is the other relay that delivers what goes here; empty: this one.
+	Holder string `json:"holder,omitempty"`
 	// Rates tells what is left of each rate, WaitsSince since when due mail
 	// waits for them; nil: none does.
 	Rates      []Rate     `json:"rates,omitempty"`

@@ -17,21 +17,22 @@ import (
 func (d *daemon) Health() (problems, degraded []string) {
 	cfg, now := d.state.Load().cfg, time.Now()
 	ctx := context.Background()
-	pending, err := d.store.Upstreams(ctx)
+	lanes := d.queue.Health()
+	pending, err := d.store.Lanes(ctx)
 	if err != nil {
 		problems = append(problems, fmt.Sprintf("the spool cannot be read: %v", err))
 	}
-	lanes := d.queue.Health()
 	limit := cfg.Control.HealthMaxAge
 	var oldest time.Duration
 	for _, name := range slices.Sorted(maps.Keys(lanes)) {
 		l := lanes[name]
 		problem, lesser := judge(cfg, name, lanes, now)
 		problems, degraded = append(problems, problem...), append(degraded, lesser...)
-		if l.State == queue.Missing && pending[name] > 0 {
-			problems = append(problems, fmt.Sprintf("%d deliveries wait for the upstream %q, which is not configured", pending[name], name))
+		waits := pending[name]
+		if l.State == queue.Missing && waits.Shares > 0 {
+			problems = append(problems, fmt.Sprintf("%d deliveries wait for the upstream %q, which is not configured", waits.Shares, name))
 		}
-		if due := d.oldestDue(ctx, name, l.Down, l.Claimed, now); due != nil && l.State != queue.Paused && !l.Rated {
+		if due := oldestDue(waits.Due, l.Down, l.Claimed, now); due != nil && l.State != queue.Paused && !l.Rated && l.Holder == "" {
 			oldest = max(oldest, now.Sub(*due))
 		}
 	}
@@ -41,7 +42,10 @@ func (d *daemon) Health() (problems, degraded []string) {
 	if lag := d.log.Lag(); !lag.Stuck.IsZero() {
 		problems = append(problems, fmt.Sprintf("nobody has taken the lines of the log for %s; %d were dropped since the start", now.Sub(lag.Stuck).Round(time.Second), lag.Dropped))
 	}
-	usage := d.store.Usage()
+	usage, err := d.store.Usage(ctx)
+	if err != nil {
+		problems = append(problems, fmt.Sprintf("the spool cannot tell how full it is: %v", err))
+	}
 	if usage.Kept > 0 {
 		degraded = append(degraded, keptWords(usage.Kept))
 	}
@@ -115,15 +119,13 @@ func standIns(cfg *config.Config, name string, lanes map[string]queue.LaneHealth
 }
 
 // oldestDue is since when mail for an upstream could have gone; nil: none
-// could. An attempt that the failing upstream brought to nothing gives mail
+// could. due is when the first share that nobody has is due; zero: there is
+// none. An attempt that the failing upstream brought to nothing gives mail
 // another due time, which is no reason to call it younger: while the upstream
 // is down, what waits for it has been due since then, also what is claimed for
 // a probe at this moment.
-func (d *daemon) oldestDue(ctx context.Context, upstream string, down time.Time, claimed int, now time.Time) *time.Time {
-	due, ok, err := d.store.NextDue(ctx, upstream)
-	if err != nil {
-		return nil // Health tells of a spool that can't be read
-	}
+func oldestDue(due, down time.Time, claimed int, now time.Time) *time.Time {
+	ok := !due.IsZero()
 	if !down.IsZero() && (ok && down.Before(due) || !ok && claimed > 0) {
 		return &down // also where it went down after now was read
 	}

@@ -90,15 +90,23 @@ func TestOldestDueIsToldWhileAProbeLasts(t *testing.T) {
 	defer s.Close()
 	queueOne(t, s, "office", false)
 	queueOne(t, s, "held", true)
-	d, now := &daemon{store: s}, time.Now()
+	now := time.Now()
 	down := now.Add(-time.Hour)
-	if claimed, err := s.Claim(t.Context(), "office", now, 1, spool.Schedule{}); err != nil || len(claimed) != 1 {
+	lease, err := s.Lease(t.Context(), "office")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if claimed, err := s.Claim(t.Context(), lease, now, 1, spool.Schedule{}); err != nil || len(claimed) != 1 {
 		t.Fatal(claimed, err)
 	}
-	if due := d.oldestDue(t.Context(), "office", down, 1, now); due == nil || !due.Equal(down) {
+	lanes, err := s.Lanes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if due := oldestDue(lanes["office"].Due, down, 1, now); due == nil || !due.Equal(down) {
 		t.Errorf("down since %v, oldest due %v", down, due)
 	}
-	if due := d.oldestDue(t.Context(), "held", down, 0, now); due != nil {
+	if due := oldestDue(lanes["held"].Due, down, 0, now); due != nil {
 		t.Errorf("on hold, and due since %v", due)
 	}
 }

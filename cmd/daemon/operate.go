@@ -74,12 +74,13 @@ func (d *daemon) Hostname() string { return d.state.Load().cfg.Hostname }
 
 // Upstreams names what is configured and what mail waits for.
 func (d *daemon) Upstreams() []string {
-	all, err := d.store.Upstreams(context.Background())
-	if err != nil {
-		all = map[string]int{} // what mail waits for is not known; what is configured is
-	}
+	all := map[string]bool{}
 	for name := range d.state.Load().cfg.Upstreams {
-		all[name] += 0
+		all[name] = true
+	}
+	pending, _ := d.store.Lanes(context.Background()) // after an error: what is configured is known all the same
+	for name := range pending {
+		all[name] = true
 	}
 	return slices.Sorted(maps.Keys(all))
 }

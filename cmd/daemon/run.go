@@ -24,7 +24,7 @@ import (
 	"postern/relay/oauth"
 	"postern/relay/route"
 	"postern/relay/upstream"
-	"postern/spool/journal"
+	"postern/spool"
 )
 
 // grace is how long a stop waits for clients inside DATA and for attempts
@@ -56,7 +56,9 @@ type daemon struct {
 	version string
 	started time.Time
 
-	store   *journal.Store
+	store      spool.Store
+	closeStore func() error // nil: it was not opened
+
 	leave   func() // gives the state folder back; nil: it was not claimed
 	queue   *queue.Queue
 	doors   *intake.Server
@@ -293,8 +295,8 @@ func (d *daemon) close(ctx context.Context) {
 	if server := d.capture.Load(); server != nil {
 		_ = server.Close(ctx)
 	}
-	if d.store != nil {
-		if err := d.store.Close(); err != nil {
+	if d.closeStore != nil {
+		if err := d.closeStore(); err != nil {
 			d.events.PartFailed("spool", err)
 		}
 	}

@@ -37,15 +37,17 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 			d.close(ctx)
 		}
 	}()
-	if d.store, err = journal.Open(journal.Options{
+	store, err := journal.Open(journal.Options{
 		Dir: cfg.Spool.Dir, MaxSize: cfg.Spool.MaxSize, MinFree: cfg.Spool.MinFree, MaxMessages: cfg.Spool.MaxMessages,
 		// Where an administrator names a folder, only that one is made: a
 		// missing folder above it may be a disk that is not mounted.
 		Create: cfg.Path == "",
 		Events: d.log.Spool(),
-	}); err != nil {
+	})
+	if err != nil {
 		return startError(spoolFailed, err)
 	}
+	d.store, d.closeStore = store, store.Close
 	if err := d.claimState(cfg.StateDir); err != nil {
 		return err
 	}

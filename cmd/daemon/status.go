@@ -25,24 +25,22 @@ const tokenTimeout = time.Second
 // Status is the state of the whole.
 func (d *daemon) Status() *control.Status {
 	st := d.state.Load()
-	problems, degraded := d.Health()
+	problems, degraded := d.Health() // says what the store can't tell
+	ctx, now := context.Background(), time.Now()
+	usage, _ := d.store.Usage(ctx)
+	t, _ := d.store.Tally(ctx, now)
 	s := &control.Status{
 		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.cfg.Digest(),
 		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems, Degraded: degraded,
 		Descriptors: st.shares.status(st.cfg),
-		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Spool: spoolStatus(st.cfg, d.store.Usage()),
+		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Spool: spoolStatus(st.cfg, usage),
 	}
-	now := time.Now()
-	lanes, err := d.queue.Lanes(context.Background())
-	if err != nil { // Health says so
-		lanes = nil
-	}
+	lanes, _ := d.queue.Lanes(ctx)
 	for _, l := range lanes {
 		s.Lanes = append(s.Lanes, d.lane(st.cfg, &l, now))
 	}
-	t := d.store.Tally(time.Now())
 	s.Queue = control.Queue{Deliveries: t.Due + t.Deferred + t.Held + t.Claimed,
-		Due: t.Due, Deferred: t.Deferred, Held: t.Held, Kept: d.store.Usage().Kept, Active: t.Claimed}
+		Due: t.Due, Deferred: t.Deferred, Held: t.Held, Kept: usage.Kept, Active: t.Claimed}
 	for i := range s.Lanes {
 		if due := s.Lanes[i].OldestDue; due != nil && (s.Queue.OldestDue == nil || due.Before(*s.Queue.OldestDue)) {
 			s.Queue.OldestDue = due
@@ -76,8 +74,8 @@ func (d *daemon) lane(cfg *config.Config, l *queue.LaneStatus, now time.Time) co
 	lane := control.Lane{
 		Upstream: l.Upstream, State: control.LaneState(l.State),
 		Since: moment(l.Since), NextProbe: moment(l.Probe),
-		Sessions: l.Sessions, Queued: l.Pending, OldestDue: d.oldestDue(context.Background(), l.Upstream, l.Down, l.Claimed, now), DownSince: moment(l.Down),
-		PausedBy: l.By, WaitsSince: moment(l.Short), Pace: l.Pace,
+		Sessions: l.Sessions, Queued: l.Pending, OldestDue: oldestDue(l.Due, l.Down, l.Claimed, now), DownSince: moment(l.Down),
+		PausedBy: l.By, WaitsSince: moment(l.Short), Pace: l.Pace, Holder: l.Holder,
 	}
 	for i := range l.Refused {
 		r := &l.Refused[i]

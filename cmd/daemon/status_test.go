@@ -16,7 +16,11 @@ import (
 func TestStatusCountsTheQueue(t *testing.T) {
 	_, socket := start(t, fmt.Sprintf("host = \"127.0.0.1\"\nport = %d\ntls = \"off\"", closedPort(t)), func(s *journal.Store) {
 		queueOne(t, s, "gone", false)
-		claimed, err := s.Claim(context.Background(), "gone", time.Now(), 1, spool.Schedule{})
+		lease, err := s.Lease(context.Background(), "gone")
+		if err != nil {
+			t.Fatal(err)
+		}
+		claimed, err := s.Claim(context.Background(), lease, time.Now(), 1, spool.Schedule{})
 		if err != nil || len(claimed) != 1 {
 			t.Fatal(len(claimed), err)
 		}

@@ -144,7 +144,11 @@ func lookAtQueue(ctx context.Context, dir string, st *control.Status, client *co
 		return w
 	}
 	defer r.Close()
-	u := r.Usage()
+	u, err := r.Usage(ctx)
+	if err != nil {
+		w.Err = err
+		return w
+	}
 	w.Messages, w.SetAside = u.Messages, u.SetAside+r.Recovery().SetAside
 	w.Err = r.Find(ctx, spool.Query{}, func(s spool.Summary) bool {
 		w.note(s.Accepted, s.InDoubt)

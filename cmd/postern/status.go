@@ -126,6 +126,9 @@ func laneReason(l *control.Lane, now time.Time) string {
 	if l.PausedBy != "" && l.Since != nil {
 		words = append(words, "by "+l.PausedBy+", "+ago(now.Sub(*l.Since))+" ago")
 	}
+	if l.Holder != "" {
+		words = append(words, "(delivered by the relay "+l.Holder+")")
+	}
 	if l.Pace > 0 {
 		words = append(words, fmt.Sprintf("(%.3g messages a minute)", l.Pace))
 	}

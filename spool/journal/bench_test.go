@@ -116,7 +116,7 @@ func BenchmarkDeliver(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for n := 0; n < b.N; {
-		ds, err := s.Claim(bg, "office", time.Now(), 1, later)
+		ds, err := s.Claim(bg, leased(s, "office"), time.Now(), 1, later)
 		if err != nil || len(ds) == 0 {
 			b.Fatal(n, err)
 		}
@@ -339,12 +339,9 @@ func BenchmarkLook(b *testing.B) {
 	b.Run("status", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			s.Tally(time.Now())
-			s.Usage()
-			names, _ := s.Upstreams(bg)
-			for up := range names {
-				s.NextDue(bg, up)
-			}
+			tally(s, time.Now())
+			usage(s)
+			s.Lanes(bg)
 		}
 	})
 	b.Run("walk", func(b *testing.B) {

@@ -34,16 +34,28 @@ func (s *Store) take(h handle) pick {
 	}
 }
 
+// Lease implements spool.Store. No other process has the folder, so every lane
+// belongs to this one, from the start to the end; nothing is on record.
+func (s *Store) Lease(ctx context.Context, upstream string) (spool.Lease, error) {
+	return spool.Lease{Upstream: upstream, Epoch: s.ix.epoch}, ctx.Err()
+}
+
+// Leave implements spool.Store. There is nobody to leave a lane to.
+func (s *Store) Leave(ctx context.Context, _ spool.Lease) error { return ctx.Err() }
+
 // Claim implements spool.Store. Besides I/O errors it returns
 // ErrClosed. A message that turns out to be damaged is set aside and not
 // among what is returned.
-func (s *Store) Claim(ctx context.Context, upstream string, now time.Time, limit int, retry spool.Schedule) ([]*spool.Delivery, error) {
+func (s *Store) Claim(ctx context.Context, lease spool.Lease, now time.Time, limit int, retry spool.Schedule) ([]*spool.Delivery, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if lease.Epoch != s.ix.epoch {
+		return nil, spool.ErrLost
+	}
 	var picks []pick
 	s.mu.Lock()
-	if l := s.ix.lanes[upstream]; l != nil {
+	if l := s.ix.lanes[lease.Upstream]; l != nil {
 		for len(picks) < limit {
 			h := s.ix.pop(l, toNano(now))
 			if h == 0 {

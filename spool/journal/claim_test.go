@@ -70,7 +70,7 @@ func TestClaimOrder(t *testing.T) {
 				want = append(want, w.id)
 				return true
 			})
-			ds, err := s.Claim(bg, "up", now, limit, later)
+			ds, err := s.Claim(bg, leased(s, "up"), now, limit, later)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -159,7 +159,7 @@ func TestAttemptsAndDoubt(t *testing.T) {
 	id := put(t, s, simple("up"), []byte("x"))
 	one := func() *spool.Delivery {
 		t.Helper()
-		ds, err := s.Claim(bg, "up", time.Now().Add(48*time.Hour), 1, later)
+		ds, err := s.Claim(bg, leased(s, "up"), time.Now().Add(48*time.Hour), 1, later)
 		if err != nil || len(ds) != 1 {
 			t.Fatal(ds, err)
 		}
@@ -210,18 +210,18 @@ func TestAttemptsAndDoubt(t *testing.T) {
 			t.Errorf("a claim of another process: %v", err)
 		}
 	}
-	ds, err := again.Claim(bg, "up", time.Now(), 1, later)
+	ds, err := again.Claim(bg, leased(again, "up"), time.Now(), 1, later)
 	if err != nil || len(ds) != 0 {
 		t.Errorf("due before the time that was recorded: %v %v", ds, err)
 	}
-	if ds, err = again.Claim(bg, "up", time.Now().Add(50*time.Hour), 1, later); err != nil || len(ds) != 1 || ds[0].Attempt != 3 || !ds[0].InDoubt || ds[0].ID != id {
+	if ds, err = again.Claim(bg, leased(again, "up"), time.Now().Add(50*time.Hour), 1, later); err != nil || len(ds) != 1 || ds[0].Attempt != 3 || !ds[0].InDoubt || ds[0].ID != id {
 		t.Errorf("%+v %v", ds, err)
 	}
 	// An answer to a later attempt doesn't tell about the one in doubt.
 	if err := again.Settle(bg, ds[0], spool.Settlement{Due: time.Now(), Outcomes: []spool.Outcome{{Stage: spool.StageConnect, Cause: "refused"}}}); err != nil {
 		t.Fatal(err)
 	}
-	if ds, err = again.Claim(bg, "up", time.Now().Add(time.Second), 1, later); err != nil || len(ds) != 1 || !ds[0].InDoubt {
+	if ds, err = again.Claim(bg, leased(again, "up"), time.Now().Add(time.Second), 1, later); err != nil || len(ds) != 1 || !ds[0].InDoubt {
 		t.Errorf("%+v %v", ds, err)
 	}
 }
@@ -251,7 +251,7 @@ func TestInvalidEnvelopes(t *testing.T) {
 			t.Error("committed twice")
 		}
 	}
-	if u := s.Usage(); u.Messages != 0 {
+	if u := usage(s); u.Messages != 0 {
 		t.Errorf("%+v", u)
 	}
 }
@@ -343,7 +343,7 @@ func TestEverybodyAtOnce(t *testing.T) {
 			t.Errorf("%s settled %d times", id, n)
 		}
 	}
-	if u := s.Usage(); u.Messages != 0 || u.Live != 0 {
+	if u := usage(s); u.Messages != 0 || u.Live != 0 {
 		t.Errorf("%+v", u)
 	}
 }

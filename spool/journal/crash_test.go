@@ -356,7 +356,7 @@ func TestCrashTestFindsReorderedRemovals(t *testing.T) {
 			env := simple("a")
 			env.Accepted = w.now
 			w.put(letter{env, make([]byte, 1501)}) // one fills a segment
-			ds, err := w.s.Claim(bg, "a", w.now, 2, spool.Schedule{})
+			ds, err := w.s.Claim(bg, leased(w.s, "a"), w.now, 2, spool.Schedule{})
 			if err != nil {
 				return err
 			}

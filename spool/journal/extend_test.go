@@ -194,7 +194,7 @@ func TestSettledWithItsNotice(t *testing.T) {
 		}
 		s = reopen(t, s, sim, nil)
 		look("at the end")
-		if u := s.Usage(); u.Messages != 2 {
+		if u := usage(s); u.Messages != 2 {
 			t.Errorf("%+v", u)
 		}
 	})
@@ -217,7 +217,7 @@ func TestNoticeThatIsRefused(t *testing.T) {
 		if err := settle(); err == nil {
 			t.Fatal("accepted")
 		}
-		if u := s.Usage(); u.Messages != 1 || u.Shares != 1 {
+		if u := usage(s); u.Messages != 1 || u.Shares != 1 {
 			t.Errorf("%+v", u)
 		}
 		time.Sleep(2 * time.Second)
@@ -227,7 +227,7 @@ func TestNoticeThatIsRefused(t *testing.T) {
 		if err := settle(); !errors.Is(err, spool.ErrLost) {
 			t.Error(err)
 		}
-		if u := s.Usage(); u.Messages != 1 || u.Shares != 1 { // the notice
+		if u := usage(s); u.Messages != 1 || u.Shares != 1 { // the notice
 			t.Errorf("%+v", u)
 		}
 	})

@@ -275,7 +275,7 @@ func TestSettleDoesNotWaitForCommits(t *testing.T) {
 			if n := left(); n != want {
 				t.Errorf("%d messages, want %d", n, want)
 			}
-			for s.Usage().Full { // until the keeper has its reserve back
+			for usage(s).Full { // until the keeper has its reserve back
 				time.Sleep(time.Millisecond)
 			}
 			put(t, s, simple("a"), nil)
@@ -347,7 +347,7 @@ func TestUnreadableIsNotDamaged(t *testing.T) {
 				}
 				return whole
 			}
-			ds, err := s.Claim(bg, "a", time.Now(), 10, later)
+			ds, err := s.Claim(bg, leased(s, "a"), time.Now(), 10, later)
 			if whole := read(); whole == len(want) || faults == 0 || op == simdisk.OpRead && (len(ds) > 0 || events.count("unread") != 1) {
 				t.Errorf("%s: %d faults, %d claimed, %d whole, %v", op, faults, len(ds), whole, err)
 			}
@@ -366,7 +366,7 @@ func TestUnreadableIsNotDamaged(t *testing.T) {
 			if whole := read(); whole != len(want) || len(events.aside) > 0 {
 				t.Errorf("%s: %d are whole afterwards, set aside %q", op, whole, events.aside)
 			}
-			if ds, err := s.Claim(bg, "a", time.Now(), 10, later); err != nil || len(ds) != len(want) {
+			if ds, err := s.Claim(bg, leased(s, "a"), time.Now(), 10, later); err != nil || len(ds) != len(want) {
 				t.Errorf("%s: %d can be claimed afterwards, %v", op, len(ds), err)
 			}
 		})
@@ -390,13 +390,13 @@ func TestUnreadableBlocksNobody(t *testing.T) {
 			bad = false
 			return syscall.EIO
 		})
-		if ds, err := s.Claim(bg, "a", time.Now(), 1, later); len(ds) > 0 || err != nil {
+		if ds, err := s.Claim(bg, leased(s, "a"), time.Now(), 1, later); len(ds) > 0 || err != nil {
 			t.Fatalf("%d claimed, %v", len(ds), err)
 		}
 		if next, known, err := s.NextDue(bg, "a"); err != nil || !known || next.After(time.Now()) {
 			t.Errorf("the second is due at %v, %t", next, known)
 		}
-		if got, want := s.Tally(time.Now()), (spool.Tally{Due: 1, Deferred: 1}); got != want {
+		if got, want := tally(s, time.Now()), (spool.Tally{Due: 1, Deferred: 1}); got != want {
 			t.Errorf("counted %+v, want %+v", got, want)
 		}
 		if err := tallied(s, time.Now()); err != nil {

@@ -166,7 +166,7 @@ func TestMakeGolden(t *testing.T) {
 		settle(d, spool.Settlement{Outcomes: delivered(1)})
 	}
 	put(t, s, env("doubt"), []byte("in doubt\r\n"))
-	ds, err := s.Claim(bg, "doubt", time.Now(), 1, spool.Schedule{Steps: []time.Duration{time.Until(due)}})
+	ds, err := s.Claim(bg, leased(s, "doubt"), time.Now(), 1, spool.Schedule{Steps: []time.Duration{time.Until(due)}})
 	if err != nil || s.DotSent(bg, ds[0]) != nil {
 		t.Fatal(err)
 	}

@@ -121,7 +121,7 @@ func newIndex() *index {
 		fresh: 1, // 0 stays unused
 		byID:  map[spool.ID]handle{}, byList: map[string]uint32{}, lanes: map[string]*lane{}, waiting: map[int64]int{},
 		ended: map[handle][]uint64{}, deadlines: map[spool.ID]int64{},
-		claims: map[claimKey]uint64{}, epoch: rand.Uint64(),
+		claims: map[claimKey]uint64{}, epoch: rand.Uint64() | 1,
 	}
 }
 

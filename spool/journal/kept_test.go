@@ -52,7 +52,7 @@ func TestKept(t *testing.T) {
 		}
 		synctest.Wait()
 		if ev.count("reclaimed") < 5 {
-			t.Fatalf("%+v", s.Usage())
+			t.Fatalf("%+v", usage(s))
 		}
 		for range 2 {
 			look(true)
@@ -70,7 +70,7 @@ func TestKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		look(false)
-		if got := s.Tally(time.Now()); got != (spool.Tally{Due: 1}) {
+		if got := tally(s, time.Now()); got != (spool.Tally{Due: 1}) {
 			t.Errorf("%+v", got)
 		}
 	})

@@ -29,8 +29,8 @@ func TestFullSpoolStillDelivers(t *testing.T) {
 				err = d.Commit(bg, simple("a"))
 			}
 		}
-		if !errors.Is(err, spool.ErrFull) || n < 40 || ev.count("full") != 1 || !s.Usage().Full {
-			t.Fatal(n, err, s.Usage())
+		if !errors.Is(err, spool.ErrFull) || n < 40 || ev.count("full") != 1 || !usage(s).Full {
+			t.Fatal(n, err, usage(s))
 		}
 		for ds := claim(t, s, "a", 10); len(ds) > 0; ds = claim(t, s, "a", 10) {
 			for _, d := range ds {
@@ -71,7 +71,7 @@ func TestReserveHoldsBetweenTwoLooks(t *testing.T) {
 		s, sim := simulated(t, func(o *journal.Options) { o.MinFree, o.ZeroAhead = reserve, -1 })
 		sim.SetFree(free)
 		time.Sleep(time.Second)
-		before := s.Usage().Disk
+		before := usage(s).Disk
 		body := bytes.Repeat([]byte("x"), 20<<10)
 		for i := range 300 {
 			d, err := s.Create(bg)
@@ -80,7 +80,7 @@ func TestReserveHoldsBetweenTwoLooks(t *testing.T) {
 				err = d.Commit(bg, simple("a"))
 			}
 			if errors.Is(err, spool.ErrFull) {
-				if grown := s.Usage().Disk - before; grown < free-reserve || grown > free-reserve+1<<20 {
+				if grown := usage(s).Disk - before; grown < free-reserve || grown > free-reserve+1<<20 {
 					t.Errorf("full after %d messages and %d bytes", i, grown)
 				}
 				return
@@ -174,7 +174,7 @@ func TestFullDisk(t *testing.T) {
 	if err := d.Commit(bg, simple("a")); !errors.Is(err, spool.ErrFull) {
 		t.Fatal(err)
 	}
-	if !s.Usage().Full { // whatever the limits say
+	if !usage(s).Full { // whatever the limits say
 		t.Error("nobody is told that the disk is full")
 	}
 	for _, d := range claim(t, s, "a", 5) {
@@ -242,8 +242,8 @@ func TestFullToTheLastByte(t *testing.T) {
 				synctest.Wait()
 				for round := range 3 {
 					n := fillUp(t, s, 1000)
-					if n < 500 || !s.Usage().Full {
-						t.Fatalf("round %d: full after %d, %+v", round, n, s.Usage())
+					if n < 500 || !usage(s).Full {
+						t.Fatalf("round %d: full after %d, %+v", round, n, usage(s))
 					}
 					if restart {
 						s.Close()
@@ -295,7 +295,7 @@ func TestReclaim(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if u := s.Usage(); u.Disk > 150<<10 || ev.count("reclaimed") < 5 {
+		if u := usage(s); u.Disk > 150<<10 || ev.count("reclaimed") < 5 {
 			t.Errorf("%+v %v", u, ev.counts)
 		}
 		for range 2 {
@@ -367,7 +367,7 @@ func TestMaxMessages(t *testing.T) {
 		if _, err := s.Create(bg); !errors.Is(err, spool.ErrFull) || ev.count("full") != 1 {
 			t.Fatal(err)
 		}
-		if u := s.Usage(); !u.Full || u.MaxMessages != 3 {
+		if u := usage(s); !u.Full || u.MaxMessages != 3 {
 			t.Error(u)
 		}
 		if err := s.Settle(bg, claim(t, s, "a", 1)[0], spool.Settlement{Outcomes: delivered(1)}); err != nil {

@@ -63,7 +63,7 @@ func (r *Reader) Content(ctx context.Context, id spool.ID) (spool.Content, error
 }
 
 // Usage is Store.Usage.
-func (r *Reader) Usage() spool.Usage { return r.s.Usage() }
+func (r *Reader) Usage(ctx context.Context) (spool.Usage, error) { return r.s.Usage(ctx) }
 
 // Recovery is Store.Recovery; its SetAside counts what a start would set aside.
 func (r *Reader) Recovery() Recovery { return r.s.Recovery() }

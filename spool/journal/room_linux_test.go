@@ -47,7 +47,7 @@ func TestRoomComesBack(t *testing.T) {
 						break
 					}
 					if !errors.Is(err, spool.ErrFull) || time.Since(began) > 10*time.Second {
-						t.Fatalf("round %d: %v, with %+v", round, err, s.Usage())
+						t.Fatalf("round %d: %v, with %+v", round, err, usage(s))
 					}
 					time.Sleep(20 * time.Millisecond)
 				}
@@ -97,7 +97,7 @@ func TestFilesThatLoseTheirNames(t *testing.T) {
 				t.Error("nobody is told")
 			}
 			if c.back != nil {
-				if s.Usage().Failing == nil {
+				if usage(s).Failing == nil {
 					t.Error("usage says that all is well")
 				}
 				if _, err := commit(t, s, 1000); err == nil {
@@ -116,8 +116,8 @@ func TestFilesThatLoseTheirNames(t *testing.T) {
 					t.Fatalf("it does not come back: %v", err)
 				}
 			}
-			if s.Usage().Failing != nil {
-				t.Errorf("usage still says %v", s.Usage().Failing)
+			if usage(s).Failing != nil {
+				t.Errorf("usage still says %v", usage(s).Failing)
 			}
 			if _, err := journal.Open(journal.Options{Dir: dir}); err == nil {
 				t.Error("a second one opens the same folder")
@@ -164,8 +164,8 @@ func TestSpoolThatAnotherHasTaken(t *testing.T) {
 			t.Error("two promise in one folder")
 		}
 	}
-	if rec.count("failed") == 0 || s.Usage().Failing == nil {
-		t.Errorf("nobody is told: %v", s.Usage().Failing)
+	if rec.count("failed") == 0 || usage(s).Failing == nil {
+		t.Errorf("nobody is told: %v", usage(s).Failing)
 	}
 	if _, err := commit(t, other, 1000); err != nil {
 		t.Errorf("the second one: %v", err)
@@ -197,7 +197,7 @@ func TestBodiesThatLoseTheirNames(t *testing.T) {
 			rec := &recorder{}
 			s := open(t, journal.Options{Dir: dir, Events: rec, BigBody: 64 << 10})
 			defer s.Close()
-			before := s.Usage().Disk
+			before := usage(s).Disk
 			d, err := s.Create(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -214,7 +214,7 @@ func TestBodiesThatLoseTheirNames(t *testing.T) {
 			if rec.count("failed") == 0 {
 				t.Error("nobody is told")
 			}
-			if used := s.Usage().Disk; used > before {
+			if used := usage(s).Disk; used > before {
 				t.Errorf("%d bytes are taken for used", used-before)
 			}
 			id, err := commit(t, s, 200<<10)

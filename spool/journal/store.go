@@ -94,15 +94,18 @@ func newStore(opts Options) *Store {
 // Recovery reports what was found when the spool was opened.
 func (s *Store) Recovery() Recovery { return s.report }
 
-// Usage tells how much the spool holds. It asks the disk for its free space.
-func (s *Store) Usage() spool.Usage {
+// Usage implements spool.Store. It asks the disk for its free space.
+func (s *Store) Usage(ctx context.Context) (spool.Usage, error) {
+	if err := ctx.Err(); err != nil {
+		return spool.Usage{}, err
+	}
 	free, err := s.fs.Free()
 	if err != nil {
 		free = -1
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.usage(free)
+	return s.usage(free), nil
 }
 
 // usage is Usage with Store.mu held.
@@ -149,20 +152,25 @@ func (s *Store) NextDue(ctx context.Context, upstream string) (time.Time, bool, 
 	return toTime(due), ok, nil
 }
 
-// Upstreams implements spool.Store.
-func (s *Store) Upstreams(ctx context.Context) (map[string]int, error) {
+// Lanes implements spool.Store.
+func (s *Store) Lanes(ctx context.Context) (map[string]spool.LaneState, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	counts := map[string]int{}
+	lanes := map[string]spool.LaneState{}
 	for name, l := range s.ix.lanes {
-		if l.shares > 0 {
-			counts[name] = l.shares
+		if l.shares == 0 {
+			continue
 		}
+		state := spool.LaneState{Shares: l.shares}
+		if due, ok := s.ix.nextDue(l); ok {
+			state.Due = toTime(due)
+		}
+		lanes[name] = state
 	}
-	return counts, nil
+	return lanes, nil
 }
 
 // weight is what a message occupies on the disk, in bytes.

@@ -1,14 +1,18 @@
 package journal
 
 import (
+	"context"
 	"time"
 
 	"postern/spool"
 )
 
-// Tally counts what there is at now, all of the same moment. It takes time for
-// each TallyStep in which something is due, not for each share.
-func (s *Store) Tally(now time.Time) spool.Tally {
+// Tally implements spool.Store. It takes time for each TallyStep in which
+// something is due, not for each share.
+func (s *Store) Tally(ctx context.Context, now time.Time) (spool.Tally, error) {
+	if err := ctx.Err(); err != nil {
+		return spool.Tally{}, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var t spool.Tally
@@ -22,7 +26,7 @@ func (s *Store) Tally(now time.Time) spool.Tally {
 	}
 	t.Claimed = s.ix.claimed
 	t.Held = s.ix.shares - t.Due - t.Deferred - t.Claimed
-	return t
+	return t, nil
 }
 
 // tallyStep is the number of the step that a Unix time in nanoseconds is in.

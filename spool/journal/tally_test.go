@@ -35,17 +35,18 @@ func tallied(s *journal.Store, now time.Time) error {
 			next[up] = sum.Due
 		}
 	}
-	if u := s.Usage(); u.Messages != len(messages) || u.Shares != len(all) || u.Kept != kept {
+	if u := usage(s); u.Messages != len(messages) || u.Shares != len(all) || u.Kept != kept {
 		return fmt.Errorf("%d messages, %d shares and %d kept counted, %d, %d and %d found", u.Messages, u.Shares, u.Kept, len(messages), len(all), kept)
 	}
-	if got, err := s.Upstreams(bg); err != nil || !maps.Equal(got, upstreams) {
-		return fmt.Errorf("counted %v, found %v", got, upstreams)
+	lanes, err := s.Lanes(bg)
+	if err != nil || len(lanes) != len(upstreams) {
+		return fmt.Errorf("counted %v, found %v, %v", lanes, upstreams, err)
 	}
 	moments := []time.Time{now}
 	for _, up := range slices.Sorted(maps.Keys(upstreams)) {
 		want, waits := next[up]
 		due, ok, err := s.NextDue(bg, up)
-		if err != nil || ok != waits || ok && !due.Equal(want) {
+		if err != nil || ok != waits || ok && !due.Equal(want) || lanes[up].Shares != upstreams[up] || !lanes[up].Due.Equal(want) {
 			return fmt.Errorf("%s: next is %v %v, want %v %v", up, due, ok, want, waits)
 		}
 		if ok {
@@ -53,7 +54,7 @@ func tallied(s *journal.Store, now time.Time) error {
 		}
 	}
 	for _, at := range moments {
-		if got, want := s.Tally(at), tallyOf(all, at); got != want {
+		if got, want := tally(s, at), tallyOf(all, at); got != want {
 			return fmt.Errorf("at %v counted %+v, found %+v", at, got, want)
 		}
 	}
@@ -94,8 +95,8 @@ func TestTallyIsWhatAWalkFinds(t *testing.T) {
 				if err := w.step(); err != nil {
 					t.Fatalf("seed %d, call %d: %v", seed, n, err)
 				}
-				now := w.s.Tally(w.now)
-				kept = max(kept, w.s.Usage().Kept)
+				now := tally(w.s, w.now)
+				kept = max(kept, usage(w.s).Kept)
 				most = spool.Tally{Due: max(most.Due, now.Due), Deferred: max(most.Deferred, now.Deferred),
 					Held: max(most.Held, now.Held), Claimed: max(most.Claimed, now.Claimed)}
 			}
@@ -134,7 +135,7 @@ func TestTallyWithoutWhatIsSetAside(t *testing.T) {
 	if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); !errors.Is(err, spool.ErrNotFound) {
 		t.Error(err)
 	}
-	if got, want := s.Tally(time.Now()), (spool.Tally{Due: 1}); got != want {
+	if got, want := tally(s, time.Now()), (spool.Tally{Due: 1}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

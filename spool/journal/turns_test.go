@@ -84,7 +84,7 @@ func TestSendersTakeTurns(t *testing.T) {
 				}
 			},
 			"claim": func(rt *rapid.T) {
-				ds, err := s.Claim(bg, "up", now, rapid.IntRange(1, 6).Draw(rt, "limit"), later)
+				ds, err := s.Claim(bg, leased(s, "up"), now, rapid.IntRange(1, 6).Draw(rt, "limit"), later)
 				if err != nil {
 					rt.Fatal(err)
 				}
@@ -136,7 +136,7 @@ func TestOneBatchStarvesNobody(t *testing.T) {
 	for range 1000 {
 		put(t, s, batch, nil)
 	}
-	ds, err := s.Claim(bg, "up", now.Add(time.Second), 1000, later)
+	ds, err := s.Claim(bg, leased(s, "up"), now.Add(time.Second), 1000, later)
 	if err != nil || len(ds) != 1000 {
 		t.Fatal(len(ds), err)
 	}
@@ -150,7 +150,7 @@ func TestOneBatchStarvesNobody(t *testing.T) {
 	alarm := simple("up")
 	alarm.From = "alarm@example.com"
 	id := put(t, s, alarm, nil)
-	ds, err = s.Claim(bg, "up", now, 2, later)
+	ds, err = s.Claim(bg, leased(s, "up"), now, 2, later)
 	if err != nil || len(ds) != 2 || ds[0].ID != id && ds[1].ID != id {
 		t.Errorf("the alarm is not among the first two: %v", err)
 	}

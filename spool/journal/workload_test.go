@@ -217,7 +217,7 @@ func (w *workload) putSeveral() {
 }
 
 func (w *workload) claim() {
-	ds, err := w.s.Claim(bg, []string{"a", "b"}[w.rng.IntN(2)], w.now, 1+w.rng.IntN(4), later)
+	ds, err := w.s.Claim(bg, leased(w.s, []string{"a", "b"}[w.rng.IntN(2)]), w.now, 1+w.rng.IntN(4), later)
 	if err == nil {
 		w.taken = append(w.taken, ds...)
 	}

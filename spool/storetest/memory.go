@@ -12,15 +12,26 @@ import (
 	"postern/spool"
 )
 
-// Memory is a spool.Store without a disk. Its methods may be called
-// concurrently.
+// Memory is a spool.Store without a disk, as one relay has it. Its methods may
+// be called concurrently.
 type Memory struct {
+	*shared
+	name string                  // of the relay
+	wake func(string, time.Time) // shared.mu guards it
+}
+
+// shared is what all relays have in common.
+type shared struct {
+	term time.Duration // of a lease; 0: it has no end
+
 	mu       sync.Mutex // guards what follows
-	epoch    uint64
-	claims   uint64 // that were made in this epoch
+	relays   []*Memory
+	lanes    map[string]*memLane
+	epochs   uint64 // that there have been
+	claims   uint64 // that were made
+	limit    int    // messages; 0: any number
 	nextID   spool.ID
 	messages map[spool.ID]*memMessage
-	wake     func(string, time.Time)
 }
 
 type memMessage struct {
@@ -47,9 +58,34 @@ type memShare struct {
 	warned   bool
 }
 
-// NewMemory makes an empty one.
-func NewMemory() *Memory {
-	return &Memory{epoch: 1, messages: map[spool.ID]*memMessage{}, wake: func(string, time.Time) {}}
+// NewMemory makes an empty one for a single relay, whose leases have no end.
+func NewMemory() *Memory { return NewShared(0, "")[0] }
+
+// NewShared makes an empty one that several relays share. Their leases last for
+// term; 0: they have no end.
+func NewShared(term time.Duration, names ...string) []*Memory {
+	s := &shared{term: term, lanes: map[string]*memLane{}, messages: map[spool.ID]*memMessage{}}
+	for _, name := range names {
+		s.relays = append(s.relays, &Memory{shared: s, name: name, wake: func(string, time.Time) {}})
+	}
+	return s.relays
+}
+
+// tell wakes all relays. mu is not held.
+func (s *shared) tell(upstream string, due time.Time) {
+	for _, m := range s.relays {
+		s.mu.Lock()
+		wake := m.wake
+		s.mu.Unlock()
+		wake(upstream, due)
+	}
+}
+
+// Limit makes Create answer ErrFull while there are so many messages; 0: never.
+func (m *Memory) Limit(messages int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limit = messages
 }
 
 type memDraft struct {
@@ -70,6 +106,9 @@ func (m *Memory) Create(ctx context.Context) (spool.Draft, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.limit > 0 && len(m.messages) >= m.limit {
+		return nil, spool.ErrFull
+	}
 	m.nextID++
 	return &memDraft{m: m, id: m.nextID}, nil
 }
@@ -99,11 +138,10 @@ func (d *memDraft) Commit(ctx context.Context, env *spool.Envelope) error {
 	}
 	d.m.mu.Lock()
 	d.m.messages[d.id] = msg
-	wake := d.m.wake
 	d.m.mu.Unlock()
 	for _, r := range env.Recipients {
 		if !env.Hold {
-			wake(r.Upstreams[0], env.Accepted)
+			d.m.tell(r.Upstreams[0], env.Accepted)
 		}
 	}
 	return nil
@@ -119,19 +157,23 @@ func (m *Memory) sorted() []spool.ID {
 }
 
 // claim makes a claim of a share. mu is held.
-func (m *Memory) claim(s *memShare, id spool.ID, n int, msg *memMessage) *spool.Delivery {
+func (m *Memory) claim(epoch uint64, s *memShare, id spool.ID, n int, msg *memMessage) *spool.Delivery {
 	m.claims++
-	return &spool.Delivery{ID: id, Token: spool.Token{Epoch: m.epoch, Claim: m.claims}, Share: n, Upstream: s.list[s.failover], Attempt: s.attempts, Failover: s.failover,
+	s.claimed, s.dotted = spool.Token{Epoch: epoch, Claim: m.claims}, false
+	return &spool.Delivery{ID: id, Token: s.claimed, Share: n, Upstream: s.list[s.failover], Attempt: s.attempts, Failover: s.failover,
 		InDoubt: s.doubt, Warned: s.warned, Envelope: msg.env, Pending: slices.Clone(s.rcpts), Size: int64(len(msg.content))}
 }
 
 // Claim implements spool.Store.
-func (m *Memory) Claim(ctx context.Context, upstream string, now time.Time, most int, retry spool.Schedule) ([]*spool.Delivery, error) {
+func (m *Memory) Claim(ctx context.Context, lease spool.Lease, now time.Time, most int, retry spool.Schedule) ([]*spool.Delivery, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !m.holds(lease) {
+		return nil, spool.ErrLost
+	}
 	type found struct {
 		id spool.ID
 		n  int
@@ -140,7 +182,7 @@ func (m *Memory) Claim(ctx context.Context, upstream string, now time.Time, most
 	var all []found
 	for id, msg := range m.messages {
 		for n, s := range msg.shares {
-			if s != nil && len(s.rcpts) > 0 && s.claimed.Claim == 0 && !s.held && s.list[s.failover] == upstream && !s.due.After(now) {
+			if s.waits() && s.list[s.failover] == lease.Upstream && !s.due.After(now) {
 				all = append(all, found{id, n, s})
 			}
 		}
@@ -153,10 +195,8 @@ func (m *Memory) Claim(ctx context.Context, upstream string, now time.Time, most
 	for _, f := range all[:min(most, len(all))] {
 		f.s.attempts++
 		f.s.due = retry.Next(now, f.s.attempts)
-		f.s.attempt, f.s.dotted = true, false
-		d := m.claim(f.s, f.id, f.n, m.messages[f.id])
-		f.s.claimed = d.Token
-		out = append(out, d)
+		f.s.attempt = true
+		out = append(out, m.claim(lease.Epoch, f.s, f.id, f.n, m.messages[f.id]))
 	}
 	return out, nil
 }
@@ -173,13 +213,15 @@ func (m *Memory) Take(ctx context.Context, id spool.ID, share int) (*spool.Deliv
 		return nil, spool.ErrNotFound
 	}
 	s := msg.shares[share]
+	lease, err := m.lease(s.list[s.failover])
+	if err != nil {
+		return nil, err
+	}
 	if s.claimed.Claim != 0 {
 		return nil, spool.ErrClaimed
 	}
 	s.attempt = false
-	d := m.claim(s, id, share, msg)
-	s.claimed = d.Token
-	return d, nil
+	return m.claim(lease.Epoch, s, id, share, msg), nil
 }
 
 // DotSent implements spool.Store.
@@ -215,7 +257,7 @@ func (m *Memory) Settle(_ context.Context, d *spool.Delivery, st spool.Settlemen
 	s := m.share(d)
 	if s == nil {
 		defer m.mu.Unlock()
-		if d.Token.Epoch != m.epoch || d.Token.Claim == 0 || d.Token.Claim > m.claims {
+		if d.Token.Claim == 0 || d.Token.Claim > m.claims || !m.holds(spool.Lease{Upstream: d.Upstream, Epoch: d.Token.Epoch}) {
 			return spool.ErrLost
 		}
 		return nil
@@ -251,10 +293,10 @@ func (m *Memory) Settle(_ context.Context, d *spool.Delivery, st spool.Settlemen
 	if left == 0 {
 		delete(m.messages, d.ID)
 	}
-	wake, name, due, work := m.wake, s.list[s.failover], s.due, len(s.rcpts) > 0 && !s.held
+	name, due, work := s.list[s.failover], s.due, len(s.rcpts) > 0 && !s.held
 	m.mu.Unlock()
 	if work {
-		wake(name, due)
+		m.tell(name, due)
 	}
 	return nil
 }
@@ -268,7 +310,7 @@ func (m *Memory) NextDue(ctx context.Context, upstream string) (next time.Time, 
 	defer m.mu.Unlock()
 	for _, msg := range m.messages {
 		for _, s := range msg.shares {
-			if len(s.rcpts) > 0 && s.claimed.Claim == 0 && !s.held && s.list[s.failover] == upstream && (!ok || s.due.Before(next)) {
+			if s.waits() && s.list[s.failover] == upstream && (!ok || s.due.Before(next)) {
 				next, ok = s.due, true
 			}
 		}
@@ -283,22 +325,70 @@ func (m *Memory) OnWork(wake func(string, time.Time)) {
 	m.wake = wake
 }
 
-// Upstreams implements spool.Store.
-func (m *Memory) Upstreams(ctx context.Context) (map[string]int, error) {
+// Lanes implements spool.Store.
+func (m *Memory) Lanes(ctx context.Context) (map[string]spool.LaneState, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := map[string]int{}
+	lanes := map[string]spool.LaneState{}
 	for _, msg := range m.messages {
 		for _, s := range msg.shares {
-			if len(s.rcpts) > 0 {
-				n[s.list[s.failover]]++
+			if len(s.rcpts) == 0 {
+				continue
 			}
+			l := lanes[s.list[s.failover]]
+			l.Shares++
+			if s.waits() && (l.Due.IsZero() || s.due.Before(l.Due)) {
+				l.Due = s.due
+			}
+			lanes[s.list[s.failover]] = l
 		}
 	}
-	return n, nil
+	return lanes, nil
+}
+
+// waits tells whether a share is neither held nor claimed.
+func (s *memShare) waits() bool { return len(s.rcpts) > 0 && s.claimed.Claim == 0 && !s.held }
+
+// Usage implements spool.Store.
+func (m *Memory) Usage(ctx context.Context) (u spool.Usage, err error) {
+	u.Free = -1
+	m.mu.Lock()
+	u.Messages, u.MaxMessages = len(m.messages), m.limit
+	u.Full = m.limit > 0 && u.Messages >= m.limit
+	for _, msg := range m.messages {
+		u.Live += int64(len(msg.content))
+	}
+	m.mu.Unlock()
+	u.Disk = u.Live
+	err = m.Find(ctx, spool.Query{}, func(s spool.Summary) bool {
+		if u.Shares++; s.Kept {
+			u.Kept++
+		}
+		return true
+	})
+	return u, err
+}
+
+// Tally implements spool.Store.
+func (m *Memory) Tally(ctx context.Context, now time.Time) (t spool.Tally, err error) {
+	step := func(t time.Time) int64 { return t.UnixNano() / int64(spool.TallyStep) }
+	err = m.Find(ctx, spool.Query{}, func(s spool.Summary) bool {
+		switch {
+		case s.Claimed:
+			t.Claimed++
+		case s.Held:
+			t.Held++
+		case step(s.Due) <= step(now):
+			t.Due++
+		default:
+			t.Deferred++
+		}
+		return true
+	})
+	return t, err
 }
 
 type memContent struct{ *bytes.Reader }
@@ -403,23 +493,6 @@ func (m *Memory) Find(ctx context.Context, q spool.Query, visit func(spool.Summa
 		}
 	}
 	return nil
-}
-
-// Crash forgets every claim and whom to wake, as the end of the process does.
-// Everything that was committed and settled stays.
-func (m *Memory) Crash() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.wake = func(string, time.Time) {}
-	m.epoch, m.claims = m.epoch+1, 0
-	for _, msg := range m.messages {
-		for _, s := range msg.shares {
-			if s.claimed.Claim != 0 {
-				s.doubt = s.doubt || s.dotted
-				s.claimed = spool.Token{}
-			}
-		}
-	}
 }
 
 // Shift makes every time on record what it would be had the clock been set by

@@ -21,6 +21,14 @@ type Harness struct {
 	// Restart ends the process that has the store, as a power cut does, and
 	// returns what the next one opens. The old Store is not used any more.
 	Restart func() spool.Store
+	// Most is how many messages the store takes, at least 50; ErrFull beyond.
+	Most int
+	// Away makes the store unable to write anything, or able again.
+	Away func(away bool)
+	// Other is what another relay has of the same store; nil: there can't be any.
+	Other spool.Store
+	// Expire makes every lease end that isn't renewed from now on; nil as Other.
+	Expire func()
 }
 
 // Run tests a store; start makes a new one for each test.
@@ -28,6 +36,7 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 	for name, test := range map[string]func(*testing.T, *bench){
 		"life": life, "context": contexts, "tokens": tokens, "restart": restart, "take": take, "parts": parts,
 		"order": order, "wake": wake, "invalid": invalid, "find": find, "discard": discard,
+		"lease": lease, "takeover": takeover, "away": away, "full": full,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, &bench{Harness: start(t), t: t, now: time.Now()}) })
 	}
@@ -69,10 +78,20 @@ func (b *bench) put(env *spool.Envelope) spool.ID {
 	return d.ID()
 }
 
+// lease takes or renews a lane.
+func (b *bench) lease(s spool.Store, upstream string) spool.Lease {
+	b.t.Helper()
+	l, err := s.Lease(b.t.Context(), upstream)
+	if err != nil || l.Upstream != upstream || l.Epoch == 0 || !l.Until.IsZero() && !l.Until.After(time.Now()) {
+		b.t.Fatalf("%+v, %v", l, err)
+	}
+	return l
+}
+
 // claim claims one share that is due after so long.
 func (b *bench) claim(upstream string, after time.Duration) *spool.Delivery {
 	b.t.Helper()
-	ds, err := b.Store.Claim(b.t.Context(), upstream, b.now.Add(after), 1, hourly)
+	ds, err := b.Store.Claim(b.t.Context(), b.lease(b.Store, upstream), b.now.Add(after), 1, hourly)
 	if err != nil || len(ds) != 1 {
 		b.t.Fatalf("claimed %v, %v", ds, err)
 	}
@@ -82,7 +101,7 @@ func (b *bench) claim(upstream string, after time.Duration) *spool.Delivery {
 // none checks that nothing is due after so long.
 func (b *bench) none(upstream string, after time.Duration) {
 	b.t.Helper()
-	if ds, err := b.Store.Claim(b.t.Context(), upstream, b.now.Add(after), 1, hourly); err != nil || len(ds) != 0 {
+	if ds, err := b.Store.Claim(b.t.Context(), b.lease(b.Store, upstream), b.now.Add(after), 1, hourly); err != nil || len(ds) != 0 {
 		b.t.Errorf("claimed %v, %v", ds, err)
 	}
 }
@@ -135,7 +154,7 @@ func life(t *testing.T, b *bench) {
 	b.want(err, spool.ErrNotFound)
 	_, err = b.Store.Shares(t.Context(), id)
 	b.want(err, spool.ErrNotFound)
-	if ups, err := b.Store.Upstreams(t.Context()); err != nil || len(ups) != 0 {
+	if ups, err := b.Store.Lanes(t.Context()); err != nil || len(ups) != 0 {
 		t.Errorf("%v, %v", ups, err)
 	}
 }
@@ -152,13 +171,19 @@ func contexts(t *testing.T, b *bench) {
 	b.want(draft.Commit(done, b.envelope([]string{"up"})), context.Canceled)
 	_, err = b.Store.Create(done)
 	b.want(err, context.Canceled)
-	_, err = b.Store.Claim(done, "up", b.now, 1, hourly)
+	_, err = b.Store.Claim(done, b.lease(b.Store, "up"), b.now, 1, hourly)
+	b.want(err, context.Canceled)
+	_, err = b.Store.Lease(done, "up")
+	b.want(err, context.Canceled)
+	_, err = b.Store.Usage(done)
+	b.want(err, context.Canceled)
+	_, err = b.Store.Tally(done, b.now)
 	b.want(err, context.Canceled)
 	_, err = b.Store.Take(done, id, 0)
 	b.want(err, context.Canceled)
 	_, _, err = b.Store.NextDue(done, "up")
 	b.want(err, context.Canceled)
-	_, err = b.Store.Upstreams(done)
+	_, err = b.Store.Lanes(done)
 	b.want(err, context.Canceled)
 	_, err = b.Store.Content(done, id)
 	b.want(err, context.Canceled)
@@ -216,6 +241,172 @@ func restart(t *testing.T, b *bench) {
 	b.settle(again, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
 }
 
+// lease of a lane is renewed in the same epoch. Claims carry it, and are made in
+// no other.
+func lease(t *testing.T, b *bench) {
+	b.put(b.envelope([]string{"up"}))
+	l := b.lease(b.Store, "up")
+	if again := b.lease(b.Store, "up"); again.Epoch != l.Epoch || again.Until.Before(l.Until) {
+		t.Errorf("renewed %+v as %+v", l, again)
+	}
+	for _, wrong := range []spool.Lease{{Upstream: "up"}, {Upstream: "up", Epoch: l.Epoch + 1}} {
+		_, err := b.Store.Claim(t.Context(), wrong, b.now, 1, hourly)
+		b.want(err, spool.ErrLost)
+	}
+	d := b.claim("up", 0)
+	if d.Token.Epoch != l.Epoch {
+		t.Errorf("%+v under %+v", d.Token, l)
+	}
+	b.settle(d, spool.Settlement{Due: b.now})
+	for range 2 {
+		if err := b.Store.Leave(t.Context(), l); err != nil {
+			t.Error(err)
+		}
+	}
+	b.settle(b.claim("up", 0), spool.Settlement{Outcomes: []spool.Outcome{accepted}})
+}
+
+// takeover is by one relay at a time. What was claimed in an epoch that is over
+// changes nothing any more.
+func takeover(t *testing.T, b *bench) {
+	if b.Other == nil {
+		t.Skip("no other relay can have this store")
+	}
+	id := b.put(b.envelope([]string{"up"}))
+	b.put(b.envelope([]string{"up"}))
+	old := b.lease(b.Store, "up")
+	dotted, plain := b.claim("up", 0), b.claim("up", 0)
+	if err := b.Store.DotSent(t.Context(), dotted); err != nil {
+		t.Fatal(err)
+	}
+	var leased *spool.Leased
+	_, err := b.Other.Lease(t.Context(), "up")
+	b.want(err, spool.ErrLeased)
+	if !errors.As(err, &leased) || leased.Holder == "" || leased.Until.Before(time.Now()) {
+		t.Errorf("leased: %+v", leased)
+	}
+	_, err = b.Other.Take(t.Context(), id, 0)
+	b.want(err, spool.ErrLeased)
+	b.lease(b.Other, "elsewhere")
+
+	b.Expire()
+	if again := b.lease(b.Store, "up"); again.Epoch != old.Epoch {
+		t.Errorf("renewed %+v, which nobody had taken, as %+v", old, again)
+	}
+	b.Expire()
+	next := b.lease(b.Other, "up")
+	if next.Epoch == old.Epoch {
+		t.Errorf("%+v after %+v", next, old)
+	}
+	b.want(b.Store.DotSent(t.Context(), plain), spool.ErrLost)
+	for _, d := range []*spool.Delivery{plain, dotted} {
+		b.want(b.Store.Settle(t.Context(), d, spool.Settlement{Outcomes: []spool.Outcome{accepted}}), spool.ErrLost)
+	}
+	_, err = b.Store.Claim(t.Context(), old, b.now, 1, hourly)
+	b.want(err, spool.ErrLost)
+	_, err = b.Store.Lease(t.Context(), "up")
+	b.want(err, spool.ErrLeased)
+	if err := b.Store.Leave(t.Context(), old); err != nil {
+		t.Error(err)
+	}
+	ds, err := b.Other.Claim(t.Context(), next, b.now.Add(time.Hour), 2, hourly)
+	if err != nil || len(ds) != 2 || ds[0].Attempt != 2 || ds[0].InDoubt != (ds[0].ID == dotted.ID) || ds[1].InDoubt != (ds[1].ID == dotted.ID) {
+		t.Fatalf("%+v, %v", ds, err)
+	}
+	if err := b.Other.Leave(t.Context(), next); err != nil {
+		t.Error(err)
+	}
+	b.lease(b.Store, "up")
+	b.want(b.Other.Settle(t.Context(), ds[0], spool.Settlement{Outcomes: []spool.Outcome{accepted}}), spool.ErrLost)
+}
+
+// away is a store that can't write for a while. What it refuses has not
+// happened; what was settled meanwhile has, and is on record once it can.
+func away(t *testing.T, b *bench) {
+	done, back, dot, waits := b.put(b.envelope([]string{"up"})), b.put(b.envelope([]string{"up"})), b.put(b.envelope([]string{"up"})), b.put(b.envelope([]string{"other"}))
+	ds := []*spool.Delivery{b.claim("up", 0), b.claim("up", 0), b.claim("up", 0)}
+	lease := b.lease(b.Store, "other")
+	b.Away(true)
+	draft, err := b.Store.Create(t.Context())
+	if err == nil {
+		io.WriteString(draft, "Subject: x\r\n\r\n")
+		err = draft.Commit(t.Context(), b.envelope([]string{"other"}))
+	}
+	if err == nil {
+		t.Error("accepted by a store that can't write")
+	}
+	if got, err := b.Store.Claim(t.Context(), lease, b.now, 1, hourly); err == nil {
+		t.Errorf("claimed %v", got)
+	}
+	if b.Store.DotSent(t.Context(), ds[2]) == nil {
+		t.Error("a dot is on record with a store that can't write")
+	}
+	for i, s := range []spool.Settlement{{Outcomes: []spool.Outcome{accepted}}, {Due: b.now}} {
+		if err := b.Store.Settle(t.Context(), ds[i], s); err == nil || errors.Is(err, spool.ErrLost) {
+			t.Errorf("settled with %v", err)
+		}
+	}
+	b.Away(false)
+	b.settle(ds[0], spool.Settlement{Due: b.now}) // once more: the first one counts
+	b.eventually(func() error { return b.Store.DotSent(t.Context(), ds[2]) })
+	b.settle(ds[2], spool.Settlement{Outcomes: []spool.Outcome{accepted}})
+	for range 2 {
+		for _, id := range []spool.ID{done, dot} {
+			_, err = b.Store.Shares(t.Context(), id)
+			b.want(err, spool.ErrNotFound)
+		}
+		if all := b.found(spool.Query{}); len(all) != 2 || all[0].ID != back || all[1].ID != waits || all[0].Attempts != 0 || all[1].Attempts != 0 {
+			t.Errorf("%+v", all)
+		}
+		b.Store = b.Restart()
+	}
+	if d := b.claim("up", 0); d.ID != back || d.Attempt != 1 || d.InDoubt {
+		t.Errorf("%+v", d)
+	}
+	if d := b.claim("other", 0); d.ID != waits || d.Attempt != 1 {
+		t.Errorf("%+v", d)
+	}
+}
+
+// eventually waits until a store that is able again is at work again.
+func (b *bench) eventually(do func() error) {
+	b.t.Helper()
+	err := do()
+	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); err = do() {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// full refuses more, and goes on with what it has.
+func full(t *testing.T, b *bench) {
+	for range b.Most {
+		b.put(b.envelope([]string{"up"}))
+	}
+	draft, err := b.Store.Create(t.Context())
+	if err == nil {
+		err = draft.Commit(t.Context(), b.envelope([]string{"up"}))
+	}
+	b.want(err, spool.ErrFull)
+	if u, err := b.Store.Usage(t.Context()); err != nil || !u.Full || u.Messages != b.Most || u.Shares != b.Most {
+		t.Errorf("%+v, %v", u, err)
+	}
+	d := b.claim("up", 0)
+	if got, err := b.Store.Tally(t.Context(), b.now); err != nil || got != (spool.Tally{Due: b.Most - 1, Claimed: 1}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	b.settle(d, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
+	b.eventually(func() error {
+		draft, err := b.Store.Create(t.Context())
+		if err == nil {
+			err = draft.Commit(t.Context(), b.envelope([]string{"up"}))
+		}
+		return err
+	})
+}
+
 // take claims what isn't due, and is no attempt.
 func take(t *testing.T, b *bench) {
 	env := b.envelope([]string{"up"})
@@ -253,7 +444,7 @@ func parts(t *testing.T, b *bench) {
 	if s, err := b.Store.Shares(t.Context(), id); err != nil || len(s) != 1 || s[0].Share != 1 || s[0].Upstreams[0] != "other" {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if ups, err := b.Store.Upstreams(t.Context()); err != nil || !reflect.DeepEqual(ups, map[string]int{"other": 1}) {
+	if ups, err := b.Store.Lanes(t.Context()); err != nil || len(ups) != 1 || ups["other"].Shares != 1 || !ups["other"].Due.Equal(b.now) {
 		t.Errorf("%v, %v", ups, err)
 	}
 }

@@ -1,0 +1,171 @@
+package queue
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/spool"
+	"postern/spool/storetest"
+)
+
+const term = 15 * time.Second // of a lease in these tests
+
+// inFleet runs a test with two relays that share a store and an upstream. The
+// first has the lane.
+func inFleet(t *testing.T, test func(t *testing.T, one, two *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		var both []*world
+		peers := newPeers()
+		for _, m := range storetest.NewShared(term, "one", "two") {
+			w := &world{t: t, store: newWitnessOf(t, m), cfg: newConfig("office"), peers: peers, ears: &ears{}}
+			w.build()
+			w.queue.Start()
+			defer w.end()
+			synctest.Wait()
+			both = append(both, w)
+		}
+		test(t, both[0], both[1])
+	})
+}
+
+// arrivedOnce checks that so many messages arrived, and none twice.
+func arrivedOnce(t *testing.T, p *peers, n int) {
+	t.Helper()
+	got := map[spool.ID]int{}
+	for _, a := range p.mail("office") {
+		got[a.id]++
+	}
+	for id, times := range got {
+		if times != 1 {
+			t.Errorf("%v arrived %d times", id, times)
+		}
+	}
+	if len(got) != n {
+		t.Errorf("%d of %d messages arrived", len(got), n)
+	}
+}
+
+// One relay has a lane for as long as it renews its lease, whoever takes the
+// mail in. The other takes over at once when it stops.
+func TestOneRelayHasALane(t *testing.T) {
+	inFleet(t, func(t *testing.T, one, two *world) {
+		for range 60 {
+			one.put("a@app.example", []string{"office"}, "b@example.com")
+			two.put("a@app.example", []string{"office"}, "b@example.com")
+			after(10 * time.Second)
+		}
+		arrivedOnce(t, one.peers, 120)
+		if a, b := len(one.ears.tried()), len(two.ears.tried()); a != 120 || b != 0 {
+			t.Errorf("%d and %d attempts", a, b)
+		}
+		if a, b := one.lanes()[0].Holder, two.lanes()[0].Holder; a != "" || b != "one" {
+			t.Errorf("held by %q and %q", a, b)
+		}
+		one.stop()
+		two.put("a@app.example", []string{"office"}, "b@example.com")
+		after(term)
+		arrivedOnce(t, one.peers, 121)
+		if h := two.lanes()[0].Holder; h != "" {
+			t.Errorf("held by %q", h)
+		}
+	})
+}
+
+// A store that is away for less than a lease takes no lane from anybody.
+func TestLeaseOutlastsAShortOutage(t *testing.T) {
+	inFleet(t, func(t *testing.T, one, two *world) {
+		one.store.failWith(func(op string) error {
+			if op == "lease" {
+				return errors.New("away")
+			}
+			return nil
+		})
+		after(term * 2 / 3)
+		one.store.failWith(nil)
+		after(time.Minute)
+		one.put("a@app.example", []string{"office"}, "b@example.com")
+		after(time.Second)
+		if len(one.ears.tried()) != 1 || len(two.ears.tried()) != 0 || one.ears.heard("store failed: lease") == 0 {
+			t.Errorf("%v", one.ears.log)
+		}
+	})
+}
+
+// A relay that stops dead in the middle of its work loses its lane when the
+// lease ends. No message is lost, and none goes twice, since no final dot was
+// out.
+func TestTakeoverAfterADeath(t *testing.T) {
+	inFleet(t, func(t *testing.T, one, two *world) {
+		one.peers.set("office", func(p *peer) {
+			p.takes = func(*spool.Delivery) (time.Duration, bool) { return 100 * time.Millisecond, true }
+		})
+		for range 200 {
+			two.put("a@app.example", []string{"office"}, "b@example.com")
+		}
+		after(time.Second + time.Millisecond)
+		before := len(one.peers.mail("office"))
+		one.store.crash()
+		after(term - time.Second)
+		if n := len(one.peers.mail("office")); before == 0 || n != before {
+			t.Errorf("%d arrived before, %d before the end of the lease", before, n)
+		}
+		after(10 * time.Second)
+		if n := len(one.peers.mail("office")); n <= before {
+			t.Errorf("nothing has arrived since the lease ended")
+		}
+		after(3 * time.Minute)
+		arrivedOnce(t, one.peers, 200)
+		if n := two.store.count(); n != 0 {
+			t.Errorf("%d are left", n)
+		}
+	})
+}
+
+// A relay that can't renew its lease claims no more. Content that it has sent
+// gets no final dot once another relay has the lane; an answer that comes too
+// late is refused, told, and the message is in doubt.
+func TestLateAnswersOfAnOldEpoch(t *testing.T) {
+	inFleet(t, func(t *testing.T, one, two *world) {
+		one.store.failWith(func(op string) error {
+			if op == "lease" {
+				return errors.New("cut off")
+			}
+			return nil
+		})
+		one.peers.set("office", func(p *peer) { p.thinks = 30 * time.Second })
+		dotted := one.put("a@app.example", []string{"office"}, "b@example.com")
+		after(time.Second)
+		one.peers.set("office", func(p *peer) {
+			p.thinks = 0
+			p.takes = func(*spool.Delivery) (time.Duration, bool) { return 30 * time.Second, true }
+		})
+		plain := one.put("a@app.example", []string{"office"}, "c@example.com")
+		after(time.Second)
+		one.peers.set("office", func(p *peer) { p.takes = nil })
+		after(term)
+		late := two.put("a@app.example", []string{"office"}, "d@example.com")
+		after(3 * time.Minute)
+
+		if one.ears.heard("claim lost at dot: office, 0 delivered") != 1 || one.ears.heard("claim lost at settle: office, 1 delivered") != 1 {
+			t.Errorf("%v", one.ears.log)
+		}
+		got := map[spool.ID]int{}
+		for _, a := range one.peers.mail("office") {
+			got[a.id]++
+		}
+		if got[dotted] != 2 || got[plain] != 1 || got[late] != 1 || len(got) != 3 {
+			t.Errorf("arrived: %v", got)
+		}
+		for _, a := range two.ears.tried() {
+			if a.Duplicate != (a.ID == dotted) {
+				t.Errorf("%+v", a)
+			}
+		}
+		if n := two.store.count(); n != 0 || len(one.ears.tried()) != 0 {
+			t.Errorf("%d are left, %d were told by the first relay", n, len(one.ears.tried()))
+		}
+	})
+}
