@@ -3,69 +3,92 @@ package queue
 import (
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"postern/spool"
 )
 
-// fill claims up to n deliveries into ready. mu is held, and released while
-// the store is asked. It returns false where nothing was gained.
-func (l *lane) fill(n int) bool {
-	now, lease := time.Now(), l.tenure.lease
-	if !l.tenure.lasts(now) {
+// claim claims up to n deliveries, ahead of the sessions. It returns false where
+// nothing was gained.
+func (l *lane) claim(n int) bool {
+	s := &l.state
+	l.mu.Lock()
+	now := time.Now()
+	lease := s.tenure.lease
+	if !s.tenure.lasts(now) {
+		l.mu.Unlock()
 		return false
 	}
-	room := l.room()
-	if n = min(n, room.shares); n <= 0 {
-		l.lacksRoom()
-		return false
+	room := s.room(now, &l.q.parts)
+	n = min(n, room.shares)
+	// What is due and has to wait for its rate is told once nothing is ready.
+	short := n <= 0 && len(s.work.ready) == 0 && !(s.pace.Slowed() && !s.pace.Wait(now).IsZero())
+	if n > 0 || short {
+		s.work.asks()
 	}
-	l.claiming, l.hot = true, false
 	l.mu.Unlock()
+	if n <= 0 {
+		if short {
+			l.lacksRoom(now)
+		}
+		return false
+	}
 	claimed, err := l.q.store.Claim(l.q.ctx, lease, now, n, schedule(l.q.cfg.Load().Retry.Backoff))
 	if err != nil {
 		l.q.storeFailed("claim", 0, err)
 	}
+	got := len(claimed)
 	kept := l.screen(claimed, now)
-	l.reserve(kept, room)
+	unkept := l.q.reserve(kept, room)
 	next, known := time.Time{}, false
-	if err == nil && len(claimed) < n {
+	if err == nil && got < n {
 		if next, known, err = l.q.store.NextDue(l.q.ctx, l.name); err != nil {
 			l.q.storeFailed("due", 0, err)
 		}
 	}
+
 	l.mu.Lock()
-	l.claiming = false
+	defer l.unlock()
+	if len(kept) > 0 {
+		l.unkeptLocked(unkept)
+	}
+	s.work.told(kept, err == nil && got >= n, next, known, now)
 	switch {
 	case errors.Is(err, spool.ErrLost):
-		l.lostLease(lease)
+		l.lostLeaseLocked(lease)
 	case err != nil:
-		l.nextWake = now.Add(storePause)
-	case len(claimed) >= n:
-		l.hot = true
-	default:
-		l.short.ease(now)
+		s.work.nextWake = now.Add(storePause)
+	case got < n:
+		s.rates.short.ease(now)
 	}
-	if known {
-		// Not at once: should the store not hand out what it calls due, this
-		// must not become a loop.
-		if soon := now.Add(10 * time.Millisecond); next.Before(soon) {
-			next = soon
-		}
-		if l.nextWake.IsZero() || next.Before(l.nextWake) {
-			l.nextWake = next
-		}
-	}
-	l.ready = append(l.ready, kept...)
-	if !l.flows() && !l.health.probing || l.tenure.lease.Epoch != lease.Epoch {
-		l.returnReady()
+	if !s.flows() && !s.health.probing || s.tenure.lease.Epoch != lease.Epoch {
+		l.returnReadyLocked()
 		return false
 	}
-	if len(l.ready) > 0 {
-		l.poke()
+	return got > 0
+}
+
+// lacksRoom follows a wish to claim for which there was no room. What is due
+// stays as it is, and untouched.
+func (l *lane) lacksRoom(now time.Time) {
+	next, known, err := l.q.store.NextDue(l.q.ctx, l.name)
+	if err != nil {
+		l.q.storeFailed("due", 0, err)
+		next, known = now.Add(storePause), true
 	}
-	return len(claimed) > 0
+	l.mu.Lock()
+	defer l.unlock()
+	s := &l.state
+	due := known && !next.After(now)
+	s.work.told(nil, due, next, known && !due, now)
+	if !due {
+		s.rates.short.ease(now)
+		return
+	}
+	if !s.rates.budget.Next().IsZero() && s.rates.short.begin(now) {
+		left := s.rates.budget.Left()
+		l.afterLocked(func() { l.q.events.BudgetSpent(l.name, left) })
+	}
 }
 
 // screen keeps what may be tried now and settles the rest: what an operator
@@ -82,7 +105,7 @@ func (l *lane) screen(claimed []*spool.Delivery, now time.Time) []*spool.Deliver
 			continue
 		}
 		l.mu.Lock()
-		until, held := l.senders.holds(d.Envelope.From, now)
+		until, held := l.state.senders.holds(d.Envelope.From, now)
 		l.mu.Unlock()
 		if held {
 			l.passOver(d, until, now)
@@ -111,41 +134,26 @@ func (l *lane) passOver(d *spool.Delivery, until, now time.Time) {
 	l.q.put(d, spool.Settlement{Due: until, Failover: first, Warned: d.Warned})
 }
 
-// returnReady gives what was claimed and not begun back to the store once mu,
-// which is held, is released.
-func (l *lane) returnReady() {
-	back := append(l.ready, l.fresh...)
-	l.ready, l.fresh = nil, nil
-	for _, d := range back {
-		l.connections.forget(d)
+// returnReadyLocked gives what was claimed and not begun back to the store,
+// once mu is released.
+func (l *lane) returnReadyLocked() {
+	for _, d := range l.state.work.drain() {
+		l.state.connections.forget(d)
+		l.afterLocked(func() { l.q.giveBack(d) })
 	}
-	if len(back) == 0 {
-		return
-	}
-	l.hot = true
-	l.after(func() {
-		for _, d := range back {
-			l.q.giveBack(d)
-		}
-	})
 }
 
 // pluck takes a share that is claimed and not begun out of the lane, for an
 // operator, who owns the claim from then on.
 func (l *lane) pluck(id spool.ID, share int) *spool.Delivery {
 	l.mu.Lock()
-	defer l.unlock()
-	for _, list := range [...]*[]*spool.Delivery{&l.ready, &l.fresh} {
-		for i, d := range *list {
-			if d.ID == id && d.Share == share {
-				*list = slices.Delete(*list, i, i+1)
-				l.connections.forget(d)
-				l.q.parts.widen(d) // all of it is the operator's
-				return d
-			}
-		}
+	defer l.mu.Unlock()
+	d := l.state.work.takeShare(id, share)
+	if d != nil {
+		l.state.connections.forget(d)
+		l.q.parts.widen(d) // all of it is the operator's
 	}
-	return nil
+	return d
 }
 
 // listOf is the failover list of a share.

@@ -175,22 +175,23 @@ var connectionWords = regexp.MustCompile(`(?i)\b(session|connection)s?\b.{0,40}\
 	`\b(please reconnect|(new|another|fresh) (smtp )?(session|connection))\b|` +
 	`\b(limit|exceed\w*|maximum|too many|max)\b.{0,60}\b(per|this|one|single|same|a|smtp) (smtp )?(session|connection)\b`)
 
-// refresh lets d wait for a fresh session. What the upstream may have counted
-// of it counts, and so does what is to be sent once more. mu is not held.
-func (l *lane) refresh(d *spool.Delivery, t taking, outs []spool.Outcome, s suspicion) {
-	l.sent(t, outs)
-	l.q.parts.widen(d)
+// refresh lets t wait for a fresh session. What the upstream may have counted
+// of it counts, and so does what is to be sent once more.
+func (l *lane) refresh(t taking, outs []spool.Outcome, asked suspicion) {
+	s, d := &l.state, t.d
 	l.mu.Lock()
-	r := l.room()
+	s.sent(t, outs)
+	l.q.parts.widen(d)
+	r := s.room(time.Now(), &l.q.parts)
 	l.mu.Unlock()
-	err := l.budget.Reserve(r.readyShares+1, r.readyRecipients+l.q.parts.size(d))
+	err := r.reserve(1, l.q.parts.size(d))
 	l.mu.Lock()
 	defer l.unlock()
-	l.forgetful(err)
-	l.connections.ask(d, s)
-	l.fresh = append(l.fresh, d)
-	if !l.flows() {
-		l.returnReady()
+	l.unkeptLocked(err)
+	s.connections.ask(d, asked)
+	s.work.fresh = append(s.work.fresh, d)
+	if !s.flows() {
+		l.returnReadyLocked()
 	}
 	l.poke()
 }
@@ -206,13 +207,13 @@ func (q *Queue) untried(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdic
 	now := time.Now()
 	progress := slices.ContainsFunc(verdicts, func(v verdict.Verdict) bool { return v.Status == spool.Delivered })
 	if progress {
-		l.connections.bore(f.carried+1, now)
+		l.state.connections.bore(f.carried+1, now)
 	}
 	if f.carried > 0 {
-		l.connections.forget(d) // it was given back, and taken by another session
+		l.state.connections.forget(d) // it was given back, and taken by another session
 	} else {
-		if n := l.connections.learn(d, outs, verdicts, now); n > 0 {
-			l.after(func() { q.events.ConnectionLimit(l.name, n) })
+		if n := l.state.connections.learn(d, outs, verdicts, now); n > 0 {
+			l.afterLocked(func() { q.events.ConnectionLimit(l.name, n) })
 		}
 		if !progress {
 			return outs, verdicts, false
@@ -224,7 +225,7 @@ func (q *Queue) untried(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdic
 		if progress && verdicts[i].Soon || f.carried == 0 && outs[i].Stage != spool.StageRcpt {
 			continue
 		}
-		if suspected[i] = l.connections.suspects(&outs[i], &verdicts[i], now); suspected[i] {
+		if suspected[i] = l.state.connections.suspects(&outs[i], &verdicts[i], now); suspected[i] {
 			suspects++
 			if first < 0 {
 				first = i
@@ -235,11 +236,11 @@ func (q *Queue) untried(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdic
 		return outs, verdicts, false
 	}
 	f.finish()
-	l.renewals++
+	l.state.sessions.renewals++
 	cause := outs[first]
-	l.after(func() { q.events.ConnectionSpent(l.name, f.carried, cause) })
+	l.afterLocked(func() { q.events.ConnectionSpent(l.name, f.carried, cause) })
 	if suspects == len(outs) {
-		l.after(func() { l.refresh(d, f.last, outs, suspicion{f.carried, signatureOf(&cause)}) })
+		l.afterLocked(func() { l.refresh(f.last, outs, suspicion{f.carried, signatureOf(&cause)}) })
 		return nil, nil, true
 	}
 	q.parts.leave(d)

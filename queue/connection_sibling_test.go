@@ -79,7 +79,7 @@ func TestFreshConnectionFindsAPlace(t *testing.T) {
 		}
 		l := w.queue.lane("office")
 		l.mu.Lock()
-		l.pace.Refused(time.Now(), time.Now(), 2, replyAt(spool.StageMail, 452, "4.3.1", "slow down"))
+		l.state.pace.Refused(time.Now(), time.Now(), 2, replyAt(spool.StageMail, 452, "4.3.1", "slow down"))
 		l.mu.Unlock()
 		w.peers.set("office", func(p *peer) {
 			p.spent = func(carried int, _ *spool.Delivery) *spool.Outcome {

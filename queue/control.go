@@ -1,56 +1,37 @@
 package queue
 
 import (
-	"postern/queue/pace"
 	"reflect"
 	"time"
 
 	"postern/config"
+	"postern/queue/pace"
 )
-
-// visible is the state that is shown. mu is held.
-func (l *lane) visible() State {
-	switch {
-	case l.up == nil:
-		return Missing
-	case l.pause.Paused:
-		return Paused
-	case l.health.state == Up && l.pace.Slowed():
-		return Slowed
-	}
-	return l.health.state
-}
-
-// endAll tells every session to end after what it is at. mu is held.
-func (l *lane) endAll() {
-	for f := range l.feeds {
-		f.finish()
-	}
-}
 
 // stop lets nothing more begin.
 func (l *lane) stop() {
 	l.mu.Lock()
 	defer l.unlock()
-	if l.stopping {
+	if l.state.stopping {
 		return
 	}
-	l.stopping = true
+	l.state.stopping = true
 	close(l.quit)
-	l.endAll()
-	l.returnReady()
+	l.state.sessions.endAll()
+	l.returnReadyLocked()
 }
 
 // retire ends a lane without work; false: it has sessions still.
 func (l *lane) retire() bool {
 	l.mu.Lock()
 	defer l.unlock()
-	if len(l.feeds) > 0 || l.claiming || len(l.ready)+len(l.fresh) > 0 || l.stopping {
+	s := &l.state
+	if len(s.sessions.all) > 0 || s.work.claiming || len(s.work.ready)+len(s.work.fresh) > 0 || s.stopping {
 		return false
 	}
-	l.stopping = true
+	s.stopping = true
 	close(l.quit)
-	l.after(l.keepBudget)
+	l.afterLocked(l.keepBudget)
 	return true
 }
 
@@ -60,31 +41,27 @@ func (l *lane) retire() bool {
 func (l *lane) apply(up *config.Upstream) {
 	l.mu.Lock()
 	defer l.unlock()
-	now := time.Now()
-	previous, since := l.visible(), l.since()
-	changed := !reflect.DeepEqual(up, l.up)
+	now, s := time.Now(), &l.state
+	was := s.shown()
+	changed := !reflect.DeepEqual(up, s.up)
 	if changed {
-		l.gen++
-		l.endAll()
-		l.returnReady()
-		l.growAt, l.growStep, l.barren = time.Time{}, 0, 0
-		l.senders = holdoffs{}
-		l.pace = pace.Pace{}
-		if (up == nil) != (l.up == nil) {
-			l.health = health{state: Up, since: now, lastSuccess: l.health.lastSuccess}
+		s.gen++
+		l.returnReadyLocked()
+		s.sessions.renewed()
+		s.senders, s.pace, s.connections = holdoffs{}, pace.Pace{}, connections{}
+		if (up == nil) != (s.up == nil) {
+			s.health = health{state: Up, since: now, lastSuccess: s.health.lastSuccess}
 		}
 	}
-	l.up = up
+	s.up = up
 	if changed {
-		l.limit()
-		l.connections = connections{}
+		l.limitLocked()
 	}
-	l.endAll() // also where only a secret or a certificate has changed, or the name's address
-	if l.health.state != Up {
-		l.health.probeAt, l.health.probing, l.health.asked = now, false, true
-	}
-	l.announce(previous, since, now, "")
-	l.hot = true
+	s.sessions.endAll() // also where only a secret or a certificate has changed, or the name's address
+	s.health.probing = false
+	s.health.askedFor(now)
+	l.announceLocked(was, now, "")
+	s.work.hot = true
 	l.poke()
 }
 
@@ -92,22 +69,22 @@ func (l *lane) apply(up *config.Upstream) {
 func (l *lane) setPause(paused bool, by string) bool {
 	l.mu.Lock()
 	defer l.unlock()
-	if l.pause.Paused == paused {
+	now, s := time.Now(), &l.state
+	if s.pause.Paused == paused {
 		return false
 	}
-	now := time.Now()
-	previous, since := l.visible(), l.since()
-	l.pause = pause{Paused: paused, By: by, At: now}
+	was := s.shown()
+	s.pause = pause{Paused: paused, By: by, At: now}
 	if paused {
-		l.endAll()
-		l.returnReady()
-		l.health.probing = false
-	} else if l.health.state != Up {
-		l.health.probeAt, l.health.asked = now, true
+		s.sessions.endAll()
+		l.returnReadyLocked()
+		s.health.probing = false
+	} else {
+		s.health.askedFor(now)
 	}
-	l.hot = true
+	s.work.hot = true
 	l.poke()
-	l.announce(previous, since, now, by)
+	l.announceLocked(was, now, by)
 	return true
 }
 
@@ -115,11 +92,10 @@ func (l *lane) setPause(paused bool, by string) bool {
 func (l *lane) probeNow() {
 	l.mu.Lock()
 	defer l.unlock()
-	l.senders = holdoffs{}
-	l.growAt = time.Time{}
-	if l.health.state != Up {
-		l.health.probeAt, l.health.asked = time.Now(), true
-	}
-	l.hot = true
+	s := &l.state
+	s.senders = holdoffs{}
+	s.sessions.growAt = time.Time{}
+	s.health.askedFor(time.Now())
+	s.work.hot = true
 	l.poke()
 }

@@ -13,6 +13,10 @@
 // settlement: delivered, bounced with a notification that is durable before,
 // or removed by a named operator. Whatever it does not understand is temporary.
 //
+// A lane decides by values that have no lock (laneState); its own goroutine asks
+// the store what is due, ahead of its sessions. What is named …Locked is called
+// while the mutex of its type is locked.
+//
 // In the order in which a message meets them: [Queue.Create], lane.manage,
 // lane.claim, [Feed.Next], [Feed.Settle], [verdict.Of], Queue.conclude,
 // Queue.notify, Queue.sweep.

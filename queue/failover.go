@@ -83,7 +83,7 @@ func (q *Queue) wayOut(s *spool.Summary, exits map[string]exit, now time.Time) i
 func (l *lane) exit() exit {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return exit{down: l.isDown(), up: l.flows()}
+	return exit{down: l.state.isDown(), up: l.state.flows()}
 }
 
 // moveTo makes a share be tried with another upstream of its list.

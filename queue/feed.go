@@ -4,44 +4,17 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"time"
 
-	"postern/config"
 	"postern/spool"
 )
 
-// defaultIdle is how long a session waits where its upstream doesn't say.
-const defaultIdle = 30 * time.Second
-
-// defaultAge is how long a session lasts at most where its upstream doesn't
-// say: names move to other addresses, and nodes behind one are drained.
-const defaultAge = 5 * time.Minute
-
 // Feed is what one session of one lane is given to do. Its methods may be
-// called by the session that it was made for, one at a time.
+// called by the session that it was made for, one at a time. None of them asks
+// the store what is due: a session takes what its lane has claimed, or waits.
 type Feed struct {
-	lane  *lane
-	up    *config.Upstream
-	gen   int  // of the settings that the session was opened with
-	empty bool // a probe without mail: it only has to open
-	ch    chan *spool.Delivery
-	end   chan struct{} // closed when the session is to end
-
-	// Guarded by lane.mu.
-	first      *spool.Delivery // claimed before the session was opened
-	firstAt    time.Time       // when that was
-	taken      []taking
-	opened     bool // it asked for work
-	waiting    bool // in lane.idle
-	ended      bool // end is closed
-	progressed bool // an upstream's answer settled something
-	settled    int
-	most       int       // deliveries that it may carry; 0: any number
-	handed     int       // deliveries that it was given
-	carried    int       // transactions that were answered, and are charged to nobody else
-	openedAt   time.Time // when it asked first
-	last       taking    // what was settled last
+	lane *lane
+	session
 
 	// Of the session alone.
 	timer  *time.Timer // of Next; nil before the first wait
@@ -50,49 +23,25 @@ type Feed struct {
 	lost   map[*spool.Delivery]bool   // somebody else has it
 }
 
-// taking is a delivery that a session has.
-type taking struct {
-	d  *spool.Delivery
-	at time.Time // when it was handed out
-	// What it takes of the rates: a message for each transaction.
-	messages, recipients int
-}
-
-func newTaking(d *spool.Delivery, at time.Time) taking { return taking{d, at, 1, len(d.Pending)} }
-
-// hold notes that the session has d, since the given time. lane.mu is held.
-func (f *Feed) hold(d *spool.Delivery, at time.Time) {
-	f.taken = append(f.taken, newTaking(d, at))
-	f.handed++
-}
-
-// finish makes the session end after what it is at. lane.mu is held.
-func (f *Feed) finish() {
-	if !f.ended {
-		f.ended = true
-		close(f.end)
-	}
-}
-
 // Next waits for the next delivery. It returns io.EOF when the session is to
 // end, which is also when nothing came for the upstream's IdleClose, and the
 // error of ctx when that is done first.
 func (f *Feed) Next(ctx context.Context) (*spool.Delivery, error) {
-	l := f.lane
+	l, s := f.lane, &f.lane.state
+	now := time.Now()
 	l.mu.Lock()
-	f.open()
-	if d := f.take(); d != nil {
+	f.standsLocked(now)
+	if d := f.takeLocked(now); d != nil {
 		l.unlock()
 		return d, nil
 	}
-	if f.over() {
+	if s.isOver(&f.session, now) {
 		l.unlock()
 		return nil, io.EOF
 	}
-	f.waiting = true
-	l.idle = append(l.idle, f)
-	l.behind, l.renewals = time.Time{}, 0 // there was nothing left to do
-	idle := f.patience()
+	s.sessions.wait(&f.session)
+	s.sessions.caughtUp()
+	idle := f.patience(now)
 	l.unlock()
 
 	if f.timer == nil {
@@ -112,106 +61,57 @@ func (f *Feed) Next(ctx context.Context) (*spool.Delivery, error) {
 	}
 	l.mu.Lock()
 	defer l.unlock()
-	if f.waiting {
-		f.waiting = false
-		l.idle = slices.DeleteFunc(l.idle, func(other *Feed) bool { return other == f })
+	if s.sessions.unwait(&f.session) {
 		return nil, err
 	}
 	return <-f.ch, nil // handed out at the same moment
 }
 
-// patience is how long the session may wait for work. lane.mu is held.
-func (f *Feed) patience() time.Duration {
-	idle := f.up.IdleClose
-	if idle <= 0 {
-		idle = defaultIdle
-	}
-	if f.handed > 0 {
-		idle = max(min(idle, time.Until(f.openedAt.Add(maxAge(f.up)))), 0)
-	}
-	return idle
-}
-
 // TryNext returns a delivery that is due now, or nil.
 func (f *Feed) TryNext() *spool.Delivery {
+	now := time.Now()
 	f.lane.mu.Lock()
 	defer f.lane.unlock()
-	f.open()
-	return f.take()
+	f.standsLocked(now)
+	return f.takeLocked(now)
 }
 
-// open notes that the session is up, which its first question shows. lane.mu
-// is held.
-func (f *Feed) open() {
+// standsLocked notes that the session is up, which its first question shows.
+func (f *Feed) standsLocked(now time.Time) {
 	if f.opened {
 		return
 	}
-	l := f.lane
-	f.opened, f.openedAt = true, time.Now()
-	f.most = l.connections.allot(f.up.MaxMessages, f.openedAt)
-	l.connecting--
-	l.open++
-	l.growStep, l.behind = 0, time.Time{} // whether they keep up shows anew
-	if f.gen == l.gen && l.health.state != Up && (!l.health.needAnswer || f.empty) {
-		l.recovered()
+	l, s := f.lane, &f.lane.state
+	s.sessions.stands(&f.session, now)
+	f.most = s.connections.allot(f.up.MaxMessages, now)
+	if f.gen == s.gen && s.health.state != Up && (!s.health.needAnswer || f.empty) {
+		l.recoveredLocked(now)
 	}
 	l.poke() // others may follow
 }
 
-// over says whether the session is to end. lane.mu is held.
-func (f *Feed) over() bool {
-	l := f.lane
-	return f.empty || f.ended || f.gen != l.gen || l.stopping || l.pause.Paused || l.up == nil || f.spent(time.Now()) ||
-		l.pace.Slowed() && f.first == nil && len(l.feeds) > l.sessions() // fewer are wanted
-}
-
-// spent says whether the session has carried as much, or has lasted as long,
-// as one connection may. lane.mu is held, l.up is set.
-func (f *Feed) spent(now time.Time) bool {
-	if f.handed == 0 || f.ended {
-		return false
-	}
-	if f.most > 0 && f.handed >= f.most || now.Sub(f.openedAt) >= maxAge(f.up) {
-		f.finish()
-		f.lane.renewals++
-		return true
-	}
-	return false
-}
-
-// maxAge is how long a session may last.
-func maxAge(up *config.Upstream) time.Duration {
-	if up.MaxAge <= 0 {
-		return defaultAge
-	}
-	return up.MaxAge
-}
-
-// take takes the next delivery, claiming more where that is needed; nil:
-// nothing is due. lane.mu is held, and released for a while.
-func (f *Feed) take() *spool.Delivery {
-	l := f.lane
-	if f.over() {
+// takeLocked takes the next delivery that is claimed; nil: there is none. It
+// wakes the lane where more is to be claimed.
+func (f *Feed) takeLocked(now time.Time) *spool.Delivery {
+	l, s := f.lane, &f.lane.state
+	if s.isOver(&f.session, now) {
 		return nil
 	}
 	if d := f.first; d != nil {
 		f.first = nil
 		f.hold(d, f.firstAt)
-		l.pace.Late(time.Now())
+		s.pace.Late(now)
 		return d
 	}
-	if !l.flows() {
+	if !s.flows() {
 		return nil
 	}
-	if len(l.ready) == 0 && l.hot && !l.claiming {
-		l.fill(l.batch())
-	}
-	if f.over() || !l.flows() {
-		return nil
-	}
-	d := l.begin(&l.ready)
+	d := l.beginLocked(&s.work.ready, now)
 	if d != nil {
-		f.hold(d, time.Now())
+		f.hold(d, now)
+	}
+	if s.want(now) > 0 {
+		l.poke()
 	}
 	return d
 }
@@ -261,13 +161,13 @@ func (f *Feed) fail(d *spool.Delivery, why string) {
 // did not fit into the last. Where not, the session takes those out of
 // d.Pending before it settles: they go with a later claim.
 func (f *Feed) Again(d *spool.Delivery) bool {
-	if !f.lane.again(d) {
+	if !f.lane.again() {
 		f.lane.q.parts.leave(d)
 		return false
 	}
 	f.lane.mu.Lock()
 	defer f.lane.unlock()
-	if i := slices.IndexFunc(f.taken, func(t taking) bool { return t.d == d }); i >= 0 {
+	if i := f.find(d); i >= 0 {
 		f.taken[i].messages++
 	}
 	return true
@@ -280,11 +180,12 @@ func (f *Feed) Settle(d *spool.Delivery, outcomes []spool.Outcome) {
 		return // settled before; the first word counts
 	}
 	if lost {
-		f.lane.unsent(f.last)
-		f.lane.q.parts.forget(d)
-		f.lane.mu.Lock()
+		l := f.lane
+		l.mu.Lock()
+		l.state.unsent(f.last, &l.q.parts)
 		f.progressed = true // the upstream is not to blame
-		f.lane.mu.Unlock()
+		l.mu.Unlock()
+		l.q.parts.forget(d)
 		return
 	}
 	f.lane.q.conclude(f, d, outcomes)
@@ -306,8 +207,7 @@ func (f *Feed) Release(d *spool.Delivery) {
 		return
 	}
 	if f.forget(d) {
-		f.lane.unsent(f.last)
-		f.lane.takeBack(f, d)
+		f.lane.takeBack(f.last)
 	}
 }
 
@@ -318,7 +218,7 @@ func (f *Feed) Leave() {
 	l.mu.Lock()
 	defer l.unlock()
 	if f.opened {
-		l.vacate(f)
+		l.state.sessions.leave(&f.session)
 		l.poke()
 	}
 }
@@ -329,15 +229,7 @@ func (f *Feed) forget(d *spool.Delivery) bool {
 	delete(f.dotted, d)
 	delete(f.broken, d)
 	delete(f.lost, d)
-	l := f.lane
-	l.mu.Lock()
-	defer l.unlock()
-	i := slices.IndexFunc(f.taken, func(t taking) bool { return t.d == d })
-	if i < 0 {
-		return false
-	}
-	f.last = f.taken[i]
-	f.taken = slices.Delete(f.taken, i, i+1)
-	f.settled++
-	return true
+	f.lane.mu.Lock()
+	defer f.lane.mu.Unlock()
+	return f.session.forget(d)
 }

@@ -86,6 +86,13 @@ func (h *health) fail(now time.Time, o spool.Outcome, blame verdict.Blame, needA
 	return h.state != before
 }
 
+// askedFor brings the next probe forward for an operator or a reload.
+func (h *health) askedFor(now time.Time) {
+	if h.state != Up {
+		h.probeAt, h.asked = now, true
+	}
+}
+
 // recover closes the breaker and says whether it was open.
 func (h *health) recover(now time.Time) bool {
 	if h.state == Up {

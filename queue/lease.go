@@ -65,53 +65,60 @@ func (t *tenure) wait(now time.Time) time.Duration {
 	return min(max(at.Sub(now), time.Millisecond), longNap)
 }
 
-// askLease takes or renews the lease of the lane. Only manage calls it.
-func (l *lane) askLease() {
+// keepLease takes or renews the lease of the lane, where it is time. Only manage
+// calls it.
+func (l *lane) keepLease() {
+	l.mu.Lock()
 	asked := time.Now()
+	if l.state.tenure.over(asked) {
+		l.loseLeaseLocked()
+	}
+	due := !l.state.stopping && l.state.tenure.due(asked)
+	l.unlock()
+	if !due {
+		return
+	}
 	lease, err := l.q.store.Lease(l.q.ctx, l.name)
 	l.mu.Lock()
 	defer l.unlock()
-	l.leased(lease, err, asked)
-}
-
-// leased notes the store's answer about the lease. mu is held.
-func (l *lane) leased(lease spool.Lease, err error, asked time.Time) {
+	t := &l.state.tenure
 	var other *spool.Leased
 	switch {
 	case err == nil:
-		if l.tenure.lease.Epoch != 0 && l.tenure.lease.Epoch != lease.Epoch {
-			l.loseLease()
+		if t.lease.Epoch != 0 && t.lease.Epoch != lease.Epoch {
+			l.loseLeaseLocked()
 		}
-		if l.tenure.granted(lease, asked) {
-			l.hot = true
+		if t.granted(lease, asked) {
+			l.state.work.hot = true
 		}
 	case errors.As(err, &other):
-		l.loseLease()
-		l.tenure.holder, l.tenure.next = other.Holder, other.Until
+		l.loseLeaseLocked()
+		t.holder, t.next = other.Holder, other.Until
 		if soon := time.Now().Add(time.Second); other.Until.Before(soon) {
-			l.tenure.next = soon
+			t.next = soon
 		}
 	default: // what we have lasts until its end
-		l.tenure.next = time.Now().Add(l.tenure.pause())
-		l.after(func() { l.q.storeFailed("lease", 0, err) })
+		t.next = time.Now().Add(t.pause())
+		l.afterLocked(func() { l.q.storeFailed("lease", 0, err) })
 	}
 }
 
-// loseLease ends what was begun under the lease: sessions after the message
-// that they are at, which the store lets go to its final dot or not. mu is held.
-func (l *lane) loseLease() {
-	l.tenure.lease, l.tenure.end = spool.Lease{}, time.Time{}
-	l.hot = true // once we have it again
-	l.endAll()
-	l.returnReady()
+// loseLeaseLocked ends what was begun under the lease: sessions after the
+// message that they are at, which the store lets go to its final dot or not.
+func (l *lane) loseLeaseLocked() {
+	s := &l.state
+	s.tenure.lease, s.tenure.end = spool.Lease{}, time.Time{}
+	s.work.hot = true // once we have it again
+	s.sessions.endAll()
+	l.returnReadyLocked()
 }
 
-// lostLease follows an answer of the store that the epoch of a lease is over.
-// mu is held.
-func (l *lane) lostLease(lease spool.Lease) {
-	if l.tenure.lease.Epoch == lease.Epoch {
-		l.loseLease()
-		l.tenure.next = time.Time{}
+// lostLeaseLocked follows an answer of the store that the epoch of a lease is
+// over.
+func (l *lane) lostLeaseLocked(lease spool.Lease) {
+	if l.state.tenure.lease.Epoch == lease.Epoch {
+		l.loseLeaseLocked()
+		l.state.tenure.next = time.Time{}
 		l.poke()
 	}
 }
@@ -119,8 +126,8 @@ func (l *lane) lostLease(lease spool.Lease) {
 // leave gives the lease back, if there is one, once nothing is under way.
 func (l *lane) leave(ctx context.Context) {
 	l.mu.Lock()
-	lease := l.tenure.lease
-	l.tenure = tenure{}
+	lease := l.state.tenure.lease
+	l.state.tenure = tenure{}
 	l.mu.Unlock()
 	if lease.Epoch == 0 {
 		return

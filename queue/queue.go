@@ -150,10 +150,10 @@ func (q *Queue) fitLanes() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for name := range cfg.Upstreams {
-		q.addLaneRunning(name)
+		q.addLaneLocked(name)
 	}
 	for name := range pending {
-		q.addLaneRunning(name)
+		q.addLaneLocked(name)
 	}
 	for name, l := range q.lanes {
 		if err == nil && cfg.Upstreams[name] == nil && pending[name].Shares == 0 && l.retire() {
@@ -230,30 +230,21 @@ func (q *Queue) onWork(upstream string, due time.Time) {
 	q.mu.RUnlock()
 	if l == nil {
 		q.mu.Lock()
-		l = q.addLaneRunning(upstream)
+		l = q.addLaneLocked(upstream)
 		q.mu.Unlock()
 	}
 	l.wake(due)
 }
 
-// addLane returns the lane of a name, making it if need be. q.mu is held.
-func (q *Queue) addLane(name string) *lane {
+// addLaneLocked returns the lane of a name, making it if need be.
+func (q *Queue) addLaneLocked(name string) *lane {
 	l := q.lanes[name]
 	if l == nil {
 		l = newLane(q, name, q.cfg.Load().Upstreams[name])
 		q.lanes[name] = l
-	}
-	return l
-}
-
-// addLaneRunning is addLane for a queue that may be under way.
-func (q *Queue) addLaneRunning(name string) *lane {
-	if l := q.lanes[name]; l != nil {
-		return l
-	}
-	l := q.addLane(name)
-	if q.running && !q.stopped {
-		q.work.Go(l.manage)
+		if q.running && !q.stopped {
+			q.work.Go(l.manage)
+		}
 	}
 	return l
 }
@@ -276,5 +267,5 @@ func (q *Queue) lane(name string) *lane {
 // isUp says whether mail may be moved to the upstream of that name.
 func (q *Queue) isUp(name string) bool {
 	l := q.lane(name)
-	return l != nil && l.takesMore()
+	return l != nil && l.exit().up
 }

@@ -19,43 +19,47 @@ type pause struct {
 	At     time.Time `json:"at"`
 }
 
-// remember reads what is known of the upstream. Nobody else has the lane yet.
-func (l *lane) remember() {
+// rememberLocked reads what is known of the upstream.
+func (l *lane) rememberLocked() {
 	var failed error
-	l.pause, failed = l.q.readPause(l.name)
-	if l.pause.Paused {
-		c := LaneChange{Upstream: l.name, State: l.visible(), Previous: Up, By: l.pause.By}
-		l.after(func() { l.q.events.LaneChanged(c) })
+	l.state.pause, failed = l.q.readPause(l.name)
+	if l.state.pause.Paused {
+		c := LaneChange{Upstream: l.name, State: l.state.visible(), Previous: Up, By: l.state.pause.By}
+		l.afterLocked(func() { l.q.events.LaneChanged(c) })
 	}
-	l.budget, _ = budget.Open(nil, l.name, nil)
+	l.state.rates.budget, _ = budget.Open(nil, l.name, nil)
 	if failed != nil {
-		l.after(func() { l.q.events.StateFailed(l.name, failed) })
+		l.afterLocked(func() { l.q.events.StateFailed(l.name, failed) })
 	}
-	l.limit()
+	l.limitLocked()
 }
 
-// limit puts the rates of the configuration in force. mu is held.
-func (l *lane) limit() {
+// limitLocked puts the rates of the configuration in force.
+func (l *lane) limitLocked() {
+	up, r := l.state.up, &l.state.rates
 	switch {
-	case l.up == nil:
-	case l.limited:
-		l.budget.SetRates(l.up.Rate)
-	case len(l.up.Rate) > 0:
-		l.limited = true
-		opened, err := budget.Open(l.q.state, l.name, l.up.Rate)
-		l.budget = opened
+	case up == nil:
+	case r.limited:
+		r.budget.SetRates(up.Rate)
+	case len(up.Rate) > 0:
+		r.limited = true
+		opened, err := budget.Open(l.q.state, l.name, up.Rate)
+		r.budget = opened
 		if err != nil {
-			l.after(func() { l.q.events.StateFailed(l.name, err) })
+			l.afterLocked(func() { l.q.events.StateFailed(l.name, err) })
 		}
 	}
 }
 
 // keepBudget makes durable what the rates have counted.
 func (l *lane) keepBudget() {
-	err := l.budget.Close()
+	l.mu.Lock()
+	b := l.state.rates.budget
+	l.mu.Unlock()
+	err := b.Close()
 	l.mu.Lock()
 	defer l.unlock()
-	l.forgetful(err)
+	l.unkeptLocked(err)
 }
 
 // readPause reads whether an upstream is paused. Where an operator has said
@@ -108,7 +112,7 @@ func (l *lane) keepPause() error {
 	l.pauseWrite.Lock() // the last to write has the last word
 	defer l.pauseWrite.Unlock()
 	l.mu.Lock()
-	p := l.pause
+	p := l.state.pause
 	l.mu.Unlock()
 	content, err := json.Marshal(p)
 	if err != nil {

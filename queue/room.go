@@ -8,31 +8,41 @@ import (
 	"postern/spool"
 )
 
+// rates are the rates of a lane and what is known of them. The lane guards
+// them.
+type rates struct {
+	budget  *budget.Budget // has its own mutex
+	short   shortage
+	limited bool // the budget has been read from the state folder
+	unkept  bool // the state folder could not be written at the last try
+}
+
 // room is what a lane may begin now, by its rates and its pace.
 type room struct {
+	budget     *budget.Budget
 	shares     int // that may be claimed
 	recipients int // of all of them
 	// What is ready and has not begun, which counts already.
 	readyShares, readyRecipients int
 }
 
-// room looks at the rates and the pace. mu is held.
-func (l *lane) room() room {
-	var r room
-	r.shares, r.recipients = l.budget.Free()
-	if l.health.state == Up && l.pace.Slowed() {
+// room looks at the rates and the pace.
+func (s *laneState) room(now time.Time, ps *parts) room {
+	r := room{budget: s.rates.budget}
+	r.shares, r.recipients = r.budget.Free()
+	if s.health.state == Up && s.pace.Slowed() {
 		r.shares = min(r.shares, 1)
-		if !l.pace.Wait(time.Now()).IsZero() {
+		if !s.pace.Wait(now).IsZero() {
 			r.shares = 0
 		}
 	}
 	if r.recipients == budget.Unlimited && r.shares == budget.Unlimited {
 		return r
 	}
-	for _, list := range [...][]*spool.Delivery{l.ready, l.fresh} {
+	for _, list := range [...][]*spool.Delivery{s.work.ready, s.work.fresh} {
 		for _, d := range list {
 			r.readyShares++
-			r.readyRecipients += l.q.parts.size(d)
+			r.readyRecipients += ps.size(d)
 		}
 	}
 	r.shares -= r.readyShares
@@ -45,122 +55,68 @@ func (l *lane) room() room {
 	return r
 }
 
-// lacksRoom follows a wish to claim for which there was no room. What is due
-// stays as it is, and untouched. mu is held, and released while the store is
-// asked.
-func (l *lane) lacksRoom() {
-	if l.pace.Slowed() && !l.pace.Wait(time.Now()).IsZero() {
-		return
-	}
-	l.claiming, l.hot = true, false
-	l.mu.Unlock()
-	now := time.Now()
-	next, known, err := l.q.store.NextDue(l.q.ctx, l.name)
-	if err != nil {
-		l.q.storeFailed("due", 0, err)
-		next, known = now.Add(storePause), true
-	}
-	l.mu.Lock()
-	l.claiming = false
-	if !known || next.After(now) {
-		if known && (l.nextWake.IsZero() || next.Before(l.nextWake)) {
-			l.nextWake = next
-		}
-		l.short.ease(now)
-		return
-	}
-	l.hot = true
-	if !l.budget.Next().IsZero() && l.short.begin(now) {
-		left := l.budget.Left()
-		l.after(func() { l.q.events.BudgetSpent(l.name, left) })
-	}
+// reserve makes durable that so much is going to be sent beside what is ready.
+func (r *room) reserve(shares, recipients int) error {
+	return r.budget.Reserve(r.readyShares+shares, r.readyRecipients+recipients)
 }
 
 // reserve makes durable that what was claimed is going to be sent, and cuts
-// what has more recipients than there is room for. mu is not held.
-func (l *lane) reserve(claimed []*spool.Delivery, r room) {
-	shares, recipients := r.readyShares, r.readyRecipients
+// what has more recipients than there is room for.
+func (q *Queue) reserve(claimed []*spool.Delivery, r room) error {
+	if len(claimed) == 0 {
+		return nil
+	}
+	recipients := 0
 	for _, d := range claimed {
 		if len(d.Pending) > r.recipients {
-			l.q.cutPart(d, r.recipients)
+			q.cutPart(d, r.recipients)
 		}
-		shares++
-		recipients += l.q.parts.size(d)
+		recipients += q.parts.size(d)
 	}
-	if len(claimed) == 0 {
-		return
-	}
-	err := l.budget.Reserve(shares, recipients)
-	l.mu.Lock()
-	defer l.unlock()
-	l.forgetful(err)
+	return r.reserve(len(claimed), recipients)
 }
 
-// forgetful reports, once, that what a lane knows cannot be kept over a
-// restart. mu is held.
-func (l *lane) forgetful(err error) {
-	if err != nil && !l.unkept {
-		l.after(func() { l.q.events.StateFailed(l.name, err) })
+// unkeptLocked reports, once, that what a lane knows cannot be kept over a
+// restart; nil: it is kept.
+func (l *lane) unkeptLocked(err error) {
+	if err != nil && !l.state.rates.unkept {
+		l.afterLocked(func() { l.q.events.StateFailed(l.name, err) })
 	}
-	l.unkept = err != nil
+	l.state.rates.unkept = err != nil
 }
 
-// begin takes the first of a list, ready or fresh; nil: it is empty, or it is
-// not its time yet. It counts as sent from now on. mu is held.
-func (l *lane) begin(from *[]*spool.Delivery) *spool.Delivery {
-	list := *from
-	if len(list) == 0 {
-		return nil
-	}
-	now := time.Now()
-	if l.health.state == Up && !l.pace.Wait(now).IsZero() {
-		return nil
-	}
-	d := list[0]
-	l.q.parts.narrow(d)
-	if !l.budget.Take(1, len(d.Pending)) {
-		l.q.parts.widen(d)
-		l.returnReady() // the rates have changed since it was claimed
-		return nil
-	}
-	l.pace.Began(now)
-	list[0] = nil
-	*from = list[1:]
-	return d
-}
-
-// again counts one more transaction of what d is; false: there is no room for
+// again counts one more transaction of a message; false: there is no room for
 // it now.
-func (l *lane) again(d *spool.Delivery) bool {
+func (l *lane) again() bool {
 	l.mu.Lock()
-	ready := l.room()
+	r := l.state.room(time.Now(), &l.q.parts)
 	l.mu.Unlock()
-	if free, _ := l.budget.Free(); free <= ready.readyShares {
+	if free, _ := r.budget.Free(); free <= r.readyShares {
 		return false
 	}
-	err := l.budget.Reserve(ready.readyShares+1, ready.readyRecipients)
+	err := r.reserve(1, 0)
 	l.mu.Lock()
 	defer l.unlock()
-	l.forgetful(err)
-	if !l.budget.Take(1, 0) {
+	l.unkeptLocked(err)
+	if !l.state.rates.budget.Take(1, 0) {
 		return false
 	}
-	l.pace.Began(time.Now())
+	l.state.pace.Began(time.Now())
 	return true
 }
 
 // unsent takes back that t would be sent: nothing of it was.
-func (l *lane) unsent(t taking) {
-	l.budget.Return(t.messages, t.recipients)
-	l.q.parts.widen(t.d)
+func (s *laneState) unsent(t taking, ps *parts) {
+	s.rates.budget.Return(t.messages, t.recipients)
+	ps.widen(t.d)
 }
 
 // sent counts t by how it was answered.
-func (l *lane) sent(t taking, outs []spool.Outcome) {
+func (s *laneState) sent(t taking, outs []spool.Outcome) {
 	if slices.ContainsFunc(outs, counts) {
-		l.budget.Spend(t.messages, t.recipients)
+		s.rates.budget.Spend(t.messages, t.recipients)
 	} else {
-		l.budget.Return(t.messages, t.recipients)
+		s.rates.budget.Return(t.messages, t.recipients)
 	}
 }
 

@@ -64,7 +64,7 @@ func (l *lane) waitsForSender(d *spool.Delivery) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h := l.senders[d.Envelope.From]; h != nil {
+	if h := l.state.senders[d.Envelope.From]; h != nil {
 		h.wait(Share{d.ID, d.Share})
 	}
 }
@@ -77,7 +77,7 @@ func (q *Queue) leaves(d *spool.Delivery) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h := l.senders[d.Envelope.From]; h != nil {
+	if h := l.state.senders[d.Envelope.From]; h != nil {
 		delete(h.waiting, Share{d.ID, d.Share})
 	}
 }

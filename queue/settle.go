@@ -52,8 +52,7 @@ func (q *Queue) conclude(f *Feed, d *spool.Delivery, reported []spool.Outcome) {
 		return
 	}
 	f.carried++
-	f.lane.sent(f.last, all) // what is tried again was counted as well
-	q.record(d, outs, verdicts, f.lane.note(f, d, outs, verdicts))
+	q.record(d, outs, verdicts, f.lane.note(f, d, all, outs, verdicts))
 }
 
 // hasMore says whether a message that d.Upstream can't carry may still find

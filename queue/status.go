@@ -72,32 +72,22 @@ func (q *Queue) Lanes(ctx context.Context) ([]LaneStatus, error) {
 func (l *lane) status() LaneStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := LaneStatus{Upstream: l.name, State: l.visible(), Since: l.since(), Cause: l.cause(),
-		Faults: l.health.step, Sessions: len(l.feeds), Idle: len(l.idle), LastSuccess: l.health.lastSuccess,
-		Budget: l.budget.Left(), Short: l.short.since, Pace: 60 * l.pace.Rate(), Holder: l.tenure.holder}
-	if l.up != nil {
-		s.MaxSessions = l.sessions()
+	st := &l.state
+	v := st.shown()
+	s := LaneStatus{Upstream: l.name, State: v.state, Since: v.since, Cause: st.cause(),
+		Faults: st.health.step, Sessions: len(st.sessions.all), Idle: len(st.sessions.idle), LastSuccess: st.health.lastSuccess,
+		Budget: st.rates.budget.Left(), Short: st.rates.short.since, Pace: 60 * st.pace.Rate(), Holder: st.tenure.holder}
+	if st.up != nil {
+		s.MaxSessions = st.limit()
 	}
-	if l.pause.Paused {
-		s.By = l.pause.By
+	if st.pause.Paused {
+		s.By = st.pause.By
 	}
-	if l.health.state != Up && !l.pause.Paused && l.up != nil {
-		s.Probe = l.health.probeAt
+	if st.health.state != Up && !st.pause.Paused && st.up != nil {
+		s.Probe = st.health.probeAt
 	}
-	s.Refused, s.Down, s.Claimed = l.senders.list(), l.downSince(), l.claimed()
+	s.Refused, s.Down, s.Claimed = st.senders.list(), st.downSince(), st.claimed()
 	return s
-}
-
-// claimed is the number of shares in the hands of the lane and of its sessions.
-// mu is held.
-func (l *lane) claimed() int {
-	n := len(l.ready) + len(l.fresh)
-	for f := range l.feeds {
-		if n += len(f.taken); f.first != nil {
-			n++
-		}
-	}
-	return n
 }
 
 // LaneHealth is what a health check asks of a lane.
@@ -113,15 +103,6 @@ type LaneHealth struct {
 	Refused []RefusedSender
 }
 
-// downSince is since when the upstream fails; zero: it does not, or it is
-// paused. mu is held.
-func (l *lane) downSince() time.Time {
-	if v := l.visible(); v == Waiting || v == Parked {
-		return l.health.down
-	}
-	return time.Time{}
-}
-
 // Health tells how every lane is, without looking at the queue.
 func (q *Queue) Health() map[string]LaneHealth {
 	q.mu.RLock()
@@ -130,12 +111,13 @@ func (q *Queue) Health() map[string]LaneHealth {
 	all := make(map[string]LaneHealth, len(lanes))
 	for _, l := range lanes {
 		l.mu.Lock()
-		h := LaneHealth{State: l.visible(), Claimed: l.claimed(), Rated: l.flows() && !l.short.since.IsZero(), Holder: l.tenure.holder}
-		if h.Down = l.downSince(); !h.Down.IsZero() {
-			h.Cause = l.health.cause
+		st := &l.state
+		h := LaneHealth{State: st.visible(), Claimed: st.claimed(), Rated: st.flows() && !st.rates.short.since.IsZero(), Holder: st.tenure.holder}
+		if h.Down = st.downSince(); !h.Down.IsZero() {
+			h.Cause = st.health.cause
 		}
-		if len(l.senders) > 0 {
-			h.Refused = l.senders.list()
+		if len(st.senders) > 0 {
+			h.Refused = st.senders.list()
 		}
 		l.mu.Unlock()
 		all[l.name] = h

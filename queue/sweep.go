@@ -143,7 +143,7 @@ func (r *round) hasItsTurn(s *spool.Summary, what clock) bool {
 	serves, known := r.serves[upstream]
 	if !known {
 		l := r.q.lane(upstream)
-		serves = l != nil && l.takesMore()
+		serves = l != nil && l.exit().up
 		r.serves[upstream] = serves
 	}
 	return serves

@@ -199,9 +199,9 @@ func (b *Budget) Reserve(messages, recipients int) error {
 		ahead[i] = max(w.amount(messages, recipients), w.block())
 	}
 	windows := b.windows
-	record := b.snapshot(time.Now(), ahead)
+	record := b.snapshotLocked(time.Now(), ahead)
 	b.mu.Unlock()
-	err := b.save(record)
+	err := b.saveLocked(record)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i, w := range windows {
@@ -220,10 +220,10 @@ func (b *Budget) Close() error {
 		b.mu.Unlock()
 		return nil
 	}
-	record := b.snapshot(time.Now(), make([]int, len(b.windows)))
+	record := b.snapshotLocked(time.Now(), make([]int, len(b.windows)))
 	for _, w := range b.windows {
 		w.left = 0
 	}
 	b.mu.Unlock()
-	return b.save(record)
+	return b.saveLocked(record)
 }

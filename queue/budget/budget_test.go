@@ -391,7 +391,7 @@ func FuzzFile(f *testing.F) {
 			}
 		}
 		b := &Budget{windows: windows}
-		written, err := json.Marshal(b.snapshot(now, make([]int, len(windows))))
+		written, err := json.Marshal(b.snapshotLocked(now, make([]int, len(windows))))
 		if err != nil {
 			t.Fatal(err)
 		}

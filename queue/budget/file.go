@@ -40,9 +40,9 @@ const fileVersion = 1
 // rate counts that far.
 const maxUses = 1 << 30
 
-// snapshot is what is to be on disk before what ahead says is taken, for each
-// window. mu is held.
-func (b *Budget) snapshot(now time.Time, ahead []int) *record {
+// snapshotLocked is what is to be on disk before what ahead says is taken, for
+// each window.
+func (b *Budget) snapshotLocked(now time.Time, ahead []int) *record {
 	r := &record{Version: fileVersion}
 	for i, w := range b.windows {
 		w.expire(now)
@@ -60,8 +60,8 @@ func (b *Budget) snapshot(now time.Time, ahead []int) *record {
 // where the clock was set since.
 func wall(now, t time.Time) int64 { return now.Add(-now.Sub(t)).UnixNano() }
 
-// save writes r. writing is held.
-func (b *Budget) save(r *record) error {
+// saveLocked writes r; writing is what has to be locked.
+func (b *Budget) saveLocked(r *record) error {
 	if b.state == nil {
 		return nil
 	}
