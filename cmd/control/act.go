@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,10 +41,7 @@ type Acted struct {
 	Senderless []string `json:"senderless,omitempty"`
 }
 
-// maxRequest bounds the body of a request, in bytes: about 60,000 IDs.
-const maxRequest = 1 << 20
-
-func (s *Server) act(w http.ResponseWriter, r *http.Request) {
+func (s *Server) act(w http.ResponseWriter, r *request) {
 	op := Op(r.PathValue("op"))
 	switch op {
 	case OpRetry, OpHold, OpRelease, OpRemove, OpBounce:
@@ -52,7 +50,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var sel Selection
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
+	dec := json.NewDecoder(bytes.NewReader(r.body))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(&sel)
 	if err == nil {
@@ -73,7 +71,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusOK, &Acted{})
 		return
 	}
-	done, err := s.daemon.Act(r.Context(), order, operator(r))
+	done, err := s.daemon.Act(r.Context(), order, r.who.User)
 	if err != nil {
 		refuse(w, statusOf(err), err)
 		return

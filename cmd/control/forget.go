@@ -12,8 +12,8 @@ type Forgotten struct {
 	Had bool `json:"had"` // false: there was nothing to forget
 }
 
-func (s *Server) forgetTLS(w http.ResponseWriter, r *http.Request) {
-	had, err := s.daemon.ForgetTLS(r.Context(), r.PathValue("name"), operator(r))
+func (s *Server) forgetTLS(w http.ResponseWriter, r *request) {
+	had, err := s.daemon.ForgetTLS(r.Context(), r.PathValue("name"), r.who.User)
 	if err != nil {
 		if errors.Is(err, ErrNoUpstream) {
 			err = &NoUpstream{r.PathValue("name"), s.daemon.Upstreams()}

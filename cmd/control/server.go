@@ -1,7 +1,6 @@
 package control
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"postern/relay/peer"
 	"postern/spool"
 )
 
@@ -45,13 +43,10 @@ type Server struct {
 // NewServer makes a server that asks d.
 func NewServer(d Daemon) *Server {
 	s := &Server{daemon: d, scrape: d.Metrics(), stall: stallTimeout}
-	s.control = s.newHTTP(explained(s.controlRoutes()))
-	s.control.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return context.WithValue(ctx, operatorKey{}, peerName(c))
-	}
-	s.metrics = s.newHTTP(s.ownHost(explained(s.publicRoutes())))
+	s.control = s.newHTTP(s.with(Look | Operate))
+	s.reading = s.newHTTP(s.with(Look))
+	s.metrics = s.newHTTP(s.ownHost(s.with(0)))
 	s.metrics.WriteTimeout = scrapeTimeout
-	s.reading = s.newHTTP(explained(s.readRoutes()))
 	return s
 }
 
@@ -82,64 +77,8 @@ func (s *Server) ownHost(h http.Handler) http.Handler {
 // RFC 8375, and ICANN's .internal), or made by clusters.
 var privateDomains = []string{".localhost", ".local", ".internal", ".home.arpa", ".svc"}
 
-func (s *Server) publicRoutes() *http.ServeMux {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", s.scrape)
-	mux.HandleFunc("GET /healthz", s.health)
-	return mux
-}
-
-// readRoutes show the state, and no content.
-func (s *Server) readRoutes() *http.ServeMux {
-	mux := s.publicRoutes()
-	mux.HandleFunc("GET /v1/status", s.status)
-	mux.HandleFunc("GET /v1/queue", s.list)
-	mux.HandleFunc("GET /v1/messages/{id}", s.message)
-	return mux
-}
-
-func (s *Server) controlRoutes() *http.ServeMux {
-	mux := s.readRoutes()
-	mux.HandleFunc("POST /v1/queue/{op}", s.act)
-	mux.HandleFunc("GET /v1/messages/{id}/content", s.content)
-	mux.HandleFunc("POST /v1/upstreams/{name}/{op}", s.upstream)
-	mux.HandleFunc("POST /v1/upstreams/{name}/forget-tls", s.forgetTLS)
-	mux.HandleFunc("POST /v1/reload", s.reload)
-	return mux
-}
-
-// explained answers what no route takes as all errors are answered, and says
-// which methods a known path takes.
-func explained(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h, pattern := mux.Handler(r)
-		if pattern != "" {
-			mux.ServeHTTP(w, r)
-			return
-		}
-		silent := &headersOnly{ResponseWriter: w}
-		h.ServeHTTP(silent, r)
-		text := "there is no " + r.URL.Path
-		if silent.status == http.StatusMethodNotAllowed {
-			text = fmt.Sprintf("%s takes %s, not %s", r.URL.Path, w.Header().Get("Allow"), r.Method)
-		}
-		refuse(w, max(silent.status, http.StatusNotFound), errors.New(text))
-	})
-}
-
-// headersOnly keeps the headers of an answer and leaves its status and body to
-// somebody else.
-type headersOnly struct {
-	http.ResponseWriter
-	status int
-}
-
-func (h *headersOnly) WriteHeader(status int) { h.status = status }
-
-func (h *headersOnly) Write(b []byte) (int, error) { return len(b), nil }
-
 // health is for probes: 200 or 503, and the reasons as lines of text.
-func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) health(w http.ResponseWriter, _ *request) {
 	problems, degraded := s.daemon.Health()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if len(problems) > 0 {
@@ -161,13 +100,13 @@ func HealthLines(problems, degraded []string) []string {
 	return lines
 }
 
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) status(w http.ResponseWriter, _ *request) {
 	reply(w, http.StatusOK, s.daemon.Status())
 }
 
 // list streams one JSON object a line. A list that breaks off ends in an
 // object with the one key "error", since its status has gone out already.
-func (s *Server) list(w http.ResponseWriter, r *http.Request) {
+func (s *Server) list(w http.ResponseWriter, r *request) {
 	f, err := filterOf(r.URL.RawQuery)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
@@ -240,7 +179,7 @@ func filterOf(query string) (Filter, error) {
 	return f, nil
 }
 
-func (s *Server) message(w http.ResponseWriter, r *http.Request) {
+func (s *Server) message(w http.ResponseWriter, r *request) {
 	id, err := spool.ParseID(r.PathValue("id"))
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
@@ -262,7 +201,7 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request) {
 	}))
 }
 
-func (s *Server) content(w http.ResponseWriter, r *http.Request) {
+func (s *Server) content(w http.ResponseWriter, r *request) {
 	id, err := spool.ParseID(r.PathValue("id"))
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
@@ -279,7 +218,7 @@ func (s *Server) content(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(w, io.NewSectionReader(c, 0, c.Size()))
 }
 
-func (s *Server) upstream(w http.ResponseWriter, r *http.Request) {
+func (s *Server) upstream(w http.ResponseWriter, r *request) {
 	do := s.daemon.Pause
 	switch r.PathValue("op") {
 	case "pause":
@@ -289,7 +228,7 @@ func (s *Server) upstream(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, errors.New("an upstream can be paused and resumed"))
 		return
 	}
-	if err := do(r.PathValue("name"), operator(r)); err != nil {
+	if err := do(r.PathValue("name"), r.who.User); err != nil {
 		if errors.Is(err, ErrNoUpstream) {
 			err = &NoUpstream{r.PathValue("name"), s.daemon.Upstreams()}
 		}
@@ -299,8 +238,8 @@ func (s *Server) upstream(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
-	done, err := s.daemon.Reload(r.Context(), operator(r))
+func (s *Server) reload(w http.ResponseWriter, r *request) {
+	done, err := s.daemon.Reload(r.Context(), r.who.User)
 	var rejected *Rejected
 	var blocked *Blocked
 	switch {
@@ -326,7 +265,10 @@ type problem struct {
 func statusOf(err error) int {
 	var unrecorded *NotRecorded
 	var wrong invalid
+	var long tooLong
 	switch {
+	case errors.As(err, &long):
+		return http.StatusRequestEntityTooLarge
 	case errors.As(err, &wrong):
 		return http.StatusBadRequest
 	case errors.As(err, &unrecorded):
@@ -353,27 +295,4 @@ func newEncoder(w io.Writer) *json.Encoder {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false) // an address is best read as <a@b>
 	return enc
-}
-
-// operatorKey is the key of the operator's name in a connection's context.
-type operatorKey struct{}
-
-// peerName names the user at the other end of a control socket; "operator"
-// where the system does not tell.
-func peerName(c net.Conn) string {
-	if bounded, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = bounded.NetConn()
-	}
-	if u, ok := c.(*net.UnixConn); ok {
-		if name, err := peer.User(u); err == nil && name != "" {
-			return name
-		}
-	}
-	return "operator"
-}
-
-// operator is the name of whoever is at the other end of the socket.
-func operator(r *http.Request) string {
-	name, _ := r.Context().Value(operatorKey{}).(string)
-	return name
 }

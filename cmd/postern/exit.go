@@ -79,8 +79,10 @@ func asFailure(err error) *failure {
 	case errors.As(err, &refused):
 		code := exitSoftware
 		switch refused.Status {
-		case http.StatusNotFound, http.StatusBadRequest:
+		case http.StatusNotFound, http.StatusBadRequest, http.StatusRequestEntityTooLarge:
 			code = exitData
+		case http.StatusForbidden:
+			code = exitNoPerm
 		case http.StatusConflict, http.StatusServiceUnavailable:
 			code = exitTempFail
 		case http.StatusUnprocessableEntity:

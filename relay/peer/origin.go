@@ -12,7 +12,7 @@ import (
 // address.
 func Origin(c net.Conn) origin.Key {
 	if u, ok := c.(*net.UnixConn); ok {
-		if uid, err := userID(u); err == nil {
+		if uid, err := UserID(u); err == nil {
 			return origin.Local(uid)
 		}
 		return origin.Key{}

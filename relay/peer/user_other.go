@@ -10,4 +10,5 @@ import (
 // User is "" here: this system doesn't tell who connected.
 func User(*net.UnixConn) (string, error) { return "", nil }
 
-func userID(*net.UnixConn) (uint32, error) { return 0, errors.ErrUnsupported }
+// UserID is an error here.
+func UserID(*net.UnixConn) (uint32, error) { return 0, errors.ErrUnsupported }

@@ -11,15 +11,15 @@ import (
 // User is the name of the user who connected, as the kernel vouches for it,
 // or the number where the user has no name.
 func User(c *net.UnixConn) (string, error) {
-	uid, err := userID(c)
+	uid, err := UserID(c)
 	if err != nil {
 		return "", err
 	}
 	return nameOf(uid), nil
 }
 
-// userID is the number of the user who connected.
-func userID(c *net.UnixConn) (uid uint32, err error) {
+// UserID is the number of the user who connected.
+func UserID(c *net.UnixConn) (uid uint32, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return 0, err
