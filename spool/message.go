@@ -126,6 +126,16 @@ const (
 	StageDot           // the final dot, or BDAT LAST, was sent
 )
 
+var stages = [...]string{"local", "resolve", "connect", "tls", "greet", "sign-in", "mail", "rcpt", "data", "body", "dot"}
+
+// String is the name of the stage in lists, logs and metrics.
+func (s Stage) String() string {
+	if int(s) < len(stages) {
+		return stages[s]
+	}
+	return "unknown"
+}
+
 // Outcome is what one attempt came to for one recipient: facts only. What
 // they mean for the message is decided in one place, by the queue.
 type Outcome struct {

@@ -2,21 +2,22 @@ package spool
 
 import "time"
 
-// Usage is how much the spool holds. Sizes are in bytes.
+// Usage is how much the spool holds. Sizes are in bytes. Its JSON is what an
+// administrator is told of it.
 type Usage struct {
-	Disk        int64 // occupied by segments and bodies
-	Live        int64 // of that, by messages that are still owed
-	Segments    int
-	Messages    int
-	Shares      int
-	Kept        int   // of them, on hold because they failed; also while an operation on them is under way
-	Free        int64 // what the disk has left; -1: unknown
-	MaxSize     int64 // as configured; 0: no limit
-	MinFree     int64 // as configured
-	MaxMessages int   // as configured; 0: no limit
-	Full        bool  // no more messages are taken
-	SetAside    int   // files under bad/
-	Failing     error // why nothing can be written at present; nil: it can
+	Messages    int   `json:"messages"`
+	Disk        int64 `json:"used_bytes"`     // occupied by segments and bodies
+	Live        int64 `json:"live_bytes"`     // of that, by messages that are still owed
+	Free        int64 `json:"free_bytes"`     // what the disk has left; -1: unknown
+	MaxSize     int64 `json:"max_size_bytes"` // as configured; 0: no limit
+	MinFree     int64 `json:"min_free_bytes"` // as configured
+	MaxMessages int   `json:"max_messages"`   // as configured; 0: no limit
+	Full        bool  `json:"full"`           // no more messages are taken
+	SetAside    int   `json:"set_aside"`      // files under bad/
+	Segments    int   `json:"-"`
+	Shares      int   `json:"-"`
+	Kept        int   `json:"-"` // of the shares, on hold because they failed; also while an operation on them is under way
+	Failing     error `json:"-"` // why nothing can be written at present; nil: it can
 }
 
 // TallyStep is how finely a Tally tells what is due from what is deferred.

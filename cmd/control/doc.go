@@ -12,6 +12,7 @@ import (
 	"net/http"
 
 	"postern/config"
+	"postern/queue/verdict"
 	"postern/spool"
 )
 
@@ -44,7 +45,7 @@ type Daemon interface {
 	Why(upstream string) Why
 	// Advise translates an upstream's answer to a message of a sender; nil: it
 	// says all there is to say.
-	Advise(sender string, o *spool.Outcome) *Advice
+	Advise(sender string, o *spool.Outcome) *verdict.Advice
 
 	// Reader is of the spool.
 	spool.Reader

@@ -66,13 +66,6 @@ type Answer struct {
 	Remote   string    `json:"remote,omitempty"`
 }
 
-// Advice is what a known answer of an upstream means, and what to do about it.
-type Advice struct {
-	Meaning string `json:"meaning"`
-	Remedy  string `json:"remedy"`
-	Source  string `json:"source,omitempty"` // address of a page about it
-}
-
 // NewEntry describes a share; d is the detail of its message.
 func NewEntry(s *spool.Summary, d *spool.Detail, now time.Time) *Entry {
 	e := &Entry{
@@ -114,7 +107,7 @@ func newAnswer(r *spool.RecipientState) *Answer {
 	}
 	return &Answer{
 		At:       r.LastAt,
-		Stage:    StageName(r.Last.Stage),
+		Stage:    r.Last.Stage.String(),
 		Code:     r.Last.Code,
 		Enhanced: r.Last.Enhanced,
 		Text:     r.Last.Text,
@@ -129,15 +122,6 @@ func moment(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
-}
-
-// StageName is the name of a stage in lists, logs and metrics.
-func StageName(s spool.Stage) string {
-	names := [...]string{"local", "resolve", "connect", "tls", "greet", "sign-in", "mail", "rcpt", "data", "body", "dot"}
-	if int(s) < len(names) {
-		return names[s]
-	}
-	return "unknown"
 }
 
 // Filter selects entries; an empty field selects all.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/queue/verdict"
 	"postern/spool"
 )
 
@@ -57,11 +58,11 @@ func (f *fake) Why(upstream string) Why {
 	return Why{Senders: map[string]string{"refused@example.com": "the upstream refuses the sender"}}
 }
 
-func (f *fake) Advise(_ string, o *spool.Outcome) *Advice {
+func (f *fake) Advise(_ string, o *spool.Outcome) *verdict.Advice {
 	if o.Code != 535 {
 		return nil
 	}
-	return &Advice{Meaning: "The password is wrong.", Remedy: "Correct it."}
+	return &verdict.Advice{Meaning: "The password is wrong.", Remedy: "Correct it."}
 }
 
 func (f *fake) Find(_ context.Context, _ spool.Query, visit func(spool.Summary) bool) error {

@@ -12,6 +12,10 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/queue"
+	"postern/queue/budget"
+	"postern/queue/verdict"
+	"postern/relay/oauth"
 	"postern/spool"
 )
 
@@ -48,19 +52,19 @@ func fullStatus(at time.Time) Status {
 		Descriptors: &Descriptors{Limit: 1024, Needed: 2048, Lowered: map[string]int{"apps": 7}},
 		Listeners:   []Listener{{Name: "apps", Address: "127.0.0.1:2525", TLS: "off", Connections: 3}},
 		Metrics:     "127.0.0.1:2627",
-		Spool: Spool{Dir: "/var/spool/postern", Messages: 1, Used: 2, Live: 3, Free: 4, MaxSize: 5, MinFree: 6,
-			MaxMessages: 7, Full: true, SetAside: 8},
+		Spool: Spool{Dir: "/var/spool/postern", Usage: spool.Usage{Messages: 1, Disk: 2, Live: 3, Free: 4, MaxSize: 5, MinFree: 6,
+			MaxMessages: 7, Full: true, SetAside: 8, Segments: 9, Shares: 10, Kept: 11, Failing: errors.New("no")}},
 		Queue: Queue{Deliveries: 1, Due: 2, Deferred: 3, Held: 4, Kept: 5, Active: 6, OldestDue: &at},
 		Lanes: []Lane{
 			{Upstream: "office", Address: "mx.example.com:587", Provider: "microsoft365", TLS: "opportunistic", Auth: "xoauth2",
-				Username: "billing", State: LaneParked, Settings: "digest", Reason: "535 no",
-				Advice: &Advice{Meaning: "It means that.", Remedy: "Do this.", Source: "https://example.com/"},
+				Username: "billing", State: queue.Parked, Settings: "digest", Reason: "535 no",
+				Advice: &verdict.Advice{Meaning: "It means that.", Remedy: "Do this.", Source: "https://example.com/"},
 				Since:  &at, NextProbe: &at, Sessions: 1, MaxConnections: 2, MaxRecipients: 3, MaxMessageSize: 4, Queued: 5, OldestDue: &at,
 				RefusedSenders: []string{"a@example.com"}, Refusals: []Refusal{{Sender: "a@example.com", Since: at, Waiting: 6, Reason: "550 no"}},
-				DownSince: &at, PausedBy: "root", Rates: []Rate{{Rate: "30/1m", Left: 7}, {Rate: "1/1d", Next: &at}}, WaitsSince: &at, Pace: 1.5,
+				DownSince: &at, PausedBy: "root", Rates: []budget.Left{{Rate: "30/1m", Left: 7}, {Rate: "1/1d", Next: at}}, WaitsSince: &at, Pace: 1.5,
 				Memory: &TLSMemory{Offered: &at, Valid: &at, Way: "mx.example.com:465", Implicit: true, Found: &at, Problem: "none"},
-				Token:  &Token{Present: true, Expires: &at, Renewable: true, NeedsLogin: true, Problem: "none"}},
-			{Upstream: "bare", State: LaneUp, Advice: &Advice{Meaning: "A.", Remedy: "B."}, Memory: &TLSMemory{}, Token: &Token{}},
+				Token:  &oauth.Status{Present: true, Upstream: "office", Obtained: at, Expires: at, Renewable: true, NeedsLogin: true, Problem: "none"}},
+			{Upstream: "bare", State: queue.Up, Advice: &verdict.Advice{Meaning: "A.", Remedy: "B."}, Memory: &TLSMemory{}, Token: &oauth.Status{}},
 		},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/queue/verdict"
 	"postern/spool"
 )
 
@@ -31,23 +32,23 @@ type Message struct {
 
 // Recipient is what has become of one recipient.
 type Recipient struct {
-	Address   string     `json:"address"`
-	Status    string     `json:"status"` // pending, held, delivered, bounced, removed
-	Upstream  string     `json:"upstream"`
-	Upstreams []string   `json:"upstreams"`
-	Attempts  int        `json:"attempts"`
-	Next      *time.Time `json:"next,omitempty"`
-	KeptUntil *time.Time `json:"kept_until,omitempty"` // held because it failed and has no sender
-	InDoubt   bool       `json:"in_doubt,omitempty"`
-	Last      *Answer    `json:"last,omitempty"`
-	Advice    *Advice    `json:"advice,omitempty"` // about the last answer
-	Why       string     `json:"why"`              // a sentence: why it is where it is
+	Address   string          `json:"address"`
+	Status    string          `json:"status"` // pending, held, delivered, bounced, removed
+	Upstream  string          `json:"upstream"`
+	Upstreams []string        `json:"upstreams"`
+	Attempts  int             `json:"attempts"`
+	Next      *time.Time      `json:"next,omitempty"`
+	KeptUntil *time.Time      `json:"kept_until,omitempty"` // held because it failed and has no sender
+	InDoubt   bool            `json:"in_doubt,omitempty"`
+	Last      *Answer         `json:"last,omitempty"`
+	Advice    *verdict.Advice `json:"advice,omitempty"` // about the last answer
+	Why       string          `json:"why"`              // a sentence: why it is where it is
 }
 
 // NewMessage describes a message at now. advise translates answers, and why is
 // asked for the reason that keeps an upstream's mail waiting, both as in
 // Daemon; where why is nil, no daemon runs.
-func NewMessage(d *spool.Detail, now time.Time, advise func(sender string, o *spool.Outcome) *Advice, why func(upstream string) string) *Message {
+func NewMessage(d *spool.Detail, now time.Time, advise func(sender string, o *spool.Outcome) *verdict.Advice, why func(upstream string) string) *Message {
 	env := d.Envelope
 	m := &Message{
 		ID: d.ID.String(), Size: d.Size, Accepted: env.Accepted,

@@ -1,6 +1,14 @@
 package control
 
-import "time"
+import (
+	"time"
+
+	"postern/queue"
+	"postern/queue/budget"
+	"postern/queue/verdict"
+	"postern/relay/oauth"
+	"postern/spool"
+)
 
 // Status is the state of a running relay.
 type Status struct {
@@ -34,18 +42,10 @@ type Listener struct {
 	Connections int    `json:"connections"`
 }
 
-// Spool is the state of the durable store; sizes are in bytes.
+// Spool is the state of the durable store.
 type Spool struct {
-	Dir         string `json:"dir"`
-	Messages    int64  `json:"messages"`
-	Used        int64  `json:"used_bytes"` // on disk
-	Live        int64  `json:"live_bytes"` // of messages that are still owed
-	Free        int64  `json:"free_bytes"` // on its file system
-	MaxSize     int64  `json:"max_size_bytes"`
-	MinFree     int64  `json:"min_free_bytes"`
-	MaxMessages int    `json:"max_messages"` // 0: no limit
-	Full        bool   `json:"full"`         // new mail is answered 452
-	SetAside    int    `json:"set_aside"`    // damaged records under bad/
+	Dir string `json:"dir"`
+	spool.Usage
 }
 
 // Queue counts what is owed. A delivery is one message on its way to one list
@@ -61,39 +61,26 @@ type Queue struct {
 	OldestDue  *time.Time `json:"oldest_due,omitempty"`
 }
 
-// LaneState says whether mail may go to an upstream.
-type LaneState string
-
-// The states of a lane.
-const (
-	LaneUp      LaneState = "up"
-	LaneSlowed  LaneState = "slowed"  // the upstream throttles; mail goes at a pace that it bears
-	LaneWaiting LaneState = "waiting" // out of reach or overloaded; probed often
-	LaneParked  LaneState = "parked"  // sign-in, TLS or permission fails; probed by retry.backoff
-	LanePaused  LaneState = "paused"  // by an operator
-	LaneMissing LaneState = "missing" // mail names an upstream that is not configured
-)
-
 // Lane is the way to one upstream.
 type Lane struct {
-	Upstream       string     `json:"upstream"`
-	Address        string     `json:"address,omitempty"` // host:port
-	Provider       string     `json:"provider,omitempty"`
-	TLS            string     `json:"tls,omitempty"`
-	Auth           string     `json:"auth,omitempty"`
-	Username       string     `json:"username,omitempty"`
-	State          LaneState  `json:"state"`
-	Settings       string     `json:"settings,omitempty"` // tells its configuration apart from others
-	Reason         string     `json:"reason,omitempty"`   // why it is not up
-	Advice         *Advice    `json:"advice,omitempty"`   // about the reason
-	Since          *time.Time `json:"since,omitempty"`
-	NextProbe      *time.Time `json:"next_probe,omitempty"`
-	Sessions       int        `json:"sessions"`
-	MaxConnections int        `json:"max_connections,omitempty"`
-	MaxRecipients  int        `json:"max_recipients,omitempty"`         // of a transaction
-	MaxMessageSize int64      `json:"max_message_size_bytes,omitempty"` // 0: as the upstream says
-	Queued         int        `json:"queued"`                           // deliveries that are to go here next
-	OldestDue      *time.Time `json:"oldest_due,omitempty"`
+	Upstream       string          `json:"upstream"`
+	Address        string          `json:"address,omitempty"` // host:port
+	Provider       string          `json:"provider,omitempty"`
+	TLS            string          `json:"tls,omitempty"`
+	Auth           string          `json:"auth,omitempty"`
+	Username       string          `json:"username,omitempty"`
+	State          queue.State     `json:"state"`
+	Settings       string          `json:"settings,omitempty"` // tells its configuration apart from others
+	Reason         string          `json:"reason,omitempty"`   // why it is not up
+	Advice         *verdict.Advice `json:"advice,omitempty"`   // about the reason
+	Since          *time.Time      `json:"since,omitempty"`
+	NextProbe      *time.Time      `json:"next_probe,omitempty"`
+	Sessions       int             `json:"sessions"`
+	MaxConnections int             `json:"max_connections,omitempty"`
+	MaxRecipients  int             `json:"max_recipients,omitempty"`         // of a transaction
+	MaxMessageSize int64           `json:"max_message_size_bytes,omitempty"` // 0: as the upstream says
+	Queued         int             `json:"queued"`                           // deliveries that are to go here next
+	OldestDue      *time.Time      `json:"oldest_due,omitempty"`
 	// RefusedSenders are those whose mail it refuses at present.
 	RefusedSenders []string  `json:"refused_senders,omitempty"`
 	Refusals       []Refusal `json:"refusals,omitempty"` // the same, in detail
@@ -105,14 +92,14 @@ type Lane struct {
 	Holder string `json:"holder,omitempty"`
 	// Rates tells what is left of each rate, WaitsSince since when due mail
 	// waits for them; nil: none does.
-	Rates      []Rate     `json:"rates,omitempty"`
-	WaitsSince *time.Time `json:"rate_waits_since,omitempty"`
+	Rates      []budget.Left `json:"rates,omitempty"`
+	WaitsSince *time.Time    `json:"rate_waits_since,omitempty"`
 	// Pace is how many messages a minute may go while it is slowed.
 	Pace float64 `json:"messages_per_minute,omitempty"`
 	// Memory is set where TLS is "opportunistic" or "auto".
 	Memory *TLSMemory `json:"tls_memory,omitempty"`
 	// Token is set where the upstream is signed in to by OAuth 2.0.
-	Token *Token `json:"token,omitempty"`
+	Token *oauth.Status `json:"token,omitempty"`
 }
 
 // Refusal is a sender whose mail an upstream refuses at present.
@@ -121,13 +108,6 @@ type Refusal struct {
 	Since   time.Time `json:"since"`
 	Waiting int       `json:"waiting"` // deliveries that wait for it, counted up to 1000
 	Reason  string    `json:"reason"`
-}
-
-// Rate is what is left of one rate of an upstream.
-type Rate struct {
-	Rate string     `json:"rate"` // "30/1m"
-	Left int        `json:"left"`
-	Next *time.Time `json:"next,omitempty"` // when one more will be free; nil: there is one, or it depends on what is under way
 }
 
 // TLSMemory is what is remembered about the TLS of an upstream: by
@@ -140,13 +120,4 @@ type TLSMemory struct {
 	Implicit bool       `json:"implicit,omitempty"`
 	Found    *time.Time `json:"found,omitempty"`   // when the way was looked for
 	Problem  string     `json:"problem,omitempty"` // why nobody can tell what is remembered
-}
-
-// Token is how it stands with an access token; the token itself is not in it.
-type Token struct {
-	Present    bool       `json:"present"`
-	Expires    *time.Time `json:"expires,omitempty"` // nil: none is there, or its end is not known
-	Renewable  bool       `json:"renewable"`         // the next one needs nobody
-	NeedsLogin bool       `json:"needs_login"`       // somebody has to run `postern upstream login`
-	Problem    string     `json:"problem,omitempty"` // why the last attempt to get one failed
 }

@@ -69,7 +69,7 @@ func TestOldestDueIsNotTheNextProbe(t *testing.T) {
 		l := st.Lanes[0]
 		// In the hands of the attempt that has just failed the message has no
 		// due time for a moment: it is given back after the lane has stopped.
-		if l.State != control.LaneWaiting || l.OldestDue == nil {
+		if l.State != queue.Waiting || l.OldestDue == nil {
 			continue
 		}
 		if l.DownSince == nil || !l.OldestDue.Equal(*l.DownSince) || st.Queue.OldestDue == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"postern/cmd/control"
+	"postern/queue"
 	"postern/spool/journal"
 )
 
@@ -50,7 +51,7 @@ func TestStatusNamesARouteForTheNullSender(t *testing.T) {
 		}
 		time.Sleep(25 * time.Millisecond)
 	}
-	if !slices.Equal(last.RefusedSenders, []string{""}) || last.State != control.LaneUp {
+	if !slices.Equal(last.RefusedSenders, []string{""}) || last.State != queue.Up {
 		t.Fatalf("%+v", last)
 	}
 	if a := last.Advice; a == nil || !strings.Contains(a.Remedy, `from = ["<>"]`) {

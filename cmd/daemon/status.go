@@ -15,6 +15,7 @@ import (
 	"postern/queue"
 	"postern/queue/budget"
 	"postern/queue/verdict"
+	"postern/relay/oauth"
 	"postern/relay/upstream"
 	"postern/spool"
 )
@@ -33,7 +34,7 @@ func (d *daemon) Status() *control.Status {
 		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.digest,
 		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems, Degraded: degraded,
 		Descriptors: st.shares.status(st.cfg),
-		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Spool: spoolStatus(st.cfg, usage),
+		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Spool: control.Spool{Dir: st.cfg.Spool.Dir, Usage: usage},
 	}
 	lanes, _ := d.queue.Lanes(ctx)
 	for _, l := range lanes {
@@ -63,27 +64,17 @@ func (d *daemon) listeners(cfg *config.Config) []control.Listener {
 	return list
 }
 
-func spoolStatus(cfg *config.Config, u spool.Usage) control.Spool {
-	return control.Spool{
-		Dir: cfg.Spool.Dir, Messages: int64(u.Messages), Used: u.Disk, Live: u.Live, Free: u.Free,
-		MaxSize: u.MaxSize, MinFree: u.MinFree, MaxMessages: u.MaxMessages, Full: u.Full, SetAside: u.SetAside,
-	}
-}
-
 func (d *daemon) lane(st *state, l *queue.LaneStatus, now time.Time) control.Lane {
 	lane := control.Lane{
-		Upstream: l.Upstream, State: control.LaneState(l.State),
+		Upstream: l.Upstream, State: l.State,
 		Since: moment(l.Since), NextProbe: moment(l.Probe),
 		Sessions: l.Sessions, Queued: l.Pending, OldestDue: oldestDue(l.Due, l.Down, l.Claimed, now), DownSince: moment(l.Down),
-		PausedBy: l.By, WaitsSince: moment(l.Short), Pace: l.Pace, Holder: l.Holder,
+		PausedBy: l.By, Rates: l.Budget, WaitsSince: moment(l.Short), Pace: l.Pace, Holder: l.Holder,
 	}
 	for i := range l.Refused {
 		r := &l.Refused[i]
 		lane.RefusedSenders = append(lane.RefusedSenders, r.Sender)
 		lane.Refusals = append(lane.Refusals, control.Refusal{Sender: r.Sender, Since: r.Since, Waiting: r.Waiting, Reason: causeOf(&r.Cause)})
-	}
-	for _, r := range l.Budget {
-		lane.Rates = append(lane.Rates, control.Rate{Rate: r.Rate, Left: r.Left, Next: moment(r.Next)})
 	}
 	if l.State != queue.Up {
 		lane.Reason, lane.Advice = causeOf(&l.Cause), adviceOf(verdict.Advise(&l.Cause))
@@ -111,31 +102,28 @@ func (d *daemon) lane(st *state, l *queue.LaneStatus, now time.Time) control.Lan
 }
 
 // token is how it stands with the access token of an upstream.
-func (d *daemon) token(up *config.Upstream) *control.Token {
+func (d *daemon) token(up *config.Upstream) *oauth.Status {
 	ctx, cancel := context.WithTimeout(context.Background(), tokenTimeout)
 	defer cancel()
 	st := d.tokens.Status(ctx, &up.Account)
-	return &control.Token{
-		Present: st.Present, Expires: moment(st.Expires), Renewable: st.Renewable,
-		NeedsLogin: st.NeedsLogin, Problem: st.Problem,
-	}
+	return &st
 }
 
 // Advise translates an upstream's answer to a message of a sender for an
 // administrator; nil: nothing is known of it beyond its own words.
-func Advise(sender string, o *spool.Outcome) *control.Advice {
+func Advise(sender string, o *spool.Outcome) *verdict.Advice {
 	return adviceOf(verdict.AdviseSender(sender, o))
 }
 
-func adviceOf(a verdict.Advice, known bool) *control.Advice {
+func adviceOf(a verdict.Advice, known bool) *verdict.Advice {
 	if !known {
 		return nil
 	}
-	return &control.Advice{Meaning: a.Meaning, Remedy: a.Remedy, Source: a.Source}
+	return &a
 }
 
 // Advise is Advise, for those who ask a daemon.
-func (d *daemon) Advise(sender string, o *spool.Outcome) *control.Advice { return Advise(sender, o) }
+func (d *daemon) Advise(sender string, o *spool.Outcome) *verdict.Advice { return Advise(sender, o) }
 
 // causeOf is what a fault came to, in a few words.
 func causeOf(o *spool.Outcome) string {

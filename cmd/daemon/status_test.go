@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/cmd/control"
+	"postern/queue"
 	"postern/spool"
 	"postern/spool/journal"
 )
@@ -47,7 +48,7 @@ func TestStatusCountsTheQueue(t *testing.T) {
 	queued := map[string]int{}
 	for _, l := range st.Lanes {
 		queued[l.Upstream] = l.Queued
-		if (l.OldestDue != nil) != (l.Upstream == "gone") || (l.State == control.LaneMissing) != (l.Upstream == "gone") {
+		if (l.OldestDue != nil) != (l.Upstream == "gone") || (l.State == queue.Missing) != (l.Upstream == "gone") {
 			t.Errorf("%+v", l)
 		}
 	}

@@ -65,7 +65,7 @@ func judgeSpace(dir string, d *fileSystem, minFree int64, st *control.Status) Fi
 		f.Status, f.Remedy = Failed, "Set spool.min_free lower: the whole file system is smaller, so that all mail is answered 452."
 	case d.Free < minFree:
 		f.Status, f.Remedy = Failed, "Make room on the disk: new mail is answered 452, and delivery goes on."
-	case st != nil && st.Spool.Full && st.Spool.MaxMessages > 0 && st.Spool.Messages >= int64(st.Spool.MaxMessages):
+	case st != nil && st.Spool.Full && st.Spool.MaxMessages > 0 && st.Spool.Messages >= st.Spool.MaxMessages:
 		f.Status, f.Text = Failed, fmt.Sprintf("the spool holds spool.max_messages = %d messages", st.Spool.MaxMessages)
 		f.Remedy = "Find out why mail does not go (`postern status`), or raise spool.max_messages."
 	case st != nil && st.Spool.Full:

@@ -16,9 +16,11 @@ import (
 
 	"postern/cmd/control"
 	"postern/config"
+	"postern/queue"
 	"postern/relay/oauth"
 	"postern/relay/route"
 	"postern/relay/upstream/upstreamtest"
+	"postern/spool"
 )
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -75,7 +77,7 @@ func TestJudgements(t *testing.T) {
 		{"space: little", lone(judgeSpace("/spool", &fileSystem{Free: 300 << 20, Total: 1 << 30}, 256<<20, nil)), 0},
 		{"space: none", lone(judgeSpace("/spool", &fileSystem{Free: 100 << 20, Total: 1 << 30}, 256<<20, nil)), 75},
 		{"space: a small volume", lone(judgeSpace("/spool", &fileSystem{Free: 40 << 20, Total: 48 << 20}, 256<<20, nil)), 75},
-		{"space: as large as it may be", lone(judgeSpace("/spool", good, 256<<20, &control.Status{Spool: control.Spool{Full: true, MaxSize: 1 << 30}})), 75},
+		{"space: as large as it may be", lone(judgeSpace("/spool", good, 256<<20, &control.Status{Spool: control.Spool{Usage: spool.Usage{Full: true, MaxSize: 1 << 30}}})), 75},
 		{"space: not told", lone(judgeSpace("/spool", &fileSystem{Err: opened(syscall.EACCES)}, 1, nil)), 0},
 		{"inodes: few", lone(judgeInodes("/spool", &fileSystem{FreeInodes: 500, Inodes: 10000})), 0},
 		{"inodes: none", lone(judgeInodes("/spool", &fileSystem{Inodes: 10000})), 75},
@@ -144,10 +146,10 @@ func TestDaemonAndLanes(t *testing.T) {
 	since := now
 	sick := status()
 	sick.Version, sick.Settings, sick.Healthy, sick.Problems = "v0", "other", false, []string{"the spool is full"}
-	lane := func(state control.LaneState) *control.Status {
+	lane := func(state queue.State) *control.Status {
 		return status(control.Lane{Upstream: "office", Settings: office.Digest(), State: state, Reason: "535 no", Since: &since, Queued: 2})
 	}
-	old := lane(control.LaneUp)
+	old := lane(queue.Up)
 	old.Lanes[0].Settings, old.Lanes[0].RefusedSenders = "other", []string{"a@example.com"}
 	var all strings.Builder
 	for _, c := range []struct {
@@ -161,12 +163,12 @@ func TestDaemonAndLanes(t *testing.T) {
 		{"daemon: not ours", Daemon(nil, &control.NoDaemon{Socket: "/c.sock", Err: syscall.EACCES}, cfg, "v1"), 0},
 		{"lane: no daemon", Lane(office, nil), 0},
 		{"lane: not known yet", Lane(office, status()), 0},
-		{"lane: up", Lane(office, lane(control.LaneUp)), 0},
+		{"lane: up", Lane(office, lane(queue.Up)), 0},
 		{"lane: other settings, a refused sender", Lane(office, old), 0},
-		{"lane: waiting", Lane(office, lane(control.LaneWaiting)), 0},
-		{"lane: parked", Lane(office, lane(control.LaneParked)), 69},
-		{"lane: paused", Lane(office, lane(control.LanePaused)), 0},
-		{"lane: stray", strays(cfg, status(control.Lane{Upstream: "gone", State: control.LaneMissing, Queued: 3})), 69},
+		{"lane: waiting", Lane(office, lane(queue.Waiting)), 0},
+		{"lane: parked", Lane(office, lane(queue.Parked)), 69},
+		{"lane: paused", Lane(office, lane(queue.Paused)), 0},
+		{"lane: stray", strays(cfg, status(control.Lane{Upstream: "gone", State: queue.Missing, Queued: 3})), 69},
 	} {
 		fmt.Fprintf(&all, "== %s\n%s\n", c.name, written(c.list))
 		if got := Exit(c.list); got != c.exit {

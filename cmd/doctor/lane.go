@@ -7,6 +7,7 @@ import (
 
 	"postern/cmd/control"
 	"postern/config"
+	"postern/queue"
 )
 
 // Lane says how it stands with up in a running daemon; st is nil where none
@@ -44,7 +45,7 @@ func lane(l *control.Lane) Finding {
 	}
 	waiting := count(l.Queued, "delivery waits", "deliveries wait")
 	switch l.State {
-	case control.LaneUp:
+	case queue.Up:
 		f.Text = "mail goes; " + waiting
 		if len(l.RefusedSenders) > 0 {
 			f.Status = Warning
@@ -55,16 +56,16 @@ func lane(l *control.Lane) Finding {
 			}
 		}
 		return f
-	case control.LaneWaiting:
+	case queue.Waiting:
 		f.Status, f.Text = Warning, fmt.Sprintf("out of reach or overloaded%s: %s; %s", since, l.Reason, waiting)
 		f.Remedy = "It is tried again by itself."
-	case control.LaneParked:
+	case queue.Parked:
 		f.Status, f.Text = Failed, fmt.Sprintf("parked%s: %s; %s", since, l.Reason, waiting)
 		f.Remedy = fmt.Sprintf("`postern upstream test %s` tells more; `postern upstream resume %s` tries again at once.", l.Upstream, l.Upstream)
-	case control.LanePaused:
+	case queue.Paused:
 		f.Status, f.Text = Warning, fmt.Sprintf("paused by an operator%s; %s", since, waiting)
 		f.Remedy = fmt.Sprintf("`postern upstream resume %s`", l.Upstream)
-	case control.LaneMissing:
+	case queue.Missing:
 		f.Status, f.Text = Failed, "no upstream of this name is configured; "+waiting
 		f.Remedy = "Configure it again, or `postern queue remove` or `bounce` its mail."
 	}

@@ -131,7 +131,7 @@ type waiting struct {
 // lookAtQueue asks the daemon, or reads the spool that no daemon has.
 func lookAtQueue(ctx context.Context, dir string, st *control.Status, client *control.Client) (w waiting) {
 	if st != nil {
-		w.Messages, w.SetAside = int(st.Spool.Messages), st.Spool.SetAside
+		w.Messages, w.SetAside = st.Spool.Messages, st.Spool.SetAside
 		w.Err = client.List(ctx, control.Filter{Limit: maxListed}, func(e *control.Entry) error {
 			w.note(e.Accepted, e.InDoubt)
 			return nil

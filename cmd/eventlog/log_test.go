@@ -15,6 +15,8 @@ import (
 	"postern/cmd/control"
 	"postern/config"
 	"postern/queue"
+	"postern/queue/budget"
+	"postern/relay/oauth"
 	"postern/spool"
 )
 
@@ -26,10 +28,10 @@ func scrape(l *Log) []string {
 			Version: "v1", Healthy: true,
 			Listeners: []control.Listener{{Name: "door"}},
 			Lanes: []control.Lane{{
-				Upstream: "office", State: control.LaneParked,
-				Rates:  []control.Rate{{Rate: "30/1m", Next: new(time.Unix(2000000000, 0))}},
+				Upstream: "office", State: queue.Parked,
+				Rates:  []budget.Left{{Rate: "30/1m", Next: time.Unix(2000000000, 0)}},
 				Memory: &control.TLSMemory{Offered: &now, Valid: &now, Found: &now},
-				Token:  &control.Token{Present: true, Expires: new(time.Unix(2000000000, 0))},
+				Token:  &oauth.Status{Present: true, Expires: time.Unix(2000000000, 0)},
 			}},
 			Queue: control.Queue{OldestDue: &now},
 		}

@@ -10,6 +10,7 @@ import (
 
 	"postern/cmd/control"
 	"postern/config/wire"
+	"postern/queue"
 	"postern/relay/upstream"
 )
 
@@ -135,7 +136,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		put(descConnections, float64(l.Connections), l.Name)
 	}
 	for _, l := range st.Lanes {
-		for _, state := range []control.LaneState{control.LaneUp, control.LaneSlowed, control.LaneWaiting, control.LaneParked, control.LanePaused, control.LaneMissing} {
+		for _, state := range []queue.State{queue.Up, queue.Slowed, queue.Waiting, queue.Parked, queue.Paused, queue.Missing} {
 			put(descLane, one(l.State == state), l.Upstream, string(state))
 		}
 		put(descSessions, float64(l.Sessions), l.Upstream)
@@ -147,7 +148,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 			continue
 		}
 		put(descLogin, one(l.Token.NeedsLogin), l.Upstream)
-		if l.Token.Expires != nil {
+		if !l.Token.Expires.IsZero() {
 			put(descToken, float64(l.Token.Expires.Unix()), l.Upstream)
 		}
 	}
@@ -162,7 +163,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 	put(descOldest, oldest)
 	put(descMessages, float64(st.Spool.Messages))
-	put(descUsed, float64(st.Spool.Used))
+	put(descUsed, float64(st.Spool.Disk))
 	put(descLive, float64(st.Spool.Live))
 	put(descFree, float64(st.Spool.Free))
 	put(descFull, one(st.Spool.Full))
@@ -210,7 +211,7 @@ func putRates(put func(*prometheus.Desc, float64, ...string), l *control.Lane) {
 	put(descWaits, waits, l.Upstream)
 	for _, r := range l.Rates {
 		put(descLeft, float64(r.Left), l.Upstream, r.Rate)
-		if r.Next != nil {
+		if !r.Next.IsZero() {
 			put(descNext, float64(r.Next.Unix()), l.Upstream, r.Rate)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"postern/cmd/control"
 	"postern/queue"
 	"postern/queue/budget"
 	"postern/queue/notice"
@@ -41,7 +40,7 @@ func some(key, value string) zap.Field {
 
 // outcome adds what an upstream answered, or why it did not.
 func outcome(fields []zap.Field, o *spool.Outcome) []zap.Field {
-	return append(fields, zap.String("stage", control.StageName(o.Stage)),
+	return append(fields, zap.String("stage", o.Stage.String()),
 		zap.Int("code", o.Code), zap.String("enhanced", o.Enhanced),
 		zap.String("text", o.Text), some("cause", o.Cause), some("remote", o.Remote))
 }
@@ -132,7 +131,7 @@ func (q queueEvents) Panicked(upstream string, value any, stack []byte) {
 }
 
 func (q queueEvents) SessionFailed(upstream string, opened bool, deliveries int, o spool.Outcome) {
-	stage := control.StageName(o.Stage)
+	stage := o.Stage.String()
 	q.log.metrics.sessionFailures.with(upstream, stage).Inc()
 	fields := []zap.Field{zap.String("upstream", upstream), zap.Bool("opened", opened), zap.Int("deliveries", deliveries)}
 	q.log.warn("upstream-session-failed", outcome(fields, &o)...)

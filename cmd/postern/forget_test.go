@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"postern/cmd/control"
+	"postern/queue"
 	"postern/relay/upstream/upstreamtest"
 )
 
@@ -56,7 +57,7 @@ func TestTLSIsNotTalkedDownAfterARestart(t *testing.T) {
 	stripped, stop := startSinkTLS(t, upstream, nil)
 	h.start()
 	send(t, listen, "a@example.com", "in clear")
-	eventually(t, "the upstream is parked", func() bool { return h.lane().State == control.LaneParked })
+	eventually(t, "the upstream is parked", func() bool { return h.lane().State == queue.Parked })
 	if reason := h.lane().Reason; !strings.Contains(reason, "postern upstream forget-tls office") {
 		t.Errorf("it is parked because %q", reason)
 	}

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"postern/cmd/control"
+	"postern/queue"
 )
 
 const idp = "http://localhost:9998"
@@ -180,7 +180,7 @@ func TestLabLogin(t *testing.T) {
 	}
 
 	send(t, door, "alice@postern.test", "before anybody has logged in")
-	eventually(t, "the upstream is parked", func() bool { return h.office().State == control.LaneParked })
+	eventually(t, "the upstream is parked", func() bool { return h.office().State == queue.Parked })
 	h.deviceLogin()
 	eventually(t, "the mail goes out after the login", func() bool { return len(h.queued()) == 0 })
 	if !log.has("user=<alice@postern.test>, method=XOAUTH2") {
@@ -211,7 +211,7 @@ func TestLabLogin(t *testing.T) {
 	before := strings.Count(h.log.String(), `"state":"parked"`)
 	h.start()
 	send(t, door, "alice@postern.test", "a login that was taken back")
-	eventually(t, "the upstream is parked again", func() bool { return h.office().State == control.LaneParked })
+	eventually(t, "the upstream is parked again", func() bool { return h.office().State == queue.Parked })
 	lane := h.office()
 	if !strings.Contains(lane.Reason, "invalid_grant") || !strings.Contains(lane.Reason, "postern upstream login office") ||
 		!lane.Token.NeedsLogin || len(h.queued()) != 1 {
@@ -235,7 +235,7 @@ func TestLabCodeLogin(t *testing.T) {
 			h := newLabHouse(t, door, byPerson("oauthbearer", "code", "native", `redirect_url = "http://127.0.0.1/auth/callback"`))
 			h.start()
 			send(t, door, "alice@postern.test", "before anybody has logged in")
-			eventually(t, "the upstream is parked", func() bool { return h.office().State == control.LaneParked })
+			eventually(t, "the upstream is parked", func() bool { return h.office().State == queue.Parked })
 			l, b := h.login(), newBrowser(t)
 			shown := l.indented()
 			if !strings.Contains(shown, "code_challenge_method=S256") {

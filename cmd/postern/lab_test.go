@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/cmd/control"
+	"postern/queue"
 )
 
 // needsLab skips where relay/signin/lab/run has not started its servers.
@@ -155,24 +155,24 @@ func TestLabFails(t *testing.T) {
 	const mit = "realm = \"POSTERN.TEST\"\n"
 	for _, c := range []struct {
 		name, upstream string
-		state          control.LaneState
+		state          queue.State
 		says           string
 	}{
-		{"wrong password", strings.Replace(byPassword, "alicepw", "chalk", 1), control.LaneParked, "535"},
-		{"wrong password of the domain", ntlm("alice", "chalk"), control.LaneParked, "535"},
-		{"unknown user", gssapi("mallory", "chalk", mit), control.LaneParked, "no such user; check username and realm"},
-		{"wrong realm", gssapi("alice", "alicepw", "realm = \"NOWHERE.TEST\"\n"), control.LaneParked, "knows no realm NOWHERE.TEST"},
-		{"unknown service", gssapi("alice", "alicepw", mit+"spn = \"smtp/other.postern.test\"\n"), control.LaneParked, "no such service"},
-		{"expired ticket", atCyrus + "auth = \"gssapi\"\nccache = \"" + expired + "\"\n", control.LaneParked, "renew it by kinit"},
-		{"locked account", gssapi("locked", "lockedpw", mit), control.LaneParked, "locked, disabled or expired"},
-		{"disabled account", ntlm("disabled", "disabledpw-1"), control.LaneParked, "535"},
-		{"clock skew", gssapi("alice", "alicepw", mit+"krb5_conf = \"/etc/postern/krb5-ahead.conf\"\n"), control.LaneParked, "run NTP on both"},
+		{"wrong password", strings.Replace(byPassword, "alicepw", "chalk", 1), queue.Parked, "535"},
+		{"wrong password of the domain", ntlm("alice", "chalk"), queue.Parked, "535"},
+		{"unknown user", gssapi("mallory", "chalk", mit), queue.Parked, "no such user; check username and realm"},
+		{"wrong realm", gssapi("alice", "alicepw", "realm = \"NOWHERE.TEST\"\n"), queue.Parked, "knows no realm NOWHERE.TEST"},
+		{"unknown service", gssapi("alice", "alicepw", mit+"spn = \"smtp/other.postern.test\"\n"), queue.Parked, "no such service"},
+		{"expired ticket", atCyrus + "auth = \"gssapi\"\nccache = \"" + expired + "\"\n", queue.Parked, "renew it by kinit"},
+		{"locked account", gssapi("locked", "lockedpw", mit), queue.Parked, "locked, disabled or expired"},
+		{"disabled account", ntlm("disabled", "disabledpw-1"), queue.Parked, "535"},
+		{"clock skew", gssapi("alice", "alicepw", mit+"krb5_conf = \"/etc/postern/krb5-ahead.conf\"\n"), queue.Parked, "run NTP on both"},
 		{"clock skew of the upstream", "host = \"mail.ad.postern.test\"\nport = 11589\nauth = \"gssapi\"\nkeytab = \"/etc/postern/ad-alice.keytab\"\n",
-			control.LaneParked, "its clock"},
-		{"no KDC", gssapi("alice", "alicepw", mit+"krb5_conf = \"/etc/postern/krb5-down.conf\"\n"), control.LaneWaiting, "no KDC of the realm answers"},
-		{"wrong client secret", atDovecot + "auth = \"xoauth2\"\n" + strings.Replace(byService, `_file = "DIR/client.secret"`, ` = "chalk"`, 1), control.LaneParked, "invalid_client"},
-		{"no provider", atDovecot + "auth = \"xoauth2\"\n" + strings.Replace(byService, "9998", "9", 1), control.LaneWaiting, "cannot be reached"},
-		{"somebody else's mailbox", atDovecot + "auth = \"xoauth2\"\n" + strings.Replace(byService, "alice@", "bob@", 1), control.LaneParked, "535"},
+			queue.Parked, "its clock"},
+		{"no KDC", gssapi("alice", "alicepw", mit+"krb5_conf = \"/etc/postern/krb5-down.conf\"\n"), queue.Waiting, "no KDC of the realm answers"},
+		{"wrong client secret", atDovecot + "auth = \"xoauth2\"\n" + strings.Replace(byService, `_file = "DIR/client.secret"`, ` = "chalk"`, 1), queue.Parked, "invalid_client"},
+		{"no provider", atDovecot + "auth = \"xoauth2\"\n" + strings.Replace(byService, "9998", "9", 1), queue.Waiting, "cannot be reached"},
+		{"somebody else's mailbox", atDovecot + "auth = \"xoauth2\"\n" + strings.Replace(byService, "alice@", "bob@", 1), queue.Parked, "535"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			door := freeAddr(t)

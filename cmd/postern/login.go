@@ -14,6 +14,7 @@ import (
 	"postern/cmd/control"
 	"postern/config"
 	"postern/config/wire"
+	"postern/queue"
 	"postern/relay/oauth"
 	"postern/spool/statefile"
 )
@@ -77,7 +78,7 @@ func (a *app) goOn(ctx context.Context, client *control.Client, upstream string)
 		return nil // no daemon, or not ours to command: it probes by itself
 	}
 	for i := range st.Lanes {
-		if l := &st.Lanes[i]; l.Upstream == upstream && l.State == control.LaneParked {
+		if l := &st.Lanes[i]; l.Upstream == upstream && l.State == queue.Parked {
 			sel := control.Selection{Filter: control.Filter{Upstream: upstream}}
 			if _, err := client.Act(ctx, control.OpRetry, sel); err == nil {
 				fmt.Fprintf(a.stdout, "The daemon tries %s again now.\n", safe(upstream))

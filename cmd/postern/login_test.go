@@ -19,6 +19,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"postern/cmd/control"
+	"postern/queue"
 )
 
 // provider gives out tokens over HTTP: a device's, and one for each refresh
@@ -170,7 +171,7 @@ func TestLoginEndToEnd(t *testing.T) {
 	h.start()
 
 	send(t, door, "a@example.com", "one")
-	eventually(t, "the upstream is parked", func() bool { return h.office().State == control.LaneParked })
+	eventually(t, "the upstream is parked", func() bool { return h.office().State == queue.Parked })
 	lane := h.office()
 	if lane.Token == nil || !lane.Token.NeedsLogin || lane.Token.Present || !strings.Contains(lane.Reason, "postern upstream login office") {
 		t.Errorf("%+v %+v", lane, lane.Token)
@@ -187,7 +188,7 @@ func TestLoginEndToEnd(t *testing.T) {
 	}
 	eventually(t, "the mail goes out after the login", func() bool { return len(sink.received()) == 1 })
 	eventually(t, "its delivery is on record", func() bool { return len(h.queued()) == 0 })
-	if lane := h.office(); lane.Token.Expires == nil || lane.Token.NeedsLogin || !lane.Token.Renewable {
+	if lane := h.office(); lane.Token.Expires.IsZero() || lane.Token.NeedsLogin || !lane.Token.Renewable {
 		t.Errorf("%+v", lane.Token)
 	}
 	if out := h.must("status"); !strings.Contains(out, "renewed by itself") {
@@ -218,7 +219,7 @@ func TestLoginEndToEnd(t *testing.T) {
 	before := strings.Count(h.log.String(), `"state":"parked"`)
 	h.start()
 	send(t, door, "a@example.com", "four")
-	eventually(t, "the upstream is parked again", func() bool { return h.office().State == control.LaneParked })
+	eventually(t, "the upstream is parked again", func() bool { return h.office().State == queue.Parked })
 	if n := strings.Count(h.log.String(), `"state":"parked"`) - before; n != 1 {
 		t.Errorf("%d alerts", n)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
-	"postern/cmd/control"
+	"postern/queue"
 )
 
 // passwordDoor is a sink that wants a password, and counts how often it was
@@ -72,7 +72,7 @@ func TestPasswordIsReadAnew(t *testing.T) {
 	writeSecret(t, filepath.Join(h.dir, "pw"), "the old one")
 	h.start()
 	send(t, listen, "a@example.com", "one")
-	eventually(t, "the upstream is parked", func() bool { return h.office().State == control.LaneParked })
+	eventually(t, "the upstream is parked", func() bool { return h.office().State == queue.Parked })
 	writeSecret(t, filepath.Join(h.dir, "pw"), "the new one")
 	eventually(t, "the mail goes out by itself", func() bool { return len(door.received()) == 1 })
 
@@ -80,7 +80,7 @@ func TestPasswordIsReadAnew(t *testing.T) {
 	h.must("reload")
 	eventually(t, "the session ends", func() bool { return h.office().Sessions == 0 })
 	send(t, listen, "a@example.com", "two")
-	eventually(t, "the upstream is parked again", func() bool { return h.office().State == control.LaneParked })
+	eventually(t, "the upstream is parked again", func() bool { return h.office().State == queue.Parked })
 	h.write(config(`password = "the new one"`))
 	h.must("reload")
 	eventually(t, "the mail goes out after the reload", func() bool { return len(door.received()) == 2 })

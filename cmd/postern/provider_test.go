@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"postern/cmd/control"
+	"postern/queue"
 )
 
 // startRefuser listens like Proton Mail Bridge, which answers a wrong password
@@ -62,7 +62,7 @@ password = "wrong"`, 1)
 	send(t, listen, "a@example.com", "to an upstream that refuses")
 	eventually(t, "the upstream is parked", func() bool {
 		lane := h.office()
-		return lane != nil && lane.State == control.LaneParked && lane.Advice != nil
+		return lane != nil && lane.State == queue.Parked && lane.Advice != nil
 	})
 	if lane := h.office(); lane.Provider != "proton-bridge" || !strings.Contains(lane.Advice.Remedy, "Bridge") {
 		t.Errorf("%+v, %+v", lane, lane.Advice)

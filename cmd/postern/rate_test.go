@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"postern/cmd/control"
+	"postern/queue"
 )
 
 func TestRateHoldsOverKillAndRestart(t *testing.T) {
@@ -25,7 +25,7 @@ func TestRateHoldsOverKillAndRestart(t *testing.T) {
 		t.Helper()
 		eventually(t, "mail waits for its rate "+when, func() bool {
 			l := h.office()
-			return l != nil && l.WaitsSince != nil && l.Rates[0].Left == 0 && l.Rates[0].Next != nil
+			return l != nil && l.WaitsSince != nil && l.Rates[0].Left == 0 && !l.Rates[0].Next.IsZero()
 		})
 		if n := len(s.received()); n != 5 {
 			t.Errorf("%s: %d messages arrived, want 5", when, n)
@@ -65,7 +65,7 @@ func TestPauseOutlivesARestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l := h.office(); l == nil || l.State != control.LanePaused || l.PausedBy != me.Username || l.Since == nil || len(s.received()) != 0 {
+	if l := h.office(); l == nil || l.State != queue.Paused || l.PausedBy != me.Username || l.Since == nil || len(s.received()) != 0 {
 		t.Errorf("%+v, %d arrived", l, len(s.received()))
 	}
 	h.must("upstream", "resume", "office")

@@ -19,6 +19,10 @@ import (
 
 	"postern/cmd/control"
 	"postern/config"
+	"postern/queue"
+	"postern/queue/budget"
+	"postern/queue/verdict"
+	"postern/relay/oauth"
 	"postern/spool"
 )
 
@@ -83,23 +87,23 @@ func (p *puppet) Status() *control.Status {
 		Version: "v1.2.3", PID: 42, Hostname: "door.example.com", Config: "/etc/postern/postern.toml",
 		Started: p.now.Add(-50 * time.Hour), Loaded: p.now.Add(-time.Hour), Problems: problems, Degraded: degraded,
 		Listeners: []control.Listener{{Name: "door", Address: "127.0.0.1:2525", TLS: "off", Connections: 3}},
-		Spool:     control.Spool{Dir: "/var/spool/postern", Messages: 1, Used: 3 << 20, Live: 5000, Free: 7 << 30, Full: true},
+		Spool:     control.Spool{Dir: "/var/spool/postern", Usage: spool.Usage{Messages: 1, Disk: 3 << 20, Live: 5000, Free: 7 << 30, Full: true}},
 		Queue:     control.Queue{Deliveries: 2, Deferred: 1, Held: 1, Kept: 1, OldestDue: &due},
 		Lanes: []control.Lane{
-			{Upstream: "office", Address: "mx.example.com:587", State: control.LaneParked, Reason: "535 5.7.8 no" + evil,
-				Advice:   &control.Advice{Meaning: "The password is wrong" + evil + ".", Remedy: "Correct it."},
+			{Upstream: "office", Address: "mx.example.com:587", State: queue.Parked, Reason: "535 5.7.8 no" + evil,
+				Advice:   &verdict.Advice{Meaning: "The password is wrong" + evil + ".", Remedy: "Correct it."},
 				Provider: "microsoft365", TLS: "opportunistic", Auth: "xoauth2", MaxRecipients: 50, MaxMessageSize: 40_000_000,
 				NextProbe: &probe, Sessions: 0, MaxConnections: 3, Queued: 1, OldestDue: &due,
 				Memory: &control.TLSMemory{Offered: &seen, Valid: &seen}},
-			{Upstream: "backup", State: control.LaneUp, Queued: 1,
-				Rates: []control.Rate{{Rate: "30/1m", Left: 12}, {Rate: "10000 recipients/1d", Next: &probe}}, WaitsSince: &due,
-				Token: &control.Token{NeedsLogin: true, Problem: "nobody has logged in yet; run `postern upstream login backup`" + evil},
+			{Upstream: "backup", State: queue.Up, Queued: 1,
+				Rates: []budget.Left{{Rate: "30/1m", Left: 12}, {Rate: "10000 recipients/1d", Next: probe}}, WaitsSince: &due,
+				Token: &oauth.Status{NeedsLogin: true, Problem: "nobody has logged in yet; run `postern upstream login backup`" + evil},
 				TLS:   "auto", Memory: &control.TLSMemory{Way: "mx.example.net:465", Implicit: true, Found: &seen}},
-			{Upstream: "damaged", State: control.LaneUp, TLS: "opportunistic", Memory: &control.TLSMemory{Problem: "nobody can read it" + evil}},
-			{Upstream: "here", State: control.LaneUp, RefusedSenders: []string{"a@app.example"},
+			{Upstream: "damaged", State: queue.Up, TLS: "opportunistic", Memory: &control.TLSMemory{Problem: "nobody can read it" + evil}},
+			{Upstream: "here", State: queue.Up, RefusedSenders: []string{"a@app.example"},
 				Refusals: []control.Refusal{{Sender: "a@app.example", Since: due, Waiting: 2, Reason: "550 5.7.60 not yours" + evil}}},
-			{Upstream: "news", State: control.LaneSlowed, Reason: "451 4.7.1 slower, please", Sessions: 1, MaxConnections: 1, Pace: 12.345},
-			{Upstream: "old", State: control.LanePaused, PausedBy: "root" + evil, Since: &due},
+			{Upstream: "news", State: queue.Slowed, Reason: "451 4.7.1 slower, please", Sessions: 1, MaxConnections: 1, Pace: 12.345},
+			{Upstream: "old", State: queue.Paused, PausedBy: "root" + evil, Since: &due},
 		},
 	}
 }
@@ -108,8 +112,8 @@ func (p *puppet) Health() (problems, degraded []string) {
 	return []string{"the upstream \"office\" is parked" + evil}, []string{"the upstream \"news\" has been down for 3m0s; its mail goes by backup" + evil}
 }
 
-func (p *puppet) Advise(string, *spool.Outcome) *control.Advice {
-	return &control.Advice{Meaning: "It is too early" + evil + ".", Remedy: "Wait.", Source: "https://example.com/early"}
+func (p *puppet) Advise(string, *spool.Outcome) *verdict.Advice {
+	return &verdict.Advice{Meaning: "It is too early" + evil + ".", Remedy: "Wait.", Source: "https://example.com/early"}
 }
 
 func (p *puppet) Why(upstream string) control.Why {

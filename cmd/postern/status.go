@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"postern/cmd/control"
+	"postern/queue/budget"
+	"postern/relay/oauth"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -67,9 +69,9 @@ func (a *app) printStatus(st *control.Status) error {
 	}
 	sp := &st.Spool
 	line("spool", "%s: %s, %s on disk (%s live), %s free", sp.Dir,
-		plural(int(sp.Messages), "message", "messages"), size(sp.Used), size(sp.Live), size(sp.Free))
+		plural(sp.Messages, "message", "messages"), size(sp.Disk), size(sp.Live), size(sp.Free))
 	if sp.Full {
-		if sp.MaxMessages > 0 && sp.Messages >= int64(sp.MaxMessages) {
+		if sp.MaxMessages > 0 && sp.Messages >= sp.MaxMessages {
 			line("", "it holds spool.max_messages = %d: new mail is answered 452 until some are gone", sp.MaxMessages)
 		} else {
 			line("", "full: new mail is answered 452 until there is room")
@@ -109,10 +111,10 @@ func (a *app) printStatus(st *control.Status) error {
 }
 
 // rateState says in a line what is left of a rate.
-func rateState(r *control.Rate, now time.Time) string {
+func rateState(r *budget.Left, now time.Time) string {
 	s := fmt.Sprintf("%d of %s left", r.Left, r.Rate)
-	if r.Next != nil {
-		s += ", the next " + until(r.Next, now)
+	if !r.Next.IsZero() {
+		s += ", the next " + until(&r.Next, now)
 	}
 	return s
 }
@@ -145,10 +147,10 @@ func laneReason(l *control.Lane, now time.Time) string {
 }
 
 // tokenState says in a line how it stands with an access token.
-func tokenState(t *control.Token, now time.Time) string {
+func tokenState(t *oauth.Status, now time.Time) string {
 	s := "none"
 	switch {
-	case t.Present && t.Expires == nil:
+	case t.Present && t.Expires.IsZero():
 		s = "good until the upstream refuses it"
 	case t.Present && t.Expires.After(now):
 		s = "good for " + ago(t.Expires.Sub(now))

@@ -123,10 +123,10 @@ func stageNamed(name string) (spool.Stage, error) {
 // Advice is what a known reply of an upstream means, and what an
 // administrator can do about it.
 type Advice struct {
-	Blame   Blame  // as Of and OfFault have it
-	Meaning string // a sentence
-	Remedy  string // one sentence or more
-	Source  string // address of a page about it; empty: none
+	Blame   Blame  `json:"-"`                // as Of and OfFault have it
+	Meaning string `json:"meaning"`          // a sentence
+	Remedy  string `json:"remedy"`           // one sentence or more
+	Source  string `json:"source,omitempty"` // address of a page about it; empty: none
 }
 
 // nullSenderAdvice is about MAIL FROM:<>, which every server has to take (RFC

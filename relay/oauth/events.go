@@ -51,15 +51,14 @@ type Panicked struct {
 	Stack    []byte
 }
 
-// Status is what there is to know about the token of one upstream.
+// Status is what there is to know about the token of one upstream; the token
+// itself is not in it. Its JSON is what an administrator is told.
 type Status struct {
-	Upstream string
-	Present  bool      // there is an access token
-	Obtained time.Time // zero: there is none
-	Expires  time.Time // zero: there is none, or the provider does not say
-	// Renewable: the next one needs nobody.
-	Renewable bool
-	// Problem is why the last attempt to get one failed; empty: it did not.
-	Problem    string
-	NeedsLogin bool // the problem is that somebody has to log in
+	Upstream   string    `json:"-"`
+	Present    bool      `json:"present"`           // there is an access token
+	Obtained   time.Time `json:"-"`                 // zero: there is none
+	Expires    time.Time `json:"expires,omitzero"`  // zero: there is none, or the provider does not say
+	Renewable  bool      `json:"renewable"`         // the next one needs nobody
+	NeedsLogin bool      `json:"needs_login"`       // the problem is that somebody has to run `postern upstream login`
+	Problem    string    `json:"problem,omitempty"` // why the last attempt to get one failed; empty: it did not
 }
