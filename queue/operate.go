@@ -62,7 +62,7 @@ func (s *Select) names(id spool.ID) bool {
 
 // Result is what an operation came to.
 type Result struct {
-	Done int `json:"done"` // messages that were changed
+	Done int `json:"messages"` // messages that were changed
 	// Recipients are those of them that it concerned.
 	Recipients int        `json:"recipients"`
 	Busy       []spool.ID `json:"busy,omitempty"`    // an attempt is under way; try again

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"postern/config"
+	"postern/queue"
 	"postern/spool"
 )
 
@@ -26,19 +27,6 @@ type Selection struct {
 	// addresses.
 	Recipients []string `json:"recipients,omitempty"`
 	Reason     string   `json:"reason,omitempty"` // of a bounce, for the sender
-}
-
-// Acted is what an operation came to.
-type Acted struct {
-	Messages   int `json:"messages"`   // that were changed
-	Recipients int `json:"recipients"` // of them, that it concerned
-	// Busy are messages with an attempt under way, Missing those that are not
-	// in the queue, Held those that a retry named and that are on hold, and
-	// Senderless those from <>, which cannot be bounced; all were left alone.
-	Busy       []string `json:"busy,omitempty"`
-	Missing    []string `json:"missing,omitempty"`
-	Held       []string `json:"held,omitempty"`
-	Senderless []string `json:"senderless,omitempty"`
 }
 
 func (s *Server) act(w http.ResponseWriter, r *request) {
@@ -62,16 +50,12 @@ func (s *Server) act(w http.ResponseWriter, r *request) {
 		refuse(w, http.StatusBadRequest, malformed(err))
 		return
 	}
-	order, err := s.order(r.Context(), op, &sel)
+	chosen, err := s.choose(r.Context(), op, &sel)
 	if err != nil {
 		refuse(w, statusOf(err), err)
 		return
 	}
-	if !order.All && order.Upstream == "" && len(order.IDs)+len(order.Shares) == 0 {
-		reply(w, http.StatusOK, &Acted{})
-		return
-	}
-	done, err := s.daemon.Act(r.Context(), order, r.who.User)
+	done, err := s.operate(r.Context(), op, chosen, r.who.User, sel.Reason)
 	if err != nil {
 		refuse(w, statusOf(err), err)
 		return
@@ -79,17 +63,37 @@ func (s *Server) act(w http.ResponseWriter, r *request) {
 	reply(w, http.StatusOK, done)
 }
 
-// order resolves a selection. Where the daemon cannot do it, the entries are
+// operate has the queue carry out an operation. Nothing selected is nothing to
+// do.
+func (s *Server) operate(ctx context.Context, op Op, sel queue.Select, by, reason string) (queue.Result, error) {
+	if !sel.All && sel.Upstream == "" && len(sel.IDs)+len(sel.Shares) == 0 {
+		return queue.Result{}, nil
+	}
+	switch op {
+	case OpRetry:
+		return s.Queue.Retry(ctx, sel, by)
+	case OpHold:
+		return s.Queue.Hold(ctx, sel, by)
+	case OpRelease:
+		return s.Queue.Release(ctx, sel, by)
+	case OpRemove:
+		return s.Queue.Remove(ctx, sel, by)
+	}
+	return s.Queue.Bounce(ctx, sel, by, reason)
+}
+
+// choose resolves a selection. Where the queue cannot do it, the entries are
 // listed first: sixteen bytes each.
-func (s *Server) order(ctx context.Context, op Op, sel *Selection) (Order, error) {
-	o := Order{Op: op, Reason: sel.Reason}
+func (s *Server) choose(ctx context.Context, op Op, sel *Selection) (queue.Select, error) {
+	var o queue.Select
 	f := sel.Filter
 	if err := s.knows(f.Upstream); err != nil {
 		return o, err
 	}
 	switch {
 	case len(sel.Recipients) > 0:
-		return o, s.orderRecipients(ctx, sel, &o)
+		err := s.chooseRecipients(ctx, op, sel, &o)
+		return o, err
 	case f.Limit < 0: // which would be all
 		return o, invalid("limit is not a number of entries")
 	case len(sel.IDs) > 0:
@@ -112,12 +116,12 @@ func (s *Server) order(ctx context.Context, op Op, sel *Selection) (Order, error
 		return o, nil
 	}
 	// Envelopes are read only where the filter asks about addresses.
-	err := walk(ctx, s.daemon, f, f.needsDetail(), func(sum *spool.Summary, e *Entry) error {
-		share := Share{ID: sum.ID, Share: sum.Share}
-		if f.To != "" && op.parts() {
-			share.Recipients = e.matched
-		}
+	err := walk(ctx, s.Store, f, f.needsDetail(), func(sum *spool.Summary, e *Entry) error {
+		share := queue.Share{ID: sum.ID, Share: sum.Share}
 		o.Shares = append(o.Shares, share)
+		if f.To != "" && op.parts() {
+			limit(&o, share, e.matched...)
+		}
 		return nil
 	})
 	return o, err
@@ -138,7 +142,7 @@ func malformed(err error) error {
 	return errors.New(`the body has to be one object, such as {"all":true}: ` + text)
 }
 
-// invalid is an order that cannot be understood.
+// invalid is a request that cannot be understood.
 type invalid string
 
 func (e invalid) Error() string { return string(e) }
@@ -147,11 +151,20 @@ func (e invalid) Error() string { return string(e) }
 // leave the others: those that wait together share one due time.
 func (op Op) parts() bool { return op == OpRemove || op == OpBounce }
 
-// orderRecipients resolves messages and addresses into parts of shares. An
+// limit has a selection concern no more of a share than recipients, by their
+// index in the envelope, and those that it was limited to before.
+func limit(sel *queue.Select, share queue.Share, recipients ...int) {
+	if sel.Only == nil {
+		sel.Only = map[queue.Share][]int{}
+	}
+	sel.Only[share] = append(sel.Only[share], recipients...)
+}
+
+// chooseRecipients resolves messages and addresses into parts of shares. An
 // address has to wait in at least one of the messages. What is named twice
 // counts once.
-func (s *Server) orderRecipients(ctx context.Context, sel *Selection, o *Order) error {
-	if !o.Op.parts() || len(sel.IDs) == 0 {
+func (s *Server) chooseRecipients(ctx context.Context, op Op, sel *Selection, o *queue.Select) error {
+	if !op.parts() || len(sel.IDs) == 0 {
 		return invalid("recipients can be removed or bounced, of messages that are named")
 	}
 	wanted := make(map[string]bool, len(sel.Recipients)) // true: found
@@ -171,7 +184,7 @@ func (s *Server) orderRecipients(ctx context.Context, sel *Selection, o *Order) 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		d, err := s.daemon.Detail(ctx, id)
+		d, err := s.Store.Detail(ctx, id)
 		if errors.Is(err, spool.ErrNotFound) {
 			o.IDs = append(o.IDs, id) // to be told that it is missing
 			continue
@@ -179,7 +192,7 @@ func (s *Server) orderRecipients(ctx context.Context, sel *Selection, o *Order) 
 		if err != nil {
 			return err
 		}
-		o.Shares = append(o.Shares, parts(d, wanted)...)
+		parts(d, wanted, o)
 	}
 	for _, a := range sel.Recipients {
 		if !wanted[strings.ToLower(a)] && len(o.IDs) == 0 {
@@ -189,25 +202,21 @@ func (s *Server) orderRecipients(ctx context.Context, sel *Selection, o *Order) 
 	return nil
 }
 
-// parts are the shares of a message with those of their recipients that are
-// wanted and pending, and notes which these are.
-func parts(d *spool.Detail, wanted map[string]bool) (list []Share) {
-	by := map[int]int{} // share → index in list
+// parts adds to sel the shares of a message with those of their recipients that
+// are wanted and pending, and notes which these are.
+func parts(d *spool.Detail, wanted map[string]bool, sel *queue.Select) {
 	for i, r := range d.Recipients {
 		address := strings.ToLower(d.Envelope.Recipients[i].Address)
 		if _, ok := wanted[address]; r.Status != spool.Pending || !ok {
 			continue
 		}
 		wanted[address] = true
-		at, known := by[r.Share]
-		if !known {
-			at = len(list)
-			by[r.Share] = at
-			list = append(list, Share{ID: d.ID, Share: r.Share})
+		share := queue.Share{ID: d.ID, Share: r.Share}
+		if sel.Only[share] == nil {
+			sel.Shares = append(sel.Shares, share)
 		}
-		list[at].Recipients = append(list[at].Recipients, i)
+		limit(sel, share, i)
 	}
-	return list
 }
 
 // ErrNoRecipient means that a message has no such recipient to wait for.
@@ -231,7 +240,7 @@ func (e *NoUpstream) Error() string {
 	return strings.TrimSuffix(text, "?") + "; there are " + strings.Join(e.Known, ", ")
 }
 
-func (e *NoUpstream) Is(target error) bool { return target == ErrNoUpstream }
+func (e *NoUpstream) Is(target error) bool { return target == queue.ErrNoUpstream }
 
 // CheckUpstream is nil where name is empty or among those known.
 func CheckUpstream(name string, known []string) error {
@@ -245,5 +254,5 @@ func (s *Server) knows(upstream string) error {
 	if upstream == "" {
 		return nil
 	}
-	return CheckUpstream(upstream, s.daemon.Upstreams())
+	return CheckUpstream(upstream, s.Relay.Upstreams())
 }

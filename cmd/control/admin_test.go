@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/queue"
 	"postern/spool"
 )
 
@@ -93,33 +94,33 @@ func TestActOnASelection(t *testing.T) {
 		name string
 		op   Op
 		sel  Selection
-		want Acted
+		want queue.Result
 		done string // what the daemon was asked
 		err  string
 	}{
 		{name: "by ID", op: OpHold, sel: Selection{IDs: []string{id(1), id(9)}},
-			want: Acted{Messages: 1, Missing: []string{id(9)}}, done: "hold [" + id(1) + " " + id(9) + "] [] all=false upstream="},
+			want: queue.Result{Done: 1, Missing: []spool.ID{9}}, done: "hold [" + id(1) + " " + id(9) + "] [] all=false upstream="},
 		{name: "by upstream", op: OpRetry, sel: Selection{Filter: Filter{Upstream: "backup"}},
-			want: Acted{Messages: 1}, done: "retry [] [] all=false upstream=backup"},
+			want: queue.Result{Done: 1}, done: "retry [] [] all=false upstream=backup"},
 		{name: "by sender", op: OpRelease, sel: Selection{Filter: Filter{From: "A@"}},
-			want: Acted{Messages: 1}, done: "release [] [{" + id(1) + " 0 []} {" + id(3) + " 0 []}] all=false upstream="},
+			want: queue.Result{Done: 1}, done: "release [] [{" + id(1) + " 0 []} {" + id(3) + " 0 []}] all=false upstream="},
 		{name: "by upstream, one at most", op: OpRetry, sel: Selection{Filter: Filter{Upstream: "office", Limit: 1}},
-			want: Acted{Messages: 1}, done: "retry [] [{" + id(1) + " 0 []}] all=false upstream="},
+			want: queue.Result{Done: 1}, done: "retry [] [{" + id(1) + " 0 []}] all=false upstream="},
 		{name: "by a filter that nothing meets", op: OpRemove, sel: Selection{All: true, Filter: Filter{From: "nobody"}}},
 		{name: "by recipient, who alone is removed", op: OpRemove, sel: Selection{Filter: Filter{To: "Y@"}},
-			want: Acted{Messages: 1}, done: "remove [] [{" + id(1) + " 0 [1]}] all=false upstream="},
+			want: queue.Result{Done: 1}, done: "remove [] [{" + id(1) + " 0 [1]}] all=false upstream="},
 		{name: "by recipient, with those that wait with it", op: OpHold, sel: Selection{Filter: Filter{To: "Y@"}},
-			want: Acted{Messages: 1}, done: "hold [] [{" + id(1) + " 0 []}] all=false upstream="},
+			want: queue.Result{Done: 1}, done: "hold [] [{" + id(1) + " 0 []}] all=false upstream="},
 		{name: "one recipient of messages", op: OpBounce, sel: Selection{IDs: []string{id(1), id(2), id(9)}, Recipients: []string{"X@Example.org"}},
-			want: Acted{Messages: 1, Missing: []string{id(9)}}, done: "bounce [" + id(9) + "] [{" + id(1) + " 0 [0]} {" + id(2) + " 0 [0]}] all=false upstream="},
+			want: queue.Result{Done: 1, Missing: []spool.ID{9}}, done: "bounce [" + id(9) + "] [{" + id(1) + " 0 [0]} {" + id(2) + " 0 [0]}] all=false upstream="},
 		{name: "what is named twice", op: OpBounce, sel: Selection{IDs: []string{id(1), id(1), id(2), id(9), id(9), id(1)}, Recipients: []string{"X@Example.org", "x@example.org"}},
-			want: Acted{Messages: 1, Missing: []string{id(9)}}, done: "bounce [" + id(9) + "] [{" + id(1) + " 0 [0]} {" + id(2) + " 0 [0]}] all=false upstream="},
+			want: queue.Result{Done: 1, Missing: []spool.ID{9}}, done: "bounce [" + id(9) + "] [{" + id(1) + " 0 [0]} {" + id(2) + " 0 [0]}] all=false upstream="},
 		{name: "a recipient that is not there", op: OpRemove, sel: Selection{IDs: []string{id(1)}, Recipients: []string{"z@example.org"}}, err: "no message that was named still has to go to <z@example.org>"},
 		{name: "a recipient of nothing", op: OpRemove, sel: Selection{All: true, Recipients: []string{"x@example.org"}}, err: "of messages that are named"},
 		{name: "one recipient put on hold", op: OpHold, sel: Selection{IDs: []string{id(1)}, Recipients: []string{"x@example.org"}}, err: "can be removed or bounced"},
 		{name: "an upstream that is not there", op: OpRemove, sel: Selection{Filter: Filter{Upstream: "offise"}}, err: `there is no upstream "offise"; did you mean "office"`},
 		{name: "all", op: OpRemove, sel: Selection{All: true},
-			want: Acted{Messages: 1}, done: "remove [] [] all=true upstream="},
+			want: queue.Result{Done: 1}, done: "remove [] [] all=true upstream="},
 		{name: "nothing said", op: OpRemove, sel: Selection{}, err: "say that all are meant"},
 		{name: "less than none", op: OpRemove, sel: Selection{Filter: Filter{Limit: -1}}, err: "not a number of entries"},
 		{name: "not an ID", op: OpRemove, sel: Selection{IDs: []string{"../1"}}, err: "not a message ID"},
@@ -150,7 +151,7 @@ func TestMessageAndContent(t *testing.T) {
 	f.add(7, "a@example.com", "parked", spool.RecipientState{}, "x@example.org")
 	client, _ := serve(t, f)
 	m, err := client.Message(t.Context(), 7)
-	if err != nil || m.Recipients[0].Why != "The upstream is parked." {
+	if err != nil || m.Recipients[0].Why != "The upstream \"parked\" is parked (a cause)." {
 		t.Errorf("%+v, %v", m, err)
 	}
 	var b bytes.Buffer
@@ -459,14 +460,15 @@ func TestRefusedSenderIsTheReason(t *testing.T) {
 	f.add(2, "a@example.com", "office", spool.RecipientState{}, "x@example.org")
 	f.add(3, "refused@example.com", "parked", spool.RecipientState{}, "x@example.org")
 	client, _ := serve(t, f)
+	const refuses = `the upstream "office" refuses the sender <refused@example.com> (mx.example.com:25 answered 550 no); one message of this sender at a time tries again`
 	var waits []string
 	if err := client.List(t.Context(), Filter{}, func(e *Entry) error {
 		waits = append(waits, e.Waits)
 		return nil
-	}); err != nil || !slices.Equal(waits, []string{"the upstream refuses the sender", "", "the upstream is parked"}) {
+	}); err != nil || !slices.Equal(waits, []string{refuses, "", `the upstream "parked" is parked (a cause)`}) {
 		t.Errorf("listed %q, %v", waits, err)
 	}
-	if m, err := client.Message(t.Context(), 1); err != nil || m.Recipients[0].Why != "The upstream refuses the sender." {
+	if m, err := client.Message(t.Context(), 1); err != nil || m.Recipients[0].Why != sentence(refuses)+"." {
 		t.Errorf("%+v, %v", m, err)
 	}
 }

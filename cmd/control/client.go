@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"postern/queue"
 	"postern/spool"
 )
 
@@ -145,8 +146,8 @@ func (c *Client) Content(ctx context.Context, id spool.ID, w io.Writer) error {
 }
 
 // Act does op to what sel selects.
-func (c *Client) Act(ctx context.Context, op Op, sel Selection) (*Acted, error) {
-	var done Acted
+func (c *Client) Act(ctx context.Context, op Op, sel Selection) (*queue.Result, error) {
+	var done queue.Result
 	return &done, c.fetch(ctx, http.MethodPost, "/v1/queue/"+string(op), sel, &done)
 }
 

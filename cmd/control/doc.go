@@ -3,8 +3,8 @@
 //
 // It owns the words that an administrator sees (Status, Entry, Message) and
 // the way they travel. It never decides anything about mail: what is asked of
-// it goes to a Daemon, the small interface that cmd/daemon puts before the
-// queue, the spool and the listeners.
+// it goes to the queue and the spool, and what concerns the whole process to a
+// Relay, which is cmd/daemon.
 package control
 
 import (
@@ -12,69 +12,60 @@ import (
 	"net/http"
 
 	"postern/config"
-	"postern/queue/verdict"
+	"postern/queue"
 	"postern/spool"
 )
 
-// Why is what keeps mail for an upstream waiting, in sentences without a full
-// stop.
-type Why struct {
-	All     string            // of all mail; empty: nothing does
-	Senders map[string]string // of the mail of some reverse-paths
+// Options are what a Server answers from. All are needed, and are used
+// concurrently.
+type Options struct {
+	Store   spool.Reader
+	Queue   MailQueue
+	Relay   Relay
+	Scrapes http.Handler // answers GET /metrics
+	Events  func(Event)
 }
 
-// Of is the reason that concerns the mail of one sender; empty: none does.
-func (w Why) Of(sender string) string {
-	if w.All != "" {
-		return w.All
-	}
-	return w.Senders[sender]
+// MailQueue is what operators do with a *queue.Queue.
+type MailQueue interface {
+	Lanes(ctx context.Context) ([]queue.LaneStatus, error)
+	Retry(ctx context.Context, sel queue.Select, by string) (queue.Result, error)
+	Hold(ctx context.Context, sel queue.Select, by string) (queue.Result, error)
+	Release(ctx context.Context, sel queue.Select, by string) (queue.Result, error)
+	Remove(ctx context.Context, sel queue.Select, by string) (queue.Result, error)
+	Bounce(ctx context.Context, sel queue.Select, by, reason string) (queue.Result, error)
+	Pause(upstream, by string) error
+	Resume(upstream, by string) error
 }
 
-// Daemon is the running relay as its control socket needs it. Its methods are
-// called concurrently.
-type Daemon interface {
+// Relay is what only the process as a whole knows or does.
+type Relay interface {
 	// Status is what there is to say about the whole; it may look at every
 	// delivery in the queue.
 	Status() *Status
 	// Health tells why the relay is not healthy, which is empty where it is,
 	// and what fails without making it so. It is quick.
 	Health() (problems, degraded []string)
-	// Why explains why mail for this upstream waits other than for its due
-	// time.
-	Why(upstream string) Why
-	// Advise translates an upstream's answer to a message of a sender; nil: it
-	// says all there is to say.
-	Advise(sender string, o *spool.Outcome) *verdict.Advice
-
-	// Reader is of the spool.
-	spool.Reader
-
 	// Hostname is the name of the relay.
 	Hostname() string
 	// Upstreams names what is configured and what mail waits for.
 	Upstreams() []string
-	// Act carries out an order in the name of operator.
-	Act(ctx context.Context, order Order, operator string) (*Acted, error)
-	// Pause stops deliveries to one upstream until Resume; ErrNoUpstream:
-	// there is none of that name.
-	Pause(upstream, operator string) error
-	Resume(upstream, operator string) error
 	// ForgetTLS forgets what is remembered about the TLS of one upstream, and
-	// reports whether that was anything.
+	// reports whether that was anything. queue.ErrNoUpstream.
 	ForgetTLS(ctx context.Context, upstream, operator string) (had bool, err error)
-
 	// Reload replaces the configuration or keeps the old one: the error is
 	// then a *Rejected, or says what else stood in the way.
 	Reload(ctx context.Context, operator string) (*Reloaded, error)
-
-	// Metrics answers scrapes; it is called once.
-	Metrics() http.Handler
-
-	// Failed is told what went wrong at the sockets: a connection could not be
-	// accepted, or a bug ended an answer, whose text then has its stack.
-	Failed(text string)
 }
+
+// Event is something that happened at the sockets: a Failed.
+type Event interface{ event() }
+
+// Failed tells that a connection could not be accepted, or that a bug ended an
+// answer; the text then has its stack.
+type Failed struct{ Text string }
+
+func (Failed) event() {}
 
 // Op is something that an operator does to queued messages.
 type Op string
@@ -87,26 +78,6 @@ const (
 	OpRemove  Op = "remove"
 	OpBounce  Op = "bounce"
 )
-
-// Order is an operation on messages: those with the IDs, or Shares of them, or
-// all, or all that are to go to Upstream next. Exactly one of the four is set.
-type Order struct {
-	Op       Op
-	IDs      []spool.ID
-	Shares   []Share
-	All      bool
-	Upstream string
-	Reason   string // of OpBounce, for the sender; may be empty
-}
-
-// Share names one share of a message, an entry of the list.
-type Share struct {
-	ID    spool.ID
-	Share int
-	// Recipients are those that are meant, by their index in the envelope;
-	// nil: all that wait. Only OpRemove and OpBounce can part them.
-	Recipients []int
-}
 
 // Reloaded is what a successful reload has to say.
 type Reloaded struct {

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"postern/config"
-	"postern/queue/verdict"
+	"postern/queue"
 	"postern/spool"
 )
 
@@ -27,8 +27,8 @@ type fake struct {
 	done     []string
 	failed   []string
 	reload   func() (*Reloaded, error)
-	body     string // of every message
-	acted    *Acted // what orders come to; nil: what the queue in memory tells
+	body     string        // of every message
+	acted    *queue.Result // what orders come to; nil: what the queue in memory tells
 }
 
 // hostile is text that may not act on anything.
@@ -50,20 +50,6 @@ func (f *fake) add(id spool.ID, from, upstream string, state spool.RecipientStat
 }
 
 func (f *fake) Status() *Status { return &f.status }
-
-func (f *fake) Why(upstream string) Why {
-	if upstream == "parked" {
-		return Why{All: "the upstream is parked"}
-	}
-	return Why{Senders: map[string]string{"refused@example.com": "the upstream refuses the sender"}}
-}
-
-func (f *fake) Advise(_ string, o *spool.Outcome) *verdict.Advice {
-	if o.Code != 535 {
-		return nil
-	}
-	return &verdict.Advice{Meaning: "The password is wrong.", Remedy: "Correct it."}
-}
 
 func (f *fake) Find(_ context.Context, _ spool.Query, visit func(spool.Summary) bool) error {
 	f.mu.Lock()
@@ -112,23 +98,55 @@ func (f *fake) Content(ctx context.Context, id spool.ID) (spool.Content, error) 
 
 func (f *fake) Health() (problems, degraded []string) { return f.status.Problems, f.status.Degraded }
 
-func (f *fake) Act(_ context.Context, o Order, operator string) (*Acted, error) {
+func (f *fake) Lanes(context.Context) ([]queue.LaneStatus, error) {
+	refused := []queue.RefusedSender{{Sender: "refused@example.com", Cause: spool.Outcome{Code: 550, Text: "no", Remote: "mx.example.com:25"}}}
+	return []queue.LaneStatus{
+		{Upstream: "backup", State: queue.Up, Refused: refused}, {Upstream: "office", State: queue.Up, Refused: refused},
+		{Upstream: "parked", State: queue.Parked, Cause: spool.Outcome{Text: "a cause"}},
+	}, nil
+}
+
+func (f *fake) act(op Op, sel queue.Select, by, reason string) (queue.Result, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if o.Reason == "fail" {
-		return nil, errors.New("the disk is gone")
+	if reason == "fail" {
+		return queue.Result{}, errors.New("the disk is gone")
 	}
-	f.done = append(f.done, fmt.Sprintf("%s %v %v all=%t upstream=%s by %s", o.Op, o.IDs, o.Shares, o.All, o.Upstream, operator))
+	parts := []string{}
+	for _, s := range sel.Shares {
+		parts = append(parts, fmt.Sprintf("{%s %d %v}", s.ID, s.Share, sel.Only[s]))
+	}
+	f.done = append(f.done, fmt.Sprintf("%s %v %v all=%t upstream=%s by %s", op, sel.IDs, parts, sel.All, sel.Upstream, by))
 	if f.acted != nil {
-		return f.acted, nil
+		return *f.acted, nil
 	}
-	done := &Acted{Messages: 1}
-	for _, id := range o.IDs {
+	done := queue.Result{Done: 1}
+	for _, id := range sel.IDs {
 		if f.messages[id] == nil {
-			done.Missing = append(done.Missing, id.String())
+			done.Missing = append(done.Missing, id)
 		}
 	}
 	return done, nil
+}
+
+func (f *fake) Retry(_ context.Context, sel queue.Select, by string) (queue.Result, error) {
+	return f.act(OpRetry, sel, by, "")
+}
+
+func (f *fake) Hold(_ context.Context, sel queue.Select, by string) (queue.Result, error) {
+	return f.act(OpHold, sel, by, "")
+}
+
+func (f *fake) Release(_ context.Context, sel queue.Select, by string) (queue.Result, error) {
+	return f.act(OpRelease, sel, by, "")
+}
+
+func (f *fake) Remove(_ context.Context, sel queue.Select, by string) (queue.Result, error) {
+	return f.act(OpRemove, sel, by, "")
+}
+
+func (f *fake) Bounce(_ context.Context, sel queue.Select, by, reason string) (queue.Result, error) {
+	return f.act(OpBounce, sel, by, reason)
 }
 
 func (f *fake) Hostname() string { return "relay.example.com" }
@@ -137,7 +155,7 @@ func (f *fake) Upstreams() []string { return []string{"backup", "office", "spare
 
 func (f *fake) Pause(upstream, operator string) error {
 	if upstream == "nobody" {
-		return ErrNoUpstream
+		return queue.ErrNoUpstream
 	}
 	f.done = append(f.done, "pause "+upstream+" by "+operator)
 	return nil
@@ -145,7 +163,7 @@ func (f *fake) Pause(upstream, operator string) error {
 
 func (f *fake) ForgetTLS(_ context.Context, upstream, operator string) (bool, error) {
 	if upstream == "nobody" {
-		return false, ErrNoUpstream
+		return false, queue.ErrNoUpstream
 	}
 	f.done = append(f.done, "forget "+upstream+" by "+operator)
 	return upstream == "office", nil
@@ -163,14 +181,16 @@ func (f *fake) Reload(context.Context, string) (*Reloaded, error) {
 	return &Reloaded{Config: "/etc/x.toml", Kept: []string{"spool.dir"}}, nil
 }
 
-func (f *fake) Failed(text string) {
+func (f *fake) event(e Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.failed = append(f.failed, text)
+	f.failed = append(f.failed, e.(Failed).Text)
 }
 
-func (f *fake) Metrics() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("postern_up 1\n")) })
+// server is a server for f.
+func (f *fake) server() *Server {
+	return NewServer(Options{Store: f, Queue: f, Relay: f, Events: f.event,
+		Scrapes: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("postern_up 1\n")) })})
 }
 
 // folder is a folder whose path is short enough for sockets.
@@ -187,7 +207,7 @@ func folder(t *testing.T) string {
 // serve runs a server for f on a temporary control socket.
 func serve(t *testing.T, f *fake) (client *Client, socket string) {
 	t.Helper()
-	return serveAs(t, f, Places, NewServer(f))
+	return serveAs(t, f, Places, f.server())
 }
 
 // serveAs is serve for a server that is not as usual.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+
+	"postern/queue"
 )
 
 // Forgotten is the answer to a request to forget.
@@ -13,10 +15,10 @@ type Forgotten struct {
 }
 
 func (s *Server) forgetTLS(w http.ResponseWriter, r *request) {
-	had, err := s.daemon.ForgetTLS(r.Context(), r.PathValue("name"), r.who.User)
+	had, err := s.Relay.ForgetTLS(r.Context(), r.PathValue("name"), r.who.User)
 	if err != nil {
-		if errors.Is(err, ErrNoUpstream) {
-			err = &NoUpstream{r.PathValue("name"), s.daemon.Upstreams()}
+		if errors.Is(err, queue.ErrNoUpstream) {
+			err = &NoUpstream{r.PathValue("name"), s.Relay.Upstreams()}
 		}
 		refuse(w, statusOf(err), err)
 		return

@@ -33,7 +33,7 @@ func FuzzRequest(f *testing.F) {
 		daemon := newFake()
 		daemon.add(1, "a@example.com", "office", spool.RecipientState{Held: true}, "b@example.com", hostile)
 		answer := httptest.NewRecorder()
-		NewServer(daemon).control.Handler.ServeHTTP(answer, request)
+		daemon.server().control.Handler.ServeHTTP(answer, request)
 		switch answer.Code {
 		case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge:
 			if len(daemon.done) > 0 {

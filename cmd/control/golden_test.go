@@ -26,7 +26,7 @@ func full() *fake {
 	f := newFake()
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678_900_000, time.UTC)
 	f.status = fullStatus(at)
-	last := &spool.Outcome{Stage: spool.StageSignIn, Code: 535, Enhanced: "5.7.8", Text: "<no> & no", Cause: "a cause", Remote: "mx.example.com:587",
+	last := &spool.Outcome{Stage: spool.StageSignIn, Code: 535, Enhanced: "5.7.139", Text: "Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. <no> & no", Cause: "a cause", Remote: "mx.example.com:587",
 		Unsupported: true, DSNRelayed: true, ByRelayed: true, Verdict: spool.Bounced}
 	f.add(1, "a@example.com", "office", spool.RecipientState{Due: at.AddDate(200, 0, 0), Attempts: 3, InDoubt: true, Last: last, LastAt: at}, "x@example.org", "y@example.org")
 	f.add(2, "", "office", spool.RecipientState{Held: true, Kept: true, Due: at, Last: &spool.Outcome{Stage: spool.StageConnect, Cause: "refused"}, LastAt: at}, "a@example.com")
@@ -75,7 +75,7 @@ func TestRoutesAnswerAsScriptsReadThem(t *testing.T) {
 	var got strings.Builder
 	ask := func(f *fake, method, path, body string) {
 		r := httptest.NewRecorder()
-		NewServer(f).control.Handler.ServeHTTP(r, httptest.NewRequest(method, path, strings.NewReader(body)))
+		f.server().control.Handler.ServeHTTP(r, httptest.NewRequest(method, path, strings.NewReader(body)))
 		fmt.Fprintf(&got, "%s %s %s\n%d %s\n%s\n", method, path, body, r.Code, r.Header().Get("Content-Type"), r.Body)
 	}
 	one, nine := spool.ID(1).String(), spool.ID(9).String()
@@ -108,7 +108,7 @@ func TestRoutesAnswerAsScriptsReadThem(t *testing.T) {
 		ask(f, http.MethodPost, "/v1/reload", "")
 	}
 	f := full()
-	f.acted = &Acted{Messages: 1, Recipients: 2, Busy: []string{one}, Missing: []string{nine}, Held: []string{one}, Senderless: []string{nine}}
+	f.acted = &queue.Result{Done: 1, Recipients: 2, Busy: []spool.ID{1}, Missing: []spool.ID{9}, Held: []spool.ID{1}, Senderless: []spool.ID{9}}
 	ask(f, http.MethodPost, "/v1/queue/bounce", `{"all":true}`)
 	const path = "testdata/routes.golden"
 	if *update {

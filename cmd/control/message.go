@@ -45,10 +45,10 @@ type Recipient struct {
 	Why       string          `json:"why"`              // a sentence: why it is where it is
 }
 
-// NewMessage describes a message at now. advise translates answers, and why is
-// asked for the reason that keeps an upstream's mail waiting, both as in
-// Daemon; where why is nil, no daemon runs.
-func NewMessage(d *spool.Detail, now time.Time, advise func(sender string, o *spool.Outcome) *verdict.Advice, why func(upstream string) string) *Message {
+// NewMessage describes a message at now. why is asked for the reason that keeps
+// an upstream's mail waiting, a sentence without a full stop; where why is nil,
+// no daemon runs.
+func NewMessage(d *spool.Detail, now time.Time, why func(upstream string) string) *Message {
 	env := d.Envelope
 	m := &Message{
 		ID: d.ID.String(), Size: d.Size, Accepted: env.Accepted,
@@ -74,7 +74,7 @@ func NewMessage(d *spool.Detail, now time.Time, advise func(sender string, o *sp
 			Why:       reason(r, now, why),
 		}
 		if r.Last != nil {
-			m.Recipients[i].Advice = advise(d.Envelope.From, r.Last)
+			m.Recipients[i].Advice = Advise(d.Envelope.From, r.Last)
 		}
 		if r.Status == spool.Pending && !r.Held {
 			m.Recipients[i].Next = moment(r.Due)

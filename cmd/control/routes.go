@@ -79,7 +79,7 @@ const maxSelection = 1 << 20
 // routes is the table of all there is to ask. Of two rows that match a path,
 // the first counts.
 var routes = []route{
-	{"GET", "/metrics", 0, 0, func(s *Server, w http.ResponseWriter, r *request) { s.scrape.ServeHTTP(w, r.Request) }},
+	{"GET", "/metrics", 0, 0, func(s *Server, w http.ResponseWriter, r *request) { s.Scrapes.ServeHTTP(w, r.Request) }},
 	{"GET", "/healthz", 0, 0, (*Server).health},
 	{"GET", "/v1/status", Look, 0, (*Server).status},
 	{"GET", "/v1/queue", Look, 0, (*Server).list},

@@ -17,7 +17,7 @@ func TestEveryRouteHasRightsAndALimit(t *testing.T) {
 		t.Fatal("there are no routes")
 	}
 	f := newFake()
-	s := NewServer(f)
+	s := f.server()
 	doors := []struct {
 		rights Rights
 		h      http.Handler

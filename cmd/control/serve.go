@@ -35,15 +35,15 @@ func (s *Server) newHTTP(h http.Handler) *http.Server {
 		ReadTimeout:       requestTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          log.New(failures{s.daemon}, "", 0),
+		ErrorLog:          log.New(failures(s.Events), "", 0),
 	}
 }
 
 // failures tells what net/http would write to standard error.
-type failures struct{ daemon Daemon }
+type failures func(Event)
 
 func (f failures) Write(p []byte) (int, error) {
-	f.daemon.Failed(strings.TrimSpace(string(p)))
+	f(Failed{strings.TrimSpace(string(p))})
 	return len(p), nil
 }
 

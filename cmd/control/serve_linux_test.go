@@ -55,7 +55,7 @@ func TestOneUserCannotKeepRootOut(t *testing.T) {
 	}
 	f, gets := long()
 	const places = 8
-	_, socket := serveAs(t, f, places, NewServer(f))
+	_, socket := serveAs(t, f, places, f.server())
 	if err := os.Chmod(filepath.Dir(socket), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 // hasty is a server that waits for its clients as long as said, for everything.
 func hasty(f *fake, wait time.Duration) *Server {
-	s := NewServer(f)
+	s := f.server()
 	for _, h := range []*http.Server{s.control, s.metrics, s.reading} {
 		h.ReadHeaderTimeout, h.ReadTimeout, h.IdleTimeout = wait, wait, wait
 	}
@@ -63,7 +63,7 @@ func TestSilentClientsAreSentAway(t *testing.T) {
 
 // What is set where nobody changes it.
 func TestEveryWaitIsBounded(t *testing.T) {
-	s := NewServer(newFake())
+	s := newFake().server()
 	for _, h := range []*http.Server{s.control, s.metrics, s.reading} {
 		if h.ReadHeaderTimeout <= 0 || h.ReadTimeout <= 0 || h.IdleTimeout <= 0 {
 			t.Errorf("%v, %v, %v", h.ReadHeaderTimeout, h.ReadTimeout, h.IdleTimeout)

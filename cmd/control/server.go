@@ -15,34 +15,23 @@ import (
 	"strings"
 	"time"
 
+	"postern/queue"
 	"postern/spool"
 )
-
-// ErrNoUpstream means that no upstream of that name is configured.
-var ErrNoUpstream = errors.New("no upstream of that name is configured")
-
-// NotRecorded is the error of an order that holds for as long as the daemon
-// runs, and that is not on disk yet.
-type NotRecorded struct{ Err error }
-
-func (e *NotRecorded) Error() string { return e.Err.Error() }
-
-func (e *NotRecorded) Unwrap() error { return e.Err }
 
 // Server answers administrators on a control socket, and scrapers on an
 // optional address. The zero value is of no use; make one with NewServer.
 type Server struct {
-	daemon  Daemon
-	scrape  http.Handler
+	Options
 	control *http.Server
 	metrics *http.Server
 	reading *http.Server
 	stall   time.Duration // stallTimeout
 }
 
-// NewServer makes a server that asks d.
-func NewServer(d Daemon) *Server {
-	s := &Server{daemon: d, scrape: d.Metrics(), stall: stallTimeout}
+// NewServer makes a server.
+func NewServer(o Options) *Server {
+	s := &Server{Options: o, stall: stallTimeout}
 	s.control = s.newHTTP(s.with(Look | Operate))
 	s.reading = s.newHTTP(s.with(Look))
 	s.metrics = s.newHTTP(s.ownHost(s.with(0)))
@@ -64,7 +53,7 @@ func (s *Server) ownHost(h http.Handler) http.Handler {
 		name = strings.ToLower(strings.TrimSuffix(name, "."))
 		_, noIP := netip.ParseAddr(strings.Trim(name, "[]"))
 		switch {
-		case noIP == nil, !strings.Contains(name, "."), strings.EqualFold(name, machine), strings.EqualFold(name, s.daemon.Hostname()),
+		case noIP == nil, !strings.Contains(name, "."), strings.EqualFold(name, machine), strings.EqualFold(name, s.Relay.Hostname()),
 			slices.ContainsFunc(privateDomains, func(d string) bool { return strings.HasSuffix(name, d) }):
 			h.ServeHTTP(w, r)
 		default:
@@ -79,7 +68,7 @@ var privateDomains = []string{".localhost", ".local", ".internal", ".home.arpa",
 
 // health is for probes: 200 or 503, and the reasons as lines of text.
 func (s *Server) health(w http.ResponseWriter, _ *request) {
-	problems, degraded := s.daemon.Health()
+	problems, degraded := s.Relay.Health()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if len(problems) > 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -101,7 +90,7 @@ func HealthLines(problems, degraded []string) []string {
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *request) {
-	reply(w, http.StatusOK, s.daemon.Status())
+	reply(w, http.StatusOK, s.Relay.Status())
 }
 
 // list streams one JSON object a line. A list that breaks off ends in an
@@ -118,15 +107,10 @@ func (s *Server) list(w http.ResponseWriter, r *request) {
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := newEncoder(w)
-	waits := map[string]Why{} // by upstream
-	err = List(r.Context(), s.daemon, f, func(e *Entry) error {
-		why, known := waits[e.Upstream]
-		if !known {
-			why = s.daemon.Why(e.Upstream)
-			waits[e.Upstream] = why
-		}
+	waits := reasons{queue: s.Queue}
+	err = List(r.Context(), s.Store, f, func(e *Entry) error {
 		if e.KeptUntil == nil {
-			e.Waits = why.Of(e.From)
+			e.Waits = waits.of(r.Context(), e.Upstream, e.From)
 		}
 		return enc.Encode(e)
 	})
@@ -185,19 +169,14 @@ func (s *Server) message(w http.ResponseWriter, r *request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	d, err := s.daemon.Detail(r.Context(), id)
+	d, err := s.Store.Detail(r.Context(), id)
 	if err != nil {
 		refuse(w, statusOf(err), err)
 		return
 	}
-	asked := map[string]Why{} // the recipients of a message share few upstreams
-	reply(w, http.StatusOK, NewMessage(d, time.Now(), s.daemon.Advise, func(upstream string) string {
-		why, ok := asked[upstream]
-		if !ok {
-			why = s.daemon.Why(upstream)
-			asked[upstream] = why
-		}
-		return why.Of(d.Envelope.From)
+	waits := reasons{queue: s.Queue}
+	reply(w, http.StatusOK, NewMessage(d, time.Now(), func(upstream string) string {
+		return waits.of(r.Context(), upstream, d.Envelope.From)
 	}))
 }
 
@@ -207,7 +186,7 @@ func (s *Server) content(w http.ResponseWriter, r *request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	c, err := s.daemon.Content(r.Context(), id)
+	c, err := s.Store.Content(r.Context(), id)
 	if err != nil {
 		refuse(w, statusOf(err), err)
 		return
@@ -219,18 +198,18 @@ func (s *Server) content(w http.ResponseWriter, r *request) {
 }
 
 func (s *Server) upstream(w http.ResponseWriter, r *request) {
-	do := s.daemon.Pause
+	do := s.Queue.Pause
 	switch r.PathValue("op") {
 	case "pause":
 	case "resume":
-		do = s.daemon.Resume
+		do = s.Queue.Resume
 	default:
 		refuse(w, http.StatusNotFound, errors.New("an upstream can be paused and resumed"))
 		return
 	}
 	if err := do(r.PathValue("name"), r.who.User); err != nil {
-		if errors.Is(err, ErrNoUpstream) {
-			err = &NoUpstream{r.PathValue("name"), s.daemon.Upstreams()}
+		if errors.Is(err, queue.ErrNoUpstream) {
+			err = &NoUpstream{r.PathValue("name"), s.Relay.Upstreams()}
 		}
 		refuse(w, statusOf(err), err)
 		return
@@ -239,7 +218,7 @@ func (s *Server) upstream(w http.ResponseWriter, r *request) {
 }
 
 func (s *Server) reload(w http.ResponseWriter, r *request) {
-	done, err := s.daemon.Reload(r.Context(), r.who.User)
+	done, err := s.Relay.Reload(r.Context(), r.who.User)
 	var rejected *Rejected
 	var blocked *Blocked
 	switch {
@@ -263,7 +242,6 @@ type problem struct {
 }
 
 func statusOf(err error) int {
-	var unrecorded *NotRecorded
 	var wrong invalid
 	var long tooLong
 	switch {
@@ -271,9 +249,9 @@ func statusOf(err error) int {
 		return http.StatusRequestEntityTooLarge
 	case errors.As(err, &wrong):
 		return http.StatusBadRequest
-	case errors.As(err, &unrecorded):
+	case errors.Is(err, queue.ErrNotRecorded):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, spool.ErrNotFound), errors.Is(err, ErrNoUpstream), errors.Is(err, ErrNoRecipient):
+	case errors.Is(err, spool.ErrNotFound), errors.Is(err, queue.ErrNoUpstream), errors.Is(err, ErrNoRecipient):
 		return http.StatusNotFound
 	case errors.Is(err, spool.ErrClaimed):
 		return http.StatusConflict

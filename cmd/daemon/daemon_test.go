@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"postern/cmd/control"
-	"postern/queue"
 	"postern/relay/peer"
 	"postern/spool/disk"
 )
@@ -50,18 +49,5 @@ func TestStartErrorsAreSentencesWithAKind(t *testing.T) {
 				t.Errorf("hint %q; want %q", e.Hint, c.hint)
 			}
 		})
-	}
-}
-
-func TestErrorsOfTheQueueInTheWordsOfControl(t *testing.T) {
-	var unrecorded *control.NotRecorded
-	if err := known(fmt.Errorf("message 7: %w", queue.ErrNotRecorded)); !errors.As(err, &unrecorded) || err.Error() != "message 7: done, but not yet on disk" {
-		t.Errorf("%v", err)
-	}
-	if err := known(queue.ErrNoUpstream); !errors.Is(err, control.ErrNoUpstream) {
-		t.Errorf("%v", err)
-	}
-	if err := known(nil); err != nil {
-		t.Errorf("%v", err)
 	}
 }

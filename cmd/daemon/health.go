@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/cmd/control"
 	"postern/config"
 	"postern/queue"
 )
@@ -81,14 +82,14 @@ func judge(cfg *config.Config, name string, lanes map[string]queue.LaneHealth, n
 	case l.State == queue.Parked:
 		problems = append(problems, fmt.Sprintf("the upstream %q is parked: it fails in a way that somebody has to mend", name))
 	case limit > 0 && now.Sub(l.Down) >= limit:
-		problems = append(problems, fmt.Sprintf("the upstream %q has been down for %s, not less than control.health_max_age (%s): %s", name, age, limit, causeOf(&l.Cause)))
+		problems = append(problems, fmt.Sprintf("the upstream %q has been down for %s, not less than control.health_max_age (%s): %s", name, age, limit, control.CauseOf(&l.Cause)))
 	}
 	if by := standIns(cfg, name, lanes); !l.Down.IsZero() && len(by) > 0 {
 		degraded = append(degraded, fmt.Sprintf("the upstream %q has been down for %s; its mail goes by %s", name, age, strings.Join(by, ", ")))
 	}
 	for i := range l.Refused {
 		r := &l.Refused[i]
-		text := fmt.Sprintf("the upstream %q has refused the sender <%s> for %s: %s", name, r.Sender, now.Sub(r.Since).Round(time.Second), causeOf(&r.Cause))
+		text := fmt.Sprintf("the upstream %q has refused the sender <%s> for %s: %s", name, r.Sender, now.Sub(r.Since).Round(time.Second), control.CauseOf(&r.Cause))
 		if r.Waiting > 0 {
 			text += fmt.Sprintf("; deliveries that wait: %d", r.Waiting)
 		}

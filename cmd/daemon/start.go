@@ -201,7 +201,14 @@ func (d *daemon) listenAdmin(cfg *config.Config) (a *adminListeners, err error) 
 const readMode = 0o660
 
 func (d *daemon) serveAdmin(a *adminListeners, has *shares) {
-	d.control = control.NewServer(d)
+	d.control = control.NewServer(control.Options{
+		Store: d.store, Queue: d.queue, Relay: d, Scrapes: d.log.Metrics(d.Status),
+		Events: func(e control.Event) {
+			if e, ok := e.(control.Failed); ok {
+				d.events.ControlFailed(e.Text)
+			}
+		},
+	})
 	run := func(name string, serve func(net.Listener, int) error, l net.Listener, places int) {
 		d.served.Go(func() {
 			if err := serve(l, places); err != nil {

@@ -1,19 +1,15 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
-	"fmt"
-	"net/http"
+	"maps"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"postern/cmd/control"
 	"postern/config"
 	"postern/queue"
-	"postern/queue/budget"
 	"postern/queue/verdict"
 	"postern/relay/oauth"
 	"postern/relay/upstream"
@@ -74,13 +70,13 @@ func (d *daemon) lane(st *state, l *queue.LaneStatus, now time.Time) control.Lan
 	for i := range l.Refused {
 		r := &l.Refused[i]
 		lane.RefusedSenders = append(lane.RefusedSenders, r.Sender)
-		lane.Refusals = append(lane.Refusals, control.Refusal{Sender: r.Sender, Since: r.Since, Waiting: r.Waiting, Reason: causeOf(&r.Cause)})
+		lane.Refusals = append(lane.Refusals, control.Refusal{Sender: r.Sender, Since: r.Since, Waiting: r.Waiting, Reason: control.CauseOf(&r.Cause)})
 	}
 	if l.State != queue.Up {
-		lane.Reason, lane.Advice = causeOf(&l.Cause), adviceOf(verdict.Advise(&l.Cause))
+		lane.Reason, lane.Advice = control.CauseOf(&l.Cause), control.AdviceOf(verdict.Advise(&l.Cause))
 	}
 	if lane.Advice == nil && slices.Contains(lane.RefusedSenders, "") {
-		lane.Advice = Advise("", &spool.Outcome{Stage: spool.StageMail, Code: 550})
+		lane.Advice = control.Advise("", &spool.Outcome{Stage: spool.StageMail, Code: 550})
 	}
 	if up := st.cfg.Upstreams[l.Upstream]; up != nil {
 		lane.Address = upstream.Target(up)
@@ -109,34 +105,6 @@ func (d *daemon) token(up *config.Upstream) *oauth.Status {
 	return &st
 }
 
-// Advise translates an upstream's answer to a message of a sender for an
-// administrator; nil: nothing is known of it beyond its own words.
-func Advise(sender string, o *spool.Outcome) *verdict.Advice {
-	return adviceOf(verdict.AdviseSender(sender, o))
-}
-
-func adviceOf(a verdict.Advice, known bool) *verdict.Advice {
-	if !known {
-		return nil
-	}
-	return &a
-}
-
-// Advise is Advise, for those who ask a daemon.
-func (d *daemon) Advise(sender string, o *spool.Outcome) *verdict.Advice { return Advise(sender, o) }
-
-// causeOf is what a fault came to, in a few words.
-func causeOf(o *spool.Outcome) string {
-	text := o.Text
-	if o.Code != 0 {
-		text = fmt.Sprintf("%s answered %d %s", o.Remote, o.Code, strings.TrimSpace(o.Enhanced+" "+o.Text))
-	}
-	if o.Cause != "" {
-		text += ": " + o.Cause
-	}
-	return text
-}
-
 func moment(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -144,68 +112,18 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// Why explains what keeps mail for an upstream waiting.
-func (d *daemon) Why(upstream string) control.Why {
-	now := time.Now()
-	lanes, err := d.queue.Lanes(context.Background())
-	if err != nil {
-		return control.Why{}
+// Hostname is the name of the relay.
+func (d *daemon) Hostname() string { return d.state.Load().cfg.Hostname }
+
+// Upstreams names what is configured and what mail waits for.
+func (d *daemon) Upstreams() []string {
+	all := map[string]bool{}
+	for name := range d.state.Load().cfg.Upstreams {
+		all[name] = true
 	}
-	for i := range lanes {
-		if l := &lanes[i]; l.Upstream == upstream {
-			return control.Why{All: whyAll(l, now), Senders: whySenders(l)}
-		}
+	pending, _ := d.store.Lanes(context.Background()) // after an error: what is configured is known all the same
+	for name := range pending {
+		all[name] = true
 	}
-	return control.Why{}
+	return slices.Sorted(maps.Keys(all))
 }
-
-// whySenders explains what keeps the mail of some senders waiting.
-func whySenders(l *queue.LaneStatus) map[string]string {
-	why := make(map[string]string, len(l.Refused))
-	for i := range l.Refused {
-		r := &l.Refused[i]
-		why[r.Sender] = fmt.Sprintf("the upstream %q refuses the sender <%s> (%s); one message of this sender at a time tries again", l.Upstream, r.Sender, causeOf(&r.Cause))
-	}
-	return why
-}
-
-func whyAll(l *queue.LaneStatus, now time.Time) string {
-	upstream := l.Upstream
-	if !l.Short.IsZero() && (l.State == queue.Up || l.State == queue.Slowed) {
-		return ratesSpent(upstream, l.Budget, now)
-	}
-	probe := ""
-	if !l.Probe.IsZero() {
-		probe = fmt.Sprintf("; it is probed again in %s", max(0, l.Probe.Sub(now)).Round(time.Second))
-	}
-	switch l.State {
-	case queue.Missing:
-		return fmt.Sprintf("no upstream %q is configured any more: define it again, or remove or bounce the mail", upstream)
-	case queue.Paused:
-		return fmt.Sprintf("the upstream %q is paused by %s, until somebody runs `postern upstream resume %s`", upstream, cmp.Or(l.By, "an operator"), upstream)
-	case queue.Slowed:
-		return fmt.Sprintf("the upstream %q throttles (%s), so it is sent %.3g messages a minute", upstream, causeOf(&l.Cause), l.Pace)
-	case queue.Parked:
-		return fmt.Sprintf("the upstream %q is parked (%s)%s", upstream, causeOf(&l.Cause), probe)
-	case queue.Waiting:
-		return fmt.Sprintf("the upstream %q cannot take mail at present (%s)%s", upstream, causeOf(&l.Cause), probe)
-	}
-	return ""
-}
-
-// ratesSpent says which rates keep mail waiting, and for how long.
-func ratesSpent(upstream string, left []budget.Left, now time.Time) string {
-	text := fmt.Sprintf("the upstream %q is sent no more than its configuration allows", upstream)
-	for _, r := range left {
-		if r.Left == 0 && !r.Next.IsZero() {
-			text += fmt.Sprintf("; %s is used up, the next may go in %s", r.Rate, max(0, r.Next.Sub(now)).Round(time.Second))
-		}
-	}
-	return text
-}
-
-// Metrics answers scrapes.
-func (d *daemon) Metrics() http.Handler { return d.log.Metrics(d.Status) }
-
-// Failed tells of a fault at the sockets of administrators and scrapers.
-func (d *daemon) Failed(text string) { d.events.ControlFailed(text) }

@@ -5,6 +5,7 @@ import (
 
 	"postern/cmd/control"
 	"postern/config"
+	"postern/queue"
 	"postern/relay/memory"
 	"postern/relay/upstream"
 )
@@ -30,7 +31,7 @@ func (d *daemon) remembered(up *config.Upstream) *control.TLSMemory {
 func (d *daemon) ForgetTLS(ctx context.Context, name, operator string) (had bool, err error) {
 	up := d.state.Load().cfg.Upstreams[name]
 	if up == nil {
-		return false, control.ErrNoUpstream
+		return false, queue.ErrNoUpstream
 	}
 	// What cannot be read is forgotten all the same.
 	facts, err := d.memory.Recall(name, upstream.Target(up))

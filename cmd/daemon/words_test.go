@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"testing"
 
+	"postern/cmd/control"
 	"postern/queue/verdict"
 	"postern/relay/signin"
 	"postern/spool"
@@ -84,7 +85,7 @@ func TestCauseOf(t *testing.T) {
 		"mx:25 answered 554 no":       {Remote: "mx:25", Code: 554, Text: "no"},
 		"no greeting: it closed":      {Text: "no greeting", Cause: "it closed"},
 	} {
-		if got := causeOf(&o); got != want {
+		if got := control.CauseOf(&o); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	smtp "github.com/emersion/go-smtp"
 
 	"postern/cmd/control"
+	"postern/queue"
 	"postern/spool"
 )
 
@@ -96,15 +97,15 @@ func TestUndeliverableBounceIsKept(t *testing.T) {
 func TestWhatIsLeftAlone(t *testing.T) {
 	id := spool.ID(9).String()
 	for _, c := range []struct {
-		result control.Acted
+		result queue.Result
 		named  bool
 		code   int
 		want   string
 	}{
-		{control.Acted{Held: []string{id}}, true, 0, "postern: " + id + ": on hold; `postern queue release` lets it go\n"},
-		{control.Acted{Held: []string{id, id}}, false, 0, "postern: 2 messages were left alone: on hold; `postern queue release` lets them go\n"},
-		{control.Acted{Senderless: []string{id}}, true, exitData, "postern: " + id + ": there is no sender to return to; `postern queue remove` ends it\n"},
-		{control.Acted{Senderless: []string{id}}, false, 0, "postern: 1 message was left alone: there is no sender to return to; `postern queue remove` ends it\n"},
+		{queue.Result{Held: []spool.ID{9}}, true, 0, "postern: " + id + ": on hold; `postern queue release` lets it go\n"},
+		{queue.Result{Held: []spool.ID{9, 9}}, false, 0, "postern: 2 messages were left alone: on hold; `postern queue release` lets them go\n"},
+		{queue.Result{Senderless: []spool.ID{9}}, true, exitData, "postern: " + id + ": there is no sender to return to; `postern queue remove` ends it\n"},
+		{queue.Result{Senderless: []spool.ID{9}}, false, 0, "postern: 1 message was left alone: there is no sender to return to; `postern queue remove` ends it\n"},
 	} {
 		var out, errs strings.Builder
 		code := report(&errs, nilOr((&app{stdout: &out, stderr: &errs}).printActed(control.OpRetry, &c.result, "done", c.named)))

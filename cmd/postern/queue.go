@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"postern/cmd/control"
+	"postern/queue"
 	"postern/spool"
 )
 
@@ -111,7 +112,7 @@ func checkSelection(sel *control.Selection) error {
 
 // printActed tells what was done, and of each message that was named and left
 // alone; of others only how many.
-func (a *app) printActed(op control.Op, r *control.Acted, done string, named bool) error {
+func (a *app) printActed(op control.Op, r *queue.Result, done string, named bool) error {
 	if a.json {
 		if err := printJSON(a.stdout, r); err != nil {
 			return err
@@ -119,10 +120,10 @@ func (a *app) printActed(op control.Op, r *control.Acted, done string, named boo
 	} else {
 		fmt.Fprintf(a.stdout, "%s %s\n", extent(op, r), done)
 		for _, id := range r.Busy {
-			fmt.Fprintf(a.stderr, "postern: %s: an attempt is under way%s\n", safe(id), busyHint(op))
+			fmt.Fprintf(a.stderr, "postern: %s: an attempt is under way%s\n", id, busyHint(op))
 		}
 		for _, id := range r.Missing {
-			fmt.Fprintf(a.stderr, "postern: %s: no such message is queued\n", safe(id))
+			fmt.Fprintf(a.stderr, "postern: %s: no such message is queued\n", id)
 		}
 		a.printLeft(r.Held, named, "on hold", "`postern queue release` lets it go", "`postern queue release` lets them go")
 		a.printLeft(r.Senderless, named, "there is no sender to return to",
@@ -138,11 +139,11 @@ func (a *app) printActed(op control.Op, r *control.Acted, done string, named boo
 }
 
 // printLeft tells of messages that were left alone.
-func (a *app) printLeft(ids []string, named bool, why, one, many string) {
+func (a *app) printLeft(ids []spool.ID, named bool, why, one, many string) {
 	switch {
 	case named:
 		for _, id := range ids {
-			fmt.Fprintf(a.stderr, "postern: %s: %s; %s\n", safe(id), why, one)
+			fmt.Fprintf(a.stderr, "postern: %s: %s; %s\n", id, why, one)
 		}
 	case len(ids) == 1:
 		fmt.Fprintf(a.stderr, "postern: 1 message was left alone: %s; %s\n", why, one)
@@ -153,11 +154,11 @@ func (a *app) printLeft(ids []string, named bool, why, one, many string) {
 
 // extent says how much an operation changed. Only a removal and a bounce can
 // concern some recipients of a message.
-func extent(op control.Op, r *control.Acted) string {
-	if !ends(op) || r.Messages == 0 {
-		return count(r.Messages, "message")
+func extent(op control.Op, r *queue.Result) string {
+	if !ends(op) || r.Done == 0 {
+		return count(r.Done, "message")
 	}
-	return fmt.Sprintf("%s of %s", count(r.Recipients, "recipient"), count(r.Messages, "message"))
+	return fmt.Sprintf("%s of %s", count(r.Recipients, "recipient"), count(r.Done, "message"))
 }
 
 // busyHint says what to do about an attempt that is under way: nothing, where

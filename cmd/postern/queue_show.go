@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"postern/cmd/control"
-	"postern/cmd/daemon"
 )
 
 func (a *app) queueShowCommand() *cobra.Command {
@@ -37,7 +36,7 @@ func (a *app) queueShowCommand() *cobra.Command {
 				if detailErr != nil {
 					return noMessage(args[0], detailErr)
 				}
-				m, err = control.NewMessage(d, time.Now(), daemon.Advise, nil), nil
+				m, err = control.NewMessage(d, time.Now(), nil), nil
 			}
 			if err != nil {
 				return noMessage(args[0], err)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"flag"
 	"io"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,9 +51,16 @@ func golden(t *testing.T, name, got string) {
 type puppet struct {
 	now    time.Time
 	detail *spool.Detail
-	order  control.Order
+	order  order
 	reload error
 	act    error
+}
+
+// order is what a puppet was asked to do.
+type order struct {
+	op     control.Op
+	sel    queue.Select
+	reason string
 }
 
 const evil = "\x1b[2J\u202e\u009b"
@@ -112,17 +117,6 @@ func (p *puppet) Health() (problems, degraded []string) {
 	return []string{"the upstream \"office\" is parked" + evil}, []string{"the upstream \"news\" has been down for 3m0s; its mail goes by backup" + evil}
 }
 
-func (p *puppet) Advise(string, *spool.Outcome) *verdict.Advice {
-	return &verdict.Advice{Meaning: "It is too early" + evil + ".", Remedy: "Wait.", Source: "https://example.com/early"}
-}
-
-func (p *puppet) Why(upstream string) control.Why {
-	if upstream == "office" {
-		return control.Why{All: "the upstream \"office\" is parked (535 no" + evil + ")"}
-	}
-	return control.Why{}
-}
-
 func (p *puppet) Find(_ context.Context, _ spool.Query, visit func(spool.Summary) bool) error {
 	s := spool.Summary{ID: 7, Accepted: p.detail.Envelope.Accepted, Size: 4096, Upstreams: []string{"office", "backup"},
 		Attempts: 2, Due: p.detail.Recipients[0].Due}
@@ -153,18 +147,33 @@ func (p *puppet) Content(_ context.Context, id spool.ID) (spool.Content, error) 
 	return body{strings.NewReader("Subject: x" + evil + "\r\n\r\nbody\r\n")}, nil
 }
 
-func (p *puppet) Act(_ context.Context, o control.Order, _ string) (*control.Acted, error) {
-	p.order = o
-	if p.act != nil {
-		return nil, p.act
-	}
-	switch o.Op {
-	case control.OpBounce:
-		return &control.Acted{Busy: []string{spool.ID(7).String()}}, nil
-	case control.OpRemove:
-		return &control.Acted{Messages: 1, Recipients: 3, Missing: []string{spool.ID(8).String()}}, nil
-	}
-	return &control.Acted{Messages: 2}, nil
+func (p *puppet) Lanes(context.Context) ([]queue.LaneStatus, error) {
+	return []queue.LaneStatus{{Upstream: "office", State: queue.Parked, Cause: spool.Outcome{Text: "535 no" + evil}}}, nil
+}
+
+func (p *puppet) operate(op control.Op, sel queue.Select, reason string, done queue.Result) (queue.Result, error) {
+	p.order = order{op, sel, reason}
+	return done, p.act
+}
+
+func (p *puppet) Retry(_ context.Context, sel queue.Select, _ string) (queue.Result, error) {
+	return p.operate(control.OpRetry, sel, "", queue.Result{Done: 2})
+}
+
+func (p *puppet) Hold(_ context.Context, sel queue.Select, _ string) (queue.Result, error) {
+	return p.operate(control.OpHold, sel, "", queue.Result{Done: 2})
+}
+
+func (p *puppet) Release(_ context.Context, sel queue.Select, _ string) (queue.Result, error) {
+	return p.operate(control.OpRelease, sel, "", queue.Result{Done: 2})
+}
+
+func (p *puppet) Remove(_ context.Context, sel queue.Select, _ string) (queue.Result, error) {
+	return p.operate(control.OpRemove, sel, "", queue.Result{Done: 1, Recipients: 3, Missing: []spool.ID{8}})
+}
+
+func (p *puppet) Bounce(_ context.Context, sel queue.Select, _, reason string) (queue.Result, error) {
+	return p.operate(control.OpBounce, sel, reason, queue.Result{Busy: []spool.ID{7}})
 }
 
 func (p *puppet) Hostname() string { return "relay.example.com" }
@@ -173,7 +182,7 @@ func (p *puppet) Upstreams() []string { return []string{"backup", "news", "offic
 
 func (p *puppet) Pause(upstream, _ string) error {
 	if upstream != "office" {
-		return control.ErrNoUpstream
+		return queue.ErrNoUpstream
 	}
 	return nil
 }
@@ -192,10 +201,6 @@ func (p *puppet) Reload(context.Context, string) (*control.Reloaded, error) {
 		Warnings: []config.Problem{{File: "postern.toml", Line: 3, Key: "route", Text: "can never match"}}}, nil
 }
 
-func (p *puppet) Metrics() http.Handler { return http.NotFoundHandler() }
-
-func (p *puppet) Failed(string) {}
-
 // stage runs a puppet behind a control socket and writes a configuration that
 // leads to it.
 func stage(t *testing.T, p *puppet) (config string) {
@@ -211,7 +216,7 @@ func stage(t *testing.T, p *puppet) (config string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := control.NewServer(p)
+		s := control.NewServer(control.Options{Store: p, Queue: p, Relay: p, Scrapes: http.NotFoundHandler(), Events: func(control.Event) {}})
 		done := make(chan error)
 		go func() { done <- s.ServeControl(l, control.Places) }()
 		t.Cleanup(func() {
@@ -380,7 +385,7 @@ func TestReloadRefused(t *testing.T) {
 // An order that is not on disk yet is to be looked after later.
 func TestUnrecordedOrder(t *testing.T) {
 	p := newPuppet()
-	p.act = &control.NotRecorded{Err: errors.New("done, but not yet on disk")}
+	p.act = queue.ErrNotRecorded
 	r := perform(t, "", "queue", "hold", "--all", "--config", stage(t, p))
 	if r.code != exitTempFail || r.stderr != "postern: done, but not yet on disk\n" {
 		t.Errorf("%+v", r)
@@ -406,19 +411,18 @@ func TestOrdersAreThoseThatWereGiven(t *testing.T) {
 	id := spool.ID(7)
 	for _, c := range []struct {
 		args []string
-		want control.Order
+		want order
 	}{
-		{[]string{"hold", id.String()}, control.Order{Op: control.OpHold, IDs: []spool.ID{7}}},
-		{[]string{"release", "--held"}, control.Order{Op: control.OpRelease, Shares: []control.Share{{ID: 7, Share: 1}}}},
-		{[]string{"retry", "--upstream", "office"}, control.Order{Op: control.OpRetry, Upstream: "office"}},
-		{[]string{"retry", "--all", "--upstream", "office"}, control.Order{Op: control.OpRetry, Upstream: "office"}},
-		{[]string{"bounce", "--all", "--reason", "why"}, control.Order{Op: control.OpBounce, All: true, Reason: "why"}},
-		{[]string{"remove", "--to", "D@"}, control.Order{Op: control.OpRemove, Shares: []control.Share{{ID: 7, Share: 1, Recipients: []int{2}}}}},
+		{[]string{"hold", id.String()}, order{op: control.OpHold, sel: queue.Select{IDs: []spool.ID{7}}}},
+		{[]string{"release", "--held"}, order{op: control.OpRelease, sel: queue.Select{Shares: []queue.Share{{ID: 7, Share: 1}}}}},
+		{[]string{"retry", "--upstream", "office"}, order{op: control.OpRetry, sel: queue.Select{Upstream: "office"}}},
+		{[]string{"retry", "--all", "--upstream", "office"}, order{op: control.OpRetry, sel: queue.Select{Upstream: "office"}}},
+		{[]string{"bounce", "--all", "--reason", "why"}, order{op: control.OpBounce, sel: queue.Select{All: true}, reason: "why"}},
+		{[]string{"remove", "--to", "D@"}, order{op: control.OpRemove, sel: queue.Select{Shares: []queue.Share{{ID: 7, Share: 1}}, Only: map[queue.Share][]int{{ID: 7, Share: 1}: {2}}}}},
 	} {
-		p.order = control.Order{}
+		p.order = order{}
 		perform(t, "", append(append([]string{"queue"}, c.args...), "--config", config)...)
-		if got := p.order; got.Op != c.want.Op || got.All != c.want.All || got.Upstream != c.want.Upstream ||
-			got.Reason != c.want.Reason || !slices.Equal(got.IDs, c.want.IDs) || !reflect.DeepEqual(got.Shares, c.want.Shares) {
+		if got := p.order; !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%v: %+v, want %+v", c.args, got, c.want)
 		}
 	}
