@@ -27,7 +27,7 @@ func full() *fake {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678_900_000, time.UTC)
 	f.status = fullStatus(at)
 	last := &spool.Outcome{Stage: spool.StageSignIn, Code: 535, Enhanced: "5.7.139", Text: "Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. <no> & no", Cause: "a cause", Remote: "mx.example.com:587",
-		Unsupported: true, DSNRelayed: true, ByRelayed: true, Verdict: spool.Bounced}
+		DSNRelayed: true, ByRelayed: true, Verdict: spool.Bounced}
 	f.add(1, "a@example.com", "office", spool.RecipientState{Due: at.AddDate(200, 0, 0), Attempts: 3, InDoubt: true, Last: last, LastAt: at}, "x@example.org", "y@example.org")
 	f.add(2, "", "office", spool.RecipientState{Held: true, Kept: true, Due: at, Last: &spool.Outcome{Stage: spool.StageConnect, Cause: "refused"}, LastAt: at}, "a@example.com")
 	f.add(3, "refused@example.com", "backup", spool.RecipientState{Due: at}, "a@example.com")
