@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -60,7 +61,32 @@ func (a *app) root() *cobra.Command {
 		a.queueCommand(), a.statusCommand(), a.reloadCommand(), a.upstreamCommand(),
 		a.passwdCommand(), a.doctorCommand(), a.versionCommand(),
 	)
+	root.SetHelpCommand(helpCommand())
+	root.InitDefaultCompletionCmd()
+	if c, _, err := root.Find([]string{"completion"}); err == nil && c != root {
+		c.Args, c.RunE = noArguments, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	return root
+}
+
+// helpCommand is cobra's, but that a command that is not there is an error.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Help about any command",
+		Long:  "Help provides help for any command in the application.\nSimply type postern help [path to command] for full details.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return usage("there is no command `postern %s`", strings.Join(args, " "))
+			}
+			if len(rest) > 0 && of.HasSubCommands() {
+				return noArguments(of, rest)
+			}
+			of.InitDefaultHelpFlag()
+			return of.Help()
+		},
+	}
 }
 
 // withJSON gives a command that prints a table the flag --json.
