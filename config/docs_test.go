@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 var tomlBlock = regexp.MustCompile("(?s)```toml\n(.*?)```")
@@ -240,6 +241,33 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 			}
 			if (k.def == nil) == (k.unset == "") {
 				t.Errorf("%s: %s has the default %v, and without it %q", heading, k.name, k.def, k.unset)
+			}
+		}
+	}
+}
+
+// No paragraph of a page is one line of more than 600 characters: it is broken
+// into shorter ones, or into a list. Tables have rows of any length.
+func TestParagraphsAreShort(t *testing.T) {
+	const most = 600
+	pages := list(t, "../*.md", 4)
+	err := filepath.WalkDir("../docs", func(path string, _ os.DirEntry, err error) error {
+		if filepath.Ext(path) == ".md" {
+			pages = append(pages, path)
+		}
+		return err
+	})
+	if err != nil || len(pages) < 50 {
+		t.Fatalf("%d pages, %v", len(pages), err)
+	}
+	for _, page := range pages {
+		content, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range strings.Split(string(content), "\n") {
+			if n := utf8.RuneCountInString(line); n > most && !strings.HasPrefix(line, "|") {
+				t.Errorf("%s:%d: a paragraph of %d characters in one line; break it up, %d is the most", page, i+1, n, most)
 			}
 		}
 	}

@@ -19,5 +19,5 @@
 //
 // In the order in which a message meets them: [Queue.Create], lane.manage,
 // lane.claim, [Feed.Next], [Feed.Settle], [verdict.Of], Queue.conclude,
-// Queue.notify, Queue.sweep.
+// Queue.write, Queue.sweep.
 package queue

@@ -6,5 +6,5 @@
 // It owns the order of things and the sentences about a start that failed.
 // It decides nothing about mail and reads no command line.
 //
-// Reading order: Run, start, serve, stop; reload; status.
+// Reading order: Run, start, serve, stop; Reload; status.
 package daemon

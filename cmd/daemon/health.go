@@ -84,8 +84,12 @@ func judge(cfg *config.Config, name string, lanes map[string]queue.LaneHealth, n
 	case limit > 0 && now.Sub(l.Down) >= limit:
 		problems = append(problems, fmt.Sprintf("the upstream %q has been down for %s, not less than control.health_max_age (%s): %s", name, age, limit, control.CauseOf(&l.Cause)))
 	}
-	if by := standIns(cfg, name, lanes); !l.Down.IsZero() && len(by) > 0 {
-		degraded = append(degraded, fmt.Sprintf("the upstream %q has been down for %s; its mail goes by %s", name, age, strings.Join(by, ", ")))
+	if by, without, routes := standIns(cfg, name, lanes); !l.Down.IsZero() && len(by) > 0 {
+		text := fmt.Sprintf("the upstream %q has been down for %s; its mail goes by %s", name, age, strings.Join(by, ", "))
+		if without > 0 {
+			text += fmt.Sprintf(", but mail of %d of its %d routes has no other way", without, routes)
+		}
+		degraded = append(degraded, text)
 	}
 	for i := range l.Refused {
 		r := &l.Refused[i]
@@ -99,24 +103,26 @@ func judge(cfg *config.Config, name string, lanes map[string]queue.LaneHealth, n
 }
 
 // standIns are the upstreams that take the mail of a lane that is down, by the
-// lists of the routes.
-func standIns(cfg *config.Config, name string, lanes map[string]queue.LaneHealth) []string {
-	var by []string
+// lists of the routes. Of the routes that name the lane, those without any such
+// upstream are counted too.
+func standIns(cfg *config.Config, name string, lanes map[string]queue.LaneHealth) (by []string, without, routes int) {
 	for i := range cfg.Routes {
 		list := cfg.Routes[i].Upstream
 		if !slices.Contains(list, name) {
 			continue
 		}
-		for _, other := range list {
-			if s := lanes[other].State; s == queue.Up || s == queue.Slowed {
-				if !slices.Contains(by, other) {
-					by = append(by, other)
-				}
-				break
-			}
+		routes++
+		first := slices.IndexFunc(list, func(other string) bool {
+			state := lanes[other].State
+			return state == queue.Up || state == queue.Slowed
+		})
+		if first < 0 {
+			without++
+		} else if !slices.Contains(by, list[first]) {
+			by = append(by, list[first])
 		}
 	}
-	return by
+	return by, without, routes
 }
 
 // oldestDue is since when mail for an upstream could have gone; nil: none

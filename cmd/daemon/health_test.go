@@ -54,6 +54,40 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// What has no other upstream is not said to go by one.
+func TestHealthCountsTheRoutesWithoutABackup(t *testing.T) {
+	now := time.Now()
+	lanes := map[string]queue.LaneHealth{
+		"primary": {State: queue.Waiting, Down: now.Add(-10 * time.Second)},
+		"down":    {State: queue.Parked, Down: now.Add(-10 * time.Second)},
+		"backup":  {State: queue.Up},
+		"second":  {State: queue.Slowed},
+	}
+	for _, c := range []struct {
+		routes [][]string
+		want   string
+	}{
+		{[][]string{{"primary"}, {"primary", "down"}}, ""},
+		{[][]string{{"primary", "backup"}, {"backup"}}, "its mail goes by backup"},
+		{[][]string{{"primary", "backup"}, {"primary", "backup"}, {"primary", "down", "second"}}, "its mail goes by backup, second"},
+		{[][]string{{"primary", "backup"}, {"primary"}}, "its mail goes by backup, but mail of 1 of its 2 routes has no other way"},
+		{[][]string{{"primary"}, {"primary", "backup"}, {"down"}, {"primary", "down"}, {"primary", "second", "backup"}, {"primary", "backup"}}, "its mail goes by backup, second, but mail of 2 of its 5 routes has no other way"},
+	} {
+		cfg := &config.Config{}
+		for _, list := range c.routes {
+			cfg.Routes = append(cfg.Routes, config.Route{Upstream: list})
+		}
+		_, degraded := judge(cfg, "primary", lanes, now)
+		got := strings.Join(degraded, "|")
+		if got != "" {
+			_, got, _ = strings.Cut(got, "; ")
+		}
+		if got != c.want {
+			t.Errorf("%v: %q, want %q", c.routes, got, c.want)
+		}
+	}
+}
+
 // One message whose upstream is out of reach counts as due from the first
 // failure on, however often it was put off since.
 func TestOldestDueIsNotTheNextProbe(t *testing.T) {

@@ -5,5 +5,5 @@
 // It faces nobody: every answer is a function of the table and the question.
 // It opens no connection, keeps no state, and never invents an upstream.
 //
-// Reading order: New, Table.Recipient, rule.holds, index.candidates.
+// Reading order: New, Table.Recipient, rule.admits, index.candidates.
 package route

@@ -15,5 +15,5 @@
 // connection again on which something happened that it does not understand.
 //
 // Reading order: Dialer.Deliver, open, session.approach, session.run,
-// transaction, session.converse, session.sendContent, session.conclude.
+// transaction, session.converse, session.content, session.conclude.
 package upstream

@@ -7,7 +7,7 @@
 // deletes what it doesn't understand.
 //
 // To read it in the order in which a message meets it: Store.Create and
-// draft.Commit (draft.go), Store.commitBatch (commit.go), journal.write
+// draft.Commit (draft.go), Store.commitSome (commit.go), journal.write
 // (journal.go), Store.Claim and Store.Settle (claim.go, settle.go),
 // Store.reclaim (reclaim.go), Store.recover (recover.go). The layout on disk
 // and every legal state of it stand in docs/spool-format.md.
