@@ -17,7 +17,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
-	"postern/config/visible"
+	"postern/config/wire"
 )
 
 // document is one TOML file on its way to a Config, with what was found
@@ -126,7 +126,7 @@ func (d *document) syntaxProblem(err error, text string) Problem {
 		p.Text = "this is not a value of TOML"
 		p.Hint = `text stands in quotes, "like this", with \\ for a backslash, and a list in brackets, ["a", "b"]`
 	default:
-		p.Text = "is not TOML: " + visible.Text(strings.TrimSuffix(message, "."), 1000)
+		p.Text = "is not TOML: " + wire.Text(strings.TrimSuffix(message, "."), 1000)
 	}
 	return p
 }

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"postern/config/visible"
+	"postern/config/wire"
 )
 
 func (c *Config) listenerTables() value {
@@ -282,7 +282,7 @@ func (l *Listener) readUsers(t *table, name string, _ any) bool {
 			continue
 		}
 		if strings.ContainsFunc(name, func(r rune) bool {
-			return r != ' ' && (r < 0x80 && !visible.Rune(r) || r >= 0x80 && !visible.Addressable(r))
+			return r != ' ' && (r < 0x80 && !wire.Visible(r) || r >= 0x80 && !wire.Addressable(r))
 		}) {
 			t.problem("users", strconv.QuoteToASCII(name)+" contains a character that cannot be seen", "names that look alike are one name to a reader")
 		}

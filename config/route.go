@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"postern/config/visible"
+	"postern/config/wire"
 )
 
 func (c *Config) routeTables() value {
@@ -62,7 +62,7 @@ func (r *Route) checkEnd(t *table) {
 	switch {
 	case strings.TrimSpace(r.Reject) == "":
 		t.problem("reject", "is empty", `write what the client is told, such as reject = "not your address"`)
-	case len(r.Reject) > maxReject || !visible.ASCII(r.Reject):
+	case len(r.Reject) > maxReject || !wire.Printable(r.Reject):
 		t.problem("reject", fmt.Sprintf("has to be up to %d characters of ASCII", maxReject), "it is the text of an SMTP reply")
 	}
 	for _, name := range []string{"upstream", "priority"} {

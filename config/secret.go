@@ -17,7 +17,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"postern/config/visible"
+	"postern/config/wire"
 )
 
 // Secret is a secret and where it comes from. It never shows itself: every
@@ -269,7 +269,7 @@ func unseenIn(text string) string {
 			return fmt.Sprintf("the control character U+%04X", r)
 		case unicode.IsSpace(r) || unicode.In(r, unicode.Zs, unicode.Zl, unicode.Zp):
 			return fmt.Sprintf("U+%04X, a blank that is no space", r)
-		case !visible.Rune(r) && r != utf8.RuneError:
+		case !wire.Visible(r) && r != utf8.RuneError:
 			return fmt.Sprintf("the invisible character U+%04X", r)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"postern/config/visible"
 	"postern/config/wire"
 )
 
@@ -131,7 +130,7 @@ func resolvable(name string) bool {
 	for _, r := range name {
 		switch {
 		case r >= utf8.RuneSelf:
-			if !visible.Addressable(r) {
+			if !wire.Addressable(r) {
 				return false
 			}
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("-_.", r):

@@ -149,7 +149,7 @@ func (d *door) closeConns() {
 
 // listenUnix makes a socket in the place of one that nobody serves.
 func listenUnix(path string, mode fs.FileMode, group string) (net.Listener, error) {
-	s, err := peer.ListenUnix(path, socketMode(mode), group)
+	s, err := peer.ListenUnix(path, socketMode(mode), group, "another address")
 	if err != nil {
 		return nil, err // no typed nil
 	}

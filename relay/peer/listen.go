@@ -60,17 +60,18 @@ type Socket struct {
 // ListenUnix opens the socket at path with its mode and group (empty:
 // unchanged) in the place of one that is dead: one where a connection is
 // refused. Where somebody answers, or may do so (we may not connect, or their
-// backlog is full), it is ErrTaken; anything but a socket is left alone, too.
+// backlog is full), it is ErrTaken; anything but a socket is left alone, too, and
+// the error says to take choice in its place, such as "another path".
 //
 // macOS refuses where a backlog is full, as if the socket were dead.
-func ListenUnix(path string, mode fs.FileMode, group string) (*Socket, error) {
+func ListenUnix(path string, mode fs.FileMode, group, choice string) (*Socket, error) {
 	if len(path) > maxPath {
 		return nil, fmt.Errorf("the path %s is longer than the %d bytes that a unix socket can have", path, maxPath)
 	}
-	if err := vacant(path); err != nil {
+	if err := vacant(path, choice); err != nil {
 		return nil, err
 	}
-	l, info, err := Listen(path, mode, group)
+	l, info, err := listen(path, mode, group)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +83,7 @@ func ListenUnix(path string, mode fs.FileMode, group string) (*Socket, error) {
 const connectTimeout = 2 * time.Second
 
 // vacant is nil where nothing lies at path, or a dead socket.
-func vacant(path string) error {
+func vacant(path, choice string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -91,7 +92,7 @@ func vacant(path string) error {
 		return err
 	}
 	if kind := info.Mode().Type(); kind != fs.ModeSocket && kind != fs.ModeIrregular { // which it is on Windows
-		return Obstructed(path, "another path")
+		return Obstructed(path, choice)
 	}
 	c, err := net.DialTimeout("unix", path, connectTimeout)
 	switch {
@@ -107,7 +108,7 @@ func vacant(path string) error {
 // Permit gives the socket another mode and group. Something else in its place
 // is left alone, and an error.
 func (s *Socket) Permit(mode fs.FileMode, group string) error {
-	return Permit(s.path, s.info, mode, group)
+	return permitSocket(s.path, s.info, mode, group)
 }
 
 // Addr is where clients find it; the socket was born under another name.
@@ -127,7 +128,7 @@ func (s *Socket) Close() error {
 // maxPath is the longest path of a unix socket in bytes that all systems take.
 const maxPath = 103
 
-// Listen makes a unix socket at path that has its mode and group (empty:
+// listen makes a unix socket at path that has its mode and group (empty:
 // unchanged) before anybody can connect, in the place of what is there. The
 // caller has made sure that it may be replaced, and removes it. The FileInfo
 // is that of the socket.
@@ -135,7 +136,7 @@ const maxPath = 103
 // The socket is made in a folder that only we can enter, and what is opened is
 // that folder: whoever may write to the folder around it cannot have the mode
 // or group of anything else changed.
-func Listen(path string, mode fs.FileMode, group string) (*net.UnixListener, fs.FileInfo, error) {
+func listen(path string, mode fs.FileMode, group string) (*net.UnixListener, fs.FileInfo, error) {
 	p, err := newPrivate(path)
 	if err != nil {
 		return nil, nil, err
@@ -176,9 +177,9 @@ func bare(err error) error {
 	return err
 }
 
-// Permit gives the socket at path, which Listen has told info of, another mode
+// permitSocket gives the socket at path, which listen has told info of, another mode
 // and group. Something else in its place is left alone, and an error.
-func Permit(path string, info fs.FileInfo, mode fs.FileMode, group string) error {
+func permitSocket(path string, info fs.FileInfo, mode fs.FileMode, group string) error {
 	p, err := newPrivate(path)
 	if err != nil {
 		return err

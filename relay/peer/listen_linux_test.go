@@ -55,8 +55,8 @@ func TestSocketChangesNothingElse(t *testing.T) {
 		}
 	}()
 	for end := time.Now().Add(time.Second); time.Now().Before(end); {
-		if l, info, err := Listen(path, 0o666, ""); err == nil {
-			_ = Permit(path, info, 0o660, "")
+		if l, info, err := listen(path, 0o666, ""); err == nil {
+			_ = permitSocket(path, info, 0o660, "")
 			l.Close()
 		}
 		os.RemoveAll(path)
@@ -74,13 +74,13 @@ func TestSocketChangesNothingElse(t *testing.T) {
 func TestPermit(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "socket")
-	l, info, err := Listen(path, 0o600, "")
+	l, info, err := listen(path, 0o600, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	for _, mode := range []os.FileMode{0o660, 0o666} {
-		if err := Permit(path, info, mode, ""); err != nil {
+		if err := permitSocket(path, info, mode, ""); err != nil {
 			t.Fatal(err)
 		}
 		if now, err := os.Stat(path); err != nil || now.Mode().Perm() != mode {
@@ -96,7 +96,7 @@ func TestPermit(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Permit(path, info, 0o666, ""); err == nil || !strings.Contains(err.Error(), "no longer the socket") {
+	if err := permitSocket(path, info, 0o666, ""); err == nil || !strings.Contains(err.Error(), "no longer the socket") {
 		t.Error(err)
 	}
 	if now, err := os.Stat(path); err != nil || now.Mode().Perm() != 0o600 {
@@ -115,7 +115,7 @@ func TestLongestPath(t *testing.T) {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, strings.Repeat("s", maxPath-len(dir)-1))
-	l, _, err := Listen(path, 0o600, "")
+	l, _, err := listen(path, 0o600, "")
 	if err != nil {
 		t.Fatal(err)
 	}

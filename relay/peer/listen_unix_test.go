@@ -20,7 +20,7 @@ func TestErrorsNameTheSocket(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(path, "folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Listen(path, 0o600, ""); err == nil || !strings.Contains(err.Error(), "make socket "+path+": ") {
+	if _, _, err := listen(path, 0o600, ""); err == nil || !strings.Contains(err.Error(), "make socket "+path+": ") {
 		t.Errorf("a folder in its place: %v", err)
 	}
 	between := filepath.Join(dir, ".p123")

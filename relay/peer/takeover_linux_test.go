@@ -98,7 +98,7 @@ func TestOnlyDeadSocketsAreReplaced(t *testing.T) {
 			c.put(t, path)
 			before, _ := os.Lstat(path)
 			var s *Socket
-			open := func() { s, err = ListenUnix(path, 0o600, "") }
+			open := func() { s, err = ListenUnix(path, 0o600, "", "another path") }
 			if c.cause == syscall.EACCES {
 				stranger(t, open)
 			} else {
@@ -135,12 +135,12 @@ func TestOnlyDeadSocketsAreReplaced(t *testing.T) {
 // A socket that has taken the place of ours is not removed with it.
 func TestSocketLeavesAnothersPlace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	first, err := ListenUnix(path, 0o600, "")
+	first, err := ListenUnix(path, 0o600, "", "another path")
 	if err != nil {
 		t.Fatal(err)
 	}
 	os.Remove(path)
-	second, err := ListenUnix(path, 0o600, "")
+	second, err := ListenUnix(path, 0o600, "", "another path")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestSocketLeavesAnothersPlace(t *testing.T) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("it stays: %v", err)
 	}
-	if _, err := ListenUnix("/tmp/"+strings.Repeat("x", 120), 0o600, ""); err == nil || !strings.Contains(err.Error(), "longer than") {
+	if _, err := ListenUnix("/tmp/"+strings.Repeat("x", 120), 0o600, "", "another path"); err == nil || !strings.Contains(err.Error(), "longer than") {
 		t.Errorf("a long path: %v", err)
 	}
 }

@@ -287,6 +287,7 @@ func (s *Store) accept(sub *submission, w *wakes) {
 func (s *Store) Notify(ctx context.Context, d spool.Draft, env *spool.Envelope, ends ...spool.Ending) error {
 	own, ok := d.(*draft)
 	if !ok || own.store != s {
+		d.Discard()
 		return fmt.Errorf("%w: a draft of another store", spool.ErrInvalid)
 	}
 	set, err := s.beginSettling(ends)
@@ -310,8 +311,10 @@ func (s *Store) beginSettling(ends []spool.Ending) (*settles, error) {
 		if n := len(outs); n != 0 && n != len(d.Pending) {
 			return nil, fmt.Errorf("%w: %d outcomes for %d recipients", spool.ErrInvalid, n, len(d.Pending))
 		}
-		if d.ID != ends[0].Delivery.ID {
-			return nil, fmt.Errorf("%w: a notice about two messages", spool.ErrInvalid)
+		for _, e := range ends[:i] {
+			if d.ID != e.Delivery.ID || d.Share == e.Delivery.Share {
+				return nil, fmt.Errorf("%w: a notice about two messages, or one claim twice", spool.ErrInvalid)
+			}
 		}
 	}
 	if len(ends) == 0 {

@@ -150,8 +150,11 @@ func (m *Memory) Notify(ctx context.Context, draft spool.Draft, env *spool.Envel
 		msg.shares[k].rcpts = append(msg.shares[k].rcpts, i)
 	}
 	m.mu.Lock()
-	for _, e := range ends {
-		if n := len(e.Settlement.Outcomes); n > 0 && n != len(e.Delivery.Pending) || e.Delivery.ID != ends[0].Delivery.ID {
+	for i, e := range ends {
+		again := slices.ContainsFunc(ends[:i], func(o spool.Ending) bool {
+			return o.Delivery.ID != e.Delivery.ID || o.Delivery.Share == e.Delivery.Share
+		})
+		if n := len(e.Settlement.Outcomes); n > 0 && n != len(e.Delivery.Pending) || again {
 			m.mu.Unlock()
 			return spool.ErrInvalid
 		}

@@ -607,6 +607,8 @@ func notify(t *testing.T, b *bench) {
 	neither("about two messages", err, spool.ErrInvalid)
 	_, err = notice(spool.Ending{Delivery: first, Settlement: spool.Settlement{Outcomes: make([]spool.Outcome, 2)}})
 	neither("an outcome too many", err, spool.ErrInvalid)
+	_, err = notice(ends[0], ends[0])
+	neither("one claim twice", err, spool.ErrInvalid)
 
 	own, err := notice(ends...)
 	if err != nil {
