@@ -31,7 +31,7 @@ func prove(t *testing.T, r any, args ...string) {
 }
 
 // long reports whether the proofs run in their full length, as they do in CI.
-// Even that is a short form of the runs that docs/reliability.md quotes.
+// Even that is a short form of the runs that docs/measurements/reliability.md quotes.
 func long() bool { return os.Getenv("POSTERN_LONG") != "" }
 
 // lengths is how often something is done: in the short form and in the long.
