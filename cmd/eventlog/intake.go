@@ -2,7 +2,6 @@ package eventlog
 
 import (
 	"fmt"
-	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -11,80 +10,69 @@ import (
 	"postern/relay/submission"
 )
 
-// intakeEvents tells of the listeners.
-type intakeEvents struct{ log *Log }
-
-// Intake returns the events of the listeners.
-func (l *Log) Intake() intake.Events { return intakeEvents{l} }
-
-func (i intakeEvents) ConnectionOpened(p submission.Client) {
-	i.log.metrics.connections.with(p.Listener, "admitted").Inc()
-	if i.log.debugs() {
-		i.log.debug("connection-opened", client(&p)...)
+// Intake returns what tells of the listeners.
+func (l *Log) Intake() func(intake.Event) {
+	return func(e intake.Event) {
+		switch e := e.(type) {
+		case *intake.Opened:
+			l.metrics.connections.with(e.Client.Listener, "admitted").Inc()
+			if l.debugs() {
+				l.debug("connection-opened", client(e.Client)...)
+			}
+		case *intake.Closed:
+			if l.debugs() {
+				l.debug("connection-closed", client(e.Client, zap.String("why", e.Why),
+					zap.Duration("lasted", e.Lasted), zap.Int("accepted", e.Accepted))...)
+			}
+		case *intake.Refused:
+			l.metrics.connections.with(e.Client.Listener, "refused").Inc()
+			l.tellOf(zapcore.WarnLevel, "connection-refused", e.Client, zap.String("why", e.Why))
+		case *intake.AcceptFailed:
+			if l.mayTell(zapcore.ErrorLevel, "accept-failed", nil) {
+				l.error("accept-failed", zap.String("listener", e.Listener), zap.Error(e.Err))
+			}
+		case *intake.Unidentified:
+			l.tellOf(zapcore.InfoLevel, "client-unidentified", e.Client, zap.Error(e.Err))
+		case *intake.TLSFailed:
+			l.metrics.tlsFailed.with(e.Client.Listener).Inc()
+			l.tellOf(zapcore.WarnLevel, "tls-failed", e.Client, zap.Error(e.Err))
+		case *intake.SignedIn:
+			l.metrics.signIns.with(e.Client.Listener, "accepted").Inc()
+			if l.debugs() {
+				l.debug("signed-in", client(named(e.Client, e.User), zap.String("mechanism", e.Mechanism))...)
+			}
+		case *intake.SignInFailed:
+			l.signInFailed(e)
+		case *intake.Abused:
+			l.metrics.abused.with(e.Client.Listener).Inc()
+			l.tellOf(zapcore.WarnLevel, "client-abuse", e.Client, zap.String("what", e.What))
+		case *intake.Panicked:
+			l.metrics.panics.with().Inc()
+			if l.mayTell(zapcore.ErrorLevel, "defect", e.Client) {
+				l.error("defect", client(e.Client, zap.String("panic", fmt.Sprint(e.Value)), zap.String("stack", stackText(e.Stack)))...)
+			}
+		}
 	}
 }
 
-func (i intakeEvents) ConnectionClosed(p submission.Client, why string, lasted time.Duration, accepted int) {
-	if i.log.debugs() {
-		i.log.debug("connection-closed", client(&p, zap.String("why", why),
-			zap.Duration("lasted", lasted), zap.Int("accepted", accepted))...)
+func (l *Log) signInFailed(e *intake.SignInFailed) {
+	l.metrics.signIns.with(e.Client.Listener, "refused").Inc()
+	// It is withheld by the origin of the client: anybody can give a name.
+	if l.mayTell(zapcore.WarnLevel, "sign-in-failed", e.Client) {
+		l.warn("sign-in-failed", client(named(e.Client, e.User), zap.String("mechanism", e.Mechanism), zap.String("why", e.Why))...)
 	}
 }
 
-func (i intakeEvents) ConnectionRefused(p submission.Client, why string) {
-	i.log.metrics.connections.with(p.Listener, "refused").Inc()
-	if i.log.mayTell(zapcore.WarnLevel, "connection-refused", &p) {
-		i.log.warn("connection-refused", client(&p, zap.String("why", why))...)
-	}
+// named is a client with the user that it says it is.
+func named(c *submission.Client, user string) *submission.Client {
+	other := *c
+	other.User = user
+	return &other
 }
 
-func (i intakeEvents) AcceptFailed(listener string, err error) {
-	if i.log.mayTell(zapcore.ErrorLevel, "accept-failed", nil) {
-		i.log.error("accept-failed", zap.String("listener", listener), zap.Error(err))
+// tellOf writes a line about a client, unless too many of its kind were.
+func (l *Log) tellOf(level zapcore.Level, event string, c *submission.Client, more ...zap.Field) {
+	if l.mayTell(level, event, c) {
+		l.write(level, event, client(c, more...)...)
 	}
-}
-
-func (i intakeEvents) Unidentified(p submission.Client, err error) {
-	if i.log.mayTell(zapcore.InfoLevel, "client-unidentified", &p) {
-		i.log.info("client-unidentified", client(&p, zap.Error(err))...)
-	}
-}
-
-func (i intakeEvents) TLSFailed(p submission.Client, err error) {
-	i.log.metrics.tlsFailed.with(p.Listener).Inc()
-	if i.log.mayTell(zapcore.WarnLevel, "tls-failed", &p) {
-		i.log.warn("tls-failed", client(&p, zap.Error(err))...)
-	}
-}
-
-func (i intakeEvents) SignedIn(p submission.Client, mechanism, user string) {
-	i.log.metrics.signIns.with(p.Listener, "accepted").Inc()
-	if i.log.debugs() {
-		p.User = user
-		i.log.debug("signed-in", client(&p, zap.String("mechanism", mechanism))...)
-	}
-}
-
-func (i intakeEvents) SignInFailed(p submission.Client, mechanism, user, why string) {
-	i.log.metrics.signIns.with(p.Listener, "refused").Inc()
-	if !i.log.mayTell(zapcore.WarnLevel, "sign-in-failed", &p) {
-		return
-	}
-	p.User = user // after p was asked for its origin: anybody can give a name
-	i.log.warn("sign-in-failed", client(&p, zap.String("mechanism", mechanism), zap.String("why", why))...)
-}
-
-func (i intakeEvents) Abused(p submission.Client, what string) {
-	i.log.metrics.abused.with(p.Listener).Inc()
-	if i.log.mayTell(zapcore.WarnLevel, "client-abuse", &p) {
-		i.log.warn("client-abuse", client(&p, zap.String("what", what))...)
-	}
-}
-
-func (i intakeEvents) Panicked(p submission.Client, value any, stack []byte) {
-	i.log.metrics.panics.with().Inc()
-	if !i.log.mayTell(zapcore.ErrorLevel, "defect", &p) {
-		return
-	}
-	i.log.error("defect", client(&p, zap.String("panic", fmt.Sprint(value)), zap.String("stack", stackText(stack)))...)
 }

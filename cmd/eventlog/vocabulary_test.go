@@ -20,6 +20,7 @@ import (
 	"postern/config/wire"
 	"postern/queue"
 	"postern/relay/capture"
+	"postern/relay/intake"
 	"postern/relay/oauth"
 	"postern/relay/submission"
 	"postern/relay/upstream"
@@ -30,7 +31,7 @@ var update = flag.Bool("update", false, "print what docs/events.md lacks")
 
 // rooms is every set of events that are methods.
 func rooms(l *Log) []any {
-	return []any{l.Process(), l.Intake(), l.Queue(), l.Spool()}
+	return []any{l.Process(), l.Queue(), l.Spool()}
 }
 
 // filled is a value of type t in which every text is text and nothing is zero.
@@ -103,6 +104,9 @@ func tell(l *Log, text string) {
 		}
 	}
 	raise(l.Submission(), text, (*submission.Accepted)(nil), (*submission.Refused)(nil))
+	raise(l.Intake(), text, (*intake.Opened)(nil), (*intake.Closed)(nil), (*intake.Refused)(nil), (*intake.AcceptFailed)(nil),
+		(*intake.Unidentified)(nil), (*intake.TLSFailed)(nil), (*intake.SignedIn)(nil), (*intake.SignInFailed)(nil),
+		(*intake.Abused)(nil), (*intake.Panicked)(nil))
 	raise(l.Capture(), text, (*capture.Stored)(nil), (*capture.Failed)(nil))
 	raise(l.Tokens(), text, (*oauth.Obtained)(nil), (*oauth.Failed)(nil), (*oauth.Panicked)(nil))
 	raise(l.Upstream(), text, (*upstream.Opened)(nil), (*upstream.Closed)(nil), (*upstream.TLSProblem)(nil),

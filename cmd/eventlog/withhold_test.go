@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postern/queue"
+	"postern/relay/intake"
 	"postern/relay/submission"
 	"postern/spool"
 )
@@ -82,7 +83,7 @@ func TestStrangersAreToldTenTimesAMinute(t *testing.T) {
 		}
 		refused(quiet, submission.AtSender, refusal)
 		refused(loud, submission.AtContent, &submission.Refusal{Code: 451, Cause: errors.New("the disk fails")})
-		l.Intake().Abused(*loud, "too many refusals")
+		l.Intake()(&intake.Abused{Client: loud, What: "too many refusals"})
 		for range 50 {
 			tell(&submission.Accepted{Client: loud, ID: 1})
 			l.Queue().Attempted(queue.Attempt{ID: 1, Outcome: spool.Outcome{Code: 550}})
@@ -121,16 +122,18 @@ func TestStrangersAreToldTenTimesAMinute(t *testing.T) {
 func TestWhatStrangersCause(t *testing.T) {
 	fault := errors.New("a fault")
 	for event, cause := range map[string]func(*Log){
-		"connection-refused":  func(l *Log) { l.Intake().ConnectionRefused(submission.Client{}, "why") },
-		"accept-failed":       func(l *Log) { l.Intake().AcceptFailed("door", fault) },
-		"client-unidentified": func(l *Log) { l.Intake().Unidentified(submission.Client{}, fault) },
-		"tls-failed":          func(l *Log) { l.Intake().TLSFailed(submission.Client{}, fault) },
-		"sign-in-failed":      func(l *Log) { l.Intake().SignInFailed(submission.Client{}, "PLAIN", "ann", "why") },
+		"connection-refused":  func(l *Log) { l.Intake()(&intake.Refused{Client: &submission.Client{}, Why: "why"}) },
+		"accept-failed":       func(l *Log) { l.Intake()(&intake.AcceptFailed{Listener: "door", Err: fault}) },
+		"client-unidentified": func(l *Log) { l.Intake()(&intake.Unidentified{Client: &submission.Client{}, Err: fault}) },
+		"tls-failed":          func(l *Log) { l.Intake()(&intake.TLSFailed{Client: &submission.Client{}, Err: fault}) },
+		"sign-in-failed": func(l *Log) {
+			l.Intake()(&intake.SignInFailed{Client: &submission.Client{}, Mechanism: "PLAIN", User: "ann", Why: "why"})
+		},
 		"mail-refused": func(l *Log) {
 			l.Submission()(&submission.Refused{Client: &submission.Client{}, Stage: "RCPT", Refusal: &submission.Refusal{Code: 550}})
 		},
-		"client-abuse":       func(l *Log) { l.Intake().Abused(submission.Client{}, "what") },
-		"defect":             func(l *Log) { l.Intake().Panicked(submission.Client{}, "value", nil) },
+		"client-abuse":       func(l *Log) { l.Intake()(&intake.Abused{Client: &submission.Client{}, What: "what"}) },
+		"defect":             func(l *Log) { l.Intake()(&intake.Panicked{Client: &submission.Client{}, Value: "value"}) },
 		"spool-write-failed": func(l *Log) { l.Spool().SpoolWriteFailed(0, "write", fault) },
 		"control-failed":     func(l *Log) { l.Process().ControlFailed("a fault") },
 		"library-said":       func(l *Log) { l.Process().LibrarySaid("a fault") },
@@ -163,7 +166,7 @@ func TestClaimedNamesHelpNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 100 {
-		l.Intake().SignInFailed(submission.Client{}, "PLAIN", strings.Repeat("a", i), "wrong")
+		l.Intake()(&intake.SignInFailed{Client: &submission.Client{}, Mechanism: "PLAIN", User: strings.Repeat("a", i), Why: "wrong"})
 	}
 	if events, _ := logged(t, &out); len(events) != 10 {
 		t.Errorf("%d lines", len(events))

@@ -43,7 +43,8 @@ func (s *Server) admit(d *door, nc net.Conn) {
 	if now := d.settings.Load(); now != set { // a reload may not have seen c
 		c.review(now)
 	}
-	s.events.ConnectionOpened(c.client.Client)
+	c.opened.Client = &c.client.Client
+	s.events(&c.opened)
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
@@ -73,7 +74,7 @@ func (s *Server) screen(c *conn) (*smtp.SMTPError, string) {
 // turnAway answers with one line and closes. A fresh socket takes a line
 // without waiting.
 func (s *Server) turnAway(c *conn, r *smtp.SMTPError, why string) {
-	s.events.ConnectionRefused(c.client.Client, why)
+	s.events(&Refused{&c.client.Client, why})
 	if c.set.cfg.TLS != tlsImplicit {
 		c.reply(r)
 		c.raw.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))

@@ -14,7 +14,7 @@ type client struct {
 	submission.Client
 	esmtp    bool // it said EHLO
 	settings *settings
-	events   Events
+	events   func(Event)
 	ctx      context.Context // of the server
 }
 

@@ -61,6 +61,8 @@ type conn struct {
 	writeErr error
 	why      string // why the connection ends
 	started  time.Time
+	opened   Opened // told, and kept here so that telling allocates nothing
+	closed   Closed
 
 	waiting atomic.Int64  // since when it waits for the client, Unix nanoseconds
 	heard   int           // bytes since then
@@ -134,7 +136,7 @@ func (c *conn) serve() {
 // finish closes the connection, whatever happened, and tells of it.
 func (c *conn) finish() {
 	if v := recover(); v != nil {
-		c.srv.events.Panicked(c.client.Client, v, debug.Stack())
+		c.srv.events(&Panicked{&c.client.Client, v, debug.Stack()})
 		c.out = append(c.out[:0], "421 4.3.0 internal error, closing connection\r\n"...)
 		c.why = "panic"
 		c.flush()
@@ -143,7 +145,8 @@ func (c *conn) finish() {
 	c.closeConn()
 	c.in.r, c.in.w = 0, 0
 	c.in.release()
-	c.srv.events.ConnectionClosed(c.client.Client, c.why, time.Since(c.started), c.accepted)
+	c.closed = Closed{&c.client.Client, c.why, time.Since(c.started), c.accepted}
+	c.srv.events(&c.closed)
 }
 
 // drop ends the transaction. What panicked once may do so again.
@@ -203,7 +206,7 @@ func (c *conn) lost(err error) {
 
 // abuse ends the connection because of what the client sent.
 func (c *conn) abuse(what string, r *smtp.SMTPError) {
-	c.srv.events.Abused(c.client.Client, what)
+	c.srv.events(&Abused{&c.client.Client, what})
 	c.reply(r)
 	c.end(what)
 }

@@ -18,6 +18,6 @@
 // Stock hands mail to the same submission under go-smtp's own server. The
 // differential tests send the same bytes to both.
 //
-// The package never looks at how mail is delivered, never logs (Events), and
+// The package never looks at how mail is delivered, never logs (Event), and
 // never lets local detail onto the wire.
 package intake

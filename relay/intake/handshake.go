@@ -23,7 +23,7 @@ func (c *conn) handshake() bool {
 		return false
 	}
 	if err != nil {
-		c.srv.events.TLSFailed(c.client.Client, err)
+		c.srv.events(&TLSFailed{&c.client.Client, err})
 		c.end("TLS failed")
 		return false
 	}

@@ -142,7 +142,7 @@ func newServer(accept submission.Acceptor, ev *record, memory *origin.Budget) *S
 	o := Options{Submission: submission.New(submission.Options{Accept: accept, Memory: memory})}
 	if ev != nil {
 		o.Submission = submission.New(submission.Options{Accept: accept, Memory: memory, Events: ev.submission})
-		o.Events = ev
+		o.Events = ev.tell
 	}
 	return New(o)
 }
@@ -204,7 +204,6 @@ func (r *rig) dial(addr string) net.Conn {
 
 // record keeps events.
 type record struct {
-	silent
 	mu       sync.Mutex
 	lines    []string
 	refusals []*submission.Refusal
@@ -230,26 +229,26 @@ func (r *record) submission(e submission.Event) {
 		}
 	})
 }
-func (r *record) Abused(_ submission.Client, what string) {
-	r.add(func() { r.abused = append(r.abused, what) })
-}
-func (r *record) ConnectionClosed(_ submission.Client, why string, _ time.Duration, _ int) {
-	r.add(func() { r.closed = append(r.closed, why) })
-}
-func (r *record) ConnectionRefused(p submission.Client, why string) {
-	r.add(func() { r.lines = append(r.lines, "refused "+p.Peer+": "+why) })
-}
-func (r *record) SignedIn(p submission.Client, m, u string) {
-	r.add(func() { r.lines = append(r.lines, "signed in "+m+" "+u) })
-}
-func (r *record) SignInFailed(p submission.Client, m, u, why string) {
-	r.add(func() { r.lines = append(r.lines, "sign-in failed "+m+" "+u) })
-}
-func (r *record) TLSFailed(p submission.Client, err error) {
-	r.add(func() { r.lines = append(r.lines, "TLS failed") })
-}
-func (r *record) Panicked(_ submission.Client, v any, _ []byte) {
-	r.add(func() { r.panics = append(r.panics, v) })
+
+func (r *record) tell(e Event) {
+	r.add(func() {
+		switch e := e.(type) {
+		case *Abused:
+			r.abused = append(r.abused, e.What)
+		case *Closed:
+			r.closed = append(r.closed, e.Why)
+		case *Refused:
+			r.lines = append(r.lines, "refused "+e.Client.Peer+": "+e.Why)
+		case *SignedIn:
+			r.lines = append(r.lines, "signed in "+e.Mechanism+" "+e.User)
+		case *SignInFailed:
+			r.lines = append(r.lines, "sign-in failed "+e.Mechanism+" "+e.User)
+		case *TLSFailed:
+			r.lines = append(r.lines, "TLS failed")
+		case *Panicked:
+			r.panics = append(r.panics, e.Value)
+		}
+	})
 }
 
 func (r *record) has(part string) bool {

@@ -17,7 +17,7 @@ func (c *conn) identify() bool {
 	c.identified = true
 	user, err := peer.LocalUser(c.raw)
 	if err != nil {
-		c.srv.events.Unidentified(c.client.Client, err)
+		c.srv.events(&Unidentified{&c.client.Client, err})
 		if errors.Is(err, peer.ErrClosed) {
 			c.reply(say(421, 4, 3, 0, "cannot tell who you are, try again later"))
 			c.end("unidentified")

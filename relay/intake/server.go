@@ -16,7 +16,7 @@ import (
 // Options are what a Server works with.
 type Options struct {
 	Submission *submission.Agent // takes the messages
-	Events     Events            // nil: nobody is told
+	Events     func(Event)       // nil: nobody is told
 }
 
 // Server owns the listeners and their connections. Make one by New, give it
@@ -24,7 +24,7 @@ type Options struct {
 // Close. Its methods may be called concurrently.
 type Server struct {
 	submission *submission.Agent
-	events     Events
+	events     func(Event)
 	site       atomic.Pointer[site]
 	closed     atomic.Bool
 	ctx        context.Context // ends with Close
@@ -55,7 +55,7 @@ var ErrClosed = errors.New("intake: server closed")
 func New(o Options) *Server {
 	s := &Server{submission: o.Submission, events: o.Events, doors: map[doorKey]*door{}, shared: newShared()}
 	if s.events == nil {
-		s.events = silent{}
+		s.events = func(Event) {}
 	}
 	s.site.Store(&site{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -195,7 +195,7 @@ func (s *Server) accept(d *door) {
 		}
 		// Out of descriptors, for instance: it passes, and a busy loop would
 		// not help.
-		s.events.AcceptFailed(d.settings.Load().cfg.Name, err)
+		s.events(&AcceptFailed{d.settings.Load().cfg.Name, err})
 		delay = min(max(2*delay, 5*time.Millisecond), time.Second)
 		select {
 		case <-time.After(delay):

@@ -139,7 +139,7 @@ func TestSCRAMGuessesAreSlowedDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &client{settings: set, events: silent{}, ctx: t.Context()}
+	c := &client{settings: set, events: func(Event) {}, ctx: t.Context()}
 	c.Connection = func() origin.Key { return from }
 	server, err := c.mechanism(mechSCRAM)
 	if err != nil {

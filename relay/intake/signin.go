@@ -74,12 +74,12 @@ func (c *client) signIn(mech, name, password string) error {
 func (c *client) signedIn(mech, name string) {
 	c.User = name
 	c.settings.shared.guesses.Succeeded(c.Connection(), name)
-	c.events.SignedIn(c.Client, mech, name)
+	c.events(&SignedIn{&c.Client, mech, name})
 }
 
 func (c *client) failed(mech, name, why string) error {
 	c.settings.shared.guesses.Failed(c.Connection(), name, time.Now())
-	c.events.SignInFailed(c.Client, mech, wire.Text(name, 256), why)
+	c.events(&SignInFailed{&c.Client, mech, wire.Text(name, 256), why})
 	return replyAuthFailed
 }
 
