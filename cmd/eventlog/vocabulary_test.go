@@ -25,13 +25,14 @@ import (
 	"postern/relay/submission"
 	"postern/relay/upstream"
 	"postern/spool"
+	"postern/spool/journal"
 )
 
 var update = flag.Bool("update", false, "print what docs/events.md lacks")
 
 // rooms is every set of events that are methods.
 func rooms(l *Log) []any {
-	return []any{l.Process(), l.Queue(), l.Spool()}
+	return []any{l.Process(), l.Queue()}
 }
 
 // filled is a value of type t in which every text is text and nothing is zero.
@@ -104,6 +105,9 @@ func tell(l *Log, text string) {
 		}
 	}
 	raise(l.Submission(), text, (*submission.Accepted)(nil), (*submission.Refused)(nil))
+	raise(l.Spool(), text, (*journal.Recovery)(nil), (*journal.Committed)(nil), (*journal.SegmentBegun)(nil), (*journal.SegmentReclaimed)(nil),
+		(*journal.RecordSetAside)(nil), (*journal.TornTailCut)(nil), (*journal.WriteFailed)(nil), (*journal.ReadFailed)(nil),
+		(*journal.Full)(nil), (*journal.HasRoom)(nil), (*journal.BodiesSwept)(nil))
 	raise(l.Intake(), text, (*intake.Opened)(nil), (*intake.Closed)(nil), (*intake.Refused)(nil), (*intake.AcceptFailed)(nil),
 		(*intake.Unidentified)(nil), (*intake.TLSFailed)(nil), (*intake.SignedIn)(nil), (*intake.SignInFailed)(nil),
 		(*intake.Abused)(nil), (*intake.Panicked)(nil))

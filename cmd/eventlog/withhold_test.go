@@ -15,6 +15,7 @@ import (
 	"postern/relay/intake"
 	"postern/relay/submission"
 	"postern/spool"
+	"postern/spool/journal"
 )
 
 // paper is what a log is written on, also from the goroutine of a timer.
@@ -134,11 +135,11 @@ func TestWhatStrangersCause(t *testing.T) {
 		},
 		"client-abuse":       func(l *Log) { l.Intake()(&intake.Abused{Client: &submission.Client{}, What: "what"}) },
 		"defect":             func(l *Log) { l.Intake()(&intake.Panicked{Client: &submission.Client{}, Value: "value"}) },
-		"spool-write-failed": func(l *Log) { l.Spool().SpoolWriteFailed(0, "write", fault) },
+		"spool-write-failed": func(l *Log) { l.Spool()(&journal.WriteFailed{Operation: "write", Err: fault}) },
 		"control-failed":     func(l *Log) { l.Process().ControlFailed("a fault") },
 		"library-said":       func(l *Log) { l.Process().LibrarySaid("a fault") },
-		"spool-full":         func(l *Log) { l.Spool().SpoolFull(spool.Usage{}) },
-		"spool-has-room":     func(l *Log) { l.Spool().SpoolHasRoom(spool.Usage{}) },
+		"spool-full":         func(l *Log) { l.Spool()(&journal.Full{}) },
+		"spool-has-room":     func(l *Log) { l.Spool()(&journal.HasRoom{}) },
 	} {
 		for level, want := range map[string]int{"info": 10, "debug": 100} {
 			var out paper

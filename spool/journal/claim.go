@@ -133,7 +133,7 @@ func (s *Store) tellUnread(id spool.ID, err error) {
 	}
 	s.mu.Unlock()
 	if news {
-		s.ev.SpoolReadFailed(id, err)
+		s.ev(&ReadFailed{id, err})
 	}
 }
 

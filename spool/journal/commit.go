@@ -139,7 +139,8 @@ func (s *Store) commitSome(rest []*submission) int {
 	}
 	w.call(s)
 	if err == nil {
-		s.ev.SpoolCommitted(messages, bytes, time.Since(began))
+		s.told = Committed{messages, bytes, time.Since(began)}
+		s.ev(&s.told)
 	}
 	return n
 }
@@ -300,7 +301,7 @@ func (s *Store) giveUp(operation string, err error) {
 	s.j.seg.suspect = true
 	s.failing = err
 	s.mu.Unlock()
-	s.ev.SpoolWriteFailed(s.j.seg.num, operation, err)
+	s.ev(&WriteFailed{s.j.seg.num, operation, err})
 }
 
 // syncOwed syncs records about shares that nothing else has synced; false: it

@@ -123,7 +123,7 @@ func (c *crasher) reopen(d *simdisk.Disk, l ledger) error {
 	events := &recorder{}
 	opts := crashOptions(view)
 	vary(&opts, c.rng)
-	opts.Events = events
+	opts.Events = events.tell
 	s, err := journal.Open(opts)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)

@@ -376,7 +376,7 @@ func (d *draft) unlink() {
 
 // diskError marks an error of a full disk as ErrFull.
 func (s *Store) diskError(operation string, err error) error {
-	s.ev.SpoolWriteFailed(0, operation, err)
+	s.ev(&WriteFailed{0, operation, err})
 	if disk.IsFull(err) {
 		return errors.Join(spool.ErrFull, err)
 	}

@@ -34,7 +34,7 @@ func copyAllForward(t *testing.T, s *journal.Store) {
 // smallSegments are options with which segments go soon.
 func smallSegments(ev *recorder) func(*journal.Options) {
 	return func(o *journal.Options) {
-		o.SegmentSize, o.Slack, o.ZeroAhead, o.BigBody, o.Events = 32<<10, 64<<10, -1, 64<<10, ev
+		o.SegmentSize, o.Slack, o.ZeroAhead, o.BigBody, o.Events = 32<<10, 64<<10, -1, 64<<10, ev.tell
 	}
 }
 
@@ -318,7 +318,7 @@ func TestUnknownRequiredField(t *testing.T) {
 				return journal.WithFields(meta, 4, "may be ignored", 5, "has to be known")
 			})
 			ev := &recorder{}
-			s := open(t, journal.Options{Dir: "sim", FS: sim.FS(), Events: ev})
+			s := open(t, journal.Options{Dir: "sim", FS: sim.FS(), Events: ev.tell})
 			defer s.Close()
 			r := s.Recovery()
 			if r.SetAside != 1 || r.Messages != alive || len(ev.aside) != 1 ||

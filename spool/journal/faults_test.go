@@ -321,7 +321,7 @@ func TestUnreadableIsNotDamaged(t *testing.T) {
 	for _, op := range []simdisk.Op{simdisk.OpOpen, simdisk.OpRead} {
 		synctest.Test(t, func(t *testing.T) {
 			events := &recorder{}
-			s, sim := simulated(t, func(o *journal.Options) { o.BigBody, o.Events = 1<<10, events })
+			s, sim := simulated(t, func(o *journal.Options) { o.BigBody, o.Events = 1<<10, events.tell })
 			want := []spool.ID{put(t, s, simple("a"), make([]byte, 100)), put(t, s, simple("a"), make([]byte, 3000))}
 			faults := 0
 			sim.SetFault(func(o simdisk.Op, _ string) error {
@@ -378,7 +378,7 @@ func TestUnreadableIsNotDamaged(t *testing.T) {
 func TestUnreadableBlocksNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		events := &recorder{}
-		s, sim := simulated(t, func(o *journal.Options) { o.Events = events })
+		s, sim := simulated(t, func(o *journal.Options) { o.Events = events.tell })
 		put(t, s, simple("a"), nil)
 		time.Sleep(time.Second)
 		second := put(t, s, simple("a"), nil)

@@ -42,7 +42,7 @@ func TestOldFormatIsRead(t *testing.T) {
 		r.Close()
 		events := &recorder{}
 		opts := goldenOptions(dir)
-		opts.Events, opts.Slack = events, 1 // everything is copied forward
+		opts.Events, opts.Slack = events.tell, 1 // everything is copied forward
 		for range 3 {
 			s := open(t, opts)
 			if got := tell(t, s); got != want {
@@ -100,7 +100,7 @@ func TestMakeGolden(t *testing.T) {
 	dir := folder(t)
 	opts := goldenOptions(dir)
 	events := &recorder{}
-	opts.Events = events
+	opts.Events = events.tell
 	s := open(t, opts)
 	defer s.Close()
 	settle := func(d *spool.Delivery, st spool.Settlement) {

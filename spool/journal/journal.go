@@ -66,7 +66,7 @@ func (s *Store) writeFailed(off, wrote int64, err error) error {
 	if err == nil {
 		err = io.ErrShortWrite
 	}
-	s.ev.SpoolWriteFailed(s.j.seg.num, "write", err)
+	s.ev(&WriteFailed{s.j.seg.num, "write", err})
 	if !disk.IsFull(err) || s.wipe(off, wrote) != nil {
 		s.j.broken = true
 	}

@@ -14,7 +14,7 @@ import (
 func TestKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ev := &recorder{}
-		opts := func(o *journal.Options) { o.SegmentSize, o.Slack, o.ZeroAhead, o.Events = 16<<10, 32<<10, -1, ev }
+		opts := func(o *journal.Options) { o.SegmentSize, o.Slack, o.ZeroAhead, o.Events = 16<<10, 32<<10, -1, ev.tell }
 		s, sim := simulated(t, opts)
 		until := time.Now().Add(100 * time.Hour).UTC()
 		id := put(t, s, simple("a", "b"), []byte("keep me"))

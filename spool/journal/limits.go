@@ -57,9 +57,9 @@ func (s *Store) noRoom() bool {
 	if changed {
 		usage.Full = full
 		if full {
-			s.ev.SpoolFull(usage)
+			s.ev(&Full{usage})
 		} else {
-			s.ev.SpoolHasRoom(usage)
+			s.ev(&HasRoom{usage})
 		}
 	}
 	return full

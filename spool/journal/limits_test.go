@@ -18,7 +18,7 @@ import (
 func TestFullSpoolStillDelivers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ev := &recorder{}
-		s, _ := simulated(t, func(o *journal.Options) { o.MaxSize, o.ZeroAhead, o.Events = 1<<20, -1, ev })
+		s, _ := simulated(t, func(o *journal.Options) { o.MaxSize, o.ZeroAhead, o.Events = 1<<20, -1, ev.tell })
 		body := bytes.Repeat([]byte("x"), 20<<10)
 		var err error
 		n := 0
@@ -121,7 +121,7 @@ func TestRecordsAboutSharesAreSyncedSoon(t *testing.T) {
 func TestFailedSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ev := &recorder{}
-		s, sim := simulated(t, func(o *journal.Options) { o.Events = ev })
+		s, sim := simulated(t, func(o *journal.Options) { o.Events = ev.tell })
 		first := put(t, s, simple("a"), []byte("first"))
 		held := claim(t, s, "a", 1)[0]
 		failing := true
@@ -270,7 +270,7 @@ func TestReclaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ev := &recorder{}
 		s, sim := simulated(t, func(o *journal.Options) {
-			o.SegmentSize, o.Slack, o.ZeroAhead, o.Events = 32<<10, 64<<10, -1, ev
+			o.SegmentSize, o.Slack, o.ZeroAhead, o.Events = 32<<10, 64<<10, -1, ev.tell
 		})
 		env := full()
 		env.Accepted = time.Now()
@@ -325,7 +325,7 @@ func TestUnreadableSegmentStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ev := &recorder{}
 		s, sim := simulated(t, func(o *journal.Options) {
-			o.SegmentSize, o.Slack, o.ZeroAhead, o.Events = 32<<10, 64<<10, -1, ev
+			o.SegmentSize, o.Slack, o.ZeroAhead, o.Events = 32<<10, 64<<10, -1, ev.tell
 		})
 		keep := put(t, s, simple("a"), []byte("keep me"))
 		first := sim.Files()
@@ -360,7 +360,7 @@ func TestUnreadableSegmentStays(t *testing.T) {
 func TestMaxMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ev := &recorder{}
-		s, _ := simulated(t, func(o *journal.Options) { o.MaxMessages, o.Events = 3, ev })
+		s, _ := simulated(t, func(o *journal.Options) { o.MaxMessages, o.Events = 3, ev.tell })
 		for range 3 {
 			put(t, s, simple("a"), nil)
 		}

@@ -23,7 +23,7 @@ func Open(opts Options) (*Store, error) {
 		return nil, s.startError(err)
 	}
 	s.report.Took = time.Since(began)
-	s.ev.SpoolRecovered(s.report)
+	s.ev(&s.report)
 	s.running.Add(1)
 	go s.committer()
 	s.tidying.Add(1)

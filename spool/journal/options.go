@@ -43,7 +43,7 @@ type Options struct {
 	// FS is the disk; nil: the real one.
 	FS disk.FS
 	// Events hears what happens; nil: nobody does.
-	Events Events
+	Events func(Event)
 }
 
 func (o Options) withDefaults() Options {
@@ -68,57 +68,87 @@ func (o Options) withDefaults() Options {
 		o.FS = disk.At(o.Dir)
 	}
 	if o.Events == nil {
-		o.Events = noEvents{}
+		o.Events = func(Event) {}
 	}
 	return o
 }
 
-// Events is told what happens in the spool. Its methods are called from
-// several goroutines, sometimes with locks held, and must neither block nor
-// call the spool.
-type Events interface {
-	// SpoolRecovered: the spool was opened.
-	SpoolRecovered(Recovery)
-	// SpoolCommitted: one sync made so many messages durable; bytes is what
-	// they occupy, took how long writing and syncing lasted.
-	SpoolCommitted(messages int, bytes int64, took time.Duration)
-	// SegmentBegun: the journal goes on in this segment.
-	SegmentBegun(segment uint32)
-	// SegmentReclaimed: the oldest segment was removed, after so many live
-	// messages were copied forward.
-	SegmentReclaimed(segment uint32, copied int, bytes int64)
-	// RecordSetAside: something damaged was put under bad/ with this name.
-	// id is 0 where it isn't known.
-	RecordSetAside(name string, id spool.ID, reason string)
-	// TornTailCut: a crash left so many bytes of unfinished writing.
-	TornTailCut(segment uint32, offset, bytes int64)
-	// SpoolWriteFailed: writing or syncing failed; nothing more is trusted to
-	// the segment where it was a sync.
-	SpoolWriteFailed(segment uint32, operation string, err error)
-	// SpoolReadFailed: the disk failed to read a message, which waits and is
-	// read again, or a segment that is to be copied forward, and stays (id is
-	// 0); told once a minute at most.
-	SpoolReadFailed(id spool.ID, err error)
-	// SpoolFull and SpoolHasRoom: no more, and again, messages are taken.
-	SpoolFull(spool.Usage)
-	SpoolHasRoom(spool.Usage)
-	// BodiesSwept: bodies that belong to no message were removed at start.
-	BodiesSwept(count int, bytes int64)
+// Event is what a Store tells of: a pointer to one of the types below, or a
+// *Recovery. It is valid until the function that it is given to returns; that
+// function may be called by several goroutines at once, with locks held, so it
+// must be quick and must not call the store.
+type Event interface{ event() }
+
+// Committed: one sync made so many messages durable.
+type Committed struct {
+	Messages int
+	Bytes    int64         // what they occupy
+	Took     time.Duration // for writing and syncing
 }
 
-type noEvents struct{}
+// SegmentBegun: the journal goes on in this segment.
+type SegmentBegun struct{ Segment uint32 }
 
-func (noEvents) SpoolRecovered(Recovery)                  {}
-func (noEvents) SpoolCommitted(int, int64, time.Duration) {}
-func (noEvents) SegmentBegun(uint32)                      {}
-func (noEvents) SegmentReclaimed(uint32, int, int64)      {}
-func (noEvents) RecordSetAside(string, spool.ID, string)  {}
-func (noEvents) TornTailCut(uint32, int64, int64)         {}
-func (noEvents) SpoolWriteFailed(uint32, string, error)   {}
-func (noEvents) SpoolReadFailed(spool.ID, error)          {}
-func (noEvents) SpoolFull(spool.Usage)                    {}
-func (noEvents) SpoolHasRoom(spool.Usage)                 {}
-func (noEvents) BodiesSwept(int, int64)                   {}
+// SegmentReclaimed: the oldest segment was removed, after so many live messages
+// were copied forward.
+type SegmentReclaimed struct {
+	Segment uint32
+	Copied  int
+	Bytes   int64
+}
+
+// RecordSetAside: something damaged was put under bad/ with this name.
+type RecordSetAside struct {
+	Name   string
+	ID     spool.ID // 0 where it isn't known
+	Reason string
+}
+
+// TornTailCut: a crash left so many bytes of unfinished writing.
+type TornTailCut struct {
+	Segment       uint32
+	Offset, Bytes int64
+}
+
+// WriteFailed: writing or syncing failed; nothing more is trusted to the segment
+// where it was a sync.
+type WriteFailed struct {
+	Segment   uint32
+	Operation string
+	Err       error
+}
+
+// ReadFailed: the disk failed to read a message, which waits and is read again,
+// or a segment that is to be copied forward, and stays (ID is 0); told once a
+// minute at most.
+type ReadFailed struct {
+	ID  spool.ID
+	Err error
+}
+
+// Full and HasRoom: no more, and again, messages are taken.
+type Full struct{ Usage spool.Usage }
+
+// HasRoom ends what Full began.
+type HasRoom struct{ Usage spool.Usage }
+
+// BodiesSwept: bodies that belong to no message were removed at start.
+type BodiesSwept struct {
+	Count int
+	Bytes int64
+}
+
+func (*Recovery) event()         {}
+func (*Committed) event()        {}
+func (*SegmentBegun) event()     {}
+func (*SegmentReclaimed) event() {}
+func (*RecordSetAside) event()   {}
+func (*TornTailCut) event()      {}
+func (*WriteFailed) event()      {}
+func (*ReadFailed) event()       {}
+func (*Full) event()             {}
+func (*HasRoom) event()          {}
+func (*BodiesSwept) event()      {}
 
 // Recovery is what was found when the spool was opened.
 type Recovery struct {

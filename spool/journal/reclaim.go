@@ -151,10 +151,10 @@ func (s *Store) reclaim() bool {
 		s.mu.Lock()
 		s.stuck = true
 		s.mu.Unlock()
-		s.ev.SpoolWriteFailed(g.num, "remove", err)
+		s.ev(&WriteFailed{g.num, "remove", err})
 		return false
 	}
-	s.ev.SegmentReclaimed(g.num, copied, bytes)
+	s.ev(&SegmentReclaimed{g.num, copied, bytes})
 	return true
 }
 

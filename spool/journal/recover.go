@@ -142,7 +142,7 @@ func (s *Store) saveSegment(num uint32) error {
 		return err
 	}
 	s.report.SetAside++
-	s.ev.RecordSetAside(name, 0, "neither header of the segment can be read")
+	s.ev(&RecordSetAside{name, 0, "neither header of the segment can be read"})
 	return s.fs.SyncDir(".")
 }
 
@@ -268,7 +268,7 @@ func (s *Store) recoverBad(g *segment, sc *scan, afterCrash bool) error {
 	for _, b := range sc.bad {
 		if b.lost && afterCrash && b.offset >= sc.durable {
 			s.report.TornBytes += b.n
-			s.ev.TornTailCut(g.num, b.offset, b.n)
+			s.ev(&TornTailCut{g.num, b.offset, b.n})
 			continue
 		}
 		s.report.SetAside++
@@ -335,7 +335,7 @@ func (s *Store) recoverBodies() error {
 		}
 	}
 	if s.report.Swept > 0 {
-		s.ev.BodiesSwept(s.report.Swept, swept)
+		s.ev(&BodiesSwept{s.report.Swept, swept})
 	}
 	return s.recoverMissing(found)
 }

@@ -40,7 +40,7 @@ func (s *Store) roll() error {
 		// A header that may be found says where the old segment ends, so the
 		// old one must not grow any more.
 		j.broken = j.broken || j.seg != nil && !gone
-		s.ev.SpoolWriteFailed(head.num, "begin", err)
+		s.ev(&WriteFailed{head.num, "begin", err})
 		if disk.IsFull(err) {
 			err = fmt.Errorf("%w: %w", spool.ErrFull, err)
 		}
@@ -92,7 +92,7 @@ func (s *Store) install(head *segmentHead, file disk.File) {
 	s.failing = nil
 	s.mu.Unlock()
 	j.frontier, j.zeroed, j.durable = segmentStart, segmentStart, segmentStart
-	s.ev.SegmentBegun(seg.num)
+	s.ev(&SegmentBegun{seg.num})
 	s.poke(s.tidy)
 }
 

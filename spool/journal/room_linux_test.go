@@ -81,7 +81,7 @@ func TestFilesThatLoseTheirNames(t *testing.T) {
 			t.Parallel() // it waits for the disk more than it works
 			dir := folder(t)
 			rec := &recorder{}
-			s := open(t, journal.Options{Dir: dir, Events: rec})
+			s := open(t, journal.Options{Dir: dir, Events: rec.tell})
 			before, err := commit(t, s, 1000)
 			if err != nil {
 				t.Fatal(err)
@@ -149,7 +149,7 @@ func replace(name string) error {
 func TestSpoolThatAnotherHasTaken(t *testing.T) {
 	dir := folder(t)
 	rec := &recorder{}
-	s := open(t, journal.Options{Dir: dir, Events: rec})
+	s := open(t, journal.Options{Dir: dir, Events: rec.tell})
 	defer s.Close()
 	if _, err := commit(t, s, 1000); err != nil { // so that its segment stays
 		t.Fatal(err)
@@ -195,7 +195,7 @@ func TestBodiesThatLoseTheirNames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := folder(t)
 			rec := &recorder{}
-			s := open(t, journal.Options{Dir: dir, Events: rec, BigBody: 64 << 10})
+			s := open(t, journal.Options{Dir: dir, Events: rec.tell, BigBody: 64 << 10})
 			defer s.Close()
 			before := usage(s).Disk
 			d, err := s.Create(t.Context())

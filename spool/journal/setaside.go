@@ -91,7 +91,7 @@ func (s *Store) setAsideDone(name string, id spool.ID, why string) {
 	s.mu.Lock()
 	s.setAside++
 	s.mu.Unlock()
-	s.ev.RecordSetAside(name, id, why)
+	s.ev(&RecordSetAside{name, id, why})
 }
 
 // saveBody moves a big body to bad/. One that is missing is left to be so.

@@ -21,7 +21,8 @@ var _ spool.Store = (*Store)(nil)
 type Store struct {
 	opts Options
 	fs   disk.FS
-	ev   Events
+	ev   func(Event)
+	told Committed // the last that was told, so that telling allocates nothing; the committer has it
 	lock io.Closer // nil: opened for reading only
 	// strayed: files were found to have lost their names. journal.mu guards it.
 	strayed bool

@@ -53,7 +53,7 @@ func (w *workload) open() error {
 		fs = w.wrap(w.view)
 	}
 	opts := crashOptions(fs)
-	opts.Events = &w.did
+	opts.Events = w.did.tell
 	if w.tune != nil {
 		w.tune(&opts)
 	} else {
