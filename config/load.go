@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/config/wire"
 )
 
 // Load reads the configuration of a file: defaults, the keys of the file over
@@ -145,7 +147,7 @@ func (d *document) config() *Config {
 	top := d.top()
 	top.read(cfg.keys())
 	if top.got["hostname"] {
-		if canonical, ok := hostName(cfg.Hostname); ok {
+		if canonical, ok := wire.CanonicalHost(cfg.Hostname); ok {
 			cfg.Hostname = canonical
 		} else {
 			top.problem("hostname", strconv.QuoteToASCII(cfg.Hostname)+" is not a host name", `letters, digits, dots and hyphens, such as "app1.example.com", or an address in brackets`)
@@ -284,18 +286,6 @@ func isLoopback(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback()
-}
-
-// isAddressLiteral checks "[192.0.2.1]" and "[IPv6:2001:db8::1]"
-// (RFC 5321 §4.1.3).
-func isAddressLiteral(s string) bool {
-	inner := strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
-	if six, ok := strings.CutPrefix(inner, "ipv6:"); ok {
-		ip, err := netip.ParseAddr(six)
-		return err == nil && ip.Is6() && ip.Zone() == ""
-	}
-	ip, err := netip.ParseAddr(inner)
-	return err == nil && ip.Is4()
 }
 
 func (r *Retry) check(t *table) {

@@ -14,6 +14,7 @@ import (
 
 	smtp "github.com/emersion/go-smtp"
 
+	"postern/config/wire"
 	"postern/relay/ack"
 	"postern/relay/submission"
 )
@@ -223,15 +224,13 @@ func (c *conn) parse(line string) (*command, string) {
 	if c.set.lenient && strings.IndexByte(line, '\t') >= 0 && strings.IndexByte(line, '"') < 0 {
 		line = strings.TrimRight(strings.ReplaceAll(line, "\t", " "), " ")
 	}
-	if what := foreign(line); what != "" {
+	if what := wire.ForeignProtocol(line); what != "" {
 		c.abuse(what+" on the SMTP port", say(554, 5, 7, 0, "this is SMTP, closing connection"))
 		return nil, ""
 	}
-	for i := 0; i < len(line); i++ {
-		if line[i] < ' ' || line[i] == 0x7F {
-			c.protest(say(500, 5, 5, 2, "control character in a command"))
-			return nil, ""
-		}
+	if wire.HasControl(line) {
+		c.protest(say(500, 5, 5, 2, "control character in a command"))
+		return nil, ""
 	}
 	line = strings.TrimRight(line, " ") // RFC 5321 §4.1.1: tolerate it
 	verb, arg, _ := strings.Cut(line, " ")
