@@ -26,7 +26,7 @@ func scrape(l *Log) []string {
 	handler := l.Metrics(func() *control.Status {
 		return &control.Status{
 			Version: "v1", Healthy: true,
-			Listeners: []control.Listener{{Name: "door"}},
+			Listeners: []control.Listener{{Name: "local"}},
 			Lanes: []control.Lane{{
 				Upstream: "office", State: queue.Parked,
 				Rates:  []budget.Left{{Rate: "30/1m", Next: time.Unix(2000000000, 0)}},

@@ -124,7 +124,7 @@ func TestWhatStrangersCause(t *testing.T) {
 	fault := errors.New("a fault")
 	for event, cause := range map[string]func(*Log){
 		"connection-refused":  func(l *Log) { l.Intake()(&intake.Refused{Client: &submission.Client{}, Why: "why"}) },
-		"accept-failed":       func(l *Log) { l.Intake()(&intake.AcceptFailed{Listener: "door", Err: fault}) },
+		"accept-failed":       func(l *Log) { l.Intake()(&intake.AcceptFailed{Listener: "local", Err: fault}) },
 		"client-unidentified": func(l *Log) { l.Intake()(&intake.Unidentified{Client: &submission.Client{}, Err: fault}) },
 		"tls-failed":          func(l *Log) { l.Intake()(&intake.TLSFailed{Client: &submission.Client{}, Err: fault}) },
 		"sign-in-failed": func(l *Log) {

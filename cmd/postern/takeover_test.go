@@ -25,7 +25,7 @@ func TestLiveSocketsAreNotTakenOver(t *testing.T) {
 				put := map[string]string{
 					"listener": `address = "unix:` + path + `"`, "control": `socket = "` + path + `"`, "read": "[control]\nread_socket = \"" + path + "\"\n",
 				}[name]
-				h := newHouse(t, strings.Replace(ordinary("127.0.0.1:0", "127.0.0.1:25"), line, put, 1))
+				h := newHarness(t, strings.Replace(ordinary("127.0.0.1:0", "127.0.0.1:25"), line, put, 1))
 				path = strings.Replace(path, "DIR", h.dir, 1)
 				l, err := net.Listen("unix", path)
 				if err != nil {

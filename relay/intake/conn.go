@@ -27,10 +27,10 @@ const (
 	maxIdleCommands = 100   // NOOP and the like since the last accepted message
 	maxRefusals     = 1000  // refused MAIL and RCPT since the last accepted message
 	maxAuthFailures = 3
-	writePatience   = time.Minute
-	refusedPatience = 10 * time.Second
-	tlsPatience     = time.Minute
-	evictedPatience = 100 * time.Millisecond
+	writeTimeout    = time.Minute
+	refusedTimeout  = 10 * time.Second
+	tlsTimeout      = time.Minute
+	evictedTimeout  = 100 * time.Millisecond
 )
 
 // conn is one client. All but the atomic fields belongs to its goroutine.
@@ -90,7 +90,7 @@ func (c *conn) interrupt(why uint32) {
 	c.wake.Store(why)
 	c.raw.SetReadDeadline(time.Unix(1, 0))
 	if why == wokenEvict { // it may be one that never reads
-		c.raw.SetWriteDeadline(time.Now().Add(evictedPatience))
+		c.raw.SetWriteDeadline(time.Now().Add(evictedTimeout))
 	}
 	if cancel := c.asking.Load(); cancel != nil {
 		(*cancel)()
@@ -165,7 +165,7 @@ func (c *conn) closeConn() {
 		return
 	}
 	if hc, ok := c.nc.(interface{ CloseWrite() error }); ok {
-		c.nc.SetDeadline(time.Now().Add(lingerPatience))
+		c.nc.SetDeadline(time.Now().Add(lingerTimeout))
 		hc.CloseWrite()
 		io.CopyN(io.Discard, c.nc, lingerBytes)
 	}
@@ -173,8 +173,8 @@ func (c *conn) closeConn() {
 }
 
 const (
-	lingerPatience = 500 * time.Millisecond
-	lingerBytes    = 256 << 10
+	lingerTimeout = 500 * time.Millisecond
+	lingerBytes   = 256 << 10
 )
 
 // lost answers an error of reading a command. Each is final.

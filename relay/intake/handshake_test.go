@@ -38,7 +38,7 @@ func TestHandshakesTakeTurns(t *testing.T) {
 				r := newRig(t, func(l *config.Listener) { l.TLS, l.CertFile, l.KeyFile, l.MaxConnections = mode, cert, key, 2000 })
 				defer r.server.Close()
 				processor := make(chan struct{}, 1)
-				r.door.settings.Load().tls.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+				r.listener.settings.Load().tls.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 					processor <- struct{}{}
 					time.Sleep(10 * time.Millisecond)
 					<-processor
@@ -75,14 +75,14 @@ func TestHandshakeWaitEnds(t *testing.T) {
 	begin := hello(t)
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(l *config.Listener) { l.TLS, l.CertFile, l.KeyFile = config.ListenerTLSImplicit, cert, key })
-		for r.server.shared.shakes.Try() {
+		for r.server.shared.handshakes.Try() {
 		}
 		r.dial("192.0.2.2:1").Write(begin)
 		evicted := r.dial("192.0.2.2:2")
 		evicted.Write(begin)
 		synctest.Wait()
 		began := time.Now()
-		for c := range r.door.conns {
+		for c := range r.listener.conns {
 			if c.raw.RemoteAddr().String() == "192.0.2.2:2" {
 				c.interrupt(wokenEvict)
 			}

@@ -45,21 +45,21 @@ func (c *conn) replyLine(code int, enh smtp.EnhancedCode, text string, more bool
 }
 
 // flush writes what is held. A client that doesn't take it within the write
-// patience is lost.
+// timeout is lost.
 func (c *conn) flush() error {
 	if len(c.out) == 0 || c.writeErr != nil {
 		return c.writeErr
 	}
-	patience := writePatience
+	timeout := writeTimeout
 	if c.leaving() {
-		patience = time.Second
+		timeout = time.Second
 	}
 	now := time.Now()
 	c.waiting.Store(now.UnixNano())
 	c.phase.Store(uint32(phaseWrite))
-	c.nc.SetWriteDeadline(now.Add(patience))
+	c.nc.SetWriteDeadline(now.Add(timeout))
 	if c.woken() == wokenEvict { // it set its deadline before ours, or will do so after
-		c.nc.SetWriteDeadline(now.Add(evictedPatience))
+		c.nc.SetWriteDeadline(now.Add(evictedTimeout))
 	}
 	_, c.writeErr = c.nc.Write(c.out)
 	c.phase.Store(uint32(phaseBusy))

@@ -33,7 +33,7 @@ type Bounded struct {
 	by   map[origin.Key]int // how many of open each origin has
 }
 
-// Bound is l with bounds, for doors where nothing else shares places out. Whoever
+// Bound is l with bounds, for listeners where nothing else shares places out. Whoever
 // comes when all are taken gets the place of the origin that has most, if that is
 // more than his own would have; else of his own; else, where he has none, of
 // whoever has been quiet longest. An origin loses its quietest connection first.

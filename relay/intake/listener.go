@@ -14,16 +14,16 @@ import (
 	"postern/relay/peer"
 )
 
-// doorKey is what makes a listener the same one over a reload.
-type doorKey struct {
+// listenerKey is what makes a listener the same one over a reload.
+type listenerKey struct {
 	network string // "tcp", "unix" or "systemd"
 	target  string
 	index   int // of several systemd sockets of one name
 }
 
-// door is one listening socket with its connections.
-type door struct {
-	key      doorKey
+// listener is one listening socket with its connections.
+type listener struct {
+	key      listenerKey
 	ln       net.Listener
 	settings atomic.Pointer[settings]
 	shut     atomic.Bool
@@ -34,46 +34,46 @@ type door struct {
 	leaving map[*conn]struct{} // evicted, not closed yet
 }
 
-func newDoor(k doorKey) *door {
-	return &door{key: k, conns: map[*conn]struct{}{}, leaving: map[*conn]struct{}{}}
+func newListener(k listenerKey) *listener {
+	return &listener{key: k, conns: map[*conn]struct{}{}, leaving: map[*conn]struct{}{}}
 }
 
 // keys are the sockets that a listener stands for.
-func (s *Server) keys(l *config.Listener) ([]doorKey, error) {
-	if l.Network != "systemd" {
-		return []doorKey{{network: l.Network, target: l.Target}}, nil
+func (s *Server) keys(conf *config.Listener) ([]listenerKey, error) {
+	if conf.Network != "systemd" {
+		return []listenerKey{{network: conf.Network, target: conf.Target}}, nil
 	}
 	if !s.sockets.taken {
 		s.sockets.files, s.sockets.taken = systemdFiles(), true
 	}
-	n := len(s.sockets.files[l.Target])
+	n := len(s.sockets.files[conf.Target])
 	if n == 0 {
-		return nil, &peer.Advised{Err: fmt.Errorf("listener %s: systemd handed over no socket named %q", l.Name, l.Target),
-			Remedy: "set FileDescriptorName=" + l.Target + " in the .socket unit and start that"}
+		return nil, &peer.Advised{Err: fmt.Errorf("listener %s: systemd handed over no socket named %q", conf.Name, conf.Target),
+			Remedy: "set FileDescriptorName=" + conf.Target + " in the .socket unit and start that"}
 	}
-	keys := make([]doorKey, n)
+	keys := make([]listenerKey, n)
 	for i := range keys {
-		keys[i] = doorKey{"systemd", l.Target, i}
+		keys[i] = listenerKey{"systemd", conf.Target, i}
 	}
 	return keys, nil
 }
 
 // open listens.
-func (s *Server) open(k doorKey, l *config.Listener) (*door, error) {
-	d := newDoor(k)
+func (s *Server) open(k listenerKey, conf *config.Listener) (*listener, error) {
+	l := newListener(k)
 	var err error
 	switch k.network {
 	case "unix":
-		d.ln, err = listenUnix(k.target, l.Mode, l.Group)
+		l.ln, err = listenUnix(k.target, conf.Mode, conf.Group)
 	case "systemd":
-		d.ln, err = net.FileListener(s.sockets.files[k.target][k.index])
+		l.ln, err = net.FileListener(s.sockets.files[k.target][k.index])
 	default:
-		d.ln, err = listenTCP(k.target)
+		l.ln, err = listenTCP(k.target)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listener %s: %w", l.Name, err)
+		return nil, fmt.Errorf("listener %s: %w", conf.Name, err)
 	}
-	return d, nil
+	return l, nil
 }
 
 // listenTCP listens at an address. Clients of this machine don't vanish without
@@ -102,47 +102,47 @@ func family(target string) string {
 }
 
 // adjust gives a unix socket that stays the mode and group that it is to have.
-func (d *door) adjust(l *config.Listener) error {
-	socket, ok := d.ln.(*peer.Socket)
+func (l *listener) adjust(conf *config.Listener) error {
+	socket, ok := l.ln.(*peer.Socket)
 	if !ok {
 		return nil
 	}
-	if err := socket.Permit(socketMode(l.Mode), l.Group); err != nil {
-		return fmt.Errorf("listener %s: %w", l.Name, err)
+	if err := socket.Permit(socketMode(conf.Mode), conf.Group); err != nil {
+		return fmt.Errorf("listener %s: %w", conf.Name, err)
 	}
 	return nil
 }
 
 // close stops listening; connections go on. The path of a unix socket is
 // removed if it is still ours.
-func (d *door) close() {
-	if !d.shut.Swap(true) {
-		d.ln.Close()
+func (l *listener) close() {
+	if !l.shut.Swap(true) {
+		l.ln.Close()
 	}
 }
 
-func (d *door) count() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.conns)
+func (l *listener) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns)
 }
 
 // wake interrupts every connection that waits for its client.
-func (d *door) wake(why uint32) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for c := range d.conns {
+func (l *listener) wake(why uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
 		c.interrupt(why)
 	}
 }
 
-func (d *door) closeConns() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for c := range d.conns {
+func (l *listener) closeConns() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
 		c.raw.Close()
 	}
-	for c := range d.leaving {
+	for c := range l.leaving {
 		c.raw.Close()
 	}
 }
