@@ -12,6 +12,7 @@ func (c *conn) handshake() bool {
 	ctx, cancel := context.WithTimeout(c.client.ctx, tlsPatience)
 	defer cancel()
 	shaking := &shaking{Conn: c.nc, c: c, ctx: ctx}
+	defer shaking.end() // also where TLS panics over what the client has sent
 	tc := tls.Server(shaking, c.set.tls)
 	c.wait()
 	c.phase.Store(uint32(phaseHandshake))
