@@ -102,7 +102,7 @@ func (d *Dialer) try(ctx context.Context, limit time.Duration, port int, at *Rea
 	trying, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := time.Now()
-	conn, err := d.dial(trying, net.JoinHostPort(at.Address.String(), strconv.Itoa(port)))
+	conn, err := d.dialSafely(trying, net.JoinHostPort(at.Address.String(), strconv.Itoa(port)))
 	at.Tried, at.Took = true, time.Since(began)
 	if err != nil {
 		at.Err = describe(err)
