@@ -23,15 +23,16 @@ func (l *lane) spawnLocked(first *spool.Delivery) {
 	})
 }
 
-// deliver carries out one session. What it does wrong is its own fault.
-func (q *Queue) deliver(f *Feed) (err error) {
+// deliver carries out one session. What it does wrong is its own fault, also
+// where that comes of the error that it ended with.
+func (q *Queue) deliver(f *Feed) (fault *spool.Fault) {
 	defer func() {
 		if v := recover(); v != nil {
 			q.events.Panicked(f.lane.name, v, debug.Stack())
-			err = &verdict.Defect{Value: v}
+			fault = faultOf(f.up, &verdict.Defect{Value: v})
 		}
 	}()
-	return q.deliverer.Deliver(q.ctx, f.up, f)
+	return faultOf(f.up, q.deliverer.Deliver(q.ctx, f.up, f))
 }
 
 // faultOf turns what Deliver returned into a fault; nil: an orderly end.
@@ -52,8 +53,7 @@ func faultOf(up *config.Upstream, err error) *spool.Fault {
 }
 
 // ended draws the conclusion from a session.
-func (l *lane) ended(f *Feed, err error) {
-	fault := faultOf(f.up, err)
+func (l *lane) ended(f *Feed, fault *spool.Fault) {
 	l.abandoned(f, fault)
 
 	l.mu.Lock()

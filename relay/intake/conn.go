@@ -140,20 +140,23 @@ func (c *conn) finish() {
 		c.srv.events(&Panicked{&c.client.Client, v, debug.Stack()})
 		c.out = append(c.out[:0], "421 4.3.0 internal error, closing connection\r\n"...)
 		c.why = "panic"
-		c.flush()
+		harmless(func() { c.flush() })
 	}
-	c.drop()
-	c.closeConn()
+	harmless(c.reset)
+	if !harmless(c.closeConn) { // it may be TLS that has met a defect
+		c.raw.Close()
+	}
 	c.in.r, c.in.w = 0, 0
 	c.in.release()
 	c.closed = Closed{&c.client.Client, c.why, time.Since(c.started), c.accepted}
 	c.srv.events(&c.closed)
 }
 
-// drop ends the transaction. What panicked once may do so again.
-func (c *conn) drop() {
+// harmless calls f; false: it panicked. What panicked once may do so again.
+func harmless(f func()) (ok bool) {
 	defer func() { _ = recover() }()
-	c.reset()
+	f()
+	return true
 }
 
 // closeConn closes so that the last reply arrives: a close with unread input

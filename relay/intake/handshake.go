@@ -11,12 +11,13 @@ import (
 func (c *conn) handshake() bool {
 	ctx, cancel := context.WithTimeout(c.client.ctx, tlsTimeout)
 	defer cancel()
-	handshakeConn := &handshakeConn{Conn: c.nc, c: c, ctx: ctx}
-	tc := tls.Server(handshakeConn, c.set.tls)
+	hs := &handshakeConn{Conn: c.nc, c: c, ctx: ctx}
+	defer hs.end() // also where TLS panics over what the client has sent
+	tc := tls.Server(hs, c.set.tls)
 	c.wait()
 	c.phase.Store(uint32(phaseHandshake))
 	err := tc.HandshakeContext(ctx)
-	handshakeConn.end()
+	hs.end()
 	c.phase.Store(uint32(phaseBusy))
 	if err != nil && c.woken() == wokenEvict {
 		c.end("evicted")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,6 +94,34 @@ func TestHandshakeWaitEnds(t *testing.T) {
 		}
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// TestHandshakeDefect: a panic in TLS costs its own connection, and not the turn
+// that it held.
+func TestHandshakeDefect(t *testing.T) {
+	cert, key := testCert(t)
+	begin := hello(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(l *config.Listener) { l.TLS, l.CertFile, l.KeyFile = config.ListenerTLSImplicit, cert, key })
+		defer r.server.Close()
+		conf := r.listener.settings.Load().tls
+		conf.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { panic("index out of range") }
+		n := 2*runtime.GOMAXPROCS(0) + 1
+		for i := range n {
+			nc := r.dial(fmt.Sprintf("192.0.2.2:%d", i+1))
+			nc.Write(begin)
+			said(nc)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(r.events.panics) != n || len(r.listener.conns) != 0 {
+			t.Errorf("%d of %d panics were told, %d connections are left", len(r.events.panics), n, len(r.listener.conns))
+		}
+		conf.GetConfigForClient = nil
+		if err := tls.Client(r.dial("192.0.2.3:1"), insecureClient()).Handshake(); err != nil {
+			t.Error(err)
 		}
 	})
 }
