@@ -41,7 +41,7 @@ func (c *clumsy) Deliver(ctx context.Context, up *config.Upstream, feed *Feed) e
 func TestPanicIsAFaultOfItsSession(t *testing.T) {
 	inBubble(t, []string{"office", "other"}, func(t *testing.T, w *world) {
 		w.queue.Stop(t.Context())
-		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears,
+		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears.listen,
 			Deliverer: &clumsy{peers: w.peers, when: func(d *spool.Delivery) bool { return d.Envelope.From == "bad@app.example" }}})
 		w.queue.Start()
 		bad := w.put("bad@app.example", []string{"office"}, "b@example.com")
@@ -74,7 +74,7 @@ func TestPanicIsAFaultOfItsSession(t *testing.T) {
 func TestPanicWhileOpening(t *testing.T) {
 	inBubble(t, []string{"office", "other"}, func(t *testing.T, w *world) {
 		w.queue.Stop(t.Context())
-		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears,
+		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears.listen,
 			Deliverer: &clumsy{peers: w.peers, when: func(*spool.Delivery) bool { return false }, up: "office"}})
 		w.queue.Start()
 		for range 5 {
@@ -105,7 +105,7 @@ func (f failing) Deliver(context.Context, *config.Upstream, *Feed) error { retur
 func TestPanicInAnError(t *testing.T) {
 	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
 		w.queue.Stop(t.Context())
-		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears, Deliverer: failing{foul{}}})
+		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears.listen, Deliverer: failing{foul{}}})
 		w.queue.Start()
 		w.put("a@app.example", []string{"office"}, "b@example.com")
 		after(10 * time.Minute)

@@ -32,7 +32,7 @@ var update = flag.Bool("update", false, "print what docs/events.md lacks")
 
 // rooms is every set of events that are methods.
 func rooms(l *Log) []any {
-	return []any{l.Process(), l.Queue()}
+	return []any{l.Process()}
 }
 
 // filled is a value of type t in which every text is text and nothing is zero.
@@ -105,6 +105,11 @@ func tell(l *Log, text string) {
 		}
 	}
 	raise(l.Submission(), text, (*submission.Accepted)(nil), (*submission.Refused)(nil))
+	raise(l.Queue(), text, (*queue.Attempted)(nil), (*queue.Finished)(nil), (*queue.LaneChanged)(nil), (*queue.Panicked)(nil),
+		(*queue.SessionFailed)(nil), (*queue.ConnectionSpent)(nil), (*queue.ConnectionLimited)(nil), (*queue.SenderRefused)(nil),
+		(*queue.SenderAccepted)(nil), (*queue.BudgetSpent)(nil), (*queue.StateFailed)(nil), (*queue.Notified)(nil), (*queue.NotNotified)(nil),
+		(*queue.InDoubt)(nil), (*queue.Expired)(nil), (*queue.Kept)(nil), (*queue.KeptEnded)(nil), (*queue.MovedOn)(nil),
+		(*queue.Operated)(nil), (*queue.ClaimLost)(nil), (*queue.StoreFailed)(nil))
 	raise(l.Spool(), text, (*journal.Recovery)(nil), (*journal.Committed)(nil), (*journal.SegmentBegun)(nil), (*journal.SegmentReclaimed)(nil),
 		(*journal.RecordSetAside)(nil), (*journal.TornTailCut)(nil), (*journal.WriteFailed)(nil), (*journal.ReadFailed)(nil),
 		(*journal.Full)(nil), (*journal.HasRoom)(nil), (*journal.BodiesSwept)(nil))
@@ -202,7 +207,7 @@ func TestPageAndCodeAgreeOnMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	tell(l, "x")
-	l.Queue().Attempted(queue.Attempt{Outcome: spool.Outcome{Verdict: spool.Delivered}})
+	l.Queue()(&queue.Attempted{Outcome: spool.Outcome{Verdict: spool.Delivered}})
 	code := map[string]bool{}
 	for _, name := range scrape(l) {
 		if strings.HasPrefix(name, "postern_") {

@@ -87,7 +87,7 @@ func TestStrangersAreToldTenTimesAMinute(t *testing.T) {
 		l.Intake()(&intake.Abused{Client: loud, What: "too many refusals"})
 		for range 50 {
 			tell(&submission.Accepted{Client: loud, ID: 1})
-			l.Queue().Attempted(queue.Attempt{ID: 1, Outcome: spool.Outcome{Code: 550}})
+			l.Queue()(&queue.Attempted{ID: 1, Outcome: spool.Outcome{Code: 550}})
 		}
 		events, _ = logged(t, &out)
 		if !slices.Equal(events[:3], []string{"mail-refused", "mail-refused", "client-abuse"}) ||
