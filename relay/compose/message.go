@@ -1,6 +1,11 @@
 package compose
 
-import "time"
+import (
+	"strings"
+	"time"
+
+	"postern/config/wire"
+)
 
 // Message is what a message is made from. The zero value of each field but
 // From and a recipient is good. No method changes it, so one Message may be
@@ -21,7 +26,7 @@ type Message struct {
 	Date           time.Time // zero: now
 	MessageID      string    // with or without < and >; empty: made, with Domain
 	Domain         string    // on the right of a Message-ID that is made; empty: that of From
-	Boundary       string    // between parts; empty: made at random, as it has to be for foreign text. Tests set it
+	Boundary       string    // between parts: letters and digits. Empty: made at random, as it has to be for foreign text. Tests set it
 	AllowBareLocal bool      // addresses without a domain ("root") may stand; the relay completes them
 }
 
@@ -36,8 +41,9 @@ const (
 )
 
 // Field is a further field of the header. Value is UTF-8 on one line; it is
-// folded and encoded as needed (RFC 2047). Fields that the rest of Message
-// stands for may not be given.
+// folded and encoded as needed (RFC 2047), but in fields that programs read
+// (List-…, References, Postern-… and a few more), which have to be ASCII.
+// Fields that the rest of Message stands for may not be given.
 type Field struct{ Name, Value string }
 
 // Problem is one thing that is wrong with a Message.
@@ -50,21 +56,59 @@ type Problem struct {
 type Problems []Problem
 
 // Error is all of them, with semicolons between.
-func (p Problems) Error() string { panic("not yet") }
+func (p Problems) Error() string {
+	all := make([]string, len(p))
+	for i, one := range p {
+		all[i] = one.Field + ": " + one.Text
+	}
+	return strings.Join(all, "; ")
+}
 
 // Check tells all that is wrong with m; none: it can be composed. It does not
 // read the parts.
-func (m *Message) Check() []Problem { panic("not yet") }
+func (m *Message) Check() []Problem {
+	if _, err := m.Compose(); err != nil {
+		return err.(Problems)
+	}
+	return nil
+}
 
 // Envelope is the reverse-path and the recipients, each once, in the order of
 // To, Cc and Bcc, with domains in ASCII (RFC 5891). utf8: the message has an
 // address with a local part beyond ASCII, and needs SMTPUTF8 (RFC 6531).
-func (m *Message) Envelope() (from string, to []string, utf8 bool) { panic("not yet") }
+func (m *Message) Envelope() (from string, to []string, utf8 bool) {
+	from, _ = wireAddress(m.From.Addr)
+	to, utf8 = envelope(m.To, m.Cc, m.Bcc)
+	utf8 = utf8 || !wire.IsASCII(from)
+	for _, a := range m.ReplyTo {
+		address, _ := wireAddress(a.Addr)
+		utf8 = utf8 || !wire.IsASCII(address)
+	}
+	return from, to, utf8
+}
 
 // Compose checks m and lays out all of it but the content of parts. The error
 // is a Problems. Who needs more than one of Check, Size and WriteTo composes
 // once.
-func (m *Message) Compose() (*Composed, error) { panic("not yet") }
+func (m *Message) Compose() (*Composed, error) {
+	c := checker{m: m}
+	c.check()
+	if len(c.problems) > 0 {
+		return nil, c.problems
+	}
+	l := layout{Composed: new(Composed), m: m, content: c.content}
+	if err := l.write(); err != nil {
+		return nil, err
+	}
+	l.from, l.to, l.utf8 = m.Envelope()
+	return l.Composed, nil
+}
 
 // Size is that of Composed, or -1 where m can't be composed.
-func (m *Message) Size() int64 { panic("not yet") }
+func (m *Message) Size() int64 {
+	c, err := m.Compose()
+	if err != nil {
+		return -1
+	}
+	return c.Size()
+}
