@@ -89,6 +89,14 @@ func (t *HTTPToken) keys() []key {
 	}
 }
 
+// Senders are the rules that From makes for whoever has the token.
+func (t *HTTPToken) Senders() []Sender {
+	if len(t.From) == 0 {
+		return nil
+	}
+	return []Sender{{User: []string{t.Name}, From: t.From, CheckFrom: true}}
+}
+
 // readSocket takes a path, a socket of systemd, or "off".
 func (h *HTTP) readSocket(t *table, name string, v any) bool {
 	var s string
