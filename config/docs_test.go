@@ -116,6 +116,7 @@ func tables() map[string][]key {
 	all := map[string][]key{
 		"Top level": cfg.keys(), "`[[listener]]`": (&Listener{}).keys(), "`[upstream.NAME]`": (&Upstream{}).keys(),
 		"`[upstream.NAME.oauth]`": (&OAuth{}).keys(), "`[[route]]`": (&Route{}).keys(), "`[[sender]]`": (&Sender{}).keys(),
+		"`[http.token.NAME]`": (&HTTPToken{}).keys(),
 	}
 	for _, k := range cfg.keys() {
 		if s, ok := k.value.(section); ok {
@@ -221,7 +222,7 @@ func TestEveryChoiceIsDocumented(t *testing.T) {
 // ofTables is true of a key that holds tables with keys of their own.
 func ofTables(k key) bool {
 	_, one := k.value.(section)
-	return one || slices.Contains([]string{"listener", "upstream", "route", "sender", "oauth"}, k.name) && k.help == ""
+	return one || slices.Contains([]string{"listener", "upstream", "route", "sender", "oauth", "token"}, k.name) && k.help == ""
 }
 
 // Each key says in a sentence what it is for, and what counts without it.

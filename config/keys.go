@@ -29,6 +29,7 @@ func (c *Config) keys() []key {
 		{name: "log", value: section{keys: c.Log.keys()}},
 		{name: "retry", value: section{c.Retry.keys(), c.Retry.check}},
 		{name: "listener", value: c.listenerTables()},
+		{name: "http", value: section{c.HTTP.keys(), c.HTTP.check}},
 		{name: "upstream", value: special{c.readUpstreams, c.showUpstreams}},
 		{name: "route", value: c.routeTables()},
 		{name: "sender", value: c.senderTables(), hidden: len(c.Senders) == 0},

@@ -149,11 +149,13 @@ func (d *document) checkSockets(cfg *Config) {
 	for i, l := range cfg.Listeners {
 		add(l.Network, l.Target, joinIndex("listener", i)+".address")
 	}
+	add(cfg.HTTP.Listener.Network, cfg.HTTP.Listener.Target, "http.address")
 	add("tcp", cfg.Control.Metrics, "control.metrics")
 	add("unix", cfg.Control.Socket, "control.socket")
 	if cfg.Control.ReadSocket != "" {
 		add("unix", cfg.Control.ReadSocket, "control.read_socket")
 	}
+	add(cfg.HTTP.Socket.Network, cfg.HTTP.Socket.Target, "http.socket")
 }
 
 // checkFolders finds spool and state in each other's way. A spool beside the

@@ -1,11 +1,9 @@
 package intake
 
 import (
-	"context"
 	"fmt"
 	"io/fs"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -43,13 +41,9 @@ func (s *Server) keys(conf *config.Listener) ([]listenerKey, error) {
 	if conf.Network != "systemd" {
 		return []listenerKey{{network: conf.Network, target: conf.Target}}, nil
 	}
-	if !s.sockets.taken {
-		s.sockets.files, s.sockets.taken = systemdFiles(), true
-	}
-	n := len(s.sockets.files[conf.Target])
-	if n == 0 {
-		return nil, &peer.Advised{Err: fmt.Errorf("listener %s: systemd handed over no socket named %q", conf.Name, conf.Target),
-			Remedy: "set FileDescriptorName=" + conf.Target + " in the .socket unit and start that"}
+	n, err := s.handed.Count(conf.Target)
+	if err != nil {
+		return nil, fmt.Errorf("listener %s: %w", conf.Name, err)
 	}
 	keys := make([]listenerKey, n)
 	for i := range keys {
@@ -66,39 +60,14 @@ func (s *Server) open(k listenerKey, conf *config.Listener) (*listener, error) {
 	case "unix":
 		l.ln, err = listenUnix(k.target, conf.Mode, conf.Group)
 	case "systemd":
-		l.ln, err = net.FileListener(s.sockets.files[k.target][k.index])
+		l.ln, err = s.handed.Listen(k.target, k.index)
 	default:
-		l.ln, err = listenTCP(k.target)
+		l.ln, err = peer.ListenTCP(k.target)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listener %s: %w", conf.Name, err)
 	}
 	return l, nil
-}
-
-// listenTCP listens at an address. Clients of this machine don't vanish without
-// a word, so the system needs no keep-alive probes to find out; setting them up
-// takes three calls for each connection.
-func listenTCP(target string) (net.Listener, error) {
-	var lc net.ListenConfig
-	host, _, _ := net.SplitHostPort(target)
-	if a, err := netip.ParseAddr(host); err == nil && a.IsLoopback() || host == "localhost" {
-		lc.KeepAlive = -1
-	}
-	return lc.Listen(context.Background(), family(target), target)
-}
-
-// family keeps a listener to the addresses that its line names: left to "tcp",
-// 0.0.0.0 and [::] would each mean IPv4 and IPv6. Without a host it is both.
-func family(target string) string {
-	switch a, err := netip.ParseAddrPort(target); {
-	case err != nil:
-		return "tcp"
-	case a.Addr().Unmap().Is4():
-		return "tcp4"
-	default:
-		return "tcp6"
-	}
 }
 
 // adjust gives a unix socket that stays the mode and group that it is to have.

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"postern/config"
+	"postern/relay/peer"
 	"postern/relay/submission"
 )
 
@@ -17,6 +17,7 @@ import (
 type Options struct {
 	Submission *submission.Agent // takes the messages
 	Events     func(Event)       // nil: nobody is told
+	Handed     *peer.Handed      // sockets of a service manager; nil: this server takes them
 }
 
 // Server owns the listeners and their connections. Make one by New, give it
@@ -37,8 +38,8 @@ type Server struct {
 	listeners map[listenerKey]*listener
 	stopping  bool
 
-	sockets systemdSockets // guarded by apply
-	shared  *shared
+	handed *peer.Handed
+	shared *shared
 }
 
 // site is what every connection looks at anew, so that a reload reaches clients
@@ -53,7 +54,10 @@ var ErrClosed = errors.New("intake: server closed")
 
 // New makes a server that listens nowhere yet.
 func New(o Options) *Server {
-	s := &Server{submission: o.Submission, events: o.Events, listeners: map[listenerKey]*listener{}, shared: newShared()}
+	s := &Server{submission: o.Submission, events: o.Events, handed: o.Handed, listeners: map[listenerKey]*listener{}, shared: newShared()}
+	if s.handed == nil {
+		s.handed = &peer.Handed{}
+	}
 	if s.events == nil {
 		s.events = func(Event) {}
 	}
@@ -281,11 +285,4 @@ func (s *Server) stop() []*listener {
 		l.close()
 	}
 	return all
-}
-
-// systemdSockets are those handed over at the start, kept for the life of the
-// process so that a reload may drop and take up a listener again.
-type systemdSockets struct {
-	taken bool
-	files map[string][]*os.File
 }
