@@ -222,7 +222,7 @@ func (d *draft) commit(env *spool.Envelope, set *settles) error {
 	if env.DeliverBy != nil {
 		sub.brief.deadline = toNano(env.DeliverBy.Deadline)
 	}
-	sub.settles, sub.durable = set, s.accept
+	sub.key, sub.settles, sub.durable = env.Key, set, s.accept
 	if err := s.submit(sub); err != nil {
 		return err
 	}
@@ -268,6 +268,10 @@ func (s *Store) makeBig() error {
 func (s *Store) accept(sub *submission, w *wakes) {
 	h := s.ix.add(sub.head.id, &sub.brief, sub.at, sub.head.metaLen, sub.head.flags&flagBig != 0)
 	s.count(sub.at.segment, 1, s.weight(&sub.head, sub.brief.size))
+	if sub.key != nil {
+		k := recorded(sub.key, sub.head.id, sub.at)
+		s.remember(&k)
+	}
 	for ; h != 0; h = s.ix.entry(h).next {
 		w.add(s.ix.enqueue(h), s.ix.entry(h).due)
 	}

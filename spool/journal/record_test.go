@@ -37,7 +37,7 @@ func sampleRecords() []sampleRecord {
 	signed.Prefix = []byte("Signature: x\r\n")
 	fields := appendEnvelope(nil, &signed, 10, shares, of, set)
 	list := []sampleRecord{
-		{recMessage, meta}, {recMessage, fields}, {recMessage, withFields(meta, 2, "ignored", 64, "")},
+		{recMessage, meta}, {recMessage, fields}, {recMessage, withFields(meta, 12, "ignored", 64, "")},
 		{recMoved, appendMoved(nil, meta, snap)}, {recMoved, appendMoved(nil, carried(string(fields), len(meta)-1), snap)},
 		{recSettle, appendChange(nil, recSettle, &set.changes[0])},
 		{recAttempt, appendChange(nil, recAttempt, &change{state: state{attempts: 3, due: 5}})},
@@ -151,7 +151,7 @@ func TestFieldsOfANewerVersion(t *testing.T) {
 	}{
 		{recMessage, withFields(meta, 4, "x"), ""},
 		{recMessage, withFields(meta, 5, "x"), "field of type 5"},
-		{recMessage, withFields(meta, 2, "x", 1<<20+1, ""), "field of type 1048577"},
+		{recMessage, withFields(meta, 12, "x", 1<<20+1, ""), "field of type 1048577"},
 		{recMessage, withFields(meta, 4, "x", 2, "x"), "not known to this version"}, // not in order
 		{recMessage, withFields(meta, 2, "x", 2, "x"), "not known to this version"}, // twice
 		{recMessage, withFields(meta, 0, "x"), "not known to this version"},
