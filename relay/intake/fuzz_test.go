@@ -183,5 +183,6 @@ func TestDefect(t *testing.T) {
 type defective struct{ sinkDraft }
 
 func (d defective) Create(context.Context) (spool.Draft, error) { return d, nil }
+func (defective) Known(context.Context, *spool.Key) error       { return nil }
 func (defective) Write([]byte) (int, error)                     { panic("write") }
 func (defective) Discard()                                      { panic("discard") }

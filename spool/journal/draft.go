@@ -197,6 +197,11 @@ func (d *draft) commit(env *spool.Envelope, set *settles) error {
 	if s.noRoom() {
 		return spool.ErrFull
 	}
+	if env.Key != nil {
+		if err := s.Known(context.Background(), env.Key); err != nil {
+			return err // before a large body is synced
+		}
+	}
 	head := header{kind: recMessage, id: d.id, bodyCRC: d.crc}
 	body := d.chunks
 	if d.file != nil {
