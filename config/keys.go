@@ -14,6 +14,8 @@ const (
 	longTime = 24 * time.Hour
 	// longestLifetime is beyond anything that a message is worth waiting for.
 	longestLifetime = 100 * 24 * time.Hour
+	// longestKeys bounds what a client can make the spool remember.
+	longestKeys = 7 * 24 * time.Hour
 )
 
 // keys are those of the whole file. Of tables that can be there more than once,
@@ -25,6 +27,7 @@ func (c *Config) keys() []key {
 		{name: "confine", value: oneOf(&c.Confine, ConfineAuto, ConfineOn, ConfineOff), def: "auto", restart: true, help: "Whether the daemon gives up the right to write outside of its own folders."},
 		{name: "confine_writable", value: pathsAt{&c.ConfineWritable}, unset: "none", restart: true, help: "Further folders that the commands of a confined daemon may write to."},
 		{name: "spool", value: section{keys: c.Spool.keys()}},
+		{name: "submission", value: section{keys: c.Submission.keys()}},
 		{name: "control", value: section{c.Control.keys(), c.Control.check}},
 		{name: "log", value: section{keys: c.Log.keys()}},
 		{name: "retry", value: section{c.Retry.keys(), c.Retry.check}},
@@ -42,6 +45,12 @@ func (s *Spool) keys() []key {
 		{name: "max_size", value: sizeAt{&s.MaxSize, 0}, def: "10GiB", restart: true, help: "The size of the spool at which clients are answered 452; 0 is no limit."},
 		{name: "max_messages", value: numberAt{&s.MaxMessages, 0, 1_000_000_000}, def: 2_000_000, restart: true, help: "The number of messages at which clients are answered 452; 0 is no limit."},
 		{name: "min_free", value: sizeAt{&s.MinFree, 0}, def: "256MiB", restart: true, help: "What has to stay free on the file system of the spool; 0 is no limit."},
+	}
+}
+
+func (s *Submission) keys() []key {
+	return []key{
+		{name: "idempotency", value: durationAt{&s.Idempotency, 0, longestKeys}, def: "24h", help: "How long the keys of messages are remembered, so that none is taken twice; 0 is never."},
 	}
 }
 
