@@ -102,7 +102,7 @@ func readTokenSignIn(t, o *table, up *Upstream, p *provider) {
 		if p != nil && p.PasswordAuth != "" {
 			hint += ", or a password"
 		}
-		t.problem(firstGiven(t, "auth", "provider"), up.Auth.quoted()+" needs to know where tokens come from", hint+up.Preset.hint())
+		t.problem(t.firstGiven("auth", "provider"), up.Auth.quoted()+" needs to know where tokens come from", hint+up.Preset.hint())
 		return
 	}
 	c := &OAuth{}
@@ -129,35 +129,44 @@ func readTokenSignIn(t, o *table, up *Upstream, p *provider) {
 		checkProvider(o, c)
 		checkFlow(o, c, up.Username)
 	}
-	o.finish()
 }
 
-func (a *Account) showOAuth() any {
-	if a.OAuth == nil {
+// oauthTable is the table of keys for tokens. Its defaults are those of the
+// upstream's provider, so readTokenSignIn reads it when the rest is known.
+type oauthTable struct{ account *Account }
+
+func (o oauthTable) read(field, any) bool { return true }
+func (o oauthTable) keep(value)           {}
+func (o oauthTable) describe() description {
+	return description{kind: "table", keys: (&OAuth{}).keys()}
+}
+
+func (o oauthTable) show() any {
+	if o.account.OAuth == nil {
 		return nil
 	}
-	return show(a.OAuth.keys())
+	return show(o.account.OAuth.keys())
 }
 
 // checkTokenUse: whom the token is for, and who could read it on its way.
 func checkTokenUse(t *table, up *Upstream) {
 	name := up.Auth.quoted()
 	if !t.has("username") {
-		t.problem(firstGiven(t, "auth", "provider"), name+" needs a username", "the mailbox that the token is for")
+		t.problem(t.firstGiven("auth", "provider"), name+" needs a username", "the mailbox that the token is for")
 	}
 	effect := "has no effect while auth = " + name
 	if up.Auth == MechanismAuto {
 		effect = "has no effect beside oauth"
-		refuseWith(t, effect, "remove it, or name the mechanism in auth", "domain", "realm", "keytab", "ccache")
+		t.refuse(effect, "remove it, or name the mechanism in auth", "domain", "realm", "keytab", "ccache")
 	}
 	if up.Password.IsSet() {
 		t.problem(up.Password.source.key(), effect, "remove it: the upstream gets a token")
 	}
 	switch {
 	case up.TLS == TLSOff && up.Auth == MechanismAuto:
-		t.problem(firstGiven(t, "auth", "oauth"), `"auto" sends no token while tls = "off"`, "choose another tls")
+		t.problem(t.firstGiven("auth", "oauth"), `"auto" sends no token while tls = "off"`, "choose another tls")
 	case up.TLS == TLSOff && !isLoopback(up.Host):
-		t.problem(firstGiven(t, "auth", "provider"), name+` would send the token in clear over the network while tls = "off"`, "choose another tls")
+		t.problem(t.firstGiven("auth", "provider"), name+` would send the token in clear over the network while tls = "off"`, "choose another tls")
 	default:
 		warnUnchecked(t, up, "token")
 	}
@@ -232,10 +241,10 @@ func checkRedirect(o *table, c *OAuth) {
 // checkProvider: which keys belong to which provider, and what it sets.
 func checkProvider(o *table, c *OAuth) {
 	if c.Provider != OAuthMicrosoft365 {
-		refuseWith(o, "has no effect with this provider", "remove it", "tenant")
+		o.refuse("has no effect with this provider", "remove it", "tenant")
 	}
 	if c.Provider != OAuthGeneric {
-		refuseWith(o, "is set by the provider", `remove it, or set provider = "generic"`, "issuer")
+		o.refuse("is set by the provider", `remove it, or set provider = "generic"`, "issuer")
 	}
 	switch c.Provider {
 	case OAuthMicrosoft365:
@@ -272,13 +281,13 @@ func checkProvider(o *table, c *OAuth) {
 func checkFlow(o *table, c *OAuth, username string) {
 	effect := "has no effect while flow = " + strconv.Quote(string(c.Flow))
 	if c.Flow != FlowServiceAccount {
-		refuseWith(o, effect, "remove it", "service_account_file", "subject")
+		o.refuse(effect, "remove it", "service_account_file", "subject")
 	}
 	if c.Flow != FlowCode {
-		refuseWith(o, effect, "remove it", "redirect_url")
+		o.refuse(effect, "remove it", "redirect_url")
 	}
 	if c.Flow == FlowServiceAccount {
-		refuseWith(o, effect, "remove it", "client_id", "cert_file", "key_file", "assertion_file")
+		o.refuse(effect, "remove it", "client_id", "cert_file", "key_file", "assertion_file")
 		if c.ClientSecret.IsSet() {
 			o.problem(c.ClientSecret.source.key(), effect, "remove it")
 		}
