@@ -181,16 +181,13 @@ func checkDomain(t *table, m *mechanism, up *Upstream) {
 	}
 }
 
-// ticketFile is a path that may have FILE: before it, as krb5.conf and
+// readTicketFile is a path that may have FILE: before it, as krb5.conf and
 // KRB5CCNAME have it.
-func ticketFile(place *string) value {
-	read := func(f field, v any) (string, bool) {
-		if s, ok := v.(string); ok && s != "FILE:" {
-			v = strings.TrimPrefix(s, "FILE:")
-		}
-		return readPath(f, v)
+func readTicketFile(f field, v any) (string, bool) {
+	if s, ok := v.(string); ok && s != "FILE:" {
+		v = strings.TrimPrefix(s, "FILE:")
 	}
-	return at[string]{place: place, kind: "path", parse: read, format: unlessEmpty}
+	return readPath(f, v)
 }
 
 // checkKerberos looks at where tickets come from.

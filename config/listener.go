@@ -55,7 +55,7 @@ func (l *Listener) addressValue() value {
 		}
 		return address, ok
 	}
-	return at[string]{place: &l.Address, kind: "address", parse: read, format: unlessEmpty}
+	return kind[string]{name: "address", parse: read, format: unlessEmpty}.at(&l.Address)
 }
 
 // readAddress sets Network and Target.
@@ -146,14 +146,14 @@ func checkReadable(t *table, key, path string) bool {
 func (l *Listener) allowValue() value {
 	read := func(f field, v any) ([]netip.Prefix, bool) {
 		if l.Network != "unix" {
-			return listOf(f, v, l.readNetwork)
+			return listOf(l.readNetwork)(f, v)
 		}
 		if _, ok := readList(f, v); ok {
 			f.problem("has no effect on a unix socket", "who may connect is decided by mode and group")
 		}
 		return nil, false
 	}
-	return at[[]netip.Prefix]{place: &l.Allow, kind: "networks", parse: read, format: written[netip.Prefix]}
+	return kind[[]netip.Prefix]{name: "networks", parse: read, format: written[netip.Prefix]}.at(&l.Allow)
 }
 
 func (l *Listener) readNetwork(f field, s string) (netip.Prefix, bool) {
@@ -263,11 +263,7 @@ func (d *document) checkListenerSizes(cfg *Config) {
 	}
 }
 
-// usersTable is a table of names with their hashes. A hash is never repeated.
-func usersTable(place *map[string]string) value {
-	return at[map[string]string]{place: place, kind: "users", parse: readUsers, format: showUsers, secret: true}
-}
-
+// readUsers reads names with their hashes. A hash is never repeated.
 func readUsers(f field, v any) (map[string]string, bool) {
 	users, known := f.table(v), map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(users.values)) {

@@ -54,20 +54,17 @@ func hostName(name string) (string, bool) {
 	return canonical, true
 }
 
-// hostnameValue is a name for EHLO.
-func hostnameValue(place *string) value {
-	read := func(f field, v any) (string, bool) {
-		name, ok := readText(f, v)
-		if !ok {
-			return "", false
-		}
-		canonical, ok := hostName(name)
-		if !ok {
-			f.problem(strconv.QuoteToASCII(name)+" is not a host name", `letters, digits, dots and hyphens, such as "app1.example.com", or an address in brackets`)
-		}
-		return canonical, ok
+// readHostname reads a name for EHLO.
+func readHostname(f field, v any) (string, bool) {
+	name, ok := readText(f, v)
+	if !ok {
+		return "", false
 	}
-	return at[string]{place: place, kind: "text", parse: read, format: unlessEmpty}
+	canonical, ok := hostName(name)
+	if !ok {
+		f.problem(strconv.QuoteToASCII(name)+" is not a host name", `letters, digits, dots and hyphens, such as "app1.example.com", or an address in brackets`)
+	}
+	return canonical, ok
 }
 
 // DoubtfulHostname warns of a name that upstreams may refuse in EHLO: one

@@ -104,7 +104,7 @@ func (u *Upstream) providerValue() value {
 		}
 		return name, ok
 	}
-	return at[string]{place: &u.Provider, kind: "choice", parse: read, format: unlessEmpty, choices: providerNames()}
+	return kind[string]{name: "choice", parse: read, format: unlessEmpty, choices: providerNames()}.at(&u.Provider)
 }
 
 // apply sets everything but the host and the mechanism, which depend on other

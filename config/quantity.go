@@ -206,12 +206,8 @@ func ParseRate(s string) (Rate, error) {
 // rateHint is shown with whatever is wrong with a rate.
 const rateHint = `"30/1m" is 30 messages in any minute, "10000 recipients/24h" counts recipients`
 
-// rateList is rate = "30/1m", or a list of such. An empty list takes away
+// readRates reads rate = "30/1m", or a list of such. An empty list takes away
 // what a provider would set.
-func rateList(place *[]Rate) value {
-	return at[[]Rate]{place: place, kind: "rates", parse: readRates, format: written[Rate]}
-}
-
 func readRates(f field, v any) (rates []Rate, ok bool) {
 	switch v := v.(type) {
 	case string:

@@ -52,17 +52,14 @@ func (r *Route) checkEnd(t *table) {
 	t.refuse("has no effect beside reject", "a route leads to upstreams or refuses; remove one of them", "upstream", "priority")
 }
 
-// headerTable is { "Field" = ["pattern"] }.
-func headerTable(place *map[string][]string) value {
-	show := func(header map[string][]string) any {
-		if len(header) == 0 {
-			return nil
-		}
-		return header
+func showHeader(header map[string][]string) any {
+	if len(header) == 0 {
+		return nil
 	}
-	return at[map[string][]string]{place: place, kind: "header", parse: readHeader, format: show}
+	return header
 }
 
+// readHeader reads { "Field" = ["pattern"] }.
 func readHeader(f field, v any) (map[string][]string, bool) {
 	fields, header := f.table(v), map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(fields.values)) {

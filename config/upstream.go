@@ -39,12 +39,9 @@ var extensions = []string{
 	"PIPELINING", "CHUNKING", "BINARYMIME", "8BITMIME", "SMTPUTF8", "DSN", "SIZE", "LIMITS", "MT-PRIORITY", "DELIVERBY", "REQUIRETLS",
 }
 
-// extensionList are extensions that are not to be used.
-func extensionList(place *[]string) value {
-	read := func(f field, v any) ([]string, bool) {
-		return listOf(f, v, func(_ field, name string) (string, bool) { return readExtension(f, name) })
-	}
-	return at[[]string]{place: place, kind: "extensions", parse: read, format: unlessNone, choices: extensions}
+// readWithout reads the extensions that are not to be used.
+func readWithout(f field, v any) ([]string, bool) {
+	return listOf(func(_ field, name string) (string, bool) { return readExtension(f, name) })(f, v)
 }
 
 func readExtension(f field, name string) (string, bool) {
@@ -226,18 +223,15 @@ func (u *Upstream) checkOldCiphers(t *table) {
 	}
 }
 
-// fingerprintList is one pin, or a list of them, so that a certificate can be
-// replaced by one that is pinned already.
-func fingerprintList(place *[]string) value {
-	show := func(pins []string) any {
-		return unlessNone(each(pins, func(pin string) string { return "sha256:" + pin }))
-	}
-	return at[[]string]{place: place, kind: "fingerprints", parse: readFingerprints, format: show}
+func showFingerprints(pins []string) any {
+	return unlessNone(each(pins, func(pin string) string { return "sha256:" + pin }))
 }
 
+// readFingerprints reads one pin, or a list of them, so that a certificate can
+// be replaced by one that is pinned already.
 func readFingerprints(f field, v any) ([]string, bool) {
 	if _, single := v.(string); !single {
-		return listOf(f, v, readFingerprint)
+		return listOf(readFingerprint)(f, v)
 	}
 	s, ok := readText(f, v)
 	if !ok {

@@ -10,16 +10,43 @@ import (
 	"unicode"
 )
 
-// at is a value that one function reads and another shows. The place is left
-// alone where the value of the file cannot be used.
-type at[T any] struct {
-	place   *T
-	kind    string
+// kind is a type of value.
+type kind[T any] struct {
+	name    string // for a form: see Setting
 	parse   func(f field, v any) (T, bool)
 	format  func(T) any
 	choices []string
 	secret  bool
 }
+
+// The types of values that have no bounds of their own.
+var (
+	// A text is a string that may not be empty and has no control characters.
+	text        = kind[string]{name: "text", parse: readText, format: unlessEmpty}
+	path        = kind[string]{name: "path", parse: readPath, format: unlessEmpty}
+	ticketFile  = kind[string]{name: "path", parse: readTicketFile, format: unlessEmpty}
+	hostname    = kind[string]{name: "text", parse: readHostname, format: unlessEmpty}
+	boolean     = kind[bool]{name: "boolean", parse: readBoolean, format: func(b bool) any { return b }}
+	permissions = kind[fs.FileMode]{name: "permissions", parse: readPermissions, format: func(m fs.FileMode) any { return fmt.Sprintf("%04o", m.Perm()) }}
+
+	textList     = kind[[]string]{name: "list", parse: readList, format: unlessNone}
+	pathList     = kind[[]string]{name: "paths", parse: listOf(readListedPath), format: unlessNone}
+	patternList  = kind[[]string]{name: "patterns", parse: listOf(readPattern), format: unlessNone}
+	fingerprints = kind[[]string]{name: "fingerprints", parse: readFingerprints, format: showFingerprints}
+	without      = kind[[]string]{name: "extensions", parse: readWithout, format: unlessNone, choices: extensions}
+	rateList     = kind[[]Rate]{name: "rates", parse: readRates, format: written[Rate]}
+	users        = kind[map[string]string]{name: "users", parse: readUsers, format: showUsers, secret: true}
+	header       = kind[map[string][]string]{name: "header", parse: readHeader, format: showHeader}
+)
+
+// at is a value of a kind. Its place is left alone where what the file says
+// cannot be used.
+type at[T any] struct {
+	kind[T]
+	place *T
+}
+
+func (k kind[T]) at(place *T) value { return at[T]{k, place} }
 
 func (a at[T]) read(f field, v any) bool {
 	parsed, ok := a.parse(f, v)
@@ -31,12 +58,7 @@ func (a at[T]) read(f field, v any) bool {
 
 func (a at[T]) show() any             { return a.format(*a.place) }
 func (a at[T]) keep(running value)    { *a.place = *running.(at[T]).place }
-func (a at[T]) describe() description { return description{a.kind, a.choices, a.secret, nil} }
-
-// text is a string that may not be empty and has no control characters.
-func text(place *string) value {
-	return at[string]{place: place, kind: "text", parse: readText, format: unlessEmpty}
-}
+func (a at[T]) describe() description { return description{a.name, a.choices, a.secret, nil} }
 
 func readText(f field, v any) (string, bool) {
 	s, ok := v.(string)
@@ -57,11 +79,7 @@ func readText(f field, v any) (string, bool) {
 
 func hasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }
 
-// path is a text. A relative one starts at the folder of the file.
-func path(place *string) value {
-	return at[string]{place: place, kind: "path", parse: readPath, format: unlessEmpty}
-}
-
+// readPath is a text. A relative one starts at the folder of the file.
 func readPath(f field, v any) (string, bool) {
 	s, ok := readText(f, v)
 	return f.t.doc.path(s), ok
@@ -77,7 +95,8 @@ func choice[T ~string](place *T, allowed ...T) value {
 		s, ok := readChoice(f, v, names)
 		return T(s), ok
 	}
-	return at[T]{place: place, kind: "choice", parse: read, format: func(v T) any { return unlessEmpty(string(v)) }, choices: names}
+	show := func(v T) any { return unlessEmpty(string(v)) }
+	return kind[T]{name: "choice", parse: read, format: show, choices: names}.at(place)
 }
 
 func readChoice(f field, v any, names []string) (string, bool) {
@@ -92,22 +111,18 @@ func readChoice(f field, v any, names []string) (string, bool) {
 	return s, ok
 }
 
-// boolean is true or false.
-func boolean(place *bool) value {
-	read := func(f field, v any) (bool, bool) {
-		b, ok := f.plain(v).(bool)
-		if !ok {
-			f.wrongType("true or false, without quotes", f.plain(v))
-		}
-		return b, ok
+func readBoolean(f field, v any) (b, ok bool) {
+	v = f.plain(v)
+	if b, ok = v.(bool); !ok {
+		f.wrongType("true or false, without quotes", v)
 	}
-	return at[bool]{place: place, kind: "boolean", parse: read, format: func(b bool) any { return b }}
+	return b, ok
 }
 
 // number is a whole number from low to high.
 func number(place *int, low, high int) value {
 	read := func(f field, v any) (int, bool) { return readNumber(f, v, low, high) }
-	return at[int]{place: place, kind: "number", parse: read, format: func(n int) any { return n }}
+	return kind[int]{name: "number", parse: read, format: func(n int) any { return n }}.at(place)
 }
 
 // numberOrNone is a number that may be missing.
@@ -122,7 +137,7 @@ func numberOrNone(place **int, low, high int) value {
 		}
 		return *n
 	}
-	return at[*int]{place: place, kind: "number", parse: read, format: show}
+	return kind[*int]{name: "number", parse: read, format: show}.at(place)
 }
 
 func readNumber(f field, v any, low, high int) (int, bool) {
@@ -140,7 +155,8 @@ func readNumber(f field, v any, low, high int) (int, bool) {
 // duration is one from low to high.
 func duration(place *time.Duration, low, high time.Duration) value {
 	read := func(f field, v any) (time.Duration, bool) { return readDuration(f, v, low, high) }
-	return at[time.Duration]{place: place, kind: "duration", parse: read, format: func(d time.Duration) any { return formatDuration(d) }}
+	show := func(d time.Duration) any { return formatDuration(d) }
+	return kind[time.Duration]{name: "duration", parse: read, format: show}.at(place)
 }
 
 func readDuration(f field, v any, low, high time.Duration) (time.Duration, bool) {
@@ -178,7 +194,8 @@ func durationList(place *[]time.Duration, low, high time.Duration) value {
 		}
 		return steps, good
 	}
-	return at[[]time.Duration]{place: place, kind: "durations", parse: read, format: func(steps []time.Duration) any { return each(steps, formatDuration) }}
+	show := func(steps []time.Duration) any { return each(steps, formatDuration) }
+	return kind[[]time.Duration]{name: "durations", parse: read, format: show}.at(place)
 }
 
 // size is a number of bytes of at least low.
@@ -198,7 +215,7 @@ func size(place *int64, low int64) value {
 		}
 		return n, true
 	}
-	return at[int64]{place: place, kind: "size", parse: read, format: func(n int64) any { return FormatSize(n) }}
+	return kind[int64]{name: "size", parse: read, format: func(n int64) any { return FormatSize(n) }}.at(place)
 }
 
 // bare is typeOf for a place where a number without a unit is likely.
@@ -210,29 +227,21 @@ func bare(v any) string {
 	return typeOf(v)
 }
 
-// permissions are those of a file, such as "0660".
-func permissions(place *fs.FileMode) value {
-	read := func(f field, v any) (fs.FileMode, bool) {
-		s, ok := v.(string)
-		if !ok {
-			return 0, f.wrongType(`file permissions such as "0660", in quotes`, v)
-		}
-		n, err := strconv.ParseUint(s, 8, 32)
-		if err != nil || n > 0o777 {
-			return 0, f.problem(strconv.Quote(s)+" is not a set of file permissions", `octal digits such as "0660"`)
-		}
-		return fs.FileMode(n), true
+// readPermissions are those of a file, such as "0660".
+func readPermissions(f field, v any) (fs.FileMode, bool) {
+	s, ok := v.(string)
+	if !ok {
+		return 0, f.wrongType(`file permissions such as "0660", in quotes`, v)
 	}
-	return at[fs.FileMode]{place: place, kind: "permissions", parse: read, format: func(m fs.FileMode) any { return fmt.Sprintf("%04o", m.Perm()) }}
+	n, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || n > 0o777 {
+		return 0, f.problem(strconv.Quote(s)+" is not a set of file permissions", `octal digits such as "0660"`)
+	}
+	return fs.FileMode(n), true
 }
 
-// textList is a list of strings, which may not be empty where it is given.
-func textList(place *[]string) value {
-	return at[[]string]{place: place, kind: "list", parse: readList, format: unlessNone}
-}
-
-// readList reads a list of strings. What cannot be used of it is reported and
-// is "" in the result.
+// readList reads a list of strings, which may not be empty. What cannot be used
+// of it is reported and is "" in the result.
 func readList(f field, v any) ([]string, bool) {
 	values, ok := v.([]any)
 	if !ok {
@@ -264,42 +273,32 @@ func readList(f field, v any) ([]string, bool) {
 
 // listOf reads a list of strings, each by one, which reports what it cannot
 // use. The result has the rest.
-func listOf[T any](f field, v any, one func(f field, s string) (T, bool)) (out []T, ok bool) {
-	list, ok := readList(f, v)
-	for i, s := range list {
-		if s == "" {
-			continue // reported
-		}
-		if parsed, ok := one(f.element(i), s); ok {
-			out = append(out, parsed)
-		}
-	}
-	return out, ok
-}
-
-// pathList is a list of paths.
-func pathList(place *[]string) value {
-	read := func(f field, v any) ([]string, bool) {
-		return listOf(f, v, func(f field, s string) (string, bool) { return f.t.doc.path(s), true })
-	}
-	return at[[]string]{place: place, kind: "paths", parse: read, format: unlessNone}
-}
-
-// patternList is a list of address patterns.
-func patternList(place *[]string) value {
-	read := func(f field, v any) ([]string, bool) {
-		return listOf(f, v, func(f field, s string) (string, bool) {
-			pattern, err := ParsePattern(s)
-			switch {
-			case err != nil:
-				return "", f.problem(strconv.QuoteToASCII(s)+" "+err.Error(), "")
-			case pattern.Kind == PatternNull && f.name == "to":
-				return "", f.problem(`"<>" is no recipient`, "the null address only ever sends")
+func listOf[T any](one func(f field, s string) (T, bool)) func(f field, v any) ([]T, bool) {
+	return func(f field, v any) (out []T, ok bool) {
+		list, ok := readList(f, v)
+		for i, s := range list {
+			if s == "" {
+				continue // reported
 			}
-			return s, true
-		})
+			if parsed, ok := one(f.element(i), s); ok {
+				out = append(out, parsed)
+			}
+		}
+		return out, ok
 	}
-	return at[[]string]{place: place, kind: "patterns", parse: read, format: unlessNone}
+}
+
+func readListedPath(f field, s string) (string, bool) { return f.t.doc.path(s), true }
+
+func readPattern(f field, s string) (string, bool) {
+	pattern, err := ParsePattern(s)
+	switch {
+	case err != nil:
+		return "", f.problem(strconv.QuoteToASCII(s)+" "+err.Error(), "")
+	case pattern.Kind == PatternNull && f.name == "to":
+		return "", f.problem(`"<>" is no recipient`, "the null address only ever sends")
+	}
+	return s, true
 }
 
 // unlessEmpty is s, or nil, which is not shown.
