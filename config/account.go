@@ -141,8 +141,8 @@ func (up *Upstream) readSignIn(t *table, p *provider) {
 	switch {
 	case m.name == "none" && t.has("username"):
 		t.problem("username", `has no effect while auth = "none"`, "remove one of them")
-	case m.name == "none" && up.Password.IsSet():
-		t.problem(up.Password.source.key(), "has no effect without a username", "set username, or remove it")
+	case m.name == "none":
+		t.refuseSecret(up.Password, "has no effect without a username", "set username, or remove it")
 	case m.password && !hasUser && !t.has("username"):
 		t.problem(t.firstGiven("auth", "provider"), m.name.quoted()+" needs a username", "set username and a password"+up.Preset.hint())
 	case m.password && hasUser && !anySecret(t, passwordKey):
@@ -239,9 +239,7 @@ func checkCache(t *table, path string) {
 func readOwnSignIn(t *table, up *Upstream) {
 	hint := "remove it: the account that runs Postern signs in"
 	t.refuse(`has no effect while auth = "integrated"`, hint, "username")
-	if up.Password.IsSet() {
-		t.problem(up.Password.source.key(), `has no effect while auth = "integrated"`, hint)
-	}
+	t.refuseSecret(up.Password, `has no effect while auth = "integrated"`, hint)
 	if runtime.GOOS == "windows" {
 		t.refuse("has no effect on Windows, which has the account's tickets itself", "remove it", "keytab", "ccache", "krb5_conf", "realm")
 	} else {
@@ -253,20 +251,19 @@ func readOwnSignIn(t *table, up *Upstream) {
 // certificate leaves open.
 func readKeySignIn(t *table, m *mechanism, up *Upstream) {
 	switch {
-	case m.name == "auto" && up.Password.IsSet() && !t.has("username"):
-		t.problem(up.Password.source.key(), "has no effect without a username", "set username, or remove it")
-	case m.name != "auto" && up.Password.IsSet():
-		t.problem(up.Password.source.key(), "has no effect beside keytab or ccache", "keep one of them")
-	case m.name != "auto" && up.Kerberos.CCache != "":
+	case m.name == "auto" && !t.has("username"):
+		t.refuseSecret(up.Password, "has no effect without a username", "set username, or remove it")
+	case m.name == "auto":
+	case up.Password.IsSet():
+		t.refuseSecret(up.Password, "has no effect beside keytab or ccache", "keep one of them")
+	case up.Kerberos.CCache != "":
 		t.refuse("has no effect beside ccache, whose tickets tell it", "remove it", "username", "realm")
 	}
 }
 
 // readCertificateSignIn reads what auth = "external" needs.
 func readCertificateSignIn(t *table, up *Upstream) {
-	if up.Password.IsSet() {
-		t.problem(up.Password.source.key(), `has no effect while auth = "external"`, "remove it: the certificate signs in")
-	}
+	t.refuseSecret(up.Password, `has no effect while auth = "external"`, "remove it: the certificate signs in")
 	switch {
 	case up.TLS == TLSOff:
 		t.problem("auth", `"external" needs TLS, which shows the certificate`, `set tls = "verify"`)

@@ -133,6 +133,19 @@ func checkKeyPair(t *table, certFile, keyFile string) {
 	}
 }
 
+// checkClientCertificate looks at the certificate of a client, which needs its
+// key.
+func checkClientCertificate(t *table, certFile, keyFile string) {
+	switch {
+	case t.has("cert_file") && !t.has("key_file"):
+		t.problem("cert_file", "needs its key", "set key_file")
+	case t.has("key_file") && !t.has("cert_file"):
+		t.problem("key_file", "needs its certificate", "set cert_file")
+	case certFile != "" && keyFile != "":
+		checkKeyPair(t, certFile, keyFile)
+	}
+}
+
 // checkReadable reports whether a named file can be opened and read.
 func checkReadable(t *table, key, path string) bool {
 	if _, err := ReadFile(path); err != nil {

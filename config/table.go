@@ -39,6 +39,20 @@ func (t *table) refuse(text, hint string, names ...string) {
 	}
 }
 
+// refuseSecret reports a secret that is given, by whichever key.
+func (t *table) refuseSecret(s Secret, text, hint string) {
+	if s.IsSet() {
+		t.problem(s.source.key(), text, hint)
+	}
+}
+
+// need reports a key that is not given.
+func (t *table) need(name, hint string) {
+	if !t.has(name) {
+		t.problem(name, "is missing", hint)
+	}
+}
+
 // has reports whether the key is given, whatever its value.
 func (t *table) has(name string) bool {
 	_, ok := t.values[name]

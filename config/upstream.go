@@ -185,13 +185,8 @@ func (u *Upstream) checkTLS(t *table) {
 	if u.CAFile != "" && u.TLS != TLSEncrypt && u.TLS != TLSOff {
 		checkCAFile(t, u.CAFile)
 	}
-	switch {
-	case t.has("cert_file") && !t.has("key_file"):
-		t.problem("cert_file", "needs its key", "set key_file")
-	case t.has("key_file") && !t.has("cert_file"):
-		t.problem("key_file", "needs its certificate", "set cert_file")
-	case u.CertFile != "" && u.KeyFile != "" && u.TLS != TLSOff:
-		checkKeyPair(t, u.CertFile, u.KeyFile)
+	if u.TLS != TLSOff || t.has("cert_file") != t.has("key_file") {
+		checkClientCertificate(t, u.CertFile, u.KeyFile)
 	}
 }
 
