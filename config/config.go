@@ -27,6 +27,7 @@ type Config struct {
 	Control   Control
 	Log       Log
 	Listeners []Listener
+	HTTP      HTTP
 	Upstreams map[string]*Upstream
 	Routes    []Route
 	Senders   []Sender

@@ -131,6 +131,9 @@ type tableMap[T any] struct {
 
 func (m tableMap[T]) read(f field, v any) bool {
 	outer := f.table(v)
+	if *m.place == nil {
+		*m.place = map[string]*T{}
+	}
 	for _, name := range slices.Sorted(maps.Keys(outer.values)) {
 		values, ok := outer.values[name].(map[string]any)
 		if !ok {

@@ -27,6 +27,7 @@ func (c *Config) keys() []key {
 		{name: "control", value: section{c.Control.keys(), c.Control.check}, help: "How the daemon is administered and watched."},
 		{name: "log", value: section{keys: c.Log.keys()}, help: "The log on standard error."},
 		{name: "listener", value: c.listenerTables(), help: "Where clients connect; without one, 127.0.0.1:2525."},
+		{name: "http", value: section{c.HTTP.keys(), c.HTTP.check}, help: "Where mail comes in by HTTP."},
 		{name: "upstream", value: c.upstreamTables(), help: "A server that mail goes to."},
 		{name: "route", value: c.routeTables(), help: "Which mail goes to which upstreams; the first that matches counts."},
 		{name: "sender", value: c.senderTables(), hidden: len(c.Senders) == 0, help: "Which addresses some clients may send as."},

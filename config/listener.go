@@ -34,8 +34,11 @@ func (l *Listener) check(t *table) {
 		l.Name = l.Address
 	} else {
 		checkName(t, "name", l.Name)
-		if l.Name == InternalListener {
+		switch l.Name {
+		case InternalListener:
 			t.problem("name", strconv.Quote(l.Name)+" is taken: Postern's own notifications come from there", "choose another name")
+		case HTTPListener, SubmitListener:
+			t.problem("name", strconv.Quote(l.Name)+" is taken: it is where mail comes in by HTTP", "choose another name")
 		}
 	}
 	l.checkTLS(t)
@@ -72,10 +75,7 @@ func (l *Listener) readAddress(f field, address string) {
 	}
 	if name, ok := strings.CutPrefix(address, "systemd:"); ok {
 		l.Network, l.Target = "systemd", name
-		// FileDescriptorName= of systemd.socket(5).
-		if name == "" || len(name) > 255 || strings.ContainsAny(name, ": ") {
-			f.problem("names no systemd socket", "systemd:NAME, with the FileDescriptorName= of the socket unit")
-		}
+		checkSystemdName(f, name)
 		return
 	}
 	l.Network, l.Target = "tcp", address
@@ -87,6 +87,13 @@ func (l *Listener) readAddress(f field, address string) {
 	if _, err := netip.ParseAddr(host); err != nil && host != "" && !strings.EqualFold(host, "localhost") {
 		f.problem(strconv.Quote(host)+" is not an IP address", "name the address to listen at, not a host")
 		l.Target = ""
+	}
+}
+
+// checkSystemdName looks at a FileDescriptorName= of systemd.socket(5).
+func checkSystemdName(f field, name string) {
+	if name == "" || len(name) > 255 || strings.ContainsAny(name, ": ") {
+		f.problem("names no systemd socket", "systemd:NAME, with the FileDescriptorName= of the socket unit")
 	}
 }
 
@@ -267,12 +274,17 @@ func (d *document) checkListenerSizes(cfg *Config) {
 	if cfg.Spool.MaxSize == 0 {
 		return
 	}
-	for i, l := range cfg.Listeners {
-		if l.MaxMessageSize > cfg.Spool.MaxSize {
-			key := joinIndex("listener", i) + ".max_message_size"
-			d.problem(key, FormatSize(l.MaxMessageSize)+" is more than the whole spool may hold",
+	check := func(key string, size int64) {
+		if size > cfg.Spool.MaxSize {
+			d.problem(key+".max_message_size", FormatSize(size)+" is more than the whole spool may hold",
 				"spool.max_size is "+FormatSize(cfg.Spool.MaxSize))
 		}
+	}
+	for i, l := range cfg.Listeners {
+		check(joinIndex("listener", i), l.MaxMessageSize)
+	}
+	if len(cfg.HTTP.Listeners()) > 0 {
+		check("http", cfg.HTTP.Listener.MaxMessageSize)
 	}
 }
 

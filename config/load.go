@@ -87,6 +87,7 @@ func embedded(stateDir string) (*Config, error) {
 	up.Provider = CaptureProvider
 	cfg.Upstreams[up.Name] = up
 	cfg.Routes = []Route{{Name: "route 1", From: []string{"*"}, Upstream: []string{up.Name}}}
+	cfg.settleHTTP()
 	if problem := socketPathProblem(cfg.Control.Socket); problem != "" {
 		return nil, &Problems{[]Problem{{Key: "control.socket", Text: problem, Hint: "set XDG_STATE_HOME to a shorter path"}}}
 	}
@@ -100,6 +101,10 @@ type Place struct {
 	SpoolDir string
 	// ReadSocket is for those who may not use Socket; empty: none.
 	ReadSocket string
+	// SubmitSocket is where users of this machine hand in mail by HTTP, if there
+	// is such a socket; empty: there is none, or it is one of systemd, whose
+	// path the file does not say.
+	SubmitSocket string
 }
 
 // Locate finds the control socket and the spool that a --config option leads
@@ -115,7 +120,7 @@ func Locate(option string) (Place, error) {
 			if err != nil {
 				return Place{}, err
 			}
-			return Place{Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir}, nil
+			return Place{Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, SubmitSocket: cfg.HTTP.Socket.Target}, nil
 		}
 	}
 	doc := readDocument(path)
@@ -125,15 +130,21 @@ func Locate(option string) (Place, error) {
 	// Its mode, and variables that other keys lack, keep a daemon from
 	// starting, not from being reached.
 	doc.problems = slices.DeleteFunc(doc.problems, func(p Problem) bool {
-		return p.Key != "spool.dir" && p.Key != "control.socket" && p.Key != "control.read_socket"
+		return !slices.Contains([]string{"spool.dir", "control.socket", "control.read_socket", "http.socket"}, p.Key)
 	})
 	cfg := Default()
 	doc.top().sub("spool").readOnly(cfg.Spool.keys(), "dir")
 	doc.top().sub("control").readOnly(cfg.Control.keys(), "socket", "read_socket")
+	doc.top().sub("http").readOnly(cfg.HTTP.keys(), "socket")
+	if !cfg.HTTP.set {
+		cfg.HTTP.Socket.Target = submitSocket(cfg)
+	} else if cfg.HTTP.Socket.Network != "unix" {
+		cfg.HTTP.Socket.Target = ""
+	}
 	if len(doc.problems) > 0 {
 		return Place{}, &Problems{doc.problems}
 	}
-	return Place{Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket}, nil
+	return Place{Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket, SubmitSocket: cfg.HTTP.Socket.Target}, nil
 }
 
 // config reads every key of the document.
@@ -152,6 +163,11 @@ func (d *document) config() *Config {
 	if !top.has("route") {
 		top.problem("", "there is no route, so that no sender could be accepted", "add a [[route]] with from and upstream")
 	}
+	if text := socketPathProblem(submitSocket(cfg)); !cfg.HTTP.set && text != "" {
+		cfg.HTTP.set = true
+		top.warn("http.socket", "there is none: beside control.socket it "+text, "set it to a shorter path, or to \"off\"")
+	}
+	cfg.settleHTTP()
 	d.warnSharedAccounts(cfg)
 	d.checkListenerSizes(cfg)
 	d.checkFolders(cfg)
@@ -272,18 +288,6 @@ func isLoopback(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback()
-}
-
-// isAddressLiteral checks "[192.0.2.1]" and "[IPv6:2001:db8::1]"
-// (RFC 5321 §4.1.3).
-func isAddressLiteral(s string) bool {
-	inner := strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
-	if six, ok := strings.CutPrefix(inner, "ipv6:"); ok {
-		ip, err := netip.ParseAddr(six)
-		return err == nil && ip.Is6() && ip.Zone() == ""
-	}
-	ip, err := netip.ParseAddr(inner)
-	return err == nil && ip.Is4()
 }
 
 func (r *Retry) check(t *table) {

@@ -25,33 +25,10 @@ func MachineName() string {
 }
 
 func nameFrom(machine string) string {
-	if canonical, ok := hostName(machine); ok {
+	if canonical, ok := wire.CanonicalHost(machine); ok {
 		return canonical
 	}
 	return noName
-}
-
-// hostName is the canonical form of a name for EHLO (RFC 5321 §4.1.1.1): a
-// domain in ASCII, or an address literal.
-func hostName(name string) (string, bool) {
-	canonical, ok := wire.CanonicalDomain(name)
-	if !ok || len(canonical) > 255 {
-		return "", false
-	}
-	if strings.HasPrefix(canonical, "[") {
-		return canonical, isAddressLiteral(canonical)
-	}
-	for label := range strings.SplitSeq(canonical, ".") {
-		if len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return "", false
-		}
-		if strings.ContainsFunc(label, func(r rune) bool {
-			return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-'
-		}) {
-			return "", false
-		}
-	}
-	return canonical, true
 }
 
 // readHostname reads a name for EHLO.
@@ -60,7 +37,7 @@ func readHostname(f field, v any) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	canonical, ok := hostName(name)
+	canonical, ok := wire.CanonicalHost(name)
 	if !ok {
 		f.problem(strconv.QuoteToASCII(name)+" is not a host name", `letters, digits, dots and hyphens, such as "app1.example.com", or an address in brackets`)
 	}

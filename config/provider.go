@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/BurntSushi/toml"
+
+	"postern/config/wire"
 )
 
 //go:embed providers.toml
@@ -158,7 +160,7 @@ func (p *provider) settleRegion(t *table, up *Upstream) {
 
 // isLabel is true of a label of a domain in lower case.
 func isLabel(s string) bool {
-	canonical, ok := hostName(s)
+	canonical, ok := wire.CanonicalHost(s)
 	return ok && canonical == s && !strings.Contains(s, ".")
 }
 

@@ -163,7 +163,7 @@ func (u *Upstream) checkTLS(t *table) {
 	}
 	u.checkOldCiphers(t)
 	if u.ServerName != "" {
-		if canonical, ok := hostName(u.ServerName); ok {
+		if canonical, ok := wire.CanonicalHost(u.ServerName); ok {
 			u.ServerName = canonical
 		} else {
 			t.problem("server_name", strconv.QuoteToASCII(u.ServerName)+" is not a host name", "")

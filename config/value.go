@@ -36,6 +36,8 @@ var (
 	without      = kind[[]string]{name: "extensions", parse: readWithout, format: unlessNone, choices: extensions}
 	rateList     = kind[[]Rate]{name: "rates", parse: readRates, format: written[Rate]}
 	users        = kind[map[string]string]{name: "users", parse: readUsers, format: showUsers, secret: true}
+	tokenHash    = kind[string]{name: "hash", parse: readTokenHash, format: func(string) any { return redacted }, secret: true}
+	compat       = kind[[]Dialect]{name: "choices", parse: listOf(readDialect), format: func(d []Dialect) any { return d }, choices: dialects}
 	header       = kind[map[string][]string]{name: "header", parse: readHeader, format: showHeader}
 )
 

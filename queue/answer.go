@@ -42,7 +42,7 @@ func (l *lane) note(f *Feed, d *spool.Delivery, all, outs []spool.Outcome, verdi
 		l.senderRefusedLocked(d.Envelope.From, outs[refused], now)
 		l.afterLocked(func() { l.waitsForSender(d) })
 	} else if answered && s.senders.accept(d.Envelope.From) {
-		l.afterLocked(func() { l.q.events.SenderAccepted(l.name, d.Envelope.From) })
+		l.afterLocked(func() { l.q.tell(&SenderAccepted{l.name, d.Envelope.From}) })
 	}
 	if !s.rates.short.since.IsZero() {
 		l.poke() // what was under way counted against the rates
@@ -149,7 +149,7 @@ func (l *lane) senderRefusedLocked(sender string, o spool.Outcome, now time.Time
 	s := &l.state
 	until, news := s.senders.refuse(sender, now, l.q.cfg.Load().Retry.Backoff)
 	if news {
-		l.afterLocked(func() { l.q.events.SenderRefused(l.name, sender, o, until) })
+		l.afterLocked(func() { l.q.tell(&SenderRefused{l.name, sender, o, until}) })
 	}
 	s.senders[sender].cause = o
 	for _, d := range s.work.takeSender(sender) {

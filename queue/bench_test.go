@@ -33,14 +33,6 @@ func (s sponge) Deliver(ctx context.Context, _ *config.Upstream, feed *Feed) err
 	}
 }
 
-// counter counts what has ended.
-type counter struct {
-	quiet
-	wg *sync.WaitGroup
-}
-
-func (c counter) Finished(Finish) { c.wg.Done() }
-
 func openBench(b *testing.B, n int) (*journal.Store, *Queue, *sync.WaitGroup) {
 	s, err := journal.Open(journal.Options{Dir: b.TempDir() + "/spool", Create: true})
 	if err != nil {
@@ -50,7 +42,11 @@ func openBench(b *testing.B, n int) (*journal.Store, *Queue, *sync.WaitGroup) {
 	left.Add(n)
 	cfg := newConfig("office")
 	cfg.Upstreams["office"].MaxConnections = 8
-	q := New(Options{Store: s, Config: cfg, Events: counter{wg: &left},
+	q := New(Options{Store: s, Config: cfg, Events: func(e Event) {
+		if _, ended := e.(*Finished); ended {
+			left.Done()
+		}
+	},
 		Deliverer: sponge{[]spool.Outcome{{Stage: spool.StageDot, Code: 250, Enhanced: "2.0.0", Text: "queued", Remote: "office.example:587"}}}})
 	return s, q, &left
 }

@@ -87,7 +87,7 @@ func (l *lane) lacksRoom(now time.Time) {
 	}
 	if !s.rates.budget.Next().IsZero() && s.rates.short.begin(now) {
 		left := s.rates.budget.Left()
-		l.afterLocked(func() { l.q.events.BudgetSpent(l.name, left) })
+		l.afterLocked(func() { l.q.tell(&BudgetSpent{l.name, left}) })
 	}
 }
 

@@ -213,7 +213,7 @@ func (q *Queue) untried(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdic
 		l.state.connections.forget(d) // it was given back, and taken by another session
 	} else {
 		if n := l.state.connections.learn(d, outs, verdicts, now); n > 0 {
-			l.afterLocked(func() { q.events.ConnectionLimit(l.name, n) })
+			l.afterLocked(func() { q.tell(&ConnectionLimited{l.name, n}) })
 		}
 		if !progress {
 			return outs, verdicts, false
@@ -238,7 +238,7 @@ func (q *Queue) untried(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdic
 	f.finish()
 	l.state.sessions.renewals++
 	cause := outs[first]
-	l.afterLocked(func() { q.events.ConnectionSpent(l.name, f.carried, cause) })
+	l.afterLocked(func() { q.tell(&ConnectionSpent{l.name, f.carried, cause}) })
 	if suspects == len(outs) {
 		l.afterLocked(func() { l.refresh(f.last, outs, suspicion{f.carried, signatureOf(&cause)}) })
 		return nil, nil, true

@@ -41,7 +41,7 @@ func (c *clumsy) Deliver(ctx context.Context, up *config.Upstream, feed *Feed) e
 func TestPanicIsAFaultOfItsSession(t *testing.T) {
 	inBubble(t, []string{"office", "other"}, func(t *testing.T, w *world) {
 		w.queue.Stop(t.Context())
-		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears,
+		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears.listen,
 			Deliverer: &clumsy{peers: w.peers, when: func(d *spool.Delivery) bool { return d.Envelope.From == "bad@app.example" }}})
 		w.queue.Start()
 		bad := w.put("bad@app.example", []string{"office"}, "b@example.com")
@@ -74,7 +74,7 @@ func TestPanicIsAFaultOfItsSession(t *testing.T) {
 func TestPanicWhileOpening(t *testing.T) {
 	inBubble(t, []string{"office", "other"}, func(t *testing.T, w *world) {
 		w.queue.Stop(t.Context())
-		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears,
+		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears.listen,
 			Deliverer: &clumsy{peers: w.peers, when: func(*spool.Delivery) bool { return false }, up: "office"}})
 		w.queue.Start()
 		for range 5 {
@@ -87,6 +87,30 @@ func TestPanicWhileOpening(t *testing.T) {
 		}
 		if s := w.queue.States()["office"]; s != Parked || w.store.count() != 5 {
 			t.Errorf("the lane is %s, %d messages are left", s, w.store.count())
+		}
+	})
+}
+
+// foul is an error that panics when it is asked what it is.
+type foul struct{}
+
+func (foul) Error() string { panic("nil pointer dereference") }
+
+// failing ends each session with an error.
+type failing struct{ err error }
+
+func (f failing) Deliver(context.Context, *config.Upstream, *Feed) error { return f.err }
+
+// The same where the error that a session ends with can't be told.
+func TestPanicInAnError(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.queue.Stop(t.Context())
+		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears.listen, Deliverer: failing{foul{}}})
+		w.queue.Start()
+		w.put("a@app.example", []string{"office"}, "b@example.com")
+		after(10 * time.Minute)
+		if s := w.queue.States()["office"]; s != Parked || w.store.count() != 1 || w.ears.heard("panic of office") == 0 {
+			t.Errorf("the lane is %s, %d messages are left: %v", s, w.store.count(), w.ears.log)
 		}
 	})
 }

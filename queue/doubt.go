@@ -38,7 +38,7 @@ func (q *Queue) noteDoubt(d *spool.Delivery, held bool) {
 	times := q.doubts.by[k].times + 1
 	q.doubts.by[k] = doubt{times: times}
 	q.doubts.mu.Unlock()
-	q.events.InDoubt(d.ID, d.Upstream, len(d.Pending), times, held)
+	q.tell(&InDoubt{d.ID, d.Upstream, len(d.Pending), times, held})
 }
 
 // doubt decides about a claim whose earlier final dot had no answer that is
@@ -54,7 +54,7 @@ func (q *Queue) doubt(d *spool.Delivery) bool {
 	q.doubts.mu.Unlock()
 	hold := q.cfg.Load().Retry.AfterDot == "hold" && !known.allowed
 	if !told {
-		q.events.InDoubt(d.ID, d.Upstream, len(d.Pending), 1, hold)
+		q.tell(&InDoubt{d.ID, d.Upstream, len(d.Pending), 1, hold})
 	}
 	if hold {
 		q.put(d, spool.Settlement{Due: d.Envelope.Accepted, Failover: d.Failover, Hold: true, Warned: d.Warned})

@@ -9,69 +9,14 @@ import (
 	"postern/spool"
 )
 
-// Events is told what the queue does. Methods may be called concurrently and
-// must not block; what they are given is theirs to read, not to change.
-type Events interface {
-	// Attempted comes once for each recipient of each attempt.
-	Attempted(Attempt)
-	// Finished comes when the last recipient of a message has ended.
-	Finished(Finish)
-	// LaneChanged comes when a lane is parked, waits, comes up, is paused,
-	// resumed, or when its name vanishes from the configuration.
-	LaneChanged(LaneChange)
-	// Panicked comes when a bug of this program has ended a session.
-	Panicked(upstream string, value any, stack []byte)
-	// SessionFailed comes when a session could not be opened or broke off.
-	SessionFailed(upstream string, opened bool, deliveries int, outcome spool.Outcome)
-	// ConnectionSpent comes when an answer to a connection that had carried
-	// messages is not charged to anybody, and a fresh one is asked.
-	ConnectionSpent(upstream string, carried int, outcome spool.Outcome)
-	// ConnectionLimit comes when it was learnt how many messages an upstream
-	// takes over one connection.
-	ConnectionLimit(upstream string, messages int)
-	// SenderRefused comes once when an upstream begins to refuse a
-	// reverse-path, SenderAccepted when it takes it again.
-	SenderRefused(upstream, sender string, outcome spool.Outcome, next time.Time)
-	SenderAccepted(upstream, sender string)
-	// BudgetSpent comes when due mail begins to wait for the rates of its
-	// upstream; not again until it has waited for none for ten minutes.
-	BudgetSpent(upstream string, left []budget.Left)
-	// StateFailed comes when what is known of an upstream (what its rates have
-	// counted, a pause) could not be read or kept; once until it can again.
-	StateFailed(upstream string, err error)
-	// Notified comes when a delivery status notification became durable.
-	Notified(Notification)
-	// NotNotified comes when one could not be made; what it was to report
-	// stays in the queue, apart from a success.
-	NotNotified(original spool.ID, kind notice.Action, err error)
-	// InDoubt comes when the answer to a final dot is not known; held says
-	// that the share waits for an operator. A duplicate is possible from then on.
-	// times counts the doubts about the share in a row, since the start.
-	InDoubt(id spool.ID, upstream string, recipients, times int, held bool)
-	// Expired comes for each share that ended by its lifetime or deadline.
-	Expired(id spool.ID, upstream string, recipients int, age time.Duration)
-	// Kept comes for each share from <> that failed and was put on hold.
-	Kept(Keep)
-	// KeptEnded comes when one ended by itself: why is KeptTooLong or
-	// KeptTooMany.
-	KeptEnded(id spool.ID, upstream string, recipients int, age time.Duration, why string)
-	// MovedOn comes when shares left a lane that is down for the next
-	// upstream of their list without an attempt.
-	MovedOn(from, to string, shares int)
-	// Operated comes for each share that an operator has changed.
-	Operated(Operation)
-	// ClaimLost comes when the store says that a claim was lost to somebody
-	// else. At "dot" nothing was sent; at "settle" what became of the attempt is
-	// not on record, and recipients that the upstream has taken, delivered of
-	// them, may get a second copy.
-	ClaimLost(operation string, id spool.ID, upstream string, delivered int)
-	// StoreFailed comes when the spool failed at claim, due, list, find, detail, lease, leave,
-	// settle, take, dot or content; what it was to do is done later.
-	StoreFailed(operation string, id spool.ID, err error)
-}
+// Event is what the queue does: a pointer to one of the types below. It is
+// valid until the function that it is given to returns; that function is
+// called concurrently and on the path of a message, so it must be quick, and
+// changes nothing of what it is given.
+type Event interface{ event() }
 
-// Attempt is what one attempt came to for one recipient.
-type Attempt struct {
+// Attempted comes once for each recipient of each attempt.
+type Attempted struct {
 	ID        spool.ID
 	From, To  string // wire form, without angle brackets; From empty: <>
 	Upstream  string
@@ -86,16 +31,17 @@ type Attempt struct {
 	Duplicate bool      // an earlier final dot had no answer: may be a second copy
 }
 
-// Finish is the end of a message.
-type Finish struct {
+// Finished comes when the last recipient of a message has ended.
+type Finished struct {
 	ID       spool.ID
 	From     string
 	Age      time.Duration
 	Attempts int // of its last share
 }
 
-// LaneChange is a change in the state of a lane.
-type LaneChange struct {
+// LaneChanged comes when a lane is parked, waits, comes up, is paused, resumed,
+// or when its name vanishes from the configuration.
+type LaneChanged struct {
 	Upstream string
 	State    State
 	Previous State
@@ -106,8 +52,63 @@ type LaneChange struct {
 	By      string        // operator who paused or resumed
 }
 
-// Notification is a delivery status notification that was made.
-type Notification struct {
+// Panicked comes when a bug of this program has ended a session.
+type Panicked struct {
+	Upstream string
+	Value    any
+	Stack    []byte
+}
+
+// SessionFailed comes when a session could not be opened or broke off.
+type SessionFailed struct {
+	Upstream   string
+	Opened     bool
+	Deliveries int // that it had settled or released
+	Outcome    spool.Outcome
+}
+
+// ConnectionSpent comes when an answer to a connection that had carried
+// messages is not charged to anybody, and a fresh one is asked.
+type ConnectionSpent struct {
+	Upstream string
+	Carried  int // messages before
+	Outcome  spool.Outcome
+}
+
+// ConnectionLimited comes when it was learnt how many messages an upstream
+// takes over one connection.
+type ConnectionLimited struct {
+	Upstream string
+	Messages int
+}
+
+// SenderRefused comes once when an upstream begins to refuse a reverse-path,
+// SenderAccepted when it takes it again.
+type SenderRefused struct {
+	Upstream, Sender string
+	Outcome          spool.Outcome
+	Next             time.Time // when it is tried again
+}
+
+// SenderAccepted is the end of what SenderRefused told.
+type SenderAccepted struct{ Upstream, Sender string }
+
+// BudgetSpent comes when due mail begins to wait for the rates of its upstream;
+// not again until it has waited for none for ten minutes.
+type BudgetSpent struct {
+	Upstream string
+	Left     []budget.Left // of each rate
+}
+
+// StateFailed comes when what is known of an upstream (what its rates have
+// counted, a pause) could not be read or kept; once until it can again.
+type StateFailed struct {
+	Upstream string
+	Err      error
+}
+
+// Notified comes when a delivery status notification became durable.
+type Notified struct {
 	ID         spool.ID // of the notification
 	Original   spool.ID
 	To         string
@@ -116,8 +117,65 @@ type Notification struct {
 	Upstreams  []string
 }
 
-// Operation is a change by an operator.
-type Operation struct {
+// NotNotified comes when one could not be made. What it was to report stays in
+// the queue, apart from a success.
+type NotNotified struct {
+	Original spool.ID
+	Kind     notice.Action
+	Err      error
+}
+
+// InDoubt comes when the answer to a final dot is not known. A duplicate is
+// possible from then on.
+type InDoubt struct {
+	ID         spool.ID
+	Upstream   string
+	Recipients int
+	Times      int  // doubts about the share in a row, since the start
+	Held       bool // the share waits for an operator
+}
+
+// Expired comes for each share that ended by its lifetime or deadline.
+type Expired struct {
+	ID         spool.ID
+	Upstream   string
+	Recipients int
+	Age        time.Duration
+}
+
+// Kept comes for each share from <> that failed and was put on hold.
+type Kept struct {
+	ID         spool.ID
+	Upstream   string
+	Recipients int
+	Outcome    spool.Outcome // why it failed
+	Until      time.Time     // it ends then, unless somebody decides before
+}
+
+// KeptEnded comes when a share that was Kept ended by itself.
+type KeptEnded struct {
+	ID         spool.ID
+	Upstream   string
+	Recipients int
+	Age        time.Duration
+	Why        string // KeptTooLong or KeptTooMany
+}
+
+// Why a kept share ended by itself.
+const (
+	KeptTooLong = "age"
+	KeptTooMany = "room"
+)
+
+// MovedOn comes when shares left a lane that is down for the next upstream of
+// their list without an attempt.
+type MovedOn struct {
+	From, To string // upstreams
+	Shares   int
+}
+
+// Operated comes for each share that an operator has changed.
+type Operated struct {
 	Verb       string // retry, hold, release, remove, bounce
 	ID         spool.ID
 	Share      int
@@ -126,27 +184,41 @@ type Operation struct {
 	Reason     string
 }
 
-// quiet is Events for those who don't listen.
-type quiet struct{}
+// ClaimLost comes when the store says that a claim was lost to somebody else.
+// At "dot" nothing was sent; at "settle" what became of the attempt is not on
+// record, and the recipients that the upstream has taken may get a second copy.
+type ClaimLost struct {
+	Operation string // "dot" or "settle"
+	ID        spool.ID
+	Upstream  string
+	Delivered int // recipients that the upstream has taken
+}
 
-func (quiet) Attempted(Attempt)                                      {}
-func (quiet) Finished(Finish)                                        {}
-func (quiet) LaneChanged(LaneChange)                                 {}
-func (quiet) SessionFailed(string, bool, int, spool.Outcome)         {}
-func (quiet) ConnectionSpent(string, int, spool.Outcome)             {}
-func (quiet) Panicked(string, any, []byte)                           {}
-func (quiet) ConnectionLimit(string, int)                            {}
-func (quiet) SenderRefused(string, string, spool.Outcome, time.Time) {}
-func (quiet) SenderAccepted(string, string)                          {}
-func (quiet) BudgetSpent(string, []budget.Left)                      {}
-func (quiet) StateFailed(string, error)                              {}
-func (quiet) Notified(Notification)                                  {}
-func (quiet) NotNotified(spool.ID, notice.Action, error)             {}
-func (quiet) InDoubt(spool.ID, string, int, int, bool)               {}
-func (quiet) Expired(spool.ID, string, int, time.Duration)           {}
-func (quiet) Kept(Keep)                                              {}
-func (quiet) KeptEnded(spool.ID, string, int, time.Duration, string) {}
-func (quiet) MovedOn(string, string, int)                            {}
-func (quiet) Operated(Operation)                                     {}
-func (quiet) ClaimLost(string, spool.ID, string, int)                {}
-func (quiet) StoreFailed(string, spool.ID, error)                    {}
+// StoreFailed comes when the spool failed. What it was to do is done later.
+type StoreFailed struct {
+	Operation string   // claim, due, list, find, detail, lease, leave, settle, take, dot or content
+	ID        spool.ID // 0: it was about no message
+	Err       error
+}
+
+func (*Attempted) event()         {}
+func (*Finished) event()          {}
+func (*LaneChanged) event()       {}
+func (*Panicked) event()          {}
+func (*SessionFailed) event()     {}
+func (*ConnectionSpent) event()   {}
+func (*ConnectionLimited) event() {}
+func (*SenderRefused) event()     {}
+func (*SenderAccepted) event()    {}
+func (*BudgetSpent) event()       {}
+func (*StateFailed) event()       {}
+func (*Notified) event()          {}
+func (*NotNotified) event()       {}
+func (*InDoubt) event()           {}
+func (*Expired) event()           {}
+func (*Kept) event()              {}
+func (*KeptEnded) event()         {}
+func (*MovedOn) event()           {}
+func (*Operated) event()          {}
+func (*ClaimLost) event()         {}
+func (*StoreFailed) event()       {}

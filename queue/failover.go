@@ -45,7 +45,7 @@ func (q *Queue) failoverRound() bool {
 			q.storeFailed("find", 0, err)
 		}
 		for to, n := range moved {
-			q.events.MovedOn(from, to, n)
+			q.tell(&MovedOn{from, to, n})
 		}
 	}
 	return true

@@ -21,6 +21,9 @@ type Feed struct {
 	dotted map[*spool.Delivery]bool
 	broken map[*spool.Delivery]string // the spool failed it, and how
 	lost   map[*spool.Delivery]bool   // somebody else has it
+	// What is told of each attempt, so that telling allocates nothing.
+	attempted Attempted
+	finished  Finished
 }
 
 // Next waits for the next delivery. It returns io.EOF when the session is to
@@ -120,7 +123,7 @@ func (f *Feed) takeLocked(now time.Time) *spool.Delivery {
 func (f *Feed) Content(d *spool.Delivery) (spool.Content, error) {
 	c, err := f.lane.q.store.Content(f.lane.q.always, d.ID)
 	if err != nil {
-		f.lane.q.events.StoreFailed("content", d.ID, err)
+		f.lane.q.tell(&StoreFailed{"content", d.ID, err})
 		f.fail(d, "the content cannot be read from the spool")
 	}
 	return c, err
@@ -135,11 +138,11 @@ func (f *Feed) DotSent(d *spool.Delivery) error {
 			f.lost = map[*spool.Delivery]bool{}
 		}
 		f.lost[d] = true
-		f.lane.q.events.ClaimLost("dot", d.ID, d.Upstream, 0)
+		f.lane.q.tell(&ClaimLost{"dot", d.ID, d.Upstream, 0})
 		return err
 	}
 	if err != nil {
-		f.lane.q.events.StoreFailed("dot", d.ID, err)
+		f.lane.q.tell(&StoreFailed{"dot", d.ID, err})
 		f.fail(d, "the attempt cannot be recorded in the spool")
 		return err
 	}

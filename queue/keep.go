@@ -24,21 +24,6 @@ const (
 	keptPart = 10
 )
 
-// Keep is a share that failed and is kept.
-type Keep struct {
-	ID         spool.ID
-	Upstream   string
-	Recipients int
-	Outcome    spool.Outcome // why it failed
-	Until      time.Time     // it ends then, unless somebody decides before
-}
-
-// Why a kept share ended by itself.
-const (
-	KeptTooLong = "age"
-	KeptTooMany = "room"
-)
-
 // keptRoom is how much may be kept.
 func keptRoom(s *config.Spool) (messages int, bytes int64) {
 	messages, bytes = keptMost, keptBytes
@@ -78,14 +63,14 @@ func (q *Queue) keep(d *spool.Delivery, outs []spool.Outcome, now time.Time) (sp
 	if errors.Is(err, spool.ErrLost) {
 		return s, err
 	}
-	k := Keep{ID: d.ID, Upstream: d.Upstream, Until: s.Due}
+	k := Kept{ID: d.ID, Upstream: d.Upstream, Until: s.Due}
 	for i := range outs {
 		if outs[i].Verdict == spool.Pending {
 			k.Recipients++
 			k.Outcome = outs[i]
 		}
 	}
-	q.events.Kept(k)
+	q.tell(&k)
 	q.keeper.sweepBy(now.Add(sweepGap)) // it may be one too many
 	return s, nil
 }
@@ -162,6 +147,6 @@ func (r *round) endOne(s *spool.Summary, why string) {
 	if errors.Is(err, spool.ErrLost) {
 		return
 	}
-	r.q.events.KeptEnded(d.ID, d.Upstream, len(d.Pending), r.now.Sub(d.Envelope.Accepted), why)
-	r.q.finished(d, r.now)
+	r.q.tell(&KeptEnded{d.ID, d.Upstream, len(d.Pending), r.now.Sub(d.Envelope.Accepted), why})
+	r.q.finished(d, r.now, new(Finished))
 }

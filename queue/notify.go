@@ -21,7 +21,7 @@ func statusOf(kind notice.Action) spool.Status {
 
 // written is a notification that is not durable yet; nil: none is due.
 type written struct {
-	Notification
+	Notified
 	draft spool.Draft
 	env   *spool.Envelope
 }
@@ -75,10 +75,10 @@ func (q *Queue) compose(d *spool.Delivery, kind notice.Action, about []notice.Re
 	env := d.Envelope
 	draft, err := q.store.Create(q.always)
 	if err != nil {
-		q.events.NotNotified(d.ID, kind, err)
+		q.tell(&NotNotified{d.ID, kind, err})
 		return nil, err
 	}
-	n := Notification{ID: draft.ID(), Original: d.ID, To: env.From, Kind: kind, Recipients: len(about)}
+	n := Notified{ID: draft.ID(), Original: d.ID, To: env.From, Kind: kind, Recipients: len(about)}
 	if q.route != nil {
 		n.Upstreams = q.route("", env.From)
 	}
@@ -92,7 +92,7 @@ func (q *Queue) compose(d *spool.Delivery, kind notice.Action, about []notice.Re
 	text, has8Bit := dsn.Bytes()
 	if _, err := draft.Write(text); err != nil {
 		draft.Discard()
-		q.events.NotNotified(d.ID, kind, err)
+		q.tell(&NotNotified{d.ID, kind, err})
 		return nil, err
 	}
 	own := &spool.Envelope{Accepted: now, Auto: true, Listener: "internal", Helo: host, MessageID: dsn.MessageID,
@@ -110,10 +110,10 @@ func (q *Queue) compose(d *spool.Delivery, kind notice.Action, about []notice.Re
 func (q *Queue) putNotified(n *written, ends ...spool.Ending) error {
 	err := q.store.Notify(q.always, n.draft, n.env, ends...)
 	if err != nil {
-		q.events.NotNotified(n.Original, n.Kind, err)
+		q.tell(&NotNotified{n.Original, n.Kind, err})
 		return err
 	}
-	q.events.Notified(n.Notification)
+	q.tell(&n.Notified)
 	for i := range ends {
 		q.parts.forget(ends[i].Delivery)
 	}
@@ -124,13 +124,13 @@ func (q *Queue) putNotified(n *written, ends ...spool.Ending) error {
 func (q *Queue) excerpt(d *spool.Delivery, kind notice.Action) (text []byte, full bool) {
 	c, err := q.store.Content(q.always, d.ID)
 	if err != nil {
-		q.events.StoreFailed("content", d.ID, err)
+		q.tell(&StoreFailed{"content", d.ID, err})
 		return nil, false
 	}
 	defer c.Close()
 	text, full, err = notice.Excerpt(kind, d.Envelope, c, c.Size())
 	if err != nil {
-		q.events.StoreFailed("content", d.ID, err)
+		q.tell(&StoreFailed{"content", d.ID, err})
 	}
 	return text, full
 }

@@ -198,12 +198,12 @@ func (q *Queue) change(d *spool.Delivery, waiting int, s spool.Settlement, verb,
 
 // changed reports what was settled for an operator.
 func (q *Queue) changed(d *spool.Delivery, waiting int, s *spool.Settlement, verb, by, reason string) {
-	q.events.Operated(Operation{Verb: verb, ID: d.ID, Share: d.Share, By: by, Recipients: len(d.Pending), Reason: reason})
+	q.tell(&Operated{Verb: verb, ID: d.ID, Share: d.Share, By: by, Recipients: len(d.Pending), Reason: reason})
 	if len(s.Outcomes) > 0 {
 		if len(d.Pending) == waiting {
 			q.leaves(d)
 		}
-		q.finished(d, time.Now())
+		q.finished(d, time.Now(), new(Finished))
 	}
 }
 

@@ -22,7 +22,7 @@ type part struct {
 func (q *Queue) cutPart(d *spool.Delivery, n int) {
 	detail, err := q.store.Detail(q.always, d.ID)
 	if err != nil {
-		q.events.StoreFailed("detail", d.ID, err)
+		q.tell(&StoreFailed{"detail", d.ID, err})
 		q.parts.by.Store(d, &part{now: d.Pending[:n:n], whole: d.Pending, more: true})
 		return
 	}

@@ -19,8 +19,8 @@ type Options struct {
 	// State keeps pauses and what rates have counted; nil: they are kept for as
 	// long as the queue lives.
 	State spool.State
-	// Events may be nil.
-	Events Events
+	// Events is told what happens; nil: nobody is.
+	Events func(Event)
 	// Route names the upstreams, in failover order, that a notification goes
 	// by: from is its reverse-path, always "", to the original sender. nil, or
 	// an empty answer: the upstreams of the original message.
@@ -36,7 +36,7 @@ type Queue struct {
 	store     spool.Store
 	state     spool.State // may be nil
 	deliverer Deliverer
-	events    Events
+	tell      func(Event)
 	route     func(from, to string) []string
 	grace     time.Duration
 	cfg       atomic.Pointer[config.Config]
@@ -65,10 +65,10 @@ var ErrBusy = errors.New("an attempt is under way; try again when it has ended")
 // New makes a queue. It registers itself with the store; nothing is delivered
 // before Start or Run.
 func New(o Options) *Queue {
-	q := &Queue{store: o.Store, state: o.State, deliverer: o.Deliverer, events: o.Events, route: o.Route,
+	q := &Queue{store: o.Store, state: o.State, deliverer: o.Deliverer, tell: o.Events, route: o.Route,
 		grace: o.Grace, lanes: map[string]*lane{}}
-	if q.events == nil {
-		q.events = quiet{}
+	if q.tell == nil {
+		q.tell = func(Event) {}
 	}
 	if q.grace <= 0 {
 		q.grace = 30 * time.Second
@@ -170,7 +170,7 @@ func (q *Queue) storeFailed(operation string, id spool.ID, err error) {
 	case errors.Is(err, spool.ErrNotFound), errors.Is(err, spool.ErrClaimed), errors.Is(err, spool.ErrDamaged), errors.Is(err, spool.ErrLost), errors.Is(err, spool.ErrLeased):
 	case errors.Is(err, context.Canceled) && q.ctx.Err() != nil:
 	default:
-		q.events.StoreFailed(operation, id, err)
+		q.tell(&StoreFailed{operation, id, err})
 	}
 }
 

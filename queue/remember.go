@@ -24,12 +24,12 @@ func (l *lane) rememberLocked() {
 	var failed error
 	l.state.pause, failed = l.q.readPause(l.name)
 	if l.state.pause.Paused {
-		c := LaneChange{Upstream: l.name, State: l.state.visible(), Previous: Up, By: l.state.pause.By}
-		l.afterLocked(func() { l.q.events.LaneChanged(c) })
+		c := LaneChanged{Upstream: l.name, State: l.state.visible(), Previous: Up, By: l.state.pause.By}
+		l.afterLocked(func() { l.q.tell(&c) })
 	}
 	l.state.rates.budget, _ = budget.Open(nil, l.name, nil)
 	if failed != nil {
-		l.afterLocked(func() { l.q.events.StateFailed(l.name, failed) })
+		l.afterLocked(func() { l.q.tell(&StateFailed{l.name, failed}) })
 	}
 	l.limitLocked()
 }
@@ -46,7 +46,7 @@ func (l *lane) limitLocked() {
 		opened, err := budget.Open(l.q.state, l.name, up.Rate)
 		r.budget = opened
 		if err != nil {
-			l.afterLocked(func() { l.q.events.StateFailed(l.name, err) })
+			l.afterLocked(func() { l.q.tell(&StateFailed{l.name, err}) })
 		}
 	}
 }

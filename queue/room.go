@@ -80,7 +80,7 @@ func (q *Queue) reserve(claimed []*spool.Delivery, r room) error {
 // restart; nil: it is kept.
 func (l *lane) unkeptLocked(err error) {
 	if err != nil && !l.state.rates.unkept {
-		l.afterLocked(func() { l.q.events.StateFailed(l.name, err) })
+		l.afterLocked(func() { l.q.tell(&StateFailed{l.name, err}) })
 	}
 	l.state.rates.unkept = err != nil
 }

@@ -23,15 +23,16 @@ func (l *lane) spawnLocked(first *spool.Delivery) {
 	})
 }
 
-// deliver carries out one session. What it does wrong is its own fault.
-func (q *Queue) deliver(f *Feed) (err error) {
+// deliver carries out one session. What it does wrong is its own fault, also
+// where that comes of the error that it ended with.
+func (q *Queue) deliver(f *Feed) (fault *spool.Fault) {
 	defer func() {
 		if v := recover(); v != nil {
-			q.events.Panicked(f.lane.name, v, debug.Stack())
-			err = &verdict.Defect{Value: v}
+			q.tell(&Panicked{f.lane.name, v, debug.Stack()})
+			fault = faultOf(f.up, &verdict.Defect{Value: v})
 		}
 	}()
-	return q.deliverer.Deliver(q.ctx, f.up, f)
+	return faultOf(f.up, q.deliverer.Deliver(q.ctx, f.up, f))
 }
 
 // faultOf turns what Deliver returned into a fault; nil: an orderly end.
@@ -52,8 +53,7 @@ func faultOf(up *config.Upstream, err error) *spool.Fault {
 }
 
 // ended draws the conclusion from a session.
-func (l *lane) ended(f *Feed, err error) {
-	fault := faultOf(f.up, err)
+func (l *lane) ended(f *Feed, fault *spool.Fault) {
 	l.abandoned(f, fault)
 
 	l.mu.Lock()
@@ -66,7 +66,7 @@ func (l *lane) ended(f *Feed, err error) {
 	stale := f.gen != s.gen || l.q.ctx.Err() != nil
 	var due time.Time
 	if fault != nil && !stale {
-		l.afterLocked(func() { l.q.events.SessionFailed(l.name, f.opened, f.settled, fault.Outcome) })
+		l.afterLocked(func() { l.q.tell(&SessionFailed{l.name, f.opened, f.settled, fault.Outcome}) })
 		due = l.blameLocked(f, fault)
 	} else if !stale {
 		l.orderlyLocked(f)
@@ -82,7 +82,7 @@ func (l *lane) ended(f *Feed, err error) {
 	case due.IsZero():
 		l.afterLocked(func() { l.q.giveBack(first) })
 	default:
-		l.afterLocked(func() { l.q.failedBefore(l, first, fault, due) })
+		l.afterLocked(func() { l.q.failedBefore(f, first, fault, due) })
 	}
 }
 
@@ -157,11 +157,11 @@ func (l *lane) announceLocked(was shown, now time.Time, by string) {
 	if state == was.state {
 		return
 	}
-	c := LaneChange{Upstream: l.name, State: state, Previous: was.state, Lasted: now.Sub(was.since), By: by, Outcome: s.cause()}
+	c := LaneChanged{Upstream: l.name, State: state, Previous: was.state, Lasted: now.Sub(was.since), By: by, Outcome: s.cause()}
 	if s.health.state != Up {
 		c.Probe = s.health.probeAt
 	}
-	l.afterLocked(func() { l.q.events.LaneChanged(c) })
+	l.afterLocked(func() { l.q.tell(&c) })
 }
 
 // abandoned settles what a session left behind, which it should not.

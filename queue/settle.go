@@ -14,7 +14,7 @@ import (
 
 // failedBefore ends the attempt of a delivery whose session could not be
 // opened: the fault is the outcome of each of its recipients.
-func (q *Queue) failedBefore(l *lane, d *spool.Delivery, fault *spool.Fault, due time.Time) {
+func (q *Queue) failedBefore(f *Feed, d *spool.Delivery, fault *spool.Fault, due time.Time) {
 	outs := make([]spool.Outcome, len(d.Pending))
 	verdicts := make([]verdict.Verdict, len(d.Pending))
 	v := verdict.OfFault(fault)
@@ -24,7 +24,7 @@ func (q *Queue) failedBefore(l *lane, d *spool.Delivery, fault *spool.Fault, due
 			outs[i].Cause = fault.Err.Error()
 		}
 	}
-	q.record(d, outs, verdicts, due)
+	q.record(f, d, outs, verdicts, due)
 }
 
 // conclude ends an attempt by what the session reports.
@@ -52,7 +52,7 @@ func (q *Queue) conclude(f *Feed, d *spool.Delivery, reported []spool.Outcome) {
 		return
 	}
 	f.carried++
-	q.record(d, outs, verdicts, f.lane.note(f, d, all, outs, verdicts))
+	q.record(f, d, outs, verdicts, f.lane.note(f, d, all, outs, verdicts))
 }
 
 // hasMore says whether a message that d.Upstream can't carry may still find
@@ -73,7 +73,7 @@ func (q *Queue) hasMore(d *spool.Delivery) bool {
 
 // record decides, tells the sender, settles, and reports. A recipient is let go
 // by the commit that makes its notification durable.
-func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []verdict.Verdict, laneDue time.Time) {
+func (q *Queue) record(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdicts []verdict.Verdict, laneDue time.Time) {
 	now := time.Now()
 	retry := &q.cfg.Load().Retry
 	for i := range outs {
@@ -85,7 +85,7 @@ func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []verdi
 	}
 	if d.Envelope.From == "" && keepFailed(outs, q.parts.rest(d)) {
 		if s, err := q.keep(d, outs, now); err == nil {
-			q.report(d, s, verdicts, now)
+			q.report(f, d, s, verdicts, now)
 		}
 		return
 	}
@@ -122,7 +122,7 @@ func (q *Queue) record(d *spool.Delivery, outs []spool.Outcome, verdicts []verdi
 	if errors.Is(err, spool.ErrLost) {
 		return // whoever has it now tells of it
 	}
-	q.report(d, s, verdicts, now)
+	q.report(f, d, s, verdicts, now)
 }
 
 // deferFailed lets recipients wait of whose failure nobody could be told.
@@ -255,9 +255,9 @@ func (q *Queue) putPart(d *spool.Delivery, s spool.Settlement) error {
 	case errors.Is(err, spool.ErrNotFound):
 		return nil
 	case errors.Is(err, spool.ErrLost):
-		q.events.ClaimLost("settle", d.ID, d.Upstream, delivered(s.Outcomes))
+		q.tell(&ClaimLost{"settle", d.ID, d.Upstream, delivered(s.Outcomes)})
 	case err != nil:
-		q.events.StoreFailed("settle", d.ID, err)
+		q.tell(&StoreFailed{"settle", d.ID, err})
 	}
 	return err
 }
@@ -272,11 +272,12 @@ func delivered(outs []spool.Outcome) (n int) {
 }
 
 // report tells the events of an attempt.
-func (q *Queue) report(d *spool.Delivery, s spool.Settlement, verdicts []verdict.Verdict, now time.Time) {
+func (q *Queue) report(f *Feed, d *spool.Delivery, s spool.Settlement, verdicts []verdict.Verdict, now time.Time) {
 	env := d.Envelope
 	left := 0
 	for i, o := range s.Outcomes {
-		a := Attempt{ID: d.ID, From: env.From, To: env.Recipients[d.Pending[i]].Address, Upstream: d.Upstream,
+		a := &f.attempted
+		*a = Attempted{ID: d.ID, From: env.From, To: env.Recipients[d.Pending[i]].Address, Upstream: d.Upstream,
 			Number: d.Attempt, Delay: now.Sub(env.Accepted), Size: d.Size, Outcome: o, Blame: verdicts[i].Blame, Duplicate: d.InDoubt}
 		switch {
 		case o.Verdict != spool.Pending:
@@ -287,15 +288,15 @@ func (q *Queue) report(d *spool.Delivery, s spool.Settlement, verdicts []verdict
 			left++
 			a.Due, a.NextUp, a.Held = s.Due, listOf(d)[s.Failover], s.Hold
 		}
-		q.events.Attempted(a)
+		q.tell(a)
 	}
 	if left == 0 {
-		q.finished(d, now)
+		q.finished(d, now, &f.finished)
 	}
 }
 
-// finished reports the end of a message once no other share is left.
-func (q *Queue) finished(d *spool.Delivery, now time.Time) {
+// finished reports the end of a message, by e, once no other share is left.
+func (q *Queue) finished(d *spool.Delivery, now time.Time, e *Finished) {
 	if len(d.Pending) < len(d.Envelope.Recipients) {
 		detail, err := q.store.Detail(q.always, d.ID)
 		if err != nil && !errors.Is(err, spool.ErrNotFound) {
@@ -310,5 +311,6 @@ func (q *Queue) finished(d *spool.Delivery, now time.Time) {
 			}
 		}
 	}
-	q.events.Finished(Finish{ID: d.ID, From: d.Envelope.From, Age: now.Sub(d.Envelope.Accepted), Attempts: d.Attempt})
+	*e = Finished{ID: d.ID, From: d.Envelope.From, Age: now.Sub(d.Envelope.Accepted), Attempts: d.Attempt}
+	q.tell(e)
 }

@@ -278,7 +278,7 @@ func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detai
 	if taken[0].Envelope.From == "" {
 		for _, d := range taken {
 			q.leaves(d)
-			q.events.Expired(d.ID, d.Upstream, len(d.Pending), now.Sub(d.Envelope.Accepted))
+			q.tell(&Expired{d.ID, d.Upstream, len(d.Pending), now.Sub(d.Envelope.Accepted)})
 			q.keepOld(d, detail, why, now)
 		}
 		return
@@ -304,8 +304,8 @@ func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detai
 			continue
 		}
 		q.leaves(d)
-		q.events.Expired(d.ID, d.Upstream, len(d.Pending), now.Sub(d.Envelope.Accepted))
-		q.finished(d, now)
+		q.tell(&Expired{d.ID, d.Upstream, len(d.Pending), now.Sub(d.Envelope.Accepted)})
+		q.finished(d, now, new(Finished))
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"postern/config"
-	"postern/queue/budget"
 	"postern/queue/notice"
 	"postern/spool"
 	"postern/spool/statefile"
@@ -71,7 +70,7 @@ func (w *world) state() spool.State {
 }
 
 func (w *world) build() {
-	w.queue = New(Options{Store: w.store.generation(), Deliverer: w.peers, Config: w.cfg, State: w.state(), Events: w.ears})
+	w.queue = New(Options{Store: w.store.generation(), Deliverer: w.peers, Config: w.cfg, State: w.state(), Events: w.ears.listen})
 }
 
 // crash ends the process without a word and begins another on the same store.
@@ -361,14 +360,13 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 	return nil
 }
 
-// ears hear every event.
+// ears keep what is told.
 type ears struct {
-	quiet
 	mu       sync.Mutex
-	attempts []Attempt
-	lanes    []LaneChange
-	notices  []Notification
-	finished []Finish
+	attempts []Attempted
+	lanes    []LaneChanged
+	notices  []Notified
+	finished []Finished
 	log      []string
 }
 
@@ -378,64 +376,60 @@ func (e *ears) hear(format string, args ...any) {
 	e.log = append(e.log, fmt.Sprintf(format, args...))
 }
 
-func (e *ears) Attempted(a Attempt) {
+// listen is the function that a queue tells its events.
+func (e *ears) listen(ev Event) {
+	switch ev := ev.(type) {
+	case *LaneChanged:
+		e.hear("lane %s %s to %s", ev.Upstream, ev.Previous, ev.State)
+	case *BudgetSpent:
+		e.hear("budget of %s spent: %v", ev.Upstream, ev.Left)
+	case *StateFailed:
+		e.hear("state of %s failed: %v", ev.Upstream, ev.Err)
+	case *NotNotified:
+		e.hear("not notified %s: %v", ev.Kind, ev.Err)
+	case *SenderRefused:
+		e.hear("sender %s refused by %s", ev.Sender, ev.Upstream)
+	case *SenderAccepted:
+		e.hear("sender %s accepted by %s", ev.Sender, ev.Upstream)
+	case *InDoubt:
+		e.hear("in doubt %s %d held=%v", ev.Upstream, ev.Recipients, ev.Held)
+		if ev.Times > 1 {
+			e.hear("in doubt again %s, %d times", ev.Upstream, ev.Times)
+		}
+	case *ConnectionSpent:
+		e.hear("connection of %s spent after %d: %d", ev.Upstream, ev.Carried, ev.Outcome.Code)
+	case *ConnectionLimited:
+		e.hear("%s takes %d over one connection", ev.Upstream, ev.Messages)
+	case *Panicked:
+		e.hear("panic of %s: %v", ev.Upstream, ev.Value)
+	case *Expired:
+		e.hear("expired %s %d", ev.Upstream, ev.Recipients)
+	case *Kept:
+		e.hear("kept %s %d: %s", ev.Upstream, ev.Recipients, notice.Answer(&ev.Outcome))
+	case *KeptEnded:
+		e.hear("kept ended %s %d: %s", ev.Upstream, ev.Recipients, ev.Why)
+	case *MovedOn:
+		e.hear("moved %s %s %d", ev.From, ev.To, ev.Shares)
+	case *Operated:
+		e.hear("%s by %s", ev.Verb, ev.By)
+	case *ClaimLost:
+		e.hear("claim lost at %s: %s, %d delivered", ev.Operation, ev.Upstream, ev.Delivered)
+	case *StoreFailed:
+		e.hear("store failed: %s", ev.Operation)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.attempts = append(e.attempts, a)
-}
-
-func (e *ears) LaneChanged(c LaneChange) {
-	e.hear("lane %s %s to %s", c.Upstream, c.Previous, c.State)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.lanes = append(e.lanes, c)
-}
-
-func (e *ears) Notified(n Notification) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.notices = append(e.notices, n)
-}
-
-func (e *ears) Finished(f Finish) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.finished = append(e.finished, f)
-}
-
-func (e *ears) BudgetSpent(up string, left []budget.Left) { e.hear("budget of %s spent: %v", up, left) }
-func (e *ears) StateFailed(up string, err error)          { e.hear("state of %s failed: %v", up, err) }
-func (e *ears) NotNotified(id spool.ID, kind notice.Action, err error) {
-	e.hear("not notified %s: %v", kind, err)
-}
-func (e *ears) SenderRefused(up, s string, _ spool.Outcome, _ time.Time) {
-	e.hear("sender %s refused by %s", s, up)
-}
-func (e *ears) SenderAccepted(up, s string) { e.hear("sender %s accepted by %s", s, up) }
-func (e *ears) InDoubt(_ spool.ID, up string, n, times int, held bool) {
-	e.hear("in doubt %s %d held=%v", up, n, held)
-	if times > 1 {
-		e.hear("in doubt again %s, %d times", up, times)
+	switch ev := ev.(type) {
+	case *Attempted:
+		e.attempts = append(e.attempts, *ev)
+	case *Finished:
+		e.finished = append(e.finished, *ev)
+	case *LaneChanged:
+		e.lanes = append(e.lanes, *ev)
+	case *Notified:
+		e.notices = append(e.notices, *ev)
 	}
 }
-func (e *ears) ConnectionSpent(up string, n int, o spool.Outcome) {
-	e.hear("connection of %s spent after %d: %d", up, n, o.Code)
-}
-func (e *ears) Panicked(up string, v any, _ []byte)                   { e.hear("panic of %s: %v", up, v) }
-func (e *ears) ConnectionLimit(up string, n int)                      { e.hear("%s takes %d over one connection", up, n) }
-func (e *ears) Expired(_ spool.ID, up string, n int, _ time.Duration) { e.hear("expired %s %d", up, n) }
-func (e *ears) Kept(k Keep) {
-	e.hear("kept %s %d: %s", k.Upstream, k.Recipients, notice.Answer(&k.Outcome))
-}
-func (e *ears) KeptEnded(_ spool.ID, up string, n int, _ time.Duration, why string) {
-	e.hear("kept ended %s %d: %s", up, n, why)
-}
-func (e *ears) MovedOn(from, to string, n int) { e.hear("moved %s %s %d", from, to, n) }
-func (e *ears) Operated(o Operation)           { e.hear("%s by %s", o.Verb, o.By) }
-func (e *ears) ClaimLost(op string, _ spool.ID, up string, n int) {
-	e.hear("claim lost at %s: %s, %d delivered", op, up, n)
-}
-func (e *ears) StoreFailed(op string, _ spool.ID, _ error) { e.hear("store failed: %s", op) }
 
 // heard counts the lines that contain text.
 func (e *ears) heard(text string) int {
@@ -450,7 +444,7 @@ func (e *ears) heard(text string) int {
 	return n
 }
 
-func (e *ears) changes() []LaneChange {
+func (e *ears) changes() []LaneChanged {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.lanes)
@@ -462,13 +456,13 @@ func (e *ears) ended() int {
 	return len(e.finished)
 }
 
-func (e *ears) notifications() []Notification {
+func (e *ears) notifications() []Notified {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.notices)
 }
 
-func (e *ears) tried() []Attempt {
+func (e *ears) tried() []Attempted {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.attempts)

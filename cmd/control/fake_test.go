@@ -233,7 +233,7 @@ func serveAs(t *testing.T, f *fake, places int, s *Server) (client *Client, sock
 			t.Error(err)
 		}
 	})
-	f.status.Hostname = tcp.Addr().String() // where the tests find the public door
+	f.status.Hostname = tcp.Addr().String() // where the tests find the public listener
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()

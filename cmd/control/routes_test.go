@@ -18,13 +18,13 @@ func TestEveryRouteHasRightsAndALimit(t *testing.T) {
 	}
 	f := newFake()
 	s := f.server()
-	doors := []struct {
+	servers := []struct {
 		rights Rights
 		h      http.Handler
 	}{{0, s.metrics.Handler}, {Look, s.reading.Handler}, {Look | Operate, s.control.Handler}}
 	for _, r := range routes {
 		path := strings.NewReplacer("{id}", "x", "{name}", "office", "{op}", "explode").Replace(r.path)
-		for _, d := range doors {
+		for _, d := range servers {
 			ask := func(method, path string, body io.Reader) int {
 				q := httptest.NewRequest(method, path, body)
 				q.Host = "localhost"

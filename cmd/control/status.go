@@ -34,7 +34,7 @@ type Status struct {
 	Lanes     []Lane     `json:"upstreams"`
 }
 
-// Listener is one door of a running relay.
+// Listener is one listener of a running relay.
 type Listener struct {
 	Name        string `json:"name"`
 	Address     string `json:"address"` // where it listens

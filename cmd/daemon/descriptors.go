@@ -44,14 +44,22 @@ type shares struct {
 	operators, readers, scrapers int
 }
 
+// listenersOf are all that mail comes in by, those of HTTP last.
+func listenersOf(cfg *config.Config) (list []*config.Listener) {
+	for i := range cfg.Listeners {
+		list = append(list, &cfg.Listeners[i])
+	}
+	return append(list, cfg.HTTP.Listeners()...)
+}
+
 // share shares out limit descriptors. handed is how many sockets a service
 // manager hands over under a name; each has the places of its listener.
 func share(limit int, cfg *config.Config, handed map[string]int) *shares {
 	s := &shares{limit: limit}
-	sockets := make([]int, len(cfg.Listeners))
+	all := listenersOf(cfg)
+	sockets := make([]int, len(all))
 	own, wanted := ownFiles+3, 0
-	for i := range cfg.Listeners {
-		l := &cfg.Listeners[i]
+	for i, l := range all {
 		sockets[i] = 1
 		if l.Network == "systemd" {
 			sockets[i] = max(1, handed[l.Target])
@@ -145,8 +153,8 @@ func clientsIn(descriptors int) int {
 func (s *shares) lowered(cfg *config.Config) *config.Config {
 	own := *cfg
 	own.Listeners = slices.Clone(cfg.Listeners)
-	for i := range own.Listeners {
-		own.Listeners[i].MaxConnections = s.listeners[i]
+	for i, l := range listenersOf(&own) {
+		l.MaxConnections = s.listeners[i]
 	}
 	return &own
 }
@@ -154,8 +162,8 @@ func (s *shares) lowered(cfg *config.Config) *config.Config {
 // status is what an administrator sees of them.
 func (s *shares) status(cfg *config.Config) *control.Descriptors {
 	d := &control.Descriptors{Limit: s.limit, Needed: s.needed, Least: s.least}
-	for i := range cfg.Listeners {
-		if l := &cfg.Listeners[i]; s.listeners[i] < l.MaxConnections {
+	for i, l := range listenersOf(cfg) {
+		if s.listeners[i] < l.MaxConnections {
 			if d.Lowered == nil {
 				d.Lowered = map[string]int{}
 			}

@@ -73,8 +73,13 @@ func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, w
 	}
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
-		f.listener(fmt.Sprintf("listener[%d]", i), l)
+		key := fmt.Sprintf("listener[%d]", i)
+		f.listener(key+".address", key+".group", l)
 	}
+	if l := &cfg.HTTP.Socket; filepath.Dir(l.Target) != filepath.Dir(cfg.Control.Socket) { // of which all is said already
+		f.listener("http.socket", "http.socket_group", l)
+	}
+	f.listener("http.address", "", &cfg.HTTP.Listener)
 	f.port("control.metrics", metricsFailed, cfg.Control.Metrics)
 	if w := cfg.DoubtfulHostname(); w != nil {
 		f.warnings = append(f.warnings, *w)
@@ -139,23 +144,23 @@ func (f *foresight) group(key, name string) {
 	}
 }
 
-func (f *foresight) listener(key string, l *config.Listener) {
+func (f *foresight) listener(key, group string, l *config.Listener) {
 	switch l.Network {
 	case "tcp":
-		f.port(key+".address", doorFailed, l.Target)
+		f.port(key, doorFailed, l.Target)
 	case "unix":
-		f.group(key+".group", l.Group)
+		f.group(group, l.Group)
 		folder := filepath.Dir(l.Target)
 		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
-			f.missingRun(key+".address", folder)
+			f.missingRun(key, folder)
 			return
 		}
 		info, err := os.Lstat(l.Target)
 		switch {
 		case err == nil && info.Mode()&fs.ModeSocket == 0:
-			f.add(key+".address", doorFailed, peer.Obstructed(l.Target, "another address"))
+			f.add(key, doorFailed, peer.Obstructed(l.Target, "another address"))
 		default:
-			f.add(key+".address", doorFailed, disk.MayWrite(folder))
+			f.add(key, doorFailed, disk.MayWrite(folder))
 		}
 	}
 }

@@ -117,6 +117,16 @@ func transactionMemory(limit int64) int64 {
 	return max(min(limit/8, most), 1<<20)
 }
 
+// requestMemory is how many bytes the bodies of HTTP requests that are not
+// streamed may hold together: 256 MiB, or a quarter of less than 1 GiB.
+func requestMemory(limit int64) int64 {
+	const most = 256 << 20
+	if limit <= 0 {
+		return most
+	}
+	return max(min(limit/4, most), 1<<20)
+}
+
 // heedLimit lets the collector work harder near the limit of the unit or
 // container, where nobody has set GOMEMLIMIT: the kernel kills beyond it. A
 // tenth is left for what the collector doesn't see.

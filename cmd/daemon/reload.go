@@ -64,7 +64,7 @@ func (d *daemon) replace(old *state) (*control.Reloaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.doors.Apply(st.shares.lowered(st.cfg), st.routes); err != nil {
+	if err := d.listen(st); err != nil {
 		return nil, d.inOwnWay(startError(doorFailed, err))
 	}
 	// From here on nothing fails. New mail may name new upstreams already:

@@ -18,6 +18,7 @@ import (
 	"postern/cmd/eventlog"
 	"postern/config"
 	"postern/queue"
+	"postern/relay/api"
 	"postern/relay/capture"
 	"postern/relay/intake"
 	"postern/relay/memory"
@@ -62,6 +63,7 @@ type daemon struct {
 	leave   func() // gives the state folder back; nil: it was not claimed
 	queue   *queue.Queue
 	doors   *intake.Server
+	api     *api.Server
 	dialer  *upstream.Dialer
 	tokens  *oauth.Tokens
 	memory  *memory.Store
@@ -282,12 +284,15 @@ wait:
 }
 
 // close ends whatever was started. Clients and attempts have until ctx is
-// done; the queue and the doors end side by side, so that one grace period
-// is enough for both.
+// done; the queue and the listeners end side by side, so that one grace
+// period is enough for all.
 func (d *daemon) close(ctx context.Context) {
 	var both sync.WaitGroup
 	if d.doors != nil {
 		both.Go(func() { _ = d.doors.Shutdown(ctx) })
+	}
+	if d.api != nil {
+		both.Go(func() { _ = d.api.Shutdown(ctx) })
 	}
 	if d.queue != nil {
 		both.Go(func() { _ = d.queue.Stop(ctx) })

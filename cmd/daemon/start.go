@@ -14,6 +14,7 @@ import (
 	"postern/cmd/control"
 	"postern/config"
 	"postern/queue"
+	"postern/relay/api"
 	"postern/relay/capture"
 	"postern/relay/intake"
 	"postern/relay/memory"
@@ -77,14 +78,33 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	agent := submission.New(submission.Options{
 		Accept: d.queue, Events: d.log.Submission(), Memory: origin.NewBudget(transactionMemory(memoryLimit())),
 	})
-	d.doors = intake.New(intake.Options{Submission: agent, Events: d.log.Intake()})
-	if err := d.doors.Apply(st.shares.lowered(st.cfg), st.routes); err != nil {
+	handed := &peer.Handed{}
+	d.doors = intake.New(intake.Options{Submission: agent, Events: d.log.Intake(), Handed: handed})
+	d.api = api.New(api.Options{
+		Submission: agent, Events: d.log.API(), Handed: handed, Memory: origin.NewBudget(requestMemory(memoryLimit())),
+	})
+	if err := d.listen(st); err != nil {
 		admins.close()
 		return startError(doorFailed, err)
 	}
 	d.queue.Start()
 	d.serveAdmin(admins, st.shares)
 	d.announce(st.cfg)
+	return nil
+}
+
+// listen puts the listeners of a state in force, all of them or none.
+func (d *daemon) listen(st *state) error {
+	cfg := st.shares.lowered(st.cfg)
+	plan, err := d.api.Prepare(cfg)
+	if err != nil {
+		return err
+	}
+	if err := d.doors.Apply(cfg, st.routes); err != nil {
+		plan.Drop()
+		return err
+	}
+	d.api.Use(plan)
 	return nil
 }
 
@@ -228,7 +248,11 @@ func (d *daemon) serveAdmin(a *adminListeners, has *shares) {
 // announce tells where the doors are and what does not leave the machine.
 func (d *daemon) announce(cfg *config.Config) {
 	for _, l := range d.listeners(cfg) {
-		d.events.Listening("smtp", l.Name, l.Address, l.TLS)
+		what := "smtp"
+		if l.Name == config.HTTPListener || l.Name == config.SubmitListener {
+			what = "http"
+		}
+		d.events.Listening(what, l.Name, l.Address, l.TLS)
 	}
 	d.events.Listening("control", "", cfg.Control.Socket, "off")
 	if cfg.Control.ReadSocket != "" {

@@ -49,8 +49,9 @@ func (d *daemon) Status() *control.Status {
 func (d *daemon) listeners(cfg *config.Config) []control.Listener {
 	addrs, conns := d.doors.Addrs(), d.doors.Connections()
 	list := []control.Listener{}
-	for i := range cfg.Listeners {
-		l := &cfg.Listeners[i]
+	maps.Copy(addrs, d.api.Addrs())
+	maps.Copy(conns, d.api.Connections())
+	for _, l := range listenersOf(cfg) {
 		address := l.Address
 		if a := addrs[l.Name]; a != nil && l.Network == "tcp" {
 			address = a.String()

@@ -11,6 +11,7 @@ import (
 
 	"postern/cmd/control"
 	"postern/config"
+	"postern/config/wire"
 )
 
 const (
@@ -74,7 +75,8 @@ func (p *Patient) upstreams(ctx context.Context, st *control.Status) []Finding {
 			defer func() { <-places }()
 			looking, cancel := context.WithTimeout(ctx, upstreamTimeout)
 			defer cancel()
-			found[i] = Short(p.Config.Upstreams[name], bench.Upstream(looking, p.Config.Upstreams[name], "", ""))
+			up := p.Config.Upstreams[name]
+			found[i] = guarded(name, func() []Finding { return Short(up, bench.Upstream(looking, up, "", "")) })
 		})
 	}
 	all.Wait()
@@ -83,6 +85,19 @@ func (p *Patient) upstreams(ctx context.Context, st *control.Status) []Finding {
 		out = append(out, list...)
 	}
 	return append(out, strays(p.Config, st)...)
+}
+
+// guarded is what look finds. What an upstream makes it do wrong is a finding
+// about that upstream alone.
+func guarded(name string, look func() []Finding) (found []Finding) {
+	defer func() {
+		if v := recover(); v != nil {
+			found = []Finding{{ID: UpstreamSession, Status: Failed, Subject: name,
+				Text:   "a defect of this program: " + wire.Text(fmt.Sprint(v), 300),
+				Remedy: "Report it with what `postern upstream test " + name + "` prints."}}
+		}
+	}()
+	return look()
 }
 
 // Short is what somebody has to see of the findings about one upstream: a

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"postern/config"
@@ -110,5 +111,15 @@ func TestPartsOfTheStateFolder(t *testing.T) {
 		if err := os.Chmod(path, 0o700); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+// What an upstream makes the doctor do wrong is a finding about it.
+func TestDefectIsAFinding(t *testing.T) {
+	found := guarded("office", func() []Finding { panic("index\x1b[2J out of range") })
+	if len(found) != 1 || found[0].Status != Failed || found[0].Subject != "office" || Exit(found) == 0 {
+		t.Errorf("%+v", found)
+	}
+	if !strings.Contains(found[0].Text, "out of range") || strings.Contains(found[0].Text, "\x1b") {
+		t.Errorf("%q", found[0].Text)
 	}
 }

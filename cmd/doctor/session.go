@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -99,6 +100,8 @@ func (e *examination) lookup() {
 		e.add(Finding{ID: UpstreamDNS, Status: OK, Text: "the capture server is a part of the daemon: there is nothing to look up"})
 	case l.Literal:
 		e.add(Finding{ID: UpstreamDNS, Status: OK, Text: e.up.Host + " is an address: there is nothing to look up"})
+	case l.Skipped:
+		e.skip(UpstreamDNS, "the examination ended before "+host+" was looked up")
 	case l.Err != nil:
 		e.add(Finding{ID: UpstreamDNS, Status: Failed, Took: took(l.Took), Text: lookupError(host, l.Err), Remedy: lookupRemedy(l.Err)})
 	default:
@@ -116,7 +119,7 @@ func lookupError(host string, err error) string {
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "there is no host " + host
-	case errors.As(err, &dns) && dns.IsTimeout:
+	case errors.As(err, &dns) && dns.IsTimeout, errors.Is(err, context.DeadlineExceeded):
 		return "the name server did not answer in time when asked for " + host
 	case errors.As(err, &dns):
 		return "looking up " + host + " failed: " + dns.Err

@@ -2,7 +2,7 @@ package eventlog
 
 // counters are the metrics that events count.
 type counters struct {
-	// doors
+	// listeners
 	connections, accepted, acceptedRecipients, acceptedBytes counter
 	refused, signIns, tlsFailed, abused, panics              counter
 	acceptance                                               histogram

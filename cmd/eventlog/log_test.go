@@ -26,7 +26,7 @@ func scrape(l *Log) []string {
 	handler := l.Metrics(func() *control.Status {
 		return &control.Status{
 			Version: "v1", Healthy: true,
-			Listeners: []control.Listener{{Name: "door"}},
+			Listeners: []control.Listener{{Name: "local"}},
 			Lanes: []control.Lane{{
 				Upstream: "office", State: queue.Parked,
 				Rates:  []budget.Left{{Rate: "30/1m", Next: time.Unix(2000000000, 0)}},
@@ -109,7 +109,7 @@ func TestOneLineForEachAttempt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Queue().Attempted(queue.Attempt{
+	l.Queue()(&queue.Attempted{
 		ID: 7, From: "a@example.com", To: "b@example.com", Upstream: "office", Number: 2, Delay: 1500 * time.Millisecond,
 		Outcome: spool.Outcome{Stage: spool.StageRcpt, Code: 450, Enhanced: "4.2.1", Text: "busy", Remote: "mx:25"},
 	})
@@ -133,14 +133,14 @@ func BenchmarkAttempted(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			events := l.Queue()
-			a := queue.Attempt{
+			tell := l.Queue()
+			a := &queue.Attempted{
 				ID: 7, From: "a@example.com", To: "b@example.com", Upstream: "office", Number: 1, Delay: time.Second, Size: 1024,
 				Outcome: spool.Outcome{Stage: spool.StageDot, Code: 250, Enhanced: "2.0.0", Text: "ok", Remote: "mx:25", Verdict: spool.Delivered},
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				events.Attempted(a)
+				tell(a)
 			}
 		})
 	}

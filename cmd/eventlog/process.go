@@ -36,7 +36,7 @@ func (p Process) Capturing(upstreams []string, maildir string) {
 	p.log.info("mail-stays-here", list("upstreams", upstreams), zap.String("maildir", maildir))
 }
 
-// Listening tells that a door is open; what is "smtp", "control" or "metrics".
+// Listening tells that a socket is open; what is "smtp", "control" or "metrics".
 func (p Process) Listening(what, name, address, tls string) {
 	p.log.info("listening", zap.String("what", what), some("listener", name),
 		zap.String("address", address), zap.String("tls", tls))

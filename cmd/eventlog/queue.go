@@ -8,17 +8,65 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"postern/queue"
-	"postern/queue/budget"
-	"postern/queue/notice"
 	"postern/queue/verdict"
 	"postern/spool"
 )
 
-// queueEvents tells of delivery.
-type queueEvents struct{ log *Log }
-
-// Queue returns the events of the queue.
-func (l *Log) Queue() queue.Events { return queueEvents{l} }
+// Queue returns what tells of delivery.
+func (l *Log) Queue() func(queue.Event) {
+	return func(e queue.Event) {
+		switch e := e.(type) {
+		case *queue.Attempted:
+			l.attempted(e)
+		case *queue.Finished:
+			l.messageFinished(e)
+		case *queue.LaneChanged:
+			l.laneChanged(e)
+		case *queue.Panicked:
+			l.deliveryPanicked(e)
+		case *queue.SessionFailed:
+			l.sessionFailed(e)
+		case *queue.ConnectionSpent:
+			fields := []zap.Field{zap.String("upstream", e.Upstream), zap.Int("carried", e.Carried)}
+			l.info("upstream-connection-spent", outcome(fields, &e.Outcome)...)
+		case *queue.ConnectionLimited:
+			l.info("upstream-connection-limit", zap.String("upstream", e.Upstream), zap.Int("messages", e.Messages))
+		case *queue.SenderRefused:
+			l.senderRefused(e)
+		case *queue.SenderAccepted:
+			l.info("sender-accepted", zap.String("upstream", e.Upstream), zap.String("from", e.Sender))
+		case *queue.BudgetSpent:
+			l.budgetSpent(e)
+		case *queue.StateFailed:
+			l.metrics.stateFailures.with(e.Upstream).Inc()
+			l.error("upstream-record-failed", zap.String("upstream", e.Upstream), zap.Error(e.Err))
+		case *queue.Notified:
+			l.notified(e)
+		case *queue.NotNotified:
+			l.error("notification-failed", zap.String("original", e.Original.String()),
+				zap.String("kind", string(e.Kind)), zap.Error(e.Err))
+		case *queue.InDoubt:
+			l.inDoubt(e)
+		case *queue.Expired:
+			l.expired(e)
+		case *queue.Kept:
+			l.kept(e)
+		case *queue.KeptEnded:
+			l.keptEnded(e)
+		case *queue.MovedOn:
+			l.metrics.movedOn.with(e.From, e.To).Add(float64(e.Shares))
+			l.info("failed-over", zap.String("upstream", e.From), zap.String("next_upstream", e.To), zap.Int("deliveries", e.Shares))
+		case *queue.Operated:
+			l.operated(e)
+		case *queue.ClaimLost:
+			l.metrics.claimsLost.with(e.Operation).Inc()
+			l.warn("claim-lost", zap.String("operation", e.Operation), id(e.ID), zap.String("upstream", e.Upstream), zap.Int("delivered", e.Delivered))
+		case *queue.StoreFailed:
+			l.metrics.storeFailures.with(e.Operation).Inc()
+			l.error("spool-refused-queue", zap.String("operation", e.Operation), id(e.ID), zap.Error(e.Err))
+		}
+	}
+}
 
 func id(v spool.ID) zap.Field { return zap.String("id", v.String()) }
 
@@ -71,97 +119,84 @@ func resultName(s spool.Status) string {
 	return "deferred"
 }
 
-func (q queueEvents) Attempted(a queue.Attempt) {
-	m, result := q.log.metrics, resultName(a.Outcome.Verdict)
-	m.attempts.with(a.Upstream, result).Inc()
+func (l *Log) attempted(e *queue.Attempted) {
+	m, result := l.metrics, resultName(e.Outcome.Verdict)
+	m.attempts.with(e.Upstream, result).Inc()
 	level := zapcore.WarnLevel
-	if a.Outcome.Verdict == spool.Delivered {
+	if e.Outcome.Verdict == spool.Delivered {
 		level = zapcore.InfoLevel
-		m.delay.with(a.Upstream).Observe(a.Delay.Seconds())
-		m.deliveredBytes.with(a.Upstream).Add(float64(a.Size))
+		m.delay.with(e.Upstream).Observe(e.Delay.Seconds())
+		m.deliveredBytes.with(e.Upstream).Add(float64(e.Size))
 	}
-	q.log.writeOften(level, "delivery-attempt", func(fields []zap.Field) []zap.Field {
-		fields = append(fields, id(a.ID), zap.String("from", a.From), zap.String("to", a.To),
-			zap.String("upstream", a.Upstream), zap.String("result", result),
-			zap.Int("attempt", a.Number), zap.Duration("delay", a.Delay), zap.Int64("size", a.Size))
-		fields = outcome(fields, &a.Outcome)
-		if a.Outcome.Verdict != spool.Delivered {
-			fields = append(fields, zap.String("blame", a.Blame.String()),
-				moment("next", a.Due), some("next_upstream", a.NextUp), zap.Bool("held", a.Held))
+	l.writeOften(level, "delivery-attempt", func(fields []zap.Field) []zap.Field {
+		fields = append(fields, id(e.ID), zap.String("from", e.From), zap.String("to", e.To),
+			zap.String("upstream", e.Upstream), zap.String("result", result),
+			zap.Int("attempt", e.Number), zap.Duration("delay", e.Delay), zap.Int64("size", e.Size))
+		fields = outcome(fields, &e.Outcome)
+		if e.Outcome.Verdict != spool.Delivered {
+			fields = append(fields, zap.String("blame", e.Blame.String()),
+				moment("next", e.Due), some("next_upstream", e.NextUp), zap.Bool("held", e.Held))
 		}
-		if a.Duplicate {
+		if e.Duplicate {
 			fields = append(fields, zap.Bool("in_doubt", true))
 		}
 		return fields
 	})
 }
 
-func (q queueEvents) Finished(f queue.Finish) {
-	q.log.metrics.finished.with().Inc()
-	if q.log.debugs() {
-		q.log.debug("message-finished", id(f.ID), zap.String("from", f.From),
-			zap.Duration("age", f.Age), zap.Int("attempts", f.Attempts))
+func (l *Log) messageFinished(e *queue.Finished) {
+	l.metrics.finished.with().Inc()
+	if l.debugs() {
+		l.debug("message-finished", id(e.ID), zap.String("from", e.From),
+			zap.Duration("age", e.Age), zap.Int("attempts", e.Attempts))
 	}
 }
 
-func (q queueEvents) LaneChanged(c queue.LaneChange) {
-	q.log.metrics.laneChanges.with(c.Upstream, string(c.State)).Inc()
+func (l *Log) laneChanged(e *queue.LaneChanged) {
+	l.metrics.laneChanges.with(e.Upstream, string(e.State)).Inc()
 	level := zapcore.InfoLevel
-	switch c.State {
+	switch e.State {
 	case queue.Parked, queue.Missing:
 		level = zapcore.ErrorLevel // somebody has to look at it
 	case queue.Waiting, queue.Slowed:
 		level = zapcore.WarnLevel
 	}
 	fields := []zap.Field{
-		zap.String("upstream", c.Upstream), zap.String("state", string(c.State)),
-		zap.String("previous", string(c.Previous)), zap.Duration("lasted", c.Lasted),
-		some("operator", c.By), moment("probe", c.Probe),
+		zap.String("upstream", e.Upstream), zap.String("state", string(e.State)),
+		zap.String("previous", string(e.Previous)), zap.Duration("lasted", e.Lasted),
+		some("operator", e.By), moment("probe", e.Probe),
 	}
-	if c.Outcome != (spool.Outcome{}) {
-		fields = advice(outcome(fields, &c.Outcome), &c.Outcome)
+	if e.Outcome != (spool.Outcome{}) {
+		fields = advice(outcome(fields, &e.Outcome), &e.Outcome)
 	}
-	q.log.write(level, "upstream-state", fields...)
+	l.write(level, "upstream-state", fields...)
 }
 
-func (q queueEvents) Panicked(upstream string, value any, stack []byte) {
-	q.log.metrics.panics.with().Inc()
-	q.log.error("upstream-defect", zap.String("upstream", upstream),
-		zap.String("panic", fmt.Sprint(value)), zap.String("stack", stackText(stack)))
+func (l *Log) deliveryPanicked(e *queue.Panicked) {
+	l.metrics.panics.with().Inc()
+	l.error("upstream-defect", zap.String("upstream", e.Upstream),
+		zap.String("panic", fmt.Sprint(e.Value)), zap.String("stack", stackText(e.Stack)))
 }
 
-func (q queueEvents) SessionFailed(upstream string, opened bool, deliveries int, o spool.Outcome) {
-	stage := o.Stage.String()
-	q.log.metrics.sessionFailures.with(upstream, stage).Inc()
-	fields := []zap.Field{zap.String("upstream", upstream), zap.Bool("opened", opened), zap.Int("deliveries", deliveries)}
-	q.log.warn("upstream-session-failed", outcome(fields, &o)...)
+func (l *Log) sessionFailed(e *queue.SessionFailed) {
+	stage := e.Outcome.Stage.String()
+	l.metrics.sessionFailures.with(e.Upstream, stage).Inc()
+	fields := []zap.Field{zap.String("upstream", e.Upstream), zap.Bool("opened", e.Opened), zap.Int("deliveries", e.Deliveries)}
+	l.warn("upstream-session-failed", outcome(fields, &e.Outcome)...)
 }
 
-func (q queueEvents) ConnectionSpent(upstream string, carried int, o spool.Outcome) {
-	fields := []zap.Field{zap.String("upstream", upstream), zap.Int("carried", carried)}
-	q.log.info("upstream-connection-spent", outcome(fields, &o)...)
+func (l *Log) senderRefused(e *queue.SenderRefused) {
+	l.metrics.sendersRefused.with(e.Upstream).Inc()
+	fields := []zap.Field{zap.String("upstream", e.Upstream), zap.String("from", e.Sender), moment("next", e.Next)}
+	a, ok := verdict.AdviseSender(e.Sender, &e.Outcome)
+	l.error("sender-refused", advised(outcome(fields, &e.Outcome), a, ok)...)
 }
 
-func (q queueEvents) ConnectionLimit(upstream string, messages int) {
-	q.log.info("upstream-connection-limit", zap.String("upstream", upstream), zap.Int("messages", messages))
-}
-
-func (q queueEvents) SenderRefused(upstream, sender string, o spool.Outcome, next time.Time) {
-	q.log.metrics.sendersRefused.with(upstream).Inc()
-	fields := []zap.Field{zap.String("upstream", upstream), zap.String("from", sender), moment("next", next)}
-	a, ok := verdict.AdviseSender(sender, &o)
-	q.log.error("sender-refused", advised(outcome(fields, &o), a, ok)...)
-}
-
-func (q queueEvents) SenderAccepted(upstream, sender string) {
-	q.log.info("sender-accepted", zap.String("upstream", upstream), zap.String("from", sender))
-}
-
-func (q queueEvents) BudgetSpent(upstream string, left []budget.Left) {
-	q.log.metrics.budgetSpent.with(upstream).Inc()
+func (l *Log) budgetSpent(e *queue.BudgetSpent) {
+	l.metrics.budgetSpent.with(e.Upstream).Inc()
 	var rates []string
 	var next time.Time
-	for _, r := range left {
+	for _, r := range e.Left {
 		if r.Left == 0 {
 			rates = append(rates, r.Rate)
 		}
@@ -169,72 +204,48 @@ func (q queueEvents) BudgetSpent(upstream string, left []budget.Left) {
 			next = r.Next
 		}
 	}
-	q.log.info("rate-used-up", zap.String("upstream", upstream), list("rates", rates), moment("next", next))
+	l.info("rate-used-up", zap.String("upstream", e.Upstream), list("rates", rates), moment("next", next))
 }
 
-func (q queueEvents) StateFailed(upstream string, err error) {
-	q.log.metrics.stateFailures.with(upstream).Inc()
-	q.log.error("upstream-record-failed", zap.String("upstream", upstream), zap.Error(err))
+func (l *Log) notified(e *queue.Notified) {
+	l.metrics.notifications.with(string(e.Kind)).Inc()
+	l.info("sender-notified", id(e.ID), zap.String("original", e.Original.String()),
+		zap.String("to", e.To), zap.String("kind", string(e.Kind)),
+		zap.Int("recipients", e.Recipients), list("upstreams", e.Upstreams))
 }
 
-func (q queueEvents) Notified(n queue.Notification) {
-	q.log.metrics.notifications.with(string(n.Kind)).Inc()
-	q.log.info("sender-notified", id(n.ID), zap.String("original", n.Original.String()),
-		zap.String("to", n.To), zap.String("kind", string(n.Kind)),
-		zap.Int("recipients", n.Recipients), list("upstreams", n.Upstreams))
-}
-
-func (q queueEvents) NotNotified(original spool.ID, kind notice.Action, err error) {
-	q.log.error("notification-failed", zap.String("original", original.String()),
-		zap.String("kind", string(kind)), zap.Error(err))
-}
-
-func (q queueEvents) InDoubt(i spool.ID, upstream string, recipients, times int, held bool) {
-	q.log.metrics.inDoubt.with(upstream).Inc()
-	fields := []zap.Field{id(i), zap.String("upstream", upstream),
-		zap.Int("recipients", recipients), zap.Int("times", times), zap.Bool("held", held)}
-	if times < 2 {
-		q.log.warn("in-doubt", fields...)
+func (l *Log) inDoubt(e *queue.InDoubt) {
+	l.metrics.inDoubt.with(e.Upstream).Inc()
+	fields := []zap.Field{id(e.ID), zap.String("upstream", e.Upstream),
+		zap.Int("recipients", e.Recipients), zap.Int("times", e.Times), zap.Bool("held", e.Held)}
+	if e.Times < 2 {
+		l.warn("in-doubt", fields...)
 		return
 	}
-	q.log.error("in-doubt", append(fields, zap.String("meaning", queue.DoubtMeaning), zap.String("remedy", queue.DoubtRemedy))...)
+	l.error("in-doubt", append(fields, zap.String("meaning", queue.DoubtMeaning), zap.String("remedy", queue.DoubtRemedy))...)
 }
 
-func (q queueEvents) Expired(i spool.ID, upstream string, recipients int, age time.Duration) {
-	q.log.metrics.expired.with(upstream).Add(float64(recipients))
-	q.log.warn("expired", id(i), zap.String("upstream", upstream),
-		zap.Int("recipients", recipients), zap.Duration("age", age))
+func (l *Log) expired(e *queue.Expired) {
+	l.metrics.expired.with(e.Upstream).Add(float64(e.Recipients))
+	l.warn("expired", id(e.ID), zap.String("upstream", e.Upstream),
+		zap.Int("recipients", e.Recipients), zap.Duration("age", e.Age))
 }
 
-func (q queueEvents) Kept(k queue.Keep) {
-	q.log.metrics.kept.with(k.Upstream).Add(float64(k.Recipients))
-	fields := []zap.Field{id(k.ID), zap.String("upstream", k.Upstream), zap.Int("recipients", k.Recipients), moment("until", k.Until)}
-	q.log.warn("undeliverable-kept", outcome(fields, &k.Outcome)...)
+func (l *Log) kept(e *queue.Kept) {
+	l.metrics.kept.with(e.Upstream).Add(float64(e.Recipients))
+	fields := []zap.Field{id(e.ID), zap.String("upstream", e.Upstream), zap.Int("recipients", e.Recipients), moment("until", e.Until)}
+	l.warn("undeliverable-kept", outcome(fields, &e.Outcome)...)
 }
 
-func (q queueEvents) KeptEnded(i spool.ID, upstream string, recipients int, age time.Duration, why string) {
-	q.log.metrics.keptEnded.with(why).Add(float64(recipients))
-	q.log.warn("undeliverable-ended", id(i), zap.String("upstream", upstream),
-		zap.Int("recipients", recipients), zap.Duration("age", age), zap.String("why", why))
+func (l *Log) keptEnded(e *queue.KeptEnded) {
+	l.metrics.keptEnded.with(e.Why).Add(float64(e.Recipients))
+	l.warn("undeliverable-ended", id(e.ID), zap.String("upstream", e.Upstream),
+		zap.Int("recipients", e.Recipients), zap.Duration("age", e.Age), zap.String("why", e.Why))
 }
 
-func (q queueEvents) MovedOn(from, to string, shares int) {
-	q.log.metrics.movedOn.with(from, to).Add(float64(shares))
-	q.log.info("failed-over", zap.String("upstream", from), zap.String("next_upstream", to), zap.Int("deliveries", shares))
+func (l *Log) operated(e *queue.Operated) {
+	l.metrics.operated.with(e.Verb).Add(float64(e.Recipients))
+	l.info("operator-decided", id(e.ID), zap.Int("share", e.Share), zap.String("operation", e.Verb),
+		zap.String("operator", e.By), zap.Int("recipients", e.Recipients), some("reason", e.Reason))
 }
 
-func (q queueEvents) Operated(o queue.Operation) {
-	q.log.metrics.operated.with(o.Verb).Add(float64(o.Recipients))
-	q.log.info("operator-decided", id(o.ID), zap.Int("share", o.Share), zap.String("operation", o.Verb),
-		zap.String("operator", o.By), zap.Int("recipients", o.Recipients), some("reason", o.Reason))
-}
-
-func (q queueEvents) ClaimLost(operation string, i spool.ID, upstream string, delivered int) {
-	q.log.metrics.claimsLost.with(operation).Inc()
-	q.log.warn("claim-lost", zap.String("operation", operation), id(i), zap.String("upstream", upstream), zap.Int("delivered", delivered))
-}
-
-func (q queueEvents) StoreFailed(operation string, i spool.ID, err error) {
-	q.log.metrics.storeFailures.with(operation).Inc()
-	q.log.error("spool-refused-queue", zap.String("operation", operation), id(i), zap.Error(err))
-}

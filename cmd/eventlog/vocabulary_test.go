@@ -19,6 +19,7 @@ import (
 
 	"postern/config/wire"
 	"postern/queue"
+	"postern/relay/api"
 	"postern/relay/capture"
 	"postern/relay/intake"
 	"postern/relay/oauth"
@@ -32,7 +33,7 @@ var update = flag.Bool("update", false, "print what docs/events.md lacks")
 
 // rooms is every set of events that are methods.
 func rooms(l *Log) []any {
-	return []any{l.Process(), l.Queue()}
+	return []any{l.Process()}
 }
 
 // filled is a value of type t in which every text is text and nothing is zero.
@@ -105,17 +106,28 @@ func tell(l *Log, text string) {
 		}
 	}
 	raise(l.Submission(), text, (*submission.Accepted)(nil), (*submission.Refused)(nil))
+	raise(l.Queue(), text, (*queue.Attempted)(nil), (*queue.Finished)(nil), (*queue.LaneChanged)(nil), (*queue.Panicked)(nil),
+		(*queue.SessionFailed)(nil), (*queue.ConnectionSpent)(nil), (*queue.ConnectionLimited)(nil), (*queue.SenderRefused)(nil),
+		(*queue.SenderAccepted)(nil), (*queue.BudgetSpent)(nil), (*queue.StateFailed)(nil), (*queue.Notified)(nil), (*queue.NotNotified)(nil),
+		(*queue.InDoubt)(nil), (*queue.Expired)(nil), (*queue.Kept)(nil), (*queue.KeptEnded)(nil), (*queue.MovedOn)(nil),
+		(*queue.Operated)(nil), (*queue.ClaimLost)(nil), (*queue.StoreFailed)(nil))
 	raise(l.Spool(), text, (*journal.Recovery)(nil), (*journal.Committed)(nil), (*journal.SegmentBegun)(nil), (*journal.SegmentReclaimed)(nil),
 		(*journal.RecordSetAside)(nil), (*journal.TornTailCut)(nil), (*journal.WriteFailed)(nil), (*journal.ReadFailed)(nil),
 		(*journal.Full)(nil), (*journal.HasRoom)(nil), (*journal.BodiesSwept)(nil))
 	raise(l.Intake(), text, (*intake.Opened)(nil), (*intake.Closed)(nil), (*intake.Refused)(nil), (*intake.AcceptFailed)(nil),
 		(*intake.Unidentified)(nil), (*intake.TLSFailed)(nil), (*intake.SignedIn)(nil), (*intake.SignInFailed)(nil),
 		(*intake.Abused)(nil), (*intake.Panicked)(nil))
+	raise(l.API(), text, (*api.Opened)(nil), (*api.Refused)(nil), (*api.TLSFailed)(nil), (*api.SignedIn)(nil),
+		(*api.SignInFailed)(nil), (*api.Abused)(nil), (*api.Panicked)(nil), (*api.Said)(nil))
 	raise(l.Capture(), text, (*capture.Stored)(nil), (*capture.Failed)(nil))
 	raise(l.Tokens(), text, (*oauth.Obtained)(nil), (*oauth.Failed)(nil), (*oauth.Panicked)(nil))
 	raise(l.Upstream(), text, (*upstream.Opened)(nil), (*upstream.Closed)(nil), (*upstream.TLSProblem)(nil),
 		(*upstream.Learned)(nil), (*upstream.Stalled)(nil), (*upstream.AddressFailed)(nil), (*upstream.MemoryFailed)(nil))
 }
+
+// ofClients are the events that the listeners of SMTP and of HTTP have in
+// common, field by field.
+var ofClients = []string{"connection-opened", "connection-refused", "tls-failed", "signed-in", "sign-in-failed", "client-abuse", "defect", "library-said"}
 
 // raise tells of an event of each of the types.
 func raise[E any](tell func(E), text string, types ...any) {
@@ -146,10 +158,11 @@ func emitted(t *testing.T) map[string][]string {
 			}
 			delete(fields, own)
 		}
-		if events[name] != nil {
+		names := slices.Sorted(maps.Keys(fields))
+		if events[name] != nil && !(slices.Contains(ofClients, name) && slices.Equal(events[name], names)) {
 			t.Errorf("%s is emitted by two methods", name)
 		}
-		events[name] = slices.Sorted(maps.Keys(fields))
+		events[name] = names
 	}
 	return events
 }
@@ -202,7 +215,7 @@ func TestPageAndCodeAgreeOnMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	tell(l, "x")
-	l.Queue().Attempted(queue.Attempt{Outcome: spool.Outcome{Verdict: spool.Delivered}})
+	l.Queue()(&queue.Attempted{Outcome: spool.Outcome{Verdict: spool.Delivered}})
 	code := map[string]bool{}
 	for _, name := range scrape(l) {
 		if strings.HasPrefix(name, "postern_") {

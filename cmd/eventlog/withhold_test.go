@@ -87,7 +87,7 @@ func TestStrangersAreToldTenTimesAMinute(t *testing.T) {
 		l.Intake()(&intake.Abused{Client: loud, What: "too many refusals"})
 		for range 50 {
 			tell(&submission.Accepted{Client: loud, ID: 1})
-			l.Queue().Attempted(queue.Attempt{ID: 1, Outcome: spool.Outcome{Code: 550}})
+			l.Queue()(&queue.Attempted{ID: 1, Outcome: spool.Outcome{Code: 550}})
 		}
 		events, _ = logged(t, &out)
 		if !slices.Equal(events[:3], []string{"mail-refused", "mail-refused", "client-abuse"}) ||
@@ -124,7 +124,7 @@ func TestWhatStrangersCause(t *testing.T) {
 	fault := errors.New("a fault")
 	for event, cause := range map[string]func(*Log){
 		"connection-refused":  func(l *Log) { l.Intake()(&intake.Refused{Client: &submission.Client{}, Why: "why"}) },
-		"accept-failed":       func(l *Log) { l.Intake()(&intake.AcceptFailed{Listener: "door", Err: fault}) },
+		"accept-failed":       func(l *Log) { l.Intake()(&intake.AcceptFailed{Listener: "local", Err: fault}) },
 		"client-unidentified": func(l *Log) { l.Intake()(&intake.Unidentified{Client: &submission.Client{}, Err: fault}) },
 		"tls-failed":          func(l *Log) { l.Intake()(&intake.TLSFailed{Client: &submission.Client{}, Err: fault}) },
 		"sign-in-failed": func(l *Log) {

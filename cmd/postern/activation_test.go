@@ -13,9 +13,9 @@ import (
 // whoever connects while the daemon is away is served by the next one.
 func TestSocketActivation(t *testing.T) {
 	upstream := freeAddr(t)
-	config := strings.Replace(ordinary("systemd:door", upstream), "[upstream.office]",
+	config := strings.Replace(ordinary("systemd:mail", upstream), "[upstream.office]",
 		"[[listener]]\nname = \"local\"\naddress = \"systemd:local\"\n[upstream.office]", 1)
-	h := newHouse(t, config)
+	h := newHarness(t, config)
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -27,17 +27,17 @@ func TestSocketActivation(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close()
-	door, err := tcp.(*net.TCPListener).File()
+	listen, err := tcp.(*net.TCPListener).File()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer door.Close()
+	defer listen.Close()
 	local, err := unix.(*net.UnixListener).File()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer local.Close()
-	h.sockets = []socket{{"local", local}, {"door", door}} // by name, not by order
+	h.sockets = []socket{{"local", local}, {"mail", listen}} // by name, not by order
 	s := startSink(t, upstream)
 
 	h.start()

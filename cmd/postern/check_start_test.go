@@ -168,7 +168,7 @@ func TestCheckBesideADaemon(t *testing.T) {
 	defer taken.Close()
 	listen, metrics := freeAddr(t), freeAddr(t)
 	config := strings.Replace(ordinary(listen, "127.0.0.1:1"), "[control]", fmt.Sprintf("[control]\nmetrics = %q", metrics), 1)
-	h := newHouse(t, config)
+	h := newHarness(t, config)
 	h.start()
 	h.must("check")
 	for _, own := range []string{listen, metrics} {

@@ -24,7 +24,7 @@ username = "billing"
 password_command = ["sh", "-c", "echo x >ALLOWED/file; echo x >OUTSIDE/file; echo secret"]`, 1)
 	config = "confine = \"on\"\nconfine_writable = [\"ALLOWED\"]\n" + config
 	config = strings.NewReplacer("ALLOWED", allowed, "OUTSIDE", outside).Replace(config)
-	h := newHouse(t, config)
+	h := newHarness(t, config)
 	h.start()
 	send(t, listen, "a@example.com", "to an upstream that refuses")
 	eventually(t, "the command has run", func() bool {

@@ -24,7 +24,7 @@ func TestStrangersLeaveDescriptors(t *testing.T) {
 		t.Skip("another client is another user, which needs root")
 	}
 	listen, scrapes := freeAddr(t), freeAddr(t)
-	h := newHouse(t, strings.Replace(ordinary(listen, freeAddr(t)), "[control]\n", "[control]\nmetrics = \""+scrapes+"\"\n", 1))
+	h := newHarness(t, strings.Replace(ordinary(listen, freeAddr(t)), "[control]\n", "[control]\nmetrics = \""+scrapes+"\"\n", 1))
 	h.limit = 128
 	h.start()
 	for _, command := range []string{"doctor", "check", "reload"} {

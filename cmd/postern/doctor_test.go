@@ -25,7 +25,7 @@ type found struct {
 	text string
 }
 
-func (h *house) look(args ...string) *found {
+func (h *harness) look(args ...string) *found {
 	h.t.Helper()
 	r := h.do(append(args, "--json")...)
 	f := &found{code: r.code, text: r.stdout}
@@ -70,7 +70,7 @@ func (f *found) expect(t *testing.T, code int, want map[doctor.ID]doctor.Status)
 func TestUpstreamTestAgainstPostfix(t *testing.T) {
 	p := upstreamtest.StartPostfix(t)
 	configuration := func(password, ca string) string {
-		return fmt.Sprintf(`hostname = "door.example.com"
+		return fmt.Sprintf(`hostname = "relay.example.com"
 state_dir = "DIR"
 [spool]
 dir = "DIR/spool"
@@ -78,7 +78,7 @@ min_free = "1MiB"
 [control]
 socket = "DIR/control.sock"
 [[listener]]
-name = "door"
+name = "mail"
 address = %q
 [upstream.office]
 host = "127.0.0.1"
@@ -94,7 +94,7 @@ upstream = ["office"]
 `, freeAddr(t), p.Port, ca, upstreamtest.PostfixUser, password)
 	}
 	good := configuration(upstreamtest.PostfixPassword, fmt.Sprintf("ca_file = %q", p.CA))
-	h := newHouse(t, good)
+	h := newHarness(t, good)
 	senders := func(f *found) (lines []string) {
 		for i := range f.list {
 			if f.list[i].ID == doctor.UpstreamSender {
@@ -138,7 +138,7 @@ upstream = ["office"]
 
 // captured is a whole relay whose mail stays on this machine.
 func captured(listen string) string {
-	return fmt.Sprintf(`hostname = "door.example.com"
+	return fmt.Sprintf(`hostname = "relay.example.com"
 state_dir = "DIR/state"
 [spool]
 dir = "DIR/spool"
@@ -146,7 +146,7 @@ min_free = "64KiB"
 [control]
 socket = "DIR/control.sock"
 [[listener]]
-name = "door"
+name = "mail"
 address = %q
 [upstream.office]
 provider = "capture"
@@ -158,7 +158,7 @@ upstream = ["office"]
 
 func TestDoctor(t *testing.T) {
 	listen := freeAddr(t)
-	h := newHouse(t, captured(listen))
+	h := newHarness(t, captured(listen))
 	if err := os.Mkdir(filepath.Join(h.dir, "state"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestDoctor(t *testing.T) {
 
 // A full disk and one that is read-only are real ones: a tmpfs of a megabyte.
 func TestDoctorOnABrokenDisk(t *testing.T) {
-	h := newHouse(t, captured(freeAddr(t)))
+	h := newHarness(t, captured(freeAddr(t)))
 	spool := filepath.Join(h.dir, "spool")
 	mount := func(options string) error {
 		out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "postern-test", spool).CombinedOutput()

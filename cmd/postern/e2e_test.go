@@ -23,7 +23,7 @@ import (
 // ordinary is a configuration with one listener and one upstream.
 func ordinary(listen, upstream string) string {
 	host, port, _ := net.SplitHostPort(upstream)
-	return fmt.Sprintf(`hostname = "door.example.com"
+	return fmt.Sprintf(`hostname = "relay.example.com"
 state_dir = "DIR"
 [spool]
 dir = "DIR/spool"
@@ -31,7 +31,7 @@ min_free = "1MiB"
 [control]
 socket = "DIR/control.sock"
 [[listener]]
-name = "door"
+name = "mail"
 address = %q
 [upstream.office]
 host = %q
@@ -46,19 +46,19 @@ backoff = ["1s"]
 `, listen, host, port)
 }
 
-func letter(subject string) []byte {
+func message(subject string) []byte {
 	return []byte("From: <a@example.com>\r\nTo: <b@example.com>\r\nSubject: " + subject + "\r\n\r\nDear b.\r\n")
 }
 
 func send(t *testing.T, addr, from string, subject string) {
 	t.Helper()
-	if err := smtp.SendMail(addr, nil, from, []string{"b@example.com"}, letter(subject)); err != nil {
+	if err := smtp.SendMail(addr, nil, from, []string{"b@example.com"}, message(subject)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // queued lists the queue as a program would.
-func (h *house) queued(args ...string) []control.Entry {
+func (h *harness) queued(args ...string) []control.Entry {
 	h.t.Helper()
 	var list []control.Entry
 	out := h.must(append([]string{"queue", "list", "--json"}, args...)...)
@@ -80,7 +80,7 @@ func TestEmbeddedDefaultKeepsMailOnThisMachine(t *testing.T) {
 	if _, err := os.Stat("/etc/postern/postern.toml"); err == nil {
 		t.Skip("this machine has a configuration of its own")
 	}
-	h := newHouse(t, "")
+	h := newHarness(t, "")
 	h.start()
 	send(t, "127.0.0.1:2525", "a@example.com", "kept")
 	var found string
@@ -106,7 +106,7 @@ func TestEmbeddedDefaultKeepsMailOnThisMachine(t *testing.T) {
 
 func TestMailSurvivesKillAndArrivesWhenTheUpstreamIsBack(t *testing.T) {
 	listen, upstream := freeAddr(t), freeAddr(t)
-	h := newHouse(t, ordinary(listen, upstream))
+	h := newHarness(t, ordinary(listen, upstream))
 	h.start()
 	const n = 20
 	for i := range n {
@@ -158,7 +158,7 @@ func command(t *testing.T, c *textproto.Conn, code int, line string) string {
 
 func TestTermLetsDataFinishAndClosesIdleClients(t *testing.T) {
 	listen := freeAddr(t)
-	h := newHouse(t, ordinary(listen, freeAddr(t)))
+	h := newHarness(t, ordinary(listen, freeAddr(t)))
 	h.start()
 	idle := dialogue(t, "tcp", listen)
 	busy := dialogue(t, "tcp", listen)
@@ -197,7 +197,7 @@ func TestTermLetsDataFinishAndClosesIdleClients(t *testing.T) {
 
 func TestSecondTermEndsItAtOnce(t *testing.T) {
 	listen := freeAddr(t)
-	h := newHouse(t, ordinary(listen, freeAddr(t)))
+	h := newHarness(t, ordinary(listen, freeAddr(t)))
 	h.start()
 	busy := dialogue(t, "tcp", listen)
 	command(t, busy, 250, "EHLO client.example.com")
@@ -218,7 +218,7 @@ func TestSecondTermEndsItAtOnce(t *testing.T) {
 func TestReloadTakesTheWholeConfigurationOrNone(t *testing.T) {
 	first, second := freeAddr(t), freeAddr(t)
 	down, up := freeAddr(t), freeAddr(t)
-	h := newHouse(t, ordinary(first, down))
+	h := newHarness(t, ordinary(first, down))
 	h.start()
 	send(t, first, "a@example.com", "accepted before the reload")
 
@@ -250,7 +250,7 @@ func TestReloadTakesTheWholeConfigurationOrNone(t *testing.T) {
 }
 
 func TestMisconfiguredStartSaysEverythingAtOnce(t *testing.T) {
-	h := newHouse(t, "[spool]\ndirr = \"x\"\n[retry]\nlifetime = 5\n")
+	h := newHarness(t, "[spool]\ndirr = \"x\"\n[retry]\nlifetime = 5\n")
 	for _, cmd := range []string{"serve", "check"} {
 		r := h.do(cmd)
 		if r.code != exitConfig {
@@ -265,10 +265,10 @@ func TestMisconfiguredStartSaysEverythingAtOnce(t *testing.T) {
 }
 
 func TestLockedSpoolStopsTheStartWithASentence(t *testing.T) {
-	h := newHouse(t, ordinary(freeAddr(t), freeAddr(t)))
+	h := newHarness(t, ordinary(freeAddr(t), freeAddr(t)))
 	h.start()
 	// The same spool from another configuration, with a socket of its own.
-	other := newHouse(t, strings.ReplaceAll(ordinary(freeAddr(t), freeAddr(t)), "DIR/spool", h.dir+"/spool"))
+	other := newHarness(t, strings.ReplaceAll(ordinary(freeAddr(t), freeAddr(t)), "DIR/spool", h.dir+"/spool"))
 	r := other.do("serve")
 	if r.code != exitTempFail || !strings.Contains(r.stderr, h.dir+"/spool") || !strings.Contains(r.stderr, "another") {
 		t.Errorf("a locked spool: %+v", r)
@@ -301,9 +301,9 @@ func TestLockedSpoolStopsTheStartWithASentence(t *testing.T) {
 }
 
 func TestSharedStateFolderStopsTheStartWithASentence(t *testing.T) {
-	h := newHouse(t, ordinary(freeAddr(t), freeAddr(t)))
+	h := newHarness(t, ordinary(freeAddr(t), freeAddr(t)))
 	h.start()
-	other := newHouse(t, strings.Replace(ordinary(freeAddr(t), freeAddr(t)), `"DIR"`, `"`+h.dir+`"`, 1))
+	other := newHarness(t, strings.Replace(ordinary(freeAddr(t), freeAddr(t)), `"DIR"`, `"`+h.dir+`"`, 1))
 	r := other.do("serve")
 	want := fmt.Sprintf("state_dir %s is held by process ", h.dir)
 	if r.code != exitTempFail || !strings.Contains(r.stderr, want) {
@@ -323,7 +323,7 @@ func TestSharedStateFolderStopsTheStartWithASentence(t *testing.T) {
 
 func TestQueueCommandsAgainstALiveDaemon(t *testing.T) {
 	listen, upstream := freeAddr(t), freeAddr(t)
-	h := newHouse(t, strings.Replace(ordinary(listen, upstream), `["1s"]`, `["1h"]`, 1))
+	h := newHarness(t, strings.Replace(ordinary(listen, upstream), `["1s"]`, `["1h"]`, 1))
 	h.start()
 	for _, from := range []string{"kept@example.com", "removed@example.com", "bounced@example.com"} {
 		send(t, listen, from, "from "+from)
@@ -394,7 +394,7 @@ func TestUnixSocketRoutesByItsPeer(t *testing.T) {
 	}
 	upstream := freeAddr(t)
 	config := ordinary("unix:DIR/smtp.sock", upstream)
-	h := newHouse(t, strings.Replace(config, `from = ["*"]`, fmt.Sprintf("from = [\"*\"]\nunix_user = [%q]", me.Username), 1))
+	h := newHarness(t, strings.Replace(config, `from = ["*"]`, fmt.Sprintf("from = [\"*\"]\nunix_user = [%q]", me.Username), 1))
 	s := startSink(t, upstream)
 	h.start()
 	c := dialogue(t, "unix", filepath.Join(h.dir, "smtp.sock"))

@@ -18,7 +18,7 @@ import (
 	"postern/relay/upstream/upstreamtest"
 )
 
-func (h *house) lane() control.Lane {
+func (h *harness) lane() control.Lane {
 	h.t.Helper()
 	var lanes []control.Lane
 	out := h.must("upstream", "list", "--json")
@@ -32,7 +32,7 @@ func (h *house) lane() control.Lane {
 // falls back behind it, and is let go by an operator alone.
 func TestTLSIsNotTalkedDownAfterARestart(t *testing.T) {
 	listen, upstream := freeAddr(t), freeAddr(t)
-	h := newHouse(t, strings.Replace(ordinary(listen, upstream), `tls = "off"`, "tls = \"opportunistic\"\nca_file = \"ca.pem\"", 1))
+	h := newHarness(t, strings.Replace(ordinary(listen, upstream), `tls = "off"`, "tls = \"opportunistic\"\nca_file = \"ca.pem\"", 1))
 	ca := upstreamtest.NewAuthority(t)
 	ca.File(t, h.dir)
 	host, _, err := net.SplitHostPort(upstream)
@@ -116,7 +116,7 @@ func hostAlone(t *testing.T) string {
 // after a restart too, until it is forgotten.
 func TestHostAlone(t *testing.T) {
 	listen, host := freeAddr(t), hostAlone(t)
-	h := newHouse(t, strings.Replace(ordinary(listen, host+":0"), "port = 0\ntls = \"off\"", `ca_file = "ca.pem"`, 1))
+	h := newHarness(t, strings.Replace(ordinary(listen, host+":0"), "port = 0\ntls = \"off\"", `ca_file = "ca.pem"`, 1))
 	ca := upstreamtest.NewAuthority(t)
 	ca.File(t, h.dir)
 	conf := &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, host)}}

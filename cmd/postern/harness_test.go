@@ -57,9 +57,9 @@ func TestMain(m *testing.M) {
 // patience is how long something may take on a busy machine.
 const patience = 40 * time.Second
 
-// house is one daemon with its folder. The folder's path is short: a unix
+// harness is one daemon with its folder. The folder's path is short: a unix
 // socket's path has 103 bytes at most.
-type house struct {
+type harness struct {
 	t      *testing.T
 	dir    string
 	config string // path of the file; empty: the embedded default
@@ -78,13 +78,13 @@ type socket struct {
 	file *os.File
 }
 
-func newHouse(t *testing.T, config string) *house {
+func newHarness(t *testing.T, config string) *harness {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pst")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, dir: dir, log: &lockedBuffer{}}
+	h := &harness{t: t, dir: dir, log: &lockedBuffer{}}
 	t.Cleanup(func() {
 		h.kill()
 		if t.Failed() {
@@ -102,8 +102,8 @@ func newHouse(t *testing.T, config string) *house {
 	return h
 }
 
-// write replaces the configuration; DIR in it becomes the house's folder.
-func (h *house) write(config string) {
+// write replaces the configuration; DIR in it becomes the harness's folder.
+func (h *harness) write(config string) {
 	h.t.Helper()
 	text := strings.ReplaceAll(config, "DIR", h.dir)
 	if err := os.WriteFile(h.config, []byte(text), 0o600); err != nil {
@@ -111,7 +111,7 @@ func (h *house) write(config string) {
 	}
 }
 
-func (h *house) command(ctx context.Context, args ...string) *exec.Cmd {
+func (h *harness) command(ctx context.Context, args ...string) *exec.Cmd {
 	h.t.Helper()
 	path, err := binary()
 	if err != nil {
@@ -126,7 +126,7 @@ func (h *house) command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 // start runs the daemon until it says that it is ready.
-func (h *house) start() {
+func (h *harness) start() {
 	h.t.Helper()
 	path := filepath.Join(h.dir, "notify")
 	os.Remove(path)
@@ -160,7 +160,7 @@ func (h *house) start() {
 
 // handOver gives the sockets to the daemon as systemd does: from descriptor 3
 // on, in the process that LISTEN_PID names (sd_listen_fds(3)).
-func (h *house) handOver() {
+func (h *harness) handOver() {
 	if len(h.sockets) == 0 {
 		return
 	}
@@ -190,7 +190,7 @@ func readNotes(from *net.UnixConn, notes chan<- string) {
 }
 
 // noted waits until the daemon tells systemd what.
-func (h *house) noted(what string) {
+func (h *harness) noted(what string) {
 	h.t.Helper()
 	end := time.After(patience)
 	for {
@@ -209,7 +209,7 @@ func (h *house) noted(what string) {
 }
 
 // forget drops what the daemon has told systemd so far.
-func (h *house) forget() {
+func (h *harness) forget() {
 	for {
 		select {
 		case <-h.notes:
@@ -219,7 +219,7 @@ func (h *house) forget() {
 	}
 }
 
-func (h *house) signal(s os.Signal) {
+func (h *harness) signal(s os.Signal) {
 	h.t.Helper()
 	if err := h.cmd.Process.Signal(s); err != nil {
 		h.t.Fatal(err)
@@ -227,7 +227,7 @@ func (h *house) signal(s os.Signal) {
 }
 
 // wait waits for the end of the daemon and returns its exit code.
-func (h *house) wait() int {
+func (h *harness) wait() int {
 	h.t.Helper()
 	select {
 	case <-h.exited:
@@ -237,7 +237,7 @@ func (h *house) wait() int {
 	return h.cmd.ProcessState.ExitCode()
 }
 
-func (h *house) stop() {
+func (h *harness) stop() {
 	h.t.Helper()
 	h.signal(syscall.SIGTERM)
 	if code := h.wait(); code != 0 {
@@ -245,7 +245,7 @@ func (h *house) stop() {
 	}
 }
 
-func (h *house) kill() {
+func (h *harness) kill() {
 	if h.exited == nil {
 		return
 	}
@@ -254,7 +254,7 @@ func (h *house) kill() {
 }
 
 // do runs a command to its end.
-func (h *house) do(args ...string) result {
+func (h *harness) do(args ...string) result {
 	h.t.Helper()
 	if _, err := binary(); err != nil { // which takes its time, once
 		h.t.Fatal(err)
@@ -273,7 +273,7 @@ func (h *house) do(args ...string) result {
 }
 
 // must runs a command that has to succeed and returns what it printed.
-func (h *house) must(args ...string) string {
+func (h *harness) must(args ...string) string {
 	h.t.Helper()
 	r := h.do(args...)
 	if r.code != 0 {

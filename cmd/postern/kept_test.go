@@ -33,7 +33,7 @@ func TestUndeliverableBounceIsKept(t *testing.T) {
 		return nil
 	}
 	listen := freeAddr(t)
-	h := newHouse(t, ordinary(listen, l.Addr().String()))
+	h := newHarness(t, ordinary(listen, l.Addr().String()))
 	h.start()
 	send(t, listen, "gone@example.com", "lost")
 	kept := func() []control.Entry { return h.queued("--held", "--from", "<>") }

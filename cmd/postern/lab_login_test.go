@@ -100,7 +100,7 @@ type login struct {
 	shown  strings.Builder
 }
 
-func (h *house) login() *login {
+func (h *harness) login() *login {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	h.t.Cleanup(cancel)
@@ -145,7 +145,7 @@ func (l *login) succeeds() {
 	}
 }
 
-func (h *house) deviceLogin() {
+func (h *harness) deviceLogin() {
 	h.t.Helper()
 	l := h.login()
 	if address := l.indented(); !strings.HasPrefix(address, idp) {
@@ -160,12 +160,12 @@ func (h *house) deviceLogin() {
 // that rotates and outlives a kill, and a login that was taken back.
 func TestLabLogin(t *testing.T) {
 	needsLab(t)
-	door, log := freeAddr(t), watch(t, "dovecot")
-	h := newLabHouse(t, door, byPerson("xoauth2", "device", "device", `client_secret_file = "DIR/device.secret"`))
+	listen, log := freeAddr(t), watch(t, "dovecot")
+	h := newLabHarness(t, listen, byPerson("xoauth2", "device", "device", `client_secret_file = "DIR/device.secret"`))
 	h.start()
 	goes := func(what string) {
 		t.Helper()
-		send(t, door, "alice@postern.test", what)
+		send(t, listen, "alice@postern.test", what)
 		eventually(t, what+": the mail goes out", func() bool { return len(h.queued()) == 0 })
 	}
 	renewals := func(reason string) int {
@@ -179,7 +179,7 @@ func TestLabLogin(t *testing.T) {
 		return n
 	}
 
-	send(t, door, "alice@postern.test", "before anybody has logged in")
+	send(t, listen, "alice@postern.test", "before anybody has logged in")
 	eventually(t, "the upstream is parked", func() bool { return h.office().State == queue.Parked })
 	h.deviceLogin()
 	eventually(t, "the mail goes out after the login", func() bool { return len(h.queued()) == 0 })
@@ -210,7 +210,7 @@ func TestLabLogin(t *testing.T) {
 	atProvider(t, "revoke?what=both")
 	before := strings.Count(h.log.String(), `"state":"parked"`)
 	h.start()
-	send(t, door, "alice@postern.test", "a login that was taken back")
+	send(t, listen, "alice@postern.test", "a login that was taken back")
 	eventually(t, "the upstream is parked again", func() bool { return h.office().State == queue.Parked })
 	lane := h.office()
 	if !strings.Contains(lane.Reason, "invalid_grant") || !strings.Contains(lane.Reason, "postern upstream login office") ||
@@ -231,10 +231,10 @@ func TestLabCodeLogin(t *testing.T) {
 	needsLab(t)
 	for _, pasted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("pasted %v", pasted), func(t *testing.T) {
-			door, log := freeAddr(t), watch(t, "dovecot")
-			h := newLabHouse(t, door, byPerson("oauthbearer", "code", "native", `redirect_url = "http://127.0.0.1/auth/callback"`))
+			listen, log := freeAddr(t), watch(t, "dovecot")
+			h := newLabHarness(t, listen, byPerson("oauthbearer", "code", "native", `redirect_url = "http://127.0.0.1/auth/callback"`))
 			h.start()
-			send(t, door, "alice@postern.test", "before anybody has logged in")
+			send(t, listen, "alice@postern.test", "before anybody has logged in")
 			eventually(t, "the upstream is parked", func() bool { return h.office().State == queue.Parked })
 			l, b := h.login(), newBrowser(t)
 			shown := l.indented()

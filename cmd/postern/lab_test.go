@@ -24,7 +24,7 @@ func needsLab(t *testing.T) {
 
 // inLab is a configuration whose upstream is in the lab. A parked upstream is
 // tried again in an hour only.
-func inLab(door, upstream string) string {
+func inLab(listen, upstream string) string {
 	return fmt.Sprintf(`hostname = "relay.postern.test"
 state_dir = "DIR"
 [spool]
@@ -35,7 +35,7 @@ socket = "DIR/control.sock"
 [log]
 level = "debug"
 [[listener]]
-name = "door"
+name = "mail"
 address = %q
 [[route]]
 from = ["*"]
@@ -46,7 +46,7 @@ backoff = ["1h"]
 tls = "verify"
 ca_file = "/etc/postern/ca.pem"
 %s
-`, door, upstream)
+`, listen, upstream)
 }
 
 const (
@@ -67,10 +67,10 @@ scopes = ["openid", "email"]
 	byPassword = atCyrus + "auth = \"scram-sha-512\"\nusername = \"alice\"\npassword = \"alicepw\"\n"
 )
 
-// newLabHouse is a daemon's folder with what the upstreams of the lab need.
-func newLabHouse(t *testing.T, door, upstream string) *house {
+// newLabHarness is a daemon's folder with what the upstreams of the lab need.
+func newLabHarness(t *testing.T, listen, upstream string) *harness {
 	t.Helper()
-	h := newHouse(t, inLab(door, upstream))
+	h := newHarness(t, inLab(listen, upstream))
 	for name, content := range map[string]string{"client.secret": "verysecret\n", "device.secret": "device-s3cret\n"} {
 		if err := os.WriteFile(filepath.Join(h.dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -122,10 +122,10 @@ func TestLabDelivers(t *testing.T) {
 		{"client credentials, RFC 7628", atDovecot + "auth = \"oauthbearer\"\n" + byService, "dovecot", "user=<alice@postern.test>, method=OAUTHBEARER"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			door, log := freeAddr(t), watch(t, c.log)
-			h := newLabHouse(t, door, c.upstream)
+			listen, log := freeAddr(t), watch(t, c.log)
+			h := newLabHarness(t, listen, c.upstream)
 			h.start()
-			send(t, door, "alice@postern.test", c.name)
+			send(t, listen, "alice@postern.test", c.name)
 			eventually(t, "the mail goes out", func() bool { return len(h.queued()) == 0 })
 			eventually(t, "the server says who signed in", func() bool { return log.has(c.says) })
 			if !strings.Contains(h.log.String(), `"result":"delivered"`) {
@@ -175,10 +175,10 @@ func TestLabFails(t *testing.T) {
 		{"somebody else's mailbox", atDovecot + "auth = \"xoauth2\"\n" + strings.Replace(byService, "alice@", "bob@", 1), queue.Parked, "535"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			door := freeAddr(t)
-			h := newLabHouse(t, door, c.upstream)
+			listen := freeAddr(t)
+			h := newLabHarness(t, listen, c.upstream)
 			h.start()
-			send(t, door, "alice@postern.test", c.name)
+			send(t, listen, "alice@postern.test", c.name)
 			eventually(t, "the upstream is "+string(c.state), func() bool { return h.office().State == c.state })
 			lane := h.office()
 			t.Log(lane.Reason)
@@ -191,7 +191,7 @@ func TestLabFails(t *testing.T) {
 			if len(h.queued()) != 1 {
 				t.Fatal("the mail was not kept")
 			}
-			h.write(inLab(door, byPassword))
+			h.write(inLab(listen, byPassword))
 			h.must("reload")
 			h.must("queue", "retry", "--upstream", "office")
 			eventually(t, "the mail goes out", func() bool { return len(h.queued()) == 0 })

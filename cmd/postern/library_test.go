@@ -38,7 +38,7 @@ func TestLibrariesWriteNoLines(t *testing.T) {
 	})
 	listen, upstream := freeAddr(t), freeAddr(t)
 	config := strings.Replace(withTokens(listen, upstream, server.URL), `flow = "device"`, `flow = "client_credentials"`, 1)
-	h := newHouse(t, config)
+	h := newHarness(t, config)
 	if err := os.WriteFile(filepath.Join(h.dir, "client.secret"), []byte("secret-client\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -140,8 +140,8 @@ func startTokenDoor(t *testing.T, addr string, p *provider) *sink {
 
 // withTokens is a configuration whose upstream wants tokens, and which tries
 // a parked upstream again in an hour only.
-func withTokens(door, upstream, issuer string) string {
-	text := ordinary(door, upstream)
+func withTokens(listen, upstream, issuer string) string {
+	text := ordinary(listen, upstream)
 	text = strings.Replace(text, "tls = \"off\"\n", fmt.Sprintf(`tls = "off"
 auth = "xoauth2"
 username = "billing@example.com"
@@ -162,15 +162,15 @@ tls = "off"
 // The life of a login: nobody has logged in, somebody does, the upstream
 // forgets the token, the provider forgets the login.
 func TestLoginEndToEnd(t *testing.T) {
-	p, door, upstream := startProvider(t), freeAddr(t), freeAddr(t)
-	h := newHouse(t, withTokens(door, upstream, p.url))
+	p, listen, upstream := startProvider(t), freeAddr(t), freeAddr(t)
+	h := newHarness(t, withTokens(listen, upstream, p.url))
 	if err := os.WriteFile(filepath.Join(h.dir, "client.secret"), []byte("secret-client\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	sink := startTokenDoor(t, upstream, p)
 	h.start()
 
-	send(t, door, "a@example.com", "one")
+	send(t, listen, "a@example.com", "one")
 	eventually(t, "the upstream is parked", func() bool { return h.office().State == queue.Parked })
 	lane := h.office()
 	if lane.Token == nil || !lane.Token.NeedsLogin || lane.Token.Present || !strings.Contains(lane.Reason, "postern upstream login office") {
@@ -200,12 +200,12 @@ func TestLoginEndToEnd(t *testing.T) {
 	h.kill()
 	p.revoke(true, false)
 	h.start()
-	send(t, door, "a@example.com", "two")
+	send(t, listen, "a@example.com", "two")
 	eventually(t, "the mail goes out with another token", func() bool { return len(sink.received()) == 2 })
 	eventually(t, "its delivery is on record", func() bool { return len(h.queued()) == 0 })
 	h.kill()
 	h.start()
-	send(t, door, "a@example.com", "three")
+	send(t, listen, "a@example.com", "three")
 	eventually(t, "the token is still there", func() bool { return len(sink.received()) == 3 })
 	p.mu.Lock()
 	if p.issued != 2 {
@@ -218,7 +218,7 @@ func TestLoginEndToEnd(t *testing.T) {
 	p.revoke(true, true)
 	before := strings.Count(h.log.String(), `"state":"parked"`)
 	h.start()
-	send(t, door, "a@example.com", "four")
+	send(t, listen, "a@example.com", "four")
 	eventually(t, "the upstream is parked again", func() bool { return h.office().State == queue.Parked })
 	if n := strings.Count(h.log.String(), `"state":"parked"`) - before; n != 1 {
 		t.Errorf("%d alerts", n)
@@ -236,7 +236,7 @@ func TestLoginEndToEnd(t *testing.T) {
 	}
 }
 
-func (h *house) office() *control.Lane {
+func (h *harness) office() *control.Lane {
 	h.t.Helper()
 	var st control.Status
 	if err := json.Unmarshal([]byte(h.must("status", "--json")), &st); err != nil {
@@ -253,7 +253,7 @@ func (h *house) office() *control.Lane {
 
 func TestLoginInVain(t *testing.T) {
 	p := startProvider(t)
-	h := newHouse(t, withTokens("127.0.0.1:0", "127.0.0.1:1", p.url))
+	h := newHarness(t, withTokens("127.0.0.1:0", "127.0.0.1:1", p.url))
 	if err := os.WriteFile(filepath.Join(h.dir, "client.secret"), []byte("secret-client\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

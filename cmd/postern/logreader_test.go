@@ -13,7 +13,7 @@ import (
 // A relay whose log nobody reads any more goes on taking mail.
 func TestLogReaderGoesAway(t *testing.T) {
 	listen := freeAddr(t)
-	h := newHouse(t, ordinary(listen, freeAddr(t)))
+	h := newHarness(t, ordinary(listen, freeAddr(t)))
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

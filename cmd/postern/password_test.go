@@ -14,21 +14,21 @@ import (
 	"postern/queue"
 )
 
-// passwordDoor is a sink that wants a password, and counts how often it was
+// passwordServer is a sink that wants a password, and counts how often it was
 // given another one.
-type passwordDoor struct {
+type passwordServer struct {
 	*sink
 	password string
 	wrong    chan string
 }
 
-func (d *passwordDoor) NewSession(*smtp.Conn) (smtp.Session, error) {
-	return &passwordSession{sinkSession: sinkSession{d.sink}, door: d}, nil
+func (d *passwordServer) NewSession(*smtp.Conn) (smtp.Session, error) {
+	return &passwordSession{sinkSession: sinkSession{d.sink}, want: d}, nil
 }
 
 type passwordSession struct {
 	sinkSession
-	door     *passwordDoor
+	want     *passwordServer
 	signedIn bool
 }
 
@@ -36,8 +36,8 @@ func (*passwordSession) AuthMechanisms() []string { return []string{"PLAIN"} }
 
 func (s *passwordSession) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, _, password string) error {
-		if password != s.door.password {
-			s.door.wrong <- password
+		if password != s.want.password {
+			s.want.wrong <- password
 			return smtp.ErrAuthFailed
 		}
 		s.signedIn = true
@@ -60,21 +60,21 @@ func TestPasswordIsReadAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	door := &passwordDoor{sink: &sink{}, password: "the new one", wrong: make(chan string, 100)}
-	server := smtp.NewServer(door)
+	asks := &passwordServer{sink: &sink{}, password: "the new one", wrong: make(chan string, 100)}
+	server := smtp.NewServer(asks)
 	server.Domain, server.AllowInsecureAuth = "password.test", true
 	go server.Serve(l)
 	t.Cleanup(func() { server.Close() })
 	config := func(source string) string {
 		return strings.Replace(ordinary(listen, upstream), "tls = \"off\"\n", "tls = \"off\"\nauth = \"plain\"\nusername = \"billing\"\n"+source+"\n", 1)
 	}
-	h := newHouse(t, config(`password_file = "DIR/pw"`))
+	h := newHarness(t, config(`password_file = "DIR/pw"`))
 	writeSecret(t, filepath.Join(h.dir, "pw"), "the old one")
 	h.start()
 	send(t, listen, "a@example.com", "one")
 	eventually(t, "the upstream is parked", func() bool { return h.office().State == queue.Parked })
 	writeSecret(t, filepath.Join(h.dir, "pw"), "the new one")
-	eventually(t, "the mail goes out by itself", func() bool { return len(door.received()) == 1 })
+	eventually(t, "the mail goes out by itself", func() bool { return len(asks.received()) == 1 })
 
 	h.write(config(`password = "another"`))
 	h.must("reload")
@@ -83,10 +83,10 @@ func TestPasswordIsReadAnew(t *testing.T) {
 	eventually(t, "the upstream is parked again", func() bool { return h.office().State == queue.Parked })
 	h.write(config(`password = "the new one"`))
 	h.must("reload")
-	eventually(t, "the mail goes out after the reload", func() bool { return len(door.received()) == 2 })
-	close(door.wrong)
+	eventually(t, "the mail goes out after the reload", func() bool { return len(asks.received()) == 2 })
+	close(asks.wrong)
 	tried := map[string]bool{}
-	for password := range door.wrong {
+	for password := range asks.wrong {
 		tried[password] = true
 	}
 	if len(tried) != 2 || !tried["the old one"] || !tried["another"] {

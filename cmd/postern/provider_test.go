@@ -57,7 +57,7 @@ func TestProviderRefusalIsTranslated(t *testing.T) {
 auth = "plain"
 username = "someone@proton.me"
 password = "wrong"`, 1)
-	h := newHouse(t, config)
+	h := newHarness(t, config)
 	h.start()
 	send(t, listen, "a@example.com", "to an upstream that refuses")
 	eventually(t, "the upstream is parked", func() bool {

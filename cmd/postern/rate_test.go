@@ -15,7 +15,7 @@ import (
 func TestRateHoldsOverKillAndRestart(t *testing.T) {
 	listen, upstream := freeAddr(t), freeAddr(t)
 	rated := strings.Replace(ordinary(listen, upstream), `tls = "off"`, `tls = "off"`+"\nrate = \"5/1h\"", 1)
-	h := newHouse(t, rated)
+	h := newHarness(t, rated)
 	s := startSink(t, upstream)
 	h.start()
 	for i := range 12 {
@@ -53,7 +53,7 @@ func TestRateHoldsOverKillAndRestart(t *testing.T) {
 
 func TestPauseOutlivesARestart(t *testing.T) {
 	listen, upstream := freeAddr(t), freeAddr(t)
-	h := newHouse(t, ordinary(listen, upstream))
+	h := newHarness(t, ordinary(listen, upstream))
 	s := startSink(t, upstream)
 	h.start()
 	h.must("upstream", "pause", "office")
@@ -76,7 +76,7 @@ func TestPauseOutlivesARestart(t *testing.T) {
 // A rate is shared out, too: one sender's batch doesn't use it up for others.
 func TestBatchLeavesTheRateToOthers(t *testing.T) {
 	listen, upstream := freeAddr(t), freeAddr(t)
-	h := newHouse(t, strings.Replace(ordinary(listen, upstream), `tls = "off"`, `tls = "off"`+"\nrate = \"5/1s\"", 1))
+	h := newHarness(t, strings.Replace(ordinary(listen, upstream), `tls = "off"`, `tls = "off"`+"\nrate = \"5/1s\"", 1))
 	s := startSink(t, upstream)
 	h.start()
 	for i := range 60 {

@@ -14,7 +14,7 @@ import (
 // TestReadSocket: whoever may look sees the state, and neither reads a content
 // nor changes anything.
 func TestReadSocket(t *testing.T) {
-	h := newHouse(t, strings.Replace(captured(freeAddr(t)), "[control]\n", "[control]\nread_socket = \"DIR/read.sock\"\n", 1))
+	h := newHarness(t, strings.Replace(captured(freeAddr(t)), "[control]\n", "[control]\nread_socket = \"DIR/read.sock\"\n", 1))
 	h.start()
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", h.dir+"/read.sock")

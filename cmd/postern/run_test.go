@@ -70,7 +70,7 @@ func newPuppet() *puppet {
 	outcome := spool.Outcome{Stage: spool.StageRcpt, Code: 451, Enhanced: "4.7.1", Text: "later" + evil, Remote: "mx.example.com:587"}
 	env := &spool.Envelope{
 		From: "a" + evil + "@example.com", Accepted: now.Add(-3*time.Hour - 5*time.Minute),
-		MessageID: "<1@example.com>", Listener: "door", Peer: "127.0.0.1:4711", Helo: "client" + evil,
+		MessageID: "<1@example.com>", Listener: "mail", Peer: "127.0.0.1:4711", Helo: "client" + evil,
 		Recipients: []spool.Recipient{
 			{Address: "b@example.com", Upstreams: []string{"office", "backup"}},
 			{Address: "c@example.com", Upstreams: []string{"office", "backup"}},
@@ -89,9 +89,9 @@ func (p *puppet) Status() *control.Status {
 	seen := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	problems, degraded := p.Health()
 	return &control.Status{
-		Version: "v1.2.3", PID: 42, Hostname: "door.example.com", Config: "/etc/postern/postern.toml",
+		Version: "v1.2.3", PID: 42, Hostname: "relay.example.com", Config: "/etc/postern/postern.toml",
 		Started: p.now.Add(-50 * time.Hour), Loaded: p.now.Add(-time.Hour), Problems: problems, Degraded: degraded,
-		Listeners: []control.Listener{{Name: "door", Address: "127.0.0.1:2525", TLS: "off", Connections: 3}},
+		Listeners: []control.Listener{{Name: "mail", Address: "127.0.0.1:2525", TLS: "off", Connections: 3}},
 		Spool:     control.Spool{Dir: "/var/spool/postern", Usage: spool.Usage{Messages: 1, Disk: 3 << 20, Live: 5000, Free: 7 << 30, Full: true}},
 		Queue:     control.Queue{Deliveries: 2, Deferred: 1, Held: 1, Kept: 1, OldestDue: &due},
 		Lanes: []control.Lane{
@@ -227,14 +227,14 @@ func stage(t *testing.T, p *puppet) (config string) {
 		})
 	}
 	config = filepath.Join(dir, "postern.toml")
-	text := strings.ReplaceAll(`hostname = "door.example.com"
+	text := strings.ReplaceAll(`hostname = "relay.example.com"
 state_dir = 'DIR/state'
 [spool]
 dir = 'DIR/spool'
 [control]
 socket = 'DIR/c.sock'
 [[listener]]
-name = "door"
+name = "mail"
 address = "127.0.0.1:2525"
 [upstream.office]
 host = "mx.example.com"
@@ -308,7 +308,7 @@ func TestCommands(t *testing.T) {
 		{name: "explain-json", args: []string{"explain", "--from", "b@example.com", "--to", "x@example.net", "--json"}},
 		{name: "explain-refused", args: []string{"explain", "--from", "a" + evil + "@example.org", "--to", "x@example.net"}, code: exitData},
 		{name: "explain-no-sender", args: []string{"explain"}, code: exitUsage},
-		{name: "explain-unknown-listener", args: []string{"explain", "--from", "<>", "--listener", "dor"}, code: exitUsage},
+		{name: "explain-unknown-listener", args: []string{"explain", "--from", "<>", "--listener", "mial"}, code: exitUsage},
 		{name: "explain-bad-header", args: []string{"explain", "--from", "<>", "--header", "x"}, code: exitUsage},
 		{name: "unknown-command", args: []string{"quue"}, code: exitUsage},
 		{name: "unknown-flag", args: []string{"status", "--jsno"}, code: exitUsage},

@@ -73,7 +73,7 @@ func parrot(c *textproto.Conn) {
 // knowing is a configuration with an upstream for every source of a secret.
 func knowing(listen, upstream, metrics, issuer string) string {
 	host, port, _ := net.SplitHostPort(upstream)
-	text := fmt.Sprintf(`hostname = "door.example.com"
+	text := fmt.Sprintf(`hostname = "relay.example.com"
 state_dir = "DIR/state"
 [spool]
 dir = "DIR/spool"
@@ -86,7 +86,7 @@ level = "debug"
 [retry]
 backoff = ["1h"]
 [[listener]]
-name = "door"
+name = "mail"
 address = %q
 users = { app1 = %q }
 `, metrics, listen, storedSecret)
@@ -123,7 +123,7 @@ func TestSecretsStayIn(t *testing.T) {
 	startParrot(t, upstream)
 	p := startProvider(t)
 	text := knowing(listen, upstream, metrics, p.url)
-	h := newHouse(t, text)
+	h := newHarness(t, text)
 	folder := filepath.Join(h.dir, "secrets")
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ func writeSecret(t *testing.T, path, secret string) {
 	}
 }
 
-// tryPassword signs in at the door, with a password that is wrong.
+// tryPassword signs in at the listener, with a password that is wrong.
 func tryPassword(t *testing.T, listen, password string) {
 	t.Helper()
 	c := dialogue(t, "tcp", listen)
@@ -195,7 +195,7 @@ func tryPassword(t *testing.T, listen, password string) {
 }
 
 // everything is what a running daemon tells whoever asks.
-func (h *house) everything(metrics string) string {
+func (h *harness) everything(metrics string) string {
 	h.t.Helper()
 	var said strings.Builder
 	for _, args := range [][]string{
@@ -231,7 +231,7 @@ func (h *house) everything(metrics string) string {
 }
 
 // refused is what a command says that must not succeed.
-func (h *house) refused(args ...string) string {
+func (h *harness) refused(args ...string) string {
 	h.t.Helper()
 	r := h.do(args...)
 	if r.code == 0 {
@@ -241,7 +241,7 @@ func (h *house) refused(args ...string) string {
 }
 
 // files is everything that the daemon has written.
-func (h *house) files() string {
+func (h *harness) files() string {
 	h.t.Helper()
 	var all bytes.Buffer
 	for _, folder := range []string{"spool", "state"} {

@@ -46,13 +46,13 @@ func (a *app) welcome(cfg *config.Config) {
 	if cfg.Path != "" {
 		return
 	}
-	var doors []string
+	var listeners []string
 	for _, l := range cfg.Listeners {
-		doors = append(doors, l.Address)
+		listeners = append(listeners, l.Address)
 	}
 	fmt.Fprintf(a.stdout, `There is no configuration at %s: this is the embedded default.
 Hand mail to %s. It stays on this machine, whoever it is for, and arrives in the Maildir %s.
-`, safe(config.DefaultPath()), safe(strings.Join(doors, ", ")), safe(cfg.CaptureDir()))
+`, safe(config.DefaultPath()), safe(strings.Join(listeners, ", ")), safe(cfg.CaptureDir()))
 }
 
 // told tells a failed start in the log where its lines are JSON, so that whoever

@@ -22,7 +22,7 @@ import (
 func TestNothingBesideMailHoldsItUp(t *testing.T) {
 	listen, up := freeAddr(t), freeAddr(t)
 	sink := startSink(t, up)
-	h := newHouse(t, strings.Replace(ordinary(listen, up), `level = "debug"`, `level = "info"`, 1))
+	h := newHarness(t, strings.Replace(ordinary(listen, up), `level = "debug"`, `level = "info"`, 1))
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func sendOver(c *smtp.Client, subject string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.Write(letter(subject)); err != nil {
+	if _, err := w.Write(message(subject)); err != nil {
 		return err
 	}
 	return w.Close()
@@ -136,7 +136,7 @@ func TestLogOnAFullDisk(t *testing.T) {
 	defer full.Close()
 	listen, up := freeAddr(t), freeAddr(t)
 	sink := startSink(t, up)
-	h := newHouse(t, ordinary(listen, up))
+	h := newHarness(t, ordinary(listen, up))
 	h.cmd = h.command(context.Background(), "serve")
 	h.cmd.Stderr = full
 	if err := h.cmd.Start(); err != nil {

@@ -15,7 +15,7 @@ func TestStoppedSpoolOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to be somebody else")
 	}
-	h := newHouse(t, `
+	h := newHarness(t, `
 [spool]
 dir = "DIR/spool"
 [control]

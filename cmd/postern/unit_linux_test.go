@@ -24,7 +24,7 @@ const filterEnv = "POSTERN_TEST_SYSTEM_CALLS"
 // callsEnv names that file for a test that runs in another process of ours.
 const callsEnv = "POSTERN_TEST_CALLS_OF_THE_UNIT"
 
-// underFilter is that file, for every daemon that a house starts; empty: they
+// underFilter is that file, for every daemon that a harness starts; empty: they
 // may make any.
 var underFilter string
 

@@ -26,7 +26,7 @@ func TestARefusedClientFillsNoLog(t *testing.T) {
 	listen, local, upstream := freeAddr(t), freeAddr(t), freeAddr(t)
 	sink := startSink(t, upstream)
 	config := strings.Replace(ordinary(listen, upstream), `from = ["*"]`, `from = ["*@example.com"]`, 1)
-	h := newHouse(t, config+fmt.Sprintf("[[listener]]\nname = \"local\"\naddress = %q\n", local))
+	h := newHarness(t, config+fmt.Sprintf("[[listener]]\nname = \"local\"\naddress = %q\n", local))
 	h.start()
 	const connections, each, accepted = 5, 1000, 20
 	for i := range connections {
@@ -35,7 +35,7 @@ func TestARefusedClientFillsNoLog(t *testing.T) {
 			send(t, listen, "a@example.com", fmt.Sprintf("number %d of %d", j, i))
 		}
 	}
-	c, err := smtp.NewClient(dialAs(t, 65534, local), "door.example.com")
+	c, err := smtp.NewClient(dialAs(t, 65534, local), "relay.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestARefusedClientFillsNoLog(t *testing.T) {
 	}
 	eventually(t, "all of the mail has arrived", func() bool { return len(sink.received()) == accepted })
 	scraped := h.scrape()
-	if n := scraped[`postern_mail_refused_total{code="550",listener="door",stage="MAIL"}`]; n != connections*each {
+	if n := scraped[`postern_mail_refused_total{code="550",listener="mail",stage="MAIL"}`]; n != connections*each {
 		t.Errorf("the metrics count %v refusals", n)
 	}
 	h.stop()
@@ -70,11 +70,11 @@ func TestARefusedClientFillsNoLog(t *testing.T) {
 		}
 	}
 	for what, want := range map[string]int{
-		"mail-refused door":                    10,
+		"mail-refused mail":                    10,
 		"lines-withheld mail-refused MAIL 550": 1,
-		"client-abuse door":                    connections,
+		"client-abuse mail":                    connections,
 		"mail-refused local":                   1,
-		"message-accepted door":                accepted,
+		"message-accepted mail":                accepted,
 		"delivery-attempt delivered":           accepted,
 	} {
 		if lines[what] != want {
@@ -96,7 +96,7 @@ func refuseAll(t *testing.T, addr string, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := smtp.NewClient(nc, "door.example.com")
+	c, err := smtp.NewClient(nc, "relay.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func refuseAll(t *testing.T, addr string, n int) {
 }
 
 // scrape reads the metrics over the control socket.
-func (h *house) scrape() map[string]float64 {
+func (h *harness) scrape() map[string]float64 {
 	h.t.Helper()
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", h.dir+"/control.sock")

@@ -17,7 +17,7 @@ import (
 func TestCapturedMailHasDurableFolders(t *testing.T) {
 	t.Parallel()
 	need(t, "strace")
-	h := newHouse(t, "")
+	h := newHarness(t, "")
 	state := filepath.Join(h.dir, "made", "state")
 	h.edit("state_dir = \""+h.dir, "state_dir = \""+state)
 	host, port, err := net.SplitHostPort(h.sink.addr)

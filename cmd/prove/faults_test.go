@@ -35,7 +35,7 @@ func temporary(t *testing.T, answer string) {
 
 // recovers waits until mail is taken again. Each try is a connection of its
 // own, as a client that was told to come later would open it.
-func recovers(t *testing.T, h *house, size int) {
+func recovers(t *testing.T, h *harness, size int) {
 	t.Helper()
 	tries := 0
 	eventually(t, "mail is taken again", func() bool {
@@ -51,7 +51,7 @@ func recovers(t *testing.T, h *house, size int) {
 // then there is room again.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, mounted(t, "tmpfs", "tmpfs", "size=24m"))
+	h := newHarness(t, mounted(t, "tmpfs", "tmpfs", "size=24m"))
 	h.edit(`min_free = "16MiB"`, "min_free = \"4MiB\"\nmax_size = \"100MiB\"")
 	h.sink.fail(1)
 	h.up()
@@ -74,7 +74,7 @@ func TestFullToTheLastByte(t *testing.T) {
 	if err := os.WriteFile(ballast, make([]byte, 8<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := newHouse(t, at)
+	h := newHarness(t, at)
 	h.edit(`min_free = "16MiB"`, "min_free = \"0\"\nmax_size = \"100MiB\"")
 	h.sink.fail(1)
 	h.up()
@@ -97,7 +97,7 @@ func TestFullToTheLastByte(t *testing.T) {
 // TestNoInodes leaves no room for another large body, but for small mail.
 func TestNoInodes(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, mounted(t, "tmpfs", "tmpfs", "size=200m,nr_inodes=24"))
+	h := newHarness(t, mounted(t, "tmpfs", "tmpfs", "size=200m,nr_inodes=24"))
 	h.sink.fail(1)
 	h.up()
 	k := h.dial("c")
@@ -127,7 +127,7 @@ func TestReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := mounted(t, "ext4", image, "loop,errors=remount-ro")
-	h := newHouse(t, at)
+	h := newHarness(t, at)
 	h.sink.fail(1)
 	h.up()
 	k := h.dial("c")
@@ -197,7 +197,7 @@ func TestInjectedFaults(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t, "")
+			h := newHarness(t, "")
 			h.edit(`min_free = "16MiB"`, "min_free = \"1MiB\"\nmax_size = \"8MiB\"")
 			h.edit("[[listener]]", "[[listener]]\nmax_message_size = \"1MiB\"")
 			// Of each thread; a busy machine has more of them, and each fault
@@ -234,7 +234,7 @@ func TestInjectedFaults(t *testing.T) {
 
 // load sends from four connections until each had twenty promises, and
 // returns how often mail was refused meanwhile.
-func load(t *testing.T, h *house) (refused int) {
+func load(t *testing.T, h *harness) (refused int) {
 	var mu sync.Mutex
 	var clients sync.WaitGroup
 	for i := range 4 {

@@ -88,16 +88,16 @@ func missing(t *testing.T, what string) {
 	t.Skip(what)
 }
 
-// house is a daemon with an upstream, and the books of both.
-type house struct {
+// harness is a daemon with an upstream, and the books of both.
+type harness struct {
 	*daemon
 	t     *testing.T
 	books *books
 	sink  *sink
 }
 
-// newHouse makes a house with its spool below disk, or in a folder of its own.
-func newHouse(t *testing.T, disk string) *house {
+// newHarness makes a harness with its spool below disk, or in a folder of its own.
+func newHarness(t *testing.T, disk string) *harness {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("runs the real binary for some seconds")
@@ -109,7 +109,7 @@ func newHouse(t *testing.T, disk string) *house {
 	if disk == "" {
 		disk = dir
 	}
-	h := &house{t: t, books: newBooks()}
+	h := &harness{t: t, books: newBooks()}
 	if h.sink, err = startSink(h.books); err != nil {
 		t.Fatal(err)
 	}
@@ -129,9 +129,9 @@ func newHouse(t *testing.T, disk string) *house {
 	return h
 }
 
-func (h *house) running() bool { return h.cmd != nil && h.cmd.ProcessState == nil }
+func (h *harness) running() bool { return h.cmd != nil && h.cmd.ProcessState == nil }
 
-func (h *house) logged() string {
+func (h *harness) logged() string {
 	b, _ := os.ReadFile(h.log)
 	return string(b)
 }
@@ -139,7 +139,7 @@ func (h *house) logged() string {
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
 // edit changes the configuration.
-func (h *house) edit(old, changed string) {
+func (h *harness) edit(old, changed string) {
 	h.t.Helper()
 	b, err := os.ReadFile(h.config())
 	if err != nil || !strings.Contains(string(b), old) {
@@ -151,7 +151,7 @@ func (h *house) edit(old, changed string) {
 }
 
 // up starts the daemon.
-func (h *house) up() {
+func (h *harness) up() {
 	h.t.Helper()
 	if err := h.start(context.Background()); err != nil {
 		h.t.Fatalf("%v\n%s", err, tail(h.logged(), 2000))
@@ -159,7 +159,7 @@ func (h *house) up() {
 }
 
 // settled waits until everything promised has arrived and draws the balance.
-func (h *house) settled() balance {
+func (h *harness) settled() balance {
 	h.t.Helper()
 	if err := waitEmpty(h.t.Context(), h.books, patience, time.Minute); err != nil {
 		h.t.Error(err)
@@ -179,13 +179,13 @@ func (h *house) settled() balance {
 type client struct {
 	*textproto.Conn
 	t    *testing.T
-	h    *house
+	h    *harness
 	name string
 	sent int
 	gone bool // the daemon has closed the connection
 }
 
-func (h *house) dial(name string) *client {
+func (h *harness) dial(name string) *client {
 	h.t.Helper()
 	c, err := net.DialTimeout("tcp", h.addr, 5*time.Second)
 	if err != nil {

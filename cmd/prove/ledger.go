@@ -12,7 +12,7 @@ import (
 )
 
 // ledger keeps the books' entries in a file that outlives the machine that
-// makes them: a guest writes it to its host. A nil ledger keeps nothing.
+// makes them: a machine writes it to its host. A nil ledger keeps nothing.
 type ledger struct {
 	mu      sync.Mutex
 	file    *os.File

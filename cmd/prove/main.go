@@ -7,7 +7,7 @@
 //	go run ./cmd/prove kill -cycles 200      # SIGKILL under load
 //	go run ./cmd/prove soak -for 30m         # load, failing upstream, restarts
 //	go run ./cmd/prove cut -fs xfs -cycles 50  # a power cut under load, as root
-//	go run ./cmd/prove power -fs xfs -cuts 50  # the same with a whole guest machine
+//	go run ./cmd/prove power -fs xfs -cuts 50  # the same with a whole virtual machine
 //	go run ./cmd/prove slow -connections 5000  # an ordinary client among slow ones
 //
 // It runs the real binary on loopback in a folder of its own, is bounded in
@@ -49,12 +49,12 @@ type plan struct {
 	fs      string // cut, power: ext4, xfs or btrfs
 	options string // cut, power: mount options
 
-	clock bool // power: the guest's clock jumps
+	clock bool // power: the machine's clock jumps
 
-	slow    int // slow: connections
-	limit   int // slow: of the listener; 0: room for all
-	origins int // slow: users whom the slow ones belong to
-	letters int // slow: ordinary messages
+	slow     int // slow: connections
+	limit    int // slow: of the listener; 0: room for all
+	origins  int // slow: users whom the slow ones belong to
+	messages int // slow: ordinary messages
 
 	loseSyncs bool  // cut: syncs do nothing
 	disk      *disk // cut: what is cut
@@ -76,14 +76,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&p.fs, "fs", "ext4", "cut, power: file system of the spool, ext4, xfs or btrfs")
 	flags.StringVar(&p.options, "options", "", "cut, power: mount options, such as data=writeback")
 	flags.BoolVar(&p.loseSyncs, "lose-syncs", false, "cut: let every sync of the daemon do nothing (needs strace); the run has to fail")
-	flags.BoolVar(&p.clock, "clock", false, "power: let the guest's clock jump by hours, both ways, all the time")
+	flags.BoolVar(&p.clock, "clock", false, "power: let the machine's clock jump by hours, both ways, all the time")
 	flags.IntVar(&p.slow, "connections", 5000, "slow: connections of slow clients")
 	flags.IntVar(&p.limit, "limit", 0, "slow: connections that the daemon takes at once; 0: all of them")
 	flags.IntVar(&p.origins, "origins", 200, "slow: users of this machine that the connections belong to; needs root")
-	flags.IntVar(&p.letters, "messages", 200, "slow: messages of an ordinary client meanwhile")
+	flags.IntVar(&p.messages, "messages", 200, "slow: messages of an ordinary client meanwhile")
 	modes := map[string]func(context.Context, io.Writer) (any, error){
 		"kill": reporting(p.onThisMachine), "soak": reporting(p.onThisMachine), "cut": reporting(p.onThisMachine),
-		"power": reporting(p.inGuest), "guest": reporting(p.asGuest), "slow": reporting(p.slowClients),
+		"power": reporting(p.inMachine), "machine": reporting(p.asMachine), "slow": reporting(p.slowClients),
 	}
 	if len(args) == 0 || modes[args[0]] == nil {
 		fmt.Fprintln(stderr, "usage: prove kill|soak|cut|power|slow [flags]")
@@ -119,7 +119,7 @@ func reporting[R any](mode func(context.Context, io.Writer) (R, error)) func(con
 }
 
 // static makes a program that needs nothing else to run, as released ones are,
-// so that a guest without a system can run it.
+// so that a machine without a system can run it.
 const static = "CGO_ENABLED=0"
 
 // build makes one of our programs, in dir, with env added to the environment.

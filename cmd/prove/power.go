@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// A power cut is the end of a User-Mode Linux guest (Debian's package
+// A power cut is the end of a User-Mode Linux machine (Debian's package
 // user-mode-linux) by SIGKILL: its kernel dies with everything that it had
-// not yet handed to its disk. The spool lies on a disk of the guest; clients,
-// daemon and upstream run inside it. The guest's root is a folder of the host,
+// not yet handed to its disk. The spool lies on a disk of the machine; clients,
+// daemon and upstream run inside it. The machine's root is a folder of the host,
 // where the ledger outlives it and where nothing is but the two programs: this
 // one is the first process, so there is no system to boot.
 
-func (p *plan) inGuest(ctx context.Context, stderr io.Writer) (rep report, err error) {
+func (p *plan) inMachine(ctx context.Context, stderr io.Writer) (rep report, err error) {
 	dir := p.dir
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "postern-power-"); err != nil {
@@ -38,7 +38,7 @@ func (p *plan) inGuest(ctx context.Context, stderr io.Writer) (rep report, err e
 	if dir, err = filepath.Abs(dir); err != nil {
 		return rep, err
 	}
-	g := &guest{plan: p, dir: dir}
+	g := &machine{plan: p, dir: dir}
 	if err := g.prepare(ctx); err != nil {
 		return rep, err
 	}
@@ -68,8 +68,8 @@ func (p *plan) inGuest(ctx context.Context, stderr io.Writer) (rep report, err e
 }
 
 // underLoad tells, at a random moment, that mail has been promised and
-// received since the guest was ready.
-func (g *guest) underLoad() bool {
+// received since the machine was ready.
+func (g *machine) underLoad() bool {
 	before := g.ledgerSize()
 	for end := time.Now().Add(60 * time.Second); g.ledgerSize() < before+1000 && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond)
@@ -78,19 +78,19 @@ func (g *guest) underLoad() bool {
 	return true
 }
 
-// guest is a machine whose files are below dir: root is its root, disk.img its
+// machine is a virtual one whose files are below dir: root is its root, disk.img its
 // disk.
-type guest struct {
+type machine struct {
 	plan   *plan
 	dir    string
 	cameUp time.Duration // how long the last boot took until the daemon listened
 }
 
-func (g *guest) root() string   { return filepath.Join(g.dir, "root") }
-func (g *guest) image() string  { return filepath.Join(g.dir, "disk.img") }
-func (g *guest) ledger() string { return filepath.Join(g.root(), guestLedger) }
+func (g *machine) root() string   { return filepath.Join(g.dir, "root") }
+func (g *machine) image() string  { return filepath.Join(g.dir, "disk.img") }
+func (g *machine) ledger() string { return filepath.Join(g.root(), machineLedger) }
 
-func (g *guest) ledgerSize() int64 {
+func (g *machine) ledgerSize() int64 {
 	st, err := os.Stat(g.ledger())
 	if err != nil {
 		return 0
@@ -98,8 +98,8 @@ func (g *guest) ledgerSize() int64 {
 	return st.Size()
 }
 
-// prepare makes the disk, and the root with the programs that the guest runs.
-func (g *guest) prepare(ctx context.Context) error {
+// prepare makes the disk, and the root with the programs that the machine runs.
+func (g *machine) prepare(ctx context.Context) error {
 	for _, tool := range []string{"linux.uml", "mkfs." + g.plan.fs} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%s is needed (apt-get install user-mode-linux e2fsprogs xfsprogs btrfs-progs): %w", tool, err)
@@ -111,7 +111,7 @@ func (g *guest) prepare(ctx context.Context) error {
 	if err := command(ctx, "mkfs."+g.plan.fs, "-q", g.image()); err != nil {
 		return err
 	}
-	for _, at := range []string{"dev", "proc", "mnt"} { // where the guest mounts something
+	for _, at := range []string{"dev", "proc", "mnt"} { // where the machine mounts something
 		if err := os.MkdirAll(filepath.Join(g.root(), at), 0o700); err != nil {
 			return err
 		}
@@ -126,9 +126,9 @@ func (g *guest) prepare(ctx context.Context) error {
 	return command(ctx, "cp", g.plan.binary, filepath.Join(g.root(), "postern"))
 }
 
-// boot runs the guest until enough says so, asked once the load is running,
+// boot runs the machine until enough says so, asked once the load is running,
 // and cuts its power.
-func (g *guest) boot(ctx context.Context, load time.Duration, enough func() bool) error {
+func (g *machine) boot(ctx context.Context, load time.Duration, enough func() bool) error {
 	console, err := os.OpenFile(filepath.Join(g.dir, "console"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -136,12 +136,12 @@ func (g *guest) boot(ctx context.Context, load time.Duration, enough func() bool
 	defer console.Close()
 	cmd := exec.CommandContext(ctx, "linux.uml", "mem=256M", "root=/dev/root", "rootfstype=hostfs", "rootflags="+g.root(), "rw",
 		"uml_dir="+g.dir, "ubda="+g.image(), "con=null", "con0=fd:0,fd:1", "quiet", "init=/prove", "--",
-		"guest", "-fs", g.plan.fs, "-options="+g.plan.options, "-for", load.String(),
+		"machine", "-fs", g.plan.fs, "-options="+g.plan.options, "-for", load.String(),
 		"-senders", fmt.Sprint(g.plan.senders), "-big", fmt.Sprint(g.plan.big), "-failing", fmt.Sprint(g.plan.failing),
 		fmt.Sprintf("-clock=%t", g.plan.clock))
 	cmd.Stdout, cmd.Stderr = console, console
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	ready := filepath.Join(g.root(), guestReady)
+	ready := filepath.Join(g.root(), machineReady)
 	os.Remove(ready)
 	if err := cmd.Start(); err != nil {
 		return err
@@ -165,7 +165,7 @@ func (g *guest) boot(ctx context.Context, load time.Duration, enough func() bool
 			exited <- err
 		case <-end:
 		}
-		return fmt.Errorf("the guest did not come up; see %s", console.Name())
+		return fmt.Errorf("the machine did not come up; see %s", console.Name())
 	}
 	g.cameUp = time.Since(began)
 	for !enough() {
@@ -176,7 +176,7 @@ func (g *guest) boot(ctx context.Context, load time.Duration, enough func() bool
 
 // quiet tells that everything promised has arrived, or that nothing has
 // happened for a long while.
-func (g *guest) quiet() bool {
+func (g *machine) quiet() bool {
 	still := time.Now()
 	for size := g.ledgerSize(); time.Since(still) < 40*time.Second; time.Sleep(500 * time.Millisecond) {
 		if now := g.ledgerSize(); now != size {

@@ -18,7 +18,7 @@ import (
 
 // refusedStart runs the daemon, which has to refuse to start, and returns what
 // it says.
-func (h *house) refusedStart() string {
+func (h *harness) refusedStart() string {
 	h.t.Helper()
 	err := h.start(context.Background())
 	if err == nil {
@@ -33,7 +33,7 @@ func (h *house) refusedStart() string {
 }
 
 // reaped gives the end of the daemon, once and again.
-func (h *house) reaped() chan error {
+func (h *harness) reaped() chan error {
 	err := <-h.exited
 	h.exited <- err
 	return h.exited
@@ -48,7 +48,7 @@ func TestRefusesUnsafePlaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := t.TempDir()
-	link := func(h *house, name, target string) {
+	link := func(h *harness, name, target string) {
 		path := filepath.Join(h.dir, "spool", name)
 		if err := os.RemoveAll(path); err != nil {
 			t.Fatal(err)
@@ -59,35 +59,35 @@ func TestRefusesUnsafePlaces(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		root  bool
-		spoil func(h *house)
+		spoil func(h *harness)
 		says  string
 	}{
-		"spool open to others": {false, func(h *house) { os.Chmod(filepath.Join(h.dir, "spool"), 0o750) }, "chmod 0700"},
-		"spool of another":     {true, func(h *house) { os.Chown(filepath.Join(h.dir, "spool"), 65534, -1) }, "belongs to user 65534"},
-		"lock is a link":       {false, func(h *house) { link(h, "lock", elsewhere) }, "spool"},
-		"format is a link":     {false, func(h *house) { link(h, "format", elsewhere) }, "spool"},
-		"big is a link":        {false, func(h *house) { link(h, "big", other) }, "holds big"},
-		"bad is a link":        {false, func(h *house) { link(h, "bad", other) }, "holds bad"},
-		"control socket is a file": {false, func(h *house) {
+		"spool open to others": {false, func(h *harness) { os.Chmod(filepath.Join(h.dir, "spool"), 0o750) }, "chmod 0700"},
+		"spool of another":     {true, func(h *harness) { os.Chown(filepath.Join(h.dir, "spool"), 65534, -1) }, "belongs to user 65534"},
+		"lock is a link":       {false, func(h *harness) { link(h, "lock", elsewhere) }, "spool"},
+		"format is a link":     {false, func(h *harness) { link(h, "format", elsewhere) }, "spool"},
+		"big is a link":        {false, func(h *harness) { link(h, "big", other) }, "holds big"},
+		"bad is a link":        {false, func(h *harness) { link(h, "bad", other) }, "holds bad"},
+		"control socket is a file": {false, func(h *harness) {
 			os.WriteFile(filepath.Join(h.dir, "control.sock"), []byte(precious), 0o600)
 		}, "not a socket"},
-		"configuration of everybody": {false, func(h *house) { os.Chmod(h.config(), 0o666) }, "postern.toml"},
-		"configuration of another":   {true, func(h *house) { os.Chown(h.config(), 65534, -1) }, "belongs to user 65534"},
-		"password of another": {true, func(h *house) {
+		"configuration of everybody": {false, func(h *harness) { os.Chmod(h.config(), 0o666) }, "postern.toml"},
+		"configuration of another":   {true, func(h *harness) { os.Chown(h.config(), 65534, -1) }, "belongs to user 65534"},
+		"password of another": {true, func(h *harness) {
 			os.WriteFile(filepath.Join(h.dir, "pw"), []byte("secret"), 0o600)
 			os.Chown(filepath.Join(h.dir, "pw"), 65534, -1)
 			h.edit(`auth = "none"`, "auth = \"plain\"\nusername = \"u\"\npassword_file = \"pw\"")
 		}, "belongs to user 65534"},
-		"password of everybody": {false, func(h *house) {
+		"password of everybody": {false, func(h *harness) {
 			os.WriteFile(filepath.Join(h.dir, "pw"), []byte("secret"), 0o644)
 			os.Chmod(filepath.Join(h.dir, "pw"), 0o644)
 			h.edit(`auth = "none"`, "auth = \"plain\"\nusername = \"u\"\npassword_file = \"pw\"")
 		}, "password_file"},
-		"open to the network": {false, func(h *house) {
+		"open to the network": {false, func(h *harness) {
 			_, port, _ := net.SplitHostPort(h.addr)
 			h.edit(fmt.Sprintf("address = %q", h.addr), fmt.Sprintf("address = %q", net.JoinHostPort("0.0.0.0", port)))
 		}, "allow"},
-		"metrics open to the network": {false, func(h *house) {
+		"metrics open to the network": {false, func(h *harness) {
 			h.edit("[log]", "metrics = \"0.0.0.0:0\"\n[log]")
 		}, "control.metrics"},
 	} {
@@ -95,7 +95,7 @@ func TestRefusesUnsafePlaces(t *testing.T) {
 			if c.root && os.Geteuid() != 0 {
 				t.Skip("this needs root, to give a folder away")
 			}
-			h := newHouse(t, "")
+			h := newHarness(t, "")
 			h.t = t
 			c.spoil(h)
 			said := h.refusedStart()
@@ -118,7 +118,7 @@ func TestRefusesUnsafePlaces(t *testing.T) {
 // TestNothingIsLeftOpen: whatever the umask, only our user can read what the
 // daemon makes, and only owner and group can reach its sockets.
 func TestNothingIsLeftOpen(t *testing.T) {
-	h := newHouse(t, "")
+	h := newHarness(t, "")
 	smtp := filepath.Join(h.dir, "smtp.sock")
 	h.edit("[upstream.sink]", "[[listener]]\naddress = \"unix:"+smtp+"\"\n[upstream.sink]")
 	h.sink.fail(1)
@@ -155,10 +155,10 @@ func TestNothingIsLeftOpen(t *testing.T) {
 }
 
 // TestStrangersAreKeptOut runs the daemon as a user of its own; another user
-// of the machine reaches neither its control socket nor its door.
+// of the machine reaches neither its control socket nor its listener.
 func TestStrangersAreKeptOut(t *testing.T) {
 	needRoot(t)
-	h := newHouse(t, "")
+	h := newHarness(t, "")
 	smtp := filepath.Join(h.dir, "smtp.sock")
 	h.edit("[upstream.sink]", "[[listener]]\naddress = \"unix:"+smtp+"\"\n[upstream.sink]")
 	const daemonUser, stranger = 64001, 64002
@@ -194,7 +194,7 @@ func TestStrangersAreKeptOut(t *testing.T) {
 // files: what they lead to is neither delivered nor changed, and the other
 // mail arrives.
 func TestLinksInTheSpoolAreNotFollowed(t *testing.T) {
-	h := newHouse(t, "")
+	h := newHarness(t, "")
 	h.sink.fail(1)
 	h.up()
 	k := h.dial("c")

@@ -118,7 +118,7 @@ func TestPower(t *testing.T) {
 func TestSlow(t *testing.T) {
 	var r slowReport
 	prove(t, &r, "slow", "-connections", "400", "-messages", "40")
-	if r.Slow != 400 || r.Letters != 40 {
+	if r.Slow != 400 || r.Messages != 40 {
 		t.Fatalf("%+v", r)
 	}
 	if r.BytesConnection > 64<<10 {
@@ -131,7 +131,7 @@ func TestSlow(t *testing.T) {
 func TestFlood(t *testing.T) {
 	var r slowReport
 	prove(t, &r, "slow", "-connections", "300", "-limit", "100", "-messages", "20")
-	if r.Letters != 20 {
+	if r.Messages != 20 {
 		t.Fatalf("%+v", r)
 	}
 	t.Logf("%+v", r)
@@ -186,8 +186,8 @@ func TestOneOriginAmongAll(t *testing.T) {
 	}
 	var r slowReport
 	prove(t, &r, "slow", "-connections", "600", "-limit", "500", "-origins", "1", "-messages", "40")
-	if r.Letters != 40 || r.TurnedAway != 0 {
-		t.Errorf("%d messages got in, %d times one was turned away", r.Letters, r.TurnedAway)
+	if r.Messages != 40 || r.TurnedAway != 0 {
+		t.Errorf("%d messages got in, %d times one was turned away", r.Messages, r.TurnedAway)
 	}
 	if r.ResidentDuring > 128<<20 {
 		t.Errorf("%d MB resident", r.ResidentDuring>>20)

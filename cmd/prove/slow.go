@@ -22,7 +22,7 @@ import (
 // slowReport is what a run with slow clients prints.
 type slowReport struct {
 	Slow            int     `json:"slow_connections"`
-	Letters         int     `json:"ordinary_messages"`
+	Messages        int     `json:"ordinary_messages"`
 	TurnedAway      int     `json:"ordinary_turned_away"` // with a 421, and came again at once
 	MedianMillis    float64 `json:"ordinary_median_ms"`
 	WidestMillis    float64 `json:"ordinary_widest_ms"`
@@ -105,7 +105,7 @@ func raiseFiles(n uint64) error {
 }
 
 func (rep *slowReport) measure(ctx context.Context, p *plan, b *books, d *daemon) error {
-	alone, _, err := ordinary(ctx, b, d.addr, "alone", p.letters)
+	alone, _, err := ordinary(ctx, b, d.addr, "alone", p.messages)
 	if err != nil {
 		return fmt.Errorf("before the slow ones: %w", err)
 	}
@@ -122,14 +122,14 @@ func (rep *slowReport) measure(ctx context.Context, p *plan, b *books, d *daemon
 	drip, stop := context.WithCancel(ctx)
 	var dripping sync.WaitGroup
 	dripping.Go(func() { dripAll(drip, slow) })
-	waits, turnedAway, err := ordinary(ctx, b, d.addr, "beside", p.letters)
+	waits, turnedAway, err := ordinary(ctx, b, d.addr, "beside", p.messages)
 	rep.ResidentDuring = d.resident()
 	stop()
 	dripping.Wait()
 	if err != nil {
 		return fmt.Errorf("beside %d slow ones: %w", len(slow), err)
 	}
-	rep.Slow, rep.Letters, rep.TurnedAway = len(slow), len(waits), turnedAway
+	rep.Slow, rep.Messages, rep.TurnedAway = len(slow), len(waits), turnedAway
 	rep.MedianMillis, rep.WidestMillis = millis(waits[len(waits)/2]), millis(waits[len(waits)-1])
 	rep.WidestAlone = millis(alone[len(alone)-1])
 	rep.BytesConnection = (rep.ResidentDuring - rep.ResidentBefore) / int64(max(len(slow), 1))

@@ -58,7 +58,7 @@ func TestStateFolderFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t, "")
+			h := newHarness(t, "")
 			state := filepath.Join(h.dir, "state")
 			if c.mount != "" {
 				state = mounted(t, "tmpfs", "tmpfs", c.mount)
@@ -99,7 +99,7 @@ func TestStateFolderFails(t *testing.T) {
 func TestStateFolderTurnsReadOnly(t *testing.T) {
 	t.Parallel()
 	state := mounted(t, "tmpfs", "tmpfs", "mode=0700")
-	h := newHouse(t, "")
+	h := newHarness(t, "")
 	h.edit("state_dir = \""+h.dir, "state_dir = \""+state)
 	h.edit(`auth = "none"`, "auth = \"none\"\nrate = \"20/1h\"")
 	h.up()
@@ -129,7 +129,7 @@ func TestStateFolderTurnsReadOnly(t *testing.T) {
 
 // arrived waits until everything promised is at the upstream. It does not wait
 // for duplicates, as settled does.
-func (h *house) arrived() {
+func (h *harness) arrived() {
 	h.t.Helper()
 	eventually(h.t, "all that was promised arrived", func() bool { return h.books.owed() == 0 })
 }

@@ -24,7 +24,7 @@ import (
 func TestEverySyncComesBeforeIts250(t *testing.T) {
 	t.Parallel()
 	need(t, "strace")
-	h := newHouse(t, "")
+	h := newHarness(t, "")
 	h.edit(`min_free = "16MiB"`, "min_free = \"1MiB\"\nmax_size = \"4MiB\"") // small segments: many of them
 	h.edit("[[listener]]", "[[listener]]\nmax_message_size = \"1MiB\"")
 	trace := filepath.Join(h.dir, "trace")

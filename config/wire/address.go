@@ -239,6 +239,19 @@ func IsHelo(s string) bool {
 	return IsDomain(strings.TrimSuffix(s, "."), false)
 }
 
+// MendHelo is the literal of an IP address that a client says in HELO or EHLO
+// without brackets, or without the tag of IPv6; empty for anything else.
+func MendHelo(s string) string {
+	a, err := netip.ParseAddr(strings.Trim(s, "[] "))
+	switch {
+	case err != nil || a.Zone() != "":
+		return ""
+	case a.Is6():
+		return "[IPv6:" + a.String() + "]"
+	}
+	return "[" + a.String() + "]"
+}
+
 // SplitAddress cuts an address in wire form at the @ between its local part
 // and its domain. Without a domain it is all local part (<Postmaster>,
 // RFC 5321 §4.1.1.3).

@@ -50,6 +50,18 @@ func TestIsHelo(t *testing.T) {
 	}
 }
 
+func TestMendHelo(t *testing.T) {
+	for s, want := range map[string]string{
+		"192.0.2.1": "[192.0.2.1]", "[2001:DB8::1]": "[IPv6:2001:db8::1]", "::1": "[IPv6:::1]", "[ 10.0.0.1 ]": "[10.0.0.1]",
+		"": "", "fe80::1%eth0": "", "host name": "", "[IPv6:::1]": "", "1.2.3": "",
+	} {
+		got := MendHelo(s)
+		if got != want || got != "" && !IsHelo(got) {
+			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+}
+
 // What goes out between < and >, and as the value of a parameter.
 func TestFits(t *testing.T) {
 	for s, want := range map[string]bool{
@@ -140,6 +152,9 @@ func FuzzAddress(f *testing.F) {
 			if again, ok := CanonicalDomain(canonical); again != canonical || !ok {
 				t.Fatalf("%q becomes %q, which becomes %q", domain, canonical, again)
 			}
+			if host, ok := CanonicalHost(domain); ok && (host != canonical || !IsHelo(host)) {
+				t.Fatalf("%q is the host %q", domain, host)
+			}
 			if !IsASCII(canonical) || !IsASCII(domain) && !strings.Contains(canonical, "xn--") {
 				t.Fatalf("%q passes for %q", domain, canonical)
 			}
@@ -148,6 +163,9 @@ func FuzzAddress(f *testing.F) {
 			if again, _ := CanonicalLocal(QuoteLocal(canonical)); again != canonical {
 				t.Fatalf("%q becomes %q, which becomes %q", local, canonical, again)
 			}
+		}
+		if helo := MendHelo(s); helo != "" && !IsHelo(helo) {
+			t.Fatalf("%q becomes %q", s, helo)
 		}
 		if CheckMailbox(s, true) != NoFault {
 			return

@@ -5,6 +5,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/net/idna"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -45,109 +46,39 @@ func canonicalLabel(label string) (string, bool) {
 	if !utf8.ValidString(label) {
 		return "", false
 	}
-	var runes []rune
 	for _, r := range label {
 		// Each character by itself first: what one turns into must not be
 		// hidden by what stands around it.
-		if r >= utf8.RuneSelf {
-			if low := lowered(norm.NFC.String(string(r))); IsASCII(low) {
-				return "", false
-			}
+		if r >= utf8.RuneSelf && IsASCII(lowered(norm.NFC.String(string(r)))) {
+			return "", false
 		}
-		runes = append(runes, unicode.ToLower(r))
 	}
-	encoded, ok := punycode([]rune(norm.NFC.String(string(runes))))
-	return "xn--" + encoded, ok
+	low := norm.NFC.String(lowered(label))
+	if utf8.RuneCountInString(low) > maxRunes {
+		return "", false
+	}
+	// The profile maps nothing. A label that is an A-label in part is refused.
+	encoded, err := idna.Punycode.ToASCII(low)
+	return encoded, err == nil
 }
+
+// maxRunes bounds the work for one label; none of a real domain has as many.
+const maxRunes = 256
 
 func lowered(s string) string { return strings.Map(unicode.ToLower, s) }
 
-// The parameters of Punycode (RFC 3492 §5).
-const (
-	punyBase        = 36
-	punyTMin        = 1
-	punyTMax        = 26
-	punySkew        = 38
-	punyDamp        = 700
-	punyInitialBias = 72
-	punyInitialN    = 128
-)
-
-// punycode encodes a label (RFC 3492 §6.3). It is false for a label that is
-// too long to be one.
-func punycode(label []rune) (string, bool) {
-	if len(label) > 256 {
+// CanonicalHost is the canonical form of what a host calls itself in EHLO
+// (RFC 5321 §4.1.1.1): a domain of letters, digits and hyphens (RFC 952), or
+// an address literal. It is false for anything else.
+func CanonicalHost(name string) (string, bool) {
+	canonical, ok := CanonicalDomain(name)
+	switch {
+	case !ok:
+		return "", false
+	case strings.HasPrefix(canonical, "["):
+		return canonical, IsLiteral(canonical)
+	case !IsDomain(canonical, false) || strings.Contains(canonical, "_"):
 		return "", false
 	}
-	var out []byte
-	for _, r := range label {
-		if r < punyInitialN {
-			out = append(out, byte(r))
-		}
-	}
-	basic := len(out)
-	done := basic
-	if basic > 0 {
-		out = append(out, '-')
-	}
-	n, delta, bias := rune(punyInitialN), 0, punyInitialBias
-	for done < len(label) {
-		next := rune(unicode.MaxRune)
-		for _, r := range label {
-			if r >= n && r < next {
-				next = r
-			}
-		}
-		delta += int(next-n) * (done + 1)
-		n = next
-		for _, r := range label {
-			if r < n {
-				delta++
-			}
-			if r == n {
-				out = appendPunyDelta(out, delta, bias)
-				bias = punyAdapt(delta, done+1, done == basic)
-				delta = 0
-				done++
-			}
-		}
-		delta++
-		n++
-	}
-	return string(out), true
-}
-
-// appendPunyDelta writes one variable-length integer.
-func appendPunyDelta(out []byte, delta, bias int) []byte {
-	for k := punyBase; ; k += punyBase {
-		t := min(max(k-bias, punyTMin), punyTMax)
-		if delta < t {
-			return append(out, punyDigit(delta))
-		}
-		out = append(out, punyDigit(t+(delta-t)%(punyBase-t)))
-		delta = (delta - t) / (punyBase - t)
-	}
-}
-
-func punyDigit(d int) byte {
-	if d < 26 {
-		return byte('a' + d)
-	}
-	return byte('0' + d - 26)
-}
-
-// punyAdapt is the bias adaptation of RFC 3492 §6.1.
-func punyAdapt(delta, points int, first bool) int {
-	if first {
-		delta /= punyDamp
-	} else {
-		delta /= 2
-	}
-	delta += delta / points
-	k := 0
-	for delta > (punyBase-punyTMin)*punyTMax/2 {
-		delta /= punyBase - punyTMin
-		k += punyBase
-	}
-	return k + (punyBase-punyTMin+1)*delta/(delta+punySkew)
+	return canonical, true
 }

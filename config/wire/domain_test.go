@@ -17,9 +17,16 @@ func TestCanonicalDomain(t *testing.T) {
 		"münchen.例え.テスト":        "xn--mnchen-3ya.xn--r8jz45g.xn--zckzah",
 		"пример.испытание":      "xn--e1afmkfd.xn--80akhbyknj4f",
 		"他们为什么不说中文":             "xn--ihqwcrb4cv8a8dqg056pqjye", // RFC 3492 §7.1 (B)
-		"почемужеонинеговорятпорусски": "xn--b1abfaaepdrnnbgefbadotcwatmq2g4l", // (J), without its capital D
-		"[192.0.2.1]":        "[192.0.2.1]",
-		"[IPv6:2001:DB8::1]": "[ipv6:2001:db8::1]",
+		"почемужеонинеговорятпорусски": "xn--b1abfaaepdrnnbgefbadotcwatmq2g4l",       // (J), without its capital D
+		"ليهمابتكلموشعربي؟":            "xn--egbpdaj6bu4bxfgehfvwxn",                 // (A)
+		"他們爲什麽不說中文":                    "xn--ihqwctvzc91f659drss3x8bo0yb",            // (C)
+		"למההםפשוטלאמדבריםעברית":       "xn--4dbcagdahymbxekheh6e0a7fei0b",           // (E)
+		"なぜみんな日本語を話してくれないのか":           "xn--n8jok5ay5dzabd5bym9f0cm5685rrjetr6pdxa", // (G)
+		"ü.😀💩.x":                 "xn--tda.xn--ls8hnv.x",
+		strings.Repeat("ü", 256): "xn--tda" + strings.Repeat("a", 255),
+		"xn--invalid!.example":   "xn--invalid!.example", // ASCII stays as it is
+		"[192.0.2.1]":            "[192.0.2.1]",
+		"[IPv6:2001:DB8::1]":     "[ipv6:2001:db8::1]",
 	} {
 		if got, ok := CanonicalDomain(domain); got != want || !ok {
 			t.Errorf("CanonicalDomain(%q) = %q, %v; want %q", domain, got, ok, want)
@@ -28,6 +35,7 @@ func TestCanonicalDomain(t *testing.T) {
 	for _, domain := range []string{
 		"", ".", "a..b", "a.", ".a", "\u212aelvin.example", "\u0130stanbul.example", "ex\u212aample.example",
 		"\xff.example", "[192.0.2.1", "[ü]", strings.Repeat("ü", 2000) + ".example", strings.Repeat("ü", 300) + ".example",
+		strings.Repeat("ü", 257), "xn--ü.example", // an A-label in part
 	} {
 		if got, ok := CanonicalDomain(domain); ok {
 			t.Errorf("CanonicalDomain(%q) = %q, want it refused", domain, got)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"mime"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -117,6 +118,41 @@ func foldAt(line []byte, limit int) int {
 		}
 	}
 	return last
+}
+
+// maxMessageID bounds a Message-ID that is shown, in bytes.
+const maxMessageID = 512
+
+// MessageID is that of a message for a log, and for the references of a
+// notice: the value of the field, as far as a reader sees it in one word, and
+// at most 512 bytes of it. Whether it is one is a matter of IsMessageID.
+func MessageID(value []byte) string {
+	s := strings.Map(func(r rune) rune {
+		if r <= ' ' || r == 0x7f || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, Unfold(value))
+	return strings.Clone(strings.ToValidUTF8(s[:min(len(s), maxMessageID)], ""))
+}
+
+// IsMessageID checks value against msg-id (RFC 5322 §3.6.4), with whatever
+// visible signs of ASCII programs put in.
+func IsMessageID[T string | []byte](value T) bool {
+	if len(value) < 5 || value[0] != '<' || value[len(value)-1] != '>' {
+		return false
+	}
+	at := -1
+	inner := value[1 : len(value)-1]
+	for i := 0; i < len(inner); i++ {
+		switch c := inner[i]; {
+		case c <= ' ', c >= 0x7f, c == '<', c == '>':
+			return false
+		case c == '@':
+			at = i
+		}
+	}
+	return at > 0 && at < len(inner)-1
 }
 
 // maxPhrase bounds a name, in bytes, so that its line stays short.

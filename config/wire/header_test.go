@@ -4,6 +4,7 @@ import (
 	"net/mail"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // Lines of a header that are too long are folded at blanks, and say the same
@@ -66,6 +67,25 @@ func TestAppendPhrase(t *testing.T) {
 	}
 }
 
+func TestMessageID(t *testing.T) {
+	for in, want := range map[string]bool{
+		"<x@y>": true, "<a.b@[10.0.0.1]>": true, "<a@b@c>": true, `<a"b(@c>`: true,
+		"": false, "12345": false, "<x@>": false, "<@y>": false, "x@y": false, "<x@y> <z@y>": false, "<x y@z>": false, "<x@ü>": false, " <x@y>": false,
+	} {
+		if IsMessageID(in) != want || IsMessageID([]byte(in)) != want {
+			t.Errorf("%q: not %t", in, want)
+		}
+	}
+	for in, want := range map[string]string{
+		" <x@y>\r\n": "<x@y>", "<a\r\n b@c>": "<ab@c>", "\x00<\xffü\u007f@b>\ufffd": "<ü@b>", strings.Repeat("ü", 300): strings.Repeat("ü", 256),
+		"x" + strings.Repeat("ü", 300): "x" + strings.Repeat("ü", 255),
+	} {
+		if got := MessageID([]byte(in)); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
 // FuzzHeader: whatever a value holds, a field stays one field; its lines are
 // short enough, and say the same when they are unfolded. Folding a header
 // changes nothing that it says.
@@ -93,6 +113,10 @@ func FuzzHeader(f *testing.F) {
 		}
 		if folded := FoldLong(h); Unfold(folded) != Unfold(h) || len(folded) < len(h) {
 			t.Fatalf("%q became %q", h, folded)
+		}
+		if id := MessageID([]byte(value)); len(id) > maxMessageID || !utf8.ValidString(id) || HasControl(id) || strings.Contains(id, " ") ||
+			IsMessageID(value) && !strings.HasPrefix(value, id) {
+			t.Fatalf("%q: %q", value, id)
 		}
 		if phrase := string(AppendPhrase(nil, value)); phrase != "" {
 			if a, err := mail.ParseAddress(phrase + "<a@b>"); err != nil || a.Address != "a@b" || !Printable(phrase) {

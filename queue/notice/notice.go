@@ -258,11 +258,8 @@ func date(t time.Time) string { return t.Format("Mon, 2 Jan 2006 15:04:05 -0700"
 
 // isMessageID says whether an identifier can stand in a header of ours.
 func isMessageID(s string) bool {
-	if len(s) < 5 || len(s) > 250 || s[0] != '<' || s[len(s)-1] != '>' {
-		return false
-	}
 	_, err := mail.ParseAddress(s)
-	return err == nil && wire.Printable(s) && !strings.Contains(s, " ")
+	return err == nil && len(s) <= 250 && wire.IsMessageID(s)
 }
 
 // Boundary is one that the returned content does not hold.

@@ -21,8 +21,8 @@ const (
 
 // admit begins a connection, or sends the client away at once. It runs on the
 // accept loop, so nothing in it waits for the client.
-func (s *Server) admit(d *door, nc net.Conn) {
-	set := d.settings.Load()
+func (s *Server) admit(l *listener, nc net.Conn) {
+	set := l.settings.Load()
 	c := &conn{srv: s, set: set, raw: nc, nc: nc, ack: ack.Of(nc), started: time.Now()}
 	c.out = c.outSmall[:0]
 	c.client = client{settings: set, events: s.events, ctx: s.ctx}
@@ -33,14 +33,14 @@ func (s *Server) admit(d *door, nc net.Conn) {
 		s.turnAway(c, r, why)
 		return
 	}
-	if !d.seat(c) {
+	if !l.seat(c) {
 		s.turnAway(c, say(421, 4, 3, 2, "too many connections, try again later"), "too many connections")
 		return
 	}
-	if d.shut.Load() { // whoever closed the door may not have seen it
+	if l.shut.Load() { // whoever closed the listener may not have seen it
 		c.interrupt(wokenShutdown)
 	}
-	if now := d.settings.Load(); now != set { // a reload may not have seen c
+	if now := l.settings.Load(); now != set { // a reload may not have seen c
 		c.review(now)
 	}
 	c.opened.Client = &c.client.Client
@@ -48,7 +48,7 @@ func (s *Server) admit(d *door, nc net.Conn) {
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
-		defer d.leave(c)
+		defer l.leave(c)
 		c.serve()
 	}()
 }
@@ -88,20 +88,20 @@ func (s *Server) turnAway(c *conn, r *smtp.SMTPError, why string) {
 // otherwise a connection that has waited long for its client makes room. So
 // neither a program that forgot to close its connections nor a flood keeps an
 // ordinary client out. One that is being served never has to go.
-func (d *door) seat(c *conn) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if limit := c.set.cfg.MaxConnections; limit > 0 && len(d.conns) >= limit {
-		d.countPlaces()
-		victim := d.victim(c.client.Connection(), time.Now())
+func (l *listener) seat(c *conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if limit := c.set.cfg.MaxConnections; limit > 0 && len(l.conns) >= limit {
+		l.countPlaces()
+		victim := l.victim(c.client.Connection(), time.Now())
 		if victim == nil {
 			return false
 		}
-		d.evict(victim, Leavers(limit))
+		l.evict(victim, Leavers(limit))
 	}
-	d.conns[c] = struct{}{}
-	if d.places != nil {
-		d.places.Add(c.client.Connection(), 1)
+	l.conns[c] = struct{}{}
+	if l.places != nil {
+		l.places.Add(c.client.Connection(), 1)
 	}
 	return true
 }
@@ -113,38 +113,38 @@ func Leavers(places int) int { return (places + 3) / 4 }
 // countPlaces begins to count by origin. An ordinary day has no need of it: to
 // know the user behind an address of this machine takes a question to the
 // kernel for each connection.
-func (d *door) countPlaces() {
-	if d.places != nil {
+func (l *listener) countPlaces() {
+	if l.places != nil {
 		return
 	}
-	d.places = origin.NewCounts()
-	for c := range d.conns {
-		d.places.Add(c.client.Connection(), 1)
+	l.places = origin.NewCounts()
+	for c := range l.conns {
+		l.places.Add(c.client.Connection(), 1)
 	}
 }
 
 // victim chooses who has to go for a newcomer, or nobody: of the origin with
 // most places one outside a transaction, if there is one, and of those the one
 // that has waited longest.
-func (d *door) victim(newcomer origin.Key, now time.Time) (victim *conn) {
+func (l *listener) victim(newcomer origin.Key, now time.Time) (victim *conn) {
 	var most, own int
 	var oldest int64
 	idlest := false
-	for c := range d.conns {
+	for c := range l.conns {
 		ph := phase(c.phase.Load())
 		if ph == phaseBusy {
 			continue
 		}
 		k, since := c.client.Connection(), c.waiting.Load()
-		n := d.places.Beside(k, newcomer)
+		n := l.places.Beside(k, newcomer)
 		idle, limit := true, evictIdle
 		if ph == phaseMail || ph == phaseContent {
 			idle, limit = false, evictMail
 		}
-		if n <= d.places.Beside(newcomer, k)+1 && now.Sub(time.Unix(0, since)) < limit {
+		if n <= l.places.Beside(newcomer, k)+1 && now.Sub(time.Unix(0, since)) < limit {
 			continue
 		}
-		mine := d.places.Own(k)
+		mine := l.places.Own(k)
 		if n > most || n == most && (mine > own || mine == own && (idle && !idlest || idle == idlest && since < oldest)) {
 			victim, most, own, oldest, idlest = c, n, mine, since, idle
 		}
@@ -154,37 +154,37 @@ func (d *door) victim(newcomer origin.Key, now time.Time) (victim *conn) {
 
 // evict takes c's place from it at once. It is told why, unless more than
 // enough others are being told already.
-func (d *door) evict(c *conn, enough int) {
-	d.give(c)
-	if len(d.leaving) >= enough {
+func (l *listener) evict(c *conn, enough int) {
+	l.give(c)
+	if len(l.leaving) >= enough {
 		c.wake.Store(wokenEvict)
 		c.raw.Close()
 	} else {
 		c.interrupt(wokenEvict)
 	}
-	d.leaving[c] = struct{}{}
+	l.leaving[c] = struct{}{}
 }
 
 // give gives the place of c back. With half of all free the count ends.
-func (d *door) give(c *conn) {
-	delete(d.conns, c)
-	if d.places == nil {
+func (l *listener) give(c *conn) {
+	delete(l.conns, c)
+	if l.places == nil {
 		return
 	}
-	if len(d.conns) < d.settings.Load().cfg.MaxConnections/2 {
-		d.places = nil
+	if len(l.conns) < l.settings.Load().cfg.MaxConnections/2 {
+		l.places = nil
 		return
 	}
-	d.places.Add(c.client.Connection(), -1)
+	l.places.Add(c.client.Connection(), -1)
 }
 
 // leave is the end of a connection.
-func (d *door) leave(c *conn) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, evicted := d.leaving[c]; evicted {
-		delete(d.leaving, c)
+func (l *listener) leave(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, evicted := l.leaving[c]; evicted {
+		delete(l.leaving, c)
 		return
 	}
-	d.give(c)
+	l.give(c)
 }

@@ -87,7 +87,7 @@ func TestSCRAM(t *testing.T) {
 	if !ev.has("signed in SCRAM-SHA-256 app3") || !ev.has("sign-in failed SCRAM-SHA-256 nobody") {
 		t.Errorf("events: %v", ev.lines)
 	}
-	u := s.door("test").settings.Load().users
+	u := s.listener("test").settings.Load().users
 	one, _ := u.verifier("nobody")
 	two, _ := u.verifier("nobody")
 	other, _ := u.verifier("somebody")
@@ -97,10 +97,10 @@ func TestSCRAM(t *testing.T) {
 	}
 }
 
-func (s *Server) door(name string) *door {
+func (s *Server) listener(name string) *listener {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, d := range s.doors {
+	for _, d := range s.listeners {
 		if d.settings.Load().cfg.Name == name {
 			return d
 		}

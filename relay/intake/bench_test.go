@@ -51,7 +51,7 @@ func benchEngine(b *testing.B, size int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	d := newDoor(doorKey{})
+	d := newListener(listenerKey{})
 	d.settings.Store(set)
 	client, server := newPipe("127.0.0.1:40000")
 	s.admit(d, server)

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postern/config/wire"
 	"postern/spool"
 )
 
@@ -17,7 +18,7 @@ func chunkSize(arg string) (n int64, last, ok bool) {
 		}
 		last = true
 	}
-	if !isDigits(size) || len(size) > 19 {
+	if !wire.IsDigits(size) || len(size) > 19 {
 		return 0, false, false
 	}
 	n, err := strconv.ParseInt(size, 10, 64)

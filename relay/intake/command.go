@@ -101,21 +101,3 @@ func outOfOrder(st state) string {
 	}
 	return "a transaction is under way; send DATA, BDAT or RSET"
 }
-
-// foreign tells what other protocol a line belongs to, if it does. A browser
-// can be made to POST to this port, and would have its lines read one by one
-// until some look like SMTP.
-func foreign(line string) string {
-	verb, _, _ := strings.Cut(line, " ")
-	switch verb {
-	case "GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "TRACE", "PATCH", "PRI":
-		return "HTTP"
-	}
-	name, _, ok := strings.Cut(verb, ":")
-	if ok && name != "" && strings.Trim(name, fieldChars) == "" {
-		return "a header field"
-	}
-	return ""
-}
-
-const fieldChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"

@@ -14,6 +14,7 @@ import (
 
 	smtp "github.com/emersion/go-smtp"
 
+	"postern/config/wire"
 	"postern/relay/ack"
 	"postern/relay/submission"
 )
@@ -26,10 +27,10 @@ const (
 	maxIdleCommands = 100   // NOOP and the like since the last accepted message
 	maxRefusals     = 1000  // refused MAIL and RCPT since the last accepted message
 	maxAuthFailures = 3
-	writePatience   = time.Minute
-	refusedPatience = 10 * time.Second
-	tlsPatience     = time.Minute
-	evictedPatience = 100 * time.Millisecond
+	writeTimeout    = time.Minute
+	refusedTimeout  = 10 * time.Second
+	tlsTimeout      = time.Minute
+	evictedTimeout  = 100 * time.Millisecond
 )
 
 // conn is one client. All but the atomic fields belongs to its goroutine.
@@ -89,7 +90,7 @@ func (c *conn) interrupt(why uint32) {
 	c.wake.Store(why)
 	c.raw.SetReadDeadline(time.Unix(1, 0))
 	if why == wokenEvict { // it may be one that never reads
-		c.raw.SetWriteDeadline(time.Now().Add(evictedPatience))
+		c.raw.SetWriteDeadline(time.Now().Add(evictedTimeout))
 	}
 	if cancel := c.asking.Load(); cancel != nil {
 		(*cancel)()
@@ -139,20 +140,23 @@ func (c *conn) finish() {
 		c.srv.events(&Panicked{&c.client.Client, v, debug.Stack()})
 		c.out = append(c.out[:0], "421 4.3.0 internal error, closing connection\r\n"...)
 		c.why = "panic"
-		c.flush()
+		harmless(func() { c.flush() })
 	}
-	c.drop()
-	c.closeConn()
+	harmless(c.reset)
+	if !harmless(c.closeConn) { // it may be TLS that has met a defect
+		c.raw.Close()
+	}
 	c.in.r, c.in.w = 0, 0
 	c.in.release()
 	c.closed = Closed{&c.client.Client, c.why, time.Since(c.started), c.accepted}
 	c.srv.events(&c.closed)
 }
 
-// drop ends the transaction. What panicked once may do so again.
-func (c *conn) drop() {
+// harmless calls f; false: it panicked. What panicked once may do so again.
+func harmless(f func()) (ok bool) {
 	defer func() { _ = recover() }()
-	c.reset()
+	f()
+	return true
 }
 
 // closeConn closes so that the last reply arrives: a close with unread input
@@ -164,7 +168,7 @@ func (c *conn) closeConn() {
 		return
 	}
 	if hc, ok := c.nc.(interface{ CloseWrite() error }); ok {
-		c.nc.SetDeadline(time.Now().Add(lingerPatience))
+		c.nc.SetDeadline(time.Now().Add(lingerTimeout))
 		hc.CloseWrite()
 		io.CopyN(io.Discard, c.nc, lingerBytes)
 	}
@@ -172,8 +176,8 @@ func (c *conn) closeConn() {
 }
 
 const (
-	lingerPatience = 500 * time.Millisecond
-	lingerBytes    = 256 << 10
+	lingerTimeout = 500 * time.Millisecond
+	lingerBytes   = 256 << 10
 )
 
 // lost answers an error of reading a command. Each is final.
@@ -223,15 +227,13 @@ func (c *conn) parse(line string) (*command, string) {
 	if c.set.lenient && strings.IndexByte(line, '\t') >= 0 && strings.IndexByte(line, '"') < 0 {
 		line = strings.TrimRight(strings.ReplaceAll(line, "\t", " "), " ")
 	}
-	if what := foreign(line); what != "" {
+	if what := wire.ForeignProtocol(line); what != "" {
 		c.abuse(what+" on the SMTP port", say(554, 5, 7, 0, "this is SMTP, closing connection"))
 		return nil, ""
 	}
-	for i := 0; i < len(line); i++ {
-		if line[i] < ' ' || line[i] == 0x7F {
-			c.protest(say(500, 5, 5, 2, "control character in a command"))
-			return nil, ""
-		}
+	if wire.HasControl(line) {
+		c.protest(say(500, 5, 5, 2, "control character in a command"))
+		return nil, ""
 	}
 	line = strings.TrimRight(line, " ") // RFC 5321 §4.1.1: tolerate it
 	verb, arg, _ := strings.Cut(line, " ")

@@ -159,7 +159,7 @@ func (t *content) window() ([]byte, error) {
 		if t.raw == 0 || t.c.heard >= someContent {
 			t.c.wait()
 		}
-		if err := t.c.fill(phaseContent, t.within(time.Now().Add(t.patience()))); err != nil {
+		if err := t.c.fill(phaseContent, t.within(time.Now().Add(t.timeout()))); err != nil {
 			return nil, err
 		}
 	}
@@ -174,13 +174,13 @@ func (t *content) window() ([]byte, error) {
 // message, and not one that has to make room for others.
 const someContent = 1 << 10
 
-// patience is how long a read may make no progress. A client whose message is
+// timeout is how long a read may make no progress. A client whose message is
 // refused already, and which may believe that its bare LF . LF was the end,
 // is not waited for so long.
-func (t *content) patience() time.Duration {
+func (t *content) timeout() time.Duration {
 	d := t.c.set.cfg.DataTimeout
 	if t.fault != nil {
-		d = min(d, refusedPatience)
+		d = min(d, refusedTimeout)
 	}
 	return d
 }

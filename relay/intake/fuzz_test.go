@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/base64"
 	"io"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,6 +180,40 @@ func TestDefect(t *testing.T) {
 		}
 	})
 }
+
+// TestDefectOfConnection: one that panics whatever is done with it is closed all
+// the same, and its place is free again.
+func TestDefectOfConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		client, server := newPipe("192.0.2.2:1")
+		broken := &brokenConn{Conn: server}
+		r.server.admit(r.listener, broken)
+		said(client)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(r.events.panics) != 1 || len(r.events.closed) != 1 || len(r.listener.conns) != 0 {
+			t.Errorf("panics %v, closed %v, %d connections are left", r.events.panics, r.events.closed, len(r.listener.conns))
+		}
+		if !broken.closed.Load() {
+			t.Error("it is still open")
+		}
+	})
+}
+
+// brokenConn panics at all but Close.
+type brokenConn struct {
+	net.Conn
+	closed atomic.Bool
+}
+
+func (*brokenConn) Read([]byte) (int, error)         { panic("read") }
+func (*brokenConn) Write([]byte) (int, error)        { panic("write") }
+func (*brokenConn) SetDeadline(time.Time) error      { panic("deadline") }
+func (*brokenConn) SetReadDeadline(time.Time) error  { panic("read deadline") }
+func (*brokenConn) SetWriteDeadline(time.Time) error { panic("write deadline") }
+func (b *brokenConn) CloseWrite() error              { panic("half close") }
+func (b *brokenConn) Close() error                   { b.closed.Store(true); return b.Conn.Close() }
 
 // defective is an Acceptor with a defect.
 type defective struct{ sinkDraft }

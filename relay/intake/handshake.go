@@ -9,14 +9,15 @@ import (
 // handshake makes the connection a TLS one. A failure is final: going back to
 // clear text is what an attacker wants.
 func (c *conn) handshake() bool {
-	ctx, cancel := context.WithTimeout(c.client.ctx, tlsPatience)
+	ctx, cancel := context.WithTimeout(c.client.ctx, tlsTimeout)
 	defer cancel()
-	shaking := &shaking{Conn: c.nc, c: c, ctx: ctx}
-	tc := tls.Server(shaking, c.set.tls)
+	hs := &handshakeConn{Conn: c.nc, c: c, ctx: ctx}
+	defer hs.end() // also where TLS panics over what the client has sent
+	tc := tls.Server(hs, c.set.tls)
 	c.wait()
 	c.phase.Store(uint32(phaseHandshake))
 	err := tc.HandshakeContext(ctx)
-	shaking.end()
+	hs.end()
 	c.phase.Store(uint32(phaseBusy))
 	if err != nil && c.woken() == wokenEvict {
 		c.end("evicted")
@@ -31,11 +32,11 @@ func (c *conn) handshake() bool {
 	return true
 }
 
-// shaking is a connection that waits for its turn before anything is done about
+// handshakeConn is a connection that waits for its turn before anything is done about
 // what it has read: a handshake costs the processor, and thousands that one
 // origin begins at once would keep everybody else from theirs. No turn is held
 // while the client is waited for. After the handshake it is an ordinary one.
-type shaking struct {
+type handshakeConn struct {
 	net.Conn
 	c    *conn
 	ctx  context.Context // of the handshake; nil after it
@@ -43,7 +44,7 @@ type shaking struct {
 }
 
 // Read implements net.Conn.
-func (s *shaking) Read(p []byte) (int, error) {
+func (s *handshakeConn) Read(p []byte) (int, error) {
 	if s.ctx == nil {
 		return s.Conn.Read(p)
 	}
@@ -58,14 +59,14 @@ func (s *shaking) Read(p []byte) (int, error) {
 }
 
 // Write implements net.Conn.
-func (s *shaking) Write(p []byte) (int, error) {
+func (s *handshakeConn) Write(p []byte) (int, error) {
 	s.rest()
 	return s.Conn.Write(p)
 }
 
 // work takes a turn. Only where none is free is it asked who the client is.
-func (s *shaking) work() error {
-	turns := s.c.srv.shared.shakes
+func (s *handshakeConn) work() error {
+	turns := s.c.srv.shared.handshakes
 	if s.turn = turns.Try(); s.turn {
 		return nil
 	}
@@ -82,15 +83,15 @@ func (s *shaking) work() error {
 }
 
 // rest gives the turn back.
-func (s *shaking) rest() {
+func (s *handshakeConn) rest() {
 	if s.turn {
 		s.turn = false
-		s.c.srv.shared.shakes.Give()
+		s.c.srv.shared.handshakes.Give()
 	}
 }
 
 // end makes it an ordinary connection.
-func (s *shaking) end() {
+func (s *handshakeConn) end() {
 	s.rest()
 	s.ctx = nil
 }

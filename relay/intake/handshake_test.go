@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,7 +39,7 @@ func TestHandshakesTakeTurns(t *testing.T) {
 				r := newRig(t, func(l *config.Listener) { l.TLS, l.CertFile, l.KeyFile, l.MaxConnections = mode, cert, key, 2000 })
 				defer r.server.Close()
 				processor := make(chan struct{}, 1)
-				r.door.settings.Load().tls.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+				r.listener.settings.Load().tls.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 					processor <- struct{}{}
 					time.Sleep(10 * time.Millisecond)
 					<-processor
@@ -75,14 +76,14 @@ func TestHandshakeWaitEnds(t *testing.T) {
 	begin := hello(t)
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(l *config.Listener) { l.TLS, l.CertFile, l.KeyFile = config.ListenerTLSImplicit, cert, key })
-		for r.server.shared.shakes.Try() {
+		for r.server.shared.handshakes.Try() {
 		}
 		r.dial("192.0.2.2:1").Write(begin)
 		evicted := r.dial("192.0.2.2:2")
 		evicted.Write(begin)
 		synctest.Wait()
 		began := time.Now()
-		for c := range r.door.conns {
+		for c := range r.listener.conns {
 			if c.raw.RemoteAddr().String() == "192.0.2.2:2" {
 				c.interrupt(wokenEvict)
 			}
@@ -93,6 +94,34 @@ func TestHandshakeWaitEnds(t *testing.T) {
 		}
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// TestHandshakeDefect: a panic in TLS costs its own connection, and not the turn
+// that it held.
+func TestHandshakeDefect(t *testing.T) {
+	cert, key := testCert(t)
+	begin := hello(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(l *config.Listener) { l.TLS, l.CertFile, l.KeyFile = config.ListenerTLSImplicit, cert, key })
+		defer r.server.Close()
+		conf := r.listener.settings.Load().tls
+		conf.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { panic("index out of range") }
+		n := 2*runtime.GOMAXPROCS(0) + 1
+		for i := range n {
+			nc := r.dial(fmt.Sprintf("192.0.2.2:%d", i+1))
+			nc.Write(begin)
+			said(nc)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(r.events.panics) != n || len(r.listener.conns) != 0 {
+			t.Errorf("%d of %d panics were told, %d connections are left", len(r.events.panics), n, len(r.listener.conns))
+		}
+		conf.GetConfigForClient = nil
+		if err := tls.Client(r.dial("192.0.2.3:1"), insecureClient()).Handshake(); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -129,12 +129,12 @@ func testListener() config.Listener {
 // rig is a server without sockets: connections are pipes, so that the tests
 // may stop the clock (testing/synctest).
 type rig struct {
-	t      testing.TB
-	server *Server
-	store  *store
-	events *record
-	memory *origin.Budget
-	door   *door
+	t        testing.TB
+	server   *Server
+	store    *store
+	events   *record
+	memory   *origin.Budget
+	listener *listener
 }
 
 // newServer is a server over a submission of its own.
@@ -178,10 +178,10 @@ func newRigWith(t testing.TB, memory int64, change func(*config.Listener), extra
 		t.Fatal(err)
 	}
 	use(t, r.server, testRoutes(t, extra...))
-	r.door = newDoor(doorKey{"tcp", "test", 0})
-	r.door.ln = noListener{}
-	r.door.settings.Store(set)
-	r.server.doors[r.door.key] = r.door
+	r.listener = newListener(listenerKey{"tcp", "test", 0})
+	r.listener.ln = noListener{}
+	r.listener.settings.Store(set)
+	r.server.listeners[r.listener.key] = r.listener
 	t.Cleanup(func() { r.server.Close() })
 	return r
 }
@@ -198,7 +198,7 @@ func (r *rig) dial(addr string) net.Conn {
 		addr = "127.0.0.1:40000"
 	}
 	client, server := newPipe(addr)
-	r.server.admit(r.door, server)
+	r.server.admit(r.listener, server)
 	return client
 }
 

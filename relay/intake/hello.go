@@ -2,8 +2,9 @@ package intake
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
-	"net/netip"
+	"strconv"
 	"strings"
 
 	smtp "github.com/emersion/go-smtp"
@@ -29,7 +30,7 @@ func (c *conn) hello(arg string, extended bool) {
 			c.protest(say(501, 5, 5, 4, "a character that cannot be seen is in the name"))
 			return
 		}
-		name = mendHelo(arg)
+		name = cmp.Or(wire.MendHelo(arg), unknownHelo)
 	}
 	c.begin(name, extended)
 	if !extended {
@@ -41,19 +42,6 @@ func (c *conn) hello(arg string, extended bool) {
 
 // unknownHelo stands in Received for a name that can't stand there itself.
 const unknownHelo = "unknown"
-
-// mendHelo is what is noted of a name that wire.IsHelo refuses: the literal of an
-// IPv6 address without its tag, or nothing.
-func mendHelo(arg string) string {
-	bare := strings.Trim(arg, "[] ")
-	if a, err := netip.ParseAddr(bare); err == nil && a.Zone() == "" {
-		if a.Is6() {
-			return "[IPv6:" + a.String() + "]"
-		}
-		return "[" + a.String() + "]"
-	}
-	return unknownHelo
-}
 
 // begin begins the session of a client that calls itself name, and sets what
 // it may use.
@@ -82,9 +70,9 @@ func (c *conn) announce() {
 	c.of.extended = true
 	c.of.requireTLS = c.client.TLS != nil
 	say(c.srv.hostname(), true)
-	say("PIPELINING", true)                                              // RFC 2920
-	say(string(appendInt([]byte("SIZE "), int(c.of.maxSize))), true)     // RFC 1870
-	if c.set.cfg.TLS == config.ListenerTLSStart && c.client.TLS == nil { // RFC 3207 §4.2: not again
+	say("PIPELINING", true)                                                 // RFC 2920
+	say(string(strconv.AppendInt([]byte("SIZE "), c.of.maxSize, 10)), true) // RFC 1870
+	if c.set.cfg.TLS == config.ListenerTLSStart && c.client.TLS == nil {    // RFC 3207 §4.2: not again
 		say("STARTTLS", true)
 	}
 	if mechs := c.client.mechanisms(); len(mechs) > 0 { // RFC 4954 §3

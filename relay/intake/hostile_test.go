@@ -55,7 +55,7 @@ func attack(t *testing.T, change func(*config.Listener), input string, dribble b
 		if len(r.events.panics) > 0 {
 			t.Errorf("panic: %v", r.events.panics)
 		}
-		if n := r.door.count(); n != 0 {
+		if n := r.listener.count(); n != 0 {
 			t.Errorf("%d connections are left", n)
 		}
 	})
@@ -256,11 +256,11 @@ func TestClientNeverReads(t *testing.T) {
 		r := newRig(t, nil)
 		client, server := newPipe("127.0.0.1:1")
 		server.(*pipe).out.max = 100
-		r.server.admit(r.door, server)
+		r.server.admit(r.listener, server)
 		client.Write(bytes.Repeat([]byte("EHLO a.example.com\r\n"), 90))
-		time.Sleep(writePatience + time.Second)
+		time.Sleep(writeTimeout + time.Second)
 		synctest.Wait()
-		if n := r.door.count(); n != 0 {
+		if n := r.listener.count(); n != 0 {
 			t.Errorf("%d connections are left", n)
 		}
 		if len(r.events.closed) != 1 || r.events.closed[0] != "client does not read" {
@@ -284,7 +284,7 @@ func TestSlowloris(t *testing.T) {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 		}
-		if n := r.door.count(); n != 0 {
+		if n := r.listener.count(); n != 0 {
 			t.Errorf("%d connections are left", n)
 		}
 	})
@@ -298,10 +298,10 @@ func TestEmptyChunksEnd(t *testing.T) {
 		nc := r.dial("")
 		go io.Copy(io.Discard, nc)
 		io.WriteString(nc, greetAndMail+strings.Repeat("BDAT 0\r\n", maxChunks+1)+"BDAT 6 LAST\r\na: b\r\n")
-		time.Sleep(2 * lingerPatience)
+		time.Sleep(2 * lingerTimeout)
 		synctest.Wait()
-		if r.door.count() != 0 || !slices.Contains(r.events.abused, "too many chunks") {
-			t.Errorf("%d connections are left; abused: %v", r.door.count(), r.events.abused)
+		if r.listener.count() != 0 || !slices.Contains(r.events.abused, "too many chunks") {
+			t.Errorf("%d connections are left; abused: %v", r.listener.count(), r.events.abused)
 		}
 		if kept := r.store.all(); len(kept) != 0 {
 			t.Errorf("%d messages were kept", len(kept))

@@ -1,11 +1,9 @@
 package intake
 
 import (
-	"iter"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	smtp "github.com/emersion/go-smtp"
 
@@ -30,50 +28,14 @@ var (
 	errParamValue   = say(501, 5, 5, 4, "malformed parameter value")
 )
 
-// params yields the esmtp-params of s (RFC 5321 §4.1.2): keyword and value.
-// ok is false for one that is not well-formed.
-func params(s string) iter.Seq2[param, bool] {
-	return func(yield func(param, bool) bool) {
-		for {
-			s = strings.TrimLeft(s, " ")
-			if s == "" {
-				return
-			}
-			var word string
-			word, s, _ = strings.Cut(s, " ")
-			key, value, has := strings.Cut(word, "=")
-			p := param{strings.ToUpper(key), value, has}
-			if !yield(p, isKeyword(key) && (!has || isValue(value))) {
-				return
-			}
-		}
-	}
-}
-
-type param struct {
-	key, value string
-	has        bool // there was a "="
-}
-
-func isKeyword(s string) bool {
-	return s != "" && s[0] != '-' && strings.Trim(s, fieldChars) == "" && strings.IndexByte(s, '_') < 0
-}
-
-// isValue: esmtp-value = 1*(%d33-60 / %d62-126), and UTF-8 (RFC 6531 §3.3).
-func isValue(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c <= ' ' || c == '=' || c == 0x7F {
-			return false
-		}
-	}
-	return s != "" && utf8.ValidString(s)
-}
+// param is one parameter of MAIL or RCPT.
+type param wire.Parameter
 
 // hasUTF8 tells whether SMTPUTF8 is among the parameters: it decides how the
 // path before them is to be read.
 func hasUTF8(s string) bool {
-	for p, ok := range params(s) {
-		if ok && p.key == "SMTPUTF8" && !p.has {
+	for p, ok := range wire.Parameters(s) {
+		if ok && p.Key == "SMTPUTF8" && !p.Given {
 			return true
 		}
 	}
@@ -83,11 +45,11 @@ func hasUTF8(s string) bool {
 // mailParams parses the parameters of MAIL.
 func mailParams(s string, of offers, e *submission.Envelope) *smtp.SMTPError {
 	var seen uint16
-	for p, ok := range params(s) {
+	for p, ok := range wire.Parameters(s) {
 		if !ok {
 			return errParamSyntax
 		}
-		bit, err := mailParam(p, of, e)
+		bit, err := mailParam(param(p), of, e)
 		if err != nil {
 			return err
 		}
@@ -101,25 +63,25 @@ func mailParams(s string, of offers, e *submission.Envelope) *smtp.SMTPError {
 
 func mailParam(p param, of offers, e *submission.Envelope) (bit uint16, err *smtp.SMTPError) {
 	switch {
-	case p.key == "SIZE":
+	case p.Key == "SIZE":
 		return 1, p.size(of.maxSize)
-	case p.key == "BODY":
+	case p.Key == "BODY":
 		return 2, p.body(e)
-	case p.key == "SMTPUTF8":
+	case p.Key == "SMTPUTF8":
 		e.SMTPUTF8 = true
 		return 4, p.alone()
-	case p.key == "RET":
+	case p.Key == "RET":
 		return 8, p.ret(e)
-	case p.key == "ENVID":
+	case p.Key == "ENVID":
 		return 16, p.envid(of, e)
-	case p.key == "REQUIRETLS" && of.requireTLS:
+	case p.Key == "REQUIRETLS" && of.requireTLS:
 		e.RequireTLS = true
 		return 32, p.alone()
-	case p.key == "BY" && of.extended:
+	case p.Key == "BY" && of.extended:
 		return 64, p.by(e)
-	case p.key == "MT-PRIORITY" && of.extended:
+	case p.Key == "MT-PRIORITY" && of.extended:
 		return 128, p.priority(e)
-	case p.key == "AUTH" && (of.auth || of.lenient):
+	case p.Key == "AUTH" && (of.auth || of.lenient):
 		return 256, p.auth(of)
 	}
 	return 0, errParamUnknown
@@ -127,7 +89,7 @@ func mailParam(p param, of offers, e *submission.Envelope) (bit uint16, err *smt
 
 // alone: RFC 6531 §3.4, RFC 8689 §2: no value.
 func (p param) alone() *smtp.SMTPError {
-	if p.has {
+	if p.Given {
 		return errParamValue
 	}
 	return nil
@@ -135,10 +97,10 @@ func (p param) alone() *smtp.SMTPError {
 
 // size: RFC 1870 §6: up to 20 digits. A message of exactly the maximum fits.
 func (p param) size(max int64) *smtp.SMTPError {
-	if len(p.value) > 20 || !isDigits(p.value) {
+	if len(p.Value) > 20 || !wire.IsDigits(p.Value) {
 		return errParamValue
 	}
-	n, err := strconv.ParseInt(p.value, 10, 64)
+	n, err := strconv.ParseInt(p.Value, 10, 64)
 	switch {
 	case err != nil:
 		return replyOf(submission.TooLarge(0, max))
@@ -151,7 +113,7 @@ func (p param) size(max int64) *smtp.SMTPError {
 // body: RFC 6152 §3, RFC 3030 §3.
 func (p param) body(e *submission.Envelope) *smtp.SMTPError {
 	for _, t := range []spool.BodyType{spool.Body7Bit, spool.Body8BitMIME, spool.BodyBinaryMIME} {
-		if strings.EqualFold(p.value, string(t)) {
+		if strings.EqualFold(p.Value, string(t)) {
 			e.Body = t
 			return nil
 		}
@@ -162,7 +124,7 @@ func (p param) body(e *submission.Envelope) *smtp.SMTPError {
 // ret: RFC 3461 §4.3.
 func (p param) ret(e *submission.Envelope) *smtp.SMTPError {
 	for _, r := range []string{"FULL", "HDRS"} {
-		if strings.EqualFold(p.value, r) {
+		if strings.EqualFold(p.Value, r) {
 			e.Return = r
 			return nil
 		}
@@ -172,8 +134,8 @@ func (p param) ret(e *submission.Envelope) *smtp.SMTPError {
 
 // envid: RFC 3461 §4.4: xtext of at most 100 characters.
 func (p param) envid(of offers, e *submission.Envelope) *smtp.SMTPError {
-	v, ok := wire.DecodeXtext(p.value, of.lenient)
-	if !ok || v == "" || len(p.value) > 100 {
+	v, ok := wire.DecodeXtext(p.Value, of.lenient)
+	if !ok || v == "" || len(p.Value) > 100 {
 		return errParamValue
 	}
 	e.EnvelopeID = wire.EncodeXtext(v)
@@ -183,10 +145,10 @@ func (p param) envid(of offers, e *submission.Envelope) *smtp.SMTPError {
 // by: RFC 2852 §4: by-time ";" by-mode [by-trace], where mode R needs a time
 // to come.
 func (p param) by(e *submission.Envelope) *smtp.SMTPError {
-	num, mode, ok := strings.Cut(strings.ToUpper(p.value), ";")
+	num, mode, ok := strings.Cut(strings.ToUpper(p.Value), ";")
 	mode, trace := strings.CutSuffix(mode, "T")
 	digits := strings.TrimPrefix(num, "-")
-	if !ok || len(digits) > 9 || !isDigits(digits) || mode != "N" && mode != "R" {
+	if !ok || len(digits) > 9 || !wire.IsDigits(digits) || mode != "N" && mode != "R" {
 		return errParamValue
 	}
 	n, err := strconv.Atoi(num)
@@ -202,12 +164,12 @@ func (p param) by(e *submission.Envelope) *smtp.SMTPError {
 
 // priority: RFC 6710 §3: -9 to 9.
 func (p param) priority(e *submission.Envelope) *smtp.SMTPError {
-	d := strings.TrimPrefix(p.value, "-")
-	if len(d) != 1 || !isDigits(d) {
+	d := strings.TrimPrefix(p.Value, "-")
+	if len(d) != 1 || !wire.IsDigits(d) {
 		return errParamValue
 	}
 	e.Priority = int(d[0] - '0')
-	if len(p.value) == 2 {
+	if len(p.Value) == 2 {
 		e.Priority = -e.Priority
 	}
 	return nil
@@ -216,7 +178,7 @@ func (p param) priority(e *submission.Envelope) *smtp.SMTPError {
 // auth: RFC 4954 §5. It is checked and goes no further: handing nobody's word
 // on is what §5 asks for where the client isn't trusted with it.
 func (p param) auth(of offers) *smtp.SMTPError {
-	v, ok := wire.DecodeXtext(p.value, of.lenient)
+	v, ok := wire.DecodeXtext(p.Value, of.lenient)
 	if !ok || v == "" {
 		return errParamValue
 	}
@@ -228,16 +190,16 @@ func (p param) auth(of offers) *smtp.SMTPError {
 
 // rcptParams parses the parameters of RCPT.
 func rcptParams(s string, utf8ok, lenient bool, to *submission.Recipient) *smtp.SMTPError {
-	for p, ok := range params(s) {
-		if !ok || !utf8ok && !wire.IsASCII(p.value) {
+	for p, ok := range wire.Parameters(s) {
+		if !ok || !utf8ok && !wire.IsASCII(p.Value) {
 			return errParamSyntax
 		}
 		var err *smtp.SMTPError
-		switch p.key {
+		switch p.Key {
 		case "NOTIFY":
-			err = p.notify(to)
+			err = param(p).notify(to)
 		case "ORCPT":
-			err = p.orcpt(lenient, to)
+			err = param(p).orcpt(lenient, to)
 		default:
 			err = errParamUnknown
 		}
@@ -254,7 +216,7 @@ func (p param) notify(to *submission.Recipient) *smtp.SMTPError {
 		return errParamTwice
 	}
 	words := 0
-	for v := range strings.SplitSeq(strings.ToUpper(p.value), ",") {
+	for v := range strings.SplitSeq(strings.ToUpper(p.Value), ",") {
 		n := notifyOf(v)
 		if words++; n == 0 || words > 3 || to.Notify != 0 && (n|to.Notify)&spool.NotifyNever != 0 {
 			return errParamValue
@@ -285,8 +247,8 @@ func (p param) orcpt(lenient bool, to *submission.Recipient) *smtp.SMTPError {
 	if to.ORcpt != "" {
 		return errParamTwice
 	}
-	kind, text, ok := strings.Cut(p.value, ";")
-	if !ok || len(p.value) > 500 || !isKeyword(kind) {
+	kind, text, ok := strings.Cut(p.Value, ";")
+	if !ok || len(p.Value) > 500 || !wire.IsKeyword(kind) {
 		return errParamValue
 	}
 	kind = strings.ToUpper(kind)
@@ -313,13 +275,4 @@ func encodeORcpt(kind, addr string) string {
 		return "rfc822;" + wire.EncodeXtext(addr)
 	}
 	return kind + ";" + wire.EncodeXtext(addr)
-}
-
-func isDigits(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-	}
-	return s != ""
 }

@@ -31,7 +31,7 @@ func TestFlood(t *testing.T) {
 		for i := range 5 {
 			nc := r.dial("")
 			io.WriteString(nc, greetAndMail+"DATA\r\na: b\r\n.\r\n")
-			time.Sleep(lingerPatience)
+			time.Sleep(lingerTimeout)
 			if got := said(nc); !strings.Contains(got, "250 2.0.0 queued") {
 				t.Errorf("an ordinary client was told %q", got)
 			}
@@ -44,7 +44,7 @@ func TestFlood(t *testing.T) {
 				t.Errorf("more had to go than was needed: %q", got)
 			}
 		}
-		if n := r.door.count(); n != 20 {
+		if n := r.listener.count(); n != 20 {
 			t.Errorf("%d connections", n)
 		}
 	})
@@ -90,7 +90,7 @@ func TestDrippersMakeRoom(t *testing.T) {
 				time.Sleep(c.after / 2)
 				r.dial("")
 				synctest.Wait()
-				if n := r.door.count(); n != places {
+				if n := r.listener.count(); n != places {
 					t.Errorf("%d connections: somebody had to go too early", n)
 				}
 				time.Sleep(c.after)
@@ -99,8 +99,8 @@ func TestDrippersMakeRoom(t *testing.T) {
 				if got := said(nc); strings.HasSuffix(got, "(closed)") || c.tls == config.ListenerTLSOff && !strings.HasPrefix(got, "220 ") {
 					t.Errorf("the newcomer was told %q", got)
 				}
-				time.Sleep(2 * lingerPatience)
-				if n := r.door.count(); n != places {
+				time.Sleep(2 * lingerTimeout)
+				if n := r.listener.count(); n != places {
 					t.Errorf("%d connections, one of the drippers has to be gone", n)
 				}
 			})

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	smtp "github.com/emersion/go-smtp"
+
+	"postern/config/wire"
 )
 
 // heldReplies is how many bytes of replies are held back at most.
@@ -37,60 +39,27 @@ func (c *conn) reply(r *smtp.SMTPError) {
 	}
 }
 
-// replyLine appends one line. A reply line has at most 512 octets (RFC 5321
-// §4.5.3.1.5) and holds no control bytes, whatever a refusal says.
+// replyLine appends one line.
 func (c *conn) replyLine(code int, enh smtp.EnhancedCode, text string, more bool) {
-	b := c.out
-	b = appendInt(b, code)
-	if more {
-		b = append(b, '-')
-	} else {
-		b = append(b, ' ')
-	}
-	if enh[0] > 0 && code/100 != 3 {
-		b = appendInt(b, enh[0])
-		b = append(b, '.')
-		b = appendInt(b, enh[1])
-		b = append(b, '.')
-		b = appendInt(b, enh[2])
-		b = append(b, ' ')
-	}
-	if len(text) > 480 {
-		text = text[:480]
-	}
-	for i := 0; i < len(text); i++ {
-		if ch := text[i]; ch < ' ' || ch == 0x7F {
-			b = append(b, '?')
-		} else {
-			b = append(b, ch)
-		}
-	}
-	c.out = append(b, '\r', '\n')
-}
-
-func appendInt(b []byte, n int) []byte {
-	if n >= 10 {
-		b = appendInt(b, n/10)
-	}
-	return append(b, byte('0'+n%10))
+	c.out = wire.AppendReply(c.out, code, enh, text, more)
 }
 
 // flush writes what is held. A client that doesn't take it within the write
-// patience is lost.
+// timeout is lost.
 func (c *conn) flush() error {
 	if len(c.out) == 0 || c.writeErr != nil {
 		return c.writeErr
 	}
-	patience := writePatience
+	timeout := writeTimeout
 	if c.leaving() {
-		patience = time.Second
+		timeout = time.Second
 	}
 	now := time.Now()
 	c.waiting.Store(now.UnixNano())
 	c.phase.Store(uint32(phaseWrite))
-	c.nc.SetWriteDeadline(now.Add(patience))
+	c.nc.SetWriteDeadline(now.Add(timeout))
 	if c.woken() == wokenEvict { // it set its deadline before ours, or will do so after
-		c.nc.SetWriteDeadline(now.Add(evictedPatience))
+		c.nc.SetWriteDeadline(now.Add(evictedTimeout))
 	}
 	_, c.writeErr = c.nc.Write(c.out)
 	c.phase.Store(uint32(phaseBusy))

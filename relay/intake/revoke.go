@@ -58,10 +58,10 @@ func (s *settings) certificate() []byte {
 }
 
 // review looks at every connection after a reload.
-func (d *door) review(now *settings) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for c := range d.conns {
+func (l *listener) review(now *settings) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
 		c.review(now)
 	}
 }

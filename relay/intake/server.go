@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"postern/config"
+	"postern/relay/peer"
 	"postern/relay/submission"
 )
 
@@ -17,6 +17,7 @@ import (
 type Options struct {
 	Submission *submission.Agent // takes the messages
 	Events     func(Event)       // nil: nobody is told
+	Handed     *peer.Handed      // sockets of a service manager; nil: this server takes them
 }
 
 // Server owns the listeners and their connections. Make one by New, give it
@@ -33,12 +34,12 @@ type Server struct {
 
 	apply sync.Mutex // one Apply, Shutdown or Close at a time
 
-	mu       sync.Mutex // guards what follows
-	doors    map[doorKey]*door
-	stopping bool
+	mu        sync.Mutex // guards what follows
+	listeners map[listenerKey]*listener
+	stopping  bool
 
-	sockets systemdSockets // guarded by apply
-	shared  *shared
+	handed *peer.Handed
+	shared *shared
 }
 
 // site is what every connection looks at anew, so that a reload reaches clients
@@ -53,7 +54,10 @@ var ErrClosed = errors.New("intake: server closed")
 
 // New makes a server that listens nowhere yet.
 func New(o Options) *Server {
-	s := &Server{submission: o.Submission, events: o.Events, doors: map[doorKey]*door{}, shared: newShared()}
+	s := &Server{submission: o.Submission, events: o.Events, handed: o.Handed, listeners: map[listenerKey]*listener{}, shared: newShared()}
+	if s.handed == nil {
+		s.handed = &peer.Handed{}
+	}
 	if s.events == nil {
 		s.events = func(Event) {}
 	}
@@ -90,82 +94,82 @@ func (s *Server) Apply(cfg *config.Config, routes submission.Router) error {
 	if s.stopping { // meanwhile: nothing may listen any more
 		s.mu.Unlock()
 		for _, p := range next {
-			p.door.close()
+			p.listener.close()
 		}
 		return ErrClosed
 	}
 	s.submission.Use(policy)
 	s.site.Store(&site{hostname: cfg.Hostname, askUser: cfg.AsksUnixUser()})
-	old := s.doors
-	s.doors = make(map[doorKey]*door, len(next))
-	var fresh []*door
+	old := s.listeners
+	s.listeners = make(map[listenerKey]*listener, len(next))
+	var fresh []*listener
 	for _, p := range next {
-		if d := old[p.door.key]; d != nil {
-			delete(old, p.door.key)
+		if l := old[p.listener.key]; l != nil {
+			delete(old, p.listener.key)
 		} else {
-			fresh = append(fresh, p.door)
+			fresh = append(fresh, p.listener)
 		}
-		p.door.settings.Store(p.settings)
-		s.doors[p.door.key] = p.door
+		p.listener.settings.Store(p.settings)
+		s.listeners[p.listener.key] = p.listener
 	}
 	s.running.Add(len(fresh)) // under mu: Shutdown waits after it has taken that
 	s.mu.Unlock()
-	for _, d := range fresh {
-		s.start(d)
+	for _, l := range fresh {
+		s.start(l)
 	}
 	for _, p := range next {
-		p.door.review(p.settings)
+		p.listener.review(p.settings)
 	}
-	for _, d := range old {
-		d.close()
-		d.wake(wokenShutdown)
+	for _, l := range old {
+		l.close()
+		l.wake(wokenShutdown)
 	}
 	return nil
 }
 
-// planned is a door with the settings that it is to have.
+// planned is a listener with the settings that it is to have.
 type planned struct {
-	door     *door
+	listener *listener
 	settings *settings
 }
 
 // plan prepares everything that can fail. On an error nothing that it opened
 // stays open.
 func (s *Server) plan(cfg *config.Config) (next []planned, err error) {
-	var opened []*door
+	var opened []*listener
 	defer func() {
 		if err != nil {
-			for _, d := range opened {
-				d.close()
+			for _, l := range opened {
+				l.close()
 			}
 		}
 	}()
 	for i := range cfg.Listeners {
-		l := &cfg.Listeners[i]
-		set, err := newSettings(l, s.shared)
+		conf := &cfg.Listeners[i]
+		set, err := newSettings(conf, s.shared)
 		if err != nil {
 			return nil, err
 		}
-		keys, err := s.keys(l)
+		keys, err := s.keys(conf)
 		if err != nil {
 			return nil, err
 		}
 		for _, k := range keys {
 			s.mu.Lock()
-			d := s.doors[k]
+			l := s.listeners[k]
 			s.mu.Unlock()
-			if d == nil {
-				if d, err = s.open(k, l); err != nil {
+			if l == nil {
+				if l, err = s.open(k, conf); err != nil {
 					return nil, err
 				}
-				opened = append(opened, d)
+				opened = append(opened, l)
 			}
-			next = append(next, planned{d, set})
+			next = append(next, planned{l, set})
 		}
 	}
 	// Last, because it can't be taken back.
 	for _, p := range next {
-		if err = p.door.adjust(p.settings.cfg); err != nil {
+		if err = p.listener.adjust(p.settings.cfg); err != nil {
 			return nil, err
 		}
 	}
@@ -173,29 +177,29 @@ func (s *Server) plan(cfg *config.Config) (next []planned, err error) {
 }
 
 // start takes connections; running counts it already.
-func (s *Server) start(d *door) {
+func (s *Server) start(l *listener) {
 	go func() {
 		defer s.running.Done()
-		s.accept(d)
+		s.accept(l)
 	}()
 }
 
-// accept takes connections until the door is closed.
-func (s *Server) accept(d *door) {
+// accept takes connections until the listener is closed.
+func (s *Server) accept(l *listener) {
 	delay := time.Duration(0)
 	for {
-		nc, err := d.ln.Accept()
+		nc, err := l.ln.Accept()
 		if err == nil {
 			delay = 0
-			s.admit(d, nc)
+			s.admit(l, nc)
 			continue
 		}
-		if errors.Is(err, net.ErrClosed) || d.shut.Load() {
+		if errors.Is(err, net.ErrClosed) || l.shut.Load() {
 			return
 		}
 		// Out of descriptors, for instance: it passes, and a busy loop would
 		// not help.
-		s.events(&AcceptFailed{d.settings.Load().cfg.Name, err})
+		s.events(&AcceptFailed{l.settings.Load().cfg.Name, err})
 		delay = min(max(2*delay, 5*time.Millisecond), time.Second)
 		select {
 		case <-time.After(delay):
@@ -215,9 +219,9 @@ func (s *Server) stopped() bool {
 func (s *Server) Addrs() map[string]net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := make(map[string]net.Addr, len(s.doors))
-	for _, d := range s.doors {
-		m[d.settings.Load().cfg.Name] = d.ln.Addr()
+	m := make(map[string]net.Addr, len(s.listeners))
+	for _, l := range s.listeners {
+		m[l.settings.Load().cfg.Name] = l.ln.Addr()
 	}
 	return m
 }
@@ -226,9 +230,9 @@ func (s *Server) Addrs() map[string]net.Addr {
 func (s *Server) Connections() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := make(map[string]int, len(s.doors))
-	for _, d := range s.doors {
-		m[d.settings.Load().cfg.Name] += d.count()
+	m := make(map[string]int, len(s.listeners))
+	for _, l := range s.listeners {
+		m[l.settings.Load().cfg.Name] += l.count()
 	}
 	return m
 }
@@ -238,8 +242,8 @@ func (s *Server) Connections() map[string]int {
 // gone. When ctx ends first it closes what is left and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	all := s.stop()
-	for _, d := range all {
-		d.wake(wokenShutdown)
+	for _, l := range all {
+		l.wake(wokenShutdown)
 	}
 	done := make(chan struct{})
 	go func() {
@@ -261,31 +265,24 @@ func (s *Server) Close() error {
 	all := s.stop()
 	s.closed.Store(true)
 	s.cancel()
-	for _, d := range all {
-		d.closeConns()
+	for _, l := range all {
+		l.closeConns()
 	}
 	s.running.Wait()
 	return nil
 }
 
-// stop closes all doors for ever. They stay known: Close may follow Shutdown.
-func (s *Server) stop() []*door {
+// stop closes all listeners for ever. They stay known: Close may follow Shutdown.
+func (s *Server) stop() []*listener {
 	s.mu.Lock()
 	s.stopping = true
-	all := make([]*door, 0, len(s.doors))
-	for _, d := range s.doors {
-		all = append(all, d)
+	all := make([]*listener, 0, len(s.listeners))
+	for _, l := range s.listeners {
+		all = append(all, l)
 	}
 	s.mu.Unlock()
-	for _, d := range all {
-		d.close()
+	for _, l := range all {
+		l.close()
 	}
 	return all
-}
-
-// systemdSockets are those handed over at the start, kept for the life of the
-// process so that a reload may drop and take up a listener again.
-type systemdSockets struct {
-	taken bool
-	files map[string][]*os.File
 }

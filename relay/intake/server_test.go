@@ -460,13 +460,13 @@ func TestIdleMemory(t *testing.T) {
 	}
 	eventually(t, func() bool {
 		waiting := 0
-		r.door.mu.Lock()
-		for c := range r.door.conns {
+		r.listener.mu.Lock()
+		for c := range r.listener.conns {
 			if phase(c.phase.Load()) == phaseCommand {
 				waiting++
 			}
 		}
-		r.door.mu.Unlock()
+		r.listener.mu.Unlock()
 		return waiting == n
 	})
 	runtime.GC()

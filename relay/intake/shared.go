@@ -14,16 +14,16 @@ const remembered = 10_000
 
 // shared is what the clients of all listeners have to share.
 type shared struct {
-	checks  *origin.Turns // of passwords, which take 20 ms of a processor each
-	shakes  *origin.Turns // of TLS handshakes, which take about 1 ms of a processor each
-	guesses *origin.Guesses
+	checks     *origin.Turns // of passwords, which take 20 ms of a processor each
+	handshakes *origin.Turns // of TLS handshakes, which take about 1 ms of a processor each
+	guesses    *origin.Guesses
 }
 
 func newShared() *shared {
 	return &shared{
-		checks:  origin.NewTurns(runtime.GOMAXPROCS(0) / 2),
-		shakes:  origin.NewTurns(runtime.GOMAXPROCS(0)),
-		guesses: origin.NewGuesses(remembered),
+		checks:     origin.NewTurns(runtime.GOMAXPROCS(0) / 2),
+		handshakes: origin.NewTurns(runtime.GOMAXPROCS(0)),
+		guesses:    origin.NewGuesses(remembered),
 	}
 }
 

@@ -49,7 +49,7 @@ func TestWhoTakesMostLosesFirst(t *testing.T) {
 						t.Fatalf("the client in the other place was told %q", got)
 					}
 				}
-				if n := r.door.count(); n != places {
+				if n := r.listener.count(); n != places {
 					t.Errorf("%d connections", n)
 				}
 				for _, nc := range modest {

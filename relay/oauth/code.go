@@ -19,20 +19,20 @@ import (
 )
 
 // code is the authorization code grant (RFC 6749 §4.1) with PKCE (RFC 7636)
-// for a program without a browser (RFC 8252): the answer comes to a door on
+// for a program without a browser (RFC 8252): the answer comes to a listener on
 // this machine, or is pasted.
 func (c *client) code(ctx context.Context, person Person) (*oauth2.Token, error) {
 	if !secure(c.at.auth) {
 		return nil, &Error{Kind: Refused, Text: hostOf(c.at.token) + ` offers no login by browser; set flow = "device"`}
 	}
 	state, verifier := rand.Text(), oauth2.GenerateVerifier()
-	door, err := openDoor(c.conf.RedirectURL, state)
+	back, err := openCallback(c.conf.RedirectURL, state)
 	if err != nil {
 		return nil, local(err)
 	}
-	defer door.close()
+	defer back.close()
 	conf := oauth2.Config{
-		ClientID: c.conf.ClientID, Scopes: c.conf.Scopes, RedirectURL: door.redirect,
+		ClientID: c.conf.ClientID, Scopes: c.conf.Scopes, RedirectURL: back.redirect,
 		Endpoint: oauth2.Endpoint{AuthURL: c.at.auth},
 	}
 	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(verifier)}
@@ -41,7 +41,7 @@ func (c *client) code(ctx context.Context, person Person) (*oauth2.Token, error)
 		options = append(options, oauth2.AccessTypeOffline, oauth2.SetAuthURLParam("prompt", "consent"))
 	}
 	person.Open(conf.AuthCodeURL(state, options...))
-	answer, err := waitForAnswer(ctx, door, person)
+	answer, err := waitForAnswer(ctx, back, person)
 	if err != nil {
 		return nil, err
 	}
@@ -51,12 +51,12 @@ func (c *client) code(ctx context.Context, person Person) (*oauth2.Token, error)
 	}
 	return c.ask(ctx, url.Values{
 		"grant_type": {"authorization_code"}, "code": {code},
-		"redirect_uri": {door.redirect}, "code_verifier": {verifier},
+		"redirect_uri": {back.redirect}, "code_verifier": {verifier},
 	}, false)
 }
 
 // waitForAnswer takes what comes first: the browser, or a paste.
-func waitForAnswer(ctx context.Context, d *door, person Person) (url.Values, error) {
+func waitForAnswer(ctx context.Context, d *callback, person Person) (url.Values, error) {
 	waiting, cancel := context.WithCancel(ctx)
 	type paste struct {
 		text string
@@ -136,23 +136,23 @@ func (c *client) codeOf(answer url.Values, state string) (string, error) {
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// door is where the browser comes back to.
-type door struct {
-	redirect string
-	answers  chan url.Values
-	server   *http.Server
-	doors    []net.Listener
-	serving  sync.WaitGroup
+// callback is where the browser comes back to.
+type callback struct {
+	redirect  string
+	answers   chan url.Values
+	server    *http.Server
+	listeners []net.Listener
+	serving   sync.WaitGroup
 }
 
-// openDoor listens at a loopback address. Elsewhere, and where the port is
+// openCallback listens at a loopback address. Elsewhere, and where the port is
 // taken, there is only the paste.
-func openDoor(redirect, state string) (*door, error) {
+func openCallback(redirect, state string) (*callback, error) {
 	u, err := url.Parse(redirect)
 	if err != nil {
 		return nil, err
 	}
-	d := &door{redirect: redirect, answers: make(chan url.Values, 1)}
+	d := &callback{redirect: redirect, answers: make(chan url.Values, 1)}
 	if u.Scheme != "http" || !loopback(u.Hostname()) {
 		return d, nil
 	}
@@ -164,7 +164,7 @@ func openDoor(redirect, state string) (*door, error) {
 		Handler: d.handler(u.Path, state), ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10,
 	}
-	for _, l := range d.doors {
+	for _, l := range d.listeners {
 		d.serving.Go(func() { _ = d.server.Serve(l) }) // ends by close
 	}
 	return d, nil
@@ -172,7 +172,7 @@ func openDoor(redirect, state string) (*door, error) {
 
 // listen opens the addresses that a browser may take the host for, and puts
 // the port that it got into u.
-func (d *door) listen(u *url.URL) error {
+func (d *callback) listen(u *url.URL) error {
 	hosts := []string{u.Hostname()}
 	if strings.EqualFold(u.Hostname(), "localhost") {
 		hosts = []string{"127.0.0.1", "::1"}
@@ -188,9 +188,9 @@ func (d *door) listen(u *url.URL) error {
 			continue
 		}
 		_, port, _ = net.SplitHostPort(l.Addr().String()) // of an address that net made
-		d.doors = append(d.doors, l)
+		d.listeners = append(d.listeners, l)
 	}
-	if len(d.doors) == 0 {
+	if len(d.listeners) == 0 {
 		return first
 	}
 	u.Host = net.JoinHostPort(u.Hostname(), port)
@@ -204,11 +204,11 @@ func orZero(port string) string {
 	return port
 }
 
-func (d *door) listening() bool { return len(d.doors) > 0 }
+func (d *callback) listening() bool { return len(d.listeners) > 0 }
 
 // handler takes the one request that knows the state. Others, such as a page
 // in the same browser that tries ports, learn nothing and change nothing.
-func (d *door) handler(path, state string) http.Handler {
+func (d *callback) handler(path, state string) http.Handler {
 	if path == "" {
 		path = "/"
 	}
@@ -229,7 +229,7 @@ func (d *door) handler(path, state string) http.Handler {
 	})
 }
 
-func (d *door) close() {
+func (d *callback) close() {
 	if d.server == nil {
 		return
 	}

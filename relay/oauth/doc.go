@@ -11,5 +11,5 @@
 // never takes a network that is down for a token that is not valid.
 //
 // Reading order: Tokens.Token, source.get, source.fly, source.renew, obtain,
-// client.ask, vault.save; Tokens.Login.
+// client.ask, store.save; Tokens.Login.
 package oauth

@@ -21,7 +21,7 @@ const (
 // it. accounts is asked for them each time. It returns at once; Wait waits
 // for its end, too.
 func (t *Tokens) KeepLogins(ctx context.Context, accounts func() []*config.Account) {
-	t.flights.Go(func() { t.keepLogins(ctx, accounts) })
+	t.running.Go(func() { t.keepLogins(ctx, accounts) })
 }
 
 func (t *Tokens) keepLogins(ctx context.Context, accounts func() []*config.Account) {
@@ -34,13 +34,20 @@ func (t *Tokens) keepLogins(ctx context.Context, accounts func() []*config.Accou
 		case <-round.C:
 		}
 		for _, a := range accounts() {
-			if a.OAuth == nil || !a.OAuth.NeedsPerson() {
-				continue
-			}
-			st := t.Status(ctx, a)
-			if st.Present && st.Renewable && time.Since(st.Obtained) > idleLimit {
-				_, _ = t.Token(ctx, a, "") // its events tell what came of it
-			}
+			t.keepLogin(ctx, a)
 		}
+	}
+}
+
+// keepLogin renews the login of one account where it has to be. What goes
+// wrong with it is no other account's trouble.
+func (t *Tokens) keepLogin(ctx context.Context, a *config.Account) {
+	defer t.guard(a.Name, func(any) {})
+	if a.OAuth == nil || !a.OAuth.NeedsPerson() {
+		return
+	}
+	st := t.Status(ctx, a)
+	if st.Present && st.Renewable && time.Since(st.Obtained) > idleLimit {
+		_, _ = t.Token(ctx, a, "") // its events tell what came of it
 	}
 }

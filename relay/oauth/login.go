@@ -113,12 +113,12 @@ func (s *source) login(ctx context.Context, conf *config.OAuth, person Person) (
 
 // keep makes the new login durable, and the one that is used.
 func (s *source) keep(ctx context.Context, conf *config.OAuth, tok *token) error {
-	unlock, err := s.t.vault.hold(ctx, s.upstream)
+	unlock, err := s.t.store.hold(ctx, s.upstream)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := s.t.vault.save(ctx, s.upstream, conf.TokenKey, tok); err != nil {
+	if err := s.t.store.save(ctx, s.upstream, conf.TokenKey, tok); err != nil {
 		return err
 	}
 	s.mu.Lock()

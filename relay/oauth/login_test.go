@@ -232,7 +232,7 @@ func TestCodeByPaste(t *testing.T) {
 	}
 }
 
-// An address that is not of this machine has no door; there is only the paste.
+// An address that is not of this machine has no listener; there is only the paste.
 func TestCodeWithoutDoor(t *testing.T) {
 	p := newIDP(t)
 	up := accountWith(config.FlowCode)

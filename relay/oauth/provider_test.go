@@ -246,8 +246,8 @@ func loggedIn(t *testing.T, p *idp) string {
 	t.Helper()
 	dir := t.TempDir()
 	up := accountWith(config.FlowDevice)
-	v := &vault{stateIn(dir)}
-	unlock, err := v.hold(t.Context(), up.Name)
+	s := &store{stateIn(dir)}
+	unlock, err := s.hold(t.Context(), up.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func loggedIn(t *testing.T, p *idp) string {
 	if p.life > 0 {
 		tok.Expires = time.Now().Add(p.life)
 	}
-	if err := v.save(t.Context(), up.Name, config.Secret{}, tok); err != nil {
+	if err := s.save(t.Context(), up.Name, config.Secret{}, tok); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -285,7 +285,7 @@ func newRelay(t *testing.T) *relay {
 // onDisk is what a new process would find.
 func onDisk(t *testing.T, dir string, up *config.Account) *token {
 	t.Helper()
-	tok, err := (&vault{stateIn(dir)}).load(t.Context(), up.Name, up.OAuth.TokenKey)
+	tok, err := (&store{stateIn(dir)}).load(t.Context(), up.Name, up.OAuth.TokenKey)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -13,12 +12,12 @@ import (
 )
 
 const (
-	// flightTimeout bounds an attempt to get a token: one question for
+	// renewalTimeout bounds an attempt to get a token: one question for
 	// discovery and one for the token. Whoever waits may leave earlier.
-	flightTimeout = 70 * time.Second
-	// calm is how long a token that ends soon is used on after it could not
+	renewalTimeout = 70 * time.Second
+	// earlyPause is how long a token that ends soon is used on after it could not
 	// be renewed, before the next attempt.
-	calm = time.Minute
+	earlyPause = time.Minute
 )
 
 // source is where the tokens of one account come from.
@@ -30,18 +29,18 @@ type source struct {
 	mu      sync.Mutex
 	conf    *config.OAuth
 	tok     *token    // in use; nil: none was read or obtained yet
-	flight  *flight   // under way; nil: none
-	problem *Error    // of the last flight
+	renewal *renewal  // under way; nil: none
+	problem *Error    // of the last renewal
 	quiet   time.Time // no early renewal before
 
-	// What follows belongs to whoever is in flight.
+	// What follows belongs to the renewal that is under way.
 	at      endpoints
 	unsaved *token // obtained, and not on disk: nobody may use it
 	instead string // the refresh token that unsaved replaces
 }
 
-// flight is one attempt that everybody waits for who wants a token meanwhile.
-type flight struct {
+// renewal is one attempt that everybody waits for who wants a token meanwhile.
+type renewal struct {
 	reason  Reason
 	refused string
 	done    chan struct{}
@@ -52,114 +51,130 @@ type flight struct {
 // get returns a token that is not refused, which the upstream did not take.
 func (s *source) get(ctx context.Context, refused string) (string, error) {
 	for {
-		f, access := s.join(refused)
-		if f == nil {
+		r, access := s.join(refused)
+		if r == nil {
 			return access, nil
 		}
 		select {
-		case <-f.done:
+		case <-r.done:
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}
 		switch {
-		case f.err != nil:
-			return "", f.err
-		case f.access != refused, f.refused == refused:
-			return f.access, nil
+		case r.err != nil:
+			return "", r.err
+		case r.access != refused, r.refused == refused:
+			return r.access, nil
 		}
 		// It had begun before the upstream refused what it brought.
 	}
 }
 
-// join returns the token in use, or the flight to wait for.
-func (s *source) join(refused string) (*flight, string) {
+// join returns the token in use, or the renewal to wait for.
+func (s *source) join(refused string) (*renewal, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.flight != nil {
-		return s.flight, ""
+	if s.renewal != nil {
+		return s.renewal, ""
 	}
 	now := time.Now()
-	f := &flight{refused: refused, done: make(chan struct{})}
+	r := &renewal{refused: refused, done: make(chan struct{})}
 	switch {
 	case s.tok == nil:
-		f.reason = First
+		r.reason = First
 	case s.tok.Access == refused:
-		f.reason = NotGood
+		r.reason = NotGood
 	case s.tok.ended(now):
-		f.reason = Ended
+		r.reason = Ended
 	case s.tok.ending(now) && !now.Before(s.quiet):
-		f.reason = Early
+		r.reason = Early
 	default:
 		return nil, s.tok.Access
 	}
-	s.flight = f
+	s.renewal = r
 	conf := s.conf
-	s.t.flights.Go(func() { s.fly(f, conf) })
-	return f, ""
+	s.t.running.Go(func() { s.run(r, conf) })
+	return r, ""
 }
 
-// fly gets a token. It does not end with the sessions that want one: a
+// run gets a token. It does not end with the sessions that want one: a
 // refresh token can be rotated by a request whose answer nobody waits for.
-func (s *source) fly(f *flight, conf *config.OAuth) {
-	ctx, cancel := context.WithTimeout(context.Background(), flightTimeout)
+// What a provider's answer makes it do wrong ends this one attempt, and whoever
+// waits goes on in any case.
+func (s *source) run(r *renewal, conf *config.OAuth) {
+	ctx, cancel := context.WithTimeout(context.Background(), renewalTimeout)
 	defer cancel()
-	began := time.Now()
-	old, tok, err := s.renewSafely(ctx, f, conf)
-	took := time.Since(began)
+	var tok *token
 	var e *Error
-	if err != nil {
-		e = asError(err).withHint(s.upstream, conf.NeedsPerson())
-	}
-	now := time.Now()
-	if e == nil && tok != old {
-		s.t.tell(&Obtained{
-			Upstream: s.upstream, Reason: f.reason, Expires: tok.Expires,
-			Rotated: old != nil && old.Refresh != "" && old.Refresh != tok.Refresh, Took: took,
-		})
-	}
-	s.mu.Lock()
-	for _, fallback := range []*token{old, s.tok} {
-		if tok == nil && fallback != nil && fallback.Access != f.refused && !fallback.ended(now) {
-			tok = fallback // it goes on for a while
-		}
-	}
-	s.mu.Unlock()
-	if e != nil {
-		failed := Failed{Upstream: s.upstream, Reason: f.reason, Kind: e.Kind, Code: e.Code, Text: e.Text, Took: took}
-		if tok != nil {
-			failed.Until = tok.Expires
-		}
-		s.t.tell(&failed)
-	}
-	s.land(f, tok, e)
+	defer func() { s.finish(r, tok, e) }()
+	defer s.t.guard(s.upstream, func(v any) {
+		tok, e = s.usable(r, nil), asError(defect(v))
+	})
+	tok, e = s.attempt(ctx, r, conf)
 }
 
-// renewSafely is renew. What a provider's answer makes it do wrong ends this
-// one try.
-func (s *source) renewSafely(ctx context.Context, f *flight, conf *config.OAuth) (old, tok *token, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			s.t.tell(&Panicked{Upstream: s.upstream, Value: v, Stack: debug.Stack()})
-			old, tok, err = nil, nil, fmt.Errorf("a defect of this program: %v", v)
+// attempt renews, tells what came of it, and returns what is to be used from
+// now on, which may be there beside an error.
+func (s *source) attempt(ctx context.Context, r *renewal, conf *config.OAuth) (*token, *Error) {
+	began := time.Now()
+	old, tok, err := s.renewSafely(ctx, r, conf)
+	took := time.Since(began)
+	if err == nil {
+		if tok != old {
+			s.t.tell(&Obtained{
+				Upstream: s.upstream, Reason: r.reason, Expires: tok.Expires,
+				Rotated: old != nil && old.Refresh != "" && old.Refresh != tok.Refresh, Took: took,
+			})
 		}
-	}()
-	return s.renew(ctx, f, conf)
-}
-
-// land lets everybody go on who waits.
-func (s *source) land(f *flight, tok *token, e *Error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.flight, s.problem, s.tok = nil, e, tok
-	if e != nil {
-		s.quiet = time.Now().Add(calm)
+		return tok, nil
+	}
+	e := asError(err).withHint(s.upstream, conf.NeedsPerson())
+	failed := Failed{Upstream: s.upstream, Reason: r.reason, Kind: e.Kind, Code: e.Code, Text: e.Text, Took: took}
+	if tok == nil {
+		tok = s.usable(r, old)
 	}
 	if tok != nil {
-		f.access = tok.Access
-	} else {
-		f.err = e
+		failed.Until = tok.Expires
 	}
-	close(f.done)
+	s.t.tell(&failed)
+	return tok, e
+}
+
+// renewSafely is renew, of which a defect is an error.
+func (s *source) renewSafely(ctx context.Context, r *renewal, conf *config.OAuth) (old, tok *token, err error) {
+	defer s.t.guard(s.upstream, func(v any) { old, tok, err = nil, nil, defect(v) })
+	return s.renew(ctx, r, conf)
+}
+
+func defect(v any) error { return fmt.Errorf("a defect of this program: %v", v) }
+
+// usable is a token that goes on for a while where it can't be renewed; nil:
+// there is none.
+func (s *source) usable(r *renewal, old *token) *token {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, tok := range []*token{old, s.tok} {
+		if tok != nil && tok.Access != r.refused && !tok.ended(time.Now()) {
+			return tok
+		}
+	}
+	return nil
+}
+
+// finish lets everybody go on who waits.
+func (s *source) finish(r *renewal, tok *token, e *Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewal, s.problem, s.tok = nil, e, tok
+	if e != nil {
+		s.quiet = time.Now().Add(earlyPause)
+	}
+	if tok != nil {
+		r.access = tok.Access
+	} else {
+		r.err = e
+	}
+	close(r.done)
 }
 
 // asError makes whatever went wrong on this machine one of our errors.
@@ -175,8 +190,8 @@ func asError(err error) *Error {
 
 // renew returns what lies on disk and what is to be used from now on, which
 // is the same where somebody else was quicker: another process, or a login.
-func (s *source) renew(ctx context.Context, f *flight, conf *config.OAuth) (old, tok *token, err error) {
-	unlock, err := s.t.vault.hold(ctx, s.upstream)
+func (s *source) renew(ctx context.Context, r *renewal, conf *config.OAuth) (old, tok *token, err error) {
+	unlock, err := s.t.store.hold(ctx, s.upstream)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -189,14 +204,14 @@ func (s *source) renew(ctx context.Context, f *flight, conf *config.OAuth) (old,
 		return old, nil, err
 	}
 	now := time.Now()
-	if old != nil && old.Access != f.refused && !old.ending(now) && !old.ended(now) {
+	if old != nil && old.Access != r.refused && !old.ending(now) && !old.ended(now) {
 		return old, old, nil
 	}
 	next, err := s.obtain(ctx, conf, old)
 	if err != nil {
 		return old, nil, err
 	}
-	if err := s.t.vault.save(ctx, s.upstream, conf.TokenKey, next); err != nil {
+	if err := s.t.store.save(ctx, s.upstream, conf.TokenKey, next); err != nil {
 		s.unsaved = next
 		if old != nil {
 			s.instead = old.Refresh
@@ -208,7 +223,7 @@ func (s *source) renew(ctx context.Context, f *flight, conf *config.OAuth) (old,
 
 // stored reads the token on disk; nil where it is of no use to this client.
 func (s *source) stored(ctx context.Context, conf *config.OAuth) (*token, error) {
-	old, err := s.t.vault.load(ctx, s.upstream, conf.TokenKey)
+	old, err := s.t.store.load(ctx, s.upstream, conf.TokenKey)
 	if errors.Is(err, errSealed) {
 		if !conf.NeedsPerson() {
 			return nil, nil // the next one costs a question
@@ -235,7 +250,7 @@ func (s *source) settle(ctx context.Context, conf *config.OAuth, old *token) (*t
 		s.unsaved = nil
 		return old, nil
 	}
-	if err := s.t.vault.save(ctx, s.upstream, conf.TokenKey, s.unsaved); err != nil {
+	if err := s.t.store.save(ctx, s.upstream, conf.TokenKey, s.unsaved); err != nil {
 		if old != nil && old.Access == s.unsaved.Access {
 			old = nil
 		}

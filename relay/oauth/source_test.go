@@ -44,7 +44,7 @@ func TestOneAskServesMany(t *testing.T) {
 			t.Errorf("%v %v", ask, p.basic)
 		}
 		// Another process finds it on disk.
-		again := New(Options{State: tokens.vault.state, Transport: p})
+		again := New(Options{State: tokens.store.state, Transport: p})
 		mustToken(t, again, up, "", "access-token-1")
 	})
 }
@@ -110,7 +110,7 @@ func TestNetworkDown(t *testing.T) {
 		if st := r.tokens.Status(t.Context(), r.up); !st.Present || !st.Renewable || st.NeedsLogin || st.Problem == "" {
 			t.Errorf("%+v", st)
 		}
-		time.Sleep(calm)
+		time.Sleep(earlyPause)
 		mustToken(t, r.tokens, r.up, "", "access-token-1")
 		if _, failed := r.told(); len(failed) != 2 {
 			t.Errorf("%d attempts", len(failed))
@@ -264,7 +264,7 @@ func TestDiskFails(t *testing.T) {
 		t.Run(at, func(t *testing.T) {
 			r := newRelay(t)
 			broken := true
-			r.tokens.vault.state.(*statefile.State).Step = func(operation string) error {
+			r.tokens.store.state.(*statefile.State).Step = func(operation string) error {
 				if broken && operation == at {
 					return fmt.Errorf("%s: %w", at, syscall.ENOSPC)
 				}
@@ -300,7 +300,7 @@ func TestWrittenBeforeUse(t *testing.T) {
 	r := newRelay(t)
 	var steps []string
 	inUse := make(chan struct{})
-	r.tokens.vault.state.(*statefile.State).Step = func(operation string) error {
+	r.tokens.store.state.(*statefile.State).Step = func(operation string) error {
 		steps = append(steps, operation)
 		select {
 		case <-inUse:
@@ -324,12 +324,12 @@ func TestWrittenBeforeUse(t *testing.T) {
 func TestLoginWhileDiskFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRelay(t)
-		r.tokens.vault.state.(*statefile.State).Step = func(string) error { return syscall.EIO }
+		r.tokens.store.state.(*statefile.State).Step = func(string) error { return syscall.EIO }
 		mustFail(t, r.tokens, r.up, "access-token-1", Local)
 		if _, err := New(Options{State: stateIn(r.dir), Transport: r.idp}).Login(t.Context(), r.up, &typist{}); err != nil {
 			t.Fatal(err)
 		}
-		r.tokens.vault.state.(*statefile.State).Step = nil
+		r.tokens.store.state.(*statefile.State).Step = nil
 		mustToken(t, r.tokens, r.up, "access-token-1", "access-token-3")
 	})
 }

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -27,10 +28,10 @@ type Options struct {
 // Tokens has the tokens of all accounts. Its methods may be called
 // concurrently.
 type Tokens struct {
-	vault   *vault
+	store   *store
 	events  func(Event) // nil: nobody is told
 	http    *http.Client
-	flights sync.WaitGroup
+	running sync.WaitGroup
 
 	mu      sync.Mutex
 	sources map[string]*source // by name of the account
@@ -39,7 +40,7 @@ type Tokens struct {
 // New opens nothing yet.
 func New(o Options) *Tokens {
 	return &Tokens{
-		vault: &vault{o.State}, events: o.Events,
+		store: &store{o.State}, events: o.Events,
 		http: newHTTP(o.Transport, o.Dates), sources: map[string]*source{},
 	}
 }
@@ -47,6 +48,15 @@ func New(o Options) *Tokens {
 func (t *Tokens) tell(e Event) {
 	if t.events != nil {
 		t.events(e)
+	}
+}
+
+// guard is deferred where a panic is to be told, and no more than the account's
+// fault. after is called behind one, with its value.
+func (t *Tokens) guard(account string, after func(v any)) {
+	if v := recover(); v != nil {
+		after(v)
+		t.tell(&Panicked{Upstream: account, Value: v, Stack: debug.Stack()})
 	}
 }
 
@@ -66,7 +76,7 @@ func (t *Tokens) Wait(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		t.flights.Wait()
+		t.running.Wait()
 	}()
 	select {
 	case <-done:

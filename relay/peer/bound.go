@@ -28,12 +28,13 @@ type Bounded struct {
 	over   chan struct{} // closed with the listener
 	once   sync.Once
 
-	mu   sync.Mutex // guards what follows
-	open map[*held]struct{}
-	by   map[origin.Key]int // how many of open each origin has
+	mu     sync.Mutex // guards what follows
+	places int
+	open   map[*held]struct{}
+	by     map[origin.Key]int // how many of open each origin has
 }
 
-// Bound is l with bounds, for doors where nothing else shares places out. Whoever
+// Bound is l with bounds, for listeners where nothing else shares places out. Whoever
 // comes when all are taken gets the place of the origin that has most, if that is
 // more than his own would have; else of his own; else, where he has none, of
 // whoever has been quiet longest. An origin loses its quietest connection first.
@@ -43,7 +44,7 @@ func Bound(l net.Listener, b Bounds) *Bounded {
 		b.By = Origin
 	}
 	return &Bounded{
-		Listener: l, bounds: b, over: make(chan struct{}),
+		Listener: l, bounds: b, over: make(chan struct{}), places: b.Places,
 		open: map[*held]struct{}{}, by: map[origin.Key]int{},
 	}
 }
@@ -75,6 +76,20 @@ func (b *Bounded) Close() error {
 	return b.Listener.Close()
 }
 
+// Resize changes how many places there are, at least 1. Nobody loses his.
+func (b *Bounded) Resize(places int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.places = max(1, places)
+}
+
+// Open is how many places are taken.
+func (b *Bounded) Open() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.open)
+}
+
 // admit gives conn a place.
 func (b *Bounded) admit(conn net.Conn) *held {
 	from := b.bounds.By(conn).Wide()
@@ -82,7 +97,7 @@ func (b *Bounded) admit(conn net.Conn) *held {
 	h.moved.Store(time.Now().UnixNano())
 	b.mu.Lock()
 	var gone *held
-	if len(b.open) >= b.bounds.Places {
+	if len(b.open) >= b.places {
 		gone = b.victim(from)
 		b.leave(gone)
 	}

@@ -5,13 +5,13 @@ import (
 	"strings"
 
 	"postern/config/wire"
-	"postern/relay/route"
 )
 
 // refusal answers a reverse-path that its client may not use, or that no route
 // takes; nil: it may go on.
-func (p *Policy) refusal(q route.Query) *Refusal {
-	if !p.senders.Envelope(q) {
+func (p *Policy) refusal(c *Client, from string) *Refusal {
+	q := c.query(from, "")
+	if !p.senders.Envelope(q) || !c.Senders.Envelope(q) {
 		return forbid("<" + q.From + "> is not an address that you may send as; `postern explain` shows why")
 	}
 	if p.routes.Sender(q) {
@@ -37,7 +37,8 @@ const maxAuthors = 16 << 10
 // read it otherwise.
 func (m *Message) authors(header []byte) *Refusal {
 	q := m.client.query(m.env.From, "")
-	if !m.policy.senders.ChecksFrom(q) {
+	own := m.client.Senders
+	if !m.policy.senders.ChecksFrom(q) && !own.ChecksFrom(q) {
 		return nil
 	}
 	var r *Refusal
@@ -55,7 +56,7 @@ func (m *Message) authors(header []byte) *Refusal {
 			return
 		}
 		for _, a := range list {
-			if !m.policy.senders.Author(q, a.Address) {
+			if !m.policy.senders.Author(q, a.Address) || !own.Author(q, a.Address) {
 				r = foreignAuthor
 			}
 		}

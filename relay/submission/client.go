@@ -19,7 +19,10 @@ type Client struct {
 	Helo     string     // what it calls itself; a domain or an address literal
 	User     string     // who has signed in, or empty
 	UnixUser string     // user of this machine, or empty
-	TLS      *tls.ConnectionState
+	// Senders are rules about whom it may send as that go with how it has signed
+	// in, beside those of the policy; nil: none.
+	Senders *route.Senders
+	TLS     *tls.ConnectionState
 	// Connection is whose connection it is. To find out may take a question to
 	// the kernel. nil: nobody's in particular.
 	Connection func() origin.Key

@@ -83,10 +83,10 @@ func readFields(h []byte, repair bool) (f fields) {
 		case 10:
 			if fold(name, "message-id") {
 				if !f.hasMessageID {
-					f.hasMessageID, f.messageID = true, messageID(value)
+					f.hasMessageID, f.messageID = true, wire.MessageID(value)
 				}
 				ids++
-				usable = usable && (!repair || isMessageID(value))
+				usable = usable && (!repair || wire.IsMessageID(bytes.TrimSpace(value)))
 			}
 			if fold(name, "resent-bcc") {
 				f.drop = append(f.drop, span{start: start, end: end})
@@ -149,21 +149,6 @@ func parseHeader(h []byte, wanted []string) textproto.MIMEHeader {
 		}
 	})
 	return m
-}
-
-// messageID is a Message-ID for logs and for references in a DSN: cleared of
-// what could break a line, and bounded.
-func messageID(v []byte) string {
-	s := strings.Map(func(r rune) rune {
-		if r <= ' ' || r == 0x7F || r == '�' {
-			return -1
-		}
-		return r
-	}, wire.Unfold(v))
-	if len(s) > 512 {
-		s = s[:512]
-	}
-	return strings.Clone(strings.ToValidUTF8(s, ""))
 }
 
 func fold(b []byte, lower string) bool {

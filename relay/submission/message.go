@@ -95,7 +95,7 @@ func (a *Agent) admit(p *Policy, c *Client, from string) *Refusal {
 	if p == nil {
 		return trouble(errNoPolicy)
 	}
-	if r := p.refusal(c.query(from, "")); r != nil {
+	if r := p.refusal(c, from); r != nil {
 		return r
 	}
 	return a.overRate(c, messages)

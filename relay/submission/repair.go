@@ -104,9 +104,9 @@ func (f *fields) repair(h []byte, signed bool) {
 		case len(name) == 4 && fold(name, "date"):
 			date.add(start, end, len(date.spans) < maxJudged && isDate(value), signed)
 		case len(name) == 10 && fold(name, "message-id"):
-			usable := len(id.spans) < maxJudged && isMessageID(value)
+			usable := len(id.spans) < maxJudged && wire.IsMessageID(bytes.TrimSpace(value))
 			if usable && (id.good < 0 || signed) {
-				f.messageID = messageID(value)
+				f.messageID = wire.MessageID(value)
 			}
 			id.add(start, end, usable, signed)
 		}
@@ -182,26 +182,6 @@ func (f *fields) dropDoubles(h []byte, signed bool) {
 		}
 		stays[k] = this
 	})
-}
-
-// isMessageID tells whether v is one msg-id (RFC 5322 §3.6.4), with whatever
-// signs programs put in.
-func isMessageID(v []byte) bool {
-	v = bytes.TrimSpace(v)
-	if len(v) < 5 || v[0] != '<' || v[len(v)-1] != '>' {
-		return false
-	}
-	at := -1
-	inner := v[1 : len(v)-1]
-	for i, c := range inner {
-		switch {
-		case c <= ' ', c >= 0x7F, c == '<', c == '>':
-			return false
-		case c == '@':
-			at = i
-		}
-	}
-	return at > 0 && at < len(inner)-1
 }
 
 // isDate tells whether v is a date-time (RFC 5322 §3.3, §4.3).

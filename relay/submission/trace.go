@@ -15,7 +15,7 @@ const dateFormat = "Mon, 02 Jan 2006 15:04:05 -0700" // RFC 5322 §3.3
 func (m *Message) appendReceived(b []byte) []byte {
 	c, env := m.client, m.env
 	b = append(b, "Received: from "...)
-	b = append(b, env.Helo...)
+	b = appendName(b, c)
 	b = append(b, ' ')
 	b = appendOrigin(b, c)
 	b = append(b, "\r\n\tby "...)
@@ -38,6 +38,22 @@ func (m *Message) appendReceived(b []byte) []byte {
 	b = append(b, ";\r\n\t"...)
 	b = time.Now().AppendFormat(b, dateFormat)
 	return append(b, "\r\n"...)
+}
+
+// appendName adds what the client calls itself or, where its protocol has no
+// word for that, its address.
+func appendName(b []byte, c *Client) []byte {
+	switch {
+	case c.Helo != "":
+		return append(b, c.Helo...)
+	case !c.Addr.IsValid():
+		return append(b, "localhost"...)
+	case c.Addr.Is4():
+		b = append(b, '[')
+	default:
+		b = append(b, "[IPv6:"...)
+	}
+	return append(c.Addr.AppendTo(b), ']')
 }
 
 // appendOrigin adds TCP-info, or a comment of the same look for a unix socket.

@@ -148,15 +148,8 @@ func (d *Dialer) race(ctx context.Context, addresses []netip.AddrPort) (conn net
 		next++
 		running++
 		go func() {
-			var r result
-			defer func() {
-				if v := recover(); v != nil {
-					r.err = fmt.Errorf("a defect of this program: %v", v)
-				}
-				results <- r
-			}()
-			r.at = a
-			r.conn, r.err = d.dial(ctx, a.String())
+			conn, err := d.dialSafely(ctx, a.String())
+			results <- result{conn, a, err}
 		}()
 	}
 	defer func() {

@@ -27,7 +27,45 @@ type connection struct {
 	replies
 	out   []byte // commands and content on their way out
 	spoke bool   // something was sent since the last read
+	whole whole  // what the waits under way are a part of
 }
+
+// whole bounds several waits together: each may be within its limit, and all of
+// them take a day. The zero value bounds nothing.
+type whole struct {
+	until time.Time
+	limit time.Duration
+}
+
+func within(limit time.Duration) whole { return whole{time.Now().Add(limit), limit} }
+
+// deadline is the end of a wait of its own limit.
+func (b *whole) deadline(limit time.Duration) time.Time {
+	t := time.Now().Add(limit)
+	if !b.until.IsZero() && b.until.Before(t) {
+		return b.until
+	}
+	return t
+}
+
+// blame makes err, where it came at the end of the whole, say so.
+func (b *whole) blame(err error) error {
+	if b.until.IsZero() || !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().Before(b.until) {
+		return err
+	}
+	return &overdue{b.limit, err}
+}
+
+// overdue is an upstream that answers each time, and too slowly as a whole.
+type overdue struct {
+	limit time.Duration
+	err   error
+}
+
+func (e *overdue) Error() string {
+	return "all of it together took longer than " + e.limit.Round(time.Second).String()
+}
+func (e *overdue) Unwrap() error { return e.err }
 
 func newConnection(conn net.Conn) *connection {
 	return &connection{
@@ -57,21 +95,28 @@ func (w *connection) flushCount(limit time.Duration) (int, error) {
 	if len(w.out) == 0 {
 		return 0, nil
 	}
-	_ = w.conn.SetWriteDeadline(time.Now().Add(limit)) // fails where Write does
+	_ = w.conn.SetWriteDeadline(w.whole.deadline(limit)) // fails where Write does
 	n, err := w.conn.Write(w.out)
 	w.out = w.out[:0]
 	w.spoke = true
+	if err != nil {
+		err = w.whole.blame(err)
+	}
 	return n, err
 }
 
 // read reads a reply, all of it within limit: a byte a second is no progress.
 func (w *connection) read(limit time.Duration) (reply, error) {
-	_ = w.conn.SetReadDeadline(time.Now().Add(limit)) // fails where Read does
+	_ = w.conn.SetReadDeadline(w.whole.deadline(limit)) // fails where Read does
 	if !w.spoke && w.quiet() {
 		w.ack.Now()
 	}
 	w.spoke = false
-	return w.next()
+	r, err := w.next()
+	if err != nil {
+		err = w.whole.blame(err)
+	}
+	return r, err
 }
 
 // unasked reports whether the upstream has said something that it was not
@@ -119,9 +164,12 @@ func describe(err error) string {
 	var dns *net.DNSError
 	var op *net.OpError
 	var trouble *Trouble
+	var late *overdue
 	switch {
 	case errors.As(err, &trouble):
 		return trouble.Error()
+	case errors.As(err, &late):
+		return late.Error()
 	case errors.As(err, &said):
 		return said.Error()
 	case errors.As(err, &protocol):

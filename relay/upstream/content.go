@@ -19,6 +19,8 @@ const lastWordsTimeout = 2 * time.Second
 // content sends what the round is about, after its commands were answered,
 // and takes the answer to the final dot.
 func (s *session) content(tx, next *transaction) (chained bool, _ *broken) {
+	s.whole = within(s.limits.forContent(tx.d.Size))
+	defer func() { s.whole = whole{} }()
 	switch {
 	case tx.proceed && tx.accepted == 0:
 		// RFC 2920 §3.1: the upstream waits for content that nobody is to
@@ -38,6 +40,7 @@ func (s *session) content(tx, next *transaction) (chained bool, _ *broken) {
 	default:
 		return false, nil
 	}
+	s.whole = whole{} // the answer to the final dot has all of its own time
 	return chained, s.conclude(tx, chained)
 }
 
@@ -200,6 +203,7 @@ func (s *session) sendChunks(tx *transaction) (refused bool, _ *broken) {
 	if b := s.push(); b != nil {
 		return false, b
 	}
+	s.whole = whole{} // what follows are two answers, each with its own time
 	r, err := s.read(s.limits.data)
 	switch {
 	case err != nil:
@@ -260,6 +264,7 @@ func (s *session) unsendable() *broken {
 
 // parting asks a connection that takes no more bytes whether it said why.
 func (s *session) parting(stage spool.Stage, err error) *broken {
+	s.whole = whole{}
 	if r, rerr := s.read(lastWordsTimeout); rerr == nil && (r.code/100 == 4 || r.code/100 == 5) {
 		return answered(stage, &r)
 	}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -161,6 +162,16 @@ func (d *Dialer) dial(ctx context.Context, address string) (net.Conn, error) {
 		return d.Dial(ctx, "tcp", address)
 	}
 	return new(net.Dialer).DialContext(ctx, "tcp", address)
+}
+
+// dialSafely is dial, of which a defect is an error: for goroutines of its own.
+func (d *Dialer) dialSafely(ctx context.Context, address string) (conn net.Conn, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			conn, err = nil, fmt.Errorf("a defect of this program: %v", v)
+		}
+	}()
+	return d.dial(ctx, address)
 }
 
 // within tells whether up is in this process, where there is nothing to look up.

@@ -59,7 +59,8 @@ func (d *Dialer) Examine(ctx context.Context, up *config.Upstream, envelopes []R
 }
 
 // reach looks up the host of the way that was taken and tries each of several
-// addresses, as many of them as a delivery would.
+// addresses, as many of them as a delivery would, and waits no longer for
+// either than that does for a connection.
 func (d *Dialer) reach(ctx context.Context, up *config.Upstream, r *Report) {
 	if d.within(up) {
 		r.Lookup.Literal = true
@@ -73,9 +74,15 @@ func (d *Dialer) reach(ctx context.Context, up *config.Upstream, r *Report) {
 		r.Lookup.Literal, r.Addresses = true, []Reach{{Address: address}}
 		return
 	}
-	began := time.Now()
-	found, err := d.lookUp(ctx, host)
-	r.Lookup.Host, r.Lookup.Took, r.Lookup.Err = host, time.Since(began), err
+	r.Lookup.Host = host
+	if r.Lookup.Skipped = ctx.Err() != nil; r.Lookup.Skipped {
+		return
+	}
+	began, limit := time.Now(), limitsOf(up).connect
+	resolving, cancel := context.WithTimeout(ctx, limit)
+	found, err := d.lookUp(resolving, host)
+	cancel()
+	r.Lookup.Took, r.Lookup.Err = time.Since(began), err
 	found = found[:min(len(found), maxAddresses)]
 	for _, address := range found {
 		r.Addresses = append(r.Addresses, Reach{Address: address.Unmap()})
@@ -85,7 +92,7 @@ func (d *Dialer) reach(ctx context.Context, up *config.Upstream, r *Report) {
 	}
 	var all sync.WaitGroup
 	for i := range r.Addresses {
-		all.Go(func() { d.try(ctx, limitsOf(up).connect, r.Port, &r.Addresses[i]) })
+		all.Go(func() { d.try(ctx, limit, r.Port, &r.Addresses[i]) })
 	}
 	all.Wait()
 }
@@ -95,7 +102,7 @@ func (d *Dialer) try(ctx context.Context, limit time.Duration, port int, at *Rea
 	trying, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := time.Now()
-	conn, err := d.dial(trying, net.JoinHostPort(at.Address.String(), strconv.Itoa(port)))
+	conn, err := d.dialSafely(trying, net.JoinHostPort(at.Address.String(), strconv.Itoa(port)))
 	at.Tried, at.Took = true, time.Since(began)
 	if err != nil {
 		at.Err = describe(err)

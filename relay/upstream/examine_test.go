@@ -137,3 +137,34 @@ func TestExamineWithoutAToken(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// A resolver that never answers is waited for as long as a connection would be,
+// whatever time there is; after the end of the examination it isn't asked.
+func TestExaminationOfASilentResolver(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		all, took      time.Duration
+		asked, skipped bool
+	}{
+		{"time enough", time.Hour, 2 * 7 * time.Second, true, false}, // once by the session, once for the report
+		{"ends before", 3 * time.Second, 3 * time.Second, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), c.all)
+				defer cancel()
+				dialer := &upstream.Dialer{
+					LookUp: func(ctx context.Context, _ string) ([]netip.Addr, error) {
+						<-ctx.Done()
+						return nil, ctx.Err()
+					},
+				}
+				r := dialer.Examine(ctx, &config.Upstream{Account: config.Account{Name: "office"}, Host: "mail.example",
+					Port: 587, TLS: config.TLSVerify, ConnectTimeout: 7 * time.Second}, nil)
+				if r.Took != c.took || (r.Lookup.Err != nil) != c.asked || r.Lookup.Skipped != c.skipped || r.Lookup.Host != "mail.example" {
+					t.Errorf("took %s: %+v", r.Took, r.Lookup)
+				}
+			})
+		})
+	}
+}

@@ -50,6 +50,7 @@ type Way struct {
 type Lookup struct {
 	Host    string
 	Literal bool // it is an address, or within this process
+	Skipped bool // the examination was ended before
 	Took    time.Duration
 	Err     error
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"postern/spool"
 )
@@ -18,6 +19,37 @@ const (
 	windowBytes    = 8 << 10
 )
 
+// What a round of an honest upstream may take as a whole: RFC 5321 §4.5.3.2
+// gives each command minutes, and a thousand of them would be days. Each of
+// its two halves has twice the limit of one wait, and as much more as there is
+// to do.
+const (
+	// timeForRecipient is for each recipient: some upstreams hold back each of
+	// their replies to who sends much.
+	timeForRecipient = 10 * time.Second
+	// leastRate is in bytes of content a second: about what ten connections have
+	// of a line with 100 kbit/s.
+	leastRate = 1 << 10
+)
+
+// forCommands bounds the commands of a round with so many recipients, and their
+// replies.
+func (l *limits) forCommands(recipients int) time.Duration {
+	return 2*l.command + time.Duration(recipients)*timeForRecipient
+}
+
+// forMessage bounds how long a message may have taken before another round of it
+// begins: what is left of its recipients comes again.
+func (l *limits) forMessage(tx *transaction) time.Duration {
+	return l.forCommands(len(tx.d.Pending)) + l.forContent(tx.d.Size)
+}
+
+// forContent bounds the sending of so many bytes, without the answer to the
+// final dot.
+func (l *limits) forContent(size int64) time.Duration {
+	return 2*l.data + time.Duration(size/leastRate)*time.Second
+}
+
 // transaction is one message on its way. Its storage is used again for the
 // next but one.
 type transaction struct {
@@ -27,6 +59,7 @@ type transaction struct {
 	outcomes []spool.Outcome // one for each of d.Pending
 	known    []bool          // parallel to outcomes: it is final
 	dry      bool            // a rehearsal: DATA is not to follow
+	begun    time.Time       // when its first round began; zero: it did not yet
 
 	// The round under way. A message to more recipients than the upstream
 	// takes at once has several.
@@ -175,7 +208,7 @@ func (s *session) carry(ctx context.Context, tx, next *transaction) (chained boo
 		if len(tx.rest) == 0 || ctx.Err() != nil || s.exhausted() {
 			break
 		}
-		if !s.feed.Again(tx.d) {
+		if !s.feed.Again(tx.d) || time.Since(tx.begun) > s.limits.forMessage(tx) {
 			tx.leaveOut()
 			break
 		}
@@ -204,6 +237,11 @@ func (tx *transaction) leaveOut() {
 // converse sends the commands of a round and takes their replies, until
 // either the content or nothing is to follow.
 func (s *session) converse(tx *transaction) *broken {
+	s.whole = within(s.limits.forCommands(len(tx.todo)))
+	defer func() { s.whole = whole{} }()
+	if tx.begun.IsZero() {
+		tx.begun = time.Now()
+	}
 	for {
 		s.fill(tx)
 		if err := s.flush(s.limits.command); err != nil {
@@ -332,7 +370,8 @@ func (s *session) silence(tx *transaction, err error) *broken {
 		stage = [...]spool.Stage{spool.StageMail, spool.StageMail, spool.StageRcpt, spool.StageData}[step]
 	}
 	b := lost(stage, fmt.Sprintf("no answer to %s", [...]string{"MAIL", "RCPT", "DATA"}[stage-spool.StageMail]), err)
-	if s.ext.pipelining && tx.sent-tx.replied > 1 && errors.Is(err, os.ErrDeadlineExceeded) {
+	late := (*overdue)(nil)
+	if s.ext.pipelining && tx.sent-tx.replied > 1 && errors.Is(err, os.ErrDeadlineExceeded) && !errors.As(err, &late) {
 		b.stalled = true
 		s.goPlain(b)
 	}

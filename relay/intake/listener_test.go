@@ -11,7 +11,7 @@ import (
 	"postern/config"
 )
 
-// An address of one family opens no door of the other.
+// An address of one family opens no listener of the other.
 func TestFamilies(t *testing.T) {
 	if probe, err := net.Listen("tcp6", "[::1]:0"); err != nil {
 		t.Skip("this machine has no IPv6: ", err)

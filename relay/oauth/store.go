@@ -17,10 +17,10 @@ import (
 	"postern/spool"
 )
 
-// vault keeps tokens: one fact for each upstream, sealed by AES-256-GCM, and a
+// store keeps tokens: one fact for each upstream, sealed by AES-256-GCM, and a
 // random key, in base64, where none is configured. A sealed token is magic,
 // nonce, sealed JSON.
-type vault struct{ state spool.State }
+type store struct{ state spool.State }
 
 var keyFact = spool.Fact{Kind: spool.KindTokenKey}
 
@@ -33,23 +33,23 @@ var errSealed = errors.New("was written with another key, or is damaged")
 
 // hold keeps everybody else, in any process, from the token of an upstream. A
 // provider that is slow holds up nobody but its own upstream.
-func (v *vault) hold(ctx context.Context, upstream string) (unlock func(), err error) {
-	return v.state.Lock(ctx, factOf(upstream))
+func (s *store) hold(ctx context.Context, upstream string) (unlock func(), err error) {
+	return s.state.Lock(ctx, factOf(upstream))
 }
 
 // load reads the token of an upstream; nil: there is none.
-func (v *vault) load(ctx context.Context, upstream string, key config.Secret) (*token, error) {
-	path := v.state.Where(factOf(upstream))
-	sealed, err := v.read(ctx, factOf(upstream))
+func (s *store) load(ctx context.Context, upstream string, key config.Secret) (*token, error) {
+	path := s.state.Where(factOf(upstream))
+	sealed, err := s.read(ctx, factOf(upstream))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	aead, err := v.cipher(ctx, key, false)
+	aead, err := s.cipher(ctx, key, false)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s %w: %s is gone", path, errSealed, v.state.Where(keyFact))
+		return nil, fmt.Errorf("%s %w: %s is gone", path, errSealed, s.state.Where(keyFact))
 	}
 	if err != nil {
 		return nil, err
@@ -69,18 +69,18 @@ func (v *vault) load(ctx context.Context, upstream string, key config.Secret) (*
 	return t, nil
 }
 
-func (v *vault) read(ctx context.Context, f spool.Fact) ([]byte, error) {
-	content, err := v.state.Read(ctx, f)
+func (s *store) read(ctx context.Context, f spool.Fact) ([]byte, error) {
+	content, err := s.state.Read(ctx, f)
 	if errors.Is(err, spool.ErrForm) {
-		err = fmt.Errorf("%s %w", v.state.Where(f), errSealed)
+		err = fmt.Errorf("%s %w", s.state.Where(f), errSealed)
 	}
 	return content, err
 }
 
 // save makes a token durable. When it returns nil, a power cut leaves it;
 // when not, it leaves the last one or this one. The upstream is on hold.
-func (v *vault) save(ctx context.Context, upstream string, key config.Secret, t *token) error {
-	aead, err := v.cipher(ctx, key, true)
+func (s *store) save(ctx context.Context, upstream string, key config.Secret, t *token) error {
+	aead, err := s.cipher(ctx, key, true)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (v *vault) save(ctx context.Context, upstream string, key config.Secret, t 
 	if err != nil {
 		return err
 	}
-	return v.state.Write(ctx, factOf(upstream), aead.Seal([]byte(magic), nil, plain, associated(upstream)))
+	return s.state.Write(ctx, factOf(upstream), aead.Seal([]byte(magic), nil, plain, associated(upstream)))
 }
 
 // associated binds a file to its upstream: under another name it opens no more.
@@ -97,13 +97,13 @@ func associated(upstream string) []byte { return []byte(magic + upstream) }
 // cipher derives the key. Without a configured one it is the random key
 // beside the tokens, made at the first write: it keeps a copied token file
 // shut, and nothing from whoever can read the folder.
-func (v *vault) cipher(ctx context.Context, configured config.Secret, create bool) (cipher.AEAD, error) {
+func (s *store) cipher(ctx context.Context, configured config.Secret, create bool) (cipher.AEAD, error) {
 	text, err := configured.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if !configured.IsSet() {
-		if text, err = v.ownKey(ctx, create); err != nil {
+		if text, err = s.ownKey(ctx, create); err != nil {
 			return nil, err
 		}
 	}
@@ -121,24 +121,24 @@ func (v *vault) cipher(ctx context.Context, configured config.Secret, create boo
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
-func (v *vault) ownKey(ctx context.Context, create bool) (string, error) {
-	text, err := v.read(ctx, keyFact)
+func (s *store) ownKey(ctx context.Context, create bool) (string, error) {
+	text, err := s.read(ctx, keyFact)
 	if errors.Is(err, fs.ErrNotExist) && create {
-		text, err = v.makeKey(ctx)
+		text, err = s.makeKey(ctx)
 	}
 	return strings.TrimSpace(string(text)), err
 }
 
 // makeKey makes the key, unless another upstream was quicker.
-func (v *vault) makeKey(ctx context.Context) ([]byte, error) {
-	unlock, err := v.state.Lock(ctx, keyFact)
+func (s *store) makeKey(ctx context.Context) ([]byte, error) {
+	unlock, err := s.state.Lock(ctx, keyFact)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	if text, err := v.read(ctx, keyFact); !errors.Is(err, fs.ErrNotExist) {
+	if text, err := s.read(ctx, keyFact); !errors.Is(err, fs.ErrNotExist) {
 		return text, err
 	}
 	text := []byte(rand.Text() + rand.Text()) // 256 bits and more
-	return text, v.state.Write(ctx, keyFact, text)
+	return text, s.state.Write(ctx, keyFact, text)
 }

@@ -81,32 +81,32 @@ func TestModes(t *testing.T) {
 
 func TestSealed(t *testing.T) {
 	key := credential(t, strings.Repeat("k", 32))
-	v := &vault{stateIn(t.TempDir())}
+	s := &store{stateIn(t.TempDir())}
 	put := func(name string, key config.Secret) {
 		t.Helper()
-		unlock, err := v.hold(t.Context(), name)
+		unlock, err := s.hold(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer unlock()
-		if err := v.save(t.Context(), name, key, &token{Access: "access", Refresh: "refresh", Obtained: time.Now()}); err != nil {
+		if err := s.save(t.Context(), name, key, &token{Access: "access", Refresh: "refresh", Obtained: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	put("office", key)
-	if got, err := v.load(t.Context(), "office", key); err != nil || got.Refresh != "refresh" {
+	if got, err := s.load(t.Context(), "office", key); err != nil || got.Refresh != "refresh" {
 		t.Fatal(got, err)
 	}
-	if _, err := os.Stat(v.state.Where(keyFact)); err == nil {
+	if _, err := os.Stat(s.state.Where(keyFact)); err == nil {
 		t.Error("a key file was made beside a configured key")
 	}
-	content, err := os.ReadFile(v.state.Where(factOf("office")))
+	content, err := os.ReadFile(s.state.Where(factOf("office")))
 	if err != nil || bytes.Contains(content, []byte("refresh")) {
 		t.Error("in clear", err)
 	}
 	unreadable := func(why, name string, key config.Secret) {
 		t.Helper()
-		if got, err := v.load(t.Context(), name, key); !errors.Is(err, errSealed) || got != nil {
+		if got, err := s.load(t.Context(), name, key); !errors.Is(err, errSealed) || got != nil {
 			t.Errorf("%s: %v, %v", why, got, err)
 		}
 	}
@@ -114,7 +114,7 @@ func TestSealed(t *testing.T) {
 	unreadable("with another key", "office", credential(t, strings.Repeat("x", 32)))
 	key = credential(t, strings.Repeat("k", 32))
 	// Under the name of another upstream it opens no more.
-	if err := os.WriteFile(v.state.Where(factOf("other")), content, 0o600); err != nil {
+	if err := os.WriteFile(s.state.Where(factOf("other")), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	unreadable("of another upstream", "other", key)
@@ -122,16 +122,16 @@ func TestSealed(t *testing.T) {
 	for i := range content {
 		damaged := bytes.Clone(content)
 		damaged[i] ^= 1
-		if err := os.WriteFile(v.state.Where(factOf("office")), damaged, 0o600); err != nil {
+		if err := os.WriteFile(s.state.Where(factOf("office")), damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		unreadable("damaged", "office", key)
-		if err := os.WriteFile(v.state.Where(factOf("office")), content[:i], 0o600); err != nil {
+		if err := os.WriteFile(s.state.Where(factOf("office")), content[:i], 0o600); err != nil {
 			t.Fatal(err)
 		}
 		unreadable("cut", "office", key)
 	}
-	if _, err := v.load(t.Context(), "office", credential(t, "short")); err == nil || errors.Is(err, errSealed) {
+	if _, err := s.load(t.Context(), "office", credential(t, "short")); err == nil || errors.Is(err, errSealed) {
 		t.Error(err)
 	}
 }
@@ -154,18 +154,18 @@ func TestKeyChanged(t *testing.T) {
 
 func TestHeldLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := &vault{stateIn(t.TempDir())}
-		unlock, err := v.hold(t.Context(), "office")
+		s := &store{stateIn(t.TempDir())}
+		unlock, err := s.hold(t.Context(), "office")
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := (&vault{v.state}).hold(ctx, "office"); err == nil || !strings.Contains(err.Error(), "another process") {
+		if _, err := (&store{s.state}).hold(ctx, "office"); err == nil || !strings.Contains(err.Error(), "another process") {
 			t.Error(err)
 		}
 		time.AfterFunc(time.Second, unlock)
-		again, err := (&vault{v.state}).hold(t.Context(), "office")
+		again, err := (&store{s.state}).hold(t.Context(), "office")
 		if err != nil {
 			t.Fatal(err)
 		}

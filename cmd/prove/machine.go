@@ -14,20 +14,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The files in the root of a guest that its host reads.
+// The files in the root of a machine that its host reads.
 const (
-	guestLedger = "ledger"
-	guestReady  = "ready" // the daemon listens
-	guestLog    = "log"
+	machineLedger = "ledger"
+	machineReady  = "ready" // the daemon listens
+	machineLog    = "log"
 )
 
-// asGuest is what runs inside the guest, as its first process: upstream,
+// asMachine is what runs inside the machine, as its first process: upstream,
 // daemon and clients. It ends with the power.
-func (p *plan) asGuest(ctx context.Context, stderr io.Writer) (rep report, err error) {
+func (p *plan) asMachine(ctx context.Context, stderr io.Writer) (rep report, err error) {
 	defer func() {
 		if err != nil {
 			// The first process of a kernel must not end.
-			fmt.Fprintln(stderr, "guest:", err)
+			fmt.Fprintln(stderr, "machine:", err)
 			_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 		}
 	}()
@@ -35,7 +35,7 @@ func (p *plan) asGuest(ctx context.Context, stderr io.Writer) (rep report, err e
 		return rep, err
 	}
 	b := newBooks()
-	if b.ledger, err = openLedger("/" + guestLedger); err != nil {
+	if b.ledger, err = openLedger("/" + machineLedger); err != nil {
 		return rep, err
 	}
 	s, err := startSink(b)
@@ -48,7 +48,7 @@ func (p *plan) asGuest(ctx context.Context, stderr io.Writer) (rep report, err e
 	if err != nil {
 		return rep, err
 	}
-	d.log = "/" + guestLog
+	d.log = "/" + machineLog
 	if err := d.start(ctx); err != nil {
 		return rep, err
 	}
@@ -64,7 +64,7 @@ func (p *plan) asGuest(ctx context.Context, stderr io.Writer) (rep report, err e
 		c := &sender{name: fmt.Sprintf("b%d-%d", boot, i), addr: d.addr, books: b, big: p.big}
 		senders.Go(func() { c.run(ctx) })
 	}
-	if err := os.WriteFile("/"+guestReady, nil, 0o600); err != nil {
+	if err := os.WriteFile("/"+machineReady, nil, 0o600); err != nil {
 		return rep, err
 	}
 	if p.clock && p.length > 0 {
@@ -75,7 +75,7 @@ func (p *plan) asGuest(ctx context.Context, stderr io.Writer) (rep report, err e
 	return rep, ctx.Err()
 }
 
-// comeUp does for the guest what a system does at its start. /dev is there
+// comeUp does for the machine what a system does at its start. /dev is there
 // already.
 func (p *plan) comeUp() error {
 	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
@@ -94,7 +94,7 @@ func (p *plan) comeUp() error {
 	return loopbackUp()
 }
 
-// loopbackUp gives the guest its 127.0.0.1.
+// loopbackUp gives the machine its 127.0.0.1.
 func loopbackUp() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -112,7 +112,7 @@ func loopbackUp() error {
 	return nil
 }
 
-// jump sets the clock of the guest by up to twelve hours, both ways, again
+// jump sets the clock of the machine by up to twelve hours, both ways, again
 // and again.
 func jump(ctx context.Context, stderr io.Writer) {
 	for ctx.Err() == nil {
@@ -120,7 +120,7 @@ func jump(ctx context.Context, stderr io.Writer) {
 		to := time.Now().Add(time.Duration(rand.IntN(24*3600)-12*3600) * time.Second)
 		ts := unix.NsecToTimespec(to.UnixNano())
 		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
-			fmt.Fprintln(stderr, "guest: the clock can't be set:", err)
+			fmt.Fprintln(stderr, "machine: the clock can't be set:", err)
 			return
 		}
 	}

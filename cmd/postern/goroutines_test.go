@@ -1,0 +1,114 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// goroutines are those that the relay starts, by file and function, with what
+// keeps a panic over foreign input within them. A panic that nobody recovers
+// ends the process, and with it everybody else's mail.
+var goroutines = map[string]string{
+	// Guarded, and the test that injects a panic.
+	"queue/session.go spawnLocked":      "Queue.deliver recovers: TestPanicIsAFaultOfItsSession, TestPanicWhileOpening, TestPanicInAnError",
+	"relay/intake/admit.go admit":       "conn.finish recovers: TestDefect, TestDefectOfConnection, TestHandshakeDefect",
+	"relay/oauth/idle.go KeepLogins":    "Tokens.guard, for each login: TestPanicWhileKeepingLogins",
+	"relay/oauth/source.go join":        "Tokens.guard: TestPanicWhileRenewing, TestPanicKeepsTheTokenInUse",
+	"relay/upstream/address.go race":    "Dialer.dialSafely recovers; the rest drains a race: TestPanicWhileDialling",
+	"relay/upstream/examine.go reach":   "Dialer.dialSafely recovers: TestPanicWhileDialling",
+	"relay/upstream/session.go idle":    "session.watch recovers: TestPanicWhileWatching",
+	"cmd/daemon/start.go serveAdmin":    "net/http recovers each request: TestFaultsAreTold; the rest is its accept loop",
+	"relay/capture/pipe.go wait":        "wakes whoever waits",
+	"relay/capture/server.go Start":     "go-smtp recovers each connection, all of which are this relay's own sessions",
+	"relay/oauth/code.go openCallback":  "net/http recovers each request; `postern upstream login` only",
+	"relay/oauth/code.go waitForAnswer": "reads a terminal; `postern upstream login` only",
+	"relay/intake/server.go start":      "accepts: what it is told of a peer comes from the kernel",
+	"relay/upstream/open.go endWith":    "closes a socket",
+	"relay/upstream/examine.go Examine": "closes a socket",
+	"relay/signin/kdc.go send":          "closes a socket",
+	"queue/queue.go Start":              "lanes and keeper see the store's records and the clock, and no peer",
+	"queue/queue.go addLaneLocked":      "a lane, as above",
+	"queue/queue.go Stop":               "waits for other goroutines",
+	"relay/intake/server.go Shutdown":   "waits for other goroutines",
+	"relay/oauth/tokens.go Wait":        "waits for other goroutines",
+	"cmd/daemon/heap.go paceHeap":       "reads figures of the runtime",
+	"cmd/daemon/notify.go notify":       "writes to the service manager's socket",
+	"cmd/daemon/notify.go notified":     "waits for other goroutines",
+	"cmd/daemon/notify.go watchdog":     "asks queue and store whether they live",
+	"cmd/daemon/run.go begin":           "the start: nothing is served without it",
+	"cmd/daemon/run.go stop":            "the end: nothing is served any more",
+	"cmd/daemon/run.go close":           "the end: nothing is served any more",
+}
+
+// Every goroutine of what serves mail is known, with its guard or with the reason
+// why it needs none; and nothing is listed that is gone.
+func TestGoroutinesAreGuarded(t *testing.T) {
+	found, tests := map[string]bool{}, map[string]bool{}
+	for _, root := range []string{"relay", "queue", "cmd/daemon", "cmd/control"} {
+		err := filepath.WalkDir(filepath.Join("../..", root), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() && d.Name() == "upstreamtest" {
+				return filepath.SkipDir
+			}
+			if d.IsDir() || !strings.HasSuffix(path, ".go") {
+				return nil
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			rel, _ := filepath.Rel("../..", path)
+			for _, d := range file.Decls {
+				f, ok := d.(*ast.FuncDecl)
+				switch {
+				case !ok:
+				case strings.HasSuffix(path, "_test.go"):
+					tests[f.Name.Name] = true
+				case startsGoroutine(f):
+					found[filepath.ToSlash(rel)+" "+f.Name.Name] = true
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, at := range slices.Sorted(maps.Keys(found)) {
+		if goroutines[at] == "" {
+			t.Errorf("%s starts a goroutine: guard it, inject a panic, and list it here", at)
+		}
+	}
+	for at, guard := range goroutines {
+		if !found[at] {
+			t.Errorf("%s starts no goroutine any more", at)
+		}
+		for _, name := range regexp.MustCompile(`Test\w+`).FindAllString(guard, -1) {
+			if !tests[name] {
+				t.Errorf("%s: there is no %s", at, name)
+			}
+		}
+	}
+}
+
+// startsGoroutine looks for go statements, and for what starts goroutines by
+// another name.
+func startsGoroutine(f *ast.FuncDecl) (starts bool) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			starts = true
+		case *ast.SelectorExpr:
+			starts = starts || n.Sel.Name == "Go" || n.Sel.Name == "AfterFunc"
+		}
+		return true
+	})
+	return starts
+}

@@ -1,0 +1,412 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/mail"
+	"net/url"
+	"strings"
+
+	"postern/config/wire"
+	"postern/relay/submission"
+	"postern/spool"
+)
+
+// envelope is who sends to whom. Addresses are in wire form.
+type envelope struct {
+	from string
+	to   []string
+	utf8 bool // RFC 6531
+}
+
+// messages takes a finished message, or a form.
+func (r *request) messages(w http.ResponseWriter) *failure {
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == mediaForm {
+		return invalid("forms are not taken yet")
+	}
+	id, f := r.raw()
+	if f != nil {
+		return f
+	}
+	write(w, http.StatusOK, accepted{id.String()})
+	return nil
+}
+
+// accepted is the answer for one message, which is durable.
+type accepted struct {
+	ID string `json:"id"`
+}
+
+// raw takes the body as the message. What the query does not say of the
+// envelope is read from the header.
+func (r *request) raw() (spool.ID, *failure) {
+	q, err := parseQuery(r.URL.RawQuery)
+	if err != nil {
+		return 0, err
+	}
+	text := &crlf{from: r.body}
+	var head []byte
+	var env envelope
+	problems := &problems{}
+	if !q.hasFrom || len(q.to) == 0 {
+		if head, err = text.header(r.body); err != nil {
+			return 0, err
+		}
+		fromHeader(head, q, &env, problems)
+	}
+	if q.hasFrom {
+		env.from = problems.one("from", q.from, &env.utf8)
+	}
+	for _, list := range q.to {
+		env.to = append(env.to, problems.all("to", list, &env.utf8)...)
+	}
+	if f := problems.failure(); f != nil {
+		return 0, f
+	}
+	m, f := r.begin(&env)
+	if f != nil {
+		return 0, f
+	}
+	defer m.Discard()
+	if _, err := m.Write(head); err != nil {
+		return 0, failureOf(err, submission.AtContent)
+	}
+	if _, err := io.Copy(m, text); err != nil {
+		return 0, r.cut(err)
+	}
+	return r.commit(m)
+}
+
+// cut is the failure of a message whose content broke off, or was refused.
+func (r *request) cut(err error) *failure {
+	var refusal *submission.Refusal
+	if errors.As(err, &refusal) {
+		return failureOf(refusal, submission.AtContent)
+	}
+	return r.body.broken()
+}
+
+// begin begins a message with all of its recipients, or with none.
+func (r *request) begin(env *envelope) (*submission.Message, *failure) {
+	e := submission.Envelope{From: env.from, Protocol: r.protocol(), SMTPUTF8: env.utf8}
+	m, err := r.server.submission.Begin(r.Context(), &r.client, e)
+	if err != nil {
+		return nil, failureOf(err, submission.AtSender)
+	}
+	var refused *failure
+	for _, to := range env.to {
+		err := m.Add(submission.Recipient{Address: to})
+		if err == nil {
+			continue
+		}
+		f := failureOf(err, submission.AtRecipient)
+		switch {
+		case refused == nil:
+			refused = f
+		case f.text != refused.text:
+			all := *refused
+			all.text += "; " + f.text
+			refused = &all
+		}
+		if f.retry > 0 || len(refused.text) > maxText {
+			break
+		}
+	}
+	if refused != nil {
+		m.Discard()
+		return nil, refused
+	}
+	return m, nil
+}
+
+func (r *request) commit(m *submission.Message) (spool.ID, *failure) {
+	id, err := m.Commit(r.Context())
+	if err != nil {
+		return 0, failureOf(err, submission.AtContent)
+	}
+	return id, nil
+}
+
+// protocol is the with-type of the Received field. None is registered for HTTP
+// (RFC 3848); these are in use.
+func (r *request) protocol() string {
+	if r.client.TLS != nil {
+		return "HTTPS"
+	}
+	return "HTTP"
+}
+
+// query is what the query of a request says of the envelope.
+type query struct {
+	from    string
+	hasFrom bool
+	to      []string // lists
+}
+
+func parseQuery(raw string) (q query, f *failure) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return q, invalid("the query is malformed")
+	}
+	for name, all := range values {
+		switch name {
+		case "from":
+			if len(all) > 1 {
+				return q, invalid("from is given twice")
+			}
+			q.from, q.hasFrom = all[0], true
+		case "to":
+			q.to = all
+		default:
+			return q, invalid(fmt.Sprintf("unknown field %q in the query: it takes from and to", wire.Line(name)))
+		}
+	}
+	return q, nil
+}
+
+// maxHead is how many bytes of a header are looked at for addresses; more is no
+// mail.
+const maxHead = 256 << 10
+
+// crlf reads text whose lines may end in anything as one whose lines end in
+// CRLF.
+type crlf struct {
+	from  io.Reader
+	lines wire.Lines
+	buf   []byte // what was read
+	rest  []byte // of buf, not looked at yet
+	out   []byte // what goes on
+	begun bool
+	end   error
+}
+
+const chunk = 32 << 10
+
+// next is the next piece, valid until the one after it; io.EOF: there is none.
+func (t *crlf) next() ([]byte, error) {
+	if !t.begun {
+		t.begun, t.buf = true, make([]byte, chunk)
+		t.lines.AllowLF()
+	}
+	t.out = t.out[:0]
+	for t.end == nil && len(t.out) < chunk {
+		if len(t.rest) == 0 {
+			n, err := t.from.Read(t.buf)
+			t.rest = t.buf[:n]
+			if err != nil {
+				t.end = err
+			}
+		}
+		for len(t.rest) > 0 {
+			out, used, why := t.lines.Next(t.rest)
+			t.out = append(t.out, out...)
+			t.rest = t.rest[used:]
+			if why == wire.Bare {
+				t.out = append(t.out, '\r', '\n')
+			}
+		}
+		if t.end == io.EOF {
+			lacks, _ := t.lines.Finish()
+			t.out = append(t.out, lacks...)
+		}
+		if len(t.out) > 0 {
+			return t.out, nil
+		}
+	}
+	if t.end == nil {
+		return t.out, nil
+	}
+	return nil, t.end
+}
+
+// WriteTo implements io.WriterTo.
+func (t *crlf) WriteTo(w io.Writer) (total int64, err error) {
+	for {
+		b, err := t.next()
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+		n, err := w.Write(b)
+		if total += int64(n); err != nil {
+			return total, err
+		}
+	}
+}
+
+// Read implements io.Reader, so that io.Copy takes it; WriteTo does the work.
+func (t *crlf) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
+
+var blank = []byte("\r\n\r\n")
+
+// header reads until the header is whole, and returns that with whatever of
+// the body came along.
+func (t *crlf) header(b *body) ([]byte, *failure) {
+	var head []byte
+	for {
+		piece, err := t.next()
+		if err == io.EOF {
+			return head, nil
+		}
+		if err != nil {
+			return nil, b.broken()
+		}
+		from := max(0, len(head)-len(blank))
+		head = append(head, piece...)
+		if bytes.Contains(head[from:], blank) {
+			return head, nil
+		}
+		if len(head) > maxHead {
+			return nil, &failure{status: http.StatusRequestEntityTooLarge, name: nameTooLarge, code: 552, enhanced: "5.3.4",
+				text: "the header of the message is larger than the limit of 256 KiB"}
+		}
+	}
+}
+
+// fromHeader reads what the query leaves open of the envelope.
+func fromHeader(head []byte, q query, env *envelope, p *problems) {
+	h := fields(head)
+	if !q.hasFrom {
+		author := "from"
+		if len(h["sender"]) > 0 {
+			author = "sender"
+		}
+		for _, list := range h[author] {
+			if all := p.all(author, list, &env.utf8); len(all) > 0 && env.from == "" {
+				env.from = all[0]
+			}
+		}
+		if env.from == "" && p.none() {
+			p.add("from", "there is none in the query, and no From: in the header")
+		}
+	}
+	if len(q.to) > 0 {
+		return
+	}
+	if len(h["resent-to"])+len(h["resent-cc"])+len(h["resent-bcc"]) > 0 {
+		p.add("to", "the message is sent anew (Resent-): name the recipients in the query")
+		return
+	}
+	for _, field := range []string{"to", "cc", "bcc"} {
+		for _, list := range h[field] {
+			env.to = append(env.to, p.all(field, list, &env.utf8)...)
+		}
+	}
+	if len(env.to) == 0 && p.none() {
+		p.add("to", "there is no recipient in the query, and none in the header")
+	}
+}
+
+// fields are the values of the fields of a header that name somebody, unfolded,
+// by their names in lower case.
+func fields(head []byte) map[string][]string {
+	h := map[string][]string{}
+	for len(head) > 0 {
+		n := wire.FieldName(head)
+		if n == 0 {
+			break // the end of the header
+		}
+		end := 0
+		for {
+			i := bytes.IndexByte(head[end:], '\n')
+			if i < 0 {
+				end = len(head)
+				break
+			}
+			if end += i + 1; end == len(head) || !wire.IsContinuation(head[end:]) {
+				break
+			}
+		}
+		switch name := strings.ToLower(string(head[:n])); name {
+		case "from", "sender", "to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc":
+			_, value, _ := bytes.Cut(head[:end], []byte(":"))
+			h[name] = append(h[name], strings.TrimSpace(wire.Unfold(value)))
+		}
+		head = head[end:]
+	}
+	return h
+}
+
+// problems collects what is wrong with a request, to be told at once.
+type problems struct {
+	list []string
+	size int
+}
+
+func (p *problems) add(field, text string) {
+	if p.size < maxText {
+		line := field + ": " + text
+		p.list = append(p.list, line)
+		p.size += len(line)
+	}
+}
+
+func (p *problems) none() bool { return len(p.list) == 0 }
+
+func (p *problems) failure() *failure {
+	if p.none() {
+		return nil
+	}
+	return invalid(strings.Join(p.list, "; "))
+}
+
+// one is a single address, or the null reverse-path.
+func (p *problems) one(field, text string, utf8 *bool) string {
+	text = strings.TrimSpace(text)
+	if text == "" || text == "<>" {
+		return ""
+	}
+	switch all := p.all(field, text, utf8); {
+	case len(all) > 1:
+		p.add(field, "has more than one address")
+	case len(all) == 1:
+		return all[0]
+	}
+	return ""
+}
+
+// all are the addresses of a list, in wire form.
+func (p *problems) all(field, text string, utf8 *bool) (out []string) {
+	if strings.TrimSpace(text) == "" {
+		return nil
+	}
+	list, err := mail.ParseAddressList(text)
+	if err != nil {
+		p.add(field, fmt.Sprintf("%q is not an address", wire.Line(text)))
+		return nil
+	}
+	for _, a := range list {
+		address, needs, ok := mailbox(a.Address)
+		if !ok {
+			p.add(field, fmt.Sprintf("%q is not an address", wire.Line(a.Address)))
+			continue
+		}
+		*utf8 = *utf8 || needs
+		out = append(out, address)
+	}
+	return out
+}
+
+// mailbox is an address as net/mail has it, without quotes, in wire form. utf8:
+// it needs SMTPUTF8. A domain alone never does.
+func mailbox(text string) (address string, utf8, ok bool) {
+	at := strings.LastIndexByte(text, '@')
+	if at < 0 {
+		return "", false, false
+	}
+	local, domain := text[:at], text[at+1:]
+	if !wire.IsASCII(domain) {
+		if domain, ok = wire.CanonicalDomain(domain); !ok {
+			return "", false, false
+		}
+	}
+	address = wire.QuoteLocal(local) + "@" + domain
+	fault := wire.CheckMailbox(address, true)
+	return address, !wire.IsASCII(address), fault == wire.NoFault && len(address)+2 <= wire.MaxPath
+}

@@ -1,0 +1,187 @@
+package api
+
+import (
+	"crypto/x509"
+	"fmt"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"postern/config"
+	"postern/config/wire"
+	"postern/relay/submission"
+)
+
+// request is one request of a client.
+type request struct {
+	*http.Request
+	server   *Server
+	settings *settings // as of its begin
+	limits   *limits
+	client   submission.Client
+	token    *token // nil: none was needed
+	body     *body
+	holding  holding
+}
+
+// route is one row of the table of all that can be asked.
+type row struct {
+	method  string
+	path    string
+	dialect config.Dialect // empty: everybody's
+	media   []string       // of bodies that it takes; nil: none
+	answer  func(*request, http.ResponseWriter) *failure
+}
+
+const (
+	mediaJSON = "application/json"
+	mediaMail = "message/rfc822"
+	mediaForm = "multipart/form-data"
+)
+
+// table is what the server answers. A test compares openapi.json with it.
+var table = []row{
+	{"POST", "/v1/messages", "", []string{mediaMail, mediaForm}, (*request).messages},
+}
+
+// mux sends each request to its row.
+func (s *Server) mux() *http.ServeMux {
+	mux := http.NewServeMux()
+	methods := map[string][]string{}
+	for i := range table {
+		t := &table[i]
+		methods[t.path] = append(methods[t.path], t.method)
+		mux.HandleFunc(t.method+" "+t.path, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, t) })
+	}
+	for path, takes := range methods {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			allowed := strings.Join(takes, ", ")
+			w.Header().Set("Allow", allowed)
+			f := &failure{status: http.StatusMethodNotAllowed, name: nameMethod, text: fmt.Sprintf("%s takes %s, not %s", path, allowed, wire.Line(r.Method))}
+			f.tell(w, "")
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		f := &failure{status: http.StatusNotFound, name: nameNotFound, text: "there is no " + wire.Line(r.URL.Path)}
+		f.tell(w, "")
+	})
+	return mux
+}
+
+// ServeHTTP implements http.Handler. A request for a name that is not ours, or
+// from a web page, goes no further.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c, ok := r.Context().Value(connKey{}).(*conn)
+	if !ok {
+		defect.tell(w, "")
+		return
+	}
+	abused := func(f *failure, what string) {
+		s.events(&Abused{&c.client, what})
+		w.Header().Set("Connection", "close")
+		f.tell(w, "")
+	}
+	lim, set := c.listener.limits.Load(), s.settings.Load()
+	switch {
+	case !lim.allows(c.client.Addr): // a reload may have taken it away
+		s.events(&Refused{&c.client, "address not allowed"})
+		w.Header().Set("Connection", "close")
+		(&failure{status: http.StatusForbidden, name: nameWrongKey, text: "your address may not use this server"}).tell(w, "")
+	case r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "":
+		abused(&failure{status: http.StatusForbidden, name: nameOrigin, text: "requests of web pages are not answered"}, "a request of a web page")
+	case c.client.Listener != config.SubmitListener && !set.answersTo(r.Host, lim):
+		abused(&failure{status: http.StatusMisdirectedRequest, name: nameHost,
+			text: fmt.Sprintf("%q is not the name of this machine; ask by its address or its hostname, or name it in http.hosts", wire.Line(hostOf(r.Host)))}, "a foreign host")
+	default:
+		s.routes.ServeHTTP(w, r)
+	}
+}
+
+// serve carries out a request. A panic is that request's alone.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, t *row) {
+	c := r.Context().Value(connKey{}).(*conn)
+	lim := c.listener.limits.Load()
+	req := &request{Request: r, server: s, settings: s.settings.Load(), limits: lim, client: c.client}
+	req.client.Settings = lim.message
+	req.body = newBody(w, r, lim.cfg)
+	defer req.give()
+	defer func() {
+		switch v := recover(); v {
+		case nil:
+		case http.ErrAbortHandler:
+			panic(v)
+		default:
+			s.events(&Panicked{&req.client, v, debug.Stack()})
+			w.Header().Set("Connection", "close")
+			defect.tell(w, t.dialect)
+		}
+	}()
+	if f := req.carryOut(w, t); f != nil {
+		f.tell(w, t.dialect)
+	}
+}
+
+func (r *request) carryOut(w http.ResponseWriter, t *row) *failure {
+	if f := r.signIn(); f != nil {
+		return f
+	}
+	if !r.speaks(t.dialect) {
+		key := "a token with compat"
+		if r.token != nil {
+			key = "compat of http.token." + r.token.name
+		}
+		return &failure{status: http.StatusForbidden, name: nameRestrictedKey,
+			text: fmt.Sprintf("requests of %s are not taken from you: they need %q in %s", t.dialect, t.dialect, key)}
+	}
+	if t.media == nil {
+		if r.ContentLength != 0 {
+			return invalid("this request takes no body")
+		}
+		return t.answer(r, w)
+	}
+	// A form that a browser can post without being asked has another type.
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || !slices.Contains(t.media, kind) {
+		return &failure{status: http.StatusUnsupportedMediaType, name: nameMediaType,
+			text: fmt.Sprintf("%s takes Content-Type: %s", t.path, strings.Join(t.media, " or "))}
+	}
+	return t.answer(r, w)
+}
+
+// hostOf is a Host field without its port.
+func hostOf(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
+// privateDomains are not delegated in the public DNS (RFC 6761, RFC 6762,
+// RFC 8375, and ICANN's .internal), or made by clusters.
+var privateDomains = []string{".localhost", ".local", ".internal", ".home.arpa", ".svc"}
+
+// answersTo tells whether a request for a host is ours. A web page can have its
+// own name lead here (DNS rebinding); an IP address, a name without a dot, and
+// names that nobody can buy, are not such a page's.
+func (set *settings) answersTo(host string, lim *limits) bool {
+	name := hostOf(host)
+	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil || !strings.Contains(name, ".") {
+		return true
+	}
+	machine, _ := os.Hostname()
+	if strings.EqualFold(name, machine) || strings.EqualFold(name, set.hostname) ||
+		slices.ContainsFunc(set.http.Hosts, func(h string) bool { return strings.EqualFold(name, h) }) ||
+		slices.ContainsFunc(privateDomains, func(d string) bool { return strings.HasSuffix(name, d) }) {
+		return true
+	}
+	return lim.tls != nil && certifies(lim.tls.Certificates[0].Leaf, name)
+}
+
+// certifies tells whether a certificate is for a name.
+func certifies(leaf *x509.Certificate, name string) bool {
+	return leaf != nil && leaf.VerifyHostname(name) == nil
+}

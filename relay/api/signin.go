@@ -1,0 +1,209 @@
+package api
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"postern/config"
+	"postern/relay/origin"
+	"postern/relay/passwd"
+	"postern/relay/route"
+)
+
+// token is one that lets a client in.
+type token struct {
+	name    string
+	stored  *passwd.Stored
+	senders *route.Senders // nil: it may send as whomever the routes take
+	compat  []config.Dialect
+}
+
+// tokens are those of one configuration.
+type tokens struct {
+	list   []*token
+	secret []byte // of the digests
+
+	mu sync.Mutex // guards known
+	// known has a keyed digest of each token that was right, so that a request
+	// doesn't cost 20 ms each time. It has no more than list has. Who can't make
+	// digests learns nothing from how long a look takes.
+	known map[[sha256.Size]byte]*token
+}
+
+func newTokens(h *config.HTTP) (*tokens, error) {
+	t := &tokens{secret: make([]byte, sha256.Size), known: map[[sha256.Size]byte]*token{}}
+	rand.Read(t.secret)
+	for _, name := range h.TokenNames() {
+		c := h.Tokens[name]
+		stored, err := passwd.Parse(c.Hash)
+		if err != nil {
+			return nil, fmt.Errorf("http.token.%s: %w", name, err)
+		}
+		one := &token{name: name, stored: stored, compat: c.Compat}
+		if len(c.From) > 0 {
+			if one.senders, err = route.NewSenders(c.Senders()); err != nil {
+				return nil, fmt.Errorf("http.token.%s: %w", name, err)
+			}
+		}
+		t.list = append(t.list, one)
+	}
+	return t, nil
+}
+
+func (t *tokens) digest(secret string) (d [sha256.Size]byte) {
+	h := hmac.New(sha256.New, t.secret)
+	h.Write([]byte(secret))
+	h.Sum(d[:0])
+	return d
+}
+
+func (t *tokens) seen(d [sha256.Size]byte) *token {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.known[d]
+}
+
+// gate is what keeps those out who guess: the turns of what takes a processor,
+// and the patience with wrong tokens.
+type gate struct {
+	checks  *origin.Turns // of tokens, which take 20 ms of a processor each
+	shakes  *origin.Turns // of TLS handshakes, which take about 1 ms each
+	guesses *origin.Guesses
+}
+
+// remembered is how many origins, and tokens, are kept in mind.
+const remembered = 10_000
+
+func newGate() *gate {
+	return &gate{
+		checks:  origin.NewTurns(runtime.GOMAXPROCS(0) / 2),
+		shakes:  origin.NewTurns(runtime.GOMAXPROCS(0)),
+		guesses: origin.NewGuesses(remembered),
+	}
+}
+
+// How long a check of a token waits for its turn, and a client that gave none,
+// or a wrong one, for its answer.
+const (
+	gatePatience = 30 * time.Second
+	penalty      = time.Second
+)
+
+// maxToken bounds what is taken for a token, in bytes.
+const maxToken = 1024
+
+// check finds the token that a client gave; fresh: it was not known before.
+// Nil: it is wrong, or, where busy, there was no turn.
+func (g *gate) check(ctx context.Context, t *tokens, from origin.Key, secret string) (found *token, fresh, busy bool) {
+	d := t.digest(secret)
+	name := hex.EncodeToString(d[:8]) // for the patience; tokens have no name that a client would say
+	ctx, cancel := context.WithTimeout(ctx, gatePatience)
+	defer cancel()
+	if wait, ok := g.guesses.Wait(from, name, time.Now()); !ok || !pause(ctx, wait) {
+		return nil, false, true
+	}
+	if found = t.seen(d); found == nil {
+		if g.checks.Take(ctx, from) != nil {
+			return nil, false, true
+		}
+		defer g.checks.Give()
+		if found = t.seen(d); found == nil { // another request may have asked meanwhile
+			i := slices.IndexFunc(t.list, func(one *token) bool { return one.stored.Check(secret) })
+			if i < 0 {
+				g.guesses.Failed(from, name, time.Now())
+				return nil, false, false
+			}
+			found, fresh = t.list[i], true
+			t.mu.Lock()
+			t.known[d] = found
+			t.mu.Unlock()
+		}
+	}
+	g.guesses.Succeeded(from, name)
+	return found, fresh, false
+}
+
+// pause lets d pass; false: ctx has ended before.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// credential is the token that a request carries, wherever its dialect puts it.
+func credential(r *http.Request) string {
+	if secret := r.Header.Get("X-Postmark-Server-Token"); secret != "" {
+		return secret
+	}
+	scheme, rest, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(rest)
+	}
+	_, password, _ := r.BasicAuth()
+	return password
+}
+
+// signIn finds out who sends. By the unix socket that is a user of this machine
+// and no token is needed; one that is given has to be right all the same.
+func (r *request) signIn() *failure {
+	secret := credential(r.Request)
+	if secret == "" && r.client.Listener == config.SubmitListener {
+		return nil
+	}
+	g := r.server.gate
+	if secret == "" {
+		return r.turnAway(missingKey, "no token")
+	}
+	if len(secret) > maxToken {
+		return r.turnAway(wrongKey, "a token of more than 1,024 bytes")
+	}
+	found, fresh, busy := g.check(r.Context(), r.settings.tokens, r.client.Connection(), secret)
+	switch {
+	case busy:
+		return tooManyGuesses
+	case found == nil:
+		return r.turnAway(wrongKey, "wrong token")
+	}
+	r.token = found
+	r.client.User, r.client.Senders = found.name, found.senders
+	if fresh {
+		r.server.events(&SignedIn{&r.client})
+	}
+	return nil
+}
+
+// turnAway answers after a while, as a failed AUTH is.
+func (r *request) turnAway(f *failure, why string) *failure {
+	r.server.events(&SignInFailed{&r.client, why})
+	pause(r.Context(), penalty)
+	return f
+}
+
+// speaks tells whether whoever sent the request may do so in a dialect.
+func (r *request) speaks(d config.Dialect) bool {
+	if d == "" {
+		return true
+	}
+	if r.token == nil { // by the socket
+		return d == config.DialectResend
+	}
+	return slices.Contains(r.token.compat, d)
+}

@@ -1,0 +1,306 @@
+package compose
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+
+	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
+	"golang.org/x/text/width"
+)
+
+const (
+	maxTable  = 100 // columns of text that a table may be wide
+	maxLabel  = 40  // of the head of a column that is repeated
+	maxSpan   = 50  // cells that one cell stands for
+	columnGap = 2
+)
+
+// table writes a table of data in columns, or row by row where that would be
+// too wide, and what is in one that is there for the layout.
+func (w *plain) table(n *html.Node) {
+	t := gather(n)
+	if t.layout() {
+		w.around(n, 1)
+		return
+	}
+	w.block(2)
+	if widths, ok := t.widths(); ok {
+		w.columns(&t, widths)
+	} else {
+		w.records(&t)
+	}
+	w.block(2)
+}
+
+// A grid is a table in its columns.
+type grid struct {
+	caption string
+	head    int // the first rows that are heads of columns
+	rows    [][]cell
+	nested  bool // a cell has a table, or the table says that it is no table
+}
+
+type cell struct {
+	lines []string
+	head  bool
+}
+
+func (t *grid) layout() bool {
+	if t.nested {
+		return true
+	}
+	for _, r := range t.rows {
+		if len(r) > 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// gather reads a table that has no other within.
+func gather(n *html.Node) (t grid) {
+	role, _ := attribute(n, "role")
+	if t.nested = role == "presentation" || role == "none"; t.nested {
+		return t
+	}
+	for d := range n.Descendants() {
+		if d.DataAtom == atom.Table {
+			t.nested = true
+			return t
+		}
+	}
+	var below []int // rows that a cell of a column goes on for
+	for d := range n.Descendants() {
+		switch {
+		case d.DataAtom == atom.Caption:
+			t.caption = strings.Join(textLines(d), " ")
+		case d.DataAtom == atom.Tr && !hidden(d) && !hidden(d.Parent):
+			var r []cell
+			r, below = row(d, below)
+			heads := d.Parent.DataAtom == atom.Thead || allHeads(r)
+			if heads && t.head == len(t.rows) {
+				t.head++
+			}
+			t.rows = append(t.rows, r)
+		}
+	}
+	if t.head == len(t.rows) { // nothing but heads are no heads
+		t.head = 0
+	}
+	return t
+}
+
+func allHeads(r []cell) bool {
+	for _, c := range r {
+		if !c.head {
+			return false
+		}
+	}
+	return true
+}
+
+// row reads a row. below counts, for each column, the rows that a cell further
+// up goes on for; there the row has an empty cell.
+func row(n *html.Node, below []int) (cells []cell, after []int) {
+	add := func(c cell, rows int) {
+		at := len(cells)
+		cells = append(cells, c)
+		for len(below) <= at {
+			below = append(below, 0)
+		}
+		below[at] = rows
+	}
+	skip := func() {
+		for at := len(cells); at < len(below) && below[at] > 0; at++ {
+			add(cell{head: true}, below[at]-1)
+		}
+	}
+	for c := n.FirstChild; c != nil; c = c.NextSibling {
+		if c.DataAtom != atom.Td && c.DataAtom != atom.Th || hidden(c) {
+			continue
+		}
+		skip()
+		head := c.DataAtom == atom.Th
+		rows := span(c, "rowspan") - 1
+		add(cell{textLines(c), head}, rows)
+		for range span(c, "colspan") - 1 {
+			add(cell{head: head}, rows)
+		}
+	}
+	skip()
+	return cells, below
+}
+
+func span(n *html.Node, name string) int {
+	s, _ := attribute(n, name)
+	k, _ := strconv.Atoi(s)
+	return min(max(k, 1), maxSpan)
+}
+
+// textLines is the text in n.
+func textLines(n *html.Node) []string {
+	if c := n.FirstChild; c != nil && c.NextSibling == nil && c.Type == html.TextNode && !strings.ContainsAny(c.Data, "\t\r\n\f\u00A0\u00AD\u200B\u202F\uFEFF") {
+		if s := strings.TrimSpace(c.Data); s != "" && !strings.Contains(s, "  ") {
+			return []string{s}
+		}
+	}
+	var w plain
+	w.children(n)
+	if len(w.out) == 0 {
+		return nil
+	}
+	return strings.Split(string(w.out), "\n")
+}
+
+// widths is how wide each column is; false where they are too wide together.
+func (t *grid) widths() (widths []int, ok bool) {
+	for _, r := range t.rows {
+		for i, c := range r {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			for _, line := range c.lines {
+				widths[i] = max(widths[i], columnsOf(line))
+			}
+		}
+	}
+	whole := 0
+	for _, n := range widths {
+		whole += n + columnGap
+	}
+	return widths, whole-columnGap <= maxTable
+}
+
+// columnsOf is how many columns of a screen s takes.
+func columnsOf(s string) (n int) {
+	for _, r := range s {
+		switch {
+		case r < 0x300:
+			n++
+		case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		default:
+			n++
+			if k := width.LookupRune(r).Kind(); k == width.EastAsianWide || k == width.EastAsianFullwidth {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// columns writes rows with their cells below each other; numbers end where the
+// others end.
+func (w *plain) columns(t *grid, widths []int) {
+	if t.caption != "" {
+		w.words(t.caption)
+		w.block(1)
+	}
+	right := t.numeric(len(widths))
+	for i, r := range t.rows {
+		if i == t.head && i > 0 {
+			w.rule(widths)
+		}
+		height := 0
+		for _, c := range r {
+			height = max(height, len(c.lines))
+		}
+		for k := range height {
+			w.rowLine(r, k, widths, right)
+		}
+	}
+}
+
+func (w *plain) rowLine(r []cell, k int, widths []int, right []bool) {
+	w.flush()
+	due := 0
+	for i, c := range r {
+		s := ""
+		if k < len(c.lines) {
+			s = c.lines[k]
+		}
+		pad := widths[i] - columnsOf(s)
+		if s == "" {
+			due += widths[i] + columnGap
+			continue
+		}
+		if right[i] {
+			due += pad
+			pad = 0
+		}
+		for range due {
+			w.out = append(w.out, ' ')
+		}
+		w.out = append(w.out, s...)
+		due = pad + columnGap
+	}
+	w.breaks = 1
+}
+
+func (w *plain) rule(widths []int) {
+	w.flush()
+	for i, n := range widths {
+		if i > 0 {
+			w.out = append(w.out, strings.Repeat(" ", columnGap)...)
+		}
+		w.out = append(w.out, strings.Repeat("-", n)...)
+	}
+	w.breaks = 1
+}
+
+// numeric tells of each column whether all of its cells are numbers.
+func (t *grid) numeric(columns int) []bool {
+	right := make([]bool, columns)
+	for i := range right {
+		any, all := false, true
+		for _, r := range t.rows[t.head:] {
+			if i < len(r) && len(r[i].lines) > 0 {
+				any, all = true, all && len(r[i].lines) == 1 && isNumber(r[i].lines[0])
+			}
+		}
+		right[i] = any && all
+	}
+	return right
+}
+
+// isNumber takes amounts with a sign, separators and a currency or unit.
+func isNumber(s string) bool {
+	digits, letters := 0, 0
+	for _, r := range s {
+		switch {
+		case unicode.IsDigit(r):
+			digits++
+		case unicode.IsLetter(r):
+			letters++
+		case unicode.Is(unicode.Sc, r), strings.ContainsRune(" .,'’-+−%()", r):
+		default:
+			return false
+		}
+	}
+	return digits > 0 && letters <= 3 && digits >= letters
+}
+
+// records writes each row by itself: its cells with the heads of their columns.
+func (w *plain) records(t *grid) {
+	if t.caption != "" {
+		w.words(t.caption)
+	}
+	for _, r := range t.rows[t.head:] {
+		w.block(2)
+		for i, c := range r {
+			if len(c.lines) == 0 {
+				continue
+			}
+			if t.head > 0 && i < len(t.rows[t.head-1]) {
+				if label := strings.Join(t.rows[t.head-1][i].lines, " "); label != "" && columnsOf(label) <= maxLabel {
+					w.words(label + ": ")
+				}
+			}
+			for _, line := range c.lines {
+				w.words(line)
+				w.block(1)
+			}
+		}
+	}
+}
