@@ -141,12 +141,12 @@ func (up *Upstream) readSignIn(t *table, p *provider) {
 	switch {
 	case m.name == "none" && t.has("username"):
 		t.problem("username", `has no effect while auth = "none"`, "remove one of them")
-	case m.name == "none" && up.Password.IsSet():
-		t.problem(up.Password.source.key(), "has no effect without a username", "set username, or remove it")
+	case m.name == "none":
+		t.refuseSecret(up.Password, "has no effect without a username", "set username, or remove it")
 	case m.password && !hasUser && !t.has("username"):
-		t.problem(firstGiven(t, "auth", "provider"), m.name.quoted()+" needs a username", "set username and a password"+up.Preset.hint())
+		t.problem(t.firstGiven("auth", "provider"), m.name.quoted()+" needs a username", "set username and a password"+up.Preset.hint())
 	case m.password && hasUser && !anySecret(t, passwordKey):
-		t.problem(firstGiven(t, "username", "provider"), "has no password", "set one of password_file, password_command, password_env, password_credential, password"+up.Preset.hint())
+		t.problem(t.firstGiven("username", "provider"), "has no password", "set one of password_file, password_command, password_env, password_credential, password"+up.Preset.hint())
 	case m.plaintext && up.TLS == TLSOff && !isLoopback(up.Host):
 		t.problem("auth", m.name.quoted()+` would send the password in clear over the network while tls = "off"`,
 			`choose another tls, or auth = "scram-sha-256"`)
@@ -155,17 +155,6 @@ func (up *Upstream) readSignIn(t *table, p *provider) {
 	case m.password:
 		warnUnchecked(t, up, "password")
 	}
-}
-
-// firstGiven is the first of the keys that the file has, to name where
-// something beside them is missing; "" is the table itself.
-func firstGiven(t *table, names ...string) string {
-	for _, name := range names {
-		if t.has(name) {
-			return name
-		}
-	}
-	return ""
 }
 
 // known is what is known of a mechanism, which is one of the table.
@@ -192,24 +181,20 @@ func checkDomain(t *table, m *mechanism, up *Upstream) {
 	}
 }
 
-// ticketFile is a path that may have FILE: before it, as krb5.conf and
+// readTicketFile is a path that may have FILE: before it, as krb5.conf and
 // KRB5CCNAME have it.
-type ticketFile struct{ Place *string }
-
-func (f ticketFile) show() any { return pathAt(f).show() }
-
-func (f ticketFile) read(t *table, name string, v any) bool {
+func readTicketFile(f field, v any) (string, bool) {
 	if s, ok := v.(string); ok && s != "FILE:" {
 		v = strings.TrimPrefix(s, "FILE:")
 	}
-	return pathAt(f).read(t, name, v)
+	return readPath(f, v)
 }
 
 // checkKerberos looks at where tickets come from.
 func checkKerberos(t *table, m *mechanism, up *Upstream) {
 	k := &up.Kerberos
 	if !m.kerberos {
-		refuseWith(t, "has no effect while auth = "+m.name.quoted(),
+		t.refuse("has no effect while auth = "+m.name.quoted(),
 			`set auth = "gssapi", "integrated" or "auto", or remove it`, "realm", "keytab", "ccache", "krb5_conf", "spn")
 		return
 	}
@@ -253,14 +238,12 @@ func checkCache(t *table, path string) {
 // readOwnSignIn reads what auth = "integrated" needs: nothing.
 func readOwnSignIn(t *table, up *Upstream) {
 	hint := "remove it: the account that runs Postern signs in"
-	refuseWith(t, `has no effect while auth = "integrated"`, hint, "username")
-	if up.Password.IsSet() {
-		t.problem(up.Password.source.key(), `has no effect while auth = "integrated"`, hint)
-	}
+	t.refuse(`has no effect while auth = "integrated"`, hint, "username")
+	t.refuseSecret(up.Password, `has no effect while auth = "integrated"`, hint)
 	if runtime.GOOS == "windows" {
-		refuseWith(t, "has no effect on Windows, which has the account's tickets itself", "remove it", "keytab", "ccache", "krb5_conf", "realm")
+		t.refuse("has no effect on Windows, which has the account's tickets itself", "remove it", "keytab", "ccache", "krb5_conf", "realm")
 	} else {
-		refuseWith(t, `has no effect while auth = "integrated"`, "the tickets or the keytab tell it", "realm")
+		t.refuse(`has no effect while auth = "integrated"`, "the tickets or the keytab tell it", "realm")
 	}
 }
 
@@ -268,20 +251,19 @@ func readOwnSignIn(t *table, up *Upstream) {
 // certificate leaves open.
 func readKeySignIn(t *table, m *mechanism, up *Upstream) {
 	switch {
-	case m.name == "auto" && up.Password.IsSet() && !t.has("username"):
-		t.problem(up.Password.source.key(), "has no effect without a username", "set username, or remove it")
-	case m.name != "auto" && up.Password.IsSet():
-		t.problem(up.Password.source.key(), "has no effect beside keytab or ccache", "keep one of them")
-	case m.name != "auto" && up.Kerberos.CCache != "":
-		refuseWith(t, "has no effect beside ccache, whose tickets tell it", "remove it", "username", "realm")
+	case m.name == "auto" && !t.has("username"):
+		t.refuseSecret(up.Password, "has no effect without a username", "set username, or remove it")
+	case m.name == "auto":
+	case up.Password.IsSet():
+		t.refuseSecret(up.Password, "has no effect beside keytab or ccache", "keep one of them")
+	case up.Kerberos.CCache != "":
+		t.refuse("has no effect beside ccache, whose tickets tell it", "remove it", "username", "realm")
 	}
 }
 
 // readCertificateSignIn reads what auth = "external" needs.
 func readCertificateSignIn(t *table, up *Upstream) {
-	if up.Password.IsSet() {
-		t.problem(up.Password.source.key(), `has no effect while auth = "external"`, "remove it: the certificate signs in")
-	}
+	t.refuseSecret(up.Password, `has no effect while auth = "external"`, "remove it: the certificate signs in")
 	switch {
 	case up.TLS == TLSOff:
 		t.problem("auth", `"external" needs TLS, which shows the certificate`, `set tls = "verify"`)

@@ -109,18 +109,29 @@ func TestEveryMechanismIsShown(t *testing.T) {
 	}
 }
 
-// tables are all keys, under the headings that docs/configuration.md has for
-// their tables.
-func tables() map[string][]key {
-	cfg := &Config{}
-	all := map[string][]key{
-		"Top level": cfg.keys(), "`[[listener]]`": (&Listener{}).keys(), "`[upstream.NAME]`": (&Upstream{}).keys(),
-		"`[upstream.NAME.oauth]`": (&OAuth{}).keys(), "`[[route]]`": (&Route{}).keys(), "`[[sender]]`": (&Sender{}).keys(),
-		"`[http.token.NAME]`": (&HTTPToken{}).keys(),
+// heading is the one that docs/configuration.md has for a table.
+func heading(s Setting) string {
+	switch s.Kind {
+	case "tables":
+		return "`[[" + s.Name + "]]`"
+	case "named tables":
+		return "`[" + joinKey(s.Table, s.Name) + ".NAME]`"
 	}
-	for _, k := range cfg.keys() {
-		if s, ok := k.value.(section); ok {
-			all["`["+k.name+"]`"] = s.keys
+	return "`[" + joinKey(s.Table, s.Name) + "]`"
+}
+
+// documentedUnder are the settings, by the headings of their tables.
+func documentedUnder() map[string][]Setting {
+	headings, all := map[string]string{"": "Top level"}, map[string][]Setting{}
+	for _, s := range Settings() {
+		switch s.Kind {
+		case "named tables":
+			headings[joinKey(s.Table, s.Name)+".NAME"] = heading(s)
+		case "table", "tables":
+			headings[joinKey(s.Table, s.Name)] = heading(s)
+		}
+		if under := headings[s.Table]; under != "" {
+			all[under] = append(all[under], s)
 		}
 	}
 	return all
@@ -148,26 +159,32 @@ func documented(t *testing.T) map[string]map[string]string {
 	return found
 }
 
+// oneOfMany is true of a key that gives a secret from elsewhere: the page tells
+// of all of these once.
+func oneOfMany(s Setting) bool {
+	for _, name := range []string{passwordKey, clientSecretKey} {
+		if rest, ok := strings.CutPrefix(s.Name, name+"_"); ok && rest != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // The page of the configuration has every key with its default, and nothing
 // else.
 func TestEveryKeyIsDocumented(t *testing.T) {
 	pages := documented(t)
-	for heading, keys := range tables() {
+	for heading, all := range documentedUnder() {
 		page := pages[heading]
-		for _, k := range keys {
-			if k.unset == "" && k.def == nil {
-				continue // a table, which has a heading of its own
+		for _, s := range all {
+			if strings.HasPrefix(heading, "`[") && page == nil {
+				t.Errorf("no heading %s", heading)
 			}
-			switch v := k.value.(type) {
-			case secretAt:
-				if v.kind != secretLiteral && v.name != tokenKeyKey {
-					continue // all are told of once: see below
-				}
-			case commandEnvAt:
+			if isTable(s) || oneOfMany(s) {
 				continue
 			}
-			want := k.unset
-			switch def := k.def.(type) {
+			want := s.Unset
+			switch def := s.Default.(type) {
 			case nil:
 			case string:
 				want = strconv.Quote(def)
@@ -176,13 +193,13 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			default:
 				want = fmt.Sprint(def)
 			}
-			got, ok := page[k.name]
+			got, ok := page[s.Name]
 			if !ok {
-				t.Errorf("%s: %s is not documented", heading, k.name)
+				t.Errorf("%s: %s is not documented", heading, s.Name)
 			} else if got != want {
-				t.Errorf("%s: the default of %s is %s, and the page says %s", heading, k.name, want, got)
+				t.Errorf("%s: the default of %s is %s, and the page says %s", heading, s.Name, want, got)
 			}
-			delete(page, k.name)
+			delete(page, s.Name)
 		}
 		for name := range page {
 			t.Errorf("%s: the page has %s, which is no key", heading, name)
@@ -196,53 +213,81 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 }
 
 // Every value that a key can have is on the page, in the line of the key.
+// Providers have pages of their own.
 func TestEveryChoiceIsDocumented(t *testing.T) {
 	content, err := os.ReadFile("../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(string(content), "\n")
-	for heading, keys := range tables() {
-		for _, k := range keys {
-			c, ok := k.value.(interface{ choices() []string })
-			if !ok {
-				continue
-			}
-			for _, choice := range c.choices() {
-				if !slices.ContainsFunc(lines, func(line string) bool {
-					return strings.HasPrefix(line, "| `"+k.name+"` ") && (strings.Contains(line, "`"+choice+"`") || strings.Contains(line, "`"+strconv.Quote(choice)+"`"))
-				}) {
-					t.Errorf("%s: %s = %q is not documented", heading, k.name, choice)
-				}
+	for _, s := range Settings() {
+		if s.Table == "upstream.NAME" && s.Name == "provider" {
+			continue
+		}
+		for _, choice := range s.Choices {
+			if !slices.ContainsFunc(lines, func(line string) bool {
+				return strings.HasPrefix(line, "| `"+s.Name+"` ") && (strings.Contains(line, "`"+choice+"`") || strings.Contains(line, "`"+strconv.Quote(choice)+"`"))
+			}) {
+				t.Errorf("%s: %s = %q is not documented", s.Table, s.Name, choice)
 			}
 		}
 	}
 }
 
-// ofTables is true of a key that holds tables with keys of their own.
-func ofTables(k key) bool {
-	_, one := k.value.(section)
-	return one || slices.Contains([]string{"listener", "upstream", "route", "sender", "oauth", "token"}, k.name) && k.help == ""
+func isTable(s Setting) bool {
+	return strings.HasSuffix(s.Kind, "table") || strings.HasSuffix(s.Kind, "tables")
 }
 
 // Each key says in a sentence what it is for, and what counts without it.
 func TestEveryKeyIsDescribed(t *testing.T) {
-	for heading, keys := range tables() {
-		names := map[string]bool{}
-		for _, k := range keys {
-			if names[k.name] {
-				t.Errorf("%s: %s stands there twice", heading, k.name)
-			}
-			names[k.name] = true
-			if ofTables(k) {
-				continue
-			}
-			if k.help == "" || !strings.HasSuffix(k.help, ".") || len(k.help) > 120 {
-				t.Errorf("%s: %s is described as %q", heading, k.name, k.help)
-			}
-			if (k.def == nil) == (k.unset == "") {
-				t.Errorf("%s: %s has the default %v, and without it %q", heading, k.name, k.def, k.unset)
-			}
+	seen := map[string]bool{}
+	for _, s := range Settings() {
+		name := joinKey(s.Table, s.Name)
+		if seen[name] {
+			t.Errorf("%s stands there twice", name)
+		}
+		seen[name] = true
+		if !strings.HasSuffix(s.Help, ".") || len(s.Help) > 120 || s.Kind == "" {
+			t.Errorf("%s, a %q, is described as %q", name, s.Kind, s.Help)
+		}
+		if !isTable(s) && (s.Default == nil) == (s.Unset == "") {
+			t.Errorf("%s has the default %v, and without it %q", name, s.Default, s.Unset)
+		}
+	}
+	for _, name := range []string{"hostname", "spool.dir", "listener.users", "upstream.NAME.oauth.token_key_file", "route.header", "sender.from"} {
+		if !seen[name] {
+			t.Errorf("%s is missing", name)
+		}
+	}
+}
+
+// A form hides what is secret, offers what there is to choose from, and says
+// what waits for a restart.
+func TestSettings(t *testing.T) {
+	of := map[string]Setting{}
+	var secret []string
+	for _, s := range Settings() {
+		of[joinKey(s.Table, s.Name)] = s
+		if s.Secret {
+			secret = append(secret, joinKey(s.Table, s.Name))
+		}
+	}
+	want := []string{"http.token.NAME.hash", "listener.users", "upstream.NAME.password", "upstream.NAME.password_command", "upstream.NAME.oauth.client_secret", "upstream.NAME.oauth.client_secret_command"}
+	slices.Sort(secret)
+	slices.Sort(want)
+	if !slices.Equal(secret, want) {
+		t.Errorf("secret: %q", secret)
+	}
+	for name, want := range map[string]Setting{
+		"spool.max_messages":  {Kind: "number", Default: 2_000_000, Restart: true},
+		"log.level":           {Kind: "choice", Default: "info", Choices: []string{"debug", "info", "warn", "error"}},
+		"listener.allow":      {Kind: "networks", Unset: "loopback only"},
+		"upstream":            {Kind: "named tables"},
+		"upstream.NAME.oauth": {Kind: "table"},
+	} {
+		got := of[name]
+		if got.Kind != want.Kind || got.Default != want.Default || got.Unset != want.Unset || got.Restart != want.Restart || !slices.Equal(got.Choices, want.Choices) {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }
@@ -271,5 +316,36 @@ func TestParagraphsAreShort(t *testing.T) {
 				t.Errorf("%s:%d: a paragraph of %d characters in one line; break it up, %d is the most", page, i+1, n, most)
 			}
 		}
+	}
+}
+
+// The configuration that a newcomer reads first can be loaded, and has the two
+// upstreams and three routes that it is shown for.
+func TestReadmeConfiguration(t *testing.T) {
+	dir := furnish(t)
+	content, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := tomlBlock.FindAllStringSubmatch(string(content), -1)
+	if len(blocks) != 1 {
+		t.Fatalf("README.md shows %d configurations", len(blocks))
+	}
+	secret := filepath.Join(dir, "office.password")
+	if err := os.WriteFile(secret, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("REPORTS_PASSWORD", "secret")
+	text := strings.ReplaceAll(blocks[0][1], "/etc/postern/office.password", secret)
+	file := filepath.Join(dir, "postern.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cfg.Warnings) > 0 || len(cfg.Upstreams) != 2 || len(cfg.Routes) != 3 {
+		t.Errorf("%d upstreams, %d routes, warnings %v", len(cfg.Upstreams), len(cfg.Routes), cfg.Warnings)
 	}
 }

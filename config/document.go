@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -329,21 +328,4 @@ func isVariable(name string) bool {
 		}
 	}
 	return name != ""
-}
-
-// expandedNumber is a number or truth that came out of the environment, where
-// everything is text; any other value stays as it is.
-func (t *table) expandedNumber(name string, v any) any {
-	s, isText := v.(string)
-	if !isText || !t.doc.expanded[t.key(name)] {
-		return v
-	}
-	s = strings.TrimSpace(s)
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return n
-	}
-	if s == "true" || s == "false" {
-		return s == "true"
-	}
-	return v
 }

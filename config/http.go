@@ -68,24 +68,24 @@ func (h *HTTP) keys() []key {
 	secure := pick("cert_file", "key_file", "tls_min_version", "allow")
 	secure[3].unset = "everybody who has a token"
 	return slices.Concat([]key{
-		{name: "socket", value: special{h.readSocket, h.showSocket}, unset: "submit.sock beside control.socket, where a listener takes mail from all users of this machine", help: "The unix socket where users of this machine hand in mail by HTTP."},
-		{name: "socket_mode", value: modeAt{&h.Socket.Mode}, def: "0666", help: "The permissions of that socket."},
-		{name: "socket_group", value: textAt{&h.Socket.Group}, unset: "unchanged", help: "The group that owns that socket."},
-		{name: "address", value: special{h.readAddress, textAt{&l.Address}.show}, unset: "off", help: "Where clients with a token connect: an IP address with a port, or a socket of systemd."},
-		{name: "tls", value: oneOf(&l.TLS, ListenerTLSOff, ListenerTLSImplicit), def: "off", hidden: l.Address == "", help: "Whether the address is one of HTTPS."},
+		{name: "socket", value: h.socketValue(), unset: "submit.sock beside control.socket, where a listener takes mail from all users of this machine", help: "The unix socket where users of this machine hand in mail by HTTP."},
+		{name: "socket_mode", value: permissions.at(&h.Socket.Mode), def: "0666", help: "The permissions of that socket."},
+		{name: "socket_group", value: text.at(&h.Socket.Group), unset: "unchanged", help: "The group that owns that socket."},
+		{name: "address", value: h.addressValue(), unset: "off", help: "Where clients with a token connect: an IP address with a port, or a socket of systemd."},
+		{name: "tls", value: choice(&l.TLS, ListenerTLSOff, ListenerTLSImplicit), def: "off", hidden: l.Address == "", help: "Whether the address is one of HTTPS."},
 	}, secure, []key{
-		{name: "hosts", value: listAt{&h.Hosts}, unset: "names of this machine and of its certificate", help: "Further names that requests may be for, such as that of a proxy."},
+		{name: "hosts", value: textList.at(&h.Hosts), unset: "names of this machine and of its certificate", help: "Further names that requests may be for, such as that of a proxy."},
 	}, pick("max_message_size", "max_recipients", "max_connections", "idle_timeout", "data_timeout", "data_max_time", "data_min_rate", "rate"), []key{
-		{name: "max_json", value: numberAt{&h.MaxJSON, 1, 10_000}, def: 16, help: "The most JSON bodies of more than 1 MiB at a time."},
-		{name: "token", value: special{h.readTokens, h.showTokens}},
+		{name: "max_json", value: number(&h.MaxJSON, 1, 10_000), def: 16, help: "The most JSON bodies of more than 1 MiB at a time."},
+		{name: "token", value: h.tokenTables(), hidden: len(h.Tokens) == 0, help: "Who may hand in mail at the address."},
 	})
 }
 
 func (t *HTTPToken) keys() []key {
 	return []key{
-		{name: "hash", value: special{t.readHash, func() any { return redacted }}, unset: "must be given", help: "What postern passwd --token prints beside the token."},
-		{name: "from", value: patternsAt{&t.From}, unset: "whatever the routes take", help: "Patterns of the addresses that the token may send as."},
-		{name: "compat", value: special{t.readCompat, t.showCompat}, def: []any{string(DialectResend)}, help: "The providers whose requests it may make."},
+		{name: "hash", value: tokenHash.at(&t.Hash), unset: "must be given", help: "What postern passwd --token prints beside the token."},
+		{name: "from", value: patternList.at(&t.From), unset: "whatever the routes take", help: "Patterns of the addresses that the token may send as."},
+		{name: "compat", value: compat.at(&t.Compat), def: []any{string(DialectResend)}, help: "The providers whose requests it may make."},
 	}
 }
 
@@ -97,73 +97,68 @@ func (t *HTTPToken) Senders() []Sender {
 	return []Sender{{User: []string{t.Name}, From: t.From, CheckFrom: true}}
 }
 
-// readSocket takes a path, a socket of systemd, or "off".
-func (h *HTTP) readSocket(t *table, name string, v any) bool {
-	var s string
-	if !t.text(name, v, &s) {
-		return false
+// socketValue is a path, a socket of systemd, or "off".
+func (h *HTTP) socketValue() value {
+	l := &h.Socket
+	show := func(address string) any {
+		switch {
+		case l.Network == "unix":
+			return l.Target
+		case address != "":
+			return address
+		}
+		return "off"
+	}
+	return kind[string]{name: "address", parse: h.readSocket, format: show}.at(&l.Address)
+}
+
+// readSocket sets Network and Target too.
+func (h *HTTP) readSocket(f field, v any) (address string, ok bool) {
+	s, ok := readText(f, v)
+	if !ok {
+		return "", false
 	}
 	h.set = true
+	if s == "off" {
+		return "", true
+	}
 	l := &h.Socket
-	switch {
-	case s == "off":
-		l.Address = ""
-		return true
-	case strings.HasPrefix(s, "unix:"), strings.HasPrefix(s, "systemd:"):
-		l.Address = s
-	default:
-		l.Address = "unix:" + s
-	}
-	l.readSocketTarget(t, name)
-	return true
-}
-
-// readSocketTarget is what the address of a unix socket means.
-func (l *Listener) readSocketTarget(t *table, name string) {
-	var ok bool
-	if l.Target, ok = strings.CutPrefix(l.Address, "systemd:"); ok {
+	if l.Target, ok = strings.CutPrefix(s, "systemd:"); ok {
 		l.Network = "systemd"
-		checkSystemdName(t, name, l.Target)
-		return
+		checkSystemdName(f, l.Target)
+		return s, true
 	}
-	l.Network, l.Target = "unix", t.doc.path(strings.TrimPrefix(l.Address, "unix:"))
-	l.Address = "unix:" + l.Target
+	l.Network, l.Target = "unix", f.t.doc.path(strings.TrimPrefix(s, "unix:"))
 	if text := socketPathProblem(l.Target); text != "" {
-		t.problem(name, text, "choose a shorter one")
+		f.problem(text, "choose a shorter one")
 	}
+	return "unix:" + l.Target, true
 }
 
-func (h *HTTP) showSocket() any {
-	switch {
-	case h.Socket.Network == "unix":
-		return h.Socket.Target
-	case h.Socket.Address != "":
-		return h.Socket.Address
+// addressValue is that of a listener, but for unix sockets.
+func (h *HTTP) addressValue() value {
+	read := func(f field, v any) (string, bool) {
+		address, ok := readText(f, v)
+		if !ok {
+			return "", false
+		}
+		if path, isPath := strings.CutPrefix(address, "unix:"); isPath {
+			return "", f.problem("is for clients with tokens", "set socket = "+strconv.Quote(path))
+		}
+		h.Listener.readAddress(f, address)
+		return address, true
 	}
-	return "off"
-}
-
-// readAddress is that of a listener, but for unix sockets.
-func (h *HTTP) readAddress(t *table, name string, v any) bool {
-	if !t.text(name, v, &h.Listener.Address) {
-		return false
-	}
-	if path, ok := strings.CutPrefix(h.Listener.Address, "unix:"); ok {
-		t.problem(name, "is for clients with tokens", "set socket = "+strconv.Quote(path))
-		h.Listener.Address = ""
-		return false
-	}
-	h.Listener.setAddress(t)
-	return true
+	return kind[string]{name: "address", parse: read, format: unlessEmpty}.at(&h.Listener.Address)
 }
 
 func (h *HTTP) check(t *table) {
 	l := &h.Listener
 	h.sized = t.got["max_message_size"]
-	for _, name := range []string{"socket_mode", "socket_group"} {
-		if t.has(name) && h.set && h.Socket.Network != "unix" {
-			t.problem(name, "only a unix socket of Postern's own has it", `with socket = "/path"; systemd sets those of its sockets`)
-		}
+	if len(h.Tokens) > maxTokens {
+		t.problem("token", "there are more than "+strconv.Itoa(maxTokens), "an unknown token is compared with each of them")
+	}
+	if h.set && h.Socket.Network != "unix" {
+		t.refuse("only a unix socket of Postern's own has it", `with socket = "/path"; systemd sets those of its sockets`, "socket_mode", "socket_group")
 	}
 	if t.got["socket_mode"] {
 		checkSocketMode(t)
@@ -172,11 +167,7 @@ func (h *HTTP) check(t *table) {
 		checkGroup(t, "socket_group", h.Socket.Group)
 	}
 	if !t.has("address") {
-		for _, name := range []string{"tls", "cert_file", "key_file", "tls_min_version", "allow", "hosts"} {
-			if t.has(name) {
-				t.problem(name, "has no effect without address", `such as address = "127.0.0.1:2580"`)
-			}
-		}
+		t.refuse("has no effect without address", `such as address = "127.0.0.1:2580"`, "tls", "cert_file", "key_file", "tls_min_version", "allow", "hosts")
 		return
 	}
 	l.checkTLS(t)
@@ -192,71 +183,46 @@ func (h *HTTP) check(t *table) {
 	}
 }
 
-func (h *HTTP) readTokens(t *table, name string, _ any) bool {
-	names, tables := t.named(name)
-	h.Tokens = map[string]*HTTPToken{}
-	for i, inner := range tables {
-		one := &HTTPToken{Name: names[i]}
-		setDefaults(one.keys())
-		inner.read(one.keys())
-		if !inner.has("hash") {
-			inner.problem("", "has no hash", "make one with: postern passwd --token")
-		}
-		checkName(inner, one.Name)
-		inner.finish()
-		h.Tokens[one.Name] = one
+func (h *HTTP) tokenTables() value {
+	return tableMap[HTTPToken]{
+		place: &h.Tokens, keys: (*HTTPToken).keys, check: (*HTTPToken).check,
+		fresh: func(name string) *HTTPToken {
+			t := &HTTPToken{Name: name}
+			setDefaults(t.keys())
+			return t
+		},
 	}
-	if len(h.Tokens) > maxTokens {
-		t.problem(name, "there are more than "+strconv.Itoa(maxTokens), "an unknown token is compared with each of them")
+}
+
+func (k *HTTPToken) check(t *table) {
+	if !t.has("hash") {
+		t.problem("", "has no hash", "make one with: postern passwd --token")
 	}
-	return true
+	checkName(t, "name", k.Name)
 }
 
 // maxTokens bounds what a wrong token costs: 20 ms of a processor for each.
 const maxTokens = 100
 
-func (h *HTTP) showTokens() any {
-	if len(h.Tokens) == 0 {
-		return nil
+// readTokenHash never repeats what it reads.
+func readTokenHash(f field, v any) (string, bool) {
+	hash, ok := readText(f, v)
+	if ok && !argonForm.MatchString(hash) {
+		f.problem("is not the hash of a token", "make both with: postern passwd --token")
 	}
-	out := map[string]any{}
-	for name, one := range h.Tokens {
-		out[name] = show(one.keys())
-	}
-	return out
+	return hash, ok
 }
 
-// readHash never repeats what it reads.
-func (k *HTTPToken) readHash(t *table, name string, v any) bool {
-	if !t.text(name, v, &k.Hash) {
-		return false
+func readDialect(f field, s string) (Dialect, bool) {
+	if slices.Contains(dialects, s) {
+		return Dialect(s), true
 	}
-	if !argonForm.MatchString(k.Hash) {
-		t.problem(name, "is not the hash of a token", "make both with: postern passwd --token")
+	hint := "known: " + strings.Join(dialects, ", ")
+	if near := Nearest(s, dialects); near != "" {
+		hint = "did you mean " + strconv.Quote(near) + "?"
 	}
-	return true
+	return "", f.problem(strconv.Quote(s)+" is not known", hint)
 }
-
-func (k *HTTPToken) readCompat(t *table, name string, v any) bool {
-	var list []string
-	if !t.list(name, v, &list) {
-		return false
-	}
-	k.Compat = nil
-	for i, s := range list {
-		if s != "" && !slices.Contains(dialects, s) {
-			hint := "known: " + strings.Join(dialects, ", ")
-			if near := Nearest(s, dialects); near != "" {
-				hint = "did you mean " + strconv.Quote(near) + "?"
-			}
-			t.doc.problem(joinIndex(t.key(name), i), strconv.Quote(s)+" is not known", hint)
-		}
-		k.Compat = append(k.Compat, Dialect(s))
-	}
-	return true
-}
-
-func (k *HTTPToken) showCompat() any { return k.Compat }
 
 // Listeners are those of the two that there are.
 func (h *HTTP) Listeners() (list []*Listener) {

@@ -8,10 +8,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"sort"
 	"strconv"
-	"strings"
-	"time"
 )
 
 // key is everything that is known of one key of the file. The tables of keys
@@ -34,10 +31,22 @@ type key struct {
 // value binds a key to its place in a Config.
 type value interface {
 	// read sets the place to what the file says, or reports why it cannot.
-	read(t *table, name string, v any) bool
+	read(f field, v any) bool
 	// show is the value as the file would write it, without any secret; nil:
 	// there is none.
 	show() any
+	// keep sets the place to what running has, which is the same key of another
+	// Config.
+	keep(running value)
+	describe() description
+}
+
+// description is what a form has to know of a value.
+type description struct {
+	kind    string
+	choices []string // all that it can be; nil: whatever can be read
+	secret  bool     // show gives nothing of it away
+	keys    []key    // of a table
 }
 
 // section is a table of keys inside of another one. check, which may be nil,
@@ -47,15 +56,16 @@ type section struct {
 	check func(t *table)
 }
 
-func (s section) show() any { return show(s.keys) }
+func (s section) show() any             { return show(s.keys) }
+func (s section) keep(value)            {} // key by key: see keepUntilRestart
+func (s section) describe() description { return description{kind: "table", keys: s.keys} }
 
-func (s section) read(t *table, name string, v any) bool {
-	inner := t.sub(name)
+func (s section) read(f field, v any) bool {
+	inner := f.table(v)
 	inner.read(s.keys)
 	if s.check != nil {
 		s.check(inner)
 	}
-	inner.finish()
 	return true
 }
 
@@ -63,25 +73,27 @@ func (s section) read(t *table, name string, v any) bool {
 // compares its keys with each other. name, which may be nil, is what no other
 // element may be called; given is false where that is no name of its own.
 type tableList[T any] struct {
-	Place *[]T
+	place *[]T
 	fresh func(i int, t *table) T
 	keys  func(*T) []key
 	check func(*T, *table)
 	name  func(*T) (name string, given bool)
 	apart string // where names tell the elements apart
+	// empty is the hint for a list without elements; "": there may be none.
+	empty string
 }
 
-func (l tableList[T]) read(t *table, name string, v any) bool {
-	*l.Place = nil
-	before, names := len(t.doc.problems), map[string]string{}
-	list := t.each(name, v)
-	usable := len(t.doc.problems) == before
+func (l tableList[T]) read(f field, v any) bool {
+	*l.place = nil
+	list, names := f.tables(v), map[string]string{}
+	if len(list) == 0 && l.empty != "" && len(f.t.doc.problems) == 0 {
+		return f.problem("is an empty list", l.empty)
+	}
 	for i, inner := range list {
 		one := l.fresh(i, inner)
 		inner.read(l.keys(&one))
 		l.check(&one, inner)
-		inner.finish()
-		*l.Place = append(*l.Place, one)
+		*l.place = append(*l.place, one)
 		if l.name == nil {
 			continue
 		}
@@ -92,25 +104,63 @@ func (l tableList[T]) read(t *table, name string, v any) bool {
 			names[own] = inner.path
 		}
 	}
-	return usable
+	return true
 }
 
 func (l tableList[T]) show() any {
 	shown := []any{}
-	for i := range *l.Place {
-		shown = append(shown, show(l.keys(&(*l.Place)[i])))
+	for i := range *l.place {
+		shown = append(shown, show(l.keys(&(*l.place)[i])))
 	}
 	return shown
 }
 
-// special is a value that is read and shown in a way of its own.
-type special struct {
-	reading func(t *table, name string, v any) bool
-	showing func() any
+func (l tableList[T]) keep(running value) { *l.place = *running.(tableList[T]).place }
+func (l tableList[T]) describe() description {
+	return description{kind: "tables", keys: l.keys(new(T))}
 }
 
-func (s special) show() any                              { return s.showing() }
-func (s special) read(t *table, name string, v any) bool { return s.reading(t, name, v) }
+// tableMap is a table of tables, each of which has a name that the file gives
+// it.
+type tableMap[T any] struct {
+	place *map[string]*T
+	fresh func(name string) *T
+	keys  func(*T) []key
+	check func(*T, *table)
+}
+
+func (m tableMap[T]) read(f field, v any) bool {
+	outer := f.table(v)
+	if *m.place == nil {
+		*m.place = map[string]*T{}
+	}
+	for _, name := range slices.Sorted(maps.Keys(outer.values)) {
+		values, ok := outer.values[name].(map[string]any)
+		if !ok {
+			outer.problem(name, "must be a table, not "+typeOf(outer.values[name]), "keys stand in a table with a name: ["+f.name+".NAME]")
+			continue
+		}
+		inner := &table{doc: f.t.doc, path: outer.key(name), values: values}
+		one := m.fresh(name)
+		inner.read(m.keys(one))
+		m.check(one, inner)
+		(*m.place)[name] = one
+	}
+	return true
+}
+
+func (m tableMap[T]) show() any {
+	shown := map[string]any{}
+	for name, one := range *m.place {
+		shown[name] = show(m.keys(one))
+	}
+	return shown
+}
+
+func (m tableMap[T]) keep(running value) { *m.place = *running.(tableMap[T]).place }
+func (m tableMap[T]) describe() description {
+	return description{kind: "named tables", keys: m.keys(new(T))}
+}
 
 // show is what a table holds, under the names of its keys.
 func show(keys []key) map[string]any {
@@ -128,8 +178,7 @@ func show(keys []key) map[string]any {
 
 // setDefaults sets each key to what counts where a file does not have it.
 func setDefaults(keys []key) {
-	doc := &document{source: &sourceMap{}}
-	t := &table{doc: doc}
+	t := &table{doc: &document{source: &sourceMap{}}}
 	for _, k := range keys {
 		if s, ok := k.value.(section); ok {
 			setDefaults(s.keys)
@@ -137,8 +186,8 @@ func setDefaults(keys []key) {
 		if n, ok := k.def.(int); ok {
 			k.def = int64(n) // as TOML has it
 		}
-		if k.def != nil && !k.value.read(t, k.name, k.def) {
-			panic("config: the default of " + k.name + " cannot be used: " + doc.problems[0].String()) // a test reads them all
+		if k.def != nil && !k.value.read(t.field(k.name), k.def) {
+			panic("config: the default of " + k.name + " cannot be used: " + t.doc.problems[0].String()) // a test reads them all
 		}
 	}
 }
@@ -159,9 +208,24 @@ func keepUntilRestart(path string, running, next []key, told func(path string, i
 		if !reflect.DeepEqual(inForce, wanted) {
 			told(at, inForce, wanted)
 		}
-		// The place is the first field of each value.
-		reflect.ValueOf(k.value).Field(0).Elem().Set(reflect.ValueOf(running[i].value).Field(0).Elem())
+		k.value.keep(running[i].value)
 	}
+}
+
+// KeepUntilRestart is next, in which what only changes at a restart is as in
+// running, and names what would be different: sentences for people.
+func KeepUntilRestart(running, next *Config) (*Config, []string) {
+	c := *next
+	var kept []string
+	keepUntilRestart("", running.keys(), c.keys(), func(path string, inForce, wanted any) {
+		for _, v := range []*any{&inForce, &wanted} {
+			if *v == nil {
+				*v = ""
+			}
+		}
+		kept = append(kept, fmt.Sprintf("%s changes at a restart: %v is in force, the file says %v", path, inForce, wanted))
+	})
+	return &c, kept
 }
 
 // Redacted is the configuration as it is in effect, defaults included, for
@@ -186,179 +250,34 @@ func digest(redacted map[string]any) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// KeepUntilRestart is next, in which what only changes at a restart is as in
-// running, and names what would be different: sentences for people.
-func KeepUntilRestart(running, next *Config) (*Config, []string) {
-	c := *next
-	var kept []string
-	keepUntilRestart("", running.keys(), c.keys(), func(path string, inForce, wanted any) {
-		for _, v := range []*any{&inForce, &wanted} {
-			if *v == nil {
-				*v = ""
-			}
-		}
-		kept = append(kept, fmt.Sprintf("%s changes at a restart: %v is in force, the file says %v", path, inForce, wanted))
-	})
-	return &c, kept
+// Setting describes one key of the file for those who show or document it.
+type Setting struct {
+	Table string // where it stands: "control", "upstream.NAME.oauth"; empty: at the top
+	Name  string
+	// Kind is the type of the value: "text", "path", "choice", "boolean",
+	// "number", "duration", "size" and others. That of a table is "table", of
+	// [[NAME]] "tables", of [table.NAME] "named tables".
+	Kind    string
+	Choices []string // all values that there are; nil: any of the kind
+	Default any      // as the file would write it; nil: Unset tells
+	Unset   string   // what counts without the key, in words
+	Help    string   // one sentence
+	Secret  bool     // its value is never shown
+	Restart bool     // a change takes a restart
 }
 
-// table reads one TOML table. A key that nobody asked for is unknown: see
-// finish.
-type table struct {
-	doc    *document
-	path   string
-	values map[string]any
-	known  []string
-	got    map[string]bool // keys whose values could be used
-}
+// Settings are all keys that a file can have, each table before its keys.
+func Settings() []Setting { return settings("", Default().keys()) }
 
-func (d *document) top() *table { return &table{doc: d, values: d.root} }
-
-// key is the path of one of the table's keys, and of the table itself for "".
-func (t *table) key(name string) string {
-	if name == "" {
-		return t.path
-	}
-	return joinKey(t.path, name)
-}
-
-func (t *table) problem(name, text, hint string) { t.doc.problem(t.key(name), text, hint) }
-func (t *table) warn(name, text, hint string)    { t.doc.warn(t.key(name), text, hint) }
-
-// has reports whether the key is given, whatever its value.
-func (t *table) has(name string) bool {
-	_, ok := t.values[name]
-	return ok
-}
-
-// read reads every one of the keys that the table has.
-func (t *table) read(keys []key) {
-	if t.got == nil {
-		t.got = map[string]bool{}
-	}
+func settings(table string, keys []key) (all []Setting) {
 	for _, k := range keys {
-		if v, ok := t.take(k.name); ok {
-			t.got[k.name] = k.value.read(t, k.name, v)
+		d := k.value.describe()
+		all = append(all, Setting{table, k.name, d.kind, d.choices, k.def, k.unset, k.help, d.secret, k.restart})
+		inner := joinKey(table, k.name)
+		if d.kind == "named tables" {
+			inner += ".NAME"
 		}
+		all = append(all, settings(inner, d.keys)...)
 	}
-}
-
-// readOnly is read for some of the keys.
-func (t *table) readOnly(keys []key, names ...string) {
-	t.read(slices.DeleteFunc(keys, func(k key) bool { return !slices.Contains(names, k.name) }))
-}
-
-// take is the value of a key, which is known from now on.
-func (t *table) take(name string) (any, bool) {
-	t.known = append(t.known, name)
-	v, ok := t.values[name]
-	return v, ok
-}
-
-// typeOf names the type of a value, never the value.
-func typeOf(v any) string {
-	switch v.(type) {
-	case string:
-		return "a string"
-	case int64:
-		return "a number"
-	case float64:
-		return "a fraction"
-	case bool:
-		return "true or false"
-	case time.Time:
-		return "a date"
-	case map[string]any:
-		return "a table"
-	case []any, []map[string]any:
-		return "a list"
-	}
-	return "a value"
-}
-
-func (t *table) wrongType(name, want string, v any) {
-	if _, isText := v.(string); isText && t.doc.expanded[t.key(name)] {
-		// Not what: a value of the environment is shown nowhere.
-		t.problem(name, "must be "+strings.TrimSuffix(strings.TrimSuffix(want, " without quotes"), ", without quotes")+", and what the variable gives is none", "")
-		return
-	}
-	t.problem(name, "must be "+want+", not "+typeOf(v), "")
-}
-
-// sub opens a table inside this one; it is empty where the key is missing.
-func (t *table) sub(name string) *table {
-	v, ok := t.take(name)
-	inner := &table{doc: t.doc, path: t.key(name)}
-	if !ok {
-		return inner
-	}
-	switch v := v.(type) {
-	case map[string]any:
-		inner.values = v
-	case []map[string]any:
-		t.problem(name, "is given as a list", "write ["+name+"], with one pair of brackets")
-	default:
-		hint := "write [" + name + "] on a line of its own"
-		if t.path != "" {
-			hint = "write " + name + " = { … }"
-		}
-		t.problem(name, "must be a table, not "+typeOf(v), hint)
-	}
-	return inner
-}
-
-// each opens the tables of an array: [[name]].
-func (t *table) each(name string, v any) []*table {
-	var list []map[string]any
-	switch v := v.(type) {
-	case []map[string]any:
-		list = v
-	case []any:
-		for i, element := range v {
-			inner, ok := element.(map[string]any)
-			if !ok {
-				t.doc.problem(joinIndex(t.key(name), i), "must be a table, not "+typeOf(element), "")
-				continue
-			}
-			list = append(list, inner)
-		}
-	default:
-		t.problem(name, "must be a list of tables, not "+typeOf(v), "write [["+name+"]], with two pairs of brackets")
-	}
-	tables := make([]*table, len(list))
-	for i, values := range list {
-		tables[i] = &table{doc: t.doc, path: joinIndex(t.key(name), i), values: values}
-	}
-	return tables
-}
-
-// named opens the tables inside the table name, in the order of their names:
-// [name.a], [name.b].
-func (t *table) named(name string) (names []string, tables []*table) {
-	outer := t.sub(name)
-	for _, n := range slices.Sorted(maps.Keys(outer.values)) {
-		values, ok := outer.values[n].(map[string]any)
-		if !ok {
-			outer.problem(n, "must be a table, not "+typeOf(outer.values[n]), "keys stand in a table with a name: ["+name+".NAME]")
-			continue
-		}
-		names = append(names, n)
-		tables = append(tables, &table{doc: t.doc, path: outer.key(n), values: values})
-	}
-	return names, tables
-}
-
-// finish reports every key that nobody asked for.
-func (t *table) finish() {
-	sort.Strings(t.known)
-	for _, name := range slices.Sorted(maps.Keys(t.values)) {
-		if slices.Contains(t.known, name) {
-			continue
-		}
-		hint := "keys here: " + strings.Join(slices.Compact(t.known), ", ")
-		if near := Nearest(name, t.known); near != "" {
-			hint = "did you mean " + strconv.Quote(near) + "?"
-		}
-		t.problem(name, "unknown key", hint)
-	}
+	return all
 }

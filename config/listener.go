@@ -17,10 +17,11 @@ import (
 
 func (c *Config) listenerTables() value {
 	return tableList[Listener]{
-		Place: &c.Listeners, keys: (*Listener).keys, check: (*Listener).check,
+		place: &c.Listeners, keys: (*Listener).keys, check: (*Listener).check,
 		fresh: func(int, *table) Listener { return defaultListener("") },
 		name:  func(l *Listener) (string, bool) { return l.Name, l.Name != l.Address },
 		apart: "names tell listeners apart in routes and logs",
+		empty: "remove it for a listener at " + defaultListen,
 	}
 }
 
@@ -32,7 +33,7 @@ func (l *Listener) check(t *table) {
 	if !t.got["name"] {
 		l.Name = l.Address
 	} else {
-		checkName(t, l.Name)
+		checkName(t, "name", l.Name)
 		switch l.Name {
 		case InternalListener:
 			t.problem("name", strconv.Quote(l.Name)+" is taken: Postern's own notifications come from there", "choose another name")
@@ -48,54 +49,59 @@ func (l *Listener) check(t *table) {
 	checkExposure(t, l)
 }
 
-// readAddress tells the three kinds of addresses apart.
-func (l *Listener) readAddress(t *table, name string, v any) bool {
-	if !t.text(name, v, &l.Address) {
-		return false
+// addressValue is an address, of which there are three kinds.
+func (l *Listener) addressValue() value {
+	read := func(f field, v any) (string, bool) {
+		address, ok := readText(f, v)
+		if ok {
+			l.readAddress(f, address)
+		}
+		return address, ok
 	}
-	l.setAddress(t)
-	return true
+	return kind[string]{name: "address", parse: read, format: unlessEmpty}.at(&l.Address)
 }
 
-func (l *Listener) setAddress(t *table) {
+// readAddress sets Network and Target.
+func (l *Listener) readAddress(f field, address string) {
 	const hint = `such as "127.0.0.1:2525", "[::1]:2525", "unix:/run/postern/smtp.sock" or "systemd:smtp"`
-	if path, ok := strings.CutPrefix(l.Address, "unix:"); ok {
-		l.Network, l.Target = "unix", t.doc.path(path)
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		l.Network, l.Target = "unix", f.t.doc.path(path)
 		if path == "" {
-			t.problem("address", "names no socket", hint)
+			f.problem("names no socket", hint)
 		} else if text := socketPathProblem(l.Target); text != "" {
-			t.problem("address", text, "choose a shorter one")
+			f.problem(text, "choose a shorter one")
 		}
 		return
 	}
-	if name, ok := strings.CutPrefix(l.Address, "systemd:"); ok {
+	if name, ok := strings.CutPrefix(address, "systemd:"); ok {
 		l.Network, l.Target = "systemd", name
-		checkSystemdName(t, "address", name)
+		checkSystemdName(f, name)
 		return
 	}
-	l.Network, l.Target = "tcp", l.Address
-	host, _, err := splitHostPort(l.Address)
+	l.Network, l.Target = "tcp", address
+	host, _, err := splitHostPort(address)
 	if err != nil {
-		t.problem("address", strconv.Quote(l.Address)+" "+err.Error(), hint)
+		f.problem(strconv.Quote(address)+" "+err.Error(), hint)
 		return
 	}
 	if _, err := netip.ParseAddr(host); err != nil && host != "" && !strings.EqualFold(host, "localhost") {
-		t.problem("address", strconv.Quote(host)+" is not an IP address", "name the address to listen at, not a host")
+		f.problem(strconv.Quote(host)+" is not an IP address", "name the address to listen at, not a host")
 		l.Target = ""
 	}
 }
 
 // checkSystemdName looks at a FileDescriptorName= of systemd.socket(5).
-func checkSystemdName(t *table, key, name string) {
+func checkSystemdName(f field, name string) {
 	if name == "" || len(name) > 255 || strings.ContainsAny(name, ": ") {
-		t.problem(key, "names no systemd socket", "systemd:NAME, with the FileDescriptorName= of the socket unit")
+		f.problem("names no systemd socket", "systemd:NAME, with the FileDescriptorName= of the socket unit")
 	}
 }
 
-// checkName keeps names plain, since they stand in logs, metrics and URLs.
-func checkName(t *table, name string) {
-	if len(name) > 100 || strings.ContainsAny(name, " \"'/\\<>") {
-		t.problem("name", strconv.Quote(name)+" cannot be a name", "up to 100 letters, digits and signs, without spaces, quotes and slashes")
+// checkName keeps names plain, since they stand in logs, metrics and URLs. key
+// is what gives the name; empty: the table itself.
+func checkName(t *table, key, name string) {
+	if name == "" || len(name) > 100 || strings.ContainsAny(name, " \"'/\\<>") || hasControl(name) {
+		t.problem(key, strconv.Quote(name)+" cannot be a name", "up to 100 letters, digits and signs, without spaces, quotes and slashes")
 	}
 }
 
@@ -105,11 +111,7 @@ func (l *Listener) checkTLS(t *table) {
 			"keep it for devices that know nothing newer, on a listener of their own")
 	}
 	if l.TLS == ListenerTLSOff {
-		for _, name := range []string{"cert_file", "key_file", "tls_min_version"} {
-			if t.has(name) {
-				t.problem(name, `has no effect while tls = "off"`, `set tls = "starttls" or "implicit"`)
-			}
-		}
+		t.refuse(`has no effect while tls = "off"`, `set tls = "starttls" or "implicit"`, "cert_file", "key_file", "tls_min_version")
 		return
 	}
 	if l.CertFile == "" || l.KeyFile == "" {
@@ -138,6 +140,19 @@ func checkKeyPair(t *table, certFile, keyFile string) {
 	}
 }
 
+// checkClientCertificate looks at the certificate of a client, which needs its
+// key.
+func checkClientCertificate(t *table, certFile, keyFile string) {
+	switch {
+	case t.has("cert_file") && !t.has("key_file"):
+		t.problem("cert_file", "needs its key", "set key_file")
+	case t.has("key_file") && !t.has("cert_file"):
+		t.problem("key_file", "needs its certificate", "set cert_file")
+	case certFile != "" && keyFile != "":
+		checkKeyPair(t, certFile, keyFile)
+	}
+}
+
 // checkReadable reports whether a named file can be opened and read.
 func checkReadable(t *table, key, path string) bool {
 	if _, err := ReadFile(path); err != nil {
@@ -147,39 +162,32 @@ func checkReadable(t *table, key, path string) bool {
 	return true
 }
 
-// readAllow reads networks and single addresses.
-func (l *Listener) readAllow(t *table, name string, v any) bool {
-	var list []string
-	if !t.list(name, v, &list) {
-		return false
-	}
-	if l.Network == "unix" {
-		t.problem(name, "has no effect on a unix socket", "who may connect is decided by mode and group")
-		return false
-	}
-	for i, s := range list {
-		if s == "" {
-			continue
+// allowValue is a list of networks and single addresses.
+func (l *Listener) allowValue() value {
+	read := func(f field, v any) ([]netip.Prefix, bool) {
+		if l.Network != "unix" {
+			return listOf(l.readNetwork)(f, v)
 		}
-		prefix, err := parsePrefix(s)
-		if err != nil {
-			t.doc.problem(joinIndex(t.key("allow"), i), strconv.Quote(s)+" "+err.Error(), `such as "192.0.2.0/24", "192.0.2.7" or "2001:db8::/32"`)
-			continue
+		if _, ok := readList(f, v); ok {
+			f.problem("has no effect on a unix socket", "who may connect is decided by mode and group")
 		}
-		l.Allow = append(l.Allow, prefix)
-		if network := meantNetwork(s); network != "" {
-			t.doc.warn(joinIndex(t.key("allow"), i), strconv.Quote(s)+" is one address and not a network", "write "+strconv.Quote(network)+" if a network is meant, or "+strconv.Quote(prefix.String())+" for this address alone")
-		}
+		return nil, false
 	}
-	if l.RequireAuth {
-		return true
+	return kind[[]netip.Prefix]{name: "networks", parse: read, format: written[netip.Prefix]}.at(&l.Allow)
+}
+
+func (l *Listener) readNetwork(f field, s string) (netip.Prefix, bool) {
+	prefix, err := parsePrefix(s)
+	if err != nil {
+		return prefix, f.problem(strconv.Quote(s)+" "+err.Error(), `such as "192.0.2.0/24", "192.0.2.7" or "2001:db8::/32"`)
 	}
-	for i, prefix := range l.Allow {
-		if prefix.Bits() == 0 {
-			t.doc.warn(joinIndex(t.key("allow"), i), "lets the whole world send mail without signing in", "name your own networks, or set require_auth = true")
-		}
+	if network := meantNetwork(s); network != "" {
+		f.warn(strconv.Quote(s)+" is one address and not a network", "write "+strconv.Quote(network)+" if a network is meant, or "+strconv.Quote(prefix.String())+" for this address alone")
 	}
-	return true
+	if prefix.Bits() == 0 && !l.RequireAuth {
+		f.warn("lets the whole world send mail without signing in", "name your own networks, or set require_auth = true")
+	}
+	return prefix, true
 }
 
 func parsePrefix(s string) (netip.Prefix, error) {
@@ -221,11 +229,7 @@ func meantNetwork(s string) string {
 // checkSocketOwner: only our own unix sockets have mode and group.
 func (l *Listener) checkSocketOwner(t *table) {
 	if l.Network != "unix" {
-		for _, name := range []string{"mode", "group"} {
-			if t.has(name) {
-				t.problem(name, "only a unix socket has it", `with address = "unix:/path"; systemd sets those of its sockets`)
-			}
-		}
+		t.refuse("only a unix socket has it", `with address = "unix:/path"; systemd sets those of its sockets`, "mode", "group")
 		return
 	}
 	if t.got["mode"] {
@@ -285,45 +289,44 @@ func (d *document) checkListenerSizes(cfg *Config) {
 }
 
 // readUsers reads names with their hashes. A hash is never repeated.
-func (l *Listener) readUsers(t *table, name string, _ any) bool {
-	users := t.sub(name)
-	l.Users = map[string]string{}
+func readUsers(f field, v any) (map[string]string, bool) {
+	users, known := f.table(v), map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(users.values)) {
-		var hash string
-		if !users.text(name, users.values[name], &hash) {
+		hash, ok := readText(users.field(name), users.values[name])
+		if !ok {
 			continue
 		}
 		if strings.ContainsFunc(name, func(r rune) bool {
 			return r != ' ' && (r < 0x80 && !wire.Visible(r) || r >= 0x80 && !wire.Addressable(r))
 		}) {
-			t.problem("users", strconv.QuoteToASCII(name)+" contains a character that cannot be seen", "names that look alike are one name to a reader")
+			f.problem(strconv.QuoteToASCII(name)+" contains a character that cannot be seen", "names that look alike are one name to a reader")
 		}
 		if !knownHash(hash) {
 			users.problem(name, "is not a stored password", "make one with: postern passwd")
 		}
-		l.Users[name] = hash
+		known[name] = hash
 	}
 	if users.values != nil && len(users.values) == 0 {
-		t.problem("users", "is empty", "add a user, or remove the key")
+		f.problem("is empty", "add a user, or remove the key")
 	}
-	checkMixedUsers(t, l.Users)
-	return true
+	checkMixedUsers(f, known)
+	return known, true
 }
 
-func (l *Listener) showUsers() any {
-	if len(l.Users) == 0 {
+func showUsers(users map[string]string) any {
+	if len(users) == 0 {
 		return nil
 	}
-	users := map[string]any{}
-	for name := range l.Users {
-		users[name] = redacted
+	shown := map[string]any{}
+	for name := range users {
+		shown[name] = redacted
 	}
-	return users
+	return shown
 }
 
 // checkMixedUsers warns about users whose clients will be refused: most clients
 // take the strongest mechanism that is offered, for whomever they sign in.
-func checkMixedUsers(t *table, users map[string]string) {
+func checkMixedUsers(f field, users map[string]string) {
 	var without []string
 	for _, name := range slices.Sorted(maps.Keys(users)) {
 		if !isVerifier(users[name]) {
@@ -331,7 +334,7 @@ func checkMixedUsers(t *table, users map[string]string) {
 		}
 	}
 	if n := len(without); n > 0 && n < len(users) {
-		t.warn("users", "SCRAM-SHA-256 is offered, and clients that choose it cannot sign in as "+strings.Join(without, ", "),
+		f.warn("SCRAM-SHA-256 is offered, and clients that choose it cannot sign in as "+strings.Join(without, ", "),
 			"give all users verifiers (postern passwd --scheme scram-sha-256), or none")
 	}
 }

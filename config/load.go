@@ -13,9 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
-
-	"postern/config/wire"
 )
 
 // Load reads the configuration of a file: defaults, the keys of the file over
@@ -157,18 +154,8 @@ func (d *document) config() *Config {
 	d.cfg = cfg
 	top := d.top()
 	top.read(cfg.keys())
-	if top.got["hostname"] {
-		if canonical, ok := wire.CanonicalHost(cfg.Hostname); ok {
-			cfg.Hostname = canonical
-		} else {
-			top.problem("hostname", strconv.QuoteToASCII(cfg.Hostname)+" is not a host name", `letters, digits, dots and hyphens, such as "app1.example.com", or an address in brackets`)
-		}
-	}
-	switch {
-	case !top.has("listener"):
+	if !top.has("listener") {
 		cfg.Listeners = []Listener{defaultListener(defaultListen)}
-	case len(cfg.Listeners) == 0 && top.got["listener"]:
-		top.problem("listener", "is an empty list", `remove it for a listener at `+defaultListen)
 	}
 	if !top.has("upstream") {
 		top.problem("", "there is no upstream", "add an [upstream.NAME] table that says where mail goes")
@@ -176,7 +163,6 @@ func (d *document) config() *Config {
 	if !top.has("route") {
 		top.problem("", "there is no route, so that no sender could be accepted", "add a [[route]] with from and upstream")
 	}
-	top.finish()
 	if text := socketPathProblem(submitSocket(cfg)); !cfg.HTTP.set && text != "" {
 		cfg.HTTP.set = true
 		top.warn("http.socket", "there is none: beside control.socket it "+text, "set it to a shorter path, or to \"off\"")
@@ -318,37 +304,4 @@ func (r *Retry) check(t *table) {
 		t.problem("backoff", "begins with "+formatDuration(r.Backoff[0])+", when the lifetime of "+formatDuration(r.Lifetime)+" is over",
 			"nothing would be tried twice")
 	}
-}
-
-// backoff is a list of durations.
-func (r *Retry) backoff() value {
-	read := func(t *table, name string, v any) bool {
-		values, ok := v.([]any)
-		if !ok || len(values) == 0 {
-			t.problem(name, "must be a list of durations", `such as ["1m", "5m", "15m", "1h"]`)
-			return false
-		}
-		steps := make([]time.Duration, len(values))
-		good := true
-		for i, v := range values {
-			at := joinIndex(t.key(name), i)
-			if !(durationAt{&steps[i], time.Second, longestLifetime}).readAt(t.doc, at, v) {
-				good = false
-			} else if good && i > 0 && steps[i] < steps[i-1] {
-				t.doc.warn(at, "is shorter than the step before", "waits usually grow")
-			}
-		}
-		if good {
-			r.Backoff = steps
-		}
-		return good
-	}
-	show := func() any {
-		steps := make([]string, len(r.Backoff))
-		for i, d := range r.Backoff {
-			steps[i] = formatDuration(d)
-		}
-		return steps
-	}
-	return special{read, show}
 }

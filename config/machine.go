@@ -31,6 +31,19 @@ func nameFrom(machine string) string {
 	return noName
 }
 
+// readHostname reads a name for EHLO.
+func readHostname(f field, v any) (string, bool) {
+	name, ok := readText(f, v)
+	if !ok {
+		return "", false
+	}
+	canonical, ok := wire.CanonicalHost(name)
+	if !ok {
+		f.problem(strconv.QuoteToASCII(name)+" is not a host name", `letters, digits, dots and hyphens, such as "app1.example.com", or an address in brackets`)
+	}
+	return canonical, ok
+}
+
 // DoubtfulHostname warns of a name that upstreams may refuse in EHLO: one
 // without a dot, or one that names no machine in particular. Nil: it is good,
 // or all upstreams are on this machine and do not care.
@@ -149,13 +162,11 @@ func (d *document) checkSockets(cfg *Config) {
 	for i, l := range cfg.Listeners {
 		add(l.Network, l.Target, joinIndex("listener", i)+".address")
 	}
-	add(cfg.HTTP.Listener.Network, cfg.HTTP.Listener.Target, "http.address")
 	add("tcp", cfg.Control.Metrics, "control.metrics")
 	add("unix", cfg.Control.Socket, "control.socket")
 	if cfg.Control.ReadSocket != "" {
 		add("unix", cfg.Control.ReadSocket, "control.read_socket")
 	}
-	add(cfg.HTTP.Socket.Network, cfg.HTTP.Socket.Target, "http.socket")
 }
 
 // checkFolders finds spool and state in each other's way. A spool beside the

@@ -102,7 +102,7 @@ func readTokenSignIn(t, o *table, up *Upstream, p *provider) {
 		if p != nil && p.PasswordAuth != "" {
 			hint += ", or a password"
 		}
-		t.problem(firstGiven(t, "auth", "provider"), up.Auth.quoted()+" needs to know where tokens come from", hint+up.Preset.hint())
+		t.problem(t.firstGiven("auth", "provider"), up.Auth.quoted()+" needs to know where tokens come from", hint+up.Preset.hint())
 		return
 	}
 	c := &OAuth{}
@@ -116,48 +116,51 @@ func readTokenSignIn(t, o *table, up *Upstream, p *provider) {
 	if p != nil && c.Provider == p.OAuth && !o.got["tenant"] {
 		c.Tenant = p.Tenant
 	}
-	for must, missing := range map[string]bool{"provider": !hasProvider, "flow": !hasFlow} {
-		if missing && !o.has(must) {
-			o.problem(must, "is missing", map[string]string{
-				"provider": "microsoft365, google, or generic with the URL of an issuer",
-				"flow":     "device or code, where a person logs in once; client_credentials or service_account, where nobody does",
-			}[must])
-		}
+	if c.Provider == "" {
+		o.need("provider", "microsoft365, google, or generic with the URL of an issuer")
 	}
+	o.need("flow", "device or code, where a person logs in once; client_credentials or service_account, where nobody does")
 	checkOAuthKeys(o, c)
 	if hasProvider && hasFlow {
 		checkProvider(o, c)
 		checkFlow(o, c, up.Username)
 	}
-	o.finish()
 }
 
-func (a *Account) showOAuth() any {
-	if a.OAuth == nil {
+// oauthTable is the table of keys for tokens. Its defaults are those of the
+// upstream's provider, so readTokenSignIn reads it when the rest is known.
+type oauthTable struct{ account *Account }
+
+func (o oauthTable) read(field, any) bool { return true }
+func (o oauthTable) keep(value)           {}
+func (o oauthTable) describe() description {
+	return description{kind: "table", keys: (&OAuth{}).keys()}
+}
+
+func (o oauthTable) show() any {
+	if o.account.OAuth == nil {
 		return nil
 	}
-	return show(a.OAuth.keys())
+	return show(o.account.OAuth.keys())
 }
 
 // checkTokenUse: whom the token is for, and who could read it on its way.
 func checkTokenUse(t *table, up *Upstream) {
 	name := up.Auth.quoted()
 	if !t.has("username") {
-		t.problem(firstGiven(t, "auth", "provider"), name+" needs a username", "the mailbox that the token is for")
+		t.problem(t.firstGiven("auth", "provider"), name+" needs a username", "the mailbox that the token is for")
 	}
 	effect := "has no effect while auth = " + name
 	if up.Auth == MechanismAuto {
 		effect = "has no effect beside oauth"
-		refuseWith(t, effect, "remove it, or name the mechanism in auth", "domain", "realm", "keytab", "ccache")
+		t.refuse(effect, "remove it, or name the mechanism in auth", "domain", "realm", "keytab", "ccache")
 	}
-	if up.Password.IsSet() {
-		t.problem(up.Password.source.key(), effect, "remove it: the upstream gets a token")
-	}
+	t.refuseSecret(up.Password, effect, "remove it: the upstream gets a token")
 	switch {
 	case up.TLS == TLSOff && up.Auth == MechanismAuto:
-		t.problem(firstGiven(t, "auth", "oauth"), `"auto" sends no token while tls = "off"`, "choose another tls")
+		t.problem(t.firstGiven("auth", "oauth"), `"auto" sends no token while tls = "off"`, "choose another tls")
 	case up.TLS == TLSOff && !isLoopback(up.Host):
-		t.problem(firstGiven(t, "auth", "provider"), name+` would send the token in clear over the network while tls = "off"`, "choose another tls")
+		t.problem(t.firstGiven("auth", "provider"), name+` would send the token in clear over the network while tls = "off"`, "choose another tls")
 	default:
 		warnUnchecked(t, up, "token")
 	}
@@ -232,15 +235,15 @@ func checkRedirect(o *table, c *OAuth) {
 // checkProvider: which keys belong to which provider, and what it sets.
 func checkProvider(o *table, c *OAuth) {
 	if c.Provider != OAuthMicrosoft365 {
-		refuseWith(o, "has no effect with this provider", "remove it", "tenant")
+		o.refuse("has no effect with this provider", "remove it", "tenant")
 	}
 	if c.Provider != OAuthGeneric {
-		refuseWith(o, "is set by the provider", `remove it, or set provider = "generic"`, "issuer")
+		o.refuse("is set by the provider", `remove it, or set provider = "generic"`, "issuer")
 	}
 	switch c.Provider {
 	case OAuthMicrosoft365:
-		if !o.has("tenant") && c.Tenant == "" {
-			o.problem("tenant", "is missing", `the ID of the directory, or a domain of it such as "example.onmicrosoft.com"`)
+		if c.Tenant == "" {
+			o.need("tenant", `the ID of the directory, or a domain of it such as "example.onmicrosoft.com"`)
 		}
 		if shared := []string{"common", "organizations", "consumers"}; slices.Contains(shared, c.Tenant) && !c.NeedsPerson() {
 			o.problem("tenant", strconv.Quote(c.Tenant)+" is no directory, and without a person there has to be one", "the ID of the directory, or a domain of it")
@@ -253,12 +256,8 @@ func checkProvider(o *table, c *OAuth) {
 			o.problem("flow", `Google does not know "client_credentials"`, `set flow = "service_account"`)
 		}
 	case OAuthGeneric:
-		if !o.has("issuer") {
-			o.problem("issuer", "is missing", `the URL before "/.well-known/openid-configuration"`)
-		}
-		if !o.has("scopes") {
-			o.problem("scopes", "is missing", "what this provider wants to see for SMTP; there is no common word for it")
-		}
+		o.need("issuer", `the URL before "/.well-known/openid-configuration"`)
+		o.need("scopes", "what this provider wants to see for SMTP; there is no common word for it")
 	}
 	if c.Flow == FlowServiceAccount && c.Provider != OAuthGoogle {
 		o.problem("flow", `"service_account" is Google's`, `set flow = "client_credentials"`)
@@ -272,27 +271,21 @@ func checkProvider(o *table, c *OAuth) {
 func checkFlow(o *table, c *OAuth, username string) {
 	effect := "has no effect while flow = " + strconv.Quote(string(c.Flow))
 	if c.Flow != FlowServiceAccount {
-		refuseWith(o, effect, "remove it", "service_account_file", "subject")
+		o.refuse(effect, "remove it", "service_account_file", "subject")
 	}
 	if c.Flow != FlowCode {
-		refuseWith(o, effect, "remove it", "redirect_url")
+		o.refuse(effect, "remove it", "redirect_url")
 	}
 	if c.Flow == FlowServiceAccount {
-		refuseWith(o, effect, "remove it", "client_id", "cert_file", "key_file", "assertion_file")
-		if c.ClientSecret.IsSet() {
-			o.problem(c.ClientSecret.source.key(), effect, "remove it")
-		}
-		if !o.has("service_account_file") {
-			o.problem("service_account_file", "is missing", "the JSON key of the service account")
-		}
+		o.refuse(effect, "remove it", "client_id", "cert_file", "key_file", "assertion_file")
+		o.refuseSecret(c.ClientSecret, effect, "remove it")
+		o.need("service_account_file", "the JSON key of the service account")
 		if !o.has("subject") {
 			c.Subject = username
 		}
 		return
 	}
-	if !o.has("client_id") {
-		o.problem("client_id", "is missing", "the ID that the provider gave to this client when it was registered")
-	}
+	o.need("client_id", "the ID that the provider gave to this client when it was registered")
 	checkClient(o, c)
 	if c.Flow == FlowCode && !o.has("redirect_url") {
 		c.RedirectURL = "http://127.0.0.1" // RFC 8252 §7.3
@@ -308,7 +301,7 @@ func checkClient(o *table, c *OAuth) {
 	if c.ClientSecret.IsSet() {
 		ways = append(ways, c.ClientSecret.source.key())
 	}
-	if o.has("cert_file") || o.has("key_file") {
+	if o.hasAny("cert_file", "key_file") {
 		ways = append(ways, "cert_file")
 	}
 	if o.has("assertion_file") {
@@ -321,12 +314,5 @@ func checkClient(o *table, c *OAuth) {
 		o.problem("flow", "without a person, the client has to prove who it is",
 			"set client_secret_file, client_secret_command, client_secret_env or client_secret_credential, or cert_file and key_file, or assertion_file")
 	}
-	switch {
-	case o.has("cert_file") && !o.has("key_file"):
-		o.problem("cert_file", "needs its key", "set key_file")
-	case o.has("key_file") && !o.has("cert_file"):
-		o.problem("key_file", "needs its certificate", "set cert_file")
-	case c.CertFile != "" && c.KeyFile != "":
-		checkKeyPair(o, c.CertFile, c.KeyFile)
-	}
+	checkClientCertificate(o, c.CertFile, c.KeyFile)
 }

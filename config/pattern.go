@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -129,30 +128,6 @@ func (p Pattern) local() string {
 		return `"` + local + `"`
 	}
 	return local
-}
-
-// patternsAt is a list of address patterns.
-type patternsAt struct{ Place *[]string }
-
-func (p patternsAt) show() any { return listAt(p).show() }
-
-func (p patternsAt) read(t *table, name string, v any) bool {
-	if !t.list(name, v, p.Place) {
-		return false
-	}
-	for i, s := range *p.Place {
-		if s == "" {
-			continue
-		}
-		pattern, err := ParsePattern(s)
-		switch {
-		case err != nil:
-			t.doc.problem(joinIndex(t.key(name), i), strconv.QuoteToASCII(s)+" "+err.Error(), "")
-		case pattern.Kind == PatternNull && name == "to":
-			t.doc.problem(joinIndex(t.key(name), i), `"<>" is no recipient`, "the null address only ever sends")
-		}
-	}
-	return true
 }
 
 // takenSenders holds the patterns of routes that ask for the sender alone:

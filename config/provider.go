@@ -95,17 +95,18 @@ var providerNames = sync.OnceValue(func() []string {
 	return names
 })
 
-// readProvider fills in what is known of the provider, before other keys are
+// providerValue fills in what is known of the provider, before other keys are
 // read.
-func (u *Upstream) readProvider(t *table, name string, v any) bool {
-	if !oneOf(&u.Provider, providerNames()...).read(t, name, v) {
-		return false
+func (u *Upstream) providerValue() value {
+	read := func(f field, v any) (string, bool) {
+		name, ok := readChoice(f, v, providerNames())
+		if p := knownProviders().Provider[name]; p != nil {
+			p.apply(u)
+			u.Preset = Preset{Keys: p.filled(f.t), Create: p.Create}
+		}
+		return name, ok
 	}
-	if p := knownProviders().Provider[u.Provider]; p != nil {
-		p.apply(u)
-		u.Preset = Preset{Keys: p.filled(t), Create: p.Create}
-	}
-	return true
+	return kind[string]{name: "choice", parse: read, format: unlessEmpty, choices: providerNames()}.at(&u.Provider)
 }
 
 // apply sets everything but the host and the mechanism, which depend on other
@@ -142,7 +143,7 @@ func (p *provider) settleRegion(t *table, up *Upstream) {
 	case p.Regions != nil && up.Region != "":
 		names := slices.Sorted(maps.Keys(p.Regions))
 		if up.Host = p.Regions[up.Region]; up.Host == "" && given {
-			oneOf(&up.Region, names...).read(t, "region", up.Region) // says what there is
+			readChoice(t.field("region"), up.Region, names) // says what there is
 		}
 	case p.Regions != nil && !t.has("region"):
 		t.problem("provider", "needs a region", "set region, one of "+strings.Join(slices.Sorted(maps.Keys(p.Regions)), ", "))

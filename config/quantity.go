@@ -206,49 +206,41 @@ func ParseRate(s string) (Rate, error) {
 // rateHint is shown with whatever is wrong with a rate.
 const rateHint = `"30/1m" is 30 messages in any minute, "10000 recipients/24h" counts recipients`
 
-// rates is rate = "30/1m", or a list of such. An empty list takes away
+// readRates reads rate = "30/1m", or a list of such. An empty list takes away
 // what a provider would set.
-func rates(place *[]Rate) value {
-	read := func(t *table, name string, v any) bool { return readRates(t, t.key(name), v, place) }
-	return special{read, func() any { return texts(*place) }}
-}
-
-func readRates(t *table, key string, v any, dst *[]Rate) bool {
-	var rates []Rate
-	read := func(key string, v any) {
-		s, ok := v.(string)
-		if !ok {
-			t.doc.problem(key, "must be a string, not "+typeOf(v), rateHint)
-			return
-		}
-		r, err := ParseRate(s)
-		if err != nil {
-			t.doc.problem(key, strconv.Quote(s)+" "+err.Error(), rateHint)
-			return
-		}
-		for _, other := range rates {
-			if other.Recipients == r.Recipients && other.Per == r.Per {
-				t.doc.problem(key, fmt.Sprintf("%q is for the same period as %q", s, other), "keep the smaller one")
-				return
-			}
-		}
-		rates = append(rates, r)
-	}
+func readRates(f field, v any) (rates []Rate, ok bool) {
 	switch v := v.(type) {
 	case string:
-		read(key, v)
+		return readRate(f, v, nil), true
 	case []any:
 		if len(v) > maxRates {
-			t.doc.problem(key, fmt.Sprintf("has %d entries", len(v)), fmt.Sprintf("at most %d", maxRates))
-			return false
+			return nil, f.problem(fmt.Sprintf("has %d entries", len(v)), fmt.Sprintf("at most %d", maxRates))
 		}
 		for i, element := range v {
-			read(joinIndex(key, i), element)
+			rates = readRate(f.element(i), element, rates)
 		}
-	default:
-		t.doc.problem(key, "must be a string or a list of strings, not "+typeOf(v), rateHint)
-		return false
+		return rates, true
 	}
-	*dst = rates
-	return true
+	return nil, f.problem("must be a string or a list of strings, not "+typeOf(v), rateHint)
+}
+
+// readRate appends one to rates, where it can be used beside them.
+func readRate(f field, v any, rates []Rate) []Rate {
+	s, ok := v.(string)
+	if !ok {
+		f.problem("must be a string, not "+typeOf(v), rateHint)
+		return rates
+	}
+	r, err := ParseRate(s)
+	if err != nil {
+		f.problem(strconv.Quote(s)+" "+err.Error(), rateHint)
+		return rates
+	}
+	for _, other := range rates {
+		if other.Recipients == r.Recipients && other.Per == r.Per {
+			f.problem(fmt.Sprintf("%q is for the same period as %q", s, other), "keep the smaller one")
+			return rates
+		}
+	}
+	return append(rates, r)
 }

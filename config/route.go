@@ -13,7 +13,7 @@ import (
 
 func (c *Config) routeTables() value {
 	return tableList[Route]{
-		Place: &c.Routes, keys: (*Route).keys, check: (*Route).check,
+		place: &c.Routes, keys: (*Route).keys, check: (*Route).check,
 		fresh: func(i int, t *table) Route {
 			return Route{Name: fmt.Sprintf("route %d", i+1), Line: t.doc.source.line(t.path)}
 		},
@@ -27,25 +27,9 @@ func (r *Route) check(t *table) {
 		t.problem("name", "is longer than 100 bytes", "")
 	}
 	r.checkEnd(t)
-	if !slices.ContainsFunc([]string{"from", "to", "user", "unix_user", "listener", "header"}, t.has) {
+	if !t.hasAny("from", "to", "user", "unix_user", "listener", "header") {
 		t.problem("", "has no condition, so that it would take every message", `if that is meant, set from = ["*"]`)
 	}
-}
-
-func (r *Route) readPriority(t *table, name string, v any) bool {
-	priority := 0
-	if !(numberAt{&priority, -9, 9}).read(t, name, v) {
-		return false
-	}
-	r.Priority = &priority
-	return true
-}
-
-func (r *Route) showPriority() any {
-	if r.Priority == nil {
-		return nil
-	}
-	return *r.Priority
 }
 
 // maxReject keeps the reply line within RFC 5321 §4.5.3.1.5.
@@ -65,41 +49,35 @@ func (r *Route) checkEnd(t *table) {
 	case len(r.Reject) > maxReject || !wire.Printable(r.Reject):
 		t.problem("reject", fmt.Sprintf("has to be up to %d characters of ASCII", maxReject), "it is the text of an SMTP reply")
 	}
-	for _, name := range []string{"upstream", "priority"} {
-		if t.has(name) {
-			t.problem(name, "has no effect beside reject", "a route leads to upstreams or refuses; remove one of them")
-		}
+	t.refuse("has no effect beside reject", "a route leads to upstreams or refuses; remove one of them", "upstream", "priority")
+}
+
+func showHeader(header map[string][]string) any {
+	if len(header) == 0 {
+		return nil
 	}
+	return header
 }
 
 // readHeader reads { "Field" = ["pattern"] }.
-func (r *Route) readHeader(t *table, key string, _ any) bool {
-	fields := t.sub(key)
-	r.Header = map[string][]string{}
+func readHeader(f field, v any) (map[string][]string, bool) {
+	fields, header := f.table(v), map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(fields.values)) {
-		var values []string
 		if !fieldName(name) {
 			fields.problem(name, "is not the name of a header field", "letters, digits and hyphens, without the colon")
 		}
-		if fields.list(name, fields.values[name], &values) {
+		if values, ok := readList(fields.field(name), fields.values[name]); ok {
 			canonical := textproto.CanonicalMIMEHeaderKey(name)
-			if _, twice := r.Header[canonical]; twice {
+			if _, twice := header[canonical]; twice {
 				fields.problem(name, "is given twice", "field names do not distinguish capitals")
 			}
-			r.Header[canonical] = values
+			header[canonical] = values
 		}
 	}
 	if fields.values != nil && len(fields.values) == 0 {
-		t.problem(key, "is empty", "remove the key or name a field")
+		f.problem("is empty", "remove the key or name a field")
 	}
-	return true
-}
-
-func (r *Route) showHeader() any {
-	if len(r.Header) == 0 {
-		return nil
-	}
-	return r.Header
+	return header, true
 }
 
 // fieldName checks the name of a header field (RFC 5322 §2.2).
@@ -205,13 +183,13 @@ func takesNull(r Route) bool {
 
 func (c *Config) senderTables() value {
 	return tableList[Sender]{
-		Place: &c.Senders, keys: (*Sender).keys, check: (*Sender).check,
+		place: &c.Senders, keys: (*Sender).keys, check: (*Sender).check,
 		fresh: func(_ int, t *table) Sender { return Sender{Line: t.doc.source.line(t.path)} },
 	}
 }
 
 func (s *Sender) check(t *table) {
-	if !slices.ContainsFunc([]string{"user", "unix_user", "listener"}, t.has) {
+	if !t.hasAny("user", "unix_user", "listener") {
 		t.problem("", "does not say whom it is about", `set user, unix_user or listener, such as user = ["*"]`)
 	}
 	if !t.has("from") {

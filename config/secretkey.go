@@ -45,31 +45,37 @@ var secretHelp = map[secretKind]string{
 
 // secretAt is one of the keys of a secret.
 type secretAt struct {
-	Place *Secret
+	place *Secret
 	name  string
 	kind  secretKind
 }
 
-func (s secretAt) read(t *table, _ string, _ any) bool {
-	source := t.readSource(s.name, s.kind)
+func (s secretAt) keep(running value) { *s.place = *running.(secretAt).place }
+
+func (s secretAt) describe() description {
+	return description{kind: map[secretKind]string{secretLiteral: "text", secretFile: "path", secretCommand: "command", secretEnv: "text", secretCredential: "text"}[s.kind],
+		secret: s.kind == secretLiteral || s.kind == secretCommand}
+}
+
+func (s secretAt) read(f field, v any) bool {
+	source := readSource(f, v, s.name, s.kind)
 	switch {
 	case source == nil:
 		return false
-	case s.Place.IsSet():
-		t.problem(source.key(), "is a second "+words(s.name)+" beside "+s.Place.source.key(), "keep one of them")
-		return false
+	case s.place.IsSet():
+		return f.problem("is a second "+words(s.name)+" beside "+s.place.source.key(), "keep one of them")
 	}
-	*s.Place = Secret{source}
+	*s.place = Secret{source}
 	return true
 }
 
 // show tells where the secret comes from.
 func (s secretAt) show() any {
-	source := s.Place.source
+	source := s.place.source
 	switch {
 	case source == nil || source.kind != s.kind || source.name != s.name:
 		return nil
-	case s.kind == secretLiteral || s.kind == secretCommand:
+	case s.describe().secret:
 		return redacted
 	}
 	return source.value
@@ -77,48 +83,48 @@ func (s secretAt) show() any {
 
 // commandEnvAt is the list of variables that the command of a secret gets.
 type commandEnvAt struct {
-	Place   *Secret
+	place   *Secret
 	command string // the key of the command
 }
 
-func (e commandEnvAt) show() any { return nil }
+func (e commandEnvAt) show() any             { return nil }
+func (e commandEnvAt) keep(value)            {} // with the secret
+func (e commandEnvAt) describe() description { return description{kind: "list"} }
 
-func (e commandEnvAt) read(t *table, name string, v any) bool {
-	var names []string
+func (e commandEnvAt) read(f field, v any) bool {
+	names, ok := readList(f, v)
 	switch {
-	case !t.list(name, v, &names):
+	case !ok:
 		return false
-	case !t.has(e.command):
-		t.problem(name, "needs "+e.command, "remove it, or set "+e.command)
-		return false
-	case !t.got[e.command]:
+	case !f.t.has(e.command):
+		return f.problem("needs "+e.command, "remove it, or set "+e.command)
+	case !f.t.got[e.command]:
 		return false
 	}
 	for _, variable := range names {
 		if strings.ContainsAny(variable, "=\x00") {
-			t.problem(name, "holds "+strconv.QuoteToASCII(variable)+", which is not the name of a variable", `names alone, such as ["GNUPGHOME"]`)
+			f.problem("holds "+strconv.QuoteToASCII(variable)+", which is not the name of a variable", `names alone, such as ["GNUPGHOME"]`)
 		}
 	}
-	e.Place.source.env = names
+	e.place.source.env = names
 	return true
 }
 
 // readSource reads one of the keys; nil where it is wrong.
-func (t *table) readSource(name string, kind secretKind) *secretSource {
-	s := &secretSource{name: name, kind: kind}
-	key := s.key()
+func readSource(f field, v any, name string, kind secretKind) *secretSource {
+	s, t, key, ok := &secretSource{name: name, kind: kind}, f.t, f.name, false
 	if kind == secretCommand {
-		if !readCommand(t, key, s) {
+		if !readCommand(f, v, s) {
 			return nil
 		}
 		return s
 	}
-	if !t.text(key, t.values[key], &s.value) {
+	if s.value, ok = readText(f, v); !ok {
 		return nil
 	}
 	switch kind {
 	case secretLiteral:
-		if s.expanded = t.doc.expanded[t.key(key)]; !s.expanded {
+		if s.expanded = t.doc.expanded[f.key]; !s.expanded {
 			warnReadable(t, key)
 		}
 		if unseen := unseenIn(s.value); unseen != "" {
@@ -149,16 +155,16 @@ func (t *table) readSource(name string, kind secretKind) *secretSource {
 
 // readCommand reads a program with its arguments: a list is run as it is, a
 // string by the shell.
-func readCommand(t *table, key string, s *secretSource) bool {
-	if _, isString := t.values[key].(string); !isString {
-		return t.list(key, t.values[key], &s.args)
+func readCommand(f field, v any, s *secretSource) (ok bool) {
+	if _, isString := v.(string); !isString {
+		s.args, ok = readList(f, v)
+		return ok
 	}
-	if !t.text(key, t.values[key], &s.value) {
+	if s.value, ok = readText(f, v); !ok {
 		return false
 	}
 	if runtime.GOOS == "windows" {
-		t.problem(key, "needs a shell, which Windows does not have", `write a list: ["program", "argument"]`)
-		return false
+		return f.problem("needs a shell, which Windows does not have", `write a list: ["program", "argument"]`)
 	}
 	s.args = []string{"/bin/sh", "-c", s.value}
 	return true

@@ -14,29 +14,12 @@ import (
 	"postern/config/wire"
 )
 
-func (c *Config) readUpstreams(top *table, name string, _ any) bool {
-	names, tables := top.named(name)
-	for i, name := range names {
-		up := DefaultUpstream(name)
-		if len(name) > 100 || strings.ContainsAny(name, " \"'/\\<>") || hasControl(name) || name == "" {
-			tables[i].problem("", strconv.Quote(name)+" cannot be a name", "up to 100 letters, digits and signs, without spaces, quotes and slashes")
-		}
-		up.read(tables[i])
-		c.Upstreams[name] = up
-	}
-	return true
+func (c *Config) upstreamTables() value {
+	return tableMap[Upstream]{place: &c.Upstreams, fresh: DefaultUpstream, keys: (*Upstream).keys, check: (*Upstream).check}
 }
 
-func (c *Config) showUpstreams() any {
-	shown := map[string]any{}
-	for name, up := range c.Upstreams {
-		shown[name] = show(up.keys())
-	}
-	return shown
-}
-
-func (u *Upstream) read(t *table) {
-	t.read(u.keys())
+func (u *Upstream) check(t *table) {
+	checkName(t, "", u.Name)
 	p := knownProviders().Provider[u.Provider]
 	u.settleHost(t, p)
 	u.settlePort(t, p)
@@ -45,12 +28,9 @@ func (u *Upstream) read(t *table) {
 	p.warnRetiring(t, u)
 	if u.Provider == CaptureProvider {
 		for _, k := range u.networkKeys() {
-			if t.has(k.name) {
-				t.problem(k.name, "is set by the capture server itself", `remove it, or provider = "capture"`)
-			}
+			t.refuse("is set by the capture server itself", `remove it, or provider = "capture"`, k.name)
 		}
 	}
-	t.finish()
 }
 
 // extensions are those of SMTP that an upstream may announce and that a
@@ -60,28 +40,25 @@ var extensions = []string{
 }
 
 // readWithout reads the extensions that are not to be used.
-func (u *Upstream) readWithout(t *table, key string, v any) bool {
-	if !t.list(key, v, &u.Without) {
-		return false
+func readWithout(f field, v any) ([]string, bool) {
+	return listOf(func(_ field, name string) (string, bool) { return readExtension(f, name) })(f, v)
+}
+
+func readExtension(f field, name string) (string, bool) {
+	name = strings.ToUpper(strings.TrimSpace(name))
+	if slices.Contains(extensions, name) {
+		return name, true
 	}
-	for i, name := range u.Without {
-		name = strings.ToUpper(strings.TrimSpace(name))
-		u.Without[i] = name
-		if slices.Contains(extensions, name) {
-			continue
-		}
-		hint := "one of " + strings.Join(extensions, ", ")
-		switch near := Nearest(name, extensions); {
-		case name == "STARTTLS":
-			hint = `TLS is switched off by tls = "off"`
-		case name == "AUTH":
-			hint = `sign-in is switched off by auth = "none"`
-		case near != "":
-			hint = "did you mean " + strconv.Quote(near) + "? It is " + hint
-		}
-		t.problem(key, strconv.QuoteToASCII(name)+" is no extension that can be left unused", hint)
+	hint := "one of " + strings.Join(extensions, ", ")
+	switch near := Nearest(name, extensions); {
+	case name == "STARTTLS":
+		hint = `TLS is switched off by tls = "off"`
+	case name == "AUTH":
+		hint = `sign-in is switched off by auth = "none"`
+	case near != "":
+		hint = "did you mean " + strconv.Quote(near) + "? It is " + hint
 	}
-	return true
+	return name, f.problem(strconv.QuoteToASCII(name)+" is no extension that can be left unused", hint)
 }
 
 // settleHost finds the host: the file's, or the one of the provider p.
@@ -195,26 +172,21 @@ func (u *Upstream) checkTLS(t *table) {
 	unchecked := "has no effect while tls = " + strconv.Quote(string(u.TLS)) + ", which "
 	switch {
 	case u.TLS == TLSOff:
-		refuseWith(t, `has no effect while tls = "off"`, "remove it, or choose another tls",
+		t.refuse(`has no effect while tls = "off"`, "remove it, or choose another tls",
 			"tls_min_version", "tls_old_ciphers", "ca_file", "server_name", "fingerprint", "cert_file", "key_file")
 	case u.TLS == TLSEncrypt:
-		refuseWith(t, unchecked+"checks no certificate", `set tls = "verify"`, "ca_file", "fingerprint")
+		t.refuse(unchecked+"checks no certificate", `set tls = "verify"`, "ca_file", "fingerprint")
 	case u.TLS == TLSOpportunistic:
 		// ca_file says which certificates it remembers as valid.
-		refuseWith(t, unchecked+"would go on in clear without it", `set tls = "verify"`, "fingerprint")
+		t.refuse(unchecked+"would go on in clear without it", `set tls = "verify"`, "fingerprint")
 	case t.has("fingerprint"):
-		refuseWith(t, "has no effect beside fingerprint, which replaces the check of the chain", "remove one of them", "ca_file")
+		t.refuse("has no effect beside fingerprint, which replaces the check of the chain", "remove one of them", "ca_file")
 	}
 	if u.CAFile != "" && u.TLS != TLSEncrypt && u.TLS != TLSOff {
 		checkCAFile(t, u.CAFile)
 	}
-	switch {
-	case t.has("cert_file") && !t.has("key_file"):
-		t.problem("cert_file", "needs its key", "set key_file")
-	case t.has("key_file") && !t.has("cert_file"):
-		t.problem("key_file", "needs its certificate", "set cert_file")
-	case u.CertFile != "" && u.KeyFile != "" && u.TLS != TLSOff:
-		checkKeyPair(t, u.CertFile, u.KeyFile)
+	if u.TLS != TLSOff || t.has("cert_file") != t.has("key_file") {
+		checkClientCertificate(t, u.CertFile, u.KeyFile)
 	}
 }
 
@@ -246,50 +218,30 @@ func (u *Upstream) checkOldCiphers(t *table) {
 	}
 }
 
-// refuseWith reports each of the keys that is given.
-func refuseWith(t *table, text, hint string, names ...string) {
-	for _, name := range names {
-		if t.has(name) {
-			t.problem(name, text, hint)
-		}
-	}
+func showFingerprints(pins []string) any {
+	return unlessNone(each(pins, func(pin string) string { return "sha256:" + pin }))
 }
 
 // readFingerprints reads one pin, or a list of them, so that a certificate can
 // be replaced by one that is pinned already.
-func (u *Upstream) readFingerprints(t *table, name string, v any) bool {
-	var pins []string
-	_, single := v.(string)
-	if one := ""; !single {
-		t.list(name, v, &pins)
-	} else if t.text(name, v, &one) {
-		pins = []string{one}
+func readFingerprints(f field, v any) ([]string, bool) {
+	if _, single := v.(string); !single {
+		return listOf(readFingerprint)(f, v)
 	}
-	for i, pin := range pins {
-		digits, ok := parseFingerprint(pin)
-		switch {
-		case ok:
-			u.Fingerprints = append(u.Fingerprints, digits)
-			continue
-		case pin == "":
-			continue // reported already
-		}
-		key := t.key(name)
-		if !single {
-			key = joinIndex(key, i)
-		}
-		t.doc.problem(key, "is not a SHA-256 fingerprint",
-			`"sha256:" and 64 hex digits, as printed by: openssl x509 -noout -fingerprint -sha256`)
+	s, ok := readText(f, v)
+	if !ok {
+		return nil, false
 	}
-	return true
+	pin, ok := readFingerprint(f, s)
+	return []string{pin}, ok
 }
 
-func (u *Upstream) showFingerprints() any {
-	pins := make([]string, len(u.Fingerprints))
-	for i, pin := range u.Fingerprints {
-		pins[i] = "sha256:" + pin
+func readFingerprint(f field, pin string) (string, bool) {
+	digits, ok := parseFingerprint(pin)
+	if !ok {
+		f.problem("is not a SHA-256 fingerprint", `"sha256:" and 64 hex digits, as printed by: openssl x509 -noout -fingerprint -sha256`)
 	}
-	return listAt{&pins}.show()
+	return digits, ok
 }
 
 // parseFingerprint reads "sha256:" and 32 bytes in hex, with or without colons.
