@@ -87,7 +87,7 @@ var urgent = []string{"importance", "x-priority", "x-msmail-priority"}
 
 func (c *checker) header(f *Field) {
 	name := strings.ToLower(f.Name)
-	if len(name) > 60 || wire.FieldName([]byte(name+":")) != len(name) {
+	if name == "" || len(name) > 60 || wire.FieldName([]byte(name+":")) != len(name) {
 		c.fault("headers", show(f.Name)+" is not the name of a field")
 		return
 	}

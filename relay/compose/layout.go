@@ -37,7 +37,7 @@ func (l *layout) write() error {
 	l.b = make([]byte, 0, 1024+len(c.text)+len(c.text)/8+len(c.html)+len(c.html)/8+len(c.calendar)*3+512*(len(c.inline)+len(c.attached)))
 	l.fields()
 	if n := len(l.b); n > maxHeader {
-		return Problems{{"to", fmt.Sprintf("the header has %d KiB, more than %d", n>>10, maxHeader>>10)}}
+		return Problems{{"headers", fmt.Sprintf("the header has %d KiB, more than %d", n>>10, maxHeader>>10)}}
 	}
 	l.mixed()
 	l.fixed = l.b
