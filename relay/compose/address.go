@@ -55,8 +55,11 @@ func ParseList(s string) ([]Address, error) {
 	list := make([]Address, 0, len(pieces))
 	for i, piece := range pieces {
 		a, err := ParseAddress(piece)
+		if err == nil && i+1 < len(pieces) && !strings.ContainsAny(piece, `@<"`) && strings.Contains(pieces[i+1], " <") {
+			err = notAddress(piece) // "Last, First <address>", where Last looks like a local part
+		}
 		if err != nil {
-			if i+1 < len(pieces) && !strings.ContainsAny(piece, "@<") && strings.Contains(pieces[i+1], "<") {
+			if !strings.ContainsAny(piece, "@<") && i+1 < len(pieces) {
 				err = fmt.Errorf("%w (a name with a comma or semicolon goes between double quotes)", err)
 			}
 			return nil, err

@@ -48,7 +48,7 @@ func lines(s string, visit func(line string)) {
 func encodingOf(s string) encoding {
 	plain, escapes := true, 0
 	lines(s, func(line string) {
-		plain = plain && len(line) <= maxLine && !fragile(line) && !endsBlank(line)
+		plain = plain && len(line) <= maxLine && !fragile(line) && !endsBlank(line) && !strings.HasPrefix(line, bounding)
 		for i := range len(line) {
 			if !literal[line[i]] {
 				escapes++
@@ -64,6 +64,10 @@ func encodingOf(s string) encoding {
 	}
 	return quotedPrintable
 }
+
+// bounding is how each boundary begins. No line of quoted-printable or base64
+// does.
+const bounding = "--=_"
 
 // fragile tells of lines that mail programs change on the way: "From " gets a >
 // in mailboxes of the mbox kind, and a dot is doubled.

@@ -87,7 +87,7 @@ var urgent = []string{"importance", "x-priority", "x-msmail-priority"}
 
 func (c *checker) header(f *Field) {
 	name := strings.ToLower(f.Name)
-	if name == "" || len(name) > 60 || wire.FieldName([]byte(name+":")) != len(name) {
+	if !isFieldName(name) {
 		c.fault("headers", show(f.Name)+" is not the name of a field")
 		return
 	}
@@ -107,6 +107,14 @@ func (c *checker) header(f *Field) {
 		}
 		c.fault(field, fault)
 	}
+}
+
+// isFieldName asks for less than RFC 5322 §3.6.8 allows: for what programs know
+// how to show.
+func isFieldName(lower string) bool {
+	return lower != "" && len(lower) <= 60 && lower[0] >= 'a' && lower[0] <= 'z' && !strings.ContainsFunc(lower, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.')
+	})
 }
 
 // isStructured tells of fields that programs read by their own grammar, in

@@ -247,10 +247,10 @@ func (l *layout) multipart(kind, root string, level byte) {
 	l.put("\"\r\n")
 }
 
-// mark is the boundary of a level. No line of quoted-printable or base64 has
-// "=_", and none of the three begins like another.
+// mark is the boundary of a level. None of the three begins like another, as
+// some parsers compare no more than the beginning.
 func (l *layout) mark(level byte) {
-	l.put("=_")
+	l.put(bounding[2:])
 	l.b = append(l.b, level)
 	l.put(l.boundary)
 }

@@ -26,7 +26,7 @@ type Message struct {
 	Date           time.Time // zero: now
 	MessageID      string    // with or without < and >; empty: made, with Domain
 	Domain         string    // on the right of a Message-ID that is made; empty: that of From
-	Boundary       string    // between parts: letters and digits. Empty: made at random, as it has to be for foreign text. Tests set it
+	Boundary       string    // between parts: letters and digits. Empty: made at random, so that no attached message holds it. Tests set it
 	AllowBareLocal bool      // addresses without a domain ("root") may stand; the relay completes them
 }
 

@@ -50,7 +50,7 @@ func nastyPart(t *rapid.T, i int, embedded bool) Part {
 	if embedded {
 		ends, types = ends[4:5], []string{"", "image/png"}
 	}
-	name := strings.ReplaceAll(nastyText(t, "file", 12, `/\`), "=?", "") + rapid.SampledFrom(ends).Draw(t, "end")
+	name := strings.TrimSpace(strings.ReplaceAll(nastyText(t, "file", 12, `/\`), "=?", "")) + rapid.SampledFrom(ends).Draw(t, "end")
 	if strings.Trim(name, ".") == "" {
 		name = fmt.Sprintf("part %d", i)
 	}

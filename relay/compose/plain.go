@@ -82,27 +82,37 @@ func (w *plain) words(s string) {
 		if n < 0 {
 			n = len(s)
 		}
-		w.flush()
-		for _, r := range s[:n] {
-			switch r {
-			case '\u00A0', '\u202F': // no-break spaces
-				w.out = append(w.out, ' ')
-			case '\u00AD', '\u200B', '\uFEFF', 0: // places to break, and nothing
-			default:
-				w.out = append(w.out, string(r)...)
-			}
+		if word := visible(s[:n]); strings.TrimSpace(word) == "" {
+			w.space = true // no-break spaces alone are there for their height
+		} else {
+			w.flush()
+			w.out = append(w.out, word...)
 		}
 		s = s[n:]
 	}
+}
+
+// visible is s without places to break and control characters, and with plain
+// spaces.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\u00A0' || r == '\u202F': // no-break spaces
+			return ' '
+		case r == '\u00AD' || r == '\u200B' || r == '\uFEFF' || r < ' ' && r != '\t' || r == 0x7F:
+			return -1
+		}
+		return r
+	}, s)
 }
 
 func isBlank(r rune) bool { return r == ' ' || r == '\n' || r == '\t' || r == '\r' || r == '\f' }
 
 // verbatim writes lines as they are.
 func (w *plain) verbatim(s string) {
-	s = strings.Trim(strings.ReplaceAll(s, "\r", ""), "\n")
+	s = strings.Trim(s, "\r\n")
 	for line := range strings.SplitSeq(s, "\n") {
-		if line = strings.TrimRight(line, " \t"); line == "" {
+		if line = strings.TrimRight(visible(line), " \t"); line == "" {
 			w.breaks = min(w.breaks+1, 2)
 			continue
 		}

@@ -146,8 +146,9 @@ func wellFormed(t testing.TB, msg []byte) {
 	}
 }
 
-// alone is a line with one word, which nothing can break.
-var alone = regexp.MustCompile(`^([A-Z][A-Za-z-]+: | )[^ ]+$`)
+// alone is a line with one word that nothing may break: an address, an
+// identifier, or one of a field that programs read.
+var alone = regexp.MustCompile(`^((?i:from|to|cc|reply-to|message-id|references|in-reply-to|disposition-notification-to|return-receipt-to|errors-to|precedence|feedback-id|list-[^ :]*|postern-[^ :]*): | )[^ ]+$`)
 
 // read reads msg by go-message.
 func read(msg []byte) (r reading, err error) {
