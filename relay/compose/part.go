@@ -27,11 +27,11 @@ type Part struct {
 }
 
 // maxPipe is how many octets of what is no regular file are taken.
-const maxPipe = 64 << 20
+const maxPipe = 32 << 20
 
 // FilePart is a file as it is now; it is opened again when the message is
 // written. name and mediaType may be empty: the base name of path, and by the
-// name. What is no regular file (a pipe) is read at once, up to 64 MiB.
+// name. What is no regular file (a pipe) is read at once, up to 32 MiB.
 func FilePart(path, name, mediaType string) (Part, error) {
 	p, _, err := filePart(path, name, mediaType)
 	return p, err
@@ -52,7 +52,7 @@ func filePart(path, name, mediaType string) (Part, fs.FileInfo, error) {
 	case !info.Mode().IsRegular():
 		data, err := io.ReadAll(io.LimitReader(f, maxPipe+1))
 		if err == nil && len(data) > maxPipe {
-			err = &fs.PathError{Op: "attach", Path: path, Err: errors.New("is no regular file, and gives more than 64 MiB")}
+			err = &fs.PathError{Op: "attach", Path: path, Err: errors.New("is no regular file, and gives more than 32 MiB")}
 		}
 		if name == "" {
 			name = filepath.Base(path)

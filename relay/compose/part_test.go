@@ -82,7 +82,7 @@ func TestPipe(t *testing.T) {
 			t.Error("not what came through the pipe", err)
 		}
 	}
-	if _, err := FilePart("/dev/zero", "", ""); err == nil || !strings.Contains(err.Error(), "more than 64 MiB") {
+	if _, err := FilePart("/dev/zero", "", ""); err == nil || !strings.Contains(err.Error(), "more than 32 MiB") {
 		t.Errorf("what has no end: %v", err)
 	}
 }

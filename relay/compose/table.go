@@ -14,6 +14,7 @@ const (
 	maxTable  = 100 // columns of text that a table may be wide
 	maxLabel  = 40  // of the head of a column that is repeated
 	maxSpan   = 50  // cells that one cell stands for
+	maxCells  = 200 // of a row, as far as spans make them
 	columnGap = 2
 )
 
@@ -113,7 +114,7 @@ func row(n *html.Node, below []int) (cells []cell, after []int) {
 		below[at] = rows
 	}
 	skip := func() {
-		for at := len(cells); at < len(below) && below[at] > 0; at++ {
+		for at := len(cells); at < min(len(below), maxCells) && below[at] > 0; at++ {
 			add(cell{head: true}, below[at]-1)
 		}
 	}
@@ -125,7 +126,7 @@ func row(n *html.Node, below []int) (cells []cell, after []int) {
 		head := c.DataAtom == atom.Th
 		rows := span(c, "rowspan") - 1
 		add(cell{textLines(c), head}, rows)
-		for range span(c, "colspan") - 1 {
+		for range min(span(c, "colspan")-1, maxCells-len(cells)) {
 			add(cell{head: head}, rows)
 		}
 	}
