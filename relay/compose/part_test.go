@@ -125,10 +125,7 @@ func sums(r reading) (all []string) {
 	return all
 }
 
-type oneByOne struct {
-	data []byte
-	done bool
-}
+type oneByOne struct{ data []byte }
 
 func (o *oneByOne) Read(p []byte) (int, error) {
 	if len(o.data) == 0 {
