@@ -11,6 +11,7 @@ type Key struct {
 	addr netip.Addr
 	user string
 	wide bool // addr is a network of 48 bits
+	gone bool // somebody at addr, of whom more could have been known earlier
 }
 
 // Address is the origin of a client at a. Of IPv6 it is the network of 64
@@ -41,6 +42,18 @@ func (k Key) Wide() Key {
 // Local is the origin of a program that runs as the user with this number and
 // connects by a unix socket or from whatever loopback address.
 func Local(uid uint32) Key { return Key{user: "uid " + strconv.FormatUint(uint64(uid), 10)} }
+
+// Gone is the origin of a program of this machine that has closed its end, so
+// that nobody can tell any more whose it was. All of them are one.
+func Gone(a netip.Addr) Key {
+	k := Address(a)
+	k.gone = true
+	return k
+}
+
+// Unclear tells whether the same client, asked about at another time, could
+// have had another origin.
+func (k Key) Unclear() bool { return k.gone }
 
 // User is the origin of somebody who has signed in, wherever from.
 func User(name string) Key { return Key{user: "user " + name} }

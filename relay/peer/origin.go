@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 
@@ -9,7 +10,7 @@ import (
 
 // Origin is whom places are counted for at the other end of c: a user of this
 // machine where the kernel tells, by whatever address he connects, else an
-// address.
+// address. Where the kernel would have told earlier, the origin is Unclear.
 func Origin(c net.Conn) origin.Key {
 	if u, ok := c.(*net.UnixConn); ok {
 		if uid, err := UserID(u); err == nil {
@@ -23,8 +24,11 @@ func Origin(c net.Conn) origin.Key {
 	}
 	a := remote.Addr().Unmap()
 	if a.IsLoopback() {
-		if uid, ok := loopback(c); ok {
+		switch uid, err := loopback(c); {
+		case err == nil:
 			return origin.Local(uid)
+		case errors.Is(err, ErrClosed):
+			return origin.Gone(a)
 		}
 	}
 	return origin.Address(a)

@@ -29,10 +29,11 @@ var (
 )
 
 var (
-	badKey  = refuse(554, 6, 0, KeyField+" has to be 1 to 256 printable ASCII characters")
-	twoKeys = refuse(554, 6, 0, "message has more than one "+KeyField)
-	keyBusy = refuse(451, 7, 0, "a message with this idempotency key is on its way in, try again later").because(ErrKeyBusy)
-	keyUsed = refuse(554, 7, 0, "this idempotency key was used for something else").because(ErrKeyUsed)
+	badKey    = refuse(554, 6, 0, KeyField+" has to be 1 to 256 printable ASCII characters")
+	twoKeys   = refuse(554, 6, 0, "message has more than one "+KeyField)
+	keyOfWhom = refuse(451, 7, 0, "cannot tell whose key this is, since the connection was closed; with a sign-in or a unix socket it is known")
+	keyBusy   = refuse(451, 7, 0, "a message with this idempotency key is on its way in, try again later").because(ErrKeyBusy)
+	keyUsed   = refuse(554, 7, 0, "this idempotency key was used for something else").because(ErrKeyUsed)
 )
 
 // because is r with what the client is never told.
@@ -60,11 +61,18 @@ func (m *Message) setKey(key string, digest [sha256.Size]byte) *Refusal {
 	if !isKey(key) {
 		return badKey
 	}
-	k := &spool.Key{Name: spool.NameKey(m.client.scope(), key), Digest: binary.LittleEndian.Uint64(digest[:]), Share: m.client.share()}
+	if m.policy.remember == 0 {
+		return nil
+	}
+	scope, clear := m.client.scope()
+	if !clear {
+		return keyOfWhom
+	}
+	k := &spool.Key{Name: spool.NameKey(scope, key), Digest: binary.LittleEndian.Uint64(digest[:]), Share: m.client.share()}
 	switch old := m.env.Key; {
 	case old != nil && old.Name != k.Name:
 		return twoKeys
-	case old == nil && m.policy.remember > 0:
+	case old == nil:
 		m.env.Key = k
 	}
 	return nil
@@ -142,13 +150,14 @@ func (m *Message) again() (spool.ID, error) {
 
 // scope is who the client is as far as its keys go: whoever Origin knows by a
 // name, else its address at this way in. What one client has used says nothing
-// to another.
-func (c *Client) scope() string {
+// to another. It is not clear where the client could have been somebody else
+// at another time: its key would not be found again.
+func (c *Client) scope() (scope string, clear bool) {
 	from := c.Origin()
 	if from.Named() {
-		return from.String()
+		return from.String(), true
 	}
-	return "at " + c.Listener + "\x00" + from.String()
+	return "at " + c.Listener + "\x00" + from.String(), !from.Unclear()
 }
 
 // share is with whom the client shares the room for keys.

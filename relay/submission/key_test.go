@@ -210,6 +210,27 @@ func TestKeysThatAreNone(t *testing.T) {
 	}
 }
 
+// TestKeyOfWhom: a client that was killed after it had sent everything is
+// nobody any more. Were its message taken by another name, it would be queued
+// again when the client begins again.
+func TestKeyOfWhom(t *testing.T) {
+	k := newKeyed(t, time.Hour)
+	c := client(origin.Gone(netip.MustParseAddr("127.0.0.1")), "test", "")
+	for _, x := range []struct{ key, content string }{{"one", plain}, {"", header(submission.KeyField + ": one")}} {
+		_, _, err := k.submit(c, x.key, "", x.content)
+		if r := submission.AsRefusal(err); err == nil || r.Code != 451 || !r.Temporary() {
+			t.Errorf("%+v: %v", x, err)
+		}
+	}
+	if _, _, err := k.submit(c, "", "", plain); err != nil {
+		t.Error(err)
+	}
+	c.User = "ann" // who is known for good
+	if _, _, err := k.submit(c, "one", "", plain); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestKeysOfContent: a client that tells the digest of what it hands in is told
 // where a key was used for something else, or is in use.
 func TestKeysOfContent(t *testing.T) {
