@@ -1,3 +1,13 @@
+// Package eventlog is the one vocabulary of events: what the packages have to
+// tell, as log lines on standard error and as Prometheus metrics.
+//
+// Each package declares its events as types, and takes a function that is told
+// of them, which a method of Log makes. Every event has one fixed message and
+// fixed fields, written down in docs/events.md; a test compares
+// that page with what the code emits.
+//
+// The package never decides anything, never writes a secret, and never writes
+// a raw control byte: all text passes clean on its way out, whoever wrote it.
 package eventlog
 
 import (
@@ -80,9 +90,6 @@ func setLevel(to zap.AtomicLevel, name string) error {
 	}
 	return fmt.Errorf("log.level %q is none of debug, info, warn and error", wire.Line(name))
 }
-
-// Level is the level in force.
-func (l *Log) Level() string { return l.level.String() }
 
 // enabled reports whether events of a level are written, for events that come
 // so often that their fields should not be made for nothing.

@@ -73,12 +73,12 @@ func TestLevelsAndFormats(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.info("no", zap.Int("n", 1))
-	if err := l.SetLevel("debug"); err != nil || l.Level() != "debug" {
-		t.Errorf("%v, level %s", err, l.Level())
+	if err := l.SetLevel("debug"); err != nil || l.level.String() != "debug" {
+		t.Errorf("%v, level %s", err, l.level.String())
 	}
 	l.debug("yes", zap.Int("n", 1))
-	if l.SetLevel("chatty") == nil || l.Level() != "debug" {
-		t.Errorf("a wrong level was taken: %s", l.Level())
+	if l.SetLevel("chatty") == nil || l.level.String() != "debug" {
+		t.Errorf("a wrong level was taken: %s", l.level.String())
 	}
 	if got := out.String(); strings.Contains(got, `"no"`) || !strings.Contains(got, `"event":"yes","n":1`) || !strings.HasPrefix(got, "{") {
 		t.Errorf("%q", got)

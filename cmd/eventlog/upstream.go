@@ -3,6 +3,7 @@ package eventlog
 import (
 	"go.uber.org/zap"
 
+	"postern/relay/capture"
 	"postern/relay/upstream"
 )
 
@@ -82,4 +83,22 @@ func (l *Log) memoryFailed(e *upstream.MemoryFailed) {
 	l.metrics.memoryFailures.with(e.Upstream, e.Operation).Inc()
 	l.error("upstream-memory-failed",
 		zap.String("upstream", e.Upstream), zap.String("operation", e.Operation), zap.String("cause", e.Cause))
+}
+
+// Capture returns what tells of the capture server.
+func (l *Log) Capture() func(capture.Event) {
+	return func(e capture.Event) {
+		switch e := e.(type) {
+		case *capture.Stored:
+			l.captureStored(e)
+		case *capture.Failed:
+			l.error("capture-failed", zap.String("upstream", e.Upstream), zap.Error(e.Err))
+		}
+	}
+}
+
+func (l *Log) captureStored(s *capture.Stored) {
+	l.metrics.captured.with(s.Upstream).Inc()
+	l.info("message-captured", zap.String("upstream", s.Upstream), zap.String("file", s.Path),
+		zap.String("from", s.From), list("to", s.To), zap.Int64("size", s.Size))
 }

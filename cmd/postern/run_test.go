@@ -68,6 +68,7 @@ const evil = "\x1b[2J\u202e\u009b"
 func newPuppet() *puppet {
 	now := time.Now().Add(-time.Second / 2)
 	outcome := spool.Outcome{Stage: spool.StageRcpt, Code: 451, Enhanced: "4.7.1", Text: "later" + evil, Remote: "mx.example.com:587"}
+	known := spool.Outcome{Stage: spool.StageMail, Code: 450, Enhanced: "4.7.1", Text: "Error: too much mail from 192.0.2.1" + evil, Remote: "mx" + evil}
 	env := &spool.Envelope{
 		From: "a" + evil + "@example.com", Accepted: now.Add(-3*time.Hour - 5*time.Minute),
 		MessageID: "<1@example.com>", Listener: "mail", Peer: "127.0.0.1:4711", Helo: "client" + evil,
@@ -79,7 +80,7 @@ func newPuppet() *puppet {
 	}
 	return &puppet{now: now, detail: &spool.Detail{ID: 7, Size: 4096, Envelope: env, Recipients: []spool.RecipientState{
 		{Upstream: "office", Attempts: 2, Due: now.Add(10*time.Minute + 30*time.Second), Last: &outcome, LastAt: now.Add(-time.Minute)},
-		{Upstream: "office", Attempts: 2, Due: now.Add(10*time.Minute + 30*time.Second), Last: &outcome, LastAt: now.Add(-time.Minute)},
+		{Upstream: "office", Attempts: 2, Due: now.Add(10*time.Minute + 30*time.Second), Last: &known, LastAt: now.Add(-time.Minute)},
 		{Upstream: "backup", Share: 1, Held: true},
 	}}}
 }
@@ -339,6 +340,17 @@ func TestCommands(t *testing.T) {
 			}
 			golden(t, c.name, text)
 		})
+	}
+}
+
+// What a daemon says that an answer means is text, whoever wrote it.
+func TestAdviceIsShownAsText(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{stdout: &out}
+	err := a.printMessage(&control.Message{Recipients: []control.Recipient{
+		{Advice: &verdict.Advice{Meaning: "The password is wrong" + evil, Remedy: "Correct\nid  0000000000008" + evil}}}})
+	if want := "meaning   The password is wrong?[2J??\n  remedy    Correct id  0000000000008?[2J??\n"; err != nil || !strings.Contains(out.String(), want) {
+		t.Errorf("%v %q", err, out.String())
 	}
 }
 

@@ -36,7 +36,19 @@ func Parameters(s string) iter.Seq2[Parameter, bool] {
 
 // IsKeyword checks s against esmtp-keyword (RFC 5321 §4.1.2): letters, digits
 // and, behind the first of them, hyphens.
-func IsKeyword(s string) bool { return s != "" && s[0] != '-' && strings.Trim(s, wordChars) == "" }
+func IsKeyword(s string) bool { return s != "" && s[0] != '-' && isWord(s, '-') }
+
+// isWord reports whether s is letters, digits, hyphens and other.
+func isWord(s string, other byte) bool {
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == other:
+		default:
+			return false
+		}
+	}
+	return true
+}
 
 // isValue: esmtp-value = 1*(%d33-60 / %d62-126), and UTF-8 (RFC 6531 §3.3).
 func isValue(s string) bool {
@@ -53,8 +65,6 @@ func IsDigits(s string) bool {
 	return s != ""
 }
 
-const wordChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
-
 // ForeignProtocol names what a line belongs to that is no command of SMTP: HTTP
 // or a header field; empty: nothing is known of it. A browser can be made to
 // POST to an SMTP port, and would have its lines read one by one until some
@@ -66,7 +76,7 @@ func ForeignProtocol(line string) string {
 		return "HTTP"
 	}
 	name, _, ok := strings.Cut(verb, ":")
-	if ok && name != "" && strings.Trim(name, wordChars+"_") == "" {
+	if ok && name != "" && isWord(name, '_') {
 		return "a header field"
 	}
 	return ""
@@ -97,17 +107,16 @@ func AppendReply(b []byte, code int, enhanced [3]int, text string, more bool) []
 		b = append(b, ' ')
 	}
 	if enhanced[0] > 0 && code/100 != 3 {
-		for i, n := range enhanced {
-			b = strconv.AppendInt(b, int64(n), 10)
-			b = append(b, ". "[i/2])
+		b = append(strconv.AppendInt(b, int64(enhanced[0]), 10), '.')
+		b = append(strconv.AppendInt(b, int64(enhanced[1]), 10), '.')
+		b = append(strconv.AppendInt(b, int64(enhanced[2]), 10), ' ')
+	}
+	start := len(b)
+	b = append(b, text[:min(len(text), maxReply)]...)
+	for i := start; i < len(b); i++ {
+		if c := b[i]; c < ' ' || c == 0x7f {
+			b[i] = '?'
 		}
 	}
-	for i := range min(len(text), maxReply) {
-		if c := text[i]; c < ' ' || c == 0x7f {
-			b = append(b, '?')
-		} else {
-			b = append(b, c)
-		}
-	}
-	return append(b, crlf...)
+	return append(b, '\r', '\n')
 }

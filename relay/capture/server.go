@@ -1,12 +1,28 @@
+// Package capture is an upstream that keeps what it is given: a real SMTP
+// server inside the process, with STARTTLS and AUTH, that delivers to a
+// Maildir. An upstream with provider = "capture" is pointed at it, so that all
+// of the relay is at work and nothing leaves the machine.
+//
+// It owns its Maildir, its certificate and its password, which are made anew
+// at each start and never leave the memory. It has no port and no socket:
+// connections are made within the process, so that nobody else can come. It
+// never passes a message on.
 package capture
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log"
+	"math/big"
 	"net"
 	"sync"
 	"time"
@@ -137,4 +153,32 @@ func (s *Server) Close(ctx context.Context) error {
 		return nil // it was closed before, or it took too long
 	}
 	return err
+}
+
+// newCertificate makes a key that never leaves the memory, with a certificate
+// that vouches for itself; pin is its fingerprint.
+func newCertificate(hostname string) (_ tls.Certificate, pin string, _ error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, "", err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return tls.Certificate{}, "", err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: "postern capture"},
+		DNSNames:     []string{hostname},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().AddDate(10, 0, 0),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return tls.Certificate{}, "", err
+	}
+	sum := sha256.Sum256(der)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, hex.EncodeToString(sum[:]), nil
 }

@@ -23,8 +23,8 @@ const (
 // accept loop, so nothing in it waits for the client.
 func (s *Server) admit(l *listener, nc net.Conn) {
 	set := l.settings.Load()
-	c := &conn{srv: s, set: set, raw: nc, nc: nc, ack: ack.Of(nc), started: time.Now()}
-	c.out = c.outSmall[:0]
+	c := &conn{srv: s, set: set, raw: nc, nc: nc, started: time.Now()}
+	c.out.ack = ack.Of(nc)
 	c.client = client{settings: set, events: s.events, ctx: s.ctx}
 	c.client.Listener, c.client.Settings = set.cfg.Name, set.message
 	c.client.Addr, c.client.Peer = address(nc)
@@ -78,7 +78,7 @@ func (s *Server) turnAway(c *conn, r *smtp.SMTPError, why string) {
 	if c.set.cfg.TLS != tlsImplicit {
 		c.reply(r)
 		c.raw.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-		c.raw.Write(c.out)
+		c.raw.Write(c.out.held)
 	}
 	c.raw.Close()
 }
@@ -131,11 +131,11 @@ func (l *listener) victim(newcomer origin.Key, now time.Time) (victim *conn) {
 	var oldest int64
 	idlest := false
 	for c := range l.conns {
-		ph := phase(c.phase.Load())
+		ph := phase(c.watch.phase.Load())
 		if ph == phaseBusy {
 			continue
 		}
-		k, since := c.client.Connection(), c.waiting.Load()
+		k, since := c.client.Connection(), c.watch.since.Load()
 		n := l.places.Beside(k, newcomer)
 		idle, limit := true, evictIdle
 		if ph == phaseMail || ph == phaseContent {
@@ -157,7 +157,7 @@ func (l *listener) victim(newcomer origin.Key, now time.Time) (victim *conn) {
 func (l *listener) evict(c *conn, enough int) {
 	l.give(c)
 	if len(l.leaving) >= enough {
-		c.wake.Store(wokenEvict)
+		c.watch.wake.Store(wokenEvict)
 		c.raw.Close()
 	} else {
 		c.interrupt(wokenEvict)

@@ -79,15 +79,15 @@ func (c *conn) waitable() (end func()) {
 	all := c.client.ctx
 	ctx, cancel := context.WithCancel(all)
 	c.client.ctx = ctx
-	c.asking.Store(&cancel)
-	if c.leaving() {
+	c.watch.asking.Store(&cancel)
+	if c.watch.leaving() {
 		cancel()
 	}
 	c.wait()
-	c.phase.Store(uint32(phaseSignIn))
+	c.watch.at(phaseSignIn)
 	return func() {
-		c.phase.Store(uint32(phaseBusy))
-		c.asking.Store(nil)
+		c.watch.at(phaseBusy)
+		c.watch.asking.Store(nil)
 		c.client.ctx = all
 		cancel()
 	}
@@ -136,14 +136,14 @@ func verdictAuth(err error) *smtp.SMTPError {
 
 // authFailed answers after a while that grows, and not for ever.
 func (c *conn) authFailed(r *smtp.SMTPError) {
-	c.authFailures++
-	if !c.leaving() {
+	enough := c.count.failSignIn()
+	if !c.watch.leaving() {
 		end := c.waitable()
-		pause(c.client.ctx, time.Second<<(c.authFailures-1))
+		pause(c.client.ctx, time.Second<<(c.count.signIns-1))
 		end()
 	}
 	c.protest(r)
-	if c.authFailures >= maxAuthFailures && c.state != stateClosed {
+	if enough && c.state != stateClosed {
 		c.abuse("too many failed sign-ins", say(421, 4, 7, 0, "too many failed sign-ins, closing connection"))
 	}
 }

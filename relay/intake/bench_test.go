@@ -61,7 +61,7 @@ func benchEngine(b *testing.B, size int) {
 
 func benchStock(b *testing.B, size int) {
 	s, l := benchServer(b)
-	be, _, err := s.Stock(l)
+	be, _, err := s.stock(l)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func (c *conn) bdat(arg string) {
 		return
 	}
 	t := &c.body
-	t.start(c, true, c.message != nil && c.envelope.Body == spool.BodyBinaryMIME)
+	t.start(c, true, c.mailing.message != nil && c.mailing.envelope.Body == spool.BodyBinaryMIME)
 	t.left, t.last = n, last
 	if c.state != stateRcpt {
 		c.dropChunk()

@@ -2,14 +2,16 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 
+	"postern/relay/peer"
 	"postern/relay/submission"
 )
 
 // client is who is at the other end of a connection, for the engine, for
-// sign-in, and for Stock. It belongs to the goroutine of its connection.
+// and for sign-in. It belongs to the goroutine of its connection.
 type client struct {
 	submission.Client
 	esmtp    bool // it said EHLO
@@ -49,4 +51,26 @@ func address(nc net.Conn) (netip.Addr, string) {
 		return ap.Addr().WithZone(""), ap.String()
 	}
 	return netip.Addr{}, "unix:"
+}
+
+// identify finds out who, on this machine, the TCP client is, once something
+// in the configuration asks for it, and ends the connection of one who hides it
+// by closing the socket early. Where the system can't tell, the client is
+// nobody, and no condition on a unix user holds. It reports whether c goes on.
+func (c *conn) identify() bool {
+	if c.identified || !c.client.Addr.IsLoopback() || !c.srv.site.Load().askUser {
+		return true
+	}
+	c.identified = true
+	user, err := peer.LocalUser(c.raw)
+	if err != nil {
+		c.srv.events(&Unidentified{&c.client.Client, err})
+		if errors.Is(err, peer.ErrClosed) {
+			c.reply(say(421, 4, 3, 0, "cannot tell who you are, try again later"))
+			c.end("unidentified")
+			return false
+		}
+	}
+	c.client.UnixUser = user
+	return true
 }

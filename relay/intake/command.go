@@ -1,6 +1,12 @@
 package intake
 
-import "strings"
+import (
+	"strings"
+
+	smtp "github.com/emersion/go-smtp"
+
+	"postern/config/wire"
+)
 
 // state is where the session stands (RFC 5321 §4.1.4).
 type state uint8
@@ -70,20 +76,20 @@ func init() {
 		// §4.1.1.10: in any state. → Closed.
 		{verb: "QUIT", in: anywhere, bare: true, sync: true, run: (*conn).quit},
 		// §4.1.1.1; §4.1.4: again at any time, and then like RSET. → Ready.
-		{verb: "EHLO", in: anywhere, idle: true, sync: true, wait: true, run: (*conn).ehlo},
-		{verb: "HELO", in: anywhere, idle: true, sync: true, wait: true, run: (*conn).helo},
+		{verb: "EHLO", in: anywhere, idle: true, sync: true, wait: true, run: func(c *conn, arg string) { c.hello(arg, true) }},
+		{verb: "HELO", in: anywhere, idle: true, sync: true, wait: true, run: func(c *conn, arg string) { c.hello(arg, false) }},
 		// RFC 3207 §4. Ready → Fresh.
 		{verb: "STARTTLS", in: in(stateReady), bare: true, sync: true, wait: true, run: (*conn).starttls},
 		// RFC 4954 §4: not inside a transaction. Stays Ready.
 		{verb: "AUTH", in: in(stateReady), sync: true, wait: true, run: (*conn).auth},
 		// §4.1.1.9, §4.1.1.6, §4.1.1.7, §4.1.1.8: change nothing.
-		{verb: "NOOP", in: anywhere, idle: true, sync: true, run: (*conn).noop},
+		{verb: "NOOP", in: anywhere, idle: true, sync: true, run: saying(replyOK)},
 		{verb: "VRFY", in: anywhere, idle: true, sync: true, run: (*conn).vrfy},
-		{verb: "EXPN", in: anywhere, idle: true, sync: true, run: (*conn).expn},
-		{verb: "HELP", in: anywhere, idle: true, sync: true, run: (*conn).help},
+		{verb: "EXPN", in: anywhere, idle: true, sync: true, run: saying(say(502, 5, 5, 1, "EXPN is not offered"))},
+		{verb: "HELP", in: anywhere, idle: true, sync: true, run: saying(replyHelp)},
 		// §F.1, §F.6: known, and not done.
-		{verb: "TURN", in: anywhere, idle: true, sync: true, run: (*conn).obsolete},
-		{verb: "SEND", in: anywhere, idle: true, sync: true, run: (*conn).obsolete},
+		{verb: "TURN", in: anywhere, idle: true, sync: true, run: saying(replyObsolete)},
+		{verb: "SEND", in: anywhere, idle: true, sync: true, run: saying(replyObsolete)},
 	}
 }
 
@@ -100,4 +106,78 @@ func outOfOrder(st state) string {
 		return "a message is on its way by BDAT; go on, or send RSET"
 	}
 	return "a transaction is under way; send DATA, BDAT or RSET"
+}
+
+var (
+	replyOK       = say(250, 2, 0, 0, "ok")
+	replyHelp     = say(214, 2, 0, 0, "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY STARTTLS AUTH\nSee RFC 5321")
+	replyObsolete = say(502, 5, 5, 1, "command not implemented")
+	replyUnknown  = say(500, 5, 5, 1, "command not recognized")
+)
+
+// saying is a command that does nothing but answer.
+func saying(r *smtp.SMTPError) func(*conn, string) { return func(c *conn, _ string) { c.reply(r) } }
+
+// parse finds the command of a line and its argument, or the reply to a line
+// that is none.
+func parse(line string, lenient bool) (cmd *command, arg string, r *smtp.SMTPError) {
+	if wire.HasControl(line) {
+		return nil, "", say(500, 5, 5, 2, "control character in a command")
+	}
+	verb, arg, _ := strings.Cut(strings.TrimRight(line, " "), " ") // RFC 5321 §4.1.1: tolerate them
+	if lenient {
+		arg = strings.TrimLeft(arg, " ")
+	}
+	switch cmd = lookup(verb); {
+	case cmd == nil:
+		return nil, "", replyUnknown
+	case cmd.bare && arg != "" && !(lenient && cmd.verb == "QUIT"):
+		return nil, "", say(501, 5, 5, 4, cmd.verb+" takes no parameters")
+	}
+	return cmd, arg, nil
+}
+
+// withoutTabs is line with blanks in place of tabs, unless one of them may
+// stand in a quoted string.
+func withoutTabs(line string) string {
+	if strings.IndexByte(line, '\t') < 0 || strings.IndexByte(line, '"') >= 0 {
+		return line
+	}
+	return strings.TrimRight(strings.ReplaceAll(line, "\t", " "), " ")
+}
+
+// tally is what a client has done that leads to nothing. Each method but
+// accept tells whether that is too much.
+type tally struct {
+	errors   int // of the protocol, since the last accepted message
+	idles    int // NOOP and the like, since then
+	refusals int // of MAIL, RCPT and messages, since then
+	signIns  int // that failed
+	accepted int // messages
+}
+
+func (t *tally) protest() bool {
+	t.errors++
+	return t.errors >= maxErrors
+}
+
+func (t *tally) idle() bool {
+	t.idles++
+	return t.idles > maxIdleCommands
+}
+
+func (t *tally) refuse() bool {
+	t.refusals++
+	return t.refusals >= maxRefusals
+}
+
+func (t *tally) failSignIn() bool {
+	t.signIns++
+	return t.signIns >= maxAuthFailures
+}
+
+// accept counts a message that was accepted: the client is at work.
+func (t *tally) accept() {
+	t.accepted++
+	t.errors, t.idles, t.refusals = 0, 0, 0
 }

@@ -2,20 +2,17 @@ package intake
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"runtime/debug"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	smtp "github.com/emersion/go-smtp"
 
 	"postern/config/wire"
-	"postern/relay/ack"
 	"postern/relay/submission"
 )
 
@@ -44,57 +41,21 @@ type conn struct {
 	of     offers
 	body   content
 
-	envelope submission.Envelope // of the last MAIL
-	message  *submission.Message // of this transaction; nil: there is none
+	mailing transaction
+	count   tally
 
-	identified   bool // who the client is was asked
-	signedIn     bool
-	authFailures int
-	errors       int
-	idles        int
-	refusals     int
-	accepted     int
+	identified bool // who the client is was asked
+	signedIn   bool
+	why        string // why the connection ends
+	started    time.Time
+	opened     Opened // told, and kept here so that telling allocates nothing
+	closed     Closed
 
-	out      []byte
-	outSmall [512]byte
-	spoke    bool // something was sent since the last read
-	ack      ack.Control
-	writeErr error
-	why      string // why the connection ends
-	started  time.Time
-	opened   Opened // told, and kept here so that telling allocates nothing
-	closed   Closed
+	watch watch
+	next  atomic.Pointer[settings] // in force since a reload; nil: still set
 
-	waiting atomic.Int64  // since when it waits for the client, Unix nanoseconds
-	heard   int           // bytes since then
-	phase   atomic.Uint32 // what it waits for
-	wake    atomic.Uint32
-	next    atomic.Pointer[settings]           // in force since a reload; nil: still set
-	asking  atomic.Pointer[context.CancelFunc] // ends the wait of a sign-in
-
-	in input
-}
-
-// A conn can be woken from a read for one of these reasons.
-const (
-	wokenNot      = 0
-	wokenShutdown = 1
-	wokenEvict    = 2
-	wokenReview   = 3 // to see whether new settings still let it in
-)
-
-func (c *conn) woken() uint32 { return c.wake.Load() }
-
-// interrupt ends a wait for the client. It may be called by anybody.
-func (c *conn) interrupt(why uint32) {
-	c.wake.Store(why)
-	c.raw.SetReadDeadline(time.Unix(1, 0))
-	if why == wokenEvict { // it may be one that never reads
-		c.raw.SetWriteDeadline(time.Now().Add(evictedTimeout))
-	}
-	if cancel := c.asking.Load(); cancel != nil {
-		(*cancel)()
-	}
+	out output
+	in  input
 }
 
 // end notes why the connection is to end, and lets nothing more be read.
@@ -138,7 +99,7 @@ func (c *conn) serve() {
 func (c *conn) finish() {
 	if v := recover(); v != nil {
 		c.srv.events(&Panicked{&c.client.Client, v, debug.Stack()})
-		c.out = append(c.out[:0], "421 4.3.0 internal error, closing connection\r\n"...)
+		c.out.held = append(c.out.held[:0], "421 4.3.0 internal error, closing connection\r\n"...)
 		c.why = "panic"
 		harmless(func() { c.flush() })
 	}
@@ -148,7 +109,7 @@ func (c *conn) finish() {
 	}
 	c.in.r, c.in.w = 0, 0
 	c.in.release()
-	c.closed = Closed{&c.client.Client, c.why, time.Since(c.started), c.accepted}
+	c.closed = Closed{&c.client.Client, c.why, time.Since(c.started), c.count.accepted}
 	c.srv.events(&c.closed)
 }
 
@@ -163,7 +124,7 @@ func harmless(f func()) (ok bool) {
 // resets the connection, and the reset overtakes the reply. So the sending
 // side is closed first and a little of what still comes is thrown away.
 func (c *conn) closeConn() {
-	if c.why == "quit" || c.why == "client closed" || c.writeErr != nil || c.srv.closed.Load() {
+	if c.why == "quit" || c.why == "client closed" || c.out.err != nil || c.srv.closed.Load() {
 		c.nc.Close()
 		return
 	}
@@ -224,32 +185,22 @@ func (c *conn) command(line string) {
 
 // parse finds the command of a line, or answers what is wrong with it.
 func (c *conn) parse(line string) (*command, string) {
-	if c.set.lenient && strings.IndexByte(line, '\t') >= 0 && strings.IndexByte(line, '"') < 0 {
-		line = strings.TrimRight(strings.ReplaceAll(line, "\t", " "), " ")
+	if c.set.lenient {
+		line = withoutTabs(line)
 	}
 	if what := wire.ForeignProtocol(line); what != "" {
 		c.abuse(what+" on the SMTP port", say(554, 5, 7, 0, "this is SMTP, closing connection"))
 		return nil, ""
 	}
-	if wire.HasControl(line) {
-		c.protest(say(500, 5, 5, 2, "control character in a command"))
-		return nil, ""
-	}
-	line = strings.TrimRight(line, " ") // RFC 5321 §4.1.1: tolerate it
-	verb, arg, _ := strings.Cut(line, " ")
-	if c.set.lenient {
-		arg = strings.TrimLeft(arg, " ")
-	}
-	cmd := lookup(verb)
+	cmd, arg, r := parse(line, c.set.lenient)
 	switch {
-	case cmd == nil:
-		c.protest(say(500, 5, 5, 1, "command not recognized"))
-		c.flush() // RFC 2920 §3.2: never held back
+	case r != nil:
+		c.protest(r)
+		if r == replyUnknown {
+			c.flush() // RFC 2920 §3.2: never held back
+		}
 		return nil, ""
-	case cmd.bare && arg != "" && !(c.set.lenient && cmd.verb == "QUIT"):
-		c.protest(say(501, 5, 5, 4, cmd.verb+" takes no parameters"))
-		return nil, ""
-	case !c.waits(cmd):
+	case !c.alone(cmd):
 		return nil, ""
 	case !cmd.in.has(c.state) && !c.beginLate(cmd):
 		c.protest(say(503, 5, 5, 1, outOfOrder(c.state)))
@@ -261,7 +212,7 @@ func (c *conn) parse(line string) (*command, string) {
 // run carries out a command that may come now.
 func (c *conn) run(cmd *command, arg string) {
 	if cmd.idle {
-		if c.idles++; c.idles > maxIdleCommands {
+		if c.count.idle() {
 			c.abuse("too many commands without mail", say(421, 4, 7, 0, "too many commands without mail, closing connection"))
 			return
 		}
@@ -278,7 +229,7 @@ func (c *conn) run(cmd *command, arg string) {
 // protest answers a protocol error, and ends the connection where they pile up.
 func (c *conn) protest(r *smtp.SMTPError) {
 	c.reply(r)
-	if c.errors++; c.errors >= maxErrors {
+	if c.count.protest() {
 		c.abuse("too many errors", say(421, 4, 7, 0, "too many errors, closing connection"))
 	}
 }
@@ -287,7 +238,7 @@ func (c *conn) protest(r *smtp.SMTPError) {
 // number of them beyond which nobody is being served.
 func (c *conn) refused(r *smtp.SMTPError) {
 	c.reply(r)
-	if c.refusals++; c.refusals >= maxRefusals {
+	if c.count.refuse() {
 		c.abuse("too many refusals", say(421, 4, 7, 0, "too many refusals, closing connection"))
 	}
 }
@@ -295,14 +246,9 @@ func (c *conn) refused(r *smtp.SMTPError) {
 // refuse refuses what the engine itself does not let through: an address that
 // is none, a message that is too large.
 func (c *conn) refuse(at submission.Stage, to string, r *smtp.SMTPError) {
-	c.tell(at, to, r)
-	c.refused(r)
-}
-
-// tell tells of a refusal of the engine.
-func (c *conn) tell(at submission.Stage, to string, r *smtp.SMTPError) {
-	c.srv.submission.Refuse(&c.client.Client, at, c.envelope.From,
+	c.srv.submission.Refuse(&c.client.Client, at, c.mailing.envelope.From,
 		&submission.Refusal{Code: r.Code, Enhanced: r.EnhancedCode, Sentence: r.Message, Recipient: to})
+	c.refused(r)
 }
 
 // replyOf is the reply that a refusal of the submission becomes. Its cause
@@ -314,10 +260,7 @@ func replyOf(err error) *smtp.SMTPError {
 
 // reset ends the transaction (RFC 5321 §4.1.1.5).
 func (c *conn) reset() {
-	if m := c.message; m != nil {
-		c.message = nil
-		m.Discard()
-	}
+	c.mailing.drop()
 	if c.state > stateReady && c.state != stateClosed {
 		c.state = stateReady
 	}

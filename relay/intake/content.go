@@ -156,7 +156,7 @@ func (t *content) window() ([]byte, error) {
 	in := &t.c.in
 	if in.r == in.w {
 		in.suit()
-		if t.raw == 0 || t.c.heard >= someContent {
+		if t.raw == 0 || t.c.in.heard >= someContent {
 			t.c.wait()
 		}
 		if err := t.c.fill(phaseContent, t.within(time.Now().Add(t.timeout()))); err != nil {

@@ -70,7 +70,7 @@ func newStock(t *testing.T) (*smtp.Server, *store, func()) {
 	s := newServer(st, nil, nil)
 	use(t, s, testRoutes(t))
 	l := testListener()
-	be, _, err := s.Stock(&l)
+	be, _, err := s.stock(&l)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,8 @@
 // conn.mail and conn.rcpt, content.next (one end of data), conn.receive (commit,
 // 250).
 //
-// Stock hands mail to the same submission under go-smtp's own server. The
-// differential tests send the same bytes to both.
+// The differential tests hand mail to the same submission under go-smtp's own
+// server, and send the same bytes to both.
 //
 // The package never looks at how mail is delivered, never logs (Event), and
 // never lets local detail onto the wire.

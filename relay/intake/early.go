@@ -28,9 +28,9 @@ func (c *conn) greetable() bool {
 	return false
 }
 
-// waits reports whether nothing follows the command, which the client has to
+// alone reports whether nothing follows the command, which the client has to
 // wait behind. Otherwise the connection ends, before the command is run.
-func (c *conn) waits(cmd *command) bool {
+func (c *conn) alone(cmd *command) bool {
 	if c.set.cfg.Early != "refuse" || !cmd.wait && !(c.state == stateFresh && cmd.verb == "MAIL") {
 		return true
 	}

@@ -15,11 +15,11 @@ func (c *conn) handshake() bool {
 	defer hs.end() // also where TLS panics over what the client has sent
 	tc := tls.Server(hs, c.set.tls)
 	c.wait()
-	c.phase.Store(uint32(phaseHandshake))
+	c.watch.at(phaseHandshake)
 	err := tc.HandshakeContext(ctx)
 	hs.end()
-	c.phase.Store(uint32(phaseBusy))
-	if err != nil && c.woken() == wokenEvict {
+	c.watch.at(phaseBusy)
+	if err != nil && c.watch.woken() == wokenEvict {
 		c.end("evicted")
 		return false
 	}
@@ -72,9 +72,9 @@ func (s *handshakeConn) work() error {
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	s.c.asking.Store(&cancel)
-	defer s.c.asking.Store(nil)
-	if s.c.leaving() {
+	s.c.watch.asking.Store(&cancel)
+	defer s.c.watch.asking.Store(nil)
+	if s.c.watch.leaving() {
 		cancel()
 	}
 	err := turns.Take(ctx, s.c.client.Connection())

@@ -15,9 +15,6 @@ import (
 
 const tlsImplicit = config.ListenerTLSImplicit
 
-func (c *conn) helo(arg string) { c.hello(arg, false) }
-func (c *conn) ehlo(arg string) { c.hello(arg, true) }
-
 // hello begins a session, or begins it again (RFC 5321 §4.1.1.1, §4.1.4).
 func (c *conn) hello(arg string, extended bool) {
 	name := arg
@@ -66,7 +63,7 @@ func (c *conn) beginLate(cmd *command) bool {
 
 // announce lists what is honoured, to this client, now.
 func (c *conn) announce() {
-	say := func(text string, more bool) { c.replyLine(250, smtp.NoEnhancedCode, text, more) }
+	say := func(text string, more bool) { c.out.line(250, smtp.NoEnhancedCode, text, more) }
 	c.of.extended = true
 	c.of.requireTLS = c.client.TLS != nil
 	say(c.srv.hostname(), true)
@@ -133,26 +130,20 @@ func (c *conn) secured(tc *tls.Conn) {
 	c.nc = tc
 	c.client.TLS = &st
 	c.client.Helo, c.client.User, c.client.esmtp = "", "", false
-	c.signedIn, c.authFailures = false, 0
+	c.signedIn, c.count.signIns = false, 0
 	c.in.r, c.in.w = 0, 0
 	c.state = stateFresh
 }
 
 func (c *conn) rset(string) {
-	if c.state == stateFresh {
-		c.reply(say(250, 2, 0, 0, "ok")) // RFC 5321 §4.1.4: allowed before EHLO
-		return
-	}
-	c.reset()
-	c.reply(say(250, 2, 0, 0, "ok"))
+	c.reset() // RFC 5321 §4.1.4: allowed before EHLO
+	c.reply(replyOK)
 }
 
 func (c *conn) quit(string) {
 	c.reply(say(221, 2, 0, 0, "bye"))
 	c.end("quit")
 }
-
-func (c *conn) noop(string) { c.reply(say(250, 2, 0, 0, "ok")) }
 
 // vrfy: RFC 5321 §3.5.3, §7.3.
 func (c *conn) vrfy(arg string) {
@@ -162,11 +153,3 @@ func (c *conn) vrfy(arg string) {
 	}
 	c.reply(say(252, 2, 0, 0, "cannot verify, but will take mail and try to deliver it"))
 }
-
-func (c *conn) expn(string) { c.reply(say(502, 5, 5, 1, "EXPN is not offered")) }
-
-func (c *conn) help(string) {
-	c.reply(say(214, 2, 0, 0, "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY STARTTLS AUTH\nSee RFC 5321"))
-}
-
-func (c *conn) obsolete(string) { c.reply(say(502, 5, 5, 1, "command not implemented")) }

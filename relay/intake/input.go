@@ -29,6 +29,7 @@ type input struct {
 	large  *[largeBuffer]byte
 	small  [smallBuffer]byte
 	last   int   // bytes of the last read
+	heard  int   // bytes since the client is waited for
 	lf     bool  // the last command ended in LF alone
 	err    error // the first error of a read; final
 }
@@ -111,24 +112,11 @@ func (in *input) suit() {
 	}
 }
 
-// A phase says what a read waits for.
-type phase uint32
-
-const (
-	phaseBusy      phase = iota // not waiting for the client
-	phaseCommand                // for a command, outside a transaction
-	phaseMail                   // for a command, inside a transaction
-	phaseContent                // for content, or the next BDAT
-	phaseWrite                  // for the client to read
-	phaseSignIn                 // for the turn of a sign-in
-	phaseHandshake              // for the handshake of TLS
-)
-
 // wait begins the time for which c waits for its client: for a whole command,
 // or for some content. A byte now and then doesn't begin it again.
 func (c *conn) wait() {
-	c.waiting.Store(time.Now().UnixNano())
-	c.heard = 0
+	c.watch.since.Store(time.Now().UnixNano())
+	c.in.heard = 0
 }
 
 // fill reads once. It first sends what is held back. The first error is
@@ -143,15 +131,15 @@ func (c *conn) fill(ph phase, deadline time.Time) error {
 		in.err = err
 		return err
 	}
-	if !c.spoke {
-		c.ack.Now()
+	if !c.out.spoke {
+		c.out.ack.Now()
 	}
-	c.spoke = false
+	c.out.spoke = false
 	in.room()
-	c.phase.Store(uint32(ph))
+	c.watch.at(ph)
 	n, err := c.read(ph, deadline)
-	c.phase.Store(uint32(phaseBusy))
-	c.heard += n
+	c.watch.at(phaseBusy)
+	c.in.heard += n
 	in.w += n
 	in.last = n
 	if n > 0 {
@@ -176,7 +164,7 @@ func (c *conn) read(ph phase, deadline time.Time) (int, error) {
 		}
 		// The order matters: whoever wakes us sets the mark first and moves
 		// the deadline after, so either we see the mark or the read ends.
-		switch c.woken() {
+		switch c.watch.woken() {
 		case wokenEvict:
 			return 0, errEvicted
 		case wokenShutdown:
@@ -221,7 +209,7 @@ func (c *conn) line(max int) ([]byte, error) {
 				return nil, errLine
 			}
 			in.r += len(line) + 1
-			return c.trimLine(line)
+			return in.trim(line, c.set.normalise)
 		}
 		if seen = len(b); seen >= max {
 			return nil, errLine
@@ -240,18 +228,11 @@ func (c *conn) line(max int) ([]byte, error) {
 	}
 }
 
-// trimLine removes the CR. A line ends in CRLF and in nothing else (RFC 5321
-// §2.3.8), unless the listener normalises.
-func (c *conn) trimLine(line []byte) ([]byte, error) {
-	if n := len(line); n > 0 && line[n-1] == '\r' {
-		line = line[:n-1]
-		c.in.lf = false
-	} else if !c.set.normalise {
-		return nil, errBare
-	} else {
-		c.in.lf = true
-	}
-	if bytes.IndexByte(line, '\r') >= 0 {
+// trim removes the CR of a line. A line ends in CRLF and in nothing else
+// (RFC 5321 §2.3.8), unless the listener normalises.
+func (in *input) trim(line []byte, normalise bool) ([]byte, error) {
+	line, whole := bytes.CutSuffix(line, []byte{'\r'})
+	if in.lf = !whole; in.lf && !normalise || bytes.IndexByte(line, '\r') >= 0 {
 		return nil, errBare
 	}
 	return line, nil

@@ -7,6 +7,7 @@ import (
 	smtp "github.com/emersion/go-smtp"
 
 	"postern/config/wire"
+	"postern/relay/ack"
 )
 
 // heldReplies is how many bytes of replies are held back at most.
@@ -18,9 +19,18 @@ func say(code, class, subject, detail int, text string) *smtp.SMTPError {
 	return &smtp.SMTPError{Code: code, EnhancedCode: smtp.EnhancedCode{class, subject, detail}, Message: text}
 }
 
-// reply adds r to the replies held back. They go out in one write before the
-// next read that would wait (RFC 2920 §3.2).
-func (c *conn) reply(r *smtp.SMTPError) {
+// output is the replies that are held back, and how it went with those that
+// were sent. The zero value holds nothing.
+type output struct {
+	held  []byte
+	small [512]byte // room for those of an ordinary client
+	spoke bool      // something was sent since the last read
+	ack   ack.Control
+	err   error // of the first write that failed; final
+}
+
+// add holds r back.
+func (o *output) add(r *smtp.SMTPError) {
 	enh := r.EnhancedCode
 	if enh == smtp.EnhancedCodeNotSet && r.Code >= 200 && r.Code != 354 {
 		enh = smtp.EnhancedCode{r.Code / 100, 0, 0} // RFC 2034 §4
@@ -28,48 +38,63 @@ func (c *conn) reply(r *smtp.SMTPError) {
 	text := r.Message
 	for {
 		line, rest, more := strings.Cut(text, "\n")
-		c.replyLine(r.Code, enh, line, more)
+		o.line(r.Code, enh, line, more)
 		if !more {
-			break
+			return
 		}
 		text = rest
 	}
-	if len(c.out) > heldReplies {
+}
+
+// line holds one line back.
+func (o *output) line(code int, enh smtp.EnhancedCode, text string, more bool) {
+	if o.held == nil {
+		o.held = o.small[:0]
+	}
+	o.held = wire.AppendReply(o.held, code, enh, text, more)
+}
+
+// sent empties it.
+func (o *output) sent() {
+	o.spoke = true
+	if cap(o.held) > 2*heldReplies {
+		o.held = nil
+	}
+	o.held = o.held[:0]
+}
+
+// reply adds r to the replies held back. They go out in one write before the
+// next read that would wait (RFC 2920 §3.2).
+func (c *conn) reply(r *smtp.SMTPError) {
+	c.out.add(r)
+	if len(c.out.held) > heldReplies {
 		c.flush()
 	}
 }
 
-// replyLine appends one line.
-func (c *conn) replyLine(code int, enh smtp.EnhancedCode, text string, more bool) {
-	c.out = wire.AppendReply(c.out, code, enh, text, more)
-}
-
 // flush writes what is held. A client that doesn't take it within the write
-// timeout is lost.
+// time-out is lost.
 func (c *conn) flush() error {
-	if len(c.out) == 0 || c.writeErr != nil {
-		return c.writeErr
+	o := &c.out
+	if len(o.held) == 0 || o.err != nil {
+		return o.err
 	}
 	timeout := writeTimeout
-	if c.leaving() {
+	if c.watch.leaving() {
 		timeout = time.Second
 	}
 	now := time.Now()
-	c.waiting.Store(now.UnixNano())
-	c.phase.Store(uint32(phaseWrite))
+	c.watch.since.Store(now.UnixNano())
+	c.watch.at(phaseWrite)
 	c.nc.SetWriteDeadline(now.Add(timeout))
-	if c.woken() == wokenEvict { // it set its deadline before ours, or will do so after
+	if c.watch.woken() == wokenEvict { // it set its deadline before ours, or will do so after
 		c.nc.SetWriteDeadline(now.Add(evictedTimeout))
 	}
-	_, c.writeErr = c.nc.Write(c.out)
-	c.phase.Store(uint32(phaseBusy))
-	c.spoke = true
-	if cap(c.out) > 2*heldReplies {
-		c.out = nil
-	}
-	c.out = c.out[:0]
-	if c.writeErr != nil {
+	_, o.err = c.nc.Write(o.held)
+	c.watch.at(phaseBusy)
+	o.sent()
+	if o.err != nil {
 		c.end("client does not read")
 	}
-	return c.writeErr
+	return o.err
 }

@@ -11,12 +11,12 @@ import (
 // command, or at once where it waits for one. Anybody may call it.
 func (c *conn) review(now *settings) {
 	c.next.Store(now)
-	if !c.wake.CompareAndSwap(wokenNot, wokenReview) {
+	if !c.watch.wake.CompareAndSwap(wokenNot, wokenReview) {
 		return // it ends in any case, or looks already
 	}
 	// A handshake has no second try; and one who doesn't wait sees the mark
 	// before he does.
-	switch phase(c.phase.Load()) {
+	switch phase(c.watch.phase.Load()) {
 	case phaseCommand, phaseMail:
 		c.raw.SetReadDeadline(time.Unix(1, 0))
 	}
@@ -26,7 +26,7 @@ func (c *conn) review(now *settings) {
 // address, its user or that user's password, the certificate that it was
 // shown, or, where signing in is required now, that it did not.
 func (c *conn) revoked() bool {
-	if c.woken() != wokenReview || !c.wake.CompareAndSwap(wokenReview, wokenNot) {
+	if c.watch.woken() != wokenReview || !c.watch.wake.CompareAndSwap(wokenReview, wokenNot) {
 		return false
 	}
 	was, now := c.set, c.next.Load()
@@ -64,11 +64,4 @@ func (l *listener) review(now *settings) {
 	for c := range l.conns {
 		c.review(now)
 	}
-}
-
-// leaving reports whether c was told to end, and not only to look at new
-// settings.
-func (c *conn) leaving() bool {
-	why := c.woken()
-	return why != wokenNot && why != wokenReview
 }

@@ -462,7 +462,7 @@ func TestIdleMemory(t *testing.T) {
 		waiting := 0
 		r.listener.mu.Lock()
 		for c := range r.listener.conns {
-			if phase(c.phase.Load()) == phaseCommand {
+			if phase(c.watch.phase.Load()) == phaseCommand {
 				waiting++
 			}
 		}

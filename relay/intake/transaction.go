@@ -12,6 +12,20 @@ import (
 	"postern/spool"
 )
 
+// transaction is one message on its way in.
+type transaction struct {
+	envelope submission.Envelope // of the last MAIL
+	message  *submission.Message // nil: there is none
+}
+
+// drop ends it. Of a message that was committed nothing is lost.
+func (t *transaction) drop() {
+	if m := t.message; m != nil {
+		t.message = nil
+		m.Discard()
+	}
+}
+
 // afterWord is what follows "FROM:" or "TO:" in the argument of MAIL or RCPT.
 // Where lenient, blanks may stand around the word, and before a bracket the
 // colon may be missing.
@@ -78,12 +92,12 @@ func (c *conn) mail(arg string) {
 	}
 	// Whether SMTPUTF8 follows decides how the path before it is read.
 	from, rest, r := c.path(arg, "FROM:", hasUTF8)
-	c.envelope = submission.Envelope{From: from}
+	c.mailing.envelope = submission.Envelope{From: from}
 	if r == nil && rest != "" {
 		if !c.client.esmtp && !c.set.lenient {
 			r = errParamUnknown // RFC 5321 §4.1.1.1: no extensions after HELO
 		} else {
-			r = mailParams(rest, c.of, &c.envelope)
+			r = mailParams(rest, c.of, &c.mailing.envelope)
 		}
 	}
 	if r != nil {
@@ -94,19 +108,19 @@ func (c *conn) mail(arg string) {
 		c.protest(r)
 		return
 	}
-	c.envelope.Protocol = c.client.protocol(c.envelope.SMTPUTF8)
-	m, err := c.srv.submission.Begin(c.client.ctx, &c.client.Client, c.envelope)
+	c.mailing.envelope.Protocol = c.client.protocol(c.mailing.envelope.SMTPUTF8)
+	m, err := c.srv.submission.Begin(c.client.ctx, &c.client.Client, c.mailing.envelope)
 	if err != nil {
 		c.refused(replyOf(err))
 		return
 	}
-	c.message, c.state = m, stateMail
+	c.mailing.message, c.state = m, stateMail
 	c.reply(say(250, 2, 1, 0, "ok"))
 }
 
 // rcpt: RFC 5321 §4.1.1.3.
 func (c *conn) rcpt(arg string) {
-	to, rest, r := c.path(arg, "TO:", func(string) bool { return c.envelope.SMTPUTF8 })
+	to, rest, r := c.path(arg, "TO:", func(string) bool { return c.mailing.envelope.SMTPUTF8 })
 	if r == nil && to == "" {
 		r = say(501, 5, 1, 3, "a recipient is required") // the null path is no forward-path
 	}
@@ -115,7 +129,7 @@ func (c *conn) rcpt(arg string) {
 		if !c.client.esmtp && !c.set.lenient {
 			r = errParamUnknown
 		} else {
-			r = rcptParams(rest, c.envelope.SMTPUTF8, c.set.lenient, &recipient)
+			r = rcptParams(rest, c.mailing.envelope.SMTPUTF8, c.set.lenient, &recipient)
 		}
 	}
 	if r != nil {
@@ -126,7 +140,7 @@ func (c *conn) rcpt(arg string) {
 		c.protest(r)
 		return
 	}
-	if err := c.message.Add(recipient); err != nil {
+	if err := c.mailing.message.Add(recipient); err != nil {
 		c.refused(replyOf(err))
 		return
 	}
@@ -136,7 +150,7 @@ func (c *conn) rcpt(arg string) {
 
 // data: RFC 5321 §4.1.1.4.
 func (c *conn) data(string) {
-	if c.envelope.Body == spool.BodyBinaryMIME {
+	if c.mailing.envelope.Body == spool.BodyBinaryMIME {
 		c.protest(say(503, 5, 5, 1, "BINARYMIME needs BDAT")) // RFC 3030 §3
 		return
 	}
@@ -153,12 +167,12 @@ func (c *conn) data(string) {
 // nowhere else.
 func (c *conn) receive() {
 	t := &c.body
-	err := t.copyTo(c.message)
+	err := t.copyTo(c.mailing.message)
 	var id spool.ID
 	if err == nil {
-		id, err = c.message.Commit(c.client.ctx)
+		id, err = c.mailing.message.Commit(c.client.ctx)
 	} else {
-		c.message.Discard() // before the rest is read, which may take long
+		c.mailing.message.Discard() // before the rest is read, which may take long
 	}
 	lost := t.drain()
 	if lost != nil || t.after != nil || c.in.err != nil {
@@ -174,10 +188,9 @@ func (c *conn) receive() {
 	case err != nil:
 		c.refused(replyOf(err))
 	default:
-		c.accepted++
-		c.errors, c.idles, c.refusals = 0, 0, 0
+		c.count.accept()
 		text := "queued as "
-		if c.message.Repeated() {
+		if c.mailing.message.Repeated() {
 			text = "queued before as "
 		}
 		c.reply(say(250, 2, 0, 0, text+id.String()))

@@ -1,3 +1,7 @@
+// Package peer faces the kernel at both ends of a connection: it asks who is
+// there (a unix socket, or TCP within this machine) and what it holds unread,
+// makes the sockets that others may connect to, and bounds what those who do
+// can hold. It decides nothing about mail.
 package peer
 
 import (
@@ -169,14 +173,6 @@ func named(err error, path string) error {
 	return err
 }
 
-// bare is the cause of an error of a file, without the name.
-func bare(err error) error {
-	if at, ok := err.(*fs.PathError); ok {
-		return at.Err
-	}
-	return err
-}
-
 // permitSocket gives the socket at path, which listen has told info of, another mode
 // and group. Something else in its place is left alone, and an error.
 func permitSocket(path string, info fs.FileInfo, mode fs.FileMode, group string) error {
@@ -277,3 +273,6 @@ func (p *private) close() {
 	}
 	p.above.Close()
 }
+
+// ErrClosed: the client closed its socket before it was asked for.
+var ErrClosed = errors.New("the client's socket is closed")

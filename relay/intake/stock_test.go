@@ -17,13 +17,13 @@ import (
 	"postern/spool"
 )
 
-// Stock is a backend for go-smtp's own server that hands mail to the same
+// stock is a backend for go-smtp's own server that hands mail to the same
 // submission as the engine of this package does, with the settings of l. It
 // stands in for the engine, and is what the differential tests compare it with.
 //
 // go-smtp hands over addresses without their quoting, so what isn't an
 // address in that form is refused here.
-func (s *Server) Stock(l *config.Listener) (smtp.Backend, *tls.Config, error) {
+func (s *Server) stock(l *config.Listener) (smtp.Backend, *tls.Config, error) {
 	set, err := newSettings(l, s.shared)
 	if err != nil {
 		return nil, nil, err
