@@ -23,7 +23,7 @@ func copyAllForward(t *testing.T, s *journal.Store) {
 	for range 700 {
 		put(t, s, simple("else"), make([]byte, 1000))
 		for _, d := range claim(t, s, "else", 1) {
-			if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+			if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -87,7 +87,7 @@ func TestPrefixIsRead(t *testing.T) {
 				if d.Size != int64(len(want[d.ID])) {
 					t.Errorf("%s: %+v", when, d)
 				}
-				if err := s.Settle(bg, d, spool.Settlement{}); err != nil {
+				if _, err := s.Settle(bg, d, spool.Settlement{}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -149,7 +149,7 @@ func TestSettledWithItsNotice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Settle(bg, d, spool.Settlement{}); err != nil { // it was settled, so this changes nothing
+		if _, err := s.Settle(bg, d, spool.Settlement{}); err != nil { // it was settled, so this changes nothing
 			t.Error(err)
 		}
 		look := func(when string) {
@@ -169,7 +169,7 @@ func TestSettledWithItsNotice(t *testing.T) {
 		look("after a restart")
 		// The notice goes, and its record with it.
 		for _, d := range claim(t, s, "notices", 1) {
-			if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+			if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -224,7 +224,7 @@ func TestNoticeThatIsRefused(t *testing.T) {
 		if err := settle(); err != nil {
 			t.Fatal(err)
 		}
-		if err := settle(); !errors.Is(err, spool.ErrLost) {
+		if err := settle(); err != nil { // it was settled, so this changes nothing
 			t.Error(err)
 		}
 		if u := usage(s); u.Messages != 1 || u.Shares != 1 { // the notice
@@ -259,7 +259,7 @@ func rewritten(t *testing.T, change func(kind byte, meta []byte) []byte) (sim *s
 		ids[i] = put(t, s, simple("a"), []byte("body\r\n"))
 	}
 	for _, d := range claim(t, s, "a", 2) {
-		if err := s.Settle(bg, d, spool.Settlement{Due: time.Now().Add(time.Hour)}); err != nil {
+		if _, err := s.Settle(bg, d, spool.Settlement{Due: time.Now().Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 	}
