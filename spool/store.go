@@ -97,9 +97,6 @@ type Store interface {
 	// than before: after a Commit, a Settle, a start. Set it once, before use.
 	OnWork(wake func(upstream string, due time.Time))
 
-	// Usage tells how much the spool holds.
-	Usage(ctx context.Context) (Usage, error)
-
 	// Tally counts what there is at now, all of the same moment.
 	Tally(ctx context.Context, now time.Time) (Tally, error)
 
@@ -154,4 +151,6 @@ type Reader interface {
 	// that is owed and selected all the time is visited once, one that comes or
 	// ends meanwhile perhaps; what visit is told may have changed since.
 	Find(ctx context.Context, q Query, visit func(Summary) bool) error
+	// Usage tells how much the spool holds.
+	Usage(ctx context.Context) (Usage, error)
 }
