@@ -43,7 +43,7 @@ func smallSpool(t *testing.T, closed bool) (*simdisk.Disk, ledger) {
 	w.put(handedIn{simple("b"), []byte("y")})
 	for _, d := range claim(t, w.s, "b", 1) {
 		o := []spool.Outcome{{Stage: spool.StageRcpt, Code: 550, Text: "unknown", Verdict: spool.Bounced}}
-		if !w.putSettling([]handedIn{{simple("a"), []byte("z")}}, d, spool.Settlement{Outcomes: o}) {
+		if !w.putSettling([]handedIn{{simple("a"), []byte("z")}, {simple("b"), []byte("y")}}, d, spool.Settlement{Outcomes: o}) {
 			t.Fatal("the notice was refused")
 		}
 	}
