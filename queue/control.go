@@ -39,6 +39,7 @@ func (l *lane) retire() bool {
 // more. A lane that is down is probed at once in any case: a reload is what
 // follows a repair, also where only a password file has changed.
 func (l *lane) apply(up *config.Upstream) {
+	read := l.openBudget(up)
 	l.mu.Lock()
 	defer l.unlock()
 	now, s := time.Now(), &l.state
@@ -55,7 +56,7 @@ func (l *lane) apply(up *config.Upstream) {
 	}
 	s.up = up
 	if changed {
-		l.limitLocked()
+		l.limitLocked(up, read)
 	}
 	s.sessions.endAll() // also where only a secret or a certificate has changed, or the name's address
 	s.health.probing = false

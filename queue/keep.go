@@ -57,7 +57,7 @@ func keepFailed(outs []spool.Outcome, rest bool) bool {
 func (q *Queue) keep(d *spool.Delivery, outs []spool.Outcome, now time.Time) (spool.Settlement, error) {
 	s := spool.Settlement{Outcomes: outs, Due: now.Add(q.cfg.Load().Retry.Lifetime), Failover: d.Failover,
 		Hold: true, Kept: true, Warned: d.Warned}
-	err := q.put(d, s)
+	_, err := q.put(d, s)
 	q.doubts.forget(d)
 	q.wishes.forget(d)
 	if errors.Is(err, spool.ErrLost) {
@@ -143,10 +143,12 @@ func (r *round) endOne(s *spool.Summary, why string) {
 	if why == KeptTooMany {
 		o.Text = "too many failed messages were kept, and it was the oldest"
 	}
-	err = r.q.put(d, spool.Settlement{Outcomes: repeat(o, len(d.Pending)), Failover: d.Failover, Warned: d.Warned})
+	over, err := r.q.put(d, spool.Settlement{Outcomes: repeat(o, len(d.Pending)), Failover: d.Failover, Warned: d.Warned})
 	if errors.Is(err, spool.ErrLost) {
 		return
 	}
 	r.q.tell(&KeptEnded{d.ID, d.Upstream, len(d.Pending), r.now.Sub(d.Envelope.Accepted), why})
-	r.q.finished(d, r.now, new(Finished))
+	if over {
+		r.q.finished(d, r.now, new(Finished))
+	}
 }

@@ -35,9 +35,7 @@ func newLane(q *Queue, name string, up *config.Upstream) *lane {
 	l := &lane{q: q, name: name, kick: make(chan struct{}, 1), quit: make(chan struct{})}
 	l.state = laneState{up: up, health: health{state: Up, since: time.Now()}, senders: holdoffs{},
 		work: work{hot: true}, sessions: sessions{all: map[*session]struct{}{}}}
-	l.mu.Lock()
-	l.rememberLocked()
-	l.mu.Unlock() // what it has to tell is told when the lane is used first
+	l.remember() // what it has to tell is told when the lane is used first
 	return l
 }
 

@@ -104,20 +104,38 @@ func (q *Queue) compose(d *spool.Delivery, kind notice.Action, about []notice.Re
 	return &written{n, draft, own}, nil
 }
 
-// putNotified makes a notification durable and with it settles claims of the
-// message that it is about: a crash leaves both or neither. After an error the
-// claims go on, but for ErrLost, which says that one of them is none any more.
-func (q *Queue) putNotified(n *written, ends ...spool.Ending) error {
-	err := q.store.Notify(q.always, n.draft, n.env, ends...)
-	if err != nil {
-		q.tell(&NotNotified{n.Original, n.Kind, err})
-		return err
+// putNotified makes notifications durable and with them settles claims of the
+// message that they are about: a crash leaves all of it or nothing. Where that
+// fails, each claim is settled by instead. done says that it has not failed,
+// also where only the answer of the store was lost.
+func (q *Queue) putNotified(notices []*written, ends []spool.Ending, instead func(i int) spool.Settlement) (over, done bool, err error) {
+	list := make([]spool.Notice, len(notices))
+	for i, n := range notices {
+		list[i] = spool.Notice{Draft: n.draft, Envelope: n.env}
 	}
-	q.tell(&n.Notified)
+	settled, err := q.store.Notify(q.always, list, ends...)
+	over, done = settled.Over, err == nil
+	if err != nil {
+		done = true
+		for i := range ends {
+			settled, _ := q.settle(ends[i].Delivery, instead(i))
+			over, done = over || settled.Over, done && settled.Before
+		}
+	}
+	for _, n := range notices {
+		if done {
+			q.tell(&n.Notified)
+		} else {
+			q.tell(&NotNotified{n.Original, n.Kind, err})
+		}
+	}
+	if !done {
+		return over, false, err
+	}
 	for i := range ends {
 		q.parts.forget(ends[i].Delivery)
 	}
-	return nil
+	return over, true, nil
 }
 
 // excerpt reads what a notice returns of its message.

@@ -161,48 +161,48 @@ func (q *Queue) Bounce(ctx context.Context, sel Select, by, reason string) (Resu
 		}
 		why := spool.Outcome{Stage: spool.StageLocal, Enhanced: "5.0.0", Text: text, Verdict: spool.Bounced}
 		n, err := q.writeTaken([]*spool.Delivery{d}, notice.Failed, detail, &why, time.Now())
-		end := ended(s, d, why)
-		if n != nil && err == nil {
-			err = q.putNotified(n, spool.Ending{Delivery: d, Settlement: end})
-		}
-		if err != nil {
+		switch end := ended(s, d, why); {
+		case err != nil:
 			q.put(d, back(s))
 			return err
-		}
-		if n != nil {
-			if len(d.Pending) == s.Pending {
-				q.forgetEnded(d, &end)
+		case n == nil:
+			return q.change(d, s.Pending, end, "bounce", by, reason)
+		default:
+			over, done, err := q.putNotified([]*written{n}, []spool.Ending{{Delivery: d, Settlement: end}}, func(int) spool.Settlement { return back(s) })
+			if done {
+				if len(d.Pending) == s.Pending {
+					q.forgetEnded(d, &end)
+				}
+				q.changed(d, s.Pending, &end, "bounce", by, reason, over)
 			}
-			q.changed(d, s.Pending, &end, "bounce", by, reason)
-			return nil
+			return err
 		}
-		return q.change(d, s.Pending, end, "bounce", by, reason)
 	})
 }
 
 // change settles for an operator, and reports. waiting is how many recipients
 // the share had.
 func (q *Queue) change(d *spool.Delivery, waiting int, s spool.Settlement, verb, by, reason string) error {
-	record := q.put
-	if len(d.Pending) < waiting {
-		record = q.putPart
+	settled, err := q.settle(d, s)
+	if len(d.Pending) == waiting {
+		q.forgetEnded(d, &s)
 	}
-	if err := record(d, s); errors.Is(err, spool.ErrLost) {
+	if errors.Is(err, spool.ErrLost) {
 		return err
 	} else if err != nil {
 		return fmt.Errorf("%w, message %v: %w", ErrNotRecorded, d.ID, err)
 	}
-	q.changed(d, waiting, &s, verb, by, reason)
+	q.changed(d, waiting, &s, verb, by, reason, settled.Over)
 	return nil
 }
 
 // changed reports what was settled for an operator.
-func (q *Queue) changed(d *spool.Delivery, waiting int, s *spool.Settlement, verb, by, reason string) {
+func (q *Queue) changed(d *spool.Delivery, waiting int, s *spool.Settlement, verb, by, reason string, over bool) {
 	q.tell(&Operated{Verb: verb, ID: d.ID, Share: d.Share, By: by, Recipients: len(d.Pending), Reason: reason})
-	if len(s.Outcomes) > 0 {
-		if len(d.Pending) == waiting {
-			q.leaves(d)
-		}
+	if len(s.Outcomes) > 0 && len(d.Pending) == waiting {
+		q.leaves(d)
+	}
+	if over {
 		q.finished(d, time.Now(), new(Finished))
 	}
 }

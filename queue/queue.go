@@ -53,6 +53,8 @@ type Queue struct {
 
 	started time.Time // set by Start, before anything reads it
 
+	making sync.Mutex // held while a lane is made, which reads the state folder; taken before mu
+
 	mu      sync.RWMutex
 	lanes   map[string]*lane
 	running bool
@@ -150,14 +152,14 @@ func (q *Queue) fitLanes() {
 			l.leave(q.ctx)
 		}
 	}()
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	for name := range cfg.Upstreams {
-		q.addLaneLocked(name)
+		q.laneOf(name)
 	}
 	for name := range pending {
-		q.addLaneLocked(name)
+		q.laneOf(name)
 	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	for name, l := range q.lanes {
 		if err == nil && cfg.Upstreams[name] == nil && pending[name].Shares == 0 && l.retire() {
 			delete(q.lanes, name)
@@ -227,27 +229,28 @@ func (q *Queue) Apply(cfg *config.Config) {
 }
 
 // onWork is called by the store when something became due earlier.
-func (q *Queue) onWork(upstream string, due time.Time) {
-	q.mu.RLock()
-	l := q.lanes[upstream]
-	q.mu.RUnlock()
-	if l == nil {
-		q.mu.Lock()
-		l = q.addLaneLocked(upstream)
-		q.mu.Unlock()
-	}
-	l.wake(due)
-}
+func (q *Queue) onWork(upstream string, due time.Time) { q.laneOf(upstream).wake(due) }
 
-// addLaneLocked returns the lane of a name, making it if need be.
-func (q *Queue) addLaneLocked(name string) *lane {
-	l := q.lanes[name]
-	if l == nil {
-		l = newLane(q, name, q.cfg.Load().Upstreams[name])
-		q.lanes[name] = l
-		if q.running && !q.stopped {
-			q.work.Go(l.manage)
-		}
+// laneOf returns the lane of a name, making it if need be.
+func (q *Queue) laneOf(name string) *lane {
+	if l := q.lane(name); l != nil {
+		return l
+	}
+	q.making.Lock()
+	defer q.making.Unlock()
+	if l := q.lane(name); l != nil {
+		return l
+	}
+	cfg := q.cfg.Load()
+	l := newLane(q, name, cfg.Upstreams[name])
+	q.mu.Lock()
+	q.lanes[name] = l
+	if q.running && !q.stopped {
+		q.work.Go(l.manage)
+	}
+	q.mu.Unlock()
+	if now := q.cfg.Load(); now != cfg { // Apply has perhaps not seen it
+		l.apply(now.Upstreams[name])
 	}
 	return l
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"time"
 
+	"postern/config"
 	"postern/queue/budget"
 	"postern/spool"
 )
@@ -19,8 +20,8 @@ type pause struct {
 	At     time.Time `json:"at"`
 }
 
-// rememberLocked reads what is known of the upstream.
-func (l *lane) rememberLocked() {
+// remember reads what is known of the upstream. Nobody else has the lane yet.
+func (l *lane) remember() {
 	var failed error
 	l.state.pause, failed = l.q.readPause(l.name)
 	if l.state.pause.Paused {
@@ -31,22 +32,38 @@ func (l *lane) rememberLocked() {
 	if failed != nil {
 		l.afterLocked(func() { l.q.tell(&StateFailed{l.name, failed}) })
 	}
-	l.limitLocked()
+	l.limitLocked(l.state.up, l.openBudget(l.state.up))
 }
 
-// limitLocked puts the rates of the configuration in force.
-func (l *lane) limitLocked() {
-	up, r := l.state.up, &l.state.rates
-	switch {
+// opened is a budget with what it has used, as it was read.
+type opened struct {
+	budget *budget.Budget // nil: it was not to be read
+	err    error
+}
+
+// openBudget reads the budget of an upstream that is limited from now on. The
+// lane is not locked, since that takes as long as the state folder does.
+func (l *lane) openBudget(up *config.Upstream) (o opened) {
+	l.mu.Lock()
+	limited := l.state.rates.limited
+	l.mu.Unlock()
+	if !limited && up != nil && len(up.Rate) > 0 {
+		o.budget, o.err = budget.Open(l.q.state, l.name, up.Rate)
+	}
+	return o
+}
+
+// limitLocked puts the rates of the configuration in force; o is what
+// openBudget has read for them.
+func (l *lane) limitLocked(up *config.Upstream, o opened) {
+	switch r := &l.state.rates; {
 	case up == nil:
 	case r.limited:
 		r.budget.SetRates(up.Rate)
-	case len(up.Rate) > 0:
-		r.limited = true
-		opened, err := budget.Open(l.q.state, l.name, up.Rate)
-		r.budget = opened
-		if err != nil {
-			l.afterLocked(func() { l.q.tell(&StateFailed{l.name, err}) })
+	case o.budget != nil:
+		r.limited, r.budget = true, o.budget
+		if o.err != nil {
+			l.afterLocked(func() { l.q.tell(&StateFailed{l.name, o.err}) })
 		}
 	}
 }

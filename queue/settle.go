@@ -85,7 +85,7 @@ func (q *Queue) record(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdict
 	}
 	if d.Envelope.From == "" && keepFailed(outs, q.parts.rest(d)) {
 		if s, err := q.keep(d, outs, now); err == nil {
-			q.report(f, d, s, verdicts, now)
+			q.report(f, d, s, verdicts, now, false)
 		}
 		return
 	}
@@ -102,27 +102,25 @@ func (q *Queue) record(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdict
 	// That something was handed on is told as well as can be: what was delivered
 	// is let go in any case.
 	relayed, _ := q.write(d, notice.Relayed, outs, now)
-	if n == nil {
-		n, relayed = relayed, nil
-	}
-	if n != nil {
-		if relayed != nil { // a report of its own, and so a commit of its own
-			_ = q.putNotified(relayed)
-		}
-		if err = q.putNotified(n, spool.Ending{Delivery: d, Settlement: s}); err != nil && n.Kind == notice.Failed {
-			deferFailed(outs, verdicts)
-			s = plan(d, outs, verdicts, c)
-		}
-	}
-	if n == nil || err != nil {
-		err = q.put(d, s)
+	notices := slices.DeleteFunc([]*written{n, relayed}, func(n *written) bool { return n == nil })
+	var over bool
+	if len(notices) == 0 {
+		over, err = q.put(d, s)
 	} else {
+		late, lateVerdicts := slices.Clone(outs), slices.Clone(verdicts)
+		deferFailed(late, lateVerdicts)
+		instead := plan(d, late, lateVerdicts, c)
+		var done bool
+		over, done, err = q.putNotified(notices, []spool.Ending{{Delivery: d, Settlement: s}}, func(int) spool.Settlement { return instead })
+		if !done {
+			s, verdicts = instead, lateVerdicts
+		}
 		q.forgetEnded(d, &s)
 	}
 	if errors.Is(err, spool.ErrLost) {
 		return // whoever has it now tells of it
 	}
-	q.report(f, d, s, verdicts, now)
+	q.report(f, d, s, verdicts, now, over)
 }
 
 // deferFailed lets recipients wait of whose failure nobody could be told.
@@ -228,38 +226,45 @@ func (q *Queue) giveBack(d *spool.Delivery) {
 // put settles. After an error the claim has ended as told and the store writes
 // it as soon as it can, so there is nothing to do again here; claims fail too
 // while that lasts, so nothing more is begun. The error is for those who tell
-// somebody that it is done; ErrLost says that it isn't.
-func (q *Queue) put(d *spool.Delivery, s spool.Settlement) error {
-	err := q.putPart(d, s)
+// somebody that it is done; ErrLost says that it isn't. over says that nothing
+// of the message is owed any more.
+func (q *Queue) put(d *spool.Delivery, s spool.Settlement) (over bool, err error) {
+	settled, err := q.settle(d, s)
 	q.forgetEnded(d, &s)
-	return err
+	return settled.Over, err
 }
 
 // forgetEnded forgets what is known of a share of which nothing is left.
 func (q *Queue) forgetEnded(d *spool.Delivery, s *spool.Settlement) {
-	left := len(s.Outcomes) == 0
-	for i := range s.Outcomes {
-		left = left || s.Outcomes[i].Verdict == spool.Pending
-	}
-	if !left {
+	if endsAll(s) {
 		q.doubts.forget(d)
 		q.wishes.forget(d)
 	}
 }
 
-// putPart is put for a share that goes on, with recipients that d does not name.
-func (q *Queue) putPart(d *spool.Delivery, s spool.Settlement) error {
+// endsAll says whether each recipient that a claim names ends by s.
+func endsAll(s *spool.Settlement) bool {
+	return len(s.Outcomes) > 0 && !slices.ContainsFunc(s.Outcomes, func(o spool.Outcome) bool { return o.Verdict == spool.Pending })
+}
+
+// settle is put for a share that may go on, with recipients that d does not
+// name.
+func (q *Queue) settle(d *spool.Delivery, s spool.Settlement) (spool.Settled, error) {
 	q.parts.forget(d)
-	err := q.store.Settle(q.always, d, s)
+	settled, err := q.store.Settle(q.always, d, s)
 	switch {
-	case errors.Is(err, spool.ErrNotFound):
-		return nil
 	case errors.Is(err, spool.ErrLost):
 		q.tell(&ClaimLost{"settle", d.ID, d.Upstream, delivered(s.Outcomes)})
+		return settled, err
+	case errors.Is(err, spool.ErrNotFound):
+		err = nil
 	case err != nil:
 		q.tell(&StoreFailed{"settle", d.ID, err})
 	}
-	return err
+	if endsAll(&s) && len(d.Pending) == len(d.Envelope.Recipients) {
+		settled.Over = settled.Over || !settled.Before // also where the answer was lost
+	}
+	return settled, err
 }
 
 func delivered(outs []spool.Outcome) (n int) {
@@ -272,9 +277,8 @@ func delivered(outs []spool.Outcome) (n int) {
 }
 
 // report tells the events of an attempt.
-func (q *Queue) report(f *Feed, d *spool.Delivery, s spool.Settlement, verdicts []verdict.Verdict, now time.Time) {
+func (q *Queue) report(f *Feed, d *spool.Delivery, s spool.Settlement, verdicts []verdict.Verdict, now time.Time, over bool) {
 	env := d.Envelope
-	left := 0
 	for i, o := range s.Outcomes {
 		a := &f.attempted
 		*a = Attempted{ID: d.ID, From: env.From, To: env.Recipients[d.Pending[i]].Address, Upstream: d.Upstream,
@@ -282,35 +286,19 @@ func (q *Queue) report(f *Feed, d *spool.Delivery, s spool.Settlement, verdicts 
 		switch {
 		case o.Verdict != spool.Pending:
 		case s.Kept:
-			left++
 			a.Outcome.Verdict, a.Held = spool.Bounced, true
 		default:
-			left++
 			a.Due, a.NextUp, a.Held = s.Due, listOf(d)[s.Failover], s.Hold
 		}
 		q.tell(a)
 	}
-	if left == 0 {
+	if over {
 		q.finished(d, now, &f.finished)
 	}
 }
 
-// finished reports the end of a message, by e, once no other share is left.
+// finished reports the end of a message by e.
 func (q *Queue) finished(d *spool.Delivery, now time.Time, e *Finished) {
-	if len(d.Pending) < len(d.Envelope.Recipients) {
-		detail, err := q.store.Detail(q.always, d.ID)
-		if err != nil && !errors.Is(err, spool.ErrNotFound) {
-			q.storeFailed("detail", d.ID, err)
-			return
-		}
-		if err == nil {
-			for _, r := range detail.Recipients {
-				if r.Status == spool.Pending {
-					return
-				}
-			}
-		}
-	}
 	*e = Finished{ID: d.ID, From: d.Envelope.From, Age: now.Sub(d.Envelope.Accepted), Attempts: d.Attempt}
 	q.tell(e)
 }

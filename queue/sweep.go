@@ -244,14 +244,14 @@ func (q *Queue) warn(taken []*spool.Delivery, detail *spool.Detail, now time.Tim
 		ends[i] = spool.Ending{Delivery: d, Settlement: asBefore(d, detail, true)}
 	}
 	n, err := q.writeTaken(taken, notice.Delayed, detail, nil, now)
-	if n != nil && err == nil {
-		if err = q.putNotified(n, ends...); err == nil {
-			return
-		}
+	before := func(i int) spool.Settlement { return asBefore(taken[i], detail, taken[i].Warned) }
+	if n != nil {
+		_, _, _ = q.putNotified([]*written{n}, ends, before) // told, or another time
+		return
 	}
-	for _, e := range ends {
+	for i, e := range ends {
 		if err != nil {
-			e.Settlement.Warned = e.Delivery.Warned
+			e.Settlement = before(i)
 		}
 		q.put(e.Delivery, e.Settlement)
 	}
@@ -287,25 +287,37 @@ func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detai
 	for i, d := range taken {
 		ends[i] = spool.Ending{Delivery: d, Settlement: spool.Settlement{Outcomes: repeat(why, len(d.Pending)), Failover: d.Failover, Warned: d.Warned}}
 	}
-	n, err := q.writeTaken(taken, notice.Failed, detail, &why, now)
-	if n != nil && err == nil {
-		err = q.putNotified(n, ends...)
-	}
-	if err != nil {
+	over, ended := false, taken
+	switch n, err := q.writeTaken(taken, notice.Failed, detail, &why, now); {
+	case err != nil:
 		for _, d := range taken {
 			q.putBack(d, detail)
 		}
 		return
-	}
-	for i, d := range taken {
-		if n != nil {
-			q.forgetEnded(d, &ends[i].Settlement)
-		} else if errors.Is(q.put(d, ends[i].Settlement), spool.ErrLost) {
-			continue
+	case n != nil:
+		var done bool
+		over, done, _ = q.putNotified([]*written{n}, ends, func(i int) spool.Settlement { return asBefore(taken[i], detail, taken[i].Warned) })
+		if !done {
+			return
 		}
+		for i := range ends {
+			q.forgetEnded(taken[i], &ends[i].Settlement)
+		}
+	default:
+		ended = nil
+		for _, e := range ends {
+			last, err := q.put(e.Delivery, e.Settlement)
+			if over = over || last; !errors.Is(err, spool.ErrLost) {
+				ended = append(ended, e.Delivery)
+			}
+		}
+	}
+	for _, d := range ended {
 		q.leaves(d)
 		q.tell(&Expired{d.ID, d.Upstream, len(d.Pending), now.Sub(d.Envelope.Accepted)})
-		q.finished(d, now, new(Finished))
+	}
+	if over {
+		q.finished(taken[len(taken)-1], now, new(Finished))
 	}
 }
 

@@ -140,27 +140,34 @@ func (w *witness) enter(d *spool.Delivery) {
 
 // Settle keeps the books, and fails as the contract says: the claim has ended
 // all the same.
-func (g *generation) Settle(ctx context.Context, d *spool.Delivery, s spool.Settlement) error {
+func (g *generation) Settle(ctx context.Context, d *spool.Delivery, s spool.Settlement) (spool.Settled, error) {
 	failed := g.before("settle")
 	if errors.Is(failed, errGone) {
-		return failed
+		return spool.Settled{}, failed
 	}
-	g.w.book(d, &s)
-	if err := g.Store.Settle(ctx, d, s); err != nil {
-		return err
+	settled, err := g.Store.Settle(ctx, d, s)
+	if err != nil {
+		g.w.book(d, &s)
+		return settled, err
 	}
-	return failed
+	if !settled.Before {
+		g.w.book(d, &s)
+	}
+	return settled, failed
 }
 
-// Notify keeps the books of what it settles.
-func (g *generation) Notify(ctx context.Context, draft spool.Draft, env *spool.Envelope, ends ...spool.Ending) error {
-	err := g.Faulty.Notify(ctx, draft, env, ends...)
-	for i := range ends {
-		if err == nil {
-			g.w.book(ends[i].Delivery, &ends[i].Settlement)
+// Notify keeps the books of what it settles, also where its answer is lost.
+func (g *generation) Notify(ctx context.Context, notices []spool.Notice, ends ...spool.Ending) (spool.Settled, error) {
+	took := func(op string) error {
+		if op == "notify" {
+			for i := range ends {
+				g.w.book(ends[i].Delivery, &ends[i].Settlement)
+			}
 		}
+		return g.after(op)
 	}
-	return err
+	f := &storetest.Faulty{Store: g.Store, Before: g.before, After: took}
+	return f.Notify(ctx, notices, ends...)
 }
 
 func (w *witness) book(d *spool.Delivery, s *spool.Settlement) {

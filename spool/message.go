@@ -223,6 +223,22 @@ type Ending struct {
 	Settlement Settlement
 }
 
+// Settled is what a settlement came to.
+type Settled struct {
+	// Over says that nothing of the message is owed any more. Of settlements of
+	// several shares at a time it is told by the last one alone.
+	Over bool
+	// Before says that what was to be settled had been settled before, so that
+	// nothing was changed. Over is then told in any case.
+	Before bool
+}
+
+// Notice is a message about another one, for Notify.
+type Notice struct {
+	Draft    Draft
+	Envelope *Envelope
+}
+
 // Draft is a message on its way in. It belongs to one goroutine. Whoever
 // creates one ends it by Commit or Discard.
 type Draft interface {

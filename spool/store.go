@@ -69,14 +69,23 @@ type Store interface {
 	// earlier epoch; ErrNotFound: the message was set aside meanwhile;
 	// ErrInvalid: s doesn't fit d, which stays claimed. After any other error
 	// the claim has ended as told all the same, and the store writes it as soon
-	// as it can. A context ends no settlement.
-	Settle(ctx context.Context, d *Delivery, s Settlement) error
+	// as it can; what is known of the Settled is told then, too. A context ends
+	// no settlement.
+	Settle(ctx context.Context, d *Delivery, s Settlement) (Settled, error)
 
-	// Notify ends d, as Commit would, by making it durable with env, and with
-	// it settles claims of one message, which it is about: after a crash all of
-	// that is found or nothing. After an error nothing was accepted or settled,
-	// and the claims go on. ErrLost: one of them is none any more.
-	Notify(ctx context.Context, d Draft, env *Envelope, ends ...Ending) error
+	// Notify ends the drafts of all notices, as Commit would, by making them
+	// durable with their envelopes, and with them settles claims of one message,
+	// which they are about: after a crash all of that is found or nothing. After
+	// an error nothing was accepted or settled, and the claims go on; but where
+	// the answer of a store on a network was lost, all of it may have been.
+	// Settle then says so.
+	//
+	// It goes by the tokens: where all claims were settled before, nothing
+	// changes, the drafts are dropped, and it is no error. ErrLost and
+	// ErrNotFound: as Settle says them of one of the claims; ErrInvalid: no
+	// notice, one with a Key, no claim, an outcome too many, claims of several
+	// messages, or one twice.
+	Notify(ctx context.Context, notices []Notice, ends ...Ending) (Settled, error)
 
 	// NextDue is the earliest due time of any share that is neither held nor
 	// claimed and that upstream is to be tried with; ok is false where there is
@@ -87,9 +96,6 @@ type Store interface {
 	// to block, whenever a share became due for upstream at an earlier time
 	// than before: after a Commit, a Settle, a start. Set it once, before use.
 	OnWork(wake func(upstream string, due time.Time))
-
-	// Usage tells how much the spool holds.
-	Usage(ctx context.Context) (Usage, error)
 
 	// Tally counts what there is at now, all of the same moment.
 	Tally(ctx context.Context, now time.Time) (Tally, error)
@@ -145,4 +151,6 @@ type Reader interface {
 	// that is owed and selected all the time is visited once, one that comes or
 	// ends meanwhile perhaps; what visit is told may have changed since.
 	Find(ctx context.Context, q Query, visit func(Summary) bool) error
+	// Usage tells how much the spool holds.
+	Usage(ctx context.Context) (Usage, error)
 }

@@ -13,7 +13,7 @@ type Usage struct {
 	MinFree     int64 `json:"min_free_bytes"` // as configured
 	MaxMessages int   `json:"max_messages"`   // as configured; 0: no limit
 	Full        bool  `json:"full"`           // no more messages are taken
-	SetAside    int   `json:"set_aside"`      // files under bad/
+	SetAside    int   `json:"set_aside"`      // damaged and set aside, or, of a spool that is only read, to be set aside by a start
 	Segments    int   `json:"-"`
 	Shares      int   `json:"-"`
 	Kept        int   `json:"-"` // of the shares, on hold because they failed; also while an operation on them is under way

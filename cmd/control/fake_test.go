@@ -81,6 +81,10 @@ func (f *fake) Detail(_ context.Context, id spool.ID) (*spool.Detail, error) {
 	return nil, spool.ErrNotFound
 }
 
+func (f *fake) Usage(context.Context) (spool.Usage, error) {
+	return spool.Usage{Messages: len(f.messages)}, nil
+}
+
 func (f *fake) Shares(context.Context, spool.ID) ([]spool.Summary, error) {
 	return nil, spool.ErrNotFound
 }

@@ -26,7 +26,7 @@ func TestStatusCountsTheQueue(t *testing.T) {
 			t.Fatal(len(claimed), err)
 		}
 		later := spool.Outcome{Stage: spool.StageRcpt, Code: 451, Text: "later"}
-		if err := s.Settle(context.Background(), claimed[0], spool.Settlement{Due: time.Now().Add(time.Minute), Outcomes: []spool.Outcome{later}}); err != nil {
+		if _, err := s.Settle(context.Background(), claimed[0], spool.Settlement{Due: time.Now().Add(time.Minute), Outcomes: []spool.Outcome{later}}); err != nil {
 			t.Fatal(err)
 		}
 		queueOne(t, s, "gone", false)

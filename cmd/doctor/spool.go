@@ -144,17 +144,22 @@ func lookAtQueue(ctx context.Context, dir string, st *control.Status, client *co
 		return w
 	}
 	defer r.Close()
+	w.read(ctx, r)
+	return w
+}
+
+// read looks at a spool.
+func (w *waiting) read(ctx context.Context, r spool.Reader) {
 	u, err := r.Usage(ctx)
 	if err != nil {
 		w.Err = err
-		return w
+		return
 	}
-	w.Messages, w.SetAside = u.Messages, u.SetAside+r.Recovery().SetAside
+	w.Messages, w.SetAside = u.Messages, u.SetAside
 	w.Err = r.Find(ctx, spool.Query{}, func(s spool.Summary) bool {
 		w.note(s.Accepted, s.InDoubt)
 		return w.Listed < maxListed
 	})
-	return w
 }
 
 func (w *waiting) note(accepted time.Time, inDoubt bool) {

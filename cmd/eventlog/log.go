@@ -2,9 +2,10 @@
 // tell, as log lines on standard error and as Prometheus metrics.
 //
 // Each package declares its events as types, and takes a function that is told
-// of them, which a method of Log makes. Every event has one fixed message and
-// fixed fields, written down in docs/events.md; a test compares
-// that page with what the code emits.
+// of them, which a method of Log makes. What the process itself has to tell are
+// methods of Process. Every event has one fixed message and fixed fields,
+// written down in docs/events.md; a test compares that page with what the code
+// emits.
 //
 // The package never decides anything, never writes a secret, and never writes
 // a raw control byte: all text passes clean on its way out, whoever wrote it.

@@ -133,6 +133,8 @@ func (p *puppet) Detail(_ context.Context, id spool.ID) (*spool.Detail, error) {
 	return p.detail, nil
 }
 
+func (p *puppet) Usage(context.Context) (spool.Usage, error) { return spool.Usage{Messages: 1}, nil }
+
 func (p *puppet) Shares(context.Context, spool.ID) ([]spool.Summary, error) {
 	return nil, spool.ErrNotFound
 }

@@ -130,7 +130,7 @@ func BenchmarkDeliver(b *testing.B) {
 			if err := s.DotSent(bg, d); err != nil {
 				b.Fatal(err)
 			}
-			if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+			if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 				b.Fatal(err)
 			}
 			n++
@@ -256,7 +256,7 @@ func BenchmarkSettleBesideCommits(b *testing.B) {
 					}
 					time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
 					began := time.Now()
-					if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+					if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 						b.Error(err)
 					}
 					took := time.Since(began)
@@ -318,7 +318,7 @@ func BenchmarkWritten(b *testing.B) {
 					if err := s.DotSent(bg, d); err != nil {
 						b.Error(err)
 					}
-					if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+					if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 						b.Error(err)
 					}
 				}

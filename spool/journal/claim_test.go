@@ -131,7 +131,7 @@ func onWorkTellsWhatIsEarlier(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Settle(bg, d, spool.Settlement{Due: at}); err != nil {
+	if _, err := s.Settle(bg, d, spool.Settlement{Due: at}); err != nil {
 		t.Fatal(err)
 	}
 	expect("b 10:00")
@@ -141,7 +141,7 @@ func onWorkTellsWhatIsEarlier(t *testing.T) {
 	if d, err = s.Take(bg, id, 0); err != nil {
 		t.Fatal(err)
 	}
-	err = s.Settle(bg, d, spool.Settlement{Due: at, Failover: 1, Outcomes: []spool.Outcome{{Code: 451}}})
+	_, err = s.Settle(bg, d, spool.Settlement{Due: at, Failover: 1, Outcomes: []spool.Outcome{{Code: 451}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestAttemptsAndDoubt(t *testing.T) {
 	}
 	settle := func(d *spool.Delivery, o ...spool.Outcome) {
 		t.Helper()
-		if err := s.Settle(bg, d, spool.Settlement{Due: time.Now(), Outcomes: o}); err != nil {
+		if _, err := s.Settle(bg, d, spool.Settlement{Due: time.Now(), Outcomes: o}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -177,7 +177,7 @@ func TestAttemptsAndDoubt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+	if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 		t.Errorf("settled twice: %v", err)
 	}
 	if after, err := s.Detail(bg, id); err != nil || !reflect.DeepEqual(after, before) {
@@ -205,7 +205,7 @@ func TestAttemptsAndDoubt(t *testing.T) {
 	if r := again.Recovery(); r.InDoubt != 1 || r.Messages != 1 {
 		t.Errorf("%+v", r)
 	}
-	for _, err := range []error{again.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}), again.DotSent(bg, d)} {
+	for _, err := range []error{journal.Settle(again, d, spool.Settlement{Outcomes: delivered(1)}), again.DotSent(bg, d)} {
 		if !errors.Is(err, spool.ErrLost) {
 			t.Errorf("a claim of another process: %v", err)
 		}
@@ -218,7 +218,7 @@ func TestAttemptsAndDoubt(t *testing.T) {
 		t.Errorf("%+v %v", ds, err)
 	}
 	// An answer to a later attempt doesn't tell about the one in doubt.
-	if err := again.Settle(bg, ds[0], spool.Settlement{Due: time.Now(), Outcomes: []spool.Outcome{{Stage: spool.StageConnect, Cause: "refused"}}}); err != nil {
+	if _, err := again.Settle(bg, ds[0], spool.Settlement{Due: time.Now(), Outcomes: []spool.Outcome{{Stage: spool.StageConnect, Cause: "refused"}}}); err != nil {
 		t.Fatal(err)
 	}
 	if ds, err = again.Claim(bg, leased(again, "up"), time.Now().Add(time.Second), 1, later); err != nil || len(ds) != 1 || !ds[0].InDoubt {
@@ -318,7 +318,7 @@ func TestEverybodyAtOnce(t *testing.T) {
 						return
 					}
 					c.Close()
-					if s.DotSent(bg, d) != nil || s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}) != nil {
+					if s.DotSent(bg, d) != nil || journal.Settle(s, d, spool.Settlement{Outcomes: delivered(1)}) != nil {
 						t.Error("not settled")
 					}
 					mu.Lock()
@@ -374,7 +374,7 @@ func TestPartOfAShare(t *testing.T) {
 		for i := range outs {
 			outs[i].Verdict = step.status
 		}
-		if err := s.Settle(bg, d, spool.Settlement{Outcomes: outs}); err != nil {
+		if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: outs}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Close(); err != nil {
@@ -385,12 +385,12 @@ func TestPartOfAShare(t *testing.T) {
 		if !slices.Equal(d.Pending, step.owed) {
 			t.Errorf("after %v: %v are owed, want %v", step.names, d.Pending, step.owed)
 		}
-		if err := s.Settle(bg, d, spool.Settlement{}); err != nil {
+		if _, err := s.Settle(bg, d, spool.Settlement{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	d := claim(t, s, "up", 1)[0]
-	if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+	if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Detail(bg, id); !errors.Is(err, spool.ErrNotFound) {

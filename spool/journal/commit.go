@@ -41,6 +41,8 @@ type submission struct {
 	refused error
 	// settles is what the record says about another message; nil: nothing.
 	settles *settles
+	// before are written just before it: all of them count together, or none.
+	before []*submission
 	// prepare fills the rest in at the last moment, with journal.mu held;
 	// false: there is nothing to write any more. It may be nil.
 	prepare func(*submission) bool
@@ -164,10 +166,14 @@ func (s *Store) committed(batch []*submission, w *wakes) (messages int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, sub := range batch {
-		if !sub.skipped {
-			messages++
-			sub.durable(sub, w)
+		if sub.skipped {
+			continue
 		}
+		for _, b := range sub.before {
+			b.durable(b, w)
+		}
+		sub.durable(sub, w)
+		messages += 1 + len(sub.before)
 	}
 	return messages
 }
@@ -198,7 +204,7 @@ func (s *Store) allot(rest []*submission) (n int, bytes int64, err error) {
 			n++
 			continue
 		}
-		size := sub.head.size()
+		size := sub.size()
 		if bytes > 0 && (bytes+size > room || bytes+size > maxBatch) {
 			break
 		}
@@ -211,15 +217,34 @@ func (s *Store) allot(rest []*submission) (n int, bytes int64, err error) {
 			}
 			room = s.opts.SegmentSize - j.frontier
 		}
-		sub.head.mark, sub.head.segment, sub.head.durable = j.seg.mark, j.seg.num, uint32(j.durable)
-		sub.head.encode(sub.frame[:])
-		sub.at = place{j.seg.num, uint32(j.frontier + bytes)}
-		s.batch = append(append(s.batch, sub.frame[:], sub.meta), sub.body...)
-		bytes += size
+		for _, b := range sub.before {
+			bytes += s.lay(b, j.frontier+bytes)
+		}
+		bytes += s.lay(sub, j.frontier+bytes)
 		n++
 	}
 	j.frontier += bytes
 	return n, bytes, nil
+}
+
+// lay adds a record to Store.batch, for its place at off, and returns its size.
+// journal.mu is held.
+func (s *Store) lay(sub *submission, off int64) int64 {
+	j := &s.j
+	sub.head.mark, sub.head.segment, sub.head.durable = j.seg.mark, j.seg.num, uint32(j.durable)
+	sub.head.encode(sub.frame[:])
+	sub.at = place{j.seg.num, uint32(off)}
+	s.batch = append(append(s.batch, sub.frame[:], sub.meta), sub.body...)
+	return sub.head.size()
+}
+
+// size is that of all records that count together with it, in bytes.
+func (sub *submission) size() int64 {
+	n := sub.head.size()
+	for _, b := range sub.before {
+		n += b.head.size()
+	}
+	return n
 }
 
 // pieceSize is how many bytes of a batch are written at once, so that records

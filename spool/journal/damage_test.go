@@ -36,14 +36,14 @@ func smallSpool(t *testing.T, closed bool) (*simdisk.Disk, ledger) {
 			t.Fatal(err)
 		}
 		o := []spool.Outcome{{Stage: spool.StageDot, Code: 451, Text: "not now"}}
-		if err := w.s.Settle(bg, d, spool.Settlement{Due: w.now.Add(time.Hour), Outcomes: o}); err != nil {
+		if _, err := w.s.Settle(bg, d, spool.Settlement{Due: w.now.Add(time.Hour), Outcomes: o}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w.put(handedIn{simple("b"), []byte("y")})
 	for _, d := range claim(t, w.s, "b", 1) {
 		o := []spool.Outcome{{Stage: spool.StageRcpt, Code: 550, Text: "unknown", Verdict: spool.Bounced}}
-		if !w.putSettling(handedIn{simple("a"), []byte("z")}, d, spool.Settlement{Outcomes: o}) {
+		if !w.putSettling([]handedIn{{simple("a"), []byte("z")}, {simple("b"), []byte("y")}}, d, spool.Settlement{Outcomes: o}) {
 			t.Fatal("the notice was refused")
 		}
 	}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -161,21 +162,42 @@ func (d *draft) flush() error {
 
 // Commit implements Draft.
 func (d *draft) Commit(ctx context.Context, env *spool.Envelope) error {
-	return d.end(ctx, env, nil)
+	return d.end(ctx, env, nil, nil)
 }
 
-// end is Commit; set is what the record says about another message, or nil.
-func (d *draft) end(ctx context.Context, env *spool.Envelope, set *settles) error {
+// end is Commit. before are drafts that count together with this one, and set
+// is what the records say about another message, or nil.
+func (d *draft) end(ctx context.Context, env *spool.Envelope, before []*submission, set *settles) error {
+	sub, err := d.begin(ctx, env, set)
+	if err == nil {
+		if sub.before = before; len(before) > 0 {
+			sub.head.flags |= flagRest
+		}
+		err = d.store.commit(sub)
+	}
+	d.ended(err)
+	return err
+}
+
+// begin makes the record of a draft, which ends by it. ended has to follow.
+func (d *draft) begin(ctx context.Context, env *spool.Envelope, set *settles) (*submission, error) {
 	if d.over {
-		return errOver
+		return nil, errOver
 	}
 	d.over = true
-	err := d.err
-	if err == nil {
-		err = ctx.Err()
+	if d.err != nil {
+		return nil, d.err
 	}
-	if err == nil {
-		err = d.commit(env, set)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return d.record(env, set)
+}
+
+// ended lets go of what a draft was made of. err is what became of it.
+func (d *draft) ended(err error) {
+	if errors.Is(err, errOver) {
+		return
 	}
 	freeChunks(d.chunks)
 	d.chunks = nil
@@ -185,35 +207,33 @@ func (d *draft) end(ctx context.Context, env *spool.Envelope, set *settles) erro
 			d.unlink() // otherwise a start sweeps it, or finds the message whole
 		}
 	}
-	return err
 }
 
-func (d *draft) commit(env *spool.Envelope, set *settles) error {
+func (d *draft) record(env *spool.Envelope, set *settles) (*submission, error) {
 	s := d.store
 	shares, of := split(env.Recipients)
 	if err := check(env, shares); err != nil {
-		return err
+		return nil, err
 	}
 	if s.noRoom() {
-		return spool.ErrFull
+		return nil, spool.ErrFull
 	}
 	if env.Key != nil {
 		if err := s.Known(context.Background(), env.Key); err != nil {
-			return err // before a large body is synced
+			return nil, err // before a large body is synced
 		}
 	}
 	head := header{kind: recMessage, id: d.id, bodyCRC: d.crc}
 	body := d.chunks
 	if d.file != nil {
 		if err := d.finishFile(); err != nil {
-			return err
+			return nil, err
 		}
 		head.flags, body = flagBig, nil
 	} else {
 		head.bodyLen = uint32(d.size)
 	}
 	meta := appendEnvelope(metas.get(), env, d.size, shares, of, set)
-	defer metas.put(meta)
 	head.metaLen, head.metaCRC = uint32(len(meta)), checksum(meta)
 	sub, ok := s.submissions.Get().(*submission)
 	if !ok {
@@ -228,13 +248,27 @@ func (d *draft) commit(env *spool.Envelope, set *settles) error {
 		sub.brief.deadline = toNano(env.DeliverBy.Deadline)
 	}
 	sub.key, sub.settles, sub.durable = env.Key, set, s.accept
-	if err := s.submit(sub); err != nil {
-		return err
+	return sub, nil
+}
+
+// commit writes a record and those before it, and waits until they are durable.
+func (s *Store) commit(sub *submission) error {
+	err := s.submit(sub)
+	if err == nil {
+		err = <-sub.done
 	}
-	err := <-sub.done
+	for _, b := range sub.before {
+		s.recycle(b)
+	}
+	s.recycle(sub)
+	return err
+}
+
+// recycle keeps a submission for the next one. Nobody has it any more.
+func (s *Store) recycle(sub *submission) {
+	metas.put(sub.meta)
 	*sub = submission{done: sub.done}
 	s.submissions.Put(sub)
-	return err
 }
 
 // finishFile makes a big body and its entry durable, before the record that
@@ -287,65 +321,98 @@ func (s *Store) accept(sub *submission, w *wakes) {
 				s.applySettled(&spool.Delivery{ID: set.id, Share: ch.share}, ch, sub.at, w)
 			}
 		}
+		set.over = s.ix.byID[set.id] == 0
 		s.poke(s.tidy) // it can be copied forward again
 	}
 }
 
-// Notify implements spool.Store: one record holds the message and what it
-// settles.
-func (s *Store) Notify(ctx context.Context, d spool.Draft, env *spool.Envelope, ends ...spool.Ending) error {
-	own, ok := d.(*draft)
-	if !ok || own.store != s {
-		d.Discard()
-		return fmt.Errorf("%w: a draft of another store", spool.ErrInvalid)
+// Notify implements spool.Store. The record of the last notice tells what is
+// settled. Those of the others stand before it, and count only together with it.
+func (s *Store) Notify(ctx context.Context, notices []spool.Notice, ends ...spool.Ending) (settled spool.Settled, err error) {
+	set, over, err := s.beginSettling(ends)
+	if err == nil && len(notices) == 0 {
+		err = fmt.Errorf("%w: no notice", spool.ErrInvalid)
 	}
-	set, err := s.beginSettling(ends)
-	if err != nil {
-		own.Discard()
-		return err
+	var before []*submission
+	for i := range notices {
+		d, ok := notices[i].Draft.(*draft)
+		switch {
+		case !ok || d.store != s || notices[i].Envelope.Key != nil:
+			err = cmp.Or(err, fmt.Errorf("%w: a draft of another store, or a notice with a key", spool.ErrInvalid))
+			fallthrough
+		case err != nil || set == nil:
+			notices[i].Draft.Discard()
+		case i < len(notices)-1:
+			var sub *submission
+			if sub, err = d.begin(ctx, notices[i].Envelope, nil); err == nil {
+				sub.head.flags |= flagMore
+				if i > 0 {
+					sub.head.flags |= flagRest
+				}
+				before = append(before, sub)
+			}
+			defer func() { d.ended(err) }()
+		default:
+			err = d.end(ctx, notices[i].Envelope, before, set)
+		}
 	}
-	if err = own.end(ctx, env, set); err != nil {
+	switch {
+	case err == nil && set == nil:
+		return spool.Settled{Over: over, Before: true}, nil
+	case err != nil && set != nil:
 		s.notSettled(ends)
 	}
-	return err
+	return spool.Settled{Over: err == nil && set.over}, err
 }
 
-// beginSettling prepares what the record of a notice says about claimed
-// shares; nil where there are none. Until that is durable or has failed, their
-// message isn't copied forward: the copy would lie behind the notice and not
-// tell of it.
-func (s *Store) beginSettling(ends []spool.Ending) (*settles, error) {
+// beginSettling prepares what a record says about claimed shares. Until that is
+// durable or has failed, their message isn't copied forward: the copy would lie
+// behind the notice and not tell of it. nil: all were settled before, and over
+// tells whether nothing of the message is owed.
+func (s *Store) beginSettling(ends []spool.Ending) (_ *settles, over bool, err error) {
 	for i := range ends {
 		d, outs := ends[i].Delivery, ends[i].Settlement.Outcomes
 		if n := len(outs); n != 0 && n != len(d.Pending) {
-			return nil, fmt.Errorf("%w: %d outcomes for %d recipients", spool.ErrInvalid, n, len(d.Pending))
+			return nil, false, fmt.Errorf("%w: %d outcomes for %d recipients", spool.ErrInvalid, n, len(d.Pending))
 		}
 		for _, e := range ends[:i] {
 			if d.ID != e.Delivery.ID || d.Share == e.Delivery.Share {
-				return nil, fmt.Errorf("%w: a notice about two messages, or one claim twice", spool.ErrInvalid)
+				return nil, false, fmt.Errorf("%w: a notice about two messages, or one claim twice", spool.ErrInvalid)
 			}
 		}
 	}
 	if len(ends) == 0 {
-		return nil, nil
+		return nil, false, fmt.Errorf("%w: a notice about no claim", spool.ErrInvalid)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	before := 0
 	for i := range ends {
-		switch h, e := s.ix.claimedBy(ends[i].Delivery); {
-		case h == 0:
-			return nil, spool.ErrLost
-		case e.is(settling):
-			return nil, spool.ErrClaimed
+		h, e := s.ix.claimedBy(ends[i].Delivery)
+		if h == 0 {
+			if err := s.ix.unclaimed(ends[i].Delivery); err != nil {
+				return nil, false, err
+			}
+			before++
+		} else if e.is(settling) {
+			return nil, false, spool.ErrClaimed
 		}
 	}
-	set := &settles{id: ends[0].Delivery.ID}
+	id := ends[0].Delivery.ID
+	switch before {
+	case 0:
+	case len(ends):
+		return nil, s.ix.byID[id] == 0, nil
+	default:
+		return nil, false, spool.ErrLost
+	}
+	set := &settles{id: id}
 	for i := range ends {
 		h, e := s.ix.claimedBy(ends[i].Delivery)
 		e.set(settling, true)
 		set.changes = append(set.changes, s.settled(h, e, ends[i].Delivery, &ends[i].Settlement))
 	}
-	return set, nil
+	return set, false, nil
 }
 
 func (s *Store) notSettled(ends []spool.Ending) {

@@ -8,7 +8,14 @@ import (
 
 // CommitSettling commits a draft and ends a claim with one record.
 func CommitSettling(d spool.Draft, env *spool.Envelope, claim *spool.Delivery, st spool.Settlement) error {
-	return d.(*draft).store.Notify(context.Background(), d, env, spool.Ending{Delivery: claim, Settlement: st})
+	_, err := d.(*draft).store.Notify(context.Background(), []spool.Notice{{Draft: d, Envelope: env}}, spool.Ending{Delivery: claim, Settlement: st})
+	return err
+}
+
+// Settle is Store.Settle where only its error matters.
+func Settle(s *Store, d *spool.Delivery, st spool.Settlement) error {
+	_, err := s.Settle(context.Background(), d, st)
+	return err
 }
 
 // Rewrite makes a copy of a segment's records with another meta part, as a
@@ -40,10 +47,10 @@ func Rewrite(segment []byte, change func(kind byte, meta []byte) []byte) []byte 
 // WithFields is a meta part with these fields, type and value, in place of none.
 func WithFields(meta []byte, fields ...any) []byte { return withFields(meta, fields...) }
 
-// BeginSettling is the first step of CommitSettling, and undo takes it back.
+// BeginSettling is the first step of Notify, and undo takes it back.
 func BeginSettling(s *Store, claim *spool.Delivery) (undo func(), err error) {
 	ends := []spool.Ending{{Delivery: claim}}
-	_, err = s.beginSettling(ends)
+	_, _, err = s.beginSettling(ends)
 	return func() { s.notSettled(ends) }, err
 }
 

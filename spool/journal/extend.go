@@ -86,6 +86,7 @@ func (c *cursor) fault(what string) error {
 type settles struct {
 	id      spool.ID
 	changes []change // at least one
+	over    bool     // nothing of the message is owed any more; not on disk
 }
 
 func readSettles(value string) (s settles, err error) {

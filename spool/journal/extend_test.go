@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"syscall"
@@ -23,7 +24,7 @@ func copyAllForward(t *testing.T, s *journal.Store) {
 	for range 700 {
 		put(t, s, simple("else"), make([]byte, 1000))
 		for _, d := range claim(t, s, "else", 1) {
-			if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+			if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -87,7 +88,7 @@ func TestPrefixIsRead(t *testing.T) {
 				if d.Size != int64(len(want[d.ID])) {
 					t.Errorf("%s: %+v", when, d)
 				}
-				if err := s.Settle(bg, d, spool.Settlement{}); err != nil {
+				if _, err := s.Settle(bg, d, spool.Settlement{}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -149,7 +150,7 @@ func TestSettledWithItsNotice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Settle(bg, d, spool.Settlement{}); err != nil { // it was settled, so this changes nothing
+		if _, err := s.Settle(bg, d, spool.Settlement{}); err != nil { // it was settled, so this changes nothing
 			t.Error(err)
 		}
 		look := func(when string) {
@@ -169,7 +170,7 @@ func TestSettledWithItsNotice(t *testing.T) {
 		look("after a restart")
 		// The notice goes, and its record with it.
 		for _, d := range claim(t, s, "notices", 1) {
-			if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+			if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -224,11 +225,81 @@ func TestNoticeThatIsRefused(t *testing.T) {
 		if err := settle(); err != nil {
 			t.Fatal(err)
 		}
-		if err := settle(); !errors.Is(err, spool.ErrLost) {
+		if err := settle(); err != nil { // it was settled, so this changes nothing
 			t.Error(err)
 		}
 		if u := usage(s); u.Messages != 1 || u.Shares != 1 { // the notice
 			t.Errorf("%+v", u)
+		}
+	})
+}
+
+// TestNoticesThatMayBeFound are refused by a disk that takes no note of the
+// refusal either. Until it can, nothing is claimed, so a start that finds them
+// finds a message of which nobody else has decided; or it finds none of it.
+func TestNoticesThatMayBeFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, sim := simulated(t, nil)
+		id := put(t, s, simple("a"), []byte("body\r\n"))
+		d := claim(t, s, "a", 1)[0]
+		if err := s.DotSent(bg, d); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // for what is owed
+		var notices []spool.Notice
+		for range 3 {
+			draft, err := s.Create(bg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			draft.Write([]byte("Subject: notice\r\n\r\n"))
+			notices = append(notices, spool.Notice{Draft: draft, Envelope: simple("notices")})
+		}
+		sim.SetFault(func(op simdisk.Op, name string) error {
+			if op == simdisk.OpWrite && strings.HasSuffix(name, ".seg") || op == simdisk.OpRead {
+				return nil
+			}
+			return syscall.EIO
+		})
+		end := spool.Ending{Delivery: d, Settlement: spool.Settlement{Outcomes: []spool.Outcome{{Stage: spool.StageRcpt, Code: 550, Verdict: spool.Bounced}}}}
+		if settled, err := s.Notify(bg, notices, end); err == nil || settled != (spool.Settled{}) {
+			t.Fatalf("%+v, %v", settled, err)
+		}
+		if settled, err := s.Settle(bg, d, spool.Settlement{Due: time.Now(), Outcomes: []spool.Outcome{{Stage: spool.StageRcpt, Code: 550}}}); err == nil || settled.Before {
+			t.Errorf("%+v, %v", settled, err)
+		}
+		for range 5 {
+			if ds, err := s.Claim(bg, leased(s, "a"), time.Now().Add(time.Hour), 1, later); err == nil || len(ds) > 0 {
+				t.Errorf("claimed %v, %v", ds, err)
+			}
+			time.Sleep(time.Second)
+		}
+		rng := rand.New(rand.NewPCG(1, 1))
+		all, none := 0, 0
+		for n := range 60 {
+			again := open(t, journal.Options{Dir: "sim", FS: sim.Cut(simdisk.Moods[n%len(simdisk.Moods)], rng).FS()})
+			there := 0
+			for _, notice := range notices {
+				if _, err := again.Detail(bg, notice.Draft.ID()); err == nil {
+					there++
+				}
+			}
+			_, err := again.Detail(bg, id)
+			switch owed := err == nil; {
+			case there == 3 && !owed:
+				all++
+			case there == 0 && owed:
+				none++
+			default:
+				t.Errorf("cut %d: %d notices, and the message is owed: %t", n, there, owed)
+			}
+			if r := again.Recovery(); r.SetAside > 0 {
+				t.Errorf("cut %d: %+v", n, r)
+			}
+			again.Close()
+		}
+		if all == 0 || none == 0 {
+			t.Errorf("%d times all, %d times nothing: no cut shows the other", all, none)
 		}
 	})
 }
@@ -259,7 +330,7 @@ func rewritten(t *testing.T, change func(kind byte, meta []byte) []byte) (sim *s
 		ids[i] = put(t, s, simple("a"), []byte("body\r\n"))
 	}
 	for _, d := range claim(t, s, "a", 2) {
-		if err := s.Settle(bg, d, spool.Settlement{Due: time.Now().Add(time.Hour)}); err != nil {
+		if _, err := s.Settle(bg, d, spool.Settlement{Due: time.Now().Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -194,7 +194,7 @@ func TestSyncWhoseErrorAnotherHeard(t *testing.T) {
 				}
 				return nil
 			})
-			if err := s.Settle(bg, d, spool.Settlement{Due: time.Now()}); err == nil {
+			if _, err := s.Settle(bg, d, spool.Settlement{Due: time.Now()}); err == nil {
 				t.Error("settled on a full disk")
 			}
 		}
@@ -253,7 +253,7 @@ func TestSettleDoesNotWaitForCommits(t *testing.T) {
 			}
 			hook.call = func() {
 				done := make(chan error)
-				go func() { done <- s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}) }()
+				go func() { done <- journal.Settle(s, d, spool.Settlement{Outcomes: delivered(1)}) }()
 				select {
 				case err := <-done:
 					if n := left(); n != 0 || err != nil {
@@ -294,11 +294,11 @@ func TestRecordsStayInOrder(t *testing.T) {
 		put(t, s, simple("a"), nil)
 		d := claim(t, s, "a", 1)[0]
 		failing(sim, syscall.ENOSPC, "write .seg")
-		if err := s.Settle(bg, d, spool.Settlement{Due: time.Now()}); err == nil {
+		if _, err := s.Settle(bg, d, spool.Settlement{Due: time.Now()}); err == nil {
 			t.Error("settled on a full disk")
 		}
 		d = claim(t, s, "a", 1)[0]
-		err := s.Settle(bg, d, spool.Settlement{Due: time.Now(), Hold: true, Outcomes: []spool.Outcome{{Code: 450}}})
+		_, err := s.Settle(bg, d, spool.Settlement{Due: time.Now(), Hold: true, Outcomes: []spool.Outcome{{Code: 450}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -54,7 +54,7 @@ func TestOldFormatIsRead(t *testing.T) {
 			for range 30 { // so much that copying forward is worth while
 				put(t, s, simple("gone"), bytes.Repeat([]byte{'x'}, 2<<10-1))
 				for _, d := range claim(t, s, "gone", 1) {
-					if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+					if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -105,7 +105,7 @@ func TestMakeGolden(t *testing.T) {
 	defer s.Close()
 	settle := func(d *spool.Delivery, st spool.Settlement) {
 		t.Helper()
-		if err := s.Settle(bg, d, st); err != nil {
+		if _, err := s.Settle(bg, d, st); err != nil {
 			t.Fatal(err)
 		}
 	}

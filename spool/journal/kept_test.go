@@ -20,7 +20,7 @@ func TestKept(t *testing.T) {
 		id := put(t, s, simple("a", "b"), []byte("keep me"))
 		failed := spool.Outcome{Stage: spool.StageRcpt, Code: 550, Enhanced: "5.1.1", Text: "no such user"}
 		keep := spool.Settlement{Due: until, Hold: true, Kept: true, Outcomes: []spool.Outcome{failed}}
-		if err := s.Settle(bg, claim(t, s, "a", 1)[0], keep); err != nil {
+		if _, err := s.Settle(bg, claim(t, s, "a", 1)[0], keep); err != nil {
 			t.Fatal(err)
 		}
 		look := func(kept bool) {
@@ -66,7 +66,7 @@ func TestKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Settle(bg, d, spool.Settlement{Due: time.Now()}); err != nil {
+		if _, err := s.Settle(bg, d, spool.Settlement{Due: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 		look(false)

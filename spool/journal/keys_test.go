@@ -39,7 +39,7 @@ func repeated(t *testing.T, s *journal.Store, k *spool.Key, id spool.ID) {
 func finish(t *testing.T, s *journal.Store) {
 	t.Helper()
 	for _, d := range claim(t, s, "a", 1000) {
-		if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+		if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -42,6 +42,7 @@ type (
 		size, recipients int
 		settles          []evEnd
 		key              *spool.Key
+		also             []evPut // what counts together with it, or not at all
 	}
 	evAck    struct{ id spool.ID }
 	evRefuse struct{ id spool.ID }
@@ -58,8 +59,10 @@ func (l ledger) apply(ev any) {
 		for _, e := range ev.settles {
 			l.begun(e)
 		}
-		l[ev.id] = &promise{sum: ev.sum, size: ev.size, recipients: ev.recipients, ending: map[int]bool{}, ended: map[int]bool{}, before: l.settledSoFar(),
-			key: ev.key, settles: slices.Clone(ev.settles), refusedEnd: map[int]bool{}}
+		for _, p := range append([]evPut{ev}, ev.also...) {
+			l[p.id] = &promise{sum: p.sum, size: p.size, recipients: p.recipients, ending: map[int]bool{}, ended: map[int]bool{}, before: l.settledSoFar(),
+				key: p.key, settles: slices.Clone(ev.settles), refusedEnd: map[int]bool{}}
+		}
 		for _, e := range ev.settles {
 			l[e.id].ending[e.recipient] = true
 		}

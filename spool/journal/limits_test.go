@@ -34,7 +34,7 @@ func TestFullSpoolStillDelivers(t *testing.T) {
 		}
 		for ds := claim(t, s, "a", 10); len(ds) > 0; ds = claim(t, s, "a", 10) {
 			for _, d := range ds {
-				if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+				if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -98,7 +98,7 @@ func TestRecordsAboutSharesAreSyncedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, sim := simulated(t, nil)
 		put(t, s, simple("a"), nil)
-		if err := s.Settle(bg, claim(t, s, "a", 1)[0], spool.Settlement{Outcomes: delivered(1)}); err != nil {
+		if _, err := s.Settle(bg, claim(t, s, "a", 1)[0], spool.Settlement{Outcomes: delivered(1)}); err != nil {
 			t.Fatal(err)
 		}
 		count := func() int {
@@ -132,7 +132,7 @@ func TestFailedSync(t *testing.T) {
 			}
 			return nil
 		})
-		if err := s.Settle(bg, held, spool.Settlement{Due: time.Now().Add(time.Hour), Outcomes: []spool.Outcome{{Code: 450, Text: "busy"}}}); err != nil {
+		if _, err := s.Settle(bg, held, spool.Settlement{Due: time.Now().Add(time.Hour), Outcomes: []spool.Outcome{{Code: 450, Text: "busy"}}}); err != nil {
 			t.Fatal(err)
 		}
 		d, _ := s.Create(bg)
@@ -178,7 +178,7 @@ func TestFullDisk(t *testing.T) {
 		t.Error("nobody is told that the disk is full")
 	}
 	for _, d := range claim(t, s, "a", 5) {
-		if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+		if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -198,7 +198,7 @@ func deliverAll(t *testing.T, s *journal.Store) (n int) {
 			if err := s.DotSent(bg, d); err != nil {
 				t.Fatal(n, err)
 			}
-			if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+			if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 				t.Fatal(n, err)
 			}
 			n++
@@ -279,7 +279,7 @@ func TestReclaim(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = s.Settle(bg, d, spool.Settlement{Due: time.Now().Add(100 * time.Hour), Failover: 1, Outcomes: []spool.Outcome{
+		_, err = s.Settle(bg, d, spool.Settlement{Due: time.Now().Add(100 * time.Hour), Failover: 1, Outcomes: []spool.Outcome{
 			{Code: 550, Text: "no such user", Verdict: spool.Bounced}, {Code: 450, Text: "busy"}}})
 		if err != nil {
 			t.Fatal(err)
@@ -370,7 +370,7 @@ func TestMaxMessages(t *testing.T) {
 		if u := usage(s); !u.Full || u.MaxMessages != 3 {
 			t.Error(u)
 		}
-		if err := s.Settle(bg, claim(t, s, "a", 1)[0], spool.Settlement{Outcomes: delivered(1)}); err != nil {
+		if _, err := s.Settle(bg, claim(t, s, "a", 1)[0], spool.Settlement{Outcomes: delivered(1)}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

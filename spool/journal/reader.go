@@ -62,11 +62,12 @@ func (r *Reader) Content(ctx context.Context, id spool.ID) (spool.Content, error
 	return r.s.Content(ctx, id)
 }
 
-// Usage is Store.Usage.
-func (r *Reader) Usage(ctx context.Context) (spool.Usage, error) { return r.s.Usage(ctx) }
-
-// Recovery is Store.Recovery; its SetAside counts what a start would set aside.
-func (r *Reader) Recovery() Recovery { return r.s.Recovery() }
+// Usage is Store.Usage; SetAside counts also what a start would set aside.
+func (r *Reader) Usage(ctx context.Context) (spool.Usage, error) {
+	u, err := r.s.Usage(ctx)
+	u.SetAside += r.s.report.SetAside
+	return u, err
+}
 
 // Close closes the files.
 func (r *Reader) Close() error {

@@ -329,7 +329,7 @@ func (s *Store) moving(g *segment, id spool.ID, at place) (*submission, error) {
 	m := &move{store: s, id: id, from: at, envelope: carried(text, msg.fields), of: msg.of,
 		results: s.results(&k, msg.snap, len(msg.of)), seen: k.entries}
 	sub := &submission{
-		head: header{kind: recMoved, flags: h.flags, id: id, bodyLen: uint32(len(body)), bodyCRC: h.bodyCRC},
+		head: header{kind: recMoved, flags: h.flags & flagBig, id: id, bodyLen: uint32(len(body)), bodyCRC: h.bodyCRC},
 		body: [][]byte{body}, prepare: m.prepare, durable: m.durable, done: make(chan error, 1),
 	}
 	return sub, nil

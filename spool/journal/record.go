@@ -28,8 +28,12 @@ const (
 	recEnd                     // one beyond the last type
 )
 
-// flagBig: the body lies in big/ID.eml.
-const flagBig byte = 1
+// Flags of a record.
+const (
+	flagBig  byte = 1 << iota // the body lies in big/ID.eml
+	flagMore                  // it counts only together with the record behind it
+	flagRest                  // and this one only with that before it
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

@@ -22,6 +22,8 @@ type scan struct {
 	durable int64 // offset that was known to be synced at some time
 	records int
 	bad     []badRange
+	whole   int64    // behind the last whole record, also one that doesn't count
+	group   []*event // that wait for the rest of what they count together with
 }
 
 // badRange is a part of a segment that makes no sense.
@@ -35,7 +37,7 @@ type badRange struct {
 const scanWindow = 256 << 10
 
 func newScan(g *segment, limit int64) *scan {
-	sc := &scan{g: g, limit: limit, end: segmentStart}
+	sc := &scan{g: g, limit: limit, end: segmentStart, whole: segmentStart}
 	binary.LittleEndian.PutUint64(sc.mark[:], g.mark)
 	return sc
 }
@@ -78,16 +80,71 @@ func (sc *scan) run(checkBodies bool, emit func(*event)) error {
 			continue
 		}
 		if ev, why := sc.record(&h, off, checkBodies); ev != nil {
-			emit(ev)
-			sc.records++
 			sc.durable = max(sc.durable, int64(h.durable))
-			sc.end = off + h.size()
+			sc.take(ev, off, off+h.size(), emit)
 		} else {
 			sc.bad = append(sc.bad, badRange{off, h.size(), h.id, why, sc.lostSector(off, h.size())})
 		}
 		off += h.size()
 	}
+	sc.breakGroup(emit)
 	return sc.err
+}
+
+// take passes on a whole record. Some count only together with those next to
+// them, which are written by one write: of these, all or none are passed on.
+func (sc *scan) take(ev *event, off, end int64, emit func(*event)) {
+	if ev.flags&flagRest == 0 || off != sc.whole {
+		sc.breakGroup(emit)
+	}
+	follows := len(sc.group) > 0
+	if ev.flags&flagRest != 0 && !follows && sc.torn() {
+		sc.bad = append(sc.bad, badRange{off, end - off, ev.id, "what it counts together with is missing", true})
+		sc.whole = end
+		return
+	}
+	sc.whole = end
+	sc.group = append(sc.group, ev)
+	if ev.flags&flagMore == 0 {
+		sc.pass(emit)
+	}
+}
+
+// pass passes on what has waited.
+func (sc *scan) pass(emit func(*event)) {
+	for _, ev := range sc.group {
+		emit(ev)
+		sc.records++
+	}
+	sc.group, sc.end = sc.group[:0], sc.whole
+}
+
+// breakGroup ends a group of which the rest doesn't follow. Where that wasn't
+// written, nothing of it counts; where it is damaged, each stands for itself.
+func (sc *scan) breakGroup(emit func(*event)) {
+	if len(sc.group) == 0 {
+		return
+	}
+	if !sc.torn() {
+		sc.pass(emit)
+		return
+	}
+	for _, ev := range sc.group {
+		h := header{metaLen: ev.metaLen, bodyLen: ev.bodyLen}
+		sc.bad = append(sc.bad, badRange{int64(ev.at.offset), h.size(), ev.id, "what it counts together with is missing", true})
+	}
+	sc.group = sc.group[:0]
+}
+
+// torn reports whether what lies behind the last whole record was not written,
+// as far as the scan has come: nothing there is damage.
+func (sc *scan) torn() bool {
+	for i := len(sc.bad) - 1; i >= 0 && sc.bad[i].offset >= sc.whole; i-- {
+		if !sc.bad[i].lost {
+			return false
+		}
+	}
+	return true
 }
 
 // record checks and decodes the record at off.

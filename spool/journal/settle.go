@@ -17,9 +17,9 @@ const maxText = 2000
 // the present claim of its share was settled. An error of the disk means that
 // the claim has ended as told and this process knows it, but that it could not
 // be written yet; it will be as soon as the disk allows.
-func (s *Store) Settle(_ context.Context, d *spool.Delivery, st spool.Settlement) error {
+func (s *Store) Settle(_ context.Context, d *spool.Delivery, st spool.Settlement) (spool.Settled, error) {
 	if n := len(st.Outcomes); n != 0 && n != len(d.Pending) {
-		return fmt.Errorf("%w: %d outcomes for %d recipients", spool.ErrInvalid, n, len(d.Pending))
+		return spool.Settled{}, fmt.Errorf("%w: %d outcomes for %d recipients", spool.ErrInvalid, n, len(d.Pending))
 	}
 	var w wakes
 	s.j.mu.Lock()
@@ -27,9 +27,10 @@ func (s *Store) Settle(_ context.Context, d *spool.Delivery, st spool.Settlement
 	h, e := s.ix.claimedBy(d)
 	if h == 0 {
 		err := s.ix.unclaimed(d)
+		settled := spool.Settled{Before: err == nil, Over: err == nil && s.ix.byID[d.ID] == 0}
 		s.mu.Unlock()
 		s.j.mu.Unlock()
-		return err
+		return settled, err
 	}
 	ch := s.settled(h, e, d, &st)
 	kind := recSettle
@@ -51,9 +52,9 @@ func (s *Store) Settle(_ context.Context, d *spool.Delivery, st spool.Settlement
 	}
 	w.call(s)
 	if err != nil {
-		return fmt.Errorf("record the outcome of %s: %w", d.ID, err)
+		err = fmt.Errorf("record the outcome of %s: %w", d.ID, err)
 	}
-	return nil
+	return spool.Settled{Over: kind == recDone}, err
 }
 
 // settled is what a settlement changes. Store.mu is held.

@@ -170,7 +170,7 @@ func TestLifeOfAMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	due := time.Now().Add(time.Minute).UTC()
-	err := s.Settle(bg, d[0], spool.Settlement{Due: due, Failover: 1, Warned: true, Outcomes: []spool.Outcome{
+	_, err := s.Settle(bg, d[0], spool.Settlement{Due: due, Failover: 1, Warned: true, Outcomes: []spool.Outcome{
 		{Stage: spool.StageRcpt, Code: 550, Enhanced: "5.1.1", Text: "unknown", Verdict: spool.Bounced},
 		{Stage: spool.StageDot, Cause: "connection reset", Remote: "mx:25"},
 	}})
@@ -206,7 +206,7 @@ func TestLifeOfAMessage(t *testing.T) {
 	if _, err := s.Take(bg, id, 0); !errors.Is(err, spool.ErrClaimed) {
 		t.Error(err)
 	}
-	if err := s.Settle(bg, one, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+	if _, err := s.Settle(bg, one, spool.Settlement{Outcomes: delivered(1)}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Take(bg, id, 0); !errors.Is(err, spool.ErrNotFound) {
@@ -218,7 +218,7 @@ func TestLifeOfAMessage(t *testing.T) {
 	}
 	defer c.Close()
 	for _, d := range claim(t, s, "two", 5) {
-		if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(len(d.Pending))}); err != nil {
+		if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(len(d.Pending))}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -132,7 +132,7 @@ func TestTallyWithoutWhatIsSetAside(t *testing.T) {
 	if err := tallied(s, time.Now()); err != nil {
 		t.Error(err)
 	}
-	if err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); !errors.Is(err, spool.ErrNotFound) {
+	if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); !errors.Is(err, spool.ErrNotFound) {
 		t.Error(err)
 	}
 	if got, want := tally(s, time.Now()), (spool.Tally{Due: 1}); got != want {

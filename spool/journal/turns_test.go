@@ -108,11 +108,11 @@ func TestSendersTakeTurns(t *testing.T) {
 					if rapid.Bool().Draw(rt, "deferred") {
 						w.due = now.Add(3 * time.Minute)
 						outcomes := []spool.Outcome{{Stage: spool.StageRcpt, Code: 450, Verdict: spool.Pending}}
-						if err := s.Settle(bg, d, spool.Settlement{Outcomes: outcomes, Due: w.due}); err != nil {
+						if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: outcomes, Due: w.due}); err != nil {
 							rt.Fatal(err)
 						}
 						model[w.id] = w
-					} else if err := s.Settle(bg, d, spool.Settlement{Outcomes: []spool.Outcome{{Stage: spool.StageDot, Code: 250, Verdict: spool.Delivered}}}); err != nil {
+					} else if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: []spool.Outcome{{Stage: spool.StageDot, Code: 250, Verdict: spool.Delivered}}}); err != nil {
 						rt.Fatal(err)
 					}
 				}
@@ -143,7 +143,7 @@ func TestOneBatchStarvesNobody(t *testing.T) {
 	now = now.Add(time.Hour)
 	for _, d := range ds {
 		outcomes := []spool.Outcome{{Stage: spool.StageRcpt, Code: 450, Verdict: spool.Pending}}
-		if err := s.Settle(bg, d, spool.Settlement{Outcomes: outcomes, Due: now}); err != nil {
+		if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: outcomes, Due: now}); err != nil {
 			t.Fatal(err)
 		}
 	}

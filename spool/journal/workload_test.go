@@ -158,6 +158,13 @@ func (w *workload) draw() handedIn {
 	return handedIn{env, body}
 }
 
+// drawPlain draws a message without a key.
+func (w *workload) drawPlain() handedIn {
+	l := w.draw()
+	l.env.Key = nil
+	return l
+}
+
 // key is that of every third message, in part one that was used before.
 func (w *workload) key() *spool.Key {
 	n := w.rng.IntN(9)
@@ -178,59 +185,82 @@ func (w *workload) key() *spool.Key {
 	return k
 }
 
-func (w *workload) put(l handedIn) bool { return w.putSettling(l, nil, spool.Settlement{}) }
+func (w *workload) put(l handedIn) bool { return w.putSettling([]handedIn{l}, nil, spool.Settlement{}) }
 
-// putSettling commits a message, and with the same record settles a claim if
-// there is one.
-func (w *workload) putSettling(l handedIn, of *spool.Delivery, st spool.Settlement) bool {
-	d, err := w.s.Create(bg)
-	if err != nil {
-		return false
+// putSettling commits a message, or where there is a claim one or two, and
+// settles the claim with them.
+func (w *workload) putSettling(all []handedIn, of *spool.Delivery, st spool.Settlement) bool {
+	var put evPut
+	var notices []spool.Notice
+	for i, l := range all {
+		d, err := w.s.Create(bg)
+		if err != nil {
+			discard(notices)
+			return false
+		}
+		notices = append(notices, spool.Notice{Draft: d, Envelope: l.env})
+		content := append(l.env.Prefix[:len(l.env.Prefix):len(l.env.Prefix)], l.body...)
+		one := evPut{id: d.ID(), sum: crc32.ChecksumIEEE(content), size: len(content), recipients: len(l.env.Recipients), key: l.env.Key}
+		if i == 0 {
+			put = one
+		} else {
+			put.also = append(put.also, one)
+		}
 	}
-	id := d.ID()
-	content := append(l.env.Prefix[:len(l.env.Prefix):len(l.env.Prefix)], l.body...)
-	put := evPut{id: id, sum: crc32.ChecksumIEEE(content), size: len(content), recipients: len(l.env.Recipients), key: l.env.Key}
 	for i, o := range st.Outcomes {
 		if o.Verdict != spool.Pending {
 			put.settles = append(put.settles, evEnd{of.ID, of.Pending[i]})
 		}
 	}
+	mark := func(event func(spool.ID) any) {
+		for _, n := range notices {
+			w.disk.Mark(event(n.Draft.ID()))
+		}
+	}
+	refuse := func(id spool.ID) any { return evRefuse{id} }
 	w.disk.Mark(put)
-	if _, err := d.Write(l.body); err != nil {
-		d.Discard()
-		w.disk.Mark(evRefuse{id})
-		return false
+	for i, l := range all {
+		if _, err := notices[i].Draft.Write(l.body); err != nil || len(l.body)%17 == 0 {
+			discard(notices)
+			mark(refuse)
+			return false
+		}
 	}
-	if len(l.body)%17 == 0 {
-		d.Discard()
-		w.disk.Mark(evRefuse{id})
-		return false
-	}
+	var err error
 	if of != nil {
-		err = journal.CommitSettling(d, l.env, of, st)
+		_, err = w.s.Notify(bg, notices, spool.Ending{Delivery: of, Settlement: st})
 	} else {
-		err = d.Commit(bg, l.env)
+		err = notices[0].Draft.Commit(bg, all[0].env)
 	}
 	if err != nil {
-		w.disk.Mark(evRefuse{id})
+		mark(refuse)
 		if errors.Is(err, spool.ErrRepeated) {
 			w.did.note("repeated")
 		}
 		return false
 	}
-	if l.env.Key != nil {
+	if all[0].env.Key != nil {
 		w.did.note("key")
 	}
-	w.disk.Mark(evAck{id})
+	mark(func(id spool.ID) any { return evAck{id} })
 	if of != nil {
 		w.did.note("settling")
 		w.settled(of, st)
 	}
+	if len(all) > 1 {
+		w.did.note("together")
+	}
 	w.did.note("put")
-	if len(l.body) >= 2<<10 {
+	if len(all[0].body) >= 2<<10 {
 		w.did.note("big")
 	}
 	return true
+}
+
+func discard(notices []spool.Notice) {
+	for _, n := range notices {
+		n.Draft.Discard()
+	}
 }
 
 func (w *workload) putSeveral() {
@@ -287,14 +317,14 @@ func (w *workload) settle() {
 	}
 	if !settling {
 		w.end(d, st)
-	} else if !w.putSettling(w.draw(), d, st) {
+	} else if notices := []handedIn{w.drawPlain(), w.drawPlain()}; !w.putSettling(notices[:1+w.rng.IntN(2)], d, st) {
 		w.release(d)
 	}
 }
 
 // end settles d and notes whose end is recorded by then.
 func (w *workload) end(d *spool.Delivery, st spool.Settlement) {
-	if w.s.Settle(bg, d, st) == nil {
+	if journal.Settle(w.s, d, st) == nil {
 		w.settled(d, st)
 	}
 }

@@ -3,13 +3,14 @@ package storetest
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"postern/spool"
 )
 
 // Ops are the calls at which a Faulty can fail.
-var Ops = []string{"create", "commit", "known", "lease", "leave", "claim", "take", "dot", "settle", "due", "lanes", "usage", "tally", "content", "detail", "shares", "find"}
+var Ops = []string{"create", "commit", "known", "lease", "leave", "claim", "take", "dot", "settle", "notify", "due", "lanes", "usage", "tally", "content", "detail", "shares", "find"}
 
 // Faulty is a store that fails where it is told to.
 type Faulty struct {
@@ -88,14 +89,17 @@ func (d *faultyDraft) Commit(ctx context.Context, env *spool.Envelope) error {
 	return err
 }
 
-// Notify implements spool.Store. It fails as "commit".
-func (f *Faulty) Notify(ctx context.Context, draft spool.Draft, env *spool.Envelope, ends ...spool.Ending) error {
-	d := draft.(*faultyDraft)
-	err := tell(f, "commit", func() error { return f.Store.Notify(ctx, d.Draft, env, ends...) })
-	if err != nil {
-		d.Discard()
+// Notify implements spool.Store.
+func (f *Faulty) Notify(ctx context.Context, notices []spool.Notice, ends ...spool.Ending) (spool.Settled, error) {
+	own := slices.Clone(notices)
+	for i := range own {
+		own[i].Draft = own[i].Draft.(*faultyDraft).Draft
 	}
-	return err
+	settled, err := call(f, "notify", func() (spool.Settled, error) { return f.Store.Notify(ctx, own, ends...) })
+	for i := range own {
+		own[i].Draft.Discard() // does nothing where it was committed
+	}
+	return settled, err
 }
 
 // Known implements spool.Store.
@@ -152,8 +156,8 @@ func (f *Faulty) DotSent(ctx context.Context, d *spool.Delivery) error {
 }
 
 // Settle implements spool.Store.
-func (f *Faulty) Settle(ctx context.Context, d *spool.Delivery, s spool.Settlement) error {
-	return tell(f, "settle", func() error { return f.Store.Settle(ctx, d, s) })
+func (f *Faulty) Settle(ctx context.Context, d *spool.Delivery, s spool.Settlement) (spool.Settled, error) {
+	return call(f, "settle", func() (spool.Settled, error) { return f.Store.Settle(ctx, d, s) })
 }
 
 // NextDue implements spool.Store.

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -118,25 +119,36 @@ func (m *Memory) Create(ctx context.Context) (spool.Draft, error) {
 var errOver = errors.New("the draft has ended")
 
 func (d *memDraft) Commit(ctx context.Context, env *spool.Envelope) error {
-	return d.m.Notify(ctx, d, env)
+	msg, work, err := d.begin(ctx, env)
+	if err != nil {
+		return err
+	}
+	d.m.mu.Lock()
+	if k := env.Key; k != nil {
+		if err := d.m.known(k); err != nil {
+			d.m.mu.Unlock()
+			return err
+		}
+		d.m.keys[k.Name] = memKey{*k, d.id}
+	}
+	d.m.messages[d.id] = msg
+	d.m.mu.Unlock()
+	d.m.tellAll(work)
+	return nil
 }
 
-// Notify implements spool.Store.
-func (m *Memory) Notify(ctx context.Context, draft spool.Draft, env *spool.Envelope, ends ...spool.Ending) error {
-	d, ok := draft.(*memDraft)
-	if !ok {
-		return spool.ErrInvalid
-	}
+// begin ends the draft and makes the message, which is not accepted yet.
+func (d *memDraft) begin(ctx context.Context, env *spool.Envelope) (*memMessage, []due, error) {
 	if d.over {
-		return errOver
+		return nil, nil, errOver
 	}
 	d.over = true
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, nil, err
 	}
 	if len(env.Recipients) == 0 || slices.ContainsFunc(env.Recipients, func(r spool.Recipient) bool { return len(r.Upstreams) == 0 }) ||
 		env.Key != nil && env.Key.Name == (spool.KeyName{}) {
-		return spool.ErrInvalid
+		return nil, nil, spool.ErrInvalid
 	}
 	msg := &memMessage{env: env, content: append(slices.Clip(env.Prefix), d.buf.Bytes()...), status: make([]spool.Status, len(env.Recipients)),
 		last: make([]*spool.Outcome, len(env.Recipients)), lastAt: make([]time.Time, len(env.Recipients))}
@@ -152,38 +164,76 @@ func (m *Memory) Notify(ctx context.Context, draft spool.Draft, env *spool.Envel
 		}
 		msg.shares[k].rcpts = append(msg.shares[k].rcpts, i)
 	}
-	m.mu.Lock()
-	if k := env.Key; k != nil {
-		if err := m.known(k); err != nil {
-			m.mu.Unlock()
-			return err
+	return msg, work, nil
+}
+
+// Notify implements spool.Store.
+func (m *Memory) Notify(ctx context.Context, notices []spool.Notice, ends ...spool.Ending) (settled spool.Settled, err error) {
+	made := map[spool.ID]*memMessage{}
+	var work []due
+	for _, n := range notices {
+		d, ok := n.Draft.(*memDraft)
+		if !ok || n.Envelope.Key != nil {
+			n.Draft.Discard()
+			err = cmp.Or(err, spool.ErrInvalid)
+			continue
 		}
+		msg, soon, failed := d.begin(ctx, n.Envelope)
+		made[d.id], work, err = msg, append(work, soon...), cmp.Or(err, failed)
 	}
+	if err != nil {
+		return settled, err
+	}
+	m.mu.Lock()
+	settled, err = m.mayNotify(notices, ends)
+	if err == nil && !settled.Before {
+		maps.Copy(m.messages, made)
+		for _, e := range ends {
+			work = append(work, m.settle(m.share(e.Delivery), e.Delivery, e.Settlement)...)
+		}
+		settled.Over = m.messages[ends[0].Delivery.ID] == nil
+	}
+	m.mu.Unlock()
+	if err == nil && !settled.Before {
+		m.tellAll(work)
+	}
+	return settled, err
+}
+
+// mayNotify says whether claims can be settled together. mu is held.
+func (m *Memory) mayNotify(notices []spool.Notice, ends []spool.Ending) (settled spool.Settled, err error) {
+	if len(notices) == 0 || len(ends) == 0 {
+		return settled, spool.ErrInvalid
+	}
+	before := 0
 	for i, e := range ends {
 		again := slices.ContainsFunc(ends[:i], func(o spool.Ending) bool {
 			return o.Delivery.ID != e.Delivery.ID || o.Delivery.Share == e.Delivery.Share
 		})
 		if n := len(e.Settlement.Outcomes); n > 0 && n != len(e.Delivery.Pending) || again {
-			m.mu.Unlock()
-			return spool.ErrInvalid
+			return settled, spool.ErrInvalid
 		}
 		if m.share(e.Delivery) == nil {
-			m.mu.Unlock()
-			return spool.ErrLost
+			if !m.wasSettled(e.Delivery) {
+				return settled, spool.ErrLost
+			}
+			before++
 		}
 	}
-	m.messages[d.id] = msg
-	if k := env.Key; k != nil {
-		m.keys[k.Name] = memKey{*k, d.id}
+	switch before {
+	case 0:
+		return settled, nil
+	case len(ends):
+		return spool.Settled{Before: true, Over: m.messages[ends[0].Delivery.ID] == nil}, nil
 	}
-	for _, e := range ends {
-		work = append(work, m.settle(m.share(e.Delivery), e.Delivery, e.Settlement)...)
-	}
-	m.mu.Unlock()
+	return settled, spool.ErrLost
+}
+
+// tellAll tells what became due. mu is not held.
+func (s *shared) tellAll(work []due) {
 	for _, w := range work {
-		m.tell(w.upstream, w.at)
+		s.tell(w.upstream, w.at)
 	}
-	return nil
 }
 
 // due is when something became due for an upstream.
@@ -293,26 +343,28 @@ func (m *Memory) share(d *spool.Delivery) *memShare {
 	return msg.shares[d.Share]
 }
 
+// wasSettled tells whether d, which is no claim any more, was settled, and not
+// lost. mu is held.
+func (m *Memory) wasSettled(d *spool.Delivery) bool {
+	return d.Token.Claim != 0 && d.Token.Claim <= m.claims && m.holds(spool.Lease{Upstream: d.Upstream, Epoch: d.Token.Epoch})
+}
+
 // Settle implements spool.Store.
-func (m *Memory) Settle(_ context.Context, d *spool.Delivery, st spool.Settlement) error {
+func (m *Memory) Settle(_ context.Context, d *spool.Delivery, st spool.Settlement) (settled spool.Settled, err error) {
 	if n := len(st.Outcomes); n > 0 && n != len(d.Pending) {
-		return spool.ErrInvalid
+		return settled, spool.ErrInvalid
 	}
 	m.mu.Lock()
-	s := m.share(d)
-	if s == nil {
-		defer m.mu.Unlock()
-		if d.Token.Claim == 0 || d.Token.Claim > m.claims || !m.holds(spool.Lease{Upstream: d.Upstream, Epoch: d.Token.Epoch}) {
-			return spool.ErrLost
-		}
-		return nil
+	var work []due
+	if s := m.share(d); s != nil {
+		work = m.settle(s, d, st)
+	} else if settled.Before = m.wasSettled(d); !settled.Before {
+		err = spool.ErrLost
 	}
-	work := m.settle(s, d, st)
+	settled.Over = err == nil && m.messages[d.ID] == nil
 	m.mu.Unlock()
-	for _, w := range work {
-		m.tell(w.upstream, w.at)
-	}
-	return nil
+	m.tellAll(work)
+	return settled, err
 }
 
 // settle settles a claim, and tells what became due. mu is held.

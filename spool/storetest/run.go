@@ -38,7 +38,7 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 	for name, test := range map[string]func(*testing.T, *bench){
 		"life": life, "context": contexts, "tokens": tokens, "restart": restart, "take": take, "parts": parts,
 		"order": order, "wake": wake, "invalid": invalid, "find": find, "discard": discard,
-		"lease": lease, "takeover": takeover, "away": away, "full": full, "notify": notify,
+		"lease": lease, "takeover": takeover, "away": away, "full": full, "notify": notify, "unsaid": unsaid, "over": over,
 		"keys": keys, "keys at once": keysAtOnce, "keys end": keysEnd, "many keys": manyKeys, "keys fail": keysFail,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, &bench{Harness: start(t), t: t, now: time.Now()}) })
@@ -99,11 +99,20 @@ func (b *bench) none(upstream string, after time.Duration) {
 	}
 }
 
-func (b *bench) settle(d *spool.Delivery, s spool.Settlement) {
+func (b *bench) settle(d *spool.Delivery, s spool.Settlement) spool.Settled {
 	b.t.Helper()
-	if err := b.Store.Settle(b.t.Context(), d, s); err != nil {
+	settled, err := b.Store.Settle(b.t.Context(), d, s)
+	if err != nil {
 		b.t.Fatal(err)
 	}
+	return settled
+}
+
+// lost settles what is to be none of the store's claims any more.
+func (b *bench) lost(s spool.Store, d *spool.Delivery) {
+	b.t.Helper()
+	_, err := s.Settle(b.t.Context(), d, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
+	b.want(err, spool.ErrLost)
 }
 
 func (b *bench) want(err, want error) {
@@ -190,7 +199,7 @@ func contexts(t *testing.T, b *bench) {
 		t.Errorf("attempt %d", d.Attempt)
 	}
 	b.want(b.Store.DotSent(done, d), context.Canceled)
-	if err := b.Store.Settle(done, d, spool.Settlement{Outcomes: []spool.Outcome{accepted}}); err != nil {
+	if _, err := b.Store.Settle(done, d, spool.Settlement{Outcomes: []spool.Outcome{accepted}}); err != nil {
 		t.Errorf("a context ended a settlement: %v", err)
 	}
 	b.none("up", 48*time.Hour)
@@ -205,14 +214,20 @@ func tokens(t *testing.T, b *bench) {
 	if first.Token == second.Token || second.Attempt != 1 {
 		t.Errorf("%+v after %+v", second, first)
 	}
-	b.settle(first, spool.Settlement{Outcomes: []spool.Outcome{accepted}}) // once more
+	if s := b.settle(first, spool.Settlement{Outcomes: []spool.Outcome{accepted}}); s != (spool.Settled{Before: true}) { // once more
+		t.Errorf("settled once more: %+v", s)
+	}
 	b.want(b.Store.DotSent(t.Context(), first), spool.ErrLost)
 	if s, err := b.Store.Shares(t.Context(), id); err != nil || !s[0].Claimed {
 		t.Errorf("an old token ended a claim: %+v, %v", s, err)
 	}
-	b.settle(second, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
-	b.settle(second, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
-	b.want(b.Store.Settle(t.Context(), &spool.Delivery{ID: id}, spool.Settlement{}), spool.ErrLost)
+	for _, want := range []spool.Settled{{Over: true}, {Over: true, Before: true}} {
+		if s := b.settle(second, spool.Settlement{Outcomes: []spool.Outcome{accepted}}); s != want {
+			t.Errorf("settled: %+v, want %+v", s, want)
+		}
+	}
+	_, err := b.Store.Settle(t.Context(), &spool.Delivery{ID: id}, spool.Settlement{})
+	b.want(err, spool.ErrLost)
 }
 
 // take claims what isn't due, and is no attempt.
@@ -235,6 +250,23 @@ func take(t *testing.T, b *bench) {
 	if d := b.claim("up", 0); d.Attempt != 1 {
 		t.Errorf("%+v", d)
 	}
+}
+
+// over is told by the settlement that leaves nothing of a message.
+func over(t *testing.T, b *bench) {
+	b.put(b.envelope([]string{"up"}, []string{"other"}, []string{"up"}))
+	up, other := b.claim("up", 0), b.claim("other", 0)
+	ends := func(d *spool.Delivery, want bool, outs ...spool.Outcome) {
+		t.Helper()
+		if s := b.settle(d, spool.Settlement{Outcomes: outs, Due: b.now}); s != (spool.Settled{Over: want}) {
+			t.Errorf("%d: %+v", d.Share, s)
+		}
+	}
+	ends(up, false, accepted, later)
+	ends(other, false, accepted)
+	ends(b.claim("up", 0), false)
+	ends(b.claim("up", 0), false, later)
+	ends(b.claim("up", 0), true, accepted)
 }
 
 // parts of a share may be left out of a settlement.
@@ -315,7 +347,8 @@ func invalid(t *testing.T, b *bench) {
 	}
 	b.put(b.envelope([]string{"up"}))
 	d := b.claim("up", 0)
-	b.want(b.Store.Settle(t.Context(), d, spool.Settlement{Outcomes: []spool.Outcome{accepted, accepted}}), spool.ErrInvalid)
+	_, err := b.Store.Settle(t.Context(), d, spool.Settlement{Outcomes: []spool.Outcome{accepted, accepted}})
+	b.want(err, spool.ErrInvalid)
 	b.settle(d, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
 	b.none("up", 48*time.Hour)
 }

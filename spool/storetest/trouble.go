@@ -27,14 +27,14 @@ func restart(t *testing.T, b *bench) {
 		t.Fatal(err)
 	}
 	b.Store = b.Restart()
-	b.want(b.Store.Settle(t.Context(), d, spool.Settlement{Outcomes: []spool.Outcome{accepted}}), spool.ErrLost)
+	b.lost(b.Store, d)
 	b.want(b.Store.DotSent(t.Context(), d), spool.ErrLost)
 	b.none("up", 59*time.Minute)
 	again := b.claim("up", time.Hour)
 	if again.ID != id || again.Attempt != 2 || !again.InDoubt {
 		t.Errorf("%+v", again)
 	}
-	b.want(b.Store.Settle(t.Context(), d, spool.Settlement{Outcomes: []spool.Outcome{accepted}}), spool.ErrLost)
+	b.lost(b.Store, d)
 	b.settle(again, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
 }
 
@@ -97,7 +97,7 @@ func takeover(t *testing.T, b *bench) {
 	}
 	b.want(b.Store.DotSent(t.Context(), plain), spool.ErrLost)
 	for _, d := range []*spool.Delivery{plain, dotted} {
-		b.want(b.Store.Settle(t.Context(), d, spool.Settlement{Outcomes: []spool.Outcome{accepted}}), spool.ErrLost)
+		b.lost(b.Store, d)
 	}
 	_, err = b.Store.Claim(t.Context(), old, b.now, 1, hourly)
 	b.want(err, spool.ErrLost)
@@ -114,7 +114,7 @@ func takeover(t *testing.T, b *bench) {
 		t.Error(err)
 	}
 	b.lease(b.Store, "up")
-	b.want(b.Other.Settle(t.Context(), ds[0], spool.Settlement{Outcomes: []spool.Outcome{accepted}}), spool.ErrLost)
+	b.lost(b.Other, ds[0])
 }
 
 // away is a store that can't write for a while. What it refuses has not
@@ -139,7 +139,7 @@ func away(t *testing.T, b *bench) {
 		t.Error("a dot is on record with a store that can't write")
 	}
 	for i, s := range []spool.Settlement{{Outcomes: []spool.Outcome{accepted}}, {Due: b.now}} {
-		if err := b.Store.Settle(t.Context(), ds[i], s); err == nil || errors.Is(err, spool.ErrLost) {
+		if _, err := b.Store.Settle(t.Context(), ds[i], s); err == nil || errors.Is(err, spool.ErrLost) {
 			t.Errorf("settled with %v", err)
 		}
 	}
@@ -204,55 +204,47 @@ func full(t *testing.T, b *bench) {
 	})
 }
 
-// notify makes a notice durable and settles what it is about, or neither.
+// notify makes notices durable and settles what they are about, or neither.
 func notify(t *testing.T, b *bench) {
-	env := b.envelope([]string{"up"}, []string{"other"})
-	id, apart := b.put(env), b.put(b.envelope([]string{"up"}))
+	id, apart := b.put(b.envelope([]string{"up"}, []string{"other"})), b.put(b.envelope([]string{"up"}))
 	first, second := b.claim("up", 0), b.claim("other", 0)
 	bounced := spool.Settlement{Outcomes: []spool.Outcome{{Stage: spool.StageLocal, Text: "too old", Verdict: spool.Bounced}}}
 	ends := []spool.Ending{{Delivery: first, Settlement: bounced}, {Delivery: second, Settlement: bounced}}
-	notice := func(ends ...spool.Ending) (spool.ID, error) {
+	refused := func(why string, want error, notices int, ends ...spool.Ending) {
 		t.Helper()
-		d, err := b.Store.Create(t.Context())
-		if err == nil {
-			_, err = d.Write([]byte("Subject: notice\r\n\r\n"))
+		_, settled, err := b.notify(notices, ends...)
+		if !errors.Is(err, want) || settled != (spool.Settled{}) {
+			t.Errorf("%s: %+v, %v", why, settled, err)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d.ID(), b.Store.Notify(t.Context(), d, b.envelope([]string{"notices"}), ends...)
-	}
-	neither := func(why string, err, want error) {
-		t.Helper()
-		b.want(err, want)
 		if n := len(b.found(spool.Query{Upstream: "notices"})); n != 0 {
 			t.Fatalf("%s: %d notices", why, n)
 		}
 	}
 	foreign := *second
 	foreign.Token.Claim += 1000
-	_, err := notice(ends[0], spool.Ending{Delivery: &foreign, Settlement: bounced})
-	neither("a claim that is none", err, spool.ErrLost)
-	_, err = notice(ends[0], spool.Ending{Delivery: b.claim("up", 0), Settlement: bounced})
-	neither("about two messages", err, spool.ErrInvalid)
-	_, err = notice(spool.Ending{Delivery: first, Settlement: spool.Settlement{Outcomes: make([]spool.Outcome, 2)}})
-	neither("an outcome too many", err, spool.ErrInvalid)
-	_, err = notice(ends[0], ends[0])
-	neither("one claim twice", err, spool.ErrInvalid)
+	refused("a claim that is none", spool.ErrLost, 2, ends[0], spool.Ending{Delivery: &foreign, Settlement: bounced})
+	unrelated := b.claim("up", 0)
+	refused("about two messages", spool.ErrInvalid, 2, ends[0], spool.Ending{Delivery: unrelated, Settlement: bounced})
+	b.settle(unrelated, spool.Settlement{Due: b.now})
+	refused("an outcome too many", spool.ErrInvalid, 1, spool.Ending{Delivery: first, Settlement: spool.Settlement{Outcomes: make([]spool.Outcome, 2)}})
+	refused("one claim twice", spool.ErrInvalid, 1, ends[0], ends[0])
+	refused("no claim", spool.ErrInvalid, 1)
+	refused("no notice", spool.ErrInvalid, 0, ends...)
 
-	own, err := notice(ends...)
-	if err != nil {
-		t.Fatal(err)
+	own, settled, err := b.notify(2, ends...)
+	if err != nil || settled != (spool.Settled{Over: true}) {
+		t.Fatalf("%+v, %v", settled, err)
 	}
 	b.settle(first, spool.Settlement{Due: b.now}) // it was settled: nothing changes
-	_, err = notice(ends...)
-	b.want(err, spool.ErrLost)
+	if _, settled, err := b.notify(2, ends...); err != nil || settled != (spool.Settled{Over: true, Before: true}) {
+		t.Errorf("once more: %+v, %v", settled, err)
+	}
 	look := func(when string) {
 		t.Helper()
 		if _, err := b.Store.Detail(t.Context(), id); !errors.Is(err, spool.ErrNotFound) {
 			t.Errorf("%s: the message is still there: %v", when, err)
 		}
-		if all := b.found(spool.Query{Upstream: "notices"}); len(all) != 1 || all[0].ID != own {
+		if all := b.found(spool.Query{Upstream: "notices"}); len(all) != 2 || all[0].ID != own[0] || all[1].ID != own[1] {
 			t.Errorf("%s: %+v", when, all)
 		}
 		if _, err := b.Store.Detail(t.Context(), apart); err != nil {
@@ -262,4 +254,73 @@ func notify(t *testing.T, b *bench) {
 	look("at once")
 	b.Store = b.Restart()
 	look("after a restart")
+	for _, n := range own {
+		if c, err := b.Store.Content(t.Context(), n); err != nil || c.Size() != int64(len("Subject: notice\r\n\r\n")) {
+			t.Errorf("%v, %v", c, err)
+		} else {
+			c.Close()
+		}
+	}
+}
+
+// notify makes so many notices, and settles claims.
+func (b *bench) notify(n int, ends ...spool.Ending) (own []spool.ID, settled spool.Settled, err error) {
+	b.t.Helper()
+	var notices []spool.Notice
+	for range n {
+		d, err := b.Store.Create(b.t.Context())
+		if err == nil {
+			_, err = io.WriteString(d, "Subject: notice\r\n\r\n")
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		own, notices = append(own, d.ID()), append(notices, spool.Notice{Draft: d, Envelope: b.envelope([]string{"notices"})})
+	}
+	settled, err = b.Store.Notify(b.t.Context(), notices, ends...)
+	return own, settled, err
+}
+
+// unsaid is a store that can't write while a notice is made: it has not
+// happened, the claim goes on, and it can be said later.
+func unsaid(t *testing.T, b *bench) {
+	id := b.put(b.envelope([]string{"up"}, []string{"other"}))
+	d := b.claim("up", 0)
+	end := spool.Ending{Delivery: d, Settlement: spool.Settlement{Outcomes: []spool.Outcome{{Text: "too old", Verdict: spool.Bounced}}}}
+	var notices []spool.Notice
+	for range 2 {
+		draft, err := b.Store.Create(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		notices = append(notices, spool.Notice{Draft: draft, Envelope: b.envelope([]string{"notices"})})
+	}
+	b.Away(true)
+	if s, err := b.Store.Notify(t.Context(), notices, end); err == nil || errors.Is(err, spool.ErrLost) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	b.Away(false)
+	look := func(notices, owed int) {
+		t.Helper()
+		if n := len(b.found(spool.Query{Upstream: "notices"})); n != notices {
+			t.Errorf("%d notices, want %d", n, notices)
+		}
+		if s, err := b.Store.Shares(t.Context(), id); err != nil || len(s) != owed {
+			t.Errorf("%+v, %v", s, err)
+		}
+	}
+	look(0, 2)
+	b.eventually(func() error {
+		_, settled, err := b.notify(2, end)
+		if err == nil && settled != (spool.Settled{}) {
+			t.Errorf("%+v", settled)
+		}
+		return err
+	})
+	look(2, 1)
+	b.Store = b.Restart()
+	look(2, 1)
+	if s := b.settle(b.claim("other", 0), spool.Settlement{Outcomes: []spool.Outcome{accepted}}); !s.Over {
+		t.Errorf("%+v", s)
+	}
 }
