@@ -21,17 +21,18 @@ import (
 // Config is a validated configuration. It is immutable: a reload makes
 // another one.
 type Config struct {
-	Path      string // file it came from; empty: the embedded default
-	Hostname  string // for EHLO, Received and Message-ID
-	Spool     Spool
-	Control   Control
-	Log       Log
-	Listeners []Listener
-	HTTP      HTTP
-	Upstreams map[string]*Upstream
-	Routes    []Route
-	Senders   []Sender
-	Retry     Retry
+	Path       string // file it came from; empty: the embedded default
+	Hostname   string // for EHLO, Received and Message-ID
+	Spool      Spool
+	Submission Submission
+	Control    Control
+	Log        Log
+	Listeners  []Listener
+	HTTP       HTTP
+	Upstreams  map[string]*Upstream
+	Routes     []Route
+	Senders    []Sender
+	Retry      Retry
 	// StateDir is where the capture server keeps its Maildir (see CaptureDir)
 	// and where durable knowledge about upstreams lives.
 	StateDir string
@@ -52,6 +53,12 @@ type Spool struct {
 	MaxSize     int64 // bytes on disk; 0: unlimited
 	MinFree     int64 // bytes that must stay free on its file system
 	MaxMessages int   // that it takes; 0: unlimited
+}
+
+// Submission configures what is done with every message, however it comes in.
+type Submission struct {
+	// Idempotency is how long the key of a message is remembered; 0: never.
+	Idempotency time.Duration
 }
 
 // Control configures administration.

@@ -14,6 +14,8 @@ const (
 	longTime = 24 * time.Hour
 	// longestLifetime is beyond anything that a message is worth waiting for.
 	longestLifetime = 100 * 24 * time.Hour
+	// longestKeys bounds what a client can make the spool remember.
+	longestKeys = 7 * 24 * time.Hour
 )
 
 // keys are those of the whole file.
@@ -24,6 +26,7 @@ func (c *Config) keys() []key {
 		{name: "confine", value: choice(&c.Confine, ConfineAuto, ConfineOn, ConfineOff), def: "auto", restart: true, help: "Whether the daemon gives up the right to write outside of its own folders."},
 		{name: "confine_writable", value: pathList.at(&c.ConfineWritable), unset: "none", restart: true, help: "Further folders that the commands of a confined daemon may write to."},
 		{name: "spool", value: section{keys: c.Spool.keys()}, help: "The durable store."},
+		{name: "submission", value: section{keys: c.Submission.keys()}, help: "What is done with every message, however it comes in."},
 		{name: "control", value: section{c.Control.keys(), c.Control.check}, help: "How the daemon is administered and watched."},
 		{name: "log", value: section{keys: c.Log.keys()}, help: "The log on standard error."},
 		{name: "listener", value: c.listenerTables(), help: "Where clients connect; without one, 127.0.0.1:2525."},
@@ -41,6 +44,12 @@ func (s *Spool) keys() []key {
 		{name: "max_size", value: size(&s.MaxSize, 0), def: "10GiB", restart: true, help: "The size of the spool at which clients are answered 452; 0 is no limit."},
 		{name: "max_messages", value: number(&s.MaxMessages, 0, 1_000_000_000), def: 2_000_000, restart: true, help: "The number of messages at which clients are answered 452; 0 is no limit."},
 		{name: "min_free", value: size(&s.MinFree, 0), def: "256MiB", restart: true, help: "What has to stay free on the file system of the spool; 0 is no limit."},
+	}
+}
+
+func (s *Submission) keys() []key {
+	return []key{
+		{name: "idempotency", value: duration(&s.Idempotency, 0, longestKeys), def: "24h", help: "How long the keys of messages are remembered, so that none is taken twice; 0 is never."},
 	}
 }
 

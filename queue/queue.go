@@ -92,6 +92,9 @@ func (q *Queue) Create(ctx context.Context) (spool.Draft, error) {
 	return &draft{Draft: d, q: q}, nil
 }
 
+// Known tells what a commit would say of a key.
+func (q *Queue) Known(ctx context.Context, k *spool.Key) error { return q.store.Known(ctx, k) }
+
 // draft tells the keeper of deadlines that are nearer than its next round.
 type draft struct {
 	spool.Draft

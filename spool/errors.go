@@ -21,6 +21,12 @@ var (
 	// ErrDamaged: what is on the disk isn't what was written. The message was
 	// set aside under bad/ and is no longer in the spool.
 	ErrDamaged = errors.New("the message is damaged on disk and was set aside")
+	// ErrRepeated: a message with this key was accepted before. Such an error is
+	// a *Repeated.
+	ErrRepeated = errors.New("a message with this key was queued before")
+	// ErrManyKeys: so many keys are remembered that this one can't be. Those of
+	// one Share may be as many as are still free; some are forgotten with time.
+	ErrManyKeys = errors.New("too many keys of messages are remembered")
 	// ErrInvalid: an envelope that can't be kept: no recipient, a recipient
 	// without upstream, more than 65,535 shares or 255 upstreams in a list,
 	// a prefix of more than 64 KiB or that isn't lines of a header.

@@ -77,6 +77,9 @@ type Envelope struct {
 
 	Hold bool // accepted on hold: not delivered until released
 
+	// Key, where it isn't nil, keeps the message from being accepted twice.
+	Key *Key
+
 	// Prefix is lines of a header, each with CRLF at its end, that stand before
 	// the content whenever it is read: what was signed or rewritten after the
 	// content had been written. At most 64 KiB, ErrInvalid beyond.
@@ -235,6 +238,11 @@ type Draft interface {
 	// the answer of a store on a network was lost, it may keep the message until
 	// it knows: whoever sent it sends it again, and it may go twice. It may
 	// be called once, and Discard is not needed after it.
+	//
+	// A *Repeated: the Key of env is remembered, and the message is dropped. Of
+	// several commits with the same key, also at the same moment and by several
+	// relays, one succeeds; the others wait for it, and where it fails for the
+	// next. ErrManyKeys: the key can't be remembered.
 	Commit(ctx context.Context, env *Envelope) error
 	// Discard drops the message. It does nothing after Commit.
 	Discard()

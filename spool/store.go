@@ -23,6 +23,11 @@ type Store interface {
 	// its maximum size or the disk its minimum of free space.
 	Create(ctx context.Context) (Draft, error)
 
+	// Known tells what Commit would say of a key at this moment: nil, a
+	// *Repeated, or ErrManyKeys. It is for asking before the content is read;
+	// Commit decides.
+	Known(ctx context.Context, k *Key) error
+
 	// Lease takes the lane of an upstream for this relay, or renews the lease
 	// that it has, which keeps its epoch. One relay at a time has a lane. A
 	// *Leased: another one has it.

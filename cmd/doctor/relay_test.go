@@ -113,6 +113,7 @@ func TestPartsOfTheStateFolder(t *testing.T) {
 		}
 	}
 }
+
 // What an upstream makes the doctor do wrong is a finding about it.
 func TestDefectIsAFinding(t *testing.T) {
 	found := guarded("office", func() []Finding { panic("index\x1b[2J out of range") })

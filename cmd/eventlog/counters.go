@@ -3,9 +3,9 @@ package eventlog
 // counters are the metrics that events count.
 type counters struct {
 	// listeners
-	connections, accepted, acceptedRecipients, acceptedBytes counter
-	refused, signIns, tlsFailed, abused, panics              counter
-	acceptance                                               histogram
+	connections, accepted, acceptedRecipients, acceptedBytes, repeated counter
+	refused, signIns, tlsFailed, abused, panics                        counter
+	acceptance                                                         histogram
 
 	// queue
 	attempts, deliveredBytes, finished, laneChanges, sessionFailures counter
@@ -43,6 +43,7 @@ func newCounters(m *metrics) counters {
 		accepted:           m.counter("messages_accepted_total", "Messages that were answered 250 after they were durable.", "listener"),
 		acceptedRecipients: m.counter("recipients_accepted_total", "Recipients of accepted messages.", "listener"),
 		acceptedBytes:      m.counter("accepted_bytes_total", "Bytes of accepted messages, as the clients sent them.", "listener"),
+		repeated:           m.counter("messages_repeated_total", "Messages that were handed in again with the same key, and not queued.", "listener"),
 		refused:            m.counter("mail_refused_total", "Replies of 4xx and 5xx that ended a transaction or a recipient.", "listener", "stage", "code"),
 		signIns:            m.counter("client_sign_ins_total", "Sign-ins of clients.", "listener", "result"),
 		tlsFailed:          m.counter("client_tls_failures_total", "TLS handshakes with clients that failed.", "listener"),

@@ -248,4 +248,3 @@ func (l *Log) operated(e *queue.Operated) {
 	l.info("operator-decided", id(e.ID), zap.Int("share", e.Share), zap.String("operation", e.Verb),
 		zap.String("operator", e.By), zap.Int("recipients", e.Recipients), some("reason", e.Reason))
 }
-

@@ -26,7 +26,7 @@ func (l *Log) Spool() func(journal.Event) {
 			l.debug("segment-begun", zap.Uint64("segment", uint64(e.Segment)))
 		case *journal.SegmentReclaimed:
 			l.metrics.reclaimed.with().Inc()
-			l.debug("segment-reclaimed", zap.Uint64("segment", uint64(e.Segment)), zap.Int("copied", e.Copied), zap.Int64("bytes", e.Bytes))
+			l.debug("segment-reclaimed", zap.Uint64("segment", uint64(e.Segment)), zap.Int("copied", e.Copied), zap.Int64("bytes", e.Bytes), zap.Int("keys", e.Keys))
 		case *journal.RecordSetAside:
 			l.metrics.setAside.with().Inc()
 			l.error("record-set-aside", id(e.ID), zap.String("file", e.Name), zap.String("reason", e.Reason))
@@ -66,7 +66,7 @@ func (l *Log) spoolOpened(r *journal.Recovery) {
 	write("spool-opened", zap.Int("messages", r.Messages), zap.Int("deliveries", r.Shares),
 		zap.Int("records", r.Records), zap.Int("segments", r.Segments), zap.Int("scanned", r.Scanned),
 		zap.Int64("torn_bytes", r.TornBytes), zap.Int("set_aside", r.SetAside),
-		zap.Int("in_doubt", r.InDoubt), zap.Int("swept", r.Swept), zap.Duration("took", r.Took))
+		zap.Int("in_doubt", r.InDoubt), zap.Int("keys", r.Keys), zap.Int("swept", r.Swept), zap.Duration("took", r.Took))
 }
 
 func usage(u *spool.Usage) []zap.Field {

@@ -43,14 +43,22 @@ func (l *Log) mailRefused(e *submission.Refused) {
 
 func (l *Log) messageAccepted(e *submission.Accepted) {
 	p, m := e.Client, l.metrics
-	m.accepted.with(p.Listener).Inc()
-	m.acceptedRecipients.with(p.Listener).Add(float64(e.Recipients))
-	m.acceptedBytes.with(p.Listener).Add(float64(e.Size))
-	m.acceptance.with(p.Listener).Observe(e.Took.Seconds())
+	if e.Repeated {
+		m.repeated.with(p.Listener).Inc()
+	} else {
+		m.accepted.with(p.Listener).Inc()
+		m.acceptedRecipients.with(p.Listener).Add(float64(e.Recipients))
+		m.acceptedBytes.with(p.Listener).Add(float64(e.Size))
+		m.acceptance.with(p.Listener).Observe(e.Took.Seconds())
+	}
 	l.writeOften(zapcore.InfoLevel, "message-accepted", func(fields []zap.Field) []zap.Field {
-		return append(appendClient(fields, p), id(e.ID), zap.String("from", e.From),
+		fields = append(appendClient(fields, p), id(e.ID), zap.String("from", e.From),
 			zap.Int("recipients", e.Recipients), zap.Int64("size", e.Size),
 			zap.String("message_id", e.MessageID), zap.Duration("took", e.Took))
+		if e.Repeated {
+			fields = append(fields, zap.Bool("repeated", true))
+		}
+		return fields
 	})
 }
 

@@ -216,6 +216,7 @@ func TestPageAndCodeAgreeOnMetrics(t *testing.T) {
 	}
 	tell(l, "x")
 	l.Queue()(&queue.Attempted{Outcome: spool.Outcome{Verdict: spool.Delivered}})
+	l.Submission()(&submission.Accepted{Client: &submission.Client{}})
 	code := map[string]bool{}
 	for _, name := range scrape(l) {
 		if strings.HasPrefix(name, "postern_") {

@@ -22,6 +22,7 @@ type sink struct{}
 type sinkDraft struct{}
 
 func (sink) Create(context.Context) (spool.Draft, error)        { return sinkDraft{}, nil }
+func (sink) Known(context.Context, *spool.Key) error            { return nil }
 func (sinkDraft) ID() spool.ID                                  { return 1 }
 func (sinkDraft) Write(p []byte) (int, error)                   { return len(p), nil }
 func (sinkDraft) Commit(context.Context, *spool.Envelope) error { return nil }

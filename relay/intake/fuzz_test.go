@@ -219,5 +219,6 @@ func (b *brokenConn) Close() error                   { b.closed.Store(true); ret
 type defective struct{ sinkDraft }
 
 func (d defective) Create(context.Context) (spool.Draft, error) { return d, nil }
+func (defective) Known(context.Context, *spool.Key) error       { return nil }
 func (defective) Write([]byte) (int, error)                     { panic("write") }
 func (defective) Discard()                                      { panic("discard") }

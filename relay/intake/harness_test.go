@@ -47,6 +47,8 @@ func (s *store) Create(context.Context) (spool.Draft, error) {
 	return &draft{store: s, id: s.next}, nil
 }
 
+func (s *store) Known(context.Context, *spool.Key) error { return nil }
+
 func (s *store) all() []message {
 	s.mu.Lock()
 	defer s.mu.Unlock()

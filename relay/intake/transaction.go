@@ -176,7 +176,11 @@ func (c *conn) receive() {
 	default:
 		c.accepted++
 		c.errors, c.idles, c.refusals = 0, 0, 0
-		c.reply(say(250, 2, 0, 0, "queued as "+id.String()))
+		text := "queued as "
+		if c.message.Repeated() {
+			text = "queued before as "
+		}
+		c.reply(say(250, 2, 0, 0, text+id.String()))
 	}
 	c.reset()
 	c.in.release()

@@ -45,6 +45,9 @@ func Local(uid uint32) Key { return Key{user: "uid " + strconv.FormatUint(uint64
 // User is the origin of somebody who has signed in, wherever from.
 func User(name string) Key { return Key{user: "user " + name} }
 
+// Named tells whether the origin is known by a name, and not by its address.
+func (k Key) Named() bool { return k.user != "" }
+
 // String is the origin as people are told of it: "192.0.2.1",
 // "2001:db8::/64", "uid 1000", "user ann". Of the zero
 // Key it is empty. Names in it are as they were given.

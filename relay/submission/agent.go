@@ -2,7 +2,9 @@ package submission
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"postern/config"
 	"postern/relay/origin"
@@ -14,6 +16,8 @@ import (
 type Acceptor interface {
 	// Create begins a message. spool.ErrFull becomes 452, anything else 451.
 	Create(ctx context.Context) (spool.Draft, error)
+	// Known tells what a commit would say of a key (spool.Store).
+	Known(ctx context.Context, k *spool.Key) error
 }
 
 // Router says where mail goes. *route.Table is one.
@@ -47,6 +51,9 @@ type Agent struct {
 	memory *origin.Budget
 	rates  *origin.Rates
 	policy atomic.Pointer[Policy]
+
+	keysMu sync.Mutex                 // guards what follows
+	keys   map[spool.KeyName]struct{} // of messages that have begun, see Message.reserve
 }
 
 // Policy is what the configuration says about messages. It is never changed.
@@ -54,6 +61,7 @@ type Policy struct {
 	hostname string
 	routes   Router
 	senders  *route.Senders
+	remember time.Duration // keys; 0: not at all
 }
 
 // NewPolicy compiles a policy. It fails on what config.Load would refuse.
@@ -62,7 +70,7 @@ func NewPolicy(cfg *config.Config, routes Router) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Policy{hostname: cfg.Hostname, routes: routes, senders: senders}, nil
+	return &Policy{hostname: cfg.Hostname, routes: routes, senders: senders, remember: cfg.Submission.Idempotency}, nil
 }
 
 // remembered is how many accounts with rates are kept in mind.
@@ -70,7 +78,8 @@ const remembered = 10_000
 
 // New makes an agent. It takes nothing before Use.
 func New(o Options) *Agent {
-	a := &Agent{accept: o.Accept, events: o.Events, memory: o.Memory, rates: origin.NewRates(remembered)}
+	a := &Agent{accept: o.Accept, events: o.Events, memory: o.Memory, rates: origin.NewRates(remembered),
+		keys: map[spool.KeyName]struct{}{}}
 	if a.events == nil {
 		a.events = func(Event) {}
 	}

@@ -16,6 +16,7 @@ import (
 type sink struct{}
 
 func (sink) Create(context.Context) (spool.Draft, error)   { return sink{}, nil }
+func (sink) Known(context.Context, *spool.Key) error       { return nil }
 func (sink) ID() spool.ID                                  { return 1 }
 func (sink) Write(p []byte) (int, error)                   { return len(p), nil }
 func (sink) Commit(context.Context, *spool.Envelope) error { return nil }

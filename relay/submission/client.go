@@ -1,6 +1,7 @@
 package submission
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"net/netip"
 
@@ -59,6 +60,15 @@ type Envelope struct {
 	EnvelopeID string
 	DeliverBy  *spool.DeliverBy
 	Priority   int // -9 to 9
+	// Key is one that the client chose, of 1 to MaxKey printable ASCII
+	// characters, so that the message is taken once however often it is handed
+	// in; empty: none, unless the header has a KeyField. What differs in two
+	// messages with the same key is not looked at, unless there is a Digest.
+	Key string
+	// Digest, where it isn't zero, is that of what the client has handed in:
+	// another one with the same key is refused (ErrKeyUsed), and so is a second
+	// one before the first has ended (ErrKeyBusy).
+	Digest [sha256.Size]byte
 }
 
 // Recipient is one forward-path, and what its sender wants to be told of it.

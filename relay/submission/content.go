@@ -29,6 +29,9 @@ func (m *Message) Write(p []byte) (int, error) {
 	if m.err != nil {
 		return 0, m.err
 	}
+	if m.first != 0 {
+		return len(p), nil
+	}
 	if m.size += int64(len(p)); m.size > m.client.Settings.MaxSize {
 		m.err = TooLarge(0, m.client.Settings.MaxSize)
 	} else if m.inBody {
@@ -158,6 +161,12 @@ func (m *Message) open(header, body []byte) {
 	if r := m.authors(header); r != nil {
 		m.err = r
 		return
+	}
+	if f.keys > 0 {
+		if r := m.setKeyField(&f); r != nil {
+			m.err = r
+			return
+		}
 	}
 	m.env.Auto = f.auto
 	b := scratch.Get().(*[]byte)

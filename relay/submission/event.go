@@ -20,6 +20,9 @@ type Accepted struct {
 	Size       int64  // bytes as the client sent them
 	MessageID  string // with its angle brackets
 	Took       time.Duration
+	// Repeated: by its key, a message that was accepted before. ID is that of
+	// the first; nothing was kept now.
+	Repeated bool
 }
 
 // Refused is a message, or one recipient of it, that was not taken.

@@ -44,6 +44,8 @@ type fields struct {
 	long         bool   // a field may have a line that is too long, and no signature covers it
 	drop         []span // fields that don't go on as they are, in order
 	kept         int
+	keys         int    // of the message
+	key          []byte // the last
 }
 
 // readFields goes through a header, once where nothing is to be repaired.
@@ -102,6 +104,11 @@ func readFields(h []byte, repair bool) (f fields) {
 				word, _, _ := strings.Cut(strings.TrimSpace(string(value)), ";")
 				word, _, _ = strings.Cut(word, " ")
 				f.auto = f.auto || !strings.EqualFold(strings.TrimSpace(word), "no")
+			}
+		case len(KeyField):
+			if fold(name, "postern-idempotency-key") {
+				f.drop = append(f.drop, span{start: start, end: end})
+				f.keys, f.key = f.keys+1, value
 			}
 		}
 	})

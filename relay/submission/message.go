@@ -29,6 +29,8 @@ type Message struct {
 	late     bool                // some recipient waits for the header
 	priority *int                // the highest that a route of a recipient sets; nil: none does
 	holding  holding             // memory
+	first    spool.ID            // of the message with the same key that was taken before; 0: none
+	reserved bool                // the key, for this message
 
 	inBody  bool
 	led     bool   // skip is known
@@ -52,23 +54,11 @@ var (
 )
 
 // Begin begins a message of c, which is read until the message ends and is
-// not changed meanwhile. ctx bounds how long the store is waited for.
+// not changed meanwhile. ctx bounds how long the store is waited for. Where the
+// message is Repeated, nothing more of it has to be handed in before Commit.
 func (a *Agent) Begin(ctx context.Context, c *Client, e Envelope) (*Message, error) {
-	p := a.policy.Load()
-	r := a.admit(p, c, e.From)
-	var d spool.Draft
-	if r == nil {
-		var err error
-		if d, err = a.accept.Create(ctx); err != nil {
-			r = trouble(err)
-		}
-	}
-	if r != nil {
-		a.Refuse(c, AtSender, e.From, r)
-		return nil, r
-	}
-	return &Message{
-		agent: a, policy: p, client: c, draft: d, begun: time.Now(), protocol: e.Protocol,
+	m := &Message{
+		agent: a, policy: a.policy.Load(), client: c, begun: time.Now(), protocol: e.Protocol,
 		env: &spool.Envelope{
 			From:       e.From,
 			Body:       e.Body,
@@ -84,7 +74,23 @@ func (a *Agent) Begin(ctx context.Context, c *Client, e Envelope) (*Message, err
 			UnixUser:   c.UnixUser,
 			Helo:       c.Helo,
 		},
-	}, nil
+	}
+	r := a.admit(m.policy, c, e.From)
+	if r == nil && e.Key != "" {
+		r = m.beginKey(ctx, e.Key, e.Digest)
+	}
+	if r == nil && m.first == 0 {
+		var err error
+		if m.draft, err = a.accept.Create(ctx); err != nil {
+			r = trouble(err)
+		}
+	}
+	if r != nil {
+		m.end()
+		a.Refuse(c, AtSender, e.From, r)
+		return nil, r
+	}
+	return m, nil
 }
 
 // admit decides about a sender.
@@ -116,6 +122,8 @@ func (m *Message) Add(to ...Recipient) error {
 
 func (m *Message) add(to *Recipient) *Refusal {
 	switch {
+	case m.first != 0:
+		return nil
 	case m.draft == nil:
 		return ended
 	case m.size > 0:
@@ -216,10 +224,14 @@ func (m *Message) decide(header []byte) *Refusal {
 
 // Commit ends the content and makes the message durable. It returns nil only
 // then: from that moment on the message survives the end of the process and of
-// the machine. After an error nothing was accepted.
+// the machine. After an error nothing was accepted. Where the message is
+// Repeated, the ID is that of the first one, and nothing is kept of this one.
 //
 // The caller vouches that the content was written to its end.
 func (m *Message) Commit(ctx context.Context) (spool.ID, error) {
+	if m.first != 0 && m.err == nil {
+		return m.again()
+	}
 	if r := m.finish(); r != nil {
 		return 0, r
 	}
@@ -227,19 +239,34 @@ func (m *Message) Commit(ctx context.Context) (spool.ID, error) {
 	if m.priority != nil {
 		m.env.Priority = *m.priority
 	}
+	if m.env.Key != nil {
+		m.env.Key.Until = m.env.Accepted.Add(m.policy.remember)
+	}
 	d := m.draft
 	id := d.ID()
 	m.draft, m.err = nil, ended // whatever Commit answers
 	if err := d.Commit(ctx, m.env); err != nil {
-		return 0, m.fail(trouble(err))
+		if r := m.repeats(err); r != nil {
+			return 0, m.fail(r)
+		}
+		return m.again()
 	}
 	m.end()
+	m.tell(id)
+	return id, nil
+}
+
+// Repeated tells that a message with the same key was taken before: from Begin
+// on where that had the key, else after Commit.
+func (m *Message) Repeated() bool { return m.first != 0 }
+
+// tell tells that the message was accepted.
+func (m *Message) tell(id spool.ID) {
 	m.accepted = Accepted{
 		Client: m.client, ID: id, From: m.env.From, Recipients: len(m.env.Recipients), Size: m.size,
-		MessageID: m.env.MessageID, Took: time.Since(m.begun),
+		MessageID: m.env.MessageID, Took: time.Since(m.begun), Repeated: m.Repeated(),
 	}
 	m.agent.events(&m.accepted)
-	return id, nil
 }
 
 // Discard ends the message; nothing of it is kept. It does nothing where the
@@ -262,6 +289,7 @@ func (m *Message) fail(r *Refusal) *Refusal {
 // end gives back what the message holds.
 func (m *Message) end() {
 	m.held = nil
+	m.unreserve()
 	m.holding.end(m.agent.memory, m.client.connection)
 	if d := m.draft; d != nil {
 		m.draft = nil

@@ -65,8 +65,11 @@ func forbid(sentence string) *Refusal { return refuse(550, 7, 1, sentence) }
 // trouble is the refusal for an error of our own or of the store.
 func trouble(cause error) *Refusal {
 	r := refuse(451, 3, 0, "cannot take mail now, try again later")
-	if errors.Is(cause, spool.ErrFull) {
+	switch {
+	case errors.Is(cause, spool.ErrFull):
 		r = refuse(452, 3, 1, "insufficient storage, try again later")
+	case errors.Is(cause, spool.ErrManyKeys):
+		r = refuse(452, 3, 1, "too many idempotency keys are remembered, try again later")
 	}
 	r.Cause = cause
 	return r

@@ -97,6 +97,11 @@ var table = []handedIn{
 		content: "From a@b Sat Nov 28 07:40:00 2026\r\nReturn-Path: <x>\r\nSubject: x\r\nSubject: x\r\nFrom: a@example.com\r\nDate: soon\r\nMessage-ID: 1\r\n\r\nhello\r\n",
 		message: "Subject: x\r\nX-Original-Subject: x\r\nFrom: a@example.com\r\nX-Original-Date: soon\r\nX-Original-Message-ID: 1\r\nDate: NOW\r\nMessage-ID: <UNIQUE@mx.example.com>\r\n\r\nhello\r\n"},
 	{name: "Bcc", envelope: sender("a@example.com"), to: to("b@example.net"), content: header("Bcc: secret@example.net"), message: plain},
+	{name: "key", envelope: sender("a@example.com"), to: to("b@example.net"), content: header("Postern-Idempotency-Key: x"), message: plain},
+	{name: "key and repairs", settings: repairs, envelope: sender("a@example.com"), to: to("b@example.net"),
+		content: header("Bcc: x\r\nPostern-Idempotency-Key: x\r\nSubject: x\r\nSubject: x"), message: header("Subject: x\r\nX-Original-Subject: x")},
+	{name: "two keys", envelope: sender("a@example.com"), to: to("b@example.net"), content: header("Postern-Idempotency-Key: x\r\nPostern-Idempotency-Key: x"),
+		refused: []string{"554 5.6.0 message has more than one Postern-Idempotency-Key"}},
 	{name: "text alone", envelope: sender("a@example.com"), to: to("b@example.net"), content: "hello\r\n",
 		message: "Date: NOW\r\nMessage-ID: <UNIQUE@mx.example.com>\r\n\r\nhello\r\n"},
 	{name: "loop", envelope: sender("a@example.com"), to: to("b@example.net"), content: header(strings.Repeat("Received: x\r\n", 50) + "Subject: x"),
@@ -387,6 +392,8 @@ func (s *store) Create(context.Context) (spool.Draft, error) {
 	s.open++
 	return &draft{store: s}, nil
 }
+
+func (s *store) Known(context.Context, *spool.Key) error { return nil }
 
 func (d *draft) ID() spool.ID { return 7 }
 

@@ -35,6 +35,10 @@ type submission struct {
 	body  [][]byte
 	brief brief
 	at    place
+	// key is that of the message; nil: it has none. refused is why it isn't
+	// written on account of that.
+	key     *spool.Key
+	refused error
 	// settles is what the record says about another message; nil: nothing.
 	settles *settles
 	// prepare fills the rest in at the last moment, with journal.mu held;
@@ -135,7 +139,11 @@ func (s *Store) commitSome(rest []*submission) int {
 		messages = s.committed(rest[:n], &w)
 	}
 	for _, sub := range rest[:n] {
-		sub.done <- err
+		if sub.refused != nil {
+			sub.done <- sub.refused
+		} else {
+			sub.done <- err
+		}
 	}
 	w.call(s)
 	if err == nil {
@@ -173,6 +181,7 @@ func (s *Store) allot(rest []*submission) (n int, bytes int64, err error) {
 		return len(rest), 0, err
 	}
 	s.batch = s.batch[:0]
+	clear(s.batchKeys)
 	room := s.opts.SegmentSize - j.frontier
 	for _, sub := range rest {
 		if sub.prepare == nil && s.short.Load() {
@@ -181,7 +190,10 @@ func (s *Store) allot(rest []*submission) (n int, bytes int64, err error) {
 			}
 			break
 		}
-		if sub.prepare != nil && !sub.prepare(sub) {
+		if sub.key != nil && !s.admitKey(sub) {
+			break
+		}
+		if sub.refused != nil || sub.prepare != nil && !sub.prepare(sub) {
 			sub.skipped = true
 			n++
 			continue

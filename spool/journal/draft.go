@@ -197,6 +197,11 @@ func (d *draft) commit(env *spool.Envelope, set *settles) error {
 	if s.noRoom() {
 		return spool.ErrFull
 	}
+	if env.Key != nil {
+		if err := s.Known(context.Background(), env.Key); err != nil {
+			return err // before a large body is synced
+		}
+	}
 	head := header{kind: recMessage, id: d.id, bodyCRC: d.crc}
 	body := d.chunks
 	if d.file != nil {
@@ -222,7 +227,7 @@ func (d *draft) commit(env *spool.Envelope, set *settles) error {
 	if env.DeliverBy != nil {
 		sub.brief.deadline = toNano(env.DeliverBy.Deadline)
 	}
-	sub.settles, sub.durable = set, s.accept
+	sub.key, sub.settles, sub.durable = env.Key, set, s.accept
 	if err := s.submit(sub); err != nil {
 		return err
 	}
@@ -268,6 +273,10 @@ func (s *Store) makeBig() error {
 func (s *Store) accept(sub *submission, w *wakes) {
 	h := s.ix.add(sub.head.id, &sub.brief, sub.at, sub.head.metaLen, sub.head.flags&flagBig != 0)
 	s.count(sub.at.segment, 1, s.weight(&sub.head, sub.brief.size))
+	if sub.key != nil {
+		k := recorded(sub.key, sub.head.id, sub.at)
+		s.remember(&k)
+	}
 	for ; h != 0; h = s.ix.entry(h).next {
 		w.add(s.ix.enqueue(h), s.ix.entry(h).due)
 	}

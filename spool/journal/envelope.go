@@ -96,6 +96,8 @@ func check(env *spool.Envelope, shares []share) error {
 		return fmt.Errorf("%w: a prefix of %d bytes", spool.ErrInvalid, len(env.Prefix))
 	case !wholeLines(env.Prefix):
 		return fmt.Errorf("%w: a prefix that isn't lines of a header", spool.ErrInvalid)
+	case env.Key != nil && env.Key.Name == spool.KeyName{}:
+		return fmt.Errorf("%w: a key without name", spool.ErrInvalid)
 	}
 	for _, s := range shares {
 		if n := len(s.upstreams); n == 0 || n > 255 {
@@ -149,7 +151,7 @@ func appendEnvelope(b []byte, env *spool.Envelope, size int64, shares []share, o
 		b = append(putUint(b, uint64(of[i])), byte(r.Notify))
 		b = putString(b, r.ORcpt)
 	}
-	return appendFields(b, env.Prefix, set)
+	return appendFields(b, env.Prefix, env.Key, set)
 }
 
 // message is what the meta part of a message record holds.
@@ -237,6 +239,8 @@ func (m *message) readFields(c *cursor) {
 			if len(value) == 0 || len(value) > maxPrefix {
 				c.fail()
 			}
+		case fieldKey:
+			m.env.Key = readKey(c, value)
 		case fieldSettles:
 			set, err := readSettles(value)
 			if err != nil {

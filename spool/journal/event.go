@@ -13,9 +13,10 @@ type event struct {
 	metaLen     uint32 // bytes
 	bodyLen     uint32 // bytes
 	id          spool.ID
-	brief       brief       // of recMessage and recMoved
-	shares      []eventDone // of recMoved: by share; of a change: one; of recMessage: that of other
-	other       spool.ID    // of recMessage: the message of which it settles a share; 0: none
+	brief       brief         // of recMessage and recMoved
+	shares      []eventDone   // of recMoved: by share; of a change: one; of recMessage: that of other
+	other       spool.ID      // of recMessage: the message of which it settles a share; 0: none
+	keys        []recordedKey // of recMessage: its own, if it has one; of recKeys
 }
 
 // eventDone is how one share stands after a record.
@@ -46,6 +47,12 @@ func toEvent(h *header, at place, meta string) (*event, error) {
 		ev.shares = []eventDone{ch.event()}
 	case recDone:
 		ok = meta == ""
+	case recKeys:
+		c.rest = meta
+		version := c.version()
+		if ev.keys = readRecordedKeys(&c, nil, at.segment); version > 1 {
+			c.area(nil)
+		}
 	default:
 		ok = false
 	}
@@ -72,6 +79,9 @@ func (ev *event) setMessage(m *message) bool {
 	}
 	if m.snap != nil {
 		return ev.setSnapshot(m.snap, m.of)
+	}
+	if m.env.Key != nil {
+		ev.keys = []recordedKey{recorded(m.env.Key, ev.id, ev.at)}
 	}
 	if m.settles != nil {
 		ev.other, ev.shares = m.settles.id, m.settles.events()
@@ -103,6 +113,7 @@ func (ev *event) setSnapshot(snap *snapshot, of []int) bool {
 // there, so no share is queued or claimed yet.
 func (s *Store) replay(ev *event) {
 	s.lastID.Store(max(s.lastID.Load(), uint64(ev.id)))
+	s.replayKeys(ev)
 	switch ev.kind {
 	case recMessage:
 		if s.ix.byID[ev.id] == 0 {
@@ -130,6 +141,17 @@ func (s *Store) replay(ev *event) {
 			e := s.ix.entry(h)
 			s.count(e.at.segment, -1, -entryWeight(e))
 			s.ix.drop(ev.id)
+		}
+	}
+}
+
+// replayKeys remembers the keys of an event that have not ended.
+func (s *Store) replayKeys(ev *event) {
+	for i := range ev.keys {
+		k := &ev.keys[i]
+		s.lastID.Store(max(s.lastID.Load(), uint64(k.id)))
+		if int64(k.until) > s.began {
+			s.remember(k)
 		}
 	}
 }

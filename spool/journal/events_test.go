@@ -43,6 +43,9 @@ func (r *recorder) tell(e journal.Event) {
 		if e.Copied > 0 {
 			r.note("moved")
 		}
+		if e.Keys > 0 {
+			r.note("carried")
+		}
 	case *journal.TornTailCut:
 		r.note("torn")
 	case *journal.Full:

@@ -17,6 +17,7 @@ import (
 // a record with an unknown one is set aside.
 const (
 	fieldPrefix  = 1 // of a message: what stands before its body when it is read
+	fieldKey     = 2 // of a message: its key
 	fieldSettles = 3 // of a message: what it says about a share of another one
 )
 
@@ -109,14 +110,17 @@ func (s *settles) events() []eventDone {
 }
 
 // appendFields writes the area of an envelope.
-func appendFields(b, prefix []byte, set *settles) []byte {
-	if len(prefix) == 0 && set == nil {
+func appendFields(b, prefix []byte, key *spool.Key, set *settles) []byte {
+	if len(prefix) == 0 && set == nil && key == nil {
 		return append(b, 0)
 	}
 	n := 0
 	var value []byte
 	if len(prefix) > 0 {
 		n += fieldSize(len(prefix))
+	}
+	if key != nil {
+		n += fieldSize(fieldSizeKey)
 	}
 	if set != nil {
 		value = putInt64(nil, int64(set.id))
@@ -128,6 +132,9 @@ func appendFields(b, prefix []byte, set *settles) []byte {
 	b = putUint(b, uint64(n))
 	if len(prefix) > 0 {
 		b = append(putUint(append(b, fieldPrefix), uint64(len(prefix))), prefix...)
+	}
+	if key != nil {
+		b = appendKey(append(b, fieldKey, fieldSizeKey), key)
 	}
 	if set != nil {
 		b = append(putUint(append(b, fieldSettles), uint64(len(value))), value...)

@@ -31,6 +31,7 @@ type promise struct {
 	before     []evSettled  // what was settled when this message was put
 	settles    []evEnd      // what is settled by the same record
 	refusedEnd map[int]bool // recipients whose end was refused together with a message
+	key        *spool.Key
 }
 
 // The events of a workload.
@@ -40,6 +41,7 @@ type (
 		sum              uint32
 		size, recipients int
 		settles          []evEnd
+		key              *spool.Key
 	}
 	evAck    struct{ id spool.ID }
 	evRefuse struct{ id spool.ID }
@@ -57,7 +59,7 @@ func (l ledger) apply(ev any) {
 			l.begun(e)
 		}
 		l[ev.id] = &promise{sum: ev.sum, size: ev.size, recipients: ev.recipients, ending: map[int]bool{}, ended: map[int]bool{}, before: l.settledSoFar(),
-			settles: slices.Clone(ev.settles), refusedEnd: map[int]bool{}}
+			key: ev.key, settles: slices.Clone(ev.settles), refusedEnd: map[int]bool{}}
 		for _, e := range ev.settles {
 			l[e.id].ending[e.recipient] = true
 		}
@@ -139,6 +141,9 @@ func (l ledger) check(s *journal.Store, lenient bool) error {
 		if err := l.checkSettles(s, id, seen, lenient); err != nil {
 			return err
 		}
+		if err := l.checkKey(s, id, seen[id], lenient); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -181,6 +186,29 @@ func (l ledger) checkSettles(s *journal.Store, id spool.ID, seen map[spool.ID]bo
 	}
 	return nil
 }
+
+// checkKey wants a message and its key, or neither.
+func (l ledger) checkKey(s *journal.Store, id spool.ID, there, lenient bool) error {
+	p := l[id]
+	if p.key == nil {
+		return nil
+	}
+	var r *spool.Repeated
+	errors.As(s.Known(bg, p.key), &r)
+	known := r != nil && r.ID == id
+	switch {
+	case p.refused && !there && known:
+		return fmt.Errorf("%s: refused, and its key is there", id)
+	case !endsSoon(p.key) && (p.acked || there) && !known:
+		return fmt.Errorf("%s: there: %t, and its key is not: %v", id, there, r)
+	case known && !there && !p.mayBeOver(lenient):
+		return fmt.Errorf("%s: lost, and its key is there", id)
+	}
+	return nil
+}
+
+// endsSoon tells whether a key may be over by now.
+func endsSoon(k *spool.Key) bool { return k.Digest != 0 }
 
 // alive is how many messages were acknowledged and not ended by others.
 func (l ledger) alive() (n int) {

@@ -23,6 +23,9 @@ type Options struct {
 	// 0: no limit. Each takes some 100 bytes of memory and more on the disk,
 	// however small it is.
 	MaxMessages int
+	// MaxKeys is how many keys of messages are remembered; 0: a million. Each
+	// takes some 80 bytes of memory, and all of them at most a sixteenth of MaxSize.
+	MaxKeys int
 	// SegmentSize is the size in bytes at which a new segment is begun;
 	// 0: 64 MiB. At most 1 GiB.
 	SegmentSize int64
@@ -52,6 +55,9 @@ func (o Options) withDefaults() Options {
 			*v = d
 		}
 	}
+	if o.MaxKeys == 0 {
+		o.MaxKeys = mostKeys
+	}
 	def(&o.SegmentSize, 64<<20)
 	def(&o.BigBody, 256<<10)
 	def(&o.ZeroAhead, 1<<20)
@@ -63,6 +69,7 @@ func (o Options) withDefaults() Options {
 		// A small spool frees its space in small steps.
 		o.SegmentSize = min(o.SegmentSize, max(o.MaxSize/8, 64<<10))
 		o.Slack = min(o.Slack, o.MaxSize/4)
+		o.MaxKeys = min(o.MaxKeys, int(o.MaxSize/16/keySize))
 	}
 	if o.FS == nil {
 		o.FS = disk.At(o.Dir)
@@ -94,7 +101,8 @@ type SegmentBegun struct{ Segment uint32 }
 type SegmentReclaimed struct {
 	Segment uint32
 	Copied  int
-	Bytes   int64
+	Bytes   int64 // of messages
+	Keys    int   // that were carried over, too
 }
 
 // RecordSetAside: something damaged was put under bad/ with this name.
@@ -160,6 +168,7 @@ type Recovery struct {
 	TornBytes int64 // of unfinished writing that was cut
 	SetAside  int   // damaged records put under bad/ at this start
 	Repaired  int   // headers of which one of two copies was damaged
+	Keys      int   // of messages, that are remembered
 	InDoubt   int   // shares whose final dot was sent and whose answer isn't known
 	Swept     int   // bodies that belonged to no message
 	Took      time.Duration

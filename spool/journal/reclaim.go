@@ -22,6 +22,9 @@ func (s *Store) keeper() {
 		select {
 		case <-s.tidy:
 		case <-timer.C:
+			s.mu.Lock()
+			s.expireKeys(time.Now())
+			s.mu.Unlock()
 			if !s.full.Load() && !s.short.Load() {
 				continue
 			}
@@ -87,11 +90,11 @@ func (s *Store) evacuate() {
 	}
 	s.mu.Unlock()
 	for _, g := range list {
-		if _, _, err := s.copyForward(g); err != nil {
+		if _, err := s.copyForward(g); err != nil {
 			return
 		}
 		s.mu.Lock()
-		g.suspect = g.live > 0 // what changed meanwhile was not moved: the next round does
+		g.suspect = g.live+g.keys > 0 // what changed meanwhile was not moved: the next round does
 		s.mu.Unlock()
 	}
 }
@@ -103,17 +106,16 @@ func (s *Store) reclaim() bool {
 	s.mu.Lock()
 	g := s.segs[0]
 	may := len(s.segs) > 1 && !g.keep && (disk.RemovesOpen || g.refs == 0) && !s.stuck
-	empty := g.live == 0
+	empty := g.live+g.keys == 0
 	may = may && (empty || s.wasteful())
 	s.mu.Unlock()
 	if !may || s.stopping() {
 		return false
 	}
-	var copied int
-	var bytes int64
+	told := &SegmentReclaimed{Segment: g.num}
 	if !empty {
 		var err error
-		if copied, bytes, err = s.copyForward(g); err != nil {
+		if told, err = s.copyForward(g); err != nil {
 			s.j.mu.Lock()
 			if errors.Is(err, spool.ErrFull) && s.dropReserve() {
 				s.poke(s.tidy)
@@ -123,7 +125,7 @@ func (s *Store) reclaim() bool {
 		}
 	}
 	s.mu.Lock()
-	gone := g.live == 0 && !g.keep && (disk.RemovesOpen || g.refs == 0)
+	gone := g.live+g.keys == 0 && !g.keep && (disk.RemovesOpen || g.refs == 0)
 	if gone {
 		s.segs = s.segs[1:]
 		delete(s.bySeg, g.num)
@@ -154,7 +156,7 @@ func (s *Store) reclaim() bool {
 		s.ev(&WriteFailed{g.num, "remove", err})
 		return false
 	}
-	s.ev(&SegmentReclaimed{g.num, copied, bytes})
+	s.ev(told)
 	return true
 }
 
@@ -184,9 +186,9 @@ func (s *Store) wasteful() bool {
 // copyBytes is how much is copied forward between two looks at the clients.
 const copyBytes = 1 << 20
 
-// copyForward writes the live messages of a segment to the end of the
+// copyForward writes the live messages and keys of a segment to the end of the
 // journal, and returns once they are durable there.
-func (s *Store) copyForward(g *segment) (copied int, bytes int64, err error) {
+func (s *Store) copyForward(g *segment) (*SegmentReclaimed, error) {
 	s.mu.Lock()
 	g.acquire()
 	end := g.end
@@ -194,21 +196,26 @@ func (s *Store) copyForward(g *segment) (copied int, bytes int64, err error) {
 	defer s.release(g)
 	var places []place
 	var ids []spool.ID
+	var keys []spool.KeyName
 	sc := newScan(g, end)
 	if err := sc.run(false, func(ev *event) {
 		if ev.kind == recMessage || ev.kind == recMoved {
 			places, ids = append(places, ev.at), append(ids, ev.id)
 		}
+		for i := range ev.keys {
+			keys = append(keys, ev.keys[i].name)
+		}
 	}); err != nil {
 		s.tellUnread(0, err)
-		return 0, 0, err
+		return nil, err
 	}
+	told := &SegmentReclaimed{Segment: g.num}
 	var batch []*submission
 	var pending int64
 	for i, id := range ids {
 		sub, err := s.moving(g, id, places[i])
 		if err != nil {
-			return copied, bytes, err
+			return nil, err
 		}
 		if sub != nil {
 			batch = append(batch, sub)
@@ -216,23 +223,23 @@ func (s *Store) copyForward(g *segment) (copied int, bytes int64, err error) {
 		}
 		if len(batch) > 0 && (pending >= copyBytes || i == len(ids)-1) {
 			if err := s.submitAll(batch); err != nil {
-				return copied, bytes, err
+				return nil, err
 			}
-			copied, bytes = copied+len(batch), bytes+pending
+			told.Copied, told.Bytes = told.Copied+len(batch), told.Bytes+pending
 			batch, pending = batch[:0], 0
 		}
 		if s.stopping() {
-			return copied, bytes, spool.ErrClosed
+			return nil, spool.ErrClosed
 		}
 	}
-	if len(batch) > 0 {
-		err = s.submitAll(batch)
-		copied, bytes = copied+len(batch), bytes+pending
+	err := s.submitAll(batch)
+	if told.Copied, told.Bytes = told.Copied+len(batch), told.Bytes+pending; err == nil {
+		told.Keys, err = s.carryKeys(g, keys)
 	}
 	if err == nil && len(sc.bad) > 0 {
 		s.saveLeftovers(g, sc)
 	}
-	return copied, bytes, err
+	return told, err
 }
 
 // saveLeftovers sets aside what a segment that is to be removed holds beside

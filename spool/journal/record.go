@@ -24,6 +24,7 @@ const (
 	recDot                     // the final dot is about to go out
 	recSettle                  // an attempt ended, or a share changed
 	recDone                    // nothing of the message is owed any more
+	recKeys                    // keys of messages, carried over from an older segment
 	recEnd                     // one beyond the last type
 )
 

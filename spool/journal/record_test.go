@@ -35,14 +35,16 @@ func sampleRecords() []sampleRecord {
 	meta := appendEnvelope(nil, env, 10, shares, of, nil)
 	signed := *env
 	signed.Prefix = []byte("Signature: x\r\n")
+	signed.Key = &spool.Key{Name: spool.KeyName{1}, Digest: 2, Until: time.Unix(3, 4), Share: 5}
 	fields := appendEnvelope(nil, &signed, 10, shares, of, set)
+	keys := appendRecordedKeys([]byte{metaVersion}, []recordedKey{{spool.KeyName{1}, keyEntry{id: 2, digest: 3, until: 4, share: 5}}, {spool.KeyName{6}, keyEntry{id: 7}}})
 	list := []sampleRecord{
-		{recMessage, meta}, {recMessage, fields}, {recMessage, withFields(meta, 2, "ignored", 64, "")},
+		{recMessage, meta}, {recMessage, fields}, {recMessage, withFields(meta, 12, "ignored", 64, "")},
 		{recMoved, appendMoved(nil, meta, snap)}, {recMoved, appendMoved(nil, carried(string(fields), len(meta)-1), snap)},
 		{recSettle, appendChange(nil, recSettle, &set.changes[0])},
 		{recAttempt, appendChange(nil, recAttempt, &change{state: state{attempts: 3, due: 5}})},
 		{recDot, appendChange(nil, recDot, &change{state: state{attempts: 3, due: 5, inDoubt: true}})},
-		{recDone, []byte{}},
+		{recDone, []byte{}}, {recKeys, append(keys, 0)},
 	}
 	for _, r := range list {
 		switch {
@@ -151,11 +153,15 @@ func TestFieldsOfANewerVersion(t *testing.T) {
 	}{
 		{recMessage, withFields(meta, 4, "x"), ""},
 		{recMessage, withFields(meta, 5, "x"), "field of type 5"},
-		{recMessage, withFields(meta, 2, "x", 1<<20+1, ""), "field of type 1048577"},
+		{recMessage, withFields(meta, 12, "x", 1<<20+1, ""), "field of type 1048577"},
 		{recMessage, withFields(meta, 4, "x", 2, "x"), "not known to this version"}, // not in order
 		{recMessage, withFields(meta, 2, "x", 2, "x"), "not known to this version"}, // twice
 		{recMessage, withFields(meta, 0, "x"), "not known to this version"},
 		{recMessage, withFields(meta, fieldPrefix, ""), "not known to this version"},
+		{recMessage, withFields(meta, fieldKey, strings.Repeat("x", fieldSizeKey)), ""},
+		{recMessage, withFields(meta, fieldKey, strings.Repeat("x", fieldSizeKey-1)), "not known to this version"},
+		{recMessage, withFields(meta, fieldKey, strings.Repeat("x", fieldSizeKey+1)), "not known to this version"},
+		{recMessage, withFields(meta, fieldKey, strings.Repeat("\x00", fieldSizeKey)), "not known to this version"},
 		{recMessage, withFields(meta, fieldSettles, "\x01\x00\x00\x00\x00\x00\x00\x00"+string(withFields(settle, 9, ""))), "field of type 9"},
 		{recMessage, newer(meta), "a newer version wrote it"},
 		{recMoved, appendMoved(nil, withFields(meta, 5, "x"), snap), "field of type 5"},

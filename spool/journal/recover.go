@@ -300,7 +300,7 @@ func (s *Store) recoverIndex() {
 			s.ix.enqueue(h)
 		}
 	}
-	s.report.Messages, s.report.Shares = len(s.ix.byID), s.ix.shares
+	s.report.Messages, s.report.Shares, s.report.Keys = len(s.ix.byID), s.ix.shares, s.keys.n
 }
 
 // recoverBodies sweeps bodies to which no message belongs, and sets messages

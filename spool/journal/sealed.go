@@ -16,9 +16,9 @@ func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 // time, so it is never synced and never trusted without its checksum.
 const (
 	indexMagic   = "PSTNIDX1"
-	indexVersion = 3
+	indexVersion = 4
 	indexHead    = 48
-	indexHead2   = 40 // of version 2, which knew no fields
+	indexHead2   = 40 // of version 2, which knew no fields; version 3 knew no keys
 )
 
 // indexWriter collects the events of one segment.
@@ -44,7 +44,7 @@ func (w *indexWriter) add(ev *event) {
 	b = putInt64(b, int64(ev.id))
 	if ev.kind == recMessage || ev.kind == recMoved {
 		br := &ev.brief
-		b = append(b, putFlags(br.hold, br.deadline != noTime, br.prefix > 0, ev.other != 0), byte(br.priority))
+		b = append(b, putFlags(br.hold, br.deadline != noTime, br.prefix > 0, ev.other != 0, len(ev.keys) > 0), byte(br.priority))
 		b = putUint(putInt64(b, br.accepted), uint64(br.size))
 		b = putUint(b, uint64(br.sender))
 		if br.deadline != noTime {
@@ -62,6 +62,9 @@ func (w *indexWriter) add(ev *event) {
 			w.fields |= 1 << fieldSettles
 			b = putInt64(b, int64(ev.other))
 		}
+	}
+	if len(ev.keys) > 0 || ev.kind == recKeys {
+		b = appendRecordedKeys(b, ev.keys)
 	}
 	b = putUint(b, uint64(len(ev.shares)))
 	for i := range ev.shares {
@@ -120,7 +123,7 @@ func readIndex(b []byte, g *segment, emit func(*event)) (end int64, ok bool) {
 	head := indexHead2
 	switch le.Uint32(b[8:]) {
 	case 2:
-	case indexVersion:
+	case 3, indexVersion:
 		if head = indexHead; n < head || le.Uint64(b[40:])&^knownFields != 0 {
 			return 0, false
 		}
@@ -150,14 +153,18 @@ type indexReader struct {
 // next reads one event; it is good until the next call.
 func (r *indexReader) next() *event {
 	c, ev := r.c, &r.ev
-	*ev = event{brief: brief{shares: ev.brief.shares[:0]}, shares: ev.shares[:0]}
+	*ev = event{brief: brief{shares: ev.brief.shares[:0]}, shares: ev.shares[:0], keys: ev.keys[:0]}
 	ev.kind, ev.flags = c.byte(), c.byte()
 	r.last += c.uint()
 	ev.at = place{r.g.num, uint32(r.last)}
 	ev.metaLen, ev.bodyLen = uint32(c.upTo(maxMeta)), uint32(c.upTo(1<<32-1))
 	ev.id = spool.ID(c.int64())
+	keyed := false
 	if ev.kind == recMessage || ev.kind == recMoved {
-		r.brief(ev)
+		keyed = r.brief(ev)
+	}
+	if keyed || ev.kind == recKeys {
+		ev.keys = readRecordedKeys(c, ev.keys, r.g.num)
 	}
 	for range c.count() {
 		d := eventDone{share: int(c.upTo(65535)), state: readState(c)}
@@ -169,7 +176,8 @@ func (r *indexReader) next() *event {
 	return ev
 }
 
-func (r *indexReader) brief(ev *event) {
+// brief reads what there is of a message, and tells whether its key follows.
+func (r *indexReader) brief(ev *event) (keyed bool) {
 	c, br := r.c, &ev.brief
 	flags := c.byte()
 	br.hold, br.priority, br.deadline = flags&1 != 0, int8(c.byte()), noTime
@@ -195,7 +203,7 @@ func (r *indexReader) brief(ev *event) {
 		}
 		if len(sh.upstreams) == 0 {
 			c.fail()
-			return
+			return false
 		}
 		br.shares = append(br.shares, sh)
 	}
@@ -207,6 +215,7 @@ func (r *indexReader) brief(ev *event) {
 			c.fail()
 		}
 	}
+	return flags&16 != 0
 }
 
 // seal writes the index of a segment to which nothing is added any more. An

@@ -28,6 +28,7 @@ type segment struct {
 	size      int64 // bytes on disk
 	end       int64 // offset behind the last record; of the active segment see journal
 	live      int   // messages whose record is here and who are still owed something
+	keys      int   // that are recorded here and have not ended
 	liveBytes int64
 	indexed   bool // its index file is written, or was tried in vain
 	suspect   bool // a sync of it failed: what lives in it is to be copied forward

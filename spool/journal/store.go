@@ -42,14 +42,17 @@ type Store struct {
 
 	submissions sync.Pool // of *submission
 
-	batch   [][]byte // what the committer is writing
-	j       journal
-	retryAt time.Time // when a failed journal is tried again; guarded by journal.mu
-	closed  bool      // nothing more is written; guarded by journal.mu
-	tail    tail      // the end of the segment before ours
+	batch     [][]byte                   // what the committer is writing
+	batchKeys map[spool.KeyName]struct{} // of it
+	j         journal
+	retryAt   time.Time // when a failed journal is tried again; guarded by journal.mu
+	closed    bool      // nothing more is written; guarded by journal.mu
+	tail      tail      // the end of the segment before ours
+	began     int64     // when the process began, Unix time in seconds
 
 	mu       sync.Mutex // guards what follows
 	ix       *index
+	keys     keys
 	segs     []*segment // in order
 	bySeg    map[uint32]*segment
 	disk     int64 // bytes in segments and bodies
@@ -87,7 +90,8 @@ func newStore(opts Options) *Store {
 	s := &Store{
 		opts: opts, fs: opts.FS, ev: opts.Events, ix: newIndex(), bySeg: map[uint32]*segment{},
 		kick: make(chan struct{}, 1), dirty: make(chan struct{}, 1), tidy: make(chan struct{}, 1),
-		stop: make(chan struct{}),
+		stop: make(chan struct{}), began: time.Now().Unix(),
+		batchKeys: map[spool.KeyName]struct{}{}, keys: keys{most: opts.MaxKeys, shares: map[uint32]int{}},
 	}
 	return s
 }

@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
@@ -27,6 +28,7 @@ type workload struct {
 	rng   *rand.Rand
 	now   time.Time
 	taken []*spool.Delivery
+	names []string // of keys that were used
 }
 
 var crashUpstreams = [][]string{{"a"}, {"b"}, {"a", "b"}}
@@ -152,7 +154,28 @@ func (w *workload) draw() letter {
 		env.Prefix = fmt.Appendf(nil, "Signature: %0*d\r\n", w.rng.IntN(300), w.rng.IntN(1000))
 		w.did.note("prefix")
 	}
+	env.Key = w.key()
 	return letter{env, body}
+}
+
+// key is that of every third message, in part one that was used before.
+func (w *workload) key() *spool.Key {
+	n := w.rng.IntN(9)
+	switch {
+	case n > 2:
+		return nil
+	case n == 0 && len(w.names) > 0:
+		w.did.note("key again")
+	default:
+		w.names = append(w.names, fmt.Sprint(w.rng.Uint64()))
+	}
+	k := &spool.Key{Until: time.Now().Add(1000 * time.Hour), Share: uint32(n)}
+	name := w.names[w.rng.IntN(len(w.names))]
+	if name[0]%4 == 0 { // it may have ended when somebody looks
+		k.Until, k.Digest = time.Now().Add(time.Second), 1
+	}
+	k.Name = spool.NameKey("", name)
+	return k
 }
 
 func (w *workload) put(l letter) bool { return w.putSettling(l, nil, spool.Settlement{}) }
@@ -166,7 +189,7 @@ func (w *workload) putSettling(l letter, of *spool.Delivery, st spool.Settlement
 	}
 	id := d.ID()
 	content := append(l.env.Prefix[:len(l.env.Prefix):len(l.env.Prefix)], l.body...)
-	put := evPut{id: id, sum: crc32.ChecksumIEEE(content), size: len(content), recipients: len(l.env.Recipients)}
+	put := evPut{id: id, sum: crc32.ChecksumIEEE(content), size: len(content), recipients: len(l.env.Recipients), key: l.env.Key}
 	for i, o := range st.Outcomes {
 		if o.Verdict != spool.Pending {
 			put.settles = append(put.settles, evEnd{of.ID, of.Pending[i]})
@@ -190,7 +213,13 @@ func (w *workload) putSettling(l letter, of *spool.Delivery, st spool.Settlement
 	}
 	if err != nil {
 		w.disk.Mark(evRefuse{id})
+		if errors.Is(err, spool.ErrRepeated) {
+			w.did.note("repeated")
+		}
 		return false
+	}
+	if l.env.Key != nil {
+		w.did.note("key")
 	}
 	w.disk.Mark(evAck{id})
 	if of != nil {

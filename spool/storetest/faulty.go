@@ -9,7 +9,7 @@ import (
 )
 
 // Ops are the calls at which a Faulty can fail.
-var Ops = []string{"create", "commit", "lease", "leave", "claim", "take", "dot", "settle", "due", "lanes", "usage", "tally", "content", "detail", "shares", "find"}
+var Ops = []string{"create", "commit", "known", "lease", "leave", "claim", "take", "dot", "settle", "due", "lanes", "usage", "tally", "content", "detail", "shares", "find"}
 
 // Faulty is a store that fails where it is told to.
 type Faulty struct {
@@ -96,6 +96,11 @@ func (f *Faulty) Notify(ctx context.Context, draft spool.Draft, env *spool.Envel
 		d.Discard()
 	}
 	return err
+}
+
+// Known implements spool.Store.
+func (f *Faulty) Known(ctx context.Context, k *spool.Key) error {
+	return tell(f, "known", func() error { return f.Store.Known(ctx, k) })
 }
 
 // Lease implements spool.Store.

@@ -32,6 +32,8 @@ type shared struct {
 	limit    int    // messages; 0: any number
 	nextID   spool.ID
 	messages map[spool.ID]*memMessage
+	most     int // keys; 0: any number
+	keys     map[spool.KeyName]memKey
 }
 
 type memMessage struct {
@@ -64,7 +66,7 @@ func NewMemory() *Memory { return NewShared(0, "")[0] }
 // NewShared makes an empty one that several relays share. Their leases last for
 // term; 0: they have no end.
 func NewShared(term time.Duration, names ...string) []*Memory {
-	s := &shared{term: term, lanes: map[string]*memLane{}, messages: map[spool.ID]*memMessage{}}
+	s := &shared{term: term, lanes: map[string]*memLane{}, messages: map[spool.ID]*memMessage{}, keys: map[spool.KeyName]memKey{}}
 	for _, name := range names {
 		s.relays = append(s.relays, &Memory{shared: s, name: name, wake: func(string, time.Time) {}})
 	}
@@ -132,7 +134,8 @@ func (m *Memory) Notify(ctx context.Context, draft spool.Draft, env *spool.Envel
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if len(env.Recipients) == 0 || slices.ContainsFunc(env.Recipients, func(r spool.Recipient) bool { return len(r.Upstreams) == 0 }) {
+	if len(env.Recipients) == 0 || slices.ContainsFunc(env.Recipients, func(r spool.Recipient) bool { return len(r.Upstreams) == 0 }) ||
+		env.Key != nil && env.Key.Name == (spool.KeyName{}) {
 		return spool.ErrInvalid
 	}
 	msg := &memMessage{env: env, content: append(slices.Clip(env.Prefix), d.buf.Bytes()...), status: make([]spool.Status, len(env.Recipients)),
@@ -150,6 +153,12 @@ func (m *Memory) Notify(ctx context.Context, draft spool.Draft, env *spool.Envel
 		msg.shares[k].rcpts = append(msg.shares[k].rcpts, i)
 	}
 	m.mu.Lock()
+	if k := env.Key; k != nil {
+		if err := m.known(k); err != nil {
+			m.mu.Unlock()
+			return err
+		}
+	}
 	for i, e := range ends {
 		again := slices.ContainsFunc(ends[:i], func(o spool.Ending) bool {
 			return o.Delivery.ID != e.Delivery.ID || o.Delivery.Share == e.Delivery.Share
@@ -164,6 +173,9 @@ func (m *Memory) Notify(ctx context.Context, draft spool.Draft, env *spool.Envel
 		}
 	}
 	m.messages[d.id] = msg
+	if k := env.Key; k != nil {
+		m.keys[k.Name] = memKey{*k, d.id}
+	}
 	for _, e := range ends {
 		work = append(work, m.settle(m.share(e.Delivery), e.Delivery, e.Settlement)...)
 	}

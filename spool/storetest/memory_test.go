@@ -22,6 +22,7 @@ func TestMemory(t *testing.T) {
 
 func harness(m *Memory) Harness {
 	m.Limit(50)
+	m.LimitKeys(20)
 	f := &Faulty{Store: m}
-	return Harness{Store: f, Most: 50, Away: f.Away, Restart: func() spool.Store { m.Crash(); return f }}
+	return Harness{Store: f, Most: 50, Keys: 20, Away: f.Away, Restart: func() spool.Store { m.Crash(); return f }}
 }

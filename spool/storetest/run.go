@@ -23,6 +23,8 @@ type Harness struct {
 	Restart func() spool.Store
 	// Most is how many messages the store takes, at least 50; ErrFull beyond.
 	Most int
+	// Keys is how many keys the store remembers, at most 20.
+	Keys int
 	// Away makes the store unable to write anything, or able again.
 	Away func(away bool)
 	// Other is what another relay has of the same store; nil: there can't be any.
@@ -37,6 +39,7 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 		"life": life, "context": contexts, "tokens": tokens, "restart": restart, "take": take, "parts": parts,
 		"order": order, "wake": wake, "invalid": invalid, "find": find, "discard": discard,
 		"lease": lease, "takeover": takeover, "away": away, "full": full, "notify": notify,
+		"keys": keys, "keys at once": keysAtOnce, "keys end": keysEnd, "many keys": manyKeys, "keys fail": keysFail,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, &bench{Harness: start(t), t: t, now: time.Now()}) })
 	}
