@@ -19,6 +19,9 @@ type report struct {
 	balance
 	Kills           int     `json:"kills"`
 	Restarts        int     `json:"restarts"`
+	Rows            int     `json:"rows,omitempty"`          // again: messages that there were to send
+	ClientKills     int     `json:"client_kills,omitempty"`  // again
+	QueuedBefore    int64   `json:"queued_before,omitempty"` // again: answers that told so
 	Seconds         float64 `json:"seconds"`
 	DuplicatesAKill float64 `json:"duplicates_a_kill"`
 	// ExposedMillis is how long, in the mean, an answer that the upstream has
@@ -69,6 +72,11 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 	if err != nil {
 		return rep, err
 	}
+	if p.forget {
+		if err := d.configure("[submission]\nidempotency = \"0\"\n"); err != nil {
+			return rep, err
+		}
+	}
 	if p.loseSyncs {
 		d.under = losingSyncs
 	}
@@ -107,7 +115,10 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 		rep.DuplicatesAKill = float64(rep.Duplicates) / float64(rep.Kills)
 		rep.ExposedMillis = 1000 * float64(rep.BeforeDeath) / float64(rep.Kills) / rep.ArrivedASecond
 	}
-	return rep, rep.verdict()
+	if err := rep.verdict(); err != nil || p.mode != "again" {
+		return rep, err
+	}
+	return rep, rep.once()
 }
 
 // underLoad starts the daemon and the senders and breaks things until the
@@ -115,6 +126,9 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 func (p *plan) underLoad(ctx context.Context, stderr io.Writer, b *books, s *sink, d *daemon, rep *report) error {
 	if err := d.start(ctx); err != nil {
 		return err
+	}
+	if p.mode == "again" {
+		return p.again(ctx, stderr, b, s, d, rep)
 	}
 	loadCtx, endLoad := context.WithCancel(ctx)
 	var senders sync.WaitGroup

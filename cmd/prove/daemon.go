@@ -72,6 +72,17 @@ func newDaemon(binary, dir, disk, sinkAddr string) (*daemon, error) {
 	return d, os.WriteFile(d.config(), []byte(text), 0o600)
 }
 
+// configure adds to the configuration, for the next start.
+func (d *daemon) configure(text string) error {
+	f, err := os.OpenFile(d.config(), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(text)
+	return err
+}
+
 var addresses atomic.Int32
 
 // ownAddress is an address of loopback that nobody else has, also while the
@@ -120,6 +131,17 @@ func (d *daemon) start(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("the daemon did not listen within a minute; see %s", d.log)
+}
+
+// gone tells whether the daemon has ended by itself.
+func (d *daemon) gone() bool {
+	select {
+	case err := <-d.exited:
+		d.exited <- err
+		return true
+	default:
+		return false
+	}
 }
 
 // kill sends SIGKILL and waits for the end.

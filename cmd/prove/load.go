@@ -86,35 +86,43 @@ func (s *sender) open(ctx context.Context) (net.Conn, *textproto.Conn, error) {
 func (s *sender) message(c *textproto.Conn) error {
 	s.count++
 	number := fmt.Sprintf("%s-%d", s.name, s.count)
-	body := makeBody(s.big)
+	_, err := s.hand(c, number, "", makeBody(s.big))
+	return err
+}
+
+// hand hands one message in, with these fields besides those that all have,
+// and returns what stands before the ID in the answer: "queued as". A message
+// that is refused for now is no error, and the text is empty.
+func (s *sender) hand(c *textproto.Conn, number, header string, body []byte) (string, error) {
 	s.books.sent(number, digest(body))
 	for _, step := range []struct {
 		line string
 		code int
 	}{{"MAIL FROM:<" + s.name + "@client.example>", 250}, {"RCPT TO:<to@sink.example>", 250}, {"DATA", 354}} {
 		if err := c.PrintfLine("%s", step.line); err != nil {
-			return err
+			return "", err
 		}
 		if _, _, err := c.ReadResponse(step.code); err != nil {
 			if step.code == 354 {
-				return err
+				return "", err
 			}
-			return reset(c, err)
+			return "", reset(c, err)
 		}
 	}
 	w := c.DotWriter()
-	fmt.Fprintf(w, "From: <%s@client.example>\r\nTo: <to@sink.example>\r\nSubject: proof\r\nX-Number: %s\r\n\r\n", s.name, number)
+	fmt.Fprintf(w, "From: <%s@client.example>\r\nTo: <to@sink.example>\r\nSubject: proof\r\nX-Number: %s\r\n%s\r\n", s.name, number, header)
 	w.Write(body)
 	if err := w.Close(); err != nil {
-		return err
+		return "", err
 	}
 	_, text, err := c.ReadResponse(250)
 	if err != nil {
-		return err
+		return "", err
 	}
-	id := text[strings.LastIndexByte(text, ' ')+1:]
+	text, id, _ := strings.Cut(text, " as ")
 	s.books.promised(number, id)
-	return nil
+	_, text, _ = strings.Cut(text, " ") // the enhanced status code
+	return text, nil
 }
 
 // reset goes on after a refusal for now; any other failure ends the connection.

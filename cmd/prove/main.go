@@ -5,6 +5,7 @@
 // needs a line in the log that explains it.
 //
 //	go run ./cmd/prove kill -cycles 200      # SIGKILL under load
+//	go run ./cmd/prove again -cycles 200     # clients with keys and the daemon are killed, and clients begin again
 //	go run ./cmd/prove soak -for 30m         # load, failing upstream, restarts
 //	go run ./cmd/prove cut -fs xfs -cycles 50  # a power cut under load, as root
 //	go run ./cmd/prove power -fs xfs -cuts 50  # the same with a whole virtual machine
@@ -51,6 +52,10 @@ type plan struct {
 
 	clock bool // power: the machine's clock jumps
 
+	rows   int           // again: messages of a job
+	within time.Duration // again: a job is killed
+	forget bool          // again: the daemon remembers no keys
+
 	slow     int // slow: connections
 	limit    int // slow: of the listener; 0: room for all
 	origins  int // slow: users whom the slow ones belong to
@@ -66,7 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	flags.StringVar(&p.binary, "binary", "", "postern to test; built when empty")
 	flags.StringVar(&p.dir, "dir", "", "folder to work in, on the file system to be tested; kept")
-	flags.IntVar(&p.cycles, "cycles", 200, "kill, cut: number of kills or cuts")
+	flags.IntVar(&p.cycles, "cycles", 200, "kill, again, cut: number of kills or cuts")
 	flags.DurationVar(&p.length, "for", 30*time.Minute, "soak: how long")
 	flags.IntVar(&p.senders, "senders", 8, "concurrent clients")
 	flags.DurationVar(&p.pause, "pause", 0, "pause of each client between two messages; soak: 10ms")
@@ -77,16 +82,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&p.options, "options", "", "cut, power: mount options, such as data=writeback")
 	flags.BoolVar(&p.loseSyncs, "lose-syncs", false, "cut: let every sync of the daemon do nothing (needs strace); the run has to fail")
 	flags.BoolVar(&p.clock, "clock", false, "power: let the machine's clock jump by hours, both ways, all the time")
+	flags.IntVar(&p.rows, "rows", 100, "again: messages of one job")
+	flags.BoolVar(&p.forget, "forget", false, "again: let the daemon remember no keys; the run has to fail")
+	flags.DurationVar(&p.within, "within", 400*time.Millisecond, "again: how soon a job, or the daemon under it, is killed")
 	flags.IntVar(&p.slow, "connections", 5000, "slow: connections of slow clients")
 	flags.IntVar(&p.limit, "limit", 0, "slow: connections that the daemon takes at once; 0: all of them")
 	flags.IntVar(&p.origins, "origins", 200, "slow: users of this machine that the connections belong to; needs root")
 	flags.IntVar(&p.messages, "messages", 200, "slow: messages of an ordinary client meanwhile")
 	modes := map[string]func(context.Context, io.Writer) (any, error){
-		"kill": reporting(p.onThisMachine), "soak": reporting(p.onThisMachine), "cut": reporting(p.onThisMachine),
+		"kill": reporting(p.onThisMachine), "again": reporting(p.onThisMachine), "soak": reporting(p.onThisMachine), "cut": reporting(p.onThisMachine),
 		"power": reporting(p.inMachine), "machine": reporting(p.asMachine), "slow": reporting(p.slowClients),
 	}
 	if len(args) == 0 || modes[args[0]] == nil {
-		fmt.Fprintln(stderr, "usage: prove kill|soak|cut|power|slow [flags]")
+		fmt.Fprintln(stderr, "usage: prove kill|again|soak|cut|power|slow [flags]")
 		return 64
 	}
 	p.mode = args[0]

@@ -53,6 +53,32 @@ func TestKill(t *testing.T) {
 		r.Kills, r.Promised, r.Duplicates, r.AfterDeath, r.Twice)
 }
 
+// TestAgain: whoever sends with keys, and begins again whenever it or the
+// daemon was killed, has sent everything once.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	var r report
+	prove(t, &r, "again", "-cycles", strconv.Itoa(lengths(10, 40)))
+	if r.Rows == 0 || r.Kills == 0 || r.ClientKills == 0 || r.QueuedBefore == 0 {
+		t.Fatalf("nothing was tried: %+v", r)
+	}
+	t.Logf("%d messages, %d kills of the daemon and %d of clients, %d times queued before", r.Rows, r.Kills, r.ClientKills, r.QueuedBefore)
+}
+
+// TestAgainNoticesForgottenKeys: the same has to fail where no key is
+// remembered.
+func TestAgainNoticesForgottenKeys(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("runs the real binary for some seconds")
+	}
+	var out, errs bytes.Buffer
+	code := run(t.Context(), []string{"again", "-binary", postern(t), "-dir", t.TempDir(), "-cycles", "4", "-forget"}, &out, &errs)
+	if text := errs.String(); code == 0 || !strings.Contains(text, "were queued twice") {
+		t.Fatalf("exit code %d\n%s%s", code, out.Bytes(), text)
+	}
+}
+
 // TestCut is the short form of the power cuts.
 func TestCut(t *testing.T) {
 	t.Parallel()

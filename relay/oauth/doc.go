@@ -10,6 +10,6 @@
 // error, an event or a status, never follows a redirect with a secret, and
 // never takes a network that is down for a token that is not valid.
 //
-// Reading order: Tokens.Token, source.get, source.fly, source.renew, obtain,
+// Reading order: Tokens.Token, source.get, source.run, source.renew, obtain,
 // client.ask, store.save; Tokens.Login.
 package oauth

@@ -159,7 +159,7 @@ func (s *Store) committed(batch []*submission, w *wakes) (messages int) {
 	if slices.ContainsFunc(batch, func(sub *submission) bool { return sub.settles != nil }) {
 		s.j.mu.Lock()
 		defer s.j.mu.Unlock()
-		defer s.bury() // a message may have ended by a record that is durable
+		defer s.markBodies() // a message may have ended by a record that is durable
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -294,7 +294,7 @@ func (s *Store) sync(seg *segment, end int64) error {
 	}
 	if err == nil {
 		s.j.paid(end)
-		s.bury()
+		s.markBodies()
 		return nil
 	}
 	s.giveUp(operation, err)

@@ -355,7 +355,7 @@ func TestCrashTestFindsReorderedRemovals(t *testing.T) {
 		for range 5 {
 			env := simple("a")
 			env.Accepted = w.now
-			w.put(letter{env, make([]byte, 1501)}) // one fills a segment
+			w.put(handedIn{env, make([]byte, 1501)}) // one fills a segment
 			ds, err := w.s.Claim(bg, leased(w.s, "a"), w.now, 2, spool.Schedule{})
 			if err != nil {
 				return err

@@ -29,7 +29,7 @@ func smallSpool(t *testing.T, closed bool) (*simdisk.Disk, ledger) {
 		if n == 40 {
 			env.Prefix = []byte("Signature: x\r\n")
 		}
-		w.put(letter{env, []byte(strings.Repeat("x", n))})
+		w.put(handedIn{env, []byte(strings.Repeat("x", n))})
 	}
 	for _, d := range claim(t, w.s, "a", 1) {
 		if err := w.s.DotSent(bg, d); err != nil {
@@ -40,10 +40,10 @@ func smallSpool(t *testing.T, closed bool) (*simdisk.Disk, ledger) {
 			t.Fatal(err)
 		}
 	}
-	w.put(letter{simple("b"), []byte("y")})
+	w.put(handedIn{simple("b"), []byte("y")})
 	for _, d := range claim(t, w.s, "b", 1) {
 		o := []spool.Outcome{{Stage: spool.StageRcpt, Code: 550, Text: "unknown", Verdict: spool.Bounced}}
-		if !w.putSettling(letter{simple("a"), []byte("z")}, d, spool.Settlement{Outcomes: o}) {
+		if !w.putSettling(handedIn{simple("a"), []byte("z")}, d, spool.Settlement{Outcomes: o}) {
 			t.Fatal("the notice was refused")
 		}
 	}

@@ -67,7 +67,7 @@ func toEvent(h *header, at place, meta string) (*event, error) {
 
 // event is what the index needs to know of a change.
 func (ch *change) event() eventDone {
-	return eventDone{share: ch.share, state: ch.state, ended: endedOf(ch.fates)}
+	return eventDone{share: ch.share, state: ch.state, ended: endedOf(ch.results)}
 }
 
 // setMessage takes over what a message record holds; false: it makes no sense.
@@ -96,8 +96,8 @@ func (ev *event) setSnapshot(snap *snapshot, of []int) bool {
 	for i, st := range snap.shares {
 		ev.shares = append(ev.shares, eventDone{share: i, state: st})
 	}
-	for i := range snap.fates {
-		f := &snap.fates[i]
+	for i := range snap.results {
+		f := &snap.results[i]
 		if f.recipient >= len(of) {
 			return false
 		}

@@ -151,16 +151,16 @@ func (s *Store) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) 
 	if err != nil {
 		return nil, err
 	}
-	fates := s.fates(&k, snap, len(of))
+	results := s.results(&k, snap, len(of))
 	d := &spool.Detail{ID: id, Size: k.entries[0].content(), Envelope: env, Recipients: make([]spool.RecipientState, len(of))}
 	for i, share := range of {
-		d.Recipients[i] = recipientState(&k, share, i, fates[i])
+		d.Recipients[i] = recipientState(&k, share, i, results[i])
 	}
 	return d, nil
 }
 
 // recipientState puts together what is known of recipient i.
-func recipientState(k *known, share, i int, f *fate) spool.RecipientState {
+func recipientState(k *known, share, i int, f *result) spool.RecipientState {
 	n := slices.IndexFunc(k.entries, func(e entry) bool { return int(e.share) == share })
 	if n < 0 {
 		return spool.RecipientState{Share: share}
@@ -188,11 +188,11 @@ func recipientState(k *known, share, i int, f *fate) spool.RecipientState {
 	return r
 }
 
-// fates gathers the newest record about each recipient: from the settle
+// results gathers the newest record about each recipient: from the settle
 // records of each share, newest first, and then from the snapshot.
-func (s *Store) fates(k *known, snap *snapshot, recipients int) []*fate {
-	found := make([]*fate, recipients)
-	note := func(f *fate) {
+func (s *Store) results(k *known, snap *snapshot, recipients int) []*result {
+	found := make([]*result, recipients)
+	note := func(f *result) {
 		if f.recipient < recipients && found[f.recipient] == nil {
 			found[f.recipient] = f
 		}
@@ -205,8 +205,8 @@ func (s *Store) fates(k *known, snap *snapshot, recipients int) []*fate {
 			if err != nil || ch.share != int(e.share) {
 				break // it was lost: the rest is told without it
 			}
-			for n := range ch.fates {
-				note(&ch.fates[n])
+			for n := range ch.results {
+				note(&ch.results[n])
 			}
 			if !ch.prev.before(at) {
 				break
@@ -215,8 +215,8 @@ func (s *Store) fates(k *known, snap *snapshot, recipients int) []*fate {
 		}
 	}
 	if snap != nil {
-		for i := range snap.fates {
-			note(&snap.fates[i])
+		for i := range snap.results {
+			note(&snap.results[i])
 		}
 	}
 	return found

@@ -236,12 +236,12 @@ func (s *Store) Close() error {
 			err = g.file.Sync()
 		}
 		if err == nil {
-			s.bury()
+			s.markBodies()
 			s.seal(g, s.j.frontier)
 		}
 	}
 	s.j.mu.Unlock()
-	s.removeDead()
+	s.removeBodies()
 	s.abandon()
 	return err
 }
@@ -250,7 +250,7 @@ func (s *Store) Close() error {
 func (s *Store) abandon() {
 	s.mu.Lock()
 	for _, g := range s.segs {
-		if g.doomed = true; g.refs == 0 {
+		if g.removed = true; g.refs == 0 {
 			g.file.Close()
 		}
 	}

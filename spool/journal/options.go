@@ -24,7 +24,7 @@ type Options struct {
 	// however small it is.
 	MaxMessages int
 	// MaxKeys is how many keys of messages are remembered; 0: a million. Each
-	// takes some 80 bytes of memory, and all of them at most a sixteenth of MaxSize.
+	// takes 60 to 120 bytes of memory, and all of them at most a sixteenth of MaxSize.
 	MaxKeys int
 	// SegmentSize is the size in bytes at which a new segment is begun;
 	// 0: 64 MiB. At most 1 GiB.

@@ -16,7 +16,7 @@ import (
 
 // TestPipeIsNotWaitedFor plants a pipe in the place of each file of a spool.
 // Nothing waits for its other end: it is refused, or is no file of ours. A start
-// waited so for ever, deaf to signals.
+// waited so for ever, and heard no signal.
 func TestPipeIsNotWaitedFor(t *testing.T) {
 	body := bytes.Repeat([]byte("a line\r\n"), 40<<10) // a large one
 	for _, name := range []string{"lock", "format", "reserve", "0000000001.seg", "0000000001.idx", "0000000002.seg", "big/ID.eml"} {

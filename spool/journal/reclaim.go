@@ -32,7 +32,7 @@ func (s *Store) keeper() {
 		case <-s.stop:
 			return
 		}
-		s.removeDead()
+		s.removeBodies()
 		s.sealOld()
 		s.evacuate()
 		for s.reclaim() {
@@ -130,7 +130,7 @@ func (s *Store) reclaim() bool {
 		s.segs = s.segs[1:]
 		delete(s.bySeg, g.num)
 		s.disk -= g.size + g.indexSize
-		g.doomed = true
+		g.removed = true
 	}
 	last := g.refs == 0
 	s.mu.Unlock()
@@ -327,7 +327,7 @@ func (s *Store) moving(g *segment, id spool.ID, at place) (*submission, error) {
 		text, _, _ = cutMoved(text)
 	}
 	m := &move{store: s, id: id, from: at, envelope: carried(text, msg.fields), of: msg.of,
-		fates: s.fates(&k, msg.snap, len(msg.of)), seen: k.entries}
+		results: s.results(&k, msg.snap, len(msg.of)), seen: k.entries}
 	sub := &submission{
 		head: header{kind: recMoved, flags: h.flags, id: id, bodyLen: uint32(len(body)), bodyCRC: h.bodyCRC},
 		body: [][]byte{body}, prepare: m.prepare, durable: m.durable, done: make(chan error, 1),
@@ -341,9 +341,9 @@ type move struct {
 	id       spool.ID
 	from     place
 	envelope []byte
-	of       []int   // share of each recipient
-	fates    []*fate // of each recipient, nil: nothing is recorded
-	seen     []entry // the shares as they were when fates were read
+	of       []int     // share of each recipient
+	results  []*result // of each recipient, nil: nothing is recorded
+	seen     []entry   // the shares as they were when results were read
 }
 
 // prepare writes down how the message stands at the moment at which the copy
@@ -373,8 +373,8 @@ func (m *move) prepare(sub *submission) bool {
 		snap.shares[k.entries[i].share] = st
 	}
 	for i, share := range m.of {
-		if f := m.fateOf(&k, share, i); f != nil {
-			snap.fates = append(snap.fates, *f)
+		if f := m.resultOf(&k, share, i); f != nil {
+			snap.results = append(snap.results, *f)
 		}
 	}
 	sub.meta = appendMoved(sub.meta[:0], m.envelope, &snap)
@@ -382,17 +382,17 @@ func (m *move) prepare(sub *submission) bool {
 	return true
 }
 
-// fateOf is what is known of recipient i. What the index knows to have ended
+// resultOf is what is known of recipient i. What the index knows to have ended
 // stays ended, even if the record of it was lost.
-func (m *move) fateOf(k *known, share, i int) *fate {
-	f := m.fates[i]
+func (m *move) resultOf(k *known, share, i int) *result {
+	f := m.results[i]
 	for n := range k.entries {
 		e := &k.entries[n]
 		if int(e.share) != share || e.pending > 0 && !hasBit(k.ended[n], i) {
 			continue
 		}
 		if f == nil || f.status == spool.Pending {
-			return &fate{recipient: i, status: spool.Delivered}
+			return &result{recipient: i, status: spool.Delivered}
 		}
 	}
 	return f

@@ -18,9 +18,9 @@ import (
 func sample() (*spool.Envelope, *snapshot, *settles) {
 	env := &spool.Envelope{From: "a@b", Accepted: time.Unix(1, 2), DeliverBy: &spool.DeliverBy{Deadline: time.Unix(3, 4)},
 		Recipients: []spool.Recipient{{Address: "c@d", Upstreams: []string{"x", "y"}}, {Address: "e@f", Upstreams: []string{"z"}}, {Address: "g@h", Upstreams: []string{"z"}}}}
-	fates := []fate{{recipient: 1, status: spool.Bounced, tried: true, outcome: spool.Outcome{Text: "t"}}}
-	snap := &snapshot{shares: []state{{attempts: 1}, {held: true}}, fates: fates}
-	return env, snap, &settles{id: 5, changes: []change{{share: 1, prev: place{1, 2}, fates: fates}, {share: 2}}}
+	results := []result{{recipient: 1, status: spool.Bounced, tried: true, outcome: spool.Outcome{Text: "t"}}}
+	snap := &snapshot{shares: []state{{attempts: 1}, {held: true}}, results: results}
+	return env, snap, &settles{id: 5, changes: []change{{share: 1, prev: place{1, 2}, results: results}, {share: 2}}}
 }
 
 // sampleRecord is a record of each type, with fields and without.

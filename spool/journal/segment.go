@@ -34,7 +34,7 @@ type segment struct {
 	suspect   bool // a sync of it failed: what lives in it is to be copied forward
 	indexSize int64
 	refs      int  // readers of file
-	doomed    bool // removed; file is closed with the last reader
+	removed   bool // file is closed with the last reader
 	keep      bool // holds something that could not be set aside: never removed
 }
 
@@ -131,7 +131,7 @@ func (g *segment) acquire() *segment {
 func (s *Store) release(g *segment) {
 	s.mu.Lock()
 	g.refs--
-	last := g.doomed && g.refs == 0
+	last := g.removed && g.refs == 0
 	s.mu.Unlock()
 	if last {
 		g.file.Close()

@@ -69,7 +69,7 @@ func (s *Store) settled(h handle, e *entry, d *spool.Delivery, st *spool.Settlem
 		if o.Verdict == spool.Pending && o.Code == 0 && e.is(dotted) {
 			unknown = true
 		}
-		f := fate{
+		f := result{
 			recipient: d.Pending[i], status: o.Verdict, tried: true, attempt: e.attempts,
 			failover: e.failover, at: now, outcome: o,
 		}
@@ -77,7 +77,7 @@ func (s *Store) settled(h handle, e *entry, d *spool.Delivery, st *spool.Settlem
 		for _, t := range []*string{&f.outcome.Enhanced, &f.outcome.Text, &f.outcome.Cause, &f.outcome.Remote} {
 			*t = (*t)[:min(len(*t), maxText)]
 		}
-		ch.fates = append(ch.fates, f)
+		ch.results = append(ch.results, f)
 	}
 	if len(st.Outcomes) == 0 && e.is(counted) && ch.state.attempts > 0 {
 		ch.state.attempts--
@@ -99,8 +99,8 @@ func (s *Store) settled(h handle, e *entry, d *spool.Delivery, st *spool.Settlem
 func (s *Store) endsMessage(h handle, ch *change) bool {
 	e := s.ix.entry(h)
 	ended := 0
-	for i := range ch.fates {
-		if ch.fates[i].status != spool.Pending {
+	for i := range ch.results {
+		if ch.results[i].status != spool.Pending {
 			ended++
 		}
 	}
@@ -123,10 +123,10 @@ func (s *Store) applySettled(d *spool.Delivery, ch *change, at place, w *wakes) 
 	}
 	s.ix.claim(e, false)
 	s.ix.setState(e, ch.state)
-	if !at.none() && len(ch.fates) > 0 {
+	if !at.none() && len(ch.results) > 0 {
 		e.last = at
 	}
-	if s.applyEnds(h, endedOf(ch.fates)) {
+	if s.applyEnds(h, endedOf(ch.results)) {
 		return
 	}
 	if e.pending > 0 {
@@ -135,10 +135,10 @@ func (s *Store) applySettled(d *spool.Delivery, ch *change, at place, w *wakes) 
 }
 
 // endedOf lists the recipients that have ended.
-func endedOf(fates []fate) (ended []int) {
-	for i := range fates {
-		if fates[i].status != spool.Pending {
-			ended = append(ended, fates[i].recipient)
+func endedOf(results []result) (ended []int) {
+	for i := range results {
+		if results[i].status != spool.Pending {
+			ended = append(ended, results[i].recipient)
 		}
 	}
 	return ended

@@ -27,8 +27,8 @@ func readState(c *cursor) (s state) {
 	return s
 }
 
-// fate is what is recorded about one recipient by one settlement.
-type fate struct {
+// result is what is recorded about one recipient by one settlement.
+type result struct {
 	recipient int // index into Envelope.Recipients
 	status    spool.Status
 	tried     bool // outcome, at, attempt and failover are set
@@ -38,7 +38,7 @@ type fate struct {
 	outcome   spool.Outcome
 }
 
-func appendFate(b []byte, f *fate) []byte {
+func appendResult(b []byte, f *result) []byte {
 	o := &f.outcome
 	b = putUint(b, uint64(f.recipient))
 	b = append(b, byte(f.status), putFlags(f.tried, o.Unsupported, o.DSNRelayed, o.ByRelayed))
@@ -53,7 +53,7 @@ func appendFate(b []byte, f *fate) []byte {
 	return b
 }
 
-func readFate(c *cursor) (f fate) {
+func readResult(c *cursor) (f result) {
 	f.recipient = int(c.upTo(1 << 24))
 	f.status = spool.Status(c.byte())
 	bits := c.byte()
@@ -73,10 +73,10 @@ func readFate(c *cursor) (f fate) {
 // change is the meta part of an attempt, dot or settle record: what it says
 // about one share.
 type change struct {
-	share int
-	state state
-	prev  place // the settle record before this one, for recSettle
-	fates []fate
+	share   int
+	state   state
+	prev    place // the settle record before this one, for recSettle
+	results []result
 }
 
 func appendChange(b []byte, kind byte, ch *change) []byte {
@@ -87,9 +87,9 @@ func appendChange(b []byte, kind byte, ch *change) []byte {
 		return append(b, 0)
 	}
 	b = putUint(putUint(b, uint64(ch.prev.segment)), uint64(ch.prev.offset))
-	b = putUint(b, uint64(len(ch.fates)))
-	for i := range ch.fates {
-		b = appendFate(b, &ch.fates[i])
+	b = putUint(b, uint64(len(ch.results)))
+	for i := range ch.results {
+		b = appendResult(b, &ch.results[i])
 	}
 	return append(b, 0) // no extensions
 }
@@ -100,9 +100,9 @@ func readChange(c *cursor, kind byte) (ch change) {
 	ch.state = readState(c)
 	if kind == recSettle {
 		ch.prev = place{uint32(c.upTo(1<<32 - 1)), uint32(c.upTo(1<<32 - 1))}
-		ch.fates = make([]fate, c.count())
-		for i := range ch.fates {
-			ch.fates[i] = readFate(c)
+		ch.results = make([]result, c.count())
+		for i := range ch.results {
+			ch.results[i] = readResult(c)
 		}
 	}
 	if version > 1 {
@@ -113,8 +113,8 @@ func readChange(c *cursor, kind byte) (ch change) {
 
 // snapshot is how a whole message stood when it was copied forward.
 type snapshot struct {
-	shares []state
-	fates  []fate // of every recipient about which something is recorded
+	shares  []state
+	results []result // of every recipient about which something is recorded
 }
 
 func appendSnapshot(b []byte, s *snapshot) []byte {
@@ -123,9 +123,9 @@ func appendSnapshot(b []byte, s *snapshot) []byte {
 	for _, st := range s.shares {
 		b = appendState(b, st)
 	}
-	b = putUint(b, uint64(len(s.fates)))
-	for i := range s.fates {
-		b = appendFate(b, &s.fates[i])
+	b = putUint(b, uint64(len(s.results)))
+	for i := range s.results {
+		b = appendResult(b, &s.results[i])
 	}
 	return append(b, 0) // no extensions
 }
@@ -136,9 +136,9 @@ func readSnapshot(c *cursor) (s snapshot) {
 	for i := range s.shares {
 		s.shares[i] = readState(c)
 	}
-	s.fates = make([]fate, c.count())
-	for i := range s.fates {
-		s.fates[i] = readFate(c)
+	s.results = make([]result, c.count())
+	for i := range s.results {
+		s.results[i] = readResult(c)
 	}
 	if version > 1 {
 		c.area(nil)

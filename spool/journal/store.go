@@ -57,8 +57,8 @@ type Store struct {
 	bySeg    map[uint32]*segment
 	disk     int64 // bytes in segments and bodies
 	setAside int
-	stuck    bool       // a removal may not be durable: no segment is reclaimed any more
-	dead     []deadBody // big bodies to be removed
+	stuck    bool          // a removal may not be durable: no segment is reclaimed any more
+	bodies   []settledBody // big bodies to be removed
 	onWork   func(string, time.Time)
 	// unreadTold is when it was last told that the disk fails to read.
 	unreadTold time.Time
@@ -76,9 +76,9 @@ type Store struct {
 // tail is the end of the segment that the last run was writing.
 type tail struct{ num, end uint32 }
 
-// deadBody is the file of a message that is settled. It goes once the record
+// settledBody is the file of a message that is settled. It goes once the record
 // that says so is durable, so that no message is ever found without its body.
-type deadBody struct {
+type settledBody struct {
 	id      spool.ID
 	size    int64
 	after   uint64 // number of that record, of journal.appended
@@ -202,31 +202,31 @@ func (s *Store) count(segment uint32, messages int, bytes int64) {
 func (s *Store) forget(e *entry) {
 	s.count(e.at.segment, -1, -entryWeight(e))
 	if e.is(big) {
-		s.dead = append(s.dead, deadBody{id: e.id, size: e.body(), after: s.j.appended})
+		s.bodies = append(s.bodies, settledBody{id: e.id, size: e.body(), after: s.j.appended})
 	}
 	if g := s.bySeg[e.at.segment]; g != nil && g.live == 0 && g == s.segs[0] {
 		s.poke(s.tidy)
 	}
 }
 
-// bury marks the bodies of messages whose last record has just become
+// markBodies marks the bodies of messages whose last record has just become
 // durable. journal.mu is held.
-func (s *Store) bury() {
+func (s *Store) markBodies() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.dead {
-		if d := &s.dead[i]; !d.durable && d.after <= s.j.settled {
+	for i := range s.bodies {
+		if d := &s.bodies[i]; !d.durable && d.after <= s.j.settled {
 			d.durable = true
 			s.poke(s.tidy)
 		}
 	}
 }
 
-// removeDead removes the bodies that bury marked.
-func (s *Store) removeDead() {
+// removeBodies removes the bodies that markBodies marked.
+func (s *Store) removeBodies() {
 	s.mu.Lock()
-	var gone []deadBody
-	s.dead = slices.DeleteFunc(s.dead, func(d deadBody) bool {
+	var gone []settledBody
+	s.bodies = slices.DeleteFunc(s.bodies, func(d settledBody) bool {
 		if d.durable {
 			gone = append(gone, d)
 		}
@@ -239,7 +239,7 @@ func (s *Store) removeDead() {
 		if err == nil {
 			s.disk -= d.size
 		} else if !disk.RemovesOpen {
-			s.dead = append(s.dead, d) // somebody still reads it
+			s.bodies = append(s.bodies, d) // somebody still reads it
 		}
 		s.mu.Unlock()
 	}

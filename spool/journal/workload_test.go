@@ -127,12 +127,12 @@ func (w *workload) call() error {
 	return nil
 }
 
-type letter struct {
+type handedIn struct {
 	env  *spool.Envelope
 	body []byte
 }
 
-func (w *workload) draw() letter {
+func (w *workload) draw() handedIn {
 	n := w.rng.IntN(700)
 	switch w.rng.IntN(12) {
 	case 0:
@@ -155,7 +155,7 @@ func (w *workload) draw() letter {
 		w.did.note("prefix")
 	}
 	env.Key = w.key()
-	return letter{env, body}
+	return handedIn{env, body}
 }
 
 // key is that of every third message, in part one that was used before.
@@ -178,11 +178,11 @@ func (w *workload) key() *spool.Key {
 	return k
 }
 
-func (w *workload) put(l letter) bool { return w.putSettling(l, nil, spool.Settlement{}) }
+func (w *workload) put(l handedIn) bool { return w.putSettling(l, nil, spool.Settlement{}) }
 
 // putSettling commits a message, and with the same record settles a claim if
 // there is one.
-func (w *workload) putSettling(l letter, of *spool.Delivery, st spool.Settlement) bool {
+func (w *workload) putSettling(l handedIn, of *spool.Delivery, st spool.Settlement) bool {
 	d, err := w.s.Create(bg)
 	if err != nil {
 		return false
