@@ -84,7 +84,7 @@ func TestHandshakesBefore(t *testing.T) {
 		defer r.server.Close()
 		var begun atomic.Int32
 		turn := make(chan int32, 1)
-		r.door.settings.Load().tls.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		r.listener.settings.Load().tls.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 			if n := begun.Add(1); h.Conn.RemoteAddr().String() == "192.0.2.3:1" {
 				turn <- n
 			}
