@@ -22,8 +22,8 @@ const (
 	upstreamTimeout = 30 * time.Second
 )
 
-// Patient is a relay that is looked at as a whole.
-type Patient struct {
+// Relay is a relay that is looked at as a whole.
+type Relay struct {
 	Config *config.Config // nil: it cannot be used
 	Err    error          // why
 	// Place is where daemon and spool are, also without a Config.
@@ -32,40 +32,40 @@ type Patient struct {
 }
 
 // Look looks at everything. What takes time ends when ctx is done.
-func (p *Patient) Look(ctx context.Context) []Finding {
-	client := control.Dial(p.Place.Socket)
+func (r *Relay) Look(ctx context.Context) []Finding {
+	client := control.Dial(r.Place.Socket)
 	st, err := client.Status(ctx)
 	running := err == nil || errors.Is(err, fs.ErrPermission)
 	if err != nil {
 		st = nil
 	}
-	cfg := p.Config
-	out := Configuration(p.Place.Path, cfg, p.Err)
-	out = append(out, Daemon(st, err, cfg, p.Version)...)
+	cfg := r.Config
+	out := Configuration(r.Place.Path, cfg, r.Err)
+	out = append(out, Daemon(st, err, cfg, r.Version)...)
 	if cfg == nil {
 		cfg = config.Default()
-		cfg.Spool.Dir, cfg.Control.Socket = p.Place.SpoolDir, p.Place.Socket
+		cfg.Spool.Dir, cfg.Control.Socket = r.Place.SpoolDir, r.Place.Socket
 	}
 	owner := ownerOf(st, cfg.Spool.Dir)
 	out = append(out, lookAtUser(st)...)
 	out = append(out, lookAtSpool(ctx, cfg, st, client, owner)...)
-	if p.Config == nil {
+	if r.Config == nil {
 		return append(out, judgeClock(lookAtClock()))
 	}
 	out = append(out, lookAtFiles(cfg, st, owner)...)
 	out = append(out, lookAtListeners(ctx, cfg, st, running)...)
 	out = append(out, judgeClock(lookAtClock()))
 	out = append(out, lookAtResolver(ctx, cfg)...)
-	return append(out, p.upstreams(ctx, st)...)
+	return append(out, r.upstreams(ctx, st)...)
 }
 
 // upstreams looks at each upstream, in short.
-func (p *Patient) upstreams(ctx context.Context, st *control.Status) []Finding {
-	bench, err := NewBench(p.Config, st)
+func (r *Relay) upstreams(ctx context.Context, st *control.Status) []Finding {
+	bench, err := NewBench(r.Config, st)
 	if err != nil {
 		return []Finding{{ID: ConfigFile, Status: Failed, Text: err.Error()}}
 	}
-	names := sorted(p.Config.Upstreams)
+	names := sorted(r.Config.Upstreams)
 	found := make([][]Finding, len(names))
 	places := make(chan struct{}, upstreamsAtOnce)
 	var all sync.WaitGroup
@@ -75,7 +75,7 @@ func (p *Patient) upstreams(ctx context.Context, st *control.Status) []Finding {
 			defer func() { <-places }()
 			looking, cancel := context.WithTimeout(ctx, upstreamTimeout)
 			defer cancel()
-			up := p.Config.Upstreams[name]
+			up := r.Config.Upstreams[name]
 			found[i] = guarded(name, func() []Finding { return Short(up, bench.Upstream(looking, up, "", "")) })
 		})
 	}
@@ -84,7 +84,7 @@ func (p *Patient) upstreams(ctx context.Context, st *control.Status) []Finding {
 	for _, list := range found {
 		out = append(out, list...)
 	}
-	return append(out, strays(p.Config, st)...)
+	return append(out, strays(r.Config, st)...)
 }
 
 // guarded is what look finds. What an upstream makes it do wrong is a finding

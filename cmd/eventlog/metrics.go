@@ -190,13 +190,13 @@ func putLearned(put func(*prometheus.Desc, float64, ...string), l *control.Lane)
 		return
 	}
 	for _, fact := range []struct {
-		lesson upstream.Lesson
+		learnt upstream.Fact
 		since  *time.Time
 	}{
 		{upstream.LearnedOffer, m.Offered}, {upstream.LearnedCertificate, m.Valid}, {upstream.LearnedWay, m.Found},
 	} {
 		if fact.since != nil {
-			put(descLearned, float64(fact.since.Unix()), l.Upstream, string(fact.lesson))
+			put(descLearned, float64(fact.since.Unix()), l.Upstream, string(fact.learnt))
 		}
 	}
 }

@@ -61,7 +61,7 @@ func (l *Log) tlsProblem(e *upstream.TLSProblem) {
 func (l *Log) upstreamLearned(e *upstream.Learned) {
 	l.info("upstream-learned",
 		zap.String("upstream", e.Upstream), zap.String("remote", e.Remote),
-		zap.String("lesson", string(e.Lesson)), some("way", e.Way), some("tls", e.TLS),
+		zap.String("lesson", string(e.Fact)), some("way", e.Way), some("tls", e.TLS),
 		zap.Bool("durable", e.Durable))
 }
 

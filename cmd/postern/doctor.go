@@ -23,8 +23,8 @@ Run it as the user of the daemon, or as root.`,
 			if placeErr != nil {
 				return badConfig(placeErr)
 			}
-			patient := &doctor.Patient{Config: cfg, Err: err, Place: place, Version: currentVersion()}
-			return a.printFindings(patient.Look(cmd.Context()), true)
+			relay := &doctor.Relay{Config: cfg, Err: err, Place: place, Version: currentVersion()}
+			return a.printFindings(relay.Look(cmd.Context()), true)
 		},
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"runtime"
 )
 
 // handshake makes the connection a TLS one. A failure is final: going back to
@@ -36,6 +37,10 @@ func (c *conn) handshake() bool {
 // what it has read: a handshake costs the processor, and thousands that one
 // origin begins at once would keep everybody else from theirs. No turn is held
 // while the client is waited for. After the handshake it is an ordinary one.
+//
+// Whoever has a turn lets all others run before it is used, who then stand in
+// the queue of their origin: else a thousand that the network brings at once
+// have each a free turn, one after the other, and those behind them no say.
 type handshakeConn struct {
 	net.Conn
 	c    *conn
@@ -54,6 +59,7 @@ func (s *handshakeConn) Read(p []byte) (int, error) {
 		if err := s.work(); err != nil {
 			return 0, err
 		}
+		runtime.Gosched()
 	}
 	return n, err
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,6 +68,43 @@ func TestHandshakesTakeTurns(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestHandshakesBefore: of a thousand handshakes that one origin begins at once,
+// on one processor, next to none comes before that of another origin behind
+// them, however fast or slow anything is.
+func TestHandshakesBefore(t *testing.T) {
+	cert, key := testCert(t)
+	begin := hello(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(l *config.Listener) {
+			l.TLS, l.CertFile, l.KeyFile, l.MaxConnections = config.ListenerTLSImplicit, cert, key, 2000
+		})
+		defer r.server.Close()
+		var begun atomic.Int32
+		turn := make(chan int32, 1)
+		r.listener.settings.Load().tls.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+			if n := begun.Add(1); h.Conn.RemoteAddr().String() == "192.0.2.3:1" {
+				turn <- n
+			}
+			return nil, nil
+		}
+		var all []net.Conn
+		for i := range 1000 {
+			all = append(all, r.dial(fmt.Sprintf("192.0.2.2:%d", i+1)))
+		}
+		// The last that becomes ready is the first that runs: it is not this one.
+		all = append(all, r.dial("192.0.2.3:1"), r.dial("192.0.2.2:2000"))
+		synctest.Wait()
+		for _, nc := range all {
+			nc.Write(begin)
+		}
+		before := begun.Load()
+		if n := <-turn - before; n > 8 {
+			t.Errorf("%d handshakes of the other origin came before", n-1)
+		}
+	})
 }
 
 // TestHandshakeWaitEnds: who waits for a turn can be evicted, and is sent away

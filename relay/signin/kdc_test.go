@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -505,4 +506,51 @@ func FuzzKDCReply(f *testing.F) {
 			t.Errorf("it took %s", took)
 		}
 	})
+}
+
+// Hostile answers of every kind to many sign-ins at once, which are cancelled at
+// any moment: each ends soon after its context, with an error or with the ticket
+// that an honest answer brought.
+func TestHostileKDCAmongMany(t *testing.T) {
+	aes256 := etypeID.AES256_CTS_HMAC_SHA1_96
+	r := honest()
+	k := startKDC(t, func(n int, request []byte) []byte {
+		reply := r.answer(n, request)
+		switch n % 25 {
+		case 0:
+			return nil // silence
+		case 1:
+			return wantProof()
+		case 2:
+			return wantProof(types.ETypeInfo2Entry{EType: aes256, Salt: "chosen", S2KParams: []byte{0, 0, 0x20, 0}})
+		case 3:
+			return reply[:len(reply)/2]
+		case 4: // one byte is another
+			reply[n*31%len(reply)] ^= 0x55
+		}
+		return reply
+	})
+	request := k.request(t, "secret")
+	var all sync.WaitGroup
+	var good atomic.Int32
+	for i := range 100 {
+		all.Go(func() {
+			limit := time.Duration(i*7%100) * 10 * time.Millisecond
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			began := time.Now()
+			client, err := gssapiClient("GSSAPI")(ctx, request)
+			if took := time.Since(began); took > limit+10*time.Second {
+				t.Errorf("it took %s, of which it had %s", took, limit)
+			}
+			if err != nil {
+				return
+			}
+			if _, token, err := client.Start(); err == nil && len(token) > 0 {
+				good.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%d of 100 had a ticket", good.Load())
 }

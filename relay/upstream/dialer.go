@@ -82,7 +82,7 @@ const (
 	defaultConnect = 30 * time.Second
 	defaultCommand = 5 * time.Minute
 	defaultData    = 10 * time.Minute
-	// quitTimeout bounds the farewell, on which nothing depends.
+	// quitTimeout bounds QUIT and its answer, on which nothing depends.
 	quitTimeout = 5 * time.Second
 )
 

@@ -41,21 +41,21 @@ type TLSProblem struct {
 	Downgrade bool
 }
 
-// Lesson is what was learnt about the TLS of an upstream.
-type Lesson string
+// Fact is what was learnt about the TLS of an upstream.
+type Fact string
 
-// The lessons.
+// The facts.
 const (
-	LearnedOffer       Lesson = "starttls"    // "opportunistic": it offers STARTTLS
-	LearnedCertificate Lesson = "certificate" // "opportunistic": its certificate is valid
-	LearnedWay         Lesson = "way"         // "auto": where, and with what TLS, it takes connections
+	LearnedOffer       Fact = "starttls"    // "opportunistic": it offers STARTTLS
+	LearnedCertificate Fact = "certificate" // "opportunistic": its certificate is valid
+	LearnedWay         Fact = "way"         // "auto": where, and with what TLS, it takes connections
 )
 
 // Learned tells of something new that is remembered about an upstream.
 type Learned struct {
 	Upstream string
 	Remote   string // address that was connected to
-	Lesson   Lesson
+	Fact     Fact
 	Way      string // of LearnedWay: "mail.example.com:465"
 	TLS      string // of LearnedWay: "implicit" or "starttls"
 	Durable  bool   // false: only this process remembers it

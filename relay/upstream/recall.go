@@ -59,7 +59,7 @@ func (s *session) sawOffer(ctx context.Context) {
 	if s.up.TLS != config.TLSOpportunistic || !s.facts.Offered.IsZero() && !s.facts.Unsaved {
 		return
 	}
-	s.learn(ctx, Learned{Lesson: LearnedOffer}, func(f *memory.Facts, now time.Time) {
+	s.learn(ctx, Learned{Fact: LearnedOffer}, func(f *memory.Facts, now time.Time) {
 		if f.Offered.IsZero() {
 			f.Offered = now
 		}
@@ -71,7 +71,7 @@ func (s *session) sawValid(ctx context.Context) {
 	if !s.facts.Valid.IsZero() && !s.facts.Unsaved {
 		return
 	}
-	s.learn(ctx, Learned{Lesson: LearnedCertificate}, func(f *memory.Facts, now time.Time) {
+	s.learn(ctx, Learned{Fact: LearnedCertificate}, func(f *memory.Facts, now time.Time) {
 		if f.Valid.IsZero() {
 			f.Valid = now
 		}

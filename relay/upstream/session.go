@@ -183,7 +183,7 @@ func (s *session) watch() {
 	s.watched <- closed
 }
 
-// close says goodbye where the upstream can understand it, and never lets a
+// close sends QUIT where the upstream can understand it, and never lets a
 // half-written message look like a whole one.
 func (s *session) close() {
 	if s.connection == nil {

@@ -266,7 +266,7 @@ func results(feed *testFeed, err error, rec *recorder, elapsed time.Duration) []
 		out = append(out, line)
 	}
 	for _, l := range rec.learned {
-		out = append(out, fmt.Sprintf("learned %s durable %v", l.Lesson, l.Durable))
+		out = append(out, fmt.Sprintf("learned %s durable %v", l.Fact, l.Durable))
 	}
 	for _, f := range rec.forgot {
 		out = append(out, fmt.Sprintf("memory: cannot %s: %s", f.Operation, f.Cause))

@@ -128,7 +128,7 @@ func (s *session) follow(ctx context.Context, w way, last bool) *spool.Fault {
 }
 
 func (s *session) learnWay(ctx context.Context, w way) {
-	s.learn(ctx, Learned{Lesson: LearnedWay, Way: w.String(), TLS: w.style()}, func(f *memory.Facts, now time.Time) {
+	s.learn(ctx, Learned{Fact: LearnedWay, Way: w.String(), TLS: w.style()}, func(f *memory.Facts, now time.Time) {
 		f.Way = &memory.Way{Host: w.host, Port: w.port, Implicit: w.tls == config.TLSImplicit, Found: now}
 	})
 }

@@ -22,8 +22,15 @@ const (
 	syncsFolders = true
 )
 
-// inherit gives an empty file that root made to the owner of its folder, who
-// could have made it. A file that has a second name is somebody else's.
+// inherits tells whether what this process makes in a folder is given to another
+// user.
+func inherits(folder *os.Root) bool {
+	owner, err := heir(folder)
+	return owner != nil || err != nil
+}
+
+// inherit gives an empty file that root has just made to the owner of its folder, who
+// could have made it. It must not be one that was found under a name.
 func inherit(f *os.File, folder *os.Root) error {
 	owner, err := heir(folder)
 	if owner == nil || err != nil {

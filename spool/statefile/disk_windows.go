@@ -10,6 +10,8 @@ const (
 	syncsFolders = false // NTFS logs its directories
 )
 
+func inherits(*os.Root) bool { return false }
+
 // inherit has nothing to do: access lists are inherited.
 func inherit(*os.File, *os.Root) error { return nil }
 

@@ -213,25 +213,44 @@ func (d *Folder) Claimant() (pid int, claimed bool) {
 	return disk.Holder(filepath.Join(d.Dir, claimName))
 }
 
-// openLock opens the file of a lock, and makes it where there is none.
+// openLock opens the file of a lock, and makes it where there is none. What is
+// found under the name is given to nobody: it may be a second name of a file that
+// is somebody else's.
 func openLock(r *os.Root, name string) (*os.File, error) {
-	for {
-		f, err := r.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-		if errors.Is(err, fs.ErrExist) {
-			f, err = openNamed(r, name, os.O_RDWR)
-			if errors.Is(err, fs.ErrNotExist) && !has(r, name) {
-				continue // it was removed in between
-			}
+	for range 1000 { // a name that comes and goes more often does so on purpose
+		f, err := openNamed(r, name, os.O_RDWR)
+		if !errors.Is(err, fs.ErrNotExist) || has(r, name) {
+			return f, err
 		}
-		if err != nil {
+		if err := makeLock(r, name); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		if err := inherit(f, r); err != nil {
-			f.Close()
-			return nil, err
-		}
-		return f, nil
 	}
+	return nil, fmt.Errorf("%s is removed again and again", name)
+}
+
+// makeLock makes the file of a lock. Where it is to belong to another user, it
+// gets its name when it does, so that what has the name has the right owner.
+// fs.ErrExist, fs.ErrNotExist: another process was quicker.
+func makeLock(r *os.Root, name string) error {
+	temporary := name
+	if inherits(r) {
+		temporary = name + ".new"
+		_ = r.Remove(temporary) // of a crash
+	}
+	f, err := r.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if temporary == name {
+		return nil
+	}
+	if err = inherit(f, r); err == nil {
+		err = r.Link(temporary, name)
+	}
+	_ = r.Remove(temporary) // the next process that makes it would do so
+	return err
 }
 
 // openNamed opens a file that is there under its own name: no link leads to it.

@@ -1,6 +1,7 @@
 package statefile
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -102,5 +103,75 @@ func TestRootGivesNothingAwayOutsideTheFolder(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRootGivesNoSecondNameAway: that user gives an empty file of root's the name
+// of the lock, and takes the name away while root has opened it: it then looks
+// like one that root has just made.
+func TestRootGivesNoSecondNameAway(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("this needs root, who has something to give away")
+	}
+	const user = 65534
+	dir := t.TempDir()
+	secret, state := filepath.Join(dir, "secret"), filepath.Join(dir, "state")
+	if err := errors.Join(os.WriteFile(secret, nil, 0o600), os.Mkdir(state, 0o700), os.Chown(state, user, user)); err != nil {
+		t.Fatal(err)
+	}
+	d := &Folder{Dir: filepath.Join(state, "oauth")}
+	if err := d.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	lock, link := filepath.Join(d.Dir, "fact.lock"), filepath.Join(state, "link")
+	stop, done := make(chan struct{}), make(chan int)
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				done <- n
+				return
+			default:
+			}
+			os.Link(secret, link)
+			os.Rename(link, lock)
+			for pause := time.Now(); time.Since(pause) < time.Duration(n%40)*time.Microsecond; {
+			}
+			os.Remove(lock)
+		}
+	}()
+	owner := func() uint32 {
+		info, err := os.Stat(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Sys().(*syscall.Stat_t).Uid
+	}
+	made := false
+	for end := time.Now().Add(time.Second); time.Now().Before(end) && owner() == 0; {
+		if unlock, err := d.Lock(t.Context(), "fact"); err == nil {
+			unlock()
+			made = true
+		}
+	}
+	close(stop)
+	n := <-done
+	if owner() != 0 {
+		t.Fatal("a file of root's was given away")
+	}
+	if n < 100 || !made {
+		t.Fatalf("only %d exchanges, or no lock in all of them", n)
+	}
+	if unlock, err := d.Lock(t.Context(), "fact"); err != nil {
+		t.Error(err)
+	} else {
+		unlock()
+	}
+	info, err := os.Stat(lock)
+	if err != nil || info.Sys().(*syscall.Stat_t).Uid != user {
+		t.Errorf("the lock that root made: %v, %v", info, err)
+	}
+	if left, err := os.ReadDir(d.Dir); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
