@@ -81,7 +81,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	handed := &peer.Handed{}
 	d.doors = intake.New(intake.Options{Submission: agent, Events: d.log.Intake(), Handed: handed})
 	d.api = api.New(api.Options{
-		Submission: agent, Events: d.log.API(), Handed: handed, Memory: origin.NewBudget(requestMemory(memoryLimit())),
+		Submission: agent, Messages: messages{d.store, d.queue}, Events: d.log.API(), Handed: handed, Memory: origin.NewBudget(requestMemory(memoryLimit())),
 	})
 	if err := d.listen(st); err != nil {
 		admins.close()

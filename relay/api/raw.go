@@ -2,12 +2,13 @@ package api
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
-	"net/mail"
+	netmail "net/mail"
 	"net/url"
 	"strings"
 
@@ -21,16 +22,51 @@ type envelope struct {
 	from string
 	to   []string
 	utf8 bool // RFC 6531
+	key  key
 }
 
-// messages takes a finished message, or a form.
+// messages is POST /v1/messages: a finished message, or a form.
 func (r *request) messages(w http.ResponseWriter) *failure {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == mediaForm {
-		return invalid("forms are not taken yet")
+		return r.messageForm(w)
 	}
-	id, f := r.raw()
+	q, f := parseQuery(r.URL.RawQuery)
 	if f != nil {
 		return f
+	}
+	k, f := r.key(nil)
+	if f != nil {
+		return f
+	}
+	k.digest = [sha256.Size]byte{} // it streams by, and is not compared
+	id, f := r.rawFrom(r.body, q, k)
+	if f != nil {
+		return f
+	}
+	write(w, http.StatusOK, accepted{id.String()})
+	return nil
+}
+
+// messageForm takes a mail whose attachments are files of the form.
+func (r *request) messageForm(w http.ResponseWriter) *failure {
+	if r.URL.RawQuery != "" {
+		return invalid("a form has from and to as fields, not in the query")
+	}
+	f, fail := r.form()
+	if fail != nil {
+		return fail
+	}
+	k, fail := r.formKey(f)
+	if fail != nil {
+		return fail
+	}
+	m, fail := f.mail(func(*mail, string, []string) (string, bool) { return "", false })
+	if fail != nil {
+		return fail
+	}
+	id, fail := r.send(m, k)
+	if fail != nil {
+		return fail
 	}
 	write(w, http.StatusOK, accepted{id.String()})
 	return nil
@@ -41,20 +77,17 @@ type accepted struct {
 	ID string `json:"id"`
 }
 
-// raw takes the body as the message. What the query does not say of the
+// rawFrom takes a message as it is read. What the query does not say of the
 // envelope is read from the header.
-func (r *request) raw() (spool.ID, *failure) {
-	q, err := parseQuery(r.URL.RawQuery)
-	if err != nil {
-		return 0, err
-	}
-	text := &crlf{from: r.body}
+func (r *request) rawFrom(from io.Reader, q query, k key) (spool.ID, *failure) {
+	text := &crlf{from: from}
 	var head []byte
-	var env envelope
+	env := envelope{key: k}
 	problems := &problems{}
 	if !q.hasFrom || len(q.to) == 0 {
-		if head, err = text.header(r.body); err != nil {
-			return 0, err
+		var f *failure
+		if head, f = text.header(r.body); f != nil {
+			return 0, f
 		}
 		fromHeader(head, q, &env, problems)
 	}
@@ -376,7 +409,7 @@ func (p *problems) all(field, text string, utf8 *bool) (out []string) {
 	if strings.TrimSpace(text) == "" {
 		return nil
 	}
-	list, err := mail.ParseAddressList(text)
+	list, err := netmail.ParseAddressList(text)
 	if err != nil {
 		p.add(field, fmt.Sprintf("%q is not an address", wire.Line(text)))
 		return nil

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -44,33 +45,60 @@ const (
 	mediaForm = "multipart/form-data"
 )
 
-// table is what the server answers. A test compares openapi.json with it.
+// table is what the server answers. Of two rows that match, the first counts. A test compares openapi.json with it.
 var table = []row{
+	{"POST", "/emails", config.DialectResend, []string{mediaJSON}, (*request).email},
+	{"POST", "/emails/batch", config.DialectResend, []string{mediaJSON}, (*request).emails},
+	{"GET", "/emails/{id}", "", nil, (*request).emailStatus},
+	{"POST", "/emails/{id}/cancel", "", nil, (*request).cancel},
+	{"POST", "/email", config.DialectPostmark, []string{mediaJSON}, (*request).postmark},
+	{"POST", "/email/batch", config.DialectPostmark, []string{mediaJSON}, (*request).postmarkBatch},
+	{"POST", "/v3/mail/send", config.DialectSendGrid, []string{mediaJSON}, (*request).sendgrid},
+	{"POST", "/v3/{domain}/messages", config.DialectMailgun, []string{mediaForm}, (*request).mailgun},
+	{"POST", "/v3/{domain}/messages.mime", config.DialectMailgun, []string{mediaForm}, (*request).mailgunMIME},
 	{"POST", "/v1/messages", "", []string{mediaMail, mediaForm}, (*request).messages},
 }
 
-// mux sends each request to its row.
-func (s *Server) mux() *http.ServeMux {
-	mux := http.NewServeMux()
-	methods := map[string][]string{}
+// match sets the names in the pattern of a row to the segments of the path that
+// stand there; false: the path is another one.
+func (t *row) match(r *http.Request) bool {
+	pattern, path := strings.Split(t.path, "/"), strings.Split(r.URL.EscapedPath(), "/")
+	if len(pattern) != len(path) {
+		return false
+	}
+	for i, want := range pattern {
+		segment, err := url.PathUnescape(path[i])
+		name, any := strings.CutPrefix(want, "{")
+		if err != nil || any && segment == "" || !any && segment != want {
+			return false
+		}
+		if any {
+			r.SetPathValue(strings.TrimSuffix(name, "}"), segment)
+		}
+	}
+	return true
+}
+
+// find is the row of a request, or why there is none.
+func find(w http.ResponseWriter, r *http.Request) (*row, *failure) {
+	var allowed []string
 	for i := range table {
 		t := &table[i]
-		methods[t.path] = append(methods[t.path], t.method)
-		mux.HandleFunc(t.method+" "+t.path, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, t) })
+		if !t.match(r) {
+			continue
+		}
+		if t.method == r.Method {
+			return t, nil
+		}
+		allowed = append(allowed, t.method)
 	}
-	for path, takes := range methods {
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-			allowed := strings.Join(takes, ", ")
-			w.Header().Set("Allow", allowed)
-			f := &failure{status: http.StatusMethodNotAllowed, name: nameMethod, text: fmt.Sprintf("%s takes %s, not %s", path, allowed, wire.Line(r.Method))}
-			f.tell(w, "")
-		})
+	path := wire.Line(r.URL.Path)
+	if len(allowed) == 0 {
+		return nil, &failure{status: http.StatusNotFound, name: nameNotFound, text: "there is no " + path}
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		f := &failure{status: http.StatusNotFound, name: nameNotFound, text: "there is no " + wire.Line(r.URL.Path)}
-		f.tell(w, "")
-	})
-	return mux
+	takes := strings.Join(allowed, ", ")
+	w.Header().Set("Allow", takes)
+	return nil, &failure{status: http.StatusMethodNotAllowed, name: nameMethod, text: fmt.Sprintf("%s takes %s, not %s", path, takes, wire.Line(r.Method))}
 }
 
 // ServeHTTP implements http.Handler. A request for a name that is not ours, or
@@ -98,7 +126,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		abused(&failure{status: http.StatusMisdirectedRequest, name: nameHost,
 			text: fmt.Sprintf("%q is not the name of this machine; ask by its address or its hostname, or name it in http.hosts", wire.Line(hostOf(r.Host)))}, "a foreign host")
 	default:
-		s.routes.ServeHTTP(w, r)
+		t, f := find(w, r)
+		if f != nil {
+			f.tell(w, "")
+			return
+		}
+		s.serve(w, r, t)
 	}
 }
 

@@ -17,9 +17,6 @@ import (
 	"postern/relay/submission"
 )
 
-// Messages tells of messages that were accepted.
-type Messages interface{}
-
 // Options are what a Server works with.
 type Options struct {
 	Submission *submission.Agent // takes the messages
@@ -41,7 +38,6 @@ type Server struct {
 	handed     *peer.Handed
 	memory     *origin.Budget
 	gate       *gate
-	routes     *http.ServeMux
 	settings   atomic.Pointer[settings]
 	large      atomic.Pointer[origin.Budget] // of requests with a large JSON body
 	running    sync.WaitGroup                // of the goroutines that serve
@@ -74,7 +70,6 @@ func New(o Options) *Server {
 		s.memory = origin.NewBudget(0)
 	}
 	s.settings.Store(&settings{http: &config.HTTP{}, tokens: &tokens{}})
-	s.routes = s.mux()
 	return s
 }
 
