@@ -52,13 +52,19 @@ var secretHash = sync.OnceValue(func() string {
 // newRig makes one. http are further lines of [http] and behind it.
 func newRig(t *testing.T, http string) *rig {
 	t.Helper()
+	return newRigWith(t, http, func(a submission.Acceptor) submission.Acceptor { return a })
+}
+
+// newRigWith is newRig with something between it and the store.
+func newRigWith(t *testing.T, http string, between func(submission.Acceptor) submission.Acceptor) *rig {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "api") // short: a socket lies in it
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	r := &rig{t: t, store: storetest.NewMemory(), dir: dir, path: filepath.Join(dir, "submit.sock")}
-	r.agent = submission.New(submission.Options{Accept: r.store})
+	r.agent = submission.New(submission.Options{Accept: between(r.store)})
 	r.server = New(Options{
 		Submission: r.agent, Messages: kept{r.store}, Memory: origin.NewBudget(64 << 20),
 		Events: func(e Event) {

@@ -11,7 +11,6 @@ import (
 	"postern/config/wire"
 	"postern/relay/compose"
 	"postern/relay/submission"
-	"postern/spool"
 )
 
 // mail is what a request asks for, whatever its dialect.
@@ -144,9 +143,9 @@ type key struct {
 
 // open is a message that is written, and lacks its commit.
 type open struct {
-	message *submission.Message
-	id      spool.ID
-	failed  *failure
+	message  *submission.Message
+	accepted accepted
+	failed   *failure
 }
 
 // prepare composes a mail and writes all of it into the submission.
@@ -163,6 +162,9 @@ func (r *request) prepare(m *mail, where string, k key) *open {
 	msg, f := r.begin(&env)
 	if f != nil {
 		return &open{failed: located(f, where)}
+	}
+	if msg.Repeated() {
+		return &open{message: msg}
 	}
 	if _, err := done.WriteTo(msg); err != nil {
 		msg.Discard()
@@ -186,10 +188,10 @@ func located(f *failure, where string) *failure {
 }
 
 // send takes one mail.
-func (r *request) send(m *mail, k key) (spool.ID, *failure) {
+func (r *request) send(m *mail, k key) (accepted, *failure) {
 	o := r.prepare(m, "", k)
 	if o.failed != nil {
-		return 0, o.failed
+		return none, o.failed
 	}
 	return r.commit(o.message)
 }
@@ -220,7 +222,7 @@ func (r *request) sendAll(mails []*mail, k key, at string, permissive bool) ([]*
 	var committing sync.WaitGroup
 	for _, o := range all {
 		if o.failed == nil {
-			committing.Go(func() { o.id, o.failed = r.commit(o.message) })
+			committing.Go(func() { o.accepted, o.failed = r.commit(o.message) })
 		}
 	}
 	committing.Wait()

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"postern/config/wire"
-	"postern/spool"
 )
 
 // mailgunField takes what is Mailgun's own in a form. Tags and variables become
@@ -72,8 +71,8 @@ func (r *request) mailgunAnswer(w http.ResponseWriter, m *mail, k key) *failure 
 	return nil
 }
 
-func (r *request) mailgunOK(w http.ResponseWriter, id spool.ID) {
-	write(w, http.StatusOK, map[string]string{"id": "<" + id.String() + "@" + r.settings.hostname + ">", "message": "Queued. Thank you."})
+func (r *request) mailgunOK(w http.ResponseWriter, id accepted) {
+	write(w, http.StatusOK, map[string]string{"id": "<" + id.ID + "@" + r.settings.hostname + ">", "message": "Queued. Thank you."})
 }
 
 // mailgunMIME is POST /v3/{domain}/messages.mime: a finished message and its

@@ -113,7 +113,7 @@ func (r *request) postmark(w http.ResponseWriter) *failure {
 	if f != nil {
 		return f
 	}
-	write(w, http.StatusOK, postmarkOK(id.String(), e.To))
+	write(w, http.StatusOK, postmarkOK(id.ID, e.To))
 	return nil
 }
 
@@ -162,7 +162,7 @@ func (r *request) postmarkBatch(w http.ResponseWriter) *failure {
 		if o.failed != nil {
 			answers[at[i]] = postmarkAnswer{ErrorCode: o.failed.postmark(), Message: o.failed.text}
 		} else {
-			answers[at[i]] = postmarkOK(o.id.String(), to[i])
+			answers[at[i]] = postmarkOK(o.accepted.ID, to[i])
 		}
 	}
 	write(w, http.StatusOK, answers)

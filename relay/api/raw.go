@@ -14,7 +14,6 @@ import (
 
 	"postern/config/wire"
 	"postern/relay/submission"
-	"postern/spool"
 )
 
 // envelope is who sends to whom. Addresses are in wire form.
@@ -43,7 +42,7 @@ func (r *request) messages(w http.ResponseWriter) *failure {
 	if f != nil {
 		return f
 	}
-	write(w, http.StatusOK, accepted{id.String()})
+	write(w, http.StatusOK, id)
 	return nil
 }
 
@@ -68,18 +67,22 @@ func (r *request) messageForm(w http.ResponseWriter) *failure {
 	if fail != nil {
 		return fail
 	}
-	write(w, http.StatusOK, accepted{id.String()})
+	write(w, http.StatusOK, id)
 	return nil
 }
 
 // accepted is the answer for one message, which is durable.
 type accepted struct {
 	ID string `json:"id"`
+	// Repeated: by its Idempotency-Key, it was accepted before, under this ID.
+	Repeated bool `json:"repeated,omitempty"`
 }
+
+var none accepted
 
 // rawFrom takes a message as it is read. What the query does not say of the
 // envelope is read from the header.
-func (r *request) rawFrom(from io.Reader, q query, k key) (spool.ID, *failure) {
+func (r *request) rawFrom(from io.Reader, q query, k key) (accepted, *failure) {
 	text := &crlf{from: from}
 	var head []byte
 	env := envelope{key: k}
@@ -87,7 +90,7 @@ func (r *request) rawFrom(from io.Reader, q query, k key) (spool.ID, *failure) {
 	if !q.hasFrom || len(q.to) == 0 {
 		var f *failure
 		if head, f = text.header(r.body); f != nil {
-			return 0, f
+			return none, f
 		}
 		fromHeader(head, q, &env, problems)
 	}
@@ -98,18 +101,21 @@ func (r *request) rawFrom(from io.Reader, q query, k key) (spool.ID, *failure) {
 		env.to = append(env.to, problems.all("to", list, &env.utf8)...)
 	}
 	if f := problems.failure(); f != nil {
-		return 0, f
+		return none, f
 	}
 	m, f := r.begin(&env)
 	if f != nil {
-		return 0, f
+		return none, f
 	}
 	defer m.Discard()
+	if m.Repeated() {
+		return r.commit(m)
+	}
 	if _, err := m.Write(head); err != nil {
-		return 0, failureOf(err, submission.AtContent)
+		return none, failureOf(err, submission.AtContent)
 	}
 	if _, err := io.Copy(m, text); err != nil {
-		return 0, r.cut(err)
+		return none, r.cut(err)
 	}
 	return r.commit(m)
 }
@@ -125,7 +131,7 @@ func (r *request) cut(err error) *failure {
 
 // begin begins a message with all of its recipients, or with none.
 func (r *request) begin(env *envelope) (*submission.Message, *failure) {
-	e := submission.Envelope{From: env.from, Protocol: r.protocol(), SMTPUTF8: env.utf8}
+	e := submission.Envelope{From: env.from, Protocol: r.protocol(), SMTPUTF8: env.utf8, Key: env.key.name, Digest: env.key.digest}
 	m, err := r.server.submission.Begin(r.Context(), &r.client, e)
 	if err != nil {
 		return nil, failureOf(err, submission.AtSender)
@@ -156,12 +162,12 @@ func (r *request) begin(env *envelope) (*submission.Message, *failure) {
 	return m, nil
 }
 
-func (r *request) commit(m *submission.Message) (spool.ID, *failure) {
+func (r *request) commit(m *submission.Message) (accepted, *failure) {
 	id, err := m.Commit(r.Context())
 	if err != nil {
-		return 0, failureOf(err, submission.AtContent)
+		return none, failureOf(err, submission.AtContent)
 	}
-	return id, nil
+	return accepted{id.String(), m.Repeated()}, nil
 }
 
 // protocol is the with-type of the Received field. None is registered for HTTP

@@ -105,7 +105,7 @@ func (r *request) email(w http.ResponseWriter) *failure {
 	if f != nil {
 		return f
 	}
-	write(w, http.StatusOK, accepted{id.String()})
+	write(w, http.StatusOK, id)
 	return nil
 }
 
@@ -172,7 +172,7 @@ func (r *request) emails(w http.ResponseWriter) *failure {
 		if o.failed != nil {
 			out.Errors = append(out.Errors, batchError{at[i], o.failed.answer()})
 		} else {
-			out.Data = append(out.Data, accepted{o.id.String()})
+			out.Data = append(out.Data, o.accepted)
 		}
 	}
 	slices.SortFunc(out.Errors, func(a, b batchError) int { return a.Index - b.Index })

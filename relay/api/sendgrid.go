@@ -177,7 +177,7 @@ func (r *request) sendgrid(w http.ResponseWriter) *failure {
 	if f != nil {
 		return f
 	}
-	w.Header().Set("X-Message-Id", all[0].id.String())
+	w.Header().Set("X-Message-Id", all[0].accepted.ID)
 	w.WriteHeader(http.StatusAccepted)
 	return nil
 }

@@ -176,11 +176,15 @@ const (
 
 // newHTTP is what serves one listener.
 func (s *Server) newHTTP(l *config.Listener) *http.Server {
+	header := 32 << 10
+	if l.Name == config.SubmitListener {
+		header = 256 << 10 // the query of /v1/messages may have thousands of recipients
+	}
 	return &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: headerPatience,
 		IdleTimeout:       l.IdleTimeout,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    header,
 		ErrorLog:          log.New(said{s, l.Name}, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c)
