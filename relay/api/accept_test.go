@@ -30,8 +30,8 @@ func TestRawMessages(t *testing.T) {
 		"by the header": {"", "From: A <a@example.com>,\n z@example.com\nTo: \"B, b\" <b@example.org>,\n\tc@example.org\nCC: team: d@example.org, e@example.org;\nbcc: f@example.org\n\n.\n..\nhi\rthere",
 			"a@example.com", "b@example.org c@example.org d@example.org e@example.org f@example.org",
 			"From: A <a@example.com>,\r\n z@example.com\r\nTo: \"B, b\" <b@example.org>,\r\n\tc@example.org\r\nCC: team: d@example.org, e@example.org;\r\n", false},
-		"sender": {"", "Sender: s@example.com\nFrom: a@example.com\nTo: b@example.org\n\nhi", "s@example.com", "b@example.org", "Sender: s@example.com\r\nFrom: a@example.com\r\nTo: b@example.org\r\n", false},
-		"quotes": {"?to=%22odd%2C%20one%22%40example.org", "From: a@example.com\n\nhi", "a@example.com", `"odd, one"@example.org`, "From: a@example.com\r\n", false},
+		"sender":       {"", "Sender: s@example.com\nFrom: a@example.com\nTo: b@example.org\n\nhi", "s@example.com", "b@example.org", "Sender: s@example.com\r\nFrom: a@example.com\r\nTo: b@example.org\r\n", false},
+		"quotes":       {"?to=%22odd%2C%20one%22%40example.org", "From: a@example.com\n\nhi", "a@example.com", `"odd, one"@example.org`, "From: a@example.com\r\n", false},
 		"beyond ASCII": {"?to=j%C3%BCrgen%40b%C3%BCcher.example", "From: a@example.com\n\nhi", "a@example.com", "jürgen@xn--bcher-kva.example", "From: a@example.com\r\n", true},
 	} {
 		t.Run(name, func(t *testing.T) {

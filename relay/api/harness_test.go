@@ -145,7 +145,11 @@ func (k kept) Cancel(ctx context.Context, id spool.ID, _ string) error {
 	if err != nil {
 		return err
 	}
-	return k.Settle(ctx, d, spool.Settlement{Outcomes: []spool.Outcome{{Verdict: spool.Removed}}})
+	outcomes := make([]spool.Outcome, len(d.Pending))
+	for i := range outcomes {
+		outcomes[i].Verdict = spool.Removed
+	}
+	return k.Settle(ctx, d, spool.Settlement{Outcomes: outcomes})
 }
 
 // call is a request.
@@ -250,6 +254,20 @@ func (r *rig) message(id string) (string, *spool.Envelope) {
 		r.t.Fatal(err)
 	}
 	return b.String(), d.Envelope
+}
+
+// content is that of a message by its number; false: there is no such message.
+func (r *rig) content(number int) (string, bool) {
+	id := fmt.Sprintf("%013x", number)
+	n, err := spool.ParseID(id)
+	if err == nil {
+		_, err = r.store.Detail(context.Background(), n)
+	}
+	if err != nil {
+		return "", false
+	}
+	content, _ := r.message(id)
+	return content, true
 }
 
 // count is how many messages there are.

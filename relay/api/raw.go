@@ -42,6 +42,7 @@ func (r *request) messages(w http.ResponseWriter) *failure {
 	if f != nil {
 		return f
 	}
+	r.body.leave(w) // of a message that was taken before
 	write(w, http.StatusOK, id)
 	return nil
 }

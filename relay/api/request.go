@@ -56,6 +56,7 @@ var table = []row{
 	{"POST", "/v3/mail/send", config.DialectSendGrid, []string{mediaJSON}, (*request).sendgrid},
 	{"POST", "/v3/{domain}/messages", config.DialectMailgun, []string{mediaForm}, (*request).mailgun},
 	{"POST", "/v3/{domain}/messages.mime", config.DialectMailgun, []string{mediaForm}, (*request).mailgunMIME},
+	{"GET", "/openapi.json", "", nil, (*request).describe},
 	{"POST", "/v1/messages", "", []string{mediaMail, mediaForm}, (*request).messages},
 }
 
@@ -128,6 +129,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		t, f := find(w, r)
 		if f != nil {
+			if r.ContentLength != 0 {
+				w.Header().Set("Connection", "close") // rather than to read a body for nothing
+			}
 			f.tell(w, "")
 			return
 		}
@@ -151,10 +155,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, t *row) {
 		default:
 			s.events(&Panicked{&req.client, v, debug.Stack()})
 			w.Header().Set("Connection", "close")
-			defect.tell(w, t.dialect)
+			defect.tell(w, t.dialect) // which does nothing behind an answer that has begun
 		}
 	}()
 	if f := req.carryOut(w, t); f != nil {
+		req.body.leave(w)
 		f.tell(w, t.dialect)
 	}
 }

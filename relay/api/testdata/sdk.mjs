@@ -1,9 +1,10 @@
-// Sends by the SDKs of the providers. Arguments: URL and token of the relay.
-// Prints one JSON object a line: what each call came to.
+// Sends by the SDKs of the providers, which lie in the folder that
+// POSTERN_MAIL_SDKS names. Arguments: URL and token of the relay. Prints one JSON
+// object a line: what each call came to.
 import { createRequire } from 'node:module'
 import { Buffer } from 'node:buffer'
 
-const require = createRequire(process.env.NODE_PATH_BASE + '/')
+const require = createRequire(process.env.POSTERN_MAIL_SDKS + '/')
 const [url, token] = process.argv.slice(2)
 const attachment = Buffer.from('über\r\n.\r\n')
 
