@@ -51,6 +51,7 @@ type HTTPToken struct {
 	Hash   string    // as of postern passwd --token; never logged
 	From   []string  // patterns of the addresses that it may send as; empty: all
 	Compat []Dialect // in which its requests may be
+	Line   int       // in the file
 }
 
 func (h *HTTP) keys() []key {
@@ -94,7 +95,7 @@ func (t *HTTPToken) Senders() []Sender {
 	if len(t.From) == 0 {
 		return nil
 	}
-	return []Sender{{User: []string{t.Name}, From: t.From, CheckFrom: true}}
+	return []Sender{{User: []string{t.Name}, From: t.From, CheckFrom: true, Line: t.Line}}
 }
 
 // socketValue is a path, a socket of systemd, or "off".
@@ -234,7 +235,15 @@ func (h *HTTP) Listeners() (list []*Listener) {
 	return list
 }
 
-// settle makes of what was read the two listeners.
+// AllListeners are all that mail comes in by, those of HTTP last.
+func (c *Config) AllListeners() (list []*Listener) {
+	for i := range c.Listeners {
+		list = append(list, &c.Listeners[i])
+	}
+	return append(list, c.HTTP.Listeners()...)
+}
+
+// settleHTTP makes of what was read the two listeners.
 func (c *Config) settleHTTP() {
 	h := &c.HTTP
 	if !h.set && c.openToMachine() {
@@ -250,7 +259,10 @@ func (c *Config) settleHTTP() {
 	h.Socket.Mode, h.Socket.Group, h.Socket.TLS = own.Mode, own.Group, ListenerTLSOff
 	h.Socket.Allow, h.Socket.CertFile, h.Socket.KeyFile = nil, "", ""
 	h.Socket.RepairHeaders = true
-	l.Name = HTTPListener
+	l.Name, l.RequireAuth, l.Users = HTTPListener, true, map[string]string{}
+	for name, t := range h.Tokens {
+		l.Users[name] = t.Hash
+	}
 	l.defaultLeniency(true, false)
 }
 
