@@ -40,7 +40,11 @@ func (m *mail) field(name, value string) {
 func (m *mail) compose(hostname string) (*compose.Composed, compose.Problems) {
 	c := compose.Message{Subject: m.subject, Text: m.text, HTML: m.html, Domain: hostname}
 	var wrong compose.Problems
-	problem := func(field, text string) { wrong = append(wrong, compose.Problem{Field: m.name(field), Text: text}) }
+	told := map[string]bool{}
+	problem := func(field, text string) {
+		told[field] = true
+		wrong = append(wrong, compose.Problem{Field: m.name(field), Text: text})
+	}
 	if m.from != "" {
 		if from, err := compose.ParseAddress(m.from); err != nil {
 			problem("from", err.Error())
@@ -88,7 +92,7 @@ func (m *mail) compose(hostname string) (*compose.Composed, compose.Problems) {
 	var faults compose.Problems
 	if errors.As(err, &faults) {
 		for _, f := range faults {
-			if len(wrong) == 0 || f.Field != "from" && f.Field != "to" { // what could not be read is missing there
+			if !told[f.Field] { // what could not be read is missing there
 				problem(f.Field, f.Text)
 			}
 		}
