@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"postern/queue"
@@ -13,13 +14,18 @@ import (
 // messages is what clients that have handed in a message may ask about it, and
 // do with it.
 type messages struct {
-	store spool.Store
-	queue *queue.Queue
+	store  spool.Store
+	queue  *queue.Queue
+	recall *recall
 }
 
 // Detail implements api.Messages.
 func (m messages) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) {
-	return m.store.Detail(ctx, id)
+	d, err := m.store.Detail(ctx, id)
+	if errors.Is(err, spool.ErrNotFound) {
+		return m.recall.detail(ctx, id)
+	}
+	return d, err
 }
 
 // Cancel implements api.Messages. The message is put on hold, so that nothing
@@ -50,6 +56,7 @@ func (m messages) Cancel(ctx context.Context, id spool.ID, by string) error {
 		case len(done.Missing) > 0:
 			return spool.ErrNotFound
 		case len(done.Busy) == 0:
+			m.recall.cancelled(d)
 			return nil
 		}
 	}

@@ -72,6 +72,11 @@ func TestHTTPNeedsNoConfiguration(t *testing.T) {
 	if status, v := h.post(t, "POST", "/v1/messages", "message/rfc822", "From: a@example.com\nTo: b@example.org\nSubject: raw\n\nhi\n"); status != 200 {
 		t.Fatalf("%d %v", status, v)
 	}
+	_, v := h.post(t, "POST", "/emails", "application/json", httpMail)
+	eventually(t, "it is told as delivered", func() bool {
+		status, got := h.post(t, "GET", fmt.Sprintf("/emails/%v", v["id"]), "", "")
+		return status == 200 && got["last_event"] == "delivered" && fmt.Sprint(got["to"]) == "[ann@example.org]"
+	})
 	eventually(t, "both are in the Maildir", func() bool {
 		files, _ := filepath.Glob(filepath.Join(h.dir, "capture", "new", "*"))
 		var all []byte
@@ -180,5 +185,11 @@ func TestHTTPCancel(t *testing.T) {
 	})
 	if n := len(h.queued()); n != 0 {
 		t.Errorf("%d messages are queued", n)
+	}
+	if _, v := h.post(t, "GET", "/emails/"+id, "", ""); v["last_event"] != "canceled" {
+		t.Errorf("then: %v", v)
+	}
+	if status, v := h.post(t, "POST", "/emails/"+id+"/cancel", "", ""); status != 404 && status != 409 {
+		t.Errorf("again: %d %v", status, v)
 	}
 }

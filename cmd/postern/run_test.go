@@ -17,11 +17,11 @@ import (
 
 	"postern/cmd/control"
 	"postern/config"
-	"postern/relay/passwd"
 	"postern/queue"
 	"postern/queue/budget"
 	"postern/queue/verdict"
 	"postern/relay/oauth"
+	"postern/relay/passwd"
 	"postern/spool"
 )
 

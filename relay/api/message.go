@@ -91,7 +91,7 @@ func (r *request) cancel(w http.ResponseWriter) *failure {
 
 var (
 	unknownMessage = &failure{status: http.StatusNotFound, name: nameNotFound,
-		text: "no message with this ID waits: it was delivered, or returned, or it is not yours; the log of the relay tells"}
+		text: "no message of yours with this ID waits, or has ended since the relay was started; the log of the relay tells"}
 	unavailable = &failure{status: http.StatusServiceUnavailable, name: nameUnavailable, text: "the spool cannot be asked now, try again later", retry: retrySoon}
 )
 
