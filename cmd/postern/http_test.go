@@ -193,3 +193,43 @@ func TestHTTPCancel(t *testing.T) {
 		t.Errorf("again: %d %v", status, v)
 	}
 }
+
+// Sockets of systemd serve both listeners; who connects by a unix one is known
+// all the same.
+func TestHTTPSocketActivation(t *testing.T) {
+	hash, err := passwd.Argon2id("one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHarness(t, ordinary(freeAddr(t), freeAddr(t))+
+		fmt.Sprintf("[http]\nsocket = \"systemd:submit\"\naddress = \"systemd:http\"\n[http.token.shop]\nhash = %q\n", hash))
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	unix, err := net.Listen("unix", filepath.Join(h.dir, "submit.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close()
+	for name, l := range map[string]interface{ File() (*os.File, error) }{"http": tcp.(*net.TCPListener), "submit": unix.(*net.UnixListener)} {
+		f, err := l.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		h.sockets = append(h.sockets, socket{name, f})
+	}
+	h.start()
+	if status, v := h.post(t, "POST", "/emails", "application/json", httpMail); status != 200 {
+		t.Errorf("the socket: %d %v", status, v)
+	}
+	url := "http://" + tcp.Addr().String() + "/emails"
+	if status, v := h.post(t, "POST", url, "application/json", httpMail); status != 401 {
+		t.Errorf("the address without a token: %d %v", status, v)
+	}
+	if status, v := h.post(t, "POST", url, "application/json", httpMail, "Authorization: Bearer one"); status != 200 {
+		t.Errorf("the address: %d %v", status, v)
+	}
+}
