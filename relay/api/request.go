@@ -4,17 +4,15 @@ import (
 	"crypto/x509"
 	"fmt"
 	"mime"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"os"
 	"runtime/debug"
 	"slices"
 	"strings"
 
 	"postern/config"
 	"postern/config/wire"
+	"postern/relay/peer"
 	"postern/relay/submission"
 )
 
@@ -125,7 +123,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		abused(&failure{status: http.StatusForbidden, name: nameOrigin, text: "requests of web pages are not answered"}, "a request of a web page")
 	case c.client.Listener != config.SubmitListener && !set.answersTo(r.Host, lim):
 		abused(&failure{status: http.StatusMisdirectedRequest, name: nameHost,
-			text: fmt.Sprintf("%q is not the name of this machine; ask by its address or its hostname, or name it in http.hosts", wire.Line(hostOf(r.Host)))}, "a foreign host")
+			text: fmt.Sprintf("%q is not the name of this machine; ask by its address or its hostname, or name it in http.hosts", wire.Line(peer.HostName(r.Host)))}, "a foreign host")
 	default:
 		t, f := find(w, r)
 		if f != nil {
@@ -190,33 +188,11 @@ func (r *request) carryOut(w http.ResponseWriter, t *row) *failure {
 	return t.answer(r, w)
 }
 
-// hostOf is a Host field without its port.
-func hostOf(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
-}
-
-// privateDomains are not delegated in the public DNS (RFC 6761, RFC 6762,
-// RFC 8375, and ICANN's .internal), or made by clusters.
-var privateDomains = []string{".localhost", ".local", ".internal", ".home.arpa", ".svc"}
-
-// answersTo tells whether a request for a host is ours. A web page can have its
-// own name lead here (DNS rebinding); an IP address, a name without a dot, and
-// names that nobody can buy, are not such a page's.
+// answersTo tells whether a request for a host is ours.
 func (set *settings) answersTo(host string, lim *limits) bool {
-	name := hostOf(host)
-	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil || !strings.Contains(name, ".") {
-		return true
-	}
-	machine, _ := os.Hostname()
-	if strings.EqualFold(name, machine) || strings.EqualFold(name, set.hostname) ||
-		slices.ContainsFunc(set.http.Hosts, func(h string) bool { return strings.EqualFold(name, h) }) ||
-		slices.ContainsFunc(privateDomains, func(d string) bool { return strings.HasSuffix(name, d) }) {
-		return true
-	}
-	return lim.tls != nil && certifies(lim.tls.Certificates[0].Leaf, name)
+	name := peer.HostName(host)
+	return peer.OwnHost(name, slices.Concat(set.http.Hosts, []string{set.hostname})...) ||
+		lim.tls != nil && certifies(lim.tls.Certificates[0].Leaf, name)
 }
 
 // certifies tells whether a certificate is for a name.
