@@ -215,6 +215,30 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// broken is a draft whose commit has a bug.
+type broken struct{ spool.Draft }
+
+func (broken) Commit(context.Context, *spool.Envelope) error { panic("a bug") }
+
+type brokenCommits struct{ submission.Acceptor }
+
+func (b brokenCommits) Create(ctx context.Context) (spool.Draft, error) {
+	d, err := b.Acceptor.Create(ctx)
+	return broken{d}, err
+}
+
+// The messages of a batch are kept side by side; a bug there ends one request
+// too.
+func TestPanicInABatch(t *testing.T) {
+	r := newRigWith(t, "", func(a submission.Acceptor) submission.Acceptor { return brokenCommits{a} })
+	if a := r.do(call{path: "/emails/batch", body: "[" + good + "," + good + "]"}); a.status != 500 || a.json(t)["name"] != nameDefect {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if n := r.saw("Panicked"); n != 2 {
+		t.Errorf("%d panics were told of", n)
+	}
+}
+
 // A request that is under way is finished by a shutdown.
 func TestShutdownDrains(t *testing.T) {
 	w := waiting{begun: make(chan struct{}), goOn: make(chan struct{})}

@@ -170,14 +170,20 @@ func (r *request) prepare(m *mail, where string, k key) *open {
 	if msg.Repeated() {
 		return &open{message: msg}
 	}
+	written := false
+	defer func() {
+		if !written { // also after a bug
+			msg.Discard()
+		}
+	}()
 	if _, err := done.WriteTo(msg); err != nil {
-		msg.Discard()
 		var refusal *submission.Refusal
 		if errors.As(err, &refusal) {
 			return &open{failed: located(failureOf(refusal, submission.AtContent), where)}
 		}
 		return &open{failed: located(invalid(err.Error()), where)}
 	}
+	written = true
 	return &open{message: msg}
 }
 
@@ -197,6 +203,7 @@ func (r *request) send(m *mail, k key) (accepted, *failure) {
 	if o.failed != nil {
 		return none, o.failed
 	}
+	defer o.message.Discard()
 	return r.commit(o.message)
 }
 
@@ -226,7 +233,10 @@ func (r *request) sendAll(mails []*mail, k key, at string, permissive bool) ([]*
 	var committing sync.WaitGroup
 	for _, o := range all {
 		if o.failed == nil {
-			committing.Go(func() { o.accepted, o.failed = r.commit(o.message) })
+			committing.Go(func() {
+				defer r.guard(func(f *failure) { o.failed = f })
+				o.accepted, o.failed = r.commit(o.message)
+			})
 		}
 	}
 	committing.Wait()

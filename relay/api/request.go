@@ -145,20 +145,26 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, t *row) {
 	req.client.Settings = lim.message
 	req.body = newBody(w, r, lim.cfg)
 	defer req.give()
-	defer func() {
-		switch v := recover(); v {
-		case nil:
-		case http.ErrAbortHandler:
-			panic(v)
-		default:
-			s.events(&Panicked{&req.client, v, debug.Stack()})
-			w.Header().Set("Connection", "close")
-			defect.tell(w, t.dialect) // which does nothing behind an answer that has begun
-		}
-	}()
+	defer req.guard(func(f *failure) {
+		w.Header().Set("Connection", "close")
+		f.tell(w, t.dialect) // which does nothing behind an answer that has begun
+	})
 	if f := req.carryOut(w, t); f != nil {
 		req.body.leave(w)
 		f.tell(w, t.dialect)
+	}
+}
+
+// guard is deferred where a bug may panic over what a client sent: it is told of,
+// and failed is called.
+func (r *request) guard(failed func(*failure)) {
+	switch v := recover(); v {
+	case nil:
+	case http.ErrAbortHandler:
+		panic(v)
+	default:
+		r.server.events(&Panicked{&r.client, v, debug.Stack()})
+		failed(defect)
 	}
 }
 
