@@ -62,7 +62,9 @@ func (h *HTTP) keys() []key {
 	}
 	pick := func(names ...string) (keys []key) {
 		for _, name := range names {
-			keys = append(keys, of[name])
+			k := of[name]
+			k.restart = name == "idle_timeout" // net/http has it for the life of a listener
+			keys = append(keys, k)
 		}
 		return keys
 	}
@@ -77,7 +79,7 @@ func (h *HTTP) keys() []key {
 	}, secure, []key{
 		{name: "hosts", value: textList.at(&h.Hosts), unset: "names of this machine and of its certificate", help: "Further names that requests may be for, such as that of a proxy."},
 	}, pick("max_message_size", "max_recipients", "max_connections", "idle_timeout", "data_timeout", "data_max_time", "data_min_rate", "rate"), []key{
-		{name: "max_json", value: number(&h.MaxJSON, 1, 10_000), def: 16, help: "The most JSON bodies of more than 1 MiB at a time."},
+		{name: "max_json", value: number(&h.MaxJSON, 1, 10_000), def: 16, help: "The most bodies of more than 1 MiB that are held in memory at a time."},
 		{name: "token", value: h.tokenTables(), hidden: len(h.Tokens) == 0, help: "Who may hand in mail at the address."},
 	})
 }
