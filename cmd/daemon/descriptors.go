@@ -7,6 +7,7 @@ import (
 
 	"postern/cmd/control"
 	"postern/config"
+	"postern/relay/api"
 	"postern/relay/intake"
 )
 
@@ -59,6 +60,9 @@ func share(limit int, cfg *config.Config, handed map[string]int) *shares {
 		own += sockets[i]
 		s.listeners = append(s.listeners, l.MaxConnections)
 		wanted += sockets[i] * ofClients(l.MaxConnections)
+	}
+	if len(cfg.HTTP.Listeners()) > 0 {
+		own += cfg.HTTP.MaxJSON * api.MaxFiles // of batches, which are large JSON
 	}
 	sessions := 0
 	for _, up := range cfg.Upstreams {

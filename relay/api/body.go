@@ -107,12 +107,8 @@ type holding struct {
 // hold counts n bytes more, and tells whether they may be had.
 func (r *request) hold(n int64) bool {
 	h := &r.holding
-	if h.bytes+n > largeBody && h.place == nil {
-		large := r.server.large.Load()
-		if !large.Take(r.client.Connection(), 1) {
-			return false
-		}
-		h.place = large
+	if h.bytes+n > largeBody && !r.takePlace() {
+		return false
 	}
 	if h.bytes+n > freeBody {
 		more := n
@@ -124,6 +120,18 @@ func (r *request) hold(n int64) bool {
 		}
 	}
 	h.bytes += n
+	return true
+}
+
+// takePlace takes one of the few places for large requests, once.
+func (r *request) takePlace() bool {
+	if r.holding.place == nil {
+		large := r.server.large.Load()
+		if !large.Take(r.client.Connection(), 1) {
+			return false
+		}
+		r.holding.place = large
+	}
 	return true
 }
 

@@ -155,6 +155,16 @@ func TestLargeBodies(t *testing.T) {
 	}
 }
 
+// A small request is no lever for a thousand large files.
+func TestManyLargeMails(t *testing.T) {
+	r := newRig(t, "")
+	to := strings.TrimSuffix(strings.Repeat(`{"to":[{"email":"ann@example.org"}]},`, 50), ",")
+	body := fmt.Sprintf(`{"personalizations":[%s],"from":{"email":"a@example.com"},"content":[{"type":"text/plain","value":%q}]}`, to, strings.Repeat("x", 300<<10))
+	if a := r.do(call{path: "/v3/mail/send", body: body}); a.status != 413 || r.count() != 0 {
+		t.Errorf("%d %.200s", a.status, a.body)
+	}
+}
+
 // A wrong token is answered late.
 func TestWrongTokenIsAnsweredLate(t *testing.T) {
 	r := newRig(t, "")

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -152,6 +153,20 @@ type open struct {
 	failed   *failure
 }
 
+// A mail of more than largeMail bytes has a file of its own until it is kept,
+// and one request may have no more than maxLarge of them open: one attachment
+// to a thousand personalizations would be a thousand files.
+const (
+	largeMail = 192 << 10
+	maxLarge  = 8
+)
+
+// MaxFiles is how many files one request may have open.
+const MaxFiles = maxLarge
+
+var manyLarge = &failure{status: http.StatusRequestEntityTooLarge, name: nameTooLarge, code: 552, enhanced: "5.3.4",
+	text: "one request may have 8 mails of more than 192 KiB; send the others by themselves"}
+
 // prepare composes a mail and writes all of it into the submission.
 func (r *request) prepare(m *mail, where string, k key) *open {
 	done, wrong := m.compose(r.settings.hostname)
@@ -160,8 +175,17 @@ func (r *request) prepare(m *mail, where string, k key) *open {
 	}
 	env := envelope{key: k}
 	env.from, env.to, env.utf8 = done.Envelope()
-	if size := done.Size(); size > r.limits.cfg.MaxMessageSize {
+	size := done.Size()
+	if size > r.limits.cfg.MaxMessageSize {
 		return &open{failed: located(failureOf(submission.TooLarge(size, r.limits.cfg.MaxMessageSize), submission.AtContent), where)}
+	}
+	if size > largeMail {
+		switch r.large++; {
+		case r.large > maxLarge:
+			return &open{failed: located(manyLarge, where)}
+		case r.large > 1 && !r.takePlace():
+			return &open{failed: noMemory}
+		}
 	}
 	msg, f := r.begin(&env)
 	if f != nil {

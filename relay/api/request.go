@@ -26,6 +26,7 @@ type request struct {
 	token    *token // nil: none was needed
 	body     *body
 	holding  holding
+	large    int // mails of it that have a file
 }
 
 // route is one row of the table of all that can be asked.
