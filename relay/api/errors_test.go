@@ -60,6 +60,8 @@ func TestFailures(t *testing.T) {
 		"raw, bad address":   {call{path: "/v1/messages?to=bob@", kind: mediaMail, body: "From: a@example.com\n\nhi"}, 422, nameInvalid, `to: "bob@" is not an address`, ""},
 		"raw, other query":   {call{path: "/v1/messages?too=b@example.org", kind: mediaMail, body: "From: a@example.com\n\nhi"}, 422, nameInvalid, `"too"`, ""},
 		"raw, NUL":           {call{path: "/v1/messages", kind: mediaMail, body: "From: a@example.com\nTo: b@example.org\n\nh\x00i"}, 422, nameInvalid, "NUL", "554 5.6.0"},
+		"raw, empty":         {call{path: "/v1/messages?from=a%40example.com&to=b%40example.org", kind: mediaMail}, 422, nameInvalid, "empty", ""},
+		"compressed":         {call{path: "/emails", body: good, header: []string{"Content-Encoding: gzip"}}, 415, nameMediaType, "Content-Encoding", ""},
 		"form post":          {call{path: "/emails", kind: "application/x-www-form-urlencoded", body: "from=a"}, 415, nameMediaType, mediaJSON, ""},
 		"plain post":         {call{path: "/emails", kind: "text/plain", body: good}, 415, nameMediaType, mediaJSON, ""},
 		"web page":           {call{path: "/emails", body: good, header: []string{"Origin: https://evil.example"}}, 403, nameOrigin, "web pages", ""},

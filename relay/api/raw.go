@@ -115,8 +115,12 @@ func (r *request) rawFrom(from io.Reader, q query, k key) (accepted, *failure) {
 	if _, err := m.Write(head); err != nil {
 		return none, failureOf(err, submission.AtContent)
 	}
-	if _, err := io.Copy(m, text); err != nil {
+	n, err := io.Copy(m, text)
+	if err != nil {
 		return none, r.cut(err)
+	}
+	if len(head) == 0 && n == 0 {
+		return none, invalid("the message is empty")
 	}
 	return r.commit(m)
 }

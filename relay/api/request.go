@@ -192,6 +192,9 @@ func (r *request) carryOut(w http.ResponseWriter, t *row) *failure {
 		return &failure{status: http.StatusUnsupportedMediaType, name: nameMediaType,
 			text: fmt.Sprintf("%s takes Content-Type: %s", t.path, strings.Join(t.media, " or "))}
 	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return &failure{status: http.StatusUnsupportedMediaType, name: nameMediaType, text: "a body with a Content-Encoding is not taken"}
+	}
 	return t.answer(r, w)
 }
 
