@@ -51,6 +51,7 @@ type HTTPToken struct {
 	Hash   string    // as of postern passwd --token; never logged
 	From   []string  // patterns of the addresses that it may send as; empty: all
 	Compat []Dialect // in which its requests may be
+	Line   int       // in the file
 }
 
 func (h *HTTP) keys() []key {
@@ -61,7 +62,9 @@ func (h *HTTP) keys() []key {
 	}
 	pick := func(names ...string) (keys []key) {
 		for _, name := range names {
-			keys = append(keys, of[name])
+			k := of[name]
+			k.restart = name == "idle_timeout" // net/http has it for the life of a listener
+			keys = append(keys, k)
 		}
 		return keys
 	}
@@ -76,7 +79,7 @@ func (h *HTTP) keys() []key {
 	}, secure, []key{
 		{name: "hosts", value: textList.at(&h.Hosts), unset: "names of this machine and of its certificate", help: "Further names that requests may be for, such as that of a proxy."},
 	}, pick("max_message_size", "max_recipients", "max_connections", "idle_timeout", "data_timeout", "data_max_time", "data_min_rate", "rate"), []key{
-		{name: "max_json", value: number(&h.MaxJSON, 1, 10_000), def: 16, help: "The most JSON bodies of more than 1 MiB at a time."},
+		{name: "max_json", value: number(&h.MaxJSON, 1, 10_000), def: 16, help: "The most bodies of more than 1 MiB that are held in memory at a time."},
 		{name: "token", value: h.tokenTables(), hidden: len(h.Tokens) == 0, help: "Who may hand in mail at the address."},
 	})
 }
@@ -94,7 +97,7 @@ func (t *HTTPToken) Senders() []Sender {
 	if len(t.From) == 0 {
 		return nil
 	}
-	return []Sender{{User: []string{t.Name}, From: t.From, CheckFrom: true}}
+	return []Sender{{User: []string{t.Name}, From: t.From, CheckFrom: true, Line: t.Line}}
 }
 
 // socketValue is a path, a socket of systemd, or "off".
@@ -234,7 +237,15 @@ func (h *HTTP) Listeners() (list []*Listener) {
 	return list
 }
 
-// settle makes of what was read the two listeners.
+// AllListeners are all that mail comes in by, those of HTTP last.
+func (c *Config) AllListeners() (list []*Listener) {
+	for i := range c.Listeners {
+		list = append(list, &c.Listeners[i])
+	}
+	return append(list, c.HTTP.Listeners()...)
+}
+
+// settleHTTP makes of what was read the two listeners.
 func (c *Config) settleHTTP() {
 	h := &c.HTTP
 	if !h.set && c.openToMachine() {
@@ -250,7 +261,10 @@ func (c *Config) settleHTTP() {
 	h.Socket.Mode, h.Socket.Group, h.Socket.TLS = own.Mode, own.Group, ListenerTLSOff
 	h.Socket.Allow, h.Socket.CertFile, h.Socket.KeyFile = nil, "", ""
 	h.Socket.RepairHeaders = true
-	l.Name = HTTPListener
+	l.Name, l.RequireAuth, l.Users = HTTPListener, true, map[string]string{}
+	for name, t := range h.Tokens {
+		l.Users[name] = t.Hash
+	}
 	l.defaultLeniency(true, false)
 }
 

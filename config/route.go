@@ -165,7 +165,7 @@ func (d *document) unknownName(key, what, name string, known []string) {
 
 // doors lists the names of listeners and of the users that any of them has.
 func (c *Config) doors() (listeners, users []string) {
-	for _, l := range c.Listeners {
+	for _, l := range c.AllListeners() {
 		listeners = append(listeners, l.Name)
 		users = slices.AppendSeq(users, maps.Keys(l.Users))
 	}
@@ -285,8 +285,7 @@ func (c *Config) openFor(g guard) *Route {
 // held reports whether every listener that r may take mail from holds its
 // clients to other addresses, or lets in those alone whom a sender does.
 func (c *Config) held(r *Route, g guard) bool {
-	for i := range c.Listeners {
-		l := &c.Listeners[i]
+	for _, l := range c.AllListeners() {
 		if len(r.Listener) > 0 && !slices.Contains(r.Listener, l.Name) {
 			continue
 		}
@@ -310,6 +309,9 @@ func (c *Config) listenerHeld(l *Listener, g guard) bool {
 		}
 	}
 	for _, user := range everybody {
+		if t := c.HTTP.Tokens[user]; l.Name == HTTPListener && len(t.From) > 0 && !meets(senders(&Route{From: t.From}), g.pattern) {
+			continue
+		}
 		if !slices.ContainsFunc(c.Senders, func(s Sender) bool {
 			return (len(s.Listener) == 0 || slices.Contains(s.Listener, l.Name)) &&
 				(len(s.User) == 0 || user != "" && (slices.Contains(s.User, user) || slices.Contains(s.User, "*"))) &&

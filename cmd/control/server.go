@@ -5,17 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"postern/queue"
+	"postern/relay/peer"
 	"postern/spool"
 )
 
@@ -39,32 +37,18 @@ func NewServer(o Options) *Server {
 	return s
 }
 
-// ownHost refuses requests for hosts that are not this machine: a web page can
-// have its own name lead here (DNS rebinding) and read what it gets. An IP
-// address, a name without a dot, and names that nobody can buy, are not such a
-// page's.
+// ownHost refuses requests for hosts that are not this machine: a web page that
+// has its own name lead here could read what it gets.
 func (s *Server) ownHost(h http.Handler) http.Handler {
-	machine, _ := os.Hostname()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name, _, err := net.SplitHostPort(r.Host)
-		if err != nil {
-			name = r.Host
-		}
-		name = strings.ToLower(strings.TrimSuffix(name, "."))
-		_, noIP := netip.ParseAddr(strings.Trim(name, "[]"))
-		switch {
-		case noIP == nil, !strings.Contains(name, "."), strings.EqualFold(name, machine), strings.EqualFold(name, s.Relay.Hostname()),
-			slices.ContainsFunc(privateDomains, func(d string) bool { return strings.HasSuffix(name, d) }):
-			h.ServeHTTP(w, r)
-		default:
+		name := peer.HostName(r.Host)
+		if !peer.OwnHost(name, s.Relay.Hostname()) {
 			refuse(w, http.StatusMisdirectedRequest, fmt.Errorf("%q is not the name of this machine; ask by its address, or by its hostname", name))
+			return
 		}
+		h.ServeHTTP(w, r)
 	})
 }
-
-// privateDomains are not delegated in the public DNS (RFC 6761, RFC 6762,
-// RFC 8375, and ICANN's .internal), or made by clusters.
-var privateDomains = []string{".localhost", ".local", ".internal", ".home.arpa", ".svc"}
 
 // health is for probes: 200 or 503, and the reasons as lines of text.
 func (s *Server) health(w http.ResponseWriter, _ *request) {

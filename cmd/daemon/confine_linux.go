@@ -35,7 +35,7 @@ func confine(cfg *config.Config) ([]string, error) {
 	if cfg.Control.ReadSocket != "" {
 		folders = append(folders, filepath.Dir(cfg.Control.ReadSocket))
 	}
-	for _, l := range listenersOf(cfg) {
+	for _, l := range cfg.AllListeners() {
 		if l.Network == "unix" {
 			folders = append(folders, filepath.Dir(l.Target))
 		}

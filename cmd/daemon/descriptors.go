@@ -7,6 +7,7 @@ import (
 
 	"postern/cmd/control"
 	"postern/config"
+	"postern/relay/api"
 	"postern/relay/intake"
 )
 
@@ -44,19 +45,11 @@ type shares struct {
 	operators, readers, scrapers int
 }
 
-// listenersOf are all that mail comes in by, those of HTTP last.
-func listenersOf(cfg *config.Config) (list []*config.Listener) {
-	for i := range cfg.Listeners {
-		list = append(list, &cfg.Listeners[i])
-	}
-	return append(list, cfg.HTTP.Listeners()...)
-}
-
 // share shares out limit descriptors. handed is how many sockets a service
 // manager hands over under a name; each has the places of its listener.
 func share(limit int, cfg *config.Config, handed map[string]int) *shares {
 	s := &shares{limit: limit}
-	all := listenersOf(cfg)
+	all := cfg.AllListeners()
 	sockets := make([]int, len(all))
 	own, wanted := ownFiles+3, 0
 	for i, l := range all {
@@ -67,6 +60,9 @@ func share(limit int, cfg *config.Config, handed map[string]int) *shares {
 		own += sockets[i]
 		s.listeners = append(s.listeners, l.MaxConnections)
 		wanted += sockets[i] * ofClients(l.MaxConnections)
+	}
+	if len(cfg.HTTP.Listeners()) > 0 {
+		own += cfg.HTTP.MaxJSON * api.MaxFiles // of batches, which are large JSON
 	}
 	sessions := 0
 	for _, up := range cfg.Upstreams {
@@ -153,7 +149,7 @@ func clientsIn(descriptors int) int {
 func (s *shares) lowered(cfg *config.Config) *config.Config {
 	own := *cfg
 	own.Listeners = slices.Clone(cfg.Listeners)
-	for i, l := range listenersOf(&own) {
+	for i, l := range own.AllListeners() {
 		l.MaxConnections = s.listeners[i]
 	}
 	return &own
@@ -162,7 +158,7 @@ func (s *shares) lowered(cfg *config.Config) *config.Config {
 // status is what an administrator sees of them.
 func (s *shares) status(cfg *config.Config) *control.Descriptors {
 	d := &control.Descriptors{Limit: s.limit, Needed: s.needed, Least: s.least}
-	for i, l := range listenersOf(cfg) {
+	for i, l := range cfg.AllListeners() {
 		if s.listeners[i] < l.MaxConnections {
 			if d.Lowered == nil {
 				d.Lowered = map[string]int{}

@@ -67,21 +67,22 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	d.dialer = &upstream.Dialer{
 		Hostname: d.Hostname, Events: d.log.Upstream(), Tokens: d.tokens, Memory: d.memory, Capture: d.connectCapture,
 	}
+	recall := newRecall()
 	d.queue = queue.New(queue.Options{
 		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg, State: facts,
-		Events: d.log.Queue(), Route: d.routeNotification, Grace: grace,
+		Events: recall.queue(d.log.Queue()), Route: d.routeNotification, Grace: grace,
 	})
 	admins, err := d.listenAdmin(cfg)
 	if err != nil {
 		return err
 	}
 	agent := submission.New(submission.Options{
-		Accept: d.queue, Events: d.log.Submission(), Memory: origin.NewBudget(transactionMemory(memoryLimit())),
+		Accept: d.queue, Events: recall.submission(d.log.Submission()), Memory: origin.NewBudget(transactionMemory(memoryLimit())),
 	})
 	handed := &peer.Handed{}
 	d.doors = intake.New(intake.Options{Submission: agent, Events: d.log.Intake(), Handed: handed})
 	d.api = api.New(api.Options{
-		Submission: agent, Events: d.log.API(), Handed: handed, Memory: origin.NewBudget(requestMemory(memoryLimit())),
+		Submission: agent, Messages: messages{d.store, d.queue, recall}, Events: d.log.API(), Handed: handed, Memory: origin.NewBudget(requestMemory(memoryLimit())),
 	})
 	if err := d.listen(st); err != nil {
 		admins.close()

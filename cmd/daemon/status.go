@@ -51,7 +51,7 @@ func (d *daemon) listeners(cfg *config.Config) []control.Listener {
 	list := []control.Listener{}
 	maps.Copy(addrs, d.api.Addrs())
 	maps.Copy(conns, d.api.Connections())
-	for _, l := range listenersOf(cfg) {
+	for _, l := range cfg.AllListeners() {
 		address := l.Address
 		if a := addrs[l.Name]; a != nil && l.Network == "tcp" {
 			address = a.String()

@@ -101,8 +101,7 @@ func secretFiles(cfg *config.Config) (list []secretFile) {
 			list = append(list, secretFile{id, what, path})
 		}
 	}
-	for i := range cfg.Listeners {
-		l := &cfg.Listeners[i]
+	for _, l := range cfg.AllListeners() {
 		add(FileKey, "the key of the listener "+l.Name, l.KeyFile)
 	}
 	for _, name := range sorted(cfg.Upstreams) {

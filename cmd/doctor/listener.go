@@ -25,8 +25,7 @@ const doorTimeout = 5 * time.Second
 // that there is a daemon, also where it does not tell us its status.
 func lookAtListeners(ctx context.Context, cfg *config.Config, st *control.Status, running bool) []Finding {
 	var out []Finding
-	for i := range cfg.Listeners {
-		l := &cfg.Listeners[i]
+	for _, l := range cfg.AllListeners() {
 		out = append(out, lookAtListener(ctx, l, st, running))
 		if l.CertFile != "" {
 			out = append(out, judgeListenerCert(l, time.Now()))
@@ -110,11 +109,20 @@ func knock(ctx context.Context, l *config.Listener, address string) (string, err
 		// Whether the certificate is good is judged by its file.
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 	}
+	byHTTP := isHTTP(l)
+	if byHTTP { // a path that there is not: it is answered without a token
+		_, _ = conn.Write([]byte("HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+	}
 	line, err := bufio.NewReaderSize(conn, 1024).ReadString('\n')
-	if err == nil {
+	if err == nil && !byHTTP {
 		_, _ = conn.Write([]byte("QUIT\r\n"))
 	}
 	return strings.TrimSpace(line), err
+}
+
+// isHTTP tells the listeners of HTTP from those of SMTP.
+func isHTTP(l *config.Listener) bool {
+	return l.Name == config.HTTPListener || l.Name == config.SubmitListener
 }
 
 // reachable is the address at which this machine reaches a listener that
@@ -140,6 +148,10 @@ func judgeDoor(l *config.Listener, address, banner string, err error) Finding {
 		f.Remedy = "`postern status` shows where the daemon listens; its log says what went wrong there."
 	case strings.HasPrefix(banner, "554"):
 		f.Text += " (this machine itself is not among those that it allows)"
+	case isHTTP(l) && strings.HasPrefix(banner, "HTTP/1.1 404"):
+		f.Text = address + " answers by HTTP"
+	case isHTTP(l) && strings.HasPrefix(banner, "HTTP/1.1 403"):
+		f.Text = address + " answers by HTTP (this machine itself is not among those that it allows)"
 	case !strings.HasPrefix(banner, "220"):
 		f.Status = Warning
 		f.Remedy = "It is busy, or stopping; or another program answers there."

@@ -114,6 +114,14 @@ func findConfig(option string) (*config.Config, error) {
 			}
 		}
 	}
+	for _, name := range cfg.HTTP.TokenNames() {
+		if _, err := passwd.Parse(cfg.HTTP.Tokens[name].Hash); err != nil {
+			found.List = append(found.List, config.Problem{
+				File: cfg.Path, Key: "http.token." + name + ".hash",
+				Text: err.Error(), Hint: "make it with `postern passwd --token`",
+			})
+		}
+	}
 	if len(found.List) > 0 {
 		return nil, found
 	}

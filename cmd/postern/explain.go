@@ -73,7 +73,11 @@ func (a *app) explain(q route.Query) error {
 		}
 		return err
 	}
-	senders, err := route.NewSenders(cfg.Senders)
+	rules := cfg.Senders
+	if t := cfg.HTTP.Tokens[q.User]; t != nil && q.Listener == config.HTTPListener {
+		rules = slices.Concat(rules, t.Senders())
+	}
+	senders, err := route.NewSenders(rules)
 	if err != nil {
 		return badConfig(err)
 	}
@@ -107,7 +111,7 @@ func noDomain(q route.Query) string {
 // checkListener refuses a name that would silently match no route.
 func checkListener(cfg *config.Config, name string) error {
 	var known []string
-	for _, l := range cfg.Listeners {
+	for _, l := range cfg.AllListeners() {
 		known = append(known, l.Name)
 	}
 	known = append(known, config.InternalListener)

@@ -20,6 +20,8 @@ var goroutines = map[string]string{
 	// Guarded, and the test that injects a panic.
 	"queue/session.go spawnLocked":      "Queue.deliver recovers: TestPanicIsAFaultOfItsSession, TestPanicWhileOpening, TestPanicInAnError",
 	"relay/intake/admit.go admit":       "conn.finish recovers: TestDefect, TestDefectOfConnection, TestHandshakeDefect",
+	"relay/api/mail.go sendAll":         "request.guard recovers: TestPanicInABatch",
+	"relay/api/server.go Use":           "request.guard recovers each request: TestPanic; the rest is its accept loop",
 	"relay/oauth/idle.go KeepLogins":    "Tokens.guard, for each login: TestPanicWhileKeepingLogins",
 	"relay/oauth/source.go join":        "Tokens.guard: TestPanicWhileRenewing, TestPanicKeepsTheTokenInUse",
 	"relay/upstream/address.go race":    "Dialer.dialSafely recovers; the rest drains a race: TestPanicWhileDialling",
@@ -39,6 +41,7 @@ var goroutines = map[string]string{
 	"queue/queue.go Start":              "lanes and keeper see the store's records and the clock, and no peer",
 	"queue/queue.go addLaneLocked":      "a lane, as above",
 	"queue/queue.go Stop":               "waits for other goroutines",
+	"relay/api/server.go Shutdown":      "waits for other goroutines",
 	"relay/intake/server.go Shutdown":   "waits for other goroutines",
 	"relay/oauth/tokens.go Wait":        "waits for other goroutines",
 	"cmd/daemon/heap.go paceHeap":       "reads figures of the runtime",

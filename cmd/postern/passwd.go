@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -20,18 +21,31 @@ const maxPassword = 1024
 
 func (a *app) passwdCommand() *cobra.Command {
 	var scheme string
+	var token bool
 	cmd := &cobra.Command{
 		Use:   "passwd",
-		Short: "Turn a password into what stands under users of a listener",
+		Short: "Turn a password into what stands under users of a listener, or make a token for HTTP",
 		Long: `Reads a password from the terminal, without showing it, or the first line of
 standard input, and prints what stands under "users" of a listener:
 
   users = { app1 = "…" }
 
 argon2id and bcrypt serve PLAIN and LOGIN; scram-sha-256 serves SCRAM as well,
-where the password itself never travels.`,
+where the password itself never travels.
+
+With --token nothing is read: a token for HTTP is made, and printed once beside
+the hash that stands in [http.token.NAME]:
+
+  token  postern_…
+  hash   $argon2id$…`,
 		Args: noArguments,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if token {
+				if cmd.Flags().Changed("scheme") {
+					return usage("--token has no --scheme: its hash is argon2id")
+				}
+				return a.makeToken()
+			}
 			make, ok := map[string]func(string) (string, error){
 				"argon2id": passwd.Argon2id, "bcrypt": passwd.Bcrypt, "scram-sha-256": passwd.SCRAMSHA256,
 			}[scheme]
@@ -50,8 +64,21 @@ where the password itself never travels.`,
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&token, "token", false, "make a token for HTTP, and its hash")
 	cmd.Flags().StringVar(&scheme, "scheme", "argon2id", "argon2id, bcrypt or scram-sha-256")
 	return cmd
+}
+
+// makeToken prints a token that nobody can guess. Its beginning tells what it is
+// to whoever finds it in a file.
+func (a *app) makeToken() error {
+	token := "postern_" + rand.Text() + rand.Text()[:6] // 160 bits
+	hash, err := passwd.Argon2id(token)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "token  %s\nhash   %s\n", token, hash)
+	return err
 }
 
 func (a *app) readPassword() (string, error) {

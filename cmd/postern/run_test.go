@@ -21,6 +21,7 @@ import (
 	"postern/queue/budget"
 	"postern/queue/verdict"
 	"postern/relay/oauth"
+	"postern/relay/passwd"
 	"postern/spool"
 )
 
@@ -460,6 +461,25 @@ func TestPasswdPrintsWhatAListenerTakes(t *testing.T) {
 	}
 	if r := perform(t, strings.Repeat("x", 5000), "passwd"); r.code != exitData {
 		t.Errorf("a long one: %+v", r)
+	}
+}
+
+// A token is printed once, beside the hash that a configuration takes for it.
+func TestPasswdMakesTokens(t *testing.T) {
+	r := perform(t, "", "passwd", "--token")
+	f := strings.Fields(r.stdout)
+	if r.code != 0 || len(f) != 4 || f[0] != "token" || f[2] != "hash" || len(f[1]) < 32 {
+		t.Fatalf("%+v", r)
+	}
+	stored, err := passwd.Parse(f[3])
+	if err != nil || !stored.Check(f[1]) {
+		t.Errorf("the hash is not that of the token: %v", err)
+	}
+	if again := perform(t, "", "passwd", "--token"); again.stdout == r.stdout {
+		t.Error("the same token comes twice")
+	}
+	if r := perform(t, "", "passwd", "--token", "--scheme", "bcrypt"); r.code != exitUsage {
+		t.Errorf("with a scheme: %+v", r)
 	}
 }
 

@@ -47,11 +47,11 @@ func (a *app) welcome(cfg *config.Config) {
 		return
 	}
 	var listeners []string
-	for _, l := range cfg.Listeners {
+	for _, l := range cfg.AllListeners() {
 		listeners = append(listeners, l.Address)
 	}
 	fmt.Fprintf(a.stdout, `There is no configuration at %s: this is the embedded default.
-Hand mail to %s. It stays on this machine, whoever it is for, and arrives in the Maildir %s.
+Hand mail to %s (by HTTP). It stays on this machine, whoever it is for, and arrives in the Maildir %s.
 `, safe(config.DefaultPath()), safe(strings.Join(listeners, ", ")), safe(cfg.CaptureDir()))
 }
 

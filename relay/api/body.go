@@ -20,6 +20,7 @@ type body struct {
 	limits  *config.Listener
 	begun   time.Time
 	read    int64
+	ended   bool  // it was read to its end
 	err     error // of from, but io.EOF
 }
 
@@ -35,14 +36,29 @@ func (b *body) Read(p []byte) (int, error) {
 	_ = b.control.SetReadDeadline(b.deadline(time.Now()))
 	n, err := b.from.Read(p)
 	b.read += int64(n)
-	if err != nil {
+	if err == io.EOF {
 		// net/http goes on reading, to learn when the client goes away.
+		b.ended = true
 		_ = b.control.SetReadDeadline(time.Time{})
-		if err != io.EOF {
-			b.err = err
-		}
+	} else if err != nil {
+		b.err = err
 	}
 	return n, err
+}
+
+// leavePatience is how long net/http may go on reading what is left of a body,
+// so that an answer stands where the client looks for it.
+const leavePatience = 10 * time.Second
+
+// leave comes before an answer to a body that may not have been read.
+func (b *body) leave(w http.ResponseWriter) {
+	switch {
+	case b.ended:
+	case b.err != nil:
+		w.Header().Set("Connection", "close") // there is nothing more to read
+	default:
+		_ = b.control.SetReadDeadline(time.Now().Add(leavePatience))
+	}
 }
 
 func (b *body) deadline(now time.Time) time.Time {
@@ -91,12 +107,8 @@ type holding struct {
 // hold counts n bytes more, and tells whether they may be had.
 func (r *request) hold(n int64) bool {
 	h := &r.holding
-	if h.bytes+n > largeBody && h.place == nil {
-		large := r.server.large.Load()
-		if !large.Take(r.client.Connection(), 1) {
-			return false
-		}
-		h.place = large
+	if h.bytes+n > largeBody && !r.takePlace() {
+		return false
 	}
 	if h.bytes+n > freeBody {
 		more := n
@@ -108,6 +120,18 @@ func (r *request) hold(n int64) bool {
 		}
 	}
 	h.bytes += n
+	return true
+}
+
+// takePlace takes one of the few places for large requests, once.
+func (r *request) takePlace() bool {
+	if r.holding.place == nil {
+		large := r.server.large.Load()
+		if !large.Take(r.client.Connection(), 1) {
+			return false
+		}
+		r.holding.place = large
+	}
 	return true
 }
 

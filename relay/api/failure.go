@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 
@@ -67,12 +68,16 @@ func invalid(text string) *failure {
 	return &failure{status: http.StatusUnprocessableEntity, name: nameInvalid, text: text}
 }
 
-// failureOf is what a client is told of a refusal. header: the sender was the
-// reason if it is a rule of the administrator.
+// failureOf is what a client is told of a refusal. A rule of the administrator
+// is about the recipient at that stage, and about the sender at the others.
 func failureOf(err error, at submission.Stage) *failure {
 	r := submission.AsRefusal(err)
 	f := &failure{text: r.Sentence, code: r.Code, enhanced: r.Status(), status: http.StatusUnprocessableEntity, name: nameInvalid}
 	switch {
+	case errors.Is(r, submission.ErrKeyUsed):
+		f.status, f.name = http.StatusConflict, nameKeyReused
+	case errors.Is(r, submission.ErrKeyBusy):
+		f.status, f.name, f.retry = http.StatusConflict, nameKeyInFlight, retrySoon
 	case r.Enhanced == [3]int{4, 5, 3}: // too many recipients: of this request, whenever it comes
 	case r.Code == 450:
 		f.status, f.name, f.retry = http.StatusTooManyRequests, nameRate, retryLater

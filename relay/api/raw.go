@@ -2,18 +2,18 @@ package api
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
-	"net/mail"
+	netmail "net/mail"
 	"net/url"
 	"strings"
 
 	"postern/config/wire"
 	"postern/relay/submission"
-	"postern/spool"
 )
 
 // envelope is who sends to whom. Addresses are in wire form.
@@ -21,40 +21,77 @@ type envelope struct {
 	from string
 	to   []string
 	utf8 bool // RFC 6531
+	key  key
 }
 
-// messages takes a finished message, or a form.
+// messages is POST /v1/messages: a finished message, or a form.
 func (r *request) messages(w http.ResponseWriter) *failure {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == mediaForm {
-		return invalid("forms are not taken yet")
+		return r.messageForm(w)
 	}
-	id, f := r.raw()
+	q, f := parseQuery(r.URL.RawQuery)
 	if f != nil {
 		return f
 	}
-	write(w, http.StatusOK, accepted{id.String()})
+	k, f := r.key(nil)
+	if f != nil {
+		return f
+	}
+	k.digest = [sha256.Size]byte{} // it streams by, and is not compared
+	id, f := r.rawFrom(r.body, q, k)
+	if f != nil {
+		return f
+	}
+	r.body.leave(w) // of a message that was taken before
+	write(w, http.StatusOK, id)
+	return nil
+}
+
+// messageForm takes a mail whose attachments are files of the form.
+func (r *request) messageForm(w http.ResponseWriter) *failure {
+	if r.URL.RawQuery != "" {
+		return invalid("a form has from and to as fields, not in the query")
+	}
+	f, fail := r.form()
+	if fail != nil {
+		return fail
+	}
+	k, fail := r.formKey(f)
+	if fail != nil {
+		return fail
+	}
+	m, fail := f.mail(func(*mail, string, []string) (string, bool) { return "", false })
+	if fail != nil {
+		return fail
+	}
+	id, fail := r.send(m, k)
+	if fail != nil {
+		return fail
+	}
+	write(w, http.StatusOK, id)
 	return nil
 }
 
 // accepted is the answer for one message, which is durable.
 type accepted struct {
 	ID string `json:"id"`
+	// Repeated: by its Idempotency-Key, it was accepted before, under this ID.
+	Repeated bool `json:"repeated,omitempty"`
 }
 
-// raw takes the body as the message. What the query does not say of the
+var none accepted
+
+// rawFrom takes a message as it is read. What the query does not say of the
 // envelope is read from the header.
-func (r *request) raw() (spool.ID, *failure) {
-	q, err := parseQuery(r.URL.RawQuery)
-	if err != nil {
-		return 0, err
-	}
-	text := &crlf{from: r.body}
+func (r *request) rawFrom(from io.Reader, q query, k key) (accepted, *failure) {
+	text := &crlf{from: from}
 	var head []byte
-	var env envelope
+	env := envelope{key: k}
 	problems := &problems{}
 	if !q.hasFrom || len(q.to) == 0 {
-		if head, err = text.header(r.body); err != nil {
-			return 0, err
+		var f *failure
+		if head, f = text.header(r.body); f != nil {
+			return none, f
 		}
 		fromHeader(head, q, &env, problems)
 	}
@@ -65,18 +102,25 @@ func (r *request) raw() (spool.ID, *failure) {
 		env.to = append(env.to, problems.all("to", list, &env.utf8)...)
 	}
 	if f := problems.failure(); f != nil {
-		return 0, f
+		return none, f
 	}
 	m, f := r.begin(&env)
 	if f != nil {
-		return 0, f
+		return none, f
 	}
 	defer m.Discard()
-	if _, err := m.Write(head); err != nil {
-		return 0, failureOf(err, submission.AtContent)
+	if m.Repeated() {
+		return r.commit(m)
 	}
-	if _, err := io.Copy(m, text); err != nil {
-		return 0, r.cut(err)
+	if _, err := m.Write(head); err != nil {
+		return none, failureOf(err, submission.AtContent)
+	}
+	n, err := io.Copy(m, text)
+	if err != nil {
+		return none, r.cut(err)
+	}
+	if len(head) == 0 && n == 0 {
+		return none, invalid("the message is empty")
 	}
 	return r.commit(m)
 }
@@ -92,7 +136,7 @@ func (r *request) cut(err error) *failure {
 
 // begin begins a message with all of its recipients, or with none.
 func (r *request) begin(env *envelope) (*submission.Message, *failure) {
-	e := submission.Envelope{From: env.from, Protocol: r.protocol(), SMTPUTF8: env.utf8}
+	e := submission.Envelope{From: env.from, Protocol: r.protocol(), SMTPUTF8: env.utf8, Key: env.key.name, Digest: env.key.digest}
 	m, err := r.server.submission.Begin(r.Context(), &r.client, e)
 	if err != nil {
 		return nil, failureOf(err, submission.AtSender)
@@ -123,12 +167,12 @@ func (r *request) begin(env *envelope) (*submission.Message, *failure) {
 	return m, nil
 }
 
-func (r *request) commit(m *submission.Message) (spool.ID, *failure) {
+func (r *request) commit(m *submission.Message) (accepted, *failure) {
 	id, err := m.Commit(r.Context())
 	if err != nil {
-		return 0, failureOf(err, submission.AtContent)
+		return none, failureOf(err, submission.AtContent)
 	}
-	return id, nil
+	return accepted{id.String(), m.Repeated()}, nil
 }
 
 // protocol is the with-type of the Received field. None is registered for HTTP
@@ -376,7 +420,7 @@ func (p *problems) all(field, text string, utf8 *bool) (out []string) {
 	if strings.TrimSpace(text) == "" {
 		return nil
 	}
-	list, err := mail.ParseAddressList(text)
+	list, err := netmail.ParseAddressList(text)
 	if err != nil {
 		p.add(field, fmt.Sprintf("%q is not an address", wire.Line(text)))
 		return nil

@@ -4,16 +4,15 @@ import (
 	"crypto/x509"
 	"fmt"
 	"mime"
-	"net"
 	"net/http"
-	"net/netip"
-	"os"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"strings"
 
 	"postern/config"
 	"postern/config/wire"
+	"postern/relay/peer"
 	"postern/relay/submission"
 )
 
@@ -27,6 +26,7 @@ type request struct {
 	token    *token // nil: none was needed
 	body     *body
 	holding  holding
+	large    int // mails of it that have a file
 }
 
 // route is one row of the table of all that can be asked.
@@ -44,33 +44,61 @@ const (
 	mediaForm = "multipart/form-data"
 )
 
-// table is what the server answers. A test compares openapi.json with it.
+// table is what the server answers. Of two rows that match, the first counts. A test compares openapi.json with it.
 var table = []row{
+	{"POST", "/emails", config.DialectResend, []string{mediaJSON}, (*request).email},
+	{"POST", "/emails/batch", config.DialectResend, []string{mediaJSON}, (*request).emails},
+	{"GET", "/emails/{id}", "", nil, (*request).emailStatus},
+	{"POST", "/emails/{id}/cancel", "", nil, (*request).cancel},
+	{"POST", "/email", config.DialectPostmark, []string{mediaJSON}, (*request).postmark},
+	{"POST", "/email/batch", config.DialectPostmark, []string{mediaJSON}, (*request).postmarkBatch},
+	{"POST", "/v3/mail/send", config.DialectSendGrid, []string{mediaJSON}, (*request).sendgrid},
+	{"POST", "/v3/{domain}/messages", config.DialectMailgun, []string{mediaForm}, (*request).mailgun},
+	{"POST", "/v3/{domain}/messages.mime", config.DialectMailgun, []string{mediaForm}, (*request).mailgunMIME},
+	{"GET", "/openapi.json", "", nil, (*request).describe},
 	{"POST", "/v1/messages", "", []string{mediaMail, mediaForm}, (*request).messages},
 }
 
-// mux sends each request to its row.
-func (s *Server) mux() *http.ServeMux {
-	mux := http.NewServeMux()
-	methods := map[string][]string{}
+// match sets the names in the pattern of a row to the segments of the path that
+// stand there; false: the path is another one.
+func (t *row) match(r *http.Request) bool {
+	pattern, path := strings.Split(t.path, "/"), strings.Split(r.URL.EscapedPath(), "/")
+	if len(pattern) != len(path) {
+		return false
+	}
+	for i, want := range pattern {
+		segment, err := url.PathUnescape(path[i])
+		name, any := strings.CutPrefix(want, "{")
+		if err != nil || any && segment == "" || !any && segment != want {
+			return false
+		}
+		if any {
+			r.SetPathValue(strings.TrimSuffix(name, "}"), segment)
+		}
+	}
+	return true
+}
+
+// find is the row of a request, or why there is none.
+func find(w http.ResponseWriter, r *http.Request) (*row, *failure) {
+	var allowed []string
 	for i := range table {
 		t := &table[i]
-		methods[t.path] = append(methods[t.path], t.method)
-		mux.HandleFunc(t.method+" "+t.path, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, t) })
+		if !t.match(r) {
+			continue
+		}
+		if t.method == r.Method {
+			return t, nil
+		}
+		allowed = append(allowed, t.method)
 	}
-	for path, takes := range methods {
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-			allowed := strings.Join(takes, ", ")
-			w.Header().Set("Allow", allowed)
-			f := &failure{status: http.StatusMethodNotAllowed, name: nameMethod, text: fmt.Sprintf("%s takes %s, not %s", path, allowed, wire.Line(r.Method))}
-			f.tell(w, "")
-		})
+	path := wire.Line(r.URL.Path)
+	if len(allowed) == 0 {
+		return nil, &failure{status: http.StatusNotFound, name: nameNotFound, text: "there is no " + path}
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		f := &failure{status: http.StatusNotFound, name: nameNotFound, text: "there is no " + wire.Line(r.URL.Path)}
-		f.tell(w, "")
-	})
-	return mux
+	takes := strings.Join(allowed, ", ")
+	w.Header().Set("Allow", takes)
+	return nil, &failure{status: http.StatusMethodNotAllowed, name: nameMethod, text: fmt.Sprintf("%s takes %s, not %s", path, takes, wire.Line(r.Method))}
 }
 
 // ServeHTTP implements http.Handler. A request for a name that is not ours, or
@@ -96,9 +124,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		abused(&failure{status: http.StatusForbidden, name: nameOrigin, text: "requests of web pages are not answered"}, "a request of a web page")
 	case c.client.Listener != config.SubmitListener && !set.answersTo(r.Host, lim):
 		abused(&failure{status: http.StatusMisdirectedRequest, name: nameHost,
-			text: fmt.Sprintf("%q is not the name of this machine; ask by its address or its hostname, or name it in http.hosts", wire.Line(hostOf(r.Host)))}, "a foreign host")
+			text: fmt.Sprintf("%q is not the name of this machine; ask by its address or its hostname, or name it in http.hosts", wire.Line(peer.HostName(r.Host)))}, "a foreign host")
 	default:
-		s.routes.ServeHTTP(w, r)
+		t, f := find(w, r)
+		if f != nil {
+			if r.ContentLength != 0 {
+				w.Header().Set("Connection", "close") // rather than to read a body for nothing
+			}
+			f.tell(w, "")
+			return
+		}
+		s.serve(w, r, t)
 	}
 }
 
@@ -110,19 +146,26 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, t *row) {
 	req.client.Settings = lim.message
 	req.body = newBody(w, r, lim.cfg)
 	defer req.give()
-	defer func() {
-		switch v := recover(); v {
-		case nil:
-		case http.ErrAbortHandler:
-			panic(v)
-		default:
-			s.events(&Panicked{&req.client, v, debug.Stack()})
-			w.Header().Set("Connection", "close")
-			defect.tell(w, t.dialect)
-		}
-	}()
+	defer req.guard(func(f *failure) {
+		w.Header().Set("Connection", "close")
+		f.tell(w, t.dialect) // which does nothing behind an answer that has begun
+	})
 	if f := req.carryOut(w, t); f != nil {
+		req.body.leave(w)
 		f.tell(w, t.dialect)
+	}
+}
+
+// guard is deferred where a bug may panic over what a client sent: it is told of,
+// and failed is called.
+func (r *request) guard(failed func(*failure)) {
+	switch v := recover(); v {
+	case nil:
+	case http.ErrAbortHandler:
+		panic(v)
+	default:
+		r.server.events(&Panicked{&r.client, v, debug.Stack()})
+		failed(defect)
 	}
 }
 
@@ -149,36 +192,17 @@ func (r *request) carryOut(w http.ResponseWriter, t *row) *failure {
 		return &failure{status: http.StatusUnsupportedMediaType, name: nameMediaType,
 			text: fmt.Sprintf("%s takes Content-Type: %s", t.path, strings.Join(t.media, " or "))}
 	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return &failure{status: http.StatusUnsupportedMediaType, name: nameMediaType, text: "a body with a Content-Encoding is not taken"}
+	}
 	return t.answer(r, w)
 }
 
-// hostOf is a Host field without its port.
-func hostOf(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
-}
-
-// privateDomains are not delegated in the public DNS (RFC 6761, RFC 6762,
-// RFC 8375, and ICANN's .internal), or made by clusters.
-var privateDomains = []string{".localhost", ".local", ".internal", ".home.arpa", ".svc"}
-
-// answersTo tells whether a request for a host is ours. A web page can have its
-// own name lead here (DNS rebinding); an IP address, a name without a dot, and
-// names that nobody can buy, are not such a page's.
+// answersTo tells whether a request for a host is ours.
 func (set *settings) answersTo(host string, lim *limits) bool {
-	name := hostOf(host)
-	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil || !strings.Contains(name, ".") {
-		return true
-	}
-	machine, _ := os.Hostname()
-	if strings.EqualFold(name, machine) || strings.EqualFold(name, set.hostname) ||
-		slices.ContainsFunc(set.http.Hosts, func(h string) bool { return strings.EqualFold(name, h) }) ||
-		slices.ContainsFunc(privateDomains, func(d string) bool { return strings.HasSuffix(name, d) }) {
-		return true
-	}
-	return lim.tls != nil && certifies(lim.tls.Certificates[0].Leaf, name)
+	name := peer.HostName(host)
+	return peer.OwnHost(name, slices.Concat(set.http.Hosts, []string{set.hostname})...) ||
+		lim.tls != nil && certifies(lim.tls.Certificates[0].Leaf, name)
 }
 
 // certifies tells whether a certificate is for a name.

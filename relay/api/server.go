@@ -17,9 +17,6 @@ import (
 	"postern/relay/submission"
 )
 
-// Messages tells of messages that were accepted.
-type Messages interface{}
-
 // Options are what a Server works with.
 type Options struct {
 	Submission *submission.Agent // takes the messages
@@ -41,7 +38,6 @@ type Server struct {
 	handed     *peer.Handed
 	memory     *origin.Budget
 	gate       *gate
-	routes     *http.ServeMux
 	settings   atomic.Pointer[settings]
 	large      atomic.Pointer[origin.Budget] // of requests with a large JSON body
 	running    sync.WaitGroup                // of the goroutines that serve
@@ -74,7 +70,6 @@ func New(o Options) *Server {
 		s.memory = origin.NewBudget(0)
 	}
 	s.settings.Store(&settings{http: &config.HTTP{}, tokens: &tokens{}})
-	s.routes = s.mux()
 	return s
 }
 
@@ -181,11 +176,15 @@ const (
 
 // newHTTP is what serves one listener.
 func (s *Server) newHTTP(l *config.Listener) *http.Server {
+	header := 32 << 10
+	if l.Name == config.SubmitListener {
+		header = 256 << 10 // the query of /v1/messages may have thousands of recipients
+	}
 	return &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: headerPatience,
 		IdleTimeout:       l.IdleTimeout,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    header,
 		ErrorLog:          log.New(said{s, l.Name}, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c)

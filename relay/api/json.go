@@ -1,0 +1,120 @@
+package api
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"postern/config/wire"
+)
+
+// jsonLimit is how long a JSON body may be: base64 and escapes make a message
+// longer than it is.
+func (r *request) jsonLimit() int64 { return 2*r.limits.cfg.MaxMessageSize + 64<<10 }
+
+// decode reads all of a body into v. A field that v lacks is refused by name.
+// The decoder bounds how deep it goes.
+func (r *request) decode(v any) ([]byte, *failure) {
+	b, f := r.whole(r.body, r.jsonLimit())
+	if f != nil {
+		return nil, f
+	}
+	return b, decode(b, v)
+}
+
+func decode(b []byte, v any) *failure {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(v)
+	if err == nil {
+		if _, more := dec.Token(); more != io.EOF {
+			err = errors.New("more follows the JSON value")
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	text := strings.TrimPrefix(err.Error(), "json: ")
+	var kind *json.UnmarshalTypeError
+	var wrong *fieldError
+	switch {
+	case errors.Is(err, io.EOF):
+		text = "the body is empty"
+	case errors.As(err, &wrong):
+		text = wrong.text
+	case errors.As(err, &kind) && kind.Field != "":
+		text = fmt.Sprintf("%s: cannot be a JSON %s", kind.Field, kind.Value)
+	case errors.As(err, &kind):
+		text = "the body cannot be a JSON " + kind.Value
+	}
+	return invalid(wire.Text(text, maxText))
+}
+
+// fieldError is that of a value of our own types.
+type fieldError struct{ text string }
+
+func (e *fieldError) Error() string { return e.text }
+
+// texts is a text, or a list of such.
+type texts []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *texts) UnmarshalJSON(b []byte) error {
+	*t = nil
+	if string(b) == "null" {
+		return nil
+	}
+	if b[0] != '[' {
+		b = append(append([]byte{'['}, b...), ']')
+	}
+	var list []string
+	if err := json.Unmarshal(b, &list); err != nil {
+		return &fieldError{"a list of addresses has to be a text, or a list of texts"}
+	}
+	*t = list
+	return nil
+}
+
+// base64Text is what an attachment holds, in base64.
+type base64Text []byte
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *base64Text) UnmarshalJSON(b []byte) error {
+	*c = nil
+	switch {
+	case string(b) == "null":
+		return nil
+	case b[0] != '"':
+		return &fieldError{"the content of an attachment has to be base64"}
+	}
+	text := b[1 : len(b)-1]
+	if bytes.IndexByte(text, '\\') >= 0 {
+		var plain string
+		if err := json.Unmarshal(b, &plain); err != nil {
+			return err
+		}
+		text = []byte(plain)
+	}
+	data, err := fromBase64(text)
+	if err != nil {
+		return &fieldError{"the content of an attachment is no base64"}
+	}
+	*c = data
+	return nil
+}
+
+// fromBase64 takes what encoders write: with line ends or without, with padding
+// or without.
+func fromBase64(text []byte) ([]byte, error) {
+	out := make([]byte, base64.StdEncoding.DecodedLen(len(text)+3))
+	n, err := base64.StdEncoding.Decode(out, text)
+	if err == nil {
+		return out[:n], nil
+	}
+	n, err = base64.RawStdEncoding.Decode(out, bytes.TrimRight(text, "=\r\n "))
+	return out[:n], err
+}

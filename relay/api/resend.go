@@ -1,0 +1,209 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"postern/config/wire"
+	"postern/relay/compose"
+)
+
+// resendMail is a mail in the shape of Resend, which is Postern's own.
+type resendMail struct {
+	From        string             `json:"from"`
+	To          texts              `json:"to"`
+	Cc          texts              `json:"cc"`
+	Bcc         texts              `json:"bcc"`
+	ReplyTo     texts              `json:"reply_to"`
+	Subject     string             `json:"subject"`
+	Text        string             `json:"text"`
+	HTML        string             `json:"html"`
+	Headers     map[string]string  `json:"headers"`
+	Tags        []resendTag        `json:"tags"`
+	Attachments []resendAttachment `json:"attachments"`
+	ScheduledAt string             `json:"scheduled_at"`
+	Template    *resendTemplate    `json:"template"`
+}
+
+type resendTag struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+type resendAttachment struct {
+	Filename    string     `json:"filename"`
+	Content     base64Text `json:"content"`
+	Path        string     `json:"path"`
+	ContentType string     `json:"content_type"`
+	ContentID   string     `json:"content_id"`
+}
+
+type resendTemplate struct {
+	ID        string         `json:"id"`
+	Variables map[string]any `json:"variables"`
+}
+
+// maxBatch is how many mails one request may bring.
+const maxBatch = 100
+
+// mail is what it asks for.
+func (e *resendMail) mail() (*mail, *failure) {
+	m := &mail{
+		from: e.From, to: e.To, cc: e.Cc, bcc: e.Bcc, replyTo: e.ReplyTo,
+		subject: e.Subject, text: e.Text, html: e.HTML,
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Headers)) {
+		m.field(name, e.Headers[name])
+	}
+	for _, t := range e.Tags {
+		m.field("X-Tag-"+t.Name, t.Value)
+	}
+	var wrong compose.Problems
+	for i, a := range e.Attachments {
+		at := fmt.Sprintf("attachments[%d].", i)
+		switch {
+		case a.Path != "":
+			wrong = append(wrong, compose.Problem{Field: at + "path", Text: "this relay fetches nothing: give the content"})
+		case a.Content == nil:
+			wrong = append(wrong, compose.Problem{Field: at + "content", Text: "there is none"})
+		}
+		m.attachments = append(m.attachments, attachment{a.Filename, a.ContentType, a.ContentID, a.Content})
+	}
+	if text := whenOf(e.ScheduledAt, time.Now()); text != "" {
+		wrong = append(wrong, compose.Problem{Field: "scheduled_at", Text: text})
+	}
+	if e.Template != nil {
+		wrong = append(wrong, compose.Problem{Field: "template.id", Text: fmt.Sprintf("there is no template %q: this relay has none", wire.Line(e.Template.ID))})
+	}
+	if len(wrong) > 0 {
+		return nil, fault(wrong, "")
+	}
+	return m, nil
+}
+
+// email is POST /emails.
+func (r *request) email(w http.ResponseWriter) *failure {
+	var e resendMail
+	b, f := r.decode(&e)
+	if f != nil {
+		return f
+	}
+	k, f := r.key(b)
+	if f != nil {
+		return f
+	}
+	m, f := e.mail()
+	if f != nil {
+		return f
+	}
+	id, f := r.send(m, k)
+	if f != nil {
+		return f
+	}
+	write(w, http.StatusOK, id)
+	return nil
+}
+
+// batchAnswer is that of a batch. Errors are those of a permissive one.
+type batchAnswer struct {
+	Data   []accepted   `json:"data"`
+	Errors []batchError `json:"errors,omitempty"`
+}
+
+type batchError struct {
+	Index int `json:"index"`
+	answer
+}
+
+// emails is POST /emails/batch.
+func (r *request) emails(w http.ResponseWriter) *failure {
+	permissive := false
+	switch mode := r.Header.Get("X-Batch-Validation"); mode {
+	case "", "strict":
+	case "permissive":
+		permissive = true
+	default:
+		return invalid("x-batch-validation is strict or permissive")
+	}
+	var list []json.RawMessage
+	b, f := r.decode(&list)
+	if f != nil {
+		return f
+	}
+	if !r.hold(int64(len(b))) { // which list holds as well
+		return noMemory
+	}
+	if len(list) == 0 || len(list) > maxBatch {
+		return invalid(fmt.Sprintf("a batch has 1 to %d mails, not %d", maxBatch, len(list)))
+	}
+	k, f := r.key(b)
+	if f != nil {
+		return f
+	}
+	var out batchAnswer
+	out.Data = []accepted{}
+	mails, at := make([]*mail, 0, len(list)), make([]int, 0, len(list))
+	for i, one := range list {
+		var e resendMail
+		f := decode(one, &e)
+		var m *mail
+		if f == nil {
+			m, f = e.mail()
+		}
+		switch {
+		case f == nil:
+			mails, at = append(mails, m), append(at, i)
+		case permissive:
+			out.Errors = append(out.Errors, batchError{i, f.answer()})
+		default:
+			return located(f, fmt.Sprintf("[%d]", i))
+		}
+	}
+	all, f := r.sendAll(mails, k, "", permissive)
+	if f != nil {
+		return f
+	}
+	for i, o := range all {
+		if o.failed != nil {
+			out.Errors = append(out.Errors, batchError{at[i], o.failed.answer()})
+		} else {
+			out.Data = append(out.Data, o.accepted)
+		}
+	}
+	slices.SortFunc(out.Errors, func(a, b batchError) int { return a.Index - b.Index })
+	write(w, http.StatusOK, out)
+	return nil
+}
+
+// key reads Idempotency-Key.
+func (r *request) key(body []byte) (k key, f *failure) {
+	all := r.Header.Values("Idempotency-Key")
+	switch {
+	case len(all) == 0:
+		return k, nil
+	case len(all) > 1 || !isKey(all[0]):
+		return k, &failure{status: http.StatusBadRequest, name: nameKey, text: "Idempotency-Key has to be 1 to 256 printable ASCII characters"}
+	}
+	return key{all[0], digestOf(r.URL.Path, body)}, nil
+}
+
+// maxKey is how long a key may be.
+const maxKey = 256
+
+func isKey(s string) bool {
+	return s != "" && len(s) <= maxKey && wire.Printable(s)
+}
+
+// digestOf tells one request from another with the same key.
+func digestOf(path string, body []byte) (d [sha256.Size]byte) {
+	h := sha256.New()
+	h.Write([]byte(path + "\n"))
+	h.Write(body)
+	h.Sum(d[:0])
+	return d
+}
