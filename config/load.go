@@ -105,6 +105,11 @@ type Place struct {
 	// is such a socket; empty: there is none, or it is one of systemd, whose
 	// path the file does not say.
 	SubmitSocket string
+	// MaxMessage is how many bytes a message may have at SubmitSocket.
+	MaxMessage int64
+	// SMTP is where programs of this machine hand in mail, "127.0.0.1:2525";
+	// empty: no listener without TLS is at a loopback address.
+	SMTP string
 }
 
 // Locate finds the control socket and the spool that a --config option leads
@@ -120,22 +125,26 @@ func Locate(option string) (Place, error) {
 			if err != nil {
 				return Place{}, err
 			}
-			return Place{Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, SubmitSocket: cfg.HTTP.Socket.Target}, nil
+			return Place{Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, SubmitSocket: cfg.HTTP.Socket.Target, MaxMessage: cfg.HTTP.Socket.MaxMessageSize, SMTP: defaultListen}, nil
 		}
 	}
 	doc := readDocument(path)
 	if doc.root == nil {
 		return Place{}, &Problems{doc.problems}
 	}
-	// Its mode, and variables that other keys lack, keep a daemon from
+	cfg := Default()
+	doc.top().sub("spool").readOnly(cfg.Spool.keys(), "dir", "max_size")
+	doc.top().sub("control").readOnly(cfg.Control.keys(), "socket", "read_socket")
+	doc.top().sub("http").readOnly(cfg.HTTP.keys(), "socket", "max_message_size")
+	most := cfg.HTTP.Listener.MaxMessageSize
+	if size := cfg.Spool.MaxSize; size > 0 && !doc.top().sub("http").has("max_message_size") {
+		most = min(most, size)
+	}
+	// Its mode, limits, and variables that other keys lack keep a daemon from
 	// starting, not from being reached.
 	doc.problems = slices.DeleteFunc(doc.problems, func(p Problem) bool {
 		return !slices.Contains([]string{"spool.dir", "control.socket", "control.read_socket", "http.socket"}, p.Key)
 	})
-	cfg := Default()
-	doc.top().sub("spool").readOnly(cfg.Spool.keys(), "dir")
-	doc.top().sub("control").readOnly(cfg.Control.keys(), "socket", "read_socket")
-	doc.top().sub("http").readOnly(cfg.HTTP.keys(), "socket")
 	if !cfg.HTTP.set {
 		cfg.HTTP.Socket.Target = submitSocket(cfg)
 	} else if cfg.HTTP.Socket.Network != "unix" {
@@ -144,7 +153,35 @@ func Locate(option string) (Place, error) {
 	if len(doc.problems) > 0 {
 		return Place{}, &Problems{doc.problems}
 	}
-	return Place{Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket, SubmitSocket: cfg.HTTP.Socket.Target}, nil
+	return Place{
+		Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket,
+		SubmitSocket: cfg.HTTP.Socket.Target, MaxMessage: most, SMTP: loopbackListener(doc.root["listener"]),
+	}, nil
+}
+
+// loopbackListener is the address of the first listener of a file that a
+// program of this machine can use as it is.
+func loopbackListener(listeners any) string {
+	list, ok := listeners.([]map[string]any)
+	if !ok {
+		return defaultListen
+	}
+	for _, l := range list {
+		address, _ := l["address"].(string)
+		mode, _ := l["tls"].(string)
+		required, _ := l["require_auth"].(bool)
+		host, port, err := splitHostPort(address)
+		if err != nil || port == "0" || required || mode == string(ListenerTLSImplicit) {
+			continue
+		}
+		switch {
+		case isLoopback(host):
+			return address
+		case host == "" || host == "0.0.0.0" || host == "::":
+			return net.JoinHostPort("127.0.0.1", port)
+		}
+	}
+	return ""
 }
 
 // config reads every key of the document.

@@ -28,8 +28,6 @@ var goroutines = map[string]string{
 	"relay/upstream/examine.go reach":   "Dialer.dialSafely recovers: TestPanicWhileDialling",
 	"relay/upstream/session.go idle":    "session.watch recovers: TestPanicWhileWatching",
 	"cmd/daemon/start.go serveAdmin":    "net/http recovers each request: TestFaultsAreTold; the rest is its accept loop",
-	"relay/api/server.go Use":           "net/http recovers each request; the rest accepts, and ends what is gone",
-	"relay/api/server.go Shutdown":      "ends listeners",
 	"relay/capture/pipe.go wait":        "wakes whoever waits",
 	"relay/capture/server.go Start":     "go-smtp recovers each connection, all of which are this relay's own sessions",
 	"relay/oauth/code.go openCallback":  "net/http recovers each request; `postern upstream login` only",

@@ -149,7 +149,8 @@ func (k kept) Cancel(ctx context.Context, id spool.ID, _ string) error {
 	for i := range outcomes {
 		outcomes[i].Verdict = spool.Removed
 	}
-	return k.Settle(ctx, d, spool.Settlement{Outcomes: outcomes})
+	_, err = k.Settle(ctx, d, spool.Settlement{Outcomes: outcomes})
+	return err
 }
 
 // call is a request.
