@@ -64,6 +64,9 @@ func (h *HTTP) keys() []key {
 		for _, name := range names {
 			k := of[name]
 			k.restart = name == "idle_timeout" // net/http has it for the life of a listener
+			if name == "max_connections" {
+				k.def = 100 // which is beside the 500 of each listener of SMTP
+			}
 			keys = append(keys, k)
 		}
 		return keys

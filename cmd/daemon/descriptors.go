@@ -43,6 +43,7 @@ type shares struct {
 	// Places for connections, at a time.
 	listeners                    []int // of each, in the order of the configuration
 	operators, readers, scrapers int
+	batches                      int // requests by HTTP that have many files open
 }
 
 // share shares out limit descriptors. handed is how many sockets a service
@@ -62,7 +63,7 @@ func share(limit int, cfg *config.Config, handed map[string]int) *shares {
 		wanted += sockets[i] * ofClients(l.MaxConnections)
 	}
 	if len(cfg.HTTP.Listeners()) > 0 {
-		own += cfg.HTTP.MaxJSON * api.MaxFiles // of batches, which are large JSON
+		s.batches = cfg.HTTP.MaxJSON
 	}
 	sessions := 0
 	for _, up := range cfg.Upstreams {
@@ -81,6 +82,7 @@ func share(limit int, cfg *config.Config, handed map[string]int) *shares {
 	if limit <= 0 || s.needed <= limit {
 		return s
 	}
+	s.batches = min(s.batches, max(1, limit/1024))
 	// Everybody takes less. Journal and sessions are seldom as many as they may
 	// be, so that a quarter of all is kept for each at most.
 	s.places(min(control.Places, max(leastPlaces, limit/32)), cfg)
@@ -129,7 +131,7 @@ func (s *shares) places(n int, cfg *config.Config) {
 
 // others is how many descriptors those take who are no clients of a listener.
 func (s *shares) others() int {
-	return perOperator*s.operators + perReader*s.readers + perScraper*s.scrapers
+	return perOperator*s.operators + perReader*s.readers + perScraper*s.scrapers + api.MaxFiles*s.batches
 }
 
 // ofClients is how many descriptors the clients of a socket take in n places,
@@ -152,6 +154,7 @@ func (s *shares) lowered(cfg *config.Config) *config.Config {
 	for i, l := range own.AllListeners() {
 		l.MaxConnections = s.listeners[i]
 	}
+	own.HTTP.MaxJSON = max(1, s.batches)
 	return &own
 }
 

@@ -155,6 +155,17 @@ func TestLargeBodies(t *testing.T) {
 	}
 }
 
+// One place is one.
+func TestOneLargeBody(t *testing.T) {
+	r := newRig(t, "max_json = 1")
+	attached := fmt.Sprintf(`{"filename":"a","content":%q}`, strings.Repeat("QUFB", 1<<20))
+	for range 2 {
+		if a := r.do(call{path: "/emails", body: with(`"attachments":[` + attached + `]`)}); a.status != 200 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+}
+
 // A small request is no lever for a thousand large files.
 func TestManyLargeMails(t *testing.T) {
 	r := newRig(t, "")

@@ -142,7 +142,7 @@ func (s *Server) Use(p *Plan) {
 		return
 	}
 	s.settings.Store(p.settings)
-	s.large.Store(origin.NewBudget(int64(p.settings.http.MaxJSON)))
+	s.large.Store(origin.NewBudget(int64(p.settings.http.MaxJSON) + 1)) // of which something is always left
 	var gone []*listener
 	for t, l := range s.listeners {
 		lim := p.keep[t]
