@@ -125,3 +125,21 @@ func TestSocketsHandedOver(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// The listeners of HTTP take part: fewer connections where descriptors are
+// scarce, and one request at a time that opens several files.
+func TestHTTPSharesDescriptors(t *testing.T) {
+	cfg := house(500)
+	cfg.HTTP.Socket = config.Listener{Name: config.SubmitListener, Address: "unix:/run/submit.sock", Network: "unix", MaxConnections: 100}
+	cfg.HTTP.MaxJSON = 16
+	for limit, want := range map[int]int{0: 16, 4096: 16, 128: 1} {
+		s := share(limit, cfg, nil)
+		got := s.lowered(cfg)
+		if len(s.listeners) != 2 || got.HTTP.Socket.MaxConnections != s.listeners[1] || s.listeners[1] < 1 || got.HTTP.MaxJSON != want {
+			t.Errorf("%d: %v, %d requests", limit, s.listeners, got.HTTP.MaxJSON)
+		}
+		if cfg.HTTP.MaxJSON != 16 || cfg.HTTP.Socket.MaxConnections != 100 {
+			t.Fatal("the configuration was changed")
+		}
+	}
+}
