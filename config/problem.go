@@ -113,6 +113,15 @@ type sourceMap struct {
 	tooDeep int            // line where maxNesting was passed; 0: nowhere
 }
 
+// Lines tells on which line of a TOML text each key stands, from 1: ask it for
+// "rows.file", "attach[1].name" or "to[0]". It is 0 for what is not there and
+// has nothing around it that is. deep is the line where values are nested more
+// than 32 deep, which the TOML decoder must not be given; 0: nowhere.
+func Lines(text string) (line func(path string) int, deep int) {
+	m := mapSource(text)
+	return m.line, m.tooDeep
+}
+
 // mapSource finds the line of every key and array element. It is only exact
 // for valid TOML; it stops nowhere in the other kind and always ends.
 func mapSource(src string) *sourceMap {

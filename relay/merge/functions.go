@@ -1,0 +1,410 @@
+package merge
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	htmltemplate "html/template"
+	"io"
+	"math/big"
+	"reflect"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+
+	"postern/relay/compose"
+)
+
+// functions are what templates can call beside what Go's have by themselves.
+// None reads the environment, starts a program or opens a connection, and the
+// result of each is bounded. What works on a value takes it last, for pipes.
+func (r *Renderer) functions() template.FuncMap {
+	return template.FuncMap{
+		"tick": r.tick, "escape": r.escape,
+
+		"date": r.date, "now": func() time.Time { return r.plan.now },
+		"number": r.number, "money": r.money, "sum": sum,
+		"default": orElse,
+		"upper":   func(v any) string { return cases.Upper(r.plan.locale.tag).String(cell(v)) },
+		"lower":   func(v any) string { return cases.Lower(r.plan.locale.tag).String(cell(v)) },
+		"title":   func(v any) string { return cases.Title(r.plan.locale.tag).String(cell(v)) },
+		"trim":    func(v any) string { return strings.TrimSpace(cell(v)) },
+		"truncate": truncate, "join": join, "replace": replace,
+		"split":    func(separator string, v any) []string { return strings.Split(cell(v), separator) },
+		"contains": func(part string, v any) bool { return strings.Contains(cell(v), part) },
+		"json":     toJSON, "csv": toCSV, "table": r.tableOf, "markdown": r.markdown,
+		"file": r.file, "embed": r.embed, "addresses": r.addresses,
+
+		// Go's own, which would let a template take all memory, or give
+		// nothing for a column that is not there.
+		"print":    bounded(fmt.Sprint),
+		"println":  bounded(fmt.Sprintln),
+		"printf":   func(format string, args ...any) (string, error) { return within(fmt.Sprintf(format, args...)) },
+		"html":     bounded(template.HTMLEscaper),
+		"js":       bounded(template.JSEscaper),
+		"urlquery": bounded(template.URLQueryEscaper),
+		"index":    at,
+	}
+}
+
+func within(s string) (string, error) {
+	if len(s) > maxBody {
+		return "", errTooLong
+	}
+	return s, nil
+}
+
+func bounded(f func(...any) string) func(...any) (string, error) {
+	return func(args ...any) (string, error) { return within(f(args...)) }
+}
+
+// tick ends a template that goes round for too long.
+func (r *Renderer) tick() (bool, error) {
+	if r.ticks++; r.ticks > maxTicks {
+		return false, fmt.Errorf("loops more than %d times", maxTicks)
+	}
+	return false, nil
+}
+
+// raw is Markdown, not a value in it.
+type raw string
+
+// escape makes a value text in Markdown.
+func (r *Renderer) escape(v any) string {
+	if m, ok := v.(raw); ok {
+		return string(m)
+	}
+	return escapeMarkdown(cell(v))
+}
+
+// escapeMarkdown writes text so that Markdown shows all of it as it is.
+func escapeMarkdown(s string) string {
+	var b strings.Builder
+	for i, line := range strings.Split(strings.ReplaceAll(strings.TrimSpace(s), "\r\n", "\n"), "\n") {
+		if i > 0 {
+			b.WriteString("\\\n")
+		}
+		for _, c := range strings.TrimSpace(line) {
+			if c < utf8.RuneSelf && strings.ContainsRune("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", c) {
+				b.WriteByte('\\')
+			}
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
+}
+
+// orElse is v, or otherwise where v is empty.
+func orElse(otherwise, v any) any {
+	if truth, ok := template.IsTrue(v); !ok || !truth {
+		return otherwise
+	}
+	return v
+}
+
+// truncate cuts after n characters, with "…" in place of the last one.
+func truncate(n int, v any) string {
+	s := cell(v)
+	if n < 1 || utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}
+
+// texts is a list of whatever kind, as texts.
+func texts(v any) []string {
+	switch v := v.(type) {
+	case []string:
+		return v
+	case []any:
+		list := make([]string, len(v))
+		for i := range v {
+			list[i] = cell(v[i])
+		}
+		return list
+	}
+	return []string{cell(v)}
+}
+
+func join(separator string, v any) (string, error) {
+	list := texts(v)
+	if n := len(list) * len(separator); n > maxBody {
+		return "", errTooLong
+	}
+	return within(strings.Join(list, separator))
+}
+
+func replace(old, with string, v any) (string, error) {
+	s := cell(v)
+	if grows := len(with) - len(old); grows > 0 && strings.Count(s, old)*grows > maxBody {
+		return "", errTooLong
+	}
+	return strings.ReplaceAll(s, old, with), nil
+}
+
+func toJSON(v any) (string, error) {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return strings.TrimSuffix(b.String(), "\n"), err
+}
+
+// at is Go's index, but that a column that is not there is an error.
+func at(v any, keys ...any) (any, error) {
+	for _, key := range keys {
+		of := reflect.ValueOf(v)
+		switch of.Kind() {
+		case reflect.Map:
+			found := of.MapIndex(reflect.ValueOf(cell(key)))
+			if !found.IsValid() {
+				return nil, fmt.Errorf("no column %s", quoted(cell(key)))
+			}
+			v = found.Interface()
+		case reflect.Slice, reflect.Array, reflect.String:
+			i, ok := key.(int)
+			if !ok || i < 0 || i >= of.Len() {
+				return nil, fmt.Errorf("there is no element %v of %d", key, of.Len())
+			}
+			v = of.Index(i).Interface()
+		default:
+			return nil, fmt.Errorf("a value has no element %v", key)
+		}
+	}
+	return v, nil
+}
+
+// rowsOf takes .rows, or a list of tables from JSON.
+func rowsOf(v any) ([]Row, error) {
+	switch v := v.(type) {
+	case []Row:
+		return v, nil
+	case Row:
+		return []Row{v}, nil
+	case []any:
+		rows := make([]Row, len(v))
+		for i := range v {
+			row, ok := v[i].(map[string]any)
+			if !ok {
+				return nil, errors.New("these are not rows")
+			}
+			rows[i] = row
+		}
+		return rows, nil
+	}
+	return nil, errors.New("these are not rows: use .rows")
+}
+
+// value is the cell of a column that has to be there.
+func (row Row) value(column string) (string, error) {
+	v, ok := row[column]
+	if !ok {
+		return "", fmt.Errorf("no column %s", quoted(column))
+	}
+	return cell(v), nil
+}
+
+func sum(of any, column string) (json.Number, error) {
+	rows, err := rowsOf(of)
+	if err != nil {
+		return "", err
+	}
+	total, decimals := new(big.Rat), 0
+	for _, row := range rows {
+		s, err := row.value(column)
+		if err != nil {
+			return "", err
+		}
+		if strings.TrimSpace(s) == "" {
+			continue
+		}
+		n, d, err := number(s)
+		if err != nil {
+			return "", err
+		}
+		total.Add(total, n)
+		decimals = max(decimals, d)
+	}
+	return json.Number(total.FloatString(decimals)), nil
+}
+
+// columnsOf are the given ones, or all of the table in its order.
+func (r *Renderer) columnsOf(rows []Row, columns []string) []string {
+	if len(columns) > 0 {
+		return columns
+	}
+	if r.plan.table != nil {
+		return r.plan.table.columns
+	}
+	var all []string
+	for _, row := range rows {
+		for c := range row {
+			if !slices.Contains(all, c) {
+				all = append(all, c)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func toCSV(of any, columns ...string) (string, error) {
+	rows, err := rowsOf(of)
+	if err != nil {
+		return "", err
+	}
+	if len(columns) == 0 {
+		return "", errors.New("csv wants the names of columns")
+	}
+	var b output
+	b.limit = maxBody
+	err = writeCSV(&b, rows, columns)
+	return string(b.b), err
+}
+
+// writeCSV is RFC 4180, CRLF included.
+func writeCSV(to io.Writer, rows []Row, columns []string) error {
+	w := csv.NewWriter(to)
+	w.UseCRLF = true
+	if err := w.Write(columns); err != nil {
+		return err
+	}
+	record := make([]string, len(columns))
+	for _, row := range rows {
+		for i, c := range columns {
+			var err error
+			if record[i], err = row.value(c); err != nil {
+				return err
+			}
+		}
+		if err := w.Write(record); err != nil {
+			return err
+		}
+	}
+	w.Flush()
+	return w.Error()
+}
+
+// tableOf is a table of rows, as HTML, Markdown or text.
+func (r *Renderer) tableOf(of any, columns ...string) (any, error) {
+	rows, err := rowsOf(of)
+	if err != nil {
+		return nil, err
+	}
+	columns = r.columnsOf(rows, columns)
+	cells := make([][]string, 1, len(rows)+1)
+	cells[0] = columns
+	total := 0
+	for _, row := range rows {
+		line := make([]string, len(columns))
+		for i, c := range columns {
+			if line[i], err = row.value(c); err != nil {
+				return nil, err
+			}
+			if total += len(line[i]); total > maxBody {
+				return nil, errTooLong
+			}
+		}
+		cells = append(cells, line)
+	}
+	switch r.mode {
+	case asHTML:
+		return htmltemplate.HTML(htmlTable(cells)), nil
+	case asMarkdown:
+		return raw(markdownTable(cells)), nil
+	}
+	return textTable(cells), nil
+}
+
+func htmlTable(cells [][]string) string {
+	var b strings.Builder
+	line := func(of []string, tag string) {
+		b.WriteString("<tr>")
+		for _, c := range of {
+			b.WriteString("<" + tag + ">")
+			template.HTMLEscape(&b, []byte(c))
+			b.WriteString("</" + tag + ">")
+		}
+		b.WriteString("</tr>\n")
+	}
+	b.WriteString("<table>\n<thead>")
+	line(cells[0], "th")
+	b.WriteString("</thead>\n<tbody>\n")
+	for _, row := range cells[1:] {
+		line(row, "td")
+	}
+	b.WriteString("</tbody>\n</table>")
+	return b.String()
+}
+
+func markdownTable(cells [][]string) string {
+	var b strings.Builder
+	line := func(of []string, cell func(string) string) {
+		b.WriteString("|")
+		for _, c := range of {
+			b.WriteString(" " + cell(c) + " |")
+		}
+		b.WriteString("\n")
+	}
+	value := func(s string) string { return strings.ReplaceAll(escapeMarkdown(s), "\\\n", " ") }
+	b.WriteString("\n\n")
+	line(cells[0], value)
+	line(cells[0], func(string) string { return "---" })
+	for _, row := range cells[1:] {
+		line(row, value)
+	}
+	b.WriteString("\n")
+	return b.String()
+}
+
+// textTable is columns of text, each as wide as its widest cell.
+func textTable(cells [][]string) string {
+	width := make([]int, len(cells[0]))
+	for _, row := range cells {
+		for i, c := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(c))
+		}
+	}
+	var b strings.Builder
+	for _, row := range cells {
+		line := ""
+		for i, c := range row {
+			line += c + strings.Repeat(" ", width[i]-utf8.RuneCountInString(c)+2)
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// markdown is a value that is Markdown itself.
+func (r *Renderer) markdown(v any) (any, error) {
+	switch r.mode {
+	case asHTML:
+		s, err := compose.Markdown(cell(v))
+		return htmltemplate.HTML(s), err
+	case asMarkdown:
+		return raw(cell(v)), nil
+	}
+	return cell(v), nil
+}
+
+// addresses is a value that holds several addresses on purpose.
+func (r *Renderer) addresses(v any) (string, error) {
+	var all []string
+	for _, s := range texts(v) {
+		list, err := compose.ParseList(s)
+		if err != nil {
+			return "", err
+		}
+		for _, a := range list {
+			r.listed = append(r.listed, a)
+			all = append(all, a.String())
+		}
+	}
+	return strings.Join(all, ", "), nil
+}

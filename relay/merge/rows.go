@@ -1,0 +1,314 @@
+package merge
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+
+	"postern/config/wire"
+)
+
+// StandardInput is how rows from standard input are called in problems.
+const StandardInput = "standard input"
+
+// reader reads rows of one source into a table.
+type reader struct {
+	table    *table
+	found    *Problems
+	warn     func(Problem)
+	cells    []any // of the row that is read
+	header   int   // columns of the header of CSV and XLSX
+	ignored  []bool
+	consumed *meter
+}
+
+// readRows reads all rows of a step. What is wrong with single lines goes to
+// found; the error is for what cannot be read at all.
+func (s *Step) readRows(ctx context.Context, o *Options, found *Problems, warn func(Problem)) (*table, error) {
+	in, name, err := s.openRows(ctx, o)
+	if err != nil {
+		return nil, one(Problem{Kind: NoInput, Field: "rows", Text: err.Error()})
+	}
+	t := newTable(name)
+	t.indexed = s.Rows.Per != "" && s.Rows.Per != PerRow && s.Rows.Per != PerAll
+	r := &reader{table: t, found: found, warn: warn}
+	err = r.read(in, &s.Rows)
+	var problems *Problems
+	if closing := in.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = t.done()
+	}
+	if err != nil {
+		t.close()
+		if errors.As(err, &problems) {
+			return nil, err
+		}
+		return nil, one(Problem{Kind: NoInput, File: name, Text: "cannot be read: " + reason(err)})
+	}
+	return t, nil
+}
+
+// openRows opens the file, standard input or a command.
+func (s *Step) openRows(ctx context.Context, o *Options) (io.ReadCloser, string, error) {
+	switch {
+	case len(s.Rows.Command) > 0:
+		c, err := start(ctx, s.Rows.Command, s.folder())
+		return c, s.Rows.Command[0], err
+	case s.Rows.File == "-":
+		if o.Stdin == nil {
+			return nil, "", errors.New("there is no standard input")
+		}
+		return io.NopCloser(o.Stdin), StandardInput, nil
+	}
+	f, err := openFile(s.path(s.Rows.File))
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %s", s.Rows.File, reason(err))
+	}
+	return f, s.Rows.File, nil
+}
+
+// openFile opens a file and refuses a folder. A pipe is welcome: a shell hands
+// over by it what another program writes.
+func openFile(path string) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		f.Close()
+		return nil, errors.New("is a folder")
+	}
+	return f, nil
+}
+
+// maxStderr is how much of what a command says is repeated.
+const maxStderr = 500
+
+// command is the output of a program; Close fails where the program does.
+type command struct {
+	io.Reader
+	cmd    *exec.Cmd
+	cancel context.CancelFunc
+	stderr bytes.Buffer
+}
+
+// start runs a program without a shell, in the folder of the message file.
+func start(ctx context.Context, args []string, dir string) (*command, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	c := &command{cmd: exec.CommandContext(ctx, args[0], args[1:]...), cancel: cancel}
+	c.cmd.Dir = dir
+	c.cmd.Stderr = &limited{w: &c.stderr, left: maxStderr}
+	out, err := c.cmd.StdoutPipe()
+	if err == nil {
+		err = c.cmd.Start()
+	}
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("%s cannot be started: %w", args[0], err)
+	}
+	c.Reader = out
+	return c, nil
+}
+
+func (c *command) Close() error {
+	// What it writes after the rows were enough, or wrong, nobody reads.
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.Reader, maxRow))
+	c.cancelUnlessDone()
+	err := c.cmd.Wait()
+	c.cancel()
+	if err == nil {
+		return nil
+	}
+	text := "ended with " + err.Error()
+	if said := strings.TrimSpace(c.stderr.String()); said != "" {
+		text += ": " + wire.Text(said, maxStderr)
+	}
+	return errors.New(text)
+}
+
+// cancelUnlessDone ends a program that still writes.
+func (c *command) cancelUnlessDone() {
+	if n, _ := c.Reader.Read(make([]byte, 1)); n > 0 {
+		c.cancel()
+	}
+}
+
+// limited drops what is beyond left, without an error.
+type limited struct {
+	w    io.Writer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	n := min(len(p), l.left)
+	l.left -= n
+	_, err := l.w.Write(p[:n])
+	return len(p), err
+}
+
+// meter ends the reading where a single row takes more than maxRow.
+type meter struct {
+	r io.Reader
+	n int
+}
+
+var errLongRow = fmt.Errorf("a row has more than %d MiB: is a quote not closed?", maxRow>>20)
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	if m.n += n; m.n > maxRow+64<<10 && err == nil {
+		err = errLongRow
+	}
+	return n, err
+}
+
+// read reads rows of whatever format.
+func (r *reader) read(in io.Reader, rows *Rows) error {
+	head := bufio.NewReaderSize(in, 64<<10)
+	format := rows.Format
+	if format == "" || format == Auto {
+		format = r.formatOf(rows, head)
+	}
+	if format == XLSX {
+		return r.readXLSX(head, in, rows.Sheet)
+	}
+	if rows.Sheet != "" {
+		r.warn(Problem{File: r.table.name, Text: "has no sheets, and rows.sheet names one", rows: true})
+	}
+	plain, err := decoded(head, rows.Charset)
+	if err != nil {
+		return one(Problem{Field: "rows.charset", Text: err.Error()})
+	}
+	r.consumed = &meter{r: plain}
+	text := bufio.NewReaderSize(r.consumed, 64<<10)
+	switch format {
+	case JSON, NDJSON:
+		return r.readJSON(text, format)
+	case TSV:
+		return r.readCSV(text, '\t')
+	case CSV:
+		return r.readCSV(text, delimiter(text, ",;"))
+	}
+	return r.readAny(text)
+}
+
+var byExtension = map[string]Format{
+	".csv": CSV, ".tsv": TSV, ".tab": TSV, ".json": JSON, ".ndjson": NDJSON, ".jsonl": NDJSON, ".xlsx": XLSX, ".xlsm": XLSX,
+}
+
+// formatOf goes by the name of a file, then by how the content begins; Auto:
+// only its text can tell.
+func (r *reader) formatOf(rows *Rows, head *bufio.Reader) Format {
+	if f, ok := byExtension[strings.ToLower(filepath.Ext(rows.File))]; ok {
+		return f
+	}
+	if b, _ := head.Peek(4); string(b) == "PK\x03\x04" {
+		return XLSX
+	}
+	return Auto
+}
+
+// readAny tells JSON from CSV by the first sign.
+func (r *reader) readAny(text *bufio.Reader) error {
+	b, _ := text.Peek(4 << 10)
+	switch b = bytes.TrimLeft(b, " \t\r\n"); {
+	case len(b) > 0 && b[0] == '[':
+		return r.readJSON(text, JSON)
+	case len(b) > 0 && b[0] == '{':
+		return r.readJSON(text, NDJSON)
+	}
+	return r.readCSV(text, delimiter(text, ",;\t"))
+}
+
+// delimiter is the one of candidates that the first line has most often,
+// outside of quotes.
+func delimiter(text *bufio.Reader, candidates string) rune {
+	line, _ := text.Peek(8 << 10)
+	count, inQuotes := map[byte]int{}, false
+	for _, c := range line {
+		if c == '"' {
+			inQuotes = !inQuotes
+		}
+		if c == '\n' && !inQuotes {
+			break
+		}
+		if !inQuotes {
+			count[c]++
+		}
+	}
+	best := candidates[0]
+	for i := range len(candidates) {
+		if count[candidates[i]] > count[best] {
+			best = candidates[i]
+		}
+	}
+	return rune(best)
+}
+
+// decoded is text as UTF-8: a byte order mark decides, else charset.
+func decoded(head *bufio.Reader, charset string) (io.Reader, error) {
+	fallback, err := lookup(charset)
+	if err != nil {
+		return nil, err
+	}
+	if b, _ := head.Peek(64); charset == "" && len(b) >= 8 && bytes.Count(b, []byte{0}) >= len(b)/4 {
+		order := "utf-16le"
+		if b[0] == 0 {
+			order = "utf-16be"
+		}
+		return nil, fmt.Errorf("the rows look like UTF-16 without a byte order mark: rows.charset = '%s' reads them", order)
+	}
+	return transform.NewReader(head, unicode.BOMOverride(fallback)), nil
+}
+
+// lookup finds a charset by any of its usual names.
+func lookup(name string) (transform.Transformer, error) {
+	short := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return -1
+	}, name)
+	switch short {
+	case "", "utf8":
+		return transform.Nop, nil
+	case "utf16le", "utf16":
+		return unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM).NewDecoder(), nil
+	case "utf16be":
+		return unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM).NewDecoder(), nil
+	case "ansi", "latin1", "iso88591": // as browsers read it
+		short = "windows1252"
+	}
+	short = strings.Replace(short, "cp125", "windows125", 1)
+	for _, e := range charmap.All {
+		c, ok := e.(interface {
+			encoding.Encoding
+			String() string
+		})
+		if !ok {
+			continue
+		}
+		known := strings.NewReplacer(" ", "", "-", "", "codepage", "cp").Replace(strings.ToLower(c.String()))
+		if known == short || strings.Replace(known, "ibm", "cp", 1) == short {
+			return c.NewDecoder(), nil
+		}
+	}
+	return nil, fmt.Errorf("%s is no charset that is known here: utf-8, utf-16le, utf-16be, windows-1252, iso-8859-15 and others of one byte are", quoted(name))
+}

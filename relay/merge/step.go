@@ -1,0 +1,134 @@
+package merge
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+)
+
+// Step says what messages to make: a message file, or what flags say in place
+// of one. Every string that is for people or for mail is a template. The zero
+// value has nothing: no sender, no recipient, no rows.
+type Step struct {
+	// Path is the message file; empty: none. Dir is where relative file names
+	// start; empty: the working directory.
+	Path, Dir string
+
+	From                 string
+	To, Cc, Bcc, ReplyTo []string
+	Subject              string
+	Text, HTML, Markdown Content
+	Calendar             Content // an invitation: iCalendar with a METHOD
+	InlineCSS            bool    // put the rules of <style> at the elements
+	Locale               string  // BCP 47, for number, money and date; empty: "en"
+	Save, Key            string
+	Priority             string   // "high", "normal", "low" or empty
+	DSN                  []string // "never", or any of "success", "failure", "delay"; empty: the relay's default
+	Headers              []Header
+	Rows                 Rows
+	Attach               []Attach
+	Embed                []Embed
+	Vars                 map[string]string // {{.var.NAME}}
+
+	lines func(path string) int
+}
+
+// Content is a body: Text where Set, else what File holds; without either there
+// is none.
+type Content struct {
+	Set  bool
+	Text string
+	File string
+}
+
+func (c Content) none() bool { return !c.Set && c.File == "" }
+
+// Header is one header field.
+type Header struct{ Name, Value string }
+
+// Rows says where rows come from and how they become messages.
+type Rows struct {
+	File    string   // "-" is standard input
+	Command []string // its standard output; no shell
+	Sheet   string   // of an XLSX file; empty: the first
+	Format  Format
+	Charset string // where no byte order mark tells; empty: UTF-8
+	Per     string // "row" (or empty), "all", or a column
+	Require []string
+	Empty   Empty
+}
+
+// Given reports whether there are rows at all.
+func (r *Rows) Given() bool { return r.File != "" || len(r.Command) > 0 }
+
+// Format of rows.
+type Format string
+
+// The formats. Auto goes by the file name, then by the content.
+const (
+	Auto   Format = "auto"
+	CSV    Format = "csv" // RFC 4180, with "," or ";"
+	TSV    Format = "tsv"
+	JSON   Format = "json"   // one array of objects, or an object with one
+	NDJSON Format = "ndjson" // an object a line
+	XLSX   Format = "xlsx"
+)
+
+// Empty says what becomes of a step without rows.
+type Empty string
+
+// The values of rows.empty.
+const (
+	EmptySkip Empty = "skip" // nothing is sent, and nothing is wrong
+	EmptySend Empty = "send" // one message
+	EmptyFail Empty = "fail"
+)
+
+// Attach is an attachment: a file, or the rows of the message.
+type Attach struct {
+	File    string
+	Name    string // empty: the file's
+	Type    string // empty: by the name
+	Each    string // "rows": one for each row; empty: one
+	Rows    string // "csv" or "html": the rows themselves; empty: File
+	Columns []string
+	BOM     bool // a byte order mark before CSV, for Excel
+	Gzip    bool
+}
+
+// Embed is a file that the HTML shows: <img src="cid:CID">.
+type Embed struct {
+	File, CID, Type string // CID empty: the name of the file
+}
+
+// folder is where relative names start.
+func (s *Step) folder() string {
+	if s.Dir == "" {
+		return "."
+	}
+	return s.Dir
+}
+
+// path is a file name of the step as it can be opened.
+func (s *Step) path(name string) string {
+	if name == "" || s.Dir == "" || filepath.IsAbs(name) || runtime.GOOS == "windows" && os.IsPathSeparator(name[0]) {
+		return name
+	}
+	return filepath.Join(s.Dir, name)
+}
+
+// line is where a key stands in the message file; 0: nowhere.
+func (s *Step) line(key string) int {
+	if s.lines == nil {
+		return 0
+	}
+	return s.lines(key)
+}
+
+// problem is one about a key of the message file or a flag.
+func (s *Step) problem(key, text, hint string) Problem {
+	return Problem{File: s.Path, Line: s.line(key), Field: key, Text: text, Hint: hint}
+}
+
+func index(key string, i int) string { return key + "[" + strconv.Itoa(i) + "]" }
