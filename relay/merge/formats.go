@@ -16,9 +16,10 @@ import (
 	"github.com/thedatashed/xlsxreader"
 )
 
-// line records a problem with one line.
+// line records a problem with one line, which is that of the next row.
 func (r *reader) line(n int, text, hint string) {
 	r.found.add(Problem{File: r.table.name, Line: n, Text: text, Hint: hint, rows: true})
+	r.table.wrong(r.table.n, text)
 }
 
 // readHeader takes the names of the columns. Blanks around them go.

@@ -29,11 +29,11 @@ func (r *Renderer) functions() template.FuncMap {
 
 		"date": r.date, "now": func() time.Time { return r.plan.now },
 		"number": r.number, "money": r.money, "sum": sum,
-		"default": orElse,
-		"upper":   func(v any) string { return cases.Upper(r.plan.locale.tag).String(cell(v)) },
-		"lower":   func(v any) string { return cases.Lower(r.plan.locale.tag).String(cell(v)) },
-		"title":   func(v any) string { return cases.Title(r.plan.locale.tag).String(cell(v)) },
-		"trim":    func(v any) string { return strings.TrimSpace(cell(v)) },
+		"default":  orElse,
+		"upper":    func(v any) string { return cases.Upper(r.plan.locale.tag).String(cell(v)) },
+		"lower":    func(v any) string { return cases.Lower(r.plan.locale.tag).String(cell(v)) },
+		"title":    func(v any) string { return cases.Title(r.plan.locale.tag).String(cell(v)) },
+		"trim":     func(v any) string { return strings.TrimSpace(cell(v)) },
 		"truncate": truncate, "join": join, "replace": replace,
 		"split":    func(separator string, v any) []string { return strings.Split(cell(v), separator) },
 		"contains": func(part string, v any) bool { return strings.Contains(cell(v), part) },
@@ -74,13 +74,19 @@ func (r *Renderer) tick() (bool, error) {
 // raw is Markdown, not a value in it.
 type raw string
 
-// escape makes a value text in Markdown.
+// escape makes a value text in Markdown or in a calendar.
 func (r *Renderer) escape(v any) string {
 	if m, ok := v.(raw); ok {
 		return string(m)
 	}
+	if r.mode == asCalendar {
+		return calendarText.Replace(cell(v))
+	}
 	return escapeMarkdown(cell(v))
 }
+
+// RFC 5545 §3.3.11
+var calendarText = strings.NewReplacer(`\`, `\\`, ";", `\;`, ",", `\,`, "\r\n", `\n`, "\n", `\n`, "\r", `\n`, "\x00", "")
 
 // escapeMarkdown writes text so that Markdown shows all of it as it is.
 func escapeMarkdown(s string) string {

@@ -60,6 +60,14 @@ func (p Problem) String() string {
 	return b.String()
 }
 
+// brief is the problem without where it is: for the row itself.
+func (p Problem) brief() string {
+	if p.Field == "" {
+		return p.Text
+	}
+	return p.Field + ": " + p.Text
+}
+
 const (
 	// alike is how often the same problem is told of; of the rest of the rows
 	// only the number.

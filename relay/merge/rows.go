@@ -43,6 +43,7 @@ func (s *Step) readRows(ctx context.Context, o *Options, found *Problems, warn f
 	}
 	t := newTable(name)
 	t.indexed = s.Rows.Per != "" && s.Rows.Per != PerRow && s.Rows.Per != PerAll
+	t.keeps = o.KeepGoing
 	r := &reader{table: t, found: found, warn: warn}
 	err = r.read(in, &s.Rows)
 	var problems *Problems

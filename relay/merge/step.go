@@ -35,11 +35,11 @@ type Step struct {
 }
 
 // Content is a body: Text where Set, else what File holds; without either there
-// is none.
+// is none. A Literal text is no template: it comes from another program.
 type Content struct {
-	Set  bool
-	Text string
-	File string
+	Set, Literal bool
+	Text         string
+	File         string
 }
 
 func (c Content) none() bool { return !c.Set && c.File == "" }

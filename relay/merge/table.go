@@ -39,9 +39,20 @@ type table struct {
 	size    int64
 	starts  []int64 // of each row, where keepStarts
 	indexed bool    // rows are read out of order
+	keeps   bool    // rows that are wrong are kept, with the reason in bad
+	bad     map[int]string
 }
 
-func newTable(name string) *table { return &table{name: name, at: map[string]int{}} }
+// wrong tells why the row of that number, from 0, is not used.
+func (t *table) wrong(i int, why string) {
+	if t.keeps && t.bad[i] == "" {
+		t.bad[i] = why
+	}
+}
+
+func newTable(name string) *table {
+	return &table{name: name, at: map[string]int{}, bad: map[int]string{}}
+}
 
 // column is the index of a column, which is added where it is new.
 func (t *table) column(name string) (int, error) {

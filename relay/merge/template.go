@@ -26,6 +26,7 @@ const (
 	asText mode = iota
 	asHTML
 	asMarkdown // a value is escaped, so that it is text in HTML
+	asCalendar // a value is escaped by RFC 5545 §3.3.11
 )
 
 // field is a template of the step, or the text of one that has no actions.
@@ -73,7 +74,7 @@ func (c *compiler) parse(f *field, source string) *field {
 		if err == nil {
 			for _, t := range f.plain.Templates() {
 				bound(t.Tree)
-				if f.mode == asMarkdown {
+				if f.mode != asText {
 					escapeValues(t.Root)
 				}
 			}
