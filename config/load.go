@@ -105,6 +105,9 @@ type Place struct {
 	// is such a socket; empty: there is none, or it is one of systemd, whose
 	// path the file does not say.
 	SubmitSocket string
+	// SMTP is where programs of this machine hand in mail, "127.0.0.1:2525";
+	// empty: no listener without TLS is at a loopback address.
+	SMTP string
 }
 
 // Locate finds the control socket and the spool that a --config option leads
@@ -120,7 +123,7 @@ func Locate(option string) (Place, error) {
 			if err != nil {
 				return Place{}, err
 			}
-			return Place{Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, SubmitSocket: cfg.HTTP.Socket.Target}, nil
+			return Place{Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, SubmitSocket: cfg.HTTP.Socket.Target, SMTP: defaultListen}, nil
 		}
 	}
 	doc := readDocument(path)
@@ -144,7 +147,35 @@ func Locate(option string) (Place, error) {
 	if len(doc.problems) > 0 {
 		return Place{}, &Problems{doc.problems}
 	}
-	return Place{Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket, SubmitSocket: cfg.HTTP.Socket.Target}, nil
+	return Place{
+		Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket,
+		SubmitSocket: cfg.HTTP.Socket.Target, SMTP: loopbackListener(doc.root["listener"]),
+	}, nil
+}
+
+// loopbackListener is the address of the first listener of a file that a
+// program of this machine can use as it is.
+func loopbackListener(listeners any) string {
+	list, ok := listeners.([]map[string]any)
+	if !ok {
+		return defaultListen
+	}
+	for _, l := range list {
+		address, _ := l["address"].(string)
+		mode, _ := l["tls"].(string)
+		required, _ := l["require_auth"].(bool)
+		host, port, err := splitHostPort(address)
+		if err != nil || port == "0" || required || mode == string(ListenerTLSImplicit) {
+			continue
+		}
+		switch {
+		case isLoopback(host):
+			return address
+		case host == "" || host == "0.0.0.0" || host == "::":
+			return net.JoinHostPort("127.0.0.1", port)
+		}
+	}
+	return ""
 }
 
 // config reads every key of the document.

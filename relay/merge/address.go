@@ -89,7 +89,7 @@ func (c *compiler) addresses(key string, list []string) addressField {
 		if len(list) > 1 {
 			at = index(key, i)
 		}
-		for _, part := range splitLiteral(source, ",;") {
+		for _, part := range Split(source, ",;") {
 			if strings.TrimSpace(part) != "" {
 				a.add(c, at, part)
 			}
@@ -100,14 +100,14 @@ func (c *compiler) addresses(key string, list []string) addressField {
 
 // add compiles "Name <address>" or what stands alone.
 func (a *addressField) add(c *compiler, key, part string) {
-	cut := splitLiteral(part, "<")
+	cut := Split(part, "<")
 	if len(cut) == 1 {
 		if f := c.compile(key, strings.TrimSpace(part), asText, maxField); f != nil {
 			a.pieces = append(a.pieces, piece{addr: f})
 		}
 		return
 	}
-	closed := splitLiteral(cut[1], ">")
+	closed := Split(cut[1], ">")
 	if len(cut) > 2 || len(closed) != 2 || strings.TrimSpace(closed[1]) != "" {
 		c.found.add(c.step.problem(key, quoted(strings.TrimSpace(part))+" is not an address", "Name <name@example.com>, with a comma between two"))
 		return
@@ -124,9 +124,9 @@ func (a *addressField) add(c *compiler, key, part string) {
 	}
 }
 
-// splitLiteral cuts a template at signs that stand outside of actions and of
+// Split cuts a template, s, at signs that stand outside of its actions and of
 // double quotes.
-func splitLiteral(s, signs string) []string {
+func Split(s, signs string) []string {
 	var parts []string
 	start, inQuotes := 0, false
 	for i := 0; i < len(s); i++ {

@@ -233,7 +233,7 @@ func (r *Renderer) embedFile(m *Message, e *embedding, data map[string]any) {
 
 // embed is {{embed "logo.png"}}: the URL of a file that goes with the message.
 func (r *Renderer) embed(v any) (any, error) {
-	name := cell(v)
+	name := Cell(v)
 	id := filepath.Base(name)
 	known := false
 	for i := range r.plan.embedded {
@@ -255,7 +255,7 @@ func (r *Renderer) embed(v any) (any, error) {
 		}
 		part, err := r.plan.shared.FilePart(path, "", "")
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s", name, reason(err))
+			return nil, fmt.Errorf("%s: %s", name, Reason(err))
 		}
 		part.ID = id
 		r.embeds = append(r.embeds, part)
@@ -280,14 +280,14 @@ func (r *Renderer) inFolder(name string) (string, error) {
 
 // file is {{file "terms.txt"}}: the text of a file.
 func (r *Renderer) file(v any) (string, error) {
-	name := cell(v)
+	name := Cell(v)
 	path, err := r.inFolder(name)
 	if err != nil {
 		return "", err
 	}
 	text, err := readTemplate(path)
 	if err != nil {
-		return "", fmt.Errorf("%s: %s", name, reason(err))
+		return "", fmt.Errorf("%s: %s", name, Reason(err))
 	}
 	return text, nil
 }

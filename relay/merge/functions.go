@@ -30,13 +30,13 @@ func (r *Renderer) functions() template.FuncMap {
 		"date": r.date, "now": func() time.Time { return r.plan.now },
 		"number": r.number, "money": r.money, "sum": sum,
 		"default":  orElse,
-		"upper":    func(v any) string { return cases.Upper(r.plan.locale.tag).String(cell(v)) },
-		"lower":    func(v any) string { return cases.Lower(r.plan.locale.tag).String(cell(v)) },
-		"title":    func(v any) string { return cases.Title(r.plan.locale.tag).String(cell(v)) },
-		"trim":     func(v any) string { return strings.TrimSpace(cell(v)) },
+		"upper":    func(v any) string { return cases.Upper(r.plan.locale.tag).String(Cell(v)) },
+		"lower":    func(v any) string { return cases.Lower(r.plan.locale.tag).String(Cell(v)) },
+		"title":    func(v any) string { return cases.Title(r.plan.locale.tag).String(Cell(v)) },
+		"trim":     func(v any) string { return strings.TrimSpace(Cell(v)) },
 		"truncate": truncate, "join": join, "replace": replace,
-		"split":    func(separator string, v any) []string { return strings.Split(cell(v), separator) },
-		"contains": func(part string, v any) bool { return strings.Contains(cell(v), part) },
+		"split":    func(separator string, v any) []string { return strings.Split(Cell(v), separator) },
+		"contains": func(part string, v any) bool { return strings.Contains(Cell(v), part) },
 		"json":     toJSON, "csv": toCSV, "table": r.tableOf, "markdown": r.markdown,
 		"file": r.file, "embed": r.embed, "addresses": r.addresses,
 
@@ -80,9 +80,9 @@ func (r *Renderer) escape(v any) string {
 		return string(m)
 	}
 	if r.mode == asCalendar {
-		return calendarText.Replace(cell(v))
+		return calendarText.Replace(Cell(v))
 	}
-	return escapeMarkdown(cell(v))
+	return escapeMarkdown(Cell(v))
 }
 
 // RFC 5545 §3.3.11
@@ -115,7 +115,7 @@ func orElse(otherwise, v any) any {
 
 // truncate cuts after n characters, with "…" in place of the last one.
 func truncate(n int, v any) string {
-	s := cell(v)
+	s := Cell(v)
 	if n < 1 || utf8.RuneCountInString(s) <= n {
 		return s
 	}
@@ -130,11 +130,11 @@ func texts(v any) []string {
 	case []any:
 		list := make([]string, len(v))
 		for i := range v {
-			list[i] = cell(v[i])
+			list[i] = Cell(v[i])
 		}
 		return list
 	}
-	return []string{cell(v)}
+	return []string{Cell(v)}
 }
 
 func join(separator string, v any) (string, error) {
@@ -146,7 +146,7 @@ func join(separator string, v any) (string, error) {
 }
 
 func replace(old, with string, v any) (string, error) {
-	s := cell(v)
+	s := Cell(v)
 	if grows := len(with) - len(old); grows > 0 && strings.Count(s, old)*grows > maxBody {
 		return "", errTooLong
 	}
@@ -167,9 +167,9 @@ func at(v any, keys ...any) (any, error) {
 		of := reflect.ValueOf(v)
 		switch of.Kind() {
 		case reflect.Map:
-			found := of.MapIndex(reflect.ValueOf(cell(key)))
+			found := of.MapIndex(reflect.ValueOf(Cell(key)))
 			if !found.IsValid() {
-				return nil, fmt.Errorf("no column %s", quoted(cell(key)))
+				return nil, fmt.Errorf("no column %s", quoted(Cell(key)))
 			}
 			v = found.Interface()
 		case reflect.Slice, reflect.Array, reflect.String:
@@ -212,7 +212,7 @@ func (row Row) value(column string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("no column %s", quoted(column))
 	}
-	return cell(v), nil
+	return Cell(v), nil
 }
 
 func sum(of any, column string) (json.Number, error) {
@@ -350,10 +350,10 @@ func htmlTable(cells [][]string) string {
 
 func markdownTable(cells [][]string) string {
 	var b strings.Builder
-	line := func(of []string, cell func(string) string) {
+	line := func(of []string, shown func(string) string) {
 		b.WriteString("|")
 		for _, c := range of {
-			b.WriteString(" " + cell(c) + " |")
+			b.WriteString(" " + shown(c) + " |")
 		}
 		b.WriteString("\n")
 	}
@@ -391,12 +391,12 @@ func textTable(cells [][]string) string {
 func (r *Renderer) markdown(v any) (any, error) {
 	switch r.mode {
 	case asHTML:
-		s, err := compose.Markdown(cell(v))
+		s, err := compose.Markdown(Cell(v))
 		return htmltemplate.HTML(s), err
 	case asMarkdown:
-		return raw(cell(v)), nil
+		return raw(Cell(v)), nil
 	}
-	return cell(v), nil
+	return Cell(v), nil
 }
 
 // addresses is a value that holds several addresses on purpose.

@@ -26,16 +26,16 @@ func Load(path string) (*Step, error) {
 	step := &Step{Path: path, Dir: filepath.Dir(path), InlineCSS: true}
 	text, err := readTemplate(path)
 	if err != nil {
-		return nil, one(Problem{Kind: NoInput, File: path, Text: "cannot be read: " + reason(err)})
+		return nil, one(Problem{Kind: NoInput, File: path, Text: "cannot be read: " + Reason(err)})
 	}
 	return step, step.parse(text)
 }
 
 func one(p Problem) error { return &Problems{List: []Problem{p}, Total: 1} }
 
-// reason is the cause of an error of the file system without the path, which
+// Reason is the cause of an error of the file system without the path, which
 // stands beside it.
-func reason(err error) string {
+func Reason(err error) string {
 	var pathErr *os.PathError
 	switch {
 	case errors.Is(err, os.ErrNotExist):

@@ -102,7 +102,7 @@ func number(s string) (n *big.Rat, decimals int, err error) {
 
 const maxDecimals = 10
 
-func asNumber(v any) (*big.Rat, int, error) { return number(cell(v)) }
+func asNumber(v any) (*big.Rat, int, error) { return number(Cell(v)) }
 
 // number writes a number as the locale does, with as many decimals as it has,
 // or as are asked for.
@@ -197,7 +197,7 @@ func moment(v any) (time.Time, error) {
 	if t, ok := v.(time.Time); ok {
 		return t, nil
 	}
-	s := strings.TrimSpace(cell(v))
+	s := strings.TrimSpace(Cell(v))
 	for _, layout := range layouts {
 		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
 			return t, nil

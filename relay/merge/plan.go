@@ -200,7 +200,7 @@ func (c *compiler) content(key string, of Content, m mode) *field {
 	}
 	text, err := readTemplate(c.step.path(of.File))
 	if err != nil {
-		p := c.step.problem(key+"_file", of.File+": "+reason(err), "")
+		p := c.step.problem(key+"_file", of.File+": "+Reason(err), "")
 		p.Kind = NoInput
 		c.found.add(p)
 		return nil
@@ -232,14 +232,14 @@ func (p *Plan) checkRows(found *Problems) {
 	var last []int32
 	err := t.all(func(i int, row Row) bool {
 		for _, name := range rows.Require {
-			if strings.TrimSpace(cell(row[name])) == "" {
+			if strings.TrimSpace(Cell(row[name])) == "" {
 				p.rowWrong(found, Problem{File: t.name, Row: i + 1, Field: name, Text: "is empty, and rows.require names it", rows: true})
 			}
 		}
 		if !p.grouped() {
 			return true
 		}
-		value := cell(row[rows.Per])
+		value := Cell(row[rows.Per])
 		if strings.TrimSpace(value) == "" {
 			p.rowWrong(found, Problem{File: t.name, Row: i + 1, Field: rows.Per, Text: "is empty, and rows.per makes a message for each value", rows: true})
 		}

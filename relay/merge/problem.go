@@ -68,6 +68,15 @@ func (p Problem) brief() string {
 	return p.Field + ": " + p.Text
 }
 
+// Brief is what is wrong in one line, for one message.
+func Brief(list []Problem) string {
+	all := make([]string, len(list))
+	for i, p := range list {
+		all[i] = p.brief()
+	}
+	return strings.Join(all, "; ")
+}
+
 const (
 	// alike is how often the same problem is told of; of the rest of the rows
 	// only the number.

@@ -182,9 +182,9 @@ func shared(data map[string]any, rows []Row) {
 columns:
 	for name, value := range rows[0] {
 		if len(rows) > 1 {
-			text := cell(value)
+			text := Cell(value)
 			for _, other := range rows[1:] {
-				if cell(other[name]) != text {
+				if Cell(other[name]) != text {
 					continue columns
 				}
 			}

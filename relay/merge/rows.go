@@ -58,7 +58,7 @@ func (s *Step) readRows(ctx context.Context, o *Options, found *Problems, warn f
 		if errors.As(err, &problems) {
 			return nil, err
 		}
-		return nil, one(Problem{Kind: NoInput, File: name, Text: "cannot be read: " + reason(err)})
+		return nil, one(Problem{Kind: NoInput, File: name, Text: "cannot be read: " + Reason(err)})
 	}
 	return t, nil
 }
@@ -77,7 +77,7 @@ func (s *Step) openRows(ctx context.Context, o *Options) (io.ReadCloser, string,
 	}
 	f, err := openFile(s.path(s.Rows.File))
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %s", s.Rows.File, reason(err))
+		return nil, "", fmt.Errorf("%s: %s", s.Rows.File, Reason(err))
 	}
 	return f, s.Rows.File, nil
 }

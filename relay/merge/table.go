@@ -240,8 +240,8 @@ func withoutNull(v any) any {
 	return v
 }
 
-// cell is a value as text, for CSV, tables and comparison.
-func cell(v any) string {
+// Cell is a value as text, for CSV, tables and comparison.
+func Cell(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""

@@ -284,7 +284,7 @@ func near(key string, columns []string) string {
 func values(rows []Row, column string) int {
 	seen := map[string]bool{}
 	for _, row := range rows {
-		seen[cell(row[column])] = true
+		seen[Cell(row[column])] = true
 	}
 	return len(seen)
 }

@@ -1,0 +1,292 @@
+package send
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/mail"
+	"os"
+	"slices"
+	"strings"
+
+	"postern/config/wire"
+	"postern/relay/merge"
+)
+
+// Raw is a finished message. Nothing is added to it; its Bcc is taken out, and
+// each of its lines ends with CRLF.
+type Raw struct {
+	From       string   // the reverse-path; empty: of the From field
+	To         []string // recipients
+	FromHeader bool     // those of To, Cc and Bcc as well
+	Key        string
+	Redirect   string // the only recipient; empty: where it belongs
+
+	header []byte
+	mem    bytes.Buffer
+	file   *os.File // what mem does not hold
+	size   int64
+	bit8   bool
+}
+
+const (
+	maxHeader = 1 << 20 // bytes of the header of a finished message
+	rawMemory = 1 << 20 // bytes of its body that are held in memory
+)
+
+// Read takes the message. The error is a *merge.Problems or a *Usage.
+func (m *Raw) Read(in io.Reader) error {
+	r := bufio.NewReaderSize(in, 64<<10)
+	fields, err := readHeader(r)
+	if err != nil {
+		return unreadable("standard input", err)
+	}
+	found := &merge.Problems{}
+	say := func(field, text string) {
+		found.List = append(found.List, merge.Problem{Field: field, Text: text})
+		found.Total++
+	}
+	for _, f := range fields {
+		n := wire.FieldName(f)
+		name := strings.ToLower(string(f[:n]))
+		value := wire.Unfold(f[n+bytes.IndexByte(f[n:], ':')+1:])
+		switch name {
+		case "to", "cc", "bcc":
+			if m.FromHeader {
+				m.recipients(name, value, say)
+			}
+			if name == "bcc" {
+				continue
+			}
+		case "from":
+			if list, err := mail.ParseAddressList(value); err == nil && m.From == "" {
+				m.From = list[0].Address
+			}
+		}
+		m.header = append(m.header, f...)
+	}
+	m.header = append(m.header, "\r\n"...)
+	m.check(say)
+	if found.Total > 0 {
+		return found
+	}
+	return m.body(r)
+}
+
+// recipients takes the addresses of a field of the header.
+func (m *Raw) recipients(name, value string, say func(field, text string)) {
+	if strings.TrimSpace(value) == "" {
+		return
+	}
+	list, err := mail.ParseAddressList(value)
+	if err != nil && !strings.Contains(err.Error(), "empty group") {
+		say(name, wire.Exact(strings.TrimSpace(value))+" is no list of addresses")
+		return
+	}
+	for _, a := range list {
+		m.To = append(m.To, a.Address)
+	}
+}
+
+// check holds the envelope to the grammar of addresses.
+func (m *Raw) check(say func(field, text string)) {
+	if m.Redirect != "" {
+		m.header = append([]byte(wire.Field("X-Postern-Original-To", wire.FieldText(strings.Join(m.To, ", ")))), m.header...)
+		m.To = []string{m.Redirect}
+	}
+	var once []string
+	for _, to := range m.To {
+		if wire.CheckMailbox(to, true) != wire.NoFault {
+			say("to", wire.Quote(to)+" is not an address")
+		}
+		if !slices.Contains(once, to) {
+			once = append(once, to)
+		}
+	}
+	m.To = once
+	switch {
+	case len(m.To) == 0 && m.FromHeader:
+		say("to", "the header names nobody")
+	case len(m.To) == 0:
+		say("to", "is missing: name recipients, or -t for those of the header")
+	}
+	switch {
+	case m.From == "":
+		say("from", "is missing: --from names the sender")
+	case m.From == "<>":
+		m.From = ""
+	case wire.CheckMailbox(m.From, true) != wire.NoFault:
+		say("from", wire.Quote(m.From)+" is not an address")
+	}
+	if strings.ContainsFunc(m.Key, func(r rune) bool { return r < ' ' || r > '~' }) || len(m.Key) > 256 {
+		say("key", "is not visible ASCII of at most 256 bytes: "+wire.Quote(m.Key))
+	}
+}
+
+// readHeader reads fields, each with its continuations and with CRLF.
+func readHeader(r *bufio.Reader) ([][]byte, error) {
+	var fields [][]byte
+	total := 0
+	for {
+		line, err := readLine(r)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		if total += len(line); total > maxHeader {
+			return nil, fmt.Errorf("the header has more than %d KiB", maxHeader>>10)
+		}
+		text := bytes.TrimRight(line, "\r\n")
+		switch {
+		case len(text) == 0:
+			return fields, nil
+		case wire.IsContinuation(text) && len(fields) > 0:
+			last := len(fields) - 1
+			fields[last] = append(append(fields[last], text...), "\r\n"...)
+		case wire.FieldName(append(text, "\r\n"...)) == 0:
+			return nil, fmt.Errorf("the header has a line that is no field: %s", wire.Quote(string(text[:min(len(text), 60)])))
+		default:
+			fields = append(fields, append(bytes.Clone(text), "\r\n"...))
+		}
+		if err != nil {
+			return fields, nil
+		}
+	}
+}
+
+// readLine is a line of any length, up to maxHeader.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var all []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		all = append(all, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) || len(all) > maxHeader {
+			return all, err
+		}
+	}
+}
+
+// body keeps the rest, in a file where it is large.
+func (m *Raw) body(r io.Reader) error {
+	m.size = int64(len(m.header))
+	m.bit8 = !wire.IsASCII(m.header)
+	w := &crlf{w: (*rawBody)(m)}
+	b := make([]byte, 64<<10)
+	for {
+		n, err := r.Read(b)
+		if _, failed := w.Write(b[:n]); failed != nil {
+			return failed
+		}
+		if errors.Is(err, io.EOF) {
+			return w.end()
+		}
+		if err != nil {
+			return unreadable("standard input", err)
+		}
+	}
+}
+
+// rawBody is where the body is kept.
+type rawBody Raw
+
+func (m *rawBody) Write(p []byte) (int, error) {
+	m.size += int64(len(p))
+	m.bit8 = m.bit8 || !wire.IsASCII(p)
+	if m.file == nil && m.mem.Len()+len(p) <= rawMemory {
+		return m.mem.Write(p)
+	}
+	if m.file == nil {
+		f, err := os.CreateTemp("", "postern-raw-*")
+		if err != nil {
+			return 0, err
+		}
+		os.Remove(f.Name()) // a kill leaves nothing behind; Windows waits for Close
+		m.file = f
+	}
+	return m.file.Write(p)
+}
+
+// Close removes what was kept.
+func (m *Raw) Close() {
+	if m.file != nil {
+		m.file.Close()
+		os.Remove(m.file.Name())
+	}
+}
+
+// WriteTo writes the message.
+func (m *Raw) WriteTo(w io.Writer) (int64, error) {
+	var n int64
+	for _, part := range [][]byte{m.header, m.mem.Bytes()} {
+		k, err := w.Write(part)
+		if n += int64(k); err != nil {
+			return n, err
+		}
+	}
+	if m.file == nil {
+		return n, nil
+	}
+	k, err := io.Copy(w, io.NewSectionReader(m.file, 0, m.size))
+	return n + k, err
+}
+
+// Show writes the message and its envelope, and sends nothing.
+func (m *Raw) Show(w io.Writer) error {
+	fmt.Fprintf(w, "--- from %s to %s, %s\n", wire.Line(m.From), wire.Line(strings.Join(m.To, ", ")), size(m.size))
+	_, err := m.WriteTo(w)
+	return err
+}
+
+// Send hands the message over.
+func (m *Raw) Send(ctx context.Context, relay *Relay) *Result {
+	out := &Result{N: 1, To: m.To, From: m.From, Key: m.Key}
+	all := m.From + strings.Join(m.To, "")
+	a := relay.way.submit(ctx, &envelope{from: m.From, to: m.To, utf8: !wire.IsASCII(all), bit8: m.bit8, key: m.Key, size: m.size, body: m})
+	out.ID, out.Status, out.Code = a.id, Queued, 250
+	switch {
+	case a.err != nil && a.err.Temporary:
+		out.Status, out.Code, out.Reply = Deferred, a.err.Code, a.err.Error()
+	case a.err != nil:
+		out.Status, out.Code, out.Reply = Refused, a.err.Code, a.err.Error()
+	case a.repeated:
+		out.Status = Repeated
+	}
+	return out
+}
+
+// crlf makes every line end with CRLF, whatever it ended with.
+type crlf struct {
+	w  io.Writer
+	cr bool // the last byte was a CR
+	nl bool // the last line is ended
+}
+
+func (c *crlf) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	out := make([]byte, 0, len(p)+len(p)/32+2)
+	for _, b := range p {
+		switch {
+		case b == '\n' && c.cr:
+		case b == '\n' || b == '\r':
+			out = append(out, "\r\n"...)
+		default:
+			out = append(out, b)
+		}
+		c.cr, c.nl = b == '\r', b == '\n' || b == '\r'
+	}
+	_, err := c.w.Write(out)
+	return len(p), err
+}
+
+// end ends the last line.
+func (c *crlf) end() error {
+	if c.nl {
+		return nil
+	}
+	_, err := io.WriteString(c.w, "\r\n")
+	return err
+}
