@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"postern/cmd/send"
+	"postern/cmd/step"
 	"postern/config"
 	"postern/relay/merge"
 )
@@ -27,13 +27,13 @@ const (
 
 // sendFlags are those of `postern send`.
 type sendFlags struct {
-	step                send.Flags
-	raw, fromHeader     bool
-	dryRun, all         bool
-	preview, out, smtp  string
-	redirect, failed    string
-	limit, yes          int
-	keepGoing           bool
+	step               step.Flags
+	raw, fromHeader    bool
+	dryRun, all        bool
+	preview, out, smtp string
+	redirect, failed   string
+	limit, yes         int
+	keepGoing          bool
 }
 
 // asksAbove is from how many messages on a terminal is asked.
@@ -149,11 +149,11 @@ func (a *app) send(ctx context.Context, f *sendFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	step, err := f.step.Step()
+	what, err := f.step.Step()
 	if err != nil {
 		return a.problems(err)
 	}
-	var relay *send.Relay
+	var relay *step.Relay
 	var maxSize int64
 	var absent error // told after what is wrong with the messages
 	if f.sends() {
@@ -163,7 +163,7 @@ func (a *app) send(ctx context.Context, f *sendFlags) error {
 		defer relay.Close()
 		maxSize, absent = relay.Open(ctx)
 	}
-	plan, err := merge.Prepare(ctx, step, merge.Options{
+	plan, err := merge.Prepare(ctx, what, merge.Options{
 		Stdin: a.stdin, Run: runName(), Redirect: f.redirect, MaxSize: maxSize, Limit: f.limit, KeepGoing: f.keepGoing, Warn: a.doubt,
 	})
 	if err != nil {
@@ -171,25 +171,25 @@ func (a *app) send(ctx context.Context, f *sendFlags) error {
 	}
 	defer plan.Close()
 	if plan.Messages() == 0 {
-		return a.noRows(plan, step)
+		return a.noRows(plan, what.Rows.Empty)
 	}
 	progress := a.progress("checked", plan.Messages())
-	err = plan.Check(ctx, send.Workers(), progress.to)
+	err = plan.Check(ctx, step.Workers(), progress.to)
 	progress.end()
 	if f.preview != "" {
-		return errors.Join(send.Preview(ctx, plan, f.preview), a.problems(err))
+		return errors.Join(step.Preview(ctx, plan, f.preview), a.problems(err))
 	}
 	switch {
 	case err != nil:
 		return a.problems(err)
 	case f.dryRun:
-		if err := send.Show(ctx, plan, a.stdout, f.all); err != nil {
+		if err := step.Show(ctx, plan, a.stdout, f.all); err != nil {
 			return err
 		}
 		fmt.Fprintf(a.stdout, "%s; nothing was sent\n", counted(plan.Messages(), "message"))
 		return nil
 	case f.out != "":
-		n, err := send.Files(ctx, plan, f.out)
+		n, err := step.Files(ctx, plan, f.out)
 		if err == nil {
 			fmt.Fprintf(a.stdout, "%s written to %s; nothing was sent\n", counted(n, "message"), safe(f.out))
 		}
@@ -208,10 +208,10 @@ func runName() string {
 }
 
 // relay finds where to hand in.
-func (a *app) relay(address string) (*send.Relay, error) {
+func (a *app) relay(address string) (*step.Relay, error) {
 	hello := config.MachineName()
 	if address != "" {
-		return send.SMTP(address, hello), nil
+		return step.SMTP(address, hello), nil
 	}
 	place, err := config.Locate(a.config)
 	if err != nil {
@@ -223,7 +223,7 @@ func (a *app) relay(address string) (*send.Relay, error) {
 			hint: "add a [[listener]] at 127.0.0.1 without TLS and sign-in, or name one with --smtp HOST:PORT",
 		}
 	}
-	return send.SMTP(place.SMTP, hello), nil
+	return step.SMTP(place.SMTP, hello), nil
 }
 
 // doubt tells of something that is no reason not to send.
@@ -253,9 +253,9 @@ func (a *app) problems(err error) error {
 	return errReported{code}
 }
 
-func (a *app) noRows(plan *merge.Plan, step *merge.Step) error {
+func (a *app) noRows(plan *merge.Plan, empty merge.Empty) error {
 	_, from := plan.Rows()
-	if step.Rows.Empty == merge.EmptyFail {
+	if empty == merge.EmptyFail {
 		return &failure{code: exitData, text: "there are no rows in " + from + "; nothing was sent"}
 	}
 	if !a.json {
@@ -282,8 +282,8 @@ func (a *app) agreedTo(n int) bool {
 // sendFailure gives the errors of send their exit codes.
 func sendFailure(err error) error {
 	var (
-		bad     *send.Usage
-		refused *send.Refusal
+		bad     *step.Usage
+		refused *step.Refusal
 		path    *os.PathError
 	)
 	switch {

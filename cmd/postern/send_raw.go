@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"postern/cmd/send"
+	"postern/cmd/step"
 )
 
 // sendRaw hands over a finished message from standard input.
@@ -12,7 +12,7 @@ func (a *app) sendRaw(ctx context.Context, f *sendFlags, recipients []string) er
 	if f.step.Stdin == nil {
 		return errors.New("there is no standard input")
 	}
-	raw := &send.Raw{From: f.step.From, To: append(recipients, f.step.To...), FromHeader: f.fromHeader, Key: f.step.Key}
+	raw := &step.Raw{From: f.step.From, To: append(recipients, f.step.To...), FromHeader: f.fromHeader, Key: f.step.Key}
 	for _, flag := range []string{
 		"cc", "bcc", "reply-to", "subject", "text", "body", "html", "markdown", "calendar", "attach", "embed", "header", "rows",
 		"rows-format", "per", "set", "set-file", "save", "priority", "all", "preview", "out", "limit", "keep-going", "failed", "yes",
@@ -50,9 +50,9 @@ func (a *app) sendRaw(ctx context.Context, f *sendFlags, recipients []string) er
 		}
 	}
 	switch one.Status {
-	case send.Deferred:
+	case step.Deferred:
 		return errReported{exitTempFail}
-	case send.Refused:
+	case step.Refused:
 		return errReported{exitUnavailable}
 	}
 	return nil

@@ -9,17 +9,17 @@ import (
 	"strings"
 	"time"
 
-	"postern/cmd/send"
+	"postern/cmd/step"
 	"postern/config/wire"
 	"postern/relay/merge"
 )
 
 // sendAll hands over every message and prints what becomes of each.
-func (a *app) sendAll(ctx context.Context, f *sendFlags, plan *merge.Plan, relay *send.Relay) error {
+func (a *app) sendAll(ctx context.Context, f *sendFlags, plan *merge.Plan, relay *step.Relay) error {
 	report := &sendReport{app: a, progress: a.progress("sent", plan.Messages())}
 	if f.failed != "" && plan.Columns() != nil {
 		var err error
-		if report.failed, err = send.NewFailed(f.failed, plan.Columns()); err != nil {
+		if report.failed, err = step.NewFailed(f.failed, plan.Columns()); err != nil {
 			return err
 		}
 	}
@@ -27,7 +27,7 @@ func (a *app) sendAll(ctx context.Context, f *sendFlags, plan *merge.Plan, relay
 		report.table = newTable(a.stdout, "row", "to", "id", "result")
 		report.short = isTerminal(a.stdout) && plan.Messages() > asksAbove
 	}
-	total, err := send.Send(ctx, plan, relay, report.result)
+	total, err := step.Send(ctx, plan, relay, report.result)
 	report.progress.end()
 	if closing := report.end(f, total); err == nil {
 		err = closing
@@ -51,13 +51,13 @@ type sendReport struct {
 	app      *app
 	table    *table // nil: JSON
 	short    bool   // only what was not queued
-	failed   *send.Failed
+	failed   *step.Failed
 	progress *progress
 }
 
 // result takes what became of one message.
-func (r *sendReport) result(one *send.Result) error {
-	sent := one.Status == send.Queued || one.Status == send.Repeated
+func (r *sendReport) result(one *step.Result) error {
+	sent := one.Status == step.Queued || one.Status == step.Repeated
 	if !sent && r.failed != nil {
 		if err := r.failed.Add(one.Rows, one.Reply); err != nil {
 			return err
@@ -72,14 +72,14 @@ func (r *sendReport) result(one *send.Result) error {
 		_, err = io.WriteString(r.app.stdout, wire.JSON(b)+"\n")
 		return err
 	}
-	if !r.short || one.Status != send.Queued {
+	if !r.short || one.Status != step.Queued {
 		r.table.row(cells(one)...)
 	}
 	return r.table.err
 }
 
 // cells are a line of the table.
-func cells(one *send.Result) []string {
+func cells(one *step.Result) []string {
 	row, id, to := "–", "–", "–"
 	if one.Row > 0 {
 		row = strconv.Itoa(one.Row)
@@ -96,27 +96,27 @@ func cells(one *send.Result) []string {
 }
 
 // words are a result as a sentence.
-func words(one *send.Result) string {
+func words(one *step.Result) string {
 	text := string(one.Status)
 	switch one.Status {
-	case send.Repeated:
+	case step.Repeated:
 		return "queued before (key " + one.Key + "), not sent again"
-	case send.Deferred:
+	case step.Deferred:
 		text = "not taken now"
-	case send.Invalid:
+	case step.Invalid:
 		text = "left out"
 	}
 	if one.Reply != "" {
 		text += ": " + one.Reply
 	}
-	if one.Status == send.Refused && strings.Contains(one.Reply, "5.7.1") {
+	if one.Status == step.Refused && strings.Contains(one.Reply, "5.7.1") {
 		text += " (postern explain --from " + one.From + ")"
 	}
 	return text
 }
 
 // end prints the sum.
-func (r *sendReport) end(f *sendFlags, total send.Summary) error {
+func (r *sendReport) end(f *sendFlags, total step.Summary) error {
 	var err error
 	if r.table != nil {
 		err = r.table.flush()
