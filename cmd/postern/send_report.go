@@ -109,9 +109,6 @@ func words(one *step.Result) string {
 	if one.Reply != "" {
 		text += ": " + one.Reply
 	}
-	if one.Status == step.Refused && strings.Contains(one.Reply, "5.7.1") {
-		text += " (postern explain --from " + one.From + ")"
-	}
 	return text
 }
 
