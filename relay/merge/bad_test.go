@@ -11,7 +11,7 @@ import (
 )
 
 // prepared writes files into a folder and makes a plan of step.toml in it.
-func prepared(t *testing.T, files map[string]string, o Options) (*Plan, error) {
+func prepared(t testing.TB, files map[string]string, o Options) (*Plan, error) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {

@@ -196,7 +196,7 @@ func (c *compiler) content(key string, of Content, m mode) *field {
 		f.text = of.Text
 		return f
 	case of.Set:
-		return c.parse(f, of.Text)
+		return c.inline(c.parse(f, of.Text), of.Text)
 	}
 	text, err := readTemplate(c.step.path(of.File))
 	if err != nil {
@@ -206,7 +206,23 @@ func (c *compiler) content(key string, of Content, m mode) *field {
 		return nil
 	}
 	f.file = of.File
-	return c.parse(f, text)
+	return c.inline(c.parse(f, text), text)
+}
+
+// inline adds the form of a template that has its style sheet inlined.
+func (c *compiler) inline(f *field, source string) *field {
+	if f == nil || f.mode != asHTML || !c.step.InlineCSS {
+		return f
+	}
+	if done, ok := inlined(source); ok {
+		was := c.found.Total
+		f.fast = c.parse(&field{key: f.key, file: f.file, mode: f.mode, limit: f.limit}, done)
+		if c.found.Total > was { // what was HTML is none for the templates any more
+			c.found.Total, c.found.List = was, c.found.List[:was]
+			f.fast = nil
+		}
+	}
+	return f
 }
 
 // checkRows looks for the columns that the step needs, and at each row for

@@ -230,7 +230,15 @@ func addressCount(n int) string {
 // bodies fills in text, HTML and calendar.
 func (r *Renderer) bodies(mail *compose.Message, data map[string]any) {
 	p := r.plan
-	mail.Text, mail.HTML = r.body(p.text, data), r.body(p.html, data)
+	mail.Text = r.body(p.text, data)
+	inlined := false
+	if p.html != nil && p.html.fast != nil {
+		s, err := r.fill(p.html.fast, data)
+		mail.HTML, inlined = s, err == nil
+	}
+	if !inlined { // with the line of the template in what is wrong
+		mail.HTML = r.body(p.html, data)
+	}
 	mail.NoText = p.text != nil && mail.Text == ""
 	var err error
 	if p.markdown != nil {
@@ -238,7 +246,7 @@ func (r *Renderer) bodies(mail *compose.Message, data map[string]any) {
 			r.wrong("markdown", err.Error(), "")
 		}
 	}
-	if p.step.InlineCSS && strings.Contains(mail.HTML, "<style") {
+	if p.step.InlineCSS && !inlined {
 		if mail.HTML, err = compose.InlineCSS(mail.HTML); err != nil {
 			r.wrong("html", "the style sheet: "+wire.Text(err.Error(), 200), "inline_css = false leaves it as it is")
 		}

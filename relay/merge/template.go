@@ -38,6 +38,7 @@ type field struct {
 	text  string // without tree
 	plain *template.Template
 	html  *htmltemplate.Template
+	fast  *field // html, in which the style sheet is inlined already; nil: it cannot be
 }
 
 func (f *field) constant() bool { return f.plain == nil && f.html == nil }
