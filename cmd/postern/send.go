@@ -157,7 +157,7 @@ func (a *app) send(ctx context.Context, f *sendFlags) error {
 	var maxSize int64
 	var absent error // told after what is wrong with the messages
 	if f.sends() {
-		if relay, err = a.relay(f.smtp); err != nil {
+		if relay, err = a.relay(f.smtp, len(what.DSN) > 0); err != nil {
 			return err
 		}
 		defer relay.Close()
@@ -207,8 +207,10 @@ func runName() string {
 	return time.Now().UTC().Format("20060102T150405.000") + "-" + strconv.Itoa(os.Getpid())
 }
 
-// relay finds where to hand in.
-func (a *app) relay(address string) (*step.Relay, error) {
+// relay finds where to hand in: at an address that is given, else at the socket
+// of the relay of this machine, which knows by the kernel who we are. Only SMTP
+// takes dsn, what a sender is told of.
+func (a *app) relay(address string, dsn bool) (*step.Relay, error) {
 	hello := config.MachineName()
 	if address != "" {
 		return step.SMTP(address, hello), nil
@@ -216,6 +218,11 @@ func (a *app) relay(address string) (*step.Relay, error) {
 	place, err := config.Locate(a.config)
 	if err != nil {
 		return nil, badConfig(err)
+	}
+	if place.SubmitSocket != "" && !dsn {
+		if _, err := os.Stat(place.SubmitSocket); err == nil || place.SMTP == "" {
+			return step.Socket(place.SubmitSocket), nil
+		}
 	}
 	if place.SMTP == "" {
 		return nil, &failure{

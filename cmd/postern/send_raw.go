@@ -31,7 +31,7 @@ func (a *app) sendRaw(ctx context.Context, f *sendFlags, recipients []string) er
 	if f.dryRun {
 		return raw.Show(a.stdout)
 	}
-	relay, err := a.relay(f.smtp)
+	relay, err := a.relay(f.smtp, false)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,154 @@
+package step
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"postern/config/wire"
+)
+
+// socket hands messages in at the unix socket of the relay, which knows this
+// user from the kernel.
+type socket struct {
+	path   string
+	client *http.Client
+}
+
+func newSocket(path string) *socket {
+	dialer := &net.Dialer{Timeout: 30 * time.Second}
+	return &socket{path: path, client: &http.Client{
+		Timeout: patience,
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return dialer.DialContext(ctx, "unix", path)
+			},
+			MaxIdleConnsPerHost: atOnce, MaxConnsPerHost: atOnce, DisableCompression: true,
+			WriteBufferSize: 64 << 10,
+		},
+	}}
+}
+
+// open looks whether somebody listens. How large a message may be is told only
+// when one is too large.
+func (s *socket) open(ctx context.Context) (int64, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", s.path)
+	if err != nil {
+		return 0, s.absent(err)
+	}
+	return 0, c.Close()
+}
+
+func (s *socket) absent(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return &Refusal{Text: "you may not hand in mail at " + s.path + ": its file mode and group decide who may"}
+	}
+	return fmt.Errorf("no relay answers at %s: %w", s.path, cause(err))
+}
+
+// reply is the body of an answer, of whichever kind.
+type reply struct {
+	ID       string `json:"id"`
+	Repeated bool   `json:"repeated"`
+	Name     string `json:"name"`
+	Message  string `json:"message"`
+	SMTPCode int    `json:"smtp_code"`
+	Enhanced string `json:"enhanced_code"`
+}
+
+// maxReply bounds an answer, in bytes.
+const maxReply = 64 << 10
+
+func (s *socket) submit(ctx context.Context, m *envelope) answer {
+	query := url.Values{"from": {m.from}, "to": m.to}
+	body, end, err := content(m)
+	if err != nil {
+		return answer{err: &Refusal{Text: err.Error()}}
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://postern/v1/messages?"+query.Encode(), body)
+	if err != nil {
+		return answer{err: &Refusal{Text: err.Error()}}
+	}
+	r.Header.Set("Content-Type", "message/rfc822")
+	if m.key != "" {
+		r.Header.Set("Idempotency-Key", m.key)
+	}
+	got, err := s.client.Do(r)
+	if fault := end(); fault != nil {
+		if err == nil {
+			got.Body.Close()
+		}
+		return answer{err: &Refusal{Text: fault.Error()}}
+	}
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) && op.Op == "dial" {
+			err = s.absent(err)
+		}
+		return answer{err: asRefusal(err)}
+	}
+	defer got.Body.Close()
+	var said reply
+	b, err := io.ReadAll(io.LimitReader(got.Body, maxReply))
+	if err != nil {
+		return answer{err: away(fmt.Errorf("the relay did not answer: %w", cause(err)))}
+	}
+	bad := json.Unmarshal(b, &said)
+	if got.StatusCode < 300 && bad == nil && said.ID != "" {
+		return answer{id: said.ID, repeated: said.Repeated}
+	}
+	return answer{err: refusedBy(got.StatusCode, said)}
+}
+
+// refusedBy is what an answer of HTTP means: 429 and 5xx pass, and so does a
+// message with the same key that is on its way.
+func refusedBy(status int, said reply) *Refusal {
+	r := &Refusal{Code: said.SMTPCode, Enhanced: said.Enhanced, Text: wire.Line(said.Message)}
+	r.Temporary = status == http.StatusTooManyRequests || status >= 500 || said.Name == "concurrent_idempotent_requests"
+	if r.Text == "" {
+		r.Text = fmt.Sprintf("the relay answered %d %s", status, http.StatusText(status))
+	}
+	return r
+}
+
+// inMemory is how large a message is that is made before it is sent, in bytes.
+const inMemory = 256 << 10
+
+// content is a message as the body of a request. end has to be called when the
+// relay has answered: what it did not read by then it won't read any more. The
+// error is the message's own, such as a file that has changed.
+func content(m *envelope) (body io.Reader, end func() error, err error) {
+	if m.size >= 0 && m.size <= inMemory {
+		b := bytes.NewBuffer(make([]byte, 0, m.size))
+		_, err := m.body.WriteTo(b)
+		return bytes.NewReader(b.Bytes()), func() error { return nil }, err
+	}
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		_, err := m.body.WriteTo(w)
+		w.CloseWithError(err)
+		done <- err
+	}()
+	return r, func() error {
+		r.Close()
+		if err := <-done; !errors.Is(err, io.ErrClosedPipe) {
+			return err
+		}
+		return nil
+	}, nil
+}
+
+func (s *socket) close() { s.client.CloseIdleConnections() }
+
+// Socket is a relay by the path of its unix socket.
+func Socket(path string) *Relay { return &Relay{newSocket(path)} }
