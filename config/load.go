@@ -105,6 +105,8 @@ type Place struct {
 	// is such a socket; empty: there is none, or it is one of systemd, whose
 	// path the file does not say.
 	SubmitSocket string
+	// MaxMessage is how many bytes a message may have at SubmitSocket.
+	MaxMessage int64
 	// SMTP is where programs of this machine hand in mail, "127.0.0.1:2525";
 	// empty: no listener without TLS is at a loopback address.
 	SMTP string
@@ -123,22 +125,26 @@ func Locate(option string) (Place, error) {
 			if err != nil {
 				return Place{}, err
 			}
-			return Place{Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, SubmitSocket: cfg.HTTP.Socket.Target, SMTP: defaultListen}, nil
+			return Place{Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, SubmitSocket: cfg.HTTP.Socket.Target, MaxMessage: cfg.HTTP.Socket.MaxMessageSize, SMTP: defaultListen}, nil
 		}
 	}
 	doc := readDocument(path)
 	if doc.root == nil {
 		return Place{}, &Problems{doc.problems}
 	}
-	// Its mode, and variables that other keys lack, keep a daemon from
+	cfg := Default()
+	doc.top().sub("spool").readOnly(cfg.Spool.keys(), "dir", "max_size")
+	doc.top().sub("control").readOnly(cfg.Control.keys(), "socket", "read_socket")
+	doc.top().sub("http").readOnly(cfg.HTTP.keys(), "socket", "max_message_size")
+	most := cfg.HTTP.Listener.MaxMessageSize
+	if size := cfg.Spool.MaxSize; size > 0 && !doc.top().sub("http").has("max_message_size") {
+		most = min(most, size)
+	}
+	// Its mode, limits, and variables that other keys lack keep a daemon from
 	// starting, not from being reached.
 	doc.problems = slices.DeleteFunc(doc.problems, func(p Problem) bool {
 		return !slices.Contains([]string{"spool.dir", "control.socket", "control.read_socket", "http.socket"}, p.Key)
 	})
-	cfg := Default()
-	doc.top().sub("spool").readOnly(cfg.Spool.keys(), "dir")
-	doc.top().sub("control").readOnly(cfg.Control.keys(), "socket", "read_socket")
-	doc.top().sub("http").readOnly(cfg.HTTP.keys(), "socket")
 	if !cfg.HTTP.set {
 		cfg.HTTP.Socket.Target = submitSocket(cfg)
 	} else if cfg.HTTP.Socket.Network != "unix" {
@@ -149,7 +155,7 @@ func Locate(option string) (Place, error) {
 	}
 	return Place{
 		Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket,
-		SubmitSocket: cfg.HTTP.Socket.Target, SMTP: loopbackListener(doc.root["listener"]),
+		SubmitSocket: cfg.HTTP.Socket.Target, MaxMessage: most, SMTP: loopbackListener(doc.root["listener"]),
 	}, nil
 }
 

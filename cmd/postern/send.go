@@ -221,7 +221,7 @@ func (a *app) relay(address string, dsn bool) (*step.Relay, error) {
 	}
 	if place.SubmitSocket != "" && !dsn {
 		if _, err := os.Stat(place.SubmitSocket); err == nil || place.SMTP == "" {
-			return step.Socket(place.SubmitSocket), nil
+			return step.Socket(place.SubmitSocket, place.MaxMessage), nil
 		}
 	}
 	if place.SMTP == "" {

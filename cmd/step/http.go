@@ -19,13 +19,14 @@ import (
 // socket hands messages in at the unix socket of the relay, which knows this
 // user from the kernel.
 type socket struct {
-	path   string
-	client *http.Client
+	path    string
+	maxSize int64
+	client  *http.Client
 }
 
-func newSocket(path string) *socket {
+func newSocket(path string, maxSize int64) *socket {
 	dialer := &net.Dialer{Timeout: 30 * time.Second}
-	return &socket{path: path, client: &http.Client{
+	return &socket{path: path, maxSize: maxSize, client: &http.Client{
 		Timeout: patience,
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -37,15 +38,14 @@ func newSocket(path string) *socket {
 	}}
 }
 
-// open looks whether somebody listens. How large a message may be is told only
-// when one is too large.
+// open looks whether somebody listens.
 func (s *socket) open(ctx context.Context) (int64, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", s.path)
 	if err != nil {
 		return 0, s.absent(err)
 	}
-	return 0, c.Close()
+	return s.maxSize, c.Close()
 }
 
 func (s *socket) absent(err error) error {
@@ -150,5 +150,6 @@ func content(m *envelope) (body io.Reader, end func() error, err error) {
 
 func (s *socket) close() { s.client.CloseIdleConnections() }
 
-// Socket is a relay by the path of its unix socket.
-func Socket(path string) *Relay { return &Relay{newSocket(path)} }
+// Socket is a relay by the path of its unix socket, where a message may have
+// maxSize bytes; 0: not known.
+func Socket(path string, maxSize int64) *Relay { return &Relay{newSocket(path, maxSize)} }
