@@ -24,10 +24,11 @@ type session struct {
 
 	maxSize                         int64 // SIZE; 0: not announced
 	pipelining, chunking, dsn, utf8 bool
-	bit8, keys                      bool
+	bit8                            bool
 	used                            bool // a message went over it before
 	begun                           bool // the relay answered to a command of this message
 	broken                          bool // it is in no state for another message
+	chunk                           bytes.Buffer
 }
 
 const (
@@ -157,13 +158,15 @@ func (s *session) send(ctx context.Context, m *envelope) (answer, error) {
 	return answer{err: r}, nil
 }
 
-// taken reads "2.0.0 queued as ID".
+// taken reads "2.0.0 queued as ID", or "queued before as ID" for a message that
+// the relay knew by its key.
 func taken(text string) answer {
-	a := answer{repeated: strings.Contains(text, "before")}
-	if _, rest, ok := strings.Cut(text, "queued as "); ok {
-		a.id, _, _ = strings.Cut(rest, " ")
+	before, id, ok := strings.Cut(text, " as ")
+	if !ok {
+		return answer{}
 	}
-	return a
+	id, _, _ = strings.Cut(id, " ")
+	return answer{id: id, repeated: strings.HasSuffix(before, "queued before")}
 }
 
 // transaction gives the envelope and the content. The message is taken for all
@@ -275,7 +278,8 @@ func (r *remembers) Write(p []byte) (int, error) {
 // chunks sends the content by BDAT (RFC 3030 §2), which needs no dots.
 func (s *session) chunks(m *envelope) (string, error) {
 	s.broken = true // until the last chunk is answered
-	c := &chunker{s: s}
+	s.chunk.Reset()
+	c := &chunker{s: s, b: &s.chunk}
 	if err := s.content(c, m); err != nil {
 		return "", err
 	}
@@ -296,7 +300,7 @@ func (s *session) chunks(m *envelope) (string, error) {
 // end, but for one where that is needed to notice a refusal.
 type chunker struct {
 	s    *session
-	b    bytes.Buffer
+	b    *bytes.Buffer
 	open int // chunks without an answer
 }
 

@@ -94,8 +94,8 @@ func number(s string) (n *big.Rat, decimals int, err error) {
 	if !ok {
 		return nil, 0, fmt.Errorf("%s is not a number", quoted(s))
 	}
-	if hasExponent && !n.IsInt() {
-		return n, maxDecimals, nil
+	if hasExponent {
+		_, fraction, _ = strings.Cut(strings.TrimRight(n.FloatString(maxDecimals), "0"), ".")
 	}
 	return n, min(len(fraction), maxDecimals), nil
 }

@@ -266,7 +266,7 @@ func decoded(head *bufio.Reader, charset string) (io.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b, _ := head.Peek(64); charset == "" && len(b) >= 8 && bytes.Count(b, []byte{0}) >= len(b)/4 {
+	if b, _ := head.Peek(64); charset == "" && !bytes.HasPrefix(b, []byte("\xff\xfe")) && !bytes.HasPrefix(b, []byte("\xfe\xff")) && len(b) >= 8 && bytes.Count(b, []byte{0}) >= len(b)/4 {
 		order := "utf-16le"
 		if b[0] == 0 {
 			order = "utf-16be"
@@ -297,7 +297,7 @@ func lookup(name string) (transform.Transformer, error) {
 	case "ansi", "latin1", "iso88591": // as browsers read it
 		short = "windows1252"
 	}
-	short = strings.Replace(short, "cp125", "windows125", 1)
+	short = strings.Replace(strings.Replace(short, "cp125", "windows125", 1), "ibm", "cp", 1)
 	for _, e := range charmap.All {
 		c, ok := e.(interface {
 			encoding.Encoding
@@ -306,8 +306,7 @@ func lookup(name string) (transform.Transformer, error) {
 		if !ok {
 			continue
 		}
-		known := strings.NewReplacer(" ", "", "-", "", "codepage", "cp").Replace(strings.ToLower(c.String()))
-		if known == short || strings.Replace(known, "ibm", "cp", 1) == short {
+		if strings.NewReplacer("ibm code page ", "cp", " ", "", "-", "").Replace(strings.ToLower(c.String())) == short {
 			return c.NewDecoder(), nil
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -249,6 +250,8 @@ func Cell(v any) string {
 		return v
 	case json.Number:
 		return v.String()
+	case float64: // of a template
+		return strconv.FormatFloat(v, 'f', -1, 64)
 	case []any, map[string]any:
 		b, err := json.Marshal(v)
 		if err != nil {

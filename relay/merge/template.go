@@ -216,10 +216,10 @@ func (o *output) Write(p []byte) (int, error) {
 
 // fill is the text of a field for one message.
 func (r *Renderer) fill(f *field, data map[string]any) (string, error) {
+	r.mode, r.ticks, r.listed = f.mode, 0, nil
 	if f.constant() {
 		return f.text, nil
 	}
-	r.mode, r.ticks, r.listed = f.mode, 0, nil
 	r.out.b, r.out.limit = r.out.b[:0], f.limit
 	if err := r.bound[f].Execute(&r.out, data); err != nil {
 		return "", r.explain(err, f, data)
