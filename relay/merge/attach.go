@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 
 	"postern/relay/compose"
 )
@@ -69,15 +71,39 @@ type attachment struct {
 	of        *Attach
 	file      place
 	name, typ *field
+	fixed     opener
 }
 
-func (c *compiler) attachment(key string, of *Attach) attachment {
+// opener makes a part. Where no value decides which, one is made for all
+// messages: what comes through a pipe comes once.
+type opener func(path, name, mediaType string) (compose.Part, error)
+
+func (p *Plan) opener(fixed bool) opener {
+	if !fixed {
+		return p.shared.FilePart
+	}
+	var once sync.Once
+	var part compose.Part
+	var err error
+	return func(path, name, mediaType string) (compose.Part, error) {
+		once.Do(func() { part, err = p.shared.FilePart(path, name, mediaType) })
+		return part, err
+	}
+}
+
+// fixed reports whether every one of some fields has no action.
+func fixed(fields ...*field) bool {
+	return !slices.ContainsFunc(fields, func(f *field) bool { return f == nil || !f.constant() })
+}
+
+func (c *compiler) attachment(p *Plan, key string, of *Attach) attachment {
 	a := attachment{key: key, of: of}
 	if of.File != "" {
 		a.file = c.place(key+".file", of.File)
 	}
 	a.name = c.compile(key+".name", of.Name, asText, maxField)
 	a.typ = c.compile(key+".type", of.Type, asText, maxField)
+	a.fixed = p.opener(a.file.free && fixed(a.name, a.typ))
 	return a
 }
 
@@ -86,13 +112,16 @@ type embedding struct {
 	key      string
 	file     place
 	cid, typ *field
+	fixed    opener
 }
 
-func (c *compiler) embedding(key string, of *Embed) embedding {
-	return embedding{
+func (c *compiler) embedding(p *Plan, key string, of *Embed) embedding {
+	e := embedding{
 		key: key, file: c.place(key+".file", of.File),
 		cid: c.compile(key+".cid", of.CID, asText, maxField), typ: c.compile(key+".type", of.Type, asText, maxField),
 	}
+	e.fixed = p.opener(e.file.free && fixed(e.typ))
+	return e
 }
 
 // attach adds the parts of a message.
@@ -136,7 +165,7 @@ func (r *Renderer) attachFile(m *Message, a *attachment, data map[string]any) {
 	if !ok || !nameOK || !typeOK {
 		return
 	}
-	part, ok := r.part(a.key+".file", file, path, name, mediaType)
+	part, ok := r.part(a.fixed, a.key+".file", file, path, name, mediaType)
 	if !ok {
 		return
 	}
@@ -146,8 +175,8 @@ func (r *Renderer) attachFile(m *Message, a *attachment, data map[string]any) {
 }
 
 // part is a file as it is now.
-func (r *Renderer) part(key, file, path, name, mediaType string) (compose.Part, bool) {
-	part, err := r.plan.shared.FilePart(path, name, mediaType)
+func (r *Renderer) part(open opener, key, file, path, name, mediaType string) (compose.Part, bool) {
+	part, err := open(path, name, mediaType)
 	if err == nil {
 		return part, true
 	}
@@ -221,7 +250,7 @@ func (r *Renderer) embedFile(m *Message, e *embedding, data map[string]any) {
 	if !ok || !cidOK || !typeOK {
 		return
 	}
-	part, ok := r.part(e.key+".file", file, path, "", mediaType)
+	part, ok := r.part(e.fixed, e.key+".file", file, path, "", mediaType)
 	if !ok {
 		return
 	}

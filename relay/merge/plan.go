@@ -178,10 +178,10 @@ func (p *Plan) compile(found *Problems) {
 		p.key = c.compile("key", s.Key, asText, maxField)
 	}
 	for i := range s.Attach {
-		p.attached = append(p.attached, c.attachment(index("attach", i), &s.Attach[i]))
+		p.attached = append(p.attached, c.attachment(p, index("attach", i), &s.Attach[i]))
 	}
 	for i := range s.Embed {
-		p.embedded = append(p.embedded, c.embedding(index("embed", i), &s.Embed[i]))
+		p.embedded = append(p.embedded, c.embedding(p, index("embed", i), &s.Embed[i]))
 	}
 	p.fields = c.fields
 }
