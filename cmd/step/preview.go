@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"fmt"
+	"html"
 	"html/template"
 	"io"
 	"mime"
@@ -41,7 +42,7 @@ type card struct {
 	Size          string
 	Problems      []string
 	Header        []compose.Field
-	HTML          template.HTML
+	Frame         template.HTMLAttr // srcdoc="…"
 	Text          string
 	Parts         []string
 }
@@ -112,18 +113,18 @@ func (c *card) fill(m *merge.Message) {
 		c.Text, _ = compose.TextOf(m.Source.HTML)
 	}
 	// The frame that shows it is a sandbox without rights, so that the HTML of a
-	// message may stand as it is.
-	c.HTML = template.HTML(guarded + withPictures(m.Source))
+	// message may stand as it is: but for this attribute, that it can't end.
+	c.Frame = template.HTMLAttr(`srcdoc="` + html.EscapeString(guarded+withPictures(m.Source)) + `"`)
 }
 
 // withPictures is the HTML with what is embedded put into it.
 func withPictures(m *compose.Message) string {
-	html := m.HTML
+	doc := m.HTML
 	parts := append(slices.Clone(m.Embedded), m.Attached...)
 	slices.SortFunc(parts, func(a, b compose.Part) int { return cmp.Compare(len(cidOf(b)), len(cidOf(a))) })
 	for _, p := range parts {
 		reference := "cid:" + cidOf(p)
-		if cidOf(p) == "" || !strings.Contains(html, reference) || p.Size > maxInlined {
+		if cidOf(p) == "" || !strings.Contains(doc, reference) || p.Size > maxInlined {
 			continue
 		}
 		r, err := p.Open()
@@ -135,9 +136,9 @@ func withPictures(m *compose.Message) string {
 		if err != nil {
 			continue
 		}
-		html = strings.ReplaceAll(html, reference, fmt.Sprintf("data:%s;base64,%s", pictureType(p), base64.StdEncoding.EncodeToString(b)))
+		doc = strings.ReplaceAll(doc, reference, fmt.Sprintf("data:%s;base64,%s", pictureType(p), base64.StdEncoding.EncodeToString(b)))
 	}
-	return html
+	return doc
 }
 
 // pictureType is a media type without anything that could end the URL.
