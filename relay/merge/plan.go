@@ -71,9 +71,8 @@ type headerField struct {
 // Prepare parses the templates of a step and reads its rows. The error is a
 // *Problems.
 func Prepare(ctx context.Context, step *Step, o Options) (*Plan, error) {
-	p := &Plan{step: step, options: o, now: o.Now, told: map[string]bool{}, bad: map[int]string{}}
-	if p.now.IsZero() {
-		p.now = time.Now()
+	if o.Now.IsZero() {
+		o.Now = time.Now()
 	}
 	if o.Book == nil {
 		o.Book = NoBook{}
@@ -81,6 +80,7 @@ func Prepare(ctx context.Context, step *Step, o Options) (*Plan, error) {
 	if o.Warn == nil {
 		o.Warn = func(Problem) {}
 	}
+	p := &Plan{step: step, options: o, now: o.Now, told: map[string]bool{}, bad: map[int]string{}}
 	p.resolver = &resolver{book: o.Book, known: map[string]resolved{}}
 	p.shared = compose.NewShared(0)
 	found := &Problems{}
@@ -241,7 +241,7 @@ func (p *Plan) checkRows(found *Problems) {
 	}
 	for name := range t.at {
 		if slices.Contains(reserved, name) {
-			p.warn(Problem{File: t.name, Text: fmt.Sprintf("column %s is reached by {{index .row %q}} only: {{.%s}} is something else", quoted(name), name, name), rows: true})
+			p.options.Warn(Problem{File: t.name, Text: fmt.Sprintf("column %s is reached by {{index .row %q}} only: {{.%s}} is something else", quoted(name), name, name), rows: true})
 		}
 	}
 	groups := map[[16]byte]int32{}
@@ -277,12 +277,6 @@ func (p *Plan) checkRows(found *Problems) {
 
 // reserved are what templates call something else than a column.
 var reserved = []string{"row", "rows", "var", "n", "now", "run"}
-
-func (p *Plan) warn(w Problem) {
-	if p.options.Warn != nil {
-		p.options.Warn(w)
-	}
-}
 
 // rowWrong records what is wrong with a row, by the number of the row.
 func (p *Plan) rowWrong(found *Problems, one Problem) {

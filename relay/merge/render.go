@@ -358,7 +358,7 @@ func (p *Plan) Check(ctx context.Context, workers int, progress func(done int)) 
 	found.add(p.constant.List...)
 	if p.options.KeepGoing && p.table != nil {
 		for _, one := range found.List {
-			p.warn(one)
+			p.options.Warn(one)
 		}
 		return p.constant.none()
 	}
