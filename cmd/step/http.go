@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"postern/config/wire"
@@ -70,7 +71,7 @@ const maxReply = 64 << 10
 
 func (s *socket) submit(ctx context.Context, m *envelope) answer {
 	query := url.Values{"from": {m.from}, "to": m.to}
-	body, end, err := content(m)
+	body, reuse, end, err := content(m)
 	if err != nil {
 		return answer{err: &Refusal{Text: err.Error()}}
 	}
@@ -104,6 +105,9 @@ func (s *socket) submit(ctx context.Context, m *envelope) answer {
 	}
 	bad := json.Unmarshal(b, &said)
 	if got.StatusCode < 300 && bad == nil && said.ID != "" {
+		if reuse != nil { // the relay has read all of it, so that nobody does any more
+			buffers.Put(reuse)
+		}
 		return answer{id: said.ID, repeated: said.Repeated}
 	}
 	return answer{err: refusedBy(got.StatusCode, said)}
@@ -123,14 +127,19 @@ func refusedBy(status int, said reply) *Refusal {
 // inMemory is how large a message is that is made before it is sent, in bytes.
 const inMemory = 256 << 10
 
-// content is a message as the body of a request. end has to be called when the
-// relay has answered: what it did not read by then it won't read any more. The
-// error is the message's own, such as a file that has changed.
-func content(m *envelope) (body io.Reader, end func() error, err error) {
+// buffers hold small messages while they are sent.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// content is a message as the body of a request, and the buffer that holds a
+// small one. end has to be called when the relay has answered: what it did not
+// read by then it won't read any more. The error is the message's own, such as
+// a file that has changed.
+func content(m *envelope) (body io.Reader, held *bytes.Buffer, end func() error, err error) {
 	if m.size >= 0 && m.size <= inMemory {
-		b := bytes.NewBuffer(make([]byte, 0, m.size))
+		b := buffers.Get().(*bytes.Buffer)
+		b.Reset()
 		_, err := m.body.WriteTo(b)
-		return bytes.NewReader(b.Bytes()), func() error { return nil }, err
+		return bytes.NewReader(b.Bytes()), b, func() error { return nil }, err
 	}
 	r, w := io.Pipe()
 	done := make(chan error, 1)
@@ -139,7 +148,7 @@ func content(m *envelope) (body io.Reader, end func() error, err error) {
 		w.CloseWithError(err)
 		done <- err
 	}()
-	return r, func() error {
+	return r, nil, func() error {
 		r.Close()
 		if err := <-done; !errors.Is(err, io.ErrClosedPipe) {
 			return err
