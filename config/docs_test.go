@@ -19,6 +19,9 @@ var tomlBlock = regexp.MustCompile("(?s)```toml\n(.*?)```")
 func TestDocumentedFiles(t *testing.T) {
 	shown := 0
 	for _, doc := range append(list(t, "../docs/*.md", 10), list(t, "../docs/upstreams/*.md", 4)...) {
+		if filepath.Base(doc) == "steps.md" {
+			continue // its files are message files, which relay/merge reads
+		}
 		content, err := os.ReadFile(doc)
 		if err != nil {
 			t.Fatal(err)

@@ -201,7 +201,7 @@ func TestBadInput(t *testing.T) {
 		},
 		"no rows file":  {step: strings.Replace(simple, "due.csv", "gone.csv", 1), want: "rows: gone.csv: no such file", kind: NoInput},
 		"no body file":  {step: "from = 'a@example.com'\nto = 'b@example.com'\nhtml_file = 'x.html'\n", want: "step.toml:3: html_file: x.html: no such file", kind: NoInput},
-		"command fails": {step: strings.Replace(simple, "file = 'due.csv'", "command = ['sh', '-c', 'echo email; echo broken >&2; exit 3']", 1), want: "sh: cannot be read: ended with exit status 3: broken", kind: NoInput},
+		"command fails": {step: strings.Replace(simple, "file = 'due.csv'", "command = ['sh', '-c', 'echo email; echo broken >&2; exit 3']", 1), want: "the output of sh: cannot be read: ended with exit status 3: broken", kind: NoInput},
 		"endless loop": {
 			step: strings.Replace(simple, "'t'", "'{{range 2000000000}}{{end}}'", 1), rows: "email\nb@example.com\n",
 			want: "due.csv: row 1: text: loops more than 1048576 times",

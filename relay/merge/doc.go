@@ -9,8 +9,8 @@
 // wrong is told at once.
 //
 // It never sends, never reads the environment, and reaches no network. The one
-// program that it starts is rows.command of the message file.
+// program that it starts is the command that a message file names for its rows.
 //
 // The order of reading: Load (the message file), Prepare (templates and rows),
-// Plan.Check (every message), Plan.Each (every message again, to be sent).
+// Plan.Check (every message), Each (every message again, to be sent).
 package merge

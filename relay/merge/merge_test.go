@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -89,6 +90,32 @@ func TestGolden(t *testing.T) {
 		if got != string(want) {
 			t.Errorf("message %d:\n%s\nwant\n%s", i+1, got, want)
 		}
+	}
+}
+
+// TestDocumentedSteps: the message files of docs/steps.md are good.
+func TestDocumentedSteps(t *testing.T) {
+	text, err := os.ReadFile("../../docs/steps.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```toml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(blocks) < 3 {
+		t.Errorf("%d message files", len(blocks))
+	}
+	for _, b := range blocks {
+		step := &Step{Path: "step.toml", Dir: t.TempDir(), InlineCSS: true}
+		if err := step.parse(b[1]); err != nil {
+			t.Error(err)
+		}
+		step.Rows = Rows{}
+		step.Markdown.File = ""
+		p, err := Prepare(context.Background(), step, Options{})
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		p.Close()
 	}
 }
 

@@ -68,7 +68,7 @@ func (s *Step) openRows(ctx context.Context, o *Options) (io.ReadCloser, string,
 	switch {
 	case len(s.Rows.Command) > 0:
 		c, err := start(ctx, s.Rows.Command, s.folder())
-		return c, s.Rows.Command[0], err
+		return c, "the output of " + s.Rows.Command[0], err
 	case s.Rows.File == "-":
 		if o.Stdin == nil {
 			return nil, "", errors.New("there is no standard input")
