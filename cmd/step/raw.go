@@ -172,7 +172,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 func (m *Raw) body(r io.Reader) error {
 	m.size = int64(len(m.header))
 	m.bit8 = !wire.IsASCII(m.header)
-	w := &crlf{w: (*rawBody)(m)}
+	w := &crlf{w: (*rawBody)(m), nl: true} // the header has ended a line
 	b := make([]byte, 64<<10)
 	for {
 		n, err := r.Read(b)

@@ -139,6 +139,10 @@ func (s *sending) one(ctx context.Context, r *merge.Renderer, g *merge.Group) *R
 		out.Status, out.Reply = Invalid, g.Bad
 		return out
 	}
+	if ctx.Err() != nil {
+		out.Status, out.Reply = NotSent, "stopped"
+		return out
+	}
 	m, problems := r.Render(ctx, g)
 	if m == nil { // a file that was there when it was checked, and is gone
 		out.Status, out.Reply = Invalid, merge.Brief(problems)

@@ -20,7 +20,7 @@ func Show(ctx context.Context, p *merge.Plan, w io.Writer, all bool) error {
 	total := p.Messages()
 	errEnough := fmt.Errorf("enough")
 	err := merge.Each(ctx, p, 1, func(ctx context.Context, r *merge.Renderer, g *merge.Group) *merge.Message {
-		if g.Bad != "" {
+		if g.Bad != "" || ctx.Err() != nil {
 			return nil
 		}
 		m, _ := r.Render(ctx, g)
@@ -161,7 +161,7 @@ func Files(ctx context.Context, p *merge.Plan, dir string) (int, error) {
 	}
 	n := 0
 	err := merge.Each(ctx, p, Workers(), func(ctx context.Context, r *merge.Renderer, g *merge.Group) error {
-		if g.Bad != "" {
+		if g.Bad != "" || ctx.Err() != nil {
 			return errLeftOut
 		}
 		m, problems := r.Render(ctx, g)

@@ -1,9 +1,87 @@
 package merge
 
 import (
+	"cmp"
 	"context"
 	"sync"
 )
+
+// Group is the rows of one message.
+type Group struct {
+	N    int // of the message, from 1
+	Row  int // the first row of it, from 1; 0: there are no rows
+	Rows []Row
+	Bad  string // why it is left out, with KeepGoing; empty: it is not
+}
+
+// groups calls visit with the rows of each message until it returns false.
+func (p *Plan) groups(visit func(*Group) bool) error {
+	count := p.Messages()
+	n := 0
+	give := func(row int, rows []Row) bool {
+		n++
+		g := &Group{N: n, Row: row, Rows: rows}
+		if p.table != nil && len(p.table.bad) > 0 {
+			for i := range rows {
+				if why := p.table.bad[p.rowNumber(g, i)]; why != "" && g.Bad == "" {
+					g.Bad = why
+				}
+			}
+		}
+		if why := p.bad[n]; why != "" {
+			g.Bad = why
+		}
+		return visit(g) && n < count
+	}
+	switch {
+	case count == 0:
+		return nil
+	case p.table == nil || p.table.n == 0:
+		give(0, nil)
+		return nil
+	case p.grouped():
+		return p.byColumn(give)
+	case p.step.Rows.Per == PerAll:
+		rows := make([]Row, 0, p.table.n)
+		err := p.table.all(func(_ int, row Row) bool { rows = append(rows, row); return true })
+		if err == nil {
+			give(1, rows)
+		}
+		return err
+	}
+	return p.table.all(func(i int, row Row) bool { return give(i+1, []Row{row}) })
+}
+
+// byColumn gives the rows that have the same value, in the order in which the
+// values came.
+func (p *Plan) byColumn(give func(row int, rows []Row) bool) error {
+	for _, first := range p.first {
+		var rows []Row
+		for i := first; i >= 0; i = p.next[i] {
+			row, err := p.table.row(int(i))
+			if err != nil {
+				return err
+			}
+			rows = append(rows, row)
+		}
+		if !give(int(first)+1, rows) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// rowNumber is which row of the table the i-th of a message is, from 0.
+func (p *Plan) rowNumber(g *Group, i int) int {
+	if !p.grouped() {
+		return g.Row - 1 + i
+	}
+	at := int32(g.Row - 1)
+	for ; i > 0; i-- {
+		at = p.next[at]
+	}
+	return int(at)
+}
 
 // window is how many messages may be under way before the oldest of them is
 // done.
@@ -12,30 +90,25 @@ const window = 64
 // Each calls do with the rows of each message, from several goroutines, each
 // with a Renderer of its own, and in with each result, in the order of the
 // messages, from the goroutine of the caller. It ends with the first error of
-// in, after every do that had begun, or with that of ctx.
+// in, after every do that had begun. When ctx ends, do is called for the rest as
+// well, so that it can tell of it; the error is that of ctx.
 func Each[T any](ctx context.Context, p *Plan, workers int, do func(context.Context, *Renderer, *Group) T, in func(*Group, T) error) error {
 	type result struct {
 		g *Group
 		v T
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	jobs, results, slots := make(chan *Group), make(chan result), make(chan struct{}, window)
+	jobs, results, slots, stop := make(chan *Group), make(chan result), make(chan struct{}, window), make(chan struct{})
 	var readErr error
 	go func() {
 		defer close(jobs)
 		readErr = p.groups(func(g *Group) bool {
 			select {
 			case slots <- struct{}{}:
-			case <-ctx.Done():
+			case <-stop:
 				return false
 			}
-			select {
-			case jobs <- g:
-				return true
-			case <-ctx.Done():
-				return false
-			}
+			jobs <- g
+			return true
 		})
 	}()
 	var running sync.WaitGroup
@@ -50,28 +123,22 @@ func Each[T any](ctx context.Context, p *Plan, workers int, do func(context.Cont
 	}
 	go func() { running.Wait(); close(results) }()
 
+	var failed error
 	pending, next := map[int]result{}, 1
 	for got := range results {
 		pending[got.g.N] = got
-		for {
-			one, ok := pending[next]
-			if !ok {
-				break
-			}
+		for one, ok := pending[next]; ok; one, ok = pending[next] {
 			delete(pending, next)
 			next++
 			<-slots
-			if ctx.Err() == nil {
-				if err := in(one.g, one.v); err != nil {
-					cancel(err)
+			if failed == nil {
+				if failed = in(one.g, one.v); failed != nil {
+					close(stop)
 				}
 			}
 		}
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return readErr
+	return cmp.Or(failed, ctx.Err(), readErr)
 }
 
 // renderer is one that is not in use.

@@ -321,7 +321,7 @@ func (p *Plan) Check(ctx context.Context, workers int, progress func(done int)) 
 		problems  []Problem
 	}
 	err := Each(ctx, p, workers, func(ctx context.Context, r *Renderer, g *Group) checked {
-		if g.Bad != "" {
+		if g.Bad != "" || ctx.Err() != nil {
 			return checked{}
 		}
 		m, problems := r.Render(ctx, g)
