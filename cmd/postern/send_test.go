@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -113,22 +114,23 @@ func TestSendStep(t *testing.T) {
 }
 
 // TestSendBySocket: one message from a job, the JSON of which is the rows of
-// the next.
+// the next; twice the same key sends once.
 func TestSendBySocket(t *testing.T) {
 	h := newHarness(t, strings.Replace(capturing, "ADDR", freeAddr(t), 1))
 	h.start()
 	dir := stepFiles(t, map[string]string{"log.txt": "a log"})
-	first := h.must("send", "--from", "ops@example.com", "--to", `"Ops, A" <ops@example.org>; b@example.org`, "--subject", "Nightly", "--body", "ok",
-		"--attach", filepath.Join(dir, "log.txt")+":nightly.log", "--json")
-	var one struct {
+	args := []string{"send", "--from", "ops@example.com", "--to", `"Ops, A" <ops@example.org>; b@example.org`, "--subject", "Nightly", "--body", "ok",
+		"--attach", filepath.Join(dir, "log.txt") + ":nightly.log", "--key", "nightly", "--json"}
+	first, second := h.must(args...), h.must(args...)
+	var one, two struct {
 		ID, Status string
 		To         []string
 	}
-	if err := json.Unmarshal([]byte(first), &one); err != nil {
+	if err := errors.Join(json.Unmarshal([]byte(first), &one), json.Unmarshal([]byte(second), &two)); err != nil {
 		t.Fatal(err)
 	}
-	if one.Status != "queued" || one.ID == "" || len(one.To) != 2 {
-		t.Errorf("printed %s", first)
+	if one.Status != "queued" || two.Status != "repeated" || one.ID != two.ID || one.ID == "" || len(one.To) != 2 {
+		t.Errorf("first %s, second %s", first, second)
 	}
 	all := h.captured(1)
 	if !strings.Contains(all[0], "filename=\"nightly.log\"") || !strings.Contains(all[0], `To: "Ops, A" <ops@example.org>, b@example.org`) {
