@@ -271,6 +271,10 @@ func (c *Config) settleHTTP() {
 	l.defaultLeniency(true, false)
 }
 
+// DefaultSubmitSocket is where the socket is with the usual control.socket: for
+// whoever may not read the file.
+func DefaultSubmitSocket() string { return submitSocket(Default()) }
+
 // submitSocket is where the socket is if nobody says otherwise.
 func submitSocket(c *Config) string {
 	return filepath.Join(filepath.Dir(c.Control.Socket), "submit.sock")

@@ -217,6 +217,12 @@ func (a *app) relay(address string, dsn bool) (*step.Relay, error) {
 	}
 	place, err := config.Locate(a.config)
 	if err != nil {
+		// Not everybody may read the file; the socket is for everybody.
+		if f, denied := os.Open(config.DefaultPath()); a.config == "" && permission(denied) {
+			return step.Socket(config.DefaultSubmitSocket(), 0), nil
+		} else if denied == nil {
+			f.Close()
+		}
 		return nil, badConfig(err)
 	}
 	if place.SubmitSocket != "" && !dsn {
@@ -298,7 +304,10 @@ func sendFailure(err error) error {
 		return &failure{code: exitUsage, text: bad.Text, hint: bad.Hint}
 	case errors.As(err, &refused):
 		f := &failure{code: exitUnavailable, text: refused.Error(), err: err}
-		if refused.Temporary {
+		switch {
+		case permission(err):
+			f.code = exitNoPerm
+		case refused.Temporary:
 			f.code, f.hint = exitTempFail, "Nothing is lost: run the same command again."
 		}
 		return f

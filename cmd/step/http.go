@@ -51,7 +51,7 @@ func (s *socket) open(ctx context.Context) (int64, error) {
 
 func (s *socket) absent(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return &Refusal{Text: "you may not hand in mail at " + s.path + ": its file mode and group decide who may"}
+		return &Refusal{Text: "you may not hand in mail at " + s.path + ": its file mode and group decide who may", Away: true, Cause: err}
 	}
 	return fmt.Errorf("no relay answers at %s: %w", s.path, cause(err))
 }

@@ -34,8 +34,13 @@ type Refusal struct {
 	Code      int    // of SMTP; 0: the relay did not answer
 	Enhanced  string // "5.7.1"; may be empty
 	Text      string
-	Away      bool // the relay cannot be reached, so that the next message need not be tried
+	Away      bool  // the relay cannot be reached, so that the next message need not be tried
+	Cause     error // of the system; may be nil
 }
+
+// Unwrap is the cause, which may be nil: fs.ErrPermission where a socket is not
+// for this user.
+func (r *Refusal) Unwrap() error { return r.Cause }
 
 func (r *Refusal) Error() string {
 	text := r.Text
