@@ -173,7 +173,7 @@ const (
 // Postern's own notifications.
 const InternalListener = "internal"
 
-// Listener is one door.
+// Listener is where clients connect.
 type Listener struct {
 	Name           string      // for routes and logs; default: its address
 	Address        string      // as configured

@@ -240,7 +240,7 @@ func (l *Listener) checkSocketOwner(t *table) {
 	}
 }
 
-// checkExposure refuses a door that stands open to strangers, or at which
+// checkExposure refuses a listener that stands open to strangers, or at which
 // passwords cross the network in clear.
 func checkExposure(t *table, l *Listener) {
 	if l.Network != "tcp" || l.Target == "" {

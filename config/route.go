@@ -88,7 +88,7 @@ func fieldName(name string) bool {
 // checkRoutes compares the routes with the upstreams, listeners and users
 // that they name, and with each other.
 func (d *document) checkRoutes(cfg *Config) {
-	listeners, users := cfg.doors()
+	listeners, users := cfg.waysIn()
 	used := map[string]bool{}
 	taken := takenSenders{}
 	for i, r := range cfg.Routes {
@@ -163,8 +163,8 @@ func (d *document) unknownName(key, what, name string, known []string) {
 	d.problem(key, "there is no "+what+" "+strconv.Quote(name), hint)
 }
 
-// doors lists the names of listeners and of the users that any of them has.
-func (c *Config) doors() (listeners, users []string) {
+// waysIn lists the names of listeners and of the users that any of them has.
+func (c *Config) waysIn() (listeners, users []string) {
 	for _, l := range c.AllListeners() {
 		listeners = append(listeners, l.Name)
 		users = slices.AppendSeq(users, maps.Keys(l.Users))
@@ -200,7 +200,7 @@ func (s *Sender) check(t *table) {
 // checkSenders compares senders with the listeners and users that they name,
 // and looks for guarded addresses that are open to others.
 func (d *document) checkSenders(cfg *Config) {
-	listeners, users := cfg.doors()
+	listeners, users := cfg.waysIn()
 	for i, s := range cfg.Senders {
 		path := joinIndex("sender", i)
 		for j, name := range s.Listener {

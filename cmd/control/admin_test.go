@@ -211,7 +211,7 @@ func TestReloadTellsWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestThePublicDoorChangesNothing(t *testing.T) {
+func TestMetricsChangeNothing(t *testing.T) {
 	f := newFake()
 	_, _ = serve(t, f)
 	get := func(method, path string) (int, string) {

@@ -56,11 +56,11 @@ func BenchmarkPipeline(b *testing.B) {
 			if c.down {
 				host, port = "127.0.0.1", closedPort(b)
 			}
-			door, _ := start(b, fmt.Sprintf("host = %q\nport = %d\n%s", host, port, mode), nil)
+			address, _ := start(b, fmt.Sprintf("host = %q\nport = %d\n%s", host, port, mode), nil)
 			b.SetBytes(int64(c.size))
 			b.ReportAllocs()
 			b.ResetTimer()
-			sendBench(b, door, c.clients, c.size)
+			sendBench(b, address, c.clients, c.size)
 			for !c.down && !b.Failed() && sink.Messages.Load() < int64(b.N) {
 				time.Sleep(time.Millisecond)
 			}
@@ -113,14 +113,14 @@ func fillBench(b *testing.B, messages int) func(*journal.Store) {
 }
 
 // sendBench hands in b.N messages over persistent connections.
-func sendBench(b *testing.B, door string, clients, size int) {
+func sendBench(b *testing.B, address string, clients, size int) {
 	hello, mail, rcpt, data := []byte("HELO client.example\r\n"), []byte("MAIL FROM:<from@a.example>\r\n"), []byte("RCPT TO:<to@b.example>\r\n"), []byte("DATA\r\n")
 	body := []byte("Subject: benchmark\r\n\r\n" + strings.Repeat(strings.Repeat("x", 76)+"\r\n", size/78) + ".\r\n")
 	var sent atomic.Int64
 	var all sync.WaitGroup
 	for range min(clients, b.N) {
 		all.Go(func() {
-			conn, err := net.Dial("tcp", door)
+			conn, err := net.Dial("tcp", address)
 			if err != nil {
 				b.Error(err)
 				return

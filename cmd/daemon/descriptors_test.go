@@ -8,8 +8,8 @@ import (
 	"postern/config"
 )
 
-// house is a configuration with listeners of so many places.
-func house(places ...int) *config.Config {
+// machine is a configuration with listeners of so many places.
+func machine(places ...int) *config.Config {
 	cfg := config.Default()
 	cfg.Listeners = nil
 	for i, n := range places {
@@ -21,15 +21,15 @@ func house(places ...int) *config.Config {
 }
 
 func TestDescriptorsAreSharedOut(t *testing.T) {
-	large := house(500)
+	large := machine(500)
 	large.Upstreams["office"].MaxConnections = 1000
-	captured := house(500)
+	captured := machine(500)
 	captured.Upstreams["office"].Provider = config.CaptureProvider
-	watched := house(500)
+	watched := machine(500)
 	watched.Control.Metrics, watched.Control.ReadSocket = "127.0.0.1:1", "/run/read"
-	systemd := house(500)
+	systemd := machine(500)
 	systemd.Listeners[0].Network, systemd.Listeners[0].Target = "systemd", "smtp"
-	endless := house(500)
+	endless := machine(500)
 	endless.Spool.MaxSize = 0
 	for _, c := range []struct {
 		name      string
@@ -39,17 +39,17 @@ func TestDescriptorsAreSharedOut(t *testing.T) {
 		operators int
 		scarce    bool
 	}{
-		{"enough", house(500), 2048, []int{500}, 64, false},
-		{"no limit", house(500), 0, []int{500}, 64, false},
-		{"1024", house(500), 1024, []int{292}, 32, true},
-		{"256", house(500), 256, []int{49}, 8, true},
-		{"128", house(500), 128, []int{14}, 4, true},
-		{"four at 128", house(500, 500, 500, 500), 128, []int{3, 3, 3, 3}, 4, true},
-		{"four at 256", house(500, 500, 500, 500), 256, []int{12, 12, 12, 12}, 8, true},
-		{"four of their own sizes", house(500, 2, 50, 8), 256, []int{34, 2, 6, 4}, 8, true},
-		{"none to give", house(500), 40, []int{1}, 4, true},
-		{"two", house(500, 100), 1024, []int{241, 49}, 32, true},
-		{"few wanted", house(2), 1024, []int{2}, 64, false},
+		{"enough", machine(500), 2048, []int{500}, 64, false},
+		{"no limit", machine(500), 0, []int{500}, 64, false},
+		{"1024", machine(500), 1024, []int{292}, 32, true},
+		{"256", machine(500), 256, []int{49}, 8, true},
+		{"128", machine(500), 128, []int{14}, 4, true},
+		{"four at 128", machine(500, 500, 500, 500), 128, []int{3, 3, 3, 3}, 4, true},
+		{"four at 256", machine(500, 500, 500, 500), 256, []int{12, 12, 12, 12}, 8, true},
+		{"four of their own sizes", machine(500, 2, 50, 8), 256, []int{34, 2, 6, 4}, 8, true},
+		{"none to give", machine(500), 40, []int{1}, 4, true},
+		{"two", machine(500, 100), 1024, []int{241, 49}, 32, true},
+		{"few wanted", machine(2), 1024, []int{2}, 64, false},
 		{"many sessions", large, 1024, []int{196}, 32, true},
 		{"capture", captured, 1024, []int{283}, 32, true},
 		{"watched", watched, 1024, []int{254}, 32, true},
@@ -95,7 +95,7 @@ func (s *shares) taken(cfg *config.Config) int {
 
 // The warning says how many there are, what becomes of it, and what to write.
 func TestScarceDescriptorsAreToldOf(t *testing.T) {
-	cfg := house(500)
+	cfg := machine(500)
 	w := share(1024, cfg, nil).scarce(cfg)
 	if w == nil {
 		t.Fatal("nothing is said")
@@ -110,7 +110,7 @@ func TestScarceDescriptorsAreToldOf(t *testing.T) {
 // Where there is not even enough for one connection at each listener, it says
 // how many that takes.
 func TestTooFewDescriptorsAreToldOf(t *testing.T) {
-	cfg := house(500, 500, 500, 500)
+	cfg := machine(500, 500, 500, 500)
 	for limit, too := range map[int]bool{64: true, 73: false} {
 		w := share(limit, cfg, nil).scarce(cfg)
 		if w == nil || strings.Contains(w.Text, "at least") != too || too && !strings.Contains(w.Text, "of 64 open files that the process may have, this configuration needs 73 at least") {
@@ -129,7 +129,7 @@ func TestSocketsHandedOver(t *testing.T) {
 // The listeners of HTTP take part: fewer connections where descriptors are
 // scarce, and one request at a time that opens several files.
 func TestHTTPSharesDescriptors(t *testing.T) {
-	cfg := house(500)
+	cfg := machine(500)
 	cfg.HTTP.Socket = config.Listener{Name: config.SubmitListener, Address: "unix:/run/submit.sock", Network: "unix", MaxConnections: 100}
 	cfg.HTTP.MaxJSON = 16
 	for limit, want := range map[int]int{0: 16, 4096: 16, 128: 1} {

@@ -1,5 +1,5 @@
 // Package daemon is the relay as a running process: it opens the spool,
-// starts the capture server, the queue, the control socket and the doors, in
+// starts the capture server, the queue, the control socket and the listeners, in
 // that order, introduces them to each other, replaces their configuration,
 // and closes everything in the reverse order.
 //

@@ -147,7 +147,7 @@ func (f *foresight) group(key, name string) {
 func (f *foresight) listener(key, group string, l *config.Listener) {
 	switch l.Network {
 	case "tcp":
-		f.port(key, doorFailed, l.Target)
+		f.port(key, listenFailed, l.Target)
 	case "unix":
 		f.group(group, l.Group)
 		folder := filepath.Dir(l.Target)
@@ -158,9 +158,9 @@ func (f *foresight) listener(key, group string, l *config.Listener) {
 		info, err := os.Lstat(l.Target)
 		switch {
 		case err == nil && info.Mode()&fs.ModeSocket == 0:
-			f.add(key, doorFailed, peer.Obstructed(l.Target, "another address"))
+			f.add(key, listenFailed, peer.Obstructed(l.Target, "another address"))
 		default:
-			f.add(key, doorFailed, disk.MayWrite(folder))
+			f.add(key, listenFailed, disk.MayWrite(folder))
 		}
 	}
 }

@@ -65,7 +65,7 @@ func (d *daemon) replace(old *state) (*control.Reloaded, error) {
 		return nil, err
 	}
 	if err := d.listen(st); err != nil {
-		return nil, d.inOwnWay(startError(doorFailed, err))
+		return nil, d.inOwnWay(startError(listenFailed, err))
 	}
 	// From here on nothing fails. New mail may name new upstreams already:
 	// until the next line that only makes it wait.
@@ -92,7 +92,7 @@ func (d *daemon) inOwnWay(err error) error {
 		return err
 	}
 	_, port, _ := net.SplitHostPort(op.Addr.String())
-	for _, a := range d.doors.Addrs() {
+	for _, a := range d.intake.Addrs() {
 		if _, own, e := net.SplitHostPort(a.String()); e == nil && own == port {
 			start.Hint = fmt.Sprintf("This relay listens at %s, which is in the way: restart it, and it listens at the new address.", a)
 		}

@@ -62,7 +62,7 @@ type daemon struct {
 
 	leave   func() // gives the state folder back; nil: it was not claimed
 	queue   *queue.Queue
-	doors   *intake.Server
+	intake  *intake.Server
 	api     *api.Server
 	dialer  *upstream.Dialer
 	tokens  *oauth.Tokens
@@ -288,8 +288,8 @@ wait:
 // period is enough for all.
 func (d *daemon) close(ctx context.Context) {
 	var both sync.WaitGroup
-	if d.doors != nil {
-		both.Go(func() { _ = d.doors.Shutdown(ctx) })
+	if d.intake != nil {
+		both.Go(func() { _ = d.intake.Shutdown(ctx) })
 	}
 	if d.api != nil {
 		both.Go(func() { _ = d.api.Shutdown(ctx) })

@@ -29,7 +29,7 @@ import (
 	"postern/spool/statefile"
 )
 
-// start opens everything in order, the doors last. On an error nothing stays
+// start opens everything in order, the listeners last. On an error nothing stays
 // open.
 func (d *daemon) start(cfg *config.Config) (err error) {
 	defer func() {
@@ -80,13 +80,13 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		Accept: d.queue, Events: recall.submission(d.log.Submission()), Memory: origin.NewBudget(transactionMemory(memoryLimit())),
 	})
 	handed := &peer.Handed{}
-	d.doors = intake.New(intake.Options{Submission: agent, Events: d.log.Intake(), Handed: handed})
+	d.intake = intake.New(intake.Options{Submission: agent, Events: d.log.Intake(), Handed: handed})
 	d.api = api.New(api.Options{
 		Submission: agent, Messages: messages{d.store, d.queue, recall}, Events: d.log.API(), Handed: handed, Memory: origin.NewBudget(requestMemory(memoryLimit())),
 	})
 	if err := d.listen(st); err != nil {
 		admins.close()
-		return startError(doorFailed, err)
+		return startError(listenFailed, err)
 	}
 	d.queue.Start()
 	d.serveAdmin(admins, st.shares)
@@ -101,7 +101,7 @@ func (d *daemon) listen(st *state) error {
 	if err != nil {
 		return err
 	}
-	if err := d.doors.Apply(cfg, st.routes); err != nil {
+	if err := d.intake.Apply(cfg, st.routes); err != nil {
 		plan.Drop()
 		return err
 	}
@@ -246,7 +246,7 @@ func (d *daemon) serveAdmin(a *adminListeners, has *shares) {
 	}
 }
 
-// announce tells where the doors are and what does not leave the machine.
+// announce tells where the listeners are and what does not leave the machine.
 func (d *daemon) announce(cfg *config.Config) {
 	for _, l := range d.listeners(cfg) {
 		what := "smtp"

@@ -28,8 +28,8 @@ func queueOne(t testing.TB, s *journal.Store, upstream string, hold bool) {
 }
 
 // start runs a daemon until the test ends, whose spool was filled before; nil:
-// it is empty. It returns the daemon's door and its control socket.
-func start(t testing.TB, upstream string, fill func(*journal.Store)) (door, socket string) {
+// it is empty. It returns the address and its control socket.
+func start(t testing.TB, upstream string, fill func(*journal.Store)) (address, socket string) {
 	dir, err := os.MkdirTemp("", "daemon") // short: a socket lies in it
 	if err != nil {
 		t.Fatal(err)
@@ -50,11 +50,11 @@ func start(t testing.TB, upstream string, fill func(*journal.Store)) (door, sock
 		}
 	}
 	socket = filepath.Join(dir, "s")
-	door = fmt.Sprintf("127.0.0.1:%d", closedPort(t))
+	address = fmt.Sprintf("127.0.0.1:%d", closedPort(t))
 	path := filepath.Join(dir, "postern.toml")
 	text := fmt.Sprintf("hostname = \"bench.example\"\n[spool]\ndir = %q\n[control]\nsocket = %q\n[[listener]]\naddress = %q\n"+
 		"[upstream.sink]\nauth = \"none\"\nmax_connections = 50\n%s\n[[route]]\nfrom = [\"*\"]\nupstream = [\"sink\"]\n",
-		folder, socket, door, upstream)
+		folder, socket, address, upstream)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func start(t testing.TB, upstream string, fill func(*journal.Store)) (door, sock
 		done <- nil
 		t.Fatal(err)
 	}
-	return door, socket
+	return address, socket
 }
 
 // closedPort is a port on which nothing listens.

@@ -48,7 +48,7 @@ const (
 	captureFailed
 	controlFailed
 	metricsFailed
-	doorFailed
+	listenFailed
 )
 
 // startError makes the sentence for an error at one step.
@@ -66,7 +66,7 @@ func startError(at step, err error) error {
 		e.Hint = "This machine does not have that address, or not yet: correct it, or start postern when the network is up."
 	case e.Kind == Taken:
 		e.Hint = "Another program listens there: stop it, or choose another address."
-	case e.Kind == NotAllowed && at == doorFailed:
+	case e.Kind == NotAllowed && at == listenFailed:
 		e.Hint = "A port below 1024 needs CAP_NET_BIND_SERVICE, or a socket of systemd; a unix socket needs a folder that postern may write to."
 	case e.Kind == NotAllowed:
 		e.Hint = "Run postern as the user that owns it, or hand it over with chown."

@@ -47,7 +47,7 @@ func (d *daemon) Status() *control.Status {
 }
 
 func (d *daemon) listeners(cfg *config.Config) []control.Listener {
-	addrs, conns := d.doors.Addrs(), d.doors.Connections()
+	addrs, conns := d.intake.Addrs(), d.intake.Connections()
 	list := []control.Listener{}
 	maps.Copy(addrs, d.api.Addrs())
 	maps.Copy(conns, d.api.Connections())

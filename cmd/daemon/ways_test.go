@@ -26,9 +26,9 @@ func BenchmarkWaysIn(b *testing.B) {
 	batch := "[" + strings.TrimSuffix(strings.Repeat(string(one)+",", 100), ",") + "]"
 	const clients = 8
 	b.Run("smtp", func(b *testing.B) {
-		door, _ := startDown(b)
+		address, _ := startDown(b)
 		b.ResetTimer()
-		sendBench(b, door, clients, 1<<10)
+		sendBench(b, address, clients, 1<<10)
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 	})
 	for _, c := range []struct {
@@ -71,6 +71,6 @@ func BenchmarkWaysIn(b *testing.B) {
 }
 
 // startDown is a daemon whose upstream is away.
-func startDown(b *testing.B) (door, control string) {
+func startDown(b *testing.B) (address, control string) {
 	return start(b, fmt.Sprintf("host = \"127.0.0.1\"\nport = %d\ntls = \"off\"", closedPort(b)), nil)
 }

@@ -53,7 +53,7 @@ func TestJudgements(t *testing.T) {
 		return s
 	}
 	good := &fileSystem{Kind: "ext4", Free: 10 << 30, Total: 100 << 30, FreeInodes: 1 << 20, Inodes: 1 << 21}
-	door := &config.Listener{Name: "door", Address: "127.0.0.1:2525", Network: "tcp", Target: "127.0.0.1:2525"}
+	listener := &config.Listener{Name: "mail", Address: "127.0.0.1:2525", Network: "tcp", Target: "127.0.0.1:2525"}
 	var all strings.Builder
 	for _, c := range []struct {
 		name string
@@ -108,12 +108,12 @@ func TestJudgements(t *testing.T) {
 		{"resolver: answers", lone(judgeResolver("mx.example", nil), judgeResolver("mx.example", &net.DNSError{IsNotFound: true})), 0},
 		{"resolver: silent", lone(judgeResolver("mx.example", &net.DNSError{IsTimeout: true})), 69},
 		{"resolver: broken", lone(judgeResolver("mx.example", &net.DNSError{Err: "server misbehaving"})), 69},
-		{"listener: free", lone(judgeFree(door, nil), judgeFree(door, opened(syscall.EACCES))), 0},
-		{"listener: taken", lone(judgeFree(door, opened(syscall.EADDRINUSE))), 69},
-		{"listener: an address of another machine", lone(judgeFree(door, opened(syscall.EADDRNOTAVAIL))), 69},
-		{"listener: answers", lone(judgeDoor(door, door.Target, "220 mx ESMTP", nil), judgeDoor(door, door.Target, "554 5.7.1 no", nil),
-			judgeDoor(door, door.Target, "421 busy", nil), judgeDoor(door, door.Target, "", opened(syscall.EACCES))), 0},
-		{"listener: silent", lone(judgeDoor(door, door.Target, "", opened(syscall.ECONNREFUSED))), 69},
+		{"listener: free", lone(judgeFree(listener, nil), judgeFree(listener, opened(syscall.EACCES))), 0},
+		{"listener: taken", lone(judgeFree(listener, opened(syscall.EADDRINUSE))), 69},
+		{"listener: an address of another machine", lone(judgeFree(listener, opened(syscall.EADDRNOTAVAIL))), 69},
+		{"listener: answers", lone(judgeBanner(listener, listener.Target, "220 mx ESMTP", nil), judgeBanner(listener, listener.Target, "554 5.7.1 no", nil),
+			judgeBanner(listener, listener.Target, "421 busy", nil), judgeBanner(listener, listener.Target, "", opened(syscall.EACCES))), 0},
+		{"listener: silent", lone(judgeBanner(listener, listener.Target, "", opened(syscall.ECONNREFUSED))), 69},
 		{"configuration: wrong", Configuration("postern.toml", nil, &config.Problems{List: []config.Problem{
 			{File: "postern.toml", Line: 3, Key: "retry.lifetime", Text: "is a number", Hint: `write "5d"`}, {Text: "two"}}}), 78},
 		{"configuration: doubtful", Configuration("", &config.Config{Warnings: []config.Problem{{Key: "route", Text: "can never match", Hint: "remove it"}},
@@ -188,7 +188,7 @@ func TestCertificateOfAListener(t *testing.T) {
 		{now.Add(-time.Hour), Failed}, {now.Add(20 * 24 * time.Hour), Warning}, {now.Add(60 * 24 * time.Hour), OK},
 	} {
 		file, _ := upstreamtest.WritePair(t, dir, "x", ca.IssueUntil(t, c.until, "mx.example"))
-		if f := judgeListenerCert(&config.Listener{Name: "door", CertFile: file}, now); f.Status != c.want || (f.Remedy == "") != (c.want == OK) {
+		if f := judgeListenerCert(&config.Listener{Name: "mail", CertFile: file}, now); f.Status != c.want || (f.Remedy == "") != (c.want == OK) {
 			t.Errorf("until %v: %+v", c.until, f)
 		}
 	}
@@ -222,7 +222,7 @@ func TestBannerClock(t *testing.T) {
 }
 
 func TestEnvelopes(t *testing.T) {
-	cfg := &config.Config{Hostname: "app1.example.com", Listeners: []config.Listener{{Name: "door"}}, Routes: []config.Route{
+	cfg := &config.Config{Hostname: "app1.example.com", Listeners: []config.Listener{{Name: "mail"}}, Routes: []config.Route{
 		{Name: "route 1", From: []string{"taken@example.com"}, Upstream: []string{"other"}},
 		{Name: "route 2", From: []string{"taken@example.com", "a@example.com", "*@example.net", "*@*.example.org", "root@*", "<>"}, Upstream: []string{"office"}},
 		{Name: "route 3", From: []string{"a@example.com"}, To: []string{"*@b.example"}, Upstream: []string{"office"}},

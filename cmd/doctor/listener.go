@@ -18,8 +18,8 @@ import (
 	"postern/config"
 )
 
-// doorTimeout bounds the look at one listener.
-const doorTimeout = 5 * time.Second
+// listenerTimeout bounds the look at one listener.
+const listenerTimeout = 5 * time.Second
 
 // lookAtListeners looks at each listener and its certificate. running tells
 // that there is a daemon, also where it does not tell us its status.
@@ -42,11 +42,11 @@ func lookAtListener(ctx context.Context, l *config.Listener, st *control.Status,
 		return judgeFree(l, tryListen(l))
 	}
 	address := boundAt(l, st)
-	ctx, cancel := context.WithTimeout(ctx, doorTimeout)
+	ctx, cancel := context.WithTimeout(ctx, listenerTimeout)
 	defer cancel()
 	began := time.Now()
 	banner, err := knock(ctx, l, address)
-	f := judgeDoor(l, address, banner, err)
+	f := judgeBanner(l, address, banner, err)
 	f.Took = took(time.Since(began))
 	return f
 }
@@ -70,11 +70,11 @@ func tryListen(l *config.Listener) error {
 	if l.Network != "tcp" {
 		return nil // a socket file is replaced at the start
 	}
-	door, err := net.Listen("tcp", l.Target)
+	listener, err := net.Listen("tcp", l.Target)
 	if err != nil {
 		return err
 	}
-	return door.Close()
+	return listener.Close()
 }
 
 func judgeFree(l *config.Listener, err error) Finding {
@@ -138,7 +138,7 @@ func reachable(address string) string {
 	return address
 }
 
-func judgeDoor(l *config.Listener, address, banner string, err error) Finding {
+func judgeBanner(l *config.Listener, address, banner string, err error) Finding {
 	f := Finding{ID: ListenerAddress, Status: OK, Subject: l.Name, Text: fmt.Sprintf("%s answers: %s", address, banner)}
 	switch {
 	case errors.Is(err, fs.ErrPermission):

@@ -63,7 +63,7 @@ func TestWithoutSecret(t *testing.T) {
 func TestSecretFiles(t *testing.T) {
 	oauth := &config.OAuth{ServiceAccountFile: "/google.json", KeyFile: "/client.key"}
 	cfg := &config.Config{
-		Listeners: []config.Listener{{Name: "door", KeyFile: "/door.key"}, {Name: "other", KeyFile: "/door.key"}},
+		Listeners: []config.Listener{{Name: "mail", KeyFile: "/listener.key"}, {Name: "other", KeyFile: "/listener.key"}},
 		Upstreams: map[string]*config.Upstream{
 			"b": {Account: config.Account{KeyFile: "/b.key", Kerberos: config.Kerberos{Keytab: "/b.keytab", CCache: "/b.cc"}, Password: config.NewSecret("literal")}},
 			"a": {Account: config.Account{OAuth: oauth}},
@@ -73,7 +73,7 @@ func TestSecretFiles(t *testing.T) {
 	for _, f := range secretFiles(cfg) {
 		got = append(got, string(f.id)+" "+f.path)
 	}
-	want := []string{"file.key /door.key", "file.secret /google.json", "file.key /client.key", "file.key /b.key", "file.secret /b.keytab", "file.secret /b.cc"}
+	want := []string{"file.key /listener.key", "file.secret /google.json", "file.key /client.key", "file.key /b.key", "file.secret /b.keytab", "file.secret /b.cc"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}

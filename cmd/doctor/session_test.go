@@ -205,7 +205,7 @@ func TestSessionWithoutAConnection(t *testing.T) {
 	up := &config.Upstream{Host: "mx.example", Port: 25, TLS: config.TLSVerify, Account: config.Account{Name: "office", Auth: "none"}}
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	unknown := &net.DNSError{Err: "no such host", Name: "mx.example", IsNotFound: true}
-	deaf := &net.DNSError{Err: "i/o timeout", Name: "mx.example", IsTimeout: true}
+	unreachable := &net.DNSError{Err: "i/o timeout", Name: "mx.example", IsTimeout: true}
 	two := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
 	var all strings.Builder
 	for _, c := range []struct {
@@ -215,7 +215,7 @@ func TestSessionWithoutAConnection(t *testing.T) {
 		dial  func(address string) error
 	}{
 		{"no such host", nil, unknown, func(string) error { return unknown }},
-		{"a resolver that is out of reach", nil, deaf, func(string) error { return deaf }},
+		{"a resolver that is out of reach", nil, unreachable, func(string) error { return unreachable }},
 		{"nobody listens", two, nil, func(string) error { return refused }},
 		{"one address is dead", two, nil, func(address string) error {
 			if strings.HasPrefix(address, "[2001") || strings.HasPrefix(address, "mx") {

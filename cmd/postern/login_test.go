@@ -76,13 +76,13 @@ func (p *provider) revoke(access, refresh bool) {
 	}
 }
 
-// tokenDoor is a sink that wants XOAUTH2 with the token that is good.
-type tokenDoor struct {
+// tokenSink is a sink that wants XOAUTH2 with the token that is good.
+type tokenSink struct {
 	*sink
 	provider *provider
 }
 
-func (d tokenDoor) NewSession(*smtp.Conn) (smtp.Session, error) {
+func (d tokenSink) NewSession(*smtp.Conn) (smtp.Session, error) {
 	return &tokenSession{sinkSession: sinkSession{d.sink}, provider: d.provider}, nil
 }
 
@@ -124,14 +124,14 @@ func (e *tokenExchange) Next(response []byte) ([]byte, bool, error) {
 	return []byte(`{"status":"401","schemes":"bearer"}`), false, nil
 }
 
-func startTokenDoor(t *testing.T, addr string, p *provider) *sink {
+func startTokenSink(t *testing.T, addr string, p *provider) *sink {
 	t.Helper()
 	s := &sink{}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := smtp.NewServer(tokenDoor{s, p})
+	server := smtp.NewServer(tokenSink{s, p})
 	server.Domain, server.AllowInsecureAuth = "token.test", true
 	go server.Serve(l)
 	t.Cleanup(func() { server.Close() })
@@ -167,7 +167,7 @@ func TestLoginEndToEnd(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(h.dir, "client.secret"), []byte("secret-client\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sink := startTokenDoor(t, upstream, p)
+	sink := startTokenSink(t, upstream, p)
 	h.start()
 
 	send(t, listen, "a@example.com", "one")

@@ -233,7 +233,7 @@ func TestCodeByPaste(t *testing.T) {
 }
 
 // An address that is not of this machine has no listener; there is only the paste.
-func TestCodeWithoutDoor(t *testing.T) {
+func TestCodeWithoutCallback(t *testing.T) {
 	p := newIDP(t)
 	up := accountWith(config.FlowCode)
 	up.OAuth.RedirectURL = "https://app.example.com/callback"

@@ -61,7 +61,7 @@ func (c *labConn) reply() (Reply, error) {
 	}
 }
 
-// labServer is one door of the lab.
+// labServer is one server of the lab.
 type labServer struct{ name, host, address string }
 
 // open connects, and shows the certificate of alice where it has to.

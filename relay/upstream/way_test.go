@@ -22,11 +22,11 @@ import (
 )
 
 // domain is a network in which an upstream has to be found: its SRV records,
-// and who is behind which door.
+// and who answers at which port.
 type domain struct {
 	bench *bench
 	srv   map[string]string // service → "host:port host:port", or "fails"
-	doors map[string]string // host:port → how it behaves, and its certificate
+	ports map[string]string // host:port → how it behaves, and its certificate
 
 	mu   sync.Mutex
 	seen []string // what was asked and dialed, in order
@@ -70,10 +70,10 @@ func (d *domain) lookup(_ context.Context, service, proto, name string) (string,
 	return "", list, nil
 }
 
-// dial opens a door: everything behind it happens by a script.
+// dial opens a connection: everything behind it happens by a script.
 func (d *domain) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	d.saw(address)
-	kind, cert, _ := strings.Cut(d.doors[address], " ")
+	kind, cert, _ := strings.Cut(d.ports[address], " ")
 	hello := upstreamtest.Script{"* hello PIPELINING", "* accept", "* quit"}
 	var script upstreamtest.Script
 	switch kind {
@@ -140,54 +140,54 @@ func TestFindingTheWay(t *testing.T) {
 	for name, c := range map[string]struct {
 		set   func(*config.Upstream)
 		srv   map[string]string
-		doors map[string]string
+		ports map[string]string
 		want  []string // of one delivery after the other, two hours apart
 	}{
 		"465 first, and straight from then on": {
-			doors: map[string]string{"example.com:465": "implicit example.com", "example.com:587": "starttls example.com"},
+			ports: map[string]string{"example.com:465": "implicit example.com", "example.com:587": "starttls example.com"},
 			want: []string{
 				asked + "example.com:465 | learned example.com:465 implicit | ok | 0s",
 				"example.com:465 | ok | 0s",
 			},
 		},
 		"587 where 465 is closed": {
-			doors: map[string]string{"example.com:587": "starttls example.com"},
+			ports: map[string]string{"example.com:587": "starttls example.com"},
 			want: []string{
 				asked + "example.com:465 example.com:587 | learned example.com:587 starttls | ok | 0s",
 				"example.com:587 | ok | 0s",
 			},
 		},
 		"587 where 465 is dropped, which costs five seconds once": {
-			doors: map[string]string{"example.com:465": "dropped", "example.com:587": "starttls example.com"},
+			ports: map[string]string{"example.com:465": "dropped", "example.com:587": "starttls example.com"},
 			want: []string{
 				asked + "example.com:465 example.com:587 | learned example.com:587 starttls | ok | 5s",
 				"example.com:587 | ok | 0s",
 			},
 		},
 		"587 where 465 takes connections and says nothing": {
-			doors: map[string]string{"example.com:465": "silent", "example.com:587": "starttls example.com"},
+			ports: map[string]string{"example.com:465": "silent", "example.com:587": "starttls example.com"},
 			want:  []string{asked + "example.com:465 example.com:587 | learned example.com:587 starttls | ok | 5s"},
 		},
 		"587 where 465 is clear text": {
-			doors: map[string]string{"example.com:465": "clear", "example.com:587": "starttls example.com"},
+			ports: map[string]string{"example.com:465": "clear", "example.com:587": "starttls example.com"},
 			want:  []string{asked + "example.com:465 example.com:587 | learned example.com:587 starttls | ok | 0s"},
 		},
 		"587 where the certificate at 465 is nobody's": {
-			doors: map[string]string{"example.com:465": "implicit selfsigned", "example.com:587": "starttls example.com"},
+			ports: map[string]string{"example.com:465": "implicit selfsigned", "example.com:587": "starttls example.com"},
 			want:  []string{asked + "example.com:465 example.com:587 | learned example.com:587 starttls | ok | 0s"},
 		},
 		"never in clear": {
-			doors: map[string]string{"example.com:587": "clear"},
+			ports: map[string]string{"example.com:587": "clear"},
 			want: []string{asked + `example.com:465 example.com:587 | tls: the upstream offers no STARTTLS, which tls = "auto" requires; ` +
 				"at example.com:465: could not connect: connection refused | 0s"},
 		},
 		"never with a certificate of nobody": {
-			doors: map[string]string{"example.com:465": "implicit selfsigned", "example.com:587": "starttls selfsigned"},
+			ports: map[string]string{"example.com:465": "implicit selfsigned", "example.com:587": "starttls selfsigned"},
 			want: []string{asked + "example.com:465 example.com:587 | tls: " + invalid +
 				"; at example.com:587: TLS handshake failed: " + invalid + " | 0s"},
 		},
 		"nobody there": {
-			doors: map[string]string{"example.com:465": "dropped", "example.com:587": "dropped"},
+			ports: map[string]string{"example.com:465": "dropped", "example.com:587": "dropped"},
 			want: []string{asked + "example.com:465 example.com:587 | connect: no answer in time; " +
 				"at example.com:587: could not connect: no answer in time | 35s"},
 		},
@@ -195,12 +195,12 @@ func TestFindingTheWay(t *testing.T) {
 			set: func(up *config.Upstream) {
 				up.CAFile, up.Fingerprints = "", []string{upstreamtest.Fingerprint(base.bench.certs["selfsigned"])}
 			},
-			doors: map[string]string{"example.com:465": "implicit selfsigned"},
+			ports: map[string]string{"example.com:465": "implicit selfsigned"},
 			want:  []string{asked + "example.com:465 | learned example.com:465 implicit | ok | 0s"},
 		},
 		"records of both kinds, in their order": {
 			srv: map[string]string{"submissions": "down.example.com.:465 mx.example.com.:4650", "submission": "mx.example.com.:5870"},
-			doors: map[string]string{"mx.example.com:4650": "implicit mx.example.com", "mx.example.com:5870": "starttls mx.example.com",
+			ports: map[string]string{"mx.example.com:4650": "implicit mx.example.com", "mx.example.com:5870": "starttls mx.example.com",
 				"example.com:465": "implicit example.com"},
 			want: []string{
 				asked + "down.example.com:465 mx.example.com:4650 | learned mx.example.com:4650 implicit | ok | 0s",
@@ -209,76 +209,76 @@ func TestFindingTheWay(t *testing.T) {
 		},
 		"records for STARTTLS alone": {
 			srv:   map[string]string{"submission": "MX.Example.COM.:5870"},
-			doors: map[string]string{"mx.example.com:5870": "starttls mx.example.com", "example.com:465": "implicit example.com"},
+			ports: map[string]string{"mx.example.com:5870": "starttls mx.example.com", "example.com:465": "implicit example.com"},
 			want:  []string{asked + "mx.example.com:5870 | learned mx.example.com:5870 starttls | ok | 0s"},
 		},
 		"the certificate of the domain at a host of it": {
 			srv:   map[string]string{"submissions": "mx.example.com.:465"},
-			doors: map[string]string{"mx.example.com:465": "implicit example.com"},
+			ports: map[string]string{"mx.example.com:465": "implicit example.com"},
 			want:  []string{asked + "mx.example.com:465 | learned mx.example.com:465 implicit | ok | 0s"},
 		},
 		"nobody's certificate at a host of the domain": {
 			srv:   map[string]string{"submissions": "mx.example.com.:465"},
-			doors: map[string]string{"mx.example.com:465": "implicit selfsigned"},
+			ports: map[string]string{"mx.example.com:465": "implicit selfsigned"},
 			want:  []string{asked + "mx.example.com:465 | tls: " + invalid + " | 0s"},
 		},
 		"the certificate of the domain elsewhere": {
 			srv:   map[string]string{"submissions": "mail.provider.test.:465"},
-			doors: map[string]string{"mail.provider.test:465": "implicit example.com"},
+			ports: map[string]string{"mail.provider.test:465": "implicit example.com"},
 			want:  []string{asked + "mail.provider.test:465 | learned mail.provider.test:465 implicit | ok | 0s"},
 		},
 		// Whoever can forge DNS must not choose whose certificate counts.
 		"another's certificate elsewhere": {
 			srv:   map[string]string{"submissions": "mail.provider.test.:465"},
-			doors: map[string]string{"mail.provider.test:465": "implicit mail.provider.test"},
+			ports: map[string]string{"mail.provider.test:465": "implicit mail.provider.test"},
 			want:  []string{asked + "mail.provider.test:465 | tls: " + other + " | 0s"},
 		},
 		"another's certificate elsewhere, by a name that ends alike": {
 			srv:   map[string]string{"submissions": "notexample.com.:465"},
-			doors: map[string]string{"notexample.com:465": "implicit mail.provider.test"},
+			ports: map[string]string{"notexample.com:465": "implicit mail.provider.test"},
 			want:  []string{asked + "notexample.com:465 | tls: " + other + " | 0s"},
 		},
 		"another's certificate elsewhere, confirmed by server_name": {
 			set:   func(up *config.Upstream) { up.ServerName = "mail.provider.test" },
 			srv:   map[string]string{"submissions": "mail.provider.test.:465"},
-			doors: map[string]string{"mail.provider.test:465": "implicit mail.provider.test"},
+			ports: map[string]string{"mail.provider.test:465": "implicit mail.provider.test"},
 			want:  []string{asked + "mail.provider.test:465 | learned mail.provider.test:465 implicit | ok | 0s"},
 		},
 		"no submissions at all": {
 			srv:   map[string]string{"submissions": ".:0", "submission": ".:0"},
-			doors: map[string]string{"example.com:465": "implicit example.com"},
+			ports: map[string]string{"example.com:465": "implicit example.com"},
 			want:  []string{strings.TrimSpace(asked) + " | resolve: " + none + " | 0s"},
 		},
 		"no TLS from the first byte": {
 			srv:   map[string]string{"submissions": ".:0"},
-			doors: map[string]string{"example.com:465": "implicit example.com", "example.com:587": "starttls example.com"},
+			ports: map[string]string{"example.com:465": "implicit example.com", "example.com:587": "starttls example.com"},
 			want:  []string{asked + "example.com:587 | learned example.com:587 starttls | ok | 0s"},
 		},
 		// Nobody knows then what the domain says.
 		"DNS cannot be asked": {
 			srv:   map[string]string{"submissions": "fails"},
-			doors: map[string]string{"example.com:465": "implicit example.com"},
+			ports: map[string]string{"example.com:465": "implicit example.com"},
 			want:  []string{"_submissions._tcp.example.com. | resolve: " + cannot + " | 0s"},
 		},
 		"DNS cannot be asked for the second kind": {
 			srv:   map[string]string{"submissions": "mx.example.com.:465", "submission": "fails"},
-			doors: map[string]string{"mx.example.com:465": "implicit mx.example.com"},
+			ports: map[string]string{"mx.example.com:465": "implicit mx.example.com"},
 			want:  []string{strings.TrimSpace(asked) + " | resolve: " + cannot + " | 0s"},
 		},
 		"an address has no records": {
 			set:   func(up *config.Upstream) { up.Host = "10.0.0.1" },
-			doors: map[string]string{"10.0.0.1:465": "implicit 10.0.0.1"},
+			ports: map[string]string{"10.0.0.1:465": "implicit 10.0.0.1"},
 			want:  []string{"10.0.0.1:465 | learned 10.0.0.1:465 implicit | ok | 0s"},
 		},
 		"a name without a domain has no records": {
 			set:   func(up *config.Upstream) { up.Host = "gateway" },
-			doors: map[string]string{"gateway:587": "starttls gateway"},
+			ports: map[string]string{"gateway:587": "starttls gateway"},
 			want:  []string{"gateway:465 gateway:587 | learned gateway:587 starttls | ok | 0s"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := &domain{bench: base.bench, srv: c.srv, doors: c.doors}
+				d := &domain{bench: base.bench, srv: c.srv, ports: c.ports}
 				up := &config.Upstream{Host: "example.com", TLS: config.TLSAuto, Account: config.Account{Name: "office", Auth: "none"}, CAFile: base.bench.ca}
 				if c.set != nil {
 					c.set(up)
@@ -301,7 +301,7 @@ func TestFindingTheWay(t *testing.T) {
 func TestTheWayChanges(t *testing.T) {
 	base := newDomain(t)
 	synctest.Test(t, func(t *testing.T) {
-		d := &domain{bench: base.bench, doors: map[string]string{"example.com:587": "starttls example.com"}}
+		d := &domain{bench: base.bench, ports: map[string]string{"example.com:587": "starttls example.com"}}
 		up := &config.Upstream{Host: "example.com", TLS: config.TLSAuto, Account: config.Account{Name: "office", Auth: "none"}, CAFile: base.bench.ca}
 		m := memory.New(&statefile.State{Dir: t.TempDir()})
 		expect := func(want string) {
@@ -313,7 +313,7 @@ func TestTheWayChanges(t *testing.T) {
 		expect(asked + "example.com:465 example.com:587 | learned example.com:587 starttls | ok | 0s")
 		// The upstream closes that port. The fault of the known way is said
 		// where DNS is of no help either.
-		d.doors = map[string]string{"example.com:465": "implicit example.com"}
+		d.ports = map[string]string{"example.com:465": "implicit example.com"}
 		d.srv = map[string]string{"submissions": "fails"}
 		expect("example.com:587 _submissions._tcp.example.com. | connect: connection refused | 0s")
 		d.srv = nil
@@ -322,7 +322,7 @@ func TestTheWayChanges(t *testing.T) {
 		// After a day it is looked for again.
 		time.Sleep(25 * time.Hour)
 		d.srv = map[string]string{"submissions": "mx.example.com.:465"}
-		d.doors["mx.example.com:465"] = "implicit mx.example.com"
+		d.ports["mx.example.com:465"] = "implicit mx.example.com"
 		expect(asked + "mx.example.com:465 | learned mx.example.com:465 implicit | ok | 0s")
 		// What worked yesterday is still good while DNS cannot be asked.
 		time.Sleep(25 * time.Hour)
@@ -333,7 +333,7 @@ func TestTheWayChanges(t *testing.T) {
 		expect(asked + "mx.example.com:465 | ok | 0s") // nothing new
 		// Another host: what was learnt does not count.
 		up.Host = "gateway"
-		d.doors["gateway:465"] = "implicit gateway"
+		d.ports["gateway:465"] = "implicit gateway"
 		expect("gateway:465 | learned gateway:465 implicit | ok | 0s")
 		// What is remembered cannot be written: this process remembers it.
 		m = memory.New(&statefile.State{Dir: "/dev/null/state"})
