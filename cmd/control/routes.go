@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -91,27 +90,6 @@ var routes = []route{
 	{"POST", "/v1/reload", Operate, 0, (*Server).reload},
 }
 
-// match sets the names in the pattern to the segments of the path that stand
-// there; false: the path is another one. Segments are unescaped after they are
-// parted, so that a name may have a slash in it.
-func (t *route) match(r *http.Request) bool {
-	pattern, path := strings.Split(t.path, "/"), strings.Split(r.URL.EscapedPath(), "/")
-	if len(pattern) != len(path) {
-		return false
-	}
-	for i, want := range pattern {
-		segment, err := url.PathUnescape(path[i])
-		name, any := strings.CutPrefix(want, "{")
-		if err != nil || any && segment == "" || !any && segment != want {
-			return false
-		}
-		if any {
-			r.SetPathValue(strings.TrimSuffix(name, "}"), segment)
-		}
-	}
-	return true
-}
-
 func (t *route) methods() []string {
 	if t.method == http.MethodGet {
 		return []string{http.MethodGet, http.MethodHead}
@@ -125,7 +103,7 @@ func find(r *http.Request, rights Rights) (found *route, allowed []string) {
 	for i := range routes {
 		t := &routes[i]
 		// Who has no rights is not told what others may do.
-		if rights == 0 && t.needs != 0 || !t.match(r) {
+		if rights == 0 && t.needs != 0 || !peer.MatchPath(t.path, r) {
 			continue
 		}
 		if slices.Contains(t.methods(), r.Method) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"net/url"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -59,32 +58,12 @@ var table = []row{
 	{"POST", "/v1/messages", "", []string{mediaMail, mediaForm}, (*request).messages},
 }
 
-// match sets the names in the pattern of a row to the segments of the path that
-// stand there; false: the path is another one.
-func (t *row) match(r *http.Request) bool {
-	pattern, path := strings.Split(t.path, "/"), strings.Split(r.URL.EscapedPath(), "/")
-	if len(pattern) != len(path) {
-		return false
-	}
-	for i, want := range pattern {
-		segment, err := url.PathUnescape(path[i])
-		name, any := strings.CutPrefix(want, "{")
-		if err != nil || any && segment == "" || !any && segment != want {
-			return false
-		}
-		if any {
-			r.SetPathValue(strings.TrimSuffix(name, "}"), segment)
-		}
-	}
-	return true
-}
-
 // find is the row of a request, or why there is none.
 func find(w http.ResponseWriter, r *http.Request) (*row, *failure) {
 	var allowed []string
 	for i := range table {
 		t := &table[i]
-		if !t.match(r) {
+		if !peer.MatchPath(t.path, r) {
 			continue
 		}
 		if t.method == r.Method {

@@ -109,7 +109,7 @@ func (g *gate) check(ctx context.Context, t *tokens, from origin.Key, secret str
 	name := hex.EncodeToString(d[:8]) // for the patience; tokens have no name that a client would say
 	ctx, cancel := context.WithTimeout(ctx, gatePatience)
 	defer cancel()
-	if wait, ok := g.guesses.Wait(from, name, time.Now()); !ok || !pause(ctx, wait) {
+	if wait, ok := g.guesses.Wait(from, name, time.Now()); !ok || !origin.Pause(ctx, wait) {
 		return nil, false, true
 	}
 	if found = t.seen(d); found == nil {
@@ -131,21 +131,6 @@ func (g *gate) check(ctx context.Context, t *tokens, from origin.Key, secret str
 	}
 	g.guesses.Succeeded(from, name)
 	return found, fresh, false
-}
-
-// pause lets d pass; false: ctx has ended before.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // credential is the token that a request carries, wherever its dialect puts it.
@@ -193,7 +178,7 @@ func (r *request) signIn() *failure {
 // turnAway answers after a while, as a failed AUTH is.
 func (r *request) turnAway(f *failure, why string) *failure {
 	r.server.events(&SignInFailed{&r.client, why})
-	pause(r.Context(), penalty)
+	origin.Pause(r.Context(), penalty)
 	return f
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"postern/relay/origin"
 	"strings"
 	"time"
 
@@ -139,7 +140,7 @@ func (c *conn) authFailed(r *smtp.SMTPError) {
 	enough := c.count.failSignIn()
 	if !c.watch.leaving() {
 		end := c.waitable()
-		pause(c.client.ctx, time.Second<<(c.count.signIns-1))
+		origin.Pause(c.client.ctx, time.Second<<(c.count.signIns-1))
 		end()
 	}
 	c.protest(r)

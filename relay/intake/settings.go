@@ -86,20 +86,5 @@ func newShared() *shared {
 // much time, or ctx has ended.
 func (s *shared) await(ctx context.Context, from origin.Key, user string) bool {
 	wait, ok := s.guesses.Wait(from, user, time.Now())
-	return ok && pause(ctx, wait)
-}
-
-// pause lets d pass; false: ctx has ended before.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return ok && origin.Pause(ctx, wait)
 }

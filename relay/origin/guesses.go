@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -123,4 +124,19 @@ func maxTime(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+// Pause lets d pass; false: ctx has ended before.
+func Pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -2,7 +2,9 @@ package peer
 
 import (
 	"net"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -31,4 +33,26 @@ func OwnHost(name string, also ...string) bool {
 	machine, _ := os.Hostname()
 	return slices.ContainsFunc(append(also, machine), func(own string) bool { return strings.EqualFold(name, own) }) ||
 		slices.ContainsFunc(privateDomains, func(d string) bool { return strings.HasSuffix(name, d) })
+}
+
+// MatchPath sets the names in pattern, whose segments are {name} or a word, to
+// the segments of the path of r that stand there; false: the path is another
+// one. Segments are unescaped after they are parted, so that a name may have a
+// slash in it.
+func MatchPath(pattern string, r *http.Request) bool {
+	wanted, path := strings.Split(pattern, "/"), strings.Split(r.URL.EscapedPath(), "/")
+	if len(wanted) != len(path) {
+		return false
+	}
+	for i, want := range wanted {
+		segment, err := url.PathUnescape(path[i])
+		name, any := strings.CutPrefix(want, "{")
+		if err != nil || any && segment == "" || !any && segment != want {
+			return false
+		}
+		if any {
+			r.SetPathValue(strings.TrimSuffix(name, "}"), segment)
+		}
+	}
+	return true
 }
