@@ -97,19 +97,7 @@ func postmarkOK(id, to string) postmarkAnswer {
 // postmark is POST /email.
 func (r *request) postmark(w http.ResponseWriter) *failure {
 	var e postmarkMail
-	b, f := r.decode(&e)
-	if f != nil {
-		return f
-	}
-	k, f := r.key(b)
-	if f != nil {
-		return f
-	}
-	m, f := e.mail()
-	if f != nil {
-		return f
-	}
-	id, f := r.send(m, k)
+	id, f := r.one(&e)
 	if f != nil {
 		return f
 	}

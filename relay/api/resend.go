@@ -86,22 +86,26 @@ func (e *resendMail) mail() (*mail, *failure) {
 	return m, nil
 }
 
-// email is POST /emails.
-func (r *request) email(w http.ResponseWriter) *failure {
-	var e resendMail
-	b, f := r.decode(&e)
+// one takes in the mail of a request whose body is described by e.
+func (r *request) one(e interface{ mail() (*mail, *failure) }) (accepted, *failure) {
+	b, f := r.decode(e)
 	if f != nil {
-		return f
+		return none, f
 	}
 	k, f := r.key(b)
 	if f != nil {
-		return f
+		return none, f
 	}
 	m, f := e.mail()
 	if f != nil {
-		return f
+		return none, f
 	}
-	id, f := r.send(m, k)
+	return r.send(m, k)
+}
+
+// email is POST /emails.
+func (r *request) email(w http.ResponseWriter) *failure {
+	id, f := r.one(&resendMail{})
 	if f != nil {
 		return f
 	}
