@@ -63,6 +63,9 @@ const httpMail = `{"from":"Shop <shop@example.com>","to":"ann@example.org","subj
 // After the first command of the README, one request puts a message into the
 // capture Maildir.
 func TestHTTPNeedsNoConfiguration(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	h := newHarness(t, "")
 	h.start()
 	h.dir = filepath.Join(h.dir, "postern")

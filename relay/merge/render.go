@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 
 	"postern/config/wire"
@@ -316,6 +317,7 @@ func (r *Renderer) refused(m *Message, err error) {
 func (p *Plan) Check(ctx context.Context, workers int, progress func(done int)) error {
 	var found Problems
 	keys, saves := newTwins(), newTwins()
+	bad := map[int]string{} // Each reads p.bad meanwhile
 	type checked struct {
 		key, save string
 		problems  []Problem
@@ -344,7 +346,7 @@ func (p *Plan) Check(ctx context.Context, workers int, progress func(done int)) 
 			}
 		}
 		if len(c.problems) > 0 && p.options.KeepGoing {
-			p.bad[g.N] = c.problems[0].brief()
+			bad[g.N] = c.problems[0].brief()
 		}
 		found.add(c.problems...)
 		if progress != nil {
@@ -355,6 +357,7 @@ func (p *Plan) Check(ctx context.Context, workers int, progress func(done int)) 
 	if err != nil {
 		return err
 	}
+	maps.Copy(p.bad, bad)
 	found.add(p.constant.List...)
 	if p.options.KeepGoing && p.table != nil {
 		for _, one := range found.List {
