@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"strconv"
@@ -139,6 +140,14 @@ func (f *sendFlags) check() error {
 	case f.failed != "" && ways > 0:
 		return usage("--failed is for messages that are sent")
 	}
+	return f.checkSMTP()
+}
+
+// checkSMTP refuses an address that no second try would reach either.
+func (f *sendFlags) checkSMTP() error {
+	if _, port, err := net.SplitHostPort(f.smtp); f.smtp != "" && (err != nil || port == "") {
+		return usage("--smtp %q is not HOST:PORT", f.smtp)
+	}
 	return nil
 }
 
@@ -177,7 +186,11 @@ func (a *app) send(ctx context.Context, f *sendFlags) error {
 	err = plan.Check(ctx, step.Workers(), progress.to)
 	progress.end()
 	if f.preview != "" {
-		return errors.Join(step.Preview(ctx, plan, f.preview), a.problems(err))
+		written := step.Preview(ctx, plan, f.preview)
+		if written == nil && err == nil {
+			fmt.Fprintf(a.stdout, "%s shown in %s; nothing was sent\n", counted(plan.Messages(), "message"), safe(f.preview))
+		}
+		return errors.Join(written, a.problems(err))
 	}
 	switch {
 	case err != nil:

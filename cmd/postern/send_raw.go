@@ -21,6 +21,9 @@ func (a *app) sendRaw(ctx context.Context, f *sendFlags, recipients []string) er
 			return usage("--%s is not for --raw: the message is finished", flag)
 		}
 	}
+	if err := f.checkSMTP(); err != nil {
+		return err
+	}
 	if f.redirect != "" {
 		raw.Redirect = f.redirect
 	}

@@ -320,6 +320,11 @@ func TestSendCodes(t *testing.T) {
 		"standard input": {append([]string{"--to", "b@example.org", "--text", "-", "--rows", "-", "--dry-run"}, flags[:2]...), exitUsage, "", "both read standard input"},
 		"raw and rows":   {[]string{"--raw", "--rows", "due.csv"}, exitUsage, "", "is not for --raw"},
 		"no relay":       {append([]string{"--to", "b@example.org", "--smtp", "127.0.0.1:1"}, flags...), exitTempFail, "", "no relay answers at 127.0.0.1:1"},
+		"no port":        {append([]string{"--to", "b@example.org", "--smtp", "relay"}, flags...), exitUsage, "", "--smtp \"relay\" is not HOST:PORT"},
+		"raw to no port": {[]string{"--raw", "b@example.org", "--smtp", "relay"}, exitUsage, "", "--smtp \"relay\" is not HOST:PORT"},
+		"no such format": {append([]string{"--to", "{{.email}}", "--rows", "due.csv", "--rows-format", "xml"}, flags...), exitUsage, "", "--rows-format \"xml\" is none of auto, csv"},
+		"per nothing":    {[]string{"good.toml", "--per", "email", "--dry-run"}, exitUsage, "", "--per is for rows, and there are none"},
+		"failed nothing": {[]string{"good.toml", "--failed", "f.csv"}, exitUsage, "", "--failed is for rows, and there are none"},
 		"keep going":     {append([]string{"--to", "{{.email}}", "--rows", "due.csv", "--keep-going", "--dry-run", "--all"}, flags...), exitOK, "--- message 1 of 2, row 1", "warning: due.csv: row 2: to:"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -354,6 +359,9 @@ func TestSendFiles(t *testing.T) {
 	}
 	if err := os.WriteFile("due.csv", []byte(dueRows), 0o600); err != nil {
 		t.Fatal(err)
+	}
+	if r := perform(t, "", "send", "step.toml", "--preview", "p.html"); r.code != exitOK || r.stdout != "2 messages shown in p.html; nothing was sent\n" {
+		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	if r := perform(t, "", "send", "step.toml", "--out", "out"); r.code != exitOK || r.stdout != "2 messages written to out; nothing was sent\n" {
 		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)

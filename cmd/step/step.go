@@ -56,7 +56,9 @@ func (f *Flags) Step() (*merge.Step, error) {
 	if err := f.bodies(step); err != nil {
 		return nil, err
 	}
-	f.rows(step)
+	if err := f.rows(step); err != nil {
+		return nil, err
+	}
 	for _, add := range []func(*merge.Step) error{f.parts, f.headers, f.variables} {
 		if err := add(step); err != nil {
 			return nil, err
@@ -157,7 +159,8 @@ func unreadable(name string, err error) error {
 	return &merge.Problems{List: []merge.Problem{{Kind: merge.NoInput, File: name, Text: "cannot be read: " + merge.Reason(err)}}, Total: 1}
 }
 
-func (f *Flags) rows(step *merge.Step) {
+// rows takes the flags of rows, which mean nothing where there are none.
+func (f *Flags) rows(step *merge.Step) error {
 	if f.Given("rows") {
 		step.Rows.File, step.Rows.Command = f.Rows, nil
 		if f.Rows != "-" {
@@ -166,8 +169,20 @@ func (f *Flags) rows(step *merge.Step) {
 	}
 	if f.Given("rows-format") {
 		step.Rows.Format = merge.Format(f.RowsFormat)
+		if !slices.Contains(formats, step.Rows.Format) {
+			return usage("--rows-format %q is none of auto, csv, tsv, json, ndjson, xlsx", f.RowsFormat)
+		}
 	}
+	for _, flag := range []string{"rows-format", "per", "failed"} {
+		if f.Given(flag) && !step.Rows.Given() {
+			return &Usage{Text: "--" + flag + " is for rows, and there are none", Hint: "Name them with --rows FILE, or under [rows] of a message file."}
+		}
+	}
+	return nil
 }
+
+// formats are those that --rows-format can name.
+var formats = []merge.Format{merge.Auto, merge.CSV, merge.TSV, merge.JSON, merge.NDJSON, merge.XLSX}
 
 // parts adds --attach FILE[:NAME[:TYPE]] and --embed FILE[:CID].
 func (f *Flags) parts(step *merge.Step) error {
