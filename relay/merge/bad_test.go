@@ -98,6 +98,10 @@ func TestBadInput(t *testing.T) {
 			want: "due.csv: row 1: subject: no column \"invocie\" (columns: email)\ndue.csv: row 2: subject: no column \"invocie\" (columns: email)\n" +
 				"due.csv: row 3: subject: no column \"invocie\" (columns: email)\n7 more problems like these",
 		},
+		"rows and columns at once": {
+			step: simple + "require = ['due']\n", rows: "email,due\nb@example.com,\nbob@,1\n",
+			want: "due.csv: row 1: due: is empty, and rows.require names it\ndue.csv: row 2: to: \"bob@\" is not an address",
+		},
 		"address":    {step: simple, rows: "email\nbob@\n", want: `due.csv: row 1: to: "bob@" is not an address`},
 		"no address": {step: simple, rows: "email,n\n,1\n", want: `due.csv: row 1: to: is empty`},
 		"a second recipient": {

@@ -56,6 +56,7 @@ type Plan struct {
 
 	first, next []int32 // with per a column: the first row of each message, and the next row of the same
 	bad         map[int]string
+	wrong       Problems // rows that can't be used, told with what Check finds
 
 	mu       sync.Mutex
 	constant Problems // of what is the same for every row
@@ -107,10 +108,16 @@ func Prepare(ctx context.Context, step *Step, o Options) (*Plan, error) {
 }
 
 // refuse is the error for what was found in rows; those that are wrong are
-// left out where the run keeps going.
+// left out where the run keeps going. Where it doesn't, and there are rows to
+// look at, Check tells of them, so that everything is told at once.
 func (p *Plan) refuse(found *Problems) error {
 	if !p.options.KeepGoing {
-		return found.none()
+		ofRows := func(one Problem) bool { return one.Kind == Data && (one.Row > 0 || one.rows) }
+		if p.table == nil || p.Messages() == 0 || slices.ContainsFunc(found.List, func(one Problem) bool { return !ofRows(one) }) {
+			return found.none()
+		}
+		p.wrong = *found
+		return nil
 	}
 	fatal := Problems{}
 	for _, one := range found.List {

@@ -315,7 +315,7 @@ func (r *Renderer) refused(m *Message, err error) {
 // Check renders every message, and forgets it. progress, which may be nil, is
 // told how many are done. The error is a *Problems, or that of ctx.
 func (p *Plan) Check(ctx context.Context, workers int, progress func(done int)) error {
-	var found Problems
+	found := p.wrong
 	keys, saves := newTwins(), newTwins()
 	bad := map[int]string{} // Each reads p.bad meanwhile
 	type checked struct {
