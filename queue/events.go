@@ -19,6 +19,7 @@ type Event interface{ event() }
 type Attempted struct {
 	ID        spool.ID
 	From, To  string // wire form, without angle brackets; From empty: <>
+	Listener  string // by which the message came
 	Upstream  string
 	Number    int           // of the attempt, from 1
 	Delay     time.Duration // since the message was accepted

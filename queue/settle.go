@@ -281,7 +281,7 @@ func (q *Queue) report(f *Feed, d *spool.Delivery, s spool.Settlement, verdicts 
 	env := d.Envelope
 	for i, o := range s.Outcomes {
 		a := &f.attempted
-		*a = Attempted{ID: d.ID, From: env.From, To: env.Recipients[d.Pending[i]].Address, Upstream: d.Upstream,
+		*a = Attempted{ID: d.ID, From: env.From, To: env.Recipients[d.Pending[i]].Address, Listener: env.Listener, Upstream: d.Upstream,
 			Number: d.Attempt, Delay: now.Sub(env.Accepted), Size: d.Size, Outcome: o, Blame: verdicts[i].Blame, Duplicate: d.InDoubt}
 		switch {
 		case o.Verdict != spool.Pending:

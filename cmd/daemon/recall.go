@@ -33,35 +33,48 @@ type remembered struct {
 	at       map[string]int // index in the following
 	to       []string
 	states   []spool.RecipientState
+	accepted bool // env is filled in: who may ask is known
 	finished bool
 }
 
 func newRecall() *recall { return &recall{new: map[spool.ID]*remembered{}} }
 
-// submission takes what came by HTTP into memory. A message may have been
-// delivered before, in theory: then nothing is known of it, as after a restart.
+// byHTTP reports whether a message came by HTTP.
+func byHTTP(listener string) bool {
+	return listener == config.HTTPListener || listener == config.SubmitListener
+}
+
+// submission notes whose the messages are that came by HTTP. One may have been
+// delivered before that is told.
 func (m *recall) submission(tell func(submission.Event)) func(submission.Event) {
 	return func(e submission.Event) {
 		tell(e)
 		a, ok := e.(*submission.Accepted)
-		if !ok || a.Repeated || a.Client.Listener != config.HTTPListener && a.Client.Listener != config.SubmitListener {
+		if !ok || a.Repeated || !byHTTP(a.Client.Listener) {
 			return
 		}
-		m.used.Store(true)
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.add(a.ID, &remembered{at: map[string]int{}, env: spool.Envelope{From: a.From, Accepted: time.Now(),
-			Listener: a.Client.Listener, User: a.Client.User, UnixUser: a.Client.UnixUser}})
+		r := m.findOrAdd(a.ID)
+		r.accepted = true
+		r.env = spool.Envelope{From: a.From, Accepted: time.Now(),
+			Listener: a.Client.Listener, User: a.Client.User, UnixUser: a.Client.UnixUser}
 	}
 }
 
-// add is called with mu held.
-func (m *recall) add(id spool.ID, r *remembered) {
-	if m.size >= recalled/2 {
-		m.old, m.new, m.size = m.new, map[spool.ID]*remembered{}, 0
+// findOrAdd is called with mu held.
+func (m *recall) findOrAdd(id spool.ID) *remembered {
+	r := m.find(id)
+	if r == nil {
+		if m.size >= recalled/2 {
+			m.old, m.new, m.size = m.new, map[spool.ID]*remembered{}, 0
+		}
+		r = &remembered{at: map[string]int{}}
+		m.new[id] = r
+		m.size++
+		m.used.Store(true)
 	}
-	m.new[id] = r
-	m.size += 1 + len(r.to)
+	return r
 }
 
 // find is called with mu held.
@@ -76,13 +89,15 @@ func (m *recall) find(id spool.ID) *remembered {
 func (m *recall) queue(tell func(queue.Event)) func(queue.Event) {
 	return func(e queue.Event) {
 		tell(e)
-		if !m.used.Load() {
-			return
-		}
 		switch e := e.(type) {
 		case *queue.Attempted:
-			m.attempted(e)
+			if byHTTP(e.Listener) {
+				m.attempted(e)
+			}
 		case *queue.Finished:
+			if !m.used.Load() {
+				return
+			}
 			m.mu.Lock()
 			if r := m.find(e.ID); r != nil {
 				r.finished = true
@@ -95,10 +110,7 @@ func (m *recall) queue(tell func(queue.Event)) func(queue.Event) {
 func (m *recall) attempted(e *queue.Attempted) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := m.find(e.ID)
-	if r == nil {
-		return
-	}
+	r := m.findOrAdd(e.ID)
 	i, known := r.at[e.To]
 	if !known {
 		i = len(r.to)
@@ -133,7 +145,7 @@ func (m *recall) detail(_ context.Context, id spool.ID) (*spool.Detail, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.find(id)
-	if r == nil || !r.finished || len(r.to) == 0 {
+	if r == nil || !r.accepted || !r.finished || len(r.to) == 0 {
 		return nil, spool.ErrNotFound
 	}
 	env := r.env
