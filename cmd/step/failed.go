@@ -3,7 +3,6 @@ package step
 import (
 	"encoding/csv"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -15,9 +14,8 @@ const errorColumn = "error"
 
 // Failed collects the rows that were not sent, to be fed in again.
 type Failed struct {
-	path    string
 	columns []string
-	file    *os.File
+	file    *replacement
 	csv     *csv.Writer   // nil: JSON
 	json    *json.Encoder // an object a line
 	Rows    int
@@ -26,14 +24,14 @@ type Failed struct {
 // NewFailed begins a file, which replaces path at Close: CSV, or an object a
 // line where the name ends in .ndjson, .jsonl or .json.
 func NewFailed(path string, columns []string) (*Failed, error) {
-	f := &Failed{path: path}
+	f := &Failed{}
 	for _, c := range columns {
 		if c != errorColumn {
 			f.columns = append(f.columns, c)
 		}
 	}
 	var err error
-	if f.file, err = os.OpenFile(path+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
+	if f.file, err = newReplacement(path); err != nil {
 		return nil, err
 	}
 	switch strings.ToLower(filepath.Ext(path)) {
@@ -79,11 +77,5 @@ func (f *Failed) Close() error {
 		f.csv.Flush()
 		err = f.csv.Error()
 	}
-	if closing := f.file.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = os.Rename(f.path+".part", f.path)
-	}
-	return err
+	return f.file.end(err)
 }

@@ -11,7 +11,6 @@ import (
 	"html/template"
 	"io"
 	"mime"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -29,8 +28,9 @@ var previewTemplates = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("").Parse(previewPage))
 })
 
-// maxInlined bounds a picture that is put into the page, in bytes.
-const maxInlined = 2 << 20
+// maxInlined bounds a picture that is put into the page, and maxPictures all of
+// a message, as often as they stand there, in bytes.
+const maxInlined, maxPictures = 2 << 20, 16 << 20
 
 // guarded is put before the HTML of a message: nothing of it is fetched, and
 // nothing of it runs.
@@ -51,8 +51,7 @@ type card struct {
 // The page fetches nothing, and runs no script. Messages that are wrong show
 // why. It is written to a file beside path first.
 func Preview(ctx context.Context, p *merge.Plan, name string) error {
-	part := name + ".part"
-	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := newReplacement(name)
 	if err != nil {
 		return err
 	}
@@ -61,16 +60,7 @@ func Preview(ctx context.Context, p *merge.Plan, name string) error {
 	if err == nil {
 		err = out.Flush()
 	}
-	if closing := f.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = os.Rename(part, name)
-	}
-	if err != nil {
-		os.Remove(part)
-	}
-	return err
+	return f.end(err)
 }
 
 func preview(ctx context.Context, p *merge.Plan, out io.Writer) error {
@@ -121,6 +111,7 @@ func (c *card) fill(m *merge.Message) {
 func withPictures(m *compose.Message) string {
 	doc := m.HTML
 	parts := append(slices.Clone(m.Embedded), m.Attached...)
+	left := int64(maxPictures)
 	slices.SortFunc(parts, func(a, b compose.Part) int { return cmp.Compare(len(cidOf(b)), len(cidOf(a))) })
 	for _, p := range parts {
 		reference := "cid:" + cidOf(p)
@@ -135,6 +126,9 @@ func withPictures(m *compose.Message) string {
 		r.Close()
 		if err != nil {
 			continue
+		}
+		if left -= int64(strings.Count(doc, reference)) * int64(len(b)); left < 0 {
+			return doc
 		}
 		doc = strings.ReplaceAll(doc, reference, fmt.Sprintf("data:%s;base64,%s", pictureType(p), base64.StdEncoding.EncodeToString(b)))
 	}

@@ -2,10 +2,12 @@ package merge
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	htmltemplate "html/template"
 	"math/big"
 	"reflect"
+	"regexp"
 	"strings"
 	"text/template"
 	"time"
@@ -40,7 +42,7 @@ func (r *Renderer) functions() template.FuncMap {
 		// nothing for a column that is not there.
 		"print":    bounded(fmt.Sprint),
 		"println":  bounded(fmt.Sprintln),
-		"printf":   func(format string, args ...any) (string, error) { return within(fmt.Sprintf(format, args...)) },
+		"printf":   printf,
 		"html":     bounded(template.HTMLEscaper),
 		"js":       bounded(template.JSEscaper),
 		"urlquery": bounded(template.URLQueryEscaper),
@@ -53,6 +55,25 @@ func within(s string) (string, error) {
 		return "", errTooLong
 	}
 	return s, nil
+}
+
+// wideVerb is a verb whose width or precision is an argument, or beyond 999.
+var wideVerb = regexp.MustCompile(`%[-+# 0-9.\[\]]*(\*|[0-9]{4})`)
+
+// printf is fmt.Sprintf where its result is certain to be no longer than a body
+// may be. A verb writes an argument six times as long at most ("\u200b").
+func printf(format string, args ...any) (string, error) {
+	if wideVerb.MatchString(strings.ReplaceAll(format, "%%", "")) {
+		return "", errors.New("printf takes widths up to 999, written in the format")
+	}
+	most := 999
+	for _, a := range args {
+		most = max(most, 6*len(fmt.Sprint(a)))
+	}
+	if len(format)+(strings.Count(format, "%")+len(args))*most > maxBody {
+		return "", errTooLong
+	}
+	return fmt.Sprintf(format, args...), nil
 }
 
 func bounded(f func(...any) string) func(...any) (string, error) {
