@@ -290,3 +290,28 @@ func TestShutdownDrains(t *testing.T) {
 		t.Error("somebody still listens")
 	}
 }
+
+// Three bytes of JSON can become a struct: so many are not decoded.
+func TestManySmallValues(t *testing.T) {
+	for name, c := range map[string]struct {
+		json string
+		want int
+	}{
+		"objects": {"[" + strings.Repeat("{},", 40_000) + "{}]", 80_002},
+		"quoted":  {`{"text":"[[[{{{,,,\"[["}`, 1},
+		"escaped": {`{"text":"\\","to":[]}`, 3},
+	} {
+		if got := values([]byte(c.json)); got != c.want {
+			t.Errorf("%s: %d values, want %d", name, got, c.want)
+		}
+	}
+	r := newRig(t, "")
+	for path, body := range map[string]string{
+		"/emails":       `{"to":[` + strings.Repeat(`"",`, maxValues) + `""]}`,
+		"/emails/batch": "[" + strings.Repeat("{},", maxValues) + "{}]",
+	} {
+		if got := r.do(call{path: path, body: body}); got.status != http.StatusUnprocessableEntity || !strings.Contains(fmt.Sprint(got), "values") {
+			t.Errorf("%s: %.200s", path, fmt.Sprint(got))
+		}
+	}
+}

@@ -23,7 +23,34 @@ func (r *request) decode(v any) ([]byte, *failure) {
 	if f != nil {
 		return nil, f
 	}
+	n := values(b)
+	if n > maxValues {
+		return nil, invalid(fmt.Sprintf("the body has more than %d values", maxValues))
+	}
+	if !r.hold(int64(n) * valueSize) {
+		return nil, noMemory
+	}
 	return b, decode(b, v)
+}
+
+// A value takes more memory when it is decoded than in the text, where "{}," is
+// one: about valueSize bytes, which are counted, for maxValues at most.
+const maxValues, valueSize = 100_000, 512
+
+// values is how many values a JSON text has at most.
+func values(b []byte) (n int) {
+	quoted := false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ',' || c == '[' || c == '{'):
+			n++
+		}
+	}
+	return n
 }
 
 func decode(b []byte, v any) *failure {
