@@ -190,7 +190,9 @@ func (l ledger) checkSettles(s *journal.Store, id spool.ID, seen map[spool.ID]bo
 	return nil
 }
 
-// checkKey wants a message and its key, or neither.
+// checkKey wants a message and its key, or neither. A message that was refused
+// and is there after a restart may have been delivered since: it is over, and
+// its key stays.
 func (l ledger) checkKey(s *journal.Store, id spool.ID, there, lenient bool) error {
 	p := l[id]
 	if p.key == nil {
@@ -200,7 +202,7 @@ func (l ledger) checkKey(s *journal.Store, id spool.ID, there, lenient bool) err
 	errors.As(s.Known(bg, p.key), &r)
 	known := r != nil && r.ID == id
 	switch {
-	case p.refused && !there && known:
+	case p.refused && !there && known && !p.mayBeOver(lenient):
 		return fmt.Errorf("%s: refused, and its key is there", id)
 	case !endsSoon(p.key) && (p.acked || there) && !known:
 		return fmt.Errorf("%s: there: %t, and its key is not: %v", id, there, r)
