@@ -78,7 +78,7 @@ func TestClockJumpsOverALifetime(t *testing.T) {
 					w.restart()
 				}
 				after(30 * time.Minute)
-				if n := len(w.ears.notifications()); (n == 0) != restarted {
+				if n := len(w.recorder.notifications()); (n == 0) != restarted {
 					t.Errorf("%d notifications", n)
 				}
 				w.peers.set("office", func(p *peer) { p.fault = nil })

@@ -47,7 +47,7 @@ func TestConnectionsThatCountRecipients(t *testing.T) {
 func (w *world) triedOnce(t *testing.T, want int) {
 	t.Helper()
 	seen := map[spool.ID]bool{}
-	for _, a := range w.ears.tried() {
+	for _, a := range w.recorder.tried() {
 		seen[a.ID] = true
 		if a.Number != 1 || a.Outcome.Verdict != spool.Delivered {
 			t.Errorf("attempt %d: %+v", a.Number, a.Outcome)
@@ -139,8 +139,8 @@ func TestDoubtsInARow(t *testing.T) {
 		})
 		w.put("a@app.example", []string{"office"}, "b@example.com")
 		after(10 * time.Minute)
-		if n < 3 || w.ears.heard("in doubt again") != 0 {
-			t.Errorf("%d tries: %v", n, w.ears.log)
+		if n < 3 || w.recorder.heard("in doubt again") != 0 {
+			t.Errorf("%d tries: %v", n, w.recorder.log)
 		}
 	})
 }

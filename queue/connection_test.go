@@ -47,8 +47,8 @@ func TestConnectionsThatTakeTen(t *testing.T) {
 				if s := w.lanes()[0]; s.State != Up {
 					t.Errorf("the lane is %s: %+v", s.State, s.Cause)
 				}
-				if w.ears.heard("takes 10 over one connection") != 1 {
-					t.Errorf("not learnt: %v", w.ears.log)
+				if w.recorder.heard("takes 10 over one connection") != 1 {
+					t.Errorf("not learnt: %v", w.recorder.log)
 				}
 			})
 		})
@@ -67,7 +67,7 @@ func (w *world) arrivedOnceUncharged(t *testing.T, want int) {
 	if len(seen) != want {
 		t.Errorf("%d of %d arrived", len(seen), want)
 	}
-	for _, a := range w.ears.tried() {
+	for _, a := range w.recorder.tried() {
 		if a.Number != 1 || a.Outcome.Verdict != spool.Delivered {
 			t.Errorf("attempt %d: %+v", a.Number, a.Outcome)
 		}
@@ -152,7 +152,7 @@ func TestConnectionIsNotBlamedForAMessage(t *testing.T) {
 			t.Errorf("%d arrived", n)
 		}
 		charged := 0
-		for _, a := range w.ears.tried() {
+		for _, a := range w.recorder.tried() {
 			if a.ID == bad {
 				charged++
 			}
@@ -306,12 +306,12 @@ func TestDoubtAgainAndAgain(t *testing.T) {
 		})
 		w.put("a@app.example", []string{"office"}, "b@example.com")
 		after(10 * time.Second)
-		if w.ears.heard("in doubt again") != 0 {
+		if w.recorder.heard("in doubt again") != 0 {
 			t.Error("told at the first time")
 		}
 		after(10 * time.Minute)
-		if w.ears.heard("in doubt again office, 2 times") != 1 {
-			t.Errorf("not told: %v", w.ears.log)
+		if w.recorder.heard("in doubt again office, 2 times") != 1 {
+			t.Errorf("not told: %v", w.recorder.log)
 		}
 	})
 }

@@ -41,7 +41,7 @@ func (c *clumsy) Deliver(ctx context.Context, up *config.Upstream, feed *Feed) e
 func TestPanicIsAFaultOfItsSession(t *testing.T) {
 	inBubble(t, []string{"office", "other"}, func(t *testing.T, w *world) {
 		w.queue.Stop(t.Context())
-		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears.listen,
+		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.recorder.listen,
 			Deliverer: &clumsy{peers: w.peers, when: func(d *spool.Delivery) bool { return d.Envelope.From == "bad@app.example" }}})
 		w.queue.Start()
 		bad := w.put("bad@app.example", []string{"office"}, "b@example.com")
@@ -57,12 +57,12 @@ func TestPanicIsAFaultOfItsSession(t *testing.T) {
 		if s := w.queue.States()["office"]; s != Parked {
 			t.Errorf("the lane is %s", s)
 		}
-		if w.ears.heard("panic of office") == 0 {
+		if w.recorder.heard("panic of office") == 0 {
 			t.Error("nobody is told")
 		}
 		after(30 * time.Minute)
 		if n := len(w.peers.mail("office")); n != 5 {
-			t.Errorf("%d of 5 went after the defect: %v", n, w.ears.log)
+			t.Errorf("%d of 5 went after the defect: %v", n, w.recorder.log)
 		}
 		if _, err := w.queue.store.Detail(bg, bad); err != nil {
 			t.Errorf("the message itself is lost: %v", err)
@@ -74,7 +74,7 @@ func TestPanicIsAFaultOfItsSession(t *testing.T) {
 func TestPanicWhileOpening(t *testing.T) {
 	inBubble(t, []string{"office", "other"}, func(t *testing.T, w *world) {
 		w.queue.Stop(t.Context())
-		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears.listen,
+		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.recorder.listen,
 			Deliverer: &clumsy{peers: w.peers, when: func(*spool.Delivery) bool { return false }, up: "office"}})
 		w.queue.Start()
 		for range 5 {
@@ -105,12 +105,12 @@ func (f failing) Deliver(context.Context, *config.Upstream, *Feed) error { retur
 func TestPanicInAnError(t *testing.T) {
 	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
 		w.queue.Stop(t.Context())
-		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.ears.listen, Deliverer: failing{foul{}}})
+		w.queue = New(Options{Store: w.store.generation(), Config: w.cfg, Events: w.recorder.listen, Deliverer: failing{foul{}}})
 		w.queue.Start()
 		w.put("a@app.example", []string{"office"}, "b@example.com")
 		after(10 * time.Minute)
-		if s := w.queue.States()["office"]; s != Parked || w.store.count() != 1 || w.ears.heard("panic of office") == 0 {
-			t.Errorf("the lane is %s, %d messages are left: %v", s, w.store.count(), w.ears.log)
+		if s := w.queue.States()["office"]; s != Parked || w.store.count() != 1 || w.recorder.heard("panic of office") == 0 {
+			t.Errorf("the lane is %s, %d messages are left: %v", s, w.store.count(), w.recorder.log)
 		}
 	})
 }

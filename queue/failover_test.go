@@ -33,7 +33,7 @@ func TestFailover(t *testing.T) {
 		if n := len(w.peers.mail("backup")); n != 100 {
 			t.Fatalf("%d of 100 went by the backup", n)
 		}
-		if n := len(w.ears.tried()); n > 105 {
+		if n := len(w.recorder.tried()); n > 105 {
 			t.Errorf("%d attempts", n)
 		}
 		// New mail goes the same way, without waiting for a probe of the first.
@@ -109,7 +109,7 @@ func TestWhatMovesOn(t *testing.T) {
 				w.put("a@app.example", []string{"office", "backup"}, "b@example.com")
 				after(2 * time.Second)
 				if n := len(w.peers.mail("backup")); n != c.backup {
-					t.Errorf("%d went by the backup, want %d; %v", n, c.backup, w.ears.log)
+					t.Errorf("%d went by the backup, want %d; %v", n, c.backup, w.recorder.log)
 				}
 			})
 		})
@@ -187,13 +187,13 @@ func TestRefusedSender(t *testing.T) {
 			t.Errorf("%d of 50 of the good arrived", n)
 		}
 		after(time.Hour)
-		if n := w.ears.heard("sender bad@app.example refused"); n != 1 {
+		if n := w.recorder.heard("sender bad@app.example refused"); n != 1 {
 			t.Errorf("%d alerts", n)
 		}
-		if len(w.ears.changes()) != 0 {
-			t.Errorf("the lane went down: %v", w.ears.lanes)
+		if len(w.recorder.changes()) != 0 {
+			t.Errorf("the lane went down: %v", w.recorder.lanes)
 		}
-		if n := len(w.ears.tried()); n > 50+4+10 {
+		if n := len(w.recorder.tried()); n > 50+4+10 {
 			t.Errorf("%d attempts", n)
 		}
 		w.peers.set("office", func(*peer) { open.Store(true) })
@@ -201,7 +201,7 @@ func TestRefusedSender(t *testing.T) {
 		if n := len(w.peers.mail("")); n != 100 {
 			t.Errorf("%d of 100 arrived", n)
 		}
-		if n := w.ears.heard("sender bad@app.example accepted"); n != 1 {
+		if n := w.recorder.heard("sender bad@app.example accepted"); n != 1 {
 			t.Errorf("%d releases", n)
 		}
 	})
@@ -237,19 +237,19 @@ func TestRefusedAtMail(t *testing.T) {
 				if s := w.queue.States()["office"]; s != c.state {
 					t.Errorf("state %s", s)
 				}
-				if n := len(w.ears.tried()); n > c.most {
+				if n := len(w.recorder.tried()); n > c.most {
 					t.Errorf("%d attempts in an hour", n)
 				}
-				if n := len(w.ears.changes()); n != c.downs {
-					t.Errorf("%d changes: %v", n, w.ears.log)
+				if n := len(w.recorder.changes()); n != c.downs {
+					t.Errorf("%d changes: %v", n, w.recorder.log)
 				}
 				w.peers.set("office", func(*peer) { mended.Store(true) })
 				after(90 * time.Minute)
 				if n := len(w.peers.mail("")); n != 200 {
 					t.Errorf("%d of 200 arrived", n)
 				}
-				if n := len(w.ears.changes()); n != 2*c.downs {
-					t.Errorf("%d changes: %v", n, w.ears.log)
+				if n := len(w.recorder.changes()); n != 2*c.downs {
+					t.Errorf("%d changes: %v", n, w.recorder.log)
 				}
 			})
 		})

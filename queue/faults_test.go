@@ -217,12 +217,12 @@ func TestLostAnswerOfANotice(t *testing.T) {
 		})
 		id := w.put("a@app.example", []string{"office"}, "b@example.com")
 		after(time.Hour)
-		tried := w.ears.tried()
+		tried := w.recorder.tried()
 		if lost.Load() != 1 || tried[0].ID != id || tried[0].Outcome.Verdict != spool.Bounced || !tried[0].Due.IsZero() {
 			t.Errorf("%d lost, %+v", lost.Load(), tried[0])
 		}
-		if n := w.ears.notifications(); len(n) != 1 || w.ears.heard("not notified") != 0 || len(w.peers.mail("office")) != 1 || w.ears.ended() != 2 {
-			t.Errorf("%+v, %d messages ended, %v", n, w.ears.ended(), w.ears.log)
+		if n := w.recorder.notifications(); len(n) != 1 || w.recorder.heard("not notified") != 0 || len(w.peers.mail("office")) != 1 || w.recorder.ended() != 2 {
+			t.Errorf("%+v, %d messages ended, %v", n, w.recorder.ended(), w.recorder.log)
 		}
 	})
 }

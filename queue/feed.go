@@ -44,7 +44,7 @@ func (f *Feed) Next(ctx context.Context) (*spool.Delivery, error) {
 	}
 	s.sessions.wait(&f.session)
 	s.sessions.caughtUp()
-	idle := f.patience(now)
+	idle := f.idleLimit(now)
 	l.unlock()
 
 	if f.timer == nil {

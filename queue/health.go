@@ -82,7 +82,7 @@ func (h *health) fail(now time.Time, o spool.Outcome, blame verdict.Blame, needA
 		h.step++
 	}
 	h.cause, h.needAnswer, h.probing, h.asked = o, needAnswer, false, false
-	h.probeAt = now.Add(patience(h.state, &o, backoff, h.step, rand.Float64()))
+	h.probeAt = now.Add(probeWait(h.state, &o, backoff, h.step, rand.Float64()))
 	return h.state != before
 }
 

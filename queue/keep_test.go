@@ -46,7 +46,7 @@ func TestBounceIsKept(t *testing.T) {
 		w.peers.set("office", func(p *peer) { p.answer = refuse("b@example.com", "gone@app.example") })
 		w.put("gone@app.example", []string{"office"}, "b@example.com")
 		after(time.Second)
-		n := w.ears.notifications()
+		n := w.recorder.notifications()
 		if len(n) != 1 {
 			t.Fatalf("notifications: %+v", n)
 		}
@@ -61,10 +61,10 @@ func TestBounceIsKept(t *testing.T) {
 			}
 		}
 		check("at once")
-		if got := w.ears.heard("kept office 1: 550"); got != 1 {
-			t.Errorf("told %d times: %v", got, w.ears.log)
+		if got := w.recorder.heard("kept office 1: 550"); got != 1 {
+			t.Errorf("told %d times: %v", got, w.recorder.log)
 		}
-		a := w.ears.tried()
+		a := w.recorder.tried()
 		if last := a[len(a)-1]; last.ID != id || last.Outcome.Verdict != spool.Bounced || !last.Held || !last.Due.IsZero() {
 			t.Errorf("attempt: %+v", last)
 		}
@@ -77,8 +77,8 @@ func TestBounceIsKept(t *testing.T) {
 		after(30 * time.Minute)
 		check("after a retry of all")
 		after(time.Hour)
-		if w.store.count() != 0 || w.ears.heard("kept ended office 1: age") != 1 {
-			t.Errorf("%d left; %v", w.store.count(), w.ears.log)
+		if w.store.count() != 0 || w.recorder.heard("kept ended office 1: age") != 1 {
+			t.Errorf("%d left; %v", w.store.count(), w.recorder.log)
 		}
 	})
 }
@@ -135,8 +135,8 @@ func TestKeptByItsLifetime(t *testing.T) {
 		}
 		after(2 * time.Hour)
 		why := "the message could not be delivered within its lifetime; the last answer: 450 4.2.0 Greylisted"
-		if got := w.kept(); got[id] != why || w.ears.heard("expired office 1") != 1 {
-			t.Fatalf("kept: %v; %v", got, w.ears.log)
+		if got := w.kept(); got[id] != why || w.recorder.heard("expired office 1") != 1 {
+			t.Fatalf("kept: %v; %v", got, w.recorder.log)
 		}
 		if err := w.queue.Pause("office", "root"); err != nil {
 			t.Fatal(err)
@@ -167,7 +167,7 @@ func TestKeptByItsDeadline(t *testing.T) {
 			Recipients: []spool.Recipient{{Address: "b@example.com", Upstreams: []string{"office"}}}})
 		after(2 * time.Hour)
 		if got := w.kept(); !strings.HasPrefix(got[id], "the message could not be delivered before the deadline") {
-			t.Fatalf("kept: %v; %v", got, w.ears.log)
+			t.Fatalf("kept: %v; %v", got, w.recorder.log)
 		}
 		w.peers.set("office", func(p *peer) { p.answer = nil })
 		if r, err := w.queue.Retry(t.Context(), Select{IDs: []spool.ID{id}}, "root"); err != nil || r.Done != 1 {
@@ -192,8 +192,8 @@ func TestKeptBeyondItsRoom(t *testing.T) {
 		}
 		after(2 * time.Minute)
 		got := w.kept()
-		if len(got) != 3 || got[ids[0]] != "" || got[ids[1]] != "" || w.ears.heard("kept ended office 1: room") != 2 {
-			t.Errorf("of %v: %v; %v", ids, got, w.ears.log)
+		if len(got) != 3 || got[ids[0]] != "" || got[ids[1]] != "" || w.recorder.heard("kept ended office 1: room") != 2 {
+			t.Errorf("of %v: %v; %v", ids, got, w.recorder.log)
 		}
 	})
 }
@@ -229,7 +229,7 @@ func TestOperationsOnKept(t *testing.T) {
 		if err != nil || r.Done != 0 || !slices.Equal(r.Senderless, []spool.ID{id, waits}) {
 			t.Errorf("bounce: %+v, %v", r, err)
 		}
-		if got := w.kept(); len(got) != 1 || w.store.count() != 2 || w.ears.heard("bounce by root") != 0 {
+		if got := w.kept(); len(got) != 1 || w.store.count() != 2 || w.recorder.heard("bounce by root") != 0 {
 			t.Errorf("after the bounce: %v, %d left", got, w.store.count())
 		}
 		if r, err := w.queue.Hold(ctx, Select{IDs: []spool.ID{id}}, "root"); err != nil || r.Done != 1 {

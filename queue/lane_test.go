@@ -21,11 +21,11 @@ func TestDelivers(t *testing.T) {
 		if n := w.store.count(); n != 0 {
 			t.Errorf("%d are still in the store", n)
 		}
-		if n := w.ears.ended(); n != 100 {
+		if n := w.recorder.ended(); n != 100 {
 			t.Errorf("%d finished", n)
 		}
-		if len(w.ears.changes()) != 0 {
-			t.Errorf("lane changes: %v", w.ears.lanes)
+		if len(w.recorder.changes()) != 0 {
+			t.Errorf("lane changes: %v", w.recorder.lanes)
 		}
 	})
 }
@@ -110,13 +110,13 @@ func TestDeadUpstreamIsQuiet(t *testing.T) {
 		if p.opened < 8 || p.opened > 20 {
 			t.Errorf("%d sessions tried in 10 minutes", p.opened)
 		}
-		if n := len(w.ears.tried()); n != p.opened {
+		if n := len(w.recorder.tried()); n != p.opened {
 			t.Errorf("%d attempts on record for %d sessions", n, p.opened)
 		}
 		if w.store.settled() > p.opened+2 {
 			t.Errorf("%d settlements for %d sessions", w.store.settled(), p.opened)
 		}
-		if n := w.ears.heard("lane office up to waiting"); n != 1 {
+		if n := w.recorder.heard("lane office up to waiting"); n != 1 {
 			t.Errorf("%d alerts", n)
 		}
 		w.peers.set("office", func(p *peer) { p.fault = nil })
@@ -124,7 +124,7 @@ func TestDeadUpstreamIsQuiet(t *testing.T) {
 		if n := len(w.peers.mail("office")); n != 1000 {
 			t.Errorf("%d of 1000 arrived after the repair", n)
 		}
-		if n := w.ears.heard("lane office waiting to up"); n != 1 {
+		if n := w.recorder.heard("lane office waiting to up"); n != 1 {
 			t.Errorf("%d releases", n)
 		}
 	})
@@ -139,7 +139,7 @@ func TestParked(t *testing.T) {
 			w.put("a@app.example", []string{"office"}, "b@example.com")
 		}
 		after(10 * time.Hour)
-		if n := w.ears.heard("lane office"); n != 1 || w.queue.States()["office"] != Parked {
+		if n := w.recorder.heard("lane office"); n != 1 || w.queue.States()["office"] != Parked {
 			t.Errorf("%d alerts, state %v", n, w.queue.States()["office"])
 		}
 		if p := w.peers.look("office"); p.opened > 16 {
@@ -154,7 +154,7 @@ func TestParked(t *testing.T) {
 			t.Fatal(err)
 		}
 		after(time.Second)
-		if n := w.ears.heard("lane office parked to up"); n != 1 {
+		if n := w.recorder.heard("lane office parked to up"); n != 1 {
 			t.Errorf("%d releases", n)
 		}
 		if n := len(w.peers.mail("office")); n < 50 {
@@ -178,8 +178,8 @@ func TestUpstreamLimitsSessions(t *testing.T) {
 		if n := len(w.peers.mail("office")); n != 200 {
 			t.Errorf("%d of 200 arrived", n)
 		}
-		if len(w.ears.changes()) != 0 {
-			t.Errorf("the lane went down: %v", w.ears.log)
+		if len(w.recorder.changes()) != 0 {
+			t.Errorf("the lane went down: %v", w.recorder.log)
 		}
 		if p := w.peers.look("office"); p.opened > 8 {
 			t.Errorf("%d sessions were tried", p.opened)
@@ -194,7 +194,7 @@ func TestVanishedUpstreamDefers(t *testing.T) {
 		if w.store.count() != 2 { // the message and one delay notification, which waits too
 			t.Fatalf("%d messages", w.store.count())
 		}
-		if n := len(w.ears.tried()); n != 0 {
+		if n := len(w.recorder.tried()); n != 0 {
 			t.Errorf("%d attempts", n)
 		}
 		cfg := newConfig("office", "gone")

@@ -20,7 +20,7 @@ func inFleet(t *testing.T, test func(t *testing.T, one, two *world)) {
 		var both []*world
 		peers := newPeers()
 		for _, m := range storetest.NewShared(term, "one", "two") {
-			w := &world{t: t, store: newWitnessOf(t, m), cfg: newConfig("office"), peers: peers, ears: &ears{}}
+			w := &world{t: t, store: newWitnessOf(t, m), cfg: newConfig("office"), peers: peers, recorder: &recorder{}}
 			w.build()
 			w.queue.Start()
 			defer w.end()
@@ -58,7 +58,7 @@ func TestOneRelayHasALane(t *testing.T) {
 			after(10 * time.Second)
 		}
 		arrivedOnce(t, one.peers, 120)
-		if a, b := len(one.ears.tried()), len(two.ears.tried()); a != 120 || b != 0 {
+		if a, b := len(one.recorder.tried()), len(two.recorder.tried()); a != 120 || b != 0 {
 			t.Errorf("%d and %d attempts", a, b)
 		}
 		if a, b := one.lanes()[0].Holder, two.lanes()[0].Holder; a != "" || b != "one" {
@@ -88,8 +88,8 @@ func TestLeaseOutlastsAShortOutage(t *testing.T) {
 		after(time.Minute)
 		one.put("a@app.example", []string{"office"}, "b@example.com")
 		after(time.Second)
-		if len(one.ears.tried()) != 1 || len(two.ears.tried()) != 0 || one.ears.heard("store failed: lease") == 0 {
-			t.Errorf("%v", one.ears.log)
+		if len(one.recorder.tried()) != 1 || len(two.recorder.tried()) != 0 || one.recorder.heard("store failed: lease") == 0 {
+			t.Errorf("%v", one.recorder.log)
 		}
 	})
 }
@@ -149,8 +149,8 @@ func TestLateAnswersOfAnOldEpoch(t *testing.T) {
 		late := two.put("a@app.example", []string{"office"}, "d@example.com")
 		after(3 * time.Minute)
 
-		if one.ears.heard("claim lost at dot: office, 0 delivered") != 1 || one.ears.heard("claim lost at settle: office, 1 delivered") != 1 {
-			t.Errorf("%v", one.ears.log)
+		if one.recorder.heard("claim lost at dot: office, 0 delivered") != 1 || one.recorder.heard("claim lost at settle: office, 1 delivered") != 1 {
+			t.Errorf("%v", one.recorder.log)
 		}
 		got := map[spool.ID]int{}
 		for _, a := range one.peers.mail("office") {
@@ -159,13 +159,13 @@ func TestLateAnswersOfAnOldEpoch(t *testing.T) {
 		if got[dotted] != 2 || got[plain] != 1 || got[late] != 1 || len(got) != 3 {
 			t.Errorf("arrived: %v", got)
 		}
-		for _, a := range two.ears.tried() {
+		for _, a := range two.recorder.tried() {
 			if a.Duplicate != (a.ID == dotted) {
 				t.Errorf("%+v", a)
 			}
 		}
-		if n := two.store.count(); n != 0 || len(one.ears.tried()) != 0 {
-			t.Errorf("%d are left, %d were told by the first relay", n, len(one.ears.tried()))
+		if n := two.store.count(); n != 0 || len(one.recorder.tried()) != 0 {
+			t.Errorf("%d are left, %d were told by the first relay", n, len(one.recorder.tried()))
 		}
 	})
 }

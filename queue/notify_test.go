@@ -41,7 +41,7 @@ func TestFailureNotification(t *testing.T) {
 			fields[0].Get("Action") != "failed" {
 			t.Errorf("fields: %v", fields)
 		}
-		n := w.ears.notifications()
+		n := w.recorder.notifications()
 		if len(n) != 1 || n[0].Original != id || n[0].Recipients != 2 || n[0].Kind != notice.Failed {
 			t.Errorf("notifications: %+v", n)
 		}
@@ -70,7 +70,7 @@ func TestDelayThenFailure(t *testing.T) {
 		start := time.Now()
 		id := w.put("a@app.example", []string{"office"}, "slow@example.com")
 		after(3*time.Hour + 59*time.Minute)
-		if n := w.ears.notifications(); len(n) != 0 {
+		if n := w.recorder.notifications(); len(n) != 0 {
 			t.Fatalf("too early: %+v", n)
 		}
 		after(3 * time.Minute)
@@ -83,7 +83,7 @@ func TestDelayThenFailure(t *testing.T) {
 			t.Errorf("fields: %v", f)
 		}
 		after(115 * time.Hour)
-		if n := w.ears.notifications(); len(n) != 1 {
+		if n := w.recorder.notifications(); len(n) != 1 {
 			t.Fatalf("%d notifications before the end", len(n))
 		}
 		after(2 * time.Hour)
@@ -138,7 +138,7 @@ func TestStuckLaneExpires(t *testing.T) {
 		if n := len(w.peers.mail("backup")); n != 10 || w.store.count() != 0 {
 			t.Errorf("%d notifications, %d left", n, w.store.count())
 		}
-		if n := w.ears.heard("expired office 1"); n != 5 {
+		if n := w.recorder.heard("expired office 1"); n != 5 {
 			t.Errorf("%d expired", n)
 		}
 	})
@@ -149,7 +149,7 @@ func TestNeverAboutANotification(t *testing.T) {
 		w.peers.set("office", func(p *peer) { p.answer = refuse("b@example.com", "a@app.example") })
 		w.put("a@app.example", []string{"office"}, "b@example.com")
 		after(time.Minute)
-		if n := w.ears.notifications(); len(n) != 1 {
+		if n := w.recorder.notifications(); len(n) != 1 {
 			t.Errorf("%d notifications", len(n))
 		}
 		if len(w.kept()) != 1 || w.store.count() != 1 || len(w.peers.mail("")) != 0 {
@@ -175,7 +175,7 @@ func TestDeliverBy(t *testing.T) {
 					DeliverBy:  &spool.DeliverBy{Deadline: time.Now().Add(150 * time.Second), Return: back},
 					Recipients: []spool.Recipient{{Address: "b@example.com", Upstreams: []string{"office"}}}})
 				after(149 * time.Second)
-				if n := w.ears.notifications(); len(n) != 0 {
+				if n := w.recorder.notifications(); len(n) != 0 {
 					t.Fatalf("before the deadline: %+v", n)
 				}
 				after(3 * time.Second)
@@ -191,7 +191,7 @@ func TestDeliverBy(t *testing.T) {
 					t.Errorf("fields: %v", f)
 				}
 				after(24 * time.Hour)
-				if n := len(w.ears.notifications()); n != 1 {
+				if n := len(w.recorder.notifications()); n != 1 {
 					t.Errorf("%d notifications a day later", n)
 				}
 			})
@@ -211,7 +211,7 @@ func TestSuccessNotification(t *testing.T) {
 			t.Fatalf("arrived: %+v", got)
 		}
 		f := noticetest.Parse(t, []byte(got[2].content))
-		if !strings.Contains(got[2].content, "Subject: hello") || w.ears.heard("store failed") != 0 {
+		if !strings.Contains(got[2].content, "Subject: hello") || w.recorder.heard("store failed") != 0 {
 			t.Errorf("the header is missing: %s", got[2].content)
 		}
 		if len(f) != 1 || f[0].Get("Action") != "relayed" || f[0].Get("Status") != "2.0.0" || f[0].Get("Final-Recipient") != "rfc822; b@example.com" {
@@ -238,7 +238,7 @@ func TestNoNotificationNoFailure(t *testing.T) {
 			t.Fatal(err)
 		}
 		after(2 * time.Minute)
-		if n := w.ears.heard("not notified failed"); n < 2 {
+		if n := w.recorder.heard("not notified failed"); n < 2 {
 			t.Errorf("told %d times", n)
 		}
 		if ends := w.store.ends(id, "b@example.com"); len(ends) != 0 {
@@ -249,7 +249,7 @@ func TestNoNotificationNoFailure(t *testing.T) {
 		if ends := w.store.ends(id, "b@example.com"); len(ends) != 1 || ends[0] != spool.Bounced {
 			t.Errorf("ended as %v", ends)
 		}
-		if n := len(w.ears.notifications()); n != 1 {
+		if n := len(w.recorder.notifications()); n != 1 {
 			t.Errorf("%d notifications", n)
 		}
 		if n := len(w.peers.mail("")); n != 2 {

@@ -75,7 +75,7 @@ func TestOperations(t *testing.T) {
 			t.Errorf("%d arrived, %d left", n, w.store.count())
 		}
 		for verb, n := range map[string]int{"hold": 1, "release": 1, "remove": 1, "bounce": 1, "retry": 4} {
-			if got := w.ears.heard(verb + " by root"); got != n {
+			if got := w.recorder.heard(verb + " by root"); got != n {
 				t.Errorf("%s told %d times, want %d", verb, got, n)
 			}
 		}

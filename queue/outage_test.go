@@ -104,10 +104,10 @@ func TestLostBeforeTheDot(t *testing.T) {
 			w.put("a@app.example", []string{"office"}, "b@example.com")
 			after(time.Second)
 		}
-		if w.ears.heard("claim lost at dot: office, 0 delivered") != 1 || len(w.ears.changes()) != 0 {
-			t.Errorf("%v", w.ears.log)
+		if w.recorder.heard("claim lost at dot: office, 0 delivered") != 1 || len(w.recorder.changes()) != 0 {
+			t.Errorf("%v", w.recorder.log)
 		}
-		if n := len(w.ears.tried()); n != 3 {
+		if n := len(w.recorder.tried()); n != 3 {
 			t.Errorf("%d attempts are told", n)
 		}
 		if s, err := w.queue.store.Shares(bg, lost); err != nil || !s[0].Claimed {
@@ -125,10 +125,10 @@ func TestLostBeforeTheSettlement(t *testing.T) {
 		after(time.Second)
 		w.put("a@app.example", []string{"office"}, "b@example.com")
 		after(time.Second)
-		if w.ears.heard("claim lost at settle: office, 1 delivered") != 1 || w.ears.heard("store failed") != 0 || len(w.ears.changes()) != 0 {
-			t.Errorf("%v", w.ears.log)
+		if w.recorder.heard("claim lost at settle: office, 1 delivered") != 1 || w.recorder.heard("store failed") != 0 || len(w.recorder.changes()) != 0 {
+			t.Errorf("%v", w.recorder.log)
 		}
-		if n := len(w.ears.tried()); n != 1 {
+		if n := len(w.recorder.tried()); n != 1 {
 			t.Errorf("%d attempts are told", n)
 		}
 	})
@@ -149,8 +149,8 @@ func TestLanesOfAStoreThatWasAway(t *testing.T) {
 		}
 		w.failOnce("lanes", errors.New("away"))
 		w.queue.Apply(w.queue.cfg.Load())
-		if w.ears.heard("store failed: list") != 1 || w.queue.lane("gone") != nil {
-			t.Fatalf("%v", w.ears.log)
+		if w.recorder.heard("store failed: list") != 1 || w.queue.lane("gone") != nil {
+			t.Fatalf("%v", w.recorder.log)
 		}
 		after(storePause + time.Second)
 		if w.queue.lane("gone") == nil {

@@ -61,9 +61,6 @@ type Queue struct {
 	stopped bool
 }
 
-// ErrBusy says that an attempt is under way with what an operator asked for.
-var ErrBusy = errors.New("an attempt is under way; try again when it has ended")
-
 // New makes a queue. It registers itself with the store; nothing is delivered
 // before Start or Run.
 func New(o Options) *Queue {

@@ -93,7 +93,7 @@ func TestRateHolds(t *testing.T) {
 		if !w.lanes()[0].Short.IsZero() {
 			t.Error("nothing is left, and mail is said to wait")
 		}
-		if n := len(w.ears.tried()); n != 22 {
+		if n := len(w.recorder.tried()); n != 22 {
 			t.Errorf("%d attempts", n)
 		}
 	})
@@ -113,7 +113,7 @@ func TestRateWaitsQuietly(t *testing.T) {
 		if n := w.store.settled(); n != 10 {
 			t.Errorf("%d settlements for 10 messages", n)
 		}
-		if n := w.ears.heard("budget of office spent"); n != 1 {
+		if n := w.recorder.heard("budget of office spent"); n != 1 {
 			t.Errorf("told %d times", n)
 		}
 	})
@@ -232,8 +232,8 @@ func TestNotSentDoesNotCount(t *testing.T) {
 				})
 				w.fill(3)
 				after(30 * time.Minute)
-				if left := w.lanes()[0].Budget[0].Left; left < 4 || len(w.ears.tried()) == 0 {
-					t.Errorf("%d of 5 left after %d attempts", left, len(w.ears.tried()))
+				if left := w.lanes()[0].Budget[0].Left; left < 4 || len(w.recorder.tried()) == 0 {
+					t.Errorf("%d of 5 left after %d attempts", left, len(w.recorder.tried()))
 				}
 			})
 		})
@@ -263,7 +263,7 @@ func TestWaitingIsNeverBounced(t *testing.T) {
 		after(3 * 24 * time.Hour)
 		w.restart()
 		after(time.Hour)
-		if n := w.ears.notifications(); len(n) != 0 {
+		if n := w.recorder.notifications(); len(n) != 0 {
 			t.Errorf("notifications: %+v", n)
 		}
 		w.wantArrived(4, "after three days")
@@ -296,8 +296,8 @@ func TestStateFolderFails(t *testing.T) {
 		after(time.Minute)
 		w.wantArrived(5, "without a folder")
 		for _, what := range []string{"the budget cannot be kept", "paused the upstream is not known: ", "was sent before is not known"} {
-			if n := w.ears.heard(what); n != 1 {
-				t.Errorf("told %d times that %s: %v", n, what, w.ears.log)
+			if n := w.recorder.heard(what); n != 1 {
+				t.Errorf("told %d times that %s: %v", n, what, w.recorder.log)
 			}
 		}
 		if err := w.queue.Pause("office", "root"); !errors.Is(err, ErrNotRecorded) || w.queue.States()["office"] != Paused {
@@ -312,8 +312,8 @@ func TestStateFolderFails(t *testing.T) {
 		}
 		w.restart()
 		after(time.Hour)
-		if s := w.queue.States()["office"]; s != Paused || w.ears.heard("so it is paused until") != 1 {
-			t.Errorf("state %s: %v", s, w.ears.log)
+		if s := w.queue.States()["office"]; s != Paused || w.recorder.heard("so it is paused until") != 1 {
+			t.Errorf("state %s: %v", s, w.recorder.log)
 		}
 	})
 }

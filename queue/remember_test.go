@@ -74,8 +74,8 @@ func TestPauseThatNobodyUnderstands(t *testing.T) {
 				w.restart()
 				w.fill(1)
 				after(time.Hour)
-				if s := w.queue.States()["office"]; s != Paused || w.ears.heard("until somebody runs `postern upstream resume office`") != 1 {
-					t.Errorf("state %s: %v", s, w.ears.log)
+				if s := w.queue.States()["office"]; s != Paused || w.recorder.heard("until somebody runs `postern upstream resume office`") != 1 {
+					t.Errorf("state %s: %v", s, w.recorder.log)
 				}
 				w.wantArrived(0, "while paused")
 				if err := w.queue.Resume("office", "ann"); err != nil {
@@ -124,8 +124,8 @@ func TestFolderOfPausesCannotBeTrusted(t *testing.T) {
 				w.fill(1)
 				after(time.Second)
 				w.wantArrived(1, "without a folder of pauses")
-				if w.ears.heard("paused the upstream is not known: ") != 1 {
-					t.Error(w.ears.log)
+				if w.recorder.heard("paused the upstream is not known: ") != 1 {
+					t.Error(w.recorder.log)
 				}
 				if err := w.queue.Pause("office", "root"); !errors.Is(err, ErrNotRecorded) || w.queue.States()["office"] != Paused {
 					t.Errorf("pause: %v, state %s", err, w.queue.States()["office"])

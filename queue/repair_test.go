@@ -105,7 +105,7 @@ func TestSingleRefusalsLeaveTheLaneUp(t *testing.T) {
 			w.put("a@app.example", []string{"office"}, "b@example.com")
 		}
 		after(time.Hour)
-		if got := w.ears.heard("lane office"); got != 2 || w.queue.States()["office"] != Up || w.store.count() != 0 {
+		if got := w.recorder.heard("lane office"); got != 2 || w.queue.States()["office"] != Up || w.store.count() != 0 {
 			t.Errorf("%d changes of state, now %s, %d messages are left", got, w.queue.States()["office"], w.store.count())
 		}
 		w.peers.set("office", func(p *peer) { p.answer = busy(1) })

@@ -25,13 +25,13 @@ func TestRestart(t *testing.T) {
 			w.put("a@app.example", []string{"office"}, "b@example.com")
 		}
 		after(40 * time.Minute) // the next attempt is an hour after the last
-		tries := len(w.ears.tried())
+		tries := len(w.recorder.tried())
 		if tries != 160 {
 			t.Fatalf("%d attempts", tries)
 		}
 		w.crash()
 		after(time.Minute)
-		if n := len(w.ears.tried()); n != tries {
+		if n := len(w.recorder.tried()); n != tries {
 			t.Errorf("%d attempts right after the restart", n-tries)
 		}
 		w.peers.set("office", func(p *peer) { p.answer = nil; p.most = 0 })
@@ -68,8 +68,8 @@ func TestCrashAfterDot(t *testing.T) {
 					t.Fatalf("%d copies before the recorded due time", n)
 				}
 				after(time.Hour)
-				if n := w.ears.heard("in doubt office 1 held=" + fmt.Sprint(policy == "hold")); n != 1 {
-					t.Errorf("told %d times: %v", n, w.ears.log)
+				if n := w.recorder.heard("in doubt office 1 held=" + fmt.Sprint(policy == "hold")); n != 1 {
+					t.Errorf("told %d times: %v", n, w.recorder.log)
 				}
 				if policy == "hold" {
 					if n := len(w.peers.mail("")); n != 1 {
@@ -109,7 +109,7 @@ func TestNoAnswerToDot(t *testing.T) {
 				w.put("a@app.example", []string{"office"}, "b@example.com")
 				after(2 * time.Hour)
 				if policy == "hold" {
-					if n := len(w.ears.tried()); n != 1 {
+					if n := len(w.recorder.tried()); n != 1 {
 						t.Fatalf("%d attempts while held", n)
 					}
 					if _, err := w.queue.Release(t.Context(), Select{All: true}, "root"); err != nil {
@@ -120,8 +120,8 @@ func TestNoAnswerToDot(t *testing.T) {
 				if n := len(w.peers.mail("")); n != 1 {
 					t.Errorf("%d arrived", n)
 				}
-				if n := w.ears.heard("in doubt"); n != 1 {
-					t.Errorf("told %d times: %v", n, w.ears.log)
+				if n := w.recorder.heard("in doubt"); n != 1 {
+					t.Errorf("told %d times: %v", n, w.recorder.log)
 				}
 			})
 		})
@@ -170,7 +170,7 @@ func TestStoreFails(t *testing.T) {
 					}
 				}
 				if good != 20 || notices != 10 {
-					t.Errorf("%d of 20 arrived, and %d of 10 notifications; %v", good, notices, w.ears.log)
+					t.Errorf("%d of 20 arrived, and %d of 10 notifications; %v", good, notices, w.recorder.log)
 				}
 			})
 		})
@@ -240,7 +240,7 @@ func chaos(t *testing.T, seed uint64, crashes, messages int) {
 		t.Errorf("%d left", n)
 	}
 	failures := map[spool.ID]int{}
-	for _, n := range w.ears.notifications() {
+	for _, n := range w.recorder.notifications() {
 		if _, ok := want[n.Original]; !ok {
 			t.Errorf("a notification about a notification")
 		}

@@ -47,10 +47,10 @@ func probeDelay(state State, backoff []time.Duration, step int, at float64) time
 // refused for now.
 const signInProbe = 5 * time.Minute
 
-// patience is probeDelay after the fault o. A sign-in that the upstream answers
+// probeWait is probeDelay after the fault o. A sign-in that the upstream answers
 // by 4xx is not tried every few seconds: some count them, and refuse for longer
 // with each (Gmail: "too many login attempts").
-func patience(state State, o *spool.Outcome, backoff []time.Duration, step int, at float64) time.Duration {
+func probeWait(state State, o *spool.Outcome, backoff []time.Duration, step int, at float64) time.Duration {
 	d := probeDelay(state, backoff, step, at)
 	if state == Waiting && o.Stage == spool.StageSignIn && o.Code/100 == 4 {
 		return max(d, min(retryDelay(backoff, step, at), signInProbe))

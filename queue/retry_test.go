@@ -70,7 +70,7 @@ func TestPatience(t *testing.T) {
 		{Parked, spool.StageSignIn, 535, 3, time.Hour},
 		{Parked, spool.StageSignIn, 454, 3, time.Hour}, // it was refused for good before
 	} {
-		if got := patience(c.state, &spool.Outcome{Stage: c.stage, Code: c.code}, steps, c.step, 0.5); got != c.want {
+		if got := probeWait(c.state, &spool.Outcome{Stage: c.stage, Code: c.code}, steps, c.step, 0.5); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}

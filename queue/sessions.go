@@ -93,8 +93,8 @@ func (f *session) isSpent(now time.Time) bool {
 	return f.most > 0 && f.handed >= f.most || now.Sub(f.openedAt) >= maxAge(f.up)
 }
 
-// patience is how long the session may wait for work.
-func (f *session) patience(now time.Time) time.Duration {
+// idleLimit is how long the session may wait for work.
+func (f *session) idleLimit(now time.Time) time.Duration {
 	idle := f.up.IdleClose
 	if idle <= 0 {
 		idle = defaultIdle

@@ -96,14 +96,14 @@ func (w *world) findsThePace(t *testing.T, b *bucket) {
 	if share := float64(denied) / float64(taken+denied); share > 0.10 {
 		t.Errorf("%d of %d attempts were refused", denied, taken+denied)
 	}
-	if n := len(w.ears.changes()); n > 12 {
-		t.Errorf("%d changes of state: %v", n, w.ears.log)
+	if n := len(w.recorder.changes()); n > 12 {
+		t.Errorf("%d changes of state: %v", n, w.recorder.log)
 	}
-	if n := len(w.ears.notifications()); n != 0 || w.store.count() > messages-taken {
+	if n := len(w.recorder.notifications()); n != 0 || w.store.count() > messages-taken {
 		t.Errorf("%d notifications, %d messages left", n, w.store.count())
 	}
 	t.Logf("took %.2f times the least time (%v), %.1f %% refused, %d changes", time.Since(start).Seconds()/best.Seconds(),
-		best.Round(time.Second), 100*float64(denied)/float64(taken+denied), len(w.ears.changes()))
+		best.Round(time.Second), 100*float64(denied)/float64(taken+denied), len(w.recorder.changes()))
 }
 
 // Once the limit is gone the lane is as fast as before.
@@ -157,8 +157,8 @@ func TestCalmsDown(t *testing.T) {
 			t.Fatalf("the lane is %s", s)
 		}
 		after(10 * time.Minute)
-		if s := w.queue.States()["office"]; s != Up || len(w.ears.changes()) != 2 {
-			t.Errorf("the lane is %s after %d changes", s, len(w.ears.changes()))
+		if s := w.queue.States()["office"]; s != Up || len(w.recorder.changes()) != 2 {
+			t.Errorf("the lane is %s after %d changes", s, len(w.recorder.changes()))
 		}
 	})
 }
@@ -187,7 +187,7 @@ func TestNoStorm(t *testing.T) {
 			after(time.Second)
 		}
 		after(10 * time.Minute)
-		if n := len(w.ears.changes()); n > 12 {
+		if n := len(w.recorder.changes()); n > 12 {
 			t.Errorf("%d changes of state in 40 minutes", n)
 		}
 		if n := len(w.peers.mail("")); n < 3550 {

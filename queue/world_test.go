@@ -31,14 +31,14 @@ func (w *world) lanes() []LaneStatus {
 }
 
 // world is a queue with a store in memory, upstreams that do as they are told,
-// and ears for every event.
+// and a recorder for every event.
 type world struct {
-	t     *testing.T
-	store *witness
-	queue *Queue
-	cfg   *config.Config
-	peers *peers
-	ears  *ears
+	t        *testing.T
+	store    *witness
+	queue    *Queue
+	cfg      *config.Config
+	peers    *peers
+	recorder *recorder
 }
 
 func upstreams(names ...string) map[string]*config.Upstream {
@@ -56,7 +56,7 @@ func newConfig(names ...string) *config.Config {
 }
 
 func newWorld(t *testing.T, names ...string) *world {
-	w := &world{t: t, store: newWitness(t), cfg: newConfig(names...), peers: newPeers(), ears: &ears{}}
+	w := &world{t: t, store: newWitness(t), cfg: newConfig(names...), peers: newPeers(), recorder: &recorder{}}
 	w.build()
 	return w
 }
@@ -70,7 +70,7 @@ func (w *world) state() spool.State {
 }
 
 func (w *world) build() {
-	w.queue = New(Options{Store: w.store.generation(), Deliverer: w.peers, Config: w.cfg, State: w.state(), Events: w.ears.listen})
+	w.queue = New(Options{Store: w.store.generation(), Deliverer: w.peers, Config: w.cfg, State: w.state(), Events: w.recorder.listen})
 }
 
 // crash ends the process without a word and begins another on the same store.
@@ -360,8 +360,8 @@ func (p *peers) carry(up *config.Upstream, feed *Feed, d *spool.Delivery) error 
 	return nil
 }
 
-// ears keep what is told.
-type ears struct {
+// recorder keeps what is told.
+type recorder struct {
 	mu       sync.Mutex
 	attempts []Attempted
 	lanes    []LaneChanged
@@ -370,14 +370,14 @@ type ears struct {
 	log      []string
 }
 
-func (e *ears) hear(format string, args ...any) {
+func (e *recorder) hear(format string, args ...any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.log = append(e.log, fmt.Sprintf(format, args...))
 }
 
 // listen is the function that a queue tells its events.
-func (e *ears) listen(ev Event) {
+func (e *recorder) listen(ev Event) {
 	switch ev := ev.(type) {
 	case *LaneChanged:
 		e.hear("lane %s %s to %s", ev.Upstream, ev.Previous, ev.State)
@@ -432,7 +432,7 @@ func (e *ears) listen(ev Event) {
 }
 
 // heard counts the lines that contain text.
-func (e *ears) heard(text string) int {
+func (e *recorder) heard(text string) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n := 0
@@ -444,25 +444,25 @@ func (e *ears) heard(text string) int {
 	return n
 }
 
-func (e *ears) changes() []LaneChanged {
+func (e *recorder) changes() []LaneChanged {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.lanes)
 }
 
-func (e *ears) ended() int {
+func (e *recorder) ended() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.finished)
 }
 
-func (e *ears) notifications() []Notified {
+func (e *recorder) notifications() []Notified {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.notices)
 }
 
-func (e *ears) tried() []Attempted {
+func (e *recorder) tried() []Attempted {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.attempts)
