@@ -185,6 +185,7 @@ type Listener struct {
 	CertFile       string
 	KeyFile        string
 	Allow          []netip.Prefix    // peers; empty: loopback only, or everybody where users are set
+	Proxies        []netip.Prefix    // peers that name their client by the PROXY protocol
 	Users          map[string]string // name → hash or SCRAM verifier; never logged
 	RequireAuth    bool
 	MaxMessageSize int64 // bytes
@@ -343,7 +344,7 @@ func defaultListener(address string) Listener {
 // connect. Everybody else has to be let in by a key. What the file says stays.
 func (l *Listener) defaultLeniency(syntax, repair bool) {
 	host, _, err := splitHostPort(l.Address)
-	local := l.Network == "unix" || l.Network == "tcp" && err == nil && isLoopback(host)
+	local := l.Network == "unix" || l.Network == "tcp" && err == nil && isLoopback(host) && len(l.Proxies) == 0
 	if !repair {
 		l.RepairHeaders = local
 	}

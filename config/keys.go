@@ -92,6 +92,7 @@ func (l *Listener) keys() []key {
 		{name: "users", value: users.at(&l.Users), unset: "nobody", help: "Who can sign in, each with what postern passwd prints."},
 		{name: "require_auth", value: boolean.at(&l.RequireAuth), def: false, hidden: len(l.Users) == 0, help: "Whether mail is refused before sign-in."},
 		{name: "allow", value: l.allowValue(), unset: "loopback only", help: "The networks and addresses that may connect."},
+		{name: "proxy_protocol", value: l.proxyValue(), unset: "nobody", help: "The proxies that say by the PROXY protocol who their client is."},
 		{name: "max_message_size", value: size(&l.MaxMessageSize, 1<<10), def: "35MiB", help: "The largest message that is taken."},
 		// RFC 5321 §4.5.3.1.8: at least 100 recipients have to be accepted.
 		{name: "max_recipients", value: number(&l.MaxRecipients, 1, 100_000), def: 1000, help: "The most recipients of one message."},

@@ -176,6 +176,31 @@ func (l *Listener) allowValue() value {
 	return kind[[]netip.Prefix]{name: "networks", parse: read, format: written[netip.Prefix]}.at(&l.Allow)
 }
 
+// proxyValue is a list of the networks and addresses of proxies.
+func (l *Listener) proxyValue() value {
+	read := func(f field, v any) ([]netip.Prefix, bool) {
+		if l.Network != "unix" {
+			return listOf(readProxy)(f, v)
+		}
+		if _, ok := readList(f, v); ok {
+			f.problem("has no effect on a unix socket", "let the proxy connect by TCP")
+		}
+		return nil, false
+	}
+	return kind[[]netip.Prefix]{name: "networks", parse: read, format: written[netip.Prefix]}.at(&l.Proxies)
+}
+
+func readProxy(f field, s string) (netip.Prefix, bool) {
+	prefix, err := parsePrefix(s)
+	switch {
+	case err != nil:
+		return prefix, f.problem(strconv.Quote(s)+" "+err.Error(), `such as "192.0.2.10" or "2001:db8::/64"`)
+	case prefix.Bits() == 0:
+		return prefix, f.problem(strconv.Quote(s)+" would let everybody say that he is somebody else", "name the proxies, such as \"192.0.2.10\"")
+	}
+	return prefix, true
+}
+
 func (l *Listener) readNetwork(f field, s string) (netip.Prefix, bool) {
 	prefix, err := parsePrefix(s)
 	if err != nil {
@@ -247,14 +272,18 @@ func checkExposure(t *table, l *Listener) {
 		return
 	}
 	host, _, err := splitHostPort(l.Address)
-	if err != nil || isLoopback(host) {
+	if err != nil || isLoopback(host) && len(l.Proxies) == 0 {
 		return
 	}
+	by := " can be reached from other machines"
+	if isLoopback(host) {
+		by += " through the proxy"
+	}
 	if !t.has("allow") && !t.has("users") {
-		t.problem("address", strconv.Quote(l.Address)+" can be reached from other machines, and anybody there could send mail",
+		t.problem("address", strconv.Quote(l.Address)+by+", and anybody there could send mail",
 			"set allow to the networks that may, or users")
 	} else if !t.has("allow") && !l.RequireAuth {
-		t.problem("address", strconv.Quote(l.Address)+" can be reached from other machines, and users need not sign in there",
+		t.problem("address", strconv.Quote(l.Address)+by+", and users need not sign in there",
 			"set require_auth = true, or allow to the networks that may send without")
 	}
 	if l.TLS != ListenerTLSOff {

@@ -29,9 +29,12 @@ func (s *Server) admit(l *listener, nc net.Conn) {
 	c.client.Listener, c.client.Settings = set.cfg.Name, set.message
 	c.client.Addr, c.client.Peer = address(nc)
 	c.client.Connection = sync.OnceValue(func() origin.Key { return peer.Origin(nc) })
-	if r, why := s.screen(c); r != nil {
-		s.turnAway(c, r, why)
-		return
+	c.proxied = set.isProxy(c.client.Addr)
+	if !c.proxied { // otherwise its client is not known yet
+		if r, why := s.screen(c); r != nil {
+			s.turnAway(c, r, why)
+			return
+		}
 	}
 	if !l.seat(c) {
 		s.turnAway(c, say(421, 4, 3, 2, "too many connections, try again later"), "too many connections")
@@ -43,13 +46,15 @@ func (s *Server) admit(l *listener, nc net.Conn) {
 	if now := l.settings.Load(); now != set { // a reload may not have seen c
 		c.review(now)
 	}
-	c.opened.Client = &c.client.Client
-	s.events(&c.opened)
+	if !c.proxied {
+		c.opened.Client = &c.client.Client
+		s.events(&c.opened)
+	}
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
 		defer l.leave(c)
-		c.serve()
+		c.serve(l)
 	}()
 }
 

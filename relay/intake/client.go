@@ -56,9 +56,10 @@ func address(nc net.Conn) (netip.Addr, string) {
 // identify finds out who, on this machine, the TCP client is, once something
 // in the configuration asks for it, and ends the connection of one who hides it
 // by closing the socket early. Where the system can't tell, the client is
-// nobody, and no condition on a unix user holds. It reports whether c goes on.
+// nobody, and no condition on a unix user holds; so it is with the client of a
+// proxy. It reports whether c goes on.
 func (c *conn) identify() bool {
-	if c.identified || !c.client.Addr.IsLoopback() || !c.srv.site.Load().askUser {
+	if c.identified || c.proxied || !c.client.Addr.IsLoopback() || !c.srv.site.Load().askUser {
 		return true
 	}
 	c.identified = true

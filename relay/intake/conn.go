@@ -44,6 +44,7 @@ type conn struct {
 	mailing transaction
 	count   tally
 
+	proxied    bool // the peer is a proxy, which says who its client is
 	identified bool // who the client is was asked
 	signedIn   bool
 	why        string // why the connection ends
@@ -67,8 +68,11 @@ func (c *conn) end(why string) {
 }
 
 // serve carries the dialogue from the greeting to the end.
-func (c *conn) serve() {
+func (c *conn) serve(l *listener) {
 	defer c.finish()
+	if c.proxied && !c.introduced(l) {
+		return
+	}
 	if c.set.cfg.TLS == tlsImplicit && !c.handshake() {
 		return
 	}
@@ -109,8 +113,10 @@ func (c *conn) finish() {
 	}
 	c.in.r, c.in.w = 0, 0
 	c.in.release()
-	c.closed = Closed{&c.client.Client, c.why, time.Since(c.started), c.count.accepted}
-	c.srv.events(&c.closed)
+	if c.opened.Client != nil { // else it was refused, which was told
+		c.closed = Closed{&c.client.Client, c.why, time.Since(c.started), c.count.accepted}
+		c.srv.events(&c.closed)
+	}
 }
 
 // harmless calls f; false: it panicked. What panicked once may do so again.
