@@ -78,26 +78,31 @@ func (u *Upstream) settleHost(t *table, p *provider) {
 	}
 }
 
-// checkHost accepts a name or an IP address, without brackets or port.
+// ParseHost reads the host of an upstream, a name or an IP address without
+// brackets or port, and returns it as it is compared.
+func ParseHost(s string) (host string, ok bool) {
+	if ip, err := netip.ParseAddr(s); err == nil {
+		return ip.String(), true
+	}
+	canonical, ok := wire.CanonicalDomain(strings.TrimSuffix(s, "."))
+	return canonical, ok && resolvable(s)
+}
+
+// checkHost accepts what ParseHost reads.
 func checkHost(t *table, up *Upstream) {
-	if ip, err := netip.ParseAddr(up.Host); err == nil {
-		up.Host = ip.String()
+	if host, ok := ParseHost(up.Host); ok {
+		up.Host = host
 		return
 	}
 	if host, port, err := splitHostPort(up.Host); err == nil && host != "" {
 		t.problem("host", "holds a port", fmt.Sprintf("write host = %q and port = %s", host, port))
 		return
 	}
-	canonical, ok := wire.CanonicalDomain(strings.TrimSuffix(up.Host, "."))
-	if !ok || !resolvable(up.Host) {
-		hint := "without brackets, port or scheme"
-		if strings.Contains(up.Host, "$") {
-			hint = "${NAME} stands for a variable of the environment"
-		}
-		t.problem("host", strconv.QuoteToASCII(up.Host)+" is neither a host name nor an IP address", hint)
-		return
+	hint := "without brackets, port or scheme"
+	if strings.Contains(up.Host, "$") {
+		hint = "${NAME} stands for a variable of the environment"
 	}
-	up.Host = canonical
+	t.problem("host", strconv.QuoteToASCII(up.Host)+" is neither a host name nor an IP address", hint)
 }
 
 // resolvable tells whether a name is spelled as that of a host can be. Names

@@ -59,7 +59,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.serveCommand(), a.checkCommand(), a.explainCommand(),
 		a.queueCommand(), a.statusCommand(), a.reloadCommand(), a.upstreamCommand(),
-		a.sendCommand(), a.passwdCommand(), a.doctorCommand(), a.versionCommand(),
+		a.sendCommand(), a.passwdCommand(), a.importCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultCompletionCmd()

@@ -1,0 +1,310 @@
+package importer
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"postern/config"
+	"postern/config/wire"
+)
+
+// writer makes the file.
+type writer struct {
+	bytes.Buffer
+	f       *Found
+	secrets map[*Upstream]string // files with passwords
+	hint    string               // the folder of secrets that is proposed
+}
+
+// TOML is f as a configuration file. source and path say what it was made from.
+// secrets are the paths of the files that hold the upstreams' passwords; where
+// there is none for a password, the sign-in is left as a comment.
+func (f *Found) TOML(source, path string, secrets map[*Upstream]string) []byte {
+	w := &writer{f: f, secrets: secrets}
+	w.comment("", "Made by `postern import "+source+" "+wire.Text(path, 300)+"`. Read it, and then run `postern check`.")
+	w.notes("What is not as it was there, and what to do:", append(slices.Clone(f.Notes), f.submission()...))
+	w.top()
+	for i := range f.Listeners {
+		w.listener(&f.Listeners[i])
+	}
+	for _, u := range f.Upstreams {
+		w.upstream(u)
+	}
+	w.routes()
+	w.retry()
+	return w.Bytes()
+}
+
+// width is where comments are broken.
+const width = 100
+
+// comment writes text as one or more lines of comment. Nothing in it ends the
+// comment.
+func (w *writer) comment(indent, text string) {
+	text = wire.Text(text, 2000)
+	prefix := "# " + indent
+	line := prefix
+	for word := range strings.FieldsSeq(text) {
+		if len(line) > len(prefix) && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			fmt.Fprintln(w, strings.TrimRight(line, " "))
+			prefix = "# " + strings.Repeat(" ", len(indent))
+			if strings.HasSuffix(indent, "- ") {
+				prefix = "# " + indent[:len(indent)-2] + "  "
+			}
+			line = prefix
+		}
+		if len(line) > len(prefix) {
+			line += " "
+		}
+		line += word
+	}
+	fmt.Fprintln(w, strings.TrimRight(line, " "))
+}
+
+func (w *writer) notes(title string, notes []Note) {
+	if len(notes) == 0 {
+		return
+	}
+	if title != "" {
+		fmt.Fprintln(w, "#")
+		w.comment("", title)
+	}
+	for _, n := range notes {
+		text := n.Place.String() + ": " + n.What
+		if n.Do != "" {
+			text += ". To do: " + n.Do
+		}
+		w.comment("- ", text+".")
+	}
+}
+
+// quoted is s as a string of TOML whose ${ is no variable.
+func quoted(s string) string { return basic(strings.ReplaceAll(s, "${", "$${")) }
+
+// basic is s as a basic string of TOML. What is not text becomes a question
+// mark; whoever takes a value over has looked at that.
+func basic(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case wire.Visible(r):
+			b.WriteRune(r)
+		default:
+			b.WriteByte('?')
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// list is a list of strings, in lines where it is long.
+func list(values []string) string {
+	q := make([]string, len(values))
+	n := 0
+	for i, v := range values {
+		q[i] = quoted(v)
+		n += len(q[i]) + 2
+	}
+	if n < width {
+		return "[" + strings.Join(q, ", ") + "]"
+	}
+	return "[\n\t" + strings.Join(q, ",\n\t") + ",\n]"
+}
+
+func (w *writer) key(name, value string) { fmt.Fprintf(w, "%s = %s\n", name, value) }
+
+// text writes a key unless its value is empty.
+func (w *writer) text(name, value string) {
+	if value != "" {
+		w.key(name, quoted(value))
+	}
+}
+
+func (w *writer) top() {
+	if h := w.f.Hostname; h.Value != "" {
+		fmt.Fprintln(w)
+		w.comment("", h.Place.String())
+		w.text("hostname", h.Value)
+	}
+}
+
+// table begins a table with where it comes from.
+func (w *writer) table(header string, at Place) {
+	fmt.Fprintln(w)
+	if at.File != "" {
+		w.comment("", at.String())
+	}
+	fmt.Fprintln(w, header)
+}
+
+func (w *writer) listener(l *Listener) {
+	w.table("[[listener]]", l.Place)
+	w.notes("", l.Notes)
+	w.text("address", l.Address)
+	if len(l.Allow) > 0 {
+		w.key("allow", list(l.Allow))
+	}
+	if l.MaxSize > 0 {
+		w.text("max_message_size", strconv.FormatInt(l.MaxSize, 10)+"B")
+	}
+	if l.MaxRcpt > 0 {
+		w.key("max_recipients", strconv.Itoa(l.MaxRcpt))
+	}
+	if l.MaxConn > 0 {
+		w.key("max_connections", strconv.Itoa(l.MaxConn))
+	}
+}
+
+func (w *writer) upstream(u *Upstream) {
+	w.table("[upstream."+u.Name+"]", u.Place)
+	notes := u.Notes
+	if u.Sender != "" {
+		notes = append(slices.Clone(notes), Note{u.Place, "what named no sender of its own was sent as " + shown(u.Sender), "let programs do so"})
+	}
+	w.notes("", notes)
+	w.text("host", u.Host)
+	if u.Port > 0 {
+		w.key("port", strconv.Itoa(u.Port))
+	}
+	w.text("tls", string(u.TLS))
+	if u.TLS != config.TLSOff {
+		w.text("tls_min_version", string(u.MinTLS))
+		w.text("server_name", u.ServerName)
+		w.text("ca_file", u.CAFile)
+		w.text("cert_file", u.CertFile)
+		w.text("key_file", u.KeyFile)
+		switch len(u.Fingerprints) {
+		case 0:
+		case 1:
+			w.text("fingerprint", u.Fingerprints[0])
+		default:
+			w.key("fingerprint", list(u.Fingerprints))
+		}
+	}
+	w.signIn(u)
+	if u.MaxConn > 0 {
+		w.key("max_connections", strconv.Itoa(u.MaxConn))
+	}
+	if u.Connect > 0 {
+		w.text("connect_timeout", length(u.Connect))
+	}
+}
+
+// signIn writes how to sign in, or a comment of what is missing for it.
+func (w *writer) signIn(u *Upstream) {
+	if u.Username == "" {
+		w.text("auth", u.Auth)
+		return
+	}
+	secret := w.secrets[u]
+	off := ""
+	if secret == "" && u.Command == "" {
+		off, secret = "# ", "/etc/postern/"+u.Name+".pw"
+		if u.PasswordAt.File != "" {
+			w.comment("", "To do: the password stands in "+u.PasswordAt.String()+". Import with `--secrets DIR` to have it written to a file of its own, or put it into one and remove the \"# \" of the lines below. Until then the upstream may refuse mail, which is kept:")
+		} else {
+			w.comment("", "To do: no password was found. Put it into a file, and remove the \"# \" of the lines below. Until then the upstream may refuse mail, which is kept:")
+		}
+		w.comment("  ", "install -o postern -g postern -m 0600 /dev/stdin "+secret)
+	}
+	if u.Auth != "" {
+		fmt.Fprintf(w, "%sauth = %s\n", off, quoted(u.Auth))
+	}
+	fmt.Fprintf(w, "%susername = %s\n", off, quoted(u.Username))
+	if u.Domain != "" {
+		fmt.Fprintf(w, "%sdomain = %s\n", off, quoted(u.Domain))
+	}
+	if u.Command != "" && w.secrets[u] == "" {
+		w.key("password_command", basic(u.Command))
+		return
+	}
+	fmt.Fprintf(w, "%spassword_file = %s\n", off, quoted(secret))
+}
+
+func (w *writer) routes() {
+	for _, r := range w.f.Routes {
+		w.table("[[route]]", r.Place)
+		if len(r.From) > 0 {
+			w.key("from", list(r.From))
+		}
+		if len(r.To) > 0 {
+			w.key("to", list(r.To))
+		}
+		if r.Reject != "" {
+			w.text("reject", r.Reject)
+			continue
+		}
+		w.key("upstream", list(r.Upstream))
+	}
+}
+
+func (w *writer) retry() {
+	f := w.f
+	if f.Lifetime == 0 && f.WarnAfter == 0 && len(f.Backoff) == 0 {
+		return
+	}
+	w.table("[retry]", Place{})
+	if len(f.Backoff) > 0 {
+		steps := make([]string, len(f.Backoff))
+		for i, d := range f.Backoff {
+			steps[i] = length(d)
+		}
+		w.key("backoff", list(steps))
+	}
+	if f.Lifetime > 0 {
+		w.text("lifetime", length(f.Lifetime))
+	}
+	if f.WarnAfter > 0 {
+		w.text("warn_after", length(f.WarnAfter))
+	}
+}
+
+// length is a duration as the file has it.
+func length(d time.Duration) string {
+	for _, u := range []struct {
+		of   time.Duration
+		name string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
+		if d >= u.of && d%u.of == 0 {
+			return strconv.FormatInt(int64(d/u.of), 10) + u.name
+		}
+	}
+	return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
+}
+
+// bounded is d within what Postern takes; 0 stays.
+func bounded(d, least, most time.Duration) time.Duration {
+	if d == 0 {
+		return 0
+	}
+	return min(max(d, least), most)
+}
+
+// submission is what was done with every message and has no key.
+func (f *Found) submission() (notes []Note) {
+	if d := f.Domain; d.Value != "" {
+		notes = append(notes, Note{d.Place, "names without a domain were completed with " + d.Value, "let programs give whole addresses"})
+	}
+	if a := f.AliasFile; a.Value != "" {
+		notes = append(notes, Note{a.Place, "the aliases in " + shown(a.Value) + " are not applied", "let programs send to whole addresses"})
+	}
+	for _, a := range f.Aliases {
+		notes = append(notes, Note{a.Place, "the alias " + shown(a.Name) + " is not applied", "let programs send to whole addresses"})
+	}
+	for _, a := range f.Archive {
+		notes = append(notes, Note{a.Place, "a copy of everything went to " + shown(a.Value), "let programs send it"})
+	}
+	for _, r := range f.Rewrites {
+		notes = append(notes, Note{r.Place, "the senders " + list(r.From) + " were replaced by " + shown(r.Envelope), "let programs use an address that the upstream accepts"})
+	}
+	return notes
+}
