@@ -54,6 +54,15 @@ func (h *header) raw(name, value string) {
 	h.end()
 }
 
+// Text is an unstructured field with its line ends (RFC 5322 §2.2.1), on short
+// lines and in ASCII: what isn't is written as encoded-words (RFC 2047). value
+// is UTF-8.
+func Text(name, value string) []byte {
+	h := &header{}
+	h.text(name, value)
+	return h.b
+}
+
 // text is an unstructured field (RFC 5322 §2.2.1).
 func (h *header) text(name, value string) {
 	h.begin(name)

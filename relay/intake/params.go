@@ -123,22 +123,21 @@ func (p param) body(e *submission.Envelope) *smtp.SMTPError {
 
 // ret: RFC 3461 §4.3.
 func (p param) ret(e *submission.Envelope) *smtp.SMTPError {
-	for _, r := range []string{"FULL", "HDRS"} {
-		if strings.EqualFold(p.Value, r) {
-			e.Return = r
-			return nil
-		}
-	}
-	return errParamValue
-}
-
-// envid: RFC 3461 §4.4: xtext of at most 100 characters.
-func (p param) envid(of offers, e *submission.Envelope) *smtp.SMTPError {
-	v, ok := wire.DecodeXtext(p.Value, of.lenient)
-	if !ok || v == "" || len(p.Value) > 100 {
+	r, ok := submission.ReadReturn(p.Value)
+	if !ok {
 		return errParamValue
 	}
-	e.EnvelopeID = wire.EncodeXtext(v)
+	e.Return = r
+	return nil
+}
+
+// envid: RFC 3461 §4.4.
+func (p param) envid(of offers, e *submission.Envelope) *smtp.SMTPError {
+	id, ok := submission.ReadEnvelopeID(p.Value, of.lenient)
+	if !ok {
+		return errParamValue
+	}
+	e.EnvelopeID = id
 	return nil
 }
 
@@ -210,35 +209,17 @@ func rcptParams(s string, utf8ok, lenient bool, to *submission.Recipient) *smtp.
 	return nil
 }
 
-// notify: RFC 3461 §4.1: NEVER alone, or a list of up to three.
+// notify: RFC 3461 §4.1.
 func (p param) notify(to *submission.Recipient) *smtp.SMTPError {
 	if to.Notify != 0 {
 		return errParamTwice
 	}
-	words := 0
-	for v := range strings.SplitSeq(strings.ToUpper(p.Value), ",") {
-		n := notifyOf(v)
-		if words++; n == 0 || words > 3 || to.Notify != 0 && (n|to.Notify)&spool.NotifyNever != 0 {
-			return errParamValue
-		}
-		to.Notify |= n
+	n, ok := submission.ReadNotify(p.Value)
+	if !ok {
+		return errParamValue
 	}
+	to.Notify = n
 	return nil
-}
-
-// notifyOf is the event that a word of NOTIFY names; 0: none.
-func notifyOf(word string) spool.Notify {
-	switch word {
-	case "NEVER":
-		return spool.NotifyNever
-	case "SUCCESS":
-		return spool.NotifySuccess
-	case "FAILURE":
-		return spool.NotifyFailure
-	case "DELAY":
-		return spool.NotifyDelay
-	}
-	return 0
 }
 
 // orcpt: RFC 3461 §4.2, RFC 6533 §3: addr-type ";" xtext, at most 500

@@ -95,7 +95,8 @@ func (s *stockSession) Rcpt(to string, opts *smtp.RcptOptions) error {
 	}
 	r := submission.Recipient{Address: to}
 	for _, word := range opts.Notify {
-		r.Notify |= notifyOf(string(word))
+		n, _ := submission.ReadNotify(string(word))
+		r.Notify |= n
 	}
 	if opts.OriginalRecipient != "" {
 		r.ORcpt = encodeORcpt(string(opts.OriginalRecipientType), opts.OriginalRecipient)

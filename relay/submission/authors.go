@@ -42,7 +42,7 @@ func (m *Message) authors(header []byte) *Refusal {
 		return nil
 	}
 	var r *Refusal
-	eachField(header, func(name, value []byte, _, _ int) {
+	wire.EachField(header, func(name, value []byte, _, _ int) {
 		if r != nil || !isAuthor(name) {
 			return
 		}

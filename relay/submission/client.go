@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"net/netip"
+	"time"
 
 	"postern/config"
 	"postern/relay/origin"
@@ -69,6 +70,13 @@ type Envelope struct {
 	// another one with the same key is refused (ErrKeyUsed), and so is a second
 	// one before the first has ended (ErrKeyBusy).
 	Digest [sha256.Size]byte
+	// Name is what the sender is called where the message lacks a From; empty:
+	// as this machine knows its user.
+	Name string
+	// Remark and Written go into what is told of the message (Accepted); Remark
+	// is text that may be shown.
+	Remark  string
+	Written time.Time
 }
 
 // Recipient is one forward-path, and what its sender wants to be told of it.

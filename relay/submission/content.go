@@ -62,7 +62,7 @@ func (m *Message) gather(p []byte) {
 		}
 		m.lines = m.skip
 	}
-	next, body, found := headerEnd(b, m.lines)
+	next, body, found := wire.HeaderEnd(b, m.lines)
 	m.lines = next
 	switch {
 	case found && next > maxHeader:

@@ -23,6 +23,8 @@ type Accepted struct {
 	// Repeated: by its key, a message that was accepted before. ID is that of
 	// the first; nothing was kept now.
 	Repeated bool
+	Remark   string    // of whoever has handed it in; may be empty
+	Written  time.Time // when it was, where it lay in a folder; zero: it did not
 }
 
 // Refused is a message, or one recipient of it, that was not taken.

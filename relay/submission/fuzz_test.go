@@ -1,6 +1,10 @@
 package submission
 
-import "testing"
+import (
+	"testing"
+
+	"postern/config/wire"
+)
 
 // FuzzHeader: the header is found where it ends, however it arrives.
 func FuzzHeader(f *testing.F) {
@@ -8,11 +12,11 @@ func FuzzHeader(f *testing.F) {
 		f.Add([]byte(s), uint(3))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, cut uint) {
-		end, body, found := headerEnd(b, 0)
+		end, body, found := wire.HeaderEnd(b, 0)
 		k := int(cut % uint(len(b)+1))
-		next, _, early := headerEnd(b[:k], 0)
+		next, _, early := wire.HeaderEnd(b[:k], 0)
 		if !early {
-			e2, b2, f2 := headerEnd(b, next)
+			e2, b2, f2 := wire.HeaderEnd(b, next)
 			if e2 != end || b2 != body || f2 != found {
 				t.Fatalf("%q at %d: %d %d %t, whole %d %d %t", b, k, e2, b2, f2, end, body, found)
 			}

@@ -24,6 +24,9 @@ type Message struct {
 	begun  time.Time
 
 	protocol string
+	name     string              // of Envelope
+	remark   string              // the same
+	written  time.Time           // the same
 	seen     map[string]struct{} // recipients, once there are several
 	count    int                 // of recipients, with those that were repeated
 	late     bool                // some recipient waits for the header
@@ -59,6 +62,7 @@ var (
 func (a *Agent) Begin(ctx context.Context, c *Client, e Envelope) (*Message, error) {
 	m := &Message{
 		agent: a, policy: a.policy.Load(), client: c, begun: time.Now(), protocol: e.Protocol,
+		name: e.Name, remark: e.Remark, written: e.Written,
 		env: &spool.Envelope{
 			From:       e.From,
 			Body:       e.Body,
@@ -265,6 +269,7 @@ func (m *Message) tell(id spool.ID) {
 	m.accepted = Accepted{
 		Client: m.client, ID: id, From: m.env.From, Recipients: len(m.env.Recipients), Size: m.size,
 		MessageID: m.env.MessageID, Took: time.Since(m.begun), Repeated: m.Repeated(),
+		Remark: m.remark, Written: m.written,
 	}
 	m.agent.events(&m.accepted)
 }

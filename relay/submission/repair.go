@@ -99,7 +99,7 @@ func (u *unique) add(start, end int, usable, signed bool) {
 // maxJudged on none is usable.
 func (f *fields) repair(h []byte, signed bool) {
 	id, date := unique{good: -1}, unique{good: -1}
-	eachField(h, func(name, value []byte, start, end int) {
+	wire.EachField(h, func(name, value []byte, start, end int) {
 		switch {
 		case len(name) == 4 && fold(name, "date"):
 			date.add(start, end, len(date.spans) < maxJudged && isDate(value), signed)
@@ -164,7 +164,7 @@ func (f *fields) dropDoubles(h []byte, signed bool) {
 		value string
 	}
 	stays := map[field]span{}
-	eachField(h, func(name, value []byte, start, end int) {
+	wire.EachField(h, func(name, value []byte, start, end int) {
 		kind := singleOf(name)
 		if kind == 0 {
 			return
@@ -282,6 +282,8 @@ func (m *Message) appendFrom(b []byte) []byte {
 // userName is what the client's user is called, as far as is known.
 func (m *Message) userName() string {
 	switch {
+	case m.name != "":
+		return m.name
 	case m.env.User != "":
 		return m.env.User
 	case m.env.UnixUser == "":
