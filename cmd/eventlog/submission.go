@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"strconv"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -57,6 +58,12 @@ func (l *Log) messageAccepted(e *submission.Accepted) {
 			zap.String("message_id", e.MessageID), zap.Duration("took", e.Took))
 		if e.Repeated {
 			fields = append(fields, zap.Bool("repeated", true))
+		}
+		if e.Remark != "" {
+			fields = append(fields, zap.String("remark", e.Remark))
+		}
+		if !e.Written.IsZero() {
+			fields = append(fields, zap.Duration("lay", time.Since(e.Written)))
 		}
 		return fields
 	})

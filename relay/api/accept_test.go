@@ -68,6 +68,33 @@ func TestRawMessages(t *testing.T) {
 	}
 }
 
+// What the query says beside addresses goes into the envelope, and into the
+// From that a message lacks.
+func TestRawSays(t *testing.T) {
+	r := newRig(t, "")
+	a := r.do(call{path: "/v1/messages?from=a%40example.com&to=b%40example.org&name=J%C3%BCrgen%20B.&notify=failure,DELAY&ret=hdrs&envid=a%20b&remark=x",
+		kind: mediaMail, body: "Subject: s\n\nhi\n", socket: true})
+	if a.status != http.StatusOK {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	content, env := r.message(a.json(t)["id"].(string))
+	if env.Return != "HDRS" || env.EnvelopeID != "a+20b" || env.Recipients[0].Notify != spool.NotifyFailure|spool.NotifyDelay {
+		t.Errorf("envelope %+v", env)
+	}
+	if !strings.Contains(content, "\r\nFrom: =?utf-8?b?SsO8cmdlbiBCLg==?= <a@example.com>\r\n") {
+		t.Errorf("content %q", content)
+	}
+	for query, want := range map[string]string{
+		"notify=never,delay": "notify:", "notify=later": "notify:", "ret=all": "ret:", "name=a%0d%0aBcc:x": "name:",
+		"envid=" + strings.Repeat("x", 101): "envid:", "name=a&name=b": "name is given twice", "colour=red": `"colour\"`,
+	} {
+		a := r.do(call{path: "/v1/messages?from=a%40example.com&to=b%40example.org&" + query, kind: mediaMail, body: "hi", socket: true})
+		if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, want) {
+			t.Errorf("%s: %d %s", query, a.status, a.body)
+		}
+	}
+}
+
 // Every way to give a token lets in, and the token's patterns hold for the
 // envelope and for the fields that recipients see.
 func TestTokens(t *testing.T) {

@@ -11,9 +11,11 @@ import (
 	netmail "net/mail"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"postern/config/wire"
 	"postern/relay/submission"
+	"postern/spool"
 )
 
 // envelope is who sends to whom. Addresses are in wire form.
@@ -22,6 +24,9 @@ type envelope struct {
 	to   []string
 	utf8 bool // RFC 6531
 	key  key
+	// What only a finished message can say.
+	name, ret, id, remark string
+	notify                spool.Notify
 }
 
 // messages is POST /v1/messages: a finished message, or a form.
@@ -101,6 +106,7 @@ func (r *request) rawFrom(from io.Reader, q query, k key) (accepted, *failure) {
 	for _, list := range q.to {
 		env.to = append(env.to, problems.all("to", list, &env.utf8)...)
 	}
+	q.report(&env, problems)
 	if f := problems.failure(); f != nil {
 		return none, f
 	}
@@ -136,14 +142,15 @@ func (r *request) cut(err error) *failure {
 
 // begin begins a message with all of its recipients, or with none.
 func (r *request) begin(env *envelope) (*submission.Message, *failure) {
-	e := submission.Envelope{From: env.from, Protocol: r.protocol(), SMTPUTF8: env.utf8, Key: env.key.name, Digest: env.key.digest}
+	e := submission.Envelope{From: env.from, Protocol: r.protocol(), SMTPUTF8: env.utf8, Key: env.key.name, Digest: env.key.digest,
+		Return: env.ret, EnvelopeID: env.id, Name: env.name, Remark: env.remark}
 	m, err := r.server.submission.Begin(r.Context(), &r.client, e)
 	if err != nil {
 		return nil, failureOf(err, submission.AtSender)
 	}
 	var refused *failure
 	for _, to := range env.to {
-		err := m.Add(submission.Recipient{Address: to})
+		err := m.Add(submission.Recipient{Address: to, Notify: env.notify})
 		if err == nil {
 			continue
 		}
@@ -189,6 +196,9 @@ type query struct {
 	from    string
 	hasFrom bool
 	to      []string // lists
+	// name is that of the sender, for a message without From; notify, ret and
+	// envid are those of RFC 3461; remark goes into the log.
+	name, notify, ret, envid, remark string
 }
 
 func parseQuery(raw string) (q query, f *failure) {
@@ -197,19 +207,71 @@ func parseQuery(raw string) (q query, f *failure) {
 		return q, invalid("the query is malformed")
 	}
 	for name, all := range values {
-		switch name {
-		case "from":
-			if len(all) > 1 {
-				return q, invalid("from is given twice")
-			}
-			q.from, q.hasFrom = all[0], true
-		case "to":
+		if name == "to" {
 			q.to = all
-		default:
-			return q, invalid(fmt.Sprintf("unknown field %q in the query: it takes from and to", wire.Line(name)))
+			continue
 		}
+		single := q.single(name)
+		if single == nil {
+			return q, invalid(fmt.Sprintf("unknown field %q in the query: it takes from, to, name, notify, ret, envid and remark", wire.Line(name)))
+		}
+		if len(all) > 1 {
+			return q, invalid(name + " is given twice")
+		}
+		*single = all[0]
+		q.hasFrom = q.hasFrom || name == "from"
 	}
 	return q, nil
+}
+
+// single is where a field goes that may stand in the query once; nil: there is
+// none of that name.
+func (q *query) single(name string) *string {
+	switch name {
+	case "from":
+		return &q.from
+	case "name":
+		return &q.name
+	case "notify":
+		return &q.notify
+	case "ret":
+		return &q.ret
+	case "envid":
+		return &q.envid
+	case "remark":
+		return &q.remark
+	}
+	return nil
+}
+
+// maxName and maxRemark bound what a client may say beside addresses, in bytes.
+const (
+	maxName   = 200
+	maxRemark = 400
+)
+
+// report reads what the sender is called, and what it wants to be told.
+func (q *query) report(env *envelope, p *problems) {
+	ok := true
+	if env.name = q.name; len(q.name) > maxName || !utf8.ValidString(q.name) || wire.HasControl(q.name) {
+		p.add("name", fmt.Sprintf("is not text of at most %d bytes without control characters", maxName))
+	}
+	if q.notify != "" {
+		if env.notify, ok = submission.ReadNotify(q.notify); !ok {
+			p.add("notify", `is neither "never" nor a list of success, failure and delay`)
+		}
+	}
+	if q.ret != "" {
+		if env.ret, ok = submission.ReadReturn(q.ret); !ok {
+			p.add("ret", `is neither "full" nor "hdrs"`)
+		}
+	}
+	if q.envid != "" {
+		if env.id, ok = submission.ReadEnvelopeID(wire.EncodeXtext(q.envid), false); !ok {
+			p.add("envid", "has more than 100 characters as xtext")
+		}
+	}
+	env.remark = wire.Text(q.remark, maxRemark)
 }
 
 // fromHeader reads what the query leaves open of the envelope.
