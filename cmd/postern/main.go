@@ -16,5 +16,5 @@ import (
 
 func main() {
 	log.SetOutput(io.Discard) // of libraries; serve makes events of it
-	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(context.Background(), asProgram(os.Args), os.Stdin, os.Stdout, os.Stderr))
 }

@@ -25,6 +25,13 @@ type app struct {
 // run is the whole program. It returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	if configuration, flags, ok := sendmailArgs(args); ok {
+		a.config = configuration
+		if err := a.sendmail(ctx, flags); err != nil {
+			return report(stderr, err)
+		}
+		return exitOK
+	}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -59,7 +66,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.serveCommand(), a.checkCommand(), a.explainCommand(),
 		a.queueCommand(), a.statusCommand(), a.reloadCommand(), a.upstreamCommand(),
-		a.sendCommand(), a.passwdCommand(), a.importCommand(), a.doctorCommand(), a.versionCommand(),
+		a.sendCommand(), a.sendmailCommand(), a.passwdCommand(), a.importCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultCompletionCmd()

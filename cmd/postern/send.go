@@ -231,10 +231,8 @@ func (a *app) relay(address string, dsn bool) (*step.Relay, error) {
 	place, err := config.Locate(a.config)
 	if err != nil {
 		// Not everybody may read the file; the socket is for everybody.
-		if f, denied := os.Open(config.DefaultPath()); a.config == "" && permission(denied) {
+		if a.config == "" && mayNotRead(config.DefaultPath()) {
 			return step.Socket(config.DefaultSubmitSocket(), 0), nil
-		} else if denied == nil {
-			f.Close()
 		}
 		return nil, badConfig(err)
 	}
@@ -250,6 +248,15 @@ func (a *app) relay(address string, dsn bool) (*step.Relay, error) {
 		}
 	}
 	return step.SMTP(place.SMTP, hello), nil
+}
+
+// mayNotRead tells whether a file is not for this user to read.
+func mayNotRead(path string) bool {
+	f, err := os.Open(path)
+	if err == nil {
+		f.Close()
+	}
+	return permission(err)
 }
 
 // doubt tells of something that is no reason not to send.

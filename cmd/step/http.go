@@ -70,7 +70,11 @@ type reply struct {
 const maxReply = 64 << 10
 
 func (s *socket) submit(ctx context.Context, m *envelope) answer {
-	query := url.Values{"from": {m.from}, "to": m.to}
+	return s.post(ctx, url.Values{"from": {m.from}, "to": m.to}, m)
+}
+
+// post hands in a message whose envelope is in the query.
+func (s *socket) post(ctx context.Context, query url.Values, m *envelope) answer {
 	body, reuse, end, err := content(m)
 	if err != nil {
 		return answer{err: &Refusal{Text: err.Error()}}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/mail"
-	"os"
 	"slices"
 	"strings"
 
@@ -25,17 +24,10 @@ type Raw struct {
 	Key        string
 	Redirect   string // the only recipient; empty: where it belongs
 
-	header []byte
-	mem    bytes.Buffer
-	file   *os.File // what mem does not hold
-	size   int64
-	bit8   bool
+	Held
 }
 
-const (
-	maxHeader = 1 << 20 // bytes of the header of a finished message
-	rawMemory = 1 << 20 // bytes of its body that are held in memory
-)
+const maxHeader = 1 << 20 // bytes of the header of a finished message
 
 // Read takes the message. The error is a *merge.Problems or a *Usage.
 func (m *Raw) Read(in io.Reader) error {
@@ -49,6 +41,7 @@ func (m *Raw) Read(in io.Reader) error {
 		found.List = append(found.List, merge.Problem{Field: field, Text: text})
 		found.Total++
 	}
+	var header []byte
 	for _, f := range fields {
 		n := wire.FieldName(f)
 		name := strings.ToLower(string(f[:n]))
@@ -66,12 +59,15 @@ func (m *Raw) Read(in io.Reader) error {
 				m.From = list[0].Address
 			}
 		}
-		m.header = append(m.header, f...)
+		header = append(header, f...)
 	}
-	m.header = append(m.header, "\r\n"...)
-	m.check(say)
+	header = append(header, "\r\n"...)
+	header = append(m.check(say), header...)
 	if found.Total > 0 {
 		return found
+	}
+	if _, err := m.Write(header); err != nil {
+		return err
 	}
 	return m.body(r)
 }
@@ -91,10 +87,11 @@ func (m *Raw) recipients(name, value string, say func(field, text string)) {
 	}
 }
 
-// check holds the envelope to the grammar of addresses.
-func (m *Raw) check(say func(field, text string)) {
+// check holds the envelope to the grammar of addresses. It returns a field for
+// the front of the header, if there is one.
+func (m *Raw) check(say func(field, text string)) (field []byte) {
 	if m.Redirect != "" {
-		m.header = append([]byte(wire.Field("X-Postern-Original-To", wire.FieldText(strings.Join(m.To, ", ")))), m.header...)
+		field = []byte(wire.Field("X-Postern-Original-To", wire.FieldText(strings.Join(m.To, ", "))))
 		m.To = []string{m.Redirect}
 	}
 	var once []string
@@ -124,6 +121,7 @@ func (m *Raw) check(say func(field, text string)) {
 	if strings.ContainsFunc(m.Key, func(r rune) bool { return r < ' ' || r > '~' }) || len(m.Key) > 256 {
 		say("key", "is not visible ASCII of at most 256 bytes: "+wire.Quote(m.Key))
 	}
+	return field
 }
 
 // readHeader reads fields, each with its continuations and with CRLF.
@@ -168,11 +166,9 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// body keeps the rest, in a file where it is large.
+// body keeps the rest.
 func (m *Raw) body(r io.Reader) error {
-	m.size = int64(len(m.header))
-	m.bit8 = !wire.IsASCII(m.header)
-	w := &crlf{w: (*rawBody)(m), nl: true} // the header has ended a line
+	w := &crlf{w: &m.Held, nl: true} // the header has ended a line
 	b := make([]byte, 64<<10)
 	for {
 		n, err := r.Read(b)
@@ -186,50 +182,6 @@ func (m *Raw) body(r io.Reader) error {
 			return unreadable("standard input", err)
 		}
 	}
-}
-
-// rawBody is where the body is kept.
-type rawBody Raw
-
-func (m *rawBody) Write(p []byte) (int, error) {
-	m.size += int64(len(p))
-	m.bit8 = m.bit8 || !wire.IsASCII(p)
-	if m.file == nil && m.mem.Len()+len(p) <= rawMemory {
-		return m.mem.Write(p)
-	}
-	if m.file == nil {
-		f, err := os.CreateTemp("", "postern-raw-*")
-		if err != nil {
-			return 0, err
-		}
-		os.Remove(f.Name()) // a kill leaves nothing behind; Windows waits for Close
-		m.file = f
-	}
-	return m.file.Write(p)
-}
-
-// Close removes what was kept.
-func (m *Raw) Close() {
-	if m.file != nil {
-		m.file.Close()
-		os.Remove(m.file.Name())
-	}
-}
-
-// WriteTo writes the message.
-func (m *Raw) WriteTo(w io.Writer) (int64, error) {
-	var n int64
-	for _, part := range [][]byte{m.header, m.mem.Bytes()} {
-		k, err := w.Write(part)
-		if n += int64(k); err != nil {
-			return n, err
-		}
-	}
-	if m.file == nil {
-		return n, nil
-	}
-	k, err := io.Copy(w, io.NewSectionReader(m.file, 0, m.size))
-	return n + k, err
 }
 
 // Show writes the message and its envelope, and sends nothing.

@@ -1,0 +1,172 @@
+package sendmail
+
+import (
+	"fmt"
+	"strings"
+
+	"postern/config/wire"
+)
+
+// A list of addresses as people and programs write them is read more freely
+// than RFC 5322 §3.4 has it: names without a domain, semicolons, names in any
+// charset. Nothing is guessed: what has no plain meaning is an error.
+
+// addresses are those of one list.
+func addresses(list string) (all []string, err error) {
+	r := addressReader{s: list}
+	for r.i < len(r.s) {
+		switch c := r.s[r.i]; c {
+		case '(':
+			r.comment()
+		case '"':
+			r.quoted()
+		case '[':
+			r.literal()
+		case '<':
+			r.angle()
+		case ',', ';':
+			if err := r.end(&all); err != nil {
+				return nil, err
+			}
+			r.i++
+		case ':':
+			if r.inAngle == "" { // what stands before is the name of a group
+				r.words = nil
+				r.joined = false
+			}
+			r.i++
+		case ' ', '\t', '\r', '\n':
+			r.joined = false
+			r.i++
+		default:
+			r.text(r.s[r.i : r.i+1])
+			r.i++
+		}
+	}
+	return all, r.end(&all)
+}
+
+// addressReader is in the middle of one address.
+type addressReader struct {
+	s       string
+	i       int
+	words   []string // outside of angle brackets
+	joined  bool     // the last word goes on
+	hasPath bool
+	inAngle string
+}
+
+func (r *addressReader) text(s string) {
+	if r.joined {
+		r.words[len(r.words)-1] += s
+	} else {
+		r.words = append(r.words, s)
+	}
+	r.joined = true
+}
+
+// until is what follows up to the end of something that began at i: quoted
+// pairs in it stand for themselves. It goes on behind it, or at the end.
+func (r *addressReader) until(end byte) string {
+	start := r.i
+	for r.i++; r.i < len(r.s); r.i++ {
+		switch r.s[r.i] {
+		case '\\':
+			r.i++
+		case end:
+			r.i++
+			return r.s[start:r.i]
+		}
+	}
+	r.i = len(r.s)
+	return r.s[start:]
+}
+
+func (r *addressReader) quoted()  { r.text(r.until('"')) }
+func (r *addressReader) literal() { r.text(r.until(']')) }
+
+func (r *addressReader) comment() {
+	depth := 0
+	for ; r.i < len(r.s); r.i++ {
+		switch r.s[r.i] {
+		case '\\':
+			r.i++
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				r.i++
+				r.joined = false
+				return
+			}
+		}
+	}
+	r.i = len(r.s)
+}
+
+// angle reads <address>. A > inside a quoted string does not end it.
+func (r *addressReader) angle() {
+	start, quoted := r.i+1, false
+	for r.i++; r.i < len(r.s); r.i++ {
+		switch c := r.s[r.i]; {
+		case c == '\\' && quoted:
+			r.i++
+		case c == '"':
+			quoted = !quoted
+		case c == '>' && !quoted:
+			r.take(r.s[start:r.i])
+			r.i++
+			return
+		}
+	}
+	r.take(r.s[min(start, len(r.s)):]) // it lacks its end
+}
+
+func (r *addressReader) take(path string) {
+	if r.hasPath { // two in one address: neither is meant for sure
+		path = r.inAngle + "><" + path
+	}
+	r.inAngle, r.hasPath = strings.TrimSpace(path), true
+}
+
+// end ends an address, if there is one.
+func (r *addressReader) end(all *[]string) error {
+	address := strings.Join(r.words, " ")
+	if r.hasPath {
+		address = r.inAngle
+	} else if strings.Contains(address, "@") {
+		address = strings.NewReplacer(" @ ", "@", " @", "@", "@ ", "@", " .", ".", ". ", ".").Replace(address)
+	}
+	empty := address == "" && !r.hasPath
+	r.words, r.joined, r.hasPath, r.inAngle = nil, false, false, ""
+	if empty {
+		return nil
+	}
+	if address == "" || strings.HasPrefix(address, "@") && !strings.Contains(address, ":") || !plain(address) {
+		return fmt.Errorf("%s is not an address", wire.Quote(address))
+	}
+	if strings.HasPrefix(address, "@") { // a source route, which is ignored (RFC 5321 §3.3)
+		address = address[strings.IndexByte(address, ':')+1:]
+	}
+	*all = append(*all, address)
+	return nil
+}
+
+// plain tells whether an address has neither control characters nor, outside
+// of quotes, blanks or brackets.
+func plain(address string) bool {
+	quoted := false
+	for i := 0; i < len(address); i++ {
+		switch c := address[i]; {
+		case c < ' ' || c == 0x7f:
+			return false
+		case c == '\\' && quoted:
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ' ' || c == '<' || c == '>'):
+			return false
+		}
+	}
+	return !quoted
+}
