@@ -25,8 +25,8 @@ type document struct {
 	file     string
 	source   *sourceMap
 	root     map[string]any
-	problems []Problem
-	warnings []Problem
+	problems findings
+	warnings findings
 	cfg      *Config         // what it is read into; nil: nothing
 	expanded map[string]bool // keys whose values hold variables of the environment
 	unset    map[string]bool // keys whose variables are missing
@@ -38,7 +38,7 @@ func readDocument(path string) *document {
 	doc := &document{file: path, source: &sourceMap{}}
 	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0 {
 		// Whoever can write it can have commands run (password_command).
-		doc.problems = []Problem{{File: path, Text: "everybody on this machine can change it", Hint: "chmod o-w " + path}}
+		doc.problems.add(Problem{File: path, Text: "everybody on this machine can change it", Hint: "chmod o-w " + path})
 	}
 	text, err := readConfiguration(path)
 	if err != nil {
@@ -46,7 +46,7 @@ func readDocument(path string) *document {
 		if errors.Is(err, os.ErrPermission) {
 			hint = "run as the user or group that may read it"
 		}
-		doc.problems = []Problem{{File: path, Text: "cannot be read: " + reason(err), Hint: hint}}
+		doc.problems = findings{list: []Problem{{File: path, Text: "cannot be read: " + reason(err), Hint: hint}}}
 		return doc
 	}
 	doc.parse(string(text))
@@ -75,21 +75,17 @@ func reason(err error) string {
 // text in a problem, for that value can be a password.
 func (d *document) parse(text string) {
 	if !utf8.ValidString(text) {
-		d.problems = append(d.problems, Problem{
-			File: d.file, Line: invalidLine(text), Text: "is not UTF-8", Hint: "save the file as UTF-8",
-		})
+		d.problems.add(Problem{File: d.file, Line: invalidLine(text), Text: "is not UTF-8", Hint: "save the file as UTF-8"})
 		return
 	}
 	d.source = mapSource(text)
-	if d.source.tooDeep > 0 {
-		d.problems = append(d.problems, Problem{
-			File: d.file, Line: d.source.tooDeep, Text: fmt.Sprintf("nests values more than %d deep", maxNesting),
-		})
+	if d.source.refused > 0 {
+		d.problems.add(Problem{File: d.file, Line: d.source.refused, Text: d.source.why})
 		return
 	}
 	root := map[string]any{} // never nil from here on, even for an empty text
 	if _, err := toml.Decode(text, &root); err != nil {
-		d.problems = append(d.problems, d.syntaxProblem(err, text))
+		d.problems.add(d.syntaxProblem(err, text))
 		return
 	}
 	d.root = root
@@ -146,13 +142,21 @@ func secretPath(key string) bool {
 	return strings.Contains(key, "password") || strings.Contains(key, "users") || strings.Contains(key, "secret")
 }
 
+// located are the keys that lead to a daemon: of these every problem is told.
+var located = []string{"spool.dir", "control.socket", "control.read_socket", "http.socket"}
+
 // problem records that the configuration cannot be used. Of a value that
 // lacks a variable nothing else is said.
 func (d *document) problem(key, text, hint string) {
 	if d.unset[key] {
 		return
 	}
-	d.problems = append(d.problems, Problem{File: d.file, Line: d.source.line(key), Key: key, Text: text, Hint: hint})
+	p := Problem{File: d.file, Line: d.source.line(key), Key: key, Text: text, Hint: hint}
+	if slices.Contains(located, key) {
+		d.problems.list = append(d.problems.list, p)
+		return
+	}
+	d.problems.add(p)
 }
 
 // warn records a finding that does not stop a start.
@@ -160,7 +164,7 @@ func (d *document) warn(key, text, hint string) {
 	if d.unset[key] {
 		return
 	}
-	d.warnings = append(d.warnings, Problem{File: d.file, Line: d.source.line(key), Key: key, Text: text, Hint: hint})
+	d.warnings.add(Problem{File: d.file, Line: d.source.line(key), Key: key, Text: text, Hint: hint})
 }
 
 // path makes a relative path one that starts at the folder of the file.

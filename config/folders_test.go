@@ -46,8 +46,8 @@ func TestFoldersInEachOthersWay(t *testing.T) {
 		cfg.Spool.Dir, cfg.StateDir = filepath.Join(top, c.spool), filepath.Join(top, c.state)
 		d := &document{source: &sourceMap{}}
 		d.checkFolders(cfg)
-		got, warning := "", len(d.warnings) > 0
-		for _, p := range append(d.problems, d.warnings...) {
+		got, warning := "", len(d.warnings.list) > 0
+		for _, p := range append(d.problems.list, d.warnings.list...) {
 			got += p.Key
 		}
 		if got != c.key || warning != c.warning {

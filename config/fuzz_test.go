@@ -34,16 +34,16 @@ func FuzzLoad(f *testing.F) {
 		doc := &document{file: "fuzz.toml", source: &sourceMap{}}
 		doc.parse(text)
 		checkLines(t, text)
-		if len(doc.problems) > 0 {
-			checkProblems(t, text, doc.problems)
+		if len(doc.problems.list) > 0 {
+			checkProblems(t, text, doc.problems.list)
 			return
 		}
 		cfg := doc.config()
-		checkProblems(t, text, append(doc.problems, doc.warnings...))
+		checkProblems(t, text, append(doc.problems.list, doc.warnings.list...))
 		if _, err := json.Marshal(cfg.Redacted()); err != nil {
 			t.Fatal(err)
 		}
-		if len(doc.problems) == 0 && (len(cfg.Routes) == 0 || len(cfg.Upstreams) == 0 || len(cfg.Listeners) == 0) {
+		if len(doc.problems.list) == 0 && (len(cfg.Routes) == 0 || len(cfg.Upstreams) == 0 || len(cfg.Listeners) == 0) {
 			t.Fatalf("accepted, and cannot work: %+v", cfg)
 		}
 	})
@@ -57,7 +57,7 @@ func checkProblems(t *testing.T, text string, problems []Problem) {
 			t.Fatalf("problem %q on line %d of %d", p.String(), p.Line, last)
 		}
 	}
-	var err error = &Problems{problems}
+	var err error = &Problems{List: problems}
 	var got *Problems
 	if !errors.As(err, &got) || strings.Count(err.Error(), "\n") != max(0, len(problems)-1) {
 		t.Fatalf("%q", err)

@@ -81,15 +81,20 @@ type tableList[T any] struct {
 	apart string // where names tell the elements apart
 	// empty is the hint for a list without elements; "": there may be none.
 	empty string
+	most  int // how many there can be; 0: any number
 }
 
 func (l tableList[T]) read(f field, v any) bool {
 	*l.place = nil
 	list, names := f.tables(v), map[string]string{}
-	if len(list) == 0 && l.empty != "" && len(f.t.doc.problems) == 0 {
+	if len(list) == 0 && l.empty != "" && len(f.t.doc.problems.list) == 0 {
 		return f.problem("is an empty list", l.empty)
 	}
 	for i, inner := range list {
+		if i == l.most && i > 0 {
+			inner.problem("", fmt.Sprintf("is one of %d, and there can be %d", len(list), l.most), "")
+			break
+		}
 		one := l.fresh(i, inner)
 		inner.read(l.keys(&one))
 		l.check(&one, inner)
@@ -187,7 +192,7 @@ func setDefaults(keys []key) {
 			k.def = int64(n) // as TOML has it
 		}
 		if k.def != nil && !k.value.read(t.field(k.name), k.def) {
-			panic("config: the default of " + k.name + " cannot be used: " + t.doc.problems[0].String()) // a test reads them all
+			panic("config: the default of " + k.name + " cannot be used: " + t.doc.problems.list[0].String()) // a test reads them all
 		}
 	}
 }

@@ -95,7 +95,7 @@ func checkLines(t interface{ Fatalf(string, ...any) }, text string) {
 		return
 	}
 	m := mapSource(text)
-	if m.tooDeep > 0 {
+	if m.refused > 0 {
 		return
 	}
 	lines := strings.Split(text, "\n")

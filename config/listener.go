@@ -22,8 +22,12 @@ func (c *Config) listenerTables() value {
 		name:  func(l *Listener) (string, bool) { return l.Name, l.Name != l.Address },
 		apart: "names tell listeners apart in routes and logs",
 		empty: "remove it for a listener at " + defaultListen,
+		most:  maxListeners,
 	}
 }
+
+// maxListeners is beyond what the descriptors of a process are good for.
+const maxListeners = 1000
 
 func (l *Listener) check(t *table) {
 	if !t.has("address") {

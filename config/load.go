@@ -23,16 +23,19 @@ import (
 func Load(path string) (*Config, error) {
 	doc := readDocument(path)
 	if doc.root == nil {
-		return nil, &Problems{doc.problems}
+		return nil, doc.asError()
 	}
 	cfg := doc.config()
-	sortProblems(doc.problems)
-	sortProblems(doc.warnings)
-	if len(doc.problems) > 0 {
-		return nil, &Problems{doc.problems}
+	if len(doc.problems.list) > 0 {
+		return nil, doc.asError()
 	}
-	cfg.Warnings = doc.warnings
+	cfg.Warnings = doc.warnings.inOrder(path, "warnings")
 	return cfg, nil
+}
+
+// asError is what is wrong with the document.
+func (d *document) asError() *Problems {
+	return &Problems{List: d.problems.inOrder(d.file, "problems"), Untold: d.problems.untold}
 }
 
 // Find loads what a --config option asks for: the file it names, or else the
@@ -75,7 +78,7 @@ func embedded(stateDir string) (*Config, error) {
 	if stateDir == "" {
 		var err error
 		if stateDir, err = defaultStateDir(); err != nil {
-			return nil, &Problems{[]Problem{{Text: "no place for the state of the embedded default: " + err.Error()}}}
+			return nil, &Problems{List: []Problem{{Text: "no place for the state of the embedded default: " + err.Error()}}}
 		}
 	}
 	cfg := Default()
@@ -89,7 +92,7 @@ func embedded(stateDir string) (*Config, error) {
 	cfg.Routes = []Route{{Name: "route 1", From: []string{"*"}, Upstream: []string{up.Name}}}
 	cfg.settleHTTP()
 	if problem := socketPathProblem(cfg.Control.Socket); problem != "" {
-		return nil, &Problems{[]Problem{{Key: "control.socket", Text: problem, Hint: "set XDG_STATE_HOME to a shorter path"}}}
+		return nil, &Problems{List: []Problem{{Key: "control.socket", Text: problem, Hint: "set XDG_STATE_HOME to a shorter path"}}}
 	}
 	return cfg, nil
 }
@@ -130,7 +133,7 @@ func Locate(option string) (Place, error) {
 	}
 	doc := readDocument(path)
 	if doc.root == nil {
-		return Place{}, &Problems{doc.problems}
+		return Place{}, doc.asError()
 	}
 	cfg := Default()
 	doc.top().sub("spool").readOnly(cfg.Spool.keys(), "dir", "max_size")
@@ -142,16 +145,14 @@ func Locate(option string) (Place, error) {
 	}
 	// Its mode, limits, and variables that other keys lack keep a daemon from
 	// starting, not from being reached.
-	doc.problems = slices.DeleteFunc(doc.problems, func(p Problem) bool {
-		return !slices.Contains([]string{"spool.dir", "control.socket", "control.read_socket", "http.socket"}, p.Key)
-	})
+	wrong := slices.DeleteFunc(doc.problems.list, func(p Problem) bool { return !slices.Contains(located, p.Key) })
 	if !cfg.HTTP.set {
 		cfg.HTTP.Socket.Target = submitSocket(cfg)
 	} else if cfg.HTTP.Socket.Network != "unix" {
 		cfg.HTTP.Socket.Target = ""
 	}
-	if len(doc.problems) > 0 {
-		return Place{}, &Problems{doc.problems}
+	if len(wrong) > 0 {
+		return Place{}, &Problems{List: wrong}
 	}
 	return Place{
 		Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket,

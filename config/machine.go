@@ -1,10 +1,12 @@
 package config
 
 import (
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -145,19 +147,19 @@ func (d *document) checkSockets(cfg *Config) {
 		socketAddress
 		key string
 	}
-	var seen []socket
+	seen := map[string][]socket{} // by port or path
 	add := func(network, target, key string) {
 		a, ok := parseSocket(network, target)
 		if !ok {
 			return
 		}
-		for _, other := range seen {
+		for _, other := range seen[a.path+a.port] {
 			if a.overlaps(other.socketAddress) {
 				d.problem(key, strconv.Quote(target)+" is the address of "+strings.TrimSuffix(other.key, ".address")+" too", "remove one of them")
 				return
 			}
 		}
-		seen = append(seen, socket{a, key})
+		seen[a.path+a.port] = append(seen[a.path+a.port], socket{a, key})
 	}
 	for i, l := range cfg.Listeners {
 		add(l.Network, l.Target, joinIndex("listener", i)+".address")
@@ -208,9 +210,11 @@ func resolved(path string) string {
 // checkLoops finds upstreams that lead back to a listener of ours: each
 // message would come in again for as long as it lives.
 func (d *document) checkLoops(cfg *Config, own []netip.Addr, names []string) {
-	for name, up := range cfg.Upstreams {
+	at := cfg.ownPorts()
+	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
+		up := cfg.Upstreams[name]
 		for _, ip := range ownAddresses(up.Host, own, names) {
-			if i := cfg.listenerAt(ip, up.ports()); i >= 0 {
+			if i := at.listener(ip, up.ports()); i >= 0 {
 				d.problem(joinKey("upstream", name)+".host", strconv.Quote(up.Host)+" with this port is "+joinIndex("listener", i)+" of this relay: mail would go round in circles",
 					"name the server that delivers, or another port")
 				break
@@ -227,28 +231,49 @@ func (c *Config) LeadsBack(up *Upstream, ip netip.Addr) (name string, ok bool) {
 	if !up.leaves() || len(ownAddresses(ip.String(), own, nil)) == 0 {
 		return "", false
 	}
-	i := c.listenerAt(ip, up.ports())
+	i := c.ownPorts().listener(ip, up.ports())
 	if i < 0 {
 		return "", false
 	}
 	return c.Listeners[i].Name, true
 }
 
-// listenerAt is the index of the listener that is reached at ip and one of the
-// ports; -1: none.
-func (c *Config) listenerAt(ip netip.Addr, ports []string) int {
+// ownPorts are the listeners of TCP by their port.
+type ownPorts map[string][]ownPort
+
+type ownPort struct {
+	socketAddress
+	index int // in Listeners
+}
+
+func (c *Config) ownPorts() ownPorts {
+	at := ownPorts{}
 	for i, l := range c.Listeners {
-		a, ok := parseSocket(l.Network, l.Target)
-		if !ok || a.path != "" || !a.takes(ip) {
+		if l.Network != "tcp" {
 			continue
 		}
-		for _, port := range ports {
-			if a.port == port {
-				return i
+		if a, ok := parseSocket(l.Network, l.Target); ok {
+			at[a.port] = append(at[a.port], ownPort{a, i})
+		}
+	}
+	return at
+}
+
+// listener is the index of the listener that is reached at ip and one of the
+// ports; -1: none.
+func (o ownPorts) listener(ip netip.Addr, ports []string) int {
+	first := -1
+	for _, port := range ports {
+		for _, own := range o[port] {
+			if own.takes(ip) {
+				if first < 0 || own.index < first {
+					first = own.index
+				}
+				break
 			}
 		}
 	}
-	return -1
+	return first
 }
 
 // ports are those that a session may be opened at.

@@ -118,7 +118,7 @@ func TestUpstreamThatIsOurListener(t *testing.T) {
 		cfg.Upstreams["capture"] = &Upstream{Provider: CaptureProvider, Host: "127.0.0.1", Port: 2525}
 		d := &document{source: &sourceMap{}}
 		d.checkLoops(cfg, own, []string{"web1"})
-		if got := len(d.problems) > 0; got != c.loop {
+		if got := len(d.problems.list) > 0; got != c.loop {
 			t.Errorf("listener %s, upstream %s port %d: %v", c.listener, c.host, c.port, d.problems)
 		}
 	}

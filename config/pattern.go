@@ -135,11 +135,14 @@ func (p Pattern) local() string {
 type takenSenders map[Pattern]*Route
 
 // add enters a route, if it is one of those.
-func (t takenSenders) add(r *Route) {
+func (t takenSenders) add(r *Route) { t.addAll(r, senders(r)) }
+
+// addAll is add with the patterns of r's senders.
+func (t takenSenders) addAll(r *Route, patterns []Pattern) {
 	if len(r.User)+len(r.UnixUser)+len(r.Listener)+len(r.Header) > 0 || len(r.To) > 0 && !slices.Contains(r.To, "*") {
 		return
 	}
-	for _, p := range senders(r) {
+	for _, p := range patterns {
 		if _, earlier := t[p]; !earlier {
 			t[p] = r
 		}
@@ -198,10 +201,27 @@ func senders(r *Route) []Pattern {
 // meets reports whether one of list and p have an address in common.
 func meets(list []Pattern, p Pattern) bool {
 	for _, q := range list {
-		one, other := takenSenders{q: &Route{}}, takenSenders{p: &Route{}}
-		if one.covers(p) != nil || other.covers(q) != nil {
+		if q.covers(p) || p.covers(q) {
 			return true
 		}
 	}
 	return false
+}
+
+// covers reports whether every address that q matches is one that p matches.
+func (p Pattern) covers(q Pattern) bool {
+	if p == q || p.Kind == PatternAny {
+		return true
+	}
+	switch q.Kind {
+	case PatternAddress:
+		if p.Kind == PatternDomain && p.Domain == q.Domain || p.Kind == PatternLocal && p.Local == q.Local {
+			return true
+		}
+	case PatternDomain, PatternSubdomains:
+	default:
+		return false
+	}
+	above, below := strings.CutSuffix(q.Domain, p.Domain)
+	return p.Kind == PatternSubdomains && below && strings.HasSuffix(above, ".")
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -41,6 +40,17 @@ func (p Problem) String() string {
 // that is wrong with it, in the order of the file.
 type Problems struct {
 	List []Problem
+	// Untold is how many more there are than can be of use to anybody. The last
+	// of List then says so, and is none itself.
+	Untold int
+}
+
+// Count is how many problems there are, told or not.
+func (p *Problems) Count() int {
+	if p.Untold > 0 {
+		return len(p.List) - 1 + p.Untold
+	}
+	return len(p.List)
 }
 
 // Error has one line for each problem, without a newline at the end.
@@ -52,15 +62,40 @@ func (p *Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sortProblems puts a list in the order of the file; what belongs to no line
-// comes last.
-func sortProblems(list []Problem) {
+// maxTold is how many problems of a file are told, and how many warnings.
+const maxTold = 200
+
+// findings collects what was found in a file.
+type findings struct {
+	list   []Problem
+	untold int // further ones
+}
+
+// full reports whether a finding more would only be counted.
+func (f *findings) full() bool { return len(f.list) >= maxTold }
+
+func (f *findings) add(p Problem) {
+	if f.full() {
+		f.untold++
+		return
+	}
+	f.list = append(f.list, p)
+}
+
+// inOrder is the list in the order of the file, with what belongs to no line
+// behind it, and last how many more there are of what.
+func (f *findings) inOrder(file, what string) []Problem {
+	list := slices.Clone(f.list)
 	slices.SortStableFunc(list, func(a, b Problem) int {
 		if (a.Line == 0) != (b.Line == 0) {
 			return cmp.Compare(b.Line, a.Line)
 		}
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key))
 	})
+	if f.untold > 0 {
+		list = append(list, Problem{File: file, Text: fmt.Sprintf("and %d more %s", f.untold, what)})
+	}
+	return list
 }
 
 // Nearest is the candidate that a mistyped word most likely meant, or "".
@@ -100,298 +135,4 @@ func editDistance(a, b string) int {
 		before, previous = previous, current
 	}
 	return previous[len(b)]
-}
-
-// maxNesting bounds arrays in arrays and tables in tables. The contract needs
-// four; the TOML decoder recurses without a bound of its own.
-const maxNesting = 32
-
-// sourceMap says where in a TOML text each key stands. Paths are written as
-// in a Problem: "listener[0].allow[1]", `upstream."a b".port`.
-type sourceMap struct {
-	lines   map[string]int // path → line of its first mention, from 1
-	tooDeep int            // line where maxNesting was passed; 0: nowhere
-}
-
-// Lines tells on which line of a TOML text each key stands, from 1: ask it for
-// "rows.file", "attach[1].name" or "to[0]". It is 0 for what is not there and
-// has nothing around it that is. deep is the line where values are nested more
-// than 32 deep, which the TOML decoder must not be given; 0: nowhere.
-func Lines(text string) (line func(path string) int, deep int) {
-	m := mapSource(text)
-	return m.line, m.tooDeep
-}
-
-// mapSource finds the line of every key and array element. It is only exact
-// for valid TOML; it stops nowhere in the other kind and always ends.
-func mapSource(src string) *sourceMap {
-	s := &lineScanner{rest: src, line: 1, found: &sourceMap{lines: map[string]int{}}, arrays: map[string]int{}}
-	s.next()
-	table := ""
-	for s.skipNewlines(); s.token != ""; s.skipNewlines() {
-		if s.token == "[" {
-			table = s.header()
-		} else {
-			s.keyValue(table, 0)
-		}
-		s.skip("\n")
-	}
-	return s.found
-}
-
-// line is the line of path, or of the nearest enclosing key that has one.
-func (m *sourceMap) line(path string) int {
-	for path != "" {
-		if n, ok := m.lines[path]; ok {
-			return n
-		}
-		cut := strings.LastIndexAny(path, ".[")
-		if cut < 0 {
-			return 0
-		}
-		path = path[:cut]
-	}
-	return 0
-}
-
-// before is the last line above limit on which a key stands, where key has no
-// indexes, as the TOML decoder names it: "listener.address".
-func (m *sourceMap) before(key string, limit int) int {
-	last := 0
-	for path, line := range m.lines {
-		if line < limit && line > last && withoutIndexes(path) == key {
-			last = line
-		}
-	}
-	return last
-}
-
-func withoutIndexes(path string) string {
-	var b strings.Builder
-	for path != "" {
-		before, after, found := strings.Cut(path, "[")
-		b.WriteString(before)
-		if !found {
-			break
-		}
-		_, path, _ = strings.Cut(after, "]")
-	}
-	return b.String()
-}
-
-// joinKey appends a key to a path, quoted where TOML needs quotes.
-func joinKey(path, key string) string {
-	if !isBareKey(key) {
-		key = strconv.Quote(key)
-	}
-	if path == "" {
-		return key
-	}
-	return path + "." + key
-}
-
-func joinIndex(path string, i int) string {
-	return path + "[" + strconv.Itoa(i) + "]"
-}
-
-func isBareKey(key string) bool {
-	for i := range len(key) {
-		if !isBareKeyByte(key[i]) {
-			return false
-		}
-	}
-	return key != ""
-}
-
-func isBareKeyByte(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
-}
-
-// token is what text begins with: a string, a word, a comment, or any other byte. Text that is not TOML has tokens too.
-func token(text string) string {
-	in := func(yes func(c byte) bool) string {
-		n := 1
-		for n < len(text) && yes(text[n]) {
-			n++
-		}
-		return text[:n]
-	}
-	if text == "" {
-		return ""
-	}
-	switch c := text[0]; {
-	case c == '"' || c == '\'':
-		return quoted(text)
-	case c == '#':
-		return in(func(c byte) bool { return c != '\n' })
-	case isBareKeyByte(c):
-		return in(isBareKeyByte)
-	}
-	return text[:1]
-}
-
-// quoted is the string that text begins with, of one of the four kinds. One that
-// does not end goes to the end of its line, or of the text.
-func quoted(text string) string {
-	quote := text[:1]
-	end, n := quote, 1
-	if triple := quote + quote + quote; strings.HasPrefix(text, triple) {
-		end, n = triple, 3
-	}
-	for n < len(text) && !strings.HasPrefix(text[n:], end) {
-		if text[n] == '\n' && end == quote {
-			return text[:n]
-		}
-		if text[n] == '\\' && quote == `"` && !strings.HasPrefix(text[n+1:], "\n") {
-			n++
-		}
-		n++
-	}
-	n = min(n+len(end), len(text))
-	for more := 0; more < 2 && end != quote && strings.HasPrefix(text[n:], quote); more++ {
-		n++ // up to two more quotes belong to the text
-	}
-	return text[:n]
-}
-
-// lineScanner walks through TOML text, counting lines and naming keys. It
-// reads no values.
-type lineScanner struct {
-	token  string // where it is; empty: at the end
-	rest   string // behind token
-	line   int    // of token
-	found  *sourceMap
-	arrays map[string]int // path of an array of tables → elements so far
-}
-
-// next goes to the next token that is neither blank nor a comment.
-func (s *lineScanner) next() {
-	for {
-		s.line += strings.Count(s.token, "\n")
-		s.token = token(s.rest)
-		s.rest = s.rest[len(s.token):]
-		if s.token == "" || !strings.ContainsAny(s.token[:1], " \t\r#") {
-			return
-		}
-	}
-}
-
-// skip goes to the next token that is one of stop, which is left.
-func (s *lineScanner) skip(stop ...string) {
-	for s.token != "" && !slices.Contains(stop, s.token) {
-		s.next()
-	}
-}
-
-func (s *lineScanner) skipNewlines() {
-	for s.token == "\n" {
-		s.next()
-	}
-}
-
-func (s *lineScanner) note(path string) {
-	if _, ok := s.found.lines[path]; !ok {
-		s.found.lines[path] = s.line
-	}
-}
-
-// header reads [a.b] or [[a.b]] and returns the path of the table it opens.
-func (s *lineScanner) header() string {
-	s.next()
-	array := s.token == "["
-	if array {
-		s.next()
-	}
-	path := ""
-	parts := s.keyParts()
-	for i, part := range parts {
-		path = joinKey(path, part)
-		s.note(path)
-		if last := i == len(parts)-1; last && array {
-			s.arrays[path]++
-		}
-		if n := s.arrays[path]; n > 0 {
-			path = joinIndex(path, n-1)
-			s.note(path)
-		}
-	}
-	return path
-}
-
-// keyValue reads "a.b = value", up to the end of the value.
-func (s *lineScanner) keyValue(path string, depth int) {
-	parts := s.keyParts()
-	for _, part := range parts {
-		path = joinKey(path, part)
-		s.note(path)
-	}
-	if len(parts) > 0 && s.token == "=" {
-		s.next()
-		s.value(path, depth)
-	}
-}
-
-// keyParts reads a possibly dotted and quoted key.
-func (s *lineScanner) keyParts() (parts []string) {
-	for s.token != "" {
-		switch c := s.token[0]; {
-		case c == '"' || c == '\'':
-			parts = append(parts, unquoteKey(s.token))
-		case isBareKeyByte(c):
-			parts = append(parts, s.token)
-		default:
-			return parts
-		}
-		if s.next(); s.token != "." {
-			return parts
-		}
-		s.next()
-	}
-	return parts
-}
-
-func unquoteKey(quoted string) string {
-	if quoted[0] == '"' {
-		if key, err := strconv.Unquote(quoted); err == nil {
-			return key
-		}
-	}
-	return strings.Trim(quoted, quoted[:1])
-}
-
-func (s *lineScanner) value(path string, depth int) {
-	switch {
-	case depth > maxNesting:
-		s.found.tooDeep = s.line
-		s.token, s.rest = "", ""
-	case s.token == "[":
-		s.elements("]", func(i int) {
-			s.note(joinIndex(path, i))
-			s.value(joinIndex(path, i), depth+1)
-		})
-	case s.token == "{":
-		s.elements("}", func(int) { s.keyValue(path, depth+1) })
-	default:
-		s.skip(",", "]", "}", "\n")
-	}
-}
-
-// elements reads what stands between brackets, one by one.
-func (s *lineScanner) elements(end string, one func(i int)) {
-	s.next()
-	for i := 0; ; i++ {
-		s.skipNewlines()
-		before := len(s.rest)
-		if s.token == end {
-			s.next()
-			return
-		}
-		one(i)
-		if s.skipNewlines(); s.token == "," {
-			s.next()
-		}
-		if len(s.rest) == before {
-			return // the end, or no TOML
-		}
-	}
 }

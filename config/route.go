@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"net/textproto"
 	"slices"
@@ -89,19 +90,20 @@ func fieldName(name string) bool {
 // that they name, and with each other.
 func (d *document) checkRoutes(cfg *Config) {
 	listeners, users := cfg.waysIn()
+	upstreams := namesOf(maps.Keys(cfg.Upstreams))
 	used := map[string]bool{}
 	taken := takenSenders{}
 	for i, r := range cfg.Routes {
 		path := joinIndex("route", i)
-		d.checkRouteUpstreams(cfg, path, r.Upstream, used)
+		d.checkRouteUpstreams(upstreams, path, r.Upstream, used)
 		d.checkOwnRecipients(cfg, path, &r)
 		for j, name := range r.Listener {
-			if name != "" && name != InternalListener && !slices.Contains(listeners, name) {
+			if name != "" && name != InternalListener && !listeners.has(name) {
 				d.unknownName(joinIndex(path+".listener", j), "listener", name, listeners)
 			}
 		}
 		for j, name := range r.User {
-			if name != "" && name != "*" && !slices.Contains(users, name) {
+			if name != "" && name != "*" && !users.has(name) {
 				d.warn(joinIndex(path+".user", j), "no listener has a user "+strconv.Quote(name), "this never matches")
 			}
 		}
@@ -114,26 +116,28 @@ func (d *document) checkRoutes(cfg *Config) {
 	if len(cfg.Routes) > 0 && !slices.ContainsFunc(cfg.Routes, takesNull) {
 		d.warn("route", "no route takes the null sender: bounces of applications are refused, and our own leave by the upstream of the message that they are about", `add a [[route]] with from = ["<>"], or "<>" to the from of one`)
 	}
-	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
+	for _, name := range upstreams {
 		if len(cfg.Routes) > 0 && !used[name] {
 			d.warn(joinKey("upstream", name), "no route leads to this upstream", "")
 		}
 	}
 }
 
-func (d *document) checkRouteUpstreams(cfg *Config, path string, names []string, used map[string]bool) {
-	for j, name := range names {
+func (d *document) checkRouteUpstreams(upstreams names, path string, list []string, used map[string]bool) {
+	before := map[string]bool{}
+	for j, name := range list {
 		key := joinIndex(path+".upstream", j)
 		used[name] = true
 		if name == "" {
 			continue
 		}
-		if _, ok := cfg.Upstreams[name]; !ok {
-			d.unknownName(key, "upstream", name, slices.Sorted(maps.Keys(cfg.Upstreams)))
+		if !upstreams.has(name) {
+			d.unknownName(key, "upstream", name, upstreams)
 		}
-		if slices.Index(names, name) < j {
+		if before[name] {
 			d.problem(key, strconv.Quote(name)+" stands in this list twice", "each upstream is tried once in turn")
 		}
+		before[name] = true
 	}
 }
 
@@ -153,24 +157,48 @@ func (d *document) checkOwnRecipients(cfg *Config, path string, r *Route) {
 	}
 }
 
-func (d *document) unknownName(key, what, name string, known []string) {
-	hint := "known: " + strings.Join(known, ", ")
-	if len(known) == 0 {
+func (d *document) unknownName(key, what, name string, known names) {
+	hint := ""
+	switch {
+	case d.problems.full(): // is counted
+	case len(known) == 0:
 		hint = "none is configured"
-	} else if near := Nearest(name, known); near != "" {
-		hint = "did you mean " + strconv.Quote(near) + "?"
+	default:
+		hint = "known: " + known.String()
+		if near := Nearest(name, known); near != "" {
+			hint = "did you mean " + strconv.Quote(near) + "?"
+		}
 	}
 	d.problem(key, "there is no "+what+" "+strconv.Quote(name), hint)
 }
 
-// waysIn lists the names of listeners and of the users that any of them has.
-func (c *Config) waysIn() (listeners, users []string) {
+// names are what tables are called, sorted.
+type names []string
+
+func namesOf(all iter.Seq[string]) names { return slices.Compact(slices.Sorted(all)) }
+
+func (n names) has(name string) bool {
+	_, found := slices.BinarySearch(n, name)
+	return found
+}
+
+// maxNames is how many names stand in a hint.
+const maxNames = 20
+
+func (n names) String() string {
+	if len(n) > maxNames {
+		return strings.Join(n[:maxNames], ", ") + fmt.Sprintf(" and %d more", len(n)-maxNames)
+	}
+	return strings.Join(n, ", ")
+}
+
+// waysIn are the names of listeners and of the users that any of them has.
+func (c *Config) waysIn() (listeners, users names) {
 	for _, l := range c.AllListeners() {
 		listeners = append(listeners, l.Name)
 		users = slices.AppendSeq(users, maps.Keys(l.Users))
 	}
-	slices.Sort(users)
-	return listeners, users
+	return namesOf(slices.Values(listeners)), namesOf(slices.Values(users))
 }
 
 // takesNull reports whether a route is sure to match our own notifications:
@@ -204,124 +232,17 @@ func (d *document) checkSenders(cfg *Config) {
 	for i, s := range cfg.Senders {
 		path := joinIndex("sender", i)
 		for j, name := range s.Listener {
-			if name != "" && !slices.Contains(listeners, name) {
+			if name != "" && !listeners.has(name) {
 				d.unknownName(joinIndex(path+".listener", j), "listener", name, listeners)
 			}
 		}
 		for j, name := range s.User {
-			if name != "" && name != "*" && !slices.Contains(users, name) {
+			if name != "" && name != "*" && !users.has(name) {
 				d.warn(joinIndex(path+".user", j), "no listener has a user "+strconv.Quote(name), "this never matches")
 			}
 		}
 	}
 	d.checkGuards(cfg)
-}
-
-// guard is an address pattern that some clients alone are meant to use.
-type guard struct {
-	pattern Pattern
-	path    string // of the route or sender that says so
-	what    string
-	route   int // where to look on from
-	who     *Sender
-}
-
-// checkGuards warns of an address that a route gives to some users, or that a
-// sender gives to them, and that a later route takes from everybody. A wide
-// pattern ("*", a whole domain for any user) guards nothing in particular.
-func (d *document) checkGuards(cfg *Config) {
-	var guards []guard
-	for i := range cfg.Routes {
-		r := &cfg.Routes[i]
-		if len(r.User)+len(r.UnixUser) == 0 || len(r.From) == 0 || r.Reject != "" || len(r.To)+len(r.Header) > 0 {
-			continue // one with to or header is about the way, not about who
-		}
-		for _, p := range senders(r) {
-			guards = append(guards, guard{p, joinIndex("route", i), fmt.Sprintf("%q", r.Name), i + 1, &Sender{User: r.User, UnixUser: r.UnixUser}})
-		}
-	}
-	for i := range cfg.Senders {
-		s := &cfg.Senders[i]
-		if len(s.User)+len(s.UnixUser) == 0 || slices.Contains(s.User, "*") || slices.Contains(s.UnixUser, "*") {
-			continue
-		}
-		for _, p := range senders(&Route{From: s.From}) {
-			guards = append(guards, guard{p, joinIndex("sender", i), "this sender", 0, s})
-		}
-	}
-	told := map[string]bool{}
-	for _, g := range guards {
-		if g.pattern.Kind == PatternAny || g.pattern.Kind == PatternNull || told[g.path] {
-			continue
-		}
-		if open := cfg.openFor(g); open != nil {
-			told[g.path] = true
-			d.warn(g.path, fmt.Sprintf("%s is meant for some users, and anybody may send as it: %q on line %d takes it from every client", g.pattern, open.Name, open.Line),
-				fmt.Sprintf(`behind the routes of those users add a [[route]] with from = [%q] and reject = "not your address"`, g.pattern))
-		}
-	}
-}
-
-// openFor is the first route that takes mail from the guarded address and asks
-// nothing about who the client is, nil where there is none.
-func (c *Config) openFor(g guard) *Route {
-	shut := takenSenders{}
-	for i := g.route; i < len(c.Routes); i++ {
-		r := &c.Routes[i]
-		if len(r.User)+len(r.UnixUser) > 0 || shut.covers(g.pattern) != nil {
-			continue
-		}
-		if r.Reject != "" {
-			shut.add(r)
-			continue
-		}
-		if meets(senders(r), g.pattern) && !c.held(r, g) {
-			return r
-		}
-	}
-	return nil
-}
-
-// held reports whether every listener that r may take mail from holds its
-// clients to other addresses, or lets in those alone whom a sender does.
-func (c *Config) held(r *Route, g guard) bool {
-	for _, l := range c.AllListeners() {
-		if len(r.Listener) > 0 && !slices.Contains(r.Listener, l.Name) {
-			continue
-		}
-		if !c.listenerHeld(l, g) {
-			return false
-		}
-	}
-	return true
-}
-
-// listenerHeld reports whether senders keep the clients of a listener, other
-// than those who are meant, from the guarded address.
-func (c *Config) listenerHeld(l *Listener, g guard) bool {
-	everybody := []string{""}
-	if l.RequireAuth {
-		everybody = nil
-	}
-	for user := range l.Users {
-		if !slices.Contains(g.who.User, user) && !slices.Contains(g.who.User, "*") {
-			everybody = append(everybody, user)
-		}
-	}
-	for _, user := range everybody {
-		if t := c.HTTP.Tokens[user]; l.Name == HTTPListener && len(t.From) > 0 && !meets(senders(&Route{From: t.From}), g.pattern) {
-			continue
-		}
-		if !slices.ContainsFunc(c.Senders, func(s Sender) bool {
-			return (len(s.Listener) == 0 || slices.Contains(s.Listener, l.Name)) &&
-				(len(s.User) == 0 || user != "" && (slices.Contains(s.User, user) || slices.Contains(s.User, "*"))) &&
-				(len(s.UnixUser) == 0 || l.Network == "unix" && slices.Contains(s.UnixUser, "*")) &&
-				(slices.Contains(s.User, user) || !meets(senders(&Route{From: s.From}), g.pattern))
-		}) {
-			return false
-		}
-	}
-	return true
 }
 
 // AsksUnixUser reports whether any route or sender asks who, on this machine,

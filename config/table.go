@@ -83,6 +83,10 @@ func (t *table) read(keys []key) {
 		if slices.Contains(known, name) {
 			continue
 		}
+		if t.doc.problems.full() {
+			t.problem(name, "", "") // is counted
+			continue
+		}
 		hint := "keys here: " + strings.Join(known, ", ")
 		if near := Nearest(name, known); near != "" {
 			hint = "did you mean " + strconv.Quote(near) + "?"

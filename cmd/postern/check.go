@@ -22,11 +22,11 @@ func badConfig(err error) error {
 		return &failure{code: exitConfig, text: err.Error(), err: err}
 	}
 	text := "the configuration cannot be used"
-	if n := len(problems.List); n > 1 {
+	if n := problems.Count(); n > 1 {
 		text += fmt.Sprintf("; it has %d problems", n)
 	}
-	for _, p := range problems.List {
-		text += "\n" + p.String()
+	if len(problems.List) > 0 {
+		text += "\n" + problems.Error()
 	}
 	return &failure{code: exitConfig, text: text, err: err}
 }
