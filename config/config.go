@@ -31,6 +31,7 @@ type Config struct {
 	HTTP       HTTP
 	Upstreams  map[string]*Upstream
 	Routes     []Route
+	Rewrites   []Rewrite
 	Senders    []Sender
 	Retry      Retry
 	// StateDir is where the capture server keeps its Maildir (see CaptureDir)
@@ -232,6 +233,7 @@ type Upstream struct {
 	ServerName     string   // SNI and the name that the certificate is checked for; default Host
 	Fingerprints   []string // lower-case hex SHA-256 of certificates, one of which replaces the check of the chain
 	Account                 // that signs in; its name is that of the upstream
+	Sender         string   // address in envelope and From of all that goes there; empty: as it is
 	MaxConnections int
 	MaxMessages    int           // over one connection; 0: as the upstream turns out to take
 	MaxAge         time.Duration // of a connection; 0: 5 minutes

@@ -33,6 +33,7 @@ func (c *Config) keys() []key {
 		{name: "http", value: section{c.HTTP.keys(), c.HTTP.check}, help: "Where mail comes in by HTTP."},
 		{name: "upstream", value: c.upstreamTables(), help: "A server that mail goes to."},
 		{name: "route", value: c.routeTables(), help: "Which mail goes to which upstreams; the first that matches counts."},
+		{name: "rewrite", value: c.rewriteTables(), hidden: len(c.Rewrites) == 0, help: "What is changed of mail on its way out; the first that matches counts."},
 		{name: "sender", value: c.senderTables(), hidden: len(c.Senders) == 0, help: "Which addresses some clients may send as."},
 		{name: "retry", value: section{c.Retry.keys(), c.Retry.check}, help: "What happens to mail that could not be delivered yet."},
 	}
@@ -123,6 +124,7 @@ func (u *Upstream) keys() []key {
 	return slices.Concat([]key{
 		{name: "provider", value: u.providerValue(), unset: "none", help: "A provider that is known, which fills in most of the rest."},
 	}, network, []key{
+		{name: "sender", value: ownAddress.at(&u.Sender), unset: "as the message has it", help: "The address that mail goes out from, in envelope and From."},
 		{name: "max_connections", value: number(&u.MaxConnections, 1, 1000), def: 8, help: "The most connections at a time."},
 		{name: "max_messages", value: number(&u.MaxMessages, 1, 1_000_000), hidden: u.MaxMessages == 0, unset: "as the upstream turns out to take", help: "The most messages over one connection."},
 		{name: "max_age", value: duration(&u.MaxAge, time.Second, longTime), def: "5m", help: "The age at which a connection is replaced."},
@@ -199,6 +201,22 @@ func (r *Route) keys() []key {
 		{name: "reject", value: text.at(&r.Reject), unset: "none", help: "The text with which the mail is refused."},
 		{name: "upstream", value: textList.at(&r.Upstream), unset: "must be given, or reject", help: "Names of upstreams, in the order in which they are tried."},
 		{name: "priority", value: numberOrNone(&r.Priority, -9, 9), unset: "what the client asks for, else 0", help: "Which mail goes first: higher before lower."},
+	}
+}
+
+func (r *Rewrite) keys() []key {
+	return []key{
+		{name: "from", value: patternList.at(&r.From), unset: "any", help: "Address patterns for the sender."},
+		{name: "user", value: textList.at(&r.User), unset: "any", help: "Names of users who signed in."},
+		{name: "unix_user", value: textList.at(&r.UnixUser), unset: "any", help: "Names of users of this machine."},
+		{name: "listener", value: textList.at(&r.Listener), unset: "any", help: "Names of listeners."},
+		{name: "header", value: header.at(&r.Header), unset: "any", help: "Header fields, each with patterns for its value."},
+		{name: "upstream", value: textList.at(&r.Upstream), unset: "any", help: "Names of upstreams that the mail goes to."},
+		{name: "envelope_from", value: keepOrAddress.at(&r.EnvelopeFrom), unset: "the sender of the upstream, else keep", help: "The reverse-path; the null one stays."},
+		{name: "header_from", value: keepOrAddress.at(&r.HeaderFrom), unset: "the sender of the upstream, else keep", help: "The address of From, whose name stays."},
+		{name: "reply_to", value: replyToAddress.at(&r.ReplyTo), def: ReplyToOriginal, help: "Who gets replies: original, none, or an address."},
+		{name: "add_header", value: addHeader.at(&r.AddHeader), unset: "none", help: "Header fields that are added, each with its value."},
+		{name: "remove_header", value: removeHeader.at(&r.RemoveHeader), unset: "none", help: "Names of header fields that are removed."},
 	}
 }
 

@@ -214,6 +214,7 @@ func (d *document) config() *Config {
 	own, names := thisMachine()
 	d.checkLoops(cfg, own, names)
 	d.checkRoutes(cfg)
+	d.checkRewrites(cfg)
 	d.checkSenders(cfg)
 	return cfg
 }

@@ -245,10 +245,11 @@ func (d *document) checkSenders(cfg *Config) {
 	d.checkGuards(cfg)
 }
 
-// AsksUnixUser reports whether any route or sender asks who, on this machine,
+// AsksUnixUser reports whether any route, rewrite or sender asks who, on this machine,
 // the client is. Finding that for TCP costs a question to the kernel for each
 // connection.
 func (c *Config) AsksUnixUser() bool {
 	return slices.ContainsFunc(c.Routes, func(r Route) bool { return len(r.UnixUser) > 0 }) ||
+		slices.ContainsFunc(c.Rewrites, func(r Rewrite) bool { return len(r.UnixUser) > 0 }) ||
 		slices.ContainsFunc(c.Senders, func(s Sender) bool { return len(s.UnixUser) > 0 })
 }

@@ -69,6 +69,7 @@ func (d *daemon) replace(old *state) (*control.Reloaded, error) {
 	}
 	// From here on nothing fails. New mail may name new upstreams already:
 	// until the next line that only makes it wait.
+	d.forms.Use(st.forms)
 	d.queue.Apply(st.cfg)
 	d.state.Store(st)
 	if err := d.log.SetLevel(string(cfg.Log.Level)); err != nil {

@@ -23,6 +23,7 @@ import (
 	"postern/relay/intake"
 	"postern/relay/memory"
 	"postern/relay/oauth"
+	"postern/relay/outgoing"
 	"postern/relay/route"
 	"postern/relay/upstream"
 	"postern/spool"
@@ -65,6 +66,7 @@ type daemon struct {
 	intake  *intake.Server
 	api     *api.Server
 	dialer  *upstream.Dialer
+	forms   *outgoing.Forms
 	tokens  *oauth.Tokens
 	memory  *memory.Store
 	control *control.Server
@@ -83,6 +85,7 @@ type daemon struct {
 type state struct {
 	cfg    *config.Config // with upstreams of the capture server pointed at it
 	routes *route.Table
+	forms  *outgoing.Policy
 	shares *shares
 	loaded time.Time
 	// digest is that of cfg, and digests are those of its upstreams by name.

@@ -20,6 +20,7 @@ import (
 	"postern/relay/memory"
 	"postern/relay/oauth"
 	"postern/relay/origin"
+	"postern/relay/outgoing"
 	"postern/relay/peer"
 	"postern/relay/route"
 	"postern/relay/submission"
@@ -61,11 +62,14 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	if w := st.shares.scarce(cfg); w != nil {
 		d.events.ConfigWarning(*w)
 	}
+	d.forms = outgoing.New(d.log.Outgoing())
+	d.forms.Use(st.forms)
 	facts := &statefile.State{Dir: cfg.StateDir}
 	d.tokens = oauth.New(oauth.Options{State: facts, Events: d.log.Tokens()})
 	d.memory = memory.New(facts)
 	d.dialer = &upstream.Dialer{
 		Hostname: d.Hostname, Events: d.log.Upstream(), Tokens: d.tokens, Memory: d.memory, Capture: d.connectCapture,
+		Form: d.forms.Form,
 	}
 	recall := newRecall()
 	d.queue = queue.New(queue.Options{
@@ -148,7 +152,11 @@ func (d *daemon) prepare(cfg *config.Config) (*state, error) {
 	if err != nil {
 		return nil, startError(configFailed, err)
 	}
-	st := &state{cfg: cfg, routes: routes, shares: share(d.limit, cfg, d.handed), loaded: time.Now()}
+	forms, err := outgoing.NewPolicy(cfg)
+	if err != nil {
+		return nil, startError(configFailed, err)
+	}
+	st := &state{cfg: cfg, routes: routes, forms: forms, shares: share(d.limit, cfg, d.handed), loaded: time.Now()}
 	if !cfg.NeedsCapture() {
 		return st.digested(), nil
 	}

@@ -4,6 +4,7 @@ import (
 	"go.uber.org/zap"
 
 	"postern/relay/capture"
+	"postern/relay/outgoing"
 	"postern/relay/upstream"
 )
 
@@ -101,4 +102,20 @@ func (l *Log) captureStored(s *capture.Stored) {
 	l.metrics.captured.with(s.Upstream).Inc()
 	l.info("message-captured", zap.String("upstream", s.Upstream), zap.String("file", s.Path),
 		zap.String("from", s.From), list("to", s.To), zap.Int64("size", s.Size))
+}
+
+// Outgoing returns what tells of the forms of messages.
+func (l *Log) Outgoing() func(outgoing.Event) {
+	return func(e outgoing.Event) {
+		switch e := e.(type) {
+		case outgoing.SignatureBroken:
+			l.signatureBroken(e)
+		}
+	}
+}
+
+func (l *Log) signatureBroken(e outgoing.SignatureBroken) {
+	l.warn("signature-broken",
+		zap.String("id", e.ID.String()), zap.String("upstream", e.Upstream), zap.String("rule", e.Rule),
+		zap.String("domain", e.Domain), zap.String("field", e.Field))
 }

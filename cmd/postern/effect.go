@@ -24,6 +24,8 @@ type effect struct {
 	// Mechanisms are those that can be signed in by, the one that goes first
 	// at the top, and then the others with what they lack.
 	Mechanisms []foreseen `json:"mechanisms,omitempty"`
+	// Rewrite tells what becomes of the message; nil: it goes as it is.
+	Rewrite *rewritten `json:"rewrite,omitempty"`
 }
 
 type foreseen struct {
@@ -31,7 +33,7 @@ type foreseen struct {
 	Obstacle  string `json:"obstacle,omitempty"`
 }
 
-func effectOf(cfg *config.Config, names []string) map[string]effect {
+func effectOf(cfg *config.Config, names []string, rewrites map[string]*rewritten) map[string]effect {
 	all, _ := cfg.Redacted()["upstream"].(map[string]any)
 	effects := map[string]effect{}
 	for _, name := range names {
@@ -44,6 +46,7 @@ func effectOf(cfg *config.Config, names []string) map[string]effect {
 		for _, v := range foresee(up) {
 			e.Mechanisms = append(e.Mechanisms, foreseen(v))
 		}
+		e.Rewrite = rewrites[name]
 		effects[name] = e
 	}
 	return effects

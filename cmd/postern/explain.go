@@ -85,10 +85,14 @@ func (a *app) explain(q route.Query) error {
 	if e.Senders = senders.Explain(q); e.Forbidden() {
 		e.Decision, e.Tried = route.Decision{}, []route.Trial{}
 	}
+	rewrites, err := rewriteOf(cfg, q, e.Decision.Upstreams)
+	if err != nil {
+		return err
+	}
 	if a.json {
-		err = printJSON(a.stdout, explained{e, effectOf(cfg, e.Decision.Upstreams)})
+		err = printJSON(a.stdout, explained{e, effectOf(cfg, e.Decision.Upstreams, rewrites)})
 	} else {
-		_, err = io.WriteString(a.stdout, wire.EachLine(e.String())+a.consequence(cfg, &e))
+		_, err = io.WriteString(a.stdout, wire.EachLine(e.String())+a.consequence(cfg, &e, rewrites))
 	}
 	if err == nil && refused(&e) {
 		return errReported{exitData}
@@ -138,7 +142,7 @@ func refused(e *route.Explanation) bool {
 }
 
 // consequence says what the decision means on the wire.
-func (a *app) consequence(cfg *config.Config, e *route.Explanation) string {
+func (a *app) consequence(cfg *config.Config, e *route.Explanation, rewrites map[string]*rewritten) string {
 	if refused(e) {
 		return "   the client is answered 550 5.7.1\n"
 	}
@@ -166,11 +170,22 @@ func (a *app) consequence(cfg *config.Config, e *route.Explanation) string {
 		for _, more := range inWords(up) {
 			b.WriteString("     " + safe(more) + "\n")
 		}
+		for _, more := range rewrites[name].lines(lineOf) {
+			b.WriteString("     " + safe(more) + "\n")
+		}
 	}
 	if p := e.Decision.Priority; p != nil {
 		fmt.Fprintf(&b, "   priority %d\n", *p)
 	}
 	return b.String()
+}
+
+// lineOf says where in the configuration file something stands, if it is known.
+func lineOf(line int) string {
+	if line == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (line %d)", line)
 }
 
 // bare takes an address out of its angle brackets.

@@ -19,7 +19,7 @@ const lastWordsTimeout = 2 * time.Second
 // content sends what the round is about, after its commands were answered,
 // and takes the answer to the final dot.
 func (s *session) content(tx, next *transaction) (chained bool, _ *broken) {
-	s.whole = within(s.limits.forContent(tx.d.Size))
+	s.whole = within(s.limits.forContent(tx.form.Content.Size()))
 	defer func() { s.whole = whole{} }()
 	switch {
 	case tx.proceed && tx.accepted == 0:
@@ -63,7 +63,7 @@ func (s *session) dismiss(tx *transaction) *broken {
 // in the same write, the commands of the next message.
 func (s *session) sendData(tx, next *transaction) (chained bool, _ *broken) {
 	lines := wire.Lines{Dots: wire.DoubleDots}
-	size := tx.content.Size()
+	size := tx.form.Content.Size()
 	for off := int64(0); off < size; {
 		n, err := s.load(tx, off, size)
 		if err != nil {
@@ -186,7 +186,7 @@ func (s *session) contradicted() bool {
 // chunk of its own: a connection that breaks inside the content can then not
 // be taken for its end. refused: the upstream said no to the content.
 func (s *session) sendChunks(tx *transaction) (refused bool, _ *broken) {
-	size := tx.content.Size()
+	size := tx.form.Content.Size()
 	s.out = strconv.AppendInt(append(s.out, "BDAT "...), size, 10)
 	s.out = append(s.out, "\r\n"...)
 	for off := int64(0); off < size; {
@@ -230,7 +230,7 @@ func (s *session) sendChunks(tx *transaction) (refused bool, _ *broken) {
 func (s *session) load(tx *transaction, off, size int64) (int, *broken) {
 	want := int(min(blockSize, size-off))
 	s.block = slices.Grow(s.block[:0], want)[:want]
-	n, err := tx.content.ReadAt(s.block, off)
+	n, err := tx.form.Content.ReadAt(s.block, off)
 	if n == want {
 		return n, nil
 	}

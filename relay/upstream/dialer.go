@@ -54,6 +54,10 @@ type Dialer struct {
 	Hostname func() string
 	// Events is told of sessions; nil: nobody is.
 	Events func(Event)
+	// Form gives each message the form in which it goes to an upstream, before
+	// anything of it is sent; nil: all go as they are. An outcome says why there
+	// is none. It is called concurrently.
+	Form func(*Form) *spool.Outcome
 	// Tokens gives what the mechanisms of OAuth 2.0 sign in with; nil: they
 	// cannot.
 	Tokens Tokens

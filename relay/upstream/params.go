@@ -24,11 +24,11 @@ type demands struct {
 func (s *session) check(tx *transaction) *spool.Outcome {
 	env := tx.d.Envelope
 	tx.needs = demands{utf8: env.SMTPUTF8 && s.ext.smtpUTF8}
-	if !wire.FitsPath(env.From) {
+	if !wire.FitsPath(tx.form.From) {
 		return unsupported(553, "5.1.7", "the reverse-path is not fit to be sent")
 	}
 	// RFC 1870 §6.1.
-	if size := tx.content.Size(); s.ext.maxSize > 0 && size > s.ext.maxSize {
+	if size := tx.form.Content.Size(); s.ext.maxSize > 0 && size > s.ext.maxSize {
 		return unsupported(552, "5.3.4", "the message of "+strconv.FormatInt(size, 10)+
 			" bytes is larger than the "+strconv.FormatInt(s.ext.maxSize, 10)+" that the upstream takes")
 	}
@@ -54,7 +54,7 @@ func (s *session) checkBody(tx *transaction) *spool.Outcome {
 			return unsupported(554, "5.6.3", "the message is BINARYMIME, which the upstream does not take")
 		}
 		tx.needs.binary = true
-	case !env.Has8Bit:
+	case !tx.form.EightBit:
 		// 7 bits need nothing, whatever was declared.
 	case s.ext.eightBit:
 		tx.needs.eight = true
@@ -71,11 +71,11 @@ func (s *session) checkUTF8(tx *transaction) *spool.Outcome {
 	if !env.SMTPUTF8 || tx.needs.utf8 {
 		return nil
 	}
-	if !wire.IsASCII(env.From) {
+	if !wire.IsASCII(tx.form.From) {
 		return unsupported(553, "5.6.7", "the sender's address needs SMTPUTF8, which the upstream does not take")
 	}
-	if env.Has8Bit {
-		if eight, err := eightBitHeader(tx.content); err != nil || eight {
+	if tx.form.EightBit {
+		if eight, err := eightBitHeader(tx.form.Content); err != nil || eight {
 			return unsupported(550, "5.6.9", "the header needs SMTPUTF8, which the upstream does not take")
 		}
 	}
@@ -130,9 +130,9 @@ func remaining(by *spool.DeliverBy) int64 {
 // AUTH= is left out: envelopes have none, and none means "unknown" (RFC 4954 §5).
 func (s *session) appendMail(out []byte, tx *transaction) []byte {
 	env := tx.d.Envelope
-	out = append(append(append(out, "MAIL FROM:<"...), env.From...), '>')
+	out = append(append(append(out, "MAIL FROM:<"...), tx.form.From...), '>')
 	if s.ext.size { // RFC 1870 §3
-		out = strconv.AppendInt(append(out, " SIZE="...), tx.content.Size(), 10)
+		out = strconv.AppendInt(append(out, " SIZE="...), tx.form.Content.Size(), 10)
 	}
 	switch {
 	case tx.needs.binary:

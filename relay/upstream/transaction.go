@@ -41,7 +41,7 @@ func (l *limits) forCommands(recipients int) time.Duration {
 // forMessage bounds how long a message may have taken before another round of it
 // begins: what is left of its recipients comes again.
 func (l *limits) forMessage(tx *transaction) time.Duration {
-	return l.forCommands(len(tx.d.Pending)) + l.forContent(tx.d.Size)
+	return l.forCommands(len(tx.d.Pending)) + l.forContent(tx.form.Content.Size())
 }
 
 // forContent bounds the sending of so many bytes, without the answer to the
@@ -54,7 +54,7 @@ func (l *limits) forContent(size int64) time.Duration {
 // next but one.
 type transaction struct {
 	d        *spool.Delivery
-	content  spool.Content
+	form     Form // Content is nil once it is closed
 	needs    demands
 	outcomes []spool.Outcome // one for each of d.Pending
 	known    []bool          // parallel to outcomes: it is final
@@ -154,8 +154,11 @@ func (s *session) prepare(tx *transaction, d *spool.Delivery) bool {
 		s.settle(tx)
 		return false
 	}
-	tx.content = content
-	all := s.check(tx)
+	tx.form = Form{Upstream: s.up, Delivery: d, SevenBit: !s.ext.eightBit, From: d.Envelope.From, Content: content, EightBit: d.Envelope.Has8Bit}
+	all := s.form(tx)
+	if all == nil {
+		all = s.check(tx)
+	}
 	for pos := range d.Pending {
 		o := s.usable(tx, tx.rcpt(pos)) // what is about the address says more than what is about the message
 		if o == nil {
@@ -447,8 +450,8 @@ func (s *session) giveBack(tx *transaction) {
 }
 
 func (tx *transaction) closeContent() {
-	if tx.content != nil {
-		_ = tx.content.Close() // it was read, or nobody needs it
-		tx.content = nil
+	if tx.form.Content != nil {
+		_ = tx.form.Content.Close() // it was read, or nobody needs it
+		tx.form.Content = nil
 	}
 }

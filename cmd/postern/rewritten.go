@@ -1,0 +1,119 @@
+package main
+
+import (
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"postern/config"
+	"postern/relay/rewrite"
+	"postern/relay/route"
+)
+
+// rewritten is what becomes of a message on its way to an upstream.
+type rewritten struct {
+	Rule string `json:"rule,omitempty"` // empty: it depends on the header, which is not known
+	Line int    `json:"line,omitempty"`
+	// EnvelopeFrom is the reverse-path that goes out.
+	EnvelopeFrom string `json:"envelope_from"`
+	// Header has the fields that go out other than they came in, of those that
+	// are known: each as it is then, without its line end. Removed are gone.
+	Header  []string        `json:"header,omitempty"`
+	Removed []string        `json:"removed,omitempty"`
+	Broken  []brokenBy      `json:"broken_signatures,omitempty"`
+	Tried   []route.Trial   `json:"tried,omitempty"`
+	change  *rewrite.Change // nil: see Rule
+}
+
+type brokenBy struct {
+	Domain string `json:"domain"`
+	Field  string `json:"field"`
+}
+
+// rewriteOf finds what becomes of the message of q at each of some upstreams.
+// Those where nothing does have none.
+func rewriteOf(cfg *config.Config, q route.Query, upstreams []string) (map[string]*rewritten, error) {
+	table, err := rewrite.New(cfg)
+	if err != nil {
+		return nil, badConfig(err)
+	}
+	all := map[string]*rewritten{}
+	for _, name := range upstreams {
+		if !table.Any(name) {
+			continue
+		}
+		change, open := table.Find(name, q)
+		if change == nil && !open {
+			continue
+		}
+		r := &rewritten{EnvelopeFrom: q.From, Tried: table.Explain(name, q), change: change}
+		if change != nil {
+			r.Rule, r.Line = change.Rule, change.Line
+			r.EnvelopeFrom = change.ReversePath(q.From)
+			r.apply(linesOf(q.Header))
+		}
+		all[name] = r
+	}
+	return all, nil
+}
+
+// linesOf is the header that was given, as it stands in a message.
+func linesOf(h textproto.MIMEHeader) []byte {
+	var b strings.Builder
+	names := make([]string, 0, len(h))
+	for name := range h {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		for _, value := range h[name] {
+			b.WriteString(name + ": " + strings.NewReplacer("\r", " ", "\n", " ").Replace(value) + "\r\n")
+		}
+	}
+	return []byte(b.String())
+}
+
+// apply changes the header that is known.
+func (r *rewritten) apply(h []byte) {
+	done := r.change.Header(h)
+	before := strings.Split(string(h), "\r\n")
+	after := strings.Split(strings.ReplaceAll(string(done.Header), "\r\n ", " "), "\r\n")
+	for _, line := range after {
+		if line != "" && !slices.Contains(before, line) {
+			r.Header = append(r.Header, line)
+		}
+	}
+	for _, name := range done.Changed {
+		has := func(line string) bool {
+			field, _, _ := strings.Cut(line, ":")
+			return strings.EqualFold(strings.TrimSpace(field), name)
+		}
+		if slices.ContainsFunc(before, has) && !slices.ContainsFunc(after, has) {
+			r.Removed = append(r.Removed, name)
+		}
+	}
+	for _, b := range rewrite.BrokenIn(h, done.Changed) {
+		r.Broken = append(r.Broken, brokenBy(b))
+	}
+}
+
+// lines are what people read of it.
+func (r *rewritten) lines(line func(int) string) []string {
+	if r == nil {
+		return nil
+	}
+	if r.Rule == "" {
+		return []string{"a rewrite asks for a field of the header: give it by --header"}
+	}
+	out := []string{r.Rule + line(r.Line) + ": " + r.change.String(), "goes out from <" + r.EnvelopeFrom + ">"}
+	for _, field := range r.Header {
+		out = append(out, "goes out with "+field)
+	}
+	for _, name := range r.Removed {
+		out = append(out, "goes out without "+name)
+	}
+	for _, b := range r.Broken {
+		out = append(out, "the signature of "+b.Domain+" covers "+b.Field+" and will not hold")
+	}
+	return out
+}

@@ -1,0 +1,59 @@
+package outgoing
+
+import (
+	"sync"
+
+	"postern/relay/rewrite"
+	"postern/spool"
+)
+
+// SignatureBroken tells that a signature of others does not hold any more after
+// what a rule changed. It is told once for each rule, upstream and signing
+// domain.
+type SignatureBroken struct {
+	ID       spool.ID // of the first such message
+	Upstream string
+	Rule     string
+	Domain   string // that signed, as the message says
+	Field    string // that was changed
+}
+
+// Event is what Forms tells: one of the above. The function that it is given to
+// is called concurrently.
+type Event interface{ event() }
+
+func (SignatureBroken) event() {}
+
+// maxTold bounds what is remembered of what was told. Strangers choose domains.
+const maxTold = 1000
+
+// told is what was told already.
+type told struct {
+	mu   sync.Mutex
+	seen map[SignatureBroken]struct{} // without ID and Field
+}
+
+// first reports whether e was not told yet. Where too much was, nothing more
+// is.
+func (t *told) first(e SignatureBroken) bool {
+	e.ID, e.Field = 0, ""
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.seen[e]; ok || len(t.seen) >= maxTold {
+		return false
+	}
+	if t.seen == nil {
+		t.seen = map[SignatureBroken]struct{}{}
+	}
+	t.seen[e] = struct{}{}
+	return true
+}
+
+func (m *message) tellBroken(c *rewrite.Change, broken []rewrite.Broken) {
+	for _, b := range broken {
+		e := SignatureBroken{ID: m.Delivery.ID, Upstream: m.Upstream.Name, Rule: c.Rule, Domain: b.Domain, Field: b.Field}
+		if m.forms.events != nil && m.forms.told.first(e) {
+			m.forms.events(e)
+		}
+	}
+}
