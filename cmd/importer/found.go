@@ -12,8 +12,8 @@ package importer
 import (
 	"fmt"
 	"net/netip"
-	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -38,6 +38,9 @@ type Found struct {
 	WarnAfter    time.Duration // 0: not said
 	Backoff      []time.Duration
 	Notes        []Note // what could not be carried over
+
+	names map[string]bool      // of upstreams
+	ways  map[string]*Upstream // by Upstream.way
 }
 
 // Place is where something was found.
@@ -105,6 +108,7 @@ type Upstream struct {
 	Command      string // prints the password
 	Connect      time.Duration
 	MaxConn      int
+	Rate         string // empty: none
 	Sender       string // what it accepts as a sender; empty: what comes
 	Notes        []Note
 }
@@ -149,36 +153,25 @@ func (f *Found) upstream(hint string, u *Upstream) *Upstream {
 		name = "upstream"
 	}
 	u.Name = name
-	for i := 2; f.named(u.Name) != nil; i++ {
-		u.Name = fmt.Sprintf("%s-%d", name, i)
+	for i := 2; f.names[u.Name] || len(u.Name) > 90; i++ {
+		u.Name = fmt.Sprintf("%.80s-%d", name, i)
 	}
+	if f.names == nil {
+		f.names, f.ways = map[string]bool{}, map[string]*Upstream{}
+	}
+	f.names[u.Name], f.ways[u.way()] = true, u
 	f.Upstreams = append(f.Upstreams, u)
 	return u
 }
 
-// like is an upstream that is reached and signed in to as u is; nil: there is
-// none yet.
-func (f *Found) like(u *Upstream) *Upstream {
-	way := func(u *Upstream) Upstream {
-		w := *u
-		w.Place, w.Name, w.PasswordAt, w.Notes, w.Fingerprints, w.Connect = Place{}, "", Place{}, nil, nil, 0
-		return w
-	}
-	i := slices.IndexFunc(f.Upstreams, func(v *Upstream) bool {
-		return reflect.DeepEqual(way(u), way(v)) && slices.Equal(u.Fingerprints, v.Fingerprints)
-	})
-	if i < 0 {
-		return nil
-	}
-	return f.Upstreams[i]
+// way is how an upstream is reached and signed in to, and as whom it sends.
+func (u *Upstream) way() string {
+	return fmt.Sprintf("%q", []string{u.Host, strconv.Itoa(u.Port), string(u.TLS), string(u.MinTLS), u.ServerName, u.CAFile, u.CertFile, u.KeyFile,
+		strings.Join(u.Fingerprints, " "), u.Auth, u.Username, u.Domain, u.Password, u.Command, u.Rate, strconv.Itoa(u.MaxConn), u.Sender})
 }
 
-func (f *Found) named(name string) *Upstream {
-	if i := slices.IndexFunc(f.Upstreams, func(u *Upstream) bool { return u.Name == name }); i >= 0 {
-		return f.Upstreams[i]
-	}
-	return nil
-}
+// like is an upstream of the same way; nil: there is none yet.
+func (f *Found) like(u *Upstream) *Upstream { return f.ways[u.way()] }
 
 // route adds to the routes; one that leads where the last one does, by the same
 // condition, becomes part of it. Patterns that Postern does not know are told.
@@ -268,7 +261,10 @@ func network(s string) (string, bool) {
 		return "", false
 	}
 	if p.Addr().Is4In6() {
-		return "", false
+		if p.Bits() < 96 {
+			return "", false
+		}
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	return p.Masked().String(), true
 }

@@ -17,7 +17,8 @@ import (
 
 // sources are the relays whose settings can be read, each from a path.
 var sources = map[string]func(path string) (*Found, error){
-	"msmtp": readMSMTP,
+	"msmtp":   readMSMTP,
+	"postfix": readPostfix,
 }
 
 // Sources are the names that Read knows, sorted.
@@ -156,4 +157,14 @@ func (f *Found) tidy() {
 		f.route(Route{Place: f.Upstreams[0].Place, From: []string{"*"}, Reject: "this relay has no route yet"})
 	}
 	f.Lifetime = bounded(f.Lifetime, time.Minute, 100*24*time.Hour)
+	lifetime := cmp.Or(f.Lifetime, 5*24*time.Hour) // the default
+	for i, d := range f.Backoff {
+		f.Backoff[i] = bounded(d, time.Second, 100*24*time.Hour)
+	}
+	if len(f.Backoff) > 0 && f.Backoff[0] >= lifetime {
+		f.Backoff = nil
+	}
+	if f.WarnAfter >= lifetime {
+		f.WarnAfter = 0
+	}
 }

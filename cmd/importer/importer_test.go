@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // settings is where each source keeps its settings, within a tree.
 var settings = map[string]string{
-	"msmtp": "etc/msmtprc",
+	"msmtp": "etc/msmtprc", "postfix": "etc/postfix",
 }
 
 // TestGolden reads each tree of settings in testdata and compares what is made
@@ -276,4 +276,8 @@ func TestParseHost(t *testing.T) {
 			t.Errorf("%q: %v", host, ok)
 		}
 	}
+}
+
+func FuzzPostfix(f *testing.F) {
+	fuzz(f, "postfix", "etc/postfix/main.cf", "etc/postfix/master.cf", "etc/postfix/sasl_passwd", "etc/postfix/relays.pcre", "etc/postfix/transport")
 }

@@ -75,7 +75,10 @@ func (w *writer) notes(title string, notes []Note) {
 		w.comment("", title)
 	}
 	for _, n := range notes {
-		text := n.Place.String() + ": " + n.What
+		text := n.What
+		if n.File != "" {
+			text = n.Place.String() + ": " + text
+		}
 		if n.Do != "" {
 			text += ". To do: " + n.Do
 		}
@@ -194,6 +197,7 @@ func (w *writer) upstream(u *Upstream) {
 	if u.MaxConn > 0 {
 		w.key("max_connections", strconv.Itoa(u.MaxConn))
 	}
+	w.text("rate", u.Rate)
 	if u.Connect > 0 {
 		w.text("connect_timeout", length(u.Connect))
 	}
