@@ -313,6 +313,7 @@ type RecipientState struct {
 	Held     bool
 	Kept     bool // held because it failed, until Due
 	InDoubt  bool
+	Warned   bool     // a delay notification was made
 	Last     *Outcome // nil: never tried
 	LastAt   time.Time
 }

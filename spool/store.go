@@ -87,6 +87,17 @@ type Store interface {
 	// messages, or one twice.
 	Notify(ctx context.Context, notices []Notice, ends ...Ending) (Settled, error)
 
+	// Adopt ends a draft as Commit does, with a message that another store has
+	// kept until now: it begins as m tells that it stood there, with its
+	// attempts, due times, holds and doubts, and with what has become of those
+	// recipients that have ended. A Key of m.Envelope keeps it from being
+	// adopted twice. ID, Size and Share in m are the other store's, and say
+	// nothing here: recipients with the same Upstreams are one share, which is
+	// due with the first of them, held or in doubt if one is, and has the
+	// attempts of the one that was tried most. ErrInvalid: nothing is Pending,
+	// or m isn't whole.
+	Adopt(ctx context.Context, d Draft, m *Detail) error
+
 	// NextDue is the earliest due time of any share that is neither held nor
 	// claimed and that upstream is to be tried with; ok is false where there is
 	// none.

@@ -88,7 +88,7 @@ func (a *states) each(t *testing.T, one func(c *crasher, seed uint64) error) {
 	if len(a.seen) < 10_000 {
 		return
 	}
-	for _, call := range []string{"put", "big", "deliver", "bounce", "hold", "remove", "begun", "reclaimed", "moved", "full", "kill", "restart", "prefix", "settling", "together", "key", "repeated", "carried"} {
+	for _, call := range []string{"put", "big", "deliver", "bounce", "hold", "remove", "begun", "reclaimed", "moved", "full", "kill", "restart", "prefix", "settling", "together", "key", "repeated", "carried", "adopted"} {
 		if a.did[call] == 0 {
 			t.Errorf("no workload came to %q", call)
 		}
@@ -355,7 +355,7 @@ func TestCrashTestFindsReorderedRemovals(t *testing.T) {
 		for range 5 {
 			env := simple("a")
 			env.Accepted = w.now
-			w.put(handedIn{env, make([]byte, 1501)}) // one fills a segment
+			w.put(handedIn{env: env, body: make([]byte, 1501)}) // one fills a segment
 			ds, err := w.s.Claim(bg, leased(w.s, "a"), w.now, 2, spool.Schedule{})
 			if err != nil {
 				return err

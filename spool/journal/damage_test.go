@@ -29,7 +29,7 @@ func smallSpool(t *testing.T, closed bool) (*simdisk.Disk, ledger) {
 		if n == 40 {
 			env.Prefix = []byte("Signature: x\r\n")
 		}
-		w.put(handedIn{env, []byte(strings.Repeat("x", n))})
+		w.put(handedIn{env: env, body: []byte(strings.Repeat("x", n))})
 	}
 	for _, d := range claim(t, w.s, "a", 1) {
 		if err := w.s.DotSent(bg, d); err != nil {
@@ -40,10 +40,10 @@ func smallSpool(t *testing.T, closed bool) (*simdisk.Disk, ledger) {
 			t.Fatal(err)
 		}
 	}
-	w.put(handedIn{simple("b"), []byte("y")})
+	w.put(handedIn{env: simple("b"), body: []byte("y")})
 	for _, d := range claim(t, w.s, "b", 1) {
 		o := []spool.Outcome{{Stage: spool.StageRcpt, Code: 550, Text: "unknown", Verdict: spool.Bounced}}
-		if !w.putSettling([]handedIn{{simple("a"), []byte("z")}, {simple("b"), []byte("y")}}, d, spool.Settlement{Outcomes: o}) {
+		if !w.putSettling([]handedIn{{env: simple("a"), body: []byte("z")}, {env: simple("b"), body: []byte("y")}}, d, spool.Settlement{Outcomes: o}) {
 			t.Fatal("the notice was refused")
 		}
 	}

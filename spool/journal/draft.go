@@ -162,13 +162,13 @@ func (d *draft) flush() error {
 
 // Commit implements Draft.
 func (d *draft) Commit(ctx context.Context, env *spool.Envelope) error {
-	return d.end(ctx, env, nil, nil)
+	return d.end(ctx, env, nil, besides{})
 }
 
-// end is Commit. before are drafts that count together with this one, and set
-// is what the records say about another message, or nil.
-func (d *draft) end(ctx context.Context, env *spool.Envelope, before []*submission, set *settles) error {
-	sub, err := d.begin(ctx, env, set)
+// end is Commit. before are drafts that count together with this one, and with
+// is what the record says beside the envelope.
+func (d *draft) end(ctx context.Context, env *spool.Envelope, before []*submission, with besides) error {
+	sub, err := d.begin(ctx, env, with)
 	if err == nil {
 		if sub.before = before; len(before) > 0 {
 			sub.head.flags |= flagRest
@@ -180,7 +180,7 @@ func (d *draft) end(ctx context.Context, env *spool.Envelope, before []*submissi
 }
 
 // begin makes the record of a draft, which ends by it. ended has to follow.
-func (d *draft) begin(ctx context.Context, env *spool.Envelope, set *settles) (*submission, error) {
+func (d *draft) begin(ctx context.Context, env *spool.Envelope, with besides) (*submission, error) {
 	if d.over {
 		return nil, errOver
 	}
@@ -191,7 +191,7 @@ func (d *draft) begin(ctx context.Context, env *spool.Envelope, set *settles) (*
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return d.record(env, set)
+	return d.record(env, with)
 }
 
 // ended lets go of what a draft was made of. err is what became of it.
@@ -209,7 +209,7 @@ func (d *draft) ended(err error) {
 	}
 }
 
-func (d *draft) record(env *spool.Envelope, set *settles) (*submission, error) {
+func (d *draft) record(env *spool.Envelope, with besides) (*submission, error) {
 	s := d.store
 	shares, of := split(env.Recipients)
 	if err := check(env, shares); err != nil {
@@ -233,7 +233,7 @@ func (d *draft) record(env *spool.Envelope, set *settles) (*submission, error) {
 	} else {
 		head.bodyLen = uint32(d.size)
 	}
-	meta := appendEnvelope(metas.get(), env, d.size, shares, of, set)
+	meta := appendEnvelope(metas.get(), env, d.size, shares, of, with)
 	head.metaLen, head.metaCRC = uint32(len(meta)), checksum(meta)
 	sub, ok := s.submissions.Get().(*submission)
 	if !ok {
@@ -247,7 +247,10 @@ func (d *draft) record(env *spool.Envelope, set *settles) (*submission, error) {
 	if env.DeliverBy != nil {
 		sub.brief.deadline = toNano(env.DeliverBy.Deadline)
 	}
-	sub.key, sub.settles, sub.durable = env.Key, set, s.accept
+	sub.key, sub.settles, sub.durable = env.Key, with.settles, s.accept
+	if with.stood != nil {
+		sub.durable = func(sub *submission, w *wakes) { s.acceptAs(sub, with.stood, of, w) }
+	}
 	return sub, nil
 }
 
@@ -304,15 +307,28 @@ func (s *Store) makeBig() error {
 
 // accept takes a message into the index once it is durable. Store.mu is held,
 // and journal.mu where it settles something.
-func (s *Store) accept(sub *submission, w *wakes) {
+func (s *Store) accept(sub *submission, w *wakes) { s.acceptAs(sub, nil, nil, w) }
+
+// acceptAs is accept of a message that stood like this in another store; nil:
+// it is new. of are the shares of its recipients.
+func (s *Store) acceptAs(sub *submission, stood *snapshot, of []int, w *wakes) {
 	h := s.ix.add(sub.head.id, &sub.brief, sub.at, sub.head.metaLen, sub.head.flags&flagBig != 0)
 	s.count(sub.at.segment, 1, s.weight(&sub.head, sub.brief.size))
 	if sub.key != nil {
 		k := recorded(sub.key, sub.head.id, sub.at)
 		s.remember(&k)
 	}
+	if stood != nil {
+		ev := event{id: sub.head.id, brief: sub.brief}
+		ev.setSnapshot(stood, of)
+		for i := range ev.shares {
+			s.replayChange(ev.id, recMessage, sub.at, &ev.shares[i])
+		}
+	}
 	for ; h != 0; h = s.ix.entry(h).next {
-		w.add(s.ix.enqueue(h), s.ix.entry(h).due)
+		if s.ix.entry(h).pending > 0 {
+			w.add(s.ix.enqueue(h), s.ix.entry(h).due)
+		}
 	}
 	if set := sub.settles; set != nil {
 		for i := range set.changes {
@@ -344,7 +360,7 @@ func (s *Store) Notify(ctx context.Context, notices []spool.Notice, ends ...spoo
 			notices[i].Draft.Discard()
 		case i < len(notices)-1:
 			var sub *submission
-			if sub, err = d.begin(ctx, notices[i].Envelope, nil); err == nil {
+			if sub, err = d.begin(ctx, notices[i].Envelope, besides{}); err == nil {
 				sub.head.flags |= flagMore
 				if i > 0 {
 					sub.head.flags |= flagRest
@@ -353,7 +369,7 @@ func (s *Store) Notify(ctx context.Context, notices []spool.Notice, ends ...spoo
 			}
 			defer func() { d.ended(err) }()
 		default:
-			err = d.end(ctx, notices[i].Envelope, before, set)
+			err = d.end(ctx, notices[i].Envelope, before, besides{settles: set})
 		}
 	}
 	switch {

@@ -120,9 +120,9 @@ func wholeLines(b []byte) bool {
 	return true
 }
 
-// appendEnvelope writes env, the meta part of a message. set is what it says
-// about another message, or nil.
-func appendEnvelope(b []byte, env *spool.Envelope, size int64, shares []share, of []int, set *settles) []byte {
+// appendEnvelope writes env, the meta part of a message, with what else its
+// record says.
+func appendEnvelope(b []byte, env *spool.Envelope, size int64, shares []share, of []int, with besides) []byte {
 	b = append(b, metaVersion, putFlags(env.Hold, env.SMTPUTF8, env.RequireTLS, env.Has8Bit, env.Auto,
 		env.DeliverBy != nil, env.DeliverBy != nil && env.DeliverBy.Return, env.DeliverBy != nil && env.DeliverBy.Trace),
 		byte(int8(env.Priority)))
@@ -151,7 +151,7 @@ func appendEnvelope(b []byte, env *spool.Envelope, size int64, shares []share, o
 		b = append(putUint(b, uint64(of[i])), byte(r.Notify))
 		b = putString(b, r.ORcpt)
 	}
-	return appendFields(b, env.Prefix, env.Key, set)
+	return appendFields(b, env.Prefix, env.Key, with)
 }
 
 // message is what the meta part of a message record holds.
@@ -161,7 +161,7 @@ type message struct {
 	of      []int // share of each recipient
 	fields  int   // where the area for extensions begins, in the envelope
 	settles *settles
-	snap    *snapshot // nil: it was not copied forward
+	snap    *snapshot // nil: it was neither copied forward nor adopted
 }
 
 // readBrief reads the beginning of an envelope. flags are its flag bits.
@@ -250,6 +250,16 @@ func (m *message) readFields(c *cursor) {
 				c.newer = newer
 			}
 			m.settles = &set
+		case fieldStood:
+			in := cursor{rest: value}
+			snap := readSnapshot(&in)
+			if !in.done() {
+				c.fail()
+			}
+			if in.newer != nil {
+				c.newer = in.newer
+			}
+			m.snap = &snap
 		default:
 			return false
 		}

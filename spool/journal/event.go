@@ -14,7 +14,7 @@ type event struct {
 	bodyLen     uint32 // bytes
 	id          spool.ID
 	brief       brief         // of recMessage and recMoved
-	shares      []eventDone   // of recMoved: by share; of a change: one; of recMessage: that of other
+	shares      []eventDone   // of recMoved: by share; of a change: one; of recMessage: those of other, or by share where it was adopted
 	other       spool.ID      // of recMessage: the message of which it settles a share; 0: none
 	keys        []recordedKey // of recMessage: its own, if it has one; of recKeys
 }
@@ -77,8 +77,11 @@ func (ev *event) setMessage(m *message) bool {
 	if ev.flags&flagBig == 0 && ev.brief.size != int64(ev.bodyLen) || len(m.env.Recipients) == 0 {
 		return false
 	}
-	if m.snap != nil {
-		return ev.setSnapshot(m.snap, m.of)
+	if m.snap != nil && (m.settles != nil || !ev.setSnapshot(m.snap, m.of)) {
+		return false
+	}
+	if ev.kind == recMoved {
+		return true
 	}
 	if m.env.Key != nil {
 		ev.keys = []recordedKey{recorded(m.env.Key, ev.id, ev.at)}
@@ -118,6 +121,11 @@ func (s *Store) replay(ev *event) {
 	case recMessage:
 		if s.ix.byID[ev.id] == 0 {
 			s.replayMessage(ev)
+			for i := range ev.shares {
+				if ev.other == 0 {
+					s.replayChange(ev.id, ev.kind, ev.at, &ev.shares[i])
+				}
+			}
 		}
 		if ev.other != 0 {
 			for i := range ev.shares {

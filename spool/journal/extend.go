@@ -19,10 +19,11 @@ const (
 	fieldPrefix  = 1 // of a message: what stands before its body when it is read
 	fieldKey     = 2 // of a message: its key
 	fieldSettles = 3 // of a message: what it says about a share of another one
+	fieldStood   = 7 // of a message: how it stood in the store that it was adopted from
 )
 
 // knownFields has a bit for each odd type that this version knows.
-const knownFields = 1<<fieldPrefix | 1<<fieldSettles
+const knownFields = 1<<fieldPrefix | 1<<fieldSettles | 1<<fieldStood
 
 // newerError says that a newer version wrote a record. It is the type of the
 // field that has to be known, or 0 where the version itself is newer.
@@ -110,13 +111,21 @@ func (s *settles) events() []eventDone {
 	return all
 }
 
+// besides is what the record of a message says beside its envelope. The zero
+// value is nothing.
+type besides struct {
+	settles *settles  // about another message
+	stood   *snapshot // how it stood in the store that it was adopted from
+}
+
 // appendFields writes the area of an envelope.
-func appendFields(b, prefix []byte, key *spool.Key, set *settles) []byte {
-	if len(prefix) == 0 && set == nil && key == nil {
+func appendFields(b, prefix []byte, key *spool.Key, with besides) []byte {
+	set := with.settles
+	if len(prefix) == 0 && with == (besides{}) && key == nil {
 		return append(b, 0)
 	}
 	n := 0
-	var value []byte
+	var value, stood []byte
 	if len(prefix) > 0 {
 		n += fieldSize(len(prefix))
 	}
@@ -130,6 +139,10 @@ func appendFields(b, prefix []byte, key *spool.Key, set *settles) []byte {
 		}
 		n += fieldSize(len(value))
 	}
+	if with.stood != nil {
+		stood = appendSnapshot(nil, with.stood)
+		n += fieldSize(len(stood))
+	}
 	b = putUint(b, uint64(n))
 	if len(prefix) > 0 {
 		b = append(putUint(append(b, fieldPrefix), uint64(len(prefix))), prefix...)
@@ -139,6 +152,9 @@ func appendFields(b, prefix []byte, key *spool.Key, set *settles) []byte {
 	}
 	if set != nil {
 		b = append(putUint(append(b, fieldSettles), uint64(len(value))), value...)
+	}
+	if with.stood != nil {
+		b = append(putUint(append(b, fieldStood), uint64(len(stood))), stood...)
 	}
 	return b
 }
@@ -157,7 +173,7 @@ func carried(envelope string, fields int) []byte {
 	c := cursor{rest: envelope[fields:]}
 	if c.rest != "" {
 		c.area(func(kind uint64, value string) bool {
-			if kind != fieldSettles {
+			if kind != fieldSettles && kind != fieldStood { // how it stands is told beside it
 				kept = putString(putUint(kept, kind), value)
 			}
 			return true

@@ -168,7 +168,7 @@ func recipientState(k *known, share, i int, f *result) spool.RecipientState {
 	e := &k.entries[n]
 	r := spool.RecipientState{
 		Share: share, Upstream: k.lists[n][e.failover], Attempts: int(e.attempts),
-		Due: toTime(e.due), Held: e.is(held), InDoubt: e.is(inDoubt), Kept: e.is(kept),
+		Due: toTime(e.due), Held: e.is(held), InDoubt: e.is(inDoubt), Kept: e.is(kept), Warned: e.is(warned),
 	}
 	ended := e.pending == 0 || hasBit(k.ended[n], i)
 	if f != nil && f.tried {

@@ -42,6 +42,7 @@ type (
 		size, recipients int
 		settles          []evEnd
 		key              *spool.Key
+		over             []int   // recipients that had ended where it was adopted from
 		also             []evPut // what counts together with it, or not at all
 	}
 	evAck    struct{ id spool.ID }
@@ -62,6 +63,9 @@ func (l ledger) apply(ev any) {
 		for _, p := range append([]evPut{ev}, ev.also...) {
 			l[p.id] = &promise{sum: p.sum, size: p.size, recipients: p.recipients, ending: map[int]bool{}, ended: map[int]bool{}, before: l.settledSoFar(),
 				key: p.key, settles: slices.Clone(ev.settles), refusedEnd: map[int]bool{}}
+			for _, r := range p.over {
+				l[p.id].ending[r], l[p.id].ended[r] = true, true
+			}
 		}
 		for _, e := range ev.settles {
 			l[e.id].ending[e.recipient] = true

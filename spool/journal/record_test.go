@@ -32,14 +32,15 @@ type sampleRecord struct {
 func sampleRecords() []sampleRecord {
 	env, snap, set := sample()
 	shares, of := split(env.Recipients)
-	meta := appendEnvelope(nil, env, 10, shares, of, nil)
+	meta := appendEnvelope(nil, env, 10, shares, of, besides{})
 	signed := *env
 	signed.Prefix = []byte("Signature: x\r\n")
 	signed.Key = &spool.Key{Name: spool.KeyName{1}, Digest: 2, Until: time.Unix(3, 4), Share: 5}
-	fields := appendEnvelope(nil, &signed, 10, shares, of, set)
+	fields := appendEnvelope(nil, &signed, 10, shares, of, besides{settles: set})
 	keys := appendRecordedKeys([]byte{metaVersion}, []recordedKey{{spool.KeyName{1}, keyEntry{id: 2, digest: 3, until: 4, share: 5}}, {spool.KeyName{6}, keyEntry{id: 7}}})
 	list := []sampleRecord{
 		{recMessage, meta}, {recMessage, fields}, {recMessage, withFields(meta, 12, "ignored", 64, "")},
+		{recMessage, appendEnvelope(nil, env, 10, shares, of, besides{stood: snap})},
 		{recMoved, appendMoved(nil, meta, snap)}, {recMoved, appendMoved(nil, carried(string(fields), len(meta)-1), snap)},
 		{recSettle, appendChange(nil, recSettle, &set.changes[0])},
 		{recAttempt, appendChange(nil, recAttempt, &change{state: state{attempts: 3, due: 5}})},
@@ -105,8 +106,12 @@ func again(t *testing.T, kind byte, meta string, m *message) {
 	if kind == recMoved {
 		meta, _, _ = cutMoved(meta)
 	}
+	stood := m.snap
+	if kind == recMoved {
+		stood = nil
+	}
 	for written, set := range map[string]*settles{
-		string(appendEnvelope(nil, m.env, m.brief.size, m.brief.shares, m.of, m.settles)): m.settles,
+		string(appendEnvelope(nil, m.env, m.brief.size, m.brief.shares, m.of, besides{m.settles, stood})): m.settles,
 		string(carried(meta, m.fields)): nil,
 	} {
 		got, err := decodeMeta(recMessage, written)
@@ -143,7 +148,7 @@ func ignored(envelope string, fields int) (list string) {
 func TestFieldsOfANewerVersion(t *testing.T) {
 	env, snap, set := sample()
 	shares, of := split(env.Recipients)
-	meta := appendEnvelope(nil, env, 10, shares, of, nil)
+	meta := appendEnvelope(nil, env, 10, shares, of, besides{})
 	settle := appendChange(nil, recSettle, &set.changes[0])
 	newer := func(meta []byte) []byte { return append([]byte{3}, meta[1:]...) }
 	for _, c := range []struct {

@@ -62,6 +62,9 @@ func (w *indexWriter) add(ev *event) {
 			w.fields |= 1 << fieldSettles
 			b = putInt64(b, int64(ev.other))
 		}
+		if ev.kind == recMessage && ev.other == 0 && len(ev.shares) > 0 {
+			w.fields |= 1 << fieldStood
+		}
 	}
 	if len(ev.keys) > 0 || ev.kind == recKeys {
 		b = appendRecordedKeys(b, ev.keys)

@@ -128,8 +128,9 @@ func (w *workload) call() error {
 }
 
 type handedIn struct {
-	env  *spool.Envelope
-	body []byte
+	env   *spool.Envelope
+	body  []byte
+	stood *spool.Detail // it is adopted
 }
 
 func (w *workload) draw() handedIn {
@@ -155,13 +156,13 @@ func (w *workload) draw() handedIn {
 		w.did.note("prefix")
 	}
 	env.Key = w.key()
-	return handedIn{env, body}
+	return handedIn{env, body, w.elsewhere(env)}
 }
 
-// drawPlain draws a message without a key.
+// drawPlain draws a message without a key, and a new one.
 func (w *workload) drawPlain() handedIn {
 	l := w.draw()
-	l.env.Key = nil
+	l.env.Key, l.stood = nil, nil
 	return l
 }
 
@@ -200,7 +201,7 @@ func (w *workload) putSettling(all []handedIn, of *spool.Delivery, st spool.Sett
 		}
 		notices = append(notices, spool.Notice{Draft: d, Envelope: l.env})
 		content := append(l.env.Prefix[:len(l.env.Prefix):len(l.env.Prefix)], l.body...)
-		one := evPut{id: d.ID(), sum: crc32.ChecksumIEEE(content), size: len(content), recipients: len(l.env.Recipients), key: l.env.Key}
+		one := evPut{id: d.ID(), sum: crc32.ChecksumIEEE(content), size: len(content), recipients: len(l.env.Recipients), key: l.env.Key, over: endedIn(l.stood)}
 		if i == 0 {
 			put = one
 		} else {
@@ -227,9 +228,12 @@ func (w *workload) putSettling(all []handedIn, of *spool.Delivery, st spool.Sett
 		}
 	}
 	var err error
-	if of != nil {
+	switch {
+	case all[0].stood != nil:
+		err = w.s.Adopt(bg, notices[0].Draft, all[0].stood)
+	case of != nil:
 		_, err = w.s.Notify(bg, notices, spool.Ending{Delivery: of, Settlement: st})
-	} else {
+	default:
 		err = notices[0].Draft.Commit(bg, all[0].env)
 	}
 	if err != nil {
@@ -255,6 +259,37 @@ func (w *workload) putSettling(all []handedIn, of *spool.Delivery, st spool.Sett
 		w.did.note("big")
 	}
 	return true
+}
+
+// elsewhere is how a message with several recipients may have stood in another
+// store, or nil.
+func (w *workload) elsewhere(env *spool.Envelope) *spool.Detail {
+	if len(env.Recipients) < 2 || w.rng.IntN(3) > 0 {
+		return nil
+	}
+	w.did.note("adopted")
+	m := &spool.Detail{Envelope: env}
+	for i, r := range env.Recipients {
+		st := spool.RecipientState{Upstream: r.Upstreams[w.rng.IntN(len(r.Upstreams))], Attempts: w.rng.IntN(5), Due: w.now, Held: env.Hold, InDoubt: w.rng.IntN(4) == 0}
+		if i > 0 && w.rng.IntN(2) == 0 {
+			st = spool.RecipientState{Status: spool.Delivered, Last: &spool.Outcome{Code: 250, Verdict: spool.Delivered}, LastAt: w.now}
+		}
+		m.Recipients = append(m.Recipients, st)
+	}
+	return m
+}
+
+// endedIn are the recipients that had ended elsewhere.
+func endedIn(m *spool.Detail) (all []int) {
+	if m == nil {
+		return nil
+	}
+	for i, r := range m.Recipients {
+		if r.Status != spool.Pending {
+			all = append(all, i)
+		}
+	}
+	return all
 }
 
 func discard(notices []spool.Notice) {

@@ -102,6 +102,14 @@ func (f *Faulty) Notify(ctx context.Context, notices []spool.Notice, ends ...spo
 	return settled, err
 }
 
+// Adopt implements spool.Store.
+func (f *Faulty) Adopt(ctx context.Context, d spool.Draft, m *spool.Detail) error {
+	own := d.(*faultyDraft).Draft
+	err := tell(f, "adopt", func() error { return f.Store.Adopt(ctx, own, m) })
+	own.Discard() // does nothing where it was committed
+	return err
+}
+
 // Known implements spool.Store.
 func (f *Faulty) Known(ctx context.Context, k *spool.Key) error {
 	return tell(f, "known", func() error { return f.Store.Known(ctx, k) })

@@ -119,9 +119,18 @@ func (m *Memory) Create(ctx context.Context) (spool.Draft, error) {
 var errOver = errors.New("the draft has ended")
 
 func (d *memDraft) Commit(ctx context.Context, env *spool.Envelope) error {
+	return d.commit(ctx, env, nil)
+}
+
+// commit is Commit. stand, which may be nil, changes how the message begins,
+// and returns what is due of it.
+func (d *memDraft) commit(ctx context.Context, env *spool.Envelope, stand func(*memMessage) []due) error {
 	msg, work, err := d.begin(ctx, env)
 	if err != nil {
 		return err
+	}
+	if stand != nil {
+		work = stand(msg)
 	}
 	d.m.mu.Lock()
 	if k := env.Key; k != nil {
@@ -533,7 +542,8 @@ func (m *Memory) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error)
 	for n, s := range msg.shares {
 		for _, i := range s.rcpts {
 			r := &d.Recipients[i]
-			r.Share, r.Upstream, r.Attempts, r.Due, r.Held, r.InDoubt, r.Kept = n, s.list[s.failover], s.attempts, s.due, s.held, s.doubt, s.kept
+			r.Share, r.Upstream, r.Attempts, r.Due = n, s.list[s.failover], s.attempts, s.due
+			r.Held, r.InDoubt, r.Kept, r.Warned = s.held, s.doubt, s.kept, s.warned
 		}
 	}
 	return d, nil

@@ -38,7 +38,7 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 	for name, test := range map[string]func(*testing.T, *bench){
 		"life": life, "context": contexts, "tokens": tokens, "restart": restart, "take": take, "parts": parts,
 		"order": order, "wake": wake, "invalid": invalid, "find": find, "discard": discard,
-		"lease": lease, "takeover": takeover, "away": away, "full": full, "notify": notify, "unsaid": unsaid, "over": over,
+		"lease": lease, "takeover": takeover, "away": away, "full": full, "notify": notify, "unsaid": unsaid, "over": over, "adopt": adopt,
 		"keys": keys, "keys at once": keysAtOnce, "keys end": keysEnd, "many keys": manyKeys, "keys fail": keysFail,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, &bench{Harness: start(t), t: t, now: time.Now()}) })
