@@ -9,6 +9,7 @@ package control
 
 import (
 	"context"
+	"io"
 	"net/http"
 
 	"postern/config"
@@ -53,6 +54,10 @@ type Relay interface {
 	// ForgetTLS forgets what is remembered about the TLS of one upstream, and
 	// reports whether that was anything. queue.ErrNoUpstream.
 	ForgetTLS(ctx context.Context, upstream, operator string) (had bool, err error)
+	// Adopt makes a message of another relay's spool durable here, and routes
+	// anew what it has no upstream for. Only the content is read from content. A
+	// *spool.Repeated: it was adopted, or handed in again, before.
+	Adopt(ctx context.Context, m *spool.Detail, content io.Reader, operator string) (spool.ID, error)
 	// Reload replaces the configuration or keeps the old one: the error is
 	// then a *Rejected, or says what else stood in the way.
 	Reload(ctx context.Context, operator string) (*Reloaded, error)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -21,14 +22,17 @@ import (
 
 // fake is a daemon with a queue in memory that notes what it is asked to do.
 type fake struct {
-	mu       sync.Mutex
-	messages map[spool.ID]*spool.Detail
-	status   Status
-	done     []string
-	failed   []string
-	reload   func() (*Reloaded, error)
-	body     string        // of every message
-	acted    *queue.Result // what orders come to; nil: what the queue in memory tells
+	mu           sync.Mutex
+	messages     map[spool.ID]*spool.Detail
+	status       Status
+	done         []string
+	adopted      map[spool.KeyName]spool.ID
+	taken        *spool.Detail // that was adopted last, with its content
+	takenContent []byte
+	failed       []string
+	reload       func() (*Reloaded, error)
+	body         string        // of every message
+	acted        *queue.Result // what orders come to; nil: what the queue in memory tells
 }
 
 // hostile is text that may not act on anything.
@@ -98,6 +102,22 @@ func (f *fake) Content(ctx context.Context, id spool.ID) (spool.Content, error) 
 		return nil, err
 	}
 	return content{strings.NewReader(f.body)}, nil
+}
+
+func (f *fake) Adopt(_ context.Context, m *spool.Detail, content io.Reader, operator string) (spool.ID, error) {
+	b, err := io.ReadAll(content)
+	if err != nil {
+		return 0, err
+	}
+	if k := m.Envelope.Key; k != nil {
+		if f.adopted[k.Name] != 0 {
+			return 0, k.Again(f.adopted[k.Name], k.Digest)
+		}
+		f.adopted = map[spool.KeyName]spool.ID{k.Name: m.ID + 1}
+	}
+	f.taken, f.takenContent = m, b
+	f.done = append(f.done, fmt.Sprintf("adopt %s from %s, %d bytes, by %s", m.ID, m.Envelope.From, len(b), operator))
+	return m.ID + 1, nil
 }
 
 func (f *fake) Health() (problems, degraded []string) { return f.status.Problems, f.status.Degraded }

@@ -68,9 +68,12 @@ type route struct {
 	method string // GET stands for HEAD too
 	path   string // segments; {name} is any one that is not empty
 	needs  Rights // 0: none
-	limit  int64  // of the body in bytes; 0: the route reads none, and refuses one
+	limit  int64  // of the body in bytes; 0: the route reads none, and refuses one; streamed: it reads the body itself
 	answer func(*Server, http.ResponseWriter, *request)
 }
+
+// streamed stands for a body of any length.
+const streamed = -1
 
 // maxSelection is about 60,000 IDs.
 const maxSelection = 1 << 20
@@ -85,6 +88,7 @@ var routes = []route{
 	{"GET", "/v1/messages/{id}", Look, 0, (*Server).message},
 	{"GET", "/v1/messages/{id}/content", Operate, 0, (*Server).content},
 	{"POST", "/v1/queue/{op}", Operate, maxSelection, (*Server).act},
+	{"POST", "/v1/adopt", Operate, streamed, (*Server).adopt},
 	{"POST", "/v1/upstreams/{name}/forget-tls", Operate, 0, (*Server).forgetTLS},
 	{"POST", "/v1/upstreams/{name}/{op}", Operate, 0, (*Server).upstream},
 	{"POST", "/v1/reload", Operate, 0, (*Server).reload},
@@ -143,7 +147,7 @@ func (s *Server) with(rights Rights) http.Handler {
 
 // read reads the body of a request under the limit of its route.
 func (t *route) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.Body == nil || r.Body == http.NoBody {
+	if r.Body == nil || r.Body == http.NoBody || t.limit == streamed {
 		return nil, nil
 	}
 	long := tooLong(t.limit)

@@ -233,7 +233,9 @@ func statusOf(err error) int {
 		return http.StatusRequestEntityTooLarge
 	case errors.As(err, &wrong):
 		return http.StatusBadRequest
-	case errors.Is(err, queue.ErrNotRecorded):
+	case errors.Is(err, spool.ErrInvalid):
+		return http.StatusBadRequest
+	case errors.Is(err, queue.ErrNotRecorded), errors.Is(err, spool.ErrFull), errors.Is(err, spool.ErrManyKeys):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, spool.ErrNotFound), errors.Is(err, queue.ErrNoUpstream), errors.Is(err, ErrNoRecipient):
 		return http.StatusNotFound

@@ -8,6 +8,7 @@ import (
 
 	"postern/config"
 	"postern/relay/memory"
+	"postern/spool"
 )
 
 // Process tells of the process itself: its start, its configuration, its end.
@@ -97,6 +98,13 @@ func (p Process) ForgotTLS(upstream, operator string, facts memory.Facts) {
 	}
 	p.log.info("upstream-tls-forgotten", zap.String("upstream", upstream), zap.String("operator", operator),
 		moment("offered", facts.Offered), moment("valid", facts.Valid), some("way", way))
+}
+
+// Adopted tells that a message of another relay's spool is in this one. old was
+// its ID there.
+func (p Process) Adopted(id, old spool.ID, env *spool.Envelope, operator string) {
+	p.log.info("message-adopted", zap.Stringer("id", id), zap.Stringer("old_id", old), zap.String("from", env.From),
+		zap.Int("recipients", len(env.Recipients)), moment("accepted", env.Accepted), zap.String("operator", operator))
 }
 
 // PartFailed tells that a part of the process ended by itself, or badly.

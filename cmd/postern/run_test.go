@@ -191,6 +191,10 @@ func (p *puppet) Pause(upstream, _ string) error {
 	return nil
 }
 
+func (p *puppet) Adopt(context.Context, *spool.Detail, io.Reader, string) (spool.ID, error) {
+	return 0, spool.ErrFull
+}
+
 func (p *puppet) ForgetTLS(_ context.Context, upstream, _ string) (bool, error) {
 	return upstream == "office", p.Pause(upstream, "")
 }
