@@ -56,12 +56,6 @@ type Spool struct {
 	MaxMessages int   // that it takes; 0: unlimited
 }
 
-// Submission configures what is done with every message, however it comes in.
-type Submission struct {
-	// Idempotency is how long the key of a message is remembered; 0: never.
-	Idempotency time.Duration
-}
-
 // Control configures administration.
 type Control struct {
 	Socket string // path of the unix socket

@@ -60,6 +60,9 @@ func settle(t *testing.T, dir, text string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if filepath.Base(path) == "aliases" {
+			content = []byte("root: ops@example.com\n")
+		}
 		own := filepath.Join(dir, filepath.Base(path))
 		if err := os.WriteFile(own, content, 0o600); err != nil {
 			t.Fatal(err)

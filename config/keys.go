@@ -26,7 +26,7 @@ func (c *Config) keys() []key {
 		{name: "confine", value: choice(&c.Confine, ConfineAuto, ConfineOn, ConfineOff), def: "auto", restart: true, help: "Whether the daemon gives up the right to write outside of its own folders."},
 		{name: "confine_writable", value: pathList.at(&c.ConfineWritable), unset: "none", restart: true, help: "Further folders that the commands of a confined daemon may write to."},
 		{name: "spool", value: section{keys: c.Spool.keys()}, help: "The durable store."},
-		{name: "submission", value: section{keys: c.Submission.keys()}, help: "What is done with every message, however it comes in."},
+		{name: "submission", value: section{c.Submission.keys(), c.Submission.check}, help: "What is done with every message, however it comes in."},
 		{name: "control", value: section{c.Control.keys(), c.Control.check}, help: "How the daemon is administered and watched."},
 		{name: "log", value: section{keys: c.Log.keys()}, help: "The log on standard error."},
 		{name: "listener", value: c.listenerTables(), help: "Where clients connect; without one, 127.0.0.1:2525."},
@@ -51,6 +51,10 @@ func (s *Spool) keys() []key {
 func (s *Submission) keys() []key {
 	return []key{
 		{name: "idempotency", value: duration(&s.Idempotency, 0, longestKeys), def: "24h", help: "How long the keys of messages are remembered, so that none is taken twice; 0 is never."},
+		{name: "domain", value: mailDomain.at(&s.Domain), unset: "names without a domain are refused", help: "The domain that completes names without one."},
+		{name: "alias", value: aliases.at(&s.Alias), unset: "none", help: "What names stand for: lists of addresses and names."},
+		{name: "aliases", value: path.at(&s.Aliases), unset: "none", help: "A file with more aliases, in the syntax of aliases(5)."},
+		{name: "local_domains", value: mailDomains.at(&s.LocalDomains), unset: `"localhost"`, help: "The domains whose names have aliases, beside names without a domain."},
 	}
 }
 

@@ -39,6 +39,9 @@ var (
 	tokenHash    = kind[string]{name: "hash", parse: readTokenHash, format: func(string) any { return redacted }, secret: true}
 	compat       = kind[[]Dialect]{name: "choices", parse: listOf(readDialect), format: func(d []Dialect) any { return d }, choices: dialects}
 	header       = kind[map[string][]string]{name: "header", parse: readHeader, format: showHeader}
+	mailDomain   = kind[string]{name: "domain", parse: readMailDomain, format: unlessEmpty}
+	mailDomains  = kind[[]string]{name: "domains", parse: listOf(readDomain), format: unlessNone}
+	aliases      = kind[map[string][]string]{name: "aliases", parse: readAlias, format: showAlias}
 )
 
 // at is a value of a kind. Its place is left alone where what the file says

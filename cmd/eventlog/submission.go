@@ -18,6 +18,10 @@ func (l *Log) Submission() func(submission.Event) {
 			l.messageAccepted(e)
 		case *submission.Refused:
 			l.mailRefused(e)
+		case *submission.AliasesRead:
+			l.info("aliases-read", zap.String("file", e.File), zap.Int("names", e.Names))
+		case *submission.AliasesKept:
+			l.warn("aliases-kept", zap.String("file", e.File), zap.Int("names", e.Names), zap.String("text", e.Err.Error()))
 		}
 	}
 }

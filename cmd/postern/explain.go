@@ -11,6 +11,7 @@ import (
 
 	"postern/config"
 	"postern/config/wire"
+	"postern/relay/naming"
 	"postern/relay/route"
 )
 
@@ -60,18 +61,13 @@ func (a *app) explain(q route.Query) error {
 	if err != nil {
 		return badConfig(err)
 	}
-	if reply := noDomain(q); reply != "" {
-		if a.json {
-			err = printJSON(a.stdout, struct {
-				Refused string `json:"refused"`
-			}{reply})
-		} else {
-			_, err = io.WriteString(a.stdout, "no route is asked: the client is answered "+wire.EachLine(reply)+"\n")
-		}
-		if err == nil {
-			err = errReported{exitData}
-		}
-		return err
+	named, err := naming.New(cfg)
+	if err != nil {
+		return badConfig(err)
+	}
+	called := callNames(named, &q)
+	if called.refused != nil {
+		return a.noRouteAsked(called.refused.Error())
 	}
 	rules := cfg.Senders
 	if t := cfg.HTTP.Tokens[q.User]; t != nil && q.Listener == config.HTTPListener {
@@ -81,35 +77,49 @@ func (a *app) explain(q route.Query) error {
 	if err != nil {
 		return badConfig(err)
 	}
-	e := routes.Explain(q)
-	if e.Senders = senders.Explain(q); e.Forbidden() {
-		e.Decision, e.Tried = route.Decision{}, []route.Trial{}
+	out := explainedNames{Names: called.steps}
+	text, none := called.String(), false
+	for _, to := range called.to {
+		q.To = to
+		e := routes.Explain(q)
+		if e.Senders = senders.Explain(q); e.Forbidden() {
+			e.Decision, e.Tried = route.Decision{}, []route.Trial{}
+		}
+		rewrites, err := rewriteOf(cfg, q, e.Decision.Upstreams)
+		if err != nil {
+			return err
+		}
+		out.Recipients = append(out.Recipients, explained{e, effectOf(cfg, e.Decision.Upstreams, rewrites)})
+		text += e.String() + a.consequence(cfg, &e, rewrites)
+		none = none || refused(&e)
 	}
-	rewrites, err := rewriteOf(cfg, q, e.Decision.Upstreams)
-	if err != nil {
-		return err
+	switch {
+	case !a.json:
+		_, err = io.WriteString(a.stdout, wire.EachLine(text))
+	case len(called.steps) == 0:
+		err = printJSON(a.stdout, out.Recipients[0])
+	default:
+		err = printJSON(a.stdout, out)
 	}
-	if a.json {
-		err = printJSON(a.stdout, explained{e, effectOf(cfg, e.Decision.Upstreams, rewrites)})
-	} else {
-		_, err = io.WriteString(a.stdout, wire.EachLine(e.String())+a.consequence(cfg, &e, rewrites))
-	}
-	if err == nil && refused(&e) {
+	if err == nil && none {
 		return errReported{exitData}
 	}
 	return err
 }
 
-// noDomain is the reply that a listener has for an address without a domain,
-// whatever the routes say.
-func noDomain(q route.Query) string {
-	switch {
-	case q.From != "" && !strings.Contains(q.From, "@"):
-		return "553 5.1.7 <" + q.From + "> needs a domain; give a full address, such as <" + q.From + "@example.com>"
-	case q.To != "" && !strings.Contains(q.To, "@") && !strings.EqualFold(q.To, "postmaster"): // RFC 5321 §4.5.1
-		return "553 5.1.3 <" + q.To + "> needs a domain; give a full address, such as <" + q.To + "@example.com>"
+// noRouteAsked tells what a client is answered before routes count.
+func (a *app) noRouteAsked(reply string) (err error) {
+	if a.json {
+		err = printJSON(a.stdout, struct {
+			Refused string `json:"refused"`
+		}{reply})
+	} else {
+		_, err = io.WriteString(a.stdout, "no route is asked: the client is answered "+wire.EachLine(reply)+"\n")
 	}
-	return ""
+	if err == nil {
+		err = errReported{exitData}
+	}
+	return err
 }
 
 // checkListener refuses a name that would silently match no route.

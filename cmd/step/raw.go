@@ -55,8 +55,8 @@ func (m *Raw) Read(in io.Reader) error {
 				continue
 			}
 		case "from":
-			if list, err := mail.ParseAddressList(value); err == nil && m.From == "" {
-				m.From = list[0].Address
+			if list, err := parseNames(value); err == nil && m.From == "" {
+				m.From = list[0]
 			}
 		}
 		header = append(header, f...)
@@ -77,14 +77,34 @@ func (m *Raw) recipients(name, value string, say func(field, text string)) {
 	if strings.TrimSpace(value) == "" {
 		return
 	}
-	list, err := mail.ParseAddressList(value)
+	list, err := parseNames(value)
 	if err != nil && !strings.Contains(err.Error(), "empty group") {
 		say(name, wire.Exact(strings.TrimSpace(value))+" is no list of addresses")
 		return
 	}
-	for _, a := range list {
-		m.To = append(m.To, a.Address)
+	m.To = append(m.To, list...)
+}
+
+// parseNames reads a list of addresses. What becomes of those without a domain
+// is for the relay to say.
+func parseNames(value string) (addresses []string, err error) {
+	if whole := wire.CompleteNames([]byte(value), wire.Nowhere); whole != nil {
+		value = string(whole)
 	}
+	list, err := mail.ParseAddressList(value)
+	for _, a := range list {
+		if name, bare := strings.CutSuffix(a.Address, "@"+wire.Nowhere); bare {
+			a.Address = wire.QuoteLocal(name)
+		}
+		addresses = append(addresses, a.Address)
+	}
+	return addresses, err
+}
+
+// isAddress tells whether s is an address, or a name that the relay may know.
+func isAddress(s string) bool {
+	fault := wire.CheckMailbox(s, true)
+	return fault == wire.NoFault || fault == wire.NoDomain
 }
 
 // check holds the envelope to the grammar of addresses. It returns a field for
@@ -96,7 +116,7 @@ func (m *Raw) check(say func(field, text string)) (field []byte) {
 	}
 	var once []string
 	for _, to := range m.To {
-		if wire.CheckMailbox(to, true) != wire.NoFault {
+		if !isAddress(to) {
 			say("to", wire.Quote(to)+" is not an address")
 		}
 		if !slices.Contains(once, to) {
@@ -115,7 +135,7 @@ func (m *Raw) check(say func(field, text string)) (field []byte) {
 		say("from", "is missing: --from names the sender")
 	case m.From == "<>":
 		m.From = ""
-	case wire.CheckMailbox(m.From, true) != wire.NoFault:
+	case !isAddress(m.From):
 		say("from", wire.Quote(m.From)+" is not an address")
 	}
 	if strings.ContainsFunc(m.Key, func(r rune) bool { return r < ' ' || r > '~' }) || len(m.Key) > 256 {

@@ -53,7 +53,7 @@ func FuzzJSON(f *testing.F) {
 			}
 			from, to, _ := done.Envelope()
 			for _, address := range append(to, from) {
-				if wire.CheckMailbox(address, true) != wire.NoFault {
+				if fault := wire.CheckMailbox(address, true); fault != wire.NoFault && fault != wire.NoDomain {
 					t.Errorf("address %q", address)
 				}
 			}

@@ -39,7 +39,7 @@ func (m *mail) field(name, value string) {
 
 // compose makes the message, or tells all that is wrong with it.
 func (m *mail) compose(hostname string) (*compose.Composed, compose.Problems) {
-	c := compose.Message{Subject: m.subject, Text: m.text, HTML: m.html, Domain: hostname}
+	c := compose.Message{Subject: m.subject, Text: m.text, HTML: m.html, Domain: hostname, AllowBareLocal: true}
 	var wrong compose.Problems
 	told := map[string]bool{}
 	problem := func(field, text string) {

@@ -381,6 +381,9 @@ func (p *problems) all(field, text string, utf8 *bool) (out []string) {
 	if strings.TrimSpace(text) == "" {
 		return nil
 	}
+	if whole := wire.CompleteNames([]byte(text), wire.Nowhere); whole != nil {
+		text = string(whole)
+	}
 	list, err := netmail.ParseAddressList(text)
 	if err != nil {
 		p.add(field, fmt.Sprintf("%q is not an address", wire.Line(text)))
@@ -406,6 +409,10 @@ func mailbox(text string) (address string, utf8, ok bool) {
 		return "", false, false
 	}
 	local, domain := text[:at], text[at+1:]
+	if domain == wire.Nowhere {
+		address = wire.QuoteLocal(local)
+		return address, !wire.IsASCII(address), wire.CheckMailbox(address, true) == wire.NoDomain && len(address)+2 <= wire.MaxPath
+	}
 	if !wire.IsASCII(domain) {
 		if domain, ok = wire.CanonicalDomain(domain); !ok {
 			return "", false, false

@@ -75,12 +75,6 @@ func (c *conn) path(arg, word string, utf8ok func(params string) bool) (addr, re
 		return "", "", say(501, 5, 1, class, "address too long") // RFC 5321 §4.5.3.1.10
 	case wire.NeedsUTF8:
 		return "", "", say(553, 5, 6, 7, "address needs SMTPUTF8") // RFC 6531 §3.5
-	case wire.NoDomain:
-		// RFC 5321 §4.5.1: <postmaster> needs no domain.
-		if word != "TO:" || !strings.EqualFold(addr, "postmaster") {
-			// The address goes back: the event tells of it.
-			return addr, "", say(553, 5, 1, class, "<"+addr+"> needs a domain; give a full address, such as <"+addr+"@example.com>")
-		}
 	}
 	return addr, rest, nil
 }
@@ -101,7 +95,7 @@ func (c *conn) mail(arg string) {
 		}
 	}
 	if r != nil {
-		if r.Code == 552 || r.Code == 553 && from != "" {
+		if r.Code == 552 {
 			c.refuse(submission.AtSender, "", r)
 			return
 		}
@@ -133,10 +127,6 @@ func (c *conn) rcpt(arg string) {
 		}
 	}
 	if r != nil {
-		if r.Code == 553 && to != "" {
-			c.refuse(submission.AtRecipient, to, r)
-			return
-		}
 		c.protest(r)
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/relay/naming"
 	"postern/relay/origin"
 	"postern/relay/route"
 	"postern/spool"
@@ -61,6 +62,7 @@ type Policy struct {
 	hostname string
 	routes   Router
 	senders  *route.Senders
+	names    *naming.Names
 	remember time.Duration // keys; 0: not at all
 }
 
@@ -70,7 +72,11 @@ func NewPolicy(cfg *config.Config, routes Router) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Policy{hostname: cfg.Hostname, routes: routes, senders: senders, remember: cfg.Submission.Idempotency}, nil
+	n, err := naming.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Policy{hostname: cfg.Hostname, routes: routes, senders: senders, names: n, remember: cfg.Submission.Idempotency}, nil
 }
 
 // remembered is how many accounts with rates are kept in mind.

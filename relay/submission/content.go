@@ -141,6 +141,9 @@ func (m *Message) open(header, body []byte) {
 		m.err = brokenHeader
 		return
 	}
+	if domain := m.policy.names.Domain(); domain != "" {
+		header = completeHeader(header, domain)
+	}
 	repair := m.client.Settings.Repair
 	f := readFields(header, repair)
 	if repair && f.long {

@@ -6,7 +6,8 @@ import (
 	"postern/spool"
 )
 
-// Event is what an Agent tells of: *Accepted or *Refused. It is valid until
+// Event is what an Agent tells of: *Accepted, *Refused, *AliasesRead or
+// *AliasesKept. It is valid until
 // the function that it is given to returns; that function is called by many
 // goroutines at once and on the path of a message, so it must be quick.
 type Event interface{ event() }
@@ -35,8 +36,24 @@ type Refused struct {
 	Refusal *Refusal
 }
 
-func (*Accepted) event() {}
-func (*Refused) event()  {}
+// AliasesRead is a file of aliases that has changed and is in force.
+type AliasesRead struct {
+	File  string
+	Names int // that have an alias now
+}
+
+// AliasesKept is a file of aliases that has changed and can't be used: what it
+// said before stays in force.
+type AliasesKept struct {
+	File  string
+	Names int // that have an alias
+	Err   error
+}
+
+func (*Accepted) event()    {}
+func (*Refused) event()     {}
+func (*AliasesRead) event() {}
+func (*AliasesKept) event() {}
 
 // Stage is the part of a message that was refused. Its text is that of the log
 // and of the metrics: the SMTP command whose reply tells of it.

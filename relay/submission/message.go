@@ -60,11 +60,13 @@ var (
 // not changed meanwhile. ctx bounds how long the store is waited for. Where the
 // message is Repeated, nothing more of it has to be handed in before Commit.
 func (a *Agent) Begin(ctx context.Context, c *Client, e Envelope) (*Message, error) {
+	p := a.policy.Load()
+	from, complete := p.sender(e.From)
 	m := &Message{
-		agent: a, policy: a.policy.Load(), client: c, begun: time.Now(), protocol: e.Protocol,
+		agent: a, policy: p, client: c, begun: time.Now(), protocol: e.Protocol,
 		name: e.Name, remark: e.Remark, written: e.Written,
 		env: &spool.Envelope{
-			From:       e.From,
+			From:       from,
 			Body:       e.Body,
 			SMTPUTF8:   e.SMTPUTF8,
 			RequireTLS: e.RequireTLS,
@@ -79,7 +81,7 @@ func (a *Agent) Begin(ctx context.Context, c *Client, e Envelope) (*Message, err
 			Helo:       c.Helo,
 		},
 	}
-	r := a.admit(m.policy, c, e.From)
+	r := a.admit(p, c, from, complete)
 	if r == nil && e.Key != "" {
 		r = m.beginKey(ctx, e.Key, e.Digest)
 	}
@@ -91,19 +93,22 @@ func (a *Agent) Begin(ctx context.Context, c *Client, e Envelope) (*Message, err
 	}
 	if r != nil {
 		m.end()
-		a.Refuse(c, AtSender, e.From, r)
+		a.Refuse(c, AtSender, from, r)
 		return nil, r
 	}
 	return m, nil
 }
 
-// admit decides about a sender.
-func (a *Agent) admit(p *Policy, c *Client, from string) *Refusal {
+// admit decides about a sender. complete is that it has a domain.
+func (a *Agent) admit(p *Policy, c *Client, from string, complete bool) *Refusal {
 	if c.Settings.RequireUser && c.User == "" {
 		return signInFirst
 	}
 	if p == nil {
 		return trouble(errNoPolicy)
+	}
+	if !complete {
+		return NeedsDomain(from, true)
 	}
 	if r := p.refusal(c, from); r != nil {
 		return r
@@ -135,32 +140,55 @@ func (m *Message) add(to *Recipient) *Refusal {
 	case m.count >= m.client.Settings.MaxRecipients:
 		return tooMany // RFC 5321 §4.5.3.1.10
 	}
-	if m.repeated(to.Address) {
+	if m.policy.names.Local(to.Address) {
+		if x := m.expand(to.Address); x != nil {
+			return m.addAlias(to, x)
+		}
+	}
+	address, complete := m.policy.names.Complete(to.Address)
+	if !complete && !strings.EqualFold(address, "postmaster") { // RFC 5321 §4.5.1 has none there
+		return NeedsDomain(address, false)
+	}
+	if m.repeated(address) {
 		m.count++
 		return nil // it is delivered once, as Postfix does
 	}
-	d := m.policy.routes.Recipient(m.client.query(m.env.From, to.Address))
-	if d.Reject != "" {
-		return forbid(d.Reject)
+	r, refusal := m.route(address)
+	if refusal != nil {
+		return refusal
 	}
-	if !d.Matched && !d.NeedsHeader {
-		return forbid("<" + to.Address + "> no route maps this recipient; `postern explain` shows why")
+	if refusal := m.agent.overRate(m.client, recipients); refusal != nil {
+		return refusal
 	}
-	if r := m.agent.overRate(m.client, recipients); r != nil {
-		return r
-	}
-	r := spool.Recipient{Address: to.Address, Upstreams: d.Upstreams, Notify: to.Notify, ORcpt: to.ORcpt}
-	m.late = m.late || !d.Matched
-	m.raise(d.Priority)
+	r.Notify, r.ORcpt = to.Notify, to.ORcpt
 	if !m.hold(weight(&r)) {
 		return noMemory
 	}
-	m.env.Recipients = append(m.env.Recipients, r)
+	m.keep(&r)
+	return nil
+}
+
+// route finds the way of a recipient, as far as it is known before the header.
+func (m *Message) route(address string) (spool.Recipient, *Refusal) {
+	d := m.policy.routes.Recipient(m.client.query(m.env.From, address))
+	switch {
+	case d.Reject != "":
+		return spool.Recipient{}, forbid(d.Reject)
+	case !d.Matched && !d.NeedsHeader:
+		return spool.Recipient{}, forbid("<" + address + "> no route maps this recipient; `postern explain` shows why")
+	}
+	m.late = m.late || !d.Matched
+	m.raise(d.Priority)
+	return spool.Recipient{Address: address, Upstreams: d.Upstreams}, nil
+}
+
+// keep adds a recipient that the message does not have.
+func (m *Message) keep(r *spool.Recipient) {
+	m.env.Recipients = append(m.env.Recipients, *r)
 	m.count++
 	if m.seen != nil {
-		m.seen[foldDomain(to.Address)] = struct{}{}
+		m.seen[foldDomain(r.Address)] = struct{}{}
 	}
-	return nil
 }
 
 // raise notes the priority that a route sets, which counts for the message as

@@ -32,7 +32,8 @@ type handedIn struct {
 	mail     string // the same as parameters of MAIL
 	to       []submission.Recipient
 	content  string
-	fault    store // what fails
+	routes   []config.Route // nil: those of routes
+	fault    store          // what fails
 	refused  []string
 	message  string // what is kept behind our own trace field; empty: nothing
 }
@@ -177,7 +178,7 @@ func matches(got, want []string) bool {
 // directly submits without any protocol.
 func directly(t *testing.T, c *handedIn, cfg *config.Config, o submission.Options) (refused []string) {
 	agent := submission.New(o)
-	policy, err := submission.NewPolicy(cfg, routes(t))
+	policy, err := submission.NewPolicy(cfg, c.table(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +291,7 @@ func inPieces(s string) io.Reader {
 func bySMTP(t *testing.T, c *handedIn, cfg *config.Config, o submission.Options) (refused []string) {
 	s := intake.New(intake.Options{Submission: submission.New(o)})
 	defer s.Close()
-	if err := s.Apply(cfg, routes(t)); err != nil {
+	if err := s.Apply(cfg, c.table(t)); err != nil {
 		t.Fatal(err)
 	}
 	nc, err := net.Dial("tcp", s.Addrs()["test"].String())
@@ -359,6 +360,17 @@ func listener() config.Listener {
 	}
 }
 
+func (c *handedIn) table(t testing.TB) *route.Table {
+	if c.routes == nil {
+		return routes(t)
+	}
+	table, err := route.New(c.routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
 func routes(t testing.TB) *route.Table {
 	table, err := route.New([]config.Route{
 		{From: []string{"old@example.com"}, Reject: "not any more"},
@@ -378,6 +390,7 @@ type store struct {
 
 	open int // drafts that have not ended
 	kept string
+	env  *spool.Envelope // of what is kept
 }
 
 type draft struct {
@@ -417,6 +430,7 @@ func (d *draft) Commit(_ context.Context, e *spool.Envelope) error {
 		return d.store.commit
 	}
 	one := *e
+	d.store.env = &one
 	one.Accepted = time.Time{}
 	text := fmt.Sprintf("%+v\n%s", one, d.buf.String())
 	d.store.kept = dates.ReplaceAllString(ports.ReplaceAllString(ids.ReplaceAllString(text, "<UNIQUE@"), "127.0.0.1:1"), "NOW")

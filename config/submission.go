@@ -1,0 +1,126 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"postern/config/alias"
+	"postern/config/wire"
+)
+
+// Submission configures what is done with every message, however it comes in.
+type Submission struct {
+	// Idempotency is how long the key of a message is remembered; 0: never.
+	Idempotency time.Duration
+	// Domain completes names without one; empty: they are refused.
+	Domain string
+	// Alias is what names stand for, by name; "*" takes those that have none.
+	Alias map[string][]string
+	// Aliases is a file in the syntax of aliases(5), behind Alias; empty: none.
+	Aliases string
+	// LocalDomains are the domains whose names have aliases, beside names
+	// without a domain; empty: "localhost".
+	LocalDomains []string
+}
+
+// localDomain is one of this machine, wherever it is.
+const localDomain = "localhost"
+
+func (s *Submission) check(t *table) {
+	if len(s.LocalDomains) > 0 && !s.HasAliases() {
+		t.problem("local_domains", "has no effect without aliases", `set alias = { root = ["a@example.com"] }, or aliases`)
+	}
+	if !s.HasAliases() || t.doc.unset[t.key("aliases")] {
+		return
+	}
+	_, err := s.ReadAliases(ownAliases(t.doc.file, t.doc.spool()))
+	for _, p := range aliasProblems(err) {
+		key := "aliases"
+		if p.File == "" {
+			key = "alias"
+		}
+		text := p
+		text.Hint = ""
+		t.problem(key, text.String(), p.Hint)
+	}
+}
+
+func aliasProblems(err error) alias.Problems {
+	problems, _ := err.(alias.Problems) // which is all that Load returns
+	return problems
+}
+
+// HasAliases reports whether any name can have an alias.
+func (s *Submission) HasAliases() bool { return len(s.Alias) > 0 || s.Aliases != "" }
+
+// ReadAliases reads the aliases of the configuration and of the file. read reads
+// a file. The error is an alias.Problems.
+func (s *Submission) ReadAliases(read func(path string) ([]byte, error)) (*alias.Table, error) {
+	locals := s.LocalDomains
+	if len(locals) == 0 {
+		locals = []string{localDomain}
+	}
+	return alias.Load(alias.Source{Inline: s.Alias, File: s.Aliases, Domain: s.Domain, Locals: locals, Read: read})
+}
+
+// ReadAliasFile reads an aliases file, or one that it includes, as ReadFile
+// does. It may be changed by root, by the user of this process and by whoever
+// owns the configuration or the spool, and by nobody else.
+func (c *Config) ReadAliasFile(path string) ([]byte, error) {
+	return ownAliases(c.Path, c.Spool.Dir)(path)
+}
+
+func ownAliases(ours ...string) func(path string) ([]byte, error) {
+	return func(path string) ([]byte, error) {
+		text, err := ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkSecretOwner(path, ours...); err != nil {
+			return nil, fmt.Errorf("%s %w", path, err)
+		}
+		return text, nil
+	}
+}
+
+// readMailDomain reads the domain of addresses.
+func readMailDomain(f field, v any) (string, bool) {
+	s, ok := readText(f, v)
+	if !ok {
+		return "", false
+	}
+	return readDomain(f, s)
+}
+
+func readDomain(f field, s string) (string, bool) {
+	canonical, ok := wire.CanonicalDomain(s)
+	if !ok || !wire.IsDomain(canonical, false) {
+		return "", f.problem(strconv.QuoteToASCII(s)+" is not a domain", `such as "example.com"`)
+	}
+	return canonical, true
+}
+
+// readAlias reads { name = ["address"] }. What the addresses mean together is
+// looked at with those of the file.
+func readAlias(f field, v any) (map[string][]string, bool) {
+	names, aliases := f.table(v), map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(names.values)) {
+		if list, ok := readList(names.field(name), names.values[name]); ok {
+			aliases[name] = slices.DeleteFunc(list, func(s string) bool { return s == "" }) // reported
+		}
+	}
+	if names.values != nil && len(names.values) == 0 {
+		f.problem("is empty", "remove the key or name an alias")
+	}
+	return aliases, true
+}
+
+func showAlias(aliases map[string][]string) any {
+	if len(aliases) == 0 {
+		return nil
+	}
+	return aliases
+}
