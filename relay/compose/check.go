@@ -28,6 +28,14 @@ type part struct {
 
 func (p part) field(what string) string { return fmt.Sprintf("%s[%d].%s", p.list, p.index, what) }
 
+// idField is what the ID of a part is called: cid is the key of a message file.
+func (p part) idField() string {
+	if p.list == "embed" {
+		return p.field("cid")
+	}
+	return p.field("id")
+}
+
 // A checker collects what is wrong.
 type checker struct {
 	m        *Message
@@ -156,7 +164,7 @@ func (c *checker) settings() {
 			c.fault("message_id", show(m.MessageID)+" is not a Message-ID")
 		}
 	} else if m.Domain != "" {
-		if d, ok := asciiDomain(m.Domain); !ok || !wire.IsDomain(d, false) {
+		if d, ok := asciiDomain(m.Domain); (!ok || !wire.IsDomain(d, false)) && !wire.IsLiteral(m.Domain) {
 			c.fault("domain", show(m.Domain)+" is not a domain")
 		}
 	}
@@ -214,7 +222,11 @@ func (c *checker) parts() {
 
 func (c *checker) part(p part, ids map[string]bool) {
 	embedded := p.list == "embed"
-	if what, text := p.fault(embedded); text != "" {
+	switch what, text := p.fault(embedded); {
+	case text != "" && what == "id":
+		c.fault(p.idField(), text)
+		return
+	case text != "":
 		c.fault(p.field(what), text)
 		return
 	}
@@ -225,13 +237,13 @@ func (c *checker) part(p part, ids map[string]bool) {
 	taken, wanted := ids[p.id()]
 	switch {
 	case taken:
-		c.fault(p.field("id"), "another part has it: "+show(p.id()))
+		c.fault(p.idField(), "another part has it: "+show(p.id()))
 	case wanted:
 		ids[p.id()] = true
 		p.cid = p.id()
 		c.content.inline = append(c.content.inline, p)
 	case embedded:
-		c.fault(p.field("id"), "the HTML does not refer to "+show("cid:"+p.id())+": embed it there, or attach it")
+		c.fault(p.idField(), "the HTML does not refer to "+show("cid:"+p.id())+": embed it there, or attach it")
 	default:
 		c.content.attached = append(c.content.attached, p)
 	}

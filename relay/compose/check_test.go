@@ -96,14 +96,14 @@ func TestProblems(t *testing.T) {
 		"UTF-8 in parameter":  {typed("text/plain; x*=utf-8''%C3%BC"), `attach[0].type: has a parameter that can't be written: "text/plain; x*=utf-8''%C3%BC"`},
 		"multipart":           {typed("multipart/mixed; boundary=x"), `attach[0].type: can't be a part of a message by itself: "multipart/mixed; boundary=x"`},
 		"nothing to read":     {func(m *Message) { m.Attached = []Part{{Name: "a"}} }, `attach[0].file: is nothing that can be read`},
-		"not referred to":     {func(m *Message) { m.HTML = "x"; m.Embedded = []Part{file} }, `embed[0].id: the HTML does not refer to "cid:a.txt": embed it there, or attach it`},
-		"embedded in text":    {func(m *Message) { m.Embedded = []Part{file} }, `embed[0].id: the HTML does not refer to "cid:a.txt": embed it there, or attach it`},
+		"not referred to":     {func(m *Message) { m.HTML = "x"; m.Embedded = []Part{file} }, `embed[0].cid: the HTML does not refer to "cid:a.txt": embed it there, or attach it`},
+		"embedded in text":    {func(m *Message) { m.Embedded = []Part{file} }, `embed[0].cid: the HTML does not refer to "cid:a.txt": embed it there, or attach it`},
 		"not embedded":        {func(m *Message) { m.HTML = `<img src="cid:logo.png">` }, `html: refers to "cid:logo.png", which is not embedded`},
-		"embedded twice":      {func(m *Message) { m.HTML = `<img src="cid:a.txt">`; m.Embedded = []Part{file, file} }, `embed[1].id: another part has it: "a.txt"`},
+		"embedded twice":      {func(m *Message) { m.HTML = `<img src="cid:a.txt">`; m.Embedded = []Part{file, file} }, `embed[1].cid: another part has it: "a.txt"`},
 		"no ID": {func(m *Message) {
 			m.HTML = `<img src="cid:x">`
 			m.Embedded = []Part{BytesPart("Größe.png", "", nil), {Name: "x", Open: file.Open}}
-		}, `embed[0].id: has signs other than letters, digits and - _ . @ + ! $ & * = ~: "Größe.png"`},
+		}, `embed[0].cid: has signs other than letters, digits and - _ . @ + ! $ & * = ~: "Größe.png"`},
 		"line in ID":           {func(m *Message) { m.Attached = []Part{{Name: "a", ID: "x>\r\nX: y", Open: file.Open}} }, `attach[0].id: has signs other than letters, digits and - _ . @ + ! $ & * = ~: "x>\r\nX: y"`},
 		"no calendar":          {calendar("hello"), `calendar: is not an iCalendar object`},
 		"calendar without end": {calendar("BEGIN:VCALENDAR\r\n"), `calendar: is not an iCalendar object: it has no END:VCALENDAR of its own`},

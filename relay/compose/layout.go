@@ -92,6 +92,9 @@ func (l *layout) date() {
 }
 
 func (l *layout) messageID() {
+	if l.m.NoMessageID {
+		return
+	}
 	l.put("Message-ID: <")
 	if l.m.MessageID != "" {
 		l.put(bareID(l.m.MessageID))
@@ -103,7 +106,9 @@ func (l *layout) messageID() {
 		if domain == "" { // a bare local part
 			domain = "localhost"
 		}
-		domain, _ = asciiDomain(domain)
+		if !wire.IsLiteral(domain) { // RFC 5322 §3.6.4, no-fold-literal
+			domain, _ = asciiDomain(domain)
+		}
 		l.b = idEncoding.AppendEncode(l.b, l.random[16:])
 		l.put("@")
 		l.put(domain)

@@ -25,7 +25,8 @@ type Message struct {
 	AutoSubmitted  string    // RFC 3834 §5; empty: auto-generated. "no" for what a person wrote
 	Date           time.Time // zero: now
 	MessageID      string    // with or without < and >; empty: made, with Domain
-	Domain         string    // on the right of a Message-ID that is made; empty: that of From
+	Domain         string    // on the right of a Message-ID that is made, a domain or an address in brackets; empty: that of From
+	NoMessageID    bool      // none is written, since the relay adds one
 	Boundary       string    // between parts: letters and digits. Empty: made at random, so that no attached message holds it. Tests set it
 	AllowBareLocal bool      // addresses without a domain ("root") may stand; the relay completes them
 }
@@ -48,7 +49,7 @@ type Field struct{ Name, Value string }
 
 // Problem is one thing that is wrong with a Message.
 type Problem struct {
-	Field string // as in a message file: "subject", "to", "attach[0].name", "embed[1].id", "headers.X-Class"
+	Field string // as in a message file: "subject", "to", "attach[0].name", "embed[1].cid", "headers.X-Class"
 	Text  string // what is wrong, without a period; values in it are shown harmless
 }
 
