@@ -3,6 +3,7 @@ package merge
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -208,7 +209,7 @@ func (r *Renderer) person(ctx context.Context, key string, p piece, data map[str
 			return nil
 		}
 		for _, a := range listed {
-			r.checkAddress(key, a)
+			r.checkAddress(key, a, p)
 		}
 		return listed
 	}
@@ -227,7 +228,7 @@ func (r *Renderer) person(ctx context.Context, key string, p piece, data map[str
 		}
 		a.Name = strings.TrimSpace(a.Name)
 	}
-	if !r.checkAddress(key, a) {
+	if !r.checkAddress(key, a, p) {
 		return nil
 	}
 	return []compose.Address{a}
@@ -258,6 +259,7 @@ func (r *Renderer) named(ctx context.Context, key, name string, constant bool) [
 	}
 	p.Text = wire.Text(p.Text, 500)
 	if constant {
+		p.Field = r.plan.step.name(key)
 		r.plan.once(p)
 		r.failed = true
 		return nil
@@ -267,17 +269,27 @@ func (r *Renderer) named(ctx context.Context, key, name string, constant bool) [
 }
 
 // checkAddress holds a piece to the grammar of one address.
-func (r *Renderer) checkAddress(key string, a compose.Address) bool {
+func (r *Renderer) checkAddress(key string, a compose.Address, of piece) bool {
 	if !r.clean(key, a.Name) || !r.clean(key, a.Addr) {
 		return false
 	}
 	if f := wire.CheckMailbox(a.Addr, true); f != wire.NoFault {
 		hint := ""
-		if strings.ContainsAny(a.Addr, "<,;") {
-			hint = "a column with a name in it, or with several addresses, is written {{addresses .column}}"
+		if strings.ContainsAny(a.Addr, `<,;["`) {
+			hint = "a column with a name in it, or with several addresses, is written {{addresses " + columnOfPiece(of) + "}}"
 		}
 		r.wrong(key, quoted(a.Addr)+" is not an address", hint)
 		return false
 	}
 	return true
+}
+
+var onlyColumn = regexp.MustCompile(`^\{\{-?\s*(\.[\pL_][\pL\pN_]*)\s*-?\}\}$`)
+
+// columnOfPiece is the column that an address is, as its template has it.
+func columnOfPiece(p piece) string {
+	if m := onlyColumn.FindStringSubmatch(p.addr.source); m != nil {
+		return m[1]
+	}
+	return ".column"
 }

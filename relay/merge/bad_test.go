@@ -106,11 +106,11 @@ func TestBadInput(t *testing.T) {
 		"no address": {step: simple, rows: "email,n\n,1\n", want: `due.csv: row 1: to: is empty`},
 		"a second recipient": {
 			step: strings.Replace(simple, "'{{.email}}'", "'Bob <{{.email}}>'", 1), rows: "email\n\"x@y.example>, <victim@z.example\"\n",
-			want: `due.csv: row 1: to: "x@y.example>, <victim@z.example" is not an address (a column with a name in it, or with several addresses, is written {{addresses .column}})`,
+			want: `due.csv: row 1: to: "x@y.example>, <victim@z.example" is not an address (a column with a name in it, or with several addresses, is written {{addresses .email}})`,
 		},
 		"two in a column": {
 			step: simple, rows: "email\n\"x@y.example, v@z.example\"\n",
-			want: `due.csv: row 1: to: "x@y.example, v@z.example" is not an address (a column with a name in it, or with several addresses, is written {{addresses .column}})`,
+			want: `due.csv: row 1: to: "x@y.example, v@z.example" is not an address (a column with a name in it, or with several addresses, is written {{addresses .email}})`,
 		},
 		"attachment": {
 			step: simple + "[[attach]]\nfile = 'pdf/{{.n}}.pdf'\n", rows: "email\nb@example.com\n",
@@ -203,7 +203,7 @@ func TestBadInput(t *testing.T) {
 			step: simple + "[[attach]]\nfile = 'due.csv'\n", rows: "email,x\nb@example.com," + strings.Repeat("x", 40000) + "\n",
 			want: "row 1: the message has 55 KiB, the relay takes 20 KiB", o: Options{MaxSize: 20 << 10},
 		},
-		"no rows file":  {step: strings.Replace(simple, "due.csv", "gone.csv", 1), want: "rows: gone.csv: no such file", kind: NoInput},
+		"no rows file":  {step: strings.Replace(simple, "due.csv", "gone.csv", 1), want: "step.toml:5: rows: gone.csv: no such file", kind: NoInput},
 		"no body file":  {step: "from = 'a@example.com'\nto = 'b@example.com'\nhtml_file = 'x.html'\n", want: "step.toml:3: html_file: x.html: no such file", kind: NoInput},
 		"command fails": {step: strings.Replace(simple, "file = 'due.csv'", "command = ['sh', '-c', 'echo email; echo broken >&2; exit 3']", 1), want: "the output of sh: cannot be read: ended with exit status 3: broken", kind: NoInput},
 		"endless loop": {

@@ -12,6 +12,11 @@ type Group struct {
 	Row  int // the first row of it, from 1; 0: there are no rows
 	Rows []Row
 	Bad  string // why it is left out, with KeepGoing; empty: it is not
+
+	// Wrong is what is known to be wrong before the message is made, or what
+	// making it doesn't show.
+	Wrong   []string
+	unsound bool // there is a row of which nothing more is to be said
 }
 
 // groups calls visit with the rows of each message until it returns false.
@@ -23,13 +28,17 @@ func (p *Plan) groups(visit func(*Group) bool) error {
 		g := &Group{N: n, Row: row, Rows: rows}
 		if p.table != nil && len(p.table.bad) > 0 {
 			for i := range rows {
-				if why := p.table.bad[p.rowNumber(g, i)]; why != "" && g.Bad == "" {
-					g.Bad = why
+				if b := p.table.bad[p.rowNumber(g, i)]; b != nil {
+					g.Wrong = append(g.Wrong, b.why)
+					g.unsound = g.unsound || b.unsound
 				}
 			}
 		}
 		if why := p.bad[n]; why != "" {
-			g.Bad = why
+			g.Wrong = append(g.Wrong, why)
+		}
+		if p.options.KeepGoing && len(g.Wrong) > 0 {
+			g.Bad = g.Wrong[0]
 		}
 		return visit(g) && n < count
 	}

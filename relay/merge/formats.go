@@ -1,25 +1,34 @@
 package merge
 
 import (
-	"archive/zip"
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/thedatashed/xlsxreader"
 )
 
-// line records a problem with one line, which is that of the next row.
+// line records a problem with one line, which is that of the next row: what
+// its cells hold is not to be trusted.
 func (r *reader) line(n int, text, hint string) {
 	r.found.add(Problem{File: r.table.name, Line: n, Text: text, Hint: hint, rows: true})
-	r.table.wrong(r.table.n, text)
+	r.table.unsound(r.table.n, text)
+}
+
+// lost records a line that makes no row. An empty one stands in its place.
+func (r *reader) lost(n int, text, hint string) error {
+	r.line(n, text, hint)
+	return r.table.add(nil)
+}
+
+// heading records what is wrong with the header, and so with every row.
+func (r *reader) heading(line int, text, hint string) {
+	r.found.add(Problem{File: r.table.name, Line: line, Text: text, Hint: hint, rows: true, all: true})
 }
 
 // readHeader takes the names of the columns. Blanks around them go.
@@ -30,7 +39,7 @@ func (r *reader) readHeader(names []string, line int) {
 		trimmed := strings.TrimSpace(name)
 		switch {
 		case !utf8.ValidString(name):
-			r.line(line, "the header is not UTF-8", "rows.charset = 'windows-1252', or what it is")
+			r.heading(line, "the header is not UTF-8", "rows.charset = 'windows-1252', or what it is")
 			return
 		case trimmed == "":
 			r.warn(Problem{File: r.table.name, Text: fmt.Sprintf("column %d has no name and is left out", i+1), rows: true})
@@ -40,12 +49,12 @@ func (r *reader) readHeader(names []string, line int) {
 			r.warn(Problem{File: r.table.name, Text: fmt.Sprintf("column %s has blanks around its name, which are left out", quoted(name)), rows: true})
 		}
 		if _, twice := r.table.at[trimmed]; twice {
-			r.line(line, "column "+quoted(trimmed)+" is there twice", "")
+			r.heading(line, "column "+quoted(trimmed)+" is there twice", "")
 			r.ignored[i] = true
 			continue
 		}
 		if _, err := r.table.column(trimmed); err != nil {
-			r.line(line, "the header "+err.Error(), "")
+			r.heading(line, "the header "+err.Error(), "")
 			return
 		}
 	}
@@ -78,12 +87,12 @@ func (r *reader) addFailed(err error, line int) error {
 	if errors.As(err, &system) {
 		return err
 	}
-	r.line(line, err.Error(), "")
-	return nil
+	return r.lost(line, err.Error(), "")
 }
 
 // readCSV reads RFC 4180, by lines of the file where a problem is told.
 func (r *reader) readCSV(in *bufio.Reader, comma rune) error {
+	r.consumed.sign = byte(comma)
 	c := csv.NewReader(in)
 	c.Comma, c.FieldsPerRecord, c.ReuseRecord, c.LazyQuotes = comma, -1, true, comma == '\t'
 	for first := true; ; {
@@ -93,15 +102,18 @@ func (r *reader) readCSV(in *bufio.Reader, comma rune) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case errors.As(err, &bad):
-			r.line(bad.StartLine, csvFault(bad), "")
-			if r.found.Total > maxProblems {
+			if first {
+				r.heading(bad.StartLine, csvFault(bad), "")
 				return nil
+			}
+			if err := r.lost(bad.StartLine, csvFault(bad), ""); err != nil {
+				return err
 			}
 			continue
 		case err != nil:
 			return err
 		}
-		r.consumed.n = 0
+		r.consumed.reset()
 		line, _ := c.FieldPos(0)
 		switch {
 		case first:
@@ -162,7 +174,7 @@ func (r *reader) objects(d *json.Decoder, more func() bool) error {
 		if err != nil {
 			return r.jsonFault(err)
 		}
-		r.consumed.n = 0
+		r.consumed.reset()
 	}
 	return nil
 }
@@ -197,14 +209,29 @@ func (r *reader) jsonRow(d *json.Decoder) error {
 			return err
 		}
 		name, _ := t.(string)
-		var v any
-		if err := d.Decode(&v); err != nil {
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
 			return err
 		}
 		i, err := r.table.column(strings.TrimSpace(name))
+		if err == nil {
+			err = countJSON(raw)
+		}
 		if err != nil {
 			r.found.add(Problem{File: r.table.name, Row: r.table.n + 1, Text: err.Error(), rows: true})
+			r.table.unsound(r.table.n, err.Error())
 			continue
+		}
+		var v any = raw
+		if raw[0] == '"' || raw[0] == 'n' { // a text, or null
+			v = nil
+			var text string
+			if raw[0] == '"' {
+				if err := json.Unmarshal(raw, &text); err != nil {
+					return err
+				}
+				v = text
+			}
 		}
 		for len(r.cells) <= i {
 			r.cells = append(r.cells, nil)
@@ -214,131 +241,49 @@ func (r *reader) jsonRow(d *json.Decoder) error {
 	if _, err := d.Token(); err != nil { // }
 		return err
 	}
-	if err := r.table.add(slices.Clone(r.cells)); err != nil {
+	if err := r.table.add(r.cells); err != nil {
 		return r.addFailed(err, 0)
+	}
+	return nil
+}
+
+// maxValues is how many values a list or a table of JSON may hold, with all that
+// is within: each takes some 50 bytes of memory, and as few as 2 of text.
+const maxValues = 1 << 17
+
+func countJSON(raw []byte) error {
+	n, inText := 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '\\' && inText:
+			i++
+		case c == '"':
+			inText = !inText
+		case !inText && (c == ',' || c == '[' || c == '{'):
+			n++
+		}
+	}
+	if n > maxValues {
+		return fmt.Errorf("holds a list of more than %d values", maxValues)
 	}
 	return nil
 }
 
 // object reads {"rows": [ … ]}, or one object that is itself the row.
 func (r *reader) object(d *json.Decoder) error {
-	var whole map[string]any
+	var whole json.RawMessage
 	if err := d.Decode(&whole); err != nil {
 		return r.jsonFault(err)
 	}
-	var lists [][]any
-	for _, v := range whole {
-		if list, ok := v.([]any); ok {
-			lists = append(lists, list)
-		}
+	r.consumed.reset()
+	keys := json.NewDecoder(bytes.NewReader(whole))
+	_, _ = keys.Token()
+	_, _ = keys.Token() // the first key: the whole is JSON
+	var list json.RawMessage
+	if keys.More() && keys.Decode(&list) == nil && !keys.More() && list[0] == '[' {
+		again := json.NewDecoder(bytes.NewReader(list))
+		_, _ = again.Token()
+		return r.objects(again, again.More)
 	}
-	rows := []any{whole}
-	if len(lists) == 1 && len(whole) == 1 {
-		rows = lists[0]
-	}
-	var text strings.Builder
-	for _, row := range rows {
-		b, err := json.Marshal(row)
-		if err != nil {
-			return err
-		}
-		text.Write(append(b, '\n'))
-	}
-	again := json.NewDecoder(strings.NewReader(text.String()))
-	again.UseNumber()
-	return r.objects(again, func() bool { return true })
-}
-
-// maxShared bounds the texts that an XLSX file keeps in one place, which are
-// held in memory, in bytes.
-const maxShared = 256 << 20
-
-// readXLSX reads a sheet. The first row that is not empty is the header.
-func (r *reader) readXLSX(head *bufio.Reader, in io.Reader, sheet string) error {
-	file, size, done, err := seekable(head, in)
-	if err != nil {
-		return err
-	}
-	defer done()
-	archive, err := zip.NewReader(file, size)
-	if err != nil {
-		return one(Problem{File: r.table.name, Text: "is not an XLSX file", rows: true})
-	}
-	for _, f := range archive.File {
-		if strings.HasSuffix(f.Name, "sharedStrings.xml") && f.UncompressedSize64 > maxShared {
-			return one(Problem{File: r.table.name, Text: "holds more than 256 MiB of texts", Hint: "save it as CSV", rows: true})
-		}
-	}
-	book, err := xlsxreader.NewReaderZip(archive)
-	if err != nil || len(book.Sheets) == 0 {
-		return one(Problem{File: r.table.name, Text: "is not an XLSX file", rows: true})
-	}
-	if sheet == "" {
-		sheet = book.Sheets[0]
-	}
-	if !slices.Contains(book.Sheets, sheet) {
-		return one(Problem{File: r.table.name, Text: "has no sheet " + quoted(sheet), Hint: "it has " + strings.Join(book.Sheets, ", "), rows: true})
-	}
-	return r.sheet(book.ReadRows(sheet))
-}
-
-func (r *reader) sheet(rows chan xlsxreader.Row) error {
-	var failed error
-	first := true
-	for row := range rows { // to the end, or its goroutine stays
-		if failed != nil {
-			continue
-		}
-		if row.Error != nil {
-			r.line(row.Index, row.Error.Error(), "")
-			continue
-		}
-		var record []string
-		blank := true
-		for _, c := range row.Cells {
-			i := c.ColumnIndex()
-			if i < 0 || i >= maxColumns {
-				r.line(row.Index, fmt.Sprintf("has more than %d columns", maxColumns), "")
-				break
-			}
-			for len(record) <= i {
-				record = append(record, "")
-			}
-			record[i] = c.Value
-			blank = blank && strings.TrimSpace(c.Value) == ""
-		}
-		switch {
-		case blank:
-		case first:
-			first = false
-			r.readHeader(record, row.Index)
-		case len(record) > r.header && strings.Join(record[r.header:], "") != "":
-			r.line(row.Index, fmt.Sprintf("%s, the header has %d", plural(len(record), "field"), r.header), "")
-			failed = r.readRecord(record, row.Index)
-		default:
-			failed = r.readRecord(record, row.Index)
-		}
-	}
-	return failed
-}
-
-// seekable is an XLSX file that can be read anywhere: the file itself, or a
-// copy of what comes through a pipe.
-func seekable(head *bufio.Reader, in io.Reader) (io.ReaderAt, int64, func(), error) {
-	if f, ok := in.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			return f, info.Size(), func() {}, nil
-		}
-	}
-	f, err := os.CreateTemp("", "postern-rows-*")
-	if err != nil {
-		return nil, 0, nil, err
-	}
-	done := func() { f.Close(); os.Remove(f.Name()) }
-	n, err := io.Copy(f, head)
-	if err != nil {
-		done()
-		return nil, 0, nil, err
-	}
-	return f, n, done, nil
+	return r.objects(json.NewDecoder(bytes.NewReader(whole)), func() bool { return r.table.n == 0 })
 }

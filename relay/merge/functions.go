@@ -22,7 +22,7 @@ import (
 // None reads the environment, starts a program or opens a connection, and the
 // result of each is bounded. What works on a value takes it last, for pipes.
 func (r *Renderer) functions() template.FuncMap {
-	return template.FuncMap{
+	return r.counted(template.FuncMap{
 		"tick": r.tick, "escape": r.escape,
 
 		"date": r.date, "now": func() time.Time { return r.plan.now },
@@ -47,7 +47,7 @@ func (r *Renderer) functions() template.FuncMap {
 		"js":       bounded(template.JSEscaper),
 		"urlquery": bounded(template.URLQueryEscaper),
 		"index":    at,
-	}
+	})
 }
 
 func within(s string) (string, error) {

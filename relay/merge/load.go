@@ -195,6 +195,9 @@ func (s *Step) keys() keys {
 
 var priorities = []string{"high", "normal", "low"}
 
+// Priorities are what priority may say.
+func Priorities() []string { return slices.Clone(priorities) }
+
 func readHeaders(d *decoder, key string, v any) {
 	values, ok := v.(map[string]any)
 	if !ok {
@@ -286,6 +289,9 @@ func (s *Step) check(found *Problems) {
 	if len(s.To)+len(s.Cc)+len(s.Bcc) == 0 {
 		say("to", "is missing", "")
 	}
+	if s.Text.none() && s.HTML.none() && s.Markdown.none() && s.Calendar.none() && len(s.Attach) == 0 {
+		say("text", "is missing, and there is neither html, markdown, calendar nor an attachment", s.emptyHint())
+	}
 	for name, c := range map[string]Content{"text": s.Text, "html": s.HTML, "markdown": s.Markdown, "calendar": s.Calendar} {
 		if c.Set && c.File != "" {
 			say(name+"_file", "stands beside "+name, "keep one of them")
@@ -343,4 +349,12 @@ func checkDSN(words []string, say func(key, text, hint string)) {
 			say("dsn", "never stands alone", "")
 		}
 	}
+}
+
+// emptyHint says how a message of a subject alone is made.
+func (s *Step) emptyHint() string {
+	if s.Path == "" {
+		return "--body '' sends a subject alone"
+	}
+	return "text = '' sends a subject alone"
 }

@@ -27,6 +27,7 @@ type Options struct {
 	Run       string          // {{.run}}: one name for everything of this run
 	Book      Book            // nil: NoBook
 	Domain    string          // of Message-IDs; empty: that of From
+	RelayAdds bool            // the relay adds a Message-ID, so that none is made where no copy is kept
 	Redirect  string          // every message goes to this address alone; empty: where it belongs
 	MaxSize   int64           // bytes of a message that the relay takes; 0: not known
 	Limit     int             // messages; 0: all
@@ -54,9 +55,10 @@ type Plan struct {
 	attached                   []attachment
 	embedded                   []embedding
 
-	first, next []int32 // with per a column: the first row of each message, and the next row of the same
-	bad         map[int]string
-	wrong       Problems // rows that can't be used, told with what Check finds
+	first, next []int32         // with per a column: the first row of each message, and the next row of the same
+	bad         map[int]string  // messages that can't be sent, by their number
+	mistaken    map[string]bool // columns that templates may mean by what is something else
+	wrong       Problems        // rows that can't be used, told with what Check finds
 
 	mu       sync.Mutex
 	constant Problems // of what is the same for every row
@@ -81,7 +83,7 @@ func Prepare(ctx context.Context, step *Step, o Options) (*Plan, error) {
 	if o.Warn == nil {
 		o.Warn = func(Problem) {}
 	}
-	p := &Plan{step: step, options: o, now: o.Now, told: map[string]bool{}, bad: map[int]string{}}
+	p := &Plan{step: step, options: o, now: o.Now, told: map[string]bool{}, bad: map[int]string{}, mistaken: map[string]bool{}}
 	p.resolver = &resolver{book: o.Book, known: map[string]resolved{}}
 	p.shared = compose.NewShared(0)
 	found := &Problems{}
@@ -113,15 +115,18 @@ func Prepare(ctx context.Context, step *Step, o Options) (*Plan, error) {
 func (p *Plan) refuse(found *Problems) error {
 	if !p.options.KeepGoing {
 		ofRows := func(one Problem) bool { return one.Kind == Data && (one.Row > 0 || one.rows) }
-		if p.table == nil || p.Messages() == 0 || slices.ContainsFunc(found.List, func(one Problem) bool { return !ofRows(one) }) {
+		if p.table == nil || p.Messages() == 0 || slices.ContainsFunc(found.List, func(one Problem) bool { return one.all }) || slices.ContainsFunc(found.List, func(one Problem) bool { return !ofRows(one) }) {
 			return found.none()
 		}
 		p.wrong = *found
 		return nil
 	}
 	fatal := Problems{}
+	if p.table != nil && len(p.table.bad) > maxBad {
+		fatal.add(Problem{File: p.table.name, Text: fmt.Sprintf("more than %d rows are wrong", maxBad), rows: true})
+	}
 	for _, one := range found.List {
-		if one.Row == 0 && !one.rows {
+		if one.Row == 0 && !one.rows || one.all {
 			fatal.add(one)
 			continue
 		}
@@ -152,7 +157,7 @@ func (p *Plan) prepareRedirect(found *Problems) {
 	}
 	a, err := compose.ParseAddress(p.options.Redirect)
 	if err != nil || !strings.Contains(a.Addr, "@") {
-		found.add(Problem{Field: "redirect", Text: quoted(p.options.Redirect) + " is not an address"})
+		found.add(Problem{Field: "--redirect", Text: quoted(p.options.Redirect) + " is not an address"})
 		return
 	}
 	p.redirect = &a
@@ -161,7 +166,7 @@ func (p *Plan) prepareRedirect(found *Problems) {
 // compile parses every template.
 func (p *Plan) compile(found *Problems) {
 	s := p.step
-	c := &compiler{step: s, funcs: (&Renderer{plan: p}).functions(), found: found}
+	c := &compiler{step: s, funcs: (&Renderer{plan: p}).functions(), found: found, mistaken: p.mistaken}
 	if s.From != "" {
 		p.from = c.addresses("from", []string{s.From})
 	}
@@ -246,8 +251,8 @@ func (p *Plan) checkRows(found *Problems) {
 		found.add(p.step.problem("rows.per", "no column "+quoted(rows.Per)+" in "+t.name, near(rows.Per, append([]string{PerRow, PerAll}, t.columns...))))
 		return
 	}
-	for name := range t.at {
-		if slices.Contains(reserved, name) {
+	for _, name := range t.columns {
+		if slices.Contains(reserved, name) && p.mistaken[name] {
 			p.options.Warn(Problem{File: t.name, Text: fmt.Sprintf("column %s is reached by {{index .row %q}} only: {{.%s}} is something else", quoted(name), name, name), rows: true})
 		}
 	}
@@ -255,7 +260,7 @@ func (p *Plan) checkRows(found *Problems) {
 	var last []int32
 	err := t.all(func(i int, row Row) bool {
 		for _, name := range rows.Require {
-			if strings.TrimSpace(Cell(row[name])) == "" {
+			if strings.TrimSpace(Cell(row[name])) == "" && !t.isUnsound(i) {
 				p.rowWrong(found, Problem{File: t.name, Row: i + 1, Field: name, Text: "is empty, and rows.require names it", rows: true})
 			}
 		}
@@ -263,7 +268,7 @@ func (p *Plan) checkRows(found *Problems) {
 			return true
 		}
 		value := Cell(row[rows.Per])
-		if strings.TrimSpace(value) == "" {
+		if strings.TrimSpace(value) == "" && !t.isUnsound(i) {
 			p.rowWrong(found, Problem{File: t.name, Row: i + 1, Field: rows.Per, Text: "is empty, and rows.per makes a message for each value", rows: true})
 		}
 		sum := sha256.Sum256([]byte(value))
@@ -288,9 +293,7 @@ var reserved = []string{"row", "rows", "var", "n", "now", "run"}
 // rowWrong records what is wrong with a row, by the number of the row.
 func (p *Plan) rowWrong(found *Problems, one Problem) {
 	found.add(one)
-	if p.options.KeepGoing {
-		p.table.wrong(one.Row-1, one.brief())
-	}
+	p.table.wrong(one.Row-1, one.brief())
 }
 
 // grouped reports whether a column decides which rows make a message.

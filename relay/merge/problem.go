@@ -32,6 +32,7 @@ type Problem struct {
 	Text  string // what is wrong
 	Hint  string // what to do; may be empty
 	rows  bool   // File is where rows come from
+	all   bool   // it is about all rows: the header
 }
 
 // String is one line: "due.csv: row 17: subject: no column "invocie"". A line

@@ -36,6 +36,7 @@ type Renderer struct {
 	// of the template that is filled in
 	mode   mode
 	ticks  int
+	work   int               // of its functions, see maxWork
 	listed []compose.Address // by {{addresses}}
 	out    output
 
@@ -61,10 +62,16 @@ func newRenderer(p *Plan) *Renderer {
 
 // at adds where the message comes from.
 func (r *Renderer) at(p Problem) Problem {
-	if r.group.Row > 0 {
+	s := r.plan.step
+	flag := s.flagOf(p.Field)
+	switch {
+	case r.group.Row > 0:
 		p.File, p.Row, p.rows = r.plan.table.name, r.group.Row, true
-	} else if p.File == "" && r.plan.step.Path != "" {
-		p.File, p.Line = r.plan.step.Path, r.plan.step.line(p.Field)
+	case flag == "" && p.File == "" && s.Path != "":
+		p.File, p.Line = s.Path, s.line(p.Field)
+	}
+	if flag != "" {
+		p.Field = flag
 	}
 	return p
 }
@@ -123,7 +130,7 @@ func (r *Renderer) Render(ctx context.Context, g *Group) (*Message, []Problem) {
 	r.group, r.problems, r.failed, r.embeds = g, nil, false, nil
 	data := p.data(g)
 	m := &Message{N: g.N, Row: g.Row, DSN: p.step.DSN}
-	mail := &compose.Message{Date: p.now, Domain: p.options.Domain}
+	mail := &compose.Message{Date: p.now, Domain: p.options.Domain, NoMessageID: p.options.RelayAdds && p.save == nil}
 	m.Source = mail
 	r.envelope(ctx, mail, data)
 	mail.Subject, _ = r.line(p.subject, data)
@@ -315,40 +322,18 @@ func (r *Renderer) refused(m *Message, err error) {
 // Check renders every message, and forgets it. progress, which may be nil, is
 // told how many are done. The error is a *Problems, or that of ctx.
 func (p *Plan) Check(ctx context.Context, workers int, progress func(done int)) error {
-	found := p.wrong
-	keys, saves := newTwins(), newTwins()
-	bad := map[int]string{} // Each reads p.bad meanwhile
-	type checked struct {
-		key, save string
-		problems  []Problem
-	}
+	c := &check{plan: p, found: p.wrong, keys: newTwins(), saves: newTwins(), bad: map[int]string{}}
 	err := Each(ctx, p, workers, func(ctx context.Context, r *Renderer, g *Group) checked {
-		if g.Bad != "" || ctx.Err() != nil {
-			return checked{}
+		if g.Bad != "" || g.unsound || ctx.Err() != nil {
+			return checked{left: true}
 		}
 		m, problems := r.Render(ctx, g)
 		if m == nil {
-			return checked{problems: problems}
+			return checked{problems: problems, left: true}
 		}
-		return checked{key: m.Key, save: m.Save}
-	}, func(g *Group, c checked) error {
-		at := func(key, text string) Problem {
-			return Problem{File: p.table.name, Row: g.Row, Field: key, Text: text, rows: true}
-		}
-		if c.key != "" {
-			if n := keys.add(c.key, g.N); n > 0 {
-				c.problems = append(c.problems, at("key", fmt.Sprintf("%s is that of message %d too: this one would never be sent", quoted(c.key), n)))
-			}
-		}
-		if c.save != "" {
-			if n := saves.add(c.save, g.N); n > 0 {
-				c.problems = append(c.problems, at("save", fmt.Sprintf("%s is that of message %d too", quoted(c.save), n)))
-			}
-		}
-		if len(c.problems) > 0 && p.options.KeepGoing {
-			bad[g.N] = c.problems[0].brief()
-		}
-		found.add(c.problems...)
+		return checked{key: m.Key, save: m.Save, noSubject: m.Source.Subject == "", empty: isEmpty(m.Source)}
+	}, func(g *Group, one checked) error {
+		c.add(g, one)
 		if progress != nil {
 			progress(g.N)
 		}
@@ -357,15 +342,89 @@ func (p *Plan) Check(ctx context.Context, workers int, progress func(done int)) 
 	if err != nil {
 		return err
 	}
-	maps.Copy(p.bad, bad)
-	found.add(p.constant.List...)
+	maps.Copy(p.bad, c.bad)
+	c.warn(c.noSubject, "no subject")
+	c.warn(c.empty, "neither text nor attachment")
 	if p.options.KeepGoing && p.table != nil {
-		for _, one := range found.List {
+		for _, one := range c.found.List {
 			p.options.Warn(one)
+		}
+		if len(c.bad) > maxBad {
+			p.constant.add(Problem{File: p.table.name, Text: fmt.Sprintf("more than %d messages are wrong", maxBad), rows: true})
 		}
 		return p.constant.none()
 	}
-	return found.none()
+	c.found.add(p.constant.List...)
+	return c.found.none()
+}
+
+// checked is what is remembered of a message.
+type checked struct {
+	key, save        string
+	noSubject, empty bool
+	left             bool // there is none
+	problems         []Problem
+}
+
+// isEmpty reports whether a message has nothing to show.
+func isEmpty(m *compose.Message) bool {
+	return strings.TrimSpace(m.Text) == "" && strings.TrimSpace(m.HTML) == "" && len(m.Calendar)+len(m.Attached) == 0
+}
+
+// check is one look at every message.
+type check struct {
+	plan             *Plan
+	found            Problems
+	keys, saves      *twins
+	bad              map[int]string // Each reads that of the plan meanwhile
+	noSubject, empty alikes
+}
+
+// alikes counts messages of which the same is to be said.
+type alikes struct{ n, first int }
+
+func (a *alikes) add(is bool, n int) {
+	if is {
+		if a.n++; a.n == 1 {
+			a.first = n
+		}
+	}
+}
+
+func (c *check) add(g *Group, one checked) {
+	p := c.plan
+	twin := func(seen *twins, key, value, why string) {
+		if value == "" {
+			return
+		}
+		if n := seen.add(value, g.N); n > 0 {
+			text := fmt.Sprintf("%s is that of message %d too%s", quoted(value), n, why)
+			one.problems = append(one.problems, Problem{File: p.table.name, Row: g.Row, Field: p.step.name(key), Text: text, rows: true})
+			one.left = true
+		}
+	}
+	shown := len(one.problems) // by Render
+	twin(c.keys, "key", one.key, ": this one would never be sent")
+	twin(c.saves, "save", one.save, "")
+	if n := len(one.problems); n > 0 && (p.options.KeepGoing && len(c.bad) <= maxBad || n > shown && len(c.bad) < maxProblems) {
+		c.bad[g.N] = one.problems[0].brief()
+	}
+	c.found.add(one.problems...)
+	c.noSubject.add(one.noSubject && !one.left, g.N)
+	c.empty.add(one.empty && !one.left, g.N)
+}
+
+// warn tells of messages that lack something.
+func (c *check) warn(a alikes, what string) {
+	switch {
+	case a.n == 0:
+	case c.plan.Messages() == 1:
+		c.plan.options.Warn(Problem{Text: "the message has " + what})
+	case a.n == 1:
+		c.plan.options.Warn(Problem{Text: fmt.Sprintf("message %d has %s", a.first, what)})
+	default:
+		c.plan.options.Warn(Problem{Text: fmt.Sprintf("%d messages have %s, the first is message %d", a.n, what, a.first)})
+	}
 }
 
 // WriteTo writes the message.

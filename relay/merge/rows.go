@@ -39,7 +39,9 @@ type reader struct {
 func (s *Step) readRows(ctx context.Context, o *Options, found *Problems, warn func(Problem)) (*table, error) {
 	in, name, err := s.openRows(ctx, o)
 	if err != nil {
-		return nil, one(Problem{Kind: NoInput, Field: "rows", Text: err.Error()})
+		p := s.problem("rows", err.Error(), "")
+		p.Kind = NoInput
+		return nil, one(p)
 	}
 	t := newTable(name)
 	t.indexed = s.Rows.Per != "" && s.Rows.Per != PerRow && s.Rows.Per != PerAll
@@ -161,11 +163,18 @@ func (l *limited) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// meter ends the reading where a single row takes more than maxRow.
+// meter ends the reading where a single row takes more than maxRow, or has more
+// than maxSigns between its cells, each of which takes memory.
 type meter struct {
-	r io.Reader
-	n int
+	r     io.Reader
+	n     int
+	sign  byte // of CSV; 0: none
+	signs int
 }
+
+const maxSigns = 1 << 20
+
+func (m *meter) reset() { m.n, m.signs = 0, 0 }
 
 var errLongRow = fmt.Errorf("a row has more than %d MiB: is a quote not closed?", maxRow>>20)
 
@@ -173,6 +182,11 @@ func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
 	if m.n += n; m.n > maxRow+64<<10 && err == nil {
 		err = errLongRow
+	}
+	if m.sign != 0 {
+		if m.signs += bytes.Count(p[:n], []byte{m.sign}); m.signs > maxSigns && err == nil {
+			err = fmt.Errorf("a row has more than %d cells: is a quote not closed?", maxSigns)
+		}
 	}
 	return n, err
 }

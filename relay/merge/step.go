@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 )
 
 // Step says what messages to make: a message file, or what flags say in place
@@ -30,6 +31,11 @@ type Step struct {
 	Attach               []Attach
 	Embed                []Embed
 	Vars                 map[string]string // {{.var.NAME}}
+
+	// Flags are the keys that a command line gave, "attach[1]", with the flag
+	// that it used, "--attach", which problems name then. A key stands for what
+	// is below it.
+	Flags map[string]string
 
 	lines func(path string) int
 }
@@ -126,8 +132,33 @@ func (s *Step) line(key string) int {
 	return s.lines(key)
 }
 
+// flagOf is the flag that gave a key; empty: the message file did.
+func (s *Step) flagOf(key string) string {
+	for {
+		if flag, ok := s.Flags[key]; ok {
+			return flag
+		}
+		cut := strings.LastIndexAny(key, ".[")
+		if cut < 0 {
+			return ""
+		}
+		key = key[:cut]
+	}
+}
+
+// name is what the user calls a key.
+func (s *Step) name(key string) string {
+	if flag := s.flagOf(key); flag != "" {
+		return flag
+	}
+	return key
+}
+
 // problem is one about a key of the message file or a flag.
 func (s *Step) problem(key, text, hint string) Problem {
+	if flag := s.flagOf(key); flag != "" {
+		return Problem{Field: flag, Text: text, Hint: hint}
+	}
 	return Problem{File: s.Path, Line: s.line(key), Field: key, Text: text, Hint: hint}
 }
 

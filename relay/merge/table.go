@@ -40,19 +40,44 @@ type table struct {
 	size    int64
 	starts  []int64 // of each row, where keepStarts
 	indexed bool    // rows are read out of order
-	keeps   bool    // rows that are wrong are kept, with the reason in bad
-	bad     map[int]string
+	keeps   bool    // every row that is wrong is known, and not only some
+	bad     map[int]*badRow
 }
 
-// wrong tells why the row of that number, from 0, is not used.
-func (t *table) wrong(i int, why string) {
-	if t.keeps && t.bad[i] == "" {
-		t.bad[i] = why
+// badRow tells what is wrong with a row.
+type badRow struct {
+	why     string
+	unsound bool // its cells are not where they belong, so that nothing more is to be said of it
+}
+
+// maxBad is how many wrong rows a run that keeps going takes.
+const maxBad = 100_000
+
+// wrong tells why the row of that number, from 0, can't be used.
+func (t *table) wrong(i int, why string) *badRow {
+	b := t.bad[i]
+	switch {
+	case b != nil:
+		return b
+	case !t.keeps && len(t.bad) >= maxProblems, len(t.bad) > maxBad:
+		return &badRow{}
 	}
+	b = &badRow{why: why}
+	t.bad[i] = b
+	return b
+}
+
+// unsound tells why the cells of a row are not where they belong.
+func (t *table) unsound(i int, why string) { t.wrong(i, why).unsound = true }
+
+// isUnsound reports whether more about a row would be told in vain.
+func (t *table) isUnsound(i int) bool {
+	b := t.bad[i]
+	return b != nil && b.unsound
 }
 
 func newTable(name string) *table {
-	return &table{name: name, at: map[string]int{}, bad: map[int]string{}}
+	return &table{name: name, at: map[string]int{}, bad: map[int]*badRow{}}
 }
 
 // column is the index of a column, which is added where it is new.

@@ -35,10 +35,12 @@ type field struct {
 	file  string // where the template stands; empty: in the message file
 	limit int
 	mode  mode
-	text  string // without tree
-	plain *template.Template
-	html  *htmltemplate.Template
-	fast  *field // html, in which the style sheet is inlined already; nil: it cannot be
+
+	source string
+	text   string // without tree
+	plain  *template.Template
+	html   *htmltemplate.Template
+	fast   *field // html, in which the style sheet is inlined already; nil: it cannot be
 }
 
 func (f *field) constant() bool { return f.plain == nil && f.html == nil }
@@ -49,7 +51,13 @@ type compiler struct {
 	funcs  template.FuncMap // names only: see Renderer
 	found  *Problems
 	fields []*field
+
+	mistaken map[string]bool
 }
+
+// ambiguous are names that stand for something else than a column, where they
+// are used as the value of one would be.
+var ambiguous = regexp.MustCompile(`[\s({|]\$?\.(n|now|run)\b|\{\{-?\s*\$?\.(row|rows|var)\s*[|}-]`)
 
 // compile parses one template. It is nil where it is wrong, which is recorded.
 func (c *compiler) compile(key, source string, m mode, limit int) *field {
@@ -61,6 +69,10 @@ func (c *compiler) parse(f *field, source string) *field {
 		f.text = source
 		return f
 	}
+	for _, m := range ambiguous.FindAllStringSubmatch(source, -1) {
+		c.mistaken[m[1]+m[2]] = true
+	}
+	f.source = source
 	var err error
 	if f.mode == asHTML {
 		f.html, err = htmltemplate.New(f.key).Option("missingkey=error").Funcs(c.funcs).Parse(source)
@@ -216,7 +228,7 @@ func (o *output) Write(p []byte) (int, error) {
 
 // fill is the text of a field for one message.
 func (r *Renderer) fill(f *field, data map[string]any) (string, error) {
-	r.mode, r.ticks, r.listed = f.mode, 0, nil
+	r.mode, r.ticks, r.work, r.listed = f.mode, 0, 0, nil
 	if f.constant() {
 		return f.text, nil
 	}
