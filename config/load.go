@@ -108,6 +108,8 @@ type Place struct {
 	// is such a socket; empty: there is none, or it is one of systemd, whose
 	// path the file does not say.
 	SubmitSocket string
+	// Hostname is what the relay calls itself.
+	Hostname string
 	// MaxMessage is how many bytes a message may have at SubmitSocket.
 	MaxMessage int64
 	// SMTP is where programs of this machine hand in mail, "127.0.0.1:2525";
@@ -128,7 +130,7 @@ func Locate(option string) (Place, error) {
 			if err != nil {
 				return Place{}, err
 			}
-			return Place{Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, SubmitSocket: cfg.HTTP.Socket.Target, MaxMessage: cfg.HTTP.Socket.MaxMessageSize, SMTP: defaultListen}, nil
+			return Place{Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, SubmitSocket: cfg.HTTP.Socket.Target, Hostname: cfg.Hostname, MaxMessage: cfg.HTTP.Socket.MaxMessageSize, SMTP: defaultListen}, nil
 		}
 	}
 	doc := readDocument(path)
@@ -136,6 +138,7 @@ func Locate(option string) (Place, error) {
 		return Place{}, doc.asError()
 	}
 	cfg := Default()
+	doc.top().readOnly(cfg.keys(), "hostname")
 	doc.top().sub("spool").readOnly(cfg.Spool.keys(), "dir", "max_size")
 	doc.top().sub("control").readOnly(cfg.Control.keys(), "socket", "read_socket")
 	doc.top().sub("http").readOnly(cfg.HTTP.keys(), "socket", "max_message_size")
@@ -156,7 +159,7 @@ func Locate(option string) (Place, error) {
 	}
 	return Place{
 		Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket,
-		SubmitSocket: cfg.HTTP.Socket.Target, MaxMessage: most, SMTP: loopbackListener(doc.root["listener"]),
+		SubmitSocket: cfg.HTTP.Socket.Target, Hostname: cfg.Hostname, MaxMessage: most, SMTP: loopbackListener(doc.root["listener"]),
 	}, nil
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"postern/cmd/step"
 	"postern/config"
+	"postern/config/wire"
 	"postern/relay/merge"
 )
 
@@ -53,10 +54,18 @@ A message file (TOML) and the flags say the same things; a flag replaces what
 the file says. Every string is a template: {{.email}} is a column of the rows.
 With --raw a finished message is read from standard input.
 
-Exit codes: 0 all queued; 65 something is wrong with a template, a row, an
-address or an attachment; 66 a file cannot be read; 67 a name that no address
-book knows; 69 refused by the relay; 75 the relay is away or full: run the
-same command again, with a key it continues where it was.`,
+Exit codes:
+   0  all queued, or there were no rows and rows.empty allows that
+  64  the command line is wrong
+  65  a template, a row, an address or an attachment is wrong
+  66  a file or the output of a command cannot be read
+  67  a name that no address book knows
+  69  refused by the relay for good
+  73  a file cannot be written
+  75  the relay is away or full: run the same command again; with a key it
+      continues where it was
+  77  not allowed
+  78  the configuration of the relay is wrong`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 && !f.raw {
 				return usage("`%s` takes one message file: %q is too many", cmd.CommandPath(), args[1])
@@ -83,10 +92,10 @@ same command again, with a key it continues where it was.`,
 func (f *sendFlags) register(cmd *cobra.Command) {
 	s, flags := &f.step, cmd.Flags()
 	flags.StringVar(&s.From, "from", "", "the sender, `ADDRESS`")
-	flags.StringArrayVar(&s.To, "to", nil, "a recipient, `ADDRESS` or group:NAME; may be repeated")
-	flags.StringArrayVar(&s.Cc, "cc", nil, "a recipient of a copy, `ADDRESS`")
-	flags.StringArrayVar(&s.Bcc, "bcc", nil, "a recipient whom the others do not see, `ADDRESS`")
-	flags.StringArrayVar(&s.ReplyTo, "reply-to", nil, "where answers go, `ADDRESS`")
+	flags.StringArrayVar(&s.To, "to", nil, "a recipient, `ADDRESS`; may be repeated")
+	flags.StringArrayVar(&s.Cc, "cc", nil, "a recipient of a copy, `ADDRESS`; may be repeated")
+	flags.StringArrayVar(&s.Bcc, "bcc", nil, "a recipient whom the others do not see, `ADDRESS`; may be repeated")
+	flags.StringArrayVar(&s.ReplyTo, "reply-to", nil, "where answers go, `ADDRESS`; may be repeated")
 	flags.StringVar(&s.Subject, "subject", "", "the subject, `TEXT`")
 	flags.StringVar(&s.Text, "text", "", "`FILE` with the text; - is standard input, which is no template")
 	flags.StringVar(&s.Body, "body", "", "the text itself, `TEXT`")
@@ -95,20 +104,20 @@ func (f *sendFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&s.Calendar, "calendar", "", "`FILE` with an invitation (.ics)")
 	flags.StringArrayVar(&s.Attach, "attach", nil, "attach `FILE[:NAME[:TYPE]]`; may be repeated")
 	flags.StringArrayVar(&s.Embed, "embed", nil, "a picture that the HTML shows, `FILE[:CID]`; may be repeated")
-	flags.StringArrayVar(&s.Header, "header", nil, "a field of the header, `'Name: value'`; may be repeated")
+	flags.StringArrayVar(&s.Header, "header", nil, "a field of the header, `'NAME: VALUE'`; may be repeated")
 	flags.StringVar(&s.Rows, "rows", "", "`FILE` with rows (CSV, TSV, JSON, NDJSON, XLSX); - is standard input")
-	flags.StringVar(&s.RowsFormat, "rows-format", "auto", "the `FORMAT` of the rows: auto, csv, tsv, json, ndjson or xlsx")
-	flags.StringVar(&s.Per, "per", "row", "one message for each `row`, for all, or for each value of a column")
-	flags.StringArrayVar(&s.Set, "set", nil, "a variable, `NAME=VALUE`, which templates see as {{.var.NAME}}")
-	flags.StringArrayVar(&s.SetFile, "set-file", nil, "a variable that holds a file, `NAME=FILE`")
-	flags.StringVar(&s.Save, "save", "", "keep a copy of each message at `TEMPLATE`")
+	flags.StringVar(&s.RowsFormat, "rows-format", "auto", "what the rows are: `auto|csv|tsv|json|ndjson|xlsx`")
+	flags.StringVar(&s.Per, "per", "row", "one message for each row, for all, or for each value of a column: `row|all|COLUMN`")
+	flags.StringArrayVar(&s.Set, "set", nil, "a variable, `NAME=VALUE`, which templates see as {{.var.NAME}}; may be repeated")
+	flags.StringArrayVar(&s.SetFile, "set-file", nil, "a variable that holds a file, `NAME=FILE`; may be repeated")
+	flags.StringVar(&s.Save, "save", "", "keep a copy of each message in the file `TEMPLATE`")
 	flags.StringVar(&s.Key, "key", "", "what a message is known by, `TEMPLATE`: it is taken once only")
-	flags.StringVar(&s.Priority, "priority", "", "`high`, normal or low")
+	flags.StringVar(&s.Priority, "priority", "", "how urgent it is shown to be: `high|normal|low`")
 	flags.BoolVar(&f.raw, "raw", false, "send the message on standard input as it is")
 	flags.BoolVarP(&f.fromHeader, "recipients", "t", false, "with --raw: take recipients from the header")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the first message; send nothing")
 	flags.BoolVar(&f.all, "all", false, "with --dry-run: print every message")
-	flags.StringVar(&f.preview, "preview", "", "write a page that shows every message to `FILE.html`; send nothing")
+	flags.StringVar(&f.preview, "preview", "", "write a page that shows every message to `FILE`; send nothing")
 	flags.StringVar(&f.out, "out", "", "write the messages as .eml files into `DIR`; send nothing")
 	flags.StringVar(&f.redirect, "redirect", "", "send every message to `ADDRESS` only")
 	flags.IntVar(&f.limit, "limit", 0, "make the first `N` messages only")
@@ -140,13 +149,16 @@ func (f *sendFlags) check() error {
 	case f.failed != "" && ways > 0:
 		return usage("--failed is for messages that are sent")
 	}
-	return f.checkSMTP()
+	return f.checkWhere()
 }
 
-// checkSMTP refuses an address that no second try would reach either.
-func (f *sendFlags) checkSMTP() error {
+// checkWhere refuses addresses that no second try would reach either.
+func (f *sendFlags) checkWhere() error {
 	if _, port, err := net.SplitHostPort(f.smtp); f.smtp != "" && (err != nil || port == "") {
 		return usage("--smtp %q is not HOST:PORT", f.smtp)
+	}
+	if f.step.Given("redirect") && wire.CheckMailbox(f.redirect, true) != wire.NoFault {
+		return usage("--redirect %q is not an address", f.redirect)
 	}
 	return nil
 }
@@ -172,9 +184,16 @@ func (a *app) send(ctx context.Context, f *sendFlags) error {
 		defer relay.Close()
 		maxSize, absent = relay.Open(ctx)
 	}
-	plan, err := merge.Prepare(ctx, what, merge.Options{
+	options := merge.Options{
 		Stdin: a.stdin, Run: runName(), Redirect: f.redirect, MaxSize: maxSize, Limit: f.limit, KeepGoing: f.keepGoing, Warn: a.doubt,
-	})
+	}
+	if relay != nil && absent == nil {
+		options.RelayAdds, options.Domain = relay.IsPostern(), domainOf(relay)
+		if what.Key != "" {
+			a.keepsNoKeys(f.smtp, relay)
+		}
+	}
+	plan, err := merge.Prepare(ctx, what, options)
 	if err != nil {
 		return a.problems(err)
 	}
@@ -215,6 +234,23 @@ func (a *app) send(ctx context.Context, f *sendFlags) error {
 	return a.sendAll(ctx, f, plan, relay)
 }
 
+// domainOf is what stands in the Message-ID of a message with a copy: the name
+// of the relay. Empty, for the domain of From, where the relay is a stranger's or
+// its name is one that means something on its own machine only.
+func domainOf(relay *step.Relay) string {
+	if name := relay.Hostname(); relay.IsPostern() && strings.Contains(name, ".") {
+		return name
+	}
+	return ""
+}
+
+// keepsNoKeys warns of keys that nobody looks at.
+func (a *app) keepsNoKeys(address string, relay *step.Relay) {
+	if !relay.IsPostern() {
+		a.doubt(merge.Problem{Text: "the relay at " + address + " is not Postern and keeps no keys: a second run sends again"})
+	}
+}
+
 // runName is {{.run}}: a moment and a process.
 func runName() string {
 	return time.Now().UTC().Format("20060102T150405.000") + "-" + strconv.Itoa(os.Getpid())
@@ -238,7 +274,7 @@ func (a *app) relay(address string, dsn bool) (*step.Relay, error) {
 	}
 	if place.SubmitSocket != "" && !dsn {
 		if _, err := os.Stat(place.SubmitSocket); err == nil || place.SMTP == "" {
-			return step.Socket(place.SubmitSocket, place.MaxMessage), nil
+			return step.NamedSocket(place.SubmitSocket, place.MaxMessage, place.Hostname), nil
 		}
 	}
 	if place.SMTP == "" {

@@ -21,7 +21,7 @@ func (a *app) sendRaw(ctx context.Context, f *sendFlags, recipients []string) er
 			return usage("--%s is not for --raw: the message is finished", flag)
 		}
 	}
-	if err := f.checkSMTP(); err != nil {
+	if err := f.checkWhere(); err != nil {
 		return err
 	}
 	if f.redirect != "" {
@@ -39,6 +39,12 @@ func (a *app) sendRaw(ctx context.Context, f *sendFlags, recipients []string) er
 		return err
 	}
 	defer relay.Close()
+	if raw.Key != "" && f.smtp != "" {
+		if _, err := relay.Open(ctx); err != nil {
+			return err
+		}
+		a.keepsNoKeys(f.smtp, relay)
+	}
 	report := &sendReport{app: a, progress: a.progress("sent", 1)}
 	if !a.json {
 		report.table = newTable(a.stdout, "row", "to", "id", "result")
@@ -47,10 +53,10 @@ func (a *app) sendRaw(ctx context.Context, f *sendFlags, recipients []string) er
 	if err := report.result(one); err != nil {
 		return err
 	}
-	if report.table != nil {
-		if err := report.table.flush(); err != nil {
-			return err
-		}
+	var total step.Summary
+	total.Add(one.Status)
+	if err := report.end(f, total); err != nil {
+		return err
 	}
 	switch one.Status {
 	case step.Deferred:

@@ -3,12 +3,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +66,8 @@ func (h *harness) captured(n int) []string {
 	return all
 }
 
+var messageID = regexp.MustCompile(`(?m)^Message-ID: .*\n`)
+
 const reminderStep = `from = 'Accounts <billing@example.com>'
 to = ['{{.name}} <{{.email}}>']
 subject = 'Your {{len .rows}} invoices'
@@ -106,8 +110,10 @@ func TestSendStep(t *testing.T) {
 		t.Error("the key went on with the message")
 	}
 	for _, to := range []string{"bob", "carol"} {
-		if _, err := os.Stat(filepath.Join(dir, "sent", to+"@example.org.eml")); err != nil {
-			t.Error(err)
+		b, err := os.ReadFile(filepath.Join(dir, "sent", to+"@example.org.eml"))
+		id := messageID.FindString(string(b))
+		if err != nil || !strings.HasSuffix(id, "@relay.example.com>\r\n") || !strings.Contains(all, strings.TrimSpace(id)) {
+			t.Errorf("the copy has %q, %v; it is that of what arrived, and of the relay", id, err)
 		}
 	}
 	h.stop()
@@ -133,6 +139,9 @@ func TestSendBySocket(t *testing.T) {
 		t.Errorf("first %s, second %s", first, second)
 	}
 	all := h.captured(1)
+	if ids := messageID.FindAllString(all[0], -1); len(ids) != 1 || !strings.Contains(ids[0], "@relay.example.com>") {
+		t.Errorf("%q: the relay gives one Message-ID", ids)
+	}
 	if !strings.Contains(all[0], "filename=\"nightly.log\"") || !strings.Contains(all[0], `To: "Ops, A" <ops@example.org>, b@example.org`) {
 		t.Errorf("arrived:\n%s", all[0])
 	}
@@ -296,7 +305,8 @@ func TestSendCodes(t *testing.T) {
 		"good.toml": "from = 'a@example.com'\nto = 'b@example.org'\nsubject = 's'\ntext = 'Dear {{.var.who}}'\n",
 		"bad.toml":  "from = 'a@example.com'\nto = 'b@'\nsubjet = 's'\n",
 		"due.csv":   "email,x\nb@example.org,1\nbob@,2\n",
-		"none.csv":  "email\n",
+		"none.csv":  "email\n", "empty.toml": "from = 'a@example.com'\nto = 'b@example.org'\nsubject = 's'\n",
+		"esc\x1b[31m.csv": "email\nbob\x1b]0;x\a@\n",
 	})
 	t.Chdir(dir)
 	flags := []string{"--from", "a@example.com", "--body", "x"}
@@ -309,9 +319,9 @@ func TestSendCodes(t *testing.T) {
 		"no variable":    {[]string{"good.toml", "--dry-run"}, exitData, "", "good.toml:4: text: no variable \"who\"\n1 problem; nothing was sent\n"},
 		"unknown key":    {[]string{"bad.toml", "--dry-run"}, exitData, "", "bad.toml:3: subjet: unknown key (did you mean subject?)\n1 problem; nothing was sent\n"},
 		"no file":        {[]string{"gone.toml", "--dry-run"}, exitNoInput, "", "gone.toml: cannot be read: no such file\n1 problem; nothing was sent\n"},
-		"a group":        {append([]string{"--to", "group:Ops", "--dry-run"}, flags...), exitNoUser, "", "to: group:Ops: no address book is configured (write the addresses themselves)\n1 problem; nothing was sent\n"},
-		"a name":         {append([]string{"--to", "root", "--dry-run"}, flags...), exitNoUser, "", "to: root: no address book is configured"},
-		"a bad row":      {append([]string{"--to", "{{.email}}", "--rows", "due.csv", "--dry-run"}, flags...), exitData, "", "due.csv: row 2: to: \"bob@\" is not an address\n1 problem; nothing was sent\n"},
+		"a group":        {append([]string{"--to", "group:Ops", "--dry-run"}, flags...), exitNoUser, "", "--to: group:Ops: no address book is configured (write the addresses themselves)\n1 problem; nothing was sent\n"},
+		"a name":         {append([]string{"--to", "root", "--dry-run"}, flags...), exitNoUser, "", "--to: root: no address book is configured"},
+		"a bad row":      {append([]string{"--to", "{{.email}}", "--rows", "due.csv", "--dry-run"}, flags...), exitData, "", "due.csv: row 2: --to: \"bob@\" is not an address\n1 problem; nothing was sent\n"},
 		"no rows":        {append([]string{"--to", "{{.email}}", "--rows", "none.csv", "--dry-run"}, flags...), exitOK, "There are no rows in none.csv; nothing was sent.\n", ""},
 		"two ways":       {[]string{"good.toml", "--dry-run", "--out", "x"}, exitUsage, "", "exclude each other"},
 		"two files":      {[]string{"good.toml", "bad.toml"}, exitUsage, "", "takes one message file"},
@@ -322,14 +332,25 @@ func TestSendCodes(t *testing.T) {
 		"no relay":       {append([]string{"--to", "b@example.org", "--smtp", "127.0.0.1:1"}, flags...), exitTempFail, "", "no relay answers at 127.0.0.1:1"},
 		"no port":        {append([]string{"--to", "b@example.org", "--smtp", "relay"}, flags...), exitUsage, "", "--smtp \"relay\" is not HOST:PORT"},
 		"raw to no port": {[]string{"--raw", "b@example.org", "--smtp", "relay"}, exitUsage, "", "--smtp \"relay\" is not HOST:PORT"},
+		"priority":       {append([]string{"--to", "b@example.org", "--priority", "hgih"}, flags...), exitUsage, "", "--priority \"hgih\" is none of high, normal, low\n  Did you mean high?\n"},
+		"redirect":       {append([]string{"--to", "b@example.org", "--redirect", "nope"}, flags...), exitUsage, "", "--redirect \"nope\" is not an address"},
+		"raw redirect":   {[]string{"--raw", "b@example.org", "--redirect", "nope"}, exitUsage, "", "--redirect \"nope\" is not an address"},
+		"no body":        {[]string{"--from", "a@example.com", "--to", "b@example.org", "--dry-run"}, exitData, "", "--body: is missing, and there is neither html, markdown, calendar nor an attachment (--body '' sends a subject alone)\n1 problem; nothing was sent\n"},
+		"no body in it":  {[]string{"empty.toml", "--dry-run"}, exitData, "", "empty.toml: text: is missing, and there is neither html, markdown, calendar nor an attachment (text = '' sends a subject alone)\n1 problem"},
+		"subject alone":  {[]string{"--from", "a@example.com", "--to", "b@example.org", "--subject", "Backup OK", "--body", "", "--dry-run"}, exitOK, "Subject: Backup OK", "warning: the message has neither text nor attachment\n"},
+		"no subject":     {append([]string{"--to", "b@example.org", "--dry-run"}, flags...), exitOK, "To: b@example.org", "warning: the message has no subject\n"},
+		"flag in a file": {[]string{"good.toml", "--set", "who=B", "--attach", "gone.pdf", "--dry-run"}, exitData, "", "gone.pdf: no such file\n1 problem"},
+		"no sender":      {[]string{"--to", "b@example.org", "--body", "x", "--dry-run"}, exitData, "", "--from: is missing\n"},
+		"escapes":        {append([]string{"--to", "{{.email}}", "--rows", "esc\x1b[31m.csv", "--dry-run"}, flags...), exitData, "", "esc?[31m.csv: row 1: --to: \"bob\\x1b]0;x\\a@\" is not an address"},
+		"raw escapes":    {[]string{"--raw", "b@example.org", "--from", "a@example.com", "--dry-run"}, exitOK, "Subject: ?[31m\n\nGrüße ?]0;x?\n", ""},
 		"no such format": {append([]string{"--to", "{{.email}}", "--rows", "due.csv", "--rows-format", "xml"}, flags...), exitUsage, "", "--rows-format \"xml\" is none of auto, csv"},
 		"per nothing":    {[]string{"good.toml", "--per", "email", "--dry-run"}, exitUsage, "", "--per is for rows, and there are none"},
 		"failed nothing": {[]string{"good.toml", "--failed", "f.csv"}, exitUsage, "", "--failed is for rows, and there are none"},
-		"keep going":     {append([]string{"--to", "{{.email}}", "--rows", "due.csv", "--keep-going", "--dry-run", "--all"}, flags...), exitOK, "--- message 1 of 2, row 1", "warning: due.csv: row 2: to:"},
+		"keep going":     {append([]string{"--to", "{{.email}}", "--rows", "due.csv", "--keep-going", "--dry-run", "--all"}, flags...), exitOK, "--- message 1 of 2, row 1", "warning: due.csv: row 2: --to:"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := perform(t, "", append([]string{"send"}, c.args...)...)
-			if r.code != c.code || !strings.Contains(r.stdout, c.stdout) || !strings.Contains(r.stderr, c.stderr) {
+			r := perform(t, "Subject: \x1b[31m\n\nGrüße \x1b]0;x\a\n", append([]string{"send"}, c.args...)...)
+			if r.code != c.code || !strings.Contains(r.stdout, c.stdout) || !strings.Contains(r.stderr, c.stderr) || strings.ContainsAny(r.stdout+r.stderr, "\x1b\a") {
 				t.Errorf("exit %d, want %d\n%s%s", r.code, c.code, r.stdout, r.stderr)
 			}
 		})
@@ -340,7 +361,7 @@ func TestSendCodes(t *testing.T) {
 // comes from elsewhere.
 func TestSendFiles(t *testing.T) {
 	dir := stepFiles(t, map[string]string{
-		"step.toml": reminderStep + "[[embed]]\nfile = 'logo.png'\n", "due.csv": dueRows + "bad@,Bad,4,4\n", "logo.png": "\x89PNG",
+		"step.toml": reminderStep + "[[embed]]\nfile = 'logo.png'\n", "due.csv": dueRows + "bad@,Bad,4,4\nshort@example.org,Short\n", "logo.png": "\x89PNG",
 	})
 	t.Chdir(dir)
 	step := strings.Replace(reminderStep, "{{table", `<img src="cid:logo.png"><img src="https://tracker.example/x.png">{{table`, 1) + "[[embed]]\nfile = 'logo.png'\n"
@@ -352,7 +373,7 @@ func TestSendFiles(t *testing.T) {
 	if r.code != exitData || err != nil {
 		t.Fatalf("exit %d, %v\n%s", r.code, err, r.stderr)
 	}
-	for _, want := range []string{`<iframe sandbox loading="lazy"`, "data:image/png;base64,iVBORw==", "https://tracker.example/x.png", "default-src &#39;none&#39;", "is not an address", "open.csv"} {
+	for _, want := range []string{`<iframe sandbox loading="lazy"`, "data:image/png;base64,iVBORw==", "https://tracker.example/x.png", "default-src &#39;none&#39;", "is not an address", "2 fields, the header has 4", "open.csv"} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("no %q in the page", want)
 		}
@@ -369,5 +390,64 @@ func TestSendFiles(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join("out", "000002-carol@example.org.eml"))
 	if err != nil || !strings.Contains(string(b), "To: Carol <carol@example.org>\r\n") {
 		t.Errorf("%v\n%s", err, b)
+	}
+}
+
+// foreign is a relay that is not Postern; it returns what it was given.
+func foreign(t *testing.T) (address string, given func() string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	var all lockedBuffer
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				c.Write([]byte("220 mx.example.net ESMTP\r\n"))
+				in, data := bufio.NewReader(c), false
+				for {
+					line, err := in.ReadString('\n')
+					if err != nil {
+						return
+					}
+					all.Write([]byte(line))
+					switch {
+					case line == "DATA\r\n":
+						data = true
+						c.Write([]byte("354 go on\r\n"))
+					case !data || line == ".\r\n":
+						data = false
+						c.Write([]byte("250 2.0.0 Ok: queued as 4X\x1b[31m\r\n"))
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String(), all.String
+}
+
+// TestSendElsewhere: a relay that is not Postern gets no key, which is told,
+// and a Message-ID of the sender's domain; its replies do nothing to a terminal.
+func TestSendElsewhere(t *testing.T) {
+	const warning = "keeps no keys: a second run sends again\n"
+	addr, given := foreign(t)
+	for _, args := range [][]string{
+		{"--to", "b@example.org", "--subject", "s", "--body", "x"}, {"--raw", "b@example.org"},
+	} {
+		args = append([]string{"send", "--from", "a@example.com", "--key", "k1", "--smtp", addr}, args...)
+		r := perform(t, "Subject: s\n\nx\n", args...)
+		if r.code != exitOK || !strings.HasSuffix(r.stdout, "1 message queued\n") || strings.Contains(r.stdout, "\x1b") || !strings.Contains(r.stderr, warning) {
+			t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+	}
+	if all := given(); strings.Contains(all, "Idempotency") || !strings.Contains(messageID.FindString(all), "@example.com>") {
+		t.Errorf("it was given\n%s", all)
 	}
 }

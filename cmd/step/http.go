@@ -20,14 +20,17 @@ import (
 // socket hands messages in at the unix socket of the relay, which knows this
 // user from the kernel.
 type socket struct {
-	path    string
-	maxSize int64
-	client  *http.Client
+	path     string
+	maxSize  int64
+	hostname string
+	client   *http.Client
 }
 
-func newSocket(path string, maxSize int64) *socket {
+func (s *socket) who() (bool, string) { return true, s.hostname }
+
+func newSocket(path string, maxSize int64, hostname string) *socket {
 	dialer := &net.Dialer{Timeout: 30 * time.Second}
-	return &socket{path: path, maxSize: maxSize, client: &http.Client{
+	return &socket{path: path, maxSize: maxSize, hostname: hostname, client: &http.Client{
 		Timeout: patience,
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -120,7 +123,7 @@ func (s *socket) post(ctx context.Context, query url.Values, m *envelope) answer
 // refusedBy is what an answer of HTTP means: 429 and 5xx pass, and so does a
 // message with the same key that is on its way.
 func refusedBy(status int, said reply) *Refusal {
-	r := &Refusal{Code: said.SMTPCode, Enhanced: said.Enhanced, Text: wire.Line(said.Message)}
+	r := &Refusal{Code: said.SMTPCode, Enhanced: wire.Line(said.Enhanced), Text: wire.Line(said.Message)}
 	r.Temporary = status == http.StatusTooManyRequests || status >= 500 || said.Name == "concurrent_idempotent_requests"
 	if r.Text == "" {
 		r.Text = fmt.Sprintf("the relay answered %d %s", status, http.StatusText(status))
@@ -165,4 +168,10 @@ func (s *socket) close() { s.client.CloseIdleConnections() }
 
 // Socket is a relay by the path of its unix socket, where a message may have
 // maxSize bytes; 0: not known.
-func Socket(path string, maxSize int64) *Relay { return &Relay{newSocket(path, maxSize)} }
+func Socket(path string, maxSize int64) *Relay { return NamedSocket(path, maxSize, "") }
+
+// NamedSocket is a Socket of a relay that calls itself hostname, as its
+// configuration says: the socket does not tell.
+func NamedSocket(path string, maxSize int64, hostname string) *Relay {
+	return &Relay{newSocket(path, maxSize, hostname)}
+}

@@ -71,8 +71,8 @@ func preview(ctx context.Context, p *merge.Plan, out io.Writer) error {
 	}
 	err := merge.Each(ctx, p, Workers(), func(ctx context.Context, r *merge.Renderer, g *merge.Group) *card {
 		c := &card{N: g.N, Total: total, Row: g.Row}
+		c.Problems = g.Wrong
 		if g.Bad != "" {
-			c.Problems = []string{g.Bad}
 			return c
 		}
 		m, problems := r.Render(ctx, g)

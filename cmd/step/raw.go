@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/text/runes"
+	"golang.org/x/text/transform"
+
 	"postern/config/wire"
 	"postern/relay/merge"
 )
@@ -204,11 +207,23 @@ func (m *Raw) body(r io.Reader) error {
 	}
 }
 
-// Show writes the message and its envelope, and sends nothing.
+// Show writes the message and its envelope, and sends nothing. What is foreign
+// can do nothing to a terminal.
 func (m *Raw) Show(w io.Writer) error {
 	fmt.Fprintf(w, "--- from %s to %s, %s\n", wire.Line(m.From), wire.Line(strings.Join(m.To, ", ")), size(m.size))
-	_, err := m.WriteTo(w)
-	return err
+	out := transform.NewWriter(w, transform.Chain(
+		runes.Remove(runes.Predicate(func(r rune) bool { return r == '\r' })), // each is before an LF
+		runes.Map(func(r rune) rune {
+			if r != '\n' && r != '\t' && !wire.Visible(r) {
+				return '?'
+			}
+			return r
+		}),
+	))
+	if _, err := m.WriteTo(out); err != nil {
+		return err
+	}
+	return out.Close()
 }
 
 // Send hands the message over.

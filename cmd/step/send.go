@@ -47,7 +47,8 @@ type Result struct {
 // Summary counts results.
 type Summary struct{ Queued, Repeated, Refused, Deferred, Invalid, NotSent int }
 
-func (s *Summary) add(st Status) {
+// Add counts one message.
+func (s *Summary) Add(st Status) {
 	switch st {
 	case Queued:
 		s.Queued++
@@ -99,6 +100,13 @@ func (r *Relay) Open(ctx context.Context) (maxSize int64, err error) {
 	return maxSize, nil
 }
 
+// IsPostern reports whether the relay is one of ours, so that it keeps keys and
+// adds a Message-ID. It is known after Open.
+func (r *Relay) IsPostern() bool { ours, _ := r.way.who(); return ours }
+
+// Hostname is what the relay calls itself, after Open; empty: not known.
+func (r *Relay) Hostname() string { _, name := r.way.who(); return name }
+
 // Close ends the connections.
 func (r *Relay) Close() { r.way.close() }
 
@@ -119,7 +127,7 @@ func Send(ctx context.Context, p *merge.Plan, relay *Relay, each func(*Result) e
 	}
 	s := &sending{relay: relay.way, saver: saver}
 	err = merge.Each(ctx, p, atOnce, s.one, func(g *merge.Group, r *Result) error {
-		total.add(r.Status)
+		total.Add(r.Status)
 		return each(r)
 	})
 	return total, err

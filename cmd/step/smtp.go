@@ -26,6 +26,8 @@ type session struct {
 	pipelining, chunking, dsn, utf8 bool
 	bit8                            bool
 	used                            bool // a message went over it before
+	ours                            bool // the relay is Postern
+	hostname                        string
 	begun                           bool // the relay answered to a command of this message
 	broken                          bool // it is in no state for another message
 	chunk                           bytes.Buffer
@@ -65,10 +67,12 @@ func cause(err error) error {
 
 func (s *session) greet(ctx context.Context, hello string) error {
 	defer s.watch(ctx)()
-	if _, err := s.reply(220); err != nil {
+	text, err := s.reply(220)
+	if err != nil {
 		return err
 	}
-	text, err := s.command(250, "EHLO %s", hello)
+	s.hostname, s.ours = strings.CutSuffix(text, " ESMTP Postern")
+	text, err = s.command(250, "EHLO %s", hello)
 	if err != nil {
 		return err
 	}
@@ -246,9 +250,10 @@ func (s *session) commands(m *envelope) []string {
 	return commands
 }
 
-// content writes the key and the message.
+// content writes the key and the message. Another relay would hand the key on
+// to the recipients.
 func (s *session) content(w io.Writer, m *envelope) error {
-	if m.key != "" {
+	if m.key != "" && s.ours {
 		if _, err := io.WriteString(w, keyField+": "+m.key+"\r\n"); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"postern/config"
 	"postern/relay/merge"
 )
 
@@ -42,6 +43,9 @@ const maxInput = 16 << 20
 // file says; attachments, embedded files, header fields and variables add to
 // it. The error is a *Usage or a *merge.Problems.
 func (f *Flags) Step() (*merge.Step, error) {
+	if err := f.words(); err != nil {
+		return nil, err
+	}
 	step := &merge.Step{InlineCSS: true}
 	if f.File != "" {
 		var err error
@@ -52,6 +56,7 @@ func (f *Flags) Step() (*merge.Step, error) {
 	if err := f.stdinOnce(); err != nil {
 		return nil, err
 	}
+	step.Flags = f.names()
 	f.strings(step)
 	if err := f.bodies(step); err != nil {
 		return nil, err
@@ -65,6 +70,46 @@ func (f *Flags) Step() (*merge.Step, error) {
 		}
 	}
 	return step, nil
+}
+
+// flagKeys are the keys of a message file that flags stand for, --body and
+// --text being the same one.
+var flagKeys = map[string]string{
+	"from": "from", "to": "to", "cc": "cc", "bcc": "bcc", "reply-to": "reply_to", "subject": "subject", "body": "text", "text": "text",
+	"html": "html", "markdown": "markdown", "calendar": "calendar", "rows": "rows", "rows-format": "rows.format", "per": "rows.per",
+	"save": "save", "key": "key", "priority": "priority", "attach": "attach", "embed": "embed", "header": "headers", "set": "var",
+}
+
+// names are the flags by the keys that they gave. Without a message file there
+// are only flags.
+func (f *Flags) names() map[string]string {
+	names := map[string]string{}
+	for _, flag := range slices.Sorted(maps.Keys(flagKeys)) {
+		key := flagKeys[flag]
+		switch {
+		case key == "attach" || key == "embed" || key == "headers" || key == "var":
+			if f.File == "" { // otherwise each by itself, as it is added
+				names[key] = "--" + flag
+			}
+		case f.Given(flag):
+			names[key], names[key+"_file"] = "--"+flag, "--"+flag
+		case f.File == "" && names[key] == "":
+			names[key] = "--" + flag
+		}
+	}
+	return names
+}
+
+// words refuses what a flag does not know.
+func (f *Flags) words() error {
+	if f.Given("priority") && !slices.Contains(merge.Priorities(), f.Priority) {
+		hint := ""
+		if near := config.Nearest(f.Priority, merge.Priorities()); near != "" {
+			hint = "Did you mean " + near + "?"
+		}
+		return &Usage{Text: fmt.Sprintf("--priority %q is none of %s", f.Priority, strings.Join(merge.Priorities(), ", ")), Hint: hint}
+	}
+	return nil
 }
 
 // stdinOnce refuses to read standard input for two things.
@@ -191,6 +236,7 @@ func (f *Flags) parts(step *merge.Step) error {
 		if err != nil {
 			return err
 		}
+		step.Flags[fmt.Sprintf("attach[%d]", len(step.Attach))] = "--attach"
 		step.Attach = append(step.Attach, merge.Attach{File: f.path(step, p[0]), Name: p[1], Type: p[2]})
 	}
 	for _, value := range f.Embed {
@@ -198,6 +244,7 @@ func (f *Flags) parts(step *merge.Step) error {
 		if err != nil {
 			return err
 		}
+		step.Flags[fmt.Sprintf("embed[%d]", len(step.Embed))] = "--embed"
 		step.Embed = append(step.Embed, merge.Embed{File: f.path(step, p[0]), CID: p[1]})
 	}
 	return nil
@@ -227,6 +274,7 @@ func (f *Flags) headers(step *merge.Step) error {
 		if !ok || strings.TrimSpace(name) == "" {
 			return usage("--header %q is not 'Name: value'", h)
 		}
+		step.Flags["headers."+strings.TrimSpace(name)] = "--header"
 		step.Headers = append(step.Headers, merge.Header{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
 	}
 	return nil

@@ -48,11 +48,14 @@ func serve(t *testing.T, extensions string, answer func(line string) string) *sc
 	return s
 }
 
+// greeting is that of a Postern, unless a test says otherwise.
+var greeting = "relay.example.com ESMTP Postern"
+
 func converse(c net.Conn, extensions string, answer func(line string) string) string {
 	defer c.Close()
 	var all strings.Builder
 	in := bufio.NewReader(io.TeeReader(c, &all))
-	fmt.Fprint(c, "220 ready\r\n")
+	fmt.Fprint(c, "220 "+greeting+"\r\n")
 	data := false
 	for {
 		line, err := in.ReadString('\n')

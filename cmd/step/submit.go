@@ -62,6 +62,8 @@ type submitter interface {
 	// be, in bytes; 0: not known.
 	open(ctx context.Context) (maxSize int64, err error)
 	submit(ctx context.Context, m *envelope) answer
+	// who tells, after open, whether the relay is Postern, and its name.
+	who() (ours bool, hostname string)
 	close()
 }
 
@@ -70,9 +72,17 @@ type sessions struct {
 	address string
 	hello   string
 
-	mu     sync.Mutex
-	idle   []*session
-	closed bool
+	mu       sync.Mutex
+	idle     []*session
+	closed   bool
+	ours     bool // as the last greeting says
+	hostname string
+}
+
+func (s *sessions) who() (bool, string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ours, s.hostname
 }
 
 // patience is how long a message may take.
@@ -98,7 +108,13 @@ func (s *sessions) take(ctx context.Context) (*session, error) {
 		return c, nil
 	}
 	s.mu.Unlock()
-	return dial(ctx, s.address, s.hello)
+	c, err := dial(ctx, s.address, s.hello)
+	if err == nil {
+		s.mu.Lock()
+		s.ours, s.hostname = c.ours, c.hostname
+		s.mu.Unlock()
+	}
+	return c, err
 }
 
 func (s *sessions) put(c *session) {
