@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"slices"
 	"strings"
@@ -345,23 +344,4 @@ func (p *Plan) once(one Problem) {
 		p.told[text] = true
 		p.constant.add(one)
 	}
-}
-
-// twins finds values that two messages share, by their hash: 8 bytes each,
-// however many there are.
-type twins struct {
-	seed maphash.Seed
-	seen map[uint64]int32
-}
-
-func newTwins() *twins { return &twins{maphash.MakeSeed(), map[uint64]int32{}} }
-
-// add is the number of the message that has the value already; 0: none.
-func (t *twins) add(value string, n int) int {
-	sum := maphash.String(t.seed, value)
-	if first, ok := t.seen[sum]; ok {
-		return int(first)
-	}
-	t.seen[sum] = int32(n)
-	return 0
 }
