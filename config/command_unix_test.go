@@ -3,11 +3,15 @@
 package config
 
 import (
+	"context"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestCommandGetsNoSecretsOfOthers: neither the passwords of other upstreams,
@@ -72,4 +76,55 @@ func TestCommandGetsNoSecretsOfOthers(t *testing.T) {
 			t.Errorf("%v pipes", got)
 		}
 	}
+}
+
+// TestCommandLeavesNobodyBehind: whatever it started ends with a command that
+// does not end, or prints without end, or ends before a child that holds its
+// output open. A sign-in that is tried for days would fill the machine otherwise.
+func TestCommandLeavesNobodyBehind(t *testing.T) {
+	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR|syscall.O_NOCTTY, 0); err == nil {
+		tty.Close()
+		t.Skip("at a terminal, commands stay in its group of processes")
+	}
+	for name, line := range map[string]string{
+		"endless":       "sleep 60 & echo $! >$OUT; wait",
+		"prints":        "sleep 60 & echo $! >$OUT; yes",
+		"child holds":   "sleep 60 & echo $! >$OUT",
+		"ignores TERM":  "trap '' TERM HUP INT; (trap '' TERM HUP INT; sleep 60) & echo $! >$OUT; wait; wait",
+		"grandchildren": "sh -c 'sleep 60 & echo $! >$OUT; wait' & wait",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out := filepath.Join(t.TempDir(), "pid")
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			if _, err := runSecretCommand(ctx, []string{"/bin/sh", "-c", strings.ReplaceAll(line, "$OUT", out)}, nil); err == nil {
+				t.Error("a secret came of it")
+			}
+			text, err := os.ReadFile(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for begin := time.Now(); alive(pid); time.Sleep(5 * time.Millisecond) {
+				if time.Since(begin) > 5*time.Second {
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+					t.Fatalf("process %d lives on", pid)
+				}
+			}
+		})
+	}
+}
+
+// alive is false of a process that waits for its parent to ask how it ended.
+func alive(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return err != nil || !strings.HasPrefix(state, "Z")
 }

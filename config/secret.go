@@ -328,9 +328,13 @@ func runSecretCommand(ctx context.Context, args, named []string) (string, error)
 	cmd.WaitDelay = commandLinger
 	cmd.Env = commandEnv(os.Environ(), named)
 	keepDescriptors()
+	kill := apart(cmd)
 	out := &cappedBuffer{}
 	cmd.Stdout = out
 	err := cmd.Run()
+	if out.full || ctx.Err() != nil || errors.Is(err, exec.ErrWaitDelay) {
+		kill() // children that it left behind: there would be more with each sign-in
+	}
 	var exit *exec.ExitError
 	switch {
 	case out.full:

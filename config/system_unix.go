@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -87,4 +88,25 @@ func keepDescriptors() {
 			syscall.CloseOnExec(fd)
 		}
 	}
+}
+
+// apart starts a command in a group of processes of its own, so that kill ends
+// whatever it starts as well, unless that leaves the group as daemons do. At a
+// terminal it stays in the group that may read from there.
+func apart(cmd *exec.Cmd) (kill func()) {
+	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR|syscall.O_NOCTTY, 0); err == nil {
+		tty.Close()
+		return func() {}
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	kill = func() {
+		if cmd.Process != nil {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
+	}
+	cmd.Cancel = func() error {
+		kill()
+		return os.ErrProcessDone // the group is gone, and Wait says how it ended
+	}
+	return kill
 }
