@@ -33,9 +33,6 @@ import (
 // under way.
 const grace = 30 * time.Second
 
-// hurried is how long a stop waits after a second signal.
-const hurried = 2 * time.Second
-
 // Options are what a daemon is started with.
 type Options struct {
 	Config *config.Config
@@ -48,6 +45,8 @@ type Options struct {
 	Confine bool
 	// Ready is called once when everything runs; nil: nobody waits.
 	Ready func()
+	// Signals are those that came since Heed; nil: from Run on.
+	Signals *Signals
 }
 
 // daemon is the running relay. It is what the control socket asks.
@@ -106,14 +105,12 @@ func (s *state) digested() *state {
 // stop it in order, a second one at once, SIGHUP reloads. A *StartError says
 // why a start failed.
 func Run(ctx context.Context, o Options) error {
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	// A line to a log that nobody reads any more must not end the relay. The
-	// signal is taken and not ignored, which commands that we run would inherit.
-	unread := make(chan os.Signal, 1)
-	signal.Notify(unread, syscall.SIGPIPE)
-	defer signal.Stop(unread)
+	signals := o.Signals
+	if signals == nil {
+		signals = Heed()
+	}
+	signal.Notify(signals.stop, os.Interrupt, syscall.SIGTERM)
+	defer signals.Forget()
 
 	d := &daemon{
 		load: o.Load, log: o.Log, events: o.Log.Process(), version: o.Version,
@@ -191,99 +188,12 @@ func (l libraries) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// errInterrupted ends a start that a signal did not wait for. What is on disk
-// survives that as it does a crash.
-var errInterrupted = errors.New("interrupted while it started")
-
-// begin starts, and heeds signals meanwhile: after one it waits a little for
-// the start to end, after a second one it doesn't. why is the reason to stop
-// what has started, or empty.
-func (d *daemon) begin(cfg *config.Config, signals chan os.Signal) (why string, err error) {
-	started := make(chan error, 1)
-	go func() { started <- d.start(cfg) }()
-	var hurry <-chan time.Time
-	reload := false
-	for {
-		select {
-		case err := <-started:
-			if reload {
-				select {
-				case signals <- syscall.SIGHUP: // for whoever serves
-				default: // there are others before it
-				}
-			}
-			return why, err
-		case <-hurry:
-			return why, errInterrupted
-		case s := <-signals:
-			switch {
-			case s == syscall.SIGHUP:
-				reload = true
-			case why != "":
-				return why, errInterrupted
-			default:
-				why = "signal: " + s.String()
-				d.events.Stopping(why, hurried)
-				hurry = time.After(hurried)
-			}
-		}
-	}
-}
-
 // accounts are those that are configured now.
 func (d *daemon) accounts() (list []*config.Account) {
 	for _, up := range d.state.Load().cfg.Upstreams {
 		list = append(list, &up.Account)
 	}
 	return list
-}
-
-// serve waits for a reason to stop and returns it.
-func (d *daemon) serve(ctx context.Context, signals <-chan os.Signal) (why string) {
-	for {
-		select {
-		case <-ctx.Done():
-			return "the caller ended it"
-		case s := <-signals:
-			if s != syscall.SIGHUP {
-				return "signal: " + s.String()
-			}
-			// What came of it stands in the log.
-			_, _ = d.Reload(ctx, "SIGHUP")
-		}
-	}
-}
-
-// stop ends everything in the reverse order of the start. It waits for the
-// grace period, or for a second signal.
-func (d *daemon) stop(why string, signals <-chan os.Signal) {
-	began := time.Now()
-	d.events.Stopping(why, grace)
-	notify(sd.SdNotifyStopping)
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		d.close(ctx)
-	}()
-	var hurry <-chan time.Time
-wait:
-	for {
-		select {
-		case <-done:
-			break wait
-		case <-hurry:
-			break wait // something hangs; what is on disk survives that as it does a crash
-		case s := <-signals:
-			if s != syscall.SIGHUP {
-				cancel()
-				hurry = time.After(hurried)
-			}
-		}
-	}
-	notified(time.Second)
-	d.events.Stopped(time.Since(began), ctx.Err() == nil)
 }
 
 // close ends whatever was started. Clients and attempts have until ctx is

@@ -19,6 +19,8 @@ func (a *app) serveCommand() *cobra.Command {
 		Short: "Run the relay",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			signals := daemon.Heed()
+			defer signals.Forget()
 			load := func() (*config.Config, error) { return findConfig(a.config) }
 			cfg, err := load()
 			if err != nil {
@@ -33,7 +35,8 @@ func (a *app) serveCommand() *cobra.Command {
 			defer log.Close(2 * time.Second)
 			err = daemon.Run(cmd.Context(), daemon.Options{
 				Config: cfg, Load: load, Log: log, Version: currentVersion(), Confine: true,
-				Ready: func() { go a.welcome(cfg) }, // whoever reads it or not
+				Signals: signals,
+				Ready:   func() { go a.welcome(cfg) }, // whoever reads it or not
 			})
 			return told(log, startFailure(err))
 		},
