@@ -11,6 +11,7 @@ package importer
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -124,10 +125,9 @@ type Route struct {
 // Rewrite replaces senders.
 type Rewrite struct {
 	Place
-	From           []string // patterns
-	Envelope       string   // empty: kept
-	Header         string   // empty: kept
-	UpstreamsNames []string
+	From     []string // patterns
+	Envelope string
+	Header   string // empty: kept
 }
 
 // note adds to what could not be carried over.
@@ -247,6 +247,66 @@ func (f *Found) mailName(at Place, setting, name string) {
 		return
 	}
 	f.Hostname = Setting{at, canonical}
+}
+
+// local adds names of this machine, whose recipients go through the aliases.
+func (f *Found) local(names ...string) {
+	for _, name := range names {
+		if c, ok := wire.CanonicalHost(strings.TrimSuffix(name, ".")); ok && c[0] != '[' {
+			f.LocalDomains = union(f.LocalDomains, []string{c})
+		}
+	}
+}
+
+// addListener adds one, unless there is one at its address already.
+func (f *Found) addListener(l Listener) {
+	if slices.ContainsFunc(f.Listeners, func(o Listener) bool { return o.Address == l.Address }) {
+		return
+	}
+	if _, port, err := net.SplitHostPort(l.Address); err == nil {
+		if n, _ := portNumber(port); n < 1024 {
+			l.Notes = append(l.Notes, Note{l.Place, "the unit gives no right to port " + port, "use postern.socket, or CapabilityBoundingSet=CAP_NET_BIND_SERVICE and the same for AmbientCapabilities="})
+		}
+	}
+	f.Listeners = append(f.Listeners, l)
+}
+
+// listen adds a listener at an address; "" is all. One that only this machine
+// may use is on loopback.
+func (f *Found) listen(at Place, address, port string, allow []string) {
+	n, ok := portNumber(port)
+	ip, err := netip.ParseAddr(address)
+	if !ok || address != "" && (err != nil || ip.Zone() != "") {
+		f.note(at, shown(address)+" is no address to listen at", "add a [[listener]]")
+		return
+	}
+	l := Listener{Place: at, Address: net.JoinHostPort(address, strconv.Itoa(n))}
+	if address == "" || !ip.IsLoopback() {
+		if slices.ContainsFunc(allow, func(s string) bool { return !loopbackNetwork(s) }) {
+			l.Allow = allow
+			l.Notes = append(l.Notes, Note{at, "whoever is in allow may send to anybody", ""})
+		} else {
+			l.Address = net.JoinHostPort("127.0.0.1", strconv.Itoa(n))
+			l.Notes = append(l.Notes, Note{at, "it listened at other addresses too, and took mail for anybody from this machine alone", ""})
+		}
+	}
+	f.addListener(l)
+}
+
+func loopbackNetwork(s string) bool {
+	if ip, err := netip.ParseAddr(s); err == nil {
+		return ip.IsLoopback()
+	}
+	prefix, err := netip.ParsePrefix(s)
+	return err == nil && prefix.Addr().IsLoopback()
+}
+
+// backoff waits from least to most, and twice as long each time.
+func (f *Found) backoff(least, most time.Duration) {
+	for d := least; d < most && len(f.Backoff) < 12; d *= 2 {
+		f.Backoff = append(f.Backoff, d)
+	}
+	f.Backoff = append(f.Backoff, most)
 }
 
 // network is a network or an address as allow has it; bits behind the length of

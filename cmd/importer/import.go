@@ -17,7 +17,7 @@ import (
 
 // sources are the relays whose settings can be read, each from a path.
 var sources = map[string]func(path string) (*Found, error){
-	"msmtp":   readMSMTP,
+	"dma": readDMA, "exim": readExim, "iis": readIIS, "msmtp": readMSMTP, "nullmailer": readNullmailer, "ssmtp": readSSMTP,
 	"postfix": readPostfix,
 }
 

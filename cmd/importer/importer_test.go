@@ -15,7 +15,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // settings is where each source keeps its settings, within a tree.
 var settings = map[string]string{
-	"msmtp": "etc/msmtprc", "postfix": "etc/postfix",
+	"msmtp": "etc/msmtprc", "postfix": "etc/postfix", "nullmailer": "etc/nullmailer", "ssmtp": "etc/ssmtp", "dma": "etc/dma",
+	"exim": "etc/exim4", "iis": "MetaBase.xml",
 }
 
 // TestGolden reads each tree of settings in testdata and compares what is made
@@ -281,3 +282,19 @@ func TestParseHost(t *testing.T) {
 func FuzzPostfix(f *testing.F) {
 	fuzz(f, "postfix", "etc/postfix/main.cf", "etc/postfix/master.cf", "etc/postfix/sasl_passwd", "etc/postfix/relays.pcre", "etc/postfix/transport")
 }
+
+func FuzzNullmailer(f *testing.F) {
+	fuzz(f, "nullmailer", "etc/nullmailer/remotes", "etc/nullmailer/me", "etc/nullmailer/adminaddr", "etc/nullmailer/pausetime")
+}
+
+func FuzzSSMTP(f *testing.F) { fuzz(f, "ssmtp", "etc/ssmtp/ssmtp.conf", "etc/ssmtp/revaliases") }
+
+func FuzzDMA(f *testing.F) { fuzz(f, "dma", "etc/dma/dma.conf", "etc/dma/auth.conf", "etc/mailname") }
+
+func FuzzEximDebian(f *testing.F) {
+	fuzz(f, "exim", "etc/exim4/update-exim4.conf.conf", "etc/exim4/passwd.client", "etc/email-addresses")
+}
+
+func FuzzExim(f *testing.F) { fuzz(f, "exim", "etc/exim4/exim4.conf") }
+
+func FuzzIIS(f *testing.F) { fuzz(f, "iis", "MetaBase.xml") }

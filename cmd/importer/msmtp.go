@@ -404,6 +404,7 @@ func (m *msmtp) from(u *Upstream, s Setting) {
 	}
 	if a, ok := address(s.Value); ok {
 		u.Sender = a
+		u.note(s.Place, "from: all mail of this upstream goes out as this address, in From too; msmtp left From, and a sender that a program gave, as they were", "remove sender where programs choose an address that the upstream accepts")
 	}
 }
 

@@ -2,10 +2,7 @@ package importer
 
 import (
 	"path/filepath"
-	"slices"
 	"strings"
-
-	"postern/config/wire"
 )
 
 // postfix reads the settings of a Postfix.
@@ -68,9 +65,7 @@ func (p *postfix) names() {
 		p.domain(origin, "myorigin")
 	}
 	for _, d := range words(p.main.get("mydestination").Value) {
-		if name, ok := wire.CanonicalHost(d); ok && !slices.Contains(p.LocalDomains, name) && name[0] != '[' {
-			p.LocalDomains = append(p.LocalDomains, name)
-		}
+		p.local(d)
 	}
 	aliases := p.main.get("alias_maps")
 	for _, t := range tableNames(aliases.Value) {

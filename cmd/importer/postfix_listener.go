@@ -61,51 +61,26 @@ func (p *postfix) listener(s service) {
 	}
 	allow := p.networks(s.params)
 	for _, address := range p.interfaces(s, host) {
-		p.addListener(s, address, n, allow)
+		p.listen(s, address, n, allow)
 	}
 }
 
-// addListener adds one at an address. One that only this machine may use is on
-// loopback.
-func (p *postfix) addListener(s service, address string, port int, allow []string) {
-	l := Listener{Place: s.Place, Address: net.JoinHostPort(address, strconv.Itoa(port))}
-	if address == "" {
-		l.Address = ":" + strconv.Itoa(port)
-	}
-	ip, err := netip.ParseAddr(address)
-	if loopback := err == nil && ip.IsLoopback(); !loopback {
-		l.Allow = slices.DeleteFunc(slices.Clone(allow), loopbackNetwork)
-		if len(l.Allow) == 0 {
-			l.Address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-			l.Notes = append(l.Notes, Note{s.Place, "Postfix listened at other addresses too, and took mail from this machine alone", ""})
-		} else {
-			l.Allow = allow
-			l.Notes = append(l.Notes, Note{s.Place, "whoever is in allow may send to anybody, as in mynetworks", ""})
-		}
-	}
-	if port < 1024 {
-		l.Notes = append(l.Notes, Note{s.Place, "the unit gives no right to port " + strconv.Itoa(port), "use postern.socket, or CapabilityBoundingSet=CAP_NET_BIND_SERVICE and the same for AmbientCapabilities= (docs/administration.md)"})
-	}
-	if slices.ContainsFunc(p.Listeners, func(o Listener) bool { return o.Address == l.Address }) {
+// listen adds one at an address.
+func (p *postfix) listen(s service, address string, port int, allow []string) {
+	before := len(p.Listeners)
+	p.Found.listen(s.Place, address, strconv.Itoa(port), allow)
+	if len(p.Listeners) == before {
 		return
 	}
+	l := &p.Listeners[before]
 	if mode := s.params.get("smtpd_tls_security_level"); mode.Value != "" && mode.Value != "none" {
 		l.Notes = append(l.Notes, Note{mode.Place, "STARTTLS was offered to clients", `set tls = "starttls", cert_file and key_file where they need it`})
 	}
-	if s, ok := s.params.raw("smtpd_recipient_limit"); ok {
-		if n, err := strconv.Atoi(s.Value); err == nil && n > 0 {
+	if _, ok := s.params.raw("smtpd_recipient_limit"); ok {
+		if n, err := strconv.Atoi(s.params.get("smtpd_recipient_limit").Value); err == nil && n > 0 {
 			l.MaxRcpt = min(n, 100_000)
 		}
 	}
-	p.Listeners = append(p.Listeners, l)
-}
-
-func loopbackNetwork(s string) bool {
-	if ip, err := netip.ParseAddr(s); err == nil {
-		return ip.IsLoopback()
-	}
-	prefix, err := netip.ParsePrefix(s)
-	return err == nil && prefix.Addr().IsLoopback()
 }
 
 // interfaces are the addresses that a service listens at; "" is all.
@@ -204,8 +179,5 @@ func (p *postfix) limits() {
 	if !ok || most <= 0 {
 		most = 4000e9 // the default of Postfix
 	}
-	for d := least; d < most && len(p.Backoff) < 12; d *= 2 {
-		p.Backoff = append(p.Backoff, d)
-	}
-	p.Backoff = append(p.Backoff, most)
+	p.backoff(least, most)
 }

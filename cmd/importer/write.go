@@ -36,6 +36,7 @@ func (f *Found) TOML(source, path string, secrets map[*Upstream]string) []byte {
 		w.upstream(u)
 	}
 	w.routes()
+	w.rewrites()
 	w.retry()
 	return w.Bytes()
 }
@@ -169,11 +170,7 @@ func (w *writer) listener(l *Listener) {
 
 func (w *writer) upstream(u *Upstream) {
 	w.table("[upstream."+u.Name+"]", u.Place)
-	notes := u.Notes
-	if u.Sender != "" {
-		notes = append(slices.Clone(notes), Note{u.Place, "what named no sender of its own was sent as " + shown(u.Sender), "let programs do so"})
-	}
-	w.notes("", notes)
+	w.notes("", u.Notes)
 	w.text("host", u.Host)
 	if u.Port > 0 {
 		w.key("port", strconv.Itoa(u.Port))
@@ -194,6 +191,7 @@ func (w *writer) upstream(u *Upstream) {
 		}
 	}
 	w.signIn(u)
+	w.text("sender", u.Sender)
 	if u.MaxConn > 0 {
 		w.key("max_connections", strconv.Itoa(u.MaxConn))
 	}
@@ -248,6 +246,15 @@ func (w *writer) routes() {
 			continue
 		}
 		w.key("upstream", list(r.Upstream))
+	}
+}
+
+func (w *writer) rewrites() {
+	for _, r := range w.f.Rewrites {
+		w.table("[[rewrite]]", r.Place)
+		w.key("from", list(r.From))
+		w.text("envelope_from", r.Envelope)
+		w.text("header_from", r.Header)
 	}
 }
 
@@ -306,9 +313,6 @@ func (f *Found) submission() (notes []Note) {
 	}
 	for _, a := range f.Archive {
 		notes = append(notes, Note{a.Place, "a copy of everything went to " + shown(a.Value), "let programs send it"})
-	}
-	for _, r := range f.Rewrites {
-		notes = append(notes, Note{r.Place, "the senders " + list(r.From) + " were replaced by " + shown(r.Envelope), "let programs use an address that the upstream accepts"})
 	}
 	return notes
 }
