@@ -16,6 +16,7 @@ func readDMA(path string) (*Found, error) {
 		path = filepath.Join(path, "dma.conf")
 	}
 	d := &dma{Found: &Found{}, src: newSource(filepath.Dir(path), "/etc/dma"), set: map[string]Setting{}}
+	d.Found.src = d.src
 	f, err := d.src.read(path)
 	if err != nil {
 		return nil, &Unreadable{path, err}
@@ -88,7 +89,7 @@ func (d *dma) names() {
 		case "FULLBOUNCE":
 			d.note(at, "FULLBOUNCE: how much a notice returns is what the program that sends asks for", "")
 		default:
-			d.note(at, shown(name)+" is not known", "see dma(8)")
+			d.note(at, setting(name)+" is not known", "see dma(8)")
 		}
 	}
 }

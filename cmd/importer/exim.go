@@ -23,6 +23,7 @@ func readExim(path string) (*Found, error) {
 		dir, name = filepath.Dir(path), filepath.Base(path)
 	}
 	e := &exim{Found: &Found{}, src: newSource(dir, "/etc/exim4"), set: map[string]Setting{}}
+	e.Found.src = e.src
 	const debian = "update-exim4.conf.conf"
 	if name == "" || name == debian {
 		f, err := e.src.read(filepath.Join(dir, debian))
@@ -91,8 +92,8 @@ func (e *exim) debianNames() {
 		e.note(r.Place, "dc_readhost: the senders of this machine showed this domain; names without a domain are completed with it, and others stay", "add a [[rewrite]] where programs write the name of the machine")
 	}
 	e.local(strings.FieldsFunc(e.set["dc_other_hostnames"].Value, func(r rune) bool { return strings.ContainsRune(";: \t", r) })...)
-	if p, err := e.src.path("/etc/aliases"); err == nil {
-		e.AliasFile = Setting{Place{File: filepath.Dir(p)}, "/etc/aliases"}
+	if f, err := e.src.named("/etc/aliases"); err == nil {
+		e.AliasFile = Setting{f.at(0), "/etc/aliases"}
 	}
 	if d := e.set["dc_relay_domains"]; d.Value != "" {
 		e.note(d.Place, "dc_relay_domains: mail for these domains was relayed for everybody", "let your mail server receive it")

@@ -126,7 +126,7 @@ func (e *exim) router(b eximBlock, transports map[string]eximBlock, authenticato
 		}
 	}
 	for part := range strings.SplitSeq(list.Value, ";") {
-		words := strings.Fields(part)
+		words := unquoted(strings.TrimSpace(part))
 		if len(words) < 2 {
 			continue
 		}
@@ -134,12 +134,11 @@ func (e *exim) router(b eximBlock, transports map[string]eximBlock, authenticato
 		if words[0] == "*" || strings.HasPrefix(words[0], "!") {
 			r.From = []string{"*"}
 		} else {
-			r.To = []string{strings.Replace("*@"+words[0], "*@*.", "*@*.", 1)}
+			r.To = []string{"*@" + words[0]}
 		}
-		hosts := strings.Trim(words[1], `"`)
-		hosts = strings.ReplaceAll(hosts, "::", "\x00")
+		hosts := strings.ReplaceAll(words[1], "::", "\x00")
 		for h := range strings.SplitSeq(hosts, ":") {
-			h = strings.ReplaceAll(h, "\x00", "::")
+			h = strings.TrimSpace(strings.ReplaceAll(h, "\x00", "::"))
 			if u := e.plainUpstream(Setting{list.Place, h}, transports[b.options["transport"].Value], authenticators); u != nil {
 				r.Upstream = union(r.Upstream, []string{u.Name})
 			}
@@ -159,7 +158,7 @@ func (e *exim) plainUpstream(s Setting, t eximBlock, authenticators []eximBlock)
 		u.Port = n
 	}
 	var ok bool
-	if u.Host, ok = config.ParseHost(host); !ok {
+	if u.Host, ok = config.ParseHost(strings.TrimSpace(host)); !ok {
 		e.note(s.Place, shown(host)+" is no host", "add an [upstream] for it")
 		return nil
 	}

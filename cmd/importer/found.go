@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,6 +41,7 @@ type Found struct {
 	Backoff      []time.Duration
 	Notes        []Note // what could not be carried over
 
+	src   *source              // what it was read from
 	names map[string]bool      // of upstreams
 	ways  map[string]*Upstream // by Upstream.way
 }
@@ -220,6 +222,17 @@ func (f *Found) patterns(at Place, list []string) (known []string) {
 
 // shown is a foreign word for a comment.
 func shown(s string) string { return `"` + wire.Abridged(s, 100, "…") + `"` }
+
+// setting is the name of a strange setting for a comment. What is no name is not
+// shown: where a line has a slip in it, it may be a password.
+func setting(name string) string {
+	if len(name) <= 60 && settingName.MatchString(name) {
+		return name
+	}
+	return "what stands here"
+}
+
+var settingName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
 
 // plain tells whether s can stand in the file: text that a reader sees.
 func plain(s string) bool {

@@ -44,7 +44,7 @@ func readIIS(path string) (*Found, error) {
 	if err != nil {
 		return nil, &Unreadable{path, err}
 	}
-	i := &iis{Found: &Found{}, file: path}
+	i := &iis{Found: &Found{src: src}, file: path}
 	if err := i.read(text); err != nil {
 		return nil, &Unreadable{path, err}
 	}
@@ -61,6 +61,7 @@ func (i *iis) read(text []byte) error {
 	d.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil } // it is UTF-8 by now
 	depth, servers := 0, 0
 	for n := 0; ; n++ {
+		line, _ := d.InputPos()
 		token, err := d.Token()
 		switch {
 		case errors.Is(err, io.EOF) && servers == 0:
@@ -79,7 +80,6 @@ func (i *iis) read(text []byte) error {
 			if depth++; depth > maxXMLDepth {
 				return fmt.Errorf("has elements in each other, more than %d deep", maxXMLDepth)
 			}
-			line, _ := d.InputPos()
 			e := element{Place: Place{i.file, line}, attributes: map[string]string{}}
 			for _, a := range t.Attr {
 				e.attributes[a.Name.Local] = strings.TrimSpace(a.Value)
@@ -137,12 +137,12 @@ func (i *iis) server(e element, n int) {
 		{"MasqueradeDomain", "senders showed this domain", "add a [[rewrite]] where the upstream asks for it"},
 		{"RelayIpList", "who may relay is kept in binary", "write these addresses into allow of the [[listener]]"},
 		{"IPSecurity", "who may connect is kept in binary", "write these addresses into allow of the [[listener]]"},
-		{"PickupDirectory", "files in this folder were sent", "see [pickup], and copy what still lies there"},
+		{"PickupDirectory", "files in this folder were sent", "hand in what still lies there by postern send --raw"},
 		{"BadMailDirectory", "what cannot be delivered goes back to the sender, or is kept in the queue", ""},
 		{"DropDirectory", "nothing is delivered on this machine", ""},
 		{"SSLCertHash", "clients could use TLS, with a certificate of the machine's store", "export it in PEM and set tls, cert_file and key_file of the [[listener]]"},
 		{"SendBadTo", "notices go to the sender, and those without one are kept for a person", ""},
-		{"SendNdrTo", "notices go to the sender", "see archive of a [[route]] for from = [\"<>\"]"},
+		{"SendNdrTo", "notices go to the sender alone", ""},
 		{"LogFileDirectory", "the log goes to standard error", ""},
 	} {
 		if e.get(a.name) != "" {

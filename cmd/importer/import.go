@@ -128,6 +128,7 @@ func (f *Found) Left(secrets map[*Upstream]string) (n int) {
 // tidy tells everything once, in the order of the files, and brings what was
 // found within what Postern takes.
 func (f *Found) tidy() {
+	f.settleAliases()
 	told := map[Note]bool{}
 	once := func(notes []Note) []Note {
 		notes = slices.DeleteFunc(notes, func(n Note) bool {

@@ -39,6 +39,7 @@ func readMSMTP(path string) (*Found, error) {
 	}
 	m := &msmtp{Found: &Found{}}
 	m.src, m.home = msmtpSource(path)
+	m.Found.src = m.src
 	var err error
 	if m.file, err = m.src.read(path); err != nil {
 		return nil, &Unreadable{path, err}
@@ -389,7 +390,7 @@ func (m *msmtp) rest(u *Upstream, name string, s Setting) {
 	if told, ok := msmtpTold[name]; ok {
 		u.note(s.Place, name+": "+told[0], told[1])
 	} else if !msmtpQuiet[name] {
-		u.note(s.Place, shown(name)+" is not known", "see msmtp(1)")
+		u.note(s.Place, setting(name)+" is not known", "see msmtp(1)")
 	}
 }
 

@@ -1,7 +1,6 @@
 package importer
 
 import (
-	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -24,6 +23,7 @@ func readNullmailer(path string) (*Found, error) {
 		path = filepath.Dir(path)
 	}
 	n := &nullmailer{Found: &Found{}, src: newSource(path, "/etc/nullmailer"), dir: path}
+	n.Found.src = n.src
 	remotes, err := n.src.read(filepath.Join(path, "remotes"))
 	if err != nil {
 		return nil, &Unreadable{filepath.Join(path, "remotes"), err}
@@ -171,6 +171,10 @@ func (n *nullmailer) remote(at Place, words []string) *Upstream {
 	}
 	options := map[string]string{}
 	for _, w := range words {
+		if !strings.HasPrefix(w, "-") {
+			u.note(at, "a word that begins without -- is no option of nullmailer", "see whether it is the value of the one before it")
+			continue
+		}
 		name, value, _ := strings.Cut(strings.TrimLeft(w, "-"), "=")
 		if old := map[string]string{"p": "port", "tls": "ssl"}[name]; old != "" {
 			name = old
@@ -231,7 +235,7 @@ func (n *nullmailer) options(u *Upstream, options map[string]string) {
 		case "x509crlfile":
 			u.note(u.Place, "--x509crlfile: lists of revoked certificates are not read", "")
 		default:
-			u.note(u.Place, "--"+fmt.Sprintf("%.40q", name)+" is not known", "see nullmailer-smtp")
+			u.note(u.Place, "--"+setting(name)+" is not known", "see nullmailer-smtp")
 		}
 	}
 }

@@ -23,6 +23,7 @@ func readPostfix(path string) (*Found, error) {
 		dir, name = filepath.Dir(path), filepath.Base(path)
 	}
 	p := &postfix{Found: &Found{}, src: newSource(dir, "/etc/postfix"), tables: map[string]lookup{}}
+	p.Found.src = p.src
 	f, err := p.src.read(filepath.Join(dir, name))
 	if err != nil {
 		return nil, &Unreadable{filepath.Join(dir, name), err}
@@ -86,7 +87,7 @@ func (p *postfix) names() {
 		if a, ok := address(bcc.Value); ok {
 			p.Archive = append(p.Archive, Setting{bcc.Place, a})
 		} else {
-			p.note(bcc.Place, "always_bcc: "+shown(bcc.Value)+" is no whole address", "set submission.archive")
+			p.note(bcc.Place, "always_bcc: "+shown(bcc.Value)+" is no whole address", "let programs send copies")
 		}
 	}
 }

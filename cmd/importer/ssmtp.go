@@ -22,6 +22,7 @@ func readSSMTP(path string) (*Found, error) {
 		path = filepath.Join(path, "ssmtp.conf")
 	}
 	s := &ssmtp{Found: &Found{}, src: newSource(filepath.Dir(path), "/etc/ssmtp"), set: map[string]Setting{}}
+	s.Found.src = s.src
 	f, err := s.src.read(path)
 	if err != nil {
 		return nil, &Unreadable{path, err}
@@ -74,7 +75,7 @@ func (s *ssmtp) names() {
 		case "minuserid":
 			s.note(v.Place, "MinUserID: aliases are by name, not by the number of a user", "")
 		default:
-			s.note(v.Place, shown(name)+" is not known", "see ssmtp.conf(5)")
+			s.note(v.Place, setting(name)+" is not known", "see ssmtp.conf(5)")
 		}
 	}
 }
@@ -104,6 +105,9 @@ func (s *ssmtp) hub(hub Setting) *Upstream {
 	case yes("usestarttls"):
 		u.TLS = config.TLSVerify
 	case yes("usetls"):
+		u.TLS = config.TLSImplicit
+	}
+	if u.TLS == config.TLSVerify && u.Port == 465 {
 		u.TLS = config.TLSImplicit
 	}
 	if u.TLS != config.TLSOff {

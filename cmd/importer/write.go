@@ -27,8 +27,9 @@ type writer struct {
 func (f *Found) TOML(source, path string, secrets map[*Upstream]string) []byte {
 	w := &writer{f: f, secrets: secrets}
 	w.comment("", "Made by `postern import "+source+" "+wire.Text(path, 300)+"`. Read it, and then run `postern check`.")
-	w.notes("What is not as it was there, and what to do:", append(slices.Clone(f.Notes), f.submission()...))
+	w.notes("What is not as it was there, and what to do:", append(slices.Clone(f.Notes), f.copies()...))
 	w.top()
+	w.submission()
 	for i := range f.Listeners {
 		w.listener(&f.Listeners[i])
 	}
@@ -300,19 +301,43 @@ func bounded(d, least, most time.Duration) time.Duration {
 	return min(max(d, least), most)
 }
 
-// submission is what was done with every message and has no key.
-func (f *Found) submission() (notes []Note) {
-	if d := f.Domain; d.Value != "" {
-		notes = append(notes, Note{d.Place, "names without a domain were completed with " + d.Value, "let programs give whole addresses"})
+// submission writes what is done with every message.
+func (w *writer) submission() {
+	f := w.f
+	if f.Domain.Value == "" && f.AliasFile.Value == "" && len(f.Aliases) == 0 {
+		return
 	}
-	if a := f.AliasFile; a.Value != "" {
-		notes = append(notes, Note{a.Place, "the aliases in " + shown(a.Value) + " are not applied", "let programs send to whole addresses"})
+	w.table("[submission]", Place{})
+	from := func(name, value string, at Place) {
+		if value != "" {
+			if at.File != "" {
+				w.comment("", at.String())
+			}
+			w.key(name, value)
+		}
 	}
-	for _, a := range f.Aliases {
-		notes = append(notes, Note{a.Place, "the alias " + shown(a.Name) + " is not applied", "let programs send to whole addresses"})
+	if f.Domain.Value != "" {
+		from("domain", quoted(f.Domain.Value), f.Domain.Place)
 	}
+	if f.AliasFile.Value != "" {
+		from("aliases", quoted(f.AliasFile.Value), f.AliasFile.Place)
+	}
+	if len(f.Aliases) > 0 {
+		pairs := make([]string, len(f.Aliases))
+		for i, a := range f.Aliases {
+			pairs[i] = quoted(a.Name) + " = " + list(a.To)
+		}
+		from("alias", "{ "+strings.Join(pairs, ", ")+" }", f.Aliases[0].Place)
+	}
+	if len(f.LocalDomains) > 0 {
+		w.key("local_domains", list(f.LocalDomains))
+	}
+}
+
+// copies are notes of who got a copy of everything.
+func (f *Found) copies() (notes []Note) {
 	for _, a := range f.Archive {
-		notes = append(notes, Note{a.Place, "a copy of everything went to " + shown(a.Value), "let programs send it"})
+		notes = append(notes, Note{a.Place, "a copy of everything went to " + shown(a.Value), "let programs send it, or have the upstream keep one"})
 	}
 	return notes
 }
