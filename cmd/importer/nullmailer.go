@@ -171,11 +171,12 @@ func (n *nullmailer) remote(at Place, words []string) *Upstream {
 	}
 	options := map[string]string{}
 	for _, w := range words {
-		if !strings.HasPrefix(w, "-") {
-			u.note(at, "a word that begins without -- is no option of nullmailer", "see whether it is the value of the one before it")
+		// The dashes may be left out.
+		name, value, assigned := strings.Cut(strings.TrimLeft(w, "-"), "=")
+		if !assigned && !nullmailerSwitches[name] {
+			u.note(at, "a word is no option of nullmailer", "see whether it is the value of the one before it")
 			continue
 		}
-		name, value, _ := strings.Cut(strings.TrimLeft(w, "-"), "=")
 		if old := map[string]string{"p": "port", "tls": "ssl"}[name]; old != "" {
 			name = old
 		}
@@ -187,6 +188,9 @@ func (n *nullmailer) remote(at Place, words []string) *Upstream {
 	}
 	return n.upstream(u.Host, u)
 }
+
+// nullmailerSwitches are options without a value.
+var nullmailerSwitches = map[string]bool{"ssl": true, "tls": true, "starttls": true, "insecure": true, "auth-login": true, "auth-plain": true, "x509fmtder": true}
 
 // options reads those of a remote.
 func (n *nullmailer) options(u *Upstream, options map[string]string) {

@@ -1,7 +1,9 @@
 package importer
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"regexp"
 	"strings"
@@ -135,6 +137,17 @@ func inline(at Place, text string) (all []entry) {
 // open reads a file that a parameter names; nil where it cannot be read.
 func (p *postfix) open(at Place, param, name string) *file {
 	f, err := p.src.named(path.Clean(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		for _, compiled := range []string{".db", ".lmdb", ".cdb"} {
+			if where, err := p.src.path(path.Clean(name) + compiled); err == nil {
+				if db, err := p.src.open(where); err == nil {
+					db.Close()
+					p.note(at, param+": of "+shown(name)+" only the compiled table is there, and not its text", "write what `postmap -s` prints of it into the file and import again, or carry it over by hand")
+					return nil
+				}
+			}
+		}
+	}
 	if err != nil {
 		p.note(at, fmt.Sprintf("%s: %s", param, (&Unreadable{shown(name), err}).Error()), "see that it can be read and import again, or carry it over by hand")
 		return nil

@@ -94,6 +94,9 @@ var postfixTold = map[string][2]string{
 
 // rest tells of every parameter that is set and not carried over.
 func (p *postfix) rest() {
+	if s := p.main.get("smtp_sasl_password_maps"); s.Value != "" && !p.main.is("smtp_sasl_auth_enable") {
+		p.note(s.Place, "smtp_sasl_password_maps has no effect: smtp_sasl_auth_enable is not yes", "set username and password_file where the upstream asks for them")
+	}
 	mentioned := p.mentioned()
 	for _, name := range slices.Sorted(maps.Keys(p.main.set)) {
 		s := p.main.set[name]
