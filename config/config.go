@@ -255,6 +255,8 @@ type Route struct {
 	Reject   string              // the text of the 550 that ends this route; empty: it leads to Upstream
 	Priority *int                // -9 to 9 (RFC 6710); nil: what the client asks for, else 0
 	Line     int                 // in the file
+
+	Staging
 }
 
 // Sender says which addresses some clients may send as. Every one whose

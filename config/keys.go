@@ -194,7 +194,7 @@ func (o *OAuth) keys() []key {
 }
 
 func (r *Route) keys() []key {
-	return []key{
+	return slices.Concat([]key{
 		{name: "name", value: text.at(&r.Name), unset: "route 1, route 2…", help: "The name of the route in postern explain and the log."},
 		{name: "from", value: patternList.at(&r.From), unset: "any", help: "Address patterns for the sender."},
 		{name: "to", value: patternList.at(&r.To), unset: "any", help: "Address patterns for the recipient."},
@@ -205,7 +205,7 @@ func (r *Route) keys() []key {
 		{name: "reject", value: text.at(&r.Reject), unset: "none", help: "The text with which the mail is refused."},
 		{name: "upstream", value: textList.at(&r.Upstream), unset: "must be given, or reject", help: "Names of upstreams, in the order in which they are tried."},
 		{name: "priority", value: numberOrNone(&r.Priority, -9, 9), unset: "what the client asks for, else 0", help: "Which mail goes first: higher before lower."},
-	}
+	}, r.Staging.keys())
 }
 
 func (r *Rewrite) keys() []key {

@@ -216,6 +216,7 @@ func (d *document) config() *Config {
 	d.warnSharedGroup(cfg)
 	own, names := thisMachine()
 	d.checkLoops(cfg, own, names)
+	d.addCapture(cfg)
 	d.checkRoutes(cfg)
 	d.checkRewrites(cfg)
 	d.checkSenders(cfg)

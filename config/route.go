@@ -28,6 +28,7 @@ func (r *Route) check(t *table) {
 		t.problem("name", "is longer than 100 bytes", "")
 	}
 	r.checkEnd(t)
+	r.Staging.check(t)
 	if !t.hasAny("from", "to", "user", "unix_user", "listener", "header") {
 		t.problem("", "has no condition, so that it would take every message", `if that is meant, set from = ["*"]`)
 	}
@@ -50,7 +51,7 @@ func (r *Route) checkEnd(t *table) {
 	case len(r.Reject) > maxReject || !wire.Printable(r.Reject):
 		t.problem("reject", fmt.Sprintf("has to be up to %d characters of ASCII", maxReject), "it is the text of an SMTP reply")
 	}
-	t.refuse("has no effect beside reject", "a route leads to upstreams or refuses; remove one of them", "upstream", "priority")
+	t.refuse("has no effect beside reject", "a route leads to upstreams or refuses; remove one of them", "upstream", "priority", "redirect", "allow_to", "otherwise")
 }
 
 func showHeader(header map[string][]string) any {
@@ -96,6 +97,9 @@ func (d *document) checkRoutes(cfg *Config) {
 	for i, r := range cfg.Routes {
 		path := joinIndex("route", i)
 		d.checkRouteUpstreams(upstreams, path, r.Upstream, used)
+		if r.Otherwise == OtherwiseCapture {
+			used[captureName] = true
+		}
 		d.checkOwnRecipients(cfg, path, &r)
 		for j, name := range r.Listener {
 			if name != "" && name != InternalListener && !listeners.has(name) {

@@ -41,6 +41,7 @@ var (
 	header       = kind[map[string][]string]{name: "header", parse: readHeader, format: showHeader}
 	mailDomain   = kind[string]{name: "domain", parse: readMailDomain, format: unlessEmpty}
 	mailDomains  = kind[[]string]{name: "domains", parse: listOf(readDomain), format: unlessNone}
+	redirectList = kind[[]string]{name: "addresses", parse: listOf(readRedirect), format: unlessNone}
 	aliases      = kind[map[string][]string]{name: "aliases", parse: readAlias, format: showAlias}
 )
 
@@ -300,7 +301,7 @@ func readPattern(f field, s string) (string, bool) {
 	switch {
 	case err != nil:
 		return "", f.problem(strconv.QuoteToASCII(s)+" "+err.Error(), "")
-	case pattern.Kind == PatternNull && f.name == "to":
+	case pattern.Kind == PatternNull && (f.name == "to" || f.name == "allow_to"):
 		return "", f.problem(`"<>" is no recipient`, "the null address only ever sends")
 	}
 	return s, true

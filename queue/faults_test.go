@@ -153,7 +153,9 @@ func TestOneNoticeWhenTheProcessEndsBehindIt(t *testing.T) {
 						}
 					})
 				}
-				w.queue.route = func(string, string) []string { return []string{"notices"} } // wait for ever
+				w.queue.route = func(sender string, _ []string) []spool.Recipient {
+					return []spool.Recipient{{Address: sender, Upstreams: []string{"notices"}}}
+				} // wait for ever
 				env := &spool.Envelope{From: "a@app.example", Accepted: time.Now(),
 					Recipients: []spool.Recipient{{Address: "b@example.com", Upstreams: []string{"office"}, Notify: c.notify}}}
 				if c.other != nil {
@@ -185,7 +187,9 @@ func TestOneNoticeWhenTheProcessEndsBehindIt(t *testing.T) {
 				}
 				w.store.failWith(nil)
 				w.crash()
-				w.queue.route = func(string, string) []string { return []string{"notices"} }
+				w.queue.route = func(sender string, _ []string) []spool.Recipient {
+					return []spool.Recipient{{Address: sender, Upstreams: []string{"notices"}}}
+				}
 				after(3 * time.Hour)
 				told := 0
 				w.store.walk(func(s spool.Summary) bool {

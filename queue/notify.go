@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"postern/config/wire"
 	"postern/queue/notice"
 	"postern/spool"
 )
@@ -73,18 +74,21 @@ func (q *Queue) compose(d *spool.Delivery, kind notice.Action, about []notice.Re
 		return nil, nil
 	}
 	env := d.Envelope
+	to := []spool.Recipient{{Address: env.From, Upstreams: listOf(d)}}
+	if q.route != nil {
+		if to = q.route(env.From, to[0].Upstreams); len(to) == 0 {
+			return nil, nil // whoever decided so has told of it
+		}
+	}
+	for i := range to {
+		to[i].Notify = spool.NotifyNever // RFC 3461 §6.2, beside the null reverse-path
+	}
 	draft, err := q.store.Create(q.always)
 	if err != nil {
 		q.tell(&NotNotified{d.ID, kind, err})
 		return nil, err
 	}
-	n := Notified{ID: draft.ID(), Original: d.ID, To: env.From, Kind: kind, Recipients: len(about)}
-	if q.route != nil {
-		n.Upstreams = q.route("", env.From)
-	}
-	if len(n.Upstreams) == 0 {
-		n.Upstreams = listOf(d)
-	}
+	n := Notified{ID: draft.ID(), Original: d.ID, To: env.From, Kind: kind, Recipients: len(about), Upstreams: to[0].Upstreams}
 	returned, full := q.excerpt(d, kind)
 	host := q.cfg.Load().Hostname
 	dsn := &notice.Notice{Action: kind, Host: host, Now: now, Envelope: env, About: about, Returned: returned, Full: full,
@@ -96,8 +100,10 @@ func (q *Queue) compose(d *spool.Delivery, kind notice.Action, about []notice.Re
 		return nil, err
 	}
 	own := &spool.Envelope{Accepted: now, Auto: true, Listener: "internal", Helo: host, MessageID: dsn.MessageID,
-		// RFC 3461 §6.2 asks for NOTIFY=NEVER beside the null reverse-path.
-		Recipients: []spool.Recipient{{Address: env.From, Upstreams: n.Upstreams, Notify: spool.NotifyNever}}}
+		Recipients: to}
+	for i := range to {
+		own.SMTPUTF8 = own.SMTPUTF8 || !wire.IsASCII(to[i].Address)
+	}
 	if has8Bit { // only where the address itself is not ASCII
 		own.SMTPUTF8, own.Has8Bit, own.Body = true, true, spool.Body8BitMIME
 	}

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,11 +119,11 @@ func TestDelayThenFailure(t *testing.T) {
 // Mail in a lane that is down has its rights too.
 func TestStuckLaneExpires(t *testing.T) {
 	inBubble(t, []string{"office", "backup"}, func(t *testing.T, w *world) {
-		w.queue.route = func(from, to string) []string {
-			if from != "" || to != "a@app.example" {
-				t.Errorf("route asked for %q, %q", from, to)
+		w.queue.route = func(sender string, upstreams []string) []spool.Recipient {
+			if sender != "a@app.example" || !slices.Equal(upstreams, []string{"office"}) {
+				t.Errorf("route asked for %q by %q", sender, upstreams)
 			}
-			return []string{"backup"}
+			return []spool.Recipient{{Address: sender, Upstreams: []string{"backup"}}}
 		}
 		w.peers.set("office", func(p *peer) {
 			p.fault = &spool.Fault{Outcome: replyAt(spool.StageSignIn, 535, "5.7.8", "no")}
@@ -256,4 +257,27 @@ func TestNoNotificationNoFailure(t *testing.T) {
 			t.Errorf("%d arrived", n)
 		}
 	})
+}
+
+// Nobody gets a notification that no route lets out; the message ends all the
+// same. Several get it where the sender stands for several.
+func TestNotifiedByRules(t *testing.T) {
+	for name, to := range map[string][]spool.Recipient{
+		"nobody":  nil,
+		"several": {{Address: "x@ops.example", Upstreams: []string{"backup"}}, {Address: "y@ops.example", Upstreams: []string{"backup"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, []string{"office", "backup"}, func(t *testing.T, w *world) {
+				w.queue.route = func(string, []string) []spool.Recipient { return to }
+				w.peers.set("office", func(p *peer) {
+					p.answer = func(*spool.Delivery, string) spool.Outcome { return replyAt(spool.StageRcpt, 550, "5.1.1", "unknown") }
+				})
+				w.put("root@app.example", []string{"office"}, "b@example.com")
+				after(time.Minute)
+				if got := len(w.peers.mail("backup")); got != len(to) || w.store.count() != 0 {
+					t.Errorf("%d notified, %d left", got, w.store.count())
+				}
+			})
+		})
+	}
 }

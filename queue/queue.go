@@ -21,10 +21,10 @@ type Options struct {
 	State spool.State
 	// Events is told what happens; nil: nobody is.
 	Events func(Event)
-	// Route names the upstreams, in failover order, that a notification goes
-	// by: from is its reverse-path, always "", to the original sender. nil, or
-	// an empty answer: the upstreams of the original message.
-	Route func(from, to string) []string
+	// Route says who gets a notification to the sender of a message that went by
+	// upstreams, and by which: the list is the caller's. An empty one: nobody,
+	// and it is not made. nil: the sender, by upstreams.
+	Route func(sender string, upstreams []string) []spool.Recipient
 	// Grace is how long Run lets transactions under way end after its context
 	// is done; zero means 30 s.
 	Grace time.Duration
@@ -37,7 +37,7 @@ type Queue struct {
 	state     spool.State // may be nil
 	deliverer Deliverer
 	tell      func(Event)
-	route     func(from, to string) []string
+	route     func(sender string, upstreams []string) []spool.Recipient
 	grace     time.Duration
 	cfg       atomic.Pointer[config.Config]
 

@@ -25,6 +25,7 @@ import (
 	"postern/relay/oauth"
 	"postern/relay/outgoing"
 	"postern/relay/route"
+	"postern/relay/submission"
 	"postern/relay/upstream"
 	"postern/spool"
 )
@@ -64,6 +65,7 @@ type daemon struct {
 	queue   *queue.Queue
 	intake  *intake.Server
 	api     *api.Server
+	agent   *submission.Agent
 	dialer  *upstream.Dialer
 	forms   *outgoing.Forms
 	tokens  *oauth.Tokens

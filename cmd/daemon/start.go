@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/textproto"
 	"path/filepath"
 	"slices"
 	"time"
@@ -25,6 +24,7 @@ import (
 	"postern/relay/route"
 	"postern/relay/submission"
 	"postern/relay/upstream"
+	"postern/spool"
 	"postern/spool/disk"
 	"postern/spool/journal"
 	"postern/spool/statefile"
@@ -74,19 +74,19 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	recall := newRecall()
 	d.queue = queue.New(queue.Options{
 		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg, State: facts,
-		Events: recall.queue(d.log.Queue()), Route: d.routeNotification, Grace: grace,
+		Events: recall.queue(d.log.Queue()), Route: d.notify, Grace: grace,
 	})
 	admins, err := d.listenAdmin(cfg)
 	if err != nil {
 		return err
 	}
-	agent := submission.New(submission.Options{
+	d.agent = submission.New(submission.Options{
 		Accept: d.queue, Events: recall.submission(d.log.Submission()), Memory: origin.NewBudget(transactionMemory(memoryLimit())),
 	})
 	handed := &peer.Handed{}
-	d.intake = intake.New(intake.Options{Submission: agent, Events: d.log.Intake(), Handed: handed})
+	d.intake = intake.New(intake.Options{Submission: d.agent, Events: d.log.Intake(), Handed: handed})
 	d.api = api.New(api.Options{
-		Submission: agent, Messages: messages{d.store, d.queue, recall}, Events: d.log.API(), Handed: handed, Memory: origin.NewBudget(requestMemory(memoryLimit())),
+		Submission: d.agent, Messages: messages{d.store, d.queue, recall}, Events: d.log.API(), Handed: handed, Memory: origin.NewBudget(requestMemory(memoryLimit())),
 	})
 	if err := d.listen(st); err != nil {
 		admins.close()
@@ -282,11 +282,9 @@ func (d *daemon) announce(cfg *config.Config) {
 	}
 }
 
-// routeNotification finds the upstreams of a delivery status notification. Its
-// header is known, and has nothing that a route could ask for.
-func (d *daemon) routeNotification(from, to string) []string {
-	q := route.Query{From: from, To: to, Listener: config.InternalListener, Header: textproto.MIMEHeader{}}
-	return d.state.Load().routes.Recipient(q).Upstreams
+// notify says who gets a notice, by the submission's rules.
+func (d *daemon) notify(sender string, upstreams []string) []spool.Recipient {
+	return d.agent.Notify(sender, upstreams)
 }
 
 // deliverer joins the queue's sessions to the upstreams': a Feed of the one

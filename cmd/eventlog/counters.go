@@ -3,9 +3,9 @@ package eventlog
 // counters are the metrics that events count.
 type counters struct {
 	// listeners
-	connections, accepted, acceptedRecipients, acceptedBytes, repeated counter
-	refused, signIns, tlsFailed, abused, panics                        counter
-	acceptance                                                         histogram
+	connections, accepted, diverted, acceptedRecipients, acceptedBytes, repeated counter
+	refused, signIns, tlsFailed, abused, panics                                  counter
+	acceptance                                                                   histogram
 
 	// queue
 	attempts, deliveredBytes, finished, laneChanges, sessionFailures counter
@@ -45,6 +45,7 @@ func newCounters(m *metrics) counters {
 		acceptedBytes:      m.counter("accepted_bytes_total", "Bytes of accepted messages, as the clients sent them.", "listener"),
 		repeated:           m.counter("messages_repeated_total", "Messages that were handed in again with the same key, and not queued.", "listener"),
 		refused:            m.counter("mail_refused_total", "Replies of 4xx and 5xx that ended a transaction or a recipient.", "listener", "stage", "code"),
+		diverted:           m.counter("recipients_diverted_total", "Recipients that a route does not let mail go to.", "instead"),
 		signIns:            m.counter("client_sign_ins_total", "Sign-ins of clients.", "listener", "result"),
 		tlsFailed:          m.counter("client_tls_failures_total", "TLS handshakes with clients that failed.", "listener"),
 		abused:             m.counter("client_abuse_total", "Connections closed because of what the client sent.", "listener"),

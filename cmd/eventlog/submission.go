@@ -18,12 +18,28 @@ func (l *Log) Submission() func(submission.Event) {
 			l.messageAccepted(e)
 		case *submission.Refused:
 			l.mailRefused(e)
+		case *submission.Diverted:
+			l.mailDiverted(e)
 		case *submission.AliasesRead:
 			l.info("aliases-read", zap.String("file", e.File), zap.Int("names", e.Names))
 		case *submission.AliasesKept:
 			l.warn("aliases-kept", zap.String("file", e.File), zap.Int("names", e.Names), zap.String("text", e.Err.Error()))
 		}
 	}
+}
+
+// shownRecipients bounds the recipients of a line.
+const shownRecipients = 20
+
+func (l *Log) mailDiverted(e *submission.Diverted) {
+	l.metrics.diverted.with(e.Instead).Add(float64(len(e.To)))
+	to := e.To[:min(len(e.To), shownRecipients)]
+	fields := client(e.Client, zap.String("from", e.From), zap.String("route", e.Route), zap.String("instead", e.Instead),
+		zap.Int("recipients", len(e.To)), zap.Strings("to", to))
+	if e.ID != 0 {
+		fields = append(fields, id(e.ID))
+	}
+	l.info("mail-diverted", fields...)
 }
 
 func (l *Log) mailRefused(e *submission.Refused) {

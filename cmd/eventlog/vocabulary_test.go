@@ -107,7 +107,7 @@ func tell(l *Log, text string) {
 		}
 	}
 	raise(l.Submission(), text, (*submission.Accepted)(nil), (*submission.Refused)(nil),
-		(*submission.AliasesRead)(nil), (*submission.AliasesKept)(nil))
+		(*submission.Diverted)(nil), (*submission.AliasesRead)(nil), (*submission.AliasesKept)(nil))
 	raise(l.Queue(), text, (*queue.Attempted)(nil), (*queue.Finished)(nil), (*queue.LaneChanged)(nil), (*queue.Panicked)(nil),
 		(*queue.SessionFailed)(nil), (*queue.ConnectionSpent)(nil), (*queue.ConnectionLimited)(nil), (*queue.SenderRefused)(nil),
 		(*queue.SenderAccepted)(nil), (*queue.BudgetSpent)(nil), (*queue.StateFailed)(nil), (*queue.Notified)(nil), (*queue.NotNotified)(nil),

@@ -67,6 +67,9 @@ func (t *Table) Explain(q Query) Explanation {
 			e.Decision = Decision{}
 		}
 		if trial.Result == Matches {
+			if c, ok := t.rules[i].staging.explain(&to, q.To); ok {
+				e.Tried[i].Conditions = append(trial.Conditions, c)
+			}
 			break
 		}
 	}
@@ -228,6 +231,10 @@ func (e Explanation) String() string {
 	switch {
 	case e.Forbidden():
 		b.WriteString("=> this client may not send as this address\n")
+	case e.Decision.Instead == config.OtherwiseDrop:
+		b.WriteString("=> accepted and dropped\n")
+	case e.Decision.Matched && len(e.Decision.Redirect) > 0:
+		fmt.Fprintf(&b, "=> to %s in place of it, by upstream %s\n", strings.Join(e.Decision.Redirect, ", "), strings.Join(e.Decision.Upstreams, ", then "))
 	case e.Decision.Matched:
 		fmt.Fprintf(&b, "=> upstream %s\n", strings.Join(e.Decision.Upstreams, ", then "))
 	case e.Decision.Reject != "":

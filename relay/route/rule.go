@@ -20,6 +20,7 @@ type rule struct {
 	upstream []string
 	priority *int
 	reject   string
+	staging  *staging // nil: mail goes to its recipients
 }
 
 // field is a condition on a header field: one of its values has to match one
@@ -54,6 +55,9 @@ func compile(r *config.Route, position int) (rule, error) {
 	})
 	if out.name == "" {
 		out.name = routeNumber(position)
+	}
+	if out.staging, err = newStaging(&r.Staging); err != nil {
+		return rule{}, err
 	}
 	return out, nil
 }

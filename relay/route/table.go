@@ -43,6 +43,12 @@ type Decision struct {
 	// Reject is the text of the refusal that the first matching route ends
 	// in; Route names it, and nothing else is set.
 	Reject string `json:"reject,omitempty"`
+	// Instead is what becomes of mail that the route does not let go to q.To;
+	// empty: it may go. Where it is redirected, Redirect are the addresses that
+	// get it, by Upstreams. What is dropped has no Upstreams. Both belong to the
+	// table.
+	Instead  config.Otherwise `json:"instead,omitempty"`
+	Redirect []string         `json:"redirect,omitempty"`
 	// NeedsHeader means that the answer depends on the header and that
 	// Query.Header was nil: ask again with it. Nothing else is set then; no
 	// route may match in the end.
@@ -165,7 +171,11 @@ func (t *Table) Recipient(q Query) Decision {
 			if r.reject != "" {
 				return Decision{Route: r.name, Reject: r.reject}
 			}
-			return Decision{Upstreams: r.upstream, Route: r.name, Matched: true, Priority: r.priority}
+			d := Decision{Upstreams: r.upstream, Route: r.name, Matched: true, Priority: r.priority}
+			if !r.staging.allows(&to) {
+				return r.divert(d)
+			}
+			return d
 		}
 	}
 	return Decision{}

@@ -29,6 +29,8 @@ type Router interface {
 	Refusal(q route.Query) string
 	// Recipient decides for q.To.
 	Recipient(q route.Query) route.Decision
+	// Held decides for q.To where no route does, and mail goes by upstreams.
+	Held(to string, upstreams []string) route.Decision
 	// Fields are the canonical names of the header fields that decisions can
 	// depend on.
 	Fields() []string

@@ -129,7 +129,7 @@ var xOriginal = []byte("X-Original-")
 // first of the body.
 func (m *Message) open(header, body []byte) {
 	m.inBody = true
-	if len(m.env.Recipients) == 0 {
+	if len(m.env.Recipients) == 0 && len(m.diverted) == 0 {
 		m.err = noRecipients
 		return
 	}
@@ -179,6 +179,9 @@ func (m *Message) open(header, body []byte) {
 		m.env.MessageID = string(*b)
 	}
 	*b = m.appendReceived((*b)[:0])
+	if len(m.diverted) > 0 {
+		*b = m.appendOriginals(*b, header)
+	}
 	trace := *b
 	m.note(trace) // `for` may hold an address in UTF-8
 	m.put(trace)

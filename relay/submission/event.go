@@ -50,6 +50,18 @@ type AliasesKept struct {
 	Err   error
 }
 
+// Diverted are recipients of an accepted message that their route does not let
+// mail go to.
+type Diverted struct {
+	Client  *Client
+	ID      spool.ID // of the message; 0: a notice of ours that was not made
+	From    string   // reverse-path
+	Route   string
+	Instead string // "redirect", "capture", "drop", or "refuse" for a notice
+	To      []string
+}
+
+func (*Diverted) event()    {}
 func (*Accepted) event()    {}
 func (*Refused) event()     {}
 func (*AliasesRead) event() {}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/relay/route"
 	"postern/spool"
 )
 
@@ -30,6 +31,7 @@ type Message struct {
 	seen     map[string]struct{} // recipients, once there are several
 	count    int                 // of recipients, with those that were repeated
 	late     bool                // some recipient waits for the header
+	diverted []diversion         // recipients that a route does not let mail go to
 	priority *int                // the highest that a route of a recipient sets; nil: none does
 	holding  holding             // memory
 	first    spool.ID            // of the message with the same key that was taken before; 0: none
@@ -153,14 +155,17 @@ func (m *Message) add(to *Recipient) *Refusal {
 		m.count++
 		return nil // it is delivered once, as Postfix does
 	}
-	r, refusal := m.route(address)
+	r, d, refusal := m.route(address)
 	if refusal != nil {
 		return refusal
+	}
+	r.Notify, r.ORcpt = to.Notify, to.ORcpt
+	if d.Instead != "" {
+		return m.addDiverted(r, &d)
 	}
 	if refusal := m.agent.overRate(m.client, recipients); refusal != nil {
 		return refusal
 	}
-	r.Notify, r.ORcpt = to.Notify, to.ORcpt
 	if !m.hold(weight(&r)) {
 		return noMemory
 	}
@@ -169,17 +174,17 @@ func (m *Message) add(to *Recipient) *Refusal {
 }
 
 // route finds the way of a recipient, as far as it is known before the header.
-func (m *Message) route(address string) (spool.Recipient, *Refusal) {
+func (m *Message) route(address string) (spool.Recipient, route.Decision, *Refusal) {
 	d := m.policy.routes.Recipient(m.client.query(m.env.From, address))
 	switch {
 	case d.Reject != "":
-		return spool.Recipient{}, forbid(d.Reject)
+		return spool.Recipient{}, d, forbid(d.Reject)
 	case !d.Matched && !d.NeedsHeader:
-		return spool.Recipient{}, forbid("<" + address + "> no route maps this recipient; `postern explain` shows why")
+		return spool.Recipient{}, d, forbid("<" + address + "> no route maps this recipient; `postern explain` shows why")
 	}
 	m.late = m.late || !d.Matched
 	m.raise(d.Priority)
-	return spool.Recipient{Address: address, Upstreams: d.Upstreams}, nil
+	return spool.Recipient{Address: address, Upstreams: d.Upstreams}, d, nil
 }
 
 // keep adds a recipient that the message does not have.
@@ -229,31 +234,6 @@ func foldDomain(addr string) string {
 	return addr[:at] + strings.ToLower(addr[at:])
 }
 
-// decide finds the upstreams of those recipients that waited for the header.
-// It returns what the client is told where there are none: nothing of the
-// message is taken then, since there is one answer for all.
-func (m *Message) decide(header []byte) *Refusal {
-	h := parseHeader(header, m.policy.routes.Fields())
-	for i := range m.env.Recipients {
-		r := &m.env.Recipients[i]
-		if r.Upstreams != nil {
-			continue
-		}
-		q := m.client.query(m.env.From, r.Address)
-		q.Header = h
-		d := m.policy.routes.Recipient(q)
-		if d.Reject != "" {
-			return forbid(d.Reject)
-		}
-		if !d.Matched {
-			return noRoute
-		}
-		r.Upstreams = d.Upstreams
-		m.raise(d.Priority)
-	}
-	return nil
-}
-
 // Commit ends the content and makes the message durable. It returns nil only
 // then: from that moment on the message survives the end of the process and of
 // the machine. After an error nothing was accepted. Where the message is
@@ -276,6 +256,12 @@ func (m *Message) Commit(ctx context.Context) (spool.ID, error) {
 	}
 	d := m.draft
 	id := d.ID()
+	if len(m.env.Recipients) == 0 { // all were dropped
+		m.err = ended
+		m.end()
+		m.tell(id)
+		return id, nil
+	}
 	m.draft, m.err = nil, ended // whatever Commit answers
 	if err := d.Commit(ctx, m.env); err != nil {
 		if r := m.repeats(err); r != nil {
@@ -300,6 +286,9 @@ func (m *Message) tell(id spool.ID) {
 		Remark: m.remark, Written: m.written,
 	}
 	m.agent.events(&m.accepted)
+	if len(m.diverted) > 0 {
+		m.tellDiverted(id)
+	}
 }
 
 // Discard ends the message; nothing of it is kept. It does nothing where the

@@ -29,13 +29,19 @@ func NeedsDomain(name string, sender bool) *Refusal {
 
 // expand is what a recipient stands for by its alias; nil: it has none.
 func (m *Message) expand(address string) *alias.Expansion {
-	x, changed := m.policy.names.Expand(address, m.client.Settings.MaxRecipients)
+	return m.agent.expand(m.policy, address, m.client.Settings.MaxRecipients)
+}
+
+// expand is what an address stands for; nil: it has no alias. It tells of
+// aliases that have changed.
+func (a *Agent) expand(p *Policy, address string, limit int) *alias.Expansion {
+	x, changed := p.names.Expand(address, limit)
 	switch {
 	case changed == nil:
 	case changed.Err != nil:
-		m.agent.events(&AliasesKept{File: changed.File, Names: changed.Names, Err: changed.Err})
+		a.events(&AliasesKept{File: changed.File, Names: changed.Names, Err: changed.Err})
 	default:
-		m.agent.events(&AliasesRead{File: changed.File, Names: changed.Names})
+		a.events(&AliasesRead{File: changed.File, Names: changed.Names})
 	}
 	return x
 }
@@ -53,16 +59,20 @@ func (m *Message) addAlias(to *Recipient, x *alias.Expansion) *Refusal {
 		original = originalRecipient(to.Address)
 	}
 	fresh, size := make([]spool.Recipient, 0, len(x.Addresses)), 0
+	var diverted []diversion
 	for _, address := range x.Addresses {
 		if m.repeated(address) {
 			continue
 		}
-		r, refusal := m.route(address)
+		r, d, refusal := m.route(address)
 		if refusal != nil {
 			return refusal
 		}
 		r.Notify, r.ORcpt = to.Notify, original
-		fresh, size = append(fresh, r), size+weight(&r)
+		fresh, size = m.place(fresh, r, &d), size+weight(&r)
+		if d.Instead != "" {
+			diverted = append(diverted, diversion{address, d.Route, d.Instead, d.Redirect})
+		}
 	}
 	if m.count+len(fresh) > most {
 		return tooMany
@@ -73,6 +83,7 @@ func (m *Message) addAlias(to *Recipient, x *alias.Expansion) *Refusal {
 	if !m.hold(size) {
 		return noMemory
 	}
+	m.diverted = append(m.diverted, diverted...)
 	for i := range fresh {
 		m.env.SMTPUTF8 = m.env.SMTPUTF8 || !wire.IsASCII(fresh[i].Address) // RFC 6531 §3.5
 		m.keep(&fresh[i])
