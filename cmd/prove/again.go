@@ -16,6 +16,7 @@ import (
 // job is a program that sends one message for each of its rows, each with a
 // key. It remembers nothing: after it was cut off it sends all of them again.
 type job struct {
+	n      int
 	name   string
 	addr   string
 	books  *books
@@ -24,12 +25,15 @@ type job struct {
 }
 
 func (p *plan) newJob(n int, addr string, b *books, before *atomic.Int64) *job {
-	j := &job{name: fmt.Sprintf("job%d", n), addr: addr, books: b, before: before}
+	j := &job{n: n, name: fmt.Sprintf("job%d", n), addr: addr, books: b, before: before}
 	for range p.rows {
 		j.bodies = append(j.bodies, makeBody(p.big))
 	}
 	return j
 }
+
+// number is what a row is called in the books.
+func (j *job) number(row int) string { return fmt.Sprintf("%s-%d", j.name, row) }
 
 // run sends all rows over so many connections, and returns nil where each was
 // accepted. When ctx ends, the connections end at whatever point they are at,
@@ -49,7 +53,7 @@ func (j *job) run(ctx context.Context, connections int) error {
 			defer raw.Close()
 			for row := n; row < len(j.bodies) && failed[n] == nil; row += connections {
 				raw.SetDeadline(time.Now().Add(time.Minute))
-				number := fmt.Sprintf("%s-%d", j.name, row)
+				number := j.number(row)
 				header := fmt.Sprintf("Date: %s\r\nPostern-Idempotency-Key: %s\r\n", time.Now().Format(time.RFC1123Z), number)
 				text, err := s.hand(c, number, header, j.bodies[row])
 				switch failed[n] = err; {
@@ -79,7 +83,13 @@ func (p *plan) again(ctx context.Context, stderr io.Writer, b *books, s *sink, d
 			s.fail(p.failing * float64(rand.IntN(3)))
 			running, kill := context.WithCancel(ctx)
 			ended := make(chan error, 1)
-			go func() { ended <- j.run(running, p.senders) }()
+			go func() {
+				if p.program {
+					ended <- j.runProgram(running, d)
+				} else {
+					ended <- j.run(running, p.senders)
+				}
+			}()
 			var err error
 			select {
 			case err = <-ended:
@@ -88,9 +98,15 @@ func (p *plan) again(ctx context.Context, stderr io.Writer, b *books, s *sink, d
 				err = p.killSome(ctx, b, d, rep, kill)
 				if e := <-ended; err == nil {
 					done = e == nil // nothing of it was cut off
+					if errors.Is(e, errBroken) {
+						err = e
+					}
 				}
 			}
 			kill()
+			if errors.Is(err, errBroken) {
+				return err
+			}
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -74,6 +75,11 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 	}
 	if p.forget {
 		if err := d.configure("[submission]\nidempotency = \"0\"\n"); err != nil {
+			return rep, err
+		}
+	}
+	if p.program {
+		if err := d.configure(fmt.Sprintf("[http]\nsocket = %q\n", filepath.Join(dir, "submit.sock"))); err != nil {
 			return rep, err
 		}
 	}

@@ -6,6 +6,7 @@
 //
 //	go run ./cmd/prove kill -cycles 200      # SIGKILL under load
 //	go run ./cmd/prove again -cycles 200     # clients with keys and the daemon are killed, and clients begin again
+//	go run ./cmd/prove again -program        # the same with processes of postern send
 //	go run ./cmd/prove soak -for 30m         # load, failing upstream, restarts
 //	go run ./cmd/prove cut -fs xfs -cycles 50  # a power cut under load, as root
 //	go run ./cmd/prove power -fs xfs -cuts 50  # the same with a whole virtual machine
@@ -52,9 +53,10 @@ type plan struct {
 
 	clock bool // power: the machine's clock jumps
 
-	rows   int           // again: messages of a job
-	within time.Duration // again: a job is killed
-	forget bool          // again: the daemon remembers no keys
+	rows    int           // again: messages of a job
+	within  time.Duration // again: a job is killed
+	program bool          // again: the clients are processes of postern send
+	forget  bool          // again: the daemon remembers no keys
 
 	slow     int // slow: connections
 	limit    int // slow: of the listener; 0: room for all
@@ -83,6 +85,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.BoolVar(&p.loseSyncs, "lose-syncs", false, "cut: let every sync of the daemon do nothing (needs strace); the run has to fail")
 	flags.BoolVar(&p.clock, "clock", false, "power: let the machine's clock jump by hours, both ways, all the time")
 	flags.IntVar(&p.rows, "rows", 100, "again: messages of one job")
+	flags.BoolVar(&p.program, "program", false, "again: the clients are processes of postern send, by SMTP and by the socket")
 	flags.BoolVar(&p.forget, "forget", false, "again: let the daemon remember no keys; the run has to fail")
 	flags.DurationVar(&p.within, "within", 400*time.Millisecond, "again: how soon a job, or the daemon under it, is killed")
 	flags.IntVar(&p.slow, "connections", 5000, "slow: connections of slow clients")

@@ -65,6 +65,17 @@ func TestAgain(t *testing.T) {
 	t.Logf("%d messages, %d kills of the daemon and %d of clients, %d times queued before", r.Rows, r.Kills, r.ClientKills, r.QueuedBefore)
 }
 
+// TestAgainProgram: the same with processes of postern send that are killed.
+func TestAgainProgram(t *testing.T) {
+	t.Parallel()
+	var r report
+	prove(t, &r, "again", "-program", "-cycles", strconv.Itoa(lengths(6, 40)), "-within", "800ms")
+	if r.Rows == 0 || r.Kills+r.ClientKills == 0 {
+		t.Fatalf("nothing was tried: %+v", r)
+	}
+	t.Logf("%d messages, %d kills of the daemon and %d of postern send, %d times queued before", r.Rows, r.Kills, r.ClientKills, r.QueuedBefore)
+}
+
 // TestAgainNoticesForgottenKeys: the same has to fail where no key is
 // remembered.
 func TestAgainNoticesForgottenKeys(t *testing.T) {

@@ -34,7 +34,7 @@ const maxInlined, maxPictures = 2 << 20, 16 << 20
 
 // guarded is put before the HTML of a message: nothing of it is fetched, and
 // nothing of it runs.
-const guarded = `<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:">`
+const guarded = `<meta http-equiv="x-dns-prefetch-control" content="off"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:">`
 
 // card is one message in the page.
 type card struct {
@@ -104,12 +104,11 @@ func (c *card) fill(m *merge.Message) {
 	}
 	// The frame that shows it is a sandbox without rights, so that the HTML of a
 	// message may stand as it is: but for this attribute, that it can't end.
-	c.Frame = template.HTMLAttr(`srcdoc="` + html.EscapeString(guarded+withPictures(m.Source)) + `"`)
+	c.Frame = template.HTMLAttr(`srcdoc="` + html.EscapeString(guarded+withPictures(m.Source, still(m.Source.HTML))) + `"`)
 }
 
 // withPictures is the HTML with what is embedded put into it.
-func withPictures(m *compose.Message) string {
-	doc := m.HTML
+func withPictures(m *compose.Message, doc string) string {
 	parts := append(slices.Clone(m.Embedded), m.Attached...)
 	left := int64(maxPictures)
 	slices.SortFunc(parts, func(a, b compose.Part) int { return cmp.Compare(len(cidOf(b)), len(cidOf(a))) })
