@@ -74,6 +74,7 @@ func (d *dma) names() {
 			}
 			d.Domain = Setting{}
 			d.domain(Setting{m.Place, host}, "MASQUERADE")
+			d.note(m.Place, "MASQUERADE: names without a domain are completed with this one, and senders with another keep it", "add a [[rewrite]] where programs write the name of the machine")
 		} else {
 			d.note(m.Place, "MASQUERADE: a user without a domain is not put in the place of others", "add a [[rewrite]]")
 		}
@@ -81,7 +82,7 @@ func (d *dma) names() {
 	for _, name := range slices.Sorted(maps.Keys(d.set)) {
 		at := d.set[name].Place
 		switch name {
-		case "SMARTHOST", "PORT", "ALIASES", "SECURETRANSFER", "SECURETRANSFERT", "STARTTLS", "OPPORTUNISTIC_TLS", "FINGERPRINT", "CERTFILE", "INSECURE", "MAILNAME", "MASQUERADE", "AUTHPATH", "SPOOLDIR", "VERIFYCERT":
+		case "SMARTHOST", "PORT", "ALIASES", "SECURETRANSFER", "SECURETRANS", "SECURE", "STARTTLS", "OPPORTUNISTIC_TLS", "FINGERPRINT", "CERTFILE", "INSECURE", "MAILNAME", "MASQUERADE", "AUTHPATH", "SPOOLDIR", "VERIFYCERT":
 		case "DEFER":
 			d.note(at, "DEFER: mail goes at once", "pause an upstream by: postern upstream pause NAME")
 		case "NULLCLIENT":
@@ -109,14 +110,16 @@ func (d *dma) smarthost(host Setting) bool {
 			u.note(p.Place, "PORT: "+shown(p.Value)+" is no port", "set port")
 		}
 	}
-	fingerprint := d.set["FINGERPRINT"]
-	switch {
-	case d.has("SECURETRANSFER") && d.has("STARTTLS") && d.has("OPPORTUNISTIC_TLS") && fingerprint.Value == "":
+	fingerprint, secure := d.set["FINGERPRINT"], d.has("SECURETRANSFER") || d.has("SECURETRANS")
+	switch start := d.has("STARTTLS"); {
+	case secure && start && d.has("OPPORTUNISTIC_TLS") && fingerprint.Value == "":
 		u.TLS = config.TLSOpportunistic
-	case d.has("STARTTLS") && (d.has("SECURETRANSFER") || !d.has("SECURETRANSFERT")):
+	case secure && start:
 		u.TLS = config.TLSVerify
-	case d.has("SECURETRANSFER"), d.has("SECURETRANSFERT"):
+	case secure:
 		u.TLS = config.TLSImplicit
+	case start:
+		u.note(d.set["STARTTLS"].Place, "STARTTLS without SECURETRANSFER had no effect", `set tls = "verify"`)
 	}
 	if u.TLS == config.TLSVerify || u.TLS == config.TLSImplicit {
 		if fingerprint.Value != "" {

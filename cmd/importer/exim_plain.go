@@ -16,6 +16,15 @@ type eximBlock struct {
 // plain reads a configuration of one file, as far as it expands nothing.
 func (e *exim) plain(f *file) {
 	blocks, options := eximBlocks(f)
+	for i, line := range f.lines {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, ".ifdef"), strings.HasPrefix(line, ".ifndef"):
+			e.note(f.at(i+1), "conditions of macros are not computed: what stands behind them is taken", "look at what is meant, or import what `exim -bP config` prints")
+		case strings.HasPrefix(line, ".include"):
+			e.note(f.at(i+1), "files that are included are not read", "import what `exim -bP config` prints")
+		}
+	}
 	if h := options["primary_hostname"]; h.Value != "" {
 		e.mailName(h.Place, "primary_hostname", h.Value)
 	}
@@ -51,16 +60,19 @@ func (e *exim) plain(f *file) {
 	}
 }
 
+// macro is a name that stands for a text in the lines behind it.
+type macro struct{ name, value string }
+
 // eximBlocks parts a file: the options before the first "begin", and blocks.
 func eximBlocks(f *file) (blocks []eximBlock, options map[string]Setting) {
 	options = map[string]Setting{}
-	macros := map[string]string{}
+	var macros []macro
 	section := ""
 	into := options
 	line, at := "", 0
 	for i, l := range f.lines {
 		l = strings.TrimSpace(l)
-		if l == "" && line == "" || strings.HasPrefix(l, "#") {
+		if l == "" && line == "" || strings.HasPrefix(l, "#") || line == "" && strings.HasPrefix(l, ".") {
 			continue
 		}
 		if line == "" {
@@ -71,9 +83,9 @@ func eximBlocks(f *file) (blocks []eximBlock, options map[string]Setting) {
 			continue
 		}
 		l, line = line+l, ""
-		for name, value := range macros {
-			if len(l) < maxLine {
-				l = strings.ReplaceAll(l, name, value)
+		for _, m := range macros {
+			if n := strings.Count(l, m.name); len(l)+n*len(m.value) < maxLine {
+				l = strings.ReplaceAll(l, m.name, m.value)
 			}
 		}
 		name, value, assigned := strings.Cut(l, "=")
@@ -83,7 +95,7 @@ func eximBlocks(f *file) (blocks []eximBlock, options map[string]Setting) {
 			section = strings.TrimSpace(l[6:])
 			into = map[string]Setting{}
 		case section == "" && assigned && len(name) > 2 && name == strings.ToUpper(name) && len(macros) < 100 && !strings.Contains(value, name):
-			macros[name] = strings.TrimSpace(value)
+			macros = append(macros, macro{name, strings.TrimSpace(value)})
 		case section == "rewrite":
 			blocks = append(blocks, eximBlock{Place: f.at(at), section: section})
 		case section != "" && !assigned && strings.HasSuffix(l, ":") && !strings.ContainsAny(l, " \t"):

@@ -190,7 +190,7 @@ func (n *nullmailer) remote(at Place, words []string) *Upstream {
 }
 
 // nullmailerSwitches are options without a value.
-var nullmailerSwitches = map[string]bool{"ssl": true, "tls": true, "starttls": true, "insecure": true, "auth-login": true, "auth-plain": true, "x509fmtder": true}
+var nullmailerSwitches = map[string]bool{"ssl": true, "tls": true, "starttls": true, "insecure": true, "auth-login": true, "auth-plain": true, "x509fmtder": true, "tls-anon-auth": true}
 
 // options reads those of a remote.
 func (n *nullmailer) options(u *Upstream, options map[string]string) {
@@ -216,7 +216,7 @@ func (n *nullmailer) options(u *Upstream, options map[string]string) {
 		u.authorities(n.src, Setting{u.Place, ca}, "x509cafile", ca)
 	}
 	if cert := options["x509certfile"]; cert != "" && u.TLS != config.TLSOff {
-		u.certificate(n.src, Setting{u.Place, cert}, cert, cert)
+		u.certificate(n.src, Setting{u.Place, cert}, cert, options["x509keyfile"])
 	}
 	if user := options["user"]; user != "" {
 		if plain(user) {
@@ -233,7 +233,11 @@ func (n *nullmailer) options(u *Upstream, options map[string]string) {
 	}
 	for name := range options {
 		switch name {
-		case "port", "ssl", "starttls", "insecure", "user", "pass", "auth-login", "auth-plain", "x509cafile", "x509certfile", "x509fmtder":
+		case "port", "ssl", "starttls", "insecure", "user", "pass", "auth-login", "auth-plain", "x509cafile", "x509certfile", "x509keyfile":
+		case "x509fmtder":
+			u.note(u.Place, "--x509fmtder: certificates are read in PEM", "convert them by openssl x509 -inform der")
+		case "tls-anon-auth":
+			u.note(u.Place, "--tls-anon-auth: TLS without certificates is not done", "give the server a certificate, and set fingerprint")
 		case "source":
 			u.note(u.Place, "--source: no address to connect from can be chosen", "let the routing table of the machine choose it")
 		case "x509crlfile":

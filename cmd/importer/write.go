@@ -18,7 +18,6 @@ type writer struct {
 	bytes.Buffer
 	f       *Found
 	secrets map[*Upstream]string // files with passwords
-	hint    string               // the folder of secrets that is proposed
 }
 
 // TOML is f as a configuration file. source and path say what it was made from.
