@@ -89,7 +89,7 @@ func clockOf(r *config.Retry, s *spool.Summary, deadlineReturn bool, now time.Ti
 		earliest(s.Deadline)
 	}
 	if r.Lifetime > 0 {
-		end := s.Accepted.Add(r.Lifetime)
+		end := s.Begins().Add(r.Lifetime)
 		if !now.Before(end) {
 			return clockExpire, time.Time{}
 		}
@@ -105,7 +105,7 @@ func clockOf(r *config.Retry, s *spool.Summary, deadlineReturn bool, now time.Ti
 		earliest(s.Deadline)
 	}
 	if r.WarnAfter > 0 {
-		at := s.Accepted.Add(r.WarnAfter)
+		at := s.Begins().Add(r.WarnAfter)
 		if !now.Before(at) {
 			return clockWarn, next
 		}

@@ -53,7 +53,7 @@ func (r *round) ages() *spool.Age {
 	until := r.now.Add(sweepMost)
 	age := &spool.Age{Deadline: until, DueAfter: r.now.Add(longest(r.retry) + sweepMost), Kept: true}
 	if d := r.retry.Lifetime; d > 0 {
-		age.Accepted = until.Add(-d)
+		age.Begun = until.Add(-d)
 	}
 	if d := r.retry.WarnAfter; d > 0 {
 		age.Unwarned = until.Add(-d)
@@ -114,7 +114,7 @@ func (r *round) look(s spool.Summary) {
 	if r.hasItsTurn(&s, what) || (what == clockExpire || what == clockReturn) && r.q.wishes.isLate(s.ID, s.Share) {
 		return
 	}
-	if what == clockNothing && s.Due.Sub(r.now) > longest(r.retry)+sweepMost && !s.Claimed {
+	if what == clockNothing && s.Due.Sub(r.now) > longest(r.retry)+sweepMost && s.Due.After(s.NotBefore) && !s.Claimed {
 		r.pullIn(s)
 	}
 	if what == clockNothing || s.Claimed {

@@ -77,6 +77,10 @@ type Envelope struct {
 
 	Hold bool // accepted on hold: not delivered until released
 
+	// NotBefore is when delivery begins; zero, or not after Accepted: at once. No
+	// share of the message is due before it, whatever a settlement says.
+	NotBefore time.Time
+
 	// Key, where it isn't nil, keeps the message from being accepted twice.
 	Key *Key
 
@@ -278,7 +282,9 @@ type Summary struct {
 	ID       ID
 	Share    int
 	Accepted time.Time
-	Size     int64 // bytes of the content
+	// NotBefore is that of the envelope; zero where it isn't after Accepted.
+	NotBefore time.Time
+	Size      int64 // bytes of the content
 	// Upstreams is the failover list of the share; shared, never to be changed.
 	Upstreams []string
 	Failover  int // index in Upstreams of the one to be tried next
@@ -292,6 +298,22 @@ type Summary struct {
 	Claimed   bool // an attempt is under way
 	InDoubt   bool
 	Warned    bool
+}
+
+// Begins is from when on the age of a share counts.
+func (s *Summary) Begins() time.Time {
+	if s.NotBefore.IsZero() {
+		return s.Accepted
+	}
+	return s.NotBefore
+}
+
+// Begins is from when on the age of a message counts.
+func (e *Envelope) Begins() time.Time {
+	if e.NotBefore.After(e.Accepted) {
+		return e.NotBefore
+	}
+	return e.Accepted
 }
 
 // Detail is everything that the spool knows about one message.

@@ -13,9 +13,9 @@ type Query struct {
 // Age selects shares that time asks something for: those of which any of this
 // is true. A zero time asks for nothing.
 type Age struct {
-	Accepted time.Time // accepted before it
-	Unwarned time.Time // accepted before it, and no delay notification was made
+	Begun    time.Time // it lies behind Summary.Begins
+	Unwarned time.Time // so does it, and no delay notification was made
 	Deadline time.Time // their deadline of RFC 2852 lies before it
-	DueAfter time.Time // due after it
+	DueAfter time.Time // due after it, and after its NotBefore
 	Kept     bool      // on hold because they failed
 }

@@ -145,7 +145,10 @@ func (e *Leased) Is(target error) bool { return target == ErrLeased }
 // LaneState is what waits for one upstream.
 type LaneState struct {
 	Shares int       // that are to be tried with it next, held and claimed ones too
-	Due    time.Time // as NextDue tells it; zero: nothing is neither held nor claimed
+	Due    time.Time // as NextDue tells it, without those that are Scheduled; zero: there are no others
+	// Scheduled is when the first of those is due that wait for their NotBefore;
+	// zero: there are none.
+	Scheduled time.Time
 }
 
 // Reader is the part of a Store that changes nothing.

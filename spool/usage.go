@@ -27,7 +27,9 @@ const TallyStep = 10 * time.Second
 // once.
 type Tally struct {
 	Due      int // their time has come, or comes within the same TallyStep of Unix time
-	Deferred int // it comes later
-	Held     int
-	Claimed  int
+	Deferred int // it comes later, for another attempt
+	// Scheduled: it comes later, and is their NotBefore.
+	Scheduled int
+	Held      int
+	Claimed   int
 }

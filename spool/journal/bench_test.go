@@ -351,7 +351,7 @@ func BenchmarkLook(b *testing.B) {
 		}
 	})
 	b.Run("aged", func(b *testing.B) {
-		q := spool.Query{Age: &spool.Age{Accepted: time.Now().Add(-time.Hour), DueAfter: time.Now().Add(time.Hour), Kept: true}}
+		q := spool.Query{Age: &spool.Age{Begun: time.Now().Add(-time.Hour), DueAfter: time.Now().Add(time.Hour), Kept: true}}
 		for b.Loop() {
 			s.Find(bg, q, func(spool.Summary) bool { return true })
 		}

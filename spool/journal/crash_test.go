@@ -88,7 +88,7 @@ func (a *states) each(t *testing.T, one func(c *crasher, seed uint64) error) {
 	if len(a.seen) < 10_000 {
 		return
 	}
-	for _, call := range []string{"put", "big", "deliver", "bounce", "hold", "remove", "begun", "reclaimed", "moved", "full", "kill", "restart", "prefix", "settling", "together", "key", "repeated", "carried", "adopted"} {
+	for _, call := range []string{"put", "big", "deliver", "bounce", "hold", "remove", "begun", "reclaimed", "moved", "full", "kill", "restart", "prefix", "scheduled", "settling", "together", "key", "repeated", "carried", "adopted"} {
 		if a.did[call] == 0 {
 			t.Errorf("no workload came to %q", call)
 		}

@@ -241,11 +241,14 @@ func (d *draft) record(env *spool.Envelope, with besides) (*submission, error) {
 	}
 	sub.head, sub.meta, sub.body = head, meta, body
 	sub.brief = brief{
-		accepted: toNano(env.Accepted), size: d.size, prefix: len(env.Prefix), deadline: noTime,
+		accepted: toNano(env.Accepted), size: d.size, prefix: len(env.Prefix), deadline: noTime, notBefore: noTime,
 		sender: turnOf(env), priority: int8(env.Priority), hold: env.Hold, shares: shares,
 	}
 	if env.DeliverBy != nil {
 		sub.brief.deadline = toNano(env.DeliverBy.Deadline)
+	}
+	if env.NotBefore.After(env.Accepted) {
+		sub.brief.notBefore = toNano(env.NotBefore)
 	}
 	sub.key, sub.settles, sub.durable = env.Key, with.settles, s.accept
 	if with.stood != nil {

@@ -28,14 +28,16 @@ type share struct {
 
 // brief is what the index needs to know of a message.
 type brief struct {
-	accepted int64  // Unix time in nanoseconds
-	size     int64  // bytes of the body
-	prefix   int    // bytes that stand before the body when it is read
-	deadline int64  // noTime: none
-	sender   uint32 // see turnOf
-	priority int8
-	hold     bool
-	shares   []share
+	accepted int64 // Unix time in nanoseconds
+	size     int64 // bytes of the body
+	prefix   int   // bytes that stand before the body when it is read
+	deadline int64 // noTime: none
+	// notBefore is when it is due first; noTime: when it is accepted.
+	notBefore int64
+	sender    uint32 // see turnOf
+	priority  int8
+	hold      bool
+	shares    []share
 }
 
 // turnOf is a number for whoever takes turns with others at an upstream: the
@@ -151,7 +153,7 @@ func appendEnvelope(b []byte, env *spool.Envelope, size int64, shares []share, o
 		b = append(putUint(b, uint64(of[i])), byte(r.Notify))
 		b = putString(b, r.ORcpt)
 	}
-	return appendFields(b, env.Prefix, env.Key, with)
+	return appendFields(b, env, with)
 }
 
 // message is what the meta part of a message record holds.
@@ -169,7 +171,7 @@ func readBrief(c *cursor) (br brief, version, flags byte) {
 	version, flags = c.version(), c.byte()
 	br.hold = flags&1 != 0
 	br.priority = int8(c.byte())
-	br.accepted, br.size, br.deadline = c.int64(), c.int64(), c.int64()
+	br.accepted, br.size, br.deadline, br.notBefore = c.int64(), c.int64(), c.int64(), noTime
 	br.shares = make([]share, c.count())
 	for i := range br.shares {
 		s := &br.shares[i]
@@ -241,6 +243,12 @@ func (m *message) readFields(c *cursor) {
 			}
 		case fieldKey:
 			m.env.Key = readKey(c, value)
+		case fieldNotBefore:
+			m.brief.notBefore = readNotBefore(c, value)
+			m.env.NotBefore = toTime(m.brief.notBefore)
+			if m.brief.notBefore <= m.brief.accepted {
+				c.fail()
+			}
 		case fieldSettles:
 			set, err := readSettles(value)
 			if err != nil {

@@ -16,14 +16,15 @@ import (
 // where the message is copied forward. A field of an odd type has to be known:
 // a record with an unknown one is set aside.
 const (
-	fieldPrefix  = 1 // of a message: what stands before its body when it is read
-	fieldKey     = 2 // of a message: its key
-	fieldSettles = 3 // of a message: what it says about a share of another one
-	fieldStood   = 7 // of a message: how it stood in the store that it was adopted from
+	fieldPrefix    = 1 // of a message: what stands before its body when it is read
+	fieldKey       = 2 // of a message: its key
+	fieldSettles   = 3 // of a message: what it says about a share of another one
+	fieldNotBefore = 5 // of a message: when it is due first
+	fieldStood     = 7 // of a message: how it stood in the store that it was adopted from
 )
 
 // knownFields has a bit for each odd type that this version knows.
-const knownFields = 1<<fieldPrefix | 1<<fieldSettles | 1<<fieldStood
+const knownFields = 1<<fieldPrefix | 1<<fieldSettles | 1<<fieldNotBefore | 1<<fieldStood
 
 // newerError says that a newer version wrote a record. It is the type of the
 // field that has to be known, or 0 where the version itself is newer.
@@ -119,9 +120,10 @@ type besides struct {
 }
 
 // appendFields writes the area of an envelope.
-func appendFields(b, prefix []byte, key *spool.Key, with besides) []byte {
+func appendFields(b []byte, env *spool.Envelope, with besides) []byte {
+	prefix, key, later := env.Prefix, env.Key, env.NotBefore.After(env.Accepted)
 	set := with.settles
-	if len(prefix) == 0 && with == (besides{}) && key == nil {
+	if len(prefix) == 0 && with == (besides{}) && key == nil && !later {
 		return append(b, 0)
 	}
 	n := 0
@@ -139,6 +141,9 @@ func appendFields(b, prefix []byte, key *spool.Key, with besides) []byte {
 		}
 		n += fieldSize(len(value))
 	}
+	if later {
+		n += fieldSize(fieldSizeNotBefore)
+	}
 	if with.stood != nil {
 		stood = appendSnapshot(nil, with.stood)
 		n += fieldSize(len(stood))
@@ -153,10 +158,24 @@ func appendFields(b, prefix []byte, key *spool.Key, with besides) []byte {
 	if set != nil {
 		b = append(putUint(append(b, fieldSettles), uint64(len(value))), value...)
 	}
+	if later {
+		b = putInt64(append(b, fieldNotBefore, fieldSizeNotBefore), toNano(env.NotBefore))
+	}
 	if with.stood != nil {
 		b = append(putUint(append(b, fieldStood), uint64(len(stood))), stood...)
 	}
 	return b
+}
+
+const fieldSizeNotBefore = 8
+
+func readNotBefore(c *cursor, value string) int64 {
+	v := cursor{rest: value}
+	at := v.int64()
+	if !v.done() {
+		c.fail()
+	}
+	return at
 }
 
 // fieldSize is how many bytes a field with a type of one byte takes.

@@ -386,14 +386,14 @@ func TestUnknownRequiredField(t *testing.T) {
 					return meta
 				}
 				done = true
-				return journal.WithFields(meta, 4, "may be ignored", 5, "has to be known")
+				return journal.WithFields(meta, 4, "may be ignored", 9, "has to be known")
 			})
 			ev := &recorder{}
 			s := open(t, journal.Options{Dir: "sim", FS: sim.FS(), Events: ev.tell})
 			defer s.Close()
 			r := s.Recovery()
 			if r.SetAside != 1 || r.Messages != alive || len(ev.aside) != 1 ||
-				!strings.Contains(ev.aside[0], ids[0].String()) || !strings.Contains(ev.aside[0], "a newer version wrote it: it has a field of type 5") {
+				!strings.Contains(ev.aside[0], ids[0].String()) || !strings.Contains(ev.aside[0], "a newer version wrote it: it has a field of type 9") {
 				t.Errorf("type %d: %+v %q", kind, r, ev.aside)
 			}
 			kept := false

@@ -29,10 +29,12 @@ type index struct {
 	epoch     uint64        // of this process; random
 	kept      int           // shares, claimed or not
 	waiting   map[int64]int // shares in heaps, by tallyStep of their due time; no zeros
+	asked     map[int64]int // of them, those that are scheduled
 
 	// What only few messages have.
 	ended     map[handle][]uint64 // bit set of recipients, by index in the envelope, that ended before the share did
 	deadlines map[spool.ID]int64  // of RFC 2852, Unix time in nanoseconds
+	notBefore map[spool.ID]int64  // before which they aren't due, Unix time in nanoseconds
 }
 
 // claimKey names a share.
@@ -81,12 +83,13 @@ const (
 	warned
 	inDoubt
 	claimed
-	counted  // the claim under way is an attempt
-	dotted   // its final dot may have gone out
-	big      // the body is in big/
-	ripe     // it waits in its sender's turn
-	kept     // held because it failed
-	settling // a message is being committed that settles it
+	counted   // the claim under way is an attempt
+	dotted    // its final dot may have gone out
+	big       // the body is in big/
+	ripe      // it waits in its sender's turn
+	kept      // held because it failed
+	settling  // a message is being committed that settles it
+	scheduled // it waits, and waits for its NotBefore
 )
 
 // prefixBits is how many bits a number up to maxPrefix takes; maxBody leaves
@@ -119,8 +122,8 @@ type list struct {
 func newIndex() *index {
 	return &index{
 		fresh: 1, // 0 stays unused
-		byID:  map[spool.ID]handle{}, byList: map[string]uint32{}, lanes: map[string]*lane{}, waiting: map[int64]int{},
-		ended: map[handle][]uint64{}, deadlines: map[spool.ID]int64{},
+		byID:  map[spool.ID]handle{}, byList: map[string]uint32{}, lanes: map[string]*lane{}, waiting: map[int64]int{}, asked: map[int64]int{},
+		ended: map[handle][]uint64{}, deadlines: map[spool.ID]int64{}, notBefore: map[spool.ID]int64{},
 		claims: map[claimKey]uint64{}, epoch: rand.Uint64() | 1,
 	}
 }
@@ -174,7 +177,7 @@ func (x *index) add(id spool.ID, br *brief, at place, metaLen uint32, isBig bool
 	var first, prev handle
 	for i, s := range br.shares {
 		h, e := x.alloc()
-		e.id, e.accepted, e.due = id, br.accepted, br.accepted
+		e.id, e.accepted, e.due = id, br.accepted, max(br.accepted, br.notBefore)
 		e.sizes = uint64(br.size)<<prefixBits | uint64(br.prefix)
 		e.at, e.metaLen, e.share, e.priority = at, metaLen, uint16(i), br.priority
 		e.list, e.sender, e.pending = x.intern(s.upstreams), br.sender, uint32(s.recipients)
@@ -192,6 +195,9 @@ func (x *index) add(id spool.ID, br *brief, at place, metaLen uint32, isBig bool
 	x.byID[id] = first
 	if br.deadline != noTime {
 		x.deadlines[id] = br.deadline
+	}
+	if br.notBefore != noTime {
+		x.notBefore[id] = br.notBefore
 	}
 	return first
 }
@@ -246,6 +252,7 @@ func (x *index) drop(id spool.ID) {
 	}
 	delete(x.byID, id)
 	delete(x.deadlines, id)
+	delete(x.notBefore, id)
 }
 
 // state is how a share stands, as its records tell it.
@@ -261,6 +268,9 @@ func (e *entry) state() state {
 func (x *index) setState(e *entry, s state) {
 	x.lane(e).shares--
 	e.attempts, e.due = s.attempts, s.due
+	if at, has := x.notBefore[e.id]; has {
+		e.due = max(e.due, at)
+	}
 	e.failover = s.failover
 	if int(e.failover) >= len(x.lists[e.list].lanes) {
 		e.failover = 0

@@ -108,6 +108,9 @@ func (s *Store) summary(e *entry) spool.Summary {
 	if deadline, ok := s.ix.deadlines[e.id]; ok {
 		sum.Deadline = toTime(deadline)
 	}
+	if at, ok := s.ix.notBefore[e.id]; ok {
+		sum.NotBefore = toTime(at)
+	}
 	return sum
 }
 

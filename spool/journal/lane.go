@@ -15,12 +15,13 @@ type lane struct {
 }
 
 // rank is what waits with one priority. A share whose time has not come waits
-// in later. From then on it waits in the turn of its sender, and those who have
+// in later, or in asked. From then on it waits in the turn of its sender, and those who have
 // something there are served one share each, round and round: however much one
 // of them has sent, another waits for one share of each sender only.
 type rank struct {
 	priority int8
 	later    dueHeap
+	asked    dueHeap          // as later, of what is scheduled
 	turns    map[uint32]*turn // by entry.sender
 	next     *turn            // whose turn it is; nil: nobody has anything due
 }
@@ -48,10 +49,12 @@ func (x *index) enqueue(h handle) *lane {
 	first := true
 	for i := range l.ranks {
 		r := &l.ranks[i]
-		if r.next != nil && l.told <= e.due || len(r.later.handles) > 0 && x.entry(r.later.handles[0]).due <= e.due {
+		if r.next != nil && l.told <= e.due || x.leads(&r.later, e.due) || x.leads(&r.asked, e.due) {
 			first = false
 		}
 	}
+	at, has := x.notBefore[e.id]
+	e.set(scheduled, has && e.due <= at)
 	x.wait(e, 1)
 	// What was never deferred is due, whatever the clock says by now.
 	isDue := e.due <= max(e.accepted, x.now)
@@ -69,7 +72,7 @@ func (x *index) enqueue(h handle) *lane {
 func (x *index) put(r *rank, h handle, isDue bool) {
 	e := x.entry(h)
 	e.set(ripe, isDue)
-	q := &r.later
+	q := r.until(e)
 	if isDue {
 		t := r.turns[e.sender]
 		if t == nil {
@@ -120,7 +123,7 @@ func (x *index) unqueue(h handle) {
 
 func (x *index) remove(r *rank, h handle) {
 	e := x.entry(h)
-	q, t := &r.later, (*turn)(nil)
+	q, t := r.until(e), (*turn)(nil)
 	if e.is(ripe) {
 		t = r.turns[e.sender]
 		q = &t.due
@@ -157,6 +160,27 @@ func (l *lane) rank(priority int8) *rank {
 
 // nextDue is when the first share of a lane becomes due.
 func (x *index) nextDue(l *lane) (due int64, ok bool) {
+	due, ok = x.nextBegun(l)
+	if at, asked := x.nextScheduled(l); asked && (!ok || at < due) {
+		return at, true
+	}
+	return due, ok
+}
+
+// nextScheduled is nextDue of those that wait for their NotBefore.
+func (x *index) nextScheduled(l *lane) (due int64, ok bool) {
+	for i := range l.ranks {
+		if q := &l.ranks[i].asked; len(q.handles) > 0 {
+			if at := x.entry(q.handles[0]).due; !ok || at < due {
+				due, ok = at, true
+			}
+		}
+	}
+	return due, ok
+}
+
+// nextBegun is nextDue of the others.
+func (x *index) nextBegun(l *lane) (due int64, ok bool) {
 	look := func(q *dueHeap) {
 		if len(q.handles) == 0 {
 			return
@@ -184,12 +208,8 @@ func (x *index) pop(l *lane, now int64) handle {
 	x.now, l.told = now, math.MaxInt64
 	for i := range l.ranks {
 		r := &l.ranks[i]
-		for range ripenStep {
-			if len(r.later.handles) == 0 || x.entry(r.later.handles[0]).due > now {
-				break
-			}
-			x.move(r, r.later.handles[0], true)
-		}
+		x.ripen(r, &r.later, now)
+		x.ripen(r, &r.asked, now)
 		for r.next != nil {
 			t := r.next
 			h := t.due.handles[0]
@@ -203,6 +223,29 @@ func (x *index) pop(l *lane, now int64) handle {
 		}
 	}
 	return 0
+}
+
+// ripen moves shares that are due at now to their turns.
+func (x *index) ripen(r *rank, q *dueHeap, now int64) {
+	for range ripenStep {
+		if !x.leads(q, now) {
+			return
+		}
+		x.move(r, q.handles[0], true)
+	}
+}
+
+// leads tells whether the first of a heap is due at a time.
+func (x *index) leads(q *dueHeap, at int64) bool {
+	return len(q.handles) > 0 && x.entry(q.handles[0]).due <= at
+}
+
+// until is where a share waits whose time has not come.
+func (r *rank) until(e *entry) *dueHeap {
+	if e.is(scheduled) {
+		return &r.asked
+	}
+	return &r.later
 }
 
 // move lets a share wait elsewhere.

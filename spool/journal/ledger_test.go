@@ -32,6 +32,7 @@ type promise struct {
 	settles    []evEnd      // what is settled by the same record
 	refusedEnd map[int]bool // recipients whose end was refused together with a message
 	key        *spool.Key
+	notBefore  time.Time
 }
 
 // The events of a workload.
@@ -42,7 +43,8 @@ type (
 		size, recipients int
 		settles          []evEnd
 		key              *spool.Key
-		over             []int   // recipients that had ended where it was adopted from
+		over             []int // recipients that had ended where it was adopted from
+		notBefore        time.Time
 		also             []evPut // what counts together with it, or not at all
 	}
 	evAck    struct{ id spool.ID }
@@ -62,7 +64,7 @@ func (l ledger) apply(ev any) {
 		}
 		for _, p := range append([]evPut{ev}, ev.also...) {
 			l[p.id] = &promise{sum: p.sum, size: p.size, recipients: p.recipients, ending: map[int]bool{}, ended: map[int]bool{}, before: l.settledSoFar(),
-				key: p.key, settles: slices.Clone(ev.settles), refusedEnd: map[int]bool{}}
+				key: p.key, notBefore: p.notBefore, settles: slices.Clone(ev.settles), refusedEnd: map[int]bool{}}
 			for _, r := range p.over {
 				l[p.id].ending[r], l[p.id].ended[r] = true, true
 			}
@@ -244,7 +246,13 @@ func (l ledger) checkMessage(s *journal.Store, id spool.ID, lenient bool) error 
 	if len(d.Recipients) != p.recipients {
 		return fmt.Errorf("%s: %d recipients instead of %d", id, len(d.Recipients), p.recipients)
 	}
+	if !d.Envelope.NotBefore.Equal(p.notBefore) {
+		return fmt.Errorf("%s: to be sent at %v instead of %v", id, d.Envelope.NotBefore, p.notBefore)
+	}
 	for i, r := range d.Recipients {
+		if r.Status == spool.Pending && r.Due.Before(p.notBefore) {
+			return fmt.Errorf("%s: recipient %d is due at %v, before %v", id, i, r.Due, p.notBefore)
+		}
 		if r.Status == spool.Pending && p.ended[i] && !lenient {
 			return fmt.Errorf("%s: recipient %d had ended durably, and is pending again", id, i)
 		}

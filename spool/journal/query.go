@@ -18,7 +18,7 @@ type which struct {
 	aged   bool
 	kept   bool
 	// Of aged, Unix times in nanoseconds.
-	accepted, unwarned, deadline, dueAfter int64
+	begun, unwarned, deadline, dueAfter int64
 }
 
 func (x *index) which(q *spool.Query) which {
@@ -29,7 +29,7 @@ func (x *index) which(q *spool.Query) which {
 	}
 	if a := q.Age; a != nil {
 		w.aged, w.kept = true, a.Kept
-		w.accepted, w.unwarned, w.deadline = toNano(a.Accepted), toNano(a.Unwarned), toNano(a.Deadline)
+		w.begun, w.unwarned, w.deadline = toNano(a.Begun), toNano(a.Unwarned), toNano(a.Deadline)
 		if w.dueAfter = math.MaxInt64; !a.DueAfter.IsZero() {
 			w.dueAfter = a.DueAfter.UnixNano()
 		}
@@ -48,8 +48,17 @@ func (w *which) selects(e *entry) bool {
 		w.choice && len(w.x.lists[e.list].lanes) < 2 {
 		return false
 	}
-	if !w.aged || e.accepted < w.accepted || e.accepted < w.unwarned && !e.is(warned) || e.due > w.dueAfter || w.kept && e.is(kept) {
+	if !w.aged || w.kept && e.is(kept) {
 		return true
+	}
+	if e.accepted < max(w.begun, w.unwarned) || e.due > w.dueAfter {
+		begun, later := e.accepted, w.dueAfter
+		if at, has := w.x.notBefore[e.id]; has {
+			begun, later = at, max(later, at)
+		}
+		if begun < w.begun || begun < w.unwarned && !e.is(warned) || e.due > later {
+			return true
+		}
 	}
 	if w.deadline == noTime {
 		return false

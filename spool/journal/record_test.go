@@ -36,6 +36,7 @@ func sampleRecords() []sampleRecord {
 	signed := *env
 	signed.Prefix = []byte("Signature: x\r\n")
 	signed.Key = &spool.Key{Name: spool.KeyName{1}, Digest: 2, Until: time.Unix(3, 4), Share: 5}
+	signed.NotBefore = time.Unix(9, 9)
 	fields := appendEnvelope(nil, &signed, 10, shares, of, besides{settles: set})
 	keys := appendRecordedKeys([]byte{metaVersion}, []recordedKey{{spool.KeyName{1}, keyEntry{id: 2, digest: 3, until: 4, share: 5}}, {spool.KeyName{6}, keyEntry{id: 7}}})
 	list := []sampleRecord{
@@ -157,7 +158,7 @@ func TestFieldsOfANewerVersion(t *testing.T) {
 		want string // part of the error; empty: none
 	}{
 		{recMessage, withFields(meta, 4, "x"), ""},
-		{recMessage, withFields(meta, 5, "x"), "field of type 5"},
+		{recMessage, withFields(meta, 9, "x"), "field of type 9"},
 		{recMessage, withFields(meta, 12, "x", 1<<20+1, ""), "field of type 1048577"},
 		{recMessage, withFields(meta, 4, "x", 2, "x"), "not known to this version"}, // not in order
 		{recMessage, withFields(meta, 2, "x", 2, "x"), "not known to this version"}, // twice
@@ -168,11 +169,15 @@ func TestFieldsOfANewerVersion(t *testing.T) {
 		{recMessage, withFields(meta, fieldKey, strings.Repeat("x", fieldSizeKey+1)), "not known to this version"},
 		{recMessage, withFields(meta, fieldKey, strings.Repeat("\x00", fieldSizeKey)), "not known to this version"},
 		{recMessage, withFields(meta, fieldSettles, "\x01\x00\x00\x00\x00\x00\x00\x00"+string(withFields(settle, 9, ""))), "field of type 9"},
+		{recMessage, withFields(meta, fieldNotBefore, string(putInt64(nil, 2e9))), ""},
+		{recMessage, withFields(meta, fieldNotBefore, "x"), "not known to this version"},
+		{recMessage, withFields(meta, fieldNotBefore, string(putInt64(nil, 2e9))+"x"), "not known to this version"},
+		{recMessage, withFields(meta, fieldNotBefore, string(putInt64(nil, 1e9+2))), "not known to this version"}, // no later than it was accepted
 		{recMessage, newer(meta), "a newer version wrote it"},
-		{recMoved, appendMoved(nil, withFields(meta, 5, "x"), snap), "field of type 5"},
-		{recMoved, withFields(appendMoved(nil, meta, snap), 5, "x"), "field of type 5"},
+		{recMoved, appendMoved(nil, withFields(meta, 9, "x"), snap), "field of type 9"},
+		{recMoved, withFields(appendMoved(nil, meta, snap), 9, "x"), "field of type 9"},
 		{recMoved, withFields(appendMoved(nil, meta, snap), 6, "x"), ""},
-		{recSettle, withFields(settle, 5, "x"), "field of type 5"},
+		{recSettle, withFields(settle, 9, "x"), "field of type 9"},
 		{recSettle, withFields(settle, 6, "x"), ""},
 		{recSettle, newer(settle), "a newer version wrote it"},
 		{recEnd, nil, "not known to this version"},

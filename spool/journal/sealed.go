@@ -44,7 +44,7 @@ func (w *indexWriter) add(ev *event) {
 	b = putInt64(b, int64(ev.id))
 	if ev.kind == recMessage || ev.kind == recMoved {
 		br := &ev.brief
-		b = append(b, putFlags(br.hold, br.deadline != noTime, br.prefix > 0, ev.other != 0, len(ev.keys) > 0), byte(br.priority))
+		b = append(b, putFlags(br.hold, br.deadline != noTime, br.prefix > 0, ev.other != 0, len(ev.keys) > 0, br.notBefore != noTime), byte(br.priority))
 		b = putUint(putInt64(b, br.accepted), uint64(br.size))
 		b = putUint(b, uint64(br.sender))
 		if br.deadline != noTime {
@@ -61,6 +61,10 @@ func (w *indexWriter) add(ev *event) {
 		if ev.other != 0 {
 			w.fields |= 1 << fieldSettles
 			b = putInt64(b, int64(ev.other))
+		}
+		if br.notBefore != noTime {
+			w.fields |= 1 << fieldNotBefore
+			b = putInt64(b, br.notBefore)
 		}
 		if ev.kind == recMessage && ev.other == 0 && len(ev.shares) > 0 {
 			w.fields |= 1 << fieldStood
@@ -183,7 +187,7 @@ func (r *indexReader) next() *event {
 func (r *indexReader) brief(ev *event) (keyed bool) {
 	c, br := r.c, &ev.brief
 	flags := c.byte()
-	br.hold, br.priority, br.deadline = flags&1 != 0, int8(c.byte()), noTime
+	br.hold, br.priority, br.deadline, br.notBefore = flags&1 != 0, int8(c.byte()), noTime, noTime
 	br.accepted, br.size = c.int64(), int64(c.upTo(maxBody))
 	br.sender = uint32(c.upTo(1<<32 - 1))
 	if flags&2 != 0 {
@@ -217,6 +221,9 @@ func (r *indexReader) brief(ev *event) (keyed bool) {
 		if ev.other = spool.ID(c.int64()); ev.kind != recMessage {
 			c.fail()
 		}
+	}
+	if flags&32 != 0 {
+		br.notBefore = c.int64()
 	}
 	return flags&16 != 0
 }

@@ -88,6 +88,9 @@ func (s *Store) settled(h handle, e *entry, d *spool.Delivery, st *spool.Settlem
 	ch.state.held = st.Hold
 	ch.state.kept = st.Hold && st.Kept
 	ch.state.due = toNano(st.Due)
+	if at, has := s.ix.notBefore[e.id]; has {
+		ch.state.due = max(ch.state.due, at)
+	}
 	ch.state.failover = 0
 	if n := len(s.ix.lists[e.list].lanes); st.Failover > 0 && st.Failover < n {
 		ch.state.failover = uint8(st.Failover)

@@ -170,8 +170,11 @@ func (s *Store) Lanes(ctx context.Context) (map[string]spool.LaneState, error) {
 			continue
 		}
 		state := spool.LaneState{Shares: l.shares}
-		if due, ok := s.ix.nextDue(l); ok {
+		if due, ok := s.ix.nextBegun(l); ok {
 			state.Due = toTime(due)
+		}
+		if at, ok := s.ix.nextScheduled(l); ok {
+			state.Scheduled = toTime(at)
 		}
 		lanes[name] = state
 	}

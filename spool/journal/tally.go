@@ -24,8 +24,14 @@ func (s *Store) Tally(ctx context.Context, now time.Time) (spool.Tally, error) {
 			t.Deferred += n
 		}
 	}
+	for step, n := range s.ix.asked {
+		if step > present {
+			t.Scheduled += n
+		}
+	}
+	t.Deferred -= t.Scheduled
 	t.Claimed = s.ix.claimed
-	t.Held = s.ix.shares - t.Due - t.Deferred - t.Claimed
+	t.Held = s.ix.shares - t.Due - t.Deferred - t.Scheduled - t.Claimed
 	return t, nil
 }
 
@@ -36,8 +42,15 @@ func tallyStep(nano int64) int64 { return nano / int64(spool.TallyStep) }
 // it. Its due time doesn't change between the two.
 func (x *index) wait(e *entry, n int) {
 	step := tallyStep(e.due)
-	if x.waiting[step] += n; x.waiting[step] == 0 {
-		delete(x.waiting, step)
+	note(x.waiting, step, n)
+	if e.is(scheduled) {
+		note(x.asked, step, n)
+	}
+}
+
+func note(counts map[int64]int, step int64, n int) {
+	if counts[step] += n; counts[step] == 0 {
+		delete(counts, step)
 	}
 }
 

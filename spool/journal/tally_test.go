@@ -22,7 +22,7 @@ func tallied(s *journal.Store, now time.Time) error {
 	var all []spool.Summary
 	s.Find(bg, spool.Query{}, func(sum spool.Summary) bool { all = append(all, sum); return true })
 	kept := 0
-	messages, upstreams, next := map[spool.ID]bool{}, map[string]int{}, map[string]time.Time{}
+	messages, upstreams, next, asked := map[spool.ID]bool{}, map[string]int{}, map[string]time.Time{}, map[string]time.Time{}
 	for i := range all {
 		sum := &all[i]
 		up := sum.Upstreams[sum.Failover]
@@ -33,6 +33,9 @@ func tallied(s *journal.Store, now time.Time) error {
 		upstreams[up]++
 		if due, ok := next[up]; !sum.Held && !sum.Claimed && (!ok || sum.Due.Before(due)) {
 			next[up] = sum.Due
+		}
+		if at, ok := asked[up]; !sum.Held && !sum.Claimed && sum.NotBefore.After(now) && !sum.Due.After(sum.NotBefore) && (!ok || sum.Due.Before(at)) {
+			asked[up] = sum.Due
 		}
 	}
 	if u := usage(s); u.Messages != len(messages) || u.Shares != len(all) || u.Kept != kept {
@@ -46,7 +49,7 @@ func tallied(s *journal.Store, now time.Time) error {
 	for _, up := range slices.Sorted(maps.Keys(upstreams)) {
 		want, waits := next[up]
 		due, ok, err := s.NextDue(bg, up)
-		if err != nil || ok != waits || ok && !due.Equal(want) || lanes[up].Shares != upstreams[up] || !lanes[up].Due.Equal(want) {
+		if err != nil || ok != waits || ok && !due.Equal(want) || lanes[up].Shares != upstreams[up] || !earlier(lanes[up].Due, lanes[up].Scheduled).Equal(want) || asked[up].After(now) && lanes[up].Scheduled.After(asked[up]) {
 			return fmt.Errorf("%s: next is %v %v, want %v %v", up, due, ok, want, waits)
 		}
 		if ok {
@@ -72,11 +75,21 @@ func tallyOf(all []spool.Summary, now time.Time) (t spool.Tally) {
 			t.Held++
 		case s.Due.IsZero() || step(s.Due) <= step(now):
 			t.Due++
+		case !s.Due.After(s.NotBefore):
+			t.Scheduled++
 		default:
 			t.Deferred++
 		}
 	}
 	return t
+}
+
+// earlier is the earlier one of two times, of which each may be zero.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // TestTallyIsWhatAWalkFinds counts after each of many random calls, restarts

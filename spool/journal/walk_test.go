@@ -20,7 +20,7 @@ func TestPagesInterleave(t *testing.T) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		last++
-		s.ix.add(last, &brief{deadline: noTime, shares: []share{{[]string{"a"}, 1}, {[]string{"b"}, 1}}}, place{}, 0, false)
+		s.ix.add(last, &brief{deadline: noTime, notBefore: noTime, shares: []share{{[]string{"a"}, 1}, {[]string{"b"}, 1}}}, place{}, 0, false)
 	}
 	drop := func(id spool.ID) {
 		s.mu.Lock()
@@ -77,13 +77,16 @@ func TestFindSelects(t *testing.T) {
 	at := func(n int64) time.Time { return time.Unix(0, n) }
 	for i := range 400 {
 		lists := []share{{[]string{"a"}, 1}, {[]string{"b", "a"}, 2}}[i%2:]
-		br := &brief{accepted: int64(i), deadline: noTime, hold: i%7 == 0, shares: lists}
+		br := &brief{accepted: int64(i), deadline: noTime, notBefore: noTime, hold: i%7 == 0, shares: lists}
 		if i%5 == 0 {
 			br.deadline = int64(i + 50)
 		}
+		if i%4 == 1 {
+			br.notBefore = int64(i + 300)
+		}
 		for h := s.ix.add(spool.ID(i+1), br, place{}, 0, false); h != 0; h = s.ix.entry(h).next {
 			e := s.ix.entry(h)
-			s.ix.setState(e, state{due: int64(i * 2), held: br.hold, warned: i%3 == 0, kept: i%11 == 0, failover: uint8(i % 3)})
+			s.ix.setState(e, state{due: max(int64(i*2), br.notBefore), held: br.hold, warned: i%3 == 0, kept: i%11 == 0, failover: uint8(i % 3)})
 		}
 	}
 	var all []spool.Summary
@@ -92,9 +95,9 @@ func TestFindSelects(t *testing.T) {
 		t.Fatalf("%d shares", len(all))
 	}
 	for n, q := range []spool.Query{{Upstream: "a"}, {Upstream: "b", Held: true}, {Upstream: "c"}, {Choice: true}, {Held: true},
-		{Age: &spool.Age{Accepted: at(30)}}, {Age: &spool.Age{Unwarned: at(30)}}, {Age: &spool.Age{Deadline: at(200)}},
+		{Age: &spool.Age{Begun: at(30)}}, {Age: &spool.Age{Unwarned: at(30)}}, {Age: &spool.Age{Deadline: at(200)}},
 		{Age: &spool.Age{DueAfter: at(700)}}, {Age: &spool.Age{Kept: true}}, {Age: &spool.Age{}},
-		{Upstream: "a", Age: &spool.Age{Accepted: at(10), Unwarned: at(60), Deadline: at(90), DueAfter: at(790), Kept: true}}} {
+		{Upstream: "a", Age: &spool.Age{Begun: at(10), Unwarned: at(60), Deadline: at(90), DueAfter: at(790), Kept: true}}} {
 		var got, want []spool.Summary
 		s.Find(t.Context(), q, func(sum spool.Summary) bool { got = append(got, sum); return true })
 		for i := range all {

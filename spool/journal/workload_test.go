@@ -155,6 +155,10 @@ func (w *workload) draw() handedIn {
 		env.Prefix = fmt.Appendf(nil, "Signature: %0*d\r\n", w.rng.IntN(300), w.rng.IntN(1000))
 		w.did.note("prefix")
 	}
+	if w.rng.IntN(6) == 0 {
+		env.NotBefore = w.now.Add(time.Duration(1+w.rng.IntN(5*60)) * time.Minute)
+		w.did.note("scheduled")
+	}
 	env.Key = w.key()
 	return handedIn{env, body, w.elsewhere(env)}
 }
@@ -201,7 +205,7 @@ func (w *workload) putSettling(all []handedIn, of *spool.Delivery, st spool.Sett
 		}
 		notices = append(notices, spool.Notice{Draft: d, Envelope: l.env})
 		content := append(l.env.Prefix[:len(l.env.Prefix):len(l.env.Prefix)], l.body...)
-		one := evPut{id: d.ID(), sum: crc32.ChecksumIEEE(content), size: len(content), recipients: len(l.env.Recipients), key: l.env.Key, over: endedIn(l.stood)}
+		one := evPut{id: d.ID(), sum: crc32.ChecksumIEEE(content), size: len(content), recipients: len(l.env.Recipients), key: l.env.Key, notBefore: l.env.NotBefore, over: endedIn(l.stood)}
 		if i == 0 {
 			put = one
 		} else {
@@ -313,6 +317,11 @@ func (w *workload) putSeveral() {
 func (w *workload) claim() {
 	ds, err := w.s.Claim(bg, leased(w.s, []string{"a", "b"}[w.rng.IntN(2)]), w.now, 1+w.rng.IntN(4), later)
 	if err == nil {
+		for _, d := range ds {
+			if d.Envelope.NotBefore.After(w.now) {
+				panic(fmt.Sprintf("%s is claimed at %v, and due at %v", d.ID, w.now, d.Envelope.NotBefore))
+			}
+		}
 		w.taken = append(w.taken, ds...)
 	}
 }

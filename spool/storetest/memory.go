@@ -166,9 +166,9 @@ func (d *memDraft) begin(ctx context.Context, env *spool.Envelope) (*memMessage,
 		k := slices.IndexFunc(msg.shares, func(s *memShare) bool { return slices.Equal(s.list, r.Upstreams) })
 		if k < 0 {
 			k = len(msg.shares)
-			msg.shares = append(msg.shares, &memShare{list: r.Upstreams, due: env.Accepted, held: env.Hold})
+			msg.shares = append(msg.shares, &memShare{list: r.Upstreams, due: env.Begins(), held: env.Hold})
 			if !env.Hold {
-				work = append(work, due{r.Upstreams[0], env.Accepted})
+				work = append(work, due{r.Upstreams[0], env.Begins()})
 			}
 		}
 		msg.shares[k].rcpts = append(msg.shares[k].rcpts, i)
@@ -400,6 +400,9 @@ func (m *Memory) settle(s *memShare, d *spool.Delivery, st spool.Settlement) []d
 	if st.Failover < 0 || st.Failover >= len(s.list) {
 		st.Failover = 0
 	}
+	if st.Due.Before(msg.env.NotBefore) {
+		st.Due = msg.env.NotBefore
+	}
 	s.failover, s.due, s.held, s.warned = st.Failover, st.Due, st.Hold, s.warned || st.Warned
 	s.kept = st.Hold && st.Kept
 	left := 0
@@ -454,8 +457,12 @@ func (m *Memory) Lanes(ctx context.Context) (map[string]spool.LaneState, error) 
 			}
 			l := lanes[s.list[s.failover]]
 			l.Shares++
-			if s.waits() && (l.Due.IsZero() || s.due.Before(l.Due)) {
-				l.Due = s.due
+			next := &l.Due
+			if !msg.env.NotBefore.IsZero() && !s.due.After(msg.env.NotBefore) {
+				next = &l.Scheduled
+			}
+			if s.waits() && (next.IsZero() || s.due.Before(*next)) {
+				*next = s.due
 			}
 			lanes[s.list[s.failover]] = l
 		}
@@ -497,6 +504,8 @@ func (m *Memory) Tally(ctx context.Context, now time.Time) (t spool.Tally, err e
 			t.Held++
 		case step(s.Due) <= step(now):
 			t.Due++
+		case !s.Due.After(s.NotBefore):
+			t.Scheduled++
 		default:
 			t.Deferred++
 		}
@@ -569,8 +578,8 @@ func Selects(q *spool.Query, s *spool.Summary) bool {
 		return false
 	}
 	a := q.Age
-	return a == nil || s.Accepted.Before(a.Accepted) || s.Accepted.Before(a.Unwarned) && !s.Warned || a.Kept && s.Kept ||
-		!s.Deadline.IsZero() && s.Deadline.Before(a.Deadline) || !a.DueAfter.IsZero() && s.Due.After(a.DueAfter)
+	return a == nil || s.Begins().Before(a.Begun) || s.Begins().Before(a.Unwarned) && !s.Warned || a.Kept && s.Kept ||
+		!s.Deadline.IsZero() && s.Deadline.Before(a.Deadline) || !a.DueAfter.IsZero() && s.Due.After(a.DueAfter) && s.Due.After(s.NotBefore)
 }
 
 // Find implements spool.Store.
@@ -595,6 +604,9 @@ func (m *Memory) Find(ctx context.Context, q spool.Query, visit func(spool.Summa
 				if msg.env.DeliverBy != nil {
 					sum.Deadline = msg.env.DeliverBy.Deadline
 				}
+				if msg.env.NotBefore.After(msg.env.Accepted) {
+					sum.NotBefore = msg.env.NotBefore
+				}
 				if Selects(&q, &sum) {
 					all = append(all, sum)
 				}
@@ -618,6 +630,9 @@ func (m *Memory) Shift(jump time.Duration) {
 	for _, msg := range m.messages {
 		env := *msg.env
 		env.Accepted = env.Accepted.Add(-jump)
+		if !env.NotBefore.IsZero() {
+			env.NotBefore = env.NotBefore.Add(-jump)
+		}
 		msg.env = &env
 		for i := range msg.lastAt {
 			msg.lastAt[i] = msg.lastAt[i].Add(-jump)

@@ -39,7 +39,7 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 		"life": life, "context": contexts, "tokens": tokens, "restart": restart, "take": take, "parts": parts,
 		"order": order, "wake": wake, "invalid": invalid, "find": find, "discard": discard,
 		"lease": lease, "takeover": takeover, "away": away, "full": full, "notify": notify, "unsaid": unsaid, "over": over, "adopt": adopt,
-		"keys": keys, "keys at once": keysAtOnce, "keys end": keysEnd, "many keys": manyKeys, "keys fail": keysFail,
+		"scheduled": scheduled, "keys": keys, "keys at once": keysAtOnce, "keys end": keysEnd, "many keys": manyKeys, "keys fail": keysFail,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, &bench{Harness: start(t), t: t, now: time.Now()}) })
 	}
@@ -359,6 +359,9 @@ func find(t *testing.T, b *bench) {
 		env := b.envelope([][]string{{"a"}, {"b", "a"}}[i%2:]...)
 		env.Accepted = b.now.Add(time.Duration(i) * time.Minute)
 		env.Hold = i%5 == 0
+		if i%4 == 1 {
+			env.NotBefore = env.Accepted.Add(time.Duration(i-20) * time.Minute)
+		}
 		if i%7 == 0 {
 			env.DeliverBy = &spool.DeliverBy{Deadline: env.Accepted.Add(time.Hour)}
 		}
@@ -378,8 +381,8 @@ func find(t *testing.T, b *bench) {
 	}
 	at := func(m int) time.Time { return b.now.Add(time.Duration(m) * time.Minute) }
 	for n, q := range []spool.Query{{Upstream: "a"}, {Upstream: "b"}, {Upstream: "c"}, {Held: true}, {Choice: true}, {Upstream: "a", Choice: true},
-		{Age: &spool.Age{Accepted: at(9)}}, {Age: &spool.Age{Unwarned: at(9)}}, {Age: &spool.Age{Deadline: at(80)}}, {Age: &spool.Age{DueAfter: at(70)}},
-		{Age: &spool.Age{Kept: true}}, {Age: &spool.Age{}}, {Upstream: "b", Age: &spool.Age{Accepted: at(5), Deadline: at(90), Kept: true}}} {
+		{Age: &spool.Age{Begun: at(9)}}, {Age: &spool.Age{Unwarned: at(9)}}, {Age: &spool.Age{Deadline: at(80)}}, {Age: &spool.Age{DueAfter: at(70)}},
+		{Age: &spool.Age{Kept: true}}, {Age: &spool.Age{}}, {Upstream: "b", Age: &spool.Age{Begun: at(5), Deadline: at(90), Kept: true}}} {
 		want := slices.DeleteFunc(slices.Clone(all), func(s spool.Summary) bool { return !Selects(&q, &s) })
 		if got := b.found(q); len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, want) {
 			t.Errorf("query %d: %d shares, want %d", n, len(got), len(want))
@@ -413,4 +416,78 @@ func discard(t *testing.T, b *bench) {
 	if d.Commit(t.Context(), b.envelope([]string{"up"})) == nil || len(b.found(spool.Query{})) != 0 {
 		t.Error("a discarded draft was accepted")
 	}
+}
+
+// scheduled: nothing is due before its time, whatever is said of it, over a
+// restart and for whoever looks at its age.
+func scheduled(t *testing.T, b *bench) {
+	at := b.now.Add(time.Hour)
+	var told []time.Time
+	b.Store.OnWork(func(upstream string, due time.Time) {
+		if upstream == "up" {
+			told = append(told, due)
+		}
+	})
+	env := b.envelope([]string{"up"}, []string{"other"})
+	env.NotBefore = at
+	id := b.put(env)
+	past := b.envelope([]string{"past"})
+	past.NotBefore = b.now.Add(-time.Hour)
+	b.put(past)
+	b.claim("past", 0) // what is over is no time
+	if len(told) != 1 || !told[0].Equal(at) {
+		t.Errorf("told %v, want %v", told, at)
+	}
+	early := func() {
+		t.Helper()
+		b.none("up", 59*time.Minute)
+		b.none("other", 59*time.Minute)
+		if due, ok, err := b.Store.NextDue(t.Context(), "up"); err != nil || !ok || !due.Equal(at) {
+			t.Errorf("next is due %v, %t, %v", due, ok, err)
+		}
+		shares, err := b.Store.Shares(t.Context(), id)
+		if err != nil || len(shares) != 2 || !shares[0].NotBefore.Equal(at) || !shares[0].Begins().Equal(at) || !shares[0].Due.Equal(at) {
+			t.Errorf("%+v, %v", shares, err)
+		}
+		if d, err := b.Store.Detail(t.Context(), id); err != nil || !d.Envelope.NotBefore.Equal(at) || !d.Recipients[1].Due.Equal(at) {
+			t.Errorf("%+v, %v", d, err)
+		}
+		if old := b.found(spool.Query{Age: &spool.Age{Begun: at, Unwarned: at, DueAfter: b.now}}); slices.ContainsFunc(old, func(s spool.Summary) bool { return s.ID == id }) {
+			t.Errorf("it is old already: %+v", old)
+		}
+	}
+	early()
+	count := func(want spool.Tally) {
+		t.Helper()
+		lanes, err := b.Store.Lanes(t.Context())
+		if s := lanes["other"]; err != nil || s.Shares != 1 || !s.Due.IsZero() || !s.Scheduled.Equal(at) {
+			t.Errorf("%+v, %v", lanes, err)
+		}
+		if got, err := b.Store.Tally(t.Context(), b.now); err != nil || got != want {
+			t.Errorf("counted %+v, %v, want %+v", got, err, want)
+		}
+	}
+	count(spool.Tally{Scheduled: 2, Claimed: 1})
+	for _, s := range []spool.Settlement{{Due: b.now}, {}, {Due: b.now, Hold: true}, {Due: b.now, Failover: 1}} {
+		d, err := b.Store.Take(t.Context(), id, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.settle(d, s)
+		if !s.Hold {
+			early()
+		}
+	}
+	b.Store = b.Restart()
+	early()
+	count(spool.Tally{Scheduled: 2, Deferred: 1})
+	if old := b.found(spool.Query{Age: &spool.Age{Begun: at.Add(time.Second)}}); !slices.ContainsFunc(old, func(s spool.Summary) bool { return s.ID == id }) {
+		t.Errorf("its age does not count: %+v", old)
+	}
+	d := b.claim("up", time.Hour)
+	if !d.Envelope.NotBefore.Equal(at) || d.Attempt != 1 {
+		t.Errorf("%+v", d)
+	}
+	b.settle(d, spool.Settlement{Outcomes: []spool.Outcome{accepted}})
+	b.claim("other", time.Hour)
 }
