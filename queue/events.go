@@ -22,7 +22,7 @@ type Attempted struct {
 	Listener  string // by which the message came
 	Upstream  string
 	Number    int           // of the attempt, from 1
-	Delay     time.Duration // since the message was accepted
+	Delay     time.Duration // since the message was accepted, or was to go out first
 	Size      int64         // bytes of the content
 	Outcome   spool.Outcome // Outcome.Verdict: Pending is deferred
 	Blame     verdict.Blame

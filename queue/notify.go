@@ -58,7 +58,7 @@ func (q *Queue) writeTaken(taken []*spool.Delivery, kind notice.Action, detail *
 				s.Reason, s.Status = why.Text, why.Enhanced
 			}
 			if kind == notice.Delayed && retry.Lifetime > 0 {
-				s.Until = env.Accepted.Add(retry.Lifetime)
+				s.Until = env.Begins().Add(retry.Lifetime)
 			}
 			if notice.Wanted(kind, env, s.Recipient, &s.Outcome) {
 				about = append(about, s)

@@ -23,7 +23,7 @@ type Select struct {
 	// their index in the envelope; a share that is not in it is meant whole.
 	Only   map[Share][]int
 	held   bool      // only what is on hold
-	free   bool      // only what is not on hold, or kept and named
+	free   bool      // only what is not on hold, or kept and named, and whose time has come
 	before time.Time // only what was accepted before; zero: whenever
 }
 
@@ -39,7 +39,7 @@ func (s Share) compare(t Share) int {
 }
 
 func (s *Select) matches(m *spool.Summary) bool {
-	if s.held && !m.Held || s.free && m.Held && !(m.Kept && s.meant(m)) || !s.before.IsZero() && !m.Accepted.Before(s.before) {
+	if s.held && !m.Held || s.free && (m.Held && !(m.Kept && s.meant(m)) || m.NotBefore.After(time.Now())) || !s.before.IsZero() && !m.Accepted.Before(s.before) {
 		return false
 	}
 	if s.Upstream != "" && m.Upstreams[m.Failover] != s.Upstream {
@@ -65,16 +65,17 @@ type Result struct {
 	Done int `json:"messages"` // messages that were changed
 	// Recipients are those of them that it concerned.
 	Recipients int        `json:"recipients"`
-	Busy       []spool.ID `json:"busy,omitempty"`    // an attempt is under way; try again
-	Missing    []spool.ID `json:"missing,omitempty"` // not in the queue
-	Held       []spool.ID `json:"held,omitempty"`    // named for a retry, and on hold
+	Busy       []spool.ID `json:"busy,omitempty"`      // an attempt is under way; try again
+	Missing    []spool.ID `json:"missing,omitempty"`   // not in the queue
+	Held       []spool.ID `json:"held,omitempty"`      // named for a retry, and on hold
+	Scheduled  []spool.ID `json:"scheduled,omitempty"` // named for a retry, and not to go out yet
 	// Senderless were to be bounced, and have no sender to be returned to.
 	Senderless []spool.ID `json:"senderless,omitempty"`
 }
 
 // Retry makes what is selected due at once and probes its upstreams, also
 // those that are waiting or parked. What is on hold is left alone, but for what
-// is named and kept because it failed.
+// what is named and kept because it failed; so is what is not to go out yet.
 func (q *Queue) Retry(ctx context.Context, sel Select, by string) (Result, error) {
 	sel.free = true
 	probe := map[string]bool{sel.Upstream: true}
@@ -116,7 +117,7 @@ func (q *Queue) Hold(ctx context.Context, sel Select, by string) (Result, error)
 	})
 }
 
-// Release lets what is on hold go at once, and probes its upstreams.
+// Release lets what is on hold go at once, or at its time, and probes its upstreams.
 func (q *Queue) Release(ctx context.Context, sel Select, by string) (Result, error) {
 	sel.held = true
 	probe := map[string]bool{}
@@ -234,6 +235,9 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		}
 		if n := len(r.Held); sel.free && s.Held && !s.Kept && sel.meant(&s) && (n == 0 || r.Held[n-1] != s.ID) {
 			r.Held = append(r.Held, s.ID)
+		}
+		if n := len(r.Scheduled); sel.free && s.NotBefore.After(time.Now()) && !s.Held && sel.meant(&s) && (n == 0 || r.Scheduled[n-1] != s.ID) {
+			r.Scheduled = append(r.Scheduled, s.ID)
 		}
 		if !sel.matches(&s) {
 			return true

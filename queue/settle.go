@@ -282,7 +282,7 @@ func (q *Queue) report(f *Feed, d *spool.Delivery, s spool.Settlement, verdicts 
 	for i, o := range s.Outcomes {
 		a := &f.attempted
 		*a = Attempted{ID: d.ID, From: env.From, To: env.Recipients[d.Pending[i]].Address, Listener: env.Listener, Upstream: d.Upstream,
-			Number: d.Attempt, Delay: now.Sub(env.Accepted), Size: d.Size, Outcome: o, Blame: verdicts[i].Blame, Duplicate: d.InDoubt}
+			Number: d.Attempt, Delay: now.Sub(env.Begins()), Size: d.Size, Outcome: o, Blame: verdicts[i].Blame, Duplicate: d.InDoubt}
 		switch {
 		case o.Verdict != spool.Pending:
 		case s.Kept:
@@ -299,6 +299,6 @@ func (q *Queue) report(f *Feed, d *spool.Delivery, s spool.Settlement, verdicts 
 
 // finished reports the end of a message by e.
 func (q *Queue) finished(d *spool.Delivery, now time.Time, e *Finished) {
-	*e = Finished{ID: d.ID, From: d.Envelope.From, Age: now.Sub(d.Envelope.Accepted), Attempts: d.Attempt}
+	*e = Finished{ID: d.ID, From: d.Envelope.From, Age: now.Sub(d.Envelope.Begins()), Attempts: d.Attempt}
 	q.tell(e)
 }

@@ -23,6 +23,8 @@ type LaneStatus struct {
 	Pending  int           `json:"pending"` // shares that are to be tried here next
 	Claimed  int           `json:"claimed"` // of them; the store calls those due at no time
 	Due      time.Time     `json:"due"`     // when the first of the others is; zero: there is none, or it is held
+	// Scheduled is Due of those that are not to go out yet, which Due leaves out.
+	Scheduled time.Time `json:"scheduled"`
 
 	LastSuccess time.Time `json:"last_success"` // last delivery since the start; zero: none
 	Down        time.Time `json:"down"`         // since when the upstream fails; zero: it does not
@@ -59,7 +61,7 @@ func (q *Queue) Lanes(ctx context.Context) ([]LaneStatus, error) {
 		if by[name] == nil {
 			by[name] = &LaneStatus{Upstream: name, State: Missing}
 		}
-		by[name].Pending, by[name].Due = state.Shares, state.Due
+		by[name].Pending, by[name].Due, by[name].Scheduled = state.Shares, state.Due, state.Scheduled
 	}
 	all := make([]LaneStatus, 0, len(by))
 	for _, l := range by {

@@ -402,7 +402,7 @@ func TestReasons(t *testing.T) {
 			"It is due again, or an attempt is under way. An earlier attempt ended between the final dot and its answer: this one may make a duplicate." +
 				" Where that comes again and again, give the upstream a longer data_timeout, or set retry.after_dot = \"hold\"."},
 	} {
-		if got := reason(&c.state, now, c.why); got != c.want {
+		if got := reason(&c.state, &spool.Envelope{Accepted: now}, now, c.why); got != c.want {
 			t.Errorf("%+v:\n got %s\nwant %s", c.state, got, c.want)
 		}
 	}

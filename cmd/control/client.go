@@ -122,6 +122,9 @@ func (f *Filter) query() url.Values {
 	if f.Deferred {
 		set("deferred", "true")
 	}
+	if f.Scheduled {
+		q.Set("scheduled", "true")
+	}
 	if f.Limit > 0 {
 		set("limit", strconv.Itoa(f.Limit))
 	}

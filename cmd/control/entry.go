@@ -12,10 +12,11 @@ type State string
 
 // The states of a delivery.
 const (
-	Due      State = "due"      // to be tried now
-	Deferred State = "deferred" // to be tried again later
-	Held     State = "held"     // not to be tried until released
-	Active   State = "active"   // an attempt is under way
+	Due       State = "due"       // to be tried now
+	Deferred  State = "deferred"  // to be tried again later
+	Scheduled State = "scheduled" // not to be tried before its time
+	Held      State = "held"      // not to be tried until released
+	Active    State = "active"    // an attempt is under way
 )
 
 // StateOf says what a share is doing at now.
@@ -25,6 +26,8 @@ func StateOf(s *spool.Summary, now time.Time) State {
 		return Active
 	case s.Held:
 		return Held
+	case s.NotBefore.After(now):
+		return Scheduled
 	case s.Due.After(now):
 		return Deferred
 	}
@@ -34,18 +37,20 @@ func StateOf(s *spool.Summary, now time.Time) State {
 // Entry is one line of the queue: one message on its way to one list of
 // upstreams, with the recipients that it still owes there.
 type Entry struct {
-	ID       string     `json:"id"`
-	Share    int        `json:"share"`
-	Accepted time.Time  `json:"accepted"`
-	Size     int64      `json:"size"`
-	From     string     `json:"from"`
-	To       []string   `json:"to"`
-	Upstream string     `json:"upstream"` // to be tried next
-	State    State      `json:"state"`
-	Attempts int        `json:"attempts"`
-	Next     *time.Time `json:"next,omitempty"` // when it is tried again
-	InDoubt  bool       `json:"in_doubt,omitempty"`
-	Last     *Answer    `json:"last,omitempty"` // of its last attempt
+	ID       string    `json:"id"`
+	Share    int       `json:"share"`
+	Accepted time.Time `json:"accepted"`
+	// NotBefore is when its delivery begins, where that is not at its acceptance.
+	NotBefore *time.Time `json:"not_before,omitempty"`
+	Size      int64      `json:"size"`
+	From      string     `json:"from"`
+	To        []string   `json:"to"`
+	Upstream  string     `json:"upstream"` // to be tried next
+	State     State      `json:"state"`
+	Attempts  int        `json:"attempts"`
+	Next      *time.Time `json:"next,omitempty"` // when it is tried again
+	InDoubt   bool       `json:"in_doubt,omitempty"`
+	Last      *Answer    `json:"last,omitempty"` // of its last attempt
 	// KeptUntil is set where it is held because it failed and has no sender.
 	KeptUntil *time.Time `json:"kept_until,omitempty"`
 	// Waits says why it waits other than for its due time; empty: it does not.
@@ -69,19 +74,20 @@ type Answer struct {
 // NewEntry describes a share; d is the detail of its message.
 func NewEntry(s *spool.Summary, d *spool.Detail, now time.Time) *Entry {
 	e := &Entry{
-		ID:       s.ID.String(),
-		Share:    s.Share,
-		Accepted: s.Accepted,
-		Size:     s.Size,
-		From:     d.Envelope.From,
-		State:    StateOf(s, now),
-		Attempts: s.Attempts,
-		InDoubt:  s.InDoubt,
+		ID:        s.ID.String(),
+		Share:     s.Share,
+		Accepted:  s.Accepted,
+		NotBefore: moment(s.NotBefore),
+		Size:      s.Size,
+		From:      d.Envelope.From,
+		State:     StateOf(s, now),
+		Attempts:  s.Attempts,
+		InDoubt:   s.InDoubt,
 	}
 	if s.Failover < len(s.Upstreams) {
 		e.Upstream = s.Upstreams[s.Failover]
 	}
-	if e.State == Deferred || e.State == Due {
+	if e.State == Deferred || e.State == Due || e.State == Scheduled {
 		e.Next = moment(s.Due)
 	}
 	if s.Kept {
@@ -126,12 +132,13 @@ func moment(t time.Time) *time.Time {
 
 // Filter selects entries; an empty field selects all.
 type Filter struct {
-	Upstream string `json:"upstream,omitempty"` // to be tried next
-	From     string `json:"from,omitempty"`     // part of the reverse-path; "<>" is the null one
-	To       string `json:"to,omitempty"`       // part of a forward-path still owed
-	Held     bool   `json:"held,omitempty"`
-	Deferred bool   `json:"deferred,omitempty"`
-	Limit    int    `json:"limit,omitempty"` // at most that many entries; 0: all
+	Upstream  string `json:"upstream,omitempty"` // to be tried next
+	From      string `json:"from,omitempty"`     // part of the reverse-path; "<>" is the null one
+	To        string `json:"to,omitempty"`       // part of a forward-path still owed
+	Held      bool   `json:"held,omitempty"`
+	Deferred  bool   `json:"deferred,omitempty"`
+	Scheduled bool   `json:"scheduled,omitempty"`
+	Limit     int    `json:"limit,omitempty"` // at most that many entries; 0: all
 }
 
 // quick reports whether a summary alone already rules the share out.
@@ -139,11 +146,11 @@ func (f *Filter) quick(s *spool.Summary, now time.Time) bool {
 	if f.Upstream != "" && (s.Failover >= len(s.Upstreams) || s.Upstreams[s.Failover] != f.Upstream) {
 		return false
 	}
-	if !f.Held && !f.Deferred {
+	if !f.Held && !f.Deferred && !f.Scheduled {
 		return true
 	}
 	state := StateOf(s, now)
-	return f.Held && state == Held || f.Deferred && state == Deferred
+	return f.Held && state == Held || f.Deferred && state == Deferred || f.Scheduled && state == Scheduled
 }
 
 // needsDetail reports whether the envelope has to be read to decide.

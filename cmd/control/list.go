@@ -20,7 +20,7 @@ func walk(ctx context.Context, src spool.Reader, f Filter, detailed bool, visit 
 		n      int
 		detail *spool.Detail // of the last message: its shares follow each other
 	)
-	q := spool.Query{Upstream: f.Upstream, Held: f.Held && !f.Deferred}
+	q := spool.Query{Upstream: f.Upstream, Held: f.Held && !f.Deferred && !f.Scheduled}
 	err := src.Find(ctx, q, func(s spool.Summary) bool {
 		if ended = ctx.Err(); ended != nil {
 			return false

@@ -14,6 +14,7 @@ type Message struct {
 	ID         string      `json:"id"`
 	Size       int64       `json:"size"`
 	Accepted   time.Time   `json:"accepted"`
+	NotBefore  *time.Time  `json:"not_before,omitempty"` // when its delivery begins, where that is not at its acceptance
 	From       string      `json:"from"`
 	MessageID  string      `json:"message_id,omitempty"`
 	Listener   string      `json:"listener"`
@@ -61,6 +62,9 @@ func NewMessage(d *spool.Detail, now time.Time, why func(upstream string) string
 	if env.DeliverBy != nil {
 		m.Deadline = moment(env.DeliverBy.Deadline)
 	}
+	if env.NotBefore.After(env.Accepted) {
+		m.NotBefore = moment(env.NotBefore)
+	}
 	for i := range d.Recipients {
 		r := &d.Recipients[i]
 		m.Recipients[i] = Recipient{
@@ -71,7 +75,7 @@ func NewMessage(d *spool.Detail, now time.Time, why func(upstream string) string
 			Attempts:  r.Attempts,
 			InDoubt:   r.InDoubt,
 			Last:      newAnswer(r),
-			Why:       reason(r, now, why),
+			Why:       reason(r, env, now, why),
 		}
 		if r.Last != nil {
 			m.Recipients[i].Advice = Advise(d.Envelope.From, r.Last)
@@ -104,7 +108,7 @@ func statusName(r *spool.RecipientState) string {
 }
 
 // reason says in a sentence why a recipient is where it is.
-func reason(r *spool.RecipientState, now time.Time, why func(string) string) string {
+func reason(r *spool.RecipientState, env *spool.Envelope, now time.Time, why func(string) string) string {
 	switch {
 	case r.Status == spool.Delivered:
 		return fmt.Sprintf("The upstream %q took it.", r.Upstream)
@@ -116,6 +120,8 @@ func reason(r *spool.RecipientState, now time.Time, why func(string) string) str
 		return "It failed" + because(r.Last) + ", and has no sender to be told: it is kept for a while. `postern queue retry` tries it again, `postern queue remove` ends it."
 	case r.Held:
 		return "It is on hold until somebody runs `postern queue release`" + because(r.Last) + "."
+	case env.NotBefore.After(now):
+		return "Its sender wants it to go out at " + env.NotBefore.Local().Format(time.DateTime) + ", and not before."
 	case why == nil:
 		return "No daemon runs: it waits for `postern serve`" + because(r.Last) + "."
 	}

@@ -126,22 +126,18 @@ func filterOf(query string) (Filter, error) {
 			f.From = value
 		case "to":
 			f.To = value
-		case "held", "deferred":
+		case "held", "deferred", "scheduled":
 			yes, err := strconv.ParseBool(value)
 			if err != nil {
 				return f, fmt.Errorf("%s is true or false", name)
 			}
-			if name == "held" {
-				f.Held = yes
-			} else {
-				f.Deferred = yes
-			}
+			*map[string]*bool{"held": &f.Held, "deferred": &f.Deferred, "scheduled": &f.Scheduled}[name] = yes
 		case "limit":
 			if f.Limit, err = strconv.Atoi(value); err != nil || f.Limit < 0 {
 				return f, errors.New("limit is not a number of entries")
 			}
 		default:
-			return f, errors.New("a list of the queue takes upstream, from, to, held, deferred and limit")
+			return f, errors.New("a list of the queue takes upstream, from, to, held, deferred, scheduled and limit")
 		}
 	}
 	return f, nil

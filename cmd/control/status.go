@@ -55,6 +55,7 @@ type Queue struct {
 	Deliveries int        `json:"deliveries"`
 	Due        int        `json:"due"`
 	Deferred   int        `json:"deferred"`
+	Scheduled  int        `json:"scheduled"` // not to go out yet
 	Held       int        `json:"held"`
 	Kept       int        `json:"kept"` // of those held: failed, and from <>
 	Active     int        `json:"active"`

@@ -33,7 +33,7 @@ func (d *daemon) Health() (problems, degraded []string) {
 		if l.State == queue.Missing && waits.Shares > 0 {
 			problems = append(problems, fmt.Sprintf("%d deliveries wait for the upstream %q, which is not configured", waits.Shares, name))
 		}
-		if due := oldestDue(waits.Due, l.Down, l.Claimed, now); due != nil && l.State != queue.Paused && !l.Rated && l.Holder == "" {
+		if due := oldestDue(waits.Due, waits.Scheduled, l.Down, l.Claimed, now); due != nil && l.State != queue.Paused && !l.Rated && l.Holder == "" {
 			oldest = max(oldest, now.Sub(*due))
 		}
 	}
@@ -127,11 +127,21 @@ func standIns(cfg *config.Config, name string, lanes map[string]queue.LaneHealth
 
 // oldestDue is since when mail for an upstream could have gone; nil: none
 // could. due is when the first share that nobody has is due; zero: there is
-// none. An attempt that the failing upstream brought to nothing gives mail
+// none; scheduled is the same of mail that was not to go out before, which
+// waits for nobody until then. An attempt that the failing upstream brought to nothing gives mail
 // another due time, which is no reason to call it younger: while the upstream
 // is down, what waits for it has been due since then, also what is claimed for
 // a probe at this moment.
-func oldestDue(due, down time.Time, claimed int, now time.Time) *time.Time {
+func oldestDue(due, scheduled, down time.Time, claimed int, now time.Time) *time.Time {
+	oldest := oldestBegun(due, down, claimed, now)
+	if scheduled.IsZero() || scheduled.After(now) || oldest != nil && oldest.Before(scheduled) {
+		return oldest
+	}
+	return &scheduled
+}
+
+// oldestBegun is oldestDue without what is scheduled.
+func oldestBegun(due, down time.Time, claimed int, now time.Time) *time.Time {
 	ok := !due.IsZero()
 	if !down.IsZero() && (ok && down.Before(due) || !ok && claimed > 0) {
 		return &down // also where it went down after now was read

@@ -137,10 +137,19 @@ func TestOldestDueIsToldWhileAProbeLasts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if due := oldestDue(lanes["office"].Due, down, 1, now); due == nil || !due.Equal(down) {
+	if due := oldestDue(lanes["office"].Due, time.Time{}, down, 1, now); due == nil || !due.Equal(down) {
 		t.Errorf("down since %v, oldest due %v", down, due)
 	}
-	if due := oldestDue(lanes["held"].Due, down, 0, now); due != nil {
+	if due := oldestDue(lanes["held"].Due, time.Time{}, down, 0, now); due != nil {
 		t.Errorf("on hold, and due since %v", due)
+	}
+	for in, want := range map[time.Duration]bool{time.Hour: false, -time.Minute: true} {
+		at := now.Add(in)
+		if due := oldestDue(time.Time{}, at, down, 0, now); (due != nil) != want || want && !due.Equal(at) {
+			t.Errorf("to go out at %v, due since %v", at, due)
+		}
+		if due := oldestDue(now.Add(time.Minute), at, down, 0, now); due == nil || !due.Equal(down) {
+			t.Errorf("beside what failed: due since %v", due)
+		}
 	}
 }

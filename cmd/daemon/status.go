@@ -36,8 +36,8 @@ func (d *daemon) Status() *control.Status {
 	for _, l := range lanes {
 		s.Lanes = append(s.Lanes, d.lane(st, &l, now))
 	}
-	s.Queue = control.Queue{Deliveries: t.Due + t.Deferred + t.Held + t.Claimed,
-		Due: t.Due, Deferred: t.Deferred, Held: t.Held, Kept: usage.Kept, Active: t.Claimed}
+	s.Queue = control.Queue{Deliveries: t.Due + t.Deferred + t.Scheduled + t.Held + t.Claimed,
+		Due: t.Due, Deferred: t.Deferred, Scheduled: t.Scheduled, Held: t.Held, Kept: usage.Kept, Active: t.Claimed}
 	for i := range s.Lanes {
 		if due := s.Lanes[i].OldestDue; due != nil && (s.Queue.OldestDue == nil || due.Before(*s.Queue.OldestDue)) {
 			s.Queue.OldestDue = due
@@ -65,7 +65,7 @@ func (d *daemon) lane(st *state, l *queue.LaneStatus, now time.Time) control.Lan
 	lane := control.Lane{
 		Upstream: l.Upstream, State: l.State,
 		Since: moment(l.Since), NextProbe: moment(l.Probe),
-		Sessions: l.Sessions, Queued: l.Pending, OldestDue: oldestDue(l.Due, l.Down, l.Claimed, now), DownSince: moment(l.Down),
+		Sessions: l.Sessions, Queued: l.Pending, OldestDue: oldestDue(l.Due, l.Scheduled, l.Down, l.Claimed, now), DownSince: moment(l.Down),
 		PausedBy: l.By, Rates: l.Budget, WaitsSince: moment(l.Short), Pace: l.Pace, Holder: l.Holder,
 	}
 	for i := range l.Refused {

@@ -121,7 +121,7 @@ const maxListed = 10_000
 // waiting is what waits in a spool.
 type waiting struct {
 	Messages int
-	Oldest   time.Time // acceptance; zero: nothing waits
+	Oldest   time.Time // since when it waits, also one that is to come; zero: nothing waits
 	InDoubt  int       // of the Listed
 	Listed   int
 	SetAside int
@@ -133,7 +133,11 @@ func lookAtQueue(ctx context.Context, dir string, st *control.Status, client *co
 	if st != nil {
 		w.Messages, w.SetAside = st.Spool.Messages, st.Spool.SetAside
 		w.Err = client.List(ctx, control.Filter{Limit: maxListed}, func(e *control.Entry) error {
-			w.note(e.Accepted, e.InDoubt)
+			begins := e.Accepted
+			if e.NotBefore != nil {
+				begins = *e.NotBefore
+			}
+			w.note(begins, e.InDoubt)
 			return nil
 		})
 		return w
@@ -157,15 +161,16 @@ func (w *waiting) read(ctx context.Context, r spool.Reader) {
 	}
 	w.Messages, w.SetAside = u.Messages, u.SetAside
 	w.Err = r.Find(ctx, spool.Query{}, func(s spool.Summary) bool {
-		w.note(s.Accepted, s.InDoubt)
+		w.note(s.Begins(), s.InDoubt)
 		return w.Listed < maxListed
 	})
 }
 
-func (w *waiting) note(accepted time.Time, inDoubt bool) {
+// note counts a delivery, which waits since begins; not at all until then.
+func (w *waiting) note(begins time.Time, inDoubt bool) {
 	w.Listed++
-	if w.Oldest.IsZero() || accepted.Before(w.Oldest) {
-		w.Oldest = accepted
+	if w.Oldest.IsZero() || begins.Before(w.Oldest) {
+		w.Oldest = begins
 	}
 	if inDoubt {
 		w.InDoubt++
@@ -183,7 +188,9 @@ func judgeQueue(dir string, w *waiting, warnAfter time.Duration, now time.Time) 
 		warnAfter = 4 * time.Hour
 	}
 	q := Finding{ID: SpoolQueue, Status: OK, Subject: dir, Text: "nothing waits", Facts: map[string]any{"messages": w.Messages}}
-	if !w.Oldest.IsZero() {
+	if w.Oldest.After(now) {
+		q.Text = count(w.Messages, "message is", "messages are") + " to go out later"
+	} else if !w.Oldest.IsZero() {
 		age := now.Sub(w.Oldest).Round(time.Second)
 		q.Text = fmt.Sprintf("%s, the oldest for %s", count(w.Messages, "message waits", "messages wait"), age)
 		q.Facts["oldest"] = w.Oldest.UTC()

@@ -154,6 +154,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 	put(descStates, float64(st.Queue.Due), string(control.Due))
 	put(descStates, float64(st.Queue.Deferred), string(control.Deferred))
+	put(descStates, float64(st.Queue.Scheduled), string(control.Scheduled))
 	put(descStates, float64(st.Queue.Held), string(control.Held))
 	put(descStates, float64(st.Queue.Active), string(control.Active))
 	put(descKept, float64(st.Queue.Kept))

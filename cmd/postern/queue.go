@@ -38,6 +38,7 @@ func filterFlags(cmd *cobra.Command, f *control.Filter) {
 	cmd.Flags().StringVar(&f.To, "to", "", "only mail with a waiting recipient that contains `TEXT`")
 	cmd.Flags().BoolVar(&f.Held, "held", false, "only mail on hold")
 	cmd.Flags().BoolVar(&f.Deferred, "deferred", false, "only mail that waits for its next attempt")
+	cmd.Flags().BoolVar(&f.Scheduled, "scheduled", false, "only mail that is not to go out yet")
 	cmd.Flags().IntVar(&f.Limit, "limit", 0, "at most `N` entries")
 }
 
@@ -126,6 +127,7 @@ func (a *app) printActed(op control.Op, r *queue.Result, done string, named bool
 			fmt.Fprintf(a.stderr, "postern: %s: no such message is queued\n", id)
 		}
 		a.printLeft(r.Held, named, "on hold", "`postern queue release` lets it go", "`postern queue release` lets them go")
+		a.printLeft(r.Scheduled, named, "it is not to go out yet", "`postern queue remove` ends it", "`postern queue remove` ends them")
 		a.printLeft(r.Senderless, named, "there is no sender to return to",
 			"`postern queue remove` ends it", "`postern queue remove` ends them")
 	}

@@ -26,7 +26,7 @@ func (a *app) queueListCommand() *cobra.Command {
 			if f.Limit < 0 {
 				return usage("--limit is a number of entries, not %d", f.Limit)
 			}
-			show := &listing{app: a, some: f.Upstream+f.From+f.To != "" || f.Held || f.Deferred}
+			show := &listing{app: a, some: f.Upstream+f.From+f.To != "" || f.Held || f.Deferred || f.Scheduled}
 			err := a.list(cmd.Context(), f, show)
 			if err != nil && show.n == 0 {
 				return err // an empty list would be a claim
@@ -99,7 +99,7 @@ func (l *listing) entry(e *control.Entry) error {
 	}
 	now := time.Now()
 	next := "-"
-	if e.State == control.Deferred {
+	if e.State == control.Deferred || e.State == control.Scheduled {
 		next = until(e.Next, now)
 	}
 	l.table.row(e.ID, ago(now.Sub(e.Accepted)), size(e.Size), string(e.State), next,

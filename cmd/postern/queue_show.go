@@ -63,6 +63,9 @@ func (a *app) printMessage(m *control.Message) error {
 	line("message-id", m.MessageID)
 	line("size", size(m.Size))
 	line("accepted", fmt.Sprintf("%s (%s ago)", m.Accepted.Local().Format(time.DateTime), ago(now.Sub(m.Accepted))))
+	if m.NotBefore != nil {
+		line("not before", m.NotBefore.Local().Format(time.DateTime))
+	}
 	line("listener", m.Listener)
 	line("peer", m.Peer)
 	line("helo", m.Helo)

@@ -80,6 +80,9 @@ func (a *app) printStatus(st *control.Status) error {
 	q := &st.Queue
 	line("queue", "%s: %d active, %d due, %d deferred, %d held", plural(q.Deliveries, "delivery", "deliveries"),
 		q.Active, q.Due, q.Deferred, q.Held)
+	if q.Scheduled > 0 {
+		line("", "besides, %d not to go out yet: `postern queue list --scheduled`", q.Scheduled)
+	}
 	if q.Kept > 0 {
 		line("", "of those held, %d failed and came from <>: `postern queue list --held`", q.Kept)
 	}

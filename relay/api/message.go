@@ -49,6 +49,7 @@ type recipientStatus struct {
 // What has become of a message, in the words of Resend.
 const (
 	eventQueued    = "queued"
+	eventScheduled = "scheduled"
 	eventDelayed   = "delivery_delayed"
 	eventSent      = "sent" // to some, while others wait
 	eventDelivered = "delivered"

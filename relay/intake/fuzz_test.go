@@ -22,7 +22,7 @@ import (
 
 // FuzzParams: parsing never panics, and what is accepted is clean.
 func FuzzParams(f *testing.F) {
-	for _, s := range []string{" SIZE=1 BODY=8BITMIME", " RET=HDRS ENVID=a+2Bb", " NOTIFY=NEVER ORCPT=rfc822;a@b", " BY=-1;NT MT-PRIORITY=-9", " SMTPUTF8 REQUIRETLS AUTH=<>", ` ORCPT=utf-8;\x{E9}`} {
+	for _, s := range []string{" SIZE=1 BODY=8BITMIME", " RET=HDRS ENVID=a+2Bb", " NOTIFY=NEVER ORCPT=rfc822;a@b", " BY=-1;NT MT-PRIORITY=-9", " HOLDFOR=60", " HOLDUNTIL=2000-01-02T03:04:05.5+01:00", " SMTPUTF8 REQUIRETLS AUTH=<>", ` ORCPT=utf-8;\x{E9}`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -6,11 +6,13 @@ import (
 	"crypto/tls"
 	"strconv"
 	"strings"
+	"time"
 
 	smtp "github.com/emersion/go-smtp"
 
 	"postern/config"
 	"postern/config/wire"
+	"postern/relay/submission"
 )
 
 const tlsImplicit = config.ListenerTLSImplicit
@@ -87,6 +89,7 @@ func (c *conn) announce() {
 		say("REQUIRETLS", true)
 	}
 	say("DELIVERBY", true)            // RFC 2852
+	say(futureRelease(), true)        // RFC 4865
 	say("MT-PRIORITY", true)          // RFC 6710; no policy is named
 	say("8BITMIME", true)             // RFC 6152
 	say("SMTPUTF8", true)             // RFC 6531
@@ -94,6 +97,12 @@ func (c *conn) announce() {
 	say("CHUNKING", true)             // RFC 3030
 	say("BINARYMIME", true)           // RFC 3030
 	say("ENHANCEDSTATUSCODES", false) // RFC 2034
+}
+
+// futureRelease says how far ahead a message may be handed in (RFC 4865 §4).
+func futureRelease() string {
+	b := strconv.AppendInt([]byte("FUTURERELEASE "), int64(submission.MaxDelay/time.Second), 10)
+	return string(time.Now().UTC().Add(submission.MaxDelay).AppendFormat(append(b, ' '), "2006-01-02T15:04:05Z"))
 }
 
 // starttls: RFC 3207 §4.

@@ -92,6 +92,8 @@ func hostileCases() []hostileCase {
 		{"SIZE of 21 digits", "EHLO a\r\nMAIL FROM:<a@example.com> SIZE=111111111111111111111\r\n", 0, []string{"501 5.5.4"}},
 		{"SIZE negative", "EHLO a\r\nMAIL FROM:<a@example.com> SIZE=-5\r\n", 0, []string{"501 5.5.4"}},
 		{"SIZE lies", "EHLO a\r\nMAIL FROM:<a@example.com> SIZE=1\r\nRCPT TO:<b@example.net>\r\nDATA\r\na: b\r\n\r\nmuch more\r\n.\r\n", 1, []string{"354 ", "250 2.0.0 queued"}},
+		{"HOLDFOR overflow", "EHLO a\r\nMAIL FROM:<a@example.com> HOLDFOR=99999999999999999999\r\n", 0, []string{"501 5.5.4"}},
+		{"HOLDUNTIL of year 99999", "EHLO a\r\nMAIL FROM:<a@example.com> HOLDUNTIL=99999-01-01T00:00:00Z\r\n", 0, []string{"501 5.5.4"}},
 		{"MT-PRIORITY overflow", "EHLO a\r\nMAIL FROM:<a@example.com> MT-PRIORITY=99999999999\r\n", 0, []string{"501 5.5.4"}},
 		{"BY overflow", "EHLO a\r\nMAIL FROM:<a@example.com> BY=9999999999;N\r\n", 0, []string{"501 5.5.4"}},
 		{"REQUIRETLS in clear", "EHLO a\r\nMAIL FROM:<a@example.com> REQUIRETLS\r\n", 0, []string{"555 5.5.4"}},

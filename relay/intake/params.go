@@ -15,7 +15,7 @@ import (
 // offers is what was announced to a client; only that is understood.
 type offers struct {
 	requireTLS bool
-	extended   bool // DELIVERBY, MT-PRIORITY: EHLO was said
+	extended   bool // DELIVERBY, MT-PRIORITY, FUTURERELEASE: EHLO was said
 	auth       bool
 	lenient    bool // hex digits may be small, and AUTH= stand where nobody can sign in
 	maxSize    int64
@@ -79,6 +79,8 @@ func mailParam(p param, of offers, e *submission.Envelope) (bit uint16, err *smt
 		return 32, p.alone()
 	case p.Key == "BY" && of.extended:
 		return 64, p.by(e)
+	case (p.Key == "HOLDFOR" || p.Key == "HOLDUNTIL") && of.extended:
+		return 512, p.hold(e) // RFC 4865 §4: one of them
 	case p.Key == "MT-PRIORITY" && of.extended:
 		return 128, p.priority(e)
 	case p.Key == "AUTH" && (of.auth || of.lenient):
@@ -158,6 +160,31 @@ func (p param) by(e *submission.Envelope) *smtp.SMTPError {
 	// of MAIL is a moment earlier, never later.
 	deadline := time.Now().Add(time.Duration(n) * time.Second)
 	e.DeliverBy = &spool.DeliverBy{Deadline: deadline, Return: mode == "R", Trace: trace}
+	return nil
+}
+
+var errHoldTooLong = say(501, 5, 5, 4, "longer than FUTURERELEASE allows")
+
+// hold: RFC 4865 §5, and erratum 2040: seconds of up to 9 digits, or a time of
+// RFC 3339. A time that is over is now.
+func (p param) hold(e *submission.Envelope) *smtp.SMTPError {
+	now := time.Now()
+	if p.Key == "HOLDFOR" {
+		n, err := strconv.Atoi(p.Value)
+		if err != nil || len(p.Value) > 9 || !wire.IsDigits(p.Value) || n == 0 {
+			return errParamValue
+		}
+		e.NotBefore = now.Add(time.Duration(n) * time.Second)
+	} else {
+		at, err := time.Parse(time.RFC3339, strings.ToUpper(p.Value))
+		if err != nil {
+			return errParamValue
+		}
+		e.NotBefore = at
+	}
+	if e.NotBefore.Sub(now) > submission.MaxDelay {
+		return errHoldTooLong
+	}
 	return nil
 }
 

@@ -215,6 +215,9 @@ func describe(b *strings.Builder, m message) {
 		}
 	}
 	fmt.Fprintf(b, "\nM: body=%q utf8=%t requiretls=%t ret=%q envid=%q priority=%d", e.Body, e.SMTPUTF8, e.RequireTLS, e.Return, e.EnvelopeID, e.Priority)
+	if !e.NotBefore.IsZero() {
+		fmt.Fprintf(b, " not-before=%s", e.NotBefore.UTC().Format(time.RFC3339))
+	}
 	if d := e.DeliverBy; d != nil {
 		fmt.Fprintf(b, " by=%s return=%t trace=%t", d.Deadline.UTC().Format(time.RFC3339), d.Return, d.Trace)
 	}

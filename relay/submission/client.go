@@ -61,6 +61,9 @@ type Envelope struct {
 	EnvelopeID string
 	DeliverBy  *spool.DeliverBy
 	Priority   int // -9 to 9
+	// NotBefore is when delivery begins, at most MaxDelay from now; zero, or over:
+	// at once.
+	NotBefore time.Time
 	// Key is one that the client chose, of 1 to MaxKey printable ASCII
 	// characters, so that the message is taken once however often it is handed
 	// in; empty: none, unless the header has a KeyField. What differs in two
@@ -77,6 +80,26 @@ type Envelope struct {
 	// is text that may be shown.
 	Remark  string
 	Written time.Time
+}
+
+// MaxDelay is how far ahead a message may be handed in.
+const MaxDelay = 30 * 24 * time.Hour
+
+var (
+	tooFar         = refuse(501, 5, 4, "the time to send it is more than 30 days ahead")
+	returnedUnsent = refuse(501, 5, 4, "the time to send it is not before its deadline")
+)
+
+// delay says what is wrong with the time of an envelope.
+func (e *Envelope) delay(now time.Time) *Refusal {
+	switch {
+	case e.NotBefore.IsZero():
+	case e.NotBefore.Sub(now) > MaxDelay:
+		return tooFar
+	case e.DeliverBy != nil && e.NotBefore.After(now) && !e.NotBefore.Before(e.DeliverBy.Deadline):
+		return returnedUnsent
+	}
+	return nil
 }
 
 // Recipient is one forward-path, and what its sender wants to be told of it.

@@ -75,6 +75,7 @@ func (a *Agent) Begin(ctx context.Context, c *Client, e Envelope) (*Message, err
 			Return:     e.Return,
 			EnvelopeID: e.EnvelopeID,
 			DeliverBy:  e.DeliverBy,
+			NotBefore:  e.NotBefore,
 			Priority:   min(e.Priority, c.Settings.MaxPriority),
 			Listener:   c.Listener,
 			Peer:       c.Peer,
@@ -83,7 +84,10 @@ func (a *Agent) Begin(ctx context.Context, c *Client, e Envelope) (*Message, err
 			Helo:       c.Helo,
 		},
 	}
-	r := a.admit(p, c, from, complete)
+	r := e.delay(m.begun)
+	if r == nil {
+		r = a.admit(p, c, from, complete)
+	}
 	if r == nil && e.Key != "" {
 		r = m.beginKey(ctx, e.Key, e.Digest)
 	}
