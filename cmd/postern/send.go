@@ -178,7 +178,7 @@ func (a *app) send(ctx context.Context, f *sendFlags) error {
 	var maxSize int64
 	var absent error // told after what is wrong with the messages
 	if f.sends() {
-		if relay, err = a.relay(f.smtp, len(what.DSN) > 0); err != nil {
+		if relay, err = a.relay(f.smtp); err != nil {
 			return err
 		}
 		defer relay.Close()
@@ -257,9 +257,8 @@ func runName() string {
 }
 
 // relay finds where to hand in: at an address that is given, else at the socket
-// of the relay of this machine, which knows by the kernel who we are. Only SMTP
-// takes dsn, what a sender is told of.
-func (a *app) relay(address string, dsn bool) (*step.Relay, error) {
+// of the relay of this machine, which knows by the kernel who we are.
+func (a *app) relay(address string) (*step.Relay, error) {
 	hello := config.MachineName()
 	if address != "" {
 		return step.SMTP(address, hello), nil
@@ -272,7 +271,7 @@ func (a *app) relay(address string, dsn bool) (*step.Relay, error) {
 		}
 		return nil, badConfig(err)
 	}
-	if place.SubmitSocket != "" && !dsn {
+	if place.SubmitSocket != "" {
 		if _, err := os.Stat(place.SubmitSocket); err == nil || place.SMTP == "" {
 			return step.NamedSocket(place.SubmitSocket, place.MaxMessage, place.Hostname), nil
 		}

@@ -34,7 +34,7 @@ func (a *app) sendRaw(ctx context.Context, f *sendFlags, recipients []string) er
 	if f.dryRun {
 		return raw.Show(a.stdout)
 	}
-	relay, err := a.relay(f.smtp, false)
+	relay, err := a.relay(f.smtp)
 	if err != nil {
 		return err
 	}

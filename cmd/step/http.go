@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,7 +74,11 @@ type reply struct {
 const maxReply = 64 << 10
 
 func (s *socket) submit(ctx context.Context, m *envelope) answer {
-	return s.post(ctx, url.Values{"from": {m.from}, "to": m.to}, m)
+	q := url.Values{"from": {m.from}, "to": m.to}
+	if len(m.dsn) > 0 {
+		q.Set("notify", strings.Join(m.dsn, ","))
+	}
+	return s.post(ctx, q, m)
 }
 
 // post hands in a message whose envelope is in the query.

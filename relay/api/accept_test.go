@@ -305,7 +305,7 @@ func TestFailuresOfDialects(t *testing.T) {
 	}
 	for line, want := range map[string]string{
 		"template=x": "template: unknown field", "o:tracking=yes": "o:tracking: this relay tracks nobody", "o:testmode=yes": "o:testmode: unknown field",
-		"o:deliverytime=Fri, 01 Jan 2999 00:00:00 +0000": "o:deliverytime: this relay sends at once", "from=b@example.com": "from: is given twice",
+		"o:deliverytime=Fri, 01 Jan 2999 00:00:00 +0000": "o:deliverytime: is more than 30 days ahead", "from=b@example.com": "from: is given twice",
 	} {
 		kind, body := asForm(t, "from=a@example.com\nto=b@example.org\ntext=hi\n"+line+"\n")
 		if a := r.do(call{path: "/v3/x/messages", kind: kind, body: body}); a.status != 422 || !strings.Contains(a.body, want) {

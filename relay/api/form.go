@@ -14,6 +14,7 @@ import (
 	"postern/relay/submission"
 	"slices"
 	"strings"
+	"time"
 )
 
 // form is a multipart/form-data body, held in memory.
@@ -103,7 +104,7 @@ func (r *request) tooLarge() *failure {
 }
 
 // mail is what a form asks for, in the names of the JSON: from, to, cc, bcc,
-// reply_to, subject, text and html, and h:NAME for a field of the header. Files
+// reply_to, subject, text, html, scheduled_at and notify, and h:NAME for a field of the header. Files
 // are attached, those of the field "inline" are embedded under their names.
 // more takes any other field, and says what is wrong with it.
 func (f *form) mail(more func(m *mail, name string, values []string) (problem string, known bool)) (*mail, *failure) {
@@ -128,6 +129,12 @@ func (f *form) mail(more func(m *mail, name string, values []string) (problem st
 			for _, v := range values {
 				m.field(header, v)
 			}
+		case name == "scheduled_at":
+			if m.after, text = whenOf(values[0], time.Now()); len(values) > 1 {
+				text = "is given twice"
+			}
+		case name == "notify":
+			m.notify, text = notifyOf(values)
 		default:
 			text, known = more(m, name, values)
 		}

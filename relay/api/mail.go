@@ -12,6 +12,7 @@ import (
 	"postern/config/wire"
 	"postern/relay/compose"
 	"postern/relay/submission"
+	"postern/spool"
 )
 
 // mail is what a request asks for, whatever its dialect.
@@ -21,6 +22,8 @@ type mail struct {
 	subject, text, html   string
 	header                []compose.Field
 	attachments, embedded []attachment
+	after                 time.Time    // nothing is sent before; zero: at once
+	notify                spool.Notify // what its sender is told of; 0: of what fails
 	// names of the fields in the dialect, for whoever reads what is wrong
 	nameOf func(field string) string
 }
@@ -144,6 +147,7 @@ func allAttachments(wrong compose.Problems) bool {
 type key struct {
 	name   string // as the client chose it; empty: none
 	digest [sha256.Size]byte
+	loose  bool // digest is that of the kind of request alone
 }
 
 // open is a message that is written, and lacks its commit.
@@ -173,7 +177,7 @@ func (r *request) prepare(m *mail, where string, k key) *open {
 	if len(wrong) > 0 {
 		return &open{failed: fault(wrong, where)}
 	}
-	env := envelope{key: k}
+	env := envelope{key: k, after: m.after, notify: m.notify}
 	env.from, env.to, env.utf8 = done.Envelope()
 	size := done.Size()
 	if size > r.limits.cfg.MaxMessageSize {
@@ -292,18 +296,37 @@ func (k key) part(i int) key {
 	return k
 }
 
-// whenOf reads the time at which a mail is to be sent. The spool has no such
-// time, so one that is not over is refused.
-func whenOf(text string, now time.Time) (problem string) {
+// whenOf reads the time at which a mail is to be sent.
+func whenOf(text string, now time.Time) (at time.Time, problem string) {
 	if text == "" {
-		return ""
+		return at, ""
 	}
-	t, err := time.Parse(time.RFC3339, text)
-	switch {
-	case err != nil:
-		return fmt.Sprintf("%q is not a time of ISO 8601, such as 2026-11-28T08:00:00Z", wire.Line(text))
-	case t.After(now):
-		return "this relay sends at once and holds nothing until a time"
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, fmt.Sprintf("%q is not a time of ISO 8601 with an offset, such as 2026-11-28T08:00:00Z", wire.Line(text))
+	}
+	return at, tooLate(at, now)
+}
+
+// tooLate says what is wrong with a time to send something at; empty: nothing.
+// One that is over is no time.
+func tooLate(at, now time.Time) (problem string) {
+	if at.Sub(now) > submission.MaxDelay {
+		return "is more than 30 days ahead"
 	}
 	return ""
 }
+
+// notifyOf reads what a sender wants to be told of: words, or lists of such.
+func notifyOf(words texts) (n spool.Notify, problem string) {
+	if len(words) == 0 {
+		return 0, ""
+	}
+	n, ok := submission.ReadNotify(strings.Join(words, ","))
+	if !ok {
+		return 0, wrongNotify
+	}
+	return n, ""
+}
+
+const wrongNotify = `is neither "never" nor a list of success, failure and delay`

@@ -32,9 +32,11 @@ func mailgunField(m *mail, name string, values []string) (problem string, known 
 		switch {
 		case err != nil:
 			return "is no time of RFC 5322", true
-		case at.After(time.Now()):
-			return "this relay sends at once and holds nothing until a time", true
+		case len(values) > 1:
+			return "is given twice", true
 		}
+		m.after = at
+		return tooLate(at, time.Now()), true
 	case value == "no" || value == "false":
 		// what is not wanted is not done
 	case strings.HasPrefix(option, "tracking"):
@@ -102,6 +104,12 @@ func (r *request) mailgunMIME(w http.ResponseWriter) *failure {
 			content = append(content, []byte(values[0]))
 		case name == "from" && len(values) == 1:
 			q.from, q.hasFrom = values[0], true
+		case name == "o:deliverytime" && len(values) == 1:
+			at, err := netmail.ParseDate(values[0])
+			if err != nil || tooLate(at, time.Now()) != "" {
+				return invalid("o:deliverytime: is no time of RFC 5322 within 30 days")
+			}
+			q.after = at
 		case strings.HasPrefix(name, "o:") && (values[0] == "no" || values[0] == "false"):
 		default:
 			return invalid(wire.Line(name) + ": unknown field")

@@ -29,13 +29,15 @@ var ErrSent = errors.New("something of the message was sent")
 
 // emailStatus is the answer to GET /emails/ID.
 type emailStatus struct {
-	Object     string            `json:"object"`
-	ID         string            `json:"id"`
-	From       string            `json:"from"`
-	To         []string          `json:"to"`
-	CreatedAt  time.Time         `json:"created_at"`
-	LastEvent  string            `json:"last_event"`
-	Recipients []recipientStatus `json:"recipients"`
+	Object    string    `json:"object"`
+	ID        string    `json:"id"`
+	From      string    `json:"from"`
+	To        []string  `json:"to"`
+	CreatedAt time.Time `json:"created_at"`
+	// ScheduledAt is when it is to be sent; nil: at once.
+	ScheduledAt *time.Time        `json:"scheduled_at,omitempty"`
+	LastEvent   string            `json:"last_event"`
+	Recipients  []recipientStatus `json:"recipients"`
 }
 
 type recipientStatus struct {
@@ -125,16 +127,19 @@ func (r *request) sent(e *spool.Envelope) bool {
 
 func statusOf(d *spool.Detail) *emailStatus {
 	e := &emailStatus{Object: "email", ID: d.ID.String(), From: d.Envelope.From, CreatedAt: d.Envelope.Accepted}
+	if d.Envelope.NotBefore.After(d.Envelope.Accepted) {
+		e.ScheduledAt = &d.Envelope.NotBefore
+	}
 	count := map[string]int{}
 	for i := range d.Recipients {
 		r := &d.Recipients[i]
 		to := d.Envelope.Recipients[i].Address
 		e.To = append(e.To, to)
-		one := recipientStatus{To: to, LastEvent: eventOf(r), Upstream: r.Upstream, Attempts: r.Attempts, LastReply: replyOf(r.Last)}
+		one := recipientStatus{To: to, LastEvent: eventOf(r, d.Envelope), Upstream: r.Upstream, Attempts: r.Attempts, LastReply: replyOf(r.Last)}
 		e.Recipients = append(e.Recipients, one)
 		count[one.LastEvent]++
 	}
-	waiting := count[eventQueued] + count[eventDelayed]
+	waiting := count[eventQueued] + count[eventDelayed] + count[eventScheduled]
 	switch {
 	case count[eventBounced] > 0:
 		e.LastEvent = eventBounced
@@ -144,15 +149,17 @@ func statusOf(d *spool.Detail) *emailStatus {
 		e.LastEvent = eventDelivered
 	case count[eventDelayed] > 0:
 		e.LastEvent = eventDelayed
-	case waiting > 0:
+	case count[eventQueued] > 0:
 		e.LastEvent = eventQueued
+	case waiting > 0:
+		e.LastEvent = eventScheduled
 	default:
 		e.LastEvent = eventCanceled
 	}
 	return e
 }
 
-func eventOf(r *spool.RecipientState) string {
+func eventOf(r *spool.RecipientState, e *spool.Envelope) string {
 	switch r.Status {
 	case spool.Delivered:
 		return eventDelivered
@@ -163,6 +170,9 @@ func eventOf(r *spool.RecipientState) string {
 	}
 	if r.Attempts > 0 && r.Last != nil {
 		return eventDelayed
+	}
+	if e.NotBefore.After(time.Now()) {
+		return eventScheduled
 	}
 	return eventQueued
 }

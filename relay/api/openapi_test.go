@@ -64,7 +64,8 @@ func TestOpenAPI(t *testing.T) {
 		}
 		delete(d.Components.Schemas, name)
 	}
-	delete(d.Components.Schemas, "Form") // TestGoldens and TestFailuresOfDialects have its fields
+	delete(d.Components.Schemas, "Notify") // a text, or a list of such
+	delete(d.Components.Schemas, "Form")   // TestGoldens and TestFailuresOfDialects have its fields
 	for name := range d.Components.Schemas {
 		t.Errorf("%s is described, and compared with nothing", name)
 	}

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -110,47 +108,21 @@ const maxPostmarkBatch = 500
 
 // postmarkBatch is POST /email/batch: each mail on its own, as there.
 func (r *request) postmarkBatch(w http.ResponseWriter) *failure {
-	var list []json.RawMessage
-	b, f := r.decode(&list)
+	var mails []*postmarkMail
+	all, f := r.batch(maxPostmarkBatch, true, func() described {
+		e := &postmarkMail{}
+		mails = append(mails, e)
+		return e
+	})
 	if f != nil {
 		return f
 	}
-	if !r.hold(int64(len(b))) { // which list holds as well
-		return noMemory
-	}
-	if len(list) == 0 || len(list) > maxPostmarkBatch {
-		return invalid(fmt.Sprintf("a batch has 1 to %d mails, not %d", maxPostmarkBatch, len(list)))
-	}
-	k, f := r.key(b)
-	if f != nil {
-		return f
-	}
-	answers := make([]postmarkAnswer, len(list))
-	var mails []*mail
-	var at []int
-	var to []string
-	for i, one := range list {
-		var e postmarkMail
-		f := decode(one, &e)
-		var m *mail
-		if f == nil {
-			m, f = e.mail()
-		}
-		if f != nil {
-			answers[i] = postmarkAnswer{ErrorCode: f.postmark(), Message: f.text}
-			continue
-		}
-		mails, at, to = append(mails, m), append(at, i), append(to, e.To)
-	}
-	all, f := r.sendAll(mails, k, "", true)
-	if f != nil {
-		return f
-	}
-	for i, o := range all {
-		if o.failed != nil {
-			answers[at[i]] = postmarkAnswer{ErrorCode: o.failed.postmark(), Message: o.failed.text}
+	answers := make([]postmarkAnswer, len(all))
+	for i, one := range all {
+		if one.failed != nil {
+			answers[i] = postmarkAnswer{ErrorCode: one.failed.postmark(), Message: one.failed.text}
 		} else {
-			answers[at[i]] = postmarkOK(o.accepted.ID, to[i])
+			answers[i] = postmarkOK(one.accepted.ID, mails[i].To)
 		}
 	}
 	write(w, http.StatusOK, answers)

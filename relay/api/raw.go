@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	netmail "net/mail"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"postern/config/wire"
@@ -20,10 +20,11 @@ import (
 
 // envelope is who sends to whom. Addresses are in wire form.
 type envelope struct {
-	from string
-	to   []string
-	utf8 bool // RFC 6531
-	key  key
+	from  string
+	to    []string
+	utf8  bool // RFC 6531
+	key   key
+	after time.Time // nothing is sent before; zero: at once
 	// What only a finished message can say.
 	name, ret, id, remark string
 	notify                spool.Notify
@@ -42,7 +43,7 @@ func (r *request) messages(w http.ResponseWriter) *failure {
 	if f != nil {
 		return f
 	}
-	k.digest = [sha256.Size]byte{} // it streams by, and is not compared
+	k.loose = true // it streams by, and is compared with nothing but other kinds
 	id, f := r.rawFrom(r.body, q, k)
 	if f != nil {
 		return f
@@ -142,8 +143,8 @@ func (r *request) cut(err error) *failure {
 
 // begin begins a message with all of its recipients, or with none.
 func (r *request) begin(env *envelope) (*submission.Message, *failure) {
-	e := submission.Envelope{From: env.from, Protocol: r.protocol(), SMTPUTF8: env.utf8, Key: env.key.name, Digest: env.key.digest,
-		Return: env.ret, EnvelopeID: env.id, Name: env.name, Remark: env.remark}
+	e := submission.Envelope{From: env.from, Protocol: r.protocol(), SMTPUTF8: env.utf8, Key: env.key.name, Digest: env.key.digest, Loose: env.key.loose,
+		Return: env.ret, EnvelopeID: env.id, Name: env.name, Remark: env.remark, NotBefore: env.after}
 	m, err := r.server.submission.Begin(r.Context(), &r.client, e)
 	if err != nil {
 		return nil, failureOf(err, submission.AtSender)
@@ -198,7 +199,8 @@ type query struct {
 	to      []string // lists
 	// name is that of the sender, for a message without From; notify, ret and
 	// envid are those of RFC 3461; remark goes into the log.
-	name, notify, ret, envid, remark string
+	name, notify, ret, envid, remark, scheduledAt string
+	after                                         time.Time // what scheduledAt says
 }
 
 func parseQuery(raw string) (q query, f *failure) {
@@ -213,7 +215,7 @@ func parseQuery(raw string) (q query, f *failure) {
 		}
 		single := q.single(name)
 		if single == nil {
-			return q, invalid(fmt.Sprintf("unknown field %q in the query: it takes from, to, name, notify, ret, envid and remark", wire.Line(name)))
+			return q, invalid(fmt.Sprintf("unknown field %q in the query: it takes from, to, name, notify, ret, envid, remark and scheduled_at", wire.Line(name)))
 		}
 		if len(all) > 1 {
 			return q, invalid(name + " is given twice")
@@ -240,6 +242,8 @@ func (q *query) single(name string) *string {
 		return &q.envid
 	case "remark":
 		return &q.remark
+	case "scheduled_at":
+		return &q.scheduledAt
 	}
 	return nil
 }
@@ -258,7 +262,7 @@ func (q *query) report(env *envelope, p *problems) {
 	}
 	if q.notify != "" {
 		if env.notify, ok = submission.ReadNotify(q.notify); !ok {
-			p.add("notify", `is neither "never" nor a list of success, failure and delay`)
+			p.add("notify", wrongNotify)
 		}
 	}
 	if q.ret != "" {
@@ -272,6 +276,13 @@ func (q *query) report(env *envelope, p *problems) {
 		}
 	}
 	env.remark = wire.Text(q.remark, maxRemark)
+	env.after = q.after
+	if q.scheduledAt != "" {
+		var text string
+		if env.after, text = whenOf(q.scheduledAt, time.Now()); text != "" {
+			p.add("scheduled_at", text)
+		}
+	}
 }
 
 // fromHeader reads what the query leaves open of the envelope.

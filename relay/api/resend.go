@@ -2,7 +2,6 @@ package api
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -27,6 +26,7 @@ type resendMail struct {
 	Tags        []resendTag        `json:"tags"`
 	Attachments []resendAttachment `json:"attachments"`
 	ScheduledAt string             `json:"scheduled_at"`
+	Notify      texts              `json:"notify"`
 	Template    *resendTemplate    `json:"template"`
 }
 
@@ -74,8 +74,12 @@ func (e *resendMail) mail() (*mail, *failure) {
 		}
 		m.attachments = append(m.attachments, attachment{a.Filename, a.ContentType, a.ContentID, a.Content})
 	}
-	if text := whenOf(e.ScheduledAt, time.Now()); text != "" {
+	var text string
+	if m.after, text = whenOf(e.ScheduledAt, time.Now()); text != "" {
 		wrong = append(wrong, compose.Problem{Field: "scheduled_at", Text: text})
+	}
+	if m.notify, text = notifyOf(e.Notify); text != "" {
+		wrong = append(wrong, compose.Problem{Field: "notify", Text: text})
 	}
 	if e.Template != nil {
 		wrong = append(wrong, compose.Problem{Field: "template.id", Text: fmt.Sprintf("there is no template %q: this relay has none", wire.Line(e.Template.ID))})
@@ -86,8 +90,11 @@ func (e *resendMail) mail() (*mail, *failure) {
 	return m, nil
 }
 
+// described is the description of a mail in a dialect.
+type described interface{ mail() (*mail, *failure) }
+
 // one takes in the mail of a request whose body is described by e.
-func (r *request) one(e interface{ mail() (*mail, *failure) }) (accepted, *failure) {
+func (r *request) one(e described) (accepted, *failure) {
 	b, f := r.decode(e)
 	if f != nil {
 		return none, f
@@ -134,52 +141,18 @@ func (r *request) emails(w http.ResponseWriter) *failure {
 	default:
 		return invalid("x-batch-validation is strict or permissive")
 	}
-	var list []json.RawMessage
-	b, f := r.decode(&list)
+	all, f := r.batch(maxBatch, permissive, func() described { return &resendMail{} })
 	if f != nil {
 		return f
 	}
-	if !r.hold(int64(len(b))) { // which list holds as well
-		return noMemory
-	}
-	if len(list) == 0 || len(list) > maxBatch {
-		return invalid(fmt.Sprintf("a batch has 1 to %d mails, not %d", maxBatch, len(list)))
-	}
-	k, f := r.key(b)
-	if f != nil {
-		return f
-	}
-	var out batchAnswer
-	out.Data = []accepted{}
-	mails, at := make([]*mail, 0, len(list)), make([]int, 0, len(list))
-	for i, one := range list {
-		var e resendMail
-		f := decode(one, &e)
-		var m *mail
-		if f == nil {
-			m, f = e.mail()
-		}
-		switch {
-		case f == nil:
-			mails, at = append(mails, m), append(at, i)
-		case permissive:
-			out.Errors = append(out.Errors, batchError{i, f.answer()})
-		default:
-			return located(f, fmt.Sprintf("[%d]", i))
-		}
-	}
-	all, f := r.sendAll(mails, k, "", permissive)
-	if f != nil {
-		return f
-	}
-	for i, o := range all {
-		if o.failed != nil {
-			out.Errors = append(out.Errors, batchError{at[i], o.failed.answer()})
+	out := batchAnswer{Data: []accepted{}}
+	for i, one := range all {
+		if one.failed != nil {
+			out.Errors = append(out.Errors, batchError{i, one.failed.answer()})
 		} else {
-			out.Data = append(out.Data, o.accepted)
+			out.Data = append(out.Data, one.accepted)
 		}
 	}
-	slices.SortFunc(out.Errors, func(a, b batchError) int { return a.Index - b.Index })
 	write(w, http.StatusOK, out)
 	return nil
 }
@@ -193,7 +166,7 @@ func (r *request) key(body []byte) (k key, f *failure) {
 	case len(all) > 1 || !isKey(all[0]):
 		return k, &failure{status: http.StatusBadRequest, name: nameKey, text: "Idempotency-Key has to be 1 to 256 printable ASCII characters"}
 	}
-	return key{all[0], digestOf(r.URL.Path, body)}, nil
+	return key{name: all[0], digest: digestOf(r.URL.Path, body)}, nil
 }
 
 // maxKey is how long a key may be.

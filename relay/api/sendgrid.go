@@ -68,12 +68,17 @@ func (e *sendgridMail) mails(now time.Time) (all []*mail, f *failure) {
 	if n := len(e.Personalizations); n == 0 || n > maxPersonalizations {
 		refuse("personalizations", fmt.Sprintf("there have to be 1 to %d, not %d", maxPersonalizations, n))
 	}
-	later := func(field string, at int64) {
-		if at > now.Unix() {
-			refuse(field, "this relay sends at once and holds nothing until a time")
+	later := func(field string, at int64) (t time.Time) {
+		if at == 0 {
+			return t
 		}
+		t = time.Unix(at, 0)
+		if text := tooLate(t, now); text != "" {
+			refuse(field, text)
+		}
+		return t
 	}
-	later("send_at", e.SendAt)
+	after := later("send_at", e.SendAt)
 	text, html := "", ""
 	for i, c := range e.Content {
 		switch c.Type {
@@ -88,12 +93,15 @@ func (e *sendgridMail) mails(now time.Time) (all []*mail, f *failure) {
 	for i := range e.Personalizations {
 		p := &e.Personalizations[i]
 		at := fmt.Sprintf("personalizations[%d].", i)
-		later(at+"send_at", p.SendAt)
+		own := later(at+"send_at", p.SendAt)
 		if len(p.Substitutions) > 0 {
 			refuse(at+"substitutions", "this relay fills nothing in")
 		}
 		m := &mail{subject: p.Subject, text: text, html: html,
 			to: addressTexts(p.To), cc: addressTexts(p.Cc), bcc: addressTexts(p.Bcc), replyTo: addressTexts(e.ReplyToList)}
+		if m.after = after; p.SendAt != 0 {
+			m.after = own
+		}
 		if p.Subject == "" {
 			m.subject = e.Subject
 		}

@@ -168,7 +168,7 @@ func (r *request) signIn() *failure {
 		return r.turnAway(wrongKey, "wrong token")
 	}
 	r.token = found
-	r.client.User, r.client.Senders = found.name, found.senders
+	r.client.User, r.client.Token, r.client.Senders = found.name, true, found.senders
 	if fresh {
 		r.server.events(&SignedIn{&r.client})
 	}

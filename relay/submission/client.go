@@ -24,7 +24,9 @@ type Client struct {
 	// Senders are rules about whom it may send as that go with how it has signed
 	// in, beside those of the policy; nil: none.
 	Senders *route.Senders
-	TLS     *tls.ConnectionState
+	// Token: User is the name of a token, and no user of the same name.
+	Token bool
+	TLS   *tls.ConnectionState
 	// Connection is whose connection it is. To find out may take a question to
 	// the kernel. nil: nobody's in particular.
 	Connection func() origin.Key
@@ -73,6 +75,9 @@ type Envelope struct {
 	// another one with the same key is refused (ErrKeyUsed), and so is a second
 	// one before the first has ended (ErrKeyBusy).
 	Digest [sha256.Size]byte
+	// Loose: Digest tells the kind of request alone, so that a second one may come
+	// before the first has ended; one of them is taken.
+	Loose bool
 	// Name is what the sender is called where the message lacks a From; empty:
 	// as this machine knows its user.
 	Name string

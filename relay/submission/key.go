@@ -104,12 +104,15 @@ func (m *Message) repeats(err error) *Refusal {
 
 // beginKey sets the key of a message that has just begun, and looks whether one
 // with it was taken before.
-func (m *Message) beginKey(ctx context.Context, key string, digest [sha256.Size]byte) *Refusal {
-	if r := m.setKey(key, digest); r != nil || m.env.Key == nil {
+func (m *Message) beginKey(ctx context.Context, e *Envelope) *Refusal {
+	if r := m.setKey(e.Key, e.Digest); r != nil || m.env.Key == nil {
 		return r
 	}
 	if r := m.repeats(m.agent.accept.Known(ctx, m.env.Key)); r != nil || m.first != 0 {
 		return r
+	}
+	if e.Loose {
+		return nil // the commit lets one win
 	}
 	return m.reserve()
 }
@@ -153,6 +156,9 @@ func (m *Message) again() (spool.ID, error) {
 // to another. It is not clear where the client could have been somebody else
 // at another time: its key would not be found again.
 func (c *Client) scope() (scope string, clear bool) {
+	if c.Token {
+		return "token " + c.User, true
+	}
 	from := c.Origin()
 	if from.Named() {
 		return from.String(), true

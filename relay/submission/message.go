@@ -89,7 +89,7 @@ func (a *Agent) Begin(ctx context.Context, c *Client, e Envelope) (*Message, err
 		r = a.admit(p, c, from, complete)
 	}
 	if r == nil && e.Key != "" {
-		r = m.beginKey(ctx, e.Key, e.Digest)
+		r = m.beginKey(ctx, &e)
 	}
 	if r == nil && m.first == 0 {
 		var err error
