@@ -97,7 +97,7 @@ func checkSelection(sel *control.Selection) error {
 	case len(sel.IDs) > 0 && (sel.All || filtered):
 		return usage("name messages or select them by flags, not both")
 	case len(sel.IDs) == 0 && !sel.All && sel.Filter == control.Filter{Limit: sel.Filter.Limit}:
-		return usage("name messages, or select them by --upstream, --from, --to, --held, --deferred, or --all")
+		return usage("name messages, or select them by --upstream, --from, --to, --held, --deferred, --scheduled, or --all")
 	case len(sel.IDs) == 0 && len(sel.Recipients) > 0:
 		return usage("--recipient needs the IDs of messages; --to selects by recipient")
 	case sel.Filter.Limit < 0:
