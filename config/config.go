@@ -32,6 +32,7 @@ type Config struct {
 	Upstreams  map[string]*Upstream
 	Routes     []Route
 	Rewrites   []Rewrite
+	DKIM       map[string]*DKIM
 	Senders    []Sender
 	Retry      Retry
 	// StateDir is where the capture server keeps its Maildir (see CaptureDir)

@@ -56,6 +56,9 @@ func settle(t *testing.T, dir, text string) string {
 		if model == "" {
 			model = "office.pw"
 		}
+		if strings.HasPrefix(filepath.Base(path), "m1.") {
+			model = "dkim/rsa.pem"
+		}
 		content, err := os.ReadFile(filepath.Join(dir, model))
 		if err != nil {
 			t.Fatal(err)

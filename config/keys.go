@@ -34,6 +34,7 @@ func (c *Config) keys() []key {
 		{name: "upstream", value: c.upstreamTables(), help: "A server that mail goes to."},
 		{name: "route", value: c.routeTables(), help: "Which mail goes to which upstreams; the first that matches counts."},
 		{name: "rewrite", value: c.rewriteTables(), hidden: len(c.Rewrites) == 0, help: "What is changed of mail on its way out; the first that matches counts."},
+		{name: "dkim", value: c.dkimTables(), hidden: len(c.DKIM) == 0, help: "How mail of a domain is signed."},
 		{name: "sender", value: c.senderTables(), hidden: len(c.Senders) == 0, help: "Which addresses some clients may send as."},
 		{name: "retry", value: section{c.Retry.keys(), c.Retry.check}, help: "What happens to mail that could not be delivered yet."},
 	}
@@ -221,6 +222,12 @@ func (r *Rewrite) keys() []key {
 		{name: "reply_to", value: replyToAddress.at(&r.ReplyTo), def: ReplyToOriginal, help: "Who gets replies: original, none, or an address."},
 		{name: "add_header", value: addHeader.at(&r.AddHeader), unset: "none", help: "Header fields that are added, each with its value."},
 		{name: "remove_header", value: removeHeader.at(&r.RemoveHeader), unset: "none", help: "Names of header fields that are removed."},
+	}
+}
+
+func (d *DKIM) keys() []key {
+	return []key{
+		{name: "keys", value: dkimKeys.at(&d.Keys), unset: "must be given", help: "The keys that sign, each with its selector and its file."},
 	}
 }
 

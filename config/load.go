@@ -219,6 +219,7 @@ func (d *document) config() *Config {
 	d.addCapture(cfg)
 	d.checkRoutes(cfg)
 	d.checkRewrites(cfg)
+	d.checkDKIM(cfg)
 	d.checkSenders(cfg)
 	return cfg
 }

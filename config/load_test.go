@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
@@ -15,11 +16,21 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
+
+// rsaKey takes a while to make.
+var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
 
 // furnish makes a folder with what the files of testdata name: a certificate
 // with its key, another key, and secrets with good and bad modes. Git keeps
@@ -52,6 +63,10 @@ func furnish(t *testing.T) string {
 	write("tls/old-key.pem", oldKey, 0o600)
 	write("tls/other-key.pem", otherKey, 0o600)
 	write("tls/open-key.pem", key, 0o644)
+	der := x509.MarshalPKCS1PrivateKey(rsaKey())
+	write("dkim/rsa.pem", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der}), 0o600)
+	write("dkim/broken.pem", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der[:100]}), 0o600)
+	write("dkim/open.pem", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der}), 0o644)
 	write("office.pw", []byte("hunter2\n"), 0o600)
 	write("aliases", []byte("# of a machine\nbob: bob@example.net\n"), 0o644)
 	write("bad.aliases", []byte("root: |/bin/sh\nbob: /var/mail/bob\n"), 0o644)

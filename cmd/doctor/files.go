@@ -104,6 +104,11 @@ func secretFiles(cfg *config.Config) (list []secretFile) {
 	for _, l := range cfg.AllListeners() {
 		add(FileKey, "the key of the listener "+l.Name, l.KeyFile)
 	}
+	for _, name := range sorted(cfg.DKIM) {
+		for _, k := range cfg.DKIM[name].Keys {
+			add(FileKey, "the DKIM key "+k.Selector+" of "+name, k.KeyFile)
+		}
+	}
 	for _, name := range sorted(cfg.Upstreams) {
 		up := cfg.Upstreams[name]
 		add(FileKey, "the key of the upstream "+name, up.KeyFile)

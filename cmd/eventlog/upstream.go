@@ -110,6 +110,9 @@ func (l *Log) Outgoing() func(outgoing.Event) {
 		switch e := e.(type) {
 		case outgoing.SignatureBroken:
 			l.signatureBroken(e)
+		case outgoing.NotSigned:
+			l.warn("message-not-signed", zap.String("id", e.ID.String()), zap.String("upstream", e.Upstream),
+				zap.String("domain", e.Domain), zap.String("reason", e.Reason))
 		}
 	}
 }

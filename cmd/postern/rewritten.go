@@ -8,21 +8,27 @@ import (
 	"postern/config"
 	"postern/relay/rewrite"
 	"postern/relay/route"
+	"postern/relay/sign"
 )
 
 // rewritten is what becomes of a message on its way to an upstream.
 type rewritten struct {
-	Rule string `json:"rule,omitempty"` // empty: it depends on the header, which is not known
+	Rule string `json:"rule,omitempty"` // empty: none, or it depends on the header, which is not known
 	Line int    `json:"line,omitempty"`
 	// EnvelopeFrom is the reverse-path that goes out.
 	EnvelopeFrom string `json:"envelope_from"`
 	// Header has the fields that go out other than they came in, of those that
 	// are known: each as it is then, without its line end. Removed are gone.
-	Header  []string        `json:"header,omitempty"`
-	Removed []string        `json:"removed,omitempty"`
-	Broken  []brokenBy      `json:"broken_signatures,omitempty"`
-	Tried   []route.Trial   `json:"tried,omitempty"`
-	change  *rewrite.Change // nil: see Rule
+	Header  []string   `json:"header,omitempty"`
+	Removed []string   `json:"removed,omitempty"`
+	Broken  []brokenBy `json:"broken_signatures,omitempty"`
+	// SignedFor is the domain that it is signed for, with keys of these
+	// selectors; empty: none, or From is not known.
+	SignedFor string          `json:"signed_for,omitempty"`
+	Selectors []string        `json:"selectors,omitempty"`
+	Tried     []route.Trial   `json:"tried,omitempty"`
+	change    *rewrite.Change // nil: there is none, or it is open
+	open      bool            // which rule counts depends on the header
 }
 
 type brokenBy struct {
@@ -37,22 +43,29 @@ func rewriteOf(cfg *config.Config, q route.Query, upstreams []string) (map[strin
 	if err != nil {
 		return nil, badConfig(err)
 	}
+	keys, err := sign.New(cfg)
+	if err != nil {
+		return nil, badConfig(err)
+	}
 	all := map[string]*rewritten{}
 	for _, name := range upstreams {
-		if !table.Any(name) {
-			continue
-		}
 		change, open := table.Find(name, q)
-		if change == nil && !open {
-			continue
-		}
-		r := &rewritten{EnvelopeFrom: q.From, Tried: table.Explain(name, q), change: change}
+		r := &rewritten{EnvelopeFrom: q.From, Tried: table.Explain(name, q), change: change, open: open}
+		author := rewrite.Author(linesOf(q.Header))
 		if change != nil {
 			r.Rule, r.Line = change.Rule, change.Line
 			r.EnvelopeFrom = change.ReversePath(q.From)
 			r.apply(linesOf(q.Header))
+			if change.From != "" {
+				author = change.From
+			}
 		}
-		all[name] = r
+		if d := keys.For(author); d != nil && !open {
+			r.SignedFor, r.Selectors = d.Name, d.Selectors()
+		}
+		if change != nil || open || r.SignedFor != "" {
+			all[name] = r
+		}
 	}
 	return all, nil
 }
@@ -99,13 +112,16 @@ func (r *rewritten) apply(h []byte) {
 
 // lines are what people read of it.
 func (r *rewritten) lines(line func(int) string) []string {
-	if r == nil {
+	switch {
+	case r == nil:
 		return nil
-	}
-	if r.Rule == "" {
+	case r.open:
 		return []string{"a rewrite asks for a field of the header: give it by --header"}
 	}
-	out := []string{r.Rule + line(r.Line) + ": " + r.change.String(), "goes out from <" + r.EnvelopeFrom + ">"}
+	var out []string
+	if r.change != nil {
+		out = append(out, r.Rule+line(r.Line)+": "+r.change.String(), "goes out from <"+r.EnvelopeFrom+">")
+	}
 	for _, field := range r.Header {
 		out = append(out, "goes out with "+field)
 	}
@@ -114,6 +130,9 @@ func (r *rewritten) lines(line func(int) string) []string {
 	}
 	for _, b := range r.Broken {
 		out = append(out, "the signature of "+b.Domain+" covers "+b.Field+" and will not hold")
+	}
+	if r.SignedFor != "" {
+		out = append(out, "signed for "+r.SignedFor+" with "+strings.Join(r.Selectors, ", "))
 	}
 	return out
 }

@@ -66,7 +66,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.serveCommand(), a.checkCommand(), a.explainCommand(),
 		a.queueCommand(), a.statusCommand(), a.reloadCommand(), a.upstreamCommand(), a.adoptCommand(),
-		a.sendCommand(), a.sendmailCommand(), a.passwdCommand(), a.importCommand(), a.doctorCommand(), a.versionCommand(),
+		a.sendCommand(), a.sendmailCommand(), a.passwdCommand(), a.dkimCommand(), a.importCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultCompletionCmd()

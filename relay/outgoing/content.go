@@ -24,8 +24,20 @@ type header struct {
 	body   int64  // where the body begins, behind the empty line
 }
 
-// head reads the header of m, in pieces that grow.
-func (m *message) head() (header, *spool.Outcome) {
+// head is the header of m, which is read once.
+func (m *message) head() (*header, *spool.Outcome) {
+	if m.header == nil {
+		h, o := m.readHead()
+		if o != nil {
+			return nil, o
+		}
+		m.header = &h
+	}
+	return m.header, nil
+}
+
+// readHead reads the header of m, in pieces that grow.
+func (m *message) readHead() (header, *spool.Outcome) {
 	size := m.Content.Size()
 	var b []byte
 	for want := int64(4 << 10); ; want *= 4 {

@@ -18,11 +18,21 @@ type SignatureBroken struct {
 	Field    string // that was changed
 }
 
+// NotSigned tells that a message goes without the signature that it should
+// have.
+type NotSigned struct {
+	ID       spool.ID
+	Upstream string
+	Domain   string
+	Reason   string // a sentence
+}
+
 // Event is what Forms tells: one of the above. The function that it is given to
 // is called concurrently.
 type Event interface{ event() }
 
 func (SignatureBroken) event() {}
+func (NotSigned) event()       {}
 
 // maxTold bounds what is remembered of what was told. Strangers choose domains.
 const maxTold = 1000
@@ -52,8 +62,14 @@ func (t *told) first(e SignatureBroken) bool {
 func (m *message) tellBroken(c *rewrite.Change, broken []rewrite.Broken) {
 	for _, b := range broken {
 		e := SignatureBroken{ID: m.Delivery.ID, Upstream: m.Upstream.Name, Rule: c.Rule, Domain: b.Domain, Field: b.Field}
-		if m.forms.events != nil && m.forms.told.first(e) {
-			m.forms.events(e)
+		if m.forms.told.first(e) {
+			m.tell(e)
 		}
+	}
+}
+
+func (m *message) tell(e Event) {
+	if m.forms.events != nil {
+		m.forms.events(e)
 	}
 }

@@ -1,6 +1,8 @@
 package outgoing
 
 import (
+	"errors"
+	"io"
 	"net/textproto"
 	"strings"
 	"sync/atomic"
@@ -9,6 +11,7 @@ import (
 	"postern/config/wire"
 	"postern/relay/rewrite"
 	"postern/relay/route"
+	"postern/relay/sign"
 	"postern/relay/upstream"
 	"postern/spool"
 )
@@ -18,26 +21,32 @@ type Forms struct {
 	policy atomic.Pointer[Policy]
 	events func(Event)
 	told   told
+	bench  *sign.Bench
 }
 
 // Policy is what a configuration says about the forms of messages. It is
 // immutable.
 type Policy struct {
 	rewrites *rewrite.Table
+	keys     *sign.Keys // nil: nothing is signed
 }
 
 // New finds forms by a policy that Use sets: before that, all messages go as
 // they are. events is told of what people have to know; nil: nobody is.
-func New(events func(Event)) *Forms { return &Forms{events: events} }
+func New(events func(Event)) *Forms { return &Forms{events: events, bench: sign.NewBench()} }
 
-// NewPolicy compiles a configuration. It fails on what config.Load would
-// refuse.
+// NewPolicy compiles a configuration and reads its keys. It fails on what
+// config.Load would refuse.
 func NewPolicy(cfg *config.Config) (*Policy, error) {
 	rewrites, err := rewrite.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &Policy{rewrites: rewrites}, nil
+	keys, err := sign.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Policy{rewrites, keys}, nil
 }
 
 // Use puts a policy in force for all messages that are begun from now on.
@@ -47,11 +56,14 @@ func (f *Forms) Use(p *Policy) { f.policy.Store(p) }
 // to another upstream, or comes again, as that says.
 func (f *Forms) Form(m *upstream.Form) *spool.Outcome {
 	p := f.policy.Load()
-	if p == nil || !p.rewrites.Any(m.Upstream.Name) {
+	if p == nil || p.keys == nil && !p.rewrites.Any(m.Upstream.Name) {
 		return nil
 	}
 	w := message{forms: f, policy: p, Form: m}
-	return w.rewrite()
+	if o := w.rewrite(); o != nil {
+		return o
+	}
+	return w.sign()
 }
 
 // message is one message that may get another form.
@@ -59,10 +71,14 @@ type message struct {
 	forms  *Forms
 	policy *Policy
 	*upstream.Form
+	header *header // of Content; nil: it was not read yet
 }
 
 // rewrite applies the rule for the message, if there is one.
 func (m *message) rewrite() *spool.Outcome {
+	if !m.policy.rewrites.Any(m.Upstream.Name) {
+		return nil
+	}
 	env := m.Delivery.Envelope
 	q := route.Query{From: env.From, Listener: env.Listener, User: env.User, UnixUser: env.UnixUser}
 	change, needsHeader := m.policy.rewrites.Find(m.Upstream.Name, q)
@@ -85,7 +101,38 @@ func (m *message) rewrite() *spool.Outcome {
 		return nil
 	}
 	m.tellBroken(change, rewrite.BrokenIn(h.fields, changed.Changed))
-	m.Content = splice(append(changed.Header, crlf...), m.Content, h.body)
+	head := append(changed.Header, crlf...)
+	m.Content = splice(head, m.Content, h.body)
+	m.header = &header{changed.Header, int64(len(head))}
+	return nil
+}
+
+// sign adds signatures, where there are keys for the domain of From. Content
+// that isn't lines (BINARYMIME) can't be signed for everybody to check.
+func (m *message) sign() *spool.Outcome {
+	if m.policy.keys == nil || m.Delivery.Envelope.Body == spool.BodyBinaryMIME {
+		return nil
+	}
+	h, o := m.head()
+	if o != nil {
+		return o
+	}
+	domain := m.policy.keys.For(rewrite.Author(h.fields))
+	if domain == nil {
+		return nil
+	}
+	fields, err := m.forms.bench.Sign(domain, &sign.Message{
+		ID: m.Delivery.ID, Header: h.fields,
+		Body: io.NewSectionReader(m.Content, h.body, m.Content.Size()-h.body),
+	})
+	switch {
+	case errors.Is(err, sign.ErrEmptyLines):
+		m.tell(NotSigned{ID: m.Delivery.ID, Upstream: m.Upstream.Name, Domain: domain.Name, Reason: err.Error()})
+		return nil
+	case err != nil:
+		return unreadable(err)
+	}
+	m.Content = splice(fields, m.Content, 0)
 	return nil
 }
 

@@ -44,3 +44,16 @@ func BrokenIn(h []byte, changed []string) (list []Broken) {
 	})
 	return list
 }
+
+// Author is the address in the first From of a header; empty: none can be read.
+func Author(h []byte) (address string) {
+	met := false
+	wire.EachField(h, func(name, value []byte, _, _ int) {
+		if !met && is(name, "from") {
+			met = true
+			m := mailbox(value)
+			address = m.address
+		}
+	})
+	return address
+}
