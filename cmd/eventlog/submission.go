@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,7 +36,7 @@ func (l *Log) mailDiverted(e *submission.Diverted) {
 	l.metrics.diverted.with(e.Instead).Add(float64(len(e.To)))
 	to := e.To[:min(len(e.To), shownRecipients)]
 	fields := client(e.Client, zap.String("from", e.From), zap.String("route", e.Route), zap.String("instead", e.Instead),
-		zap.Int("recipients", len(e.To)), zap.Strings("to", to))
+		zap.Int("recipients", len(e.To)), zap.String("to", strings.Join(to, ", ")))
 	if e.ID != 0 {
 		fields = append(fields, id(e.ID))
 	}
