@@ -28,6 +28,7 @@ var goroutines = map[string]string{
 	"relay/upstream/examine.go reach":   "Dialer.dialSafely recovers: TestPanicWhileDialling",
 	"relay/upstream/session.go idle":    "session.watch recovers: TestPanicWhileWatching",
 	"cmd/daemon/start.go serveAdmin":    "net/http recovers each request: TestFaultsAreTold; the rest is its accept loop",
+	"cmd/control/adopt.go Adopt":        "of the client: `postern adopt` only",
 	"relay/merge/each.go Each":          "`postern send` only: a process of its own",
 	"relay/capture/pipe.go wait":        "wakes whoever waits",
 	"relay/capture/server.go Start":     "go-smtp recovers each connection, all of which are this relay's own sessions",

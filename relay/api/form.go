@@ -54,6 +54,9 @@ func (r *request) form() (*form, *failure) {
 		case n >= maxParts:
 			return nil, invalid("the form has more than 1,000 parts")
 		}
+		if how := part.Header.Get("Content-Transfer-Encoding"); how != "" && !slices.Contains([]string{"7bit", "8bit", "binary"}, strings.ToLower(how)) {
+			return nil, invalid(wire.Line(part.FormName()) + ": a part of a form has no Content-Transfer-Encoding (RFC 7578 §4.7)")
+		}
 		data, f := r.part(part, &left)
 		if f != nil {
 			return nil, f

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"postern/config/wire"
 )
@@ -30,6 +31,12 @@ func (r *request) decode(v any) ([]byte, *failure) {
 	if !r.hold(int64(n) * valueSize) {
 		return nil, noMemory
 	}
+	if !utf8.Valid(b) {
+		return nil, invalid("the body is not UTF-8")
+	}
+	if name := twice(b); name != "" {
+		return nil, invalid(wire.Line(name) + ": is given twice")
+	}
 	return b, decode(b, v)
 }
 
@@ -51,6 +58,47 @@ func values(b []byte) (n int) {
 		}
 	}
 	return n
+}
+
+// twice is a name that an object of a JSON text has twice, or "". Names are the
+// same whatever their case, as encoding/json takes them: what one reader takes
+// from such an object another one doesn't. A text that is none is no matter here.
+func twice(b []byte) string {
+	var open []map[string]struct{} // of each object and list around; nil: a list
+	inName := false                // a name comes next
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '{':
+			open, inName = append(open, map[string]struct{}{}), true
+		case '[':
+			open, inName = append(open, nil), false
+		case '}', ']':
+			open, inName = open[:max(len(open)-1, 0)], false
+		case ',':
+			inName = len(open) > 0 && open[len(open)-1] != nil
+		case '"':
+			from := i
+			for i++; i < len(b) && b[i] != '"'; i++ {
+				if b[i] == '\\' {
+					i++
+				}
+			}
+			if !inName || i >= len(b) {
+				continue
+			}
+			inName = false
+			var name string
+			if json.Unmarshal(b[from:i+1], &name) != nil {
+				continue
+			}
+			names, folded := open[len(open)-1], strings.ToLower(strings.ToUpper(name))
+			if _, ok := names[folded]; ok {
+				return name
+			}
+			names[folded] = struct{}{}
+		}
+	}
+	return ""
 }
 
 func decode(b []byte, v any) *failure {

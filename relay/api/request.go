@@ -93,13 +93,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 		f.tell(w, "")
 	}
+	if len(r.TransferEncoding) > 0 && c.client.Listener != config.SubmitListener {
+		// It may have had a Content-Length too, which a proxy in front goes by: what
+		// follows the body is nobody's request then (RFC 9112 §6.1).
+		w.Header().Set("Connection", "close")
+	}
 	lim, set := c.listener.limits.Load(), s.settings.Load()
 	switch {
 	case !lim.allows(c.client.Addr): // a reload may have taken it away
 		s.events(&Refused{&c.client, "address not allowed"})
 		w.Header().Set("Connection", "close")
 		(&failure{status: http.StatusForbidden, name: nameWrongKey, text: "your address may not use this server"}).tell(w, "")
-	case r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "":
+	case r.Header["Origin"] != nil || r.Header["Sec-Fetch-Site"] != nil: // Sec-Fetch-Mode alone is of Node.js
 		abused(&failure{status: http.StatusForbidden, name: nameOrigin, text: "requests of web pages are not answered"}, "a request of a web page")
 	case c.client.Listener != config.SubmitListener && !set.answersTo(r.Host, lim):
 		abused(&failure{status: http.StatusMisdirectedRequest, name: nameHost,

@@ -154,6 +154,9 @@ func (r *request) signIn() *failure {
 		return nil
 	}
 	g := r.server.gate
+	if len(r.Header["Authorization"])+len(r.Header["X-Postmark-Server-Token"]) > 1 {
+		return r.turnAway(wrongKey, "more than one token")
+	}
 	if secret == "" {
 		return r.turnAway(missingKey, "no token")
 	}
