@@ -21,8 +21,9 @@ import (
 // Config is a validated configuration. It is immutable: a reload makes
 // another one.
 type Config struct {
-	Path       string // file it came from; empty: the embedded default
-	Hostname   string // for EHLO, Received and Message-ID
+	Path       string   // file it came from; empty: the embedded default
+	Files      []string // all files it came from, that at Path first; nil: the embedded default
+	Hostname   string   // for EHLO, Received and Message-ID
 	Spool      Spool
 	Submission Submission
 	Control    Control
@@ -47,6 +48,9 @@ type Config struct {
 	// Warnings are findings that do not stop a start: a route that can never
 	// match, a password in a file that others can read.
 	Warnings []Problem
+
+	folder string            // of the further files; empty: there is none
+	from   map[string]string // keys and tables that a further file has: its path
 }
 
 // Spool configures the durable store.
@@ -256,6 +260,7 @@ type Route struct {
 	Reject   string              // the text of the 550 that ends this route; empty: it leads to Upstream
 	Priority *int                // -9 to 9 (RFC 6710); nil: what the client asks for, else 0
 	Line     int                 // in the file
+	File     string              // name of a further file that it stands in; empty: the one at Path
 
 	Staging
 }
@@ -271,7 +276,8 @@ type Sender struct {
 	// CheckFrom holds From:, Sender: and their Resent- forms to the same
 	// patterns.
 	CheckFrom bool
-	Line      int // in the file
+	Line      int    // in the file
+	File      string // name of a further file that it stands in; empty: the one at Path
 }
 
 // Retry configures what happens to deferred mail.

@@ -19,10 +19,13 @@ import (
 	"postern/config/wire"
 )
 
-// document is one TOML file on its way to a Config, with what was found
-// wrong so far.
+// document is a TOML file on its way to a Config, with what was found wrong so
+// far, and with the tables of further files.
 type document struct {
 	file     string
+	folder   string          // of the further files; empty: there is none
+	further  []*document     // in the order in which they were read
+	from     map[string]part // keys that a further file has
 	source   *sourceMap
 	root     map[string]any
 	problems findings
@@ -35,22 +38,33 @@ type document struct {
 // readDocument reads and parses a file. Where it cannot be, root is nil and
 // the problems say why.
 func readDocument(path string) *document {
-	doc := &document{file: path, source: &sourceMap{}}
+	doc := &document{file: path, source: &sourceMap{}, from: map[string]part{}}
+	doc.read(readConfiguration)
+	if doc.root != nil {
+		doc.readFurther()
+		doc.environment()
+	}
+	return doc
+}
+
+// read reads and parses the file by itself, and returns its size in bytes.
+func (d *document) read(content func(path string) ([]byte, error)) int {
+	path := d.file
 	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0 {
 		// Whoever can write it can have commands run (password_command).
-		doc.problems.add(Problem{File: path, Text: "everybody on this machine can change it", Hint: "chmod o-w " + path})
+		d.problems.add(Problem{File: path, Text: "everybody on this machine can change it", Hint: "chmod o-w " + path})
 	}
-	text, err := readConfiguration(path)
+	text, err := content(path)
 	if err != nil {
 		hint := ""
 		if errors.Is(err, os.ErrPermission) {
 			hint = "run as the user or group that may read it"
 		}
-		doc.problems = findings{list: []Problem{{File: path, Text: "cannot be read: " + reason(err), Hint: hint}}}
-		return doc
+		d.problems = findings{list: []Problem{{File: path, Text: "cannot be read: " + reason(err), Hint: hint}}}
+		return 0
 	}
-	doc.parse(string(text))
-	return doc
+	d.parse(string(text))
+	return len(text)
 }
 
 // spool is the folder of the spool, as far as the file was read.
@@ -89,7 +103,6 @@ func (d *document) parse(text string) {
 		return
 	}
 	d.root = root
-	d.environment()
 }
 
 func invalidLine(text string) int {
@@ -151,7 +164,7 @@ func (d *document) problem(key, text, hint string) {
 	if d.unset[key] {
 		return
 	}
-	p := Problem{File: d.file, Line: d.source.line(key), Key: key, Text: text, Hint: hint}
+	p := d.found(key, text, hint)
 	if slices.Contains(located, key) {
 		d.problems.list = append(d.problems.list, p)
 		return
@@ -164,7 +177,7 @@ func (d *document) warn(key, text, hint string) {
 	if d.unset[key] {
 		return
 	}
-	d.warnings.add(Problem{File: d.file, Line: d.source.line(key), Key: key, Text: text, Hint: hint})
+	d.warnings.add(d.found(key, text, hint))
 }
 
 // path makes a relative path one that starts at the folder of the file.

@@ -33,6 +33,9 @@ func FuzzLoad(f *testing.F) {
 		}
 		doc := &document{file: "fuzz.toml", source: &sourceMap{}}
 		doc.parse(text)
+		if doc.root != nil {
+			doc.environment()
+		}
 		checkLines(t, text)
 		if len(doc.problems.list) > 0 {
 			checkProblems(t, text, doc.problems.list)

@@ -27,7 +27,7 @@ func (d *document) checkGuards(cfg *Config) {
 		}
 		if r := open.to(g); r != nil {
 			told[g.path] = true
-			d.warn(g.path, fmt.Sprintf("%s is meant for some users, and anybody may send as it: %q on line %d takes it from every client", g.pattern, r.Name, r.Line),
+			d.warn(g.path, fmt.Sprintf("%s is meant for some users, and anybody may send as it: %q on %s takes it from every client", g.pattern, r.Name, r.place()),
 				fmt.Sprintf(`behind the routes of those users add a [[route]] with from = [%q] and reject = "not your address"`, g.pattern))
 		}
 		if open.steps < 0 {

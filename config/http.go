@@ -275,6 +275,13 @@ func (c *Config) settleHTTP() {
 // whoever may not read the file.
 func DefaultSubmitSocket() string { return submitSocket(Default()) }
 
+// DefaultSockets are control.socket and the control.read_socket that the package
+// sets: for whoever may not read the file.
+func DefaultSockets() (control, read string) {
+	control = systemPlaces().socket
+	return control, filepath.Join(filepath.Dir(control), "read.sock")
+}
+
 // submitSocket is where the socket is if nobody says otherwise.
 func submitSocket(c *Config) string {
 	return filepath.Join(filepath.Dir(c.Control.Socket), "submit.sock")

@@ -19,10 +19,11 @@ const maxPaths = 64 << 20
 // sourceMap says where in a TOML text each key stands. Paths are written as
 // in a Problem: "listener[0].allow[1]", `upstream."a b".port`.
 type sourceMap struct {
-	lines   map[string]int // path → line of its first mention, from 1
-	size    int            // bytes of all paths so far, repeated ones too
-	refused int            // line from which on it was not read; 0: it was
-	why     string         // what is wrong there
+	lines   map[string]int  // path → line of its first mention, from 1
+	written map[string]bool // tables that a header opens or a value makes, not those that only hold others
+	size    int             // bytes of all paths so far, repeated ones too
+	refused int             // line from which on it was not read; 0: it was
+	why     string          // what is wrong there
 }
 
 // Lines tells on which line of a TOML text each key stands, from 1: ask it for
@@ -38,7 +39,7 @@ func Lines(text string) (line func(path string) int, deep int) {
 // mapSource finds the line of every key and array element. It is only exact
 // for valid TOML; it stops nowhere in the other kind and always ends.
 func mapSource(src string) *sourceMap {
-	s := &lineScanner{rest: src, line: 1, found: &sourceMap{lines: map[string]int{}}, arrays: map[string]int{}}
+	s := &lineScanner{rest: src, line: 1, found: &sourceMap{lines: map[string]int{}, written: map[string]bool{}}, arrays: map[string]int{}}
 	s.next()
 	table := ""
 	for s.skipNewlines(); s.token != ""; s.skipNewlines() {
@@ -242,6 +243,7 @@ func (s *lineScanner) header() string {
 			s.note(path)
 		}
 	}
+	s.found.written[path] = true
 	return path
 }
 
@@ -251,6 +253,7 @@ func (s *lineScanner) keyValue(path string, depth int) {
 	for _, part := range parts {
 		path = joinKey(path, part)
 		s.note(path)
+		s.found.written[path] = true
 	}
 	if len(parts) > 0 && s.token == "=" {
 		s.next()

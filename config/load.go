@@ -191,7 +191,7 @@ func loopbackListener(listeners any) string {
 // config reads every key of the document.
 func (d *document) config() *Config {
 	cfg := Default()
-	cfg.Path = d.file
+	cfg.Path, cfg.Files, cfg.folder, cfg.from = d.file, d.files(), d.folder, d.origins()
 	d.cfg = cfg
 	top := d.top()
 	top.read(cfg.keys())

@@ -87,6 +87,12 @@ func (f *findings) add(p Problem) {
 func (f *findings) inOrder(file, what string) []Problem {
 	list := slices.Clone(f.list)
 	slices.SortStableFunc(list, func(a, b Problem) int {
+		if a.File != b.File && (a.File == file || b.File != file && a.File < b.File) {
+			return -1
+		}
+		if a.File != b.File {
+			return 1
+		}
 		if (a.Line == 0) != (b.Line == 0) {
 			return cmp.Compare(b.Line, a.Line)
 		}

@@ -35,13 +35,15 @@ type Rewrite struct {
 	AddHeader    map[string]string // canonical field name → value
 	RemoveHeader []string          // canonical field names
 	Line         int               // in the file
+	File         string            // name of a further file that it stands in; empty: the one at Path
 }
 
 func (c *Config) rewriteTables() value {
 	return tableList[Rewrite]{
 		place: &c.Rewrites, keys: (*Rewrite).keys, check: (*Rewrite).check,
 		fresh: func(_ int, t *table) Rewrite {
-			r := Rewrite{Line: t.doc.source.line(t.path)}
+			var r Rewrite
+			r.File, r.Line = t.doc.place(t.path)
 			setDefaults(r.keys())
 			return r
 		},

@@ -16,7 +16,9 @@ func (c *Config) routeTables() value {
 	return tableList[Route]{
 		place: &c.Routes, keys: (*Route).keys, check: (*Route).check,
 		fresh: func(i int, t *table) Route {
-			return Route{Name: fmt.Sprintf("route %d", i+1), Line: t.doc.source.line(t.path)}
+			r := Route{Name: fmt.Sprintf("route %d", i+1)}
+			r.File, r.Line = t.doc.place(t.path)
+			return r
 		},
 		name:  func(r *Route) (string, bool) { return r.Name, true },
 		apart: "names tell routes apart in postern explain",
@@ -112,7 +114,7 @@ func (d *document) checkRoutes(cfg *Config) {
 			}
 		}
 		if by := taken.by(&r); by != nil {
-			d.warn(path, fmt.Sprintf("%q can never match: %q on line %d takes all its mail before", r.Name, by.Name, by.Line),
+			d.warn(path, fmt.Sprintf("%q can never match: %q on %s takes all its mail before", r.Name, by.Name, by.place()),
 				"move it up, or remove it")
 		}
 		taken.add(&cfg.Routes[i])
@@ -216,7 +218,10 @@ func takesNull(r Route) bool {
 func (c *Config) senderTables() value {
 	return tableList[Sender]{
 		place: &c.Senders, keys: (*Sender).keys, check: (*Sender).check,
-		fresh: func(_ int, t *table) Sender { return Sender{Line: t.doc.source.line(t.path)} },
+		fresh: func(_ int, t *table) (s Sender) {
+			s.File, s.Line = t.doc.place(t.path)
+			return s
+		},
 	}
 }
 

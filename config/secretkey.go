@@ -227,9 +227,10 @@ func checkPrivate(t *table, key, path string) bool {
 
 // warnReadable warns about a password in a file that others can read.
 func warnReadable(t *table, key string) {
-	info, err := os.Stat(t.doc.file)
+	in, _ := t.doc.where(t.key(key))
+	info, err := os.Stat(in.file)
 	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o004 == 0 {
 		return
 	}
-	t.warn(key, "stands in a file that everybody on this machine can read", "chmod o-rwx "+t.doc.file+", or use "+key+"_file")
+	t.warn(key, "stands in a file that everybody on this machine can read", "chmod o-rwx "+in.file+", or use "+key+"_file")
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,15 +16,23 @@ import (
 	"postern/config/strict"
 )
 
-// CheckOwner tells whether this process may act on the file that c was read
-// from: nobody but root and the user of this process can change it, or put
+// CheckOwner tells whether this process may act on the files that c was read
+// from, and on those that may come to them: nobody but root and the user of this process can change it, or put
 // another in its place in a folder above. What a configuration names is run
 // (password_command), so whoever can change it can run commands as that user.
 func (c *Config) CheckOwner() error {
 	if c.Path == "" {
 		return nil
 	}
-	err := strict.File(c.Path)
+	var err error
+	for _, path := range c.Files {
+		if err == nil {
+			err = strict.File(path)
+		}
+	}
+	if err == nil && c.folder != "" {
+		err = strict.Above(filepath.Join(c.folder, "any.toml"))
+	}
 	var unsafe *strict.Unsafe
 	if errors.As(err, &unsafe) {
 		who := "the user that runs postern"

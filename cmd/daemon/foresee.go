@@ -52,17 +52,17 @@ func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, w
 		f.problems = append(f.problems, config.Problem{File: cfg.Path, Text: err.Error()})
 	}
 	if key, err := exchangeable(cfg); err != nil {
-		f.problems = append(f.problems, config.Problem{File: cfg.Path, Key: key, Text: err.Error()})
+		f.problems = append(f.problems, config.Problem{File: cfg.FileOf(key), Key: key, Text: err.Error()})
 	}
 	f.add("spool.dir", spoolFailed, journal.Foresee(journal.Options{Dir: cfg.Spool.Dir, Create: cfg.Path == ""}))
 	if free, err := journal.Room(cfg.Spool.Dir); err == nil && free < cfg.Spool.MinFree {
-		f.warnings = append(f.warnings, config.Problem{File: cfg.Path, Key: "spool.min_free",
+		f.warnings = append(f.warnings, config.Problem{File: cfg.FileOf("spool.min_free"), Key: "spool.min_free",
 			Text: fmt.Sprintf("only %d MiB are free on the file system of the spool: new mail is answered 452", free>>20), Hint: "make room there, or set min_free lower"})
 	}
 	if cfg.NeedsCapture() {
 		f.add("state_dir", captureFailed, disk.MayMake(cfg.CaptureDir()))
 	} else if err := disk.MayMake(cfg.StateDir); err != nil {
-		f.warnings = append(f.warnings, config.Problem{File: cfg.Path, Key: "state_dir",
+		f.warnings = append(f.warnings, config.Problem{File: cfg.FileOf("state_dir"), Key: "state_dir",
 			Text: "cannot be made or written: " + err.Error(), Hint: "what is learnt about upstreams, and tokens, are lost at a restart; create it for the user that runs postern"})
 	}
 	if !f.running {
@@ -94,7 +94,7 @@ func (f *foresight) add(key string, at step, err error) {
 	if err == nil {
 		return
 	}
-	p := config.Problem{File: f.cfg.Path, Key: key, Text: err.Error()}
+	p := config.Problem{File: f.cfg.FileOf(key), Key: key, Text: err.Error()}
 	var start *StartError
 	if errors.As(startError(at, err), &start) {
 		p.Text, p.Hint = start.Text, strings.TrimSuffix(start.Hint, ".")
@@ -124,7 +124,7 @@ func (f *foresight) control() {
 // missingRun tells of a folder that is not there. Those under /run are made by
 // whoever starts a service (RuntimeDirectory=), and are gone while it is not.
 func (f *foresight) missingRun(key, folder string) {
-	p := config.Problem{File: f.cfg.Path, Key: key, Text: "its folder " + folder + " does not exist",
+	p := config.Problem{File: f.cfg.FileOf(key), Key: key, Text: "its folder " + folder + " does not exist",
 		Hint: "create it for the user that runs postern; RuntimeDirectory= of a systemd unit does"}
 	if strings.HasPrefix(folder, "/run/") || strings.HasPrefix(folder, "/var/run/") {
 		f.warnings = append(f.warnings, p)
@@ -139,7 +139,7 @@ func (f *foresight) group(key, name string) {
 		return
 	}
 	if err := mayGive(name); err != nil {
-		f.problems = append(f.problems, config.Problem{File: f.cfg.Path, Key: key, Text: err.Error(),
+		f.problems = append(f.problems, config.Problem{File: f.cfg.FileOf(key), Key: key, Text: err.Error(),
 			Hint: "add the user that runs postern to the group (usermod -aG " + name + " " + disk.WhoRuns() + ", or SupplementaryGroups= of the unit)"})
 	}
 }
@@ -230,7 +230,7 @@ func (f *foresight) loops(ctx context.Context) {
 		found, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", up.Host)
 		for _, ip := range found {
 			if listener, ok := f.cfg.LeadsBack(up, ip.Unmap()); ok {
-				f.problems = append(f.problems, config.Problem{File: f.cfg.Path, Key: "upstream." + name + ".host",
+				f.problems = append(f.problems, config.Problem{File: f.cfg.FileOf("upstream." + name + ".host"), Key: "upstream." + name + ".host",
 					Text: fmt.Sprintf("%s is %s, where the listener %s of this relay is: mail would go round in circles", up.Host, ip.Unmap(), listener),
 					Hint: "name the server that delivers, or another port"})
 				break

@@ -107,8 +107,9 @@ func findConfig(option string) (*config.Config, error) {
 	for i, l := range cfg.Listeners {
 		for _, user := range slices.Sorted(maps.Keys(l.Users)) {
 			if _, err := passwd.Parse(l.Users[user]); err != nil {
+				key := fmt.Sprintf("listener[%d].users.%s", i, user)
 				found.List = append(found.List, config.Problem{
-					File: cfg.Path, Key: fmt.Sprintf("listener[%d].users.%s", i, user),
+					File: cfg.FileOf(key), Key: key,
 					Text: err.Error(), Hint: "make it with `postern passwd`",
 				})
 			}
@@ -117,7 +118,7 @@ func findConfig(option string) (*config.Config, error) {
 	for _, name := range cfg.HTTP.TokenNames() {
 		if _, err := passwd.Parse(cfg.HTTP.Tokens[name].Hash); err != nil {
 			found.List = append(found.List, config.Problem{
-				File: cfg.Path, Key: "http.token." + name + ".hash",
+				File: cfg.FileOf("http.token." + name + ".hash"), Key: "http.token." + name + ".hash",
 				Text: err.Error(), Hint: "make it with `postern passwd --token`",
 			})
 		}
@@ -177,7 +178,7 @@ credentials, a closed file system) cannot be seen from here.`,
 			if seenAs != "" {
 				by = ", seen as " + seenAs
 			}
-			if _, err = fmt.Fprintf(a.stdout, "%s is good%s: %s, %s, %s\n", safe(configName(cfg.Path)), safe(by),
+			if _, err = fmt.Fprintf(a.stdout, "%s is good%s: %s, %s, %s\n", safe(configName(cfg.Path)+furtherFiles(cfg)), safe(by),
 				count(len(cfg.Listeners), "listener"), count(len(cfg.Upstreams), "upstream"), count(len(cfg.Routes), "route")); err != nil {
 				return err
 			}
@@ -222,6 +223,14 @@ func (a *app) printChecked(cfg *config.Config, err error) error {
 		return errReported{exitConfig}
 	}
 	return nil
+}
+
+// furtherFiles counts those of conf.d.
+func furtherFiles(cfg *config.Config) string {
+	if n := len(cfg.Files) - 1; n > 0 {
+		return " with " + count(n, "further file")
+	}
+	return ""
 }
 
 // configName names a configuration for a person.

@@ -249,6 +249,40 @@ func TestReloadTakesTheWholeConfigurationOrNone(t *testing.T) {
 	h.stop()
 }
 
+// A file that is put into conf.d counts from the next reload on, and one that
+// is wrong leaves everything as it was.
+func TestReloadReadsFurtherFiles(t *testing.T) {
+	first, second, up := freeAddr(t), freeAddr(t), freeAddr(t)
+	s := startSink(t, up)
+	h := newHarness(t, ordinary(first, up))
+	h.start()
+	folder := filepath.Join(filepath.Dir(h.config), "conf.d")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(folder, "second.toml")
+	put := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("\n[retry]\nlifetime = \"2d\"\n")
+	if r := h.do("reload"); r.code != exitConfig || !strings.Contains(r.stderr, file+":2: retry: this key or table stands in "+h.config) {
+		t.Errorf("a table twice: %+v", r)
+	}
+	put("[[listener]]\naddress = \"" + second + "\"\n")
+	if r := h.do("reload"); r.code != 0 {
+		t.Errorf("reload: %+v", r)
+	}
+	send(t, second, "a@example.com", "by a listener of conf.d")
+	eventually(t, "the message arrived", func() bool { return len(s.received()) == 1 })
+	if r := h.do("check", "--file-only"); r.code != 0 || !strings.Contains(r.stdout, "postern.toml with 1 further file is good: 2 listeners") {
+		t.Errorf("check: %+v", r)
+	}
+	h.stop()
+}
+
 func TestMisconfiguredStartSaysEverythingAtOnce(t *testing.T) {
 	h := newHarness(t, "[spool]\ndirr = \"x\"\n[retry]\nlifetime = 5\n")
 	for _, cmd := range []string{"serve", "check"} {

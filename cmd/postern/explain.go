@@ -191,9 +191,12 @@ func (a *app) consequence(cfg *config.Config, e *route.Explanation, rewrites map
 }
 
 // lineOf says where in the configuration file something stands, if it is known.
-func lineOf(line int) string {
-	if line == 0 {
+func lineOf(file string, line int) string {
+	switch {
+	case line == 0:
 		return ""
+	case file != "":
+		return fmt.Sprintf(" (line %d of %s)", line, safe(file))
 	}
 	return fmt.Sprintf(" (line %d)", line)
 }

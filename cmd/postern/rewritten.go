@@ -15,6 +15,7 @@ import (
 type rewritten struct {
 	Rule string `json:"rule,omitempty"` // empty: none, or it depends on the header, which is not known
 	Line int    `json:"line,omitempty"`
+	File string `json:"file,omitempty"` // of conf.d that has the rule
 	// EnvelopeFrom is the reverse-path that goes out.
 	EnvelopeFrom string `json:"envelope_from"`
 	// Header has the fields that go out other than they came in, of those that
@@ -53,7 +54,7 @@ func rewriteOf(cfg *config.Config, q route.Query, upstreams []string) (map[strin
 		r := &rewritten{EnvelopeFrom: q.From, Tried: table.Explain(name, q), change: change, open: open}
 		author := rewrite.Author(linesOf(q.Header))
 		if change != nil {
-			r.Rule, r.Line = change.Rule, change.Line
+			r.Rule, r.File, r.Line = change.Rule, change.File, change.Line
 			r.EnvelopeFrom = change.ReversePath(q.From)
 			r.apply(linesOf(q.Header))
 			if change.From != "" {
@@ -111,7 +112,7 @@ func (r *rewritten) apply(h []byte) {
 }
 
 // lines are what people read of it.
-func (r *rewritten) lines(line func(int) string) []string {
+func (r *rewritten) lines(line func(file string, line int) string) []string {
 	switch {
 	case r == nil:
 		return nil
@@ -120,7 +121,7 @@ func (r *rewritten) lines(line func(int) string) []string {
 	}
 	var out []string
 	if r.change != nil {
-		out = append(out, r.Rule+line(r.Line)+": "+r.change.String(), "goes out from <"+r.EnvelopeFrom+">")
+		out = append(out, r.Rule+line(r.File, r.Line)+": "+r.change.String(), "goes out from <"+r.EnvelopeFrom+">")
 	}
 	for _, field := range r.Header {
 		out = append(out, "goes out with "+field)

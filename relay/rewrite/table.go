@@ -29,6 +29,7 @@ type rules struct {
 type Change struct {
 	Rule     string // "rewrite 2", or "sender of office"
 	Line     int    // of the rule in the configuration file; 0: not known
+	File     string // of conf.d that has the rule; empty: the main one
 	Envelope string // reverse-path; empty: as it is
 	From     string // address of From; empty: as it is
 	ReplyTo  string // an address, config.ReplyToOriginal or config.ReplyToNone
@@ -53,7 +54,7 @@ func New(cfg *config.Config) (*Table, error) {
 			}
 			rule := config.RewriteName(i)
 			routes = append(routes, config.Route{
-				Name: rule, From: c.From, User: c.User, UnixUser: c.UnixUser, Listener: c.Listener, Header: c.Header, Line: c.Line,
+				Name: rule, From: c.From, User: c.User, UnixUser: c.UnixUser, Listener: c.Listener, Header: c.Header, Line: c.Line, File: c.File,
 			})
 			r.changes[rule] = newChange(rule, c, up.Sender)
 		}
@@ -80,7 +81,7 @@ func newChange(name string, c *config.Rewrite, sender string) *Change {
 		}
 		return address
 	}
-	out := &Change{Rule: name, Line: c.Line, Envelope: or(c.EnvelopeFrom), From: or(c.HeaderFrom), ReplyTo: c.ReplyTo, remove: c.RemoveHeader}
+	out := &Change{Rule: name, Line: c.Line, File: c.File, Envelope: or(c.EnvelopeFrom), From: or(c.HeaderFrom), ReplyTo: c.ReplyTo, remove: c.RemoveHeader}
 	for _, field := range slices.Sorted(maps.Keys(c.AddHeader)) {
 		out.add = append(out.add, wire.Field(field, c.AddHeader[field])...)
 	}

@@ -26,6 +26,7 @@ type Explanation struct {
 type Trial struct {
 	Route      string      `json:"route"`
 	Line       int         `json:"line,omitempty"` // in the configuration file
+	File       string      `json:"file,omitempty"` // of conf.d that it stands in; empty: the main one
 	Result     Verdict     `json:"result"`
 	Conditions []Condition `json:"conditions"`
 }
@@ -78,7 +79,7 @@ func (t *Table) Explain(q Query) Explanation {
 
 // try looks at every condition that the rule sets.
 func (r *rule) try(q *Query, from, to *address) Trial {
-	t := Trial{Route: r.name, Line: r.line, Result: Matches}
+	t := Trial{Route: r.name, Line: r.line, File: r.file, Result: Matches}
 	add := func(name string, result Verdict, text string) {
 		t.Conditions = append(t.Conditions, Condition{name, result, text})
 		if result == Fails || result == Open && t.Result == Matches {
@@ -220,7 +221,9 @@ func (e Explanation) String() string {
 	fmt.Fprintf(&b, "from <%s> to %s\n", wire.Exact(e.From), to)
 	for _, t := range slices.Concat(e.Senders, e.Tried) {
 		fmt.Fprintf(&b, "  %s", wire.Exact(t.Route))
-		if t.Line > 0 {
+		if t.File != "" {
+			fmt.Fprintf(&b, " (line %d of %s)", t.Line, wire.Exact(t.File))
+		} else if t.Line > 0 {
 			fmt.Fprintf(&b, " (line %d)", t.Line)
 		}
 		fmt.Fprintf(&b, ": %s\n", t.Result)

@@ -12,6 +12,7 @@ import (
 type rule struct {
 	name     string
 	line     int
+	file     string
 	from, to *addressSet
 	user     *nameSet
 	unixUser *nameSet
@@ -40,7 +41,7 @@ func compile(r *config.Route, position int) (rule, error) {
 		return rule{}, err
 	}
 	out := rule{
-		name: r.Name, line: r.Line, from: from, to: to,
+		name: r.Name, line: r.Line, file: r.File, from: from, to: to,
 		user: newNameSet(r.User), unixUser: newNameSet(r.UnixUser), listener: newNameSet(r.Listener),
 		upstream: slices.Clone(r.Upstream), priority: r.Priority, reject: r.Reject,
 	}
