@@ -36,6 +36,7 @@ type Config struct {
 	DKIM       map[string]*DKIM
 	Senders    []Sender
 	Retry      Retry
+	Pickup     Pickup
 	// StateDir is where the capture server keeps its Maildir (see CaptureDir)
 	// and where durable knowledge about upstreams lives.
 	StateDir string
@@ -278,6 +279,7 @@ type Sender struct {
 	CheckFrom bool
 	Line      int    // in the file
 	File      string // name of a further file that it stands in; empty: the one at Path
+	Name      string // in postern explain; empty: "sender" and its number
 }
 
 // Retry configures what happens to deferred mail.

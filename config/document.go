@@ -156,7 +156,7 @@ func secretPath(key string) bool {
 }
 
 // located are the keys that lead to a daemon: of these every problem is told.
-var located = []string{"spool.dir", "control.socket", "control.read_socket", "http.socket"}
+var located = []string{"spool.dir", "control.socket", "control.read_socket", "http.socket", "pickup.dir"}
 
 // problem records that the configuration cannot be used. Of a value that
 // lacks a variable nothing else is said.

@@ -36,6 +36,7 @@ func (c *Config) keys() []key {
 		{name: "rewrite", value: c.rewriteTables(), hidden: len(c.Rewrites) == 0, help: "What is changed of mail on its way out; the first that matches counts."},
 		{name: "dkim", value: c.dkimTables(), hidden: len(c.DKIM) == 0, help: "How mail of a domain is signed."},
 		{name: "sender", value: c.senderTables(), hidden: len(c.Senders) == 0, help: "Which addresses some clients may send as."},
+		{name: "pickup", value: section{keys: c.Pickup.keys()}, hidden: c.Pickup.Dir == "" && !c.Pickup.set, help: "The folder whose messages are taken."},
 		{name: "retry", value: section{c.Retry.keys(), c.Retry.check}, help: "What happens to mail that could not be delivered yet."},
 	}
 }
@@ -56,6 +57,7 @@ func (s *Submission) keys() []key {
 		{name: "alias", value: aliases.at(&s.Alias), unset: "none", help: "What names stand for: lists of addresses and names."},
 		{name: "aliases", value: path.at(&s.Aliases), unset: "none", help: "A file with more aliases, in the syntax of aliases(5)."},
 		{name: "local_domains", value: mailDomains.at(&s.LocalDomains), unset: `"localhost"`, help: "The domains whose names have aliases, beside names without a domain."},
+		{name: "from_of", value: patternsOf.at(&s.FromOf), unset: "users of this machine may send as whom the routes take", help: "Patterns of the addresses that users of this machine may send as, by their names."},
 	}
 }
 

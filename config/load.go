@@ -91,6 +91,7 @@ func embedded(stateDir string) (*Config, error) {
 	cfg.Upstreams[up.Name] = up
 	cfg.Routes = []Route{{Name: "route 1", From: []string{"*"}, Upstream: []string{up.Name}}}
 	cfg.settleHTTP()
+	cfg.settlePickup(filepath.Join(stateDir, "pickup"))
 	if problem := socketPathProblem(cfg.Control.Socket); problem != "" {
 		return nil, &Problems{List: []Problem{{Key: "control.socket", Text: problem, Hint: "set XDG_STATE_HOME to a shorter path"}}}
 	}
@@ -115,6 +116,9 @@ type Place struct {
 	// SMTP is where programs of this machine hand in mail, "127.0.0.1:2525";
 	// empty: no listener without TLS is at a loopback address.
 	SMTP string
+	// Pickup is the folder for messages while the daemon is away; empty: there
+	// is none.
+	Pickup string
 }
 
 // Locate finds the control socket and the spool that a --config option leads
@@ -130,7 +134,7 @@ func Locate(option string) (Place, error) {
 			if err != nil {
 				return Place{}, err
 			}
-			return Place{Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, SubmitSocket: cfg.HTTP.Socket.Target, Hostname: cfg.Hostname, MaxMessage: cfg.HTTP.Socket.MaxMessageSize, SMTP: defaultListen}, nil
+			return Place{Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, SubmitSocket: cfg.HTTP.Socket.Target, MaxMessage: cfg.HTTP.Socket.MaxMessageSize, SMTP: defaultListen, Pickup: cfg.Pickup.Dir, Hostname: cfg.Hostname}, nil
 		}
 	}
 	doc := readDocument(path)
@@ -141,6 +145,7 @@ func Locate(option string) (Place, error) {
 	doc.top().readOnly(cfg.keys(), "hostname")
 	doc.top().sub("spool").readOnly(cfg.Spool.keys(), "dir", "max_size")
 	doc.top().sub("control").readOnly(cfg.Control.keys(), "socket", "read_socket")
+	doc.top().sub("pickup").readOnly(cfg.Pickup.keys(), "dir")
 	doc.top().sub("http").readOnly(cfg.HTTP.keys(), "socket", "max_message_size")
 	most := cfg.HTTP.Listener.MaxMessageSize
 	if size := cfg.Spool.MaxSize; size > 0 && !doc.top().sub("http").has("max_message_size") {
@@ -157,8 +162,10 @@ func Locate(option string) (Place, error) {
 	if len(wrong) > 0 {
 		return Place{}, &Problems{List: wrong}
 	}
+	cfg.settlePickup("")
 	return Place{
-		Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket,
+		Pickup: cfg.Pickup.Dir,
+		Path:   path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket,
 		SubmitSocket: cfg.HTTP.Socket.Target, Hostname: cfg.Hostname, MaxMessage: most, SMTP: loopbackListener(doc.root["listener"]),
 	}, nil
 }
@@ -209,6 +216,7 @@ func (d *document) config() *Config {
 		top.warn("http.socket", "there is none: beside control.socket it "+text, "set it to a shorter path, or to \"off\"")
 	}
 	cfg.settleHTTP()
+	cfg.settlePickup("")
 	d.warnSharedAccounts(cfg)
 	d.checkListenerSizes(cfg)
 	d.checkFolders(cfg)

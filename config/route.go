@@ -204,6 +204,7 @@ func (c *Config) waysIn() (listeners, users names) {
 		listeners = append(listeners, l.Name)
 		users = slices.AppendSeq(users, maps.Keys(l.Users))
 	}
+	listeners = append(listeners, PickupListener)
 	return namesOf(slices.Values(listeners)), namesOf(slices.Values(users))
 }
 
@@ -254,11 +255,34 @@ func (d *document) checkSenders(cfg *Config) {
 	d.checkGuards(cfg)
 }
 
+// readPatternsOf reads { user = ["pattern"] }.
+func readPatternsOf(f field, v any) (map[string][]string, bool) {
+	users, of := f.table(v), map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(users.values)) {
+		list, ok := listOf(readPattern)(users.field(name), users.values[name])
+		if ok && len(list) == 0 {
+			users.problem(name, "has no pattern, so that the user could send nothing", `name addresses, such as ["*@shop.example.com"]`)
+		}
+		of[name] = list
+	}
+	return of, true
+}
+
+// SenderRules are all rules about who may send as whom: each [[sender]], then
+// those of submission.from_of.
+func (c *Config) SenderRules() []Sender {
+	rules := slices.Clone(c.Senders)
+	for _, user := range slices.Sorted(maps.Keys(c.Submission.FromOf)) {
+		rules = append(rules, Sender{UnixUser: []string{user}, From: c.Submission.FromOf[user], Name: "submission.from_of." + user})
+	}
+	return rules
+}
+
 // AsksUnixUser reports whether any route, rewrite or sender asks who, on this machine,
 // the client is. Finding that for TCP costs a question to the kernel for each
 // connection.
 func (c *Config) AsksUnixUser() bool {
-	return slices.ContainsFunc(c.Routes, func(r Route) bool { return len(r.UnixUser) > 0 }) ||
+	return len(c.Submission.FromOf) > 0 || slices.ContainsFunc(c.Routes, func(r Route) bool { return len(r.UnixUser) > 0 }) ||
 		slices.ContainsFunc(c.Rewrites, func(r Rewrite) bool { return len(r.UnixUser) > 0 }) ||
 		slices.ContainsFunc(c.Senders, func(s Sender) bool { return len(s.UnixUser) > 0 })
 }

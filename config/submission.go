@@ -24,6 +24,9 @@ type Submission struct {
 	// LocalDomains are the domains whose names have aliases, beside names
 	// without a domain; empty: "localhost".
 	LocalDomains []string
+	// FromOf are patterns of the addresses that users of this machine may send
+	// as, by their names; who is not here may send as anybody.
+	FromOf map[string][]string
 }
 
 // localDomain is one of this machine, wherever it is.

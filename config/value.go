@@ -38,6 +38,7 @@ var (
 	users        = kind[map[string]string]{name: "users", parse: readUsers, format: showUsers, secret: true}
 	tokenHash    = kind[string]{name: "hash", parse: readTokenHash, format: func(string) any { return redacted }, secret: true}
 	compat       = kind[[]Dialect]{name: "choices", parse: listOf(readDialect), format: func(d []Dialect) any { return d }, choices: dialects}
+	patternsOf   = kind[map[string][]string]{name: "patterns", parse: readPatternsOf, format: showHeader}
 	header       = kind[map[string][]string]{name: "header", parse: readHeader, format: showHeader}
 	mailDomain   = kind[string]{name: "domain", parse: readMailDomain, format: unlessEmpty}
 	mailDomains  = kind[[]string]{name: "domains", parse: listOf(readDomain), format: unlessNone}

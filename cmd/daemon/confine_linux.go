@@ -40,6 +40,9 @@ func confine(cfg *config.Config) ([]string, error) {
 			folders = append(folders, filepath.Dir(l.Target))
 		}
 	}
+	if cfg.Pickup.Dir != "" {
+		folders = append(folders, cfg.Pickup.Dir)
+	}
 	folders = append(folders, cfg.ConfineWritable...)
 	slices.Sort(folders)
 	folders = slices.Compact(folders)

@@ -47,6 +47,9 @@ func (d *daemon) Health() (problems, degraded []string) {
 	if err != nil {
 		problems = append(problems, fmt.Sprintf("the spool cannot tell how full it is: %v", err))
 	}
+	if err := d.pickup.Trouble(); err != nil {
+		degraded = append(degraded, fmt.Sprintf("the pickup folder cannot be used: %v", err))
+	}
 	if usage.Kept > 0 {
 		degraded = append(degraded, keptWords(usage.Kept))
 	}

@@ -24,6 +24,7 @@ import (
 	"postern/relay/memory"
 	"postern/relay/oauth"
 	"postern/relay/outgoing"
+	"postern/relay/pickup"
 	"postern/relay/route"
 	"postern/relay/submission"
 	"postern/relay/upstream"
@@ -66,6 +67,7 @@ type daemon struct {
 	intake  *intake.Server
 	api     *api.Server
 	agent   *submission.Agent
+	pickup  *pickup.Server
 	dialer  *upstream.Dialer
 	forms   *outgoing.Forms
 	tokens  *oauth.Tokens
@@ -208,6 +210,7 @@ func (d *daemon) close(ctx context.Context) {
 	}
 	if d.api != nil {
 		both.Go(func() { _ = d.api.Shutdown(ctx) })
+		both.Go(func() { d.pickup.Shutdown(ctx) })
 	}
 	if d.queue != nil {
 		both.Go(func() { _ = d.queue.Stop(ctx) })

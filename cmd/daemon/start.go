@@ -21,6 +21,7 @@ import (
 	"postern/relay/origin"
 	"postern/relay/outgoing"
 	"postern/relay/peer"
+	"postern/relay/pickup"
 	"postern/relay/route"
 	"postern/relay/submission"
 	"postern/relay/upstream"
@@ -88,11 +89,18 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	d.api = api.New(api.Options{
 		Submission: d.agent, Messages: messages{d.store, d.queue, recall}, Events: d.log.API(), Handed: handed, Memory: origin.NewBudget(requestMemory(memoryLimit())),
 	})
+	if cfg.Path == "" && cfg.Pickup.Dir != "" {
+		if err := disk.MakeFolder(cfg.Pickup.Dir); err != nil {
+			return startError(stateFailed, err)
+		}
+	}
+	d.pickup = pickup.New(pickup.Options{Submission: d.agent, Events: d.log.Pickup()})
 	if err := d.listen(st); err != nil {
 		admins.close()
 		return startError(listenFailed, err)
 	}
 	d.queue.Start()
+	d.pickup.Start()
 	d.serveAdmin(admins, st.shares)
 	d.announce(st.cfg)
 	return nil
@@ -110,6 +118,7 @@ func (d *daemon) listen(st *state) error {
 		return err
 	}
 	d.api.Use(plan)
+	d.pickup.Use(cfg)
 	return nil
 }
 
@@ -262,6 +271,9 @@ func (d *daemon) announce(cfg *config.Config) {
 			what = "http"
 		}
 		d.events.Listening(what, l.Name, l.Address, l.TLS)
+	}
+	if cfg.Pickup.Dir != "" {
+		d.events.Listening("pickup", config.PickupListener, cfg.Pickup.Dir, "off")
 	}
 	d.events.Listening("control", "", cfg.Control.Socket, "off")
 	if cfg.Control.ReadSocket != "" {

@@ -24,6 +24,7 @@ import (
 	"postern/relay/intake"
 	"postern/relay/oauth"
 	"postern/relay/outgoing"
+	"postern/relay/pickup"
 	"postern/relay/submission"
 	"postern/relay/upstream"
 	"postern/spool"
@@ -108,6 +109,7 @@ func tell(l *Log, text string) {
 	}
 	raise(l.Submission(), text, (*submission.Accepted)(nil), (*submission.Refused)(nil),
 		(*submission.Diverted)(nil), (*submission.AliasesRead)(nil), (*submission.AliasesKept)(nil))
+	raise(l.Pickup(), text, (*pickup.SetAside)(nil), (*pickup.Unusable)(nil), (*pickup.Usable)(nil), (*pickup.Panicked)(nil))
 	raise(l.Queue(), text, (*queue.Attempted)(nil), (*queue.Finished)(nil), (*queue.LaneChanged)(nil), (*queue.Panicked)(nil),
 		(*queue.SessionFailed)(nil), (*queue.ConnectionSpent)(nil), (*queue.ConnectionLimited)(nil), (*queue.SenderRefused)(nil),
 		(*queue.SenderAccepted)(nil), (*queue.BudgetSpent)(nil), (*queue.StateFailed)(nil), (*queue.Notified)(nil), (*queue.NotNotified)(nil),

@@ -69,7 +69,7 @@ func (a *app) explain(q route.Query) error {
 	if called.refused != nil {
 		return a.noRouteAsked(called.refused.Error())
 	}
-	rules := cfg.Senders
+	rules := cfg.SenderRules()
 	if t := cfg.HTTP.Tokens[q.User]; t != nil && q.Listener == config.HTTPListener {
 		rules = slices.Concat(rules, t.Senders())
 	}
@@ -128,7 +128,7 @@ func checkListener(cfg *config.Config, name string) error {
 	for _, l := range cfg.AllListeners() {
 		known = append(known, l.Name)
 	}
-	known = append(known, config.InternalListener)
+	known = append(known, config.PickupListener, config.InternalListener)
 	if slices.Contains(known, name) {
 		return nil
 	}

@@ -17,6 +17,7 @@ import (
 // keeps a panic over foreign input within them. A panic that nobody recovers
 // ends the process, and with it everybody else's mail.
 var goroutines = map[string]string{
+	"relay/pickup/pickup.go handIn": "watch.safely recovers for each file: TestPanic",
 	// Guarded, and the test that injects a panic.
 	"queue/session.go spawnLocked":      "Queue.deliver recovers: TestPanicIsAFaultOfItsSession, TestPanicWhileOpening, TestPanicInAnError",
 	"relay/intake/admit.go admit":       "conn.finish recovers: TestDefect, TestDefectOfConnection, TestHandshakeDefect",
@@ -42,6 +43,8 @@ var goroutines = map[string]string{
 	"queue/queue.go laneOf":             "a lane, as above",
 	"queue/queue.go Stop":               "waits for other goroutines",
 	"relay/api/server.go Shutdown":      "waits for other goroutines",
+	"relay/pickup/pickup.go Start":      "names, sizes and times of files; what is in them is handIn's",
+	"relay/pickup/pickup.go Shutdown":   "waits for other goroutines",
 	"relay/intake/server.go Shutdown":   "waits for other goroutines",
 	"relay/oauth/tokens.go Wait":        "waits for other goroutines",
 	"cmd/daemon/heap.go paceHeap":       "reads figures of the runtime",

@@ -27,7 +27,7 @@ func (a *app) queueListCommand() *cobra.Command {
 				return usage("--limit is a number of entries, not %d", f.Limit)
 			}
 			show := &listing{app: a, some: f.Upstream+f.From+f.To != "" || f.Held || f.Deferred || f.Scheduled}
-			err := a.list(cmd.Context(), f, show)
+			err := a.list(cmd.Context(), f, show.entry)
 			if err != nil && show.n == 0 {
 				return err // an empty list would be a claim
 			}
@@ -39,12 +39,12 @@ func (a *app) queueListCommand() *cobra.Command {
 }
 
 // list asks the daemon, or where none runs the spool itself.
-func (a *app) list(ctx context.Context, f control.Filter, show *listing) error {
+func (a *app) list(ctx context.Context, f control.Filter, show func(*control.Entry) error) error {
 	client, err := a.client()
 	if err != nil {
 		return err
 	}
-	err = client.List(ctx, f, show.entry)
+	err = client.List(ctx, f, show)
 	if !stopped(err) {
 		return err
 	}
@@ -56,7 +56,7 @@ func (a *app) list(ctx context.Context, f control.Filter, show *listing) error {
 	if err := a.checkUpstream(ctx, f.Upstream, src); err != nil {
 		return err
 	}
-	return control.List(ctx, src, f, show.entry)
+	return control.List(ctx, src, f, show)
 }
 
 // listing prints entries as they come: rows of a table, or one JSON array.

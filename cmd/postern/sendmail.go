@@ -9,8 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/cmd/control"
 	"postern/cmd/sendmail"
 	"postern/config"
+	"postern/relay/route"
 )
 
 // programs are the names under which the binary is that command, with the flags
@@ -70,25 +72,77 @@ func (a *app) sendmail(ctx context.Context, args []string) error {
 		return nil // they are read when they change
 	case sendmail.Daemon:
 		return &failure{code: exitUsage, text: "sendmail starts no daemon here", hint: "`postern serve` is the daemon."}
+	case sendmail.List:
+		return a.mailq(ctx)
+	case sendmail.Flush:
+		return a.flush(ctx)
+	case sendmail.Verify:
+		return a.verify(f)
 	}
 	place, err := a.sendmailPlace()
 	if err != nil {
 		return err
 	}
+	if f.Mode == sendmail.Session {
+		return place.Session(ctx, f, a.stdin, a.stdout)
+	}
 	return sendmailFailure(place.Deliver(ctx, f, a.stdin))
 }
 
 // sendmailPlace finds the relay of this machine. Not everybody may read the
-// configuration; where the socket usually is, is known.
+// configuration; where things usually are is known.
 func (a *app) sendmailPlace() (*sendmail.Place, error) {
 	place, err := config.Locate(a.config)
 	switch {
 	case err == nil:
-		return &sendmail.Place{Socket: place.SubmitSocket}, nil
+		return &sendmail.Place{Socket: place.SubmitSocket, Pickup: place.Pickup, Host: place.Hostname}, nil
 	case a.config == "" && mayNotRead(config.DefaultPath()):
-		return &sendmail.Place{Socket: config.DefaultSubmitSocket()}, nil
+		return &sendmail.Place{Socket: config.DefaultSubmitSocket(), Pickup: config.DefaultPickup(), Host: config.MachineName()}, nil
 	}
 	return nil, badConfig(err)
+}
+
+// verify tells of each address what would become of mail to it (-bv).
+func (a *app) verify(f *sendmail.Flags) error {
+	from, to, err := f.Envelope()
+	if err != nil {
+		return sendmailFailure(err)
+	}
+	if len(to) == 0 {
+		return usage("-bv takes addresses")
+	}
+	var failed error
+	for _, one := range to {
+		if err := a.explain(route.Query{From: from, To: one, UnixUser: sendmail.UserName(), Listener: config.SubmitListener}); err != nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// flush tries everything now (-q), where this user may say so; programs that
+// call it for good measure get no error.
+func (a *app) flush(ctx context.Context) error {
+	client, err := a.client()
+	if err != nil {
+		return nil
+	}
+	_, err = client.Act(ctx, control.OpRetry, control.Selection{All: true})
+	var gone *control.NoDaemon
+	if errors.As(err, &gone) {
+		return nil
+	}
+	return err
+}
+
+// mailq lists the queue in the words of that program (-bp).
+func (a *app) mailq(ctx context.Context) error {
+	out := &sendmail.Queue{Out: a.stdout}
+	err := a.list(ctx, control.Filter{}, out.Entry)
+	if err != nil {
+		return err
+	}
+	return out.End()
 }
 
 // sendmailFailure gives the errors of sendmail their exit codes.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"os/user"
 	"strings"
 	"testing"
 )
@@ -85,5 +86,70 @@ func TestSendmailOpensNoFile(t *testing.T) {
 	}
 	if _, err := os.Stat(log); err == nil {
 		t.Errorf("%s was made", log)
+	}
+}
+
+// While the daemon is away, messages wait in the pickup folder.
+func TestSendmailWhileAway(t *testing.T) {
+	h := newHarness(t, strings.Replace(capturing, "ADDR", freeAddr(t), 1)+"[pickup]\ndir = \"DIR/pickup\"\nsettle = \"1s\"\n")
+	if code, _, stderr := h.sendmail("hi\n", "sendmail", "-f", "ops@example.com", "ann@example.org"); code != 75 || !strings.Contains(stderr, "cannot be left in") {
+		t.Errorf("without a folder: %d %q", code, stderr)
+	}
+	if err := os.Mkdir(h.dir+"/pickup", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := h.sendmail("Subject: away\n\nhi\n", "sendmail", "-f", "ops@example.com", "-FNight Job", "-N", "never", "-Zx", "ann@example.org")
+	if code != 0 || stderr != "" {
+		t.Fatalf("%d %q", code, stderr)
+	}
+	session := "EHLO x\r\nMAIL FROM:<ops@example.com>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nSubject: by -bs\r\n\r\n..dot\r\n.\r\nQUIT\r\n"
+	if code, stdout, stderr := h.sendmail(session, "sendmail", "-bs", "-i"); code != 0 || !strings.Contains(stdout, "\n354 ") || !strings.HasPrefix(stdout[strings.Index(stdout, "\n354 ")+1:][strings.IndexByte(stdout[strings.Index(stdout, "\n354 ")+1:], '\n')+1:], "250 ") {
+		t.Errorf("-bs: %d %q %q", code, stdout, stderr)
+	}
+	h.start()
+	all := strings.ReplaceAll(strings.Join(h.captured(2), "\n\n"), "\r", "")
+	for _, want := range []string{"From: \"Night Job\" <ops@example.com>", "\n\n.dot\n", "Subject: away"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no %q in\n%s", want, all)
+		}
+	}
+	eventually(t, "the log tells how long it lay there", func() bool {
+		return strings.Contains(h.log.String(), `"lay":`) && strings.Contains(h.log.String(), `"remark":"sendmail ignored -Zx"`)
+	})
+}
+
+// Who may use which sender, by the kernel; and what the other modes say.
+func TestSendmailOfUsers(t *testing.T) {
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHarness(t, strings.Replace(capturing, "ADDR", freeAddr(t), 1)+"[submission]\nfrom_of = { \""+me.Username+"\" = [\"*@example.com\"] }\n")
+	h.start()
+	session := "EHLO x\r\nMAIL FROM:<boss@elsewhere.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n\r\nhi\r\n.\r\nQUIT\r\n"
+	if code, stdout, _ := h.sendmail(session, "sendmail", "-bs"); code != 0 || !strings.Contains(stdout, "\n550 5.7.1 ") || !strings.Contains(stdout, "may send as") {
+		t.Errorf("-bs: %d %q", code, stdout)
+	}
+	for _, from := range []string{"boss@elsewhere.example", ""} {
+		if code, _, stderr := h.sendmail("hi\n", "sendmail", "-f", from, "bob@example.org"); code != 69 || !strings.Contains(stderr, "may send as") {
+			t.Errorf("-f %q: %d %q", from, code, stderr)
+		}
+	}
+	if code, stdout, _ := h.sendmail("", "sendmail", "-bv", "-f", "boss@elsewhere.example", "bob@example.org"); code != 65 || !strings.Contains(stdout, "submission.from_of."+me.Username) {
+		t.Errorf("-bv: %d %q", code, stdout)
+	}
+	if code, stdout, _ := h.sendmail("", "sendmail", "-bv", "-f", "ops@example.com", "bob@example.org"); code != 0 || !strings.Contains(stdout, "capture") {
+		t.Errorf("-bv: %d %q", code, stdout)
+	}
+	if code, stdout, stderr := h.sendmail("", "mailq"); code != 0 || stdout != "Mail queue is empty\n" {
+		t.Errorf("mailq: %d %q %q", code, stdout, stderr)
+	}
+	if code, _, stderr := h.sendmail("", "sendmail", "-q30m"); code != 0 || stderr != "" {
+		t.Errorf("-q: %d %q", code, stderr)
+	}
+	// A user without a domain: the name of the relay completes it, and the
+	// routes say what they think of that.
+	if code, _, stderr := h.sendmail("hi\n", "sendmail", "bob@example.org"); code != 69 || !strings.Contains(stderr, me.Username+"@relay.example.com") {
+		t.Errorf("without -f: %d %q", code, stderr)
 	}
 }

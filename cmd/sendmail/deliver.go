@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"os/user"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -34,7 +33,10 @@ const (
 type Failure struct {
 	Code int
 	Text string
+	err  error // a *step.Refusal, or nil
 }
+
+func (f *Failure) Unwrap() error { return f.err }
 
 func (f *Failure) Error() string { return f.Text }
 
@@ -56,7 +58,7 @@ func (p *Place) Deliver(ctx context.Context, f *Flags, in io.Reader) error {
 		return err
 	}
 	if len(to) == 0 && !f.FromHeader {
-		return &Failure{Usage, "there is no recipient: name one, or give -t for those of the header"}
+		return &Failure{Code: Usage, Text: "there is no recipient: name one, or give -t for those of the header"}
 	}
 	from, err := f.sender()
 	if err != nil {
@@ -71,10 +73,10 @@ func (p *Place) Deliver(ctx context.Context, f *Flags, in io.Reader) error {
 	}
 	to = append(to, m.to...)
 	if len(to) == 0 {
-		return &Failure{Usage, "the header names nobody (To, Cc, Bcc), and neither does the command line"}
+		return &Failure{Code: Usage, Text: "the header names nobody (To, Cc, Bcc), and neither does the command line"}
 	}
 	return p.handIn(ctx, &step.Finished{
-		From: from, To: once(to), Name: wire.Text(f.Name, maxName), Notify: f.Notify, Return: f.Return, EnvelopeID: f.EnvelopeID,
+		From: from, To: unique(to), Name: wire.Text(f.Name, maxName), Notify: f.Notify, Return: f.Return, EnvelopeID: f.EnvelopeID,
 		Remark: f.remark(), Size: m.Size(), Body: m,
 	})
 }
@@ -82,8 +84,8 @@ func (p *Place) Deliver(ctx context.Context, f *Flags, in io.Reader) error {
 // maxName bounds the name of a sender, in bytes.
 const maxName = 100
 
-// once is a list without repetitions.
-func once(list []string) (out []string) {
+// unique is a list without repetitions.
+func unique(list []string) (out []string) {
 	seen := make(map[string]bool, len(list))
 	for _, s := range list {
 		if !seen[s] {
@@ -97,35 +99,43 @@ func once(list []string) (out []string) {
 // recipients are those of the command line.
 func (f *Flags) recipients() (to []string, err error) {
 	for _, list := range f.Operands {
-		all, err := addresses(list)
+		all, err := wire.Addresses(list)
 		if err != nil {
-			return nil, &Failure{DataErr, err.Error()}
+			return nil, &Failure{Code: DataErr, Text: err.Error()}
 		}
 		to = append(to, all...)
 	}
 	return to, nil
 }
 
+// Envelope is the sender and the recipients of the command line.
+func (f *Flags) Envelope() (from string, to []string, err error) {
+	if from, err = f.sender(); err == nil {
+		to, err = f.recipients()
+	}
+	return from, to, err
+}
+
 // sender is the reverse-path: of -f, else the user's as the kernel knows it.
 func (f *Flags) sender() (string, error) {
 	if !f.Given {
-		return userName(), nil
+		return UserName(), nil
 	}
 	if text := strings.TrimSpace(f.From); text == "" || text == "<>" {
 		return "", nil
 	}
-	all, err := addresses(f.From)
+	all, err := wire.Addresses(f.From)
 	if err == nil && len(all) != 1 {
 		err = fmt.Errorf("%s is not one address", wire.Quote(f.From))
 	}
 	if err != nil {
-		return "", &Failure{DataErr, "-f: " + err.Error()}
+		return "", &Failure{Code: DataErr, Text: "-f: " + err.Error()}
 	}
 	return all[0], nil
 }
 
-// userName is the name of the user who runs this.
-func userName() string {
+// UserName is the name of the user who runs this.
+func UserName() string {
 	if u, err := user.LookupId(strconv.Itoa(os.Getuid())); err == nil {
 		return u.Username
 	}
@@ -139,26 +149,44 @@ func userName() string {
 // pickup folder.
 func (p *Place) handIn(ctx context.Context, m *step.Finished) error {
 	if p.Socket == "" {
-		return &Failure{Config, "this relay has no socket for the users of this machine: set http.socket"}
+		return p.away(m, errors.New("this relay has no socket for the users of this machine (http.socket)"))
 	}
 	relay := step.Socket(p.Socket, 0)
 	defer relay.Close()
 	_, refused := relay.HandIn(ctx, m)
-	if refused == nil {
+	if refused != nil && p.bareSender(m, refused) {
+		_, refused = relay.HandIn(ctx, m)
+	}
+	switch {
+	case refused == nil:
 		return nil
+	case refused.Away && !errors.Is(refused, fs.ErrPermission):
+		return p.away(m, refused)
 	}
 	return failureOf(refused)
 }
 
+// bareSender completes a sender that was refused since it has no domain, and
+// there is none for the relay to add. Mail of cron is not lost over that.
+func (p *Place) bareSender(m *step.Finished, r *step.Refusal) bool {
+	if r.Enhanced != "5.1.7" || m.From == "" || strings.Contains(m.From, "@") {
+		return false
+	}
+	note := fmt.Sprintf("sender %s completed with the name of this machine: set domain in [submission]", m.From)
+	m.Remark = strings.TrimPrefix(m.Remark+"; "+note, "; ")
+	m.From += "@" + p.Host
+	return true
+}
+
 // failureOf is the exit code of a refusal.
 func failureOf(r *step.Refusal) *Failure {
-	f := &Failure{Unavailable, r.Error()}
+	f := &Failure{Code: Unavailable, Text: r.Error(), err: r}
 	switch {
 	case errors.Is(r, fs.ErrPermission):
 		f.Code = NoPerm
 	case r.Temporary:
 		f.Code = TempFail
-	case r.Code/10 == 55 && slices.Contains([]string{"5.1.3", "5.1.7"}, r.Enhanced):
+	case r.Enhanced == "5.1.3" || r.Enhanced == "5.1.7":
 		f.Code = DataErr
 	}
 	return f

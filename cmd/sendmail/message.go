@@ -74,7 +74,7 @@ func (l *lines) header() (head, body []byte, err error) {
 		}
 		from = end
 	}
-	return nil, nil, &Failure{DataErr, fmt.Sprintf("the header of the message is larger than %d KiB", maxHeader>>10)}
+	return nil, nil, &Failure{Code: DataErr, Text: fmt.Sprintf("the header of the message is larger than %d KiB", maxHeader>>10)}
 }
 
 // mboxLines is the length of lines of an mbox file before the header.
@@ -94,7 +94,7 @@ func (m *message) put(p []byte) error {
 		return nil
 	}
 	if _, err := m.Write(p); err != nil {
-		return &Failure{CantCreate, "the message cannot be kept while it is sent: " + err.Error()}
+		return &Failure{Code: CantCreate, Text: "the message cannot be kept while it is sent: " + err.Error()}
 	}
 	return nil
 }
@@ -130,9 +130,9 @@ func (m *message) header(h []byte, wanted bool) error {
 		}
 		switch strings.TrimPrefix(lower, "resent-") {
 		case "to", "cc", "bcc":
-			list, err := addresses(wire.Unfold(value))
+			list, err := wire.Addresses(wire.Unfold(value))
 			if err != nil {
-				failed = &Failure{DataErr, fmt.Sprintf("%s: %v", wire.Line(string(name)), err)}
+				failed = &Failure{Code: DataErr, Text: fmt.Sprintf("%s: %v", wire.Line(string(name)), err)}
 			}
 			*of = append(*of, list...)
 		}
@@ -169,7 +169,7 @@ func (b *resentBlock) other(name string) {
 }
 
 func unreadable(err error) error {
-	return &Failure{NoInput, "standard input cannot be read: " + err.Error()}
+	return &Failure{Code: NoInput, Text: "standard input cannot be read: " + err.Error()}
 }
 
 // lines makes every line end with CRLF.

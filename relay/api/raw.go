@@ -90,13 +90,13 @@ var none accepted
 // rawFrom takes a message as it is read. What the query does not say of the
 // envelope is read from the header.
 func (r *request) rawFrom(from io.Reader, q query, k key) (accepted, *failure) {
-	text := &crlf{from: from}
+	text := wire.NewCRLF(from)
 	var head []byte
 	env := envelope{key: k}
 	problems := &problems{}
 	if !q.hasFrom || len(q.to) == 0 {
 		var f *failure
-		if head, f = text.header(r.body); f != nil {
+		if head, f = header(text, r.body); f != nil {
 			return none, f
 		}
 		fromHeader(head, q, &env, problems)

@@ -249,38 +249,15 @@ func (p param) notify(to *submission.Recipient) *smtp.SMTPError {
 	return nil
 }
 
-// orcpt: RFC 3461 §4.2, RFC 6533 §3: addr-type ";" xtext, at most 500
-// characters.
+// orcpt: RFC 3461 §4.2.
 func (p param) orcpt(lenient bool, to *submission.Recipient) *smtp.SMTPError {
 	if to.ORcpt != "" {
 		return errParamTwice
 	}
-	kind, text, ok := strings.Cut(p.Value, ";")
-	if !ok || len(p.Value) > 500 || !wire.IsKeyword(kind) {
+	r, ok := submission.ReadORcpt(p.Value, lenient)
+	if !ok {
 		return errParamValue
 	}
-	kind = strings.ToUpper(kind)
-	var addr string
-	if kind == "UTF-8" {
-		addr, ok = wire.DecodeUTF8Xtext(text, lenient)
-	} else {
-		addr, ok = wire.DecodeXtext(text, lenient)
-	}
-	if !ok || addr == "" || strings.ContainsFunc(addr, wire.Unaddressable) {
-		return errParamValue
-	}
-	to.ORcpt = encodeORcpt(kind, addr)
+	to.ORcpt = r
 	return nil
-}
-
-// encodeORcpt is ORCPT in wire form. Of several forms of one UTF-8 address it
-// is the one in ASCII, which any server with DSN takes.
-func encodeORcpt(kind, addr string) string {
-	switch kind {
-	case "UTF-8":
-		return "utf-8;" + wire.EncodeUTF8Xtext(addr)
-	case "RFC822":
-		return "rfc822;" + wire.EncodeXtext(addr)
-	}
-	return kind + ";" + wire.EncodeXtext(addr)
 }

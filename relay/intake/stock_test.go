@@ -99,7 +99,7 @@ func (s *stockSession) Rcpt(to string, opts *smtp.RcptOptions) error {
 		r.Notify |= n
 	}
 	if opts.OriginalRecipient != "" {
-		r.ORcpt = encodeORcpt(string(opts.OriginalRecipientType), opts.OriginalRecipient)
+		r.ORcpt = submission.EncodeORcpt(string(opts.OriginalRecipientType), opts.OriginalRecipient)
 	}
 	if err := s.message.Add(r); err != nil {
 		return replyOf(err)

@@ -26,7 +26,7 @@ func LocalUser(c net.Conn) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return nameOf(uid), nil
+	return UserName(uid), nil
 }
 
 // Sizes and offsets of linux/inet_diag.h and linux/netlink.h.

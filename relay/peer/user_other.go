@@ -12,3 +12,6 @@ func User(*net.UnixConn) (string, error) { return "", nil }
 
 // UserID is an error here.
 func UserID(*net.UnixConn) (uint32, error) { return 0, errors.ErrUnsupported }
+
+// UserName is "" here.
+func UserName(uint32) string { return "" }

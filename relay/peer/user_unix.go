@@ -15,7 +15,7 @@ func User(c *net.UnixConn) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return nameOf(uid), nil
+	return UserName(uid), nil
 }
 
 // UserID is the number of the user who connected.
@@ -31,8 +31,8 @@ func UserID(c *net.UnixConn) (uid uint32, err error) {
 	return uid, asked
 }
 
-// nameOf is the name of a user, or the number where there is none.
-func nameOf(uid uint32) string {
+// UserName is the name of a user, or the number where there is none.
+func UserName(uid uint32) string {
 	id := strconv.FormatUint(uint64(uid), 10)
 	if u, err := user.LookupId(id); err == nil {
 		return u.Username

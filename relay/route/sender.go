@@ -15,6 +15,7 @@ type Senders struct {
 type senderRule struct {
 	line                     int
 	file                     string
+	name                     string
 	user, unixUser, listener *nameSet
 	from                     *addressSet
 	checkFrom                bool
@@ -31,7 +32,7 @@ func NewSenders(list []config.Sender) (*Senders, error) {
 			return nil, err
 		}
 		s.rules = append(s.rules, senderRule{
-			line: c.Line, file: c.File, user: newNameSet(c.User), unixUser: newNameSet(c.UnixUser), listener: newNameSet(c.Listener),
+			line: c.Line, file: c.File, name: c.Name, user: newNameSet(c.User), unixUser: newNameSet(c.UnixUser), listener: newNameSet(c.Listener),
 			from: from, checkFrom: c.CheckFrom,
 		})
 	}
@@ -88,6 +89,9 @@ func (s *Senders) Explain(q Query) (trials []Trial) {
 	for i := range s.rules {
 		r := &s.rules[i]
 		t := Trial{Route: "sender " + strconv.Itoa(i+1), Line: r.line, File: r.file, Result: Matches}
+		if r.name != "" {
+			t.Route = r.name
+		}
 		r2 := rule{listener: r.listener, user: r.user, unixUser: r.unixUser}
 		if t.Conditions = r2.try(&q, &a, &a).Conditions; !r.about(&q) {
 			t.Result = NotAbout

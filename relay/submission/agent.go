@@ -70,7 +70,7 @@ type Policy struct {
 
 // NewPolicy compiles a policy. It fails on what config.Load would refuse.
 func NewPolicy(cfg *config.Config, routes Router) (*Policy, error) {
-	senders, err := route.NewSenders(cfg.Senders)
+	senders, err := route.NewSenders(cfg.SenderRules())
 	if err != nil {
 		return nil, err
 	}

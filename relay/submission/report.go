@@ -56,3 +56,36 @@ func ReadEnvelopeID(xtext string, lenient bool) (string, bool) {
 	}
 	return wire.EncodeXtext(text), true
 }
+
+// ReadORcpt reads the address that a recipient had at first: a type, ";" and
+// xtext, at most 500 characters (RFC 3461 §4.2, RFC 6533 §3). lenient takes text
+// that lacks the encoding.
+func ReadORcpt(value string, lenient bool) (string, bool) {
+	kind, text, ok := strings.Cut(value, ";")
+	if !ok || len(value) > 500 || !wire.IsKeyword(kind) {
+		return "", false
+	}
+	kind = strings.ToUpper(kind)
+	var addr string
+	if kind == "UTF-8" {
+		addr, ok = wire.DecodeUTF8Xtext(text, lenient)
+	} else {
+		addr, ok = wire.DecodeXtext(text, lenient)
+	}
+	if !ok || addr == "" || strings.ContainsFunc(addr, wire.Unaddressable) {
+		return "", false
+	}
+	return EncodeORcpt(kind, addr), true
+}
+
+// EncodeORcpt is ORCPT in wire form. Of several forms of one UTF-8 address it
+// is the one in ASCII, which any server with DSN takes.
+func EncodeORcpt(kind, addr string) string {
+	switch kind {
+	case "UTF-8":
+		return "utf-8;" + wire.EncodeUTF8Xtext(addr)
+	case "RFC822":
+		return "rfc822;" + wire.EncodeXtext(addr)
+	}
+	return kind + ";" + wire.EncodeXtext(addr)
+}

@@ -1,18 +1,15 @@
-package sendmail
+package wire
 
 import (
 	"fmt"
 	"strings"
-
-	"postern/config/wire"
 )
 
-// A list of addresses as people and programs write them is read more freely
-// than RFC 5322 §3.4 has it: names without a domain, semicolons, names in any
-// charset. Nothing is guessed: what has no plain meaning is an error.
-
-// addresses are those of one list.
-func addresses(list string) (all []string, err error) {
+// Addresses are those of a list as people and programs write it, which is read
+// more freely than RFC 5322 §3.4 has it: names without a domain, semicolons,
+// names in any charset. Nothing is guessed: what has no plain meaning is an
+// error. Whether they are addresses is for Mailbox to say.
+func Addresses(list string) (all []string, err error) {
 	r := addressReader{s: list}
 	for r.i < len(r.s) {
 		switch c := r.s[r.i]; c {
@@ -143,7 +140,7 @@ func (r *addressReader) end(all *[]string) error {
 		return nil
 	}
 	if address == "" || strings.HasPrefix(address, "@") && !strings.Contains(address, ":") || !plain(address) {
-		return fmt.Errorf("%s is not an address", wire.Quote(address))
+		return fmt.Errorf("%s is not an address", Quote(address))
 	}
 	if strings.HasPrefix(address, "@") { // a source route, which is ignored (RFC 5321 §3.3)
 		address = address[strings.IndexByte(address, ':')+1:]
@@ -169,4 +166,19 @@ func plain(address string) bool {
 		}
 	}
 	return !quoted
+}
+
+// Mailbox is an address in wire form, with a domain beyond ASCII in its ASCII
+// form, or a name without a domain. utf8: it needs SMTPUTF8.
+func Mailbox(text string) (address string, utf8, ok bool) {
+	local, domain := SplitAddress(text)
+	address = text
+	if domain != "" && !IsASCII(domain) {
+		if domain, ok = CanonicalDomain(domain); !ok {
+			return "", false, false
+		}
+		address = local + "@" + domain
+	}
+	fault := CheckMailbox(address, true)
+	return address, !IsASCII(address), (fault == NoFault || fault == NoDomain) && len(address)+2 <= MaxPath
 }

@@ -1,0 +1,146 @@
+package sendmail
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"postern/cmd/step"
+	"postern/config/wire"
+)
+
+// Session speaks SMTP on in and out until the client has said QUIT, or in ends.
+// Each message is handed in as by Deliver, and answered when it is durable.
+func (p *Place) Session(ctx context.Context, f *Flags, in io.Reader, out io.Writer) error {
+	if in == nil {
+		return unreadable(errors.New("there is none"))
+	}
+	conn := &stdio{in: in, out: out, closed: make(chan struct{})}
+	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
+		return &session{ctx: ctx, place: p, remark: f.remark()}, nil
+	}))
+	server.Domain = p.Host
+	server.EnableSMTPUTF8 = true
+	server.MaxLineLength = 1 << 20
+	server.ErrorLog = log.New(io.Discard, "", 0)
+	err := server.Serve(&single{conn: conn})
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// session is one SMTP dialogue, which no DSN is announced in: NOTIFY may differ
+// from recipient to recipient.
+type session struct {
+	ctx    context.Context
+	place  *Place
+	remark string
+	from   string
+	to     []string
+}
+
+func (s *session) Mail(from string, _ *smtp.MailOptions) error {
+	s.Reset()
+	s.from = quoted(from)
+	return nil
+}
+
+func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
+	s.to = append(s.to, quoted(to))
+	return nil
+}
+
+func (s *session) Data(r io.Reader) error {
+	m, err := read(r, true, false)
+	if m != nil {
+		defer m.Close()
+	}
+	if err == nil {
+		err = s.place.handIn(s.ctx, &step.Finished{From: s.from, To: unique(s.to), Remark: s.remark, Size: m.Size(), Body: m})
+	}
+	return answer(err)
+}
+
+func (s *session) Reset() { s.from, s.to = "", nil }
+
+func (s *session) Logout() error { return nil }
+
+// answer is the reply for an error.
+func answer(err error) error {
+	var f *Failure
+	var r *step.Refusal
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &r) && r.Code > 0:
+		return &smtp.SMTPError{Code: r.Code, EnhancedCode: smtp.NoEnhancedCode, Message: enhanced(r)}
+	case errors.As(err, &f) && f.Code != TempFail && f.Code != NoInput && f.Code != CantCreate:
+		return &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 0, 0}, Message: wire.Line(f.Text)}
+	}
+	return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: wire.Line(err.Error())}
+}
+
+// enhanced is the sentence of a refusal behind its status code.
+func enhanced(r *step.Refusal) string {
+	if r.Enhanced == "" {
+		return wire.Line(r.Text)
+	}
+	return r.Enhanced + " " + wire.Line(r.Text)
+}
+
+// quoted gives an address back the quotes that the reader of commands took
+// away.
+func quoted(address string) string {
+	local, domain := wire.SplitAddress(address)
+	if domain == "" {
+		return address
+	}
+	return wire.QuoteLocal(local) + "@" + domain
+}
+
+// stdio is standard input and output as a connection.
+type stdio struct {
+	in     io.Reader
+	out    io.Writer
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *stdio) Read(p []byte) (int, error)  { return c.in.Read(p) }
+func (c *stdio) Write(p []byte) (int, error) { return c.out.Write(p) }
+
+func (c *stdio) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return nil
+}
+
+func (c *stdio) LocalAddr() net.Addr              { return &net.UnixAddr{Net: "unix"} }
+func (c *stdio) RemoteAddr() net.Addr             { return &net.UnixAddr{Net: "unix"} }
+func (c *stdio) SetDeadline(time.Time) error      { return nil }
+func (c *stdio) SetReadDeadline(time.Time) error  { return nil }
+func (c *stdio) SetWriteDeadline(time.Time) error { return nil }
+
+// single is a listener at which one connection comes in, and which ends with it.
+type single struct {
+	conn  *stdio
+	given bool
+}
+
+func (l *single) Accept() (net.Conn, error) {
+	if !l.given {
+		l.given = true
+		return l.conn, nil
+	}
+	<-l.conn.closed
+	return nil, net.ErrClosed
+}
+
+func (l *single) Close() error   { return nil }
+func (l *single) Addr() net.Addr { return l.conn.LocalAddr() }

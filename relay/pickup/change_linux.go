@@ -1,0 +1,8 @@
+package pickup
+
+import (
+	"syscall"
+	"time"
+)
+
+func changeOf(st *syscall.Stat_t) time.Time { return time.Unix(st.Ctim.Unix()) }
