@@ -40,7 +40,7 @@ func TestFurtherFilesAreRead(t *testing.T) {
 		"40.toml.bak": "nonsense",
 		".50.toml":    "nonsense",
 	})
-	cfg, err := Load(path)
+	_, err := Load(path)
 	if err == nil {
 		t.Fatal("oauth without a username was accepted")
 	}
@@ -52,7 +52,8 @@ func TestFurtherFilesAreRead(t *testing.T) {
 		"10-a.toml": "[upstream.other]\nhost = \"smtp.other.example\"\nport = 587\n\n[[route]]\nname = \"a\"\nfrom = [\"*@a.example\"]\nupstream = [\"other\"]\n",
 		"30-c.toml": "[control]\nsocket = \"c.sock\"\n",
 	})
-	if cfg, err = Load(path); err != nil {
+	cfg, err := Load(path)
+	if err != nil {
 		t.Fatal(err)
 	}
 	var routes []string
