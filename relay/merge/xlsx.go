@@ -21,6 +21,7 @@ const (
 	maxSheet   = 1 << 30   // bytes of a sheet; it is read as a stream
 	maxShared  = 256 << 20 // bytes of the texts that cells share, with their elements
 	maxTexts   = 64 << 20  // bytes of these texts, which are held in memory
+	perText    = 16        // bytes that each of them counts for beside its own, as it takes time
 	maxParts   = 16 << 20  // bytes of each of the small files
 	maxXLSXRow = 1 << 20   // rows of a sheet (ECMA-376, and Excel)
 )
@@ -231,7 +232,7 @@ func (b *book) shared() error {
 				b.texts = append(b.texts, t...)
 			}
 		}
-		if len(b.texts)+4*len(b.ends) > maxTexts {
+		if len(b.texts)+perText*len(b.ends) > maxTexts {
 			return fmt.Errorf("it holds more than %d MiB of texts", maxTexts>>20)
 		}
 	}
