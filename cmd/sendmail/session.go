@@ -48,12 +48,12 @@ type session struct {
 
 func (s *session) Mail(from string, _ *smtp.MailOptions) error {
 	s.Reset()
-	s.from = quoted(from)
+	s.from = wire.QuoteAddress(from)
 	return nil
 }
 
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
-	s.to = append(s.to, quoted(to))
+	s.to = append(s.to, wire.QuoteAddress(to))
 	return nil
 }
 
@@ -93,16 +93,6 @@ func enhanced(r *step.Refusal) string {
 		return wire.Line(r.Text)
 	}
 	return r.Enhanced + " " + wire.Line(r.Text)
-}
-
-// quoted gives an address back the quotes that the reader of commands took
-// away.
-func quoted(address string) string {
-	local, domain := wire.SplitAddress(address)
-	if domain == "" {
-		return address
-	}
-	return wire.QuoteLocal(local) + "@" + domain
 }
 
 // stdio is standard input and output as a connection.

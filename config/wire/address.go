@@ -329,6 +329,16 @@ func lowerByte(c byte) byte {
 	return c
 }
 
+// QuoteAddress writes an address whose local part has no quotes in wire form. A
+// name without a domain stays as it is.
+func QuoteAddress(address string) string {
+	at := strings.LastIndexByte(address, '@')
+	if at < 0 {
+		return address
+	}
+	return QuoteLocal(address[:at]) + address[at:]
+}
+
 // QuoteLocal writes a local part without quotes in wire form: with quotes
 // where it isn't a Dot-string.
 func QuoteLocal(local string) string {

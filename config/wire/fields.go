@@ -1,6 +1,10 @@
 package wire
 
-import "bytes"
+import (
+	"bytes"
+	"net/textproto"
+	"strings"
+)
 
 // HeaderEnd looks on from the line that begins at from. found: the header is
 // b[:end], and the body begins at body. Otherwise end is where to go on with
@@ -50,4 +54,18 @@ func EachField(h []byte, visit func(name, value []byte, start, end int)) {
 		}
 		i = end
 	}
+}
+
+// Values is a header as routes and rules look at it: unfolded values of the
+// fields that they ask for, under the names that are wanted.
+func Values(h []byte, wanted []string) textproto.MIMEHeader {
+	m := textproto.MIMEHeader{}
+	EachField(h, func(name, value []byte, _, _ int) {
+		for _, w := range wanted {
+			if len(name) == len(w) && strings.EqualFold(string(name), w) {
+				m[w] = append(m[w], strings.TrimSpace(Unfold(value)))
+			}
+		}
+	})
+	return m
 }

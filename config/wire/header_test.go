@@ -2,6 +2,8 @@ package wire
 
 import (
 	"net/mail"
+	"net/textproto"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -124,4 +126,18 @@ func FuzzHeader(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestValues: only what is asked for is kept of a header, which may have
+// tens of thousands of fields.
+func TestValues(t *testing.T) {
+	h := []byte("X-Job: a\r\nx-job: b\r\n c\r\nSubject: x\r\n" + strings.Repeat("X: y\r\n", 30_000))
+	var got textproto.MIMEHeader
+	allocs := testing.AllocsPerRun(1, func() { got = Values(h, []string{"X-Job", "To"}) })
+	if len(got) != 1 || !slices.Equal(got["X-Job"], []string{"a", "b c"}) {
+		t.Errorf("%v", got)
+	}
+	if allocs > 20 {
+		t.Errorf("%v allocations", allocs)
+	}
 }

@@ -83,22 +83,13 @@ func (r *addressReader) quoted()  { r.text(r.until('"')) }
 func (r *addressReader) literal() { r.text(r.until(']')) }
 
 func (r *addressReader) comment() {
-	depth := 0
-	for ; r.i < len(r.s); r.i++ {
-		switch r.s[r.i] {
-		case '\\':
-			r.i++
-		case '(':
-			depth++
-		case ')':
-			if depth--; depth == 0 {
-				r.i++
-				r.joined = false
-				return
-			}
-		}
+	n := CommentLength(r.s[r.i:])
+	if n < 0 {
+		r.i = len(r.s)
+		return
 	}
-	r.i = len(r.s)
+	r.i += n
+	r.joined = false
 }
 
 // angle reads <address>. A > inside a quoted string does not end it.

@@ -18,7 +18,7 @@ func CompleteNames(value []byte, domain string) []byte {
 		switch c := value[i]; c {
 		case ' ', '\t', '\r', '\n':
 		case '(':
-			if n = commentLength(value[i:]); n < 0 {
+			if n = CommentLength(value[i:]); n < 0 {
 				return nil
 			}
 		case ',', ';':
@@ -89,9 +89,9 @@ func (f *nameFinder) end(places []int) []int {
 	return places
 }
 
-// commentLength is the length of the comment at the front of b (RFC 5322
-// §3.2.2), or -1 where it doesn't end.
-func commentLength(b []byte) int {
+// CommentLength is the length of the comment at the front of b, which may hold
+// others (RFC 5322 §3.2.2), or -1 where it doesn't end.
+func CommentLength[T ~string | ~[]byte](b T) int {
 	depth := 0
 	for i := 0; i < len(b); i++ {
 		switch b[i] {

@@ -4,7 +4,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"io"
-	"strings"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
@@ -55,12 +54,12 @@ func (s *session) Mail(from string, _ *smtp.MailOptions) error {
 		return &smtp.SMTPError{Code: 530, EnhancedCode: smtp.EnhancedCode{5, 7, 0}, Message: "Authentication required"}
 	}
 	s.Reset()
-	s.from = quoted(from)
+	s.from = wire.QuoteAddress(from)
 	return nil
 }
 
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
-	s.to = append(s.to, quoted(to))
+	s.to = append(s.to, wire.QuoteAddress(to))
 	return nil
 }
 
@@ -83,13 +82,3 @@ func (s *session) Data(r io.Reader) error {
 func (s *session) Reset() { s.from, s.to = "", nil }
 
 func (s *session) Logout() error { return nil }
-
-// quoted gives an address back the quotes that the reader of commands took
-// away: what is not a dot-string (RFC 5321 §4.1.2) can only have had them.
-func quoted(address string) string {
-	at := strings.LastIndexByte(address, '@')
-	if at < 0 {
-		return address
-	}
-	return wire.QuoteLocal(address[:at]) + address[at:]
-}

@@ -3,8 +3,6 @@ package outgoing
 import (
 	"errors"
 	"io"
-	"net/textproto"
-	"strings"
 	"sync/atomic"
 
 	"postern/config"
@@ -90,7 +88,7 @@ func (m *message) rewrite() *spool.Outcome {
 		return o
 	}
 	if needsHeader {
-		q.Header = values(h.fields, m.policy.rewrites.Fields(m.Upstream.Name))
+		q.Header = wire.Values(h.fields, m.policy.rewrites.Fields(m.Upstream.Name))
 		if change, _ = m.policy.rewrites.Find(m.Upstream.Name, q); change == nil {
 			return nil
 		}
@@ -134,18 +132,4 @@ func (m *message) sign() *spool.Outcome {
 	}
 	m.Content = splice(fields, m.Content, 0)
 	return nil
-}
-
-// values is a header as rules look at it: unfolded values of the fields that
-// they ask for.
-func values(h []byte, wanted []string) textproto.MIMEHeader {
-	m := textproto.MIMEHeader{}
-	wire.EachField(h, func(name, value []byte, _, _ int) {
-		for _, w := range wanted {
-			if len(name) == len(w) && strings.EqualFold(string(name), w) {
-				m[w] = append(m[w], strings.TrimSpace(wire.Unfold(value)))
-			}
-		}
-	})
-	return m
 }

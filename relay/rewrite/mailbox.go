@@ -1,6 +1,10 @@
 package rewrite
 
-import "strings"
+import (
+	"strings"
+
+	"postern/config/wire"
+)
 
 // sender is what a field with addresses says, as far as its first one goes
 // (RFC 5322 §3.4, with what §4.4 still allows).
@@ -115,20 +119,10 @@ func (p *parser) word(from, to int) int {
 	return to
 }
 
-// comment is the index behind one, which may hold others.
+// comment is the index behind the one that begins at i.
 func (p *parser) comment(i int) int {
-	depth := 0
-	for ; i < len(p.s); i++ {
-		switch p.s[i] {
-		case '\\':
-			i++
-		case '(':
-			depth++
-		case ')':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		}
+	if n := wire.CommentLength(p.s[i:]); n > 0 {
+		return i + n
 	}
 	p.bad = true
 	return len(p.s)

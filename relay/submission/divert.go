@@ -71,7 +71,7 @@ func (m *Message) addDiverted(r spool.Recipient, d *route.Decision) *Refusal {
 // It returns what the client is told where there are none: nothing of the
 // message is taken then, since there is one answer for all.
 func (m *Message) decide(header []byte) *Refusal {
-	h := parseHeader(header, m.policy.routes.Fields())
+	h := wire.Values(header, m.policy.routes.Fields())
 	waiting := slices.ContainsFunc(m.env.Recipients, func(r spool.Recipient) bool { return r.Upstreams == nil })
 	if !waiting {
 		return nil

@@ -2,7 +2,6 @@ package submission
 
 import (
 	"bytes"
-	"net/textproto"
 	"strings"
 
 	"postern/config/wire"
@@ -92,20 +91,6 @@ func readFields(h []byte, repair bool) (f fields) {
 		f.repair(h, signed)
 	}
 	return f
-}
-
-// parseHeader makes the form that routes look at: unfolded values of the fields
-// that they ask for, under these names.
-func parseHeader(h []byte, wanted []string) textproto.MIMEHeader {
-	m := textproto.MIMEHeader{}
-	wire.EachField(h, func(name, value []byte, _, _ int) {
-		for _, w := range wanted {
-			if len(name) == len(w) && strings.EqualFold(string(name), w) {
-				m[w] = append(m[w], strings.TrimSpace(wire.Unfold(value)))
-			}
-		}
-	})
-	return m
 }
 
 func fold(b []byte, lower string) bool {
