@@ -20,6 +20,7 @@ type journal struct {
 	broken   bool  // a write or sync failed: nothing more goes into seg
 	nextSeg  uint32
 	reserved bool // the file that keeps room for records about shares is there
+	spent    bool // it was given to the journal since the keeper looked
 	// owed are the records about shares that are not known to be durable, in
 	// order, so that they can be written again elsewhere after a failed sync.
 	owed  []owedRecord

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -262,6 +263,65 @@ func TestFullToTheLastByte(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNoRoomToCopy: where copying forward finds no room, it is tried again each
+// second and not at once, however worth while it is; and it goes on with the
+// next segment once there is room.
+func TestNoRoomToCopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim, ev := simdisk.New(), &recorder{}
+		opts := journal.Options{Dir: "sim", FS: sim.FS(), SegmentSize: 6 << 10, ZeroAhead: -1, Reserve: 1 << 10, Slack: 1 << 30}
+		s := open(t, opts)
+		for range 40 {
+			put(t, s, simple("kept"), make([]byte, 100))
+			put(t, s, simple("gone"), make([]byte, 1400))
+		}
+		for _, d := range claim(t, s, "gone", 40) {
+			if _, err := s.Settle(bg, d, spool.Settlement{Outcomes: delivered(1)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Close()
+
+		var failing atomic.Bool
+		var failed atomic.Int64
+		failing.Store(true)
+		var last string // only the store's goroutines ask, one at a time
+		sim.SetFault(func(op simdisk.Op, name string) error {
+			if op != simdisk.OpWrite || !strings.HasSuffix(name, ".seg") || !failing.Load() {
+				return nil
+			}
+			if name > last { // its header has room
+				last = name
+				return nil
+			}
+			if failed.Add(1) > 1000 {
+				failing.Store(false) // an endless loop ends, for the test to tell of it
+			}
+			return syscall.ENOSPC
+		})
+		opts.FS, opts.Slack, opts.Events = sim.FS(), 1<<10, ev.tell
+		s = open(t, opts)
+		defer s.Close()
+		synctest.Wait()
+		if failed.Load() == 0 {
+			t.Fatal("nothing was to be copied")
+		}
+		time.Sleep(20 * time.Second)
+		if n := failed.Load(); n > 100 {
+			t.Errorf("%d writes failed within 20 s", n)
+		}
+		failing.Store(false)
+		before := ev.count("moved")
+		for range 10 { // a segment begins, which wakes the keeper
+			put(t, s, simple("gone"), make([]byte, 1400))
+		}
+		synctest.Wait()
+		if ev.count("moved") == before {
+			t.Error("it does not go on")
+		}
+	})
 }
 
 // TestReclaim: settled messages make room, live ones are copied forward with

@@ -118,6 +118,7 @@ func (s *Store) reclaim() bool {
 		if told, err = s.copyForward(g); err != nil {
 			s.j.mu.Lock()
 			if errors.Is(err, spool.ErrFull) && s.dropReserve() {
+				s.stalled = time.Time{} // now there may be
 				s.poke(s.tidy)
 			}
 			s.j.mu.Unlock()
@@ -188,7 +189,24 @@ const copyBytes = 1 << 20
 
 // copyForward writes the live messages and keys of a segment to the end of the
 // journal, and returns once they are durable there.
+// Where a disk was too full for that, the next try is a while later: a write
+// that fails for want of room wakes the keeper, whose own these are. Only the
+// keeper calls it.
 func (s *Store) copyForward(g *segment) (*SegmentReclaimed, error) {
+	if time.Since(s.stalled) < fullEvery {
+		return nil, errStalled
+	}
+	told, err := s.copyLiving(g)
+	if errors.Is(err, spool.ErrFull) {
+		s.stalled = time.Now()
+	}
+	return told, err
+}
+
+var errStalled = errors.New("there was no room a moment ago")
+
+// copyLiving is copyForward, at once.
+func (s *Store) copyLiving(g *segment) (*SegmentReclaimed, error) {
 	s.mu.Lock()
 	g.acquire()
 	end := g.end

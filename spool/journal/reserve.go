@@ -12,17 +12,23 @@ func (s *Store) dropReserve() bool {
 	if !s.j.reserved {
 		return false
 	}
-	s.j.reserved = false
+	s.j.reserved, s.j.spent = false, true
 	s.short.Store(true)
 	return s.fs.Remove(reserveName) == nil
 }
 
 // keepReserve makes the reserve where it is missing, and lets messages be
-// taken again once there is as much room beside it. Only the keeper calls it.
+// taken again once there is as much room beside it. What was just given is not
+// taken back before it was used: where the disk refuses what it tells to have,
+// the two would take turns without end. Only the keeper calls it.
 func (s *Store) keepReserve() {
 	s.j.mu.Lock()
-	reserved := s.j.reserved
+	reserved, spent := s.j.reserved, s.j.spent
+	s.j.spent = false
 	s.j.mu.Unlock()
+	if spent {
+		return
+	}
 	short := s.short.Load()
 	if s.opts.Reserve <= 0 {
 		s.short.Store(false) // try again, and see

@@ -58,6 +58,7 @@ type Store struct {
 	disk     int64 // bytes in segments and bodies
 	setAside int
 	stuck    bool          // a removal may not be durable: no segment is reclaimed any more
+	stalled  time.Time     // when there was no room to copy forward; the keeper alone has it
 	bodies   []settledBody // big bodies to be removed
 	onWork   func(string, time.Time)
 	// unreadTold is when it was last told that the disk fails to read.
