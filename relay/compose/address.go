@@ -99,11 +99,11 @@ func SplitList(s string) []string {
 	return pieces
 }
 
-// parseMailbox takes s, which is trimmed, apart. What the parts hold is not
-// looked at, but that no bracket is left over.
+// parseMailbox takes s, which is trimmed, apart. Whether the address is one is
+// not looked at.
 func parseMailbox(s string) (Address, bool) {
 	if !strings.HasSuffix(s, ">") {
-		return Address{Addr: s}, s != "" && !strings.ContainsAny(s, "<>")
+		return Address{Addr: s}, s != ""
 	}
 	open := -1
 	quoted := false
