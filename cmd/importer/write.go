@@ -203,8 +203,15 @@ func (w *writer) upstream(u *Upstream) {
 
 // signIn writes how to sign in, or a comment of what is missing for it.
 func (w *writer) signIn(u *Upstream) {
-	if u.Username == "" {
+	switch {
+	case u.Username != "":
+	case u.Auth == "external": // with the certificate alone
 		w.text("auth", u.Auth)
+		return
+	case u.Auth != "": // for when there is a user name
+		fmt.Fprintf(w, "# auth = %s\n", quoted(u.Auth))
+		return
+	default:
 		return
 	}
 	secret := w.secrets[u]
