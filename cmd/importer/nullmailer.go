@@ -1,7 +1,9 @@
 package importer
 
 import (
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -231,7 +233,7 @@ func (n *nullmailer) options(u *Upstream, options map[string]string) {
 			u.note(u.Place, "the user name has characters that cannot be seen", "set username and password_file")
 		}
 	}
-	for name := range options {
+	for _, name := range slices.Sorted(maps.Keys(options)) {
 		switch name {
 		case "port", "ssl", "starttls", "insecure", "user", "pass", "auth-login", "auth-plain", "x509cafile", "x509certfile", "x509keyfile":
 		case "x509fmtder":
