@@ -38,7 +38,10 @@ type HTTP struct {
 	// MaxJSON is how many requests with a large body that is held in memory
 	// are answered at a time.
 	MaxJSON int
-	Tokens  map[string]*HTTPToken
+	// Messages is the folder of message files that requests may name as their
+	// template; empty: see Config.MessagesDir.
+	Messages string
+	Tokens   map[string]*HTTPToken
 	// set: the file says where the socket is, or that there is none. sized: it
 	// says how large a message may be.
 	set, sized bool
@@ -83,6 +86,7 @@ func (h *HTTP) keys() []key {
 		{name: "hosts", value: textList.at(&h.Hosts), unset: "names of this machine and of its certificate", help: "Further names that requests may be for, such as that of a proxy."},
 	}, pick("max_message_size", "max_recipients", "max_connections", "idle_timeout", "data_timeout", "data_max_time", "data_min_rate", "rate"), []key{
 		{name: "max_json", value: number(&h.MaxJSON, 1, 10_000), def: 16, help: "The most bodies of more than 1 MiB that are held in memory at a time."},
+		{name: "messages", value: path.at(&h.Messages), unset: "messages beside the configuration", help: "The folder of message files that requests may name as their template."},
 		{name: "token", value: h.tokenTables(), hidden: len(h.Tokens) == 0, help: "Who may hand in mail at the address."},
 	})
 }
@@ -312,6 +316,19 @@ func (c *Config) openToMachine() bool {
 		}
 		return false
 	})
+}
+
+// MessagesDir is the folder of message files that requests may name: without
+// http.messages the one beside the configuration. Empty: there is none.
+func (c *Config) MessagesDir() string {
+	if c.HTTP.Messages != "" || c.Path == "" {
+		return c.HTTP.Messages
+	}
+	folder, err := filepath.Abs(filepath.Dir(c.Path))
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(folder, "messages")
 }
 
 // TokenNames are those of the tokens, sorted.

@@ -12,6 +12,7 @@ import (
 
 	"postern/cmd/daemon"
 	"postern/config"
+	"postern/relay/merge"
 	"postern/relay/passwd"
 )
 
@@ -199,7 +200,29 @@ func foreseeStart(ctx context.Context, cfg *config.Config, service bool) (*confi
 		return nil, &config.Problems{List: problems}
 	}
 	cfg.Warnings = append(cfg.Warnings, warnings...)
+	cfg.Warnings = append(cfg.Warnings, checkMessages(ctx, cfg)...)
 	return cfg, nil
+}
+
+// checkMessages tells what is wrong with the message files that requests by
+// HTTP may name.
+func checkMessages(ctx context.Context, cfg *config.Config) (found []config.Problem) {
+	if len(cfg.HTTP.Listeners()) == 0 {
+		return nil
+	}
+	folder := merge.Folder{Dir: cfg.MessagesDir(), Domain: cfg.Hostname}
+	names, err := folder.Names()
+	if err != nil {
+		found = append(found, config.Problem{Key: "http.messages", Text: "the folder cannot be read: " + merge.Reason(err)})
+	}
+	for _, name := range names {
+		if err := folder.Check(ctx, name); err != nil {
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				found = append(found, config.Problem{Key: "http.messages", Text: line})
+			}
+		}
+	}
+	return found
 }
 
 func (a *app) printChecked(cfg *config.Config, err error) error {

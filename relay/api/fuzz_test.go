@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/config/wire"
+	"postern/relay/compose"
 )
 
 // Whatever JSON a client sends, nothing but a whole message with the
@@ -44,7 +45,7 @@ func FuzzJSON(f *testing.F) {
 			}
 		}
 		for _, m := range mails {
-			done, wrong := m.compose("relay.example.com")
+			done, wrong := m.compose("relay.example.com", compose.Message{})
 			if len(wrong) > 0 {
 				if f := fault(wrong, ""); f.status != 422 || f.text == "" {
 					t.Errorf("%+v", f)

@@ -11,6 +11,7 @@ import (
 
 	"postern/config/wire"
 	"postern/relay/compose"
+	"postern/relay/merge"
 	"postern/relay/submission"
 	"postern/spool"
 )
@@ -24,6 +25,8 @@ type mail struct {
 	attachments, embedded []attachment
 	after                 time.Time    // nothing is sent before; zero: at once
 	notify                spool.Notify // what its sender is told of; 0: of what fails
+	template              string       // the message file that makes the rest; empty: none
+	values                merge.Row    // of the template
 	// names of the fields in the dialect, for whoever reads what is wrong
 	nameOf func(field string) string
 }
@@ -40,9 +43,16 @@ func (m *mail) field(name, value string) {
 	m.header = append(m.header, compose.Field{Name: name, Value: value})
 }
 
-// compose makes the message, or tells all that is wrong with it.
-func (m *mail) compose(hostname string) (*compose.Composed, compose.Problems) {
-	c := compose.Message{Subject: m.subject, Text: m.text, HTML: m.html, Domain: hostname, AllowBareLocal: true}
+// compose makes the message over what its template made, or tells all that is
+// wrong with it.
+func (m *mail) compose(hostname string, c compose.Message) (*compose.Composed, compose.Problems) {
+	c.Domain, c.AllowBareLocal = hostname, true
+	if m.subject != "" {
+		c.Subject = m.subject
+	}
+	if m.template == "" {
+		c.Text, c.HTML = m.text, m.html
+	}
 	var wrong compose.Problems
 	told := map[string]bool{}
 	problem := func(field, text string) {
@@ -61,10 +71,13 @@ func (m *mail) compose(hostname string) (*compose.Composed, compose.Problems) {
 		texts []string
 		into  *[]compose.Address
 	}{{"to", m.to, &c.To}, {"cc", m.cc, &c.Cc}, {"bcc", m.bcc, &c.Bcc}, {"reply_to", m.replyTo, &c.ReplyTo}} {
-		for _, text := range list.texts {
+		for i, text := range list.texts {
 			all, err := compose.ParseList(text)
 			if err != nil {
 				problem(list.name, err.Error())
+			}
+			if i == 0 {
+				*list.into = nil
 			}
 			*list.into = append(*list.into, all...)
 		}
@@ -89,7 +102,7 @@ func (m *mail) compose(hostname string) (*compose.Composed, compose.Problems) {
 		p.ID = a.id
 		c.Embedded = append(c.Embedded, p)
 	}
-	if m.text == "" && m.html == "" {
+	if m.template == "" && m.text == "" && m.html == "" {
 		problem("text", "there is neither text nor html")
 	}
 	done, err := c.Compose()
@@ -173,7 +186,21 @@ var manyLarge = &failure{status: http.StatusRequestEntityTooLarge, name: nameToo
 
 // prepare composes a mail and writes all of it into the submission.
 func (r *request) prepare(m *mail, where string, k key) *open {
-	done, wrong := m.compose(r.settings.hostname)
+	var made compose.Message
+	if m.template != "" {
+		filled, f := r.fill(m, where)
+		if f != nil {
+			return &open{failed: f}
+		}
+		made = *filled.Mail
+		if k.name == "" && filled.Key != "" {
+			k = key{name: filled.Key, digest: digestOf("template", nil), loose: true}
+		}
+		if m.notify == 0 && len(filled.DSN) > 0 {
+			m.notify, _ = submission.ReadNotify(strings.Join(filled.DSN, ","))
+		}
+	}
+	done, wrong := m.compose(r.settings.hostname, made)
 	if len(wrong) > 0 {
 		return &open{failed: fault(wrong, where)}
 	}

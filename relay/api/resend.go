@@ -2,6 +2,7 @@ package api
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 
 	"postern/config/wire"
 	"postern/relay/compose"
+	"postern/relay/merge"
 )
 
 // resendMail is a mail in the shape of Resend, which is Postern's own.
@@ -44,8 +46,8 @@ type resendAttachment struct {
 }
 
 type resendTemplate struct {
-	ID        string         `json:"id"`
-	Variables map[string]any `json:"variables"`
+	ID        string          `json:"id"`
+	Variables json.RawMessage `json:"variables"`
 }
 
 // maxBatch is how many mails one request may bring.
@@ -81,8 +83,18 @@ func (e *resendMail) mail() (*mail, *failure) {
 	if m.notify, text = notifyOf(e.Notify); text != "" {
 		wrong = append(wrong, compose.Problem{Field: "notify", Text: text})
 	}
-	if e.Template != nil {
-		wrong = append(wrong, compose.Problem{Field: "template.id", Text: fmt.Sprintf("there is no template %q: this relay has none", wire.Line(e.Template.ID))})
+	if t := e.Template; t != nil {
+		var err error
+		m.template = t.ID
+		if m.values, err = merge.Values(t.Variables); err != nil {
+			wrong = append(wrong, compose.Problem{Field: "template.variables", Text: err.Error()})
+		}
+		if t.ID == "" {
+			wrong = append(wrong, compose.Problem{Field: "template.id", Text: "is missing"})
+		}
+		if e.Text != "" || e.HTML != "" {
+			wrong = append(wrong, compose.Problem{Field: "template", Text: "has the text: leave out text and html"})
+		}
 	}
 	if len(wrong) > 0 {
 		return nil, fault(wrong, "")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/relay/merge"
 	"postern/relay/origin"
 	"postern/relay/peer"
 	"postern/relay/submission"
@@ -41,6 +42,7 @@ type Server struct {
 	settings   atomic.Pointer[settings]
 	large      atomic.Pointer[origin.Budget] // of requests with a large JSON body
 	running    sync.WaitGroup                // of the goroutines that serve
+	filling    chan struct{}                 // has an element for each template that is being filled in
 
 	mu        sync.Mutex // guards what follows
 	listeners map[target]*listener
@@ -52,13 +54,14 @@ type settings struct {
 	hostname string
 	http     *config.HTTP
 	tokens   *tokens
+	messages merge.Folder
 }
 
 // New makes a server that listens nowhere yet.
 func New(o Options) *Server {
 	s := &Server{
 		submission: o.Submission, messages: o.Messages, events: o.Events, handed: o.Handed, memory: o.Memory,
-		gate: newGate(), listeners: map[target]*listener{},
+		gate: newGate(), listeners: map[target]*listener{}, filling: make(chan struct{}, 4),
 	}
 	if s.events == nil {
 		s.events = func(Event) {}
@@ -88,7 +91,7 @@ func (s *Server) Prepare(cfg *config.Config) (p *Plan, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p = &Plan{settings: &settings{cfg.Hostname, &cfg.HTTP, tokens}, keep: map[target]*limits{}}
+	p = &Plan{settings: &settings{cfg.Hostname, &cfg.HTTP, tokens, merge.Folder{Dir: cfg.MessagesDir(), Domain: cfg.Hostname}}, keep: map[target]*limits{}}
 	defer func() {
 		if err != nil {
 			p.Drop()

@@ -78,15 +78,22 @@ type opener func(path, name, mediaType string) (compose.Part, error)
 
 func (p *Plan) opener(fixed bool) opener {
 	if !fixed {
-		return p.shared.FilePart
+		return p.filePart
 	}
 	var once sync.Once
 	var part compose.Part
 	var err error
 	return func(path, name, mediaType string) (compose.Part, error) {
-		once.Do(func() { part, err = p.shared.FilePart(path, name, mediaType) })
+		once.Do(func() { part, err = p.filePart(path, name, mediaType) })
 		return part, err
 	}
+}
+
+func (p *Plan) filePart(path, name, mediaType string) (compose.Part, error) {
+	if err := p.step.reach(path); err != nil {
+		return compose.Part{}, err
+	}
+	return p.shared.FilePart(path, name, mediaType)
 }
 
 // fixed reports whether every one of some fields has no action.
@@ -280,7 +287,7 @@ func (r *Renderer) embed(v any) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		part, err := r.plan.shared.FilePart(path, "", "")
+		part, err := r.plan.filePart(path, "", "")
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s", name, Reason(err))
 		}
@@ -308,11 +315,10 @@ func (r *Renderer) inFolder(name string) (string, error) {
 // file is {{file "terms.txt"}}: the text of a file.
 func (r *Renderer) file(v any) (string, error) {
 	name := Cell(v)
-	path, err := r.inFolder(name)
-	if err != nil {
+	if _, err := r.inFolder(name); err != nil {
 		return "", err
 	}
-	text, err := readTemplate(path)
+	text, err := r.plan.step.read(name)
 	if err != nil {
 		return "", fmt.Errorf("%s: %s", name, Reason(err))
 	}

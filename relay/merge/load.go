@@ -283,18 +283,21 @@ func readEmbed(d *decoder, key string, v any) {
 // other, or that miss another.
 func (s *Step) check(found *Problems) {
 	say := func(key, text, hint string) { found.add(s.problem(key, text, hint)) }
-	if s.From == "" {
+	if s.From == "" && !s.ForOthers {
 		say("from", "is missing", "")
 	}
-	if len(s.To)+len(s.Cc)+len(s.Bcc) == 0 {
+	if len(s.To)+len(s.Cc)+len(s.Bcc) == 0 && !s.ForOthers {
 		say("to", "is missing", "")
 	}
 	if s.Text.none() && s.HTML.none() && s.Markdown.none() && s.Calendar.none() && len(s.Attach) == 0 {
 		say("text", "is missing, and there is neither html, markdown, calendar nor an attachment", s.emptyHint())
 	}
-	for name, c := range map[string]Content{"text": s.Text, "html": s.HTML, "markdown": s.Markdown, "calendar": s.Calendar} {
-		if c.Set && c.File != "" {
-			say(name+"_file", "stands beside "+name, "keep one of them")
+	for _, b := range []struct {
+		name string
+		Content
+	}{{"text", s.Text}, {"html", s.HTML}, {"markdown", s.Markdown}, {"calendar", s.Calendar}} {
+		if b.Set && b.File != "" {
+			say(b.name+"_file", "stands beside "+b.name, "keep one of them")
 		}
 	}
 	if !s.HTML.none() && !s.Markdown.none() {
@@ -305,6 +308,12 @@ func (s *Step) check(found *Problems) {
 	}
 	if s.Priority != "" && !slices.Contains(priorities, s.Priority) {
 		say("priority", quoted(s.Priority)+" is none of "+strings.Join(priorities, ", "), nearest(s.Priority, priorities))
+	}
+	if s.ForOthers && s.Rows.Given() {
+		say("rows", "is for postern send: here the values are the only row", "")
+	}
+	if s.ForOthers && s.Save != "" {
+		say("save", "is for postern send", "")
 	}
 	if s.Rows.File != "" && len(s.Rows.Command) > 0 {
 		say("rows.command", "stands beside rows.file", "keep one of them")

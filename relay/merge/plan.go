@@ -209,7 +209,7 @@ func (c *compiler) content(key string, of Content, m mode) *field {
 	case of.Set:
 		return c.inline(c.parse(f, of.Text), of.Text)
 	}
-	text, err := readTemplate(c.step.path(of.File))
+	text, err := c.step.read(of.File)
 	if err != nil {
 		p := c.step.problem(key+"_file", of.File+": "+Reason(err), "")
 		p.Kind = NoInput

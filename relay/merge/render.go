@@ -126,6 +126,28 @@ func (r *Renderer) body(f *field, data map[string]any) string {
 // which the problems tell.
 func (r *Renderer) Render(ctx context.Context, g *Group) (*Message, []Problem) {
 	p := r.plan
+	m := r.render(ctx, g)
+	if m == nil {
+		return nil, r.problems
+	}
+	composed, err := m.Source.Compose()
+	if err != nil {
+		r.refused(m, err)
+		return nil, r.problems
+	}
+	m.Mail = composed
+	m.From, m.To, m.UTF8 = composed.Envelope()
+	if size := composed.Size(); p.options.MaxSize > 0 && size > p.options.MaxSize {
+		// Not at: it is about the message, not about what the row holds.
+		return nil, []Problem{{Row: g.Row, Text: fmt.Sprintf("the message has %s, the relay takes %s", mib(size), mib(p.options.MaxSize))}}
+	}
+	return m, nil
+}
+
+// render fills in everything, and composes nothing. It is nil where anything is
+// wrong.
+func (r *Renderer) render(ctx context.Context, g *Group) *Message {
+	p := r.plan
 	r.group, r.problems, r.failed, r.embeds = g, nil, false, nil
 	data := p.data(g)
 	m := &Message{N: g.N, Row: g.Row, DSN: p.step.DSN}
@@ -140,20 +162,9 @@ func (r *Renderer) Render(ctx context.Context, g *Group) (*Message, []Problem) {
 	m.Save = r.savedAs(data)
 	r.checkKey(m)
 	if len(r.problems) > 0 || r.failed {
-		return nil, r.problems
+		return nil
 	}
-	composed, err := mail.Compose()
-	if err != nil {
-		r.refused(m, err)
-		return nil, r.problems
-	}
-	m.Mail = composed
-	m.From, m.To, m.UTF8 = composed.Envelope()
-	if size := composed.Size(); p.options.MaxSize > 0 && size > p.options.MaxSize {
-		// Not at: it is about the message, not about what the row holds.
-		return nil, []Problem{{Row: g.Row, Text: fmt.Sprintf("the message has %s, the relay takes %s", mib(size), mib(p.options.MaxSize))}}
-	}
-	return m, nil
+	return m
 }
 
 // mib is a size as people say it.
@@ -208,13 +219,14 @@ func (r *Renderer) envelope(ctx context.Context, mail *compose.Message, data map
 	switch {
 	case len(from) == 1:
 		mail.From = from[0]
+	case p.step.ForOthers && len(from) == 0:
 	case len(r.problems) == before && !r.failed:
 		r.wrong("from", fmt.Sprintf("is %s, and has to be one", addressCount(len(from))), "")
 	}
 	before = len(r.problems)
 	mail.To, mail.Cc, mail.Bcc = r.people(ctx, &p.to, data), r.people(ctx, &p.cc, data), r.people(ctx, &p.bcc, data)
 	mail.ReplyTo = r.people(ctx, &p.replyTo, data)
-	if len(mail.To)+len(mail.Cc)+len(mail.Bcc) == 0 && len(r.problems) == before && !r.failed {
+	if len(mail.To)+len(mail.Cc)+len(mail.Bcc) == 0 && len(r.problems) == before && !r.failed && !p.step.ForOthers {
 		r.wrong("to", "is empty", "")
 	}
 	if p.redirect != nil {

@@ -1,11 +1,14 @@
 package merge
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+
+	"postern/config/strict"
 )
 
 // Step says what messages to make: a message file, or what flags say in place
@@ -31,6 +34,12 @@ type Step struct {
 	Attach               []Attach
 	Embed                []Embed
 	Vars                 map[string]string // {{.var.NAME}}
+
+	// ForOthers: whoever uses it gives the values, and may be a stranger. Sender
+	// and recipients may be missing; there are no rows but the values, nothing is
+	// saved, and every file is a regular one below Dir that only root and this
+	// user can change.
+	ForOthers bool
 
 	// Flags are the keys that a command line gave, "attach[1]", with the flag
 	// that it used, "--attach", which problems name then. A key stands for what
@@ -122,6 +131,45 @@ func (s *Step) path(name string) string {
 		return name
 	}
 	return filepath.Join(s.Dir, name)
+}
+
+// reach is why a file of a step for others may not be read; nil: it may.
+func (s *Step) reach(path string) error {
+	if !s.ForOthers {
+		return nil
+	}
+	folder, err := filepath.EvalSymlinks(s.folder())
+	if err != nil {
+		return err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	if rel, err := filepath.Rel(folder, real); err != nil || !filepath.IsLocal(rel) {
+		return errors.New("leaves the folder of message files")
+	}
+	if info, err := os.Stat(real); err != nil {
+		return err
+	} else if !info.Mode().IsRegular() {
+		return errors.New("is no regular file")
+	}
+	var unsafe *strict.Unsafe
+	if err := strict.File(path); errors.As(err, &unsafe) { // the path is nothing for those who use it
+		return errors.New("is a file that others than root and this user can change, or lies in such a folder")
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// read is the text of a template, or of the message file itself.
+func (s *Step) read(name string) (string, error) {
+	path := s.path(name)
+	if err := s.reach(path); err != nil {
+		return "", err
+	}
+	return readTemplate(path)
 }
 
 // line is where a key stands in the message file; 0: nowhere.

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	htmltemplate "html/template"
 	"io"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"text/template"
 	"text/template/parse"
@@ -268,7 +270,15 @@ func (r *Renderer) absent(node, key string, data map[string]any) string {
 		return "no variable " + quoted(key)
 	}
 	t := r.plan.table
-	if t == nil {
+	switch {
+	case r.plan.step.ForOthers:
+		row, _ := data["row"].(Row)
+		text := "no value " + quoted(key) + " is given"
+		if hint := nearest(key, slices.Sorted(maps.Keys(row))); hint != "" {
+			text += " (" + hint + ")"
+		}
+		return text
+	case t == nil:
 		return "no column " + quoted(key) + ": there are no rows"
 	}
 	if _, ok := t.at[key]; ok {
