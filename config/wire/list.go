@@ -12,33 +12,30 @@ import (
 func Addresses(list string) (all []string, err error) {
 	r := addressReader{s: list}
 	for r.i < len(r.s) {
-		switch c := r.s[r.i]; c {
-		case '(':
-			r.comment()
-		case '"':
-			r.quoted()
-		case '[':
-			r.literal()
-		case '<':
+		if r.s[r.i] == '<' {
 			r.angle()
+			continue
+		}
+		kind, n := NextLexeme(r.s[r.i:])
+		if n < 0 {
+			n = len(r.s) - r.i
+		}
+		switch kind {
+		case LexBlank, LexComment:
+			r.joined = false
 		case ',', ';':
 			if err := r.end(&all); err != nil {
 				return nil, err
 			}
-			r.i++
 		case ':':
 			if r.inAngle == "" { // what stands before is the name of a group
 				r.words = nil
 				r.joined = false
 			}
-			r.i++
-		case ' ', '\t', '\r', '\n':
-			r.joined = false
-			r.i++
 		default:
-			r.text(r.s[r.i : r.i+1])
-			r.i++
+			r.text(r.s[r.i : r.i+n])
 		}
+		r.i += n
 	}
 	return all, r.end(&all)
 }
@@ -60,36 +57,6 @@ func (r *addressReader) text(s string) {
 		r.words = append(r.words, s)
 	}
 	r.joined = true
-}
-
-// until is what follows up to the end of something that began at i: quoted
-// pairs in it stand for themselves. It goes on behind it, or at the end.
-func (r *addressReader) until(end byte) string {
-	start := r.i
-	for r.i++; r.i < len(r.s); r.i++ {
-		switch r.s[r.i] {
-		case '\\':
-			r.i++
-		case end:
-			r.i++
-			return r.s[start:r.i]
-		}
-	}
-	r.i = len(r.s)
-	return r.s[start:]
-}
-
-func (r *addressReader) quoted()  { r.text(r.until('"')) }
-func (r *addressReader) literal() { r.text(r.until(']')) }
-
-func (r *addressReader) comment() {
-	n := CommentLength(r.s[r.i:])
-	if n < 0 {
-		r.i = len(r.s)
-		return
-	}
-	r.i += n
-	r.joined = false
 }
 
 // angle reads <address>. A > inside a quoted string does not end it.

@@ -1,7 +1,5 @@
 package wire
 
-import "strings"
-
 // Nowhere is a domain that no host has (RFC 6761 §6.4). It completes names for
 // readers that take none, and is removed again.
 const Nowhere = "without-domain.invalid"
@@ -14,13 +12,12 @@ func CompleteNames(value []byte, domain string) []byte {
 	var places []int // where a domain is missing
 	mailbox := nameFinder{}
 	for i := 0; i < len(value); {
-		n := 1
-		switch c := value[i]; c {
-		case ' ', '\t', '\r', '\n':
-		case '(':
-			if n = CommentLength(value[i:]); n < 0 {
-				return nil
-			}
+		kind, n := NextLexeme(value[i:])
+		if n < 0 {
+			return nil
+		}
+		switch kind {
+		case LexBlank, LexComment:
 		case ',', ';':
 			places = mailbox.end(places)
 		case ':':
@@ -42,9 +39,6 @@ func CompleteNames(value []byte, domain string) []byte {
 		case '@':
 			mailbox.other = true
 		default:
-			if n = wordLength(value[i:]); n < 0 {
-				return nil
-			}
 			mailbox.word(value[i:i+n], i+n)
 		}
 		i += n
@@ -87,50 +81,4 @@ func (f *nameFinder) end(places []int) []int {
 	}
 	*f = nameFinder{}
 	return places
-}
-
-// CommentLength is the length of the comment at the front of b, which may hold
-// others (RFC 5322 §3.2.2), or -1 where it doesn't end.
-func CommentLength[T ~string | ~[]byte](b T) int {
-	depth := 0
-	for i := 0; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '(':
-			depth++
-		case ')':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		}
-	}
-	return -1
-}
-
-// wordLength is the length of the atoms with their dots, the quoted-string or
-// the domain literal at the front of b, or -1 where that doesn't end.
-func wordLength(b []byte) int {
-	end := byte('"')
-	switch b[0] {
-	case '[':
-		end = ']'
-	case '"':
-	default:
-		for i, c := range b {
-			if strings.IndexByte(" \t\r\n()<>[]:;@,\"", c) >= 0 {
-				return max(i, 1)
-			}
-		}
-		return len(b)
-	}
-	for i := 1; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case end:
-			return i + 1
-		}
-	}
-	return -1
 }

@@ -63,112 +63,68 @@ type parser struct {
 
 func (p *parser) run() {
 	for i := 0; i < len(p.s) && !p.bad; {
-		switch c := p.s[i]; c {
-		case ' ', '\t', '\r', '\n':
-			i++
-		case '(':
-			i = p.comment(i)
-		case '"':
-			i = p.word(i, p.quoted(i, '"'))
-		case '[':
-			i = p.word(i, p.quoted(i, ']'))
+		kind, n := wire.NextLexeme(p.s[i:])
+		switch kind {
+		case wire.LexBlank, wire.LexComment:
 		case '<':
-			i = p.bracket(i)
+			n = p.bracket(i)
 		case ',', ';':
-			p.separator(c, i)
-			i++
+			p.separator(kind, i)
 		case ':':
 			p.colon(i)
-			i++
 		case ')', '>', ']':
 			p.bad = true
 		default:
-			j := i
-			for j < len(p.s) && !strings.ContainsRune(" \t\r\n(\"[<,;:)>]@.", rune(p.s[j])) {
-				j++
-			}
-			if c == '@' || c == '.' {
-				j = i + 1
-				p.hasAt = p.hasAt || c == '@'
-			}
-			i = p.word(i, j)
+			p.word(i, i+n)
 		}
+		p.bad = p.bad || n < 0
+		i += n
 	}
 }
 
-// word takes one of the words that are a name or an address, and returns to.
-func (p *parser) word(from, to int) int {
+// word takes one of the words that are a name or an address, or an @.
+func (p *parser) word(from, to int) {
+	at := p.s[from] == '@'
+	p.hasAt = p.hasAt || at
 	switch {
-	case p.bad || p.stop > 0:
-		return to
+	case to < from || p.stop > 0:
+		return
 	case p.shut > 0:
 		p.junk = true
-		return to
+		return
 	}
-	joins := p.s[from] == '@' || p.s[from] == '.'
-	if p.words > 0 && from > p.end && !joins && !p.joined {
+	if p.words > 0 && from > p.end && !at && p.s[from] != '.' && !p.joined {
 		p.gap = true
 	}
 	if p.words == 0 {
 		p.start = from
 	}
-	p.at = p.at || p.s[from] == '@'
-	p.joined = joins
+	p.at = p.at || at
+	p.joined = at || p.s[to-1] == '.'
 	p.words++
 	p.end = to
-	return to
 }
 
-// comment is the index behind the one that begins at i.
-func (p *parser) comment(i int) int {
-	if n := wire.CommentLength(p.s[i:]); n > 0 {
-		return i + n
-	}
-	p.bad = true
-	return len(p.s)
-}
-
-// quoted is the index behind a quoted-string or a domain-literal.
-func (p *parser) quoted(i int, end byte) int {
-	for i++; i < len(p.s); i++ {
-		switch p.s[i] {
-		case '\\':
-			i++
-		case end:
-			return i + 1
-		}
-	}
-	p.bad = true
-	return len(p.s)
-}
-
-// bracket is the index behind an address between < and >.
+// bracket is the length of an address between < and >, which begins at i; -1:
+// it does not end.
 func (p *parser) bracket(i int) int {
-	for j := i + 1; j < len(p.s); j++ {
-		switch p.s[j] {
-		case '"':
-			j = p.quoted(j, '"') - 1
-		case '(':
-			j = p.comment(j) - 1
-		case '<':
-			p.bad = true
-		case '@':
+	for j := i + 1; j < len(p.s); {
+		kind, n := wire.NextLexeme(p.s[j:])
+		switch {
+		case n < 0 || kind == '<':
+			return -1
+		case kind == '@':
 			p.hasAt = true
-		case '>':
+		case kind == '>':
 			if p.stop == 0 {
-				if p.shut > 0 {
-					p.bad = true
-				}
+				p.bad = p.bad || p.shut > 0
 				p.open, p.shut = i, j+1
 			}
-			return j + 1
+			return j + 1 - i
 		}
-		if p.bad {
-			break
-		}
+		j += n
 	}
-	p.bad = true
-	return len(p.s)
+	return -1
 }
 
 // separator ends a mailbox, or a group.
