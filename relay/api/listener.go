@@ -130,7 +130,7 @@ type conn struct {
 	listener *listener
 	client   submission.Client // without what a request adds
 	tls      *tls.Conn         // nil: none
-	shaking  *shaking          // below tls
+	shaking  *origin.Handshake // below tls
 }
 
 // Accept implements net.Listener. Nothing in it waits for the client.
@@ -151,7 +151,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			continue
 		}
 		if lim.tls != nil && c.client.Addr.IsValid() {
-			c.shaking = &shaking{Conn: nc, turns: l.server.gate.shakes, from: c.client.Connection}
+			c.shaking = l.server.gate.shakes.Handshake(nc, c.takeTurn)
 			c.tls = tls.Server(c.shaking, lim.tls)
 			c.Conn = c.tls
 		}
@@ -214,8 +214,9 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) handshake() error {
 	ctx, cancel := context.WithTimeout(context.Background(), handshakePatience)
 	defer cancel()
+	defer c.shaking.End() // also where TLS panics over what the client has sent
 	err := c.tls.HandshakeContext(ctx)
-	c.shaking.end()
+	c.shaking.End()
 	if err != nil {
 		c.listener.server.events(&TLSFailed{&c.client, err})
 		return err
@@ -225,53 +226,9 @@ func (c *conn) handshake() error {
 	return nil
 }
 
-// shaking is a connection that waits for its turn before anything is done about
-// what it has read: a handshake costs the processor, and thousands that one
-// origin begins at once would keep everybody else from theirs. No turn is held
-// while the client is waited for. After the handshake it is an ordinary one.
-type shaking struct {
-	net.Conn
-	turns *origin.Turns
-	from  func() origin.Key
-	turn  bool
-	over  bool
-}
-
-// Read implements net.Conn.
-func (s *shaking) Read(p []byte) (int, error) {
-	if s.over {
-		return s.Conn.Read(p)
-	}
-	s.rest()
-	n, err := s.Conn.Read(p)
-	if n == 0 || s.turns.Try() {
-		s.turn = n > 0
-		return n, err
-	}
+// takeTurn waits for one of a handshake.
+func (c *conn) takeTurn() error {
 	ctx, cancel := context.WithTimeout(context.Background(), handshakePatience)
 	defer cancel()
-	if err := s.turns.Take(ctx, s.from()); err != nil {
-		return 0, err
-	}
-	s.turn = true
-	return n, err
-}
-
-// Write implements net.Conn.
-func (s *shaking) Write(p []byte) (int, error) {
-	s.rest()
-	return s.Conn.Write(p)
-}
-
-// rest gives the turn back.
-func (s *shaking) rest() {
-	if s.turn {
-		s.turn = false
-		s.turns.Give()
-	}
-}
-
-func (s *shaking) end() {
-	s.rest()
-	s.over = true
+	return c.listener.server.gate.shakes.Take(ctx, c.client.Connection())
 }

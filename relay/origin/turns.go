@@ -4,12 +4,15 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Turns lets a number of callers work at a time. Those who wait are let in in
 // turn by origin, so that one with many callers delays the others by one turn
 // each round, and not by all of its own. Origins are wide ones.
 type Turns struct {
+	underWay atomic.Int64 // handshakes that have begun
+
 	mu      sync.Mutex // guards what follows
 	free    int
 	waiting map[Key][]chan struct{} // first come, first served; a channel is closed when its turn is there
