@@ -17,6 +17,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"postern/config/command"
 	"postern/config/wire"
 )
 
@@ -276,12 +277,8 @@ func unseenIn(text string) string {
 	return ""
 }
 
-// How long a password_command may take, and how long after its end it may
-// keep its output open through a child.
-const (
-	commandTimeout = 30 * time.Second
-	commandLinger  = time.Second
-)
+// commandTimeout is how long a password_command may take.
+const commandTimeout = 30 * time.Second
 
 // inherited are the variables that a command gets. The rest of the environment
 // is not its business: passwords of other upstreams, the sockets and
@@ -325,10 +322,10 @@ func runSecretCommand(ctx context.Context, args, named []string) (string, error)
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.WaitDelay = commandLinger
+	cmd.WaitDelay = command.Linger
 	cmd.Env = commandEnv(os.Environ(), named)
-	keepDescriptors()
-	kill := apart(cmd)
+	command.KeepDescriptors()
+	kill := command.Apart(cmd)
 	out := &cappedBuffer{}
 	cmd.Stdout = out
 	err := cmd.Run()

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -83,39 +81,3 @@ func ownerOf(path string) (uid int, err error) {
 
 // noWait opens a pipe whose other end nobody has.
 const noWait = syscall.O_NONBLOCK
-
-// keepDescriptors keeps every open file but the standard ones from programs
-// that are run. Go's own are kept already; those that this process was started
-// with, such as the sockets of a service manager, are not.
-func keepDescriptors() {
-	entries, err := os.ReadDir("/dev/fd")
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
-			syscall.CloseOnExec(fd)
-		}
-	}
-}
-
-// apart starts a command in a group of processes of its own, so that kill ends
-// whatever it starts as well, unless that leaves the group as daemons do. At a
-// terminal it stays in the group that may read from there.
-func apart(cmd *exec.Cmd) (kill func()) {
-	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR|syscall.O_NOCTTY, 0); err == nil {
-		tty.Close()
-		return func() {}
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	kill = func() {
-		if cmd.Process != nil {
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		}
-	}
-	cmd.Cancel = func() error {
-		kill()
-		return os.ErrProcessDone // the group is gone, and Wait says how it ended
-	}
-	return kill
-}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -16,8 +15,6 @@ import (
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
-
-	"postern/config/wire"
 )
 
 // StandardInput is how rows from standard input are called in problems.
@@ -49,7 +46,9 @@ func (s *Step) readRows(ctx context.Context, o *Options, found *Problems, warn f
 	r := &reader{table: t, found: found, warn: warn}
 	err = r.read(in, &s.Rows)
 	var problems *Problems
-	if closing := in.Close(); err == nil {
+	if c, ok := in.(*printed); ok && err != nil {
+		c.abandon()
+	} else if closing := in.Close(); err == nil {
 		err = closing
 	}
 	if err == nil {
@@ -96,71 +95,6 @@ func openFile(path string) (*os.File, error) {
 		return nil, errors.New("is a folder")
 	}
 	return f, nil
-}
-
-// maxStderr is how much of what a command says is repeated.
-const maxStderr = 500
-
-// command is the output of a program; Close fails where the program does.
-type command struct {
-	io.Reader
-	cmd    *exec.Cmd
-	cancel context.CancelFunc
-	stderr bytes.Buffer
-}
-
-// start runs a program without a shell, in the folder of the message file.
-func start(ctx context.Context, args []string, dir string) (*command, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	c := &command{cmd: exec.CommandContext(ctx, args[0], args[1:]...), cancel: cancel}
-	c.cmd.Dir = dir
-	c.cmd.Stderr = &limited{w: &c.stderr, left: maxStderr}
-	out, err := c.cmd.StdoutPipe()
-	if err == nil {
-		err = c.cmd.Start()
-	}
-	if err != nil {
-		cancel()
-		return nil, fmt.Errorf("%s cannot be started: %w", args[0], err)
-	}
-	c.Reader = out
-	return c, nil
-}
-
-func (c *command) Close() error {
-	// What it writes after the rows were enough, or wrong, nobody reads.
-	_, _ = io.Copy(io.Discard, io.LimitReader(c.Reader, maxRow))
-	c.cancelUnlessDone()
-	err := c.cmd.Wait()
-	c.cancel()
-	if err == nil {
-		return nil
-	}
-	text := "ended with " + err.Error()
-	if said := strings.TrimSpace(c.stderr.String()); said != "" {
-		text += ": " + wire.Text(said, maxStderr)
-	}
-	return errors.New(text)
-}
-
-// cancelUnlessDone ends a program that still writes.
-func (c *command) cancelUnlessDone() {
-	if n, _ := c.Reader.Read(make([]byte, 1)); n > 0 {
-		c.cancel()
-	}
-}
-
-// limited drops what is beyond left, without an error.
-type limited struct {
-	w    io.Writer
-	left int
-}
-
-func (l *limited) Write(p []byte) (int, error) {
-	n := min(len(p), l.left)
-	l.left -= n
-	_, err := l.w.Write(p[:n])
-	return len(p), err
 }
 
 // meter ends the reading where a single row takes more than maxRow, or has more
