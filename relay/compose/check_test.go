@@ -59,7 +59,7 @@ func TestProblems(t *testing.T) {
 		"NUL in text":         {func(m *Message) { m.Text = "a\x00" }, `text: holds a NUL`},
 		"Latin-1 text":        {func(m *Message) { m.Text = "\xfc" }, `text: is not UTF-8`},
 		"Latin-1 HTML":        {func(m *Message) { m.HTML = "\xfc" }, `html: is not UTF-8`},
-		"deep HTML":           {func(m *Message) { m.Text = ""; m.HTML = strings.Repeat("<div>", 2000) }, `html: html: open stack of elements exceeds 512 nodes`},
+		"deep HTML":           {func(m *Message) { m.Text = ""; m.HTML = strings.Repeat("<div>", 2000) }, `html: elements stand in each other more than 512 deep`},
 		"not a field":         {field("X Y", "x"), `headers: "X Y" is not the name of a field`},
 		"line in field name":  {field("X-A: x\r\nBcc", "x"), `headers: "X-A: x\r\nBcc" is not the name of a field`},
 		"colon in field name": {field("X-A:b", "x"), `headers: "X-A:b" is not the name of a field`},

@@ -129,6 +129,7 @@ func FuzzHTML(f *testing.F) {
 			}
 		}
 		InlineCSS(doc)
+		InlineStrangeCSS(doc)
 		references(doc)
 	})
 }

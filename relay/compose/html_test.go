@@ -1,10 +1,13 @@
 package compose
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/net/html"
 )
 
 // TestTextOf compares with golden files: what stands above a line of "====" is
@@ -48,6 +51,107 @@ func TestTextOfBounds(t *testing.T) {
 		text, err := TextOf(doc)
 		if err != nil || len(text) > 100*len(doc) {
 			t.Errorf("%s: %d octets become %d, %v", name, len(doc), len(text), err)
+		}
+	}
+}
+
+// TestTextOfGrowth: what was left open is not opened again in each block that
+// follows, and a document has no more than a million elements.
+func TestTextOfGrowth(t *testing.T) {
+	const blocks = 2000
+	for name, doc := range map[string]string{
+		"open fonts": "<div>" + fonts(480) + "</div>" + strings.Repeat("<p>x</p>", blocks),
+		"bold":       strings.Repeat("<b><p>x", blocks),
+		"links":      strings.Repeat("<a href='http://x.example'><p>x</p>", blocks),
+		"tables":     strings.Repeat("<table><b><i>x", 100) + strings.Repeat("x<br>", blocks),
+	} {
+		var text string
+		var err error
+		if n := testing.AllocsPerRun(1, func() { text, err = TextOf(doc) }); n > 30*blocks {
+			t.Errorf("%s: %v allocations for %d octets", name, n, len(doc))
+		}
+		if err != nil || strings.Count(text, "x") < blocks {
+			t.Errorf("%s: %v, %.100q", name, err, text)
+		}
+	}
+	full := &tree{root: &html.Node{Type: html.DocumentNode}, nodes: maxNodes - 1}
+	if _, err := full.read("<p>x"); err != errNodes {
+		t.Errorf("a document of too many elements: %v", err)
+	}
+}
+
+func fonts(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "<font color=%d>", i)
+	}
+	return b.String()
+}
+
+// TestTextOfUntidy: what people leave open, cross or put in the wrong place.
+func TestTextOfUntidy(t *testing.T) {
+	for doc, want := range map[string]string{
+		"<b>a<i>b</b>c</i>d":   "abcd\n",
+		"<p>a<p>b</p>c":        "a\n\nb\n\nc\n",
+		"<ul><li>a<li>b</ul>c": "- a\n- b\n\nc\n",
+		"<table>a<tr><td>b<td>c<tr><td>d<td>e</table>f":        "a\n\nb  c\nd  e\n\nf\n",
+		"<table><td>b<td>c</table>":                            "b  c\n",
+		"<a href='http://x.example/'>a<a href='#'>b</a>c":      "a (http://x.example/)bc\n",
+		"a<span style='display: none'>b<b>c</b></span>d":       "ad\n",
+		"a<font hidden>b<font>c</font>d</font>e":               "ae\n",
+		"a<x-y hidden>b<z-y>c</z-y></x-y>d":                    "ad\n",
+		"<svg><title>a</title><text>b</text></svg>c":           "c\n",
+		"<svg><path/><p>a":                                     "a\n",
+		"<svg><foreignObject><p>a</p></foreignObject>b</svg>c": "c\n",
+		"<head><title>a</title><style>b</style><p>c":           "c\n",
+		"<html><body>a</body></html>b":                         "ab\n",
+		"<body hidden>a":                                       "",
+		"a</p>b":                                               "a\n\nb\n",
+		"a</br>b":                                              "a\nb\n",
+		"</div></td></table>a":                                 "a\n",
+		"<td>a<tr>b":                                           "ab\n",
+		"<select><option>a</select>b":                          "b\n",
+		"<h1>a<h2>b":                                           "a\n\nb\n",
+		"<dl><dt>a<dd>b<dt>c</dl>":                             "a\nb\nc\n",
+	} {
+		if got, err := TextOf(doc); got != want || err != nil {
+			t.Errorf("%s\ngot  %q, %v\nwant %q", doc, got, err, want)
+		}
+	}
+}
+
+// TestInlineStrangeCSS: what takes a second at most is done as for ourselves.
+func TestInlineStrangeCSS(t *testing.T) {
+	rows := strings.Repeat("<tr><td class='a'><strong>x</strong></td><td><a href='#'>y</a></td></tr>", 400)
+	rules := strings.Repeat("table td.a strong, .footer .content a{color:red}", 100)
+	newsletter := "<style>" + rules + "</style><div class=footer><div class=content><table>" + rows + "</table></div></div>"
+	want, err := InlineCSS(newsletter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := InlineStrangeCSS(newsletter); got != want || err != nil {
+		t.Errorf("a newsletter: %v", err)
+	}
+	if n := InlineWeight(newsletter); n < 1<<20 || n > 80<<20 {
+		t.Errorf("it weighs %d", n)
+	}
+	many := strings.Repeat("<p>x", 3000)
+	for name, doc := range map[string]string{
+		"descendants":  "<style>q div div div div div p{color:red}</style>" + strings.Repeat("<div>", 300) + "<p>x",
+		"siblings":     "<style>q~p~p~p~p{color:red}</style>" + many,
+		"last":         "<style>" + strings.Repeat("p:nth-last-child(7){color:red}", 100) + "</style>" + many,
+		"search":       "<style>:has(:has(q)){color:red}</style>" + many,
+		"many rules":   "<style>" + strings.Repeat("p{color:red}", 5000) + "</style>" + many,
+		"long rule":    "<style>p{color:" + strings.Repeat("r", 50_000) + "}</style>" + many,
+		"much CSS":     "<style>" + strings.Repeat("q{color:red}", 10_000) + "</style>",
+		"url(":         "<style>" + strings.Repeat("url(", 10_000) + "</style>",
+		"open fonts":   "<style>q{color:red}</style><div>" + fonts(480) + "</div>" + many,
+		"hidden fonts": "<style>q{color:red}</style><svg><style>" + fonts(480) + "</style></svg>" + many,
+		"agency":       "<style>q{color:red}</style>" + strings.Repeat("<a><b><p></a></b>", 10_000),
+		"large":        "<style>q{color:red}</style>" + strings.Repeat("x", maxStrange),
+	} {
+		if _, err := InlineStrangeCSS(doc); err != errHeavy {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -12,9 +12,10 @@ import (
 // message: blocks are lines and paragraphs, links have their address behind
 // them, lists their marks, images their alternative text, tables of data stand
 // in columns. What is hidden (display:none) is left out. It is "" where there
-// is nothing to read. The error is of documents that are nested too deep.
+// is nothing to read. The error is of documents that are nested too deep, or have
+// more than a million elements.
 func TextOf(doc string) (string, error) {
-	root, err := html.Parse(strings.NewReader(doc))
+	root, err := parse(doc)
 	if err != nil {
 		return "", err
 	}
