@@ -315,3 +315,48 @@ func TestManySmallValues(t *testing.T) {
 		}
 	}
 }
+
+// What is made of a small text takes memory, too, and is counted while it does:
+// the tags of HTML that a text is derived from, and addresses.
+func TestWhatGrowsIsCounted(t *testing.T) {
+	r := newRig(t, "") // whose memory is 64 MiB, of which one origin gets half
+	html := func(tags int) string {
+		return fmt.Sprintf(`{"from":"a@example.com","to":"b@example.org","subject":"x","html":"x%s"}`, strings.Repeat("<br>", tags))
+	}
+	cc := func(n int) string {
+		return fmt.Sprintf(`{"from":"a@example.com","to":"b@example.org","subject":"x","text":"x","cc":"%s"}`, strings.Repeat("c@example.org,", n))
+	}
+	for name, c := range map[string]struct {
+		body, want string
+		status     int
+	}{
+		"ordinary HTML":       {html(20_000), "id", 200},
+		"more tags than room": {html(200_000), "too many large requests", 503},
+		"many addresses":      {cc(100_000), "too many recipients", 422},
+		"only commas":         {strings.ReplaceAll(cc(100_000), "c@example.org", ""), "too many recipients", 422},
+	} {
+		if a := r.do(call{path: "/emails", body: c.body}); a.status != c.status || !strings.Contains(string(a.body), c.want) {
+			t.Errorf("%s: %d %.200s, want %d", name, a.status, a.body, c.status)
+		}
+	}
+	if n := r.server.memory.Used(); n != 0 {
+		t.Errorf("%d bytes are still held", n)
+	}
+}
+
+// A small document with few rules is no lever for a processor.
+func TestInlineStrangeCSS(t *testing.T) {
+	r := newRig(t, "")
+	for name, c := range map[string]struct {
+		html string
+		want string
+	}{
+		"ordinary":      {"<style>p.a{color:red}</style><p class='a'>x", "OK"},
+		"deep selector": {"<style>q div div div div div div p{color:red}</style>" + strings.Repeat("<div>", 300) + "<p>x", "InlineCss: it takes too much"},
+	} {
+		a := r.do(call{path: "/email", body: fmt.Sprintf(`{"From":"a@example.com","To":"b@example.org","HtmlBody":%q,"InlineCss":true}`, c.html)})
+		if !strings.Contains(string(a.body), c.want) {
+			t.Errorf("%s: %d %.200s", name, a.status, a.body)
+		}
+	}
+}

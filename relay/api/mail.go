@@ -27,6 +27,7 @@ type mail struct {
 	notify                spool.Notify // what its sender is told of; 0: of what fails
 	template              string       // the message file that makes the rest; empty: none
 	values                merge.Row    // of the template
+	inlineCSS             bool         // the rules of <style> go to the elements
 	// names of the fields in the dialect, for whoever reads what is wrong
 	nameOf func(field string) string
 }
@@ -101,6 +102,12 @@ func (m *mail) compose(hostname string, c compose.Message) (*compose.Composed, c
 		p := compose.BytesPart(a.name, a.kind, a.data)
 		p.ID = a.id
 		c.Embedded = append(c.Embedded, p)
+	}
+	if m.inlineCSS && m.template == "" {
+		var err error
+		if c.HTML, err = compose.InlineStrangeCSS(m.html); err != nil {
+			problem("InlineCss", err.Error()) // as the only dialect has it that knows this
+		}
 	}
 	if m.template == "" && m.text == "" && m.html == "" {
 		problem("text", "there is neither text nor html")
@@ -200,9 +207,9 @@ func (r *request) prepare(m *mail, where string, k key) *open {
 			m.notify, _ = submission.ReadNotify(strings.Join(filled.DSN, ","))
 		}
 	}
-	done, wrong := m.compose(r.settings.hostname, made)
-	if len(wrong) > 0 {
-		return &open{failed: fault(wrong, where)}
+	done, f := r.compose(m, made, where)
+	if f != nil {
+		return &open{failed: f}
 	}
 	env := envelope{key: k, after: m.after, notify: m.notify}
 	env.from, env.to, env.utf8 = done.Envelope()

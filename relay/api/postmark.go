@@ -63,13 +63,7 @@ func (e *postmarkMail) mail() (*mail, *failure) {
 	if e.TrackLinks != "" && e.TrackLinks != "None" {
 		refuse("TrackLinks", "this relay tracks nobody")
 	}
-	if e.InlineCss != nil && *e.InlineCss {
-		html, err := compose.InlineCSS(e.HtmlBody)
-		if err != nil {
-			refuse("InlineCss", err.Error())
-		}
-		m.html = html
-	}
+	m.inlineCSS = e.InlineCss != nil && *e.InlineCss
 	for _, a := range e.Attachments {
 		m.attachments = append(m.attachments, attachment{a.Name, a.ContentType, strings.TrimPrefix(a.ContentID, "cid:"), a.Content})
 	}

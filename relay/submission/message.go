@@ -49,9 +49,11 @@ type Message struct {
 	accepted Accepted // what is told of it, kept here for the event
 }
 
+// TooMany refuses more recipients than a message may have.
+var TooMany = refuse(452, 5, 3, "too many recipients")
+
 var (
-	signInFirst  = refuse(530, 7, 0, "sign in first") // RFC 4954 §6
-	tooMany      = refuse(452, 5, 3, "too many recipients")
+	signInFirst  = refuse(530, 7, 0, "sign in first")             // RFC 4954 §6
 	noRecipients = refuse(554, 5, 1, "no recipient was accepted") // RFC 5321 §3.3
 	tooLate      = refuse(503, 5, 1, "recipients come before the content")
 	ended        = refuse(503, 5, 1, "the message has ended")
@@ -144,7 +146,7 @@ func (m *Message) add(to *Recipient) *Refusal {
 	case m.size > 0:
 		return tooLate
 	case m.count >= m.client.Settings.MaxRecipients:
-		return tooMany // RFC 5321 §4.5.3.1.10
+		return TooMany // RFC 5321 §4.5.3.1.10
 	}
 	if m.policy.names.Local(to.Address) {
 		if x := m.expand(to.Address); x != nil {

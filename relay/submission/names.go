@@ -75,7 +75,7 @@ func (m *Message) addAlias(to *Recipient, x *alias.Expansion) *Refusal {
 		}
 	}
 	if m.count+len(fresh) > most {
-		return tooMany
+		return TooMany
 	}
 	if r := m.agent.overRate(m.client, recipients); r != nil {
 		return r
