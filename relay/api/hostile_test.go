@@ -332,6 +332,7 @@ func TestWhatGrowsIsCounted(t *testing.T) {
 	}{
 		"ordinary HTML":       {html(20_000), "id", 200},
 		"more tags than room": {html(200_000), "too many large requests", 503},
+		"too many tags":       {html(maxTags + 1), "html: has more than 400000 tags", 422},
 		"many addresses":      {cc(100_000), "too many recipients", 422},
 		"only commas":         {strings.ReplaceAll(cc(100_000), "c@example.org", ""), "too many recipients", 422},
 	} {
