@@ -29,6 +29,7 @@ type Attempted struct {
 	Due       time.Time // of the next attempt; zero unless deferred
 	NextUp    string    // upstream of the next attempt; empty unless deferred
 	Held      bool      // the rest waits for an operator
+	Copy      bool      // To gets a copy for the administrator
 	Duplicate bool      // an earlier final dot had no answer: may be a second copy
 }
 
@@ -144,7 +145,8 @@ type Expired struct {
 	Age        time.Duration
 }
 
-// Kept comes for each share from <> that failed and was put on hold.
+// Kept comes for each share of which no sender is told, from <> or of a copy,
+// that failed and was put on hold.
 type Kept struct {
 	ID         spool.ID
 	Upstream   string

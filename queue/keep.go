@@ -12,8 +12,18 @@ import (
 )
 
 // A message from <> that fails is most often a notification, and nobody can be
-// told of it (RFC 5321 §6.1). It is kept on hold, so that somebody sees what
-// has failed, until an operator decides or its time or room is over.
+// told of it (RFC 5321 §6.1). Of a copy for the administrator the sender is not
+// to know. Both are kept on hold, so that somebody sees what has failed, until an
+// operator decides or their time or room is over.
+
+// untold reports whether recipient i of a message is one of whose failure no
+// sender is told.
+func untold(env *spool.Envelope, i int) bool { return env.From == "" || env.Recipients[i].Copy }
+
+// allUntold is untold for all that a claim names.
+func allUntold(d *spool.Delivery) bool {
+	return !slices.ContainsFunc(d.Pending, func(i int) bool { return !untold(d.Envelope, i) })
+}
 
 const (
 	// keptMost and keptBytes bound what is kept, in messages and in bytes of
@@ -36,16 +46,16 @@ func keptRoom(s *config.Spool) (messages int, bytes int64) {
 	return messages, bytes
 }
 
-// keepFailed leaves the failed recipients of a message from <> pending, and
+// keepFailed leaves the failed recipients of whom no sender is told pending, and
 // says whether the share is to be kept: nothing of it is left to be tried.
 // rest is that it has recipients which were not part of the attempt.
-func keepFailed(outs []spool.Outcome, rest bool) bool {
+func keepFailed(d *spool.Delivery, outs []spool.Outcome, rest bool) bool {
 	failed, deferred := false, rest
 	for i := range outs {
-		switch outs[i].Verdict {
-		case spool.Bounced:
+		switch {
+		case outs[i].Verdict == spool.Bounced && untold(d.Envelope, d.Pending[i]):
 			outs[i].Verdict, failed = spool.Pending, true
-		case spool.Pending:
+		case outs[i].Verdict == spool.Pending:
 			deferred = true
 		}
 	}

@@ -279,3 +279,71 @@ func TestKeptBesideOthers(t *testing.T) {
 		}
 	})
 }
+
+// withCopy is an envelope whose last recipient gets a copy.
+func withCopy(from string, to ...string) *spool.Envelope {
+	env := &spool.Envelope{From: from, Accepted: time.Now(), MessageID: "<m1@app.example>"}
+	for _, r := range to {
+		env.Recipients = append(env.Recipients, spool.Recipient{Address: r, Upstreams: []string{"office"}})
+	}
+	last := &env.Recipients[len(to)-1]
+	last.Notify, last.Copy = spool.NotifyNever, true
+	return env
+}
+
+// A copy that fails is kept, whatever becomes of the others, and its sender is
+// told of the others alone.
+func TestCopyIsKept(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer   func(*spool.Delivery, string) spool.Outcome
+		wait     time.Duration
+		told     int // recipients, in notifications
+		attempts int // of the share until the copy is kept; 0: any number
+		why      string
+		ends     []spool.Status
+	}{
+		"the copy alone": {refuse("archive@example.com"), time.Hour, 0, 1, "550 5.1.1 User unknown", []spool.Status{spool.Delivered, spool.Pending}},
+		"all of it":      {refuse("b@example.com", "archive@example.com"), time.Hour, 1, 2, "550 5.1.1 User unknown", []spool.Status{spool.Bounced, spool.Pending}},
+		"too old": {greylist, 122 * time.Hour, 1, 0, "the message could not be delivered within its lifetime; the last answer: 450 4.2.0 Greylisted",
+			[]spool.Status{spool.Bounced, spool.Pending}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+				w.peers.set("office", func(p *peer) { p.answer = c.answer })
+				id := w.putEnvelope(withCopy("a@app.example", "b@example.com", "archive@example.com"))
+				after(c.wait)
+				d, err := w.store.store.Detail(bg, id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := d.Recipients[1]
+				if !r.Kept || !r.Held || notice.Answer(r.Last) != c.why {
+					t.Errorf("the copy: %+v, %q", r, notice.Answer(r.Last))
+				}
+				if got := []spool.Status{d.Recipients[0].Status, r.Status}; !slices.Equal(got, c.ends) {
+					t.Errorf("ended as %v", got)
+				}
+				if n := len(w.peers.tries(id)); c.attempts != 0 && n != c.attempts {
+					t.Errorf("%d attempts", n)
+				}
+				told := 0
+				for _, n := range w.recorder.notifications() {
+					if n.Kind == notice.Failed {
+						told += n.Recipients
+					}
+				}
+				if told != c.told || w.recorder.heard("kept office 1: ") != 1 {
+					t.Errorf("the sender was told of %d; %v", told, w.recorder.log)
+				}
+				w.peers.set("office", func(p *peer) { p.answer = nil })
+				if r, err := w.queue.Retry(t.Context(), Select{IDs: []spool.ID{id}}, "root"); err != nil || r.Done != 1 {
+					t.Fatalf("%+v, %v", r, err)
+				}
+				after(time.Second)
+				if !slices.Equal(w.store.ends(id, "archive@example.com"), []spool.Status{spool.Delivered}) {
+					t.Errorf("the copy ended as %v", w.store.ends(id, "archive@example.com"))
+				}
+			})
+		})
+	}
+}

@@ -83,7 +83,12 @@ func (q *Queue) record(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdict
 	if err != nil {
 		deferFailed(outs, verdicts)
 	}
-	if d.Envelope.From == "" && keepFailed(outs, q.parts.rest(d)) {
+	kept := keepFailed(d, outs, q.parts.rest(d))
+	// That something was handed on is told as well as can be: what was delivered
+	// is let go in any case.
+	relayed, _ := q.write(d, notice.Relayed, outs, now)
+	notices := slices.DeleteFunc([]*written{n, relayed}, func(n *written) bool { return n == nil })
+	if kept && len(notices) == 0 { // else with its next attempt
 		if s, err := q.keep(d, outs, now); err == nil {
 			q.report(f, d, s, verdicts, now, false)
 		}
@@ -99,10 +104,6 @@ func (q *Queue) record(f *Feed, d *spool.Delivery, outs []spool.Outcome, verdict
 	} else if slices.ContainsFunc(outs, func(o spool.Outcome) bool { return o.Code != 0 && o.Stage >= spool.StageDot }) {
 		q.doubts.answered(d)
 	}
-	// That something was handed on is told as well as can be: what was delivered
-	// is let go in any case.
-	relayed, _ := q.write(d, notice.Relayed, outs, now)
-	notices := slices.DeleteFunc([]*written{n, relayed}, func(n *written) bool { return n == nil })
 	var over bool
 	if len(notices) == 0 {
 		over, err = q.put(d, s)
@@ -168,7 +169,7 @@ func plan(d *spool.Delivery, outs []spool.Outcome, verdicts []verdict.Verdict, c
 		left++
 		if v.Status == spool.Bounced {
 			failed++
-			continue // from <>: it is tried along until the others have ended
+			continue // of untold: it is tried along until the others have ended
 		}
 		next = next && v.Next
 		soon = soon && v.Soon
@@ -281,7 +282,8 @@ func (q *Queue) report(f *Feed, d *spool.Delivery, s spool.Settlement, verdicts 
 	env := d.Envelope
 	for i, o := range s.Outcomes {
 		a := &f.attempted
-		*a = Attempted{ID: d.ID, From: env.From, To: env.Recipients[d.Pending[i]].Address, Listener: env.Listener, Upstream: d.Upstream,
+		to := &env.Recipients[d.Pending[i]]
+		*a = Attempted{ID: d.ID, From: env.From, To: to.Address, Copy: to.Copy, Listener: env.Listener, Upstream: d.Upstream,
 			Number: d.Attempt, Delay: now.Sub(env.Begins()), Size: d.Size, Outcome: o, Blame: verdicts[i].Blame, Duplicate: d.InDoubt}
 		switch {
 		case o.Verdict != spool.Pending:

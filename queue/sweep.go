@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"postern/config"
@@ -275,17 +276,21 @@ func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detai
 		why.Enhanced = "5.4.7" // RFC 2852 §4.2
 		why.Text = "the message could not be delivered before the deadline that its sender has set"
 	}
-	if taken[0].Envelope.From == "" {
-		for _, d := range taken {
-			q.leaves(d)
-			q.tell(&Expired{d.ID, d.Upstream, len(d.Pending), now.Sub(d.Envelope.Accepted)})
-			q.keepOld(d, detail, why, now)
+	taken = slices.DeleteFunc(taken, func(d *spool.Delivery) bool {
+		if !allUntold(d) {
+			return false
 		}
+		q.leaves(d)
+		q.tell(&Expired{d.ID, d.Upstream, len(d.Pending), now.Sub(d.Envelope.Accepted)})
+		q.keepOld(d, detail, why, now)
+		return true
+	})
+	if len(taken) == 0 {
 		return
 	}
 	ends := make([]spool.Ending, len(taken))
 	for i, d := range taken {
-		ends[i] = spool.Ending{Delivery: d, Settlement: spool.Settlement{Outcomes: repeat(why, len(d.Pending)), Failover: d.Failover, Warned: d.Warned}}
+		ends[i] = spool.Ending{Delivery: d, Settlement: endOld(d, why, now)}
 	}
 	over, ended := false, taken
 	switch n, err := q.writeTaken(taken, notice.Failed, detail, &why, now); {
@@ -319,6 +324,18 @@ func (q *Queue) expire(taken []*spool.Delivery, what clock, now time.Time, detai
 	if over {
 		q.finished(taken[len(taken)-1], now, new(Finished))
 	}
+}
+
+// endOld ends a share that is too old by the outcome why. Those of whom no
+// sender is told are kept when they are alone, by the next round.
+func endOld(d *spool.Delivery, why spool.Outcome, now time.Time) spool.Settlement {
+	s := spool.Settlement{Outcomes: repeat(why, len(d.Pending)), Failover: d.Failover, Warned: d.Warned}
+	for i, r := range d.Pending {
+		if untold(d.Envelope, r) {
+			s.Outcomes[i].Verdict, s.Due = spool.Pending, now
+		}
+	}
+	return s
 }
 
 func repeat(o spool.Outcome, n int) []spool.Outcome {

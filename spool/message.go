@@ -101,6 +101,9 @@ type Recipient struct {
 	Notify    Notify
 	// ORcpt is ORCPT in wire form, "rfc822;xtext" (RFC 3461 §4.2), or empty.
 	ORcpt string
+	// Copy: the sender does not know of this recipient, who gets a copy because
+	// the administrator wants it. Notify is NotifyNever then.
+	Copy bool
 }
 
 // Status is what has become of one recipient.

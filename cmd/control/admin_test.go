@@ -388,7 +388,7 @@ func TestReasons(t *testing.T) {
 			"It failed and was returned to its sender (mx.example.com:25 answered: 451 4.7.1 try later)."},
 		{spool.RecipientState{Status: spool.Removed}, none, "An operator removed it."},
 		{spool.RecipientState{Held: true, Kept: true, Last: &spool.Outcome{Code: 550, Text: "no", Remote: "mx:25"}}, none,
-			"It failed (mx:25 answered: 550 no), and has no sender to be told: it is kept for a while. `postern queue retry` tries it again, `postern queue remove` ends it."},
+			"It failed (mx:25 answered: 550 no), and no sender is told: it is kept for a while. `postern queue retry` tries it again, `postern queue remove` ends it."},
 		{spool.RecipientState{Held: true}, none, "It is on hold until somebody runs `postern queue release`."},
 		{spool.RecipientState{Last: fault}, nil, "No daemon runs: it waits for `postern serve` (connection refused)."},
 		{spool.RecipientState{}, func(string) string { return "the upstream is paused" }, "The upstream is paused."},
@@ -402,7 +402,7 @@ func TestReasons(t *testing.T) {
 			"It is due again, or an attempt is under way. An earlier attempt ended between the final dot and its answer: this one may make a duplicate." +
 				" Where that comes again and again, give the upstream a longer data_timeout, or set retry.after_dot = \"hold\"."},
 	} {
-		if got := reason(&c.state, &spool.Envelope{Accepted: now}, now, c.why); got != c.want {
+		if got := reason(&c.state, &spool.Envelope{Accepted: now}, false, now, c.why); got != c.want {
 			t.Errorf("%+v:\n got %s\nwant %s", c.state, got, c.want)
 		}
 	}

@@ -34,12 +34,13 @@ type Message struct {
 // Recipient is what has become of one recipient.
 type Recipient struct {
 	Address   string          `json:"address"`
-	Status    string          `json:"status"` // pending, held, delivered, bounced, removed
+	Copy      bool            `json:"copy,omitempty"` // for the administrator; its sender does not know
+	Status    string          `json:"status"`         // pending, held, delivered, bounced, removed
 	Upstream  string          `json:"upstream"`
 	Upstreams []string        `json:"upstreams"`
 	Attempts  int             `json:"attempts"`
 	Next      *time.Time      `json:"next,omitempty"`
-	KeptUntil *time.Time      `json:"kept_until,omitempty"` // held because it failed and has no sender
+	KeptUntil *time.Time      `json:"kept_until,omitempty"` // held because it failed, and no sender is told
 	InDoubt   bool            `json:"in_doubt,omitempty"`
 	Last      *Answer         `json:"last,omitempty"`
 	Advice    *verdict.Advice `json:"advice,omitempty"` // about the last answer
@@ -69,13 +70,14 @@ func NewMessage(d *spool.Detail, now time.Time, why func(upstream string) string
 		r := &d.Recipients[i]
 		m.Recipients[i] = Recipient{
 			Address:   env.Recipients[i].Address,
+			Copy:      env.Recipients[i].Copy,
 			Status:    statusName(r),
 			Upstream:  r.Upstream,
 			Upstreams: env.Recipients[i].Upstreams,
 			Attempts:  r.Attempts,
 			InDoubt:   r.InDoubt,
 			Last:      newAnswer(r),
-			Why:       reason(r, env, now, why),
+			Why:       reason(r, env, env.Recipients[i].Copy, now, why),
 		}
 		if r.Last != nil {
 			m.Recipients[i].Advice = Advise(d.Envelope.From, r.Last)
@@ -108,16 +110,19 @@ func statusName(r *spool.RecipientState) string {
 }
 
 // reason says in a sentence why a recipient is where it is.
-func reason(r *spool.RecipientState, env *spool.Envelope, now time.Time, why func(string) string) string {
+func reason(r *spool.RecipientState, env *spool.Envelope, copied bool, now time.Time, why func(string) string) string {
 	switch {
 	case r.Status == spool.Delivered:
 		return fmt.Sprintf("The upstream %q took it.", r.Upstream)
 	case r.Status == spool.Bounced:
+		if copied {
+			return "The copy failed" + because(r.Last) + "."
+		}
 		return "It failed and was returned to its sender" + because(r.Last) + "."
 	case r.Status == spool.Removed:
 		return "An operator removed it."
 	case r.Kept:
-		return "It failed" + because(r.Last) + ", and has no sender to be told: it is kept for a while. `postern queue retry` tries it again, `postern queue remove` ends it."
+		return "It failed" + because(r.Last) + ", and no sender is told: it is kept for a while. `postern queue retry` tries it again, `postern queue remove` ends it."
 	case r.Held:
 		return "It is on hold until somebody runs `postern queue release`" + because(r.Last) + "."
 	case env.NotBefore.After(now):

@@ -57,7 +57,7 @@ type Queue struct {
 	Deferred   int        `json:"deferred"`
 	Scheduled  int        `json:"scheduled"` // not to go out yet
 	Held       int        `json:"held"`
-	Kept       int        `json:"kept"` // of those held: failed, and from <>
+	Kept       int        `json:"kept"` // of those held: failed, and from <> or of copies
 	Active     int        `json:"active"`
 	OldestDue  *time.Time `json:"oldest_due,omitempty"`
 }

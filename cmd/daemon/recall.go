@@ -91,7 +91,7 @@ func (m *recall) queue(tell func(queue.Event)) func(queue.Event) {
 		tell(e)
 		switch e := e.(type) {
 		case *queue.Attempted:
-			if byHTTP(e.Listener) {
+			if byHTTP(e.Listener) && !e.Copy {
 				m.attempted(e)
 			}
 		case *queue.Finished:
@@ -132,6 +132,9 @@ func (m *recall) cancelled(d *spool.Detail) {
 	}
 	r.to, r.states, r.finished = nil, nil, true
 	for i := range d.Recipients {
+		if d.Envelope.Recipients[i].Copy {
+			continue
+		}
 		one := d.Recipients[i]
 		one.Status = spool.Removed
 		r.to, r.states = append(r.to, d.Envelope.Recipients[i].Address), append(r.states, one)

@@ -61,7 +61,7 @@ func newCounters(m *metrics) counters {
 		notifications:   m.counter("notifications_total", "Delivery status notifications made.", "kind"),
 		inDoubt:         m.counter("in_doubt_total", "Deliveries whose final dot had no answer: possible duplicates.", "upstream"),
 		expired:         m.counter("recipients_expired_total", "Recipients that ended by their lifetime or deadline.", "upstream"),
-		kept:            m.counter("kept_total", "Recipients from <> that failed and were kept.", "upstream"),
+		kept:            m.counter("kept_total", "Recipients from <>, and of copies, that failed and were kept.", "upstream"),
 		keptEnded:       m.counter("kept_ended_total", "Recipients that were kept until their time or room was over.", "reason"),
 		movedOn:         m.counter("failovers_total", "Deliveries that left a lane that is down without an attempt.", "from", "to"),
 		operated:        m.counter("operator_recipients_total", "Recipients that an operator decided about.", "operation"),

@@ -103,7 +103,7 @@ var (
 	descLearned     = desc("upstream_tls_remembered_timestamp_seconds", "Since when something is remembered about the TLS of an upstream.", "upstream", "lesson")
 	descQueued      = desc("queue_deliveries", "Deliveries that are to go to an upstream next.", "upstream")
 	descStates      = desc("queue_state_deliveries", "Deliveries in the queue by what they are doing.", "state")
-	descKept        = desc("queue_kept_deliveries", "Deliveries from <> that failed and are kept; they are among those held.")
+	descKept        = desc("queue_kept_deliveries", "Deliveries from <>, and of copies, that failed and are kept; they are among those held.")
 	descOldest      = desc("queue_oldest_due_seconds", "For how long the oldest due delivery has been due; 0: none is due.")
 	descMessages    = desc("spool_messages", "Messages in the spool.")
 	descUsed        = desc("spool_used_bytes", "Bytes that the spool takes on disk.")

@@ -137,6 +137,9 @@ func (l *Log) attempted(e *queue.Attempted) {
 			fields = append(fields, zap.String("blame", e.Blame.String()),
 				moment("next", e.Due), some("next_upstream", e.NextUp), zap.Bool("held", e.Held))
 		}
+		if e.Copy {
+			fields = append(fields, zap.Bool("copy", true))
+		}
 		if e.Duplicate {
 			fields = append(fields, zap.Bool("in_doubt", true))
 		}

@@ -52,7 +52,7 @@ func TestUndeliverableBounceIsKept(t *testing.T) {
 		want []string
 	}{
 		{[]string{"queue", "list"}, []string{id, "held", "no such user gone@example.com", "`postern queue retry`"}},
-		{[]string{"queue", "show", id}, []string{"held", "kept      until 2", "has no sender to be told", "no such user gone@example.com"}},
+		{[]string{"queue", "show", id}, []string{"held", "kept      until 2", "no sender is told", "no such user gone@example.com"}},
 		{[]string{"queue", "cat", id}, []string{"Undelivered mail returned to sender", "no such user b@example.com"}},
 		{[]string{"status"}, []string{"degraded: 1 message from <>", "1 held", "of those held, 1 failed"}},
 		{[]string{"status", "--health"}, []string{"degraded: 1 message from <>"}},

@@ -82,7 +82,11 @@ func (a *app) printMessage(m *control.Message) error {
 	for i := range m.Recipients {
 		r := &m.Recipients[i]
 		b.WriteString("\n")
-		line("to", path(r.Address))
+		to := path(r.Address)
+		if r.Copy {
+			to += " (a copy for the administrator)"
+		}
+		line("to", to)
 		line("  status", r.Status)
 		line("  upstream", fmt.Sprintf("%s (of %s)", r.Upstream, strings.Join(r.Upstreams, ", ")))
 		line("  attempts", fmt.Sprint(r.Attempts))

@@ -133,6 +133,9 @@ func statusOf(d *spool.Detail) *emailStatus {
 	count := map[string]int{}
 	for i := range d.Recipients {
 		r := &d.Recipients[i]
+		if d.Envelope.Recipients[i].Copy {
+			continue // not for the sender to know
+		}
 		to := d.Envelope.Recipients[i].Address
 		e.To = append(e.To, to)
 		one := recipientStatus{To: to, LastEvent: eventOf(r, d.Envelope), Upstream: r.Upstream, Attempts: r.Attempts, LastReply: replyOf(r.Last)}

@@ -150,11 +150,24 @@ func appendEnvelope(b []byte, env *spool.Envelope, size int64, shares []share, o
 	for i := range env.Recipients {
 		r := &env.Recipients[i]
 		b = putString(b, r.Address)
-		b = append(putUint(b, uint64(of[i])), byte(r.Notify))
+		b = append(putUint(b, uint64(of[i])), notifyByte(r))
 		b = putString(b, r.ORcpt)
 	}
 	return appendFields(b, env, with)
 }
+
+// isCopy stands beside the events of NOTIFY. A build that does not know it sees
+// a recipient with NOTIFY=NEVER.
+const isCopy = 1 << 7
+
+func notifyByte(r *spool.Recipient) byte {
+	if r.Copy {
+		return byte(r.Notify) | isCopy
+	}
+	return byte(r.Notify)
+}
+
+func setNotify(r *spool.Recipient, b byte) { r.Notify, r.Copy = spool.Notify(b&^isCopy), b&isCopy != 0 }
 
 // message is what the meta part of a message record holds.
 type message struct {
@@ -213,7 +226,8 @@ func readEnvelope(c *cursor) (m message) {
 		r := &env.Recipients[i]
 		r.Address = c.string()
 		of[i] = int(c.upTo(uint64(max(len(br.shares), 1) - 1)))
-		r.Notify, r.ORcpt = spool.Notify(c.byte()), c.string()
+		setNotify(r, c.byte())
+		r.ORcpt = c.string()
 		if c.bad {
 			break
 		}
