@@ -260,6 +260,7 @@ type Route struct {
 	Upstream []string            // failover, in order; empty where Reject is set
 	Reject   string              // the text of the 550 that ends this route; empty: it leads to Upstream
 	Priority *int                // -9 to 9 (RFC 6710); nil: what the client asks for, else 0
+	Archive  []string            // who gets a copy of its mail, beside those of Submission.Archive
 	Line     int                 // in the file
 	File     string              // name of a further file that it stands in; empty: the one at Path
 

@@ -57,6 +57,8 @@ func (s *Submission) keys() []key {
 		{name: "alias", value: aliases.at(&s.Alias), unset: "none", help: "What names stand for: lists of addresses and names."},
 		{name: "aliases", value: path.at(&s.Aliases), unset: "none", help: "A file with more aliases, in the syntax of aliases(5)."},
 		{name: "local_domains", value: mailDomains.at(&s.LocalDomains), unset: `"localhost"`, help: "The domains whose names have aliases, beside names without a domain."},
+		{name: "archive", value: archiveList.at(&s.Archive), unset: "nobody", help: "Who gets a copy of every message."},
+		{name: "archive_dir", value: path.at(&s.ArchiveDir), unset: "none", restart: true, help: "A folder that gets a copy of every message."},
 		{name: "from_of", value: patternsOf.at(&s.FromOf), unset: "users of this machine may send as whom the routes take", help: "Patterns of the addresses that users of this machine may send as, by their names."},
 	}
 }
@@ -208,6 +210,7 @@ func (r *Route) keys() []key {
 		{name: "reject", value: text.at(&r.Reject), unset: "none", help: "The text with which the mail is refused."},
 		{name: "upstream", value: textList.at(&r.Upstream), unset: "must be given, or reject", help: "Names of upstreams, in the order in which they are tried."},
 		{name: "priority", value: numberOrNone(&r.Priority, -9, 9), unset: "what the client asks for, else 0", help: "Which mail goes first: higher before lower."},
+		{name: "archive", value: archiveList.at(&r.Archive), unset: "nobody", help: "Who gets a copy of the mail of this route."},
 	}, r.Staging.keys())
 }
 

@@ -226,6 +226,7 @@ func (d *document) config() *Config {
 	d.checkLoops(cfg, own, names)
 	d.addCapture(cfg)
 	d.checkRoutes(cfg)
+	d.checkArchive(cfg)
 	d.checkRewrites(cfg)
 	d.checkDKIM(cfg)
 	d.checkSenders(cfg)

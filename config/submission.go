@@ -24,6 +24,10 @@ type Submission struct {
 	// LocalDomains are the domains whose names have aliases, beside names
 	// without a domain; empty: "localhost".
 	LocalDomains []string
+	// Archive are the addresses, or names, of whoever gets a copy of each message.
+	Archive []string
+	// ArchiveDir is a folder that gets a copy of each message; empty: none.
+	ArchiveDir string
 	// FromOf are patterns of the addresses that users of this machine may send
 	// as, by their names; who is not here may send as anybody.
 	FromOf map[string][]string

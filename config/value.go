@@ -43,6 +43,7 @@ var (
 	mailDomain   = kind[string]{name: "domain", parse: readMailDomain, format: unlessEmpty}
 	mailDomains  = kind[[]string]{name: "domains", parse: listOf(readDomain), format: unlessNone}
 	redirectList = kind[[]string]{name: "addresses", parse: listOf(readRedirect), format: unlessNone}
+	archiveList  = kind[[]string]{name: "addresses", parse: listOf(readArchive), format: unlessNone}
 	aliases      = kind[map[string][]string]{name: "aliases", parse: readAlias, format: showAlias}
 )
 

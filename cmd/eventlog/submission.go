@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"postern/config"
 	"postern/relay/submission"
 )
 
@@ -39,6 +40,13 @@ func (l *Log) mailDiverted(e *submission.Diverted) {
 		zap.Int("recipients", len(e.To)), zap.String("to", strings.Join(to, ", ")))
 	if e.ID != 0 {
 		fields = append(fields, id(e.ID))
+	}
+	if e.Copy {
+		fields = append(fields, zap.Bool("copy", true))
+	}
+	if e.Copy && e.Instead == string(config.OtherwiseRefuse) { // an archive lacks something
+		l.warn("mail-diverted", fields...)
+		return
 	}
 	l.info("mail-diverted", fields...)
 }
@@ -77,6 +85,9 @@ func (l *Log) messageAccepted(e *submission.Accepted) {
 		fields = append(appendClient(fields, p), id(e.ID), zap.String("from", e.From),
 			zap.Int("recipients", e.Recipients), zap.Int64("size", e.Size),
 			zap.String("message_id", e.MessageID), zap.Duration("took", e.Took))
+		if e.Copies > 0 {
+			fields = append(fields, zap.Int("copies", e.Copies))
+		}
 		if e.Repeated {
 			fields = append(fields, zap.Bool("repeated", true))
 		}

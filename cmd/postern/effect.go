@@ -15,6 +15,8 @@ type explained struct {
 	route.Explanation
 	// Upstreams tells of each upstream of the decision what is in effect.
 	Upstreams map[string]effect `json:"upstreams,omitempty"`
+	// Copies are for whom the administrator wants one of the message.
+	Copies []explainedCopy `json:"copies,omitempty"`
 }
 
 // effect is what an upstream is, with the figures of its provider and without

@@ -89,8 +89,9 @@ func (a *app) explain(q route.Query) error {
 		if err != nil {
 			return err
 		}
-		out.Recipients = append(out.Recipients, explained{e, effectOf(cfg, e.Decision.Upstreams, rewrites)})
-		text += e.String() + a.consequence(cfg, &e, rewrites)
+		copies := copiesOf(cfg, routes, named, q, &e.Decision)
+		out.Recipients = append(out.Recipients, explained{e, effectOf(cfg, e.Decision.Upstreams, rewrites), copies})
+		text += e.String() + a.consequence(cfg, &e, rewrites) + copyLines(cfg, copies, e.Decision.Matched)
 		none = none || refused(&e)
 	}
 	switch {

@@ -20,6 +20,7 @@ type rule struct {
 	header   []field
 	upstream []string
 	priority *int
+	archive  []string
 	reject   string
 	staging  *staging // nil: mail goes to its recipients
 }
@@ -43,7 +44,7 @@ func compile(r *config.Route, position int) (rule, error) {
 	out := rule{
 		name: r.Name, line: r.Line, file: r.File, from: from, to: to,
 		user: newNameSet(r.User), unixUser: newNameSet(r.UnixUser), listener: newNameSet(r.Listener),
-		upstream: slices.Clone(r.Upstream), priority: r.Priority, reject: r.Reject,
+		upstream: slices.Clone(r.Upstream), priority: r.Priority, archive: slices.Clone(r.Archive), reject: r.Reject,
 	}
 	for name, patterns := range r.Header {
 		out.header = append(out.header, field{textproto.CanonicalMIMEHeaderKey(name), slices.Clone(patterns)})

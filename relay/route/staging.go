@@ -78,6 +78,21 @@ func (t *Table) Held(to string, upstreams []string) Decision {
 	return plain
 }
 
+// Own decides for mail of our own, such as a notice or a copy, which is refused
+// to nobody: where no route takes it, it goes by the upstreams of the message
+// that it is about. Not Matched: there are none, it depends on the header, or
+// staging holds it back (Instead).
+func Own(t interface {
+	Recipient(q Query) Decision
+	Held(to string, upstreams []string) Decision
+}, q Query, by []string) Decision {
+	d := t.Recipient(q)
+	if d.Matched || d.NeedsHeader || d.Instead != "" || len(by) == 0 {
+		return d
+	}
+	return t.Held(q.To, by)
+}
+
 // explain is what staging does with a recipient, as one more condition; false:
 // there is none.
 func (s *staging) explain(to *address, text string) (Condition, bool) {

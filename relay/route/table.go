@@ -40,6 +40,9 @@ type Decision struct {
 	// Priority is what the route sets (RFC 6710); nil: it leaves it to the
 	// client. It belongs to the table.
 	Priority *int `json:"priority,omitempty"`
+	// Archive is who gets a copy by the route that matched; it belongs to the
+	// table.
+	Archive []string `json:"archive,omitempty"`
 	// Reject is the text of the refusal that the first matching route ends
 	// in; Route names it, and nothing else is set.
 	Reject string `json:"reject,omitempty"`
@@ -171,7 +174,7 @@ func (t *Table) Recipient(q Query) Decision {
 			if r.reject != "" {
 				return Decision{Route: r.name, Reject: r.reject}
 			}
-			d := Decision{Upstreams: r.upstream, Route: r.name, Matched: true, Priority: r.priority}
+			d := Decision{Upstreams: r.upstream, Route: r.name, Matched: true, Priority: r.priority, Archive: r.archive}
 			if !r.staging.allows(&to) {
 				return r.divert(d)
 			}

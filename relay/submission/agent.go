@@ -66,6 +66,7 @@ type Policy struct {
 	senders  *route.Senders
 	names    *naming.Names
 	remember time.Duration // keys; 0: not at all
+	archive  []string      // who gets a copy of everything
 }
 
 // NewPolicy compiles a policy. It fails on what config.Load would refuse.
@@ -78,7 +79,7 @@ func NewPolicy(cfg *config.Config, routes Router) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Policy{hostname: cfg.Hostname, routes: routes, senders: senders, names: n, remember: cfg.Submission.Idempotency}, nil
+	return &Policy{hostname: cfg.Hostname, routes: routes, senders: senders, names: n, remember: cfg.Submission.Idempotency, archive: cfg.Submission.Archive}, nil
 }
 
 // remembered is how many accounts with rates are kept in mind.

@@ -183,6 +183,12 @@ func (m *Message) open(header, body []byte) {
 		*b = m.appendOriginals(*b, header)
 	}
 	trace := *b
+	if len(m.policy.archive)+len(m.archive) > 0 { // which no field of ours is to name
+		if r := m.addCopies(header); r != nil {
+			m.err = r
+			return
+		}
+	}
 	m.note(trace) // `for` may hold an address in UTF-8
 	m.put(trace)
 	for len(f.drop) > 0 {

@@ -18,6 +18,7 @@ type diversion struct {
 	route   string
 	instead config.Otherwise
 	by      []string // who gets it, where it is redirected
+	copy    bool     // it is one of an archive, whom no header names
 }
 
 // place adds to list where the mail for a recipient goes by a decision: r itself
@@ -37,10 +38,14 @@ func (m *Message) place(list []spool.Recipient, r spool.Recipient, d *route.Deci
 	return list
 }
 
+func diversionOf(to string, d *route.Decision) diversion {
+	return diversion{to: to, route: d.Route, instead: d.Instead, by: d.Redirect}
+}
+
 // divert notes that a recipient was not let through.
 func (m *Message) divert(to string, d *route.Decision) {
 	if d.Instead != "" {
-		m.diverted = append(m.diverted, diversion{to, d.Route, d.Instead, d.Redirect})
+		m.diverted = append(m.diverted, diversionOf(to, d))
 	}
 }
 
@@ -58,6 +63,7 @@ func (m *Message) addDiverted(r spool.Recipient, d *route.Decision) *Refusal {
 		return noMemory
 	}
 	m.divert(r.Address, d)
+	m.copyTo(d.Archive)
 	for i := range list {
 		m.keep(&list[i])
 	}
@@ -95,6 +101,7 @@ func (m *Message) decide(header []byte) *Refusal {
 		}
 		r.Upstreams = d.Upstreams
 		m.raise(d.Priority)
+		m.copyTo(d.Archive)
 		if decisions[i] = d; d.Instead != "" {
 			others = append(others, i)
 		}
@@ -186,9 +193,9 @@ func toAndCc(header []byte) []byte {
 func (m *Message) tellDiverted(id spool.ID) {
 	for len(m.diverted) > 0 {
 		first := m.diverted[0]
-		e := Diverted{Client: m.client, ID: id, From: m.env.From, Route: first.route, Instead: string(first.instead)}
+		e := Diverted{Client: m.client, ID: id, From: m.env.From, Route: first.route, Instead: string(first.instead), Copy: first.copy}
 		m.diverted = slices.DeleteFunc(m.diverted, func(v diversion) bool {
-			if v.route != first.route || v.instead != first.instead {
+			if v.route != first.route || v.instead != first.instead || v.copy != first.copy {
 				return false
 			}
 			e.To = append(e.To, v.to)

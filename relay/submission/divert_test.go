@@ -63,6 +63,7 @@ func TestStaging(t *testing.T) {
 		want    string // "address/upstream" of those who get it
 		added   string // to the header
 		told    string
+		archive string // an address that gets a copy of everything
 		refused string
 	}{
 		{name: "redirect", staging: config.Staging{Redirect: []string{"qa@example.com"}}, to: "a@one.example b@two.example",
@@ -84,6 +85,20 @@ func TestStaging(t *testing.T) {
 		{name: "drop by the header", staging: config.Staging{AllowTo: allow, Otherwise: config.OtherwiseDrop}, header: late, to: "out@one.example",
 			fields: "X-Kind: x\r\n", told: "drop: out@one.example"},
 		{name: "refuse by the header", staging: config.Staging{AllowTo: allow}, header: late, to: "in@example.com out@one.example", fields: "X-Kind: x\r\n", refused: "550 5.7.1 mail may not go"},
+		{name: "a copy that is let through", staging: config.Staging{Redirect: []string{"qa@example.com"}, AllowTo: allow}, archive: "archive@example.com", to: "out@one.example",
+			want: "qa@example.com/up archive@example.com/up copy", added: "X-Postern-Original-To: out@one.example\r\n", told: "redirect: out@one.example"},
+		{name: "a copy beside what is redirected", staging: config.Staging{Redirect: []string{"qa@example.com"}, AllowTo: allow}, archive: "archive@two.example", to: "in@example.com out@one.example",
+			fields: "To: out@one.example\r\n", want: "in@example.com/up qa@example.com/up", added: "X-Postern-Original-To: out@one.example\r\n", told: "redirect: out@one.example; redirect copy: archive@two.example"},
+		{name: "a copy that is redirected", staging: config.Staging{Redirect: []string{"qa@example.com"}, AllowTo: allow}, archive: "archive@two.example", to: "in@example.com",
+			want: "in@example.com/up qa@example.com/up copy", told: "redirect copy: archive@two.example"},
+		{name: "a copy that is not made", staging: config.Staging{AllowTo: allow}, archive: "archive@two.example", to: "in@example.com", want: "in@example.com/up", told: "refuse copy: archive@two.example"},
+		{name: "a copy that is dropped", staging: config.Staging{AllowTo: allow, Otherwise: config.OtherwiseDrop}, archive: "archive@two.example", to: "in@example.com", want: "in@example.com/up", told: "drop copy: archive@two.example"},
+		{name: "a copy that is captured", staging: config.Staging{AllowTo: allow, Otherwise: config.OtherwiseCapture}, archive: "archive@two.example", to: "in@example.com",
+			want: "in@example.com/up archive@two.example/capture copy", told: "capture copy: archive@two.example"},
+		{name: "a copy of what is dropped", staging: config.Staging{AllowTo: allow, Otherwise: config.OtherwiseDrop}, archive: "archive@example.com", to: "out@one.example",
+			want: "archive@example.com/up copy", told: "drop: out@one.example"},
+		{name: "a copy by the header", staging: config.Staging{AllowTo: allow, Otherwise: config.OtherwiseDrop}, header: late, archive: "archive@two.example", to: "in@example.com",
+			fields: "X-Kind: x\r\n", want: "in@example.com/up", told: "drop copy: archive@two.example"},
 		{name: "aliases", staging: config.Staging{Redirect: []string{"qa@example.com"}, AllowTo: allow}, to: "team",
 			want: "in@example.com/up qa@example.com/up", added: "X-Postern-Original-To: 2 more, which the log names\r\n", told: "redirect: out@one.example other@one.example"},
 		{name: "aliases refused", staging: config.Staging{AllowTo: allow}, to: "team", refused: "550 5.7.1 mail may not go"},
@@ -96,11 +111,18 @@ func TestStaging(t *testing.T) {
 					{Name: "staging", From: []string{"*"}, Header: c.header, Upstream: []string{"up"}, Staging: c.staging},
 					{Name: "open", From: []string{"*"}, Upstream: []string{"open"}},
 				}}
+			if c.archive != "" {
+				cfg.Submission.Archive = []string{c.archive}
+			}
 			st, told := &store{}, []string(nil)
 			err := staged(t, cfg, "a@example.com", strings.Fields(c.to), c.fields+"Date: Mon, 01 Jan 2001 07:40:00 +0000\r\nMessage-ID: <1@x>\r\n\r\nhi\r\n",
 				submission.Options{Accept: st, Events: func(e submission.Event) {
 					if d, ok := e.(*submission.Diverted); ok {
-						told = append(told, d.Instead+": "+strings.Join(d.To, " "))
+						what := d.Instead
+						if d.Copy {
+							what += " copy"
+						}
+						told = append(told, what+": "+strings.Join(d.To, " "))
 						if d.Route != "staging" || d.ID == 0 {
 							t.Errorf("%+v", d)
 						}
@@ -118,7 +140,11 @@ func TestStaging(t *testing.T) {
 			var got []string
 			if st.env != nil {
 				for _, r := range st.env.Recipients {
-					got = append(got, r.Address+"/"+strings.Join(r.Upstreams, ","))
+					one := r.Address + "/" + strings.Join(r.Upstreams, ",")
+					if r.Copy {
+						one += " copy"
+					}
+					got = append(got, one)
 				}
 			}
 			if strings.Join(got, " ") != c.want || strings.Join(told, "; ") != c.told {
@@ -157,6 +183,8 @@ func TestNobodyEscapes(t *testing.T) {
 			Domain: rapid.SampledFrom([]string{"", "in.example", "out.example"}).Draw(t, "domain of names"),
 			Alias: map[string][]string{"root": rapid.SliceOfN(whole.Filter(func(s string) bool { return !strings.HasSuffix(s, "@localhost") }), 1, 3).Draw(t, "root"), "team": {"root", "a@out.example"},
 				"*": rapid.SliceOfN(whole, 1, 2).Draw(t, "everybody")}}}
+		cfg.Submission.Archive = rapid.SliceOfN(whole, 0, 2).Draw(t, "archive")
+		ofRoute := rapid.SliceOfN(whole, 0, 2).Draw(t, "archive of the route")
 		if rapid.Bool().Draw(t, "no aliases") {
 			cfg.Submission.Alias = nil
 		}
@@ -164,7 +192,7 @@ func TestNobodyEscapes(t *testing.T) {
 		if rapid.Bool().Draw(t, "by header") {
 			header = map[string][]string{"X-Kind": {"bulk"}}
 		}
-		staging := config.Route{Name: "staging", From: []string{"*"}, Header: header, Upstream: []string{"out", "backup"},
+		staging := config.Route{Name: "staging", From: []string{"*"}, Header: header, Upstream: []string{"out", "backup"}, Archive: ofRoute,
 			Staging: config.Staging{Redirect: redirect, AllowTo: allow, Otherwise: otherwise}}
 		cfg.Routes = []config.Route{staging, {Name: "next", From: []string{"*"}, Upstream: []string{"elsewhere"}}}
 		// What may go by "out", by the patterns alone.

@@ -17,7 +17,8 @@ type Accepted struct {
 	Client     *Client
 	ID         spool.ID
 	From       string // reverse-path
-	Recipients int
+	Recipients int    // without Copies
+	Copies     int    // for the administrator
 	Size       int64  // bytes as the client sent them
 	MessageID  string // with its angle brackets
 	Took       time.Duration
@@ -57,8 +58,9 @@ type Diverted struct {
 	ID      spool.ID // of the message; 0: a notice of ours that was not made
 	From    string   // reverse-path
 	Route   string
-	Instead string // "redirect", "capture", "drop", or "refuse" for a notice
+	Instead string // "redirect", "capture", "drop", or "refuse" for a notice or a copy
 	To      []string
+	Copy    bool // To were to get a copy for the administrator
 }
 
 func (*Diverted) event()    {}

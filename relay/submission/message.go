@@ -32,6 +32,8 @@ type Message struct {
 	count    int                 // of recipients, with those that were repeated
 	late     bool                // some recipient waits for the header
 	diverted []diversion         // recipients that a route does not let mail go to
+	archive  []string            // who gets a copy by the routes of recipients
+	copies   int                 // of the recipients, at the end of them
 	priority *int                // the highest that a route of a recipient sets; nil: none does
 	holding  holding             // memory
 	first    spool.ID            // of the message with the same key that was taken before; 0: none
@@ -176,6 +178,7 @@ func (m *Message) add(to *Recipient) *Refusal {
 		return noMemory
 	}
 	m.keep(&r)
+	m.copyTo(d.Archive)
 	return nil
 }
 
@@ -287,7 +290,7 @@ func (m *Message) Repeated() bool { return m.first != 0 }
 // tell tells that the message was accepted.
 func (m *Message) tell(id spool.ID) {
 	m.accepted = Accepted{
-		Client: m.client, ID: id, From: m.env.From, Recipients: len(m.env.Recipients), Size: m.size,
+		Client: m.client, ID: id, From: m.env.From, Recipients: len(m.env.Recipients) - m.copies, Copies: m.copies, Size: m.size,
 		MessageID: m.env.MessageID, Took: time.Since(m.begun), Repeated: m.Repeated(),
 		Remark: m.remark, Written: m.written,
 	}

@@ -60,6 +60,7 @@ func (m *Message) addAlias(to *Recipient, x *alias.Expansion) *Refusal {
 	}
 	fresh, size := make([]spool.Recipient, 0, len(x.Addresses)), 0
 	var diverted []diversion
+	var copies [][]string
 	for _, address := range x.Addresses {
 		if m.repeated(address) {
 			continue
@@ -71,7 +72,10 @@ func (m *Message) addAlias(to *Recipient, x *alias.Expansion) *Refusal {
 		r.Notify, r.ORcpt = to.Notify, original
 		fresh, size = m.place(fresh, r, &d), size+weight(&r)
 		if d.Instead != "" {
-			diverted = append(diverted, diversion{address, d.Route, d.Instead, d.Redirect})
+			diverted = append(diverted, diversionOf(address, &d))
+		}
+		if len(d.Archive) > 0 {
+			copies = append(copies, d.Archive)
 		}
 	}
 	if m.count+len(fresh) > most {
@@ -84,6 +88,9 @@ func (m *Message) addAlias(to *Recipient, x *alias.Expansion) *Refusal {
 		return noMemory
 	}
 	m.diverted = append(m.diverted, diverted...)
+	for _, list := range copies {
+		m.copyTo(list)
+	}
 	for i := range fresh {
 		m.env.SMTPUTF8 = m.env.SMTPUTF8 || !wire.IsASCII(fresh[i].Address) // RFC 6531 §3.5
 		m.keep(&fresh[i])

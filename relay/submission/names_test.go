@@ -32,7 +32,11 @@ func TestNames(t *testing.T) {
 				}
 				var got []string
 				for i := range st.env.Recipients {
-					got = append(got, submissiontest.Show(&st.env.Recipients[i]))
+					r := &st.env.Recipients[i]
+					got = append(got, submissiontest.Show(r))
+					if _, content, _ := strings.Cut(st.kept, "\nReceived:"); r.Copy && strings.Contains(content, r.Address) {
+						t.Errorf("%s is named in %q", r.Address, content)
+					}
 				}
 				if st.env.From != c.Want || !slices.Equal(got, c.Recipients) {
 					t.Errorf("from %q to %q, want %q to %q", st.env.From, got, c.Want, c.Recipients)

@@ -33,10 +33,7 @@ func (a *Agent) Notify(sender string, upstreams []string) (list []spool.Recipien
 	for _, to := range addresses {
 		to, _ = p.names.Complete(to)
 		// The header is known, and has nothing that a route could ask for.
-		d := p.routes.Recipient(route.Query{To: to, Listener: config.InternalListener, Header: textproto.MIMEHeader{}})
-		if !d.Matched && d.Instead == "" {
-			d = p.routes.Held(to, upstreams)
-		}
+		d := route.Own(p.routes, route.Query{To: to, Listener: config.InternalListener, Header: textproto.MIMEHeader{}}, upstreams)
 		m.divert(to, &d)
 		if d.Instead == config.OtherwiseRefuse {
 			continue

@@ -15,13 +15,19 @@ type Named struct {
 	To         []string
 	Header     string   // fields, with line ends
 	Want       string   // reverse-path that is kept
-	Recipients []string // that are kept, "address" or "address ORCPT"
+	Recipients []string // that are kept, "address", "address ORCPT" or "address (copy)"
 	Kept       string   // fields that are kept in place of Header; empty: the same
 	Refused    string   // how the refusal begins; empty: it is taken
 }
 
 // Show is a recipient as in Named.Recipients.
 func Show(r *spool.Recipient) string {
+	if r.Copy {
+		if r.Notify != spool.NotifyNever || r.ORcpt != "" {
+			return r.Address + " (a copy that its sender is told of)"
+		}
+		return r.Address + " (copy)"
+	}
 	if r.ORcpt != "" {
 		return r.Address + " " + r.ORcpt
 	}
@@ -31,6 +37,7 @@ func Show(r *spool.Recipient) string {
 // Routes are those of the cases.
 var Routes = []config.Route{
 	{Name: "refused", To: []string{"*@refused.example"}, Reject: "not there"},
+	{Name: "copied", To: []string{"*@copied.example"}, Upstream: []string{"up"}, Archive: []string{"case@archive.example", "all@archive.example"}},
 	{Name: "all", From: []string{"*"}, Upstream: []string{"up"}},
 }
 
@@ -41,7 +48,8 @@ var (
 			"root": {"ops@example.net"}, "team": {"a", "b@example.net", "root"}, "a": {`\a`, "c@example.net"},
 			"self": {"self", "d@example.net"}, "bad": {"x@refused.example"}, "big": {"1@x.example", "2@x.example", "3@x.example", "4@x.example", "5@x.example", "6@x.example", "7@x.example"},
 		}}
-	catch = config.Submission{Domain: "example.com", Alias: map[string][]string{"*": {"all@example.net"}, "root": {"ops@example.net"}}}
+	archived = config.Submission{Domain: "example.com", Archive: []string{"all@archive.example"}}
+	catch    = config.Submission{Domain: "example.com", Alias: map[string][]string{"*": {"all@example.net"}, "root": {"ops@example.net"}}}
 )
 
 // MaxRecipients is what a message may have in the cases.
@@ -80,4 +88,21 @@ var Names = []Named{
 		Want: "root@example.com", Recipients: []string{"bob@example.com"}},
 	{Name: "names that nothing completes stay in the header", Submission: config.Submission{Alias: map[string][]string{"root": {"ops@example.net"}}},
 		From: "a@example.org", To: []string{"root"}, Header: "From: root\r\n", Want: "a@example.org", Recipients: []string{"ops@example.net rfc822;root"}},
+	{Name: "archive", Submission: archived, From: "a@example.org", To: []string{"b@example.net", "c@example.net"}, Want: "a@example.org",
+		Recipients: []string{"b@example.net", "c@example.net", "all@archive.example (copy)"}},
+	{Name: "archive that is a recipient", Submission: archived, From: "a@example.org", To: []string{"b@example.net", "all@ARCHIVE.example"}, Want: "a@example.org",
+		Recipients: []string{"b@example.net", "all@ARCHIVE.example"}},
+	{Name: "archive of routes, once", Submission: archived, From: "a@example.org", To: []string{"b@copied.example", "c@example.net", "d@copied.example"}, Want: "a@example.org",
+		Recipients: []string{"b@copied.example", "c@example.net", "d@copied.example", "all@archive.example (copy)", "case@archive.example (copy)"}},
+	{Name: "archive of the route of an alias", Submission: config.Submission{Alias: map[string][]string{"root": {"b@copied.example"}}}, From: "a@example.org", To: []string{"root"}, Want: "a@example.org",
+		Recipients: []string{"b@copied.example rfc822;root", "case@archive.example (copy)", "all@archive.example (copy)"}},
+	{Name: "archive of a recipient that was refused", Submission: config.Submission{Alias: map[string][]string{"root": {"b@copied.example", "x@refused.example"}}}, From: "a@example.org",
+		To: []string{"root"}, Refused: "550 5.7.1 not there"},
+	{Name: "archive beside as many recipients as there may be", Submission: archived, From: "a@example.org",
+		To: []string{"1@example.net", "2@example.net", "3@example.net", "4@example.net", "5@example.net", "6@example.net"}, Want: "a@example.org",
+		Recipients: []string{"1@example.net", "2@example.net", "3@example.net", "4@example.net", "5@example.net", "6@example.net", "all@archive.example (copy)"}},
+	{Name: "archive that is a name", Submission: config.Submission{Domain: "example.com", Archive: []string{"archive", "team@localhost"}, Alias: map[string][]string{"team": {"x@example.net", "b@example.net"}}},
+		From: "a@example.org", To: []string{"b@example.net"}, Want: "a@example.org", Recipients: []string{"b@example.net", "archive@example.com (copy)", "x@example.net (copy)"}},
+	{Name: "archive that no route takes", Submission: config.Submission{Archive: []string{"archive@refused.example"}}, From: "a@example.org", To: []string{"b@example.net"}, Want: "a@example.org",
+		Recipients: []string{"b@example.net", "archive@refused.example (copy)"}},
 }

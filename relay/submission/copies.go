@@ -1,0 +1,85 @@
+package submission
+
+import (
+	"net/textproto"
+	"slices"
+
+	"postern/config"
+	"postern/config/wire"
+	"postern/relay/route"
+	"postern/spool"
+)
+
+// copyTo notes who gets a copy by the route of a recipient.
+func (m *Message) copyTo(list []string) {
+	for _, to := range list {
+		if !slices.Contains(m.archive, to) {
+			m.archive = append(m.archive, to)
+		}
+	}
+}
+
+// addCopies adds those who get a copy because the administrator wants one, as
+// recipients of the message: they are as durable as it. The sender's limits and
+// rates don't count them, and the header is written already.
+func (m *Message) addCopies(header []byte) *Refusal {
+	h := wire.Values(header, m.policy.routes.Fields())
+	var by []string
+	if len(m.env.Recipients) > 0 {
+		by = m.env.Recipients[0].Upstreams
+	}
+	for _, list := range [][]string{m.policy.archive, m.archive} {
+		for _, name := range list {
+			for _, to := range m.archived(name) {
+				if r := m.addCopy(to, h, by); r != nil {
+					return r
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// archived are the addresses that a name or an address stands for.
+func (m *Message) archived(name string) []string {
+	if m.policy.names.Local(name) {
+		if x := m.agent.expand(m.policy, name, maxNotified); x != nil {
+			return x.Addresses
+		}
+	}
+	address, _ := m.policy.names.Complete(name)
+	return []string{address}
+}
+
+// addCopy adds one, unless it is a recipient. Routes are asked as for the
+// recipients of the sender, and so staging holds for it as well. Where no route
+// takes it, it goes by the upstreams by.
+func (m *Message) addCopy(to string, h textproto.MIMEHeader, by []string) *Refusal {
+	if m.repeated(to) {
+		return nil
+	}
+	q := m.client.query(m.env.From, to)
+	q.Header = h
+	d := route.Own(m.policy.routes, q, by)
+	if !d.Matched {
+		d.Instead = config.OtherwiseRefuse
+	}
+	if d.Instead != "" {
+		one := diversionOf(to, &d)
+		one.copy = true
+		m.diverted = append(m.diverted, one)
+	}
+	if !d.Matched {
+		return nil
+	}
+	m.env.SMTPUTF8 = m.env.SMTPUTF8 || !wire.IsASCII(to)
+	for _, r := range m.place(nil, spool.Recipient{Address: to, Upstreams: d.Upstreams}, &d) {
+		r.Notify, r.Copy = spool.NotifyNever, true
+		if !m.hold(weight(&r)) {
+			return noMemory
+		}
+		m.keep(&r)
+		m.copies++
+	}
+	return nil
+}
