@@ -18,7 +18,8 @@ const (
 	ownFiles = 32
 	// A client: its socket, and the file of a message that is larger than what
 	// is kept in memory. As many as a quarter more may be on their way out.
-	perClient = 2
+	// A copy for archive_dir has a folder and a file open.
+	perClient, perArchived = 2, 4
 	// A session with an upstream: its socket, and the file of a large message.
 	// One with the capture server has no socket, but the server has three
 	// folders and a file open for the message.
@@ -37,6 +38,7 @@ const (
 // shares are the descriptors of a process, shared out: what strangers can take
 // leaves enough for spool, control and upstreams.
 type shares struct {
+	client int // of each client
 	limit  int // RLIMIT_NOFILE; 0: there is none
 	needed int // if nobody had to take less than the configuration says
 	least  int // for one connection at a time at each listener and upstream, and what there is beside
@@ -49,7 +51,10 @@ type shares struct {
 // share shares out limit descriptors. handed is how many sockets a service
 // manager hands over under a name; each has the places of its listener.
 func share(limit int, cfg *config.Config, handed map[string]int) *shares {
-	s := &shares{limit: limit}
+	s := &shares{client: perClient, limit: limit}
+	if cfg.Submission.ArchiveDir != "" {
+		s.client = perArchived
+	}
 	all := cfg.AllListeners()
 	sockets := make([]int, len(all))
 	own, wanted := ownFiles+3, 0
@@ -60,7 +65,7 @@ func share(limit int, cfg *config.Config, handed map[string]int) *shares {
 		}
 		own += sockets[i]
 		s.listeners = append(s.listeners, l.MaxConnections)
-		wanted += sockets[i] * ofClients(l.MaxConnections)
+		wanted += sockets[i] * s.ofClients(l.MaxConnections)
 	}
 	if len(cfg.HTTP.Listeners()) > 0 {
 		s.batches = cfg.HTTP.MaxJSON
@@ -88,7 +93,7 @@ func share(limit int, cfg *config.Config, handed map[string]int) *shares {
 	s.places(min(control.Places, max(leastPlaces, limit/32)), cfg)
 	s.least = own + s.others() + leastJournal + perSession*len(cfg.Upstreams)
 	for i := range s.listeners {
-		s.least += sockets[i] * ofClients(1)
+		s.least += sockets[i] * s.ofClients(1)
 	}
 	s.shareOut(limit-own-min(journal, limit/4)-min(sessions, limit/4)-s.others(), sockets)
 	return s
@@ -100,21 +105,21 @@ func (s *shares) shareOut(descriptors int, sockets []int) {
 	all, few := 0, 0
 	for i, n := range s.listeners {
 		all += sockets[i]
-		few += sockets[i] * ofClients(min(n, leastPlaces))
+		few += sockets[i] * s.ofClients(min(n, leastPlaces))
 	}
 	least := leastPlaces
 	if few > descriptors {
-		least = max(1, clientsIn(descriptors/max(1, all)))
+		least = max(1, s.clientsIn(descriptors/max(1, all)))
 	}
 	left, wanted := descriptors, 0
 	for i, n := range s.listeners {
-		left -= sockets[i] * ofClients(min(n, least))
-		wanted += sockets[i] * (ofClients(n) - ofClients(min(n, least)))
+		left -= sockets[i] * s.ofClients(min(n, least))
+		wanted += sockets[i] * (s.ofClients(n) - s.ofClients(min(n, least)))
 	}
 	for i, n := range s.listeners {
-		few := ofClients(min(n, least))
-		more := max(0, left) * (ofClients(n) - few) / max(1, wanted)
-		s.listeners[i] = min(n, max(1, clientsIn(few+more)))
+		few := s.ofClients(min(n, least))
+		more := max(0, left) * (s.ofClients(n) - few) / max(1, wanted)
+		s.listeners[i] = min(n, max(1, s.clientsIn(few+more)))
 	}
 }
 
@@ -136,12 +141,12 @@ func (s *shares) others() int {
 
 // ofClients is how many descriptors the clients of a socket take in n places,
 // with those who are on their way out (intake.Leavers).
-func ofClients(n int) int { return perClient * (n + intake.Leavers(n)) }
+func (s *shares) ofClients(n int) int { return s.client * (n + intake.Leavers(n)) }
 
 // clientsIn is the number of places that so many descriptors are enough for.
-func clientsIn(descriptors int) int {
-	n := descriptors / perClient * 4 / 5
-	for ofClients(n) > descriptors {
+func (s *shares) clientsIn(descriptors int) int {
+	n := descriptors / s.client * 4 / 5
+	for s.ofClients(n) > descriptors {
 		n--
 	}
 	return max(0, n)

@@ -78,7 +78,7 @@ func (s *shares) taken(cfg *config.Config) int {
 		if cfg.Listeners[i].Network == "systemd" {
 			sockets = 2
 		}
-		n += sockets * (1 + ofClients(places))
+		n += sockets * (1 + s.ofClients(places))
 	}
 	if cfg.Spool.MaxSize > 0 && cfg.Spool.MaxSize/journalFile+16 < int64(s.limit/4) {
 		n -= s.limit/4 - int(cfg.Spool.MaxSize/journalFile+16)

@@ -16,6 +16,7 @@ import (
 
 	"postern/cmd/control"
 	"postern/config"
+	"postern/relay/archive"
 	"postern/relay/peer"
 	"postern/spool/disk"
 	"postern/spool/journal"
@@ -64,6 +65,9 @@ func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, w
 	} else if err := disk.MayMake(cfg.StateDir); err != nil {
 		f.warnings = append(f.warnings, config.Problem{File: cfg.FileOf("state_dir"), Key: "state_dir",
 			Text: "cannot be made or written: " + err.Error(), Hint: "what is learnt about upstreams, and tokens, are lost at a restart; create it for the user that runs postern"})
+	}
+	if dir := cfg.Submission.ArchiveDir; dir != "" {
+		f.add("submission.archive_dir", archiveFailed, archive.New(dir).Foresee())
 	}
 	if !f.running {
 		f.control()

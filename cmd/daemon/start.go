@@ -14,6 +14,7 @@ import (
 	"postern/config"
 	"postern/queue"
 	"postern/relay/api"
+	"postern/relay/archive"
 	"postern/relay/capture"
 	"postern/relay/intake"
 	"postern/relay/memory"
@@ -54,6 +55,11 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	d.store, d.closeStore = store, store.Close
 	if err := d.claimState(cfg.StateDir); err != nil {
 		return err
+	}
+	if dir := cfg.Submission.ArchiveDir; dir != "" {
+		if err := archive.New(dir).Prepare(); err != nil {
+			return startError(archiveFailed, fmt.Errorf("submission.archive_dir %s: %w", dir, err))
+		}
 	}
 	st, err := d.prepare(cfg)
 	if err != nil {

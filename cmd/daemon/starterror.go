@@ -46,6 +46,7 @@ const (
 	spoolFailed
 	stateFailed
 	captureFailed
+	archiveFailed
 	controlFailed
 	metricsFailed
 	listenFailed
@@ -111,7 +112,7 @@ func kindOf(at step, err error) Kind {
 		return Locked
 	case errors.Is(err, disk.ErrNotOurs), errors.Is(err, disk.ErrOpenToOthers), errors.Is(err, fs.ErrPermission):
 		return NotAllowed
-	case at == spoolFailed, at == captureFailed, at == controlFailed && !errors.Is(err, control.ErrTaken),
+	case at == spoolFailed, at == captureFailed, at == archiveFailed, at == controlFailed && !errors.Is(err, control.ErrTaken),
 		errors.Is(err, fs.ErrNotExist):
 		return CannotCreate
 	case errors.Is(err, control.ErrTaken), errors.Is(err, peer.ErrTaken), errors.Is(err, syscall.EADDRINUSE), errors.Is(err, syscall.EADDRNOTAVAIL),

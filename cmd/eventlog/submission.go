@@ -88,6 +88,9 @@ func (l *Log) messageAccepted(e *submission.Accepted) {
 		if e.Copies > 0 {
 			fields = append(fields, zap.Int("copies", e.Copies))
 		}
+		if e.Archived != "" {
+			fields = append(fields, zap.String("archived", e.Archived))
+		}
 		if e.Repeated {
 			fields = append(fields, zap.Bool("repeated", true))
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/relay/archive"
 	"postern/relay/naming"
 	"postern/relay/origin"
 	"postern/relay/route"
@@ -65,8 +66,9 @@ type Policy struct {
 	routes   Router
 	senders  *route.Senders
 	names    *naming.Names
-	remember time.Duration // keys; 0: not at all
-	archive  []string      // who gets a copy of everything
+	remember time.Duration   // keys; 0: not at all
+	archive  []string        // who gets a copy of everything
+	folder   *archive.Folder // of copies; nil: none
 }
 
 // NewPolicy compiles a policy. It fails on what config.Load would refuse.
@@ -79,7 +81,12 @@ func NewPolicy(cfg *config.Config, routes Router) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Policy{hostname: cfg.Hostname, routes: routes, senders: senders, names: n, remember: cfg.Submission.Idempotency, archive: cfg.Submission.Archive}, nil
+	p := &Policy{hostname: cfg.Hostname, routes: routes, senders: senders, names: n, remember: cfg.Submission.Idempotency,
+		archive: cfg.Submission.Archive}
+	if dir := cfg.Submission.ArchiveDir; dir != "" {
+		p.folder = archive.New(dir)
+	}
+	return p, nil
 }
 
 // remembered is how many accounts with rates are kept in mind.

@@ -189,6 +189,12 @@ func (m *Message) open(header, body []byte) {
 			return
 		}
 	}
+	if m.policy.folder != nil {
+		if r := m.beginFile(); r != nil {
+			m.err = r
+			return
+		}
+	}
 	m.note(trace) // `for` may hold an address in UTF-8
 	m.put(trace)
 	for len(f.drop) > 0 {
@@ -231,7 +237,11 @@ func (m *Message) put(p []byte) {
 			return
 		}
 	}
-	if _, err := m.draft.Write(p); err != nil {
+	_, err := m.draft.Write(p)
+	if err == nil && m.file != nil {
+		_, err = m.file.Write(p)
+	}
+	if err != nil {
 		m.err = trouble(err)
 	}
 }

@@ -83,3 +83,31 @@ func (m *Message) addCopy(to string, h textproto.MIMEHeader, by []string) *Refus
 	}
 	return nil
 }
+
+// beginFile begins the copy in a folder. Its envelope is that of the message:
+// copies for others are not in it, recipients whose mail is dropped are.
+func (m *Message) beginFile() *Refusal {
+	var to []string
+	for _, r := range m.env.Recipients[:len(m.env.Recipients)-m.copies] {
+		to = append(to, r.Address)
+	}
+	for _, v := range m.diverted {
+		if v.instead == config.OtherwiseDrop && !v.copy {
+			to = append(to, v.to)
+		}
+	}
+	x, err := m.policy.folder.Create(m.draft.ID(), m.begun, m.env.From, to)
+	if err != nil {
+		return trouble(err)
+	}
+	m.file = x
+	return nil
+}
+
+// filed says that the copy in a folder stays.
+func (m *Message) filed() {
+	if m.file != nil {
+		m.file.Done()
+		m.file = nil
+	}
+}

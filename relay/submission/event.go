@@ -19,6 +19,7 @@ type Accepted struct {
 	From       string // reverse-path
 	Recipients int    // without Copies
 	Copies     int    // for the administrator
+	Archived   string // where in the folder of copies it is; empty: nowhere
 	Size       int64  // bytes as the client sent them
 	MessageID  string // with its angle brackets
 	Took       time.Duration

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/relay/archive"
 	"postern/relay/route"
 	"postern/spool"
 )
@@ -34,6 +35,7 @@ type Message struct {
 	diverted []diversion         // recipients that a route does not let mail go to
 	archive  []string            // who gets a copy by the routes of recipients
 	copies   int                 // of the recipients, at the end of them
+	file     *archive.File       // a copy; nil: none is wanted, or it has ended
 	priority *int                // the highest that a route of a recipient sets; nil: none does
 	holding  holding             // memory
 	first    spool.ID            // of the message with the same key that was taken before; 0: none
@@ -263,10 +265,18 @@ func (m *Message) Commit(ctx context.Context) (spool.ID, error) {
 	if m.env.Key != nil {
 		m.env.Key.Until = m.env.Accepted.Add(m.policy.remember)
 	}
+	if m.file != nil {
+		place, err := m.file.Keep()
+		if err != nil {
+			return 0, m.fail(trouble(err))
+		}
+		m.accepted.Archived = place
+	}
 	d := m.draft
 	id := d.ID()
 	if len(m.env.Recipients) == 0 { // all were dropped
 		m.err = ended
+		m.filed()
 		m.end()
 		m.tell(id)
 		return id, nil
@@ -278,6 +288,7 @@ func (m *Message) Commit(ctx context.Context) (spool.ID, error) {
 		}
 		return m.again()
 	}
+	m.filed()
 	m.end()
 	m.tell(id)
 	return id, nil
@@ -292,7 +303,7 @@ func (m *Message) tell(id spool.ID) {
 	m.accepted = Accepted{
 		Client: m.client, ID: id, From: m.env.From, Recipients: len(m.env.Recipients) - m.copies, Copies: m.copies, Size: m.size,
 		MessageID: m.env.MessageID, Took: time.Since(m.begun), Repeated: m.Repeated(),
-		Remark: m.remark, Written: m.written,
+		Remark: m.remark, Written: m.written, Archived: m.accepted.Archived,
 	}
 	m.agent.events(&m.accepted)
 	if len(m.diverted) > 0 {
@@ -320,6 +331,10 @@ func (m *Message) fail(r *Refusal) *Refusal {
 // end gives back what the message holds.
 func (m *Message) end() {
 	m.held = nil
+	if m.file != nil {
+		m.file.Close()
+		m.file, m.accepted.Archived = nil, ""
+	}
 	m.unreserve()
 	m.holding.end(m.agent.memory, m.client.connection)
 	if d := m.draft; d != nil {
