@@ -122,6 +122,7 @@ type Route struct {
 	From, To []string
 	Upstream []string
 	Reject   string
+	Archive  []string // who gets a copy
 }
 
 // Rewrite replaces senders.
@@ -185,7 +186,7 @@ func (f *Found) route(r Route) {
 	r.From, r.To = from, to
 	if n := len(f.Routes); n > 0 {
 		last := &f.Routes[n-1]
-		same := slices.Equal(last.Upstream, r.Upstream) && last.Reject == r.Reject
+		same := slices.Equal(last.Upstream, r.Upstream) && last.Reject == r.Reject && slices.Equal(last.Archive, r.Archive)
 		switch {
 		case same && len(last.To)+len(r.To) == 0 && len(last.From) > 0 && len(r.From) > 0:
 			last.From = union(last.From, r.From)

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -121,7 +123,11 @@ func (i *iis) server(e element, n int) {
 	if name := e.get("DefaultDomain"); name != "" {
 		i.Found.domain(Setting{e.Place, name}, "DefaultDomain")
 	}
-	i.bindings(e)
+	relays, known := grantedNetworks(e.get("RelayIpList"))
+	if e.get("RelayIpList") != "" && !known {
+		i.note(e.Place, "RelayIpList: who may relay is kept in binary, and denies somebody, names domains or is not understood", "write these addresses into allow of the [[listener]]")
+	}
+	i.bindings(e, relays, known)
 	if u := i.smartHost(e, e.get("SmartHost")); u != nil {
 		if n == 1 || len(i.Routes) == 0 {
 			i.route(Route{Place: e.Place, From: []string{"*"}, Upstream: []string{u.Name}})
@@ -135,7 +141,6 @@ func (i *iis) server(e element, n int) {
 	i.times(e)
 	for _, a := range []struct{ name, what, do string }{
 		{"MasqueradeDomain", "senders showed this domain", "add a [[rewrite]] where the upstream asks for it"},
-		{"RelayIpList", "who may relay is kept in binary", "write these addresses into allow of the [[listener]]"},
 		{"IPSecurity", "who may connect is kept in binary", "write these addresses into allow of the [[listener]]"},
 		{"PickupDirectory", "files in this folder were sent", "hand in what still lies there by postern send --raw"},
 		{"BadMailDirectory", "what cannot be delivered goes back to the sender, or is kept in the queue", ""},
@@ -151,8 +156,9 @@ func (i *iis) server(e element, n int) {
 	}
 }
 
-// bindings are the listeners: "ADDRESS:PORT:HOST", one a line.
-func (i *iis) bindings(e element) {
+// bindings are the listeners: "ADDRESS:PORT:HOST", one a line. relays are who may
+// send to anybody, if that is known.
+func (i *iis) bindings(e element, relays []string, known bool) {
 	for b := range strings.FieldsSeq(e.get("ServerBindings")) {
 		parts := strings.Split(b, ":")
 		if len(parts) < 2 {
@@ -166,7 +172,15 @@ func (i *iis) bindings(e element) {
 		} else if n != 25 && n < 1024 {
 			l.Notes = append(l.Notes, Note{e.Place, "port " + port + " may need rights", ""})
 		}
-		l.Notes = append(l.Notes, Note{e.Place, "IIS listened at other addresses too. Who might send from other machines is kept in binary (RelayIpList)", `set address to ":` + port + `" and allow to their addresses, where other machines send by this one`})
+		switch {
+		case slices.ContainsFunc(relays, func(s string) bool { return !loopbackNetwork(s) }):
+			l.Address, l.Allow = net.JoinHostPort(parts[0], port), relays
+			l.Notes = append(l.Notes, Note{e.Place, "whoever is in allow, which was RelayIpList, may send to anybody; who had signed in could do so, too", "compare allow with Relay Restrictions of the virtual server, and name users in users where somebody signed in"})
+		case known:
+			l.Notes = append(l.Notes, Note{e.Place, "IIS listened at other addresses too, and let nobody else send to anybody (RelayIpList)", ""})
+		default:
+			l.Notes = append(l.Notes, Note{e.Place, "IIS listened at other addresses too", `set address to ":` + port + `" and allow to the addresses of other machines that send by this one`})
+		}
 		l.MaxSize = int64(e.number("MaxMessageSize"))
 		if l.MaxSize > 0 {
 			l.MaxSize = min(max(l.MaxSize, 1<<10), 10<<30)

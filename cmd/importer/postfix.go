@@ -40,6 +40,7 @@ func readPostfix(path string) (*Found, error) {
 	p.ways(f.at(0))
 	p.limits()
 	p.rewriting()
+	p.copies()
 	p.rest()
 	for _, at := range p.main.strange {
 		p.note(at, "an expression that compares is not computed, and counts as nothing", "look at what is meant there")
@@ -87,7 +88,7 @@ func (p *postfix) names() {
 		if a, ok := address(bcc.Value); ok {
 			p.Archive = append(p.Archive, Setting{bcc.Place, a})
 		} else {
-			p.note(bcc.Place, "always_bcc: "+shown(bcc.Value)+" is no whole address", "let programs send copies")
+			p.note(bcc.Place, "always_bcc: "+shown(bcc.Value)+" is no whole address", "set archive of [submission]")
 		}
 	}
 }

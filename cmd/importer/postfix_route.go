@@ -154,7 +154,7 @@ func (p *postfix) rewriting() {
 			p.replaced(name, e, classes == "" || strings.Contains(classes, "header"))
 		}
 	}
-	for _, name := range []string{"recipient_canonical_maps", "virtual_alias_maps", "masquerade_domains", "sender_bcc_maps", "recipient_bcc_maps", "relocated_maps"} {
+	for _, name := range []string{"recipient_canonical_maps", "virtual_alias_maps", "masquerade_domains", "relocated_maps"} {
 		if s := p.main.get(name); s.Value != "" {
 			p.note(s.Place, name+" is not carried over: "+postfixTold[name][0], postfixTold[name][1])
 		}

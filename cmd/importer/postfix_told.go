@@ -28,8 +28,6 @@ var postfixTold = map[string][2]string{
 	"recipient_canonical_maps":          {"recipients stay as they are", "use aliases for local names"},
 	"virtual_alias_maps":                {"addresses of whole domains lead nowhere else", "let your site's server expand them, or use aliases for local names"},
 	"masquerade_domains":                {"domains of senders stay as they are", "add a [[rewrite]]"},
-	"sender_bcc_maps":                   {"copies by sender are not made", "let programs send them"},
-	"recipient_bcc_maps":                {"copies by recipient are not made", "let programs send them"},
 	"relocated_maps":                    {"nobody is told of new addresses", ""},
 	"header_checks":                     {"no contents are looked at", "use header of a [[route]] to choose by a field, and [[rewrite]] to remove one"},
 	"smtp_header_checks":                {"no contents are looked at", "use [[rewrite]] to remove a field"},

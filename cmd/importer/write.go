@@ -3,7 +3,6 @@ package importer
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +25,7 @@ type writer struct {
 func (f *Found) TOML(source, path string, secrets map[*Upstream]string) []byte {
 	w := &writer{f: f, secrets: secrets}
 	w.comment("", "Made by `postern import "+source+" "+wire.Text(path, 300)+"`. Read it, and then run `postern check`.")
-	w.notes("What is not as it was there, and what to do:", append(slices.Clone(f.Notes), f.copies()...))
+	w.notes("What is not as it was there, and what to do:", f.Notes)
 	w.top()
 	w.submission()
 	for i := range f.Listeners {
@@ -253,6 +252,9 @@ func (w *writer) routes() {
 			continue
 		}
 		w.key("upstream", list(r.Upstream))
+		if len(r.Archive) > 0 {
+			w.key("archive", list(r.Archive))
+		}
 	}
 }
 
@@ -310,7 +312,7 @@ func bounded(d, least, most time.Duration) time.Duration {
 // submission writes what is done with every message.
 func (w *writer) submission() {
 	f := w.f
-	if f.Domain.Value == "" && f.AliasFile.Value == "" && len(f.Aliases) == 0 {
+	if f.Domain.Value == "" && f.AliasFile.Value == "" && len(f.Aliases) == 0 && len(f.Archive) == 0 {
 		return
 	}
 	w.table("[submission]", Place{})
@@ -338,12 +340,11 @@ func (w *writer) submission() {
 	if len(f.LocalDomains) > 0 {
 		w.key("local_domains", list(f.LocalDomains))
 	}
-}
-
-// copies are notes of who got a copy of everything.
-func (f *Found) copies() (notes []Note) {
-	for _, a := range f.Archive {
-		notes = append(notes, Note{a.Place, "a copy of everything went to " + shown(a.Value), "let programs send it, or have the upstream keep one"})
+	if len(f.Archive) > 0 {
+		var to []string
+		for _, a := range f.Archive {
+			to = union(to, []string{a.Value})
+		}
+		from("archive", list(to), f.Archive[0].Place)
 	}
-	return notes
 }
