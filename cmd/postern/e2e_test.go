@@ -283,6 +283,49 @@ func TestReloadReadsFurtherFiles(t *testing.T) {
 	h.stop()
 }
 
+// TestPlacesOfFurtherFiles: where conf.d says where the daemon is, and the main
+// file nothing of it, every command finds it, and the spool when it has ended.
+func TestPlacesOfFurtherFiles(t *testing.T) {
+	listen := freeAddr(t)
+	h := newHarness(t, "hostname = \"mx.example.com\"\n\n[[route]]\nfrom = [\"*\"]\nupstream = [\"office\"]\n")
+	folder := filepath.Join(h.dir, "conf.d")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"10-places.toml":   "state_dir = \"DIR/elsewhere\"\n[spool]\ndir = \"DIR/spool\"\n[pickup]\ndir = \"off\"\n",
+		"20-control.toml":  "[control]\nsocket = \"DIR/c.sock\"\nread_socket = \"DIR/r.sock\"\n[http]\nsocket = \"DIR/s.sock\"\n",
+		"30-listener.toml": "[[listener]]\naddress = \"" + listen + "\"\n",
+		"40-upstream.toml": "[upstream.office]\nhost = \"127.0.0.1\"\nport = 1\ntls = \"off\"\n",
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(strings.ReplaceAll(text, "DIR", h.dir)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.start()
+	send(t, listen, "a@example.com", "waits")
+	list := h.queued()
+	if len(list) != 1 {
+		t.Fatalf("the queue: %+v", list)
+	}
+	for _, args := range [][]string{
+		{"status"}, {"queue", "show", list[0].ID}, {"queue", "cat", list[0].ID}, {"queue", "hold", list[0].ID}, {"queue", "release", list[0].ID},
+		{"upstream", "list"}, {"upstream", "pause", "office"}, {"upstream", "resume", "office"}, {"reload"}, {"check"},
+	} {
+		h.must(args...)
+	}
+	if _, err := os.Stat(filepath.Join(h.dir, "elsewhere")); err != nil {
+		t.Errorf("the state: %v", err)
+	}
+	if r := h.do("doctor", "--json"); !strings.Contains(r.stdout, h.dir+"/c.sock") || strings.Contains(r.stdout, "/run/postern") || strings.Contains(r.stdout, "/var/lib/postern") {
+		t.Errorf("doctor looked elsewhere: %+v", r)
+	}
+	h.stop()
+	if list := h.queued(); len(list) != 1 {
+		t.Errorf("without the daemon: %+v", list)
+	}
+}
+
 func TestMisconfiguredStartSaysEverythingAtOnce(t *testing.T) {
 	h := newHarness(t, "[spool]\ndirr = \"x\"\n[retry]\nlifetime = 5\n")
 	for _, cmd := range []string{"serve", "check"} {
