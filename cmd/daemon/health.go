@@ -68,9 +68,9 @@ func (d *daemon) Health() (problems, degraded []string) {
 // keptWords tells of messages that failed, and no sender is told.
 func keptWords(n int) string {
 	if n == 1 {
-		return "1 bounce (a message from <>) or copy could not be delivered and is kept: `postern queue list --held` shows it"
+		return "1 message from <>, such as a bounce, or a copy could not be delivered and is kept: `postern queue list --held` shows it"
 	}
-	return fmt.Sprintf("%d bounces (messages from <>) and copies could not be delivered and are kept: `postern queue list --held` shows them", n)
+	return fmt.Sprintf("%d messages from <>, such as bounces, or copies could not be delivered and are kept: `postern queue list --held` shows them", n)
 }
 
 // judge says what is wrong with one lane: parked at once, out of reach from
