@@ -221,30 +221,31 @@ const (
 
 // Upstream is one outbound SMTP connection.
 type Upstream struct {
-	Provider       string // of providers.toml, or "capture"; empty: none
-	Preset         Preset // what the provider has filled in
-	Region         string // of the provider; empty: it has none
-	Host           string
-	Port           int // 0 with TLSAuto, and only then
-	TLS            UpstreamTLS
-	TLSMinVersion  TLSVersion
-	TLSOldCiphers  bool // RSA key exchange, 3DES and CBC with SHA-256 are offered too
-	CAFile         string
-	ServerName     string   // SNI and the name that the certificate is checked for; default Host
-	Fingerprints   []string // lower-case hex SHA-256 of certificates, one of which replaces the check of the chain
-	Account                 // that signs in; its name is that of the upstream
-	Sender         string   // address in envelope and From of all that goes there; empty: as it is
-	MaxConnections int
-	MaxMessages    int           // over one connection; 0: as the upstream turns out to take
-	MaxAge         time.Duration // of a connection; 0: 5 minutes
-	Without        []string      // extensions of SMTP that are not used, in capitals
-	Rate           []Rate        // every one of them holds; empty: no limit
-	MaxRecipients  int           // of one transaction; 0: as the upstream says
-	MaxMessageSize int64         // bytes; 0: as the upstream says
-	ConnectTimeout time.Duration
-	CommandTimeout time.Duration
-	DataTimeout    time.Duration
-	IdleClose      time.Duration
+	Provider        string // of providers.toml, or "capture"; empty: none
+	Preset          Preset // what the provider has filled in
+	Region          string // of the provider; empty: it has none
+	Host            string
+	Port            int // 0 with TLSAuto, and only then
+	TLS             UpstreamTLS
+	TLSMinVersion   TLSVersion
+	TLSOldCiphers   bool // RSA key exchange, 3DES and CBC with SHA-256 are offered too
+	CAFile          string
+	ServerName      string   // SNI and the name that the certificate is checked for; default Host
+	Fingerprints    []string // lower-case hex SHA-256 of certificates, one of which replaces the check of the chain
+	Account                  // that signs in; its name is that of the upstream
+	Sender          string   // address in envelope and From of all that goes there; empty: as it is
+	MaxConnections  int
+	MaxMessages     int           // over one connection; 0: as the upstream turns out to take
+	MaxAge          time.Duration // of a connection; 0: 5 minutes
+	EncodeLongLines bool          // parts with lines of more than 998 octets go encoded
+	Without         []string      // extensions of SMTP that are not used, in capitals
+	Rate            []Rate        // every one of them holds; empty: no limit
+	MaxRecipients   int           // of one transaction; 0: as the upstream says
+	MaxMessageSize  int64         // bytes; 0: as the upstream says
+	ConnectTimeout  time.Duration
+	CommandTimeout  time.Duration
+	DataTimeout     time.Duration
+	IdleClose       time.Duration
 }
 
 // Route maps messages to upstreams. Every condition that is set must hold;

@@ -137,6 +137,7 @@ func (u *Upstream) keys() []key {
 		{name: "max_connections", value: number(&u.MaxConnections, 1, 1000), def: 8, help: "The most connections at a time."},
 		{name: "max_messages", value: number(&u.MaxMessages, 1, 1_000_000), hidden: u.MaxMessages == 0, unset: "as the upstream turns out to take", help: "The most messages over one connection."},
 		{name: "max_age", value: duration(&u.MaxAge, time.Second, longTime), def: "5m", help: "The age at which a connection is replaced."},
+		{name: "encode_long_lines", value: boolean.at(&u.EncodeLongLines), hidden: !u.EncodeLongLines, def: false, help: "Whether parts with lines of more than 998 octets go encoded."},
 		{name: "without", value: without.at(&u.Without), unset: "none", help: "Extensions of SMTP that are not used."},
 		{name: "rate", value: rateList.at(&u.Rate), unset: "none", help: "How much may go there in a period."},
 		{name: "max_recipients", value: number(&u.MaxRecipients, 1, 100_000), hidden: u.MaxRecipients == 0, unset: "as the upstream announces", help: "The most recipients of one transaction."},

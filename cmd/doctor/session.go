@@ -245,9 +245,9 @@ var lacking = []struct {
 	common           bool // nearly every upstream has it
 }{
 	{"PIPELINING", "each message costs four round trips instead of one", true},
-	{"8BITMIME", "messages declared as 8BITMIME that have 8 bits fail with 5.6.3", true},
+	{"8BITMIME", "messages of 8 bits go encoded, and those that cannot be fail with 5.6.3", true},
 	{"SIZE", "a message that is too large is refused only after all of it was sent", true},
-	{"SMTPUTF8", "addresses beyond ASCII fail with 5.6.7", false},
+	{"SMTPUTF8", "addresses beyond ASCII fail with 5.6.7, names and subjects go encoded", false},
 	{"DSN", "Postern itself reports success where a sender asks for it", false},
 	{"BINARYMIME", "messages in BINARYMIME fail with 5.6.3", false},
 	{"REQUIRETLS", "messages that require TLS on the whole way fail with 5.7.30", false},

@@ -113,6 +113,8 @@ func (l *Log) Outgoing() func(outgoing.Event) {
 		case outgoing.NotSigned:
 			l.warn("message-not-signed", zap.String("id", e.ID.String()), zap.String("upstream", e.Upstream),
 				zap.String("domain", e.Domain), zap.String("reason", e.Reason))
+		case outgoing.NotConverted:
+			l.info("message-not-converted", zap.String("id", e.ID.String()), zap.String("upstream", e.Upstream), zap.String("reason", e.Reason))
 		}
 	}
 }

@@ -127,7 +127,7 @@ func tell(l *Log, text string) {
 	raise(l.Tokens(), text, (*oauth.Obtained)(nil), (*oauth.Failed)(nil), (*oauth.Panicked)(nil))
 	raise(l.Upstream(), text, (*upstream.Opened)(nil), (*upstream.Closed)(nil), (*upstream.TLSProblem)(nil),
 		(*upstream.Learned)(nil), (*upstream.Stalled)(nil), (*upstream.AddressFailed)(nil), (*upstream.MemoryFailed)(nil))
-	raise(l.Outgoing(), text, outgoing.SignatureBroken{}, outgoing.NotSigned{})
+	raise(l.Outgoing(), text, outgoing.SignatureBroken{}, outgoing.NotSigned{}, outgoing.NotConverted{})
 }
 
 // ofClients are the events that the listeners of SMTP and of HTTP have in

@@ -332,6 +332,7 @@ func (l *lockedBuffer) String() string {
 type sink struct {
 	mu     sync.Mutex
 	bodies []string
+	froms  []string // of the messages that were begun
 	refuse func(to string) error
 }
 
@@ -390,9 +391,14 @@ func (s *sink) received() []string {
 
 type sinkSession struct{ sink *sink }
 
-func (sinkSession) Reset()                               {}
-func (sinkSession) Logout() error                        { return nil }
-func (sinkSession) Mail(string, *smtp.MailOptions) error { return nil }
+func (sinkSession) Reset()        {}
+func (sinkSession) Logout() error { return nil }
+func (s sinkSession) Mail(from string, _ *smtp.MailOptions) error {
+	s.sink.mu.Lock()
+	defer s.sink.mu.Unlock()
+	s.sink.froms = append(s.sink.froms, from)
+	return nil
+}
 func (s sinkSession) Rcpt(to string, _ *smtp.RcptOptions) error {
 	if s.sink.refuse != nil {
 		return s.sink.refuse(to)

@@ -175,7 +175,8 @@ func TestRelayRunsUnderItsUnit(t *testing.T) {
 		"reload":  TestReloadTakesTheWholeConfigurationOrNone,
 		"unix":    TestUnixSocketRoutesByItsPeer,
 		"sockets": TestSocketActivation,
-		"secrets": TestSecretsStayIn, // by commands, files, the environment and tokens
+		"forms":   TestEachUpstreamGetsItsOwnForm, // with keys of DKIM
+		"secrets": TestSecretsStayIn,              // by commands, files, the environment and tokens
 	} {
 		t.Run(name, test)
 	}

@@ -8,14 +8,14 @@ import (
 )
 
 // SignatureBroken tells that a signature of others does not hold any more after
-// what a rule changed. It is told once for each rule, upstream and signing
-// domain.
+// what a rule, or the conversion to 7 bits, changed. It is told once for each
+// rule, upstream and signing domain.
 type SignatureBroken struct {
 	ID       spool.ID // of the first such message
 	Upstream string
 	Rule     string
 	Domain   string // that signed, as the message says
-	Field    string // that was changed
+	Field    string // that was changed; "body" for the body
 }
 
 // NotSigned tells that a message goes without the signature that it should
@@ -27,12 +27,21 @@ type NotSigned struct {
 	Reason   string // a sentence
 }
 
+// NotConverted tells that a message stays as it is, though the upstream is to
+// get it in 7 bits or with short lines.
+type NotConverted struct {
+	ID       spool.ID
+	Upstream string
+	Reason   string // a part of a sentence
+}
+
 // Event is what Forms tells: one of the above. The function that it is given to
 // is called concurrently.
 type Event interface{ event() }
 
 func (SignatureBroken) event() {}
 func (NotSigned) event()       {}
+func (NotConverted) event()    {}
 
 // maxTold bounds what is remembered of what was told. Strangers choose domains.
 const maxTold = 1000
@@ -59,9 +68,9 @@ func (t *told) first(e SignatureBroken) bool {
 	return true
 }
 
-func (m *message) tellBroken(c *rewrite.Change, broken []rewrite.Broken) {
+func (m *message) tellBroken(rule string, broken []rewrite.Broken) {
 	for _, b := range broken {
-		e := SignatureBroken{ID: m.Delivery.ID, Upstream: m.Upstream.Name, Rule: c.Rule, Domain: b.Domain, Field: b.Field}
+		e := SignatureBroken{ID: m.Delivery.ID, Upstream: m.Upstream.Name, Rule: rule, Domain: b.Domain, Field: b.Field}
 		if m.forms.told.first(e) {
 			m.tell(e)
 		}

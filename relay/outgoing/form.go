@@ -7,6 +7,7 @@ import (
 
 	"postern/config"
 	"postern/config/wire"
+	"postern/relay/convert"
 	"postern/relay/rewrite"
 	"postern/relay/route"
 	"postern/relay/sign"
@@ -47,6 +48,9 @@ func NewPolicy(cfg *config.Config) (*Policy, error) {
 	return &Policy{rewrites, keys}, nil
 }
 
+// noPolicy is in force before Use.
+var noPolicy Policy
+
 // Use puts a policy in force for all messages that are begun from now on.
 func (f *Forms) Use(p *Policy) { f.policy.Store(p) }
 
@@ -54,11 +58,18 @@ func (f *Forms) Use(p *Policy) { f.policy.Store(p) }
 // to another upstream, or comes again, as that says.
 func (f *Forms) Form(m *upstream.Form) *spool.Outcome {
 	p := f.policy.Load()
-	if p == nil || p.keys == nil && !p.rewrites.Any(m.Upstream.Name) {
+	want := wanted(m)
+	if p == nil {
+		p = &noPolicy
+	}
+	if want == (convert.Want{}) && p.keys == nil && !p.rewrites.Any(m.Upstream.Name) {
 		return nil
 	}
 	w := message{forms: f, policy: p, Form: m}
 	if o := w.rewrite(); o != nil {
+		return o
+	}
+	if o := w.convert(want); o != nil {
 		return o
 	}
 	return w.sign()
@@ -70,6 +81,8 @@ type message struct {
 	policy *Policy
 	*upstream.Form
 	header *header // of Content; nil: it was not read yet
+	// converted is the way in which the body was: 0, it was not.
+	converted uint8
 }
 
 // rewrite applies the rule for the message, if there is one.
@@ -98,7 +111,7 @@ func (m *message) rewrite() *spool.Outcome {
 	if len(changed.Changed) == 0 {
 		return nil
 	}
-	m.tellBroken(change, rewrite.BrokenIn(h.fields, changed.Changed))
+	m.tellBroken(change.Rule, rewrite.BrokenIn(h.fields, changed.Changed))
 	head := append(changed.Header, crlf...)
 	m.Content = splice(head, m.Content, h.body)
 	m.header = &header{changed.Header, int64(len(head))}
@@ -120,7 +133,7 @@ func (m *message) sign() *spool.Outcome {
 		return nil
 	}
 	fields, err := m.forms.bench.Sign(domain, &sign.Message{
-		ID: m.Delivery.ID, Header: h.fields,
+		ID: m.Delivery.ID, Header: h.fields, Converted: m.converted,
 		Body: io.NewSectionReader(m.Content, h.body, m.Content.Size()-h.body),
 	})
 	switch {

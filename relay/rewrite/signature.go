@@ -10,14 +10,18 @@ import (
 // maxSignature bounds what is read of a signature field, in bytes.
 const maxSignature = 16 << 10
 
+// WholeBody stands among changed fields for the body of a message.
+const WholeBody = "body"
+
 // Broken is a signature that does not hold any more.
 type Broken struct {
 	Domain string // that signed (d=), as it says
-	Field  string // the first that it covers and that was changed, in lower case
+	Field  string // WholeBody, or the first that it covers and that was changed, in lower case
 }
 
 // BrokenIn lists the signatures of a header (RFC 6376, RFC 8617 §4.1.2) that cover
-// one of the fields that were changed. h is the header before that.
+// one of the fields that were changed, as all cover the body (WholeBody). h is
+// the header before that.
 func BrokenIn(h []byte, changed []string) (list []Broken) {
 	if len(changed) == 0 {
 		return nil
@@ -27,6 +31,7 @@ func BrokenIn(h []byte, changed []string) (list []Broken) {
 			return
 		}
 		domain, fields := "", ""
+		body := slices.Contains(changed, WholeBody)
 		for tag := range strings.SplitSeq(wire.Unfold(value), ";") {
 			switch key, v, _ := strings.Cut(tag, "="); strings.TrimSpace(key) {
 			case "d":
@@ -34,6 +39,10 @@ func BrokenIn(h []byte, changed []string) (list []Broken) {
 			case "h":
 				fields = v
 			}
+		}
+		if body {
+			list = append(list, Broken{wire.Text(domain, 255), WholeBody})
+			return
 		}
 		for field := range strings.SplitSeq(fields, ":") {
 			if field = strings.ToLower(strings.TrimSpace(field)); slices.Contains(changed, field) {

@@ -28,10 +28,10 @@ type Bench struct {
 // what header, and in which encoding. Keys of another configuration are another
 // Domain.
 type form struct {
-	id       spool.ID
-	domain   *Domain
-	header   [sha256.Size]byte
-	sevenBit bool
+	id        spool.ID
+	domain    *Domain
+	header    [sha256.Size]byte
+	converted uint8
 }
 
 type made struct {
@@ -50,15 +50,16 @@ type Message struct {
 	ID     spool.ID
 	Header []byte    // fields, each with CRLF at its end
 	Body   io.Reader // behind the empty line
-	// SevenBit: Body isn't that of the spool, but was converted.
-	SevenBit bool
+	// Converted is 0 for the body of the spool, and another number for each way
+	// in which it can be converted.
+	Converted uint8
 }
 
 // Sign returns DKIM-Signature fields that are to stand before the header, with
 // CRLF at the end of each. They belong to the bench. An error is that of
 // reading Body, or ErrEmptyLines; then nothing is remembered.
 func (b *Bench) Sign(d *Domain, m *Message) ([]byte, error) {
-	f := form{m.ID, d, sha256.Sum256(m.Header), m.SevenBit}
+	f := form{m.ID, d, sha256.Sum256(m.Header), m.Converted}
 	b.mu.Lock()
 	one := b.made[f]
 	if one != nil {

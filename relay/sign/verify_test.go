@@ -222,7 +222,7 @@ func TestSignedOnce(t *testing.T) {
 		t.Errorf("signed %d times", reads.Load())
 	}
 	seven := message("From: a@example.com\r\n")
-	seven.SevenBit = true
+	seven.Converted = 1
 	for i, m := range []*sign.Message{message("From: b@example.com\r\n"), seven, {ID: 8, Header: []byte("From: a@example.com\r\n"), Body: counted{strings.NewReader(""), &reads}}} {
 		if _, err := bench.Sign(domain, m); err != nil || reads.Load() != int32(i+2) {
 			t.Errorf("%d: read %d times, %v", i, reads.Load(), err)

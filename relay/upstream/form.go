@@ -12,6 +12,9 @@ type Form struct {
 	Delivery *spool.Delivery
 	// SevenBit tells that the upstream takes no 8BITMIME.
 	SevenBit bool
+	// NoUTF8 tells that the upstream takes no SMTPUTF8, which was declared for the
+	// message.
+	NoUTF8 bool
 
 	From string // reverse-path in wire form
 	// Content is what is sent. Whoever puts another one in its place has that

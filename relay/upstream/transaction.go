@@ -154,7 +154,7 @@ func (s *session) prepare(tx *transaction, d *spool.Delivery) bool {
 		s.settle(tx)
 		return false
 	}
-	tx.form = Form{Upstream: s.up, Delivery: d, SevenBit: !s.ext.eightBit, From: d.Envelope.From, Content: content, EightBit: d.Envelope.Has8Bit}
+	tx.form = Form{Upstream: s.up, Delivery: d, SevenBit: !s.ext.eightBit, NoUTF8: d.Envelope.SMTPUTF8 && !s.ext.smtpUTF8, From: d.Envelope.From, Content: content, EightBit: d.Envelope.Has8Bit}
 	all := s.form(tx)
 	if all == nil {
 		all = s.check(tx)
