@@ -103,6 +103,7 @@ func (p *postfix) rest() {
 		}
 		told, ok := postfixTold[name]
 		switch {
+		case name == "smtp_tls_CApath" && slices.Contains(systemCAs, s.Value):
 		case ok:
 			p.note(s.Place, name+" is not carried over: "+told[0], told[1])
 		case mentioned[name]:
