@@ -217,8 +217,13 @@ func ReadFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "read", Path: path, Err: err}
 	}
+	neverWait(f)
 	return readAll(f)
 }
+
+// neverWait bounds the reading of what calls itself a file and is waited for as
+// a pipe is, such as /proc/kmsg. Of an ordinary file nothing changes.
+func neverWait(f *os.File) { _ = f.SetReadDeadline(time.Now().Add(time.Second)) }
 
 // readConfiguration is ReadFile, but for pipes, by which a shell hands over
 // what a program writes.

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -118,5 +119,20 @@ func TestEndlessFile(t *testing.T) {
 	}
 	if _, err := ReadFile("/dev/zero"); err == nil {
 		t.Error("a device was read")
+	}
+}
+
+// TestNeverWait: what calls itself a file and has nothing to say is given up.
+// /proc/kmsg is one; reading it here would take lines from whoever needs them.
+func TestNeverWait(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	neverWait(r)
+	if _, err := readAll(r); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
 	}
 }

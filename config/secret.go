@@ -200,6 +200,7 @@ func readFrom(path string, private bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	neverWait(f)
 	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	if err != nil {
 		return "", errors.New("cannot be read: " + reason(err))

@@ -16,8 +16,8 @@ import (
 // Reload reads the configuration again and puts it in force as a whole, or
 // keeps the old one and says why.
 func (d *daemon) Reload(_ context.Context, operator string) (*control.Reloaded, error) {
-	d.reloading.Lock()
-	defer d.reloading.Unlock()
+	d.reloading <- struct{}{}
+	defer func() { <-d.reloading }()
 	notifyReload()
 	defer notify(sd.SdNotifyReady)
 	old := d.state.Load()

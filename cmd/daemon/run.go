@@ -80,7 +80,7 @@ type daemon struct {
 	limit  int            // of descriptors; 0: none
 	handed map[string]int // sockets of a service manager, by name
 
-	reloading sync.Mutex                     // one reload at a time
+	reloading chan struct{}                  // has one in it while a reload is under way
 	capture   atomic.Pointer[capture.Server] // set once, by a start or a reload; nil: none was needed yet
 }
 
@@ -118,7 +118,7 @@ func Run(ctx context.Context, o Options) error {
 
 	d := &daemon{
 		load: o.Load, log: o.Log, events: o.Log.Process(), version: o.Version,
-		started: time.Now(), limit: descriptorLimit(), handed: handedOver(),
+		started: time.Now(), limit: descriptorLimit(), handed: handedOver(), reloading: make(chan struct{}, 1),
 	}
 	defer adopt(d.events)()
 	d.events.Starting(o.Version, o.Config.Path, os.Getpid())
@@ -225,8 +225,11 @@ func (d *daemon) close(ctx context.Context) {
 		cancel()
 	}
 	d.served.Wait()
-	d.reloading.Lock()
-	defer d.reloading.Unlock()
+	select {
+	case d.reloading <- struct{}{}:
+		defer func() { <-d.reloading }()
+	case <-ctx.Done(): // one that hangs; what it was to change ends with the process
+	}
 	if server := d.capture.Load(); server != nil {
 		_ = server.Close(ctx)
 	}

@@ -85,8 +85,11 @@ func (d *daemon) begin(cfg *config.Config, signals *Signals) (why string, err er
 	}
 }
 
-// serve waits for a reason to stop and returns it.
+// serve waits for a reason to stop and returns it. A reload goes on beside it:
+// one that hangs, on a disk or a file server that does, must not hold up a stop.
 func (d *daemon) serve(ctx context.Context, signals *Signals) (why string) {
+	var reloaded chan struct{} // closed with the end of the one under way; nil: none is
+	again := false             // another was asked for meanwhile
 	for {
 		select {
 		case <-ctx.Done():
@@ -94,8 +97,19 @@ func (d *daemon) serve(ctx context.Context, signals *Signals) (why string) {
 		case s := <-signals.stop:
 			return "signal: " + s.String()
 		case <-signals.hangup:
-			// What came of it stands in the log.
-			_, _ = d.Reload(ctx, "SIGHUP")
+			if again = reloaded != nil; again {
+				continue
+			}
+			reloaded = make(chan struct{})
+			go func() {
+				defer close(reloaded)
+				_, _ = d.Reload(ctx, "SIGHUP") // what came of it stands in the log
+			}()
+		case <-reloaded:
+			if reloaded = nil; again {
+				again = false
+				signals.again()
+			}
 		}
 	}
 }

@@ -161,7 +161,7 @@ func inUse(dir string, held *disk.Held) error {
 }
 
 // prepare turns a configuration into a state: routes compiled, the capture
-// server running where it is needed. d.reloading is held, or d is starting.
+// server running where it is needed. A reload is under way, or d is starting.
 func (d *daemon) prepare(cfg *config.Config) (*state, error) {
 	routes, err := route.New(cfg.Routes)
 	if err != nil {

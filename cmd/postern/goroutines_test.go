@@ -53,6 +53,7 @@ var goroutines = map[string]string{
 	"cmd/daemon/notify.go notified":     "waits for other goroutines",
 	"cmd/daemon/notify.go watchdog":     "asks queue and store whether they live",
 	"cmd/daemon/signals.go begin":       "the start: nothing is served without it",
+	"cmd/daemon/signals.go serve":       "reads the administrator's configuration",
 	"cmd/daemon/signals.go stop":        "the end: nothing is served any more",
 	"cmd/daemon/run.go close":           "the end: nothing is served any more",
 }
