@@ -45,13 +45,14 @@ type Entry struct {
 	Size      int64      `json:"size"`
 	From      string     `json:"from"`
 	To        []string   `json:"to"`
-	Upstream  string     `json:"upstream"` // to be tried next
+	Copies    []string   `json:"copies,omitempty"` // those of To that the sender does not know of
+	Upstream  string     `json:"upstream"`         // to be tried next
 	State     State      `json:"state"`
 	Attempts  int        `json:"attempts"`
 	Next      *time.Time `json:"next,omitempty"` // when it is tried again
 	InDoubt   bool       `json:"in_doubt,omitempty"`
 	Last      *Answer    `json:"last,omitempty"` // of its last attempt
-	// KeptUntil is set where it is held because it failed and has no sender.
+	// KeptUntil is set where it is held because it failed, and no sender is told.
 	KeptUntil *time.Time `json:"kept_until,omitempty"`
 	// Waits says why it waits other than for its due time; empty: it does not.
 	Waits string `json:"waits,omitempty"`
@@ -98,7 +99,11 @@ func NewEntry(s *spool.Summary, d *spool.Detail, now time.Time) *Entry {
 		if r.Share != s.Share || r.Status != spool.Pending {
 			continue
 		}
-		e.To = append(e.To, d.Envelope.Recipients[i].Address)
+		to := &d.Envelope.Recipients[i]
+		e.To = append(e.To, to.Address)
+		if to.Copy {
+			e.Copies = append(e.Copies, to.Address)
+		}
 		e.index = append(e.index, i)
 		if e.Last == nil {
 			e.Last = newAnswer(r)

@@ -70,6 +70,9 @@ tls = "off"
 	if len(list) != 1 || !strings.Contains(filepath.Base(files[0]), list[0].ID) {
 		t.Fatalf("%+v, the copy is %s", list, files[0])
 	}
+	if got := strings.Join(list[0].Copies, " "); got != "archive@example.com invoices@example.com" || len(list[0].To) != 4 {
+		t.Errorf("the list has copies %q of %q", got, list[0].To)
+	}
 	shown := h.must("queue", "show", list[0].ID)
 	for _, want := range []string{"<secret@example.com>\n", "<archive@example.com> (a copy for the administrator)\n", "<invoices@example.com> (a copy for the administrator)\n"} {
 		if !strings.Contains(shown, want) {
