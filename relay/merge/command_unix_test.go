@@ -24,7 +24,7 @@ func TestRowsCommandLeavesNobodyBehind(t *testing.T) {
 	for name, c := range map[string]struct{ line, want string }{
 		"endless":         {"echo email; sleep 60 & echo $! >$OUT; wait", "signal: killed"},
 		"writes no more":  {"sleep 60 & echo $! >$OUT; exec >&-; wait", "signal: killed"},
-		"prints":          {"sleep 60 & echo $! >$OUT; echo 'email'; echo '\"'; yes", "is a quote not closed"},
+		"prints":          {"sleep 60 & echo $! >$OUT; echo 'email'; echo '\"'; yes", "cannot be read"},
 		"child holds":     {"echo email; echo a@example.com; sleep 60 & echo $! >$OUT", errHeld.Error()},
 		"more than JSON":  {"echo '[{\"email\":\"a@example.com\"}]'; sleep 60 & echo $! >$OUT; yes", "signal: killed"},
 		"wrong, and on":   {"echo '[}'; sleep 60 & echo $! >$OUT; wait", "cannot be read"},
