@@ -28,6 +28,7 @@ type Config struct {
 	Submission Submission
 	Control    Control
 	Log        Log
+	History    History
 	Listeners  []Listener
 	HTTP       HTTP
 	Upstreams  map[string]*Upstream
@@ -92,6 +93,12 @@ const (
 	ConfineOn   Confine = "on"
 	ConfineOff  Confine = "off"
 )
+
+// History says what is kept of messages that have left the queue.
+type History struct {
+	Keep    time.Duration // 0: nothing
+	MaxSize int64         // bytes
+}
 
 // LogLevel is from what on something is logged.
 type LogLevel string
@@ -374,6 +381,9 @@ func DefaultUpstream(name string) *Upstream {
 	setDefaults(up.keys())
 	return up
 }
+
+// HistoryDir is the folder of the history.
+func (c *Config) HistoryDir() string { return filepath.Join(c.StateDir, "history") }
 
 // CaptureDir is the Maildir of the capture server.
 func (c *Config) CaptureDir() string { return filepath.Join(c.StateDir, "capture") }

@@ -29,6 +29,7 @@ func (c *Config) keys() []key {
 		{name: "submission", value: section{c.Submission.keys(), c.Submission.check}, help: "What is done with every message, however it comes in."},
 		{name: "control", value: section{c.Control.keys(), c.Control.check}, help: "How the daemon is administered and watched."},
 		{name: "log", value: section{keys: c.Log.keys()}, help: "The log on standard error."},
+		{name: "history", value: section{keys: c.History.keys()}, help: "What is kept of messages that have left the queue, for postern trace."},
 		{name: "listener", value: c.listenerTables(), help: "Where clients connect; without one, 127.0.0.1:2525."},
 		{name: "http", value: section{c.HTTP.keys(), c.HTTP.check}, help: "Where mail comes in by HTTP."},
 		{name: "upstream", value: c.upstreamTables(), help: "A server that mail goes to."},
@@ -81,6 +82,16 @@ func (l *Log) keys() []key {
 		{name: "format", value: choice(&l.Format, "auto", "json", "console"), def: "auto", restart: true, help: "How the log is written: JSON, or lines for people."},
 	}
 }
+
+func (h *History) keys() []key {
+	return []key{
+		{name: "keep", value: duration(&h.Keep, 0, longestHistory), def: "30d", restart: true, help: "How long what was told of a message is kept; 0 is not at all."},
+		{name: "max_size", value: size(&h.MaxSize, 16<<20), def: "256MiB", restart: true, help: "The most room that it takes in state_dir."},
+	}
+}
+
+// longestHistory keeps times within what can be counted.
+const longestHistory = 10 * 365 * 24 * time.Hour
 
 func (r *Retry) keys() []key {
 	return []key{

@@ -24,6 +24,8 @@ type Options struct {
 	Queue   MailQueue
 	Relay   Relay
 	Scrapes http.Handler // answers GET /metrics
+	// History is the folder that the lives of messages are searched in.
+	History string
 	Events  func(Event)
 }
 

@@ -85,6 +85,7 @@ var routes = []route{
 	{"GET", "/healthz", 0, 0, (*Server).health},
 	{"GET", "/v1/status", Look, 0, (*Server).status},
 	{"GET", "/v1/queue", Look, 0, (*Server).list},
+	{"GET", "/v1/trace", Look, 0, (*Server).trace},
 	{"GET", "/v1/messages/{id}", Look, 0, (*Server).message},
 	{"GET", "/v1/messages/{id}/content", Operate, 0, (*Server).content},
 	{"POST", "/v1/queue/{op}", Operate, maxSelection, (*Server).act},

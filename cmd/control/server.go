@@ -25,11 +25,13 @@ type Server struct {
 	metrics *http.Server
 	reading *http.Server
 	stall   time.Duration // stallTimeout
+	// searching has an element while the history is searched.
+	searching chan struct{}
 }
 
 // NewServer makes a server.
 func NewServer(o Options) *Server {
-	s := &Server{Options: o, stall: stallTimeout}
+	s := &Server{Options: o, stall: stallTimeout, searching: make(chan struct{}, 1)}
 	s.control = s.newHTTP(s.with(Look | Operate))
 	s.reading = s.newHTTP(s.with(Look))
 	s.metrics = s.newHTTP(s.ownHost(s.with(0)))

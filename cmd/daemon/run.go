@@ -16,6 +16,7 @@ import (
 
 	"postern/cmd/control"
 	"postern/cmd/eventlog"
+	"postern/cmd/history"
 	"postern/config"
 	"postern/queue"
 	"postern/relay/api"
@@ -72,6 +73,7 @@ type daemon struct {
 	forms   *outgoing.Forms
 	tokens  *oauth.Tokens
 	memory  *memory.Store
+	history *history.History
 	control *control.Server
 	served  sync.WaitGroup // the goroutines of control and of the watchdog
 
@@ -237,6 +239,9 @@ func (d *daemon) close(ctx context.Context) {
 		if err := d.closeStore(); err != nil {
 			d.events.PartFailed("spool", err)
 		}
+	}
+	if d.history != nil {
+		d.history.Close(2 * time.Second)
 	}
 	if d.leave != nil {
 		d.leave()

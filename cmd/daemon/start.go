@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postern/cmd/control"
+	"postern/cmd/history"
 	"postern/config"
 	"postern/queue"
 	"postern/relay/api"
@@ -61,6 +62,10 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 			return startError(archiveFailed, fmt.Errorf("submission.archive_dir %s: %w", dir, err))
 		}
 	}
+	d.history = history.New(history.Options{
+		Dir: cfg.HistoryDir(), Keep: cfg.History.Keep, MaxSize: cfg.History.MaxSize, Failed: d.events.HistoryFailed,
+	})
+	d.log.Keep(d.history)
 	st, err := d.prepare(cfg)
 	if err != nil {
 		return err
@@ -246,7 +251,7 @@ const readMode = 0o660
 
 func (d *daemon) serveAdmin(a *adminListeners, has *shares) {
 	d.control = control.NewServer(control.Options{
-		Store: d.store, Queue: d.queue, Relay: d, Scrapes: d.log.Metrics(d.Status),
+		Store: d.store, Queue: d.queue, Relay: d, Scrapes: d.log.Metrics(d.Status), History: d.state.Load().cfg.HistoryDir(),
 		Events: func(e control.Event) {
 			if e, ok := e.(control.Failed); ok {
 				d.events.ControlFailed(e.Text)

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -33,6 +34,7 @@ type Options struct {
 // Log writes events and counts them. Its methods may be called concurrently.
 type Log struct {
 	zap      *zap.Logger
+	out      *lines
 	json     bool
 	level    zap.AtomicLevel
 	metrics  *metrics
@@ -50,29 +52,31 @@ func New(w io.Writer, o Options) (*Log, error) {
 	if err := setLevel(level, o.Level); err != nil {
 		return nil, err
 	}
-	var enc zapcore.Encoder
 	inJSON := o.Format == "json" || o.Format == "auto" && !o.Terminal
+	json := zapcore.NewJSONEncoder(zapcore.EncoderConfig{
+		TimeKey:        "time",
+		LevelKey:       "level",
+		MessageKey:     "event",
+		EncodeTime:     zapcore.RFC3339NanoTimeEncoder,
+		EncodeLevel:    zapcore.LowercaseLevelEncoder,
+		EncodeDuration: zapcore.SecondsDurationEncoder,
+	})
+	enc := json
 	switch {
 	case inJSON:
-		enc = zapcore.NewJSONEncoder(zapcore.EncoderConfig{
-			TimeKey:        "time",
-			LevelKey:       "level",
-			MessageKey:     "event",
-			EncodeTime:     zapcore.RFC3339NanoTimeEncoder,
-			EncodeLevel:    zapcore.LowercaseLevelEncoder,
-			EncodeDuration: zapcore.SecondsDurationEncoder,
-		})
 	case o.Format == "console" || o.Format == "auto":
 		enc = newConsole()
 	default:
 		return nil, fmt.Errorf("log.format %q is none of auto, json and console", wire.Line(o.Format))
 	}
 	out := newSink(w)
-	l := &Log{zap: zap.New(&cleaning{&lines{level, enc, out}}), json: inJSON, level: level, metrics: newMetrics(), sink: out}
+	core := &lines{level: level, enc: enc, json: json, sink: out}
+	l := &Log{zap: zap.New(&cleaning{core}), out: core, json: inJSON, level: level, metrics: newMetrics(), sink: out}
 	out.lost = l.Process().LogDropped
 	l.withheld = newWithheld(l.tellWithheld)
 	l.metrics.withheld.with() // it is there from the start, as 0
 	l.metrics.logDropped(func() float64 { return float64(out.lag().Dropped) })
+	l.metrics.historyDropped(core.lost)
 	return l, nil
 }
 
@@ -127,11 +131,50 @@ func (l *Log) info(event string, f ...zap.Field)  { l.write(zapcore.InfoLevel, e
 func (l *Log) warn(event string, f ...zap.Field)  { l.write(zapcore.WarnLevel, event, f...) }
 func (l *Log) error(event string, f ...zap.Field) { l.write(zapcore.ErrorLevel, event, f...) }
 
+// Keeper takes the lines about messages.
+type Keeper interface {
+	// Add takes a line in JSON with its end. It does not keep it, and must not
+	// wait.
+	Add(line []byte)
+	// Dropped is how many of them it could not take.
+	Dropped() int64
+}
+
+// Keep has the lines about messages given to k as well, from level info on
+// whatever the level of the log is.
+func (l *Log) Keep(k Keeper) { l.out.keep.Store(&k) }
+
+// lost counts the lines that the keeper could not take.
+func (l *lines) lost() float64 {
+	if k := l.keep.Load(); k != nil {
+		return float64((*k).Dropped())
+	}
+	return 0
+}
+
 // lines is the core that makes lines of entries, and writes them to a sink.
 type lines struct {
-	zapcore.LevelEnabler
-	enc  zapcore.Encoder
-	sink *sink
+	level zap.AtomicLevel
+	enc   zapcore.Encoder
+	json  zapcore.Encoder // enc itself where that is JSON
+	sink  *sink
+	keep  atomic.Pointer[Keeper] // nil: nobody
+}
+
+// Enabled implements zapcore.LevelEnabler.
+func (l *lines) Enabled(level zapcore.Level) bool {
+	return l.level.Enabled(level) || l.keep.Load() != nil && level >= zapcore.InfoLevel
+}
+
+// aboutMessage reports whether an event is one of the life of a message, or of
+// mail that was not taken.
+func aboutMessage(e *zapcore.Entry, fields []zapcore.Field) bool {
+	for i := range fields {
+		if key := fields[i].Key; key == "id" || key == "original" {
+			return true
+		}
+	}
+	return e.Message == "mail-refused" || e.Message == "mail-diverted"
 }
 
 // With is not used by this program: every event has its fields.
@@ -145,11 +188,28 @@ func (l *lines) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Checke
 }
 
 func (l *lines) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	keep := l.keep.Load()
+	kept := keep != nil && e.Level >= zapcore.InfoLevel && aboutMessage(&e, fields)
+	if kept && (l.json != l.enc || !l.level.Enabled(e.Level)) {
+		line, err := l.json.EncodeEntry(e, fields)
+		if err != nil {
+			return err
+		}
+		(*keep).Add(line.Bytes())
+		line.Free()
+		kept = false
+	}
+	if !l.level.Enabled(e.Level) {
+		return nil
+	}
 	line, err := l.enc.EncodeEntry(e, fields)
 	if err != nil {
 		return err
 	}
 	l.sink.write(line.Bytes(), e.Level < zapcore.InfoLevel)
+	if kept {
+		(*keep).Add(line.Bytes())
+	}
 	line.Free()
 	return nil
 }

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http/httptest"
@@ -17,6 +18,7 @@ import (
 	"postern/queue"
 	"postern/queue/budget"
 	"postern/relay/oauth"
+	"postern/relay/submission"
 	"postern/spool"
 )
 
@@ -143,5 +145,44 @@ func BenchmarkAttempted(b *testing.B) {
 				tell(a)
 			}
 		})
+	}
+}
+
+type keeper struct{ bytes.Buffer }
+
+func (k *keeper) Add(line []byte) { k.Write(line) }
+func (k *keeper) Dropped() int64  { return 0 }
+
+// TestKeep: lines about messages are kept in JSON, whatever the log is like.
+func TestKeep(t *testing.T) {
+	for _, o := range []Options{{Level: "info", Format: "json"}, {Level: "error", Format: "json"}, {Level: "info", Format: "console"}, {Level: "debug", Format: "json"}} {
+		var out bytes.Buffer
+		var kept keeper
+		l, err := New(&out, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Keep(&kept)
+		l.Process().Ready(time.Second) // about no message
+		l.Submission()(&submission.Accepted{Client: &submission.Client{}, ID: 7, From: "a\x1b@example.com", Recipients: 1})
+		l.Queue()(&queue.Attempted{ID: 7, From: "a@example.com", To: "b@example.org", Upstream: "office", Outcome: spool.Outcome{Verdict: spool.Delivered}})
+		l.Queue()(&queue.Finished{ID: 7}) // debug
+		var events []string
+		for line := range strings.Lines(kept.String()) {
+			var v map[string]any
+			if err := json.Unmarshal([]byte(line), &v); err != nil {
+				t.Fatalf("%q: %v", line, err)
+			}
+			events = append(events, v["event"].(string))
+		}
+		if got := strings.Join(events, " "); got != "message-accepted delivery-attempt" || strings.Contains(kept.String(), "\x1b") {
+			t.Errorf("%+v: kept %s", o, kept.String())
+		}
+		if o.Level == "error" && out.Len() > 0 {
+			t.Errorf("the log has %s", out.String())
+		}
+		if o.Level == "info" && strings.Count(out.String(), "\n") != 3 {
+			t.Errorf("%+v: the log has %s", o, out.String())
+		}
 	}
 }

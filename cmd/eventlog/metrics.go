@@ -36,6 +36,12 @@ func (m *metrics) logDropped(count func() float64) {
 		Name: "postern_log_lines_dropped_total", Help: "Lines of the log that were dropped because nobody took them."}, count))
 }
 
+// historyDropped counts the lines that the history of messages lacks.
+func (m *metrics) historyDropped(count func() float64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "postern_history_lines_dropped_total", Help: "Lines about messages that are not in the history, because the disk failed or was too slow."}, count))
+}
+
 // counter and histogram clean the values of their labels: one that is not
 // UTF-8 would be a panic.
 type (

@@ -49,6 +49,11 @@ func (p Process) LogDropped(lines int, since time.Time) {
 	p.log.warn("log-lines-dropped", zap.Int("lines", lines), moment("since", since))
 }
 
+// HistoryFailed tells that the history of messages can't be written for now.
+func (p Process) HistoryFailed(err error) {
+	p.log.error("history-failed", zap.Error(err))
+}
+
 // LinesWithheld tells that so many more lines of a kind were not written, in a
 // minute or less, because those that the origin had caused already were enough.
 func (p Process) LinesWithheld(origin, kind string, count int) {

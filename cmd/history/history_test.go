@@ -1,0 +1,244 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func line(at time.Time, event, rest string) []byte {
+	return fmt.Appendf(nil, `{"level":"info","time":%q,"event":%q,%s}`+"\n", at.UTC().Format(time.RFC3339Nano), event, rest)
+}
+
+// tell writes the life of one message.
+func tell(h *History, id, from, to, mid string) {
+	now := time.Now()
+	h.Add(line(now, "message-accepted", fmt.Sprintf(`"id":%q,"from":%q,"message_id":%q`, id, from, mid)))
+	h.Add(line(now, "delivery-attempt", fmt.Sprintf(`"id":%q,"from":%q,"to":%q,"result":"delivered"`, id, from, to)))
+}
+
+func ids(f *Found) string {
+	var all []string
+	for _, l := range f.Lives {
+		all = append(all, fmt.Sprintf("%s:%d", l.ID, len(l.Lines)))
+	}
+	return strings.Join(all, " ")
+}
+
+func TestSearch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "history")
+		h := New(Options{Dir: dir, Keep: time.Hour, MaxSize: 1 << 30})
+		tell(h, "1hv1", "App@Example.com", "ann@example.org", "<x.1@relay.example>")
+		time.Sleep(10 * time.Minute) // and the goroutine has ended meanwhile
+		tell(h, "1hv2", "app@example.com", "bob@example.org, carol@example.org", "<x.2@relay.example>")
+		h.Add(line(time.Now(), "sender-notified", `"id":"1hv3","original":"1hv2","kind":"failure"`))
+		h.Add(line(time.Now(), "mail-refused", `"from":"eve@example.net","code":550`))
+		h.Close(time.Minute)
+		middle := time.Now().Add(-5 * time.Minute)
+		for _, c := range []struct {
+			q    Query
+			want string
+		}{
+			{Query{Text: "1hv1"}, "1hv1:2"}, {Query{Text: "1HV1"}, "1hv1:2"}, {Query{Text: "1hv"}, ""},
+			{Query{Text: "1hv2"}, "1hv2:3"}, {Query{Text: "1hv3"}, "1hv2:3"},
+			{Query{Text: "<X.1@relay.example>"}, "1hv1:2"}, {Query{Text: "x.2@relay.example"}, "1hv2:3"},
+			{Query{Text: "app@example.com"}, "1hv1:2 1hv2:3"}, {Query{Text: "app@example.com", Limit: 1}, "1hv2:3"},
+			{Query{Text: "carol@example.org"}, "1hv2:3"}, {Query{Text: "@example.ORG"}, "1hv1:2 1hv2:3"}, {Query{Text: "xample.org"}, ""},
+			{Query{Text: "ol@example.org"}, ""}, {Query{Text: "eve@example.net"}, ":1"}, {Query{Text: "delivered"}, ""},
+			{Query{Text: "app@example.com", Since: middle}, "1hv2:3"}, {Query{Text: "app@example.com", Until: middle}, "1hv1:2"},
+			{Query{Text: "bob@example.org", Until: middle}, ""},
+		} {
+			f, err := Search(t.Context(), dir, c.q)
+			if err != nil || ids(f) != c.want || f.Damaged != 0 {
+				t.Errorf("%+v: %q, %v, damaged %d; want %q", c.q, ids(f), err, f.Damaged, c.want)
+			}
+			if f.More != (c.q.Limit == 1) {
+				t.Errorf("%+v: more %v", c.q, f.More)
+			}
+		}
+		for _, text := range []string{"", "<", `"id`, "a\nb"} {
+			if _, err := Search(t.Context(), dir, Query{Text: text}); !errors.Is(err, ErrQuery) {
+				t.Errorf("%q: %v", text, err)
+			}
+		}
+		if f, err := Search(t.Context(), filepath.Join(dir, "none"), Query{Text: "1hv1"}); err != nil || ids(f) != "" || !f.From.IsZero() {
+			t.Errorf("no folder: %v, %v", f, err)
+		}
+	})
+}
+
+// TestTornFile: what a crash leaves is read as far as it goes.
+func TestTornFile(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "history")
+	h := New(Options{Dir: dir, Keep: time.Hour, MaxSize: 1 << 30})
+	for i := range 100 {
+		tell(h, fmt.Sprintf("1hv%03d", i), "app@example.com", "ann@example.org", "<x@y>")
+	}
+	h.Close(time.Minute)
+	files, err := list(dir)
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	whole, err := os.ReadFile(files[0].path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := 0; cut < len(whole); cut += 1 + len(whole)/50 {
+		if err := os.WriteFile(files[0].path, whole[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Search(t.Context(), dir, Query{Text: "1hv050"}); err != nil {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+	}
+	// Beside it, the next run has a file of its own.
+	h = New(Options{Dir: dir, Keep: time.Hour, MaxSize: 1 << 30})
+	tell(h, "1hw000", "app@example.com", "ann@example.org", "<x@y>")
+	h.Close(time.Minute)
+	f, err := Search(t.Context(), dir, Query{Text: "1hw000"})
+	if err != nil || ids(f) != "1hw000:2" || f.Damaged != 1 {
+		t.Errorf("%q, %v, %+v", ids(f), err, f)
+	}
+}
+
+// TestBounds: files end by size and age, and the oldest go.
+func TestBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "history")
+		h := New(Options{Dir: dir, Keep: 72 * time.Hour, MaxSize: 1 << 30})
+		for day := range 10 {
+			tell(h, fmt.Sprintf("1hv%d", day), "app@example.com", "ann@example.org", "<x@y>")
+			time.Sleep(24 * time.Hour)
+			tell(h, fmt.Sprintf("1hv%d", day), "app@example.com", "bob@example.org", "<x@y>") // ends the file
+			time.Sleep(time.Minute)
+		}
+		synctest.Wait()
+		files, err := list(dir)
+		if err != nil || len(files) < 3 || len(files) > 6 {
+			t.Errorf("%d files, %v", len(files), err)
+		}
+		h.Close(time.Minute)
+		// A small bound leaves one.
+		h = New(Options{Dir: dir, Keep: 72 * time.Hour, MaxSize: 1})
+		tell(h, "1hw", "app@example.com", "ann@example.org", "<x@y>")
+		h.Close(time.Minute)
+		if files, err = list(dir); err != nil || len(files) != 1 {
+			t.Errorf("%d files, %v", len(files), err)
+		}
+	})
+}
+
+// TestNobodyWaits: a folder that can't be made costs lines, is told of once, and
+// is tried again.
+func TestNobodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		above := filepath.Join(t.TempDir(), "state")
+		var mu sync.Mutex
+		failed := 0
+		h := New(Options{Dir: filepath.Join(above, "history"), Keep: time.Hour, MaxSize: 1 << 30, Failed: func(error) { mu.Lock(); failed++; mu.Unlock() }})
+		for range 30 {
+			tell(h, "1hv1", "app@example.com", "ann@example.org", "<x@y>")
+			time.Sleep(10 * time.Second)
+		}
+		if h.Dropped() != 60 || failed != 1 {
+			t.Errorf("%d dropped, told %d times", h.Dropped(), failed)
+		}
+		if err := os.Mkdir(above, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		tell(h, "1hv2", "app@example.com", "ann@example.org", "<x@y>")
+		time.Sleep(2 * time.Second)
+		if f, err := Search(t.Context(), h.options.Dir, Query{Text: "1hv2"}); err != nil || ids(f) != "1hv2:2" {
+			t.Errorf("%q, %v", ids(f), err)
+		}
+		big := make([]byte, 64<<10)
+		big[len(big)-1] = '\n'
+		for range 1000 { // while nobody writes
+			h.Add(big)
+		}
+		if n := h.Dropped(); n < 900 {
+			t.Errorf("%d dropped", n)
+		}
+		h.Close(time.Minute)
+		h.Add(big) // after the end
+		off := New(Options{Dir: filepath.Join(above, "off")})
+		off.Add(big)
+		off.Close(time.Second)
+		if _, err := os.Stat(filepath.Join(above, "off")); err == nil {
+			t.Error("keep = 0 keeps something")
+		}
+	})
+}
+
+// TestLongLife: of a message that is tried for ever its beginning and its end
+// are shown.
+func TestLongLife(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "history")
+	h := New(Options{Dir: dir, Keep: time.Hour, MaxSize: 1 << 30})
+	for i := range maxLines + 100 {
+		h.Add(line(time.Now(), "delivery-attempt", fmt.Sprintf(`"id":"1hv1","to":"a@b.example","attempt":%d`, i)))
+	}
+	h.Close(time.Minute)
+	f, err := Search(t.Context(), dir, Query{Text: "1hv1"})
+	if err != nil || len(f.Lives) != 1 || len(f.Lives[0].Lines) != maxLines || f.Lives[0].Omitted != 100 {
+		t.Fatalf("%q, %v", ids(f), err)
+	}
+	if l := f.Lives[0].Lines; !strings.Contains(string(l[0]), `"attempt":0`) || !strings.Contains(string(l[maxLines-1]), fmt.Sprintf(`"attempt":%d`, maxLines+99)) {
+		t.Errorf("%s … %s", l[0], l[maxLines-1])
+	}
+}
+
+// TestFilesOfOthers: what else lies in the folder is passed over, and stays.
+func TestFilesOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "20260102T030405.000000000Z"+suffix)
+	if err := os.Symlink("/dev/zero", name); err != nil {
+		t.Skip(err)
+	}
+	for _, other := range []string{"notes.txt", "x" + suffix} {
+		if err := os.WriteFile(filepath.Join(dir, other), []byte("1hv1"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := New(Options{Dir: dir, Keep: time.Nanosecond, MaxSize: 1})
+	tell(h, "1hv1", "app@example.com", "ann@example.org", "<x@y>")
+	h.Close(time.Minute)
+	if f, err := Search(t.Context(), dir, Query{Text: "1hv1"}); err != nil || ids(f) != "1hv1:2" {
+		t.Errorf("%q, %v", ids(f), err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 4 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+func BenchmarkAdd(b *testing.B) {
+	h := New(Options{Dir: filepath.Join(b.TempDir(), "history"), Keep: time.Hour, MaxSize: 1 << 30})
+	defer h.Close(time.Minute)
+	l := line(time.Now(), "delivery-attempt", `"id":"1hv2np81n62yw","from":"billing@example.com","to":"bob@example.org","upstream":"office","result":"delivered","attempt":1,"delay":0.144025579,"size":747,"stage":"dot","code":250,"enhanced":"2.0.0","text":"OK: queued","remote":"mx.example.org"`)
+	b.SetBytes(int64(len(l)))
+	for b.Loop() {
+		h.Add(l)
+	}
+}
+
+func TestContainsFold(t *testing.T) {
+	for _, c := range []struct {
+		b, text string
+		want    bool
+	}{
+		{"x", "ab", false}, {"ab", "ab", true}, {"xAbx", "ab", true}, {"aab", "ab", true}, {"ba", "ab", false}, {"", "ab", false},
+		{"to: Ann@EXAMPLE.org.", "ann@example.org", true}, {"nn@example.org", "ann@example.org", false}, {"@@a@b", "a@b", true}, {"a@", "a@b", false}, {"é@B", "é@b", true}, {"x@x", "@x", true},
+	} {
+		if got := containsFold([]byte(c.b), []byte(c.text)); got != c.want {
+			t.Errorf("%q in %q: %v", c.text, c.b, got)
+		}
+	}
+}

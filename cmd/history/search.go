@@ -1,0 +1,280 @@
+package history
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+)
+
+// Query says what to look for.
+type Query struct {
+	// Text is the ID of a message, a Message-ID with or without < and >, an
+	// address, or "@" with a domain. Case does not matter.
+	Text string
+	// Since and Until bound the time of what was told of it; zero: no bound.
+	Since, Until time.Time
+	// Limit is how many messages are found, the last ones; 0: 20.
+	Limit int
+}
+
+// Life is what was told of one message, or, where ID is empty, of mail that was
+// refused.
+type Life struct {
+	ID    string            `json:"id,omitempty"`
+	Lines []json.RawMessage `json:"lines"` // in their order
+	// Omitted is how many lines are not among them: those in the middle.
+	Omitted int `json:"omitted,omitempty"`
+}
+
+// Found is the answer to a Query.
+type Found struct {
+	Lives []Life `json:"messages"`
+	// More: there are others, from before those.
+	More bool `json:"more,omitempty"`
+	// From is the time of the oldest line that is kept; zero: there is none.
+	From time.Time `json:"from,omitzero"`
+	// Damaged is how many files end within a line, or are not readable: those of
+	// crashes.
+	Damaged int `json:"damaged,omitempty"`
+}
+
+const (
+	defaultLimit = 20
+	maxLimit     = 1000
+	maxLines     = 500 // of one life
+)
+
+// ErrQuery: a query that finds nothing for sure.
+var ErrQuery = errors.New("name an ID, a Message-ID, an address, or @ and a domain")
+
+// Search looks through all files of dir, which may be written meanwhile; a
+// folder that is not there has none. It holds a block of a file at a time, and
+// what it finds. The error is ErrQuery, that of ctx, or of the folder.
+func Search(ctx context.Context, dir string, q Query) (*Found, error) {
+	s := &search{query: q, text: bytes.ToLower([]byte(strings.Trim(q.Text, "<> ")))}
+	if len(s.text) < 2 || bytes.ContainsAny(s.text, "\"\\\n") {
+		return nil, ErrQuery
+	}
+	if s.query.Limit <= 0 {
+		s.query.Limit = defaultLimit
+	}
+	s.query.Limit = min(s.query.Limit, maxLimit)
+	files, err := list(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	found := &Found{}
+	if len(files) > 0 {
+		found.From = files[0].begun
+	}
+	// First which messages it is, then all that was told of them: a line before
+	// the one that is found may be of the same message.
+	for i, pass := range []func([]byte) bool{s.match, s.collect} {
+		found.Damaged = 0
+		for _, f := range files {
+			if i == 0 && (!q.Until.IsZero() && f.begun.After(q.Until) || f.ends(files).Before(q.Since)) {
+				continue
+			}
+			whole, err := f.each(ctx, pass)
+			if err != nil {
+				return nil, err
+			}
+			if !whole {
+				found.Damaged++
+			}
+		}
+	}
+	found.Lives, found.More = s.lives, s.more
+	return found, nil
+}
+
+type search struct {
+	query Query
+	text  []byte
+	lives []Life         // in the order of their first match, and no more than the limit
+	at    map[string]int // ID → index; made by the first collect
+	more  bool
+}
+
+// match looks whether a line is about what is looked for.
+func (s *search) match(line []byte) bool {
+	if !containsFold(line, s.text) || !s.within(line) {
+		return true
+	}
+	var one told
+	if json.Unmarshal(line, &one) != nil || !one.has(string(s.text)) {
+		return true
+	}
+	life := Life{ID: one.ID}
+	if one.Original != "" {
+		life.ID = one.Original // a notice is part of the life of what it is about
+	}
+	if life.ID == "" {
+		life.Lines = []json.RawMessage{slices.Clone(line)}
+	} else if i := slices.IndexFunc(s.lives, func(l Life) bool { return l.ID == life.ID }); i >= 0 {
+		return true
+	}
+	s.lives = append(s.lives, life)
+	if len(s.lives) > s.query.Limit {
+		s.lives, s.more = s.lives[1:], true
+	}
+	return true
+}
+
+// collect takes the lines of the lives.
+func (s *search) collect(line []byte) bool {
+	if s.at == nil {
+		s.at = map[string]int{}
+		for i, l := range s.lives {
+			if l.ID != "" {
+				s.at[l.ID] = i
+			}
+		}
+	}
+	if len(s.at) == 0 {
+		return false
+	}
+	i, ok := s.at[string(field(line, `"id":"`))]
+	if !ok {
+		i, ok = s.at[string(field(line, `"original":"`))]
+	}
+	if !ok {
+		return true
+	}
+	l := &s.lives[i]
+	if len(l.Lines) >= maxLines { // the end of a life tells more than its middle
+		l.Lines = slices.Delete(l.Lines, maxLines/2, maxLines/2+1)
+		l.Omitted++
+	}
+	l.Lines = append(l.Lines, slices.Clone(line))
+	return true
+}
+
+// within reports whether a line is of the time that is asked for.
+func (s *search) within(line []byte) bool {
+	if s.query.Since.IsZero() && s.query.Until.IsZero() {
+		return true
+	}
+	at, err := time.Parse(time.RFC3339Nano, string(field(line, `"time":"`)))
+	return err == nil && !at.Before(s.query.Since) && (s.query.Until.IsZero() || !at.After(s.query.Until))
+}
+
+// told is what a line is found by.
+type told struct {
+	ID        string `json:"id"`
+	Original  string `json:"original"`
+	From      string `json:"from"`
+	To        string `json:"to"`
+	MessageID string `json:"message_id"`
+}
+
+// has reports whether one of the values is text, which is in lower case.
+func (t *told) has(text string) bool {
+	if strings.EqualFold(t.ID, text) || strings.EqualFold(t.Original, text) || strings.EqualFold(strings.Trim(t.MessageID, "<>"), text) {
+		return true
+	}
+	for address := range strings.SplitSeq(t.From+", "+t.To, ", ") {
+		if strings.EqualFold(address, text) || text[0] == '@' && len(address) > len(text) && strings.EqualFold(address[len(address)-len(text):], text) {
+			return true
+		}
+	}
+	return false
+}
+
+// field is the value behind a key, which no value can hold: quotes are escaped
+// there.
+func field(line []byte, key string) []byte {
+	_, rest, ok := bytes.Cut(line, []byte(key))
+	if !ok {
+		return nil
+	}
+	value, _, _ := bytes.Cut(rest, []byte{'"'})
+	return value
+}
+
+// containsFold reports whether b holds text, which is in lower case, in any
+// case. Letters beyond ASCII are compared as they are. It goes by the @, of
+// which a line has few, or else by the last byte.
+func containsFold(b, text []byte) bool {
+	at := bytes.IndexByte(text, '@')
+	if at < 0 {
+		at = len(text) - 1
+	}
+	pivot, upper := text[at], text[at]
+	if pivot >= 'a' && pivot <= 'z' {
+		upper -= 'a' - 'A'
+	}
+	for i := at; ; i++ {
+		if i+len(text)-at > len(b) {
+			return false
+		}
+		places := b[i : len(b)-(len(text)-at)+1]
+		n := bytes.IndexByte(places, pivot)
+		if upper != pivot {
+			if n >= 0 {
+				places = places[:n]
+			}
+			if m := bytes.IndexByte(places, upper); m >= 0 {
+				n = m
+			}
+		}
+		if n < 0 {
+			return false
+		}
+		i += n
+		if bytes.EqualFold(b[i-at:i-at+len(text)], text) {
+			return true
+		}
+	}
+}
+
+// ends is when the next one begins, or the end of time.
+func (f *file) ends(files []file) time.Time {
+	for i := range files {
+		if files[i].begun.After(f.begun) {
+			return files[i].begun
+		}
+	}
+	return time.Unix(1<<40, 0)
+}
+
+// maxLine is how long a line may be, in bytes. None of the log is.
+const maxLine = 1 << 20
+
+// each calls visit with each line of a file, until it returns false; whole is
+// false where the file ends within one.
+func (f *file) each(ctx context.Context, visit func([]byte) bool) (whole bool, err error) {
+	in, err := os.Open(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil // its time is over
+	} else if err != nil {
+		return false, nil
+	}
+	defer in.Close()
+	lines := bufio.NewReaderSize(s2.NewReader(in, s2.ReaderMaxBlockSize(1<<20)), maxLine)
+	for n := 0; ; n++ {
+		if n%1024 == 0 && ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		line, err := lines.ReadSlice('\n')
+		switch {
+		case err == io.EOF:
+			return len(line) == 0, nil
+		case err != nil:
+			return false, nil
+		}
+		if line = bytes.TrimSuffix(line, []byte{'\n'}); len(line) > 0 && !visit(line) {
+			return true, nil
+		}
+	}
+}
