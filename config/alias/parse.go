@@ -306,6 +306,10 @@ func parseTarget(text string) (t Target, fault string) {
 	}
 	switch wire.CheckMailbox(address, true) {
 	case wire.NoDomain:
+		// In any disguise: of quotes, of a backslash, of angle brackets.
+		if bare := strings.TrimPrefix(address, `"`); strings.HasPrefix(bare, "/") || strings.HasPrefix(bare, "|") {
+			return t, wire.Exact(text) + " leads to a file or a command, and this relay has neither"
+		}
 	case wire.NoFault:
 		if t.Final {
 			return t, wire.Exact(text) + " has a domain behind a backslash, which keeps a name as it is"
