@@ -60,6 +60,7 @@ func (s *Submission) keys() []key {
 		{name: "local_domains", value: mailDomains.at(&s.LocalDomains), unset: `"localhost"`, help: "The domains whose names have aliases, beside names without a domain."},
 		{name: "archive", value: archiveList.at(&s.Archive), unset: "nobody", help: "Who gets a copy of every message."},
 		{name: "archive_dir", value: path.at(&s.ArchiveDir), unset: "none", restart: true, help: "A folder that gets a copy of every message."},
+		{name: "postmaster", value: ownAddress.at(&s.Postmaster), unset: "nobody", help: "Who is told of a bounce that cannot be delivered."},
 		{name: "from_of", value: patternsOf.at(&s.FromOf), unset: "users of this machine may send as whom the routes take", help: "Patterns of the addresses that users of this machine may send as, by their names."},
 	}
 }

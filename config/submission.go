@@ -28,6 +28,8 @@ type Submission struct {
 	Archive []string
 	// ArchiveDir is a folder that gets a copy of each message; empty: none.
 	ArchiveDir string
+	// Postmaster is told of a bounce that cannot be delivered; empty: nobody is.
+	Postmaster string
 	// FromOf are patterns of the addresses that users of this machine may send
 	// as, by their names; who is not here may send as anybody.
 	FromOf map[string][]string

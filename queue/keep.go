@@ -67,7 +67,14 @@ func keepFailed(d *spool.Delivery, outs []spool.Outcome, rest bool) bool {
 func (q *Queue) keep(d *spool.Delivery, outs []spool.Outcome, now time.Time) (spool.Settlement, error) {
 	s := spool.Settlement{Outcomes: outs, Due: now.Add(q.cfg.Load().Retry.Lifetime), Failover: d.Failover,
 		Hold: true, Kept: true, Warned: d.Warned}
-	_, err := q.put(d, s)
+	var err error
+	if n := q.tellPostmaster(d, outs, now, s.Due); n == nil {
+		_, err = q.put(d, s)
+	} else {
+		told := s
+		told.Warned = true // so that a retry which fails, too, tells nobody again
+		_, _, err = q.putNotified([]*written{n}, []spool.Ending{{Delivery: d, Settlement: told}}, func(int) spool.Settlement { return s })
+	}
 	q.doubts.forget(d)
 	q.wishes.forget(d)
 	if errors.Is(err, spool.ErrLost) {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -346,4 +347,89 @@ func TestCopyIsKept(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The postmaster is told once of a bounce that is kept, by a notice from <>; that
+// one may fail as well, and nobody is told of it.
+func TestPostmasterIsTold(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.t = t
+		cfg := *w.queue.cfg.Load()
+		cfg.Submission.Postmaster = "ops@example.com"
+		w.queue.cfg.Store(&cfg)
+		told := func() (list []Notified) {
+			for _, n := range w.recorder.notifications() {
+				if n.To == "ops@example.com" {
+					list = append(list, n)
+				}
+			}
+			return list
+		}
+		w.peers.set("office", func(p *peer) { p.answer = refuse("gone@app.example") })
+		id := w.put("", []string{"office"}, "gone@app.example", "other@app.example")
+		after(time.Second)
+		if list := told(); len(list) != 1 || list[0].Original != id || list[0].Recipients != 1 {
+			t.Fatalf("told: %+v", list)
+		}
+		mail := w.peers.mail("office")
+		text := mail[len(mail)-1].content
+		for _, want := range []string{"From: Mail Delivery System <MAILER-DAEMON@", "To: <ops@example.com>\r\n", "Subject: Undelivered bounce is kept\r\n",
+			"Auto-Submitted: auto-replied\r\n", "\r\n  <gone@app.example>\r\n", "`postern queue show " + id.String() + "`", "Action: failed\r\n", "The message was accepted here"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("no %q in\n%s", want, text)
+			}
+		}
+		if strings.Contains(text, "What you can do") || strings.Contains(text, "other@app.example") {
+			t.Errorf("%s", text)
+		}
+		if got := w.kept(); len(got) != 1 || got[id] == "" {
+			t.Fatalf("kept: %v", got)
+		}
+		if r, err := w.queue.Retry(t.Context(), Select{IDs: []spool.ID{id}}, "root"); err != nil || r.Done != 1 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		after(time.Second)
+		if list := told(); len(list) != 1 || len(w.kept()) != 1 || len(w.peers.tries(id)) != 2 {
+			t.Errorf("told of a retry: %+v", list)
+		}
+		w.crash()
+		w.queue.cfg.Store(&cfg)
+		w.peers.set("office", func(p *peer) { p.answer = refuseBounces })
+		second := w.put("", []string{"office"}, "gone@app.example")
+		after(time.Hour)
+		if list := told(); len(list) != 2 || list[1].Original != second || len(w.kept()) != 3 {
+			t.Errorf("told %+v, kept %v", list, w.kept())
+		}
+	})
+}
+
+// A spool that takes no notice keeps the bounce all the same.
+func TestPostmasterCannotBeTold(t *testing.T) {
+	inBubble(t, []string{"office"}, func(t *testing.T, w *world) {
+		w.t = t
+		cfg := *w.queue.cfg.Load()
+		cfg.Submission.Postmaster = "ops@example.com"
+		w.queue.cfg.Store(&cfg)
+		w.peers.set("office", func(p *peer) { p.answer = refuseBounces })
+		if err := w.queue.Pause("office", "root"); err != nil {
+			t.Fatal(err)
+		}
+		id := w.put("", []string{"office"}, "gone@app.example")
+		w.store.failWith(func(op string) error {
+			if op == "create" {
+				return errors.New("disk full")
+			}
+			return nil
+		})
+		if err := w.queue.Resume("office", "root"); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Second)
+		if n := w.recorder.heard("not notified failed"); n != 1 {
+			t.Errorf("told %d times", n)
+		}
+		if got := w.kept(); len(got) != 1 || got[id] == "" {
+			t.Errorf("kept: %v", got)
+		}
+	})
 }

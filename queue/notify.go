@@ -2,8 +2,10 @@ package queue
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
+	"postern/config"
 	"postern/config/wire"
 	"postern/queue/notice"
 	"postern/spool"
@@ -68,15 +70,20 @@ func (q *Queue) writeTaken(taken []*spool.Delivery, kind notice.Action, detail *
 	return q.compose(taken[0], kind, about, now)
 }
 
-// compose writes a notification.
+// compose writes a notification to the sender.
 func (q *Queue) compose(d *spool.Delivery, kind notice.Action, about []notice.Recipient, now time.Time) (*written, error) {
-	if len(about) == 0 {
+	return q.address(d, d.Envelope.From, "dsn", &notice.Notice{Action: kind, Now: now, About: about})
+}
+
+// address completes dsn, about d, and writes it to somebody. mark is a part of
+// its Message-ID.
+func (q *Queue) address(d *spool.Delivery, somebody, mark string, dsn *notice.Notice) (*written, error) {
+	if len(dsn.About) == 0 {
 		return nil, nil
 	}
-	env := d.Envelope
-	to := []spool.Recipient{{Address: env.From, Upstreams: listOf(d)}}
+	to := []spool.Recipient{{Address: somebody, Upstreams: listOf(d)}}
 	if q.route != nil {
-		if to = q.route(env.From, to[0].Upstreams); len(to) == 0 {
+		if to = q.route(somebody, to[0].Upstreams); len(to) == 0 {
 			return nil, nil // whoever decided so has told of it
 		}
 	}
@@ -85,21 +92,21 @@ func (q *Queue) compose(d *spool.Delivery, kind notice.Action, about []notice.Re
 	}
 	draft, err := q.store.Create(q.always)
 	if err != nil {
-		q.tell(&NotNotified{d.ID, kind, err})
+		q.tell(&NotNotified{d.ID, dsn.Action, err})
 		return nil, err
 	}
-	n := Notified{ID: draft.ID(), Original: d.ID, To: env.From, Kind: kind, Recipients: len(about), Upstreams: to[0].Upstreams}
-	returned, full := q.excerpt(d, kind)
-	host := q.cfg.Load().Hostname
-	dsn := &notice.Notice{Action: kind, Host: host, Now: now, Envelope: env, About: about, Returned: returned, Full: full,
-		MessageID: fmt.Sprintf("<%s.%x.dsn@%s>", n.ID, now.Unix(), host), Boundary: notice.Boundary(returned)}
+	n := Notified{ID: draft.ID(), Original: d.ID, To: somebody, Kind: dsn.Action, Recipients: len(dsn.About), Upstreams: to[0].Upstreams}
+	dsn.Host, dsn.Envelope = q.cfg.Load().Hostname, d.Envelope
+	dsn.Returned, dsn.Full = q.excerpt(d, dsn.Action)
+	dsn.MessageID = fmt.Sprintf("<%s.%x.%s@%s>", n.ID, dsn.Now.Unix(), mark, dsn.Host)
+	dsn.Boundary = notice.Boundary(dsn.Returned)
 	text, has8Bit := dsn.Bytes()
 	if _, err := draft.Write(text); err != nil {
 		draft.Discard()
-		q.tell(&NotNotified{d.ID, kind, err})
+		q.tell(&NotNotified{d.ID, dsn.Action, err})
 		return nil, err
 	}
-	own := &spool.Envelope{Accepted: now, Auto: true, Listener: "internal", Helo: host, MessageID: dsn.MessageID,
+	own := &spool.Envelope{Accepted: dsn.Now, Auto: true, Listener: config.InternalListener, Helo: dsn.Host, MessageID: dsn.MessageID,
 		Recipients: to}
 	for i := range to {
 		own.SMTPUTF8 = own.SMTPUTF8 || !wire.IsASCII(to[i].Address)
@@ -108,6 +115,28 @@ func (q *Queue) compose(d *spool.Delivery, kind notice.Action, about []notice.Re
 		own.SMTPUTF8, own.Has8Bit, own.Body = true, true, spool.Body8BitMIME
 	}
 	return &written{n, draft, own}, nil
+}
+
+// toPostmaster marks the Message-ID of what a postmaster is told.
+const toPostmaster = "kept"
+
+// tellPostmaster writes to the postmaster that a message from <> failed and is
+// kept until then; nil: nobody is told, as no address is set, it was told
+// before, or it is such a notice itself, so that there is no loop.
+func (q *Queue) tellPostmaster(d *spool.Delivery, outs []spool.Outcome, now, until time.Time) *written {
+	env, postmaster := d.Envelope, q.cfg.Load().Submission.Postmaster
+	if postmaster == "" || env.From != "" || d.Warned ||
+		env.Listener == config.InternalListener && strings.Contains(env.MessageID, "."+toPostmaster+"@") {
+		return nil
+	}
+	dsn := &notice.Notice{Action: notice.Failed, Now: now, Postmaster: postmaster, KeptID: d.ID, KeptUntil: until}
+	for i := range outs {
+		if outs[i].Verdict == spool.Pending {
+			dsn.About = append(dsn.About, notice.Recipient{Recipient: &env.Recipients[d.Pending[i]], Outcome: outs[i], Last: now})
+		}
+	}
+	n, _ := q.address(d, postmaster, toPostmaster, dsn) // it is kept in any case
+	return n
 }
 
 // putNotified makes notifications durable and with them settles claims of the

@@ -49,6 +49,12 @@ type Notice struct {
 	Full      bool   // Returned is the whole content
 	MessageID string // of the notice, with angle brackets
 	Boundary  string // of its parts, from Boundary
+
+	// Postmaster, where it is not empty, is told instead of the sender, which the
+	// message does not have: it failed, and is kept until KeptUntil as KeptID.
+	Postmaster string
+	KeptID     spool.ID
+	KeptUntil  time.Time
 }
 
 // Recipient is one recipient that a notice is about.
@@ -114,8 +120,11 @@ func (n *Notice) unconfirmed() bool {
 func (n *Notice) header(b *bytes.Buffer) {
 	fmt.Fprintf(b, "Date: %s\r\n", date(n.Now))
 	fmt.Fprintf(b, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", n.Host)
-	fmt.Fprintf(b, "To: <%s>\r\n", n.Envelope.From)
-	title := subjects[n.Action]
+	to, title := n.Envelope.From, subjects[n.Action]
+	if n.Postmaster != "" {
+		to, title = n.Postmaster, "Undelivered bounce is kept"
+	}
+	fmt.Fprintf(b, "To: <%s>\r\n", to)
 	if n.Action == Relayed && n.unconfirmed() {
 		title = "Mail handed on to a server that does not confirm delivery"
 	}

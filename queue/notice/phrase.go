@@ -15,6 +15,31 @@ func (n *Notice) explain() string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
 	line("This is the mail relay at %s.", n.Host)
 	line("")
+	whose := "Your"
+	if n.Postmaster == "" {
+		n.introduce(line)
+	} else {
+		whose = "The"
+		line("A message without a sender, most often a bounce, could not be delivered to")
+		line("the recipients below. There is nobody to be told but you, the postmaster.")
+		line("It is kept until %s.", date(n.KeptUntil))
+		line("`postern queue show %s` says more of it, `queue cat` prints it,", n.KeptID)
+		line("`queue retry` tries it again, `queue remove` ends it.")
+	}
+	for i := range n.About {
+		line("")
+		n.explainOne(line, &n.About[i])
+	}
+	line("")
+	line("%s message was accepted here on %s.", whose, date(n.Envelope.Accepted))
+	if n.Envelope.MessageID != "" {
+		line("Its Message-ID is %s", Plain(n.Envelope.MessageID, 300))
+	}
+	return b.String()
+}
+
+// introduce tells a sender what has become of the message.
+func (n *Notice) introduce(line func(string, ...any)) {
 	switch n.Action {
 	case Failed:
 		line("Your message could not be delivered to the recipients below.")
@@ -30,16 +55,6 @@ func (n *Notice) explain() string {
 			line("below. That server accepted it, and sends the reports that you asked for.")
 		}
 	}
-	for i := range n.About {
-		line("")
-		n.explainOne(line, &n.About[i])
-	}
-	line("")
-	line("Your message was accepted here on %s.", date(n.Envelope.Accepted))
-	if n.Envelope.MessageID != "" {
-		line("Its Message-ID is %s", Plain(n.Envelope.MessageID, 300))
-	}
-	return b.String()
 }
 
 func (n *Notice) explainOne(line func(string, ...any), s *Recipient) {
@@ -73,7 +88,7 @@ func (n *Notice) explainOne(line func(string, ...any), s *Recipient) {
 	if n.Action == Delayed && !s.Until.IsZero() {
 		line("    It will be tried until %s.", date(s.Until))
 	}
-	if n.Action == Failed {
+	if n.Action == Failed && n.Postmaster == "" {
 		line("    What you can do: %s", advice(s))
 	}
 }
