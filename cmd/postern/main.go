@@ -1,4 +1,4 @@
-// Command postern is the local mail door of a machine or a site: applications
+// Command postern is the mail relay of a machine or a site: applications
 // hand mail to it, and it delivers what it accepted through the outbound
 // connections that the administrator defined.
 //

@@ -35,7 +35,6 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	switch {
@@ -51,7 +50,7 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "postern",
 		Version:       currentVersion(),
-		Short:         "The local mail door: accepts mail, keeps it safe, and delivers it to its upstream",
+		Short:         "A mail relay: accepts mail, keeps it safe, and delivers it to its upstreams",
 		Args:          noArguments,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -66,9 +65,10 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.serveCommand(), a.checkCommand(), a.explainCommand(),
 		a.queueCommand(), a.traceCommand(), a.statusCommand(), a.reloadCommand(), a.upstreamCommand(), a.adoptCommand(),
-		a.sendCommand(), a.sendmailCommand(), a.passwdCommand(), a.dkimCommand(), a.importCommand(), a.doctorCommand(), a.versionCommand(),
+		a.sendCommand(), a.sendmailCommand(), a.passwdCommand(), a.dkimCommand(), a.importCommand(), a.doctorCommand(), a.manualCommand(), a.versionCommand(),
 	)
 	root.SetHelpCommand(helpCommand())
+	root.SetOut(a.stdout) // which the next line asks for
 	root.InitDefaultCompletionCmd()
 	if c, _, err := root.Find([]string{"completion"}); err == nil && c != root {
 		c.Args, c.RunE = noArguments, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }

@@ -59,8 +59,9 @@ func (a *app) sendmailCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:                "sendmail [flags of sendmail] [RECIPIENT…] < message",
 		Short:              "Send a message as sendmail does, for programs; also as mailq and newaliases",
-		DisableFlagParsing: true,
-		RunE:               func(cmd *cobra.Command, args []string) error { return a.sendmail(cmd.Context(), args) },
+		Long:               sendmail.Help(),
+		DisableFlagParsing: true, DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.sendmail(cmd.Context(), args) },
 	}
 }
 

@@ -6,7 +6,10 @@
 // wrote into it. An option that it doesn't know never loses a message.
 package sendmail
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Mode is what the command is to do.
 type Mode int
@@ -44,6 +47,65 @@ var takes = map[byte]string{
 	'r': "value",
 	'd': "attached", 'q': "attached", 'Q': "attached",
 	'G': "no", 'I': "no", 'U': "no", 'c': "no", 'i': "no", 'm': "no", 'n': "no", 's': "no", 't': "no", 'v': "no", 'x': "no",
+}
+
+// Options are the options in words, for people: how each is written, and what
+// it does. docs/sendmail.md has the same list.
+var Options = []struct{ Written, Does string }{
+	{"-t", "recipients are those of To, Cc and Bcc, and those of the command line"},
+	{"-f ADDRESS, -r ADDRESS", "the sender; '' is the null sender. Without it: the user who runs the command"},
+	{"-F NAME", "the name in a From that is missing; else the full name of the user"},
+	{"-i, -oi", "a line with a single dot does not end the message"},
+	{"-bs", "speak SMTP on standard input and output"},
+	{"-bp, mailq", "list the queue"},
+	{"-bi, -I, newaliases", "nothing: aliases are read when they change"},
+	{"-bv ADDRESS", "tell what would become of a message, as explain does"},
+	{"-q...", "try everything now, where the control socket lets the user"},
+	{"-N never, -N failure,delay,success", "when the sender is told of what becomes of the message"},
+	{"-R full, -R hdrs", "how much of the message comes back with that"},
+	{"-V ID", "the name of the message in that"},
+	{"-bd, -bD, -bl", "refused: serve is the daemon"},
+}
+
+// Help is the help of the command.
+func Help() string {
+	var b strings.Builder
+	b.WriteString("Reads a message from standard input and hands it to the relay of this machine\n" +
+		"or, while that is away, leaves it in the pickup folder. With exit code 0 the\n" +
+		"message is durable. Any other option of sendmail is read and ignored.\n\n")
+	for _, o := range Options {
+		if len(o.Written) < 18 {
+			fmt.Fprintf(&b, "  %-18s", o.Written)
+		} else {
+			fmt.Fprintf(&b, "  %s\n  %18s", o.Written, "")
+		}
+		b.WriteString(strings.ReplaceAll(fold(o.Does, 54), "\n", "\n"+strings.Repeat(" ", 20)) + "\n")
+	}
+	b.WriteString(`
+Exit codes:
+   0  the message is durable
+  64  no recipient, or -bd
+  65  an address or the header cannot be read
+  66  standard input cannot be read
+  69  refused for good
+  75  refused for now, or the relay is away and the pickup folder cannot be
+      written
+  77  the socket is not for this user
+  78  the configuration cannot be read`)
+	return b.String()
+}
+
+// fold breaks text into lines of at most n bytes, where words are shorter.
+func fold(text string, n int) string {
+	var lines []string
+	for _, word := range strings.Fields(text) {
+		if last := len(lines) - 1; last >= 0 && len(lines[last])+1+len(word) <= n {
+			lines[last] += " " + word
+		} else {
+			lines = append(lines, word)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Parse reads a command line without the name of the program. Nothing in it is
