@@ -217,7 +217,7 @@ const maxTokens = 100
 // readTokenHash never repeats what it reads.
 func readTokenHash(f field, v any) (string, bool) {
 	hash, ok := readText(f, v)
-	if ok && !argonForm.MatchString(hash) {
+	if ok && !argonForm().MatchString(hash) {
 		f.problem("is not the hash of a token", "make both with: postern passwd --token")
 	}
 	return hash, ok

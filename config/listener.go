@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"postern/config/wire"
@@ -377,19 +378,25 @@ func checkMixedUsers(f field, users map[string]string) {
 // The stored forms that sign-in verifies: argon2id and bcrypt in the form of
 // crypt(3), verifiers for SCRAM-SHA-256 as RFC 5803 and as Dovecot write them.
 var (
-	argonForm  = regexp.MustCompile(`^\$argon2id\$v=19\$(?:[mtp]=[0-9]{1,7},){2}[mtp]=[0-9]{1,7}\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{22,}$`)
-	bcryptForm = regexp.MustCompile(`^\$2[aby]\$(?:0[4-9]|1[0-9]|20)\$[./A-Za-z0-9]{53}$`)
-	scramForm  = regexp.MustCompile(`^(?:SCRAM-SHA-256\$|\{SCRAM-SHA-256\})([0-9]{4,8})[:,][A-Za-z0-9+/]{11,}={0,2}[$,][A-Za-z0-9+/]{43}=[:,][A-Za-z0-9+/]{43}=$`)
+	argonForm = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\$argon2id\$v=19\$(?:[mtp]=[0-9]{1,7},){2}[mtp]=[0-9]{1,7}\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{22,}$`)
+	})
+	bcryptForm = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\$2[aby]\$(?:0[4-9]|1[0-9]|20)\$[./A-Za-z0-9]{53}$`)
+	})
+	scramForm = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^(?:SCRAM-SHA-256\$|\{SCRAM-SHA-256\})([0-9]{4,8})[:,][A-Za-z0-9+/]{11,}={0,2}[$,][A-Za-z0-9+/]{43}=[:,][A-Za-z0-9+/]{43}=$`)
+	})
 )
 
 func knownHash(hash string) bool {
-	return argonForm.MatchString(hash) || bcryptForm.MatchString(hash) || isVerifier(hash)
+	return argonForm().MatchString(hash) || bcryptForm().MatchString(hash) || isVerifier(hash)
 }
 
 // isVerifier reports whether a stored password is a verifier for SCRAM, with
 // at least the iterations of RFC 7677 §4.
 func isVerifier(hash string) bool {
-	parts := scramForm.FindStringSubmatch(hash)
+	parts := scramForm().FindStringSubmatch(hash)
 	if parts == nil {
 		return false
 	}

@@ -3,6 +3,7 @@ package queue
 import (
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 
 	"postern/queue/verdict"
@@ -166,14 +167,16 @@ func mayBeConnection(o *spool.Outcome, v *verdict.Verdict) bool {
 	case v.Status == spool.Pending:
 		return true
 	}
-	return connectionWords.MatchString(o.Text)
+	return connectionWords().MatchString(o.Text)
 }
 
 // connectionWords are those by which upstreams say, by a 5xx, that they have
 // enough of a connection.
-var connectionWords = regexp.MustCompile(`(?i)\b(session|connection)s?\b.{0,40}\b(limit|exceed|maximum|too many)|` +
-	`\b(please reconnect|(new|another|fresh) (smtp )?(session|connection))\b|` +
-	`\b(limit|exceed\w*|maximum|too many|max)\b.{0,60}\b(per|this|one|single|same|a|smtp) (smtp )?(session|connection)\b`)
+var connectionWords = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)\b(session|connection)s?\b.{0,40}\b(limit|exceed|maximum|too many)|` +
+		`\b(please reconnect|(new|another|fresh) (smtp )?(session|connection))\b|` +
+		`\b(limit|exceed\w*|maximum|too many|max)\b.{0,60}\b(per|this|one|single|same|a|smtp) (smtp )?(session|connection)\b`)
+})
 
 // refresh lets t wait for a fresh session. What the upstream may have counted
 // of it counts, and so does what is to be sent once more.

@@ -157,7 +157,7 @@ func TestConnectionWords(t *testing.T) {
 		"user over quota":                                     false,
 		"connection refused by policy, sender on a blocklist": false,
 	} {
-		if got := connectionWords.MatchString(text); got != want {
+		if got := connectionWords().MatchString(text); got != want {
 			t.Errorf("%q: %v", text, got)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/mail"
 	"regexp"
+	"sync"
 	"time"
 )
 
@@ -48,12 +49,14 @@ func Clock(subject string, readings []Reading) []Finding {
 }
 
 // bannerDate is a date as some servers have it in their banner (RFC 5322 §3.3).
-var bannerDate = regexp.MustCompile(`(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} (?:[+-]\d{4}|GMT|UTC)`)
+var bannerDate = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} (?:[+-]\d{4}|GMT|UTC)`)
+})
 
 // BannerClock reads the clock of an upstream from its banner, which came at
 // ours; false: it does not say.
 func BannerClock(banner string, ours time.Time) (Reading, bool) {
-	then, err := mail.ParseDate(bannerDate.FindString(banner))
+	then, err := mail.ParseDate(bannerDate().FindString(banner))
 	if err != nil {
 		return Reading{}, false
 	}

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -227,13 +228,15 @@ func shown(s string) string { return `"` + wire.Abridged(s, 100, "…") + `"` }
 // setting is the name of a strange setting for a comment. What is no name is not
 // shown: where a line has a slip in it, it may be a password.
 func setting(name string) string {
-	if len(name) <= 60 && settingName.MatchString(name) {
+	if len(name) <= 60 && settingName().MatchString(name) {
 		return name
 	}
 	return "what stands here"
 }
 
-var settingName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
+var settingName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
+})
 
 // plain tells whether s can stand in the file: text that a reader sees.
 func plain(s string) bool {

@@ -7,6 +7,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // maxEntries bounds what all tables of one Postfix hold.
@@ -183,26 +184,34 @@ func (p *postfix) entries(f *file, expressions bool) (all []entry) {
 
 // Expressions that mean no more than a pattern of Postern.
 var (
-	wholeExpression  = regexp.MustCompile(`^/((?:[^/\\]|\\.)*)/[a-zA-Z]*\s+(.*)$`)
-	anyExpression    = regexp.MustCompile(`^\^?(\.|\.\*|\.\+|\(\.\*\))\$?$`)
-	domainExpression = regexp.MustCompile(`^(?:\^?\.[*+])?@((?:[a-zA-Z0-9-]|\\\.)+)\$$`)
-	exactExpression  = regexp.MustCompile(`^\^((?:[a-zA-Z0-9_=-]|\\[.+])+@(?:[a-zA-Z0-9-]|\\\.)+)\$$`)
+	wholeExpression = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^/((?:[^/\\]|\\.)*)/[a-zA-Z]*\s+(.*)$`)
+	})
+	anyExpression = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\^?(\.|\.\*|\.\+|\(\.\*\))\$?$`)
+	})
+	domainExpression = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^(?:\^?\.[*+])?@((?:[a-zA-Z0-9-]|\\\.)+)\$$`)
+	})
+	exactExpression = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\^((?:[a-zA-Z0-9_=-]|\\[.+])+@(?:[a-zA-Z0-9-]|\\\.)+)\$$`)
+	})
 )
 
 // expression reads a line of a table of regular expressions.
 func expression(line string) (key, value string, ok bool) {
-	m := wholeExpression.FindStringSubmatch(line)
+	m := wholeExpression().FindStringSubmatch(line)
 	if m == nil || strings.ContainsAny(m[2], "$") {
 		return "", "", false
 	}
 	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, `\`, "")) }
-	if anyExpression.MatchString(m[1]) {
+	if anyExpression().MatchString(m[1]) {
 		return "*", m[2], true
 	}
-	if d := domainExpression.FindStringSubmatch(m[1]); d != nil {
+	if d := domainExpression().FindStringSubmatch(m[1]); d != nil {
 		return "@" + plain(d[1]), m[2], true
 	}
-	if a := exactExpression.FindStringSubmatch(m[1]); a != nil {
+	if a := exactExpression().FindStringSubmatch(m[1]); a != nil {
 		return plain(a[1]), m[2], true
 	}
 	return "", "", false

@@ -5,22 +5,25 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // postfixRead are parameters that are read elsewhere, or of which nothing has to
 // be said: Postern does so anyway, or they are about the inside of Postfix.
-var postfixRead = regexp.MustCompile(`^(?:` + strings.Join([]string{
-	"myhostname", "mydomain", "myorigin", "mydestination", "mynetworks(_style)?", "relayhost", "inet_(interfaces|protocols)", "compatibility_level",
-	"alias_maps", "alias_database", "always_bcc", "message_size_limit", "maximal_queue_lifetime", "delay_warning_time", "(min|max)imal_backoff_time",
-	"transport_maps", "sender_dependent_(relayhost|default_transport)_maps", "smtp_sender_dependent_authentication", "(smtp_)?fallback_relay", "default_transport",
-	"smtp_sasl_(auth_enable|password_maps|security_options|tls_security_options|tls_verified_security_options|mechanism_filter|type|path)",
-	"smtp_(use_tls|enforce_tls)", "smtp_tls_(security_level|wrappermode|policy_maps|CAfile|cert_file|key_file|chain_files|fingerprint_cert_match|fingerprint_digest|note_starttls_offer|session_cache_database|session_cache_timeout|connection_reuse|loglevel|protocols|mandatory_protocols|ciphers|mandatory_ciphers|exclude_ciphers|mandatory_exclude_ciphers|per_site)",
-	"smtp_generic_maps", "(sender_)?canonical_(maps|classes)", "recipient_canonical_maps", "virtual_alias_maps", "masquerade_domains", "(sender|recipient)_bcc_maps", "relocated_maps",
-	"smtp_helo_name", "smtp_connect_timeout", "smtp_tcp_port", "(smtp|default)_destination_(concurrency_limit|rate_delay)", "smtpd_recipient_limit",
-	"smtpd_sasl_auth_enable", "smtpd_(use_tls|enforce_tls|tls_auth_only)", "smtpd_tls_(security_level|cert_file|key_file|chain_files|CAfile|CApath|session_cache_database|session_cache_timeout|loglevel|received_header|protocols|mandatory_protocols|ciphers|mandatory_ciphers|exclude_ciphers|mandatory_exclude_ciphers|dh.*|eecdh_grade|ask_ccert|wrappermode)",
-	"(command|config|daemon|data|meta|queue|html|manpage|readme|sample|shlib)_directory", "mail_owner", "setgid_group", "(sendmail|newaliases|mailq)_path", "mail_(name|version)", "debug(ger_command|_peer.*)", "default_privs", "process_.*", "tls_.*",
-	"append_dot_mydomain", "append_at_myorigin", "biff", "smtpd_banner", "smtputf8_enable", "recipient_delimiter", "owner_request_special", "unknown_local_recipient_reject_code", "default_database_type", "default_process_limit", "swap_bangpath", "allow_percent_hack", "disable_vrfy_command", "smtpd_helo_required", "strict_rfc821_envelopes", "smtpd_delay_reject", "readme_directory", "mailbox_size_limit", "queue_run_delay", "qmgr_.*", "smtpd_.*_error_limit", "smtpd_error_sleep_time", "local_header_rewrite_clients", "in_flow_delay", "maillog_file.*", "syslog_.*", "soft_bounce", "unverified_.*", "parent_domain_matches_subdomains", "relay_domains",
-}, "|") + `)$`)
+var postfixRead = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:` + strings.Join([]string{
+		"myhostname", "mydomain", "myorigin", "mydestination", "mynetworks(_style)?", "relayhost", "inet_(interfaces|protocols)", "compatibility_level",
+		"alias_maps", "alias_database", "always_bcc", "message_size_limit", "maximal_queue_lifetime", "delay_warning_time", "(min|max)imal_backoff_time",
+		"transport_maps", "sender_dependent_(relayhost|default_transport)_maps", "smtp_sender_dependent_authentication", "(smtp_)?fallback_relay", "default_transport",
+		"smtp_sasl_(auth_enable|password_maps|security_options|tls_security_options|tls_verified_security_options|mechanism_filter|type|path)",
+		"smtp_(use_tls|enforce_tls)", "smtp_tls_(security_level|wrappermode|policy_maps|CAfile|cert_file|key_file|chain_files|fingerprint_cert_match|fingerprint_digest|note_starttls_offer|session_cache_database|session_cache_timeout|connection_reuse|loglevel|protocols|mandatory_protocols|ciphers|mandatory_ciphers|exclude_ciphers|mandatory_exclude_ciphers|per_site)",
+		"smtp_generic_maps", "(sender_)?canonical_(maps|classes)", "recipient_canonical_maps", "virtual_alias_maps", "masquerade_domains", "(sender|recipient)_bcc_maps", "relocated_maps",
+		"smtp_helo_name", "smtp_connect_timeout", "smtp_tcp_port", "(smtp|default)_destination_(concurrency_limit|rate_delay)", "smtpd_recipient_limit",
+		"smtpd_sasl_auth_enable", "smtpd_(use_tls|enforce_tls|tls_auth_only)", "smtpd_tls_(security_level|cert_file|key_file|chain_files|CAfile|CApath|session_cache_database|session_cache_timeout|loglevel|received_header|protocols|mandatory_protocols|ciphers|mandatory_ciphers|exclude_ciphers|mandatory_exclude_ciphers|dh.*|eecdh_grade|ask_ccert|wrappermode)",
+		"(command|config|daemon|data|meta|queue|html|manpage|readme|sample|shlib)_directory", "mail_owner", "setgid_group", "(sendmail|newaliases|mailq)_path", "mail_(name|version)", "debug(ger_command|_peer.*)", "default_privs", "process_.*", "tls_.*",
+		"append_dot_mydomain", "append_at_myorigin", "biff", "smtpd_banner", "smtputf8_enable", "recipient_delimiter", "owner_request_special", "unknown_local_recipient_reject_code", "default_database_type", "default_process_limit", "swap_bangpath", "allow_percent_hack", "disable_vrfy_command", "smtpd_helo_required", "strict_rfc821_envelopes", "smtpd_delay_reject", "readme_directory", "mailbox_size_limit", "queue_run_delay", "qmgr_.*", "smtpd_.*_error_limit", "smtpd_error_sleep_time", "local_header_rewrite_clients", "in_flow_delay", "maillog_file.*", "syslog_.*", "soft_bounce", "unverified_.*", "parent_domain_matches_subdomains", "relay_domains",
+	}, "|") + `)$`)
+})
 
 // postfixTold are parameters that mean something which Postern does not do: what
 // that is, and what to do.
@@ -98,7 +101,7 @@ func (p *postfix) rest() {
 	mentioned := p.mentioned()
 	for _, name := range slices.Sorted(maps.Keys(p.main.set)) {
 		s := p.main.set[name]
-		if s.Value == "" || postfixRead.MatchString(name) {
+		if s.Value == "" || postfixRead().MatchString(name) {
 			continue
 		}
 		told, ok := postfixTold[name]
@@ -119,7 +122,7 @@ func (p *postfix) mentioned() map[string]bool {
 	names := map[string]bool{}
 	add := func(set map[string]Setting) {
 		for _, s := range set {
-			for _, m := range reference.FindAllStringSubmatch(s.Value, -1) {
+			for _, m := range reference().FindAllStringSubmatch(s.Value, -1) {
 				names[m[1]] = true
 			}
 		}
@@ -131,4 +134,6 @@ func (p *postfix) mentioned() map[string]bool {
 	return names
 }
 
-var reference = regexp.MustCompile(`\$[{(]?([A-Za-z0-9_]+)`)
+var reference = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\$[{(]?([A-Za-z0-9_]+)`)
+})

@@ -284,11 +284,13 @@ func (r *Renderer) checkAddress(key string, a compose.Address, of piece) bool {
 	return true
 }
 
-var onlyColumn = regexp.MustCompile(`^\{\{-?\s*(\.[\pL_][\pL\pN_]*)\s*-?\}\}$`)
+var onlyColumn = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\{\{-?\s*(\.[\pL_][\pL\pN_]*)\s*-?\}\}$`)
+})
 
 // columnOfPiece is the column that an address is, as its template has it.
 func columnOfPiece(p piece) string {
-	if m := onlyColumn.FindStringSubmatch(p.addr.source); m != nil {
+	if m := onlyColumn().FindStringSubmatch(p.addr.source); m != nil {
 		return m[1]
 	}
 	return ".column"

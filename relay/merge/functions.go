@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"text/template"
 	"time"
 	"unicode/utf8"
@@ -58,12 +59,14 @@ func within(s string) (string, error) {
 }
 
 // wideVerb is a verb whose width or precision is an argument, or beyond 999.
-var wideVerb = regexp.MustCompile(`%[-+# 0-9.\[\]]*(\*|[0-9]{4})`)
+var wideVerb = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`%[-+# 0-9.\[\]]*(\*|[0-9]{4})`)
+})
 
 // printf is fmt.Sprintf where its result is certain to be no longer than a body
 // may be. A verb writes an argument six times as long at most ("\u200b").
 func printf(format string, args ...any) (string, error) {
-	if wideVerb.MatchString(strings.ReplaceAll(format, "%%", "")) {
+	if wideVerb().MatchString(strings.ReplaceAll(format, "%%", "")) {
 		return "", errors.New("printf takes widths up to 999, written in the format")
 	}
 	most := 999

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/net/html"
 
@@ -56,11 +57,17 @@ const (
 )
 
 var (
-	firstWord = regexp.MustCompile(`^\{\{(?:- )?\s*([a-z]*)`)
-	setsOnly  = regexp.MustCompile(`^\{\{(?:- )?\s*\$\w*\s*:?=[^=]`)
+	firstWord = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\{\{(?:- )?\s*([a-z]*)`)
+	})
+	setsOnly = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\{\{(?:- )?\s*\$\w*\s*:?=[^=]`)
+	})
 	// makesHTML are functions whose result is elements. define, block and
 	// template take actions out of their place.
-	makesHTML = regexp.MustCompile(`\b(table|markdown|define|block|template)\b`)
+	makesHTML = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`\b(table|markdown|define|block|template)\b`)
+	})
 )
 
 // cut puts marks in place of actions.
@@ -79,10 +86,10 @@ func (s *stencil) cut(source string) (string, bool) {
 		source = source[len(before):]
 		a := action{text: source[:actionLen(source)], mark: fmt.Sprintf("%s%dz", s.word, len(s.actions))}
 		source = source[len(a.text):]
-		if makesHTML.MatchString(a.text) || !strings.HasSuffix(a.text, "}}") {
+		if makesHTML().MatchString(a.text) || !strings.HasSuffix(a.text, "}}") {
 			return "", false
 		}
-		switch word := firstWord.FindStringSubmatch(a.text)[1]; {
+		switch word := firstWord().FindStringSubmatch(a.text)[1]; {
 		case word == "if" || word == "range" || word == "with":
 			a.kind = aOpen
 			s.blocks++
@@ -90,7 +97,7 @@ func (s *stencil) cut(source string) (string, bool) {
 			a.kind = aTurn
 		case word == "end":
 			a.kind = aEnd
-		case word == "break", word == "continue", setsOnly.MatchString(a.text), strings.Contains(a.text, "/*"):
+		case word == "break", word == "continue", setsOnly().MatchString(a.text), strings.Contains(a.text, "/*"):
 			a.kind = aSilent
 		}
 		s.actions = append(s.actions, a)
@@ -106,8 +113,12 @@ func (s *stencil) cut(source string) (string, bool) {
 var (
 	// Selectors whose elements depend on values, and on how often a block is
 	// there.
-	byValue = regexp.MustCompile(`(?i)\[|:empty|:has|:not|:is|:where`)
-	byPlace = regexp.MustCompile(`(?i)\+|~|:nth|:first|:last|:only`)
+	byValue = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)\[|:empty|:has|:not|:is|:where`)
+	})
+	byPlace = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)\+|~|:nth|:first|:last|:only`)
+	})
 )
 
 // sound reports whether every mark stands where it doesn't matter what comes in
@@ -227,7 +238,7 @@ func (s *stencil) soundText(text string, open []string, blocks int) bool {
 		in = open[len(open)-1]
 	}
 	if in == "style" {
-		rules := !byValue.MatchString(text) && (s.blocks == 0 || !byPlace.MatchString(text))
+		rules := !byValue().MatchString(text) && (s.blocks == 0 || !byPlace().MatchString(text))
 		return rules && !strings.Contains(text, s.word)
 	}
 	// A block in here would be text: its mark is no comment.

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"text/template"
 	"text/template/parse"
 )
@@ -59,7 +60,9 @@ type compiler struct {
 
 // ambiguous are names that stand for something else than a column, where they
 // are used as the value of one would be.
-var ambiguous = regexp.MustCompile(`[\s({|]\$?\.(n|now|run)\b|\{\{-?\s*\$?\.(row|rows|var)\s*[|}-]`)
+var ambiguous = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`[\s({|]\$?\.(n|now|run)\b|\{\{-?\s*\$?\.(row|rows|var)\s*[|}-]`)
+})
 
 // compile parses one template. It is nil where it is wrong, which is recorded.
 func (c *compiler) compile(key, source string, m mode, limit int) *field {
@@ -71,7 +74,7 @@ func (c *compiler) parse(f *field, source string) *field {
 		f.text = source
 		return f
 	}
-	for _, m := range ambiguous.FindAllStringSubmatch(source, -1) {
+	for _, m := range ambiguous().FindAllStringSubmatch(source, -1) {
 		c.mistaken[m[1]+m[2]] = true
 	}
 	f.source = source
@@ -121,17 +124,19 @@ func (c *compiler) escapes(f *field) error {
 	return nil
 }
 
-var templateAt = regexp.MustCompile(`^(?:html/)?template: ?[^:]*:(\d+)(?::\d+)?: `)
+var templateAt = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:html/)?template: ?[^:]*:(\d+)(?::\d+)?: `)
+})
 
 // templateFault is an error of the template packages without what the name of
 // the field tells.
 func templateFault(err error) string {
-	return templateAt.ReplaceAllString(err.Error(), "")
+	return templateAt().ReplaceAllString(err.Error(), "")
 }
 
 func templateLine(err error) int {
 	n := 0
-	if m := templateAt.FindStringSubmatch(err.Error()); m != nil {
+	if m := templateAt().FindStringSubmatch(err.Error()); m != nil {
 		fmt.Sscan(m[1], &n)
 	}
 	return n
@@ -242,9 +247,15 @@ func (r *Renderer) fill(f *field, data map[string]any) (string, error) {
 }
 
 var (
-	missing  = regexp.MustCompile(`at <(.*)>: map has no entry for key "(.*)"$`)
-	atCalled = regexp.MustCompile(`^executing ".*" at <.*>: error calling [^:]*: `)
-	atNode   = regexp.MustCompile(`^executing ".*" at <`)
+	missing = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`at <(.*)>: map has no entry for key "(.*)"$`)
+	})
+	atCalled = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^executing ".*" at <.*>: error calling [^:]*: `)
+	})
+	atNode = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^executing ".*" at <`)
+	})
 )
 
 // explain turns an error of a template into words of rows and columns.
@@ -257,11 +268,11 @@ func (r *Renderer) explain(err error, f *field, data map[string]any) error {
 	if f.file != "" {
 		where = fmt.Sprintf("line %d: ", templateLine(err))
 	}
-	if m := missing.FindStringSubmatch(text); m != nil {
+	if m := missing().FindStringSubmatch(text); m != nil {
 		return errors.New(where + r.absent(m[1], m[2], data))
 	}
-	text = atCalled.ReplaceAllString(text, "")
-	return errors.New(where + atNode.ReplaceAllString(text, "<"))
+	text = atCalled().ReplaceAllString(text, "")
+	return errors.New(where + atNode().ReplaceAllString(text, "<"))
 }
 
 // absent says what a template asked for that is not there.

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -156,7 +157,9 @@ func (b *book) reader(name string, most int64) (io.ReadCloser, error) {
 	return &part{r, quoted(name), most}, nil
 }
 
-var inFormat = regexp.MustCompile(`\[[^\]]*\]|\\.|"[^"]*"`)
+var inFormat = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\[[^\]]*\]|\\.|"[^"]*"`)
+})
 
 // styles finds out which styles are of dates: by the numbers of ECMA-376 part
 // 1, §18.8.30, and by the signs of a format.
@@ -181,7 +184,7 @@ func (b *book) styles() error {
 		dated[id] = true
 	}
 	for _, f := range sheet.Formats {
-		dated[f.ID] = strings.ContainsAny(inFormat.ReplaceAllString(f.Code, ""), "dmhysDMHYS")
+		dated[f.ID] = strings.ContainsAny(inFormat().ReplaceAllString(f.Code, ""), "dmhysDMHYS")
 	}
 	for i, c := range sheet.Cells {
 		if dated[c.Format] {

@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"postern/config/wire"
 )
 
 // kdcCode finds the number in the library's errors, which are text alone once
 // they have been wrapped.
-var kdcCode = regexp.MustCompile(`\((\d+)\) (?:KDC|KRB)_[A-Z_]+`)
+var kdcCode = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\((\d+)\) (?:KDC|KRB)_[A-Z_]+`)
+})
 
 // remedies says what the codes of RFC 4120 §7.5.9 mean for an administrator.
 var remedies = map[string]string{
@@ -49,7 +52,7 @@ func (e *kerberosError) Temporary() bool { return e.away }
 // explainKerberos turns an error of the library into a sentence with a remedy.
 func explainKerberos(err error) error {
 	text := err.Error()
-	if m := kdcCode.FindStringSubmatch(text); m != nil {
+	if m := kdcCode().FindStringSubmatch(text); m != nil {
 		if remedy := remedies[m[1]]; remedy != "" {
 			return &kerberosError{text: remedy + " (" + m[0][strings.IndexByte(m[0], ' ')+1:] + ")", away: m[1] == "29"}
 		}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"regexp"
+	"sync"
 	"time"
 )
 
@@ -33,7 +34,7 @@ func (s *session) rushed(tx *transaction, step step, r *reply) bool {
 	if !s.ext.pipelining || r.code < 400 || s.notes != nil {
 		return false
 	}
-	if pipeliningWords.Match(r.text) {
+	if pipeliningWords().Match(r.text) {
 		return true
 	}
 	return r.code == 503 && (step == stepRcpt && !tx.refused || step == stepData && tx.accepted > 0)
@@ -41,7 +42,9 @@ func (s *session) rushed(tx *transaction, step step, r *reply) bool {
 
 // pipeliningWords are those by which upstreams refuse commands that were sent
 // ahead: "improper use of SMTP command pipelining", "synchronization error".
-var pipeliningWords = regexp.MustCompile(`(?i)\bpipelin(ed|ing)\b|\bsynchroni[sz]ation\b`)
+var pipeliningWords = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)\bpipelin(ed|ing)\b|\bsynchroni[sz]ation\b`)
+})
 
 // goPlain remembers that the upstream is to be sent one command after the
 // other, because of b.

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"postern/config"
@@ -175,18 +176,22 @@ func (h *shaken) version(chosen uint16) (cause, remedy string) {
 }
 
 var (
-	chosenVersion = regexp.MustCompile(`^tls: server selected unsupported protocol version ([0-9a-f]{1,4})$`)
-	shortKey      = regexp.MustCompile(`crypto/rsa: (\d+)-bit keys are insecure`)
-	unreadable    = "tls: failed to parse certificate from server: "
+	chosenVersion = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^tls: server selected unsupported protocol version ([0-9a-f]{1,4})$`)
+	})
+	shortKey = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`crypto/rsa: (\d+)-bit keys are insecure`)
+	})
+	unreadable = "tls: failed to parse certificate from server: "
 )
 
 // own is an error of this side, which crypto/tls tells in words alone.
 func (h *shaken) own(text string) (cause, remedy string) {
-	if m := chosenVersion.FindStringSubmatch(text); m != nil {
+	if m := chosenVersion().FindStringSubmatch(text); m != nil {
 		version, _ := strconv.ParseUint(m[1], 16, 16)
 		return h.version(uint16(version))
 	}
-	if m := shortKey.FindStringSubmatch(text); m != nil {
+	if m := shortKey().FindStringSubmatch(text); m != nil {
 		return "its certificate has an RSA key of " + m[1] + " bits, which is broken",
 			"Have one with at least 2048 bits issued: no setting lets this one in."
 	}
