@@ -176,7 +176,9 @@ func TestRelayRunsUnderItsUnit(t *testing.T) {
 		"unix":    TestUnixSocketRoutesByItsPeer,
 		"sockets": TestSocketActivation,
 		"forms":   TestEachUpstreamGetsItsOwnForm, // with keys of DKIM
-		"secrets": TestSecretsStayIn,              // by commands, files, the environment and tokens
+		"pickup":  TestSendmailWhileAway,
+		"users":   TestSendmailWhileAwayOfUsers,
+		"secrets": TestSecretsStayIn, // by commands, files, the environment and tokens
 	} {
 		t.Run(name, test)
 	}

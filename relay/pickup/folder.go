@@ -3,6 +3,7 @@ package pickup
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -78,6 +79,7 @@ func (f *folder) openBad() error {
 	return errors.New("somebody else makes one all the time")
 }
 
+// countBad counts the files in bad, up to maxBad.
 func (f *folder) countBad() error {
 	dir, err := f.bad.Open(".")
 	if err != nil {
@@ -85,10 +87,7 @@ func (f *folder) countBad() error {
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(maxBad)
-	if len(names) > 0 {
-		err = nil
-	}
-	if errors.Is(err, os.ErrClosed) || err != nil && len(names) > 0 {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	f.held = len(names)

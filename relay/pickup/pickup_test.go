@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"postern/config"
 	"postern/relay/route"
 	"postern/relay/submission"
@@ -47,13 +49,17 @@ func (r *rig) Create(ctx context.Context) (spool.Draft, error) {
 
 func (r *rig) Known(ctx context.Context, k *spool.Key) error { return r.store.Known(ctx, k) }
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T) *rig { return newRigOf(t, func(*config.Config) {}) }
+
+// newRigOf has a configuration that change has changed.
+func newRigOf(t *testing.T, change func(*config.Config)) *rig {
 	t.Helper()
 	r := &rig{T: t, dir: t.TempDir(), store: storetest.NewMemory()}
 	cfg := config.Default()
 	cfg.Hostname = "relay.example.com"
 	cfg.Pickup.Dir, cfg.Pickup.Settle = r.dir, 0
 	cfg.Pickup.Limits.MaxMessageSize, cfg.Pickup.Limits.RepairHeaders = 1<<20, true
+	change(cfg)
 	routes, err := route.New([]config.Route{{From: []string{"*@example.com", "<>"}, Upstream: []string{"office"}}})
 	if err != nil {
 		t.Fatal(err)
@@ -254,8 +260,15 @@ func TestSetAside(t *testing.T) {
 		make func(path string) error
 		why  string
 	}{
-		"a link":         {func(p string) error { return os.Symlink(secret, p) }, "no regular file"},
-		"a pipe":         {func(p string) error { return syscall.Mkfifo(p, 0o666) }, "no regular file"},
+		"a link": {func(p string) error { return os.Symlink(secret, p) }, "no regular file"},
+		"a pipe": {func(p string) error { return syscall.Mkfifo(p, 0o666) }, "no regular file"},
+		"a device": {func(p string) error {
+			if os.Getuid() != 0 {
+				return syscall.Mkfifo(p, 0o666) // which root alone can make
+			}
+			return unix.Mknod(p, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 5))) // endless
+		}, "no regular file"},
+		"a socket":       {func(p string) error { return unix.Mknod(p, unix.S_IFSOCK|0o666, 0) }, "no regular file"},
 		"a second name":  {func(p string) error { return os.Link(secret, p) }, "hard link"},
 		"huge":           {func(p string) error { return errors.Join(os.WriteFile(p, nil, 0o600), os.Truncate(p, 1<<40)) }, "larger than the limit"},
 		"a bit too long": {func(p string) error { return os.WriteFile(p, []byte(mail+strings.Repeat("x\n", 1<<19)), 0o600) }, "larger than the limit"},
@@ -315,6 +328,88 @@ func TestForeign(t *testing.T) {
 	}
 	if got := r.look(); len(got) != 1 || len(r.asides) != 1 || !strings.HasPrefix(r.asides[0], "moved.eml: ") {
 		t.Errorf("%d messages, %q", len(got), r.asides)
+	}
+}
+
+// A file has the rights of its owner, who may not be everybody.
+func TestOwners(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("gives files to others, which takes root")
+	}
+	const shop, other = 12345, 12346 // no user has these numbers, so that they are names as they are
+	r := newRigOf(t, func(cfg *config.Config) {
+		cfg.Submission.FromOf = map[string][]string{"12346": {"other@example.com"}}
+	})
+	for name, uid := range map[string]int{"shop.eml": shop, "other.eml": other} {
+		if err := os.Chown(r.write(name, mail), uid, uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := r.look()
+	if len(got) != 1 || len(r.asides) != 1 || !strings.HasPrefix(r.asides[0], "other.eml: ") || !strings.Contains(r.asides[0], "may send as") {
+		t.Fatalf("%d messages, %q", len(got), r.asides)
+	}
+	d, err := r.store.Detail(t.Context(), got[0].ID)
+	if err != nil || d.Envelope.UnixUser != "12345" || d.Envelope.Peer != "pickup:12345" {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if names := r.left("bad"); len(names) != 2 {
+		t.Errorf("in bad %q", names)
+	}
+}
+
+// A folder of that name is nobody's message; a name may hold anything; and a
+// file that is renamed while it is read is taken by its new name, once.
+func TestStrangeNames(t *testing.T) {
+	r := newRig(t)
+	if err := os.Mkdir(filepath.Join(r.dir, "folder.eml"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r.write("a\nb\x1b[31m\xff.eml", mail)
+	r.write("c\nd.eml", "no mail")
+	if got := r.look(); len(got) != 1 || len(r.asides) != 1 {
+		t.Errorf("%d messages, %q", len(got), r.asides)
+	}
+	names := r.left("bad")
+	if len(names) != 2 {
+		t.Fatalf("in bad %q", names)
+	}
+	if why, err := os.ReadFile(filepath.Join(r.dir, "bad", names[1])); err != nil || strings.Count(string(why), "\n") != 2 || strings.Contains(string(why), "\x1b") {
+		t.Errorf("the reason is %q, %v", why, err)
+	}
+	from, to := r.write("from.eml", mail), filepath.Join(r.dir, "to.eml")
+	r.create = func() {
+		r.create = nil
+		if err := os.Rename(from, to); err != nil {
+			t.Error(err)
+		}
+	}
+	for range 3 {
+		r.look()
+	}
+	if got := r.look(); len(got) != 2 || len(r.asides) != 1 {
+		t.Errorf("%d messages, %q", len(got), r.asides)
+	}
+	if names := r.left("."); !reflect.DeepEqual(names, []string{"folder.eml"}) {
+		t.Errorf("left %q", names)
+	}
+}
+
+// What lies in bad is counted, and bounded.
+func TestBadIsBounded(t *testing.T) {
+	r := newRig(t)
+	r.write("a.eml", "no mail")
+	r.look()
+	r.watch.close() // counted anew where it is opened
+	r.write("b.eml", "no mail")
+	r.look()
+	if held := r.watch.folder.held; held != 4 || len(r.left("bad")) != 4 {
+		t.Errorf("%d are counted, %q", held, r.left("bad"))
+	}
+	r.watch.folder.held = maxBad
+	r.write("c.eml", "no mail")
+	if r.look(); len(r.left("bad")) != 4 || !reflect.DeepEqual(r.left("."), []string{"c.eml"}) {
+		t.Errorf("in bad %q, left %q", r.left("bad"), r.left("."))
 	}
 }
 
