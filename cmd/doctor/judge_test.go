@@ -46,6 +46,9 @@ func TestJudgements(t *testing.T) {
 	folder := func(mode fs.FileMode, uid int) place { return place{Path: "/spool", Mode: fs.ModeDir | mode, UID: uid} }
 	file := func(mode fs.FileMode, uid int) place { return place{Path: "/key", Mode: mode, UID: uid, GID: 4711} }
 	socket := func(m fs.FileMode) fs.FileInfo { return mode(fs.ModeSocket | m) }
+	pickup := func(mode fs.FileMode, uid int) place {
+		return place{Path: "/pickup", Mode: fs.ModeDir | mode, UID: uid, GID: 4711}
+	}
 	lone := func(list ...Finding) []Finding { return list }
 	took := func(p50, p99 time.Duration) syncs {
 		s := syncs{Took: slices.Repeat([]time.Duration{p50}, 100)}
@@ -92,6 +95,19 @@ func TestJudgements(t *testing.T) {
 		{"queue: empty", judgeQueue("/spool", &waiting{}, time.Hour, now), 0},
 		{"queue: young", judgeQueue("/spool", &waiting{Messages: 1, Listed: 1, Oldest: now.Add(-time.Minute)}, time.Hour, now), 0},
 		{"queue: old, damaged, in doubt", judgeQueue("/spool", &waiting{Messages: 2, Listed: 2, Oldest: now.Add(-5 * time.Hour), InDoubt: 1, SetAside: 2}, 0, now), 0},
+		{"queue: some later", judgeQueue("/spool", &waiting{Messages: 5, Listed: 6, Oldest: now.Add(-time.Minute), Later: map[string]bool{"a": true, "b": true}}, time.Hour, now), 0},
+		{"queue: all later", judgeQueue("/spool", &waiting{Messages: 2, Listed: 2, Oldest: now.Add(time.Hour)}, time.Hour, now), 0},
+		{"pickup: as the package makes it", lone(judgePickup(pickup(0o733|fs.ModeSticky|fs.ModeSetgid, 987654), 987654, false)), 0},
+		{"pickup: missing", lone(judgePickup(place{Path: "/pickup", Err: opened(syscall.ENOENT)}, 987654, false)), 73},
+		{"pickup: of somebody else", lone(judgePickup(pickup(0o733|fs.ModeSticky|fs.ModeSetgid, 987653), 987654, false)), 73},
+		{"pickup: not sticky", lone(judgePickup(pickup(0o733|fs.ModeSetgid, 987654), 987654, false)), 0},
+		{"pickup: without its group", lone(judgePickup(pickup(0o733|fs.ModeSticky, 987654), 987654, false)), 0},
+		{"pickup: read by all", lone(judgePickup(pickup(0o777|fs.ModeSticky|fs.ModeSetgid, 987654), 987654, false)), 0},
+		{"pickup: not for its owner", lone(judgePickup(pickup(0o500, 987654), 987654, false)), 73},
+		{"pickup: empty", judgeLying("/pickup", drops{}, time.Second, true, now), 0},
+		{"pickup: lying, in bad", judgeLying("/pickup", drops{Files: 2, Oldest: now.Add(-time.Hour), Bad: 1}, time.Second, true, now), 0},
+		{"pickup: no daemon", judgeLying("/pickup", drops{Files: 1, Oldest: now.Add(-time.Minute)}, time.Second, false, now), 0},
+		{"pickup: not read", judgeLying("/pickup", drops{Err: opened(syscall.EACCES)}, time.Second, true, now), 0},
 		{"queue: not read", judgeQueue("/spool", &waiting{Err: errors.New("no")}, 0, now), 0},
 		{"secret: good", lone(judgeSecret(FileSecret, "the password", file(0o600, 987654), 987654)), 0},
 		{"secret: open", lone(judgeSecret(FileSecret, "the password", file(0o644, 987654), 987654)), 77},

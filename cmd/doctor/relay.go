@@ -52,6 +52,7 @@ func (r *Relay) Look(ctx context.Context) []Finding {
 	if r.Config == nil {
 		return append(out, judgeClock(lookAtClock()))
 	}
+	out = append(out, Pickup(cfg, owner, running)...)
 	out = append(out, lookAtFiles(cfg, st, owner)...)
 	out = append(out, lookAtListeners(ctx, cfg, st, running)...)
 	out = append(out, judgeClock(lookAtClock()))

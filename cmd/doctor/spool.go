@@ -121,8 +121,9 @@ const maxListed = 10_000
 // waiting is what waits in a spool.
 type waiting struct {
 	Messages int
-	Oldest   time.Time // since when it waits, also one that is to come; zero: nothing waits
-	InDoubt  int       // of the Listed
+	Oldest   time.Time       // since when it waits, also one that is to come; zero: nothing waits
+	Later    map[string]bool // messages of the Listed that are not to go out yet
+	InDoubt  int             // of the Listed
 	Listed   int
 	SetAside int
 	Err      error
@@ -137,7 +138,7 @@ func lookAtQueue(ctx context.Context, dir string, st *control.Status, client *co
 			if e.NotBefore != nil {
 				begins = *e.NotBefore
 			}
-			w.note(begins, e.InDoubt)
+			w.note(e.ID, begins, e.InDoubt)
 			return nil
 		})
 		return w
@@ -161,14 +162,21 @@ func (w *waiting) read(ctx context.Context, r spool.Reader) {
 	}
 	w.Messages, w.SetAside = u.Messages, u.SetAside
 	w.Err = r.Find(ctx, spool.Query{}, func(s spool.Summary) bool {
-		w.note(s.Begins(), s.InDoubt)
+		w.note(s.ID.String(), s.Begins(), s.InDoubt)
 		return w.Listed < maxListed
 	})
 }
 
-// note counts a delivery, which waits since begins; not at all until then.
-func (w *waiting) note(begins time.Time, inDoubt bool) {
+// note counts a delivery of a message, which waits since begins; not at all
+// until then.
+func (w *waiting) note(id string, begins time.Time, inDoubt bool) {
 	w.Listed++
+	if begins.After(time.Now()) {
+		if w.Later == nil {
+			w.Later = map[string]bool{}
+		}
+		w.Later[id] = true
+	}
 	if w.Oldest.IsZero() || begins.Before(w.Oldest) {
 		w.Oldest = begins
 	}
@@ -189,10 +197,16 @@ func judgeQueue(dir string, w *waiting, warnAfter time.Duration, now time.Time) 
 	}
 	q := Finding{ID: SpoolQueue, Status: OK, Subject: dir, Text: "nothing waits", Facts: map[string]any{"messages": w.Messages}}
 	if w.Oldest.After(now) {
-		q.Text = count(w.Messages, "message is", "messages are") + " to go out later"
+		q.Text = count(w.Messages, "message is", "messages are") + " to go out later: `postern queue list --scheduled`"
+		q.Facts["scheduled"] = w.Messages
 	} else if !w.Oldest.IsZero() {
 		age := now.Sub(w.Oldest).Round(time.Second)
-		q.Text = fmt.Sprintf("%s, the oldest for %s", count(w.Messages, "message waits", "messages wait"), age)
+		later := len(w.Later)
+		q.Text = fmt.Sprintf("%s, the oldest for %s", count(max(w.Messages-later, 1), "message waits", "messages wait"), age)
+		if later > 0 {
+			q.Text += "; besides, " + count(later, "is", "are") + " to go out later: `postern queue list --scheduled`"
+			q.Facts["scheduled"] = later
+		}
 		q.Facts["oldest"] = w.Oldest.UTC()
 		if age > warnAfter {
 			q.Status, q.Remedy = Warning, "`postern queue list` shows what waits and for what, `postern queue show ID` why."

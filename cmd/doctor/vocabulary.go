@@ -23,6 +23,9 @@ const (
 	SpoolAside      ID = "spool.aside"
 	SpoolQueue      ID = "spool.queue"
 	SpoolDoubt      ID = "spool.doubt"
+	PickupFolder    ID = "pickup.folder"
+	PickupWaiting   ID = "pickup.waiting"
+	PickupBad       ID = "pickup.bad"
 	StateFolder     ID = "state.folder"
 	StateLock       ID = "state.lock"
 	FileSecret      ID = "file.secret"
@@ -75,6 +78,7 @@ var exits = map[ID]int{
 	DaemonHealth: unavailable, DaemonUser: noPerm, DaemonFiles: unavailable,
 	SpoolFolder: cantCreate, SpoolLock: tempFail, SpoolFileSystem: cantCreate, SpoolSync: cantCreate,
 	SpoolSpace: tempFail, SpoolInodes: tempFail, SpoolAside: unavailable, SpoolQueue: unavailable, SpoolDoubt: unavailable,
+	PickupFolder: cantCreate, PickupWaiting: unavailable, PickupBad: unavailable,
 	StateFolder: cantCreate, StateLock: tempFail, FileSecret: noPerm, FileKey: noPerm, ControlSocket: noPerm,
 	ListenerAddress: unavailable, ListenerCert: badConfig, ClockSync: unavailable, DNSResolver: unavailable,
 

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"postern/cmd/daemon"
+	"postern/cmd/doctor"
 	"postern/config"
 	"postern/relay/merge"
 	"postern/relay/passwd"
@@ -201,7 +203,19 @@ func foreseeStart(ctx context.Context, cfg *config.Config, service bool) (*confi
 	}
 	cfg.Warnings = append(cfg.Warnings, warnings...)
 	cfg.Warnings = append(cfg.Warnings, checkMessages(ctx, cfg)...)
+	cfg.Warnings = append(cfg.Warnings, checkPickup(cfg)...)
 	return cfg, nil
+}
+
+// checkPickup tells what is wrong with the pickup folder. A relay starts without
+// it.
+func checkPickup(cfg *config.Config) (found []config.Problem) {
+	for _, f := range doctor.Pickup(cfg, os.Geteuid(), true) {
+		if f.Status == doctor.Failed || f.Status == doctor.Warning {
+			found = append(found, config.Problem{Key: "pickup.dir", Text: f.Subject + ": " + f.Text, Hint: f.Remedy})
+		}
+	}
+	return found
 }
 
 // checkMessages tells what is wrong with the message files that requests by
