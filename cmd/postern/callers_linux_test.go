@@ -84,13 +84,6 @@ git -c sendemail.suppresscc=all send-email --quiet --confirm=never --envelope-se
 		subject: "=?utf-8?Q?Gr=C3=BC=C3=9Fe?= of Symfony-bs", body: "\r\n\r\none\r\n.\r\n..\r\ntwo\r\n"},
 	{name: "Symfony -t", needs: []string{"/usr/bin/php", "/usr/share/php/Symfony/Component/Mailer/autoload.php"}, script: `php symfony.php Symfony-t '/usr/sbin/sendmail -t -i'`,
 		subject: "=?utf-8?Q?Gr=C3=BC=C3=9Fe?= of Symfony-t", body: "\r\n\r\none\r\n.\r\n..\r\ntwo\r\n"},
-	{name: "Alpine -bs", needs: []string{"/usr/bin/alpine", "/usr/bin/script"}, script: `
-printf 'personal-name=Ops\nuser-domain=example.com\nfeature-list=quit-without-confirm,send-without-confirm\ndefault-fcc=""\nlast-version-used=9.99\ninbox-path=/dev/null\n' >rc
-# A user, who waits for the screen.
-seen() { until grep -aqs "$1" typescript; do sleep 0.05; done; }
-{ seen 'To Spell' && printf '\030' && seen 'Message sent'; } |
-TERM=vt100 script -qefc "stty rows 40 cols 100; alpine -p rc -url 'mailto:ann@example.org?subject=of%20Alpine&body=one%0D%0A.%0D%0Atwo'" typescript >/dev/null`,
-		from: atRoot, to: toRoot, subject: "of Alpine"},
 	// As its Monitor.c has it: no machine of ours has an array that could fail.
 	{name: "mdadm", script: `printf 'From: mdadm monitoring <root>\nTo: root\nSubject: Fail event on /dev/md0:host\n\none\n\ntwo\n' | /usr/sbin/sendmail -t`,
 		from: atRoot, to: toRoot, subject: "Fail event on /dev/md0:host", head: []string{"From: mdadm monitoring <root@example.com>"}, body: "\r\n\r\none\r\n\r\ntwo\r\n"},
@@ -111,7 +104,7 @@ func TestCallers(t *testing.T) {
 		t.Skip("the programs run in a mount namespace, which takes root")
 	}
 	if os.Getenv("POSTERN_LONG") == "" {
-		t.Skip("34 programs take seconds: POSTERN_LONG=1")
+		t.Skip("32 programs take seconds: POSTERN_LONG=1")
 	}
 	upstream := startMailbox(t)
 	h := newHarness(t, strings.Replace(strings.Replace(capturing, "ADDR", freeAddr(t), 1), `provider = "capture"`, upstream.settings(), 1)+

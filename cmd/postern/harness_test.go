@@ -294,22 +294,30 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	t.Fatalf("it did not come about: %s", what)
 }
 
-// freeAddr is an address on loopback that nobody uses.
-// freeAddr is an address that nobody listens at. On Linux it is one of this
-// process, so that no other one can take it before it is used.
+// freeAddr is an address that nobody listens at, and that was not given before.
+// On Linux it is one of this process, so that no other one can take it before it
+// is used.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	host := "127.0.0.1"
 	if pid := os.Getpid(); runtime.GOOS == "linux" {
 		host = fmt.Sprintf("127.%d.%d.%d", 64+pid>>16&63, pid>>8&255, pid&255)
 	}
-	l, err := net.Listen("tcp", host+":0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", host+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := l.Addr().String()
+		l.Close()
+		if _, given := givenAddrs.LoadOrStore(address, true); !given {
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
+
+// givenAddrs are those of freeAddr.
+var givenAddrs sync.Map
 
 type lockedBuffer struct {
 	mu sync.Mutex

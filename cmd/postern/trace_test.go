@@ -12,7 +12,7 @@ import (
 // crash, and without a daemon.
 func TestTrace(t *testing.T) {
 	listen, upstream := freeAddr(t), freeAddr(t)
-	h := newHarness(t, ordinary(listen, upstream))
+	h := newHarness(t, strings.Replace(ordinary(listen, upstream), `["1s"]`, `["1h"]`, 1))
 	h.start()
 	if r := h.do("trace", "a@example.com"); r.code != exitData || !strings.Contains(r.stderr, "nothing is known of a@example.com") {
 		t.Errorf("before anything: %+v", r)

@@ -6,7 +6,7 @@
 //
 //	tmp/              what is being written; a crash may leave some
 //	2026-11-28/2153/  day, and hour with minute, of UTC
-//	    ID.RANDOM.eml
+//	    1hv2n32xz6mrn.k3j5q2.eml  ID of the message, and something random
 package archive
 
 import (
