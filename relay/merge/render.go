@@ -266,7 +266,11 @@ func (r *Renderer) bodies(mail *compose.Message, data map[string]any) {
 		}
 	}
 	if p.step.InlineCSS && !inlined {
-		if mail.HTML, err = compose.InlineCSS(mail.HTML); err != nil {
+		inline := compose.InlineCSS
+		if p.step.ForOthers { // who may have given much of it
+			inline = compose.InlineStrangeCSS
+		}
+		if mail.HTML, err = inline(mail.HTML); err != nil {
 			r.wrong("html", "the style sheet: "+wire.Text(err.Error(), 200), "inline_css = false leaves it as it is")
 		}
 	}
