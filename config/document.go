@@ -196,9 +196,9 @@ const (
 	// maxFile bounds a file that the configuration names, and the
 	// configuration itself, in bytes.
 	maxFile = 4 << 20
-	// pipePatience is how long a configuration is waited for that comes
+	// pipeTimeout is how long a configuration is waited for that comes
 	// through a pipe.
-	pipePatience = 10 * time.Second
+	pipeTimeout = 10 * time.Second
 )
 
 // ReadFile reads a file that the configuration names, of at most 4 MiB. It
@@ -233,7 +233,7 @@ func readConfiguration(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	_ = f.SetReadDeadline(time.Now().Add(pipePatience)) // fails for what is not waited for
+	_ = f.SetReadDeadline(time.Now().Add(pipeTimeout)) // fails for what is not waited for
 	return readAll(f)
 }
 

@@ -53,7 +53,7 @@ func TestProbeDelay(t *testing.T) {
 	}
 }
 
-func TestPatience(t *testing.T) {
+func TestProbeWait(t *testing.T) {
 	steps := []time.Duration{time.Minute, 3 * time.Minute, time.Hour}
 	for _, c := range []struct {
 		state State

@@ -9,7 +9,7 @@ import (
 )
 
 // TestScheduled: what is not to go out yet goes out at its time, over restarts
-// and whatever an operator does; its lifetime and its sender's patience begin
+// and whatever an operator does; its lifetime and the time until its sender is warned begin
 // then.
 func TestScheduled(t *testing.T) {
 	inBubble(t, []string{"office", "down"}, func(t *testing.T, w *world) {

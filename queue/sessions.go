@@ -16,10 +16,10 @@ const (
 	// defaultAge is how long a session lasts at most where its upstream doesn't
 	// say: names move to other addresses, and nodes behind one are drained.
 	defaultAge = 5 * time.Minute
-	// growPatience is how long the open sessions are given to catch up before
+	// catchUpTime is how long the open sessions are given to catch up before
 	// another one is opened. Few busy ones cost less than many that are woken
 	// for a message each, on both sides, and chain more.
-	growPatience = 5 * time.Millisecond
+	catchUpTime = 5 * time.Millisecond
 )
 
 // session is what a lane knows of one of its sessions. The lane guards what is
@@ -138,11 +138,11 @@ func (ss *sessions) mayConnect(limit int) bool {
 // none is open, or those that are don't keep up.
 func (ss *sessions) canGrow(now time.Time, limit int) bool {
 	return ss.mayConnect(limit) && (ss.open == 0 || ss.renewals > 0 ||
-		!ss.behind.IsZero() && !now.Before(ss.patientUntil()) && !now.Before(ss.growAt))
+		!ss.behind.IsZero() && !now.Before(ss.catchUpUntil()) && !now.Before(ss.growAt))
 }
 
-// patientUntil is when the open sessions have had their time to catch up.
-func (ss *sessions) patientUntil() time.Time { return ss.behind.Add(growPatience) }
+// catchUpUntil is when the open sessions have had their time to catch up.
+func (ss *sessions) catchUpUntil() time.Time { return ss.behind.Add(catchUpTime) }
 
 // falls notes whether there is more to do than the open sessions take.
 func (ss *sessions) falls(behind bool, now time.Time) {

@@ -145,7 +145,7 @@ func (s *laneState) rest(now time.Time) time.Duration {
 	}
 	until(s.work.nextWake)
 	if s.work.waits() {
-		for _, t := range [...]time.Time{s.sessions.growAt, s.sessions.patientUntil()} {
+		for _, t := range [...]time.Time{s.sessions.growAt, s.sessions.catchUpUntil()} {
 			if now.Before(t) {
 				until(t)
 			}

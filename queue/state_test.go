@@ -61,7 +61,7 @@ func TestRest(t *testing.T) {
 		"nothing known":        {func(*laneState) {}, longNap},
 		"due later":            {func(s *laneState) { s.work.nextWake = now.Add(time.Second) }, time.Second},
 		"due now":              {func(s *laneState) { s.work.nextWake = now }, time.Millisecond},
-		"sessions fall behind": {func(s *laneState) { s.work.hot, s.sessions.behind = true, now }, growPatience},
+		"sessions fall behind": {func(s *laneState) { s.work.hot, s.sessions.behind = true, now }, catchUpTime},
 		"another is refused": {func(s *laneState) {
 			s.work.hot, s.sessions.growAt = true, now.Add(time.Minute)
 		}, time.Minute},
@@ -80,7 +80,7 @@ func TestRest(t *testing.T) {
 
 func TestCanGrow(t *testing.T) {
 	now := time.Now()
-	behind := now.Add(-growPatience)
+	behind := now.Add(-catchUpTime)
 	for name, c := range map[string]struct {
 		s    sessions
 		want bool

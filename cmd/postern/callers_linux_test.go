@@ -178,7 +178,7 @@ func (c *caller) run(h *harness) {
 		h.t.Errorf("%s: %v", c.name, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	// With the namespace of its processes all of them end.
 	cmd := exec.CommandContext(ctx, "unshare", "-m", "-p", "-f", "--mount-proc", "--kill-child", "sh", filepath.Join(work, "enter"), program, h.config, work, script)

@@ -77,7 +77,7 @@ func TestStrangersLeaveDescriptors(t *testing.T) {
 // breakOff begins a large message and does not end it. Whoever is sent away
 // stays away.
 func breakOff(c net.Conn) {
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(waitLimit))
 	in := bufio.NewReader(c)
 	for _, line := range []string{"HELO x", "MAIL FROM:<a@example.com>", "RCPT TO:<b@example.com>", "DATA"} {
 		if _, err := in.ReadString('\n'); err != nil {
@@ -101,7 +101,7 @@ func dialAs(t *testing.T, uid int, to string) net.Conn {
 		defer close(done)
 		runtime.LockOSThread() // for good: the thread ends with its user
 		if err = unix.Setfsuid(uid); err == nil {
-			conn, err = net.DialTimeout("tcp", to, patience)
+			conn, err = net.DialTimeout("tcp", to, waitLimit)
 		}
 	}()
 	if <-done; err != nil {
@@ -114,7 +114,7 @@ func dialAs(t *testing.T, uid int, to string) net.Conn {
 func submitAs(t *testing.T, uid int, to string) {
 	t.Helper()
 	conn := dialAs(t, uid, to)
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(waitLimit))
 	c := textproto.NewConn(conn)
 	defer c.Close()
 	expect(t, c, 220)

@@ -132,7 +132,7 @@ func dialogue(t *testing.T, network, addr string) *textproto.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(waitLimit))
 	conn := textproto.NewConn(c)
 	t.Cleanup(func() { conn.Close() })
 	expect(t, conn, 220)

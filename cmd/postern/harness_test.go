@@ -54,8 +54,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// patience is how long something may take on a busy machine.
-const patience = 40 * time.Second
+// waitLimit is how long something may take on a busy machine.
+const waitLimit = 40 * time.Second
 
 // harness is one daemon with its folder. The folder's path is short: a unix
 // socket's path has 103 bytes at most.
@@ -192,7 +192,7 @@ func readNotes(from *net.UnixConn, notes chan<- string) {
 // noted waits until the daemon tells systemd what.
 func (h *harness) noted(what string) {
 	h.t.Helper()
-	end := time.After(patience)
+	end := time.After(waitLimit)
 	for {
 		select {
 		case note, ok := <-h.notes:
@@ -231,7 +231,7 @@ func (h *harness) wait() int {
 	h.t.Helper()
 	select {
 	case <-h.exited:
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		h.t.Fatal("the daemon did not end")
 	}
 	return h.cmd.ProcessState.ExitCode()
@@ -259,7 +259,7 @@ func (h *harness) do(args ...string) result {
 	if _, err := binary(); err != nil { // which takes its time, once
 		h.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	cmd := h.command(ctx, args...)
 	var stdout, stderr bytes.Buffer
@@ -285,7 +285,7 @@ func (h *harness) must(args ...string) string {
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); {
+	for end := time.Now().Add(waitLimit); time.Now().Before(end); {
 		if holds() {
 			return
 		}

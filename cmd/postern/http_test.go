@@ -24,7 +24,7 @@ import (
 // It returns the status, or 0 where there was no answer.
 func (h *harness) post(t *testing.T, method, url, kind, body string, header ...string) (int, map[string]any) {
 	t.Helper()
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: waitLimit, Transport: &http.Transport{DisableKeepAlives: true}}
 	if strings.HasPrefix(url, "/") {
 		client.Transport.(*http.Transport).DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(h.dir, "submit.sock"))

@@ -45,7 +45,7 @@ func newBrowser(t *testing.T) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &browser{t, &http.Client{Jar: jar, Timeout: patience}}
+	return &browser{t, &http.Client{Jar: jar, Timeout: waitLimit}}
 }
 
 // page reads an answer, which has to be a good one.
@@ -102,7 +102,7 @@ type login struct {
 
 func (h *harness) login() *login {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*waitLimit)
 	h.t.Cleanup(cancel)
 	l := &login{t: h.t, cmd: h.command(ctx, "upstream", "login", "office")}
 	out, err := l.cmd.StdoutPipe()

@@ -38,7 +38,7 @@ func TestNamesAndStaging(t *testing.T) {
 	}
 	send := func(stdin string, args ...string) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 		defer cancel()
 		cmd := h.command(ctx, append([]string{"send"}, args...)...)
 		cmd.Stdin = strings.NewReader(stdin)

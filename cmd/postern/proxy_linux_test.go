@@ -113,13 +113,13 @@ func exists(path string) bool {
 // talk says lines from a loopback address, each after a reply, and returns all replies.
 func talk(t *testing.T, addr, from string, lines ...string) string {
 	t.Helper()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: waitLimit}
 	nc, err := d.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(patience))
+	nc.SetDeadline(time.Now().Add(waitLimit))
 	r := bufio.NewReader(nc)
 	var all strings.Builder
 	for i := 0; ; i++ {

@@ -40,7 +40,7 @@ func TestLiveSocketsAreNotTakenOver(t *testing.T) {
 					t.Fatal(err)
 				}
 
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 				defer cancel()
 				cmd := h.command(ctx, "serve")
 				if os.Geteuid() == 0 { // who may connect anywhere

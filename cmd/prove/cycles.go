@@ -94,11 +94,11 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 	s.fail(0)
 	rep.ArrivedASecond = float64(b.whole()) / time.Since(began).Seconds()
 	drain := time.Now()
-	patience := patience
+	limit := stallLimit
 	if p.loseSyncs {
-		patience /= 8 // it waits for what can't come
+		limit /= 8 // it waits for what can't come
 	}
-	if err := waitEmpty(ctx, b, patience, 3*time.Minute); err != nil {
+	if err := waitEmpty(ctx, b, limit, 3*time.Minute); err != nil {
 		fmt.Fprintln(stderr, "prove:", err)
 	}
 	rep.DrainedInSeconds = time.Since(drain).Seconds()
@@ -221,13 +221,13 @@ func (p *plan) soak(ctx context.Context, stderr io.Writer, b *books, s *sink, d 
 	return ctx.Err()
 }
 
-// patience is how long what is owed may stay the same before a run stops
+// stallLimit is how long what is owed may stay the same before a run stops
 // waiting for it.
-const patience = 40 * time.Second
+const stallLimit = 40 * time.Second
 
 // waitEmpty waits until everything promised has arrived, and a little longer
 // so that a late duplicate is seen.
-func waitEmpty(ctx context.Context, b *books, patience, most time.Duration) error {
+func waitEmpty(ctx context.Context, b *books, stall, most time.Duration) error {
 	began, moved, last := time.Now(), time.Now(), b.owed()
 	for last > 0 {
 		select {
@@ -238,7 +238,7 @@ func waitEmpty(ctx context.Context, b *books, patience, most time.Duration) erro
 		if now := b.owed(); now != last {
 			moved, last = time.Now(), now
 		}
-		if time.Since(moved) > patience || time.Since(began) > most {
+		if time.Since(moved) > stall || time.Since(began) > most {
 			return fmt.Errorf("%d messages still owed after %v", last, time.Since(began).Round(time.Second))
 		}
 	}

@@ -161,7 +161,7 @@ func (h *harness) up() {
 // settled waits until everything promised has arrived and draws the balance.
 func (h *harness) settled() balance {
 	h.t.Helper()
-	if err := waitEmpty(h.t.Context(), h.books, patience, time.Minute); err != nil {
+	if err := waitEmpty(h.t.Context(), h.books, stallLimit, time.Minute); err != nil {
 		h.t.Error(err)
 	}
 	doubt, err := h.inDoubt()

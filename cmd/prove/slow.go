@@ -72,7 +72,7 @@ func (p *plan) slowClients(ctx context.Context, stderr io.Writer) (rep slowRepor
 	if err := rep.measure(ctx, p, b, d); err != nil {
 		return rep, err
 	}
-	if err := waitEmpty(ctx, b, patience, time.Minute); err != nil {
+	if err := waitEmpty(ctx, b, stallLimit, time.Minute); err != nil {
 		return rep, err
 	}
 	return rep, b.close(nil).verdict()

@@ -32,7 +32,7 @@ func (s *socket) who() (bool, string) { return true, s.hostname }
 func newSocket(path string, maxSize int64, hostname string) *socket {
 	dialer := &net.Dialer{Timeout: 30 * time.Second}
 	return &socket{path: path, maxSize: maxSize, hostname: hostname, client: &http.Client{
-		Timeout: patience,
+		Timeout: messageTimeout,
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return dialer.DialContext(ctx, "unix", path)

@@ -96,9 +96,9 @@ func (s *session) greet(ctx context.Context, hello string) error {
 	return nil
 }
 
-// watch ends what waits for the relay when ctx ends, or after patience.
+// watch ends what waits for the relay when ctx ends, or after messageTimeout.
 func (s *session) watch(ctx context.Context) (stop func()) {
-	_ = s.conn.SetDeadline(time.Now().Add(patience))
+	_ = s.conn.SetDeadline(time.Now().Add(messageTimeout))
 	cut := context.AfterFunc(ctx, func() { _ = s.conn.SetDeadline(time.Unix(1, 0)) })
 	return func() { cut() }
 }

@@ -85,8 +85,8 @@ func (s *sessions) who() (bool, string) {
 	return s.ours, s.hostname
 }
 
-// patience is how long a message may take.
-const patience = 15 * time.Minute
+// messageTimeout is how long a message may take.
+const messageTimeout = 15 * time.Minute
 
 func newSessions(address, hello string) *sessions { return &sessions{address: address, hello: hello} }
 

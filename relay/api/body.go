@@ -46,9 +46,9 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// leavePatience is how long net/http may go on reading what is left of a body,
+// leaveTimeout is how long net/http may go on reading what is left of a body,
 // so that an answer stands where the client looks for it.
-const leavePatience = 10 * time.Second
+const leaveTimeout = 10 * time.Second
 
 // leave comes before an answer to a body that may not have been read.
 func (b *body) leave(w http.ResponseWriter) {
@@ -57,7 +57,7 @@ func (b *body) leave(w http.ResponseWriter) {
 	case b.err != nil:
 		w.Header().Set("Connection", "close") // there is nothing more to read
 	default:
-		_ = b.control.SetReadDeadline(time.Now().Add(leavePatience))
+		_ = b.control.SetReadDeadline(time.Now().Add(leaveTimeout))
 	}
 }
 

@@ -103,7 +103,7 @@ func (s *Server) open(t target, l *config.Listener) (*listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", l.Name, err)
 	}
-	own.bounded = peer.Bound(ln, peer.Bounds{Places: l.MaxConnections, Stall: writePatience})
+	own.bounded = peer.Bound(ln, peer.Bounds{Places: l.MaxConnections, Stall: writeTimeout})
 	return own, nil
 }
 
@@ -196,8 +196,8 @@ func (c *conn) identify(raw net.Conn, lim *limits) (why string) {
 	return ""
 }
 
-// handshakePatience is how long a client may take for one.
-const handshakePatience = 30 * time.Second
+// handshakeTimeout is how long a client may take for one.
+const handshakeTimeout = 30 * time.Second
 
 // Read implements net.Conn. The first one makes the connection a TLS one. No
 // net.Conn of crypto/tls is shown to net/http, which would tell of failures in
@@ -212,7 +212,7 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 func (c *conn) handshake() error {
-	ctx, cancel := context.WithTimeout(context.Background(), handshakePatience)
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
 	defer c.shaking.End() // also where TLS panics over what the client has sent
 	err := c.tls.HandshakeContext(ctx)
@@ -228,7 +228,7 @@ func (c *conn) handshake() error {
 
 // takeTurn waits for one of a handshake.
 func (c *conn) takeTurn() error {
-	ctx, cancel := context.WithTimeout(context.Background(), handshakePatience)
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
 	return c.listener.server.gate.shakes.Take(ctx, c.client.Connection())
 }

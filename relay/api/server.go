@@ -173,8 +173,8 @@ func (s *Server) Use(p *Plan) {
 
 // The time-outs that are not configured.
 const (
-	headerPatience = 10 * time.Second // from the first byte of a request to the end of its header
-	writePatience  = 30 * time.Second // while nothing of an answer is taken
+	headerTimeout = 10 * time.Second // from the first byte of a request to the end of its header
+	writeTimeout  = 30 * time.Second // while nothing of an answer is taken
 )
 
 // newHTTP is what serves one listener.
@@ -185,7 +185,7 @@ func (s *Server) newHTTP(l *config.Listener) *http.Server {
 	}
 	return &http.Server{
 		Handler:           s,
-		ReadHeaderTimeout: headerPatience,
+		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       l.IdleTimeout,
 		MaxHeaderBytes:    header,
 		ErrorLog:          log.New(said{s, l.Name}, "", 0),

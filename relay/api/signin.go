@@ -74,7 +74,7 @@ func (t *tokens) seen(d [sha256.Size]byte) *token {
 }
 
 // gate is what keeps those out who guess: the turns of what takes a processor,
-// and the patience with wrong tokens.
+// and the limits of wrong tokens.
 type gate struct {
 	checks  *origin.Turns // of tokens, which take 20 ms of a processor each
 	shakes  *origin.Turns // of TLS handshakes, which take about 1 ms each
@@ -95,8 +95,8 @@ func newGate() *gate {
 // How long a check of a token waits for its turn, and a client that gave none,
 // or a wrong one, for its answer.
 const (
-	gatePatience = 30 * time.Second
-	penalty      = time.Second
+	turnTimeout = 30 * time.Second
+	penalty     = time.Second
 )
 
 // maxToken bounds what is taken for a token, in bytes.
@@ -106,8 +106,8 @@ const maxToken = 1024
 // Nil: it is wrong, or, where busy, there was no turn.
 func (g *gate) check(ctx context.Context, t *tokens, from origin.Key, secret string) (found *token, fresh, busy bool) {
 	d := t.digest(secret)
-	name := hex.EncodeToString(d[:8]) // for the patience; tokens have no name that a client would say
-	ctx, cancel := context.WithTimeout(ctx, gatePatience)
+	name := hex.EncodeToString(d[:8]) // for the limits of guesses; tokens have no name that a client would say
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
 	if wait, ok := g.guesses.Wait(from, name, time.Now()); !ok || !origin.Pause(ctx, wait) {
 		return nil, false, true

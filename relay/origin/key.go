@@ -1,5 +1,5 @@
 // Package origin shares what a server has among those who ask for it: places,
-// turns, memory, messages a minute, lines of the log, and patience with wrong
+// turns, memory, messages a minute, lines of the log, and limits of wrong
 // passwords.
 //
 // An origin is whoever can be told apart at no cost to others: an address, an

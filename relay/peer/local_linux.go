@@ -79,8 +79,8 @@ func diagSocket() (fd int, err error) {
 		return 0, err
 	}
 	// The kernel answers while it is asked; this only bounds a fault of it.
-	patience := unix.NsecToTimeval(int64(time.Second))
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience); err != nil {
+	timeout := unix.NsecToTimeval(int64(time.Second))
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
 		unix.Close(fd)
 		return 0, err
 	}

@@ -19,10 +19,10 @@ import (
 )
 
 const (
-	// loginPatience bounds everything that is asked of KDCs for one sign-in.
-	loginPatience = 30 * time.Second
-	// kdcPatience is how long one KDC is waited for, by UDP and again by TCP.
-	kdcPatience = 3 * time.Second
+	// loginTimeout bounds everything that is asked of KDCs for one sign-in.
+	loginTimeout = 30 * time.Second
+	// kdcTimeout is how long one KDC is waited for, by UDP and again by TCP.
+	kdcTimeout = 3 * time.Second
 	// maxKDCReply bounds an answer, in bytes. A ticket of Windows with many
 	// groups has up to 64 KiB.
 	maxKDCReply = 128 << 10
@@ -102,7 +102,7 @@ func (k *kdcs) hosts(ctx context.Context, realm, network string) ([]string, erro
 
 // send asks one KDC once.
 func send(ctx context.Context, network, host string, request []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, kdcPatience)
+	ctx, cancel := context.WithTimeout(ctx, kdcTimeout)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, network, host)
 	if err != nil {

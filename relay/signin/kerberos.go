@@ -31,7 +31,7 @@ var aes = []int32{
 // gssapiClient gets a ticket before anything is said to the upstream.
 func gssapiClient(name string) func(context.Context, *Request) (sasl.Client, error) {
 	return func(ctx context.Context, r *Request) (sasl.Client, error) {
-		ctx, cancel := context.WithTimeout(ctx, loginPatience)
+		ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 		defer cancel()
 		user, err := r.kerberosUser(ctx)
 		if err != nil {

@@ -201,7 +201,7 @@ func (d *Dialer) race(ctx context.Context, addresses []netip.AddrPort) (conn net
 // again its TLS handshake. After the upstream's connect_timeout no other
 // address is tried: the next session begins with those that were left.
 func (s *session) travel(ctx context.Context, w way, limit time.Duration) *spool.Fault {
-	s.way, s.target, s.patience = w, w.String(), limit
+	s.way, s.target, s.connectTime = w, w.String(), limit
 	if s.dialer.within(s.up) {
 		return s.attempt(ctx, w, nil, limit, nil)
 	}
@@ -300,9 +300,9 @@ func (s *session) attempt(ctx context.Context, w way, addresses []netip.AddrPort
 		defer func() { s.target = w.String() }()
 	}
 	if len(addresses) > 1 {
-		patience, command := s.patience, s.limits.command
-		s.patience, s.limits.command = min(patience, addressLimit), min(command, addressLimit)
-		defer func() { s.patience, s.limits.command = patience, command }()
+		connectTime, command := s.connectTime, s.limits.command
+		s.connectTime, s.limits.command = min(connectTime, addressLimit), min(command, addressLimit)
+		defer func() { s.connectTime, s.limits.command = connectTime, command }()
 	}
 	defer s.endWith(ctx)()
 	if s.way.tls == config.TLSImplicit {

@@ -179,7 +179,7 @@ func (s *session) handshake(ctx context.Context) (fault *spool.Fault) {
 	s.attentive = false
 	s.shaken = shaken{up: s.up, names: namesOf(s.up, s.way)}
 	conn := tls.Client(s.connection.conn, s.shaken.watch(s.notes.watch(conf, s.shaken.names)))
-	_ = conn.SetDeadline(time.Now().Add(s.patience)) // fails where the handshake does
+	_ = conn.SetDeadline(time.Now().Add(s.connectTime)) // fails where the handshake does
 	if err := conn.HandshakeContext(ctx); err != nil {
 		s.notes.unverified(err, s.shaken.names)
 		return s.fault(spool.StageTLS, "TLS handshake failed", s.shaken.explain(err))

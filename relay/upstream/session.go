@@ -30,12 +30,12 @@ type session struct {
 	began  time.Time
 	notes  *Report // of an examination; nil: a delivery
 
-	way      way
-	patience time.Duration // for the connection of this way, and again for its handshake
-	facts    memory.Facts  // what is remembered about the upstream
-	blind    error         // why nobody can tell; nil: facts it is
-	valid    bool          // "opportunistic" was shown a valid certificate
-	shaken   shaken        // what was seen of the last handshake
+	way         way
+	connectTime time.Duration // for the connection of this way, and again for its handshake
+	facts       memory.Facts  // what is remembered about the upstream
+	blind       error         // why nobody can tell; nil: facts it is
+	valid       bool          // "opportunistic" was shown a valid certificate
+	shaken      shaken        // what was seen of the last handshake
 
 	*connection
 	attentive bool                 // while it is being opened: the upstream waits for a command
