@@ -85,7 +85,7 @@ func (a *app) sendmail(ctx context.Context, args []string) error {
 		return err
 	}
 	if f.Mode == sendmail.Session {
-		return place.Session(ctx, f, a.stdin, a.stdout)
+		return sendmailFailure(place.Session(ctx, f, a.stdin, a.stdout))
 	}
 	return sendmailFailure(place.Deliver(ctx, f, a.stdin))
 }

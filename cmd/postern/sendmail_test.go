@@ -73,6 +73,29 @@ func TestSendmailFails(t *testing.T) {
 	}
 }
 
+// By -bs a client reads what becomes of its mail in the replies. Who hands a bare
+// message to it reads none, and learns from the exit code that nothing was sent.
+func TestSendmailSessionOfNone(t *testing.T) {
+	h := newHarness(t, strings.Replace(capturing, "ADDR", freeAddr(t), 1))
+	h.start()
+	for stdin, want := range map[string]int{
+		"From: ops@example.com\nTo: ann@example.org\nSubject: x\n\nhi\n": 65,
+		"Help wanted\n":                  65,
+		"no end of line":                 65,
+		"HELP\r\nNOOP\r\nhi\r\nQUIT\r\n": 65,
+		"MAIL FROM:<ops@example.com>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n": 65,
+		"":                          0,
+		"NOOP\r\nQUIT\r\n":          0,
+		"EHLO x\r\nhi\r\nQUIT\r\n":  0, // a client that speaks SMTP, and reads
+		"HELO x\nMAIL FROM:<a b>\n": 0,
+	} {
+		code, stdout, stderr := h.sendmail(stdin, "sendmail", "-bs")
+		if code != want || !strings.HasPrefix(stdout, "220 ") || (code != 0) != strings.Contains(stderr, "nothing was sent: ") {
+			t.Errorf("%q: %d, want %d: %q %q", stdin, code, want, stdout, stderr)
+		}
+	}
+}
+
 // What comes after the name of the command never names a configuration, and no
 // file that an option names is opened or made.
 func TestSendmailOpensNoFile(t *testing.T) {

@@ -17,12 +17,19 @@ import (
 
 // Session speaks SMTP on in and out until the client has said QUIT, or in ends.
 // Each message is handed in as by Deliver, and answered when it is durable.
+//
+// The replies tell what became of each, and nil is returned whatever they were,
+// as a client that speaks SMTP reads them. One that wrote something else, such as
+// a bare message, does not: where it was refused line by line and never got as
+// far as HELO, the error is a *Failure.
 func (p *Place) Session(ctx context.Context, f *Flags, in io.Reader, out io.Writer) error {
 	if in == nil {
 		return unreadable(errors.New("there is none"))
 	}
 	conn := &stdio{in: in, out: out, closed: make(chan struct{})}
+	greeted := false
 	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
+		greeted = true
 		return &session{ctx: ctx, place: p, remark: f.remark()}, nil
 	}))
 	server.Domain = p.Host
@@ -30,10 +37,13 @@ func (p *Place) Session(ctx context.Context, f *Flags, in io.Reader, out io.Writ
 	server.MaxLineLength = 1 << 20
 	server.ErrorLog = log.New(io.Discard, "", 0)
 	err := server.Serve(&single{conn: conn})
-	if errors.Is(err, net.ErrClosed) {
-		return nil
+	switch {
+	case !errors.Is(err, net.ErrClosed):
+		return err
+	case conn.refused && !greeted:
+		return &Failure{Code: DataErr, Text: "nothing was sent: standard input is no dialogue of SMTP, which -bs takes; leave -bs away to send a message"}
 	}
-	return err
+	return nil
 }
 
 // session is one SMTP dialogue, which no DSN is announced in: NOTIFY may differ
@@ -101,10 +111,20 @@ type stdio struct {
 	out    io.Writer
 	once   sync.Once
 	closed chan struct{}
+
+	within  bool // the last byte written does not end a line
+	refused bool // a line that was written begins with 5
 }
 
-func (c *stdio) Read(p []byte) (int, error)  { return c.in.Read(p) }
-func (c *stdio) Write(p []byte) (int, error) { return c.out.Write(p) }
+func (c *stdio) Read(p []byte) (int, error) { return c.in.Read(p) }
+
+func (c *stdio) Write(p []byte) (int, error) {
+	for _, b := range p {
+		c.refused = c.refused || !c.within && b == '5'
+		c.within = b != '\n'
+	}
+	return c.out.Write(p)
+}
 
 func (c *stdio) Close() error {
 	c.once.Do(func() { close(c.closed) })
