@@ -104,6 +104,9 @@ type Recipient struct {
 	// Copy: the sender does not know of this recipient, who gets a copy because
 	// the administrator wants it. Notify is NotifyNever then.
 	Copy bool
+	// Redirected: it gets the message in place of others, to whom a route lets no
+	// mail go.
+	Redirected bool
 }
 
 // Status is what has become of one recipient.

@@ -46,12 +46,14 @@ type Entry struct {
 	From      string     `json:"from"`
 	To        []string   `json:"to"`
 	Copies    []string   `json:"copies,omitempty"` // those of To that the sender does not know of
-	Upstream  string     `json:"upstream"`         // to be tried next
-	State     State      `json:"state"`
-	Attempts  int        `json:"attempts"`
-	Next      *time.Time `json:"next,omitempty"` // when it is tried again
-	InDoubt   bool       `json:"in_doubt,omitempty"`
-	Last      *Answer    `json:"last,omitempty"` // of its last attempt
+	// Redirected are those of To who get it in place of others.
+	Redirected []string   `json:"redirected,omitempty"`
+	Upstream   string     `json:"upstream"` // to be tried next
+	State      State      `json:"state"`
+	Attempts   int        `json:"attempts"`
+	Next       *time.Time `json:"next,omitempty"` // when it is tried again
+	InDoubt    bool       `json:"in_doubt,omitempty"`
+	Last       *Answer    `json:"last,omitempty"` // of its last attempt
 	// KeptUntil is set where it is held because it failed, and no sender is told.
 	KeptUntil *time.Time `json:"kept_until,omitempty"`
 	// Waits says why it waits other than for its due time; empty: it does not.
@@ -103,6 +105,9 @@ func NewEntry(s *spool.Summary, d *spool.Detail, now time.Time) *Entry {
 		e.To = append(e.To, to.Address)
 		if to.Copy {
 			e.Copies = append(e.Copies, to.Address)
+		}
+		if to.Redirected {
+			e.Redirected = append(e.Redirected, to.Address)
 		}
 		e.index = append(e.index, i)
 		if e.Last == nil {

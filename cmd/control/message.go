@@ -33,18 +33,19 @@ type Message struct {
 
 // Recipient is what has become of one recipient.
 type Recipient struct {
-	Address   string          `json:"address"`
-	Copy      bool            `json:"copy,omitempty"` // for the administrator; its sender does not know
-	Status    string          `json:"status"`         // pending, held, delivered, bounced, removed
-	Upstream  string          `json:"upstream"`
-	Upstreams []string        `json:"upstreams"`
-	Attempts  int             `json:"attempts"`
-	Next      *time.Time      `json:"next,omitempty"`
-	KeptUntil *time.Time      `json:"kept_until,omitempty"` // held because it failed, and no sender is told
-	InDoubt   bool            `json:"in_doubt,omitempty"`
-	Last      *Answer         `json:"last,omitempty"`
-	Advice    *verdict.Advice `json:"advice,omitempty"` // about the last answer
-	Why       string          `json:"why"`              // a sentence: why it is where it is
+	Address    string          `json:"address"`
+	Copy       bool            `json:"copy,omitempty"`       // for the administrator; its sender does not know
+	Redirected bool            `json:"redirected,omitempty"` // it gets the message in place of others
+	Status     string          `json:"status"`               // pending, held, delivered, bounced, removed
+	Upstream   string          `json:"upstream"`
+	Upstreams  []string        `json:"upstreams"`
+	Attempts   int             `json:"attempts"`
+	Next       *time.Time      `json:"next,omitempty"`
+	KeptUntil  *time.Time      `json:"kept_until,omitempty"` // held because it failed, and no sender is told
+	InDoubt    bool            `json:"in_doubt,omitempty"`
+	Last       *Answer         `json:"last,omitempty"`
+	Advice     *verdict.Advice `json:"advice,omitempty"` // about the last answer
+	Why        string          `json:"why"`              // a sentence: why it is where it is
 }
 
 // NewMessage describes a message at now. why is asked for the reason that keeps
@@ -69,15 +70,16 @@ func NewMessage(d *spool.Detail, now time.Time, why func(upstream string) string
 	for i := range d.Recipients {
 		r := &d.Recipients[i]
 		m.Recipients[i] = Recipient{
-			Address:   env.Recipients[i].Address,
-			Copy:      env.Recipients[i].Copy,
-			Status:    statusName(r),
-			Upstream:  r.Upstream,
-			Upstreams: env.Recipients[i].Upstreams,
-			Attempts:  r.Attempts,
-			InDoubt:   r.InDoubt,
-			Last:      newAnswer(r),
-			Why:       reason(r, env, env.Recipients[i].Copy, now, why),
+			Address:    env.Recipients[i].Address,
+			Copy:       env.Recipients[i].Copy,
+			Redirected: env.Recipients[i].Redirected,
+			Status:     statusName(r),
+			Upstream:   r.Upstream,
+			Upstreams:  env.Recipients[i].Upstreams,
+			Attempts:   r.Attempts,
+			InDoubt:    r.InDoubt,
+			Last:       newAnswer(r),
+			Why:        reason(r, env, env.Recipients[i].Copy, now, why),
 		}
 		if r.Last != nil {
 			m.Recipients[i].Advice = Advise(d.Envelope.From, r.Last)

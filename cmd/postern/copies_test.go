@@ -73,6 +73,9 @@ tls = "off"
 	if got := strings.Join(list[0].Copies, " "); got != "archive@example.com invoices@example.com" || len(list[0].To) != 4 {
 		t.Errorf("the list has copies %q of %q", got, list[0].To)
 	}
+	if text := h.must("queue", "list"); !strings.Contains(text, "<b@example.com> +3 (2 copies)") {
+		t.Errorf("the list is %q", text)
+	}
 	shown := h.must("queue", "show", list[0].ID)
 	for _, want := range []string{"<secret@example.com>\n", "<archive@example.com> (a copy for the administrator)\n", "<invoices@example.com> (a copy for the administrator)\n"} {
 		if !strings.Contains(shown, want) {

@@ -103,7 +103,7 @@ func (l *listing) entry(e *control.Entry) error {
 		next = until(e.Next, now)
 	}
 	l.table.row(e.ID, ago(now.Sub(e.Accepted)), size(e.Size), string(e.State), next,
-		fmt.Sprint(e.Attempts), e.Upstream, path(e.From), recipients(e.To), answer(e.Last))
+		fmt.Sprint(e.Attempts), e.Upstream, path(e.From), recipients(e), answer(e.Last))
 	return l.table.err
 }
 
@@ -159,15 +159,33 @@ func plural(n int, one, many string) string {
 // path shows an address as it stands in an envelope.
 func path(address string) string { return "<" + address + ">" }
 
-// recipients shows the first of a list, and how many follow.
-func recipients(to []string) string {
-	switch len(to) {
-	case 0:
+// recipients shows the first of an entry, how many follow, and how many of all
+// are copies for the administrator, or get it in place of others.
+func recipients(e *control.Entry) string {
+	if len(e.To) == 0 {
 		return "-"
-	case 1:
-		return path(to[0])
 	}
-	return fmt.Sprintf("%s +%d", path(to[0]), len(to)-1)
+	text := path(e.To[0])
+	if n := len(e.To) - 1; n > 0 {
+		text += fmt.Sprintf(" +%d", n)
+	}
+	var of []string
+	for _, some := range []struct {
+		list      []string
+		one, many string
+	}{{e.Copies, "copy", "copies"}, {e.Redirected, "redirected", "redirected"}} {
+		switch n := len(some.list); {
+		case n == 0:
+		case len(e.To) == 1:
+			of = append(of, some.one)
+		default:
+			of = append(of, plural(n, some.one, some.many))
+		}
+	}
+	if of == nil {
+		return text
+	}
+	return text + " (" + strings.Join(of, ", ") + ")"
 }
 
 // answer is the last answer in one line.

@@ -86,6 +86,9 @@ func (a *app) printMessage(m *control.Message) error {
 		if r.Copy {
 			to += " (a copy for the administrator)"
 		}
+		if r.Redirected {
+			to += " (in place of others: a route redirects)"
+		}
 		line("to", to)
 		line("  status", r.Status)
 		line("  upstream", fmt.Sprintf("%s (of %s)", r.Upstream, strings.Join(r.Upstreams, ", ")))

@@ -75,8 +75,8 @@ func newPuppet() *puppet {
 		MessageID: "<1@example.com>", Listener: "mail", Peer: "127.0.0.1:4711", Helo: "client" + evil,
 		Recipients: []spool.Recipient{
 			{Address: "b@example.com", Upstreams: []string{"office", "backup"}},
-			{Address: "c@example.com", Upstreams: []string{"office", "backup"}},
-			{Address: "d@example.com", Upstreams: []string{"backup"}},
+			{Address: "c@example.com", Upstreams: []string{"office", "backup"}, Notify: spool.NotifyNever, Copy: true},
+			{Address: "d@example.com", Upstreams: []string{"backup"}, Redirected: true},
 		},
 	}
 	return &puppet{now: now, detail: &spool.Detail{ID: 7, Size: 4096, Envelope: env, Recipients: []spool.RecipientState{

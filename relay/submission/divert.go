@@ -32,7 +32,7 @@ func (m *Message) place(list []spool.Recipient, r spool.Recipient, d *route.Deci
 		same := func(o spool.Recipient) bool { return foldDomain(o.Address) == foldDomain(to) }
 		if !m.repeated(to) && !slices.ContainsFunc(list, same) {
 			m.env.SMTPUTF8 = m.env.SMTPUTF8 || !wire.IsASCII(to)
-			list = append(list, spool.Recipient{Address: to, Upstreams: r.Upstreams})
+			list = append(list, spool.Recipient{Address: to, Upstreams: r.Upstreams, Redirected: true})
 		}
 	}
 	return list

@@ -144,6 +144,9 @@ func TestStaging(t *testing.T) {
 					if r.Copy {
 						one += " copy"
 					}
+					if r.Redirected != slices.Contains(c.staging.Redirect, r.Address) {
+						t.Errorf("%s: redirected is %v", r.Address, r.Redirected)
+					}
 					got = append(got, one)
 				}
 			}

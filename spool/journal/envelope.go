@@ -257,6 +257,8 @@ func (m *message) readFields(c *cursor) {
 			}
 		case fieldKey:
 			m.env.Key = readKey(c, value)
+		case fieldInstead:
+			readInstead(c, value, m.env.Recipients)
 		case fieldNotBefore:
 			m.brief.notBefore = readNotBefore(c, value)
 			m.env.NotBefore = toTime(m.brief.notBefore)

@@ -19,6 +19,7 @@ const (
 	fieldPrefix    = 1 // of a message: what stands before its body when it is read
 	fieldKey       = 2 // of a message: its key
 	fieldSettles   = 3 // of a message: what it says about a share of another one
+	fieldInstead   = 4 // of a message: which of its recipients stand in place of others
 	fieldNotBefore = 5 // of a message: when it is due first
 	fieldStood     = 7 // of a message: how it stood in the store that it was adopted from
 )
@@ -123,7 +124,8 @@ type besides struct {
 func appendFields(b []byte, env *spool.Envelope, with besides) []byte {
 	prefix, key, later := env.Prefix, env.Key, env.NotBefore.After(env.Accepted)
 	set := with.settles
-	if len(prefix) == 0 && with == (besides{}) && key == nil && !later {
+	instead := appendInstead(nil, env.Recipients)
+	if len(prefix) == 0 && with == (besides{}) && key == nil && !later && instead == nil {
 		return append(b, 0)
 	}
 	n := 0
@@ -140,6 +142,9 @@ func appendFields(b []byte, env *spool.Envelope, with besides) []byte {
 			value = appendChange(value, recSettle, &set.changes[i])
 		}
 		n += fieldSize(len(value))
+	}
+	if instead != nil {
+		n += fieldSize(len(instead))
 	}
 	if later {
 		n += fieldSize(fieldSizeNotBefore)
@@ -158,6 +163,9 @@ func appendFields(b []byte, env *spool.Envelope, with besides) []byte {
 	if set != nil {
 		b = append(putUint(append(b, fieldSettles), uint64(len(value))), value...)
 	}
+	if instead != nil {
+		b = append(putUint(append(b, fieldInstead), uint64(len(instead))), instead...)
+	}
 	if later {
 		b = putInt64(append(b, fieldNotBefore, fieldSizeNotBefore), toNano(env.NotBefore))
 	}
@@ -165,6 +173,31 @@ func appendFields(b []byte, env *spool.Envelope, with besides) []byte {
 		b = append(putUint(append(b, fieldStood), uint64(len(stood))), stood...)
 	}
 	return b
+}
+
+// appendInstead writes the numbers of the recipients that are redirected to;
+// nothing where there are none.
+func appendInstead(b []byte, all []spool.Recipient) []byte {
+	for i := range all {
+		if all[i].Redirected {
+			b = putUint(b, uint64(i))
+		}
+	}
+	return b
+}
+
+// readInstead reads what appendInstead wrote.
+func readInstead(c *cursor, value string, all []spool.Recipient) {
+	v := cursor{rest: value}
+	for last := -1; v.rest != "" && !c.bad; {
+		i := v.uint()
+		if v.bad || i >= uint64(len(all)) || int(i) <= last {
+			c.fail()
+			return
+		}
+		last = int(i)
+		all[i].Redirected = true
+	}
 }
 
 const fieldSizeNotBefore = 8

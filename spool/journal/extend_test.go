@@ -348,7 +348,7 @@ func rewritten(t *testing.T, change func(kind byte, meta []byte) []byte) (sim *s
 func TestUnknownFieldIsCarried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim, ids := rewritten(t, func(kind byte, meta []byte) []byte {
-			return journal.WithFields(meta, 4, "carry me along", 1<<40, "and me")
+			return journal.WithFields(meta, 6, "carry me along", 1<<40, "and me")
 		})
 		ev := &recorder{}
 		opts := journal.Options{Dir: "sim", FS: sim.FS()}

@@ -37,6 +37,8 @@ func sampleRecords() []sampleRecord {
 	signed.Prefix = []byte("Signature: x\r\n")
 	signed.Key = &spool.Key{Name: spool.KeyName{1}, Digest: 2, Until: time.Unix(3, 4), Share: 5}
 	signed.NotBefore = time.Unix(9, 9)
+	signed.Recipients = slices.Clone(env.Recipients)
+	signed.Recipients[0].Redirected, signed.Recipients[2].Redirected = true, true
 	fields := appendEnvelope(nil, &signed, 10, shares, of, besides{settles: set})
 	keys := appendRecordedKeys([]byte{metaVersion}, []recordedKey{{spool.KeyName{1}, keyEntry{id: 2, digest: 3, until: 4, share: 5}}, {spool.KeyName{6}, keyEntry{id: 7}}})
 	list := []sampleRecord{
@@ -157,10 +159,10 @@ func TestFieldsOfANewerVersion(t *testing.T) {
 		meta []byte
 		want string // part of the error; empty: none
 	}{
-		{recMessage, withFields(meta, 4, "x"), ""},
+		{recMessage, withFields(meta, 6, "x"), ""},
 		{recMessage, withFields(meta, 9, "x"), "field of type 9"},
 		{recMessage, withFields(meta, 12, "x", 1<<20+1, ""), "field of type 1048577"},
-		{recMessage, withFields(meta, 4, "x", 2, "x"), "not known to this version"}, // not in order
+		{recMessage, withFields(meta, 6, "x", 2, "x"), "not known to this version"}, // not in order
 		{recMessage, withFields(meta, 2, "x", 2, "x"), "not known to this version"}, // twice
 		{recMessage, withFields(meta, 0, "x"), "not known to this version"},
 		{recMessage, withFields(meta, fieldPrefix, ""), "not known to this version"},
@@ -169,6 +171,12 @@ func TestFieldsOfANewerVersion(t *testing.T) {
 		{recMessage, withFields(meta, fieldKey, strings.Repeat("x", fieldSizeKey+1)), "not known to this version"},
 		{recMessage, withFields(meta, fieldKey, strings.Repeat("\x00", fieldSizeKey)), "not known to this version"},
 		{recMessage, withFields(meta, fieldSettles, "\x01\x00\x00\x00\x00\x00\x00\x00"+string(withFields(settle, 9, ""))), "field of type 9"},
+		{recMessage, withFields(meta, fieldInstead, "\x00\x02"), ""},
+		{recMessage, withFields(meta, fieldInstead, "\x02\x00"), "not known to this version"},
+		{recMessage, withFields(meta, fieldInstead, "\x01\x01"), "not known to this version"},
+		{recMessage, withFields(meta, fieldInstead, "\x03"), "not known to this version"},
+		{recMessage, withFields(meta, fieldInstead, "\x80"), "not known to this version"},
+		{recMessage, withFields(meta, fieldInstead, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), "not known to this version"},
 		{recMessage, withFields(meta, fieldNotBefore, string(putInt64(nil, 2e9))), ""},
 		{recMessage, withFields(meta, fieldNotBefore, "x"), "not known to this version"},
 		{recMessage, withFields(meta, fieldNotBefore, string(putInt64(nil, 2e9))+"x"), "not known to this version"},

@@ -70,7 +70,7 @@ func full() *spool.Envelope {
 		Recipients: []spool.Recipient{
 			{Address: "a@example.net", Upstreams: []string{"one", "two"}, Notify: spool.NotifySuccess, ORcpt: "rfc822;a@b"},
 			{Address: "b@example.net", Upstreams: []string{"two"}},
-			{Address: "c@example.net", Upstreams: []string{"one", "two"}, Notify: spool.NotifyNever, Copy: true},
+			{Address: "c@example.net", Upstreams: []string{"one", "two"}, Notify: spool.NotifyNever, Copy: true, Redirected: true},
 		},
 	}
 }
