@@ -316,19 +316,27 @@ func sameVariable(a, b string) bool {
 	return a == b
 }
 
-// runSecretCommand runs a command and returns what it printed. named are the
-// variables that it gets beside those of every command; it gets no open file
-// of this process. Its standard error is dropped, because it can hold a secret.
+// runSecretCommand is RunCommand for as long as a password may take.
 func runSecretCommand(ctx context.Context, args, named []string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
+	return RunCommand(ctx, args, named, nil)
+}
+
+// RunCommand runs a command until ctx is done and returns what it printed, of
+// which 64 KiB are taken. input is its standard input; nil: none. named are the
+// variables that it gets beside those of every command; it gets no open file
+// of this process. Its standard error is dropped, because it can hold a secret.
+// Where it does not end in time, what it has started ends with it. Errors hold
+// nothing that it printed and none of its arguments.
+func RunCommand(ctx context.Context, args, named []string, input io.Reader) (string, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.WaitDelay = command.Linger
 	cmd.Env = commandEnv(os.Environ(), named)
 	command.KeepDescriptors()
 	kill := command.Apart(cmd)
 	out := &cappedBuffer{}
-	cmd.Stdout = out
+	cmd.Stdin, cmd.Stdout = input, out
 	err := cmd.Run()
 	if out.full || ctx.Err() != nil || errors.Is(err, exec.ErrWaitDelay) {
 		kill() // children that it left behind: there would be more with each sign-in
