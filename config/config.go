@@ -38,6 +38,7 @@ type Config struct {
 	Senders    []Sender
 	Retry      Retry
 	Pickup     Pickup
+	Alerts     []Alert
 	// StateDir is where the capture server keeps its Maildir (see CaptureDir)
 	// and where durable knowledge about upstreams lives.
 	StateDir string

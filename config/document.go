@@ -269,7 +269,7 @@ func (d *document) environment() {
 
 func (d *document) expandTable(path string, values map[string]any) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if strings.HasSuffix(name, string(secretCommand)) {
+		if strings.HasSuffix("_"+name, string(secretCommand)) {
 			continue
 		}
 		values[name] = d.expandValue(joinKey(path, name), values[name])

@@ -38,6 +38,7 @@ func (c *Config) keys() []key {
 		{name: "dkim", value: c.dkimTables(), hidden: len(c.DKIM) == 0, help: "How mail of a domain is signed."},
 		{name: "sender", value: c.senderTables(), hidden: len(c.Senders) == 0, help: "Which addresses some clients may send as."},
 		{name: "pickup", value: section{keys: c.Pickup.keys()}, hidden: c.Pickup.Dir == "" && !c.Pickup.set, help: "The folder whose messages are taken."},
+		{name: "alert", value: c.alertTables(), hidden: len(c.Alerts) == 0, help: "Who is told when something needs a person."},
 		{name: "retry", value: section{c.Retry.keys(), c.Retry.check}, help: "What happens to mail that could not be delivered yet."},
 	}
 }

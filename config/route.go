@@ -122,6 +122,7 @@ func (d *document) checkRoutes(cfg *Config) {
 	if len(cfg.Routes) > 0 && !slices.ContainsFunc(cfg.Routes, takesNull) {
 		d.warn("route", "no route takes the null sender: bounces of applications are refused, and our own leave by the upstream of the message that they are about", `add a [[route]] with from = ["<>"], or "<>" to the from of one`)
 	}
+	d.checkAlerts(cfg, upstreams, used)
 	for _, name := range upstreams {
 		if len(cfg.Routes) > 0 && !used[name] {
 			d.warn(joinKey("upstream", name), "no route leads to this upstream", "")

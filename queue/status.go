@@ -95,13 +95,18 @@ func (l *lane) status() LaneStatus {
 // LaneHealth is what a health check asks of a lane.
 type LaneHealth struct {
 	State State
+	Since time.Time // of the state; of Missing: zero
 	// Down is since when the upstream has failed without taking mail in
 	// between; zero: it does not, or an operator has paused it.
-	Down    time.Time
-	Cause   spool.Outcome // of the last fault; zero unless Down is set
-	Claimed int           // shares in its hands and those of its sessions
-	Rated   bool          // due mail waits for its rates, and for nothing else
-	Holder  string        // the relay that has the lane; empty: this one
+	Down  time.Time
+	Cause spool.Outcome // of the last fault, or why it is slowed; zero unless Down is set or it is Slowed
+	// LastSuccess is the last delivery since the start; zero: none.
+	LastSuccess time.Time
+	// Short is since when due mail waits for the rates; zero: none does.
+	Short   time.Time
+	Claimed int    // shares in its hands and those of its sessions
+	Rated   bool   // due mail waits for its rates, and for nothing else
+	Holder  string // the relay that has the lane; empty: this one
 	Refused []RefusedSender
 }
 
@@ -114,9 +119,11 @@ func (q *Queue) Health() map[string]LaneHealth {
 	for _, l := range lanes {
 		l.mu.Lock()
 		st := &l.state
-		h := LaneHealth{State: st.visible(), Claimed: st.claimed(), Rated: st.flows() && !st.rates.short.since.IsZero(), Holder: st.tenure.holder}
-		if h.Down = st.downSince(); !h.Down.IsZero() {
-			h.Cause = st.health.cause
+		v := st.shown()
+		h := LaneHealth{State: v.state, Since: v.since, Claimed: st.claimed(), Rated: st.flows() && !st.rates.short.since.IsZero(), Holder: st.tenure.holder,
+			LastSuccess: st.health.lastSuccess, Short: st.rates.short.since}
+		if h.Down = st.downSince(); !h.Down.IsZero() || v.state == Slowed {
+			h.Cause = st.cause()
 		}
 		if len(st.senders) > 0 {
 			h.Refused = st.senders.list()

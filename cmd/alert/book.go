@@ -33,6 +33,8 @@ type Open struct {
 	Over time.Time `json:"over,omitzero"` // when it ended; zero: it has not
 	// Told is when each receiver was told last that it is open.
 	Told map[string]time.Time `json:"told,omitempty"`
+	// Risen: it became critical, and everybody is told of it once more.
+	Risen bool `json:"risen,omitempty"`
 }
 
 // Book is what is open. The zero Book is empty. It is a value that one
@@ -63,6 +65,10 @@ func (b *Book) Observe(now time.Time, wrong []Trouble, undecided func(Key) bool)
 			o.Over, changed = time.Time{}, true
 		case o.Since.Before(t.Since): // also over a restart, which forgets since when
 			t.Since = o.Since
+		}
+		if o.Severity == Warning && t.Severity == Critical && !o.Risen {
+			o.Risen, changed = true, true
+			clear(o.Told)
 		}
 		o.Trouble, o.Seen = t, now
 	}
@@ -139,16 +145,18 @@ func (b *Book) List() []Open {
 }
 
 // Due is what a receiver has to be told of now, the worst first: what it does
-// not know, what is over, and what was told longer ago than repeat (0: never
-// again).
-func (b *Book) Due(receiver string, least Severity, repeat time.Duration, now time.Time) []Open {
+// not know and has lasted, what is over, and what was told longer ago than the
+// receiver wants.
+func (b *Book) Due(t *Target, now time.Time) []Open {
 	var due []Open
 	for _, o := range b.open {
-		told, knows := o.Told[receiver]
+		told, knows := o.Told[t.Name]
 		switch {
-		case !o.Over.IsZero() && !knows, !knows && !least.Covers(o.Severity):
+		case o.Kind == Unreachable && o.Subject == t.Name:
+			continue // it knows as soon as it can be told
+		case !o.Over.IsZero() && !knows, !knows && (!t.Least.Covers(o.Severity) || now.Sub(o.Since) < t.After):
 			continue
-		case o.Over.IsZero() && knows && (repeat <= 0 || now.Sub(told) < repeat):
+		case o.Over.IsZero() && knows && (t.Repeat <= 0 || now.Sub(told) < t.Repeat):
 			continue
 		}
 		c := *o
@@ -204,8 +212,10 @@ func (b *Book) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads a book. What stands in it is taken under the bounds of
-// Observe.
+// Observe, and nothing of it is in the future: a clock that was set back would
+// keep receivers from being told again.
 func (b *Book) UnmarshalJSON(text []byte) error {
+	now := time.Now()
 	var all []*Open
 	if err := json.Unmarshal(text, &all); err != nil {
 		return err
@@ -217,6 +227,16 @@ func (b *Book) UnmarshalJSON(text []byte) error {
 		}
 		if o.Told == nil {
 			o.Told = map[string]time.Time{}
+		}
+		for _, at := range []*time.Time{&o.Since, &o.Seen, &o.Over} {
+			if at.After(now) {
+				*at = now
+			}
+		}
+		for name, at := range o.Told {
+			if at.After(now) {
+				o.Told[name] = now
+			}
 		}
 		b.open[o.Key] = o
 	}

@@ -60,9 +60,12 @@ func (c Command) Send(ctx context.Context, from string, due []Open) error {
 	return err
 }
 
-// Alertmanager is the address of one, without its path. It may hold a name and
-// a password.
-type Alertmanager string
+// Alertmanager is one that speaks API v2.
+type Alertmanager struct {
+	Address  string // without the path of the API
+	Username string // empty: nobody signs in
+	Password config.Secret
+}
 
 // alertmanagerPath is of its API v2.
 const alertmanagerPath = "api/v2/alerts"
@@ -107,26 +110,37 @@ func (a Alertmanager) Send(ctx context.Context, from string, due []Open) error {
 	if err != nil {
 		return err
 	}
-	at, err := url.Parse(string(a))
+	to, err := url.JoinPath(a.Address, alertmanagerPath)
 	if err != nil {
 		return errors.New("the address cannot be read")
 	}
-	return post(ctx, at.JoinPath(alertmanagerPath).String(), text)
+	password, err := a.Password.Read(ctx)
+	if err != nil {
+		return err
+	}
+	return post(ctx, to, a.Username, password, text)
 }
 
-// client follows no redirect, which would take a password elsewhere.
-var client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+// client follows no redirect, which would take a password elsewhere, and keeps no
+// connection open for the next trouble.
+var client = &http.Client{
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSHandshakeTimeout: sendTimeout, MaxResponseHeaderBytes: 64 << 10},
+}
 
-func post(ctx context.Context, to string, body []byte) error {
+func post(ctx context.Context, to, user, password string, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
 		return errors.New("the address cannot be used")
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if user != "" {
+		req.SetBasicAuth(user, password)
+	}
 	resp, err := client.Do(req)
 	var at *url.Error
 	if errors.As(err, &at) {
-		err = at.Err // without the address, which may hold a password
+		err = at.Err // without the address, which the configuration has
 	}
 	if err != nil {
 		return err

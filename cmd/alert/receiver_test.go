@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/config"
 )
 
 var example = []Open{
@@ -31,8 +33,7 @@ func TestAlertmanager(t *testing.T) {
 		}
 	}))
 	defer s.Close()
-	base := strings.Replace(s.URL, "http://", "http://me:hunter2@", 1) + "/prefix"
-	if err := Alertmanager(base).Send(t.Context(), "relay.example.com", example); err != nil {
+	if err := (Alertmanager{s.URL + "/prefix", "me", config.NewSecret("hunter2")}).Send(t.Context(), "relay.example.com", example); err != nil {
 		t.Fatal(err)
 	}
 	if path != "POST /prefix/api/v2/alerts" || user != "me" || len(got) != 2 {
@@ -55,13 +56,13 @@ func TestAlertmanagerFails(t *testing.T) {
 		w.WriteHeader(http.StatusBadRequest)
 		io.WriteString(w, "bad\x1b[2Jlabel")
 	}))
-	base := strings.Replace(s.URL, "http://", "http://me:hunter2@", 1)
-	err := Alertmanager(base).Send(t.Context(), "r", example)
+	a := Alertmanager{s.URL, "me", config.NewSecret("hunter2")}
+	err := a.Send(t.Context(), "r", example)
 	if err == nil || err.Error() != "answered 400 Bad Request: bad?[2Jlabel" {
 		t.Errorf("%v", err)
 	}
 	s.Close()
-	if err = Alertmanager(base).Send(t.Context(), "r", example); err == nil || strings.Contains(err.Error(), "hunter2") {
+	if err = a.Send(t.Context(), "r", example); err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v", err)
 	}
 }

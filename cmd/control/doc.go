@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 
+	"postern/cmd/alert"
 	"postern/config"
 	"postern/queue"
 	"postern/spool"
@@ -26,7 +27,16 @@ type Options struct {
 	Scrapes http.Handler // answers GET /metrics
 	// History is the folder that the lives of messages are searched in.
 	History string
+	Alerts  Alerts
 	Events  func(Event)
+}
+
+// Alerts is what is wrong, and who is told of it. *alert.Watch is one.
+type Alerts interface {
+	List() []alert.Open
+	Receivers() []string
+	// Try tells the receivers, or the one of this name, that this is a test.
+	Try(ctx context.Context, receiver string) []alert.Tried
 }
 
 // MailQueue is what operators do with a *queue.Queue.

@@ -86,6 +86,8 @@ var routes = []route{
 	{"GET", "/v1/status", Look, 0, (*Server).status},
 	{"GET", "/v1/queue", Look, 0, (*Server).list},
 	{"GET", "/v1/trace", Look, 0, (*Server).trace},
+	{"GET", "/v1/alerts", Look, 0, (*Server).alerts},
+	{"POST", "/v1/alerts/test", Operate, 0, (*Server).tryAlerts},
 	{"GET", "/v1/messages/{id}", Look, 0, (*Server).message},
 	{"GET", "/v1/messages/{id}/content", Operate, 0, (*Server).content},
 	{"POST", "/v1/queue/{op}", Operate, maxSelection, (*Server).act},

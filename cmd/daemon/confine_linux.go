@@ -73,5 +73,5 @@ func runsCommands(cfg *config.Config) bool {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(cfg.Alerts, func(a config.Alert) bool { return a.Command != nil || a.Password.IsCommand() })
 }

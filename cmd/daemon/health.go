@@ -8,61 +8,85 @@ import (
 	"strings"
 	"time"
 
+	"postern/cmd/alert"
 	"postern/cmd/control"
 	"postern/config"
 	"postern/queue"
 )
 
+// weight is what a finding means for the health of the relay.
+type weight int
+
+const (
+	unweighed weight = iota // nothing
+	lesser                  // it is degraded
+	grave                   // it is not healthy
+)
+
+// finding is something that is wrong, in the words that health and alerts have
+// for it. One without a kind is no alert: another finding tells it.
+type finding struct {
+	alert.Trouble
+	weight weight
+}
+
 // Health tells why the relay is not healthy, and what fails without making it
 // so: an upstream whose mail goes by another one, a sender that is refused.
-func (d *daemon) Health() (problems, degraded []string) {
-	cfg, now := d.state.Load().cfg, time.Now()
+func (d *daemon) Health() (problems, degraded []string) { return weigh(d.findings(time.Now())) }
+
+// weigh is what findings mean for health.
+func weigh(findings []finding) (problems, degraded []string) {
+	for i := range findings {
+		switch f := &findings[i]; f.weight {
+		case grave:
+			problems = append(problems, f.Text)
+		case lesser:
+			degraded = append(degraded, f.Text)
+		}
+	}
+	return problems, degraded
+}
+
+// findings is all that is wrong and that the parts of the relay know of.
+func (d *daemon) findings(now time.Time) (all []finding) {
+	cfg := d.state.Load().cfg
 	ctx := context.Background()
 	lanes := d.queue.Health()
 	pending, err := d.store.Lanes(ctx)
 	if err != nil {
-		problems = append(problems, fmt.Sprintf("the spool cannot be read: %v", err))
+		all = append(all, broken(spoolUnreadable, fmt.Sprintf("the spool cannot be read: %v", err)))
 	}
 	limit := cfg.Control.HealthMaxAge
 	var oldest time.Duration
+	late := 0
 	for _, name := range slices.Sorted(maps.Keys(lanes)) {
 		l := lanes[name]
-		problem, lesser := judge(cfg, name, lanes, now)
-		problems, degraded = append(problems, problem...), append(degraded, lesser...)
 		waits := pending[name]
+		found := judge(cfg, name, lanes, now)
+		for i := range found {
+			if found[i].Kind != senderRefused {
+				found[i].Waiting = waits.Shares
+			}
+		}
+		all = append(all, found...)
 		if l.State == queue.Missing && waits.Shares > 0 {
-			problems = append(problems, fmt.Sprintf("%d deliveries wait for the upstream %q, which is not configured", waits.Shares, name))
+			all = append(all, missing(name, waits.Shares))
 		}
 		if due := oldestDue(waits.Due, waits.Scheduled, l.Down, l.Claimed, now); due != nil && l.State != queue.Paused && !l.Rated && l.Holder == "" {
 			oldest = max(oldest, now.Sub(*due))
+			if limit > 0 && now.Sub(*due) > limit {
+				late += waits.Shares
+			}
 		}
 	}
 	if limit > 0 && oldest > limit {
-		problems = append(problems, fmt.Sprintf("the oldest due delivery has been due for %s, longer than control.health_max_age (%s)", oldest.Round(time.Second), limit))
+		f := finding{weight: grave, Trouble: alert.Trouble{Key: alert.Key{Kind: mailLate}, Severity: alert.Critical, Since: now.Add(-oldest), Waiting: late,
+			Text:   fmt.Sprintf("the oldest due delivery has been due for %s, longer than control.health_max_age (%s)", oldest.Round(time.Second), limit),
+			Remedy: "Look why it does not go: each delivery says what it waits for.", Command: "postern queue list"}}
+		all = append(all, f)
 	}
-	if lag := d.log.Lag(); !lag.Stuck.IsZero() {
-		problems = append(problems, fmt.Sprintf("nobody has taken the lines of the log for %s; %d were dropped since the start", now.Sub(lag.Stuck).Round(time.Second), lag.Dropped))
-	}
-	usage, err := d.store.Usage(ctx)
-	if err != nil {
-		problems = append(problems, fmt.Sprintf("the spool cannot tell how full it is: %v", err))
-	}
-	if err := d.pickup.Trouble(); err != nil {
-		degraded = append(degraded, fmt.Sprintf("the pickup folder cannot be used: %v", err))
-	}
-	if usage.Kept > 0 {
-		degraded = append(degraded, keptWords(usage.Kept))
-	}
-	if usage.Failing != nil {
-		problems = append(problems, fmt.Sprintf("the spool cannot be written: %v; new mail is answered 451", usage.Failing))
-	}
-	switch {
-	case usage.Full && usage.MaxMessages > 0 && usage.Messages >= usage.MaxMessages:
-		problems = append(problems, fmt.Sprintf("the spool holds spool.max_messages = %d: new mail is answered 452", usage.MaxMessages))
-	case usage.Full:
-		problems = append(problems, "the spool is full: new mail is answered 452")
-	}
-	return problems, degraded
+	all = append(all, d.judgeLog(now)...)
+	return append(all, d.judgeSpool(ctx)...)
 }
 
 // keptWords tells of messages that failed, and no sender is told.
@@ -76,33 +100,39 @@ func keptWords(n int) string {
 // judge says what is wrong with one lane: parked at once, out of reach from
 // control.health_max_age on, whatever waits for it. Other upstreams that take
 // its mail make a relay degraded, and don't mend the lane.
-func judge(cfg *config.Config, name string, lanes map[string]queue.LaneHealth, now time.Time) (problems, degraded []string) {
+func judge(cfg *config.Config, name string, lanes map[string]queue.LaneHealth, now time.Time) (all []finding) {
 	l := lanes[name]
 	limit := cfg.Control.HealthMaxAge
 	age := now.Sub(l.Down).Round(time.Second)
+	by, without, routes := standIns(cfg, name, lanes)
 	switch {
 	case l.Down.IsZero():
 	case l.State == queue.Parked:
-		problems = append(problems, fmt.Sprintf("the upstream %q is parked: it fails in a way that somebody has to mend", name))
+		all = append(all, troubled(grave, upstreamParked, name, &l, l.Down, fmt.Sprintf("the upstream %q is parked: it fails in a way that somebody has to mend", name)))
 	case limit > 0 && now.Sub(l.Down) >= limit:
-		problems = append(problems, fmt.Sprintf("the upstream %q has been down for %s, not less than control.health_max_age (%s): %s", name, age, limit, control.CauseOf(&l.Cause)))
+		all = append(all, troubled(grave, upstreamDown, name, &l, l.Down, fmt.Sprintf("the upstream %q has been down for %s, not less than control.health_max_age (%s): %s", name, age, limit, control.CauseOf(&l.Cause))))
+	default:
+		all = append(all, troubled(unweighed, upstreamDown, name, &l, l.Down, fmt.Sprintf("the upstream %q has been down for %s: %s", name, age, control.CauseOf(&l.Cause))))
 	}
-	if by, without, routes := standIns(cfg, name, lanes); !l.Down.IsZero() && len(by) > 0 {
+	if l.State == queue.Slowed {
+		f := troubled(unweighed, upstreamSlowed, name, &l, l.Since, fmt.Sprintf("the upstream %q throttles: %s", name, control.CauseOf(&l.Cause)))
+		f.Severity = alert.Warning
+		all = append(all, f)
+	}
+	if !l.Down.IsZero() && len(by) > 0 {
 		text := fmt.Sprintf("the upstream %q has been down for %s; its mail goes by %s", name, age, strings.Join(by, ", "))
 		if without > 0 {
 			text += fmt.Sprintf(", but mail of %d of its %d routes has no other way", without, routes)
+		} else {
+			all[0].Severity = alert.Warning
 		}
-		degraded = append(degraded, text)
+		all = append(all, finding{weight: lesser, Trouble: alert.Trouble{Text: text}})
+		all[0].Remedy = strings.TrimSpace(all[0].Remedy + " Meanwhile its mail goes by " + strings.Join(by, ", ") + ".")
 	}
 	for i := range l.Refused {
-		r := &l.Refused[i]
-		text := fmt.Sprintf("the upstream %q has refused the sender <%s> for %s: %s", name, r.Sender, now.Sub(r.Since).Round(time.Second), control.CauseOf(&r.Cause))
-		if r.Waiting > 0 {
-			text += fmt.Sprintf("; deliveries that wait: %d", r.Waiting)
-		}
-		degraded = append(degraded, text)
+		all = append(all, refusedSender(name, &l.Refused[i], now))
 	}
-	return problems, degraded
+	return all
 }
 
 // standIns are the upstreams that take the mail of a lane that is down, by the

@@ -42,7 +42,7 @@ func TestJudge(t *testing.T) {
 	} {
 		cfg := &config.Config{Routes: []config.Route{{Upstream: []string{"primary", "backup"}}}}
 		cfg.Control.HealthMaxAge = time.Minute
-		problems, degraded := judge(cfg, "primary", map[string]queue.LaneHealth{"primary": c.primary, "backup": c.backup}, now)
+		problems, degraded := weigh(judge(cfg, "primary", map[string]queue.LaneHealth{"primary": c.primary, "backup": c.backup}, now))
 		for _, part := range []struct {
 			got  []string
 			want string
@@ -77,7 +77,7 @@ func TestHealthCountsTheRoutesWithoutABackup(t *testing.T) {
 		for _, list := range c.routes {
 			cfg.Routes = append(cfg.Routes, config.Route{Upstream: list})
 		}
-		_, degraded := judge(cfg, "primary", lanes, now)
+		_, degraded := weigh(judge(cfg, "primary", lanes, now))
 		got := strings.Join(degraded, "|")
 		if got != "" {
 			_, got, _ = strings.Cut(got, "; ")

@@ -24,8 +24,10 @@ func (d *daemon) Reload(_ context.Context, operator string) (*control.Reloaded, 
 	done, err := d.replace(old)
 	if err != nil {
 		d.refuse(old.cfg.Path, operator, err)
+		d.reloadFailed(old.cfg.Path, err)
 		return nil, blocked(err)
 	}
+	d.refused.Store(nil)
 	d.events.Reloaded(done.Config, operator, done.Kept)
 	for _, w := range done.Warnings {
 		d.events.ConfigWarning(w)
@@ -64,6 +66,7 @@ func (d *daemon) replace(old *state) (*control.Reloaded, error) {
 	if err != nil {
 		return nil, err
 	}
+	st.alerts = d.targets(st.cfg)
 	if err := d.listen(st); err != nil {
 		return nil, d.inOwnWay(startError(listenFailed, err))
 	}

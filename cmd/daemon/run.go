@@ -14,6 +14,7 @@ import (
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
+	"postern/cmd/alert"
 	"postern/cmd/control"
 	"postern/cmd/eventlog"
 	"postern/cmd/history"
@@ -75,6 +76,9 @@ type daemon struct {
 	memory  *memory.Store
 	history *history.History
 	control *control.Server
+	alerts  *alert.Watch
+	refused atomic.Pointer[alert.Trouble] // the last reload; nil: it was not
+	lag     lag
 	served  sync.WaitGroup // the goroutines of control and of the watchdog
 
 	state atomic.Pointer[state]
@@ -86,11 +90,19 @@ type daemon struct {
 	capture   atomic.Pointer[capture.Server] // set once, by a start or a reload; nil: none was needed yet
 }
 
+// lag is how many lines of the log were dropped, and when that was seen last.
+type lag struct {
+	sync.Mutex
+	dropped int
+	at      time.Time
+}
+
 // state is what one configuration amounts to.
 type state struct {
 	cfg    *config.Config // with upstreams of the capture server pointed at it
 	routes *route.Table
 	forms  *outgoing.Policy
+	alerts []alert.Target
 	shares *shares
 	loaded time.Time
 	// digest is that of cfg, and digests are those of its upstreams by name.
@@ -163,6 +175,7 @@ func Run(ctx context.Context, o Options) error {
 	watchdog(running, &d.served, func() { d.Health() })
 	d.tokens.KeepLogins(running, d.accounts)
 	paceHeap(running, &d.served)
+	d.served.Go(func() { d.alerts.Run(running) })
 	d.events.Ready(time.Since(d.started))
 	notify(sd.SdNotifyReady)
 	if o.Ready != nil {

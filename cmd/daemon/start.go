@@ -105,6 +105,8 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 			return startError(stateFailed, err)
 		}
 	}
+	d.openAlerts(cfg)
+	st.alerts = d.targets(cfg)
 	d.pickup = pickup.New(pickup.Options{Submission: d.agent, Events: d.log.Pickup()})
 	if err := d.listen(st); err != nil {
 		admins.close()
@@ -251,7 +253,7 @@ const readMode = 0o660
 
 func (d *daemon) serveAdmin(a *adminListeners, has *shares) {
 	d.control = control.NewServer(control.Options{
-		Store: d.store, Queue: d.queue, Relay: d, Scrapes: d.log.Metrics(d.Status), History: d.state.Load().cfg.HistoryDir(),
+		Store: d.store, Queue: d.queue, Relay: d, Scrapes: d.log.Metrics(d.Status), History: d.state.Load().cfg.HistoryDir(), Alerts: d.alerts,
 		Events: func(e control.Event) {
 			if e, ok := e.(control.Failed); ok {
 				d.events.ControlFailed(e.Text)

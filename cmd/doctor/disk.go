@@ -93,6 +93,17 @@ func judgeInodes(dir string, d *fileSystem) Finding {
 	return f
 }
 
+// Disk looks at the file system of a spool, its space and its inodes, without
+// writing anything. It is for a daemon that watches itself.
+func Disk(dir string, minFree int64) []Finding {
+	d := lookAtDisk(dir)
+	out := []Finding{judgeFileSystem(dir, &d), judgeSpace(dir, &d, minFree, nil)}
+	if d.Inodes > 0 {
+		out = append(out, judgeInodes(dir, &d))
+	}
+	return out
+}
+
 const (
 	syncFor     = 2 * time.Second // how long syncs are measured at most
 	syncSamples = 200

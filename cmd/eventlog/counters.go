@@ -25,9 +25,10 @@ type counters struct {
 	committed, committedBytes, reclaimed, setAside, writeFailures counter
 
 	// process, capture
-	captured counter
-	reloads  counter
-	withheld counter
+	captured   counter
+	alertsSent counter
+	reloads    counter
+	withheld   counter
 }
 
 // Buckets of histograms, in seconds.
@@ -86,8 +87,9 @@ func newCounters(m *metrics) counters {
 		setAside:       m.counter("spool_set_aside_total", "Damaged records that were set aside."),
 		writeFailures:  m.counter("spool_write_failures_total", "Writes and syncs that failed.", "operation"),
 
-		captured: m.counter("captured_messages_total", "Messages that the capture server kept.", "upstream"),
-		reloads:  m.counter("config_reloads_total", "Attempts to replace the configuration.", "result"),
-		withheld: m.counter("log_lines_withheld_total", "Lines of the log that were counted and not written, because strangers had caused enough of them."),
+		alertsSent: m.counter("alerts_total", "Attempts to tell a receiver of alerts.", "receiver", "result"),
+		captured:   m.counter("captured_messages_total", "Messages that the capture server kept.", "upstream"),
+		reloads:    m.counter("config_reloads_total", "Attempts to replace the configuration.", "result"),
+		withheld:   m.counter("log_lines_withheld_total", "Lines of the log that were counted and not written, because strangers had caused enough of them."),
 	}
 }

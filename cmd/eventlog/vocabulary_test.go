@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"postern/cmd/alert"
 	"postern/config/wire"
 	"postern/queue"
 	"postern/relay/api"
@@ -125,6 +126,7 @@ func tell(l *Log, text string) {
 		(*api.SignInFailed)(nil), (*api.Abused)(nil), (*api.Panicked)(nil), (*api.Said)(nil))
 	raise(l.Capture(), text, (*capture.Stored)(nil), (*capture.Failed)(nil))
 	raise(l.Tokens(), text, (*oauth.Obtained)(nil), (*oauth.Failed)(nil), (*oauth.Panicked)(nil))
+	raise(l.Alerts(), text, (*alert.Told)(nil), (*alert.Failed)(nil), (*alert.NotSaved)(nil), (*alert.Panicked)(nil))
 	raise(l.Upstream(), text, (*upstream.Opened)(nil), (*upstream.Closed)(nil), (*upstream.TLSProblem)(nil),
 		(*upstream.Learned)(nil), (*upstream.Stalled)(nil), (*upstream.AddressFailed)(nil), (*upstream.MemoryFailed)(nil))
 	raise(l.Outgoing(), text, outgoing.SignatureBroken{}, outgoing.NotSigned{}, outgoing.NotConverted{})

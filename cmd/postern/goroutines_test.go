@@ -48,6 +48,10 @@ var goroutines = map[string]string{
 	"relay/pickup/pickup.go Shutdown":   "waits for other goroutines",
 	"relay/intake/server.go Shutdown":   "waits for other goroutines",
 	"relay/oauth/tokens.go Wait":        "waits for other goroutines",
+	"cmd/alert/watch.go begin":          "send recovers: TestReceiversWaitForNobody",
+	"cmd/alert/watch.go Try":            "send recovers: TestTry",
+	"cmd/alert/watch.go end":            "waits for other goroutines",
+	"cmd/daemon/run.go Run":             "Watch.safely recovers each look: TestPanicWhileLooking",
 	"cmd/daemon/heap.go paceHeap":       "reads figures of the runtime",
 	"cmd/daemon/notify.go notify":       "writes to the service manager's socket",
 	"cmd/daemon/notify.go notified":     "waits for other goroutines",
@@ -62,7 +66,7 @@ var goroutines = map[string]string{
 // why it needs none; and nothing is listed that is gone.
 func TestGoroutinesAreGuarded(t *testing.T) {
 	found, tests := map[string]bool{}, map[string]bool{}
-	for _, root := range []string{"relay", "queue", "cmd/daemon", "cmd/control"} {
+	for _, root := range []string{"relay", "queue", "cmd/daemon", "cmd/control", "cmd/alert"} {
 		err := filepath.WalkDir(filepath.Join("../..", root), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() && d.Name() == "upstreamtest" {
 				return filepath.SkipDir

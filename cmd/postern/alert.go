@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"postern/cmd/alert"
+)
+
+func (a *app) alertCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "alert",
+		Short: "Show what needs a person, and try those who are told of it",
+		Args:  noArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.alertListCommand(), a.alertTestCommand())
+	return cmd
+}
+
+func (a *app) alertListCommand() *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use:   "list",
+		Short: "Show what is wrong, since when, and what to do about it",
+		Args:  noArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.alertList(cmd.Context()) },
+	})
+}
+
+func (a *app) alertList(ctx context.Context) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	list, err := client.AlertList(ctx)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return printJSON(a.stdout, list)
+	}
+	var b strings.Builder
+	now := time.Now()
+	for i := range list.Alerts {
+		o := &list.Alerts[i]
+		fmt.Fprintf(&b, "%s: %s\n", strings.ToUpper(string(o.Severity)), safe(o.Text))
+		for _, line := range o.Lines(now) {
+			fmt.Fprintf(&b, "  %-9s %s\n", line[0], safe(line[1]))
+		}
+		fmt.Fprintf(&b, "  %-9s %s\n\n", "told", safe(whoKnows(o, list.Receivers)))
+	}
+	if len(list.Alerts) == 0 {
+		b.WriteString("Nothing is wrong.\n")
+	}
+	if len(list.Receivers) == 0 {
+		b.WriteString("Nobody is told: the configuration has no [[alert]].\n")
+	}
+	_, err = io.WriteString(a.stdout, b.String())
+	return err
+}
+
+// whoKnows says which receivers were told.
+func whoKnows(o *alert.Open, receivers []string) string {
+	var told []string
+	for _, name := range receivers {
+		if at, ok := o.Told[name]; ok {
+			told = append(told, name+" at "+at.Local().Format(time.DateTime))
+		}
+	}
+	if len(told) == 0 {
+		return "nobody yet"
+	}
+	return strings.Join(told, ", ")
+}
+
+func (a *app) alertTestCommand() *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use:   "test [NAME]",
+		Short: "Tell each receiver, or one, that this is a test, and say what became of it",
+		Long: `Has the daemon tell each [[alert]], or the one with this name, that this is a
+test. Mail counts as told when it is in the queue.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.alertTest(cmd.Context(), strings.Join(args, ""))
+		},
+	})
+}
+
+func (a *app) alertTest(ctx context.Context, name string) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	tried, err := client.TryAlerts(ctx, name)
+	if err != nil {
+		return err
+	}
+	failed := slices.ContainsFunc(tried, func(t alert.Tried) bool { return t.Error != "" })
+	if a.json {
+		err = printJSON(a.stdout, tried)
+	} else {
+		t := newTable(a.stdout, "RECEIVER", "RESULT", "TOOK")
+		for _, one := range tried {
+			result := "told"
+			if one.Error != "" {
+				result = one.Error
+			}
+			t.row(one.Receiver, result, fmt.Sprintf("%.2fs", one.Took))
+		}
+		err = t.flush()
+	}
+	if err == nil && failed {
+		err = errReported{exitUnavailable}
+	}
+	return err
+}

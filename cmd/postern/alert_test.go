@@ -1,0 +1,146 @@
+//go:build unix
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/emersion/go-smtp"
+
+	"postern/cmd/alert"
+)
+
+// told are the alerts that a command of a harness has got, in order.
+func (h *harness) told() (all []alert.Entry) {
+	h.t.Helper()
+	text, _ := os.ReadFile(filepath.Join(h.dir, "told"))
+	for line := range strings.Lines(string(text)) {
+		var m alert.Message
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			h.t.Fatalf("%v: %s", err, line)
+		}
+		all = append(all, m.Alerts...)
+	}
+	return all
+}
+
+// count is how often it was told of a kind of trouble that it is open.
+func (h *harness) count(kind string) (n int) {
+	for _, e := range h.told() {
+		if e.Kind == kind && e.Status == "firing" {
+			n++
+		}
+	}
+	return n
+}
+
+// notesTold is an [[alert]] that count reads.
+const notesTold = `
+[[alert]]
+name = "notes"
+command = "cat >>DIR/told"
+after = "0"
+`
+
+// TestAlerts: a trouble is told once to a command, to an Alertmanager and by mail
+// over another upstream, also over a crash; a reload changes who is told.
+func TestAlerts(t *testing.T) {
+	listen, upstream, backup := freeAddr(t), freeAddr(t), freeAddr(t)
+	var mu sync.Mutex
+	posts := ""
+	manager := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		posts += string(body)
+	}))
+	defer manager.Close()
+	host, port, _ := net.SplitHostPort(backup)
+	base := ordinary(listen, upstream) + fmt.Sprintf("[upstream.backup]\nhost = %q\nport = %s\ntls = \"off\"\n", host, port)
+	all := base + notesTold + `
+[[alert]]
+alertmanager = "` + manager.URL + `"
+after = "0"
+[[alert]]
+name = "people"
+mail = { to = ["ops@example.com"], from = "postern@example.com", upstream = ["backup"] }
+after = "0"
+`
+	h := newHarness(t, all)
+	s := startSink(t, backup)
+	h.start()
+	if out := h.must("alert", "list"); !strings.HasPrefix(out, "Nothing is wrong.\n") {
+		t.Errorf("at first: %s", out)
+	}
+	send(t, listen, "a@example.com", "stuck")
+	eventually(t, "all three are told", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return h.count("upstream-down") == 1 && strings.Contains(posts, `"kind":"upstream-down"`) && len(s.received()) == 1
+	})
+	if e := h.told()[0]; e.Subject != "office" || e.Waiting != 1 || e.Command != "postern upstream test office" || !strings.Contains(e.Words, "refused") {
+		t.Errorf("%+v", e)
+	}
+	if m := s.received()[0]; !strings.Contains(m, "Subject: [relay.example.com] critical: the upstream \"office\"") || !strings.Contains(m, "To: ops@example.com") || !strings.Contains(m, "Auto-Submitted: auto-generated") {
+		t.Errorf("the mail:\n%s", m)
+	}
+	if out := h.must("alert", "list"); !strings.Contains(out, "CRITICAL: the upstream \"office\"") || !strings.Contains(out, "told      notes at") {
+		t.Errorf("list:\n%s", out)
+	}
+	if r := h.do("alert", "test", "people"); r.code != exitOK || !strings.Contains(r.stdout, "told") {
+		t.Errorf("%+v", r)
+	}
+	eventually(t, "the test arrives", func() bool { return len(s.received()) == 2 && strings.Contains(s.received()[1], "test of the alerts") })
+
+	h.kill()
+	h.start()
+	h.write(all + "[[nonsense]]\n")
+	if r := h.do("reload"); r.code != exitConfig {
+		t.Errorf("%+v", r)
+	}
+	eventually(t, "a refused reload is told", func() bool { return h.count("reload-refused") == 1 })
+	if n := h.count("upstream-down"); n != 1 {
+		t.Errorf("after a restart it was told %d times", n)
+	}
+	h.write(base)
+	h.must("reload")
+	if out := h.must("alert", "list"); !strings.Contains(out, "Nobody is told") {
+		t.Errorf("without receivers:\n%s", out)
+	}
+	if r := h.do("alert", "test"); r.code != exitData || !strings.Contains(r.stderr, "no [[alert]]") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestAlertMailMakesNoAlert: a mail that tells of a trouble and is refused makes
+// no bounce, is not kept, and is told by nobody.
+func TestAlertMailMakesNoAlert(t *testing.T) {
+	listen, upstream, backup := freeAddr(t), freeAddr(t), freeAddr(t)
+	host, port, _ := net.SplitHostPort(backup)
+	h := newHarness(t, ordinary(listen, upstream)+fmt.Sprintf("[upstream.backup]\nhost = %q\nport = %s\ntls = \"off\"\n", host, port)+notesTold+`
+[[alert]]
+mail = { to = ["ops@example.com"], upstream = ["backup"] }
+after = "0"
+`)
+	s := startSink(t, backup)
+	s.refuse = func(string) error {
+		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user"}
+	}
+	h.start()
+	send(t, listen, "a@example.com", "stuck")
+	eventually(t, "the mail fails", func() bool { return strings.Contains(h.log.String(), `"result":"failed"`) })
+	eventually(t, "it is gone", func() bool { return len(h.queued()) == 1 })
+	if out := h.must("alert", "list", "--json"); strings.Contains(out, "bounce-kept") || strings.Count(out, `"kind"`) != 1 {
+		t.Errorf("%s", out)
+	}
+}
