@@ -246,7 +246,7 @@ func TestReceiversWaitForNobody(t *testing.T) {
 			e.mu.Unlock()
 		}
 		expect(t, good, "+alert-failed/bad +alert-failed/bug +alert-failed/hung")
-		after(mostPause + settled + 2*look)
+		after(mostPause + crowded + settled + 2*look)
 		for name, e := range map[string]*ear{"hung": hung, "bad": bad, "bug": bug} {
 			if heard := e.heard(); strings.Count(heard, "+upstream-parked/office") != 1 || strings.Contains(heard, "/"+name) {
 				t.Errorf("%s was told %q", name, heard)
