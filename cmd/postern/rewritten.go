@@ -102,8 +102,9 @@ func (r *rewritten) apply(h []byte) {
 			field, _, _ := strings.Cut(line, ":")
 			return strings.EqualFold(strings.TrimSpace(field), name)
 		}
-		if slices.ContainsFunc(before, has) && !slices.ContainsFunc(after, has) {
-			r.Removed = append(r.Removed, name)
+		if i := slices.IndexFunc(before, has); i >= 0 && !slices.ContainsFunc(after, has) {
+			as, _, _ := strings.Cut(before[i], ":")
+			r.Removed = append(r.Removed, strings.TrimSpace(as))
 		}
 	}
 	for _, b := range rewrite.BrokenIn(h, done.Changed) {
