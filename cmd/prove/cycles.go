@@ -18,13 +18,14 @@ import (
 // report is what a run prints.
 type report struct {
 	balance
-	Kills           int     `json:"kills"`
-	Restarts        int     `json:"restarts"`
-	Rows            int     `json:"rows,omitempty"`          // again: messages that there were to send
-	ClientKills     int     `json:"client_kills,omitempty"`  // again
-	QueuedBefore    int64   `json:"queued_before,omitempty"` // again: answers that told so
-	Seconds         float64 `json:"seconds"`
-	DuplicatesAKill float64 `json:"duplicates_a_kill"`
+	Kills           int      `json:"kills"`
+	Restarts        int      `json:"restarts"`
+	Rows            int      `json:"rows,omitempty"`           // again: messages that there were to send
+	ClientKills     int      `json:"client_kills,omitempty"`   // again
+	CopiesMissing   []string `json:"copies_missing,omitempty"` // -archive: promised, and not in the folder
+	QueuedBefore    int64    `json:"queued_before,omitempty"`  // again: answers that told so
+	Seconds         float64  `json:"seconds"`
+	DuplicatesAKill float64  `json:"duplicates_a_kill"`
 	// ExposedMillis is how long, in the mean, an answer that the upstream has
 	// given is not on record yet: what is answered in that time before a kill
 	// comes twice. Unlike DuplicatesAKill it doesn't grow with the rate.
@@ -78,6 +79,11 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 			return rep, err
 		}
 	}
+	if p.archive {
+		if err := d.configure(archiving(on)); err != nil {
+			return rep, err
+		}
+	}
 	if p.program {
 		if err := d.configure(fmt.Sprintf("[http]\nsocket = %q\n", filepath.Join(dir, "submit.sock"))); err != nil {
 			return rep, err
@@ -121,8 +127,14 @@ func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report,
 		rep.DuplicatesAKill = float64(rep.Duplicates) / float64(rep.Kills)
 		rep.ExposedMillis = 1000 * float64(rep.BeforeDeath) / float64(rep.Kills) / rep.ArrivedASecond
 	}
-	if err := rep.verdict(); err != nil || p.mode != "again" {
+	if err := rep.verdict(); err != nil {
 		return rep, err
+	}
+	if p.archive {
+		return rep, rep.checkCopies(b, on)
+	}
+	if p.mode != "again" {
+		return rep, nil
 	}
 	return rep, rep.once()
 }

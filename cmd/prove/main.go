@@ -63,6 +63,7 @@ type plan struct {
 	origins  int // slow: users whom the slow ones belong to
 	messages int // slow: ordinary messages
 
+	archive   bool  // the daemon keeps copies in a folder, which are looked for at the end
 	loseSyncs bool  // cut: syncs do nothing
 	disk      *disk // cut: what is cut
 }
@@ -83,6 +84,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&p.fs, "fs", "ext4", "cut, power: file system of the spool, ext4, xfs or btrfs")
 	flags.StringVar(&p.options, "options", "", "cut, power: mount options, such as data=writeback")
 	flags.BoolVar(&p.loseSyncs, "lose-syncs", false, "cut: let every sync of the daemon do nothing (needs strace); the run has to fail")
+	flags.BoolVar(&p.archive, "archive", false, "kill, cut, soak: have copies of all messages kept in archive_dir, and look for each that was promised")
 	flags.BoolVar(&p.clock, "clock", false, "power: let the machine's clock jump by hours, both ways, all the time")
 	flags.IntVar(&p.rows, "rows", 100, "again: messages of one job")
 	flags.BoolVar(&p.program, "program", false, "again: the clients are processes of postern send, by SMTP and by the socket")

@@ -7,6 +7,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -90,18 +92,60 @@ func TestAgainNoticesForgottenKeys(t *testing.T) {
 	}
 }
 
-// TestCut is the short form of the power cuts.
+// TestCut is the short form of the power cuts. What was promised has arrived, and
+// is in the archive.
 func TestCut(t *testing.T) {
 	t.Parallel()
 	need(t, "mkfs.ext4", "mkfs.xfs")
 	needRoot(t)
 	var r report
 	cuts := lengths(2, 3)
-	prove(t, &r, "cut", "-cycles", strconv.Itoa(cuts))
+	prove(t, &r, "cut", "-archive", "-cycles", strconv.Itoa(cuts))
 	if r.Promised == 0 || r.Kills != cuts {
 		t.Fatalf("nothing was tried: %+v", r)
 	}
 	t.Logf("%d cuts, %d promised, %d duplicates", r.Kills, r.Promised, r.Duplicates)
+}
+
+// TestArchiveCatchesLies: a copy that is missing, changed, cut off or without a
+// name is noticed, and one that nobody was promised is none.
+func TestArchiveCatchesLies(t *testing.T) {
+	disk := t.TempDir()
+	day := filepath.Join(archiveDir(disk), "2026-11-28", "2153")
+	tmp := filepath.Join(archiveDir(disk), "tmp")
+	for _, dir := range []string{day, tmp} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const head = "X-Envelope-From: <a@b>\r\nReceived: x\r\n\r\n"
+	b := newBooks()
+	for number, at := range map[string]string{"whole": day + "/1.x.eml", "changed": day + "/2.x.eml", "cut": day + "/3.x.eml", "unnamed": tmp + "/4.x.eml", "missing": "", "no promise": ""} {
+		body := "body of " + number + "\r\n"
+		b.sent(number, digest([]byte(body)))
+		id := strings.SplitN(filepath.Base(at), ".", 2)[0]
+		if number != "no promise" {
+			b.promised(number, id)
+		}
+		if number == "changed" {
+			body = "another\r\n"
+		}
+		text := head + body
+		if number == "cut" {
+			text = text[:len(text)-3]
+		}
+		if at != "" {
+			if err := os.WriteFile(at, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var r report
+	err := r.checkCopies(b, disk)
+	slices.Sort(r.CopiesMissing)
+	if got := strings.Join(r.CopiesMissing, ", "); err == nil || got != "changed 2, cut 3, missing , unnamed 4" {
+		t.Errorf("%v: %s", err, got)
+	}
 }
 
 // TestCutNoticesLostSyncs: the same has to fail where a sync does nothing.
