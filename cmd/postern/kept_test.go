@@ -93,6 +93,45 @@ func TestUndeliverableBounceIsKept(t *testing.T) {
 	}
 }
 
+// TestPostmasterOfABounceThatFails (F25): a bounce that cannot be delivered is
+// kept, and the postmaster, who may have an alias, is told of it once, by mail that
+// says how to see it. If that mail fails as well, it is kept, too.
+func TestPostmasterOfABounceThatFails(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused atomic.Bool // everybody is
+	s, _ := serveSink(t, l, nil)
+	s.refuse = func(to string) error {
+		if to == "ops@example.com" && !refused.Load() {
+			return nil
+		}
+		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user " + to}
+	}
+	listen := freeAddr(t)
+	h := newHarness(t, ordinary(listen, l.Addr().String())+"[submission]\ndomain = \"example.com\"\nalias = { root = [\"ops@example.com\"] }\npostmaster = \"root@localhost\"\n")
+	h.start()
+	send(t, listen, "gone@example.com", "lost")
+	kept := func() []control.Entry { return h.queued("--held", "--from", "<>") }
+	eventually(t, "the postmaster was told", func() bool { return len(s.received()) == 1 && len(kept()) == 1 })
+	id := kept()[0].ID
+	text := s.received()[0]
+	for _, want := range []string{"Subject: Undelivered bounce is kept\r\n", "To: <root@localhost>\r\n", "Auto-Submitted: auto-replied\r\n", "<gone@example.com>", "`postern queue show " + id + "`"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	refused.Store(true)
+	send(t, listen, "also-gone@example.com", "lost too")
+	eventually(t, "the bounce and its notice are kept", func() bool { return len(kept()) == 3 })
+	h.stop()
+	h.start() // and nobody is told again
+	if n := len(s.received()); n != 1 || len(kept()) != 3 {
+		t.Errorf("%d messages arrived, %d are kept", n, len(kept()))
+	}
+}
+
 // What was not meant by a filter is counted, what was named is named.
 func TestWhatIsLeftAlone(t *testing.T) {
 	id := spool.ID(9).String()
