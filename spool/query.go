@@ -8,6 +8,7 @@ type Query struct {
 	Held     bool   // they are on hold
 	Choice   bool   // they have more than one upstream to go by
 	Age      *Age   // nil: whatever their age
+	After    ID     // they are of messages that were accepted after it
 }
 
 // Age selects shares that time asks something for: those of which any of this

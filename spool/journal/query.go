@@ -17,12 +17,13 @@ type which struct {
 	choice bool
 	aged   bool
 	kept   bool
+	after  spool.ID
 	// Of aged, Unix times in nanoseconds.
 	begun, unwarned, deadline, dueAfter int64
 }
 
 func (x *index) which(q *spool.Query) which {
-	w := which{x: x, all: *q == spool.Query{}, held: q.Held, choice: q.Choice}
+	w := which{x: x, all: *q == spool.Query{}, held: q.Held, choice: q.Choice, after: q.After}
 	if q.Upstream != "" {
 		w.lane = x.lanes[q.Upstream]
 		w.none = w.lane == nil
@@ -44,7 +45,7 @@ func (w *which) selects(e *entry) bool {
 	if w.all {
 		return true
 	}
-	if w.none || w.held && !e.is(held) || w.lane != nil && w.x.lane(e) != w.lane ||
+	if w.none || e.id <= w.after || w.held && !e.is(held) || w.lane != nil && w.x.lane(e) != w.lane ||
 		w.choice && len(w.x.lists[e.list].lanes) < 2 {
 		return false
 	}

@@ -94,7 +94,7 @@ func TestFindSelects(t *testing.T) {
 	if len(all) != 600 {
 		t.Fatalf("%d shares", len(all))
 	}
-	for n, q := range []spool.Query{{Upstream: "a"}, {Upstream: "b", Held: true}, {Upstream: "c"}, {Choice: true}, {Held: true},
+	for n, q := range []spool.Query{{Upstream: "a"}, {Upstream: "b", Held: true}, {Upstream: "c"}, {Choice: true}, {Held: true}, {After: all[200].ID}, {Held: true, After: all[200].ID},
 		{Age: &spool.Age{Begun: at(30)}}, {Age: &spool.Age{Unwarned: at(30)}}, {Age: &spool.Age{Deadline: at(200)}},
 		{Age: &spool.Age{DueAfter: at(700)}}, {Age: &spool.Age{Kept: true}}, {Age: &spool.Age{}},
 		{Upstream: "a", Age: &spool.Age{Begun: at(10), Unwarned: at(60), Deadline: at(90), DueAfter: at(790), Kept: true}}} {

@@ -140,7 +140,7 @@ func (m *Memory) Shares(ctx context.Context, id spool.ID) (all []spool.Summary, 
 
 // Selects says what a query means: whether q selects a share.
 func Selects(q *spool.Query, s *spool.Summary) bool {
-	if q.Upstream != "" && s.Upstreams[s.Failover] != q.Upstream || q.Held && !s.Held || q.Choice && len(s.Upstreams) < 2 {
+	if s.ID <= q.After || q.Upstream != "" && s.Upstreams[s.Failover] != q.Upstream || q.Held && !s.Held || q.Choice && len(s.Upstreams) < 2 {
 		return false
 	}
 	a := q.Age

@@ -380,7 +380,7 @@ func find(t *testing.T, b *bench) {
 		t.Errorf("%d shares", len(all))
 	}
 	at := func(m int) time.Time { return b.now.Add(time.Duration(m) * time.Minute) }
-	for n, q := range []spool.Query{{Upstream: "a"}, {Upstream: "b"}, {Upstream: "c"}, {Held: true}, {Choice: true}, {Upstream: "a", Choice: true},
+	for n, q := range []spool.Query{{Upstream: "a"}, {Upstream: "b"}, {Upstream: "c"}, {Held: true}, {Choice: true}, {Upstream: "a", Choice: true}, {After: all[30].ID}, {Upstream: "a", After: all[30].ID},
 		{Age: &spool.Age{Begun: at(9)}}, {Age: &spool.Age{Unwarned: at(9)}}, {Age: &spool.Age{Deadline: at(80)}}, {Age: &spool.Age{DueAfter: at(70)}},
 		{Age: &spool.Age{Kept: true}}, {Age: &spool.Age{}}, {Upstream: "b", Age: &spool.Age{Begun: at(5), Deadline: at(90), Kept: true}}} {
 		want := slices.DeleteFunc(slices.Clone(all), func(s spool.Summary) bool { return !Selects(&q, &s) })
