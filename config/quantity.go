@@ -244,3 +244,19 @@ func readRate(f field, v any, rates []Rate) []Rate {
 	}
 	return append(rates, r)
 }
+
+// RoughSize is a number of bytes as a person says it: "1.5 MiB".
+func RoughSize(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, suffix := float64(n)/unit, "KiB"
+	for _, next := range []string{"MiB", "GiB", "TiB"} {
+		if v < unit {
+			break
+		}
+		v, suffix = v/unit, next
+	}
+	return fmt.Sprintf("%.1f %s", v, suffix)
+}

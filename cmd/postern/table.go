@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"postern/config"
 )
 
 // table prints columns of text, each as wide as its widest cell, two spaces
@@ -98,17 +100,4 @@ func until(t *time.Time, now time.Time) string {
 }
 
 // size is a number of bytes as a person says it.
-func size(n int64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, suffix := float64(n)/unit, "KiB"
-	for _, next := range []string{"MiB", "GiB", "TiB"} {
-		if v < unit {
-			break
-		}
-		v, suffix = v/unit, next
-	}
-	return fmt.Sprintf("%.1f %s", v, suffix)
-}
+func size(n int64) string { return config.RoughSize(n) }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,128 +108,6 @@ func (a *app) noTrace(found *history.Found) string {
 	return "The history begins on " + found.From.Local().Format(time.DateTime) + "; what was told before is not kept."
 }
 
-// traced is a line of the history.
-type traced struct {
-	Time  time.Time `json:"time"`
-	Event string    `json:"event"`
-
-	ID         string    `json:"id"`
-	Original   string    `json:"original"`
-	From       *string   `json:"from"`
-	To         string    `json:"to"`
-	Listener   string    `json:"listener"`
-	Peer       string    `json:"peer"`
-	User       string    `json:"user"`
-	Recipients int       `json:"recipients"`
-	Size       int64     `json:"size"`
-	MessageID  string    `json:"message_id"`
-	Repeated   bool      `json:"repeated"`
-	Upstream   string    `json:"upstream"`
-	Result     string    `json:"result"`
-	Stage      string    `json:"stage"`
-	Code       int       `json:"code"`
-	Enhanced   string    `json:"enhanced"`
-	Text       string    `json:"text"`
-	Cause      string    `json:"cause"`
-	Remote     string    `json:"remote"`
-	Next       time.Time `json:"next"`
-	Held       bool      `json:"held"`
-	Kind       string    `json:"kind"`
-	Operation  string    `json:"operation"`
-	Operator   string    `json:"operator"`
-	Reason     string    `json:"reason"`
-
-	rest map[string]any
-}
-
-func read(line json.RawMessage) *traced {
-	t := &traced{}
-	if err := json.Unmarshal(line, t); err != nil {
-		return &traced{Event: "a line that cannot be read"}
-	}
-	_ = json.Unmarshal(line, &t.rest)
-	return t
-}
-
-// reply is what the upstream said, or why it said nothing.
-func (t *traced) reply() string {
-	var words []string
-	if t.Code > 0 {
-		words = append(words, fmt.Sprint(t.Code))
-	}
-	for _, s := range []string{t.Enhanced, t.Text, t.Cause} {
-		if s != "" {
-			words = append(words, s)
-		}
-	}
-	return strings.Join(words, " ")
-}
-
-// sentence is the line for a person; id is the message whose life it is.
-func (t *traced) sentence(id string) string {
-	var b strings.Builder
-	add := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
-	from := ""
-	if t.From != nil {
-		from = path(*t.From)
-	}
-	switch t.Event {
-	case "message-accepted":
-		if t.Repeated {
-			return "handed in again with the same key, and not taken twice"
-		}
-		add("accepted from %s", t.Peer)
-		if t.User != "" {
-			add(" (%s)", t.User)
-		}
-		add(" at %s: %s, %s, %s", t.Listener, from, plural(t.Recipients, "recipient", "recipients"), size(t.Size))
-		if t.MessageID != "" {
-			add(", Message-ID %s", t.MessageID)
-		}
-	case "mail-refused":
-		add("refused from %s at %s: %s", t.Peer, t.Listener, from)
-		if t.To != "" {
-			add(" to %s", path(t.To))
-		}
-		add(": %s", t.reply())
-	case "delivery-attempt":
-		add("%s %s at %s", path(t.To), t.Result, t.Upstream)
-		if t.Remote != "" {
-			add(" (%s)", t.Remote)
-		}
-		if t.Result != "delivered" {
-			add(", at %s", t.Stage)
-		}
-		add(": %s", t.reply())
-		if !t.Next.IsZero() {
-			add("; again at %s", t.Next.Local().Format(time.DateTime))
-		}
-		if t.Held {
-			add("; held for an operator")
-		}
-	case "sender-notified":
-		if t.Original != id {
-			return "it is a notice (" + t.Kind + ") about " + t.Original
-		}
-		add("%s is told (%s) by the message %s", path(t.To), t.Kind, t.ID)
-	case "operator-decided":
-		add("%s: %s for %s", t.Operator, t.Operation, plural(t.Recipients, "recipient", "recipients"))
-		if t.Reason != "" {
-			add(" (%s)", t.Reason)
-		}
-	default:
-		add("%s", t.Event)
-		for _, name := range slices.Sorted(maps.Keys(t.rest)) {
-			switch name {
-			case "time", "level", "event", "id":
-			default:
-				add(" %s=%v", name, t.rest[name])
-			}
-		}
-	}
-	return b.String()
-}
-
 // printLife prints all that was told of one message, and where it is now.
 func (a *app) printLife(ctx context.Context, client *control.Client, l *history.Life) error {
 	var b strings.Builder
@@ -239,8 +115,8 @@ func (a *app) printLife(ctx context.Context, client *control.Client, l *history.
 		fmt.Fprintf(&b, "message %s\n", safe(l.ID))
 	}
 	for i, line := range l.Lines {
-		t := read(line)
-		fmt.Fprintf(&b, "%s  %s\n", t.Time.Local().Format("2006-01-02 15:04:05"), safe(t.sentence(l.ID)))
+		t := history.Read(line)
+		fmt.Fprintf(&b, "%s  %s\n", t.Time.Local().Format("2006-01-02 15:04:05"), safe(t.Sentence(l.ID)))
 		if l.Omitted > 0 && i == len(l.Lines)/2-1 {
 			fmt.Fprintf(&b, "… %d lines are left out\n", l.Omitted)
 		}
@@ -267,10 +143,10 @@ func (a *app) printLives(found *history.Found) error {
 		if len(l.Lines) == 0 {
 			continue
 		}
-		first, last, from := read(l.Lines[0]), read(l.Lines[len(l.Lines)-1]), ""
+		first, last, from := history.Read(l.Lines[0]), history.Read(l.Lines[len(l.Lines)-1]), ""
 		var to []string
 		for _, line := range l.Lines {
-			one := read(line)
+			one := history.Read(line)
 			if one.From != nil && from == "" {
 				from = path(*one.From)
 			}
@@ -284,9 +160,9 @@ func (a *app) printLives(found *history.Found) error {
 		}
 		what := last.Event
 		if last.Result != "" {
-			what = last.Result + ": " + last.reply()
+			what = last.Result + ": " + last.Reply()
 		} else if last.Event == "mail-refused" {
-			what = "refused: " + last.reply()
+			what = "refused: " + last.Reply()
 		}
 		t.row(first.Time.Local().Format(time.DateTime), l.ID, from, shown, what)
 	}
