@@ -56,7 +56,7 @@ func (s *Server) act(w http.ResponseWriter, r *request) {
 		refuse(w, statusOf(err), err)
 		return
 	}
-	done, err := s.operate(r.Context(), op, chosen, r.who.User, sel.Reason)
+	done, err := Do(r.Context(), s.Queue, op, chosen, r.who.User, sel.Reason)
 	if err != nil {
 		refuse(w, statusOf(err), err)
 		return
@@ -64,23 +64,23 @@ func (s *Server) act(w http.ResponseWriter, r *request) {
 	reply(w, http.StatusOK, done)
 }
 
-// operate has the queue carry out an operation. Nothing selected is nothing to
-// do.
-func (s *Server) operate(ctx context.Context, op Op, sel queue.Select, by, reason string) (queue.Result, error) {
+// Do has a queue carry out an operation. Nothing selected is nothing to
+// do. reason is for the sender of what is bounced.
+func Do(ctx context.Context, q MailQueue, op Op, sel queue.Select, by, reason string) (queue.Result, error) {
 	if !sel.All && sel.Upstream == "" && len(sel.IDs)+len(sel.Shares) == 0 {
 		return queue.Result{}, nil
 	}
 	switch op {
 	case OpRetry:
-		return s.Queue.Retry(ctx, sel, by)
+		return q.Retry(ctx, sel, by)
 	case OpHold:
-		return s.Queue.Hold(ctx, sel, by)
+		return q.Hold(ctx, sel, by)
 	case OpRelease:
-		return s.Queue.Release(ctx, sel, by)
+		return q.Release(ctx, sel, by)
 	case OpRemove:
-		return s.Queue.Remove(ctx, sel, by)
+		return q.Remove(ctx, sel, by)
 	}
-	return s.Queue.Bounce(ctx, sel, by, reason)
+	return q.Bounce(ctx, sel, by, reason)
 }
 
 // choose resolves a selection. Where the queue cannot do it, the entries are

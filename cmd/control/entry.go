@@ -151,8 +151,8 @@ type Filter struct {
 	Limit     int    `json:"limit,omitempty"` // at most that many entries; 0: all
 }
 
-// quick reports whether a summary alone already rules the share out.
-func (f *Filter) quick(s *spool.Summary, now time.Time) bool {
+// MaySelect reports whether a summary alone does not yet rule the share out.
+func (f *Filter) MaySelect(s *spool.Summary, now time.Time) bool {
 	if f.Upstream != "" && (s.Failover >= len(s.Upstreams) || s.Upstreams[s.Failover] != f.Upstream) {
 		return false
 	}
@@ -166,7 +166,9 @@ func (f *Filter) quick(s *spool.Summary, now time.Time) bool {
 // needsDetail reports whether the envelope has to be read to decide.
 func (f *Filter) needsDetail() bool { return f.From != "" || f.To != "" }
 
-func (f *Filter) matches(e *Entry) bool {
+// Selects reports whether the filter selects an entry whose summary it may
+// select. It puts recipients that it asks for first.
+func (f *Filter) Selects(e *Entry) bool {
 	if f.From == "<>" {
 		if e.From != "" {
 			return false

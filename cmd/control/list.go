@@ -26,7 +26,7 @@ func walk(ctx context.Context, src spool.Reader, f Filter, detailed bool, visit 
 			return false
 		}
 		now := time.Now()
-		if !f.quick(&s, now) {
+		if !f.MaySelect(&s, now) {
 			return true
 		}
 		var e *Entry
@@ -39,7 +39,7 @@ func walk(ctx context.Context, src spool.Reader, f Filter, detailed bool, visit 
 				detail = d
 			}
 			e = NewEntry(&s, detail, now)
-			if len(e.To) == 0 || !f.matches(e) {
+			if len(e.To) == 0 || !f.Selects(e) {
 				return true
 			}
 		}

@@ -93,10 +93,10 @@ func (s *Server) list(w http.ResponseWriter, r *request) {
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := newEncoder(w)
-	waits := reasons{queue: s.Queue}
+	waits := NewReasons(s.Queue)
 	err = List(r.Context(), s.Store, f, func(e *Entry) error {
 		if e.KeptUntil == nil {
-			e.Waits = waits.of(r.Context(), e.Upstream, e.From)
+			e.Waits = waits.Of(r.Context(), e.Upstream, e.From)
 		}
 		return enc.Encode(e)
 	})
@@ -156,9 +156,9 @@ func (s *Server) message(w http.ResponseWriter, r *request) {
 		refuse(w, statusOf(err), err)
 		return
 	}
-	waits := reasons{queue: s.Queue}
+	waits := NewReasons(s.Queue)
 	reply(w, http.StatusOK, NewMessage(d, time.Now(), func(upstream string) string {
-		return waits.of(r.Context(), upstream, d.Envelope.From)
+		return waits.Of(r.Context(), upstream, d.Envelope.From)
 	}))
 }
 

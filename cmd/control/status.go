@@ -29,6 +29,7 @@ type Status struct {
 
 	Listeners []Listener `json:"listeners"`
 	Metrics   string     `json:"metrics,omitempty"` // the address in force
+	Console   string     `json:"console,omitempty"` // the address in force
 	Spool     Spool      `json:"spool"`
 	Queue     Queue      `json:"queue"`
 	Lanes     []Lane     `json:"upstreams"`

@@ -13,9 +13,9 @@ import (
 	"postern/spool"
 )
 
-// reasons tells why mail waits other than for its due time. It asks the queue
-// once, when it is first needed.
-type reasons struct {
+// Reasons tells why mail waits other than for its due time. It asks the queue
+// once, when it is first needed. It is for one goroutine, and one answer.
+type Reasons struct {
 	queue MailQueue
 	lanes []queue.LaneStatus
 	asked bool
@@ -29,9 +29,22 @@ type why struct {
 	senders map[string]string // of the mail of some reverse-paths
 }
 
-// of is the reason that concerns the mail of one sender for an upstream; empty:
+// NewReasons is what q tells.
+func NewReasons(q MailQueue) *Reasons { return &Reasons{queue: q} }
+
+// Of is the reason that concerns the mail of one sender for an upstream; empty:
 // none does.
-func (r *reasons) of(ctx context.Context, upstream, sender string) string {
+func (r *Reasons) Of(ctx context.Context, upstream, sender string) string {
+	w := r.why(ctx, upstream)
+	return cmp.Or(w.all, w.senders[sender])
+}
+
+// OfAll is the reason that concerns all mail for an upstream; empty: none does.
+func (r *Reasons) OfAll(ctx context.Context, upstream string) string {
+	return r.why(ctx, upstream).all
+}
+
+func (r *Reasons) why(ctx context.Context, upstream string) why {
 	if !r.asked {
 		r.asked, r.known = true, map[string]why{}
 		r.lanes, _ = r.queue.Lanes(ctx) // an error is the spool's, which Health tells
@@ -45,7 +58,7 @@ func (r *reasons) of(ctx context.Context, upstream, sender string) string {
 		}
 		r.known[upstream] = w
 	}
-	return cmp.Or(w.all, w.senders[sender])
+	return w
 }
 
 // whySenders explains what keeps the mail of some senders waiting.
