@@ -31,6 +31,7 @@ type Config struct {
 	History    History
 	Listeners  []Listener
 	HTTP       HTTP
+	Console    Console
 	Upstreams  map[string]*Upstream
 	Routes     []Route
 	Rewrites   []Rewrite

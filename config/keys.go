@@ -32,6 +32,7 @@ func (c *Config) keys() []key {
 		{name: "history", value: section{keys: c.History.keys()}, help: "What is kept of messages that have left the queue, for postern trace."},
 		{name: "listener", value: c.listenerTables(), help: "Where clients connect; without one, 127.0.0.1:2525."},
 		{name: "http", value: section{c.HTTP.keys(), c.HTTP.check}, help: "Where mail comes in by HTTP."},
+		{name: "console", value: section{c.Console.keys(), c.Console.check}, hidden: c.Console.Listener.Address == "", help: "The web console."},
 		{name: "upstream", value: c.upstreamTables(), help: "A server that mail goes to."},
 		{name: "route", value: c.routeTables(), help: "Which mail goes to which upstreams; the first that matches counts."},
 		{name: "rewrite", value: c.rewriteTables(), hidden: len(c.Rewrites) == 0, help: "What is changed of mail on its way out; the first that matches counts."},

@@ -165,6 +165,9 @@ func (d *document) checkSockets(cfg *Config) {
 		add(l.Network, l.Target, joinIndex("listener", i)+".address")
 	}
 	add("tcp", cfg.Control.Metrics, "control.metrics")
+	if l := &cfg.Console.Listener; l.Address != "" {
+		add(l.Network, l.Target, "console.address")
+	}
 	add("unix", cfg.Control.Socket, "control.socket")
 	if cfg.Control.ReadSocket != "" {
 		add("unix", cfg.Control.ReadSocket, "control.read_socket")

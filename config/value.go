@@ -37,6 +37,7 @@ var (
 	rateList     = kind[[]Rate]{name: "rates", parse: readRates, format: written[Rate]}
 	users        = kind[map[string]string]{name: "users", parse: readUsers, format: showUsers, secret: true}
 	tokenHash    = kind[string]{name: "hash", parse: readTokenHash, format: func(string) any { return redacted }, secret: true}
+	consoleHash  = kind[string]{name: "hash", parse: readConsoleHash, format: func(string) any { return redacted }, secret: true}
 	compat       = kind[[]Dialect]{name: "choices", parse: listOf(readDialect), format: func(d []Dialect) any { return d }, choices: dialects}
 	patternsOf   = kind[map[string][]string]{name: "patterns", parse: readPatternsOf, format: showHeader}
 	header       = kind[map[string][]string]{name: "header", parse: readHeader, format: showHeader}

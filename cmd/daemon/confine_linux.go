@@ -40,6 +40,9 @@ func confine(cfg *config.Config) ([]string, error) {
 			folders = append(folders, filepath.Dir(l.Target))
 		}
 	}
+	if l := &cfg.Console.Listener; l.Network == "unix" {
+		folders = append(folders, filepath.Dir(l.Target))
+	}
 	if dir := cfg.Submission.ArchiveDir; dir != "" {
 		folders = append(folders, dir)
 	}

@@ -24,7 +24,8 @@ const (
 	// One with the capture server has no socket, but the server has three
 	// folders and a file open for the message.
 	perSession, perCapture = 2, 5
-	// An operator may read the content of a message. A scrape reads /proc.
+	// An operator, or a browser, may read the content of a message. A scrape reads
+	// /proc.
 	perOperator, perReader, perScraper = 2, 1, 2
 
 	journalFile  = 64 << 20 // bytes; journal.Options.SegmentSize
@@ -43,9 +44,9 @@ type shares struct {
 	needed int // if nobody had to take less than the configuration says
 	least  int // for one connection at a time at each listener and upstream, and what there is beside
 	// Places for connections, at a time.
-	listeners                    []int // of each, in the order of the configuration
-	operators, readers, scrapers int
-	batches                      int // requests by HTTP that have many files open
+	listeners                              []int // of each, in the order of the configuration
+	operators, readers, scrapers, browsers int
+	batches                                int // requests by HTTP that have many files open
 }
 
 // share shares out limit descriptors. handed is how many sockets a service
@@ -125,18 +126,21 @@ func (s *shares) shareOut(descriptors int, sockets []int) {
 
 // places gives n to each of those who ask for the state.
 func (s *shares) places(n int, cfg *config.Config) {
-	s.operators, s.readers, s.scrapers = n, 0, 0
+	s.operators, s.readers, s.scrapers, s.browsers = n, 0, 0, 0
 	if cfg.Control.ReadSocket != "" {
 		s.readers = n
 	}
 	if cfg.Control.Metrics != "" {
 		s.scrapers = n
 	}
+	if cfg.Console.Listener.Address != "" {
+		s.browsers = n
+	}
 }
 
 // others is how many descriptors those take who are no clients of a listener.
 func (s *shares) others() int {
-	return perOperator*s.operators + perReader*s.readers + perScraper*s.scrapers + api.MaxFiles*s.batches
+	return perOperator*s.operators + perReader*s.readers + perScraper*s.scrapers + perOperator*s.browsers + api.MaxFiles*s.batches
 }
 
 // ofClients is how many descriptors the clients of a socket take in n places,

@@ -84,6 +84,7 @@ func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, w
 		f.listener("http.socket", "http.socket_group", l)
 	}
 	f.listener("http.address", "", &cfg.HTTP.Listener)
+	f.listener("console.address", "console.group", &cfg.Console.Listener)
 	f.port("control.metrics", metricsFailed, cfg.Control.Metrics)
 	if w := cfg.DoubtfulHostname(); w != nil {
 		f.warnings = append(f.warnings, *w)
@@ -201,6 +202,7 @@ func portsOf(st *control.Status) map[string]bool {
 		}
 	}
 	add(st.Metrics)
+	add(st.Console)
 	for i := range st.Listeners {
 		add(st.Listeners[i].Address)
 	}

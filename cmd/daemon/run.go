@@ -15,6 +15,7 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
 	"postern/cmd/alert"
+	"postern/cmd/console"
 	"postern/cmd/control"
 	"postern/cmd/eventlog"
 	"postern/cmd/history"
@@ -79,7 +80,8 @@ type daemon struct {
 	alerts  *alert.Watch
 	refused atomic.Pointer[alert.Trouble] // the last reload; nil: it was not
 	lag     lag
-	served  sync.WaitGroup // the goroutines of control and of the watchdog
+	served  sync.WaitGroup  // the goroutines of control and of the watchdog
+	console *console.Server // nil: it is off
 
 	state atomic.Pointer[state]
 
@@ -237,6 +239,11 @@ func (d *daemon) close(ctx context.Context) {
 	if d.control != nil {
 		short, cancel := context.WithTimeout(ctx, 2*time.Second)
 		_ = d.control.Shutdown(short)
+		cancel()
+	}
+	if d.console != nil {
+		short, cancel := context.WithTimeout(ctx, 2*time.Second)
+		_ = d.console.Shutdown(short)
 		cancel()
 	}
 	d.served.Wait()

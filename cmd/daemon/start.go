@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"postern/cmd/console"
 	"postern/cmd/control"
 	"postern/cmd/history"
 	"postern/config"
@@ -107,6 +108,12 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	}
 	d.openAlerts(cfg)
 	st.alerts = d.targets(cfg)
+	if admins.console != nil {
+		d.console = console.New(console.Options{
+			Store: d.store, Queue: d.queue, Relay: d, Config: func() *config.Config { return d.state.Load().cfg },
+			History: cfg.HistoryDir(), Events: d.log.Console(),
+		})
+	}
 	d.pickup = pickup.New(pickup.Options{Submission: d.agent, Events: d.log.Pickup()})
 	if err := d.listen(st); err != nil {
 		admins.close()
@@ -122,6 +129,10 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 // listen puts the listeners of a state in force, all of them or none.
 func (d *daemon) listen(st *state) error {
 	cfg := st.shares.lowered(st.cfg)
+	settings, err := console.Prepare(cfg)
+	if err != nil {
+		return err
+	}
 	plan, err := d.api.Prepare(cfg)
 	if err != nil {
 		return err
@@ -131,6 +142,9 @@ func (d *daemon) listen(st *state) error {
 		return err
 	}
 	d.api.Use(plan)
+	if d.console != nil {
+		d.console.Use(settings)
+	}
 	d.pickup.Use(cfg)
 	return nil
 }
@@ -212,10 +226,10 @@ func (d *daemon) connectCapture(ctx context.Context) (net.Conn, error) {
 
 // adminListeners are where administrators and scrapers are answered. All but
 // control may be nil: not wanted.
-type adminListeners struct{ control, read, scrapes net.Listener }
+type adminListeners struct{ control, read, scrapes, console net.Listener }
 
 func (a *adminListeners) close() {
-	for _, l := range []net.Listener{a.control, a.read, a.scrapes} {
+	for _, l := range []net.Listener{a.control, a.read, a.scrapes, a.console} {
 		if l != nil {
 			l.Close()
 		}
@@ -243,6 +257,11 @@ func (d *daemon) listenAdmin(cfg *config.Config) (a *adminListeners, err error) 
 	if c.Metrics != "" {
 		if a.scrapes, err = net.Listen("tcp", c.Metrics); err != nil {
 			return a, startError(metricsFailed, fmt.Errorf("control.metrics: %w", err))
+		}
+	}
+	if l := &cfg.Console.Listener; l.Address != "" {
+		if a.console, err = console.Listen(l); err != nil {
+			return a, startError(listenFailed, fmt.Errorf("console.address: %w", err))
 		}
 	}
 	return a, nil
@@ -274,6 +293,9 @@ func (d *daemon) serveAdmin(a *adminListeners, has *shares) {
 	if a.scrapes != nil {
 		run("metrics", d.control.ServeMetrics, a.scrapes, has.scrapers)
 	}
+	if a.console != nil {
+		run("console", d.console.Serve, a.console, has.browsers)
+	}
 }
 
 // announce tells where the listeners are and what does not leave the machine.
@@ -291,6 +313,9 @@ func (d *daemon) announce(cfg *config.Config) {
 	d.events.Listening("control", "", cfg.Control.Socket, "off")
 	if cfg.Control.ReadSocket != "" {
 		d.events.Listening("read", "", cfg.Control.ReadSocket, "off")
+	}
+	if l := &cfg.Console.Listener; l.Address != "" {
+		d.events.Listening("console", "", l.Address, string(l.TLS))
 	}
 	if cfg.Control.Metrics != "" {
 		d.events.Listening("metrics", "", cfg.Control.Metrics, "off")

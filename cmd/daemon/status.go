@@ -30,7 +30,7 @@ func (d *daemon) Status() *control.Status {
 		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.digest,
 		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems, Degraded: degraded,
 		Descriptors: st.shares.status(st.cfg),
-		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Spool: control.Spool{Dir: st.cfg.Spool.Dir, Usage: usage},
+		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Console: st.cfg.Console.Listener.Address, Spool: control.Spool{Dir: st.cfg.Spool.Dir, Usage: usage},
 	}
 	lanes, _ := d.queue.Lanes(ctx)
 	for _, l := range lanes {

@@ -66,7 +66,7 @@ var goroutines = map[string]string{
 // why it needs none; and nothing is listed that is gone.
 func TestGoroutinesAreGuarded(t *testing.T) {
 	found, tests := map[string]bool{}, map[string]bool{}
-	for _, root := range []string{"relay", "queue", "cmd/daemon", "cmd/control", "cmd/alert"} {
+	for _, root := range []string{"relay", "queue", "cmd/daemon", "cmd/control", "cmd/alert", "cmd/console"} {
 		err := filepath.WalkDir(filepath.Join("../..", root), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() && d.Name() == "upstreamtest" {
 				return filepath.SkipDir

@@ -1,0 +1,79 @@
+// Package console faces an administrator with a browser: pages about the queue,
+// its messages and the upstreams, and forms to act on them.
+//
+// It owns who is signed in, what each role may do, and what keeps other web
+// pages and strangers out. It asks the queue and the spool what the control
+// socket asks them, and decides nothing about mail. It is off unless the
+// configuration has it, and nothing on the path of a message knows of it: what a
+// page costs is bounded in time, memory and connections.
+//
+// A page is whole without JavaScript. With it, parts renew themselves (htmx).
+// Whatever a message, an upstream or a client has said is hostile: it is shown
+// through html/template alone.
+package console
+
+import (
+	"postern/cmd/control"
+	"postern/config"
+	"postern/relay/origin"
+	"postern/spool"
+)
+
+// Options are what a Server answers from. All are needed, and are used
+// concurrently.
+type Options struct {
+	Store  spool.Reader
+	Queue  control.MailQueue
+	Relay  control.Relay
+	Config func() *config.Config // that is in force
+	// History is the folder that the lives of messages are searched in.
+	History string
+	Events  func(Event)
+}
+
+// Event is something that happened at the console: a SignedIn, SignedOut,
+// SignInFailed, Refused or Failed.
+type Event interface{ event() }
+
+// Client is who asks.
+type Client struct {
+	Peer       string            // "192.0.2.1:4711" or "unix:user"
+	Connection func() origin.Key // whose connection it is; may ask the kernel
+}
+
+// SignedIn tells of a session that begins.
+type SignedIn struct {
+	Client Client
+	User   string
+	Role   config.Role
+}
+
+// SignedOut tells of a user who ended a session.
+type SignedOut struct {
+	Client Client
+	User   string
+}
+
+// SignInFailed tells of a wrong password, or of one that was not looked at.
+type SignInFailed struct {
+	Client Client
+	User   string // as it was given
+	Why    string
+}
+
+// Refused tells of a request that a web page of somebody else seems to have
+// made.
+type Refused struct {
+	Client Client
+	Why    string
+}
+
+// Failed tells that a bug ended an answer, with its stack, or that a connection
+// could not be served.
+type Failed struct{ Text string }
+
+func (*SignedIn) event()     {}
+func (*SignedOut) event()    {}
+func (*SignInFailed) event() {}
+func (*Refused) event()      {}
+func (*Failed) event()       {}

@@ -1,0 +1,95 @@
+package console
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"postern/config"
+	"postern/relay/peer"
+)
+
+// route is one row of the table.
+type route struct {
+	method string // GET stands for HEAD too
+	path   string // segments; {name} is any one that is not empty
+	needs  config.Role
+	answer func(*Server, http.ResponseWriter, *request)
+}
+
+// nobody is for what needs no sign-in.
+const nobody config.Role = ""
+
+// routes is the table of all there is to ask. Of two rows that match a path,
+// the first counts.
+var routes = []route{
+	{"GET", "/assets/{name}", nobody, (*Server).asset},
+	{"GET", "/sign-in", nobody, (*Server).signInPage},
+	{"POST", "/sign-in", nobody, (*Server).signIn},
+	{"POST", "/sign-out", config.RoleLook, (*Server).signOut},
+	{"GET", "/", config.RoleLook, (*Server).overview},
+	{"GET", "/queue", config.RoleLook, (*Server).queueList},
+	{"POST", "/queue/{op}", config.RoleOperate, (*Server).act},
+	{"GET", "/messages/{id}", config.RoleLook, (*Server).message},
+	{"GET", "/messages/{id}/life", config.RoleLook, (*Server).life},
+	{"GET", "/messages/{id}/source", config.RoleOperate, (*Server).source},
+	{"GET", "/trace", config.RoleLook, (*Server).trace},
+	{"GET", "/upstreams", config.RoleLook, (*Server).upstreams},
+	{"GET", "/upstreams/{name}", config.RoleLook, (*Server).upstream},
+	{"POST", "/upstreams/{name}/{op}", config.RoleOperate, (*Server).operateUpstream},
+	{"POST", "/reload", config.RoleDefine, (*Server).reload},
+}
+
+func (t *route) methods() []string {
+	if t.method == http.MethodGet {
+		return []string{http.MethodGet, http.MethodHead}
+	}
+	return []string{t.method}
+}
+
+// route answers by the table. Whoever has not signed in learns of no path.
+func (s *Server) route(w http.ResponseWriter, r *request) {
+	r.user = s.signedIn(r)
+	var found *route
+	var allowed []string
+	for i := range routes {
+		t := &routes[i]
+		if !peer.MatchPath(t.path, r.Request) {
+			continue
+		}
+		if slices.Contains(t.methods(), r.Method) {
+			found = t
+			break
+		}
+		allowed = append(allowed, t.methods()...)
+	}
+	switch {
+	case r.user == nil && (found == nil || found.needs != nobody):
+		if r.Header.Get("HX-Request") != "" { // a part of a page whose session is over
+			w.Header().Set("HX-Redirect", "/sign-in")
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		http.Redirect(w, r.Request, "/sign-in", http.StatusSeeOther)
+	case found == nil && len(allowed) > 0:
+		takes := strings.Join(allowed, ", ")
+		w.Header().Set("Allow", takes)
+		s.fail(w, r, http.StatusMethodNotAllowed, fmt.Errorf("this takes %s, not %s", takes, r.Method))
+	case found == nil:
+		s.fail(w, r, http.StatusNotFound, errors.New("there is no such page"))
+	case found.needs != nobody && !r.may(found.needs):
+		s.fail(w, r, http.StatusForbidden, fmt.Errorf("this is for users with the role %s; yours is %s", found.needs, r.user.Role))
+	default:
+		if err := r.ParseForm(); err != nil {
+			status, text := http.StatusBadRequest, "the form cannot be read"
+			if errors.As(err, new(*http.MaxBytesError)) {
+				status, text = http.StatusRequestEntityTooLarge, "the form is too long"
+			}
+			s.fail(w, r, status, errors.New(text))
+			return
+		}
+		found.answer(s, w, r)
+	}
+}

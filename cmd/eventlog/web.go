@@ -1,0 +1,44 @@
+package eventlog
+
+import (
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	web "postern/cmd/console"
+	"postern/relay/submission"
+)
+
+// consoleListener is the way in of who uses the web console, for what is
+// withheld of the lines that one origin causes.
+const consoleListener = "console"
+
+// Console returns what tells of the web console. What its users do to messages
+// and upstreams is told by the queue, under their names.
+func (l *Log) Console() func(web.Event) {
+	return func(e web.Event) {
+		switch e := e.(type) {
+		case *web.SignedIn:
+			l.metrics.signIns.with(consoleListener, "accepted").Inc()
+			l.info("console-signed-in", zap.String("peer", e.Client.Peer), zap.String("user", e.User), zap.String("role", string(e.Role)))
+		case *web.SignedOut:
+			l.info("console-signed-out", zap.String("peer", e.Client.Peer), zap.String("user", e.User))
+		case *web.SignInFailed:
+			l.metrics.signIns.with(consoleListener, "refused").Inc()
+			if l.mayTell(zapcore.WarnLevel, "console-sign-in-failed", fromConsole(&e.Client)) {
+				l.warn("console-sign-in-failed", zap.String("peer", e.Client.Peer), zap.String("user", e.User), zap.String("why", e.Why))
+			}
+		case *web.Refused:
+			if l.mayTell(zapcore.WarnLevel, "console-refused", fromConsole(&e.Client)) {
+				l.warn("console-refused", zap.String("peer", e.Client.Peer), zap.String("why", e.Why))
+			}
+		case *web.Failed:
+			if l.mayTell(zapcore.ErrorLevel, "console-failed", nil) {
+				l.error("console-failed", zap.String("error", stackText([]byte(e.Text))))
+			}
+		}
+	}
+}
+
+func fromConsole(c *web.Client) *submission.Client {
+	return &submission.Client{Listener: consoleListener, Peer: c.Peer, Connection: c.Connection}
+}
