@@ -40,6 +40,8 @@ type Config struct {
 	Retry      Retry
 	Pickup     Pickup
 	Alerts     []Alert
+	Send       Send
+	Books      []Book // in the order in which they are asked
 	// StateDir is where the capture server keeps its Maildir (see CaptureDir)
 	// and where durable knowledge about upstreams lives.
 	StateDir string
@@ -53,6 +55,7 @@ type Config struct {
 	// match, a password in a file that others can read.
 	Warnings []Problem
 
+	books  map[string]*Book  // as the file has them
 	folder string            // of the further files; empty: there is none
 	from   map[string]string // keys and tables that a further file has: its path
 }

@@ -92,6 +92,7 @@ func embedded(stateDir string) (*Config, error) {
 	cfg.Routes = []Route{{Name: "route 1", From: []string{"*"}, Upstream: []string{up.Name}}}
 	cfg.settleHTTP()
 	cfg.settlePickup(filepath.Join(stateDir, "pickup"))
+	cfg.settleBooks()
 	if problem := socketPathProblem(cfg.Control.Socket); problem != "" {
 		return nil, &Problems{List: []Problem{{Key: "control.socket", Text: problem, Hint: "set XDG_STATE_HOME to a shorter path"}}}
 	}
@@ -119,6 +120,10 @@ type Place struct {
 	// Pickup is the folder for messages while the daemon is away; empty: there
 	// is none.
 	Pickup string
+	// Books are asked in this order. BookErr is what is wrong with their tables:
+	// they cannot be asked then.
+	Books   []Book
+	BookErr error
 }
 
 // Locate finds the control socket and the spool that a --config option leads
@@ -134,7 +139,7 @@ func Locate(option string) (Place, error) {
 			if err != nil {
 				return Place{}, err
 			}
-			return Place{Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, SubmitSocket: cfg.HTTP.Socket.Target, MaxMessage: cfg.HTTP.Socket.MaxMessageSize, SMTP: defaultListen, Pickup: cfg.Pickup.Dir, Hostname: cfg.Hostname}, nil
+			return Place{Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, SubmitSocket: cfg.HTTP.Socket.Target, MaxMessage: cfg.HTTP.Socket.MaxMessageSize, SMTP: defaultListen, Pickup: cfg.Pickup.Dir, Hostname: cfg.Hostname, Books: cfg.Books}, nil
 		}
 	}
 	doc := readDocument(path)
@@ -142,7 +147,8 @@ func Locate(option string) (Place, error) {
 		return Place{}, doc.asError()
 	}
 	cfg := Default()
-	doc.top().readOnly(cfg.keys(), "hostname")
+	doc.top().readOnly(cfg.keys(), "hostname", "state_dir", "book")
+	doc.top().sub("send").readOnly(cfg.Send.keys(), "books")
 	doc.top().sub("spool").readOnly(cfg.Spool.keys(), "dir", "max_size")
 	doc.top().sub("control").readOnly(cfg.Control.keys(), "socket", "read_socket")
 	doc.top().sub("pickup").readOnly(cfg.Pickup.keys(), "dir")
@@ -153,7 +159,14 @@ func Locate(option string) (Place, error) {
 	}
 	// Its mode, limits, and variables that other keys lack keep a daemon from
 	// starting, not from being reached.
-	wrong := slices.DeleteFunc(doc.problems.list, func(p Problem) bool { return !slices.Contains(located, p.Key) })
+	wrong, books := []Problem{}, []Problem{}
+	for _, p := range doc.problems.list {
+		if slices.Contains(located, p.Key) {
+			wrong = append(wrong, p)
+		} else if strings.HasPrefix(p.Key, "book.") || strings.HasPrefix(p.Key, "send.") {
+			books = append(books, p)
+		}
+	}
 	if !cfg.HTTP.set {
 		cfg.HTTP.Socket.Target = submitSocket(cfg)
 	} else if cfg.HTTP.Socket.Network != "unix" {
@@ -163,9 +176,15 @@ func Locate(option string) (Place, error) {
 		return Place{}, &Problems{List: wrong}
 	}
 	cfg.settlePickup("")
+	cfg.settleBooks()
+	var bookErr error
+	if len(books) > 0 {
+		bookErr = &Problems{List: books}
+	}
 	return Place{
-		Pickup: cfg.Pickup.Dir,
-		Path:   path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket,
+		BookErr: bookErr,
+		Pickup:  cfg.Pickup.Dir, Books: cfg.Books,
+		Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket,
 		SubmitSocket: cfg.HTTP.Socket.Target, Hostname: cfg.Hostname, MaxMessage: most, SMTP: loopbackListener(doc.root["listener"]),
 	}, nil
 }
@@ -217,6 +236,7 @@ func (d *document) config() *Config {
 	}
 	cfg.settleHTTP()
 	cfg.settlePickup("")
+	cfg.settleBooks()
 	d.warnSharedAccounts(cfg)
 	d.checkListenerSizes(cfg)
 	d.checkFolders(cfg)
@@ -229,6 +249,7 @@ func (d *document) config() *Config {
 	d.checkArchive(cfg)
 	d.checkRewrites(cfg)
 	d.checkDKIM(cfg)
+	d.checkBooks(cfg)
 	d.checkSenders(cfg)
 	return cfg
 }

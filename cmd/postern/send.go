@@ -187,6 +187,11 @@ func (a *app) send(ctx context.Context, f *sendFlags) error {
 	options := merge.Options{
 		Stdin: a.stdin, Run: runName(), Redirect: f.redirect, MaxSize: maxSize, Limit: f.limit, KeepGoing: f.keepGoing, Warn: a.doubt,
 	}
+	if books, err := a.books(); err == nil {
+		options.Book = books
+	} else if f.smtp == "" {
+		return err
+	}
 	if relay != nil && absent == nil {
 		options.RelayAdds, options.Domain = relay.IsPostern(), domainOf(relay)
 		if what.Key != "" {

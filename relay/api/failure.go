@@ -19,6 +19,7 @@ type failure struct {
 	text     string // for people
 	code     int    // SMTP's for the same; 0: it has none
 	enhanced string // RFC 3463; empty: none
+	hint     string // what to do; empty: nothing is known
 	retry    int    // seconds after which the same may be taken; 0: it won't be
 }
 
@@ -37,6 +38,7 @@ const (
 	nameOrigin         = "foreign_origin"
 	nameHost           = "foreign_host"
 	nameNotFound       = "not_found"
+	nameUnknown        = "unknown_name" // no address book has it, or two persons have it
 	nameMethod         = "method_not_allowed"
 	nameKey            = "invalid_idempotency_key"
 	nameKeyReused      = "invalid_idempotent_request"
@@ -46,7 +48,7 @@ const (
 )
 
 var names = []string{nameMissingKey, nameWrongKey, nameRestrictedKey, nameFrom, nameInvalid, nameAttachment, nameTooLarge,
-	nameRate, nameUnavailable, nameMediaType, nameOrigin, nameHost, nameNotFound, nameMethod, nameKey, nameKeyReused,
+	nameRate, nameUnavailable, nameMediaType, nameOrigin, nameHost, nameNotFound, nameUnknown, nameMethod, nameKey, nameKeyReused,
 	nameKeyInFlight, nameNotCancellable, nameDefect}
 
 // retrySoon and retryLater are how many seconds a client is told to wait.
@@ -98,10 +100,11 @@ type answer struct {
 	Message    string `json:"message"`
 	SMTPCode   int    `json:"smtp_code,omitempty"`
 	Enhanced   string `json:"enhanced_code,omitempty"`
+	Hint       string `json:"hint,omitempty"`
 }
 
 func (f *failure) answer() answer {
-	return answer{f.status, f.name, wire.Text(f.text, maxText), f.code, f.enhanced}
+	return answer{f.status, f.name, wire.Text(f.text, maxText), f.code, f.enhanced, wire.Text(f.hint, maxText)}
 }
 
 // maxText bounds what is said of a failure, in bytes.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"postern/relay/addressbook"
 )
 
 // schema is what is looked at of one in openapi.json.
@@ -57,6 +59,8 @@ func TestOpenAPI(t *testing.T) {
 		"Status": emailStatus{}, "Recipient": recipientStatus{}, "Error": answer{}, "PostmarkMail": postmarkMail{},
 		"PostmarkAttachment": postmarkAttachment{}, "PostmarkAnswer": postmarkAnswer{}, "SendGridMail": sendgridMail{},
 		"SendGridPersonalization": sendgridPersonalization{}, "SendGridAddress": sendgridAddress{}, "SendGridAttachment": sendgridAttachment{},
+		"BookQuestion": bookQuestion{}, "BookAddresses": bookAddresses{}, "BookAddress": bookAddress{}, "BookFault": addressbook.Fault{},
+		"BookEntry": addressbook.Entry{}, "BookFound": addressbook.Found{}, "BookMember": addressbook.Member{}, "BookExpansion": addressbook.Expansion{},
 	} {
 		got := slices.Sorted(maps.Keys(d.Components.Schemas[name].Properties))
 		if want := jsonFields(reflect.TypeOf(v)); !slices.Equal(got, want) {

@@ -55,6 +55,9 @@ var table = []row{
 	{"POST", "/v3/{domain}/messages", config.DialectMailgun, []string{mediaForm}, (*request).mailgun},
 	{"POST", "/v3/{domain}/messages.mime", config.DialectMailgun, []string{mediaForm}, (*request).mailgunMIME},
 	{"GET", "/openapi.json", "", nil, (*request).describe},
+	{"GET", "/v1/book", "", nil, (*request).findInBooks},
+	{"POST", "/v1/book/expand", "", []string{mediaJSON}, (*request).expandFromBooks},
+	{"POST", "/v1/book/resolve", "", []string{mediaJSON}, (*request).resolveFromBooks},
 	{"POST", "/v1/messages", "", []string{mediaMail, mediaForm}, (*request).messages},
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/relay/addressbook"
 	"postern/relay/merge"
 	"postern/relay/origin"
 	"postern/relay/peer"
@@ -55,6 +56,7 @@ type settings struct {
 	http     *config.HTTP
 	tokens   *tokens
 	messages merge.Folder
+	books    *addressbook.Books
 }
 
 // New makes a server that listens nowhere yet.
@@ -72,7 +74,7 @@ func New(o Options) *Server {
 	if s.memory == nil {
 		s.memory = origin.NewBudget(0)
 	}
-	s.settings.Store(&settings{http: &config.HTTP{}, tokens: &tokens{}})
+	s.settings.Store(&settings{http: &config.HTTP{}, tokens: &tokens{}, books: &addressbook.Books{}})
 	return s
 }
 
@@ -91,7 +93,7 @@ func (s *Server) Prepare(cfg *config.Config) (p *Plan, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p = &Plan{settings: &settings{cfg.Hostname, &cfg.HTTP, tokens, merge.Folder{Dir: cfg.MessagesDir(), Domain: cfg.Hostname}}, keep: map[target]*limits{}}
+	p = &Plan{settings: &settings{cfg.Hostname, &cfg.HTTP, tokens, merge.Folder{Dir: cfg.MessagesDir(), Domain: cfg.Hostname}, addressbook.New(cfg.Books)}, keep: map[target]*limits{}}
 	defer func() {
 		if err != nil {
 			p.Drop()

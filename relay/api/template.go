@@ -18,7 +18,9 @@ func (r *request) fill(m *mail, where string) (*merge.Filled, *failure) {
 		return nil, unavailable
 	}
 	defer func() { <-r.server.filling }()
-	filled, err := r.settings.messages.Fill(r.Context(), m.template, m.values)
+	folder := r.settings.messages
+	folder.Book = r
+	filled, err := folder.Fill(r.Context(), m.template, m.values)
 	var wrong *merge.Problems
 	switch {
 	case errors.Is(err, merge.ErrUnknown):

@@ -21,6 +21,9 @@ const (
 // compose makes the message while it holds the memory that this takes.
 func (r *request) compose(m *mail, made compose.Message, where string) (*compose.Composed, *failure) {
 	addresses, most := 0, 10*r.limits.cfg.MaxRecipients
+	if f := r.lookUp(m, most); f != nil {
+		return nil, located(f, where)
+	}
 	for _, list := range [][]string{m.to, m.cc, m.bcc, m.replyTo} {
 		for _, text := range list {
 			addresses += 1 + strings.Count(text, ",") + strings.Count(text, ";")

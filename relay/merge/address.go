@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"postern/config/wire"
+	"postern/relay/addressbook"
 	"postern/relay/compose"
 )
 
@@ -20,23 +21,14 @@ type Book interface {
 }
 
 // Unknown is the error of a Book for a name that leads to nobody, or to two.
-type Unknown struct {
-	Text string // "no such group in team, gal"
-	Hint string // may be empty
-}
+type Unknown = addressbook.Unknown
 
-func (e *Unknown) Error() string { return e.Text }
-
-// NoBook is the Book where none is configured.
+// NoBook is the Book where none is configured: it knows nobody.
 type NoBook struct{}
 
 // Resolve knows nobody.
 func (NoBook) Resolve(_ context.Context, name string) ([]compose.Address, error) {
-	hint := "write addresses, such as name@example.com"
-	if strings.HasPrefix(name, "group:") || strings.HasPrefix(name, "book:") {
-		hint = "write the addresses themselves"
-	}
-	return nil, &Unknown{Text: "no address book is configured", Hint: hint}
+	return (&addressbook.Books{}).Resolve(name, 0)
 }
 
 // resolver asks a Book once for each name.

@@ -19,6 +19,7 @@ import (
 type Folder struct {
 	Dir    string // empty: it has none
 	Domain string // of Message-IDs; empty: that of From
+	Book   Book   // nil: there is none
 }
 
 // Filled is a message file with its values. Mail is not checked as a whole, and
@@ -137,5 +138,5 @@ func (f Folder) plan(ctx context.Context, name string) (*Plan, error) {
 	if err := step.parse(text); err != nil {
 		return nil, err
 	}
-	return Prepare(ctx, step, Options{Now: time.Now(), Domain: f.Domain})
+	return Prepare(ctx, step, Options{Now: time.Now(), Domain: f.Domain, Book: f.Book})
 }

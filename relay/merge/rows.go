@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
+
+	charsets "postern/relay/charset"
 )
 
 // StandardInput is how rows from standard input are called in problems.
@@ -210,7 +210,7 @@ func delimiter(text *bufio.Reader, candidates string) rune {
 
 // decoded is text as UTF-8: a byte order mark decides, else charset.
 func decoded(head *bufio.Reader, charset string) (io.Reader, error) {
-	fallback, err := lookup(charset)
+	fallback, err := charsets.Decoder(charset)
 	if err != nil {
 		return nil, err
 	}
@@ -222,41 +222,4 @@ func decoded(head *bufio.Reader, charset string) (io.Reader, error) {
 		return nil, fmt.Errorf("the rows look like UTF-16 without a byte order mark: rows.charset = '%s' reads them", order)
 	}
 	return transform.NewReader(head, unicode.BOMOverride(fallback)), nil
-}
-
-// lookup finds a charset by any of its usual names.
-func lookup(name string) (transform.Transformer, error) {
-	short := strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
-			return r
-		case r >= 'A' && r <= 'Z':
-			return r + 'a' - 'A'
-		}
-		return -1
-	}, name)
-	switch short {
-	case "", "utf8":
-		return transform.Nop, nil
-	case "utf16le", "utf16":
-		return unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM).NewDecoder(), nil
-	case "utf16be":
-		return unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM).NewDecoder(), nil
-	case "ansi", "latin1", "iso88591": // as browsers read it
-		short = "windows1252"
-	}
-	short = strings.Replace(strings.Replace(short, "cp125", "windows125", 1), "ibm", "cp", 1)
-	for _, e := range charmap.All {
-		c, ok := e.(interface {
-			encoding.Encoding
-			String() string
-		})
-		if !ok {
-			continue
-		}
-		if strings.NewReplacer("ibm code page ", "cp", " ", "", "-", "").Replace(strings.ToLower(c.String())) == short {
-			return c.NewDecoder(), nil
-		}
-	}
-	return nil, fmt.Errorf("%s is no charset that is known here: utf-8, utf-16le, utf-16be, windows-1252, iso-8859-15 and others of one byte are", quoted(name))
 }

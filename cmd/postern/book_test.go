@@ -1,0 +1,153 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"postern/relay/addressbook"
+)
+
+// TestBook: the commands on a folder of this user, without a relay.
+func TestBook(t *testing.T) {
+	h := newHarness(t, strings.Replace(capturing, "ADDR", "127.0.0.1:1", 1)+"[book.team]\nprovider = \"vcards\"\ndir = \"DIR/book\"\n")
+	fails := func(code int, text string, args ...string) {
+		t.Helper()
+		if r := h.do(args...); r.code != code || !strings.Contains(r.stderr, text) {
+			t.Errorf("%q: exit %d, want %d with %q\n%s%s", args, r.code, code, text, r.stdout, r.stderr)
+		}
+	}
+	has := func(text string, args ...string) {
+		t.Helper()
+		if out := h.must(args...); !strings.Contains(out, text) {
+			t.Errorf("%q: no %q in\n%s", args, text, out)
+		}
+	}
+	fails(exitNoUser, "nobody was found", "book", "find", "alice")
+	uid := strings.TrimSpace(h.must("book", "add", "--name", "Alice Liddell", "--email", "alice@example.com", "--email", "al@example.org", "--group", "Sales", "--nickname", "Ali"))
+	has(`"name": "Bob Brown"`, "book", "add", "--name", "Bob Brown", "--email", "bob@example.com", "--json")
+	fails(exitUsage, "--name is missing", "book", "add", "--email", "a@example.com")
+	fails(exitUsage, "is not an address", "book", "add", "--name", "x", "--email", "a@")
+	has("Alice Liddell  alice@example.com (+1)  team  Sales", "book", "find", "lidd")
+	has("alice@example.com\tAlice Liddell\tSales\n", "book", "find", "lidd", "--format", "mutt")
+	has("FN:Alice Liddell", "book", "show", "Ali")
+	has(`"uid": "`+uid, "book", "show", "alice@example.com", "--json")
+	has("2 added", "book", "group", "add", "Sales", "Bob Brown", "Alice Liddell", "x@example.net")
+	has("Sales  3", "book", "group", "list")
+	has(`"addresses": 3`, "book", "group", "list", "--json")
+	has("x@example.net", "book", "group", "show", "Sales")
+	has("1 removed", "book", "group", "remove", "Sales", "x@example.net")
+	fails(exitNoUser, "is not in the group", "book", "group", "remove", "Sales", "x@example.net")
+	has("bob@example.com    Bob Brown      Sales", "book", "expand", "group:Sales")
+	fails(exitNoUser, `did you mean "Sales"?`, "book", "expand", "group:Sals")
+	fails(exitData, "there is no book", "book", "test", "none")
+
+	h.edit(t, "sed -i s/Liddell/Pleasance/", exitOK, "Alice Pleasance saved")
+	h.edit(t, "sed -i s/BEGIN/BEGUN/", exitData, "what was edited is in")
+	h.edit(t, "false", exitData, "the card was not changed")
+
+	dir := stepFiles(t, map[string]string{"o.csv": "Vorname;Nachname;E-Mail-Adresse\nJ\xf6rg;Gro\xdf;joerg@example.de\n", "bad": "nothing"})
+	has("line 2: new: Jörg Groß <joerg@example.de>\n1 new, 0 changed, 0 the same, 0 faults; nothing was written", "book", "import", "--dry-run", filepath.Join(dir, "o.csv"))
+	has("1 new, 0 changed", "book", "import", filepath.Join(dir, "o.csv"))
+	has(`"state": "same"`, "book", "import", "--json", filepath.Join(dir, "o.csv"))
+	fails(exitData, "no column is known to hold addresses", "book", "import", filepath.Join(dir, "bad"))
+	fails(exitNoInput, "no such file", "book", "import", filepath.Join(dir, "gone"))
+	has("FN:Jörg Groß", "book", "export")
+	has("alias bob@example.com Bob Brown <bob@example.com>", "book", "export", "--format", "mutt")
+	has("Jörg Groß removed", "book", "remove", "joerg@example.de")
+	fails(exitNoUser, "there is no card of", "book", "remove", "joerg@example.de")
+	if err := os.WriteFile(filepath.Join(h.dir, "book", "bad.vcf"), []byte("junk"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	has("team  vcards    3        1       1", "book", "test")
+	has(`"text": "line 1: is not NAME:VALUE"`, "book", "test", "--json")
+
+	send := func(to ...string) []string {
+		return append([]string{"send", "--from", "me@example.com", "--subject", "s", "--body", "b", "--dry-run"}, to...)
+	}
+	has("To: Alice Pleasance <alice@example.com>\nCc: Alice Pleasance <alice@example.com>, Bob Brown <bob@example.com>\nBcc: Bob Brown <bob@example.com>", send("--to", "Ali", "--cc", "group:sales", "--bcc", "book:team/Bob")...)
+	fails(exitNoUser, "nobody of that name in team", send("--to", "Carol")...)
+	h.write(strings.ReplaceAll(capturing, "ADDR", "127.0.0.1:1") + "[book.x]\nprovider = \"csv\"\nfile = \"DIR/gone.csv\"\n")
+	fails(exitTempFail, "the file of x cannot be read", send("--to", "Carol")...)
+	fails(exitTempFail, "the file of x cannot be read", "book", "test")
+	h.write(strings.ReplaceAll(capturing, "ADDR", "127.0.0.1:1") + "[book.x]\nprovider = \"csvv\"\n")
+	fails(exitConfig, `"csvv" is not known`, "book", "find", "x")
+}
+
+// edit runs `book edit` with an editor.
+func (h *harness) edit(t *testing.T, editor string, code int, text string) {
+	t.Helper()
+	t.Setenv("VISUAL", editor)
+	t.Setenv("TMPDIR", h.dir)
+	if r := h.do("book", "edit", "Ali"); r.code != code || !strings.Contains(r.stdout+r.stderr, text) {
+		t.Errorf("%s: exit %d, want %d with %q\n%s%s", editor, r.code, code, text, r.stdout, r.stderr)
+	}
+}
+
+// TestBookThroughTheRelay: who may not read the folder asks the relay, for the
+// books that it may ask; mail to a group arrives at each of its addresses.
+func TestBookThroughTheRelay(t *testing.T) {
+	h := newHarness(t, strings.Replace(capturing, "ADDR", freeAddr(t), 1)+"[book.team]\nprovider = \"vcards\"\ndir = \"DIR/book\"\n[book.secret]\nprovider = \"csv\"\nfile = \"DIR/s.csv\"\nunix_user = [\"nobody-of-here\"]\n")
+	if err := os.WriteFile(filepath.Join(h.dir, "s.csv"), []byte("Name,Mail\nSecret Agent,s@example.com\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.must("book", "add", "--name", "Alice", "--email", "alice@example.org", "--group", "Sales")
+	h.must("book", "group", "add", "Ops", "alice@example.org", "b@example.org")
+	h.start()
+	if r := h.do("book", "find", "agent"); r.code != exitNoUser {
+		t.Errorf("the secret book has answered:\n%s", r.stdout)
+	}
+	h.must("send", "--from", "me@example.com", "--to", "group:Ops", "--subject", "s", "--body", "b")
+	mail := strings.Join(h.captured(1), "")
+	for _, want := range []string{"Delivered-To: alice@example.org", "Delivered-To: b@example.org", "To: Alice <alice@example.org>, b@example.org"} {
+		if !strings.Contains(strings.ReplaceAll(mail, "\r\n ", " "), want) {
+			t.Errorf("no %q in\n%s", want, mail)
+		}
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", filepath.Join(h.dir, "submit.sock")) }}}
+	defer client.CloseIdleConnections()
+	ask := func(status int, path, body string, into any) {
+		t.Helper()
+		var r *http.Response
+		var err error
+		if body == "" {
+			r, err = client.Get("http://postern" + path)
+		} else {
+			r, err = client.Post("http://postern"+path, "application/json", strings.NewReader(body))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		if err := json.NewDecoder(r.Body).Decode(into); err != nil || r.StatusCode != status {
+			t.Errorf("%s %s: %d %v, want %d: %+v", path, body, r.StatusCode, err, status, into)
+		}
+	}
+	var found addressbook.Found
+	if ask(200, "/v1/book?q=ali", "", &found); len(found.Entries) != 1 || found.Entries[0].Name != "Alice" {
+		t.Errorf("found %+v", found)
+	}
+	var x addressbook.Expansion
+	if ask(200, "/v1/book/expand", `{"name":"group:Ops"}`, &x); len(x.Members) != 2 {
+		t.Errorf("expanded %+v", x)
+	}
+	var said struct{ Name, Message, Hint string }
+	if ask(404, "/v1/book/resolve", `{"name":"group:Opp"}`, &said); said.Name != "unknown_name" || said.Hint != `did you mean "Ops"?` {
+		t.Errorf("said %+v", said)
+	}
+	ask(422, "/v1/book?limit=0", "", &said)
+	ask(404, "/v1/book?book=secret", "", &said)
+	if ask(422, "/emails", `{"from":"me@example.com","to":["group:Ops"],"bcc":["book:Nobody"],"subject":"s","text":"t"}`, &said); !strings.Contains(said.Message, "bcc: book:Nobody: nobody of that name in team") {
+		t.Errorf("said %+v", said)
+	}
+	ask(200, "/emails", `{"from":"me@example.com","to":["group:Ops, c@example.org"],"cc":["book:Alice"],"subject":"s","text":"t"}`, &said)
+	h.captured(2)
+	h.stop()
+}

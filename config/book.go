@@ -1,0 +1,194 @@
+package config
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The providers of books.
+const (
+	BookVCards = "vcards" // a folder of cards, which can be written
+	BookVCard  = "vcard"  // a file of cards
+	BookCSV    = "csv"
+	BookLDIF   = "ldif"
+)
+
+// BookFields are what columns of a table can be named for.
+var BookFields = []string{"name", "first", "middle", "last", "nickname", "email", "organisation", "groups"}
+
+// InternalBook is the name of the book that is there without being configured.
+const InternalBook = "local"
+
+// Book is an address book.
+type Book struct {
+	Name     string
+	Provider string
+	Dir      string            // of BookVCards
+	File     string            // of the others
+	Charset  string            // of the file, where no byte order mark tells; empty: UTF-8, else Windows-1252
+	Columns  map[string]string // of BookCSV: the columns that are not to be guessed, by BookFields
+	UnixUser []string          // users of this machine that may ask it; empty: all
+	User     []string          // tokens that may ask it; empty: none
+	Internal bool              // it is not configured
+}
+
+// Send configures how mail is made.
+type Send struct {
+	Books []string // the names of the books that are asked, in their order; empty: all
+}
+
+// Place is where the book is.
+func (b *Book) Place() string {
+	if b.Provider == BookVCards {
+		return b.Dir
+	}
+	return b.File
+}
+
+// Allows reports whether a client may ask the book: one who signed in as user,
+// or else a user of this machine.
+func (b *Book) Allows(user, unixUser string) bool {
+	if user != "" {
+		return slices.Contains(b.User, user)
+	}
+	return len(b.UnixUser) == 0 || slices.Contains(b.UnixUser, unixUser)
+}
+
+func (b *Book) keys() []key {
+	return []key{
+		{name: "provider", value: choice(&b.Provider, BookVCards, BookVCard, BookCSV, BookLDIF), unset: "must be given", help: "What the book is: a folder of vCards, or a file that is read only."},
+		{name: "dir", value: path.at(&b.Dir), unset: "book below state_dir", help: "The folder of a book of vCards."},
+		{name: "file", value: path.at(&b.File), unset: "must be given for a file", help: "The file of the other providers; it is read again when it changes."},
+		{name: "charset", value: text.at(&b.Charset), unset: "UTF-8, else Windows-1252", help: "The charset of the file, where no byte order mark tells."},
+		{name: "columns", value: bookColumns.at(&b.Columns), unset: "guessed by their names", help: "The columns of a CSV file, by what they hold."},
+		{name: "unix_user", value: textList.at(&b.UnixUser), unset: "all users of this machine", help: "The users of this machine that may ask the book."},
+		{name: "user", value: textList.at(&b.User), unset: "none", help: "The tokens of http.token that may ask the book."},
+	}
+}
+
+func (s *Send) keys() []key {
+	return []key{
+		{name: "books", value: textList.at(&s.Books), unset: "all: those of vCards, then the others, each by name", help: "The address books that are asked, in their order."},
+	}
+}
+
+var bookColumns = kind[map[string]string]{name: "columns", parse: readBookColumns, format: func(m map[string]string) any {
+	if len(m) == 0 {
+		return nil
+	}
+	return m
+}}
+
+func readBookColumns(f field, v any) (map[string]string, bool) {
+	t, out := f.table(v), map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(t.values)) {
+		if !slices.Contains(BookFields, name) {
+			t.problem(name, "unknown key", "keys here: "+strings.Join(BookFields, ", "))
+			continue
+		}
+		if s, ok := readText(t.field(name), t.values[name]); ok {
+			out[name] = s
+		}
+	}
+	return out, true
+}
+
+func (c *Config) bookTables() value {
+	return tableMap[Book]{
+		place: &c.books, keys: (*Book).keys, check: (*Book).check,
+		fresh: func(name string) *Book { return &Book{Name: name} },
+	}
+}
+
+func (b *Book) check(t *table) {
+	checkName(t, "", b.Name)
+	if strings.Contains(b.Name, ":") {
+		t.problem("", "is no name for a book: it has a colon", "")
+	}
+	t.need("provider", "one of vcards, vcard, csv, ldif")
+	if b.Provider == BookVCards {
+		t.refuse("is not for a folder of vCards", "remove it", "file", "charset", "columns")
+		return
+	}
+	t.refuse("is for a folder of vCards", `provider = "vcards", or file for a single file`, "dir")
+	if b.Provider != "" {
+		t.need("file", `such as "/srv/share/outlook.csv"`)
+	}
+	if b.Provider != BookCSV {
+		t.refuse("is for a table", `provider = "csv"`, "columns")
+	}
+	if b.Provider == BookVCard {
+		t.refuse("is not for vCards, which say it themselves", "remove it", "charset")
+	}
+}
+
+// settleBooks puts the books in their order, with the one that is there without
+// being configured: where no folder is.
+func (c *Config) settleBooks() {
+	c.Books = nil
+	folders := false
+	for _, name := range slices.Sorted(maps.Keys(c.books)) {
+		b := c.books[name]
+		if b.Provider == BookVCards {
+			folders = true
+			if b.Dir == "" {
+				b.Dir = filepath.Join(c.StateDir, "book")
+			}
+		}
+		c.Books = append(c.Books, *b)
+	}
+	if !folders && c.books[InternalBook] == nil {
+		c.Books = append(c.Books, Book{Name: InternalBook, Provider: BookVCards, Dir: filepath.Join(c.StateDir, "book"), Internal: true})
+	}
+	slices.SortStableFunc(c.Books, func(a, b Book) int {
+		if a.Provider == BookVCards == (b.Provider == BookVCards) {
+			return 0
+		} else if a.Provider == BookVCards {
+			return -1
+		}
+		return 1
+	})
+	if len(c.Send.Books) > 0 {
+		var chosen []Book
+		for _, name := range c.Send.Books {
+			if i := slices.IndexFunc(c.Books, func(b Book) bool { return b.Name == name }); i >= 0 {
+				chosen = append(chosen, c.Books[i])
+			}
+		}
+		c.Books = chosen
+	}
+}
+
+// checkBooks looks at what books mean beside other tables.
+func (d *document) checkBooks(cfg *Config) {
+	var known []string
+	if slices.ContainsFunc(cfg.Books, func(b Book) bool { return b.Internal }) {
+		known = append(known, InternalBook)
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.books)) {
+		known = append(known, name)
+		b := cfg.books[name]
+		for i, user := range b.User {
+			if cfg.HTTP.Tokens[user] == nil {
+				d.problem(joinKey("book", name)+".user["+strconv.Itoa(i)+"]", "there is no token "+strconv.Quote(user), "tokens are the tables [http.token.NAME]")
+			}
+		}
+	}
+	for i, name := range cfg.Send.Books {
+		at := "send.books[" + strconv.Itoa(i) + "]"
+		there := slices.ContainsFunc(cfg.Books, func(b Book) bool { return b.Name == name })
+		switch {
+		case !there:
+			hint := "books are the tables [book.NAME]"
+			if near := Nearest(name, known); near != "" {
+				hint = "did you mean " + strconv.Quote(near) + "?"
+			}
+			d.problem(at, "there is no book "+strconv.Quote(name), hint)
+		case slices.Index(cfg.Send.Books, name) < i:
+			d.problem(at, strconv.Quote(name)+" is named twice", "")
+		}
+	}
+}

@@ -1,0 +1,366 @@
+package addressbook
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"postern/config"
+	"postern/config/wire"
+	"postern/relay/compose"
+)
+
+// Book is one that can be asked. It may be used concurrently.
+type Book interface {
+	// Index is what it holds. The error is a sentence that names the book: it
+	// can't be asked now.
+	Index() (*Index, error)
+}
+
+// Books are all that there are, in the order in which they are asked. They may
+// be used concurrently; the zero value has none.
+type Books struct {
+	list []named
+	// without: nobody has configured a book, and the internal one isn't there.
+	without func() bool
+}
+
+type named struct {
+	config.Book
+	book Book
+}
+
+// New makes the books of a configuration. Nothing is read yet.
+func New(list []config.Book) *Books {
+	b := &Books{without: func() bool { return false }}
+	for _, c := range list {
+		if c.Provider == config.BookVCards {
+			b.list = append(b.list, named{c, &Folder{Name: c.Name, Dir: c.Dir}})
+		} else {
+			b.list = append(b.list, named{c, &fileBook{settings: c}})
+		}
+	}
+	if len(list) == 1 && list[0].Internal {
+		f := b.list[0].book.(*Folder)
+		b.without = func() bool { return f.missing() }
+	}
+	return b
+}
+
+// Names are those of the books, in their order.
+func (b *Books) Names() []string {
+	var names []string
+	for _, n := range b.list {
+		names = append(names, n.Name)
+	}
+	return names
+}
+
+// Only are the books that a user may ask.
+func (b *Books) Only(may func(*config.Book) bool) *Books {
+	only := &Books{without: b.without}
+	for _, n := range b.list {
+		if may(&n.Book) {
+			only.list = append(only.list, n)
+		}
+	}
+	return only
+}
+
+// Named is the one book of a name, and false where there is none.
+func (b *Books) Named(name string) (*Books, bool) {
+	only := b.Only(func(c *config.Book) bool { return c.Name == name })
+	return only, len(only.list) > 0
+}
+
+// Folder is the folder of a book, or the first one for an empty name; nil: it is
+// none that can be written.
+func (b *Books) Folder(name string) *Folder {
+	for _, n := range b.list {
+		if f, ok := n.book.(*Folder); ok && (name == "" || n.Name == name) {
+			return f
+		}
+	}
+	return nil
+}
+
+// Unknown is the error for a name that leads to nobody, or to two.
+type Unknown struct {
+	Text string // "no such group in team, gal"
+	Hint string // may be empty
+}
+
+func (e *Unknown) Error() string { return e.Text }
+
+// Found is what was found in all books, with what can't be used of them.
+type Found struct {
+	Entries []*Entry `json:"entries"`
+	Faults  []Fault  `json:"faults,omitempty"`
+	// Away are the books that could not be asked.
+	Away []Fault `json:"away,omitempty"`
+	// More: there are further entries, beyond the limit.
+	More bool `json:"more,omitempty"`
+}
+
+// Find are the entries that hold every word of a text, at most limit.
+func (b *Books) Find(text string, limit int) *Found {
+	found := &Found{Entries: []*Entry{}}
+	for _, n := range b.list {
+		x, err := n.book.Index()
+		if err != nil {
+			found.Away = append(found.Away, Fault{n.Name, "", err.Error()})
+			continue
+		}
+		found.Faults = append(found.Faults, x.Faults...)
+		found.Entries = append(found.Entries, x.Search(text, limit+1-len(found.Entries))...)
+		if len(found.Entries) > limit {
+			found.Entries, found.More = found.Entries[:limit], true
+			break
+		}
+	}
+	return found
+}
+
+// minPrefix is how many bytes of a name have to be given.
+const minPrefix = 2
+
+// resolved is whom a name means: one person, or a group.
+type resolved struct {
+	index *Index
+	entry *Entry
+	group string // its name, where it is a group
+}
+
+// Resolve tells whom a name means: "group:NAME", "group:BOOK/NAME", "book:NAME",
+// "book:BOOK/NAME", or a bare name. The first book counts that has an exact
+// address, else a full name or a nickname, else a group. Only where none has is
+// a name completed that begins so, and in all books. limit bounds the addresses.
+// The error is an *Unknown, or tells of a book that can't be asked now.
+func (b *Books) Resolve(name string, limit int) ([]compose.Address, error) {
+	r, err := b.who(name)
+	if err != nil {
+		return nil, err
+	}
+	if r.group == "" {
+		if r.entry.Address() == "" {
+			return nil, &Unknown{Text: wire.Line(r.entry.Name) + " has no address in " + r.entry.Book}
+		}
+		return []compose.Address{{Name: r.entry.Name, Addr: r.entry.Address()}}, nil
+	}
+	x, err := r.index.expand(r.group, limit)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]compose.Address, len(x.Members))
+	for i, m := range x.Members {
+		list[i] = compose.Address{Name: m.Name, Addr: m.Address}
+	}
+	if len(list) == 0 {
+		return nil, &Unknown{Text: "the group has no member with an address", Hint: "postern book expand " + wire.Quote("group:"+r.group) + " shows its members"}
+	}
+	return list, nil
+}
+
+// Expand tells all members of "group:NAME", or of a name that Resolve takes.
+func (b *Books) Expand(name string, limit int) (*Expansion, error) {
+	r, err := b.who(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.group == "":
+		w := &expander{out: &Expansion{Name: r.entry.Name, Book: r.entry.Book, Members: []Member{}}, seen: map[string]bool{}}
+		w.add(r.entry)
+		return w.out, nil
+	}
+	return r.index.expand(r.group, limit)
+}
+
+func (b *Books) who(name string) (resolved, error) {
+	if b.without == nil || b.without() {
+		return resolved{}, noBook(name)
+	}
+	text, of, group := name, b, false
+	if rest, ok := strings.CutPrefix(name, "group:"); ok {
+		text, group = rest, true
+	} else if rest, ok := strings.CutPrefix(name, "book:"); ok {
+		text = rest
+	}
+	if text != name {
+		if book, rest, ok := strings.Cut(text, "/"); ok {
+			if one, known := b.Named(book); known {
+				of, text = one, rest
+			}
+		}
+	}
+	if text = strings.TrimSpace(text); text == "" {
+		return resolved{}, &Unknown{Text: "names nobody"}
+	}
+	return of.look(text, group)
+}
+
+func noBook(name string) error {
+	hint := "write addresses, such as name@example.com"
+	if strings.HasPrefix(name, "group:") || strings.HasPrefix(name, "book:") {
+		hint = "write the addresses themselves"
+	}
+	return &Unknown{Text: "no address book is configured", Hint: hint}
+}
+
+// look asks the books one after the other. A name is unknown only where all
+// books were asked.
+func (b *Books) look(text string, group bool) (resolved, error) {
+	var away error
+	var indexes []*Index
+	for _, n := range b.list {
+		x, err := n.book.Index()
+		if err != nil {
+			// One before those that have the name might have meant somebody else.
+			away = errors.Join(away, err)
+			continue
+		}
+		indexes = append(indexes, x)
+		r, err := x.exact(text, group)
+		switch {
+		case err != nil:
+			return r, err
+		case r.index != nil && away != nil:
+			return resolved{}, away
+		case r.index != nil:
+			return r, nil
+		}
+	}
+	if away != nil {
+		return resolved{}, away
+	}
+	if !group && len(text) >= minPrefix {
+		if r, err := byPrefix(indexes, text); err != nil || r.index != nil {
+			return r, err
+		}
+	}
+	return resolved{}, b.unknown(text, group, indexes)
+}
+
+// exact is whom a text names in one book: nobody where index is nil.
+func (x *Index) exact(text string, group bool) (resolved, error) {
+	if !group {
+		switch people := x.Exact(text); {
+		case len(people) > 1 && !samePerson(people):
+			return resolved{}, ambiguous(text, people)
+		case len(people) > 0:
+			return resolved{index: x, entry: people[0]}, nil
+		}
+	}
+	if name, ok := x.Group(text); ok {
+		return resolved{index: x, group: name}, nil
+	}
+	return resolved{}, nil
+}
+
+func byPrefix(indexes []*Index, text string) (resolved, error) {
+	var people []*Entry
+	var in *Index
+	for _, x := range indexes {
+		for _, e := range x.Prefix(text, 10) {
+			if in = x; e.Address() != "" {
+				people = append(people, e)
+			}
+		}
+	}
+	switch {
+	case len(people) == 0:
+		return resolved{}, nil
+	case len(people) > 1 && !samePerson(people):
+		return resolved{}, ambiguous(text, people)
+	}
+	return resolved{index: in, entry: people[0]}, nil
+}
+
+// samePerson reports whether it doesn't matter who of them is meant.
+func samePerson(people []*Entry) bool {
+	for _, e := range people[1:] {
+		if sameAddress(e.Address()) != sameAddress(people[0].Address()) {
+			return false
+		}
+	}
+	return true
+}
+
+func ambiguous(text string, people []*Entry) error {
+	var list []string
+	for _, e := range people[:min(5, len(people))] {
+		one := wire.Line(e.Name)
+		if e.Address() != "" {
+			one += " <" + e.Address() + ">"
+		}
+		list = append(list, one+" ("+e.Book+")")
+	}
+	if more := len(people) - len(list); more > 0 {
+		list = append(list, fmt.Sprintf("%d others", more))
+	}
+	last := len(list) - 1
+	return &Unknown{
+		Text: wire.Quote(wire.Line(text)) + " may be " + strings.Join(list[:last], ", ") + " or " + list[last],
+		Hint: "write the address, or book:" + people[0].Book + "/" + wire.Line(people[0].Name),
+	}
+}
+
+func (b *Books) unknown(text string, group bool, indexes []*Index) error {
+	what := "nobody of that name"
+	if group {
+		what = "no such group"
+	}
+	e := &Unknown{Text: what + " in " + strings.Join(b.Names(), ", ")}
+	if len(b.list) == 0 {
+		e.Text = "there is no address book that you may ask"
+	}
+	near := map[string]string{} // by the folded name
+	for _, x := range indexes {
+		for k, g := range x.groups {
+			near[k] = g.name
+		}
+		if !group && len(x.Entries) <= 10_000 {
+			for _, one := range x.Entries {
+				near[folded(one.Name)] = one.Name
+			}
+		}
+	}
+	if name := config.Nearest(text, slices.Sorted(maps.Keys(near))); name != "" {
+		e.Hint = "did you mean " + wire.Quote(near[name]) + "?"
+	}
+	return e
+}
+
+// Check tells how many entries each book has, and what can't be used of it.
+func (b *Books) Check() []Checked {
+	var all []Checked
+	for _, n := range b.list {
+		c := Checked{Book: n.Name, Provider: n.Provider, Place: n.Place(), Faults: []Fault{}}
+		if x, err := n.book.Index(); err != nil {
+			c.Error = err.Error()
+		} else {
+			c.Entries, c.Groups = len(x.Entries), len(x.groups)
+			c.Faults = append(c.Faults, x.Faults...)
+			for _, g := range x.Groups() {
+				if e, err := x.expand(g, maxExpanded); err == nil {
+					c.Faults = append(c.Faults, e.faults(n.Name)...)
+				}
+			}
+			c.Faults = slices.Clip(c.Faults)
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// Checked tells of one book.
+type Checked struct {
+	Book     string  `json:"book"`
+	Provider string  `json:"provider"`
+	Place    string  `json:"place"`
+	Entries  int     `json:"entries"`
+	Groups   int     `json:"groups"`
+	Faults   []Fault `json:"faults"`
+	Error    string  `json:"error,omitempty"` // it can't be asked
+}

@@ -1,0 +1,220 @@
+package addressbook
+
+import (
+	"slices"
+	"strings"
+
+	"golang.org/x/text/unicode/norm"
+
+	"postern/config/wire"
+)
+
+// Fault is something of a book that cannot be used.
+type Fault struct {
+	Book string `json:"book"`
+	Name string `json:"file"` // of the file, with the line of a row; empty: the book as a whole
+	Text string `json:"text"`
+}
+
+func (f Fault) String() string {
+	where := f.Book
+	if f.Name != "" {
+		where += ": " + f.Name
+	}
+	return where + ": " + f.Text
+}
+
+// Index is a book in memory. It is never changed, and may be used concurrently.
+type Index struct {
+	Entries []*Entry
+	Faults  []Fault
+
+	address map[string][]int32 // by the address as sameAddress has it
+	uid     map[string]int32
+	name    map[string][]int32 // by the folded full name or nickname
+	groups  map[string]*group  // by the folded name
+	words   []word             // sorted: what a prefix is looked for in
+}
+
+type word struct {
+	text  string // the folded name from the beginning of one of its words
+	entry int32
+}
+
+// group is all that has one name: a card of a group, and those who have it
+// among their categories.
+type group struct {
+	name  string
+	cards []int32
+	in    []int32
+}
+
+// folded is a name without the differences that people don't mean.
+func folded(s string) string {
+	if !wire.IsASCII(s) {
+		s = norm.NFC.String(s)
+	}
+	return strings.ToLower(strings.Join(strings.Fields(s), " "))
+}
+
+// sameAddress is an address as others are compared with it.
+func sameAddress(a string) string { return strings.ToLower(a) }
+
+// newIndex takes what a book holds.
+func newIndex(entries []*Entry, faults []Fault) *Index {
+	x := &Index{
+		Entries: entries, Faults: faults, address: make(map[string][]int32, len(entries)), uid: make(map[string]int32, len(entries)),
+		name: make(map[string][]int32, len(entries)), groups: map[string]*group{},
+	}
+	for i, e := range entries {
+		n := int32(i)
+		if e.UID != "" {
+			x.uid[e.UID] = n
+		}
+		full := folded(e.Name)
+		if e.Group {
+			g := x.group(e.Name)
+			g.cards = append(g.cards, n)
+			continue
+		}
+		for _, a := range e.Addresses {
+			k := sameAddress(a)
+			x.address[k] = append(x.address[k], n)
+		}
+		x.addName(full, n)
+		for _, nick := range e.Nicknames {
+			x.addName(folded(nick), n)
+		}
+		for _, name := range e.Groups {
+			g := x.group(name)
+			g.in = append(g.in, n)
+		}
+	}
+	slices.SortFunc(x.words, func(a, b word) int { return strings.Compare(a.text, b.text) })
+	return x
+}
+
+// maxWords is how many words of one name a prefix is looked for in.
+const maxWords = 8
+
+func (x *Index) addName(name string, n int32) {
+	if name == "" {
+		return
+	}
+	if at := x.name[name]; len(at) == 0 || at[len(at)-1] != n {
+		x.name[name] = append(at, n)
+	}
+	rest := name
+	for range maxWords {
+		x.words = append(x.words, word{rest, n})
+		_, after, more := strings.Cut(rest, " ")
+		if !more {
+			return
+		}
+		rest = after
+	}
+}
+
+func (x *Index) group(name string) *group {
+	k := folded(name)
+	g := x.groups[k]
+	if g == nil {
+		g = &group{name: name}
+		x.groups[k] = g
+	}
+	return g
+}
+
+// Group reports whether the book has a group of that name, and how it writes it.
+func (x *Index) Group(name string) (string, bool) {
+	g := x.groups[folded(name)]
+	if g == nil {
+		return "", false
+	}
+	return g.name, true
+}
+
+// Groups are the names of all groups, sorted.
+func (x *Index) Groups() []string {
+	names := make([]string, 0, len(x.groups))
+	for _, g := range x.groups {
+		names = append(names, g.name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// ByUID is nil where there is none.
+func (x *Index) ByUID(uid string) *Entry {
+	if n, ok := x.uid[uid]; ok {
+		return x.Entries[n]
+	}
+	return nil
+}
+
+func (x *Index) all(at []int32) []*Entry {
+	out := make([]*Entry, 0, len(at))
+	for _, n := range at {
+		if e := x.Entries[n]; len(out) == 0 || out[len(out)-1] != e { // one with a name twice has it one after the other
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Exact are those with an address, or else a full name or nickname.
+func (x *Index) Exact(text string) []*Entry {
+	if at := x.address[sameAddress(text)]; len(at) > 0 {
+		return x.all(at)
+	}
+	return x.all(x.name[folded(text)])
+}
+
+// Prefix are those whose name, or a word of it, begins with a text: at most
+// limit.
+func (x *Index) Prefix(text string, limit int) []*Entry {
+	k := folded(text)
+	at, _ := slices.BinarySearchFunc(x.words, k, func(w word, k string) int { return strings.Compare(w.text, k) })
+	var found []*Entry
+	seen := map[int32]bool{}
+	for _, w := range x.words[at:] {
+		if !strings.HasPrefix(w.text, k) || len(found) >= limit {
+			break
+		}
+		if !seen[w.entry] {
+			seen[w.entry] = true
+			found = append(found, x.Entries[w.entry])
+		}
+	}
+	return found
+}
+
+// Search are those that hold every word of a text in a name, an address, an
+// organisation or a group, in the order of their names: at most limit.
+func (x *Index) Search(text string, limit int) []*Entry {
+	words := strings.Fields(folded(text))
+	var found []*Entry
+	for _, e := range x.Entries {
+		if matches(e, words) {
+			found = append(found, e)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *Entry) int { return strings.Compare(a.Name, b.Name) })
+	return found[:min(limit, len(found))]
+}
+
+func matches(e *Entry, words []string) bool {
+	in := make([]string, 0, 8)
+	in = append(in, folded(e.Name), folded(e.Organisation), e.UID)
+	for _, list := range [][]string{e.Nicknames, e.Addresses, e.Groups} {
+		for _, s := range list {
+			in = append(in, folded(s))
+		}
+	}
+	for _, w := range words {
+		if !slices.ContainsFunc(in, func(s string) bool { return strings.Contains(s, w) }) {
+			return false
+		}
+	}
+	return true
+}
