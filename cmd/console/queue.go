@@ -102,7 +102,7 @@ func (s *Server) find(r *request, page *listed, after spool.ID) error {
 		if len(e.To) == 0 || !f.Selects(e) {
 			return true
 		}
-		if e.KeptUntil == nil {
+		if e.State != control.Held && e.State != control.Active {
 			e.Waits = waits.Of(ctx, e.Upstream, e.From)
 		}
 		page.Entries = append(page.Entries, e)

@@ -1,0 +1,260 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"postern/cmd/history"
+	"postern/spool"
+)
+
+// chromium opens a browser; said is what its console has to complain of.
+func chromium(t *testing.T) (ctx context.Context, said func() string) {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		without(t, "there is no chromium, whose package of Debian has that name")
+	}
+	var mu sync.Mutex
+	var lines []string
+	ctx, cancel := chromedp.NewContext(t.Context(), chromedp.WithAllocatorOptions(chromedp.ExecPath(path), chromedp.NoSandbox),
+		chromedp.WithListener(func(e any) {
+			mu.Lock()
+			defer mu.Unlock()
+			switch e := e.(type) {
+			case *cdplog.EventEntryAdded:
+				lines = append(lines, e.Entry.Text+" "+e.Entry.URL)
+			case *runtime.EventExceptionThrown:
+				lines = append(lines, e.ExceptionDetails.Text)
+			}
+		}))
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx, call(cdplog.Enable, cdp.Empty{})); err != nil { // which has no limit, or it would be the browser's
+		t.Fatal(err)
+	}
+	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+	t.Cleanup(cancel)
+	return ctx, func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		text := strings.Join(lines, "\n")
+		lines = nil
+		return text
+	}
+}
+
+// without skips a test that lacks its counterpart, which CI may not.
+func without(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("POSTERN_REQUIRE_INTEROP") != "" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
+// call sends a command of the protocol.
+func call[P, R any](command cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, command, params)
+		return err
+	})
+}
+
+var (
+	dark = call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
+	noScripts = call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+)
+
+// into runs an action, and keeps what it returns.
+func into[T any](place *T, a chromedp.Action[T]) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) (err error) { *place, err = a(ctx, t); return err })
+}
+
+// axe is the source of axe-core, which finds what keeps people out.
+func axe(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("POSTERN_AXE")
+	source, err := os.ReadFile(filepath.Join(dir, "node_modules/axe-core/axe.min.js"))
+	if dir == "" || err != nil {
+		without(t, "POSTERN_AXE has to name a folder in which `npm install axe-core@4.12.1` was run")
+	}
+	return string(source)
+}
+
+func signInTo(base, user string) chromedp.Action[chromedp.Void] {
+	return chromedp.Steps(
+		chromedp.Navigate(base+"/sign-in"), chromedp.SendKeys(chromedp.CSS("#name"), user),
+		chromedp.SendKeys(chromedp.CSS("#password"), "right\r"), chromedp.WaitVisible(chromedp.CSS("#live")),
+	)
+}
+
+// browsed is a relay with something of everything, and the paths of its pages.
+func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
+	f, s = newRelay(t)
+	for i := range 3 {
+		env := envelope(fmt.Sprintf("shop%d@example.com", i), "ann@example.org", "bob@example.net")
+		env.Accepted, env.Hold, env.MessageID, env.Peer, env.Listener = time.Now().Add(-time.Duration(i)*5*time.Hour), i == 1, "<1@example.com>", "127.0.0.1:4711", "apps"
+		id = f.put(t, env, "Subject: x\r\n\r\nHello\r\n")
+	}
+	f.put(t, envelope(hostile, hostile+"@example.org"), "x")
+	h := history.New(history.Options{Dir: s.History, Keep: time.Hour, MaxSize: 64 << 20})
+	at := time.Now().UTC().Format(time.RFC3339Nano)
+	h.Add(fmt.Appendf(nil, `{"time":%q,"event":"message-accepted","id":%q,"from":"shop2@example.com","peer":"127.0.0.1:4711","listener":"apps","recipients":2,"size":23}`+"\n", at, id))
+	h.Add(fmt.Appendf(nil, `{"time":%q,"event":"delivery-attempt","id":%q,"to":"ann@example.org","upstream":"office","result":"deferred","stage":"rcpt","code":450,"text":"try later"}`+"\n", at, id))
+	h.Close(time.Second)
+	q := url.QueryEscape
+	return f, s, id, []string{"/", "/queue", "/queue?state=held", "/queue?from=" + q("<nobody>"), "/messages/" + id.String(), "/messages/" + id.String() + "/life",
+		"/upstreams", "/upstreams/office", "/trace", "/trace?q=" + q("ann@example.org"), "/trace?q=" + q("@nowhere.example"), "/no-such-page"}
+}
+
+// TestBrowser has Debian's Chromium go through the console.
+func TestBrowser(t *testing.T) {
+	ctx, said := chromium(t)
+	t.Run("pages", func(t *testing.T) { testPages(t, ctx, said) })
+	if err := chromedp.Do(ctx, chromedp.ResetViewport()); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("operate", func(t *testing.T) { testOperating(t, ctx, said) })
+	t.Run("live", func(t *testing.T) { testLiveParts(t, ctx) })
+	t.Run("without scripts", func(t *testing.T) { testWithoutScripts(t, ctx) })
+}
+
+// Every page, light and on a screen, dark and on a phone, is one that axe-core
+// finds nothing at and that nothing in it was kept from.
+func testPages(t *testing.T, ctx context.Context, said func() string) {
+	source := axe(t)
+	_, s, _, pages := browsed(t)
+	b := open(t, s, "")
+	shots := os.Getenv("POSTERN_SCREENSHOTS")
+	look := func(path, as string) {
+		var broken string
+		var wide int
+		err := chromedp.Do(ctx, chromedp.Navigate(b.base+path),
+			into(&broken, chromedp.Evaluate[string](source+`; axe.run({resultTypes: ["violations"]}).then(r => r.violations.map(v => v.id + ": " + v.nodes.map(n => n.html + " " + n.failureSummary).join(" | ")).join("\n"))`, chromedp.EvalAwaitPromise)),
+			into(&wide, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`)))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if broken != "" {
+			t.Errorf("%s, %s: %s", path, as, broken)
+		}
+		if wide > 0 {
+			t.Errorf("%s, %s: it is %d pixels too wide", path, as, wide)
+		}
+		if text := said(); text != "" && !(path == "/no-such-page" && strings.Contains(text, "404")) {
+			t.Errorf("%s, %s: %s", path, as, text)
+		}
+		if shots != "" {
+			picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+			if err != nil {
+				t.Fatal(err)
+			}
+			name := strings.NewReplacer("/", "_", "?", "_", "%", "").Replace(path) + "-" + as + ".png"
+			if err := os.WriteFile(filepath.Join(shots, name), picture, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	look("/sign-in", "light")
+	if err := chromedp.Do(ctx, signInTo(b.base, "define")); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range pages {
+		look(path, "light")
+	}
+	err := chromedp.Do(ctx, dark,
+		chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range pages {
+		look(path, "phone")
+	}
+}
+
+// What a person does with a mouse and keys: look for a message, read its
+// timeline, put it on hold, bounce it with a reason, pause an upstream, sign
+// out.
+func testOperating(t *testing.T, ctx context.Context, said func() string) {
+	said() // that of others
+	f, s, id, _ := browsed(t)
+	b := open(t, s, "")
+	var life, text string
+	err := chromedp.Do(ctx, signInTo(b.base, "operate"),
+		chromedp.Click(chromedp.CSS(`nav a[href="/queue"]`)), chromedp.SendKeys(chromedp.CSS("#from"), "shop2\r"),
+		chromedp.WaitVisible(chromedp.CSS(`a[href="/messages/`+id.String()+`"]`)), chromedp.Click(chromedp.CSS(`a[href="/messages/`+id.String()+`"]`)),
+		chromedp.WaitVisible(chromedp.CSS(".life")), into(&life, chromedp.Text(chromedp.CSS(".life"))), // which htmx has fetched
+		chromedp.Click(chromedp.CSS(`button[formaction="/queue/hold"]`)), chromedp.WaitVisible(chromedp.CSS(".said")),
+		chromedp.Click(chromedp.CSS("summary")), chromedp.WaitVisible(chromedp.CSS("#reason")), chromedp.SendKeys(chromedp.CSS("#reason"), "not wanted"),
+		chromedp.Click(chromedp.CSS(`button[formaction="/queue/bounce"]`)), chromedp.WaitVisible(chromedp.CSS(".said")), into(&text, chromedp.Text(chromedp.CSS(".said"))),
+		chromedp.Navigate(b.base+"/upstreams/office"), chromedp.Click(chromedp.CSS("main form button")), chromedp.WaitVisible(chromedp.CSS(".said")),
+		chromedp.Click(chromedp.CSS(".who button")), chromedp.WaitVisible(chromedp.CSS("#password")))
+	if err != nil {
+		t.Fatal(err, said())
+	}
+	if !strings.Contains(life, "accepted from 127.0.0.1:4711") || !strings.Contains(life, "450 try later") {
+		t.Errorf("the timeline: %q", life)
+	}
+	if want := "1 message: returned to the sender."; text != want {
+		t.Errorf("%q, want %q", text, want)
+	}
+	want := fmt.Sprintf("hold [%[1]s] by console:operate \nbounce [%[1]s] by console:operate not wanted\nresume office by console:operate", id)
+	if done := f.noted(); done != want {
+		t.Errorf("done: %q", done)
+	}
+	if text := said(); text != "" {
+		t.Error(text)
+	}
+}
+
+// Without JavaScript everything can be read and done.
+func testWithoutScripts(t *testing.T, ctx context.Context) {
+	f, s, id, _ := browsed(t)
+	b := open(t, s, "")
+	var life string
+	err := chromedp.Do(ctx, noScripts, signInTo(b.base, "operate"),
+		chromedp.Navigate(b.base+"/messages/"+id.String()), chromedp.Click(chromedp.CSS("#timeline a")),
+		chromedp.WaitVisible(chromedp.CSS(".life")), into(&life, chromedp.Text(chromedp.CSS(".life"))),
+		chromedp.Navigate(b.base+"/queue"), chromedp.Click(chromedp.CSS(`input[value="`+id.String()+`"]`)),
+		chromedp.Click(chromedp.CSS(`button[formaction="/queue/release"]`)), chromedp.WaitVisible(chromedp.CSS(".said")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(life, "450 try later") {
+		t.Errorf("%q", life)
+	}
+	if done := f.noted(); done != fmt.Sprintf("release [%s] by console:operate ", id) {
+		t.Errorf("done: %q", done)
+	}
+}
+
+// A part of a page whose session is over leads to the form, and does not show
+// it in its place.
+func testLiveParts(t *testing.T, ctx context.Context) {
+	f, s, _, _ := browsed(t)
+	b := open(t, s, "")
+	if err := chromedp.Do(ctx, signInTo(b.base, "look")); err != nil {
+		t.Fatal(err)
+	}
+	f.mu.Lock()
+	f.config.Console.Users["look"].Password = hash("another")
+	f.mu.Unlock()
+	if err := chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#password"))); err != nil { // within the five seconds of the overview
+		t.Fatal(err)
+	}
+}
