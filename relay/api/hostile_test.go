@@ -190,7 +190,7 @@ func TestWrongTokenIsAnsweredLate(t *testing.T) {
 func TestGuessing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
-		all, err := newTokens(&config.HTTP{Tokens: map[string]*config.HTTPToken{"shop": {Name: "shop", Hash: secretHash()}}})
+		all, err := newTokens(&config.HTTP{Tokens: map[string]*config.HTTPToken{"shop": {Name: "shop", Hash: secretHash()}}}, newSecret())
 		if err != nil {
 			t.Fatal(err)
 		}

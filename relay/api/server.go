@@ -40,6 +40,7 @@ type Server struct {
 	handed     *peer.Handed
 	memory     *origin.Budget
 	gate       *gate
+	secret     []byte // of the digests of tokens
 	settings   atomic.Pointer[settings]
 	large      atomic.Pointer[origin.Budget] // of requests with a large JSON body
 	running    sync.WaitGroup                // of the goroutines that serve
@@ -63,7 +64,7 @@ type settings struct {
 func New(o Options) *Server {
 	s := &Server{
 		submission: o.Submission, messages: o.Messages, events: o.Events, handed: o.Handed, memory: o.Memory,
-		gate: newGate(), listeners: map[target]*listener{}, filling: make(chan struct{}, 4),
+		gate: newGate(), secret: newSecret(), listeners: map[target]*listener{}, filling: make(chan struct{}, 4),
 	}
 	if s.events == nil {
 		s.events = func(Event) {}
@@ -89,7 +90,7 @@ type Plan struct {
 // are not open yet, reads certificates and hashes. The plan is to be used, or
 // dropped by Drop.
 func (s *Server) Prepare(cfg *config.Config) (p *Plan, err error) {
-	tokens, err := newTokens(&cfg.HTTP)
+	tokens, err := newTokens(&cfg.HTTP, s.secret)
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +147,7 @@ func (s *Server) Use(p *Plan) {
 		p.Drop()
 		return
 	}
+	p.settings.tokens.inherit(s.settings.Load().tokens)
 	s.settings.Store(p.settings)
 	s.large.Store(origin.NewBudget(int64(p.settings.http.MaxJSON) + 1)) // of which something is always left
 	var gone []*listener

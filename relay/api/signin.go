@@ -2,81 +2,21 @@ package api
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"net/http"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"postern/config"
 	"postern/relay/origin"
-	"postern/relay/passwd"
-	"postern/relay/route"
 )
-
-// token is one that lets a client in.
-type token struct {
-	name    string
-	stored  *passwd.Stored
-	senders *route.Senders // nil: it may send as whomever the routes take
-	compat  []config.Dialect
-}
-
-// tokens are those of one configuration.
-type tokens struct {
-	list   []*token
-	secret []byte // of the digests
-
-	mu sync.Mutex // guards known
-	// known has a keyed digest of each token that was right, so that a request
-	// doesn't cost 20 ms each time. It has no more than list has. Who can't make
-	// digests learns nothing from how long a look takes.
-	known map[[sha256.Size]byte]*token
-}
-
-func newTokens(h *config.HTTP) (*tokens, error) {
-	t := &tokens{secret: make([]byte, sha256.Size), known: map[[sha256.Size]byte]*token{}}
-	rand.Read(t.secret)
-	for _, name := range h.TokenNames() {
-		c := h.Tokens[name]
-		stored, err := passwd.Parse(c.Hash)
-		if err != nil {
-			return nil, fmt.Errorf("http.token.%s: %w", name, err)
-		}
-		one := &token{name: name, stored: stored, compat: c.Compat}
-		if len(c.From) > 0 {
-			if one.senders, err = route.NewSenders(c.Senders()); err != nil {
-				return nil, fmt.Errorf("http.token.%s: %w", name, err)
-			}
-		}
-		t.list = append(t.list, one)
-	}
-	return t, nil
-}
-
-func (t *tokens) digest(secret string) (d [sha256.Size]byte) {
-	h := hmac.New(sha256.New, t.secret)
-	h.Write([]byte(secret))
-	h.Sum(d[:0])
-	return d
-}
-
-func (t *tokens) seen(d [sha256.Size]byte) *token {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.known[d]
-}
 
 // gate is what keeps those out who guess: the turns of what takes a processor,
 // and the limits of wrong tokens.
 type gate struct {
-	checks  *origin.Turns // of tokens, which take 20 ms of a processor each
+	checks  *origin.Turns // of tokens with slow hashes, which take 20 ms of a processor each
 	shakes  *origin.Turns // of TLS handshakes, which take about 1 ms each
 	guesses *origin.Guesses
 }
@@ -105,32 +45,29 @@ const maxToken = 1024
 // check finds the token that a client gave; fresh: it was not known before.
 // Nil: it is wrong, or, where busy, there was no turn.
 func (g *gate) check(ctx context.Context, t *tokens, from origin.Key, secret string) (found *token, fresh, busy bool) {
-	d := t.digest(secret)
+	d := t.digest([]byte(secret))
 	name := hex.EncodeToString(d[:8]) // for the limits of guesses; tokens have no name that a client would say
 	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
 	if wait, ok := g.guesses.Wait(from, name, time.Now()); !ok || !origin.Pause(ctx, wait) {
 		return nil, false, true
 	}
-	if found = t.seen(d); found == nil {
+	found, wrong := t.look(d, secret)
+	if found == nil && !wrong {
 		if g.checks.Take(ctx, from) != nil {
 			return nil, false, true
 		}
 		defer g.checks.Give()
-		if found = t.seen(d); found == nil { // another request may have asked meanwhile
-			i := slices.IndexFunc(t.list, func(one *token) bool { return one.stored.Check(secret) })
-			if i < 0 {
-				g.guesses.Failed(from, name, time.Now())
-				return nil, false, false
-			}
-			found, fresh = t.list[i], true
-			t.mu.Lock()
-			t.known[d] = found
-			t.mu.Unlock()
+		if found, wrong = t.look(d, secret); found == nil && !wrong { // another request may have asked meanwhile
+			found = t.compare(d, secret)
 		}
 	}
+	if found == nil {
+		g.guesses.Failed(from, name, time.Now())
+		return nil, false, false
+	}
 	g.guesses.Succeeded(from, name)
-	return found, fresh, false
+	return found, t.learn(d, found), false
 }
 
 // credential is the token that a request carries, wherever its dialect puts it.
