@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 
@@ -101,14 +102,15 @@ func twice(b []byte) string {
 	return ""
 }
 
+// decode reads a JSON text into v. Only a Decoder refuses fields that v lacks, and
+// it holds the text twice more while it grows; so of a long text it sees an
+// outline, and what is long comes straight from b.
 func decode(b []byte, v any) *failure {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(v)
-	if err == nil {
-		if _, more := dec.Token(); more != io.EOF {
-			err = errors.New("more follows the JSON value")
-		}
+	err := error(nil)
+	if len(b) <= freeBody {
+		err = decodeKnown(b, v)
+	} else if err = decodeKnown(outline(b), reflect.New(reflect.TypeOf(v).Elem()).Interface()); err == nil {
+		err = json.Unmarshal(b, v)
 	}
 	if err == nil {
 		return nil
@@ -127,6 +129,63 @@ func decode(b []byte, v any) *failure {
 		text = "the body cannot be a JSON " + kind.Value
 	}
 	return invalid(wire.Text(text, maxText))
+}
+
+// decodeKnown reads a JSON text with no other fields than v has, and nothing
+// behind it.
+func decodeKnown(b []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return err
+	}
+	if _, more := dec.Token(); more != io.EOF {
+		return errors.New("more follows the JSON value")
+	}
+	return nil
+}
+
+// longText is how many bytes a text of an outline may have.
+const longText = 1 << 10
+
+// outline is a JSON text with an empty text in the place of each long one, names
+// of objects excepted.
+func outline(b []byte) (out []byte) {
+	for len(b) > 0 {
+		from := bytes.IndexByte(b, '"')
+		if from < 0 {
+			return append(out, b...)
+		}
+		out, b = append(out, b[:from]...), b[from:]
+		end := textEnd(b)
+		rest := bytes.TrimLeft(b[end:], " \t\r\n")
+		if end > longText && !bytes.HasPrefix(rest, []byte{':'}) {
+			out = append(out, `""`...)
+		} else {
+			out = append(out, b[:end]...)
+		}
+		b = b[end:]
+	}
+	return out
+}
+
+// textEnd is where a JSON text ends that b begins with, behind its quotation
+// mark; all of b where there is none.
+func textEnd(b []byte) int {
+	for i := 1; ; {
+		n := bytes.IndexByte(b[i:], '"')
+		if n < 0 {
+			return len(b)
+		}
+		i += n + 1
+		escapes := 0
+		for b[i-2-escapes] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return i
+		}
+	}
 }
 
 // fieldError is that of a value of our own types.

@@ -37,12 +37,12 @@ type tokens struct {
 
 	mu    sync.Mutex          // guards what follows
 	known map[digest]*token   // that were right; no more than there are
-	wrong map[digest]struct{} // that were compared with all of slow; at most maxWrong
+	wrong map[digest]struct{} // that were compared with all of slow; at most maxWrongTokens
 }
 
-// maxWrong is how many wrong tokens are remembered: those of programs that go on
+// maxWrongTokens is how many wrong tokens are remembered: those of programs that go on
 // with one that is not in the configuration any more.
-const maxWrong = 1000
+const maxWrongTokens = 1000
 
 func newSecret() []byte {
 	secret := make([]byte, sha256.Size)
@@ -131,7 +131,7 @@ func (t *tokens) compare(d digest, secret string) *token {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for any := range t.wrong {
-		if len(t.wrong) < maxWrong {
+		if len(t.wrong) < maxWrongTokens {
 			break
 		}
 		delete(t.wrong, any)

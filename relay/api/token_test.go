@@ -75,7 +75,7 @@ func TestWhatTokensCost(t *testing.T) {
 		if n > 6 {
 			t.Errorf("%d comparisons for a wrong token that comes five times and one that is right", n)
 		}
-		for i := range 2 * maxWrong {
+		for i := range 2 * maxWrongTokens {
 			if i%500 == 0 {
 				ask(fmt.Sprint("guess ", i), "", false, 3)
 			}
@@ -84,7 +84,7 @@ func TestWhatTokensCost(t *testing.T) {
 			all.mu.Unlock()
 		}
 		all.compare(all.digest([]byte("one more")), "one more")
-		if len(all.wrong) > maxWrong {
+		if len(all.wrong) > maxWrongTokens {
 			t.Errorf("%d wrong ones are remembered", len(all.wrong))
 		}
 
