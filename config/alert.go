@@ -5,13 +5,17 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// Alert is somebody who is told when something needs a person. One of
+// Alert is somebody who is told when something needs a person. One of URL,
 // Alertmanager, Command and Mail says how.
 type Alert struct {
 	Name string // in the log and in what is kept of alerts; no other has it
+	// URL is the address of one of AlertServices, as shoutrrr writes it. It holds
+	// secrets, and is shown nowhere.
+	URL Secret
 	// Alertmanager is the address of one: "http://127.0.0.1:9093", with a path
 	// before /api/v2 where there is one. Username, where it is not empty, and
 	// Password sign in to it.
@@ -46,11 +50,18 @@ const (
 const maxAlerts = 20
 
 // alertWays are the keys of which each receiver has one.
-var alertWays = []string{"alertmanager", "command", "mail"}
+var alertWays = []string{urlKey, "alertmanager", "command", "mail"}
+
+// AlertServices are what the url of an [[alert]] can begin with, before ":" or
+// "+": the services of shoutrrr but for its mail, which waits for nothing, and its
+// log.
+var AlertServices = []string{"bark", "discord", "generic", "googlechat", "gotify", "hangouts", "ifttt", "join", "lark", "matrix", "mattermost",
+	"notifiarr", "ntfy", "opsgenie", "pagerduty", "pushbullet", "pushover", "rocketchat", "signal", "slack", "teams", "telegram", "wecom", "zulip"}
 
 func (a *Alert) keys() []key {
 	return slices.Concat([]key{
 		{name: "name", value: text.at(&a.Name), unset: "its number", help: "What the receiver is called in the log and in postern alert."},
+	}, secretKeys(&a.URL, urlKey, "The address of a service, such as ntfy://ntfy.sh/topic", secretKinds...), []key{
 		{name: "alertmanager", value: alertmanagerAddress.at(&a.Alertmanager), unset: "none", help: "The address of an Alertmanager, without the path of its API."},
 		{name: "username", value: text.at(&a.Username), unset: "none", help: "The name to sign in with to the Alertmanager."},
 	}, secretKeys(&a.Password, passwordKey, "The password of the Alertmanager", secretKinds...), []key{
@@ -125,15 +136,18 @@ func (a *Alert) check(t *table) {
 	}
 	var ways []string
 	for _, way := range alertWays {
-		if t.has(way) {
+		if t.has(way) || way == urlKey && anySecret(t, way) {
 			ways = append(ways, way)
 		}
 	}
 	switch {
 	case len(ways) == 0:
-		t.problem("", "says nothing about who is told", `set one of alertmanager, command and mail`)
+		t.problem("", "says nothing about who is told", `set one of url, alertmanager, command and mail`)
 	case len(ways) > 1:
 		t.problem(ways[1], "stands beside "+ways[0], "write an [[alert]] of its own for each")
+	}
+	if a.URL.source != nil && a.URL.source.kind == secretLiteral {
+		checkService(t, a.URL.source.value)
 	}
 	if !t.has("alertmanager") {
 		t.refuse("has no effect without alertmanager", "remove it", "username")
@@ -148,6 +162,20 @@ func (a *Alert) check(t *table) {
 		mail := t.sub("mail")
 		mail.need("to", `such as to = ["ops@example.com"]`)
 		mail.need("upstream", "name an upstream other than the one whose trouble is to be told")
+	}
+}
+
+// checkService looks at the beginning of an address, and says nothing of the
+// rest.
+func checkService(t *table, address string) {
+	scheme, _, found := strings.Cut(address, "://")
+	name, _, _ := strings.Cut(scheme, "+")
+	switch {
+	case found && slices.Contains(AlertServices, name):
+	case found && (name == "http" || name == "https"):
+		t.problem(urlKey, "is the address of no known service", "for a webhook that takes any text write generic+"+name+"://…")
+	default:
+		t.problem(urlKey, "begins with no known service", "one of "+strings.Join(AlertServices, ", ")+", and ://")
 	}
 }
 

@@ -171,7 +171,7 @@ func documented(t *testing.T) map[string]map[string]string {
 // oneOfMany is true of a key that gives a secret from elsewhere: the page tells
 // of all of these once.
 func oneOfMany(s Setting) bool {
-	for _, name := range []string{passwordKey, clientSecretKey} {
+	for _, name := range []string{passwordKey, clientSecretKey, urlKey} {
 		if rest, ok := strings.CutPrefix(s.Name, name+"_"); ok && rest != "" {
 			return true
 		}
@@ -281,7 +281,7 @@ func TestSettings(t *testing.T) {
 			secret = append(secret, joinKey(s.Table, s.Name))
 		}
 	}
-	want := []string{"alert.command", "alert.password", "alert.password_command", "console.user.NAME.password", "http.token.NAME.hash", "listener.users", "upstream.NAME.password", "upstream.NAME.password_command", "upstream.NAME.oauth.client_secret", "upstream.NAME.oauth.client_secret_command"}
+	want := []string{"alert.command", "alert.password", "alert.password_command", "alert.url", "alert.url_command", "console.user.NAME.password", "http.token.NAME.hash", "listener.users", "upstream.NAME.password", "upstream.NAME.password_command", "upstream.NAME.oauth.client_secret", "upstream.NAME.oauth.client_secret_command"}
 	slices.Sort(secret)
 	slices.Sort(want)
 	if !slices.Equal(secret, want) {

@@ -148,11 +148,12 @@ func secretLine(text string, line int) bool {
 	text, _, _ = strings.Cut(text, "\n")
 	text = strings.ToLower(text)
 	return strings.Contains(text, "pass") || strings.Contains(text, "users") || strings.Contains(text, "secret") ||
-		strings.Contains(text, "$")
+		strings.Contains(text, "url") || strings.Contains(text, "command") || strings.Contains(text, "$")
 }
 
 func secretPath(key string) bool {
-	return strings.Contains(key, "password") || strings.Contains(key, "users") || strings.Contains(key, "secret")
+	return strings.Contains(key, "password") || strings.Contains(key, "users") || strings.Contains(key, "secret") ||
+		strings.Contains(key, urlKey) || strings.Contains(key, "command")
 }
 
 // located are the keys that lead to a daemon: of these every problem is told.

@@ -68,6 +68,7 @@ func furnish(t *testing.T) string {
 	write("dkim/broken.pem", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der[:100]}), 0o600)
 	write("dkim/open.pem", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der}), 0o644)
 	write("office.pw", []byte("hunter2\n"), 0o600)
+	write("ntfy.url", []byte("ntfy://ntfy.example.com/hunter2\n"), 0o600)
 	write("aliases", []byte("# of a machine\nbob: bob@example.net\n"), 0o644)
 	write("bad.aliases", []byte("root: |/bin/sh\nbob: /var/mail/bob\n"), 0o644)
 	write("open.aliases", []byte("bob: bob@example.net\n"), 0o666)

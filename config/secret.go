@@ -47,6 +47,7 @@ const (
 	passwordKey     = "password"
 	clientSecretKey = "client_secret"
 	tokenKeyKey     = "token_key"
+	urlKey          = "url" // of an [[alert]]
 )
 
 type secretSource struct {

@@ -90,6 +90,8 @@ func (d *daemon) targets(cfg *config.Config) (list []alert.Target) {
 		a := &cfg.Alerts[i]
 		t := alert.Target{Name: a.Name, Least: alert.Severity(a.Severity), After: a.After, Repeat: a.Repeat}
 		switch {
+		case a.URL.IsSet():
+			t.Receiver = &alert.Service{Address: a.URL, Program: d.program}
 		case a.Alertmanager != "":
 			t.Receiver = alert.Alertmanager{Address: a.Alertmanager, Username: a.Username, Password: a.Password}
 			t.Repeat, t.Steady = alert.Resend, true

@@ -76,5 +76,5 @@ func runsCommands(cfg *config.Config) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(cfg.Alerts, func(a config.Alert) bool { return a.Command != nil || a.Password.IsCommand() })
+	return slices.ContainsFunc(cfg.Alerts, func(a config.Alert) bool { return a.Command != nil || a.Password.IsCommand() || a.URL.IsCommand() })
 }

@@ -60,6 +60,7 @@ type daemon struct {
 	log     *eventlog.Log
 	events  eventlog.Process
 	version string
+	program string // the path of this one; empty: the system does not say
 	started time.Time
 
 	store      spool.Store
@@ -136,6 +137,7 @@ func Run(ctx context.Context, o Options) error {
 		load: o.Load, log: o.Log, events: o.Log.Process(), version: o.Version,
 		started: time.Now(), limit: descriptorLimit(), handed: handedOver(), reloading: make(chan struct{}, 1),
 	}
+	d.program, _ = os.Executable()
 	defer adopt(d.events)()
 	d.events.Starting(o.Version, o.Config.Path, os.Getpid())
 	if os.Geteuid() == 0 {

@@ -20,7 +20,7 @@ func (a *app) alertCommand() *cobra.Command {
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.alertListCommand(), a.alertTestCommand())
+	cmd.AddCommand(a.alertListCommand(), a.alertTestCommand(), a.alertSendCommand())
 	return cmd
 }
 
@@ -119,4 +119,15 @@ func (a *app) alertTest(ctx context.Context, name string) error {
 		err = errReported{exitUnavailable}
 	}
 	return err
+}
+
+// alertSendCommand is what the daemon calls to speak to a service.
+func (a *app) alertSendCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "send",
+		Short:  "Tell a service, as the daemon says on standard input",
+		Hidden: true,
+		Args:   noArguments,
+		RunE:   func(*cobra.Command, []string) error { return alert.Serve(a.stdin, a.stdout) },
+	}
 }

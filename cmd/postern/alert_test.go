@@ -144,3 +144,40 @@ after = "0"
 		t.Errorf("%s", out)
 	}
 }
+// TestAlertService: a confined daemon tells a service by a process of its own,
+// and nothing of the address is in the log.
+func TestAlertService(t *testing.T) {
+	var mu sync.Mutex
+	got := ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		got += r.URL.Path + " " + string(body)
+		if r.URL.Path == "/s3cretrefused" {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	defer s.Close()
+	h := newHarness(t, ordinary(freeAddr(t), freeAddr(t))+`
+[[alert]]
+name = "hook"
+url_file = "DIR/hook"
+[[alert]]
+name = "refused"
+url = "generic+`+s.URL+`/s3cretrefused"
+`)
+	if err := os.WriteFile(filepath.Join(h.dir, "hook"), []byte("generic+"+s.URL+"/s3crettoken\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	r := h.do("alert", "test")
+	mu.Lock()
+	defer mu.Unlock()
+	if r.code != exitUnavailable || !strings.Contains(got, "/s3crettoken The mail relay") && !strings.Contains(got, "/s3crettoken [") || !strings.Contains(r.stdout, "403 Forbidden") {
+		t.Errorf("%+v; got %q", r, got)
+	}
+	if all := r.stdout + r.stderr + h.log.String() + h.must("alert", "list") + h.must("status", "--json"); strings.Contains(all, "s3cret") {
+		t.Errorf("the address is shown: %s", all)
+	}
+}

@@ -50,6 +50,7 @@ var goroutines = map[string]string{
 	"relay/oauth/tokens.go Wait":        "waits for other goroutines",
 	"cmd/alert/watch.go begin":          "send recovers: TestReceiversWaitForNobody",
 	"cmd/alert/watch.go Try":            "send recovers: TestTry",
+	"cmd/alert/service.go Serve":        "reads a figure of the runtime, in a process of its own",
 	"cmd/alert/watch.go end":            "waits for other goroutines",
 	"cmd/daemon/run.go Run":             "Watch.safely recovers each look: TestPanicWhileLooking",
 	"cmd/daemon/heap.go paceHeap":       "reads figures of the runtime",
