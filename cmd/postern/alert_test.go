@@ -144,6 +144,7 @@ after = "0"
 		t.Errorf("%s", out)
 	}
 }
+
 // TestAlertService: a confined daemon tells a service by a process of its own,
 // and nothing of the address is in the log.
 func TestAlertService(t *testing.T) {
