@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -178,6 +179,33 @@ func TestSave(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// TestSavedNamesAreSynced: the folder is synced when the file has its name, and
+// a sync that fails is told; so is the folder of secrets in its own.
+func TestSavedNamesAreSynced(t *testing.T) {
+	real := syncFolder
+	defer func() { syncFolder = real }()
+	var synced []string
+	failure := errors.New("no sync")
+	syncFolder = func(dir string) error {
+		synced = append(synced, dir)
+		return failure
+	}
+	dir := t.TempDir()
+	for _, force := range []bool{false, true} {
+		if err := Save(filepath.Join(dir, "f"), []byte{'a', byte(len(synced))}, 0o600, force); !errors.Is(err, failure) {
+			t.Errorf("%v: %v", force, err)
+		}
+	}
+	f := &Found{}
+	f.upstream("one", &Upstream{Password: "first"})
+	if _, err := f.SaveSecrets(filepath.Join(dir, "secrets"), false); !errors.Is(err, failure) {
+		t.Error(err)
+	}
+	if want := []string{dir, dir, dir}; !slices.Equal(synced, want) {
+		t.Errorf("synced %q", synced)
 	}
 }
 

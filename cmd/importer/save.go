@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"postern/spool/disk"
 )
 
 // Save writes a file that is not there yet. One that is there stays, unless
@@ -38,17 +40,24 @@ func Save(path string, content []byte, mode fs.FileMode, force bool) error {
 	if err != nil {
 		return err
 	}
-	if force {
-		return os.Rename(temp.Name(), path)
+	if !force {
+		// A link fails where somebody was faster; a rename would not.
+		err = os.Link(temp.Name(), path)
+		if errors.Is(err, fs.ErrExist) {
+			return &Exists{path}
+		}
 	}
-	// A link fails where somebody was faster; a rename would not.
-	if err := os.Link(temp.Name(), path); errors.Is(err, fs.ErrExist) {
-		return &Exists{path}
-	} else if err != nil {
-		return os.Rename(temp.Name(), path) // a file system without links
+	if force || err != nil { // a file system without links
+		err = os.Rename(temp.Name(), path)
 	}
-	return nil
+	if err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
 }
+
+// syncFolder makes durable what stands in a folder; a test replaces it.
+var syncFolder = func(dir string) error { return disk.At(dir).SyncDir("") }
 
 // Exists is the error of a file that is there and holds something else.
 type Exists struct{ Path string }
@@ -64,7 +73,11 @@ func (f *Found) SaveSecrets(dir string, force bool) (map[*Upstream]string, error
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(dir, 0o700); err == nil {
+		if err := syncFolder(filepath.Dir(dir)); err != nil {
+			return nil, err
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
 	paths := map[*Upstream]string{}
