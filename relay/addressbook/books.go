@@ -306,6 +306,10 @@ func ambiguous(text string, people []*Entry) error {
 	}
 }
 
+// maxCompared is how many entries a book may have for names to be compared with
+// one that nobody has.
+const maxCompared = 10_000
+
 func (b *Books) unknown(text string, group bool, indexes []*Index) error {
 	what := "nobody of that name"
 	if group {
@@ -315,18 +319,24 @@ func (b *Books) unknown(text string, group bool, indexes []*Index) error {
 	if len(b.list) == 0 {
 		e.Text = "there is no address book that you may ask"
 	}
-	near := map[string]string{} // by the folded name
+	k, near := folded(text), map[string]string{} // by the folded name
+	alike := func(name string) bool { return max(len(name)-len(k), len(k)-len(name)) <= max(1, len(k)/3) }
 	for _, x := range indexes {
-		for k, g := range x.groups {
-			near[k] = g.name
+		for name, g := range x.groups {
+			if alike(name) {
+				near[name] = g.name
+			}
 		}
-		if !group && len(x.Entries) <= 10_000 {
-			for _, one := range x.Entries {
-				near[folded(one.Name)] = one.Name
+		if group || len(x.Entries) > maxCompared {
+			continue
+		}
+		for name, at := range x.name {
+			if alike(name) {
+				near[name] = x.Entries[at[0]].Name
 			}
 		}
 	}
-	if name := config.Nearest(text, slices.Sorted(maps.Keys(near))); name != "" {
+	if name := config.Nearest(k, slices.Sorted(maps.Keys(near))); name != "" {
 		e.Hint = "did you mean " + wire.Quote(near[name]) + "?"
 	}
 	return e

@@ -193,7 +193,7 @@ func (c *Card) Entry() *Entry {
 			e.Organisation = shown(split(v, ';')[0])
 		case "EMAIL":
 			if a := strings.TrimPrefix(unescape(v), "mailto:"); len(addresses) < maxAddresses && wire.CheckMailbox(a, true) == wire.NoFault {
-				addresses = append(addresses, weighed{a, preference(l)})
+				addresses = append(addresses, weighed{strings.Clone(a), preference(l)})
 			}
 		case "CATEGORIES":
 			e.Groups = texts(e.Groups, split(v, ','), maxGroups)
@@ -228,7 +228,8 @@ func preference(l *line) int {
 	return 100
 }
 
-func shown(s string) string { return wire.Text(s, maxText) }
+// shown is a text as it is kept: without the card that it stood in.
+func shown(s string) string { return strings.Clone(wire.Text(s, maxText)) }
 
 func texts(list, more []string, most int) []string {
 	for _, s := range more {

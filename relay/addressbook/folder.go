@@ -89,6 +89,10 @@ func (f *Folder) look(now time.Time) error {
 		f.files = make(map[string]*file, len(entries))
 	}
 	changed, count, held := f.index == nil, 0, 0
+	var buffer []byte
+	if len(f.files) < len(entries) {
+		buffer = make([]byte, 64<<10)
+	}
 	var more string
 	for _, of := range f.files {
 		of.seen = false
@@ -103,6 +107,16 @@ func (f *Folder) look(now time.Time) error {
 			break
 		}
 		known := f.files[name]
+		if known == nil && e.Type().IsRegular() {
+			if fresh := f.readNew(name, now, buffer); fresh != nil {
+				if held += fresh.held; held > maxHeld {
+					more = overfull
+					break
+				}
+				changed, f.files[name] = true, fresh
+				continue
+			}
+		}
 		info, err := os.Lstat(filepath.Join(f.Dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // gone since
@@ -113,7 +127,7 @@ func (f *Folder) look(now time.Time) error {
 		}
 		fresh := f.read(name, info, err, now)
 		if held += fresh.held; held > maxHeld {
-			more = fmt.Sprintf("holds more than %d MiB of text; the rest is not read", maxHeld>>20)
+			more = overfull
 			break
 		}
 		changed, f.files[name] = true, fresh
@@ -133,6 +147,32 @@ func (f *Folder) look(now time.Time) error {
 // isCardName: hidden files are of writers that have not ended.
 func isCardName(name string) bool {
 	return !strings.HasPrefix(name, ".") && strings.EqualFold(filepath.Ext(name), ".vcf")
+}
+
+var overfull = fmt.Sprintf("holds more than %d MiB of text; the rest is not read", maxHeld>>20)
+
+// readNew reads a card that isn't known yet with as few system calls as can be,
+// as a folder of 10,000 is read in one go. nil: it has to be looked at more
+// closely.
+func (f *Folder) readNew(name string, now time.Time, buffer []byte) *file {
+	r, err := openNow(filepath.Join(f.Dir, name), os.O_RDONLY)
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	info, err := r.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() >= int64(len(buffer)) {
+		return nil
+	}
+	n, err := r.Read(buffer)
+	if err != nil || int64(n) != info.Size() {
+		return nil
+	}
+	of := &file{seen: true, info: stampOf(info), young: now.Sub(info.ModTime()) < 2*gap}
+	if err := of.take(f.Name, name, buffer[:n]); err != nil {
+		of.fault = reason(err)
+	}
+	return of
 }
 
 // read reads one card, whatever there is.

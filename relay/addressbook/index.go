@@ -3,6 +3,7 @@ package addressbook
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -34,6 +35,10 @@ type Index struct {
 	name    map[string][]int32 // by the folded full name or nickname
 	groups  map[string]*group  // by the folded name
 	words   []word             // sorted: what a prefix is looked for in
+
+	// texts are what Search looks in, by the entry; they are made when it is
+	// called first.
+	texts func() []string
 }
 
 type word struct {
@@ -90,6 +95,7 @@ func newIndex(entries []*Entry, faults []Fault) *Index {
 			g.in = append(g.in, n)
 		}
 	}
+	x.texts = sync.OnceValue(x.makeTexts)
 	slices.SortFunc(x.words, func(a, b word) int { return strings.Compare(a.text, b.text) })
 	return x
 }
@@ -194,27 +200,26 @@ func (x *Index) Prefix(text string, limit int) []*Entry {
 func (x *Index) Search(text string, limit int) []*Entry {
 	words := strings.Fields(folded(text))
 	var found []*Entry
-	for _, e := range x.Entries {
-		if matches(e, words) {
-			found = append(found, e)
+	for i, text := range x.texts() {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, w) }) {
+			found = append(found, x.Entries[i])
 		}
 	}
 	slices.SortStableFunc(found, func(a, b *Entry) int { return strings.Compare(a.Name, b.Name) })
 	return found[:min(limit, len(found))]
 }
 
-func matches(e *Entry, words []string) bool {
-	in := make([]string, 0, 8)
-	in = append(in, folded(e.Name), folded(e.Organisation), e.UID)
-	for _, list := range [][]string{e.Nicknames, e.Addresses, e.Groups} {
-		for _, s := range list {
-			in = append(in, folded(s))
+// makeTexts joins what an entry is found by, with line ends, which no word has.
+func (x *Index) makeTexts() []string {
+	texts := make([]string, len(x.Entries))
+	for i, e := range x.Entries {
+		parts := []string{folded(e.Name), folded(e.Organisation), e.UID}
+		for _, list := range [][]string{e.Nicknames, e.Addresses, e.Groups} {
+			for _, s := range list {
+				parts = append(parts, folded(s))
+			}
 		}
+		texts[i] = strings.Join(parts, "\n")
 	}
-	for _, w := range words {
-		if !slices.ContainsFunc(in, func(s string) bool { return strings.Contains(s, w) }) {
-			return false
-		}
-	}
-	return true
+	return texts
 }

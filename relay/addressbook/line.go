@@ -1,7 +1,6 @@
 package addressbook
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -41,17 +40,17 @@ var errBounds = fmt.Errorf("has more than %d lines, or a line with more than %d 
 
 // readLines cuts a card into its lines. Lines without a colon are an error: what
 // they belong to can't be told.
-func readLines(text []byte) ([]line, error) {
-	text = bytes.TrimPrefix(text, []byte("\ufeff"))
-	var lines []line
-	old := bytes.Contains(text, []byte("\nVERSION:2.1"))
+func readLines(card []byte) ([]line, error) {
+	text := strings.TrimPrefix(string(card), "\ufeff")
+	lines := make([]line, 0, min(64, 1+strings.Count(text, "\n")))
+	old := strings.Contains(text, "\nVERSION:2.1")
 	for n := 0; len(text) > 0; n++ {
 		if n >= maxLines {
 			return nil, errBounds
 		}
 		raw := cutLine(text, old)
 		text = text[len(raw):]
-		if len(bytes.TrimSpace(raw)) == 0 {
+		if strings.TrimSpace(raw) == "" {
 			continue
 		}
 		l, err := parseLine(raw, old)
@@ -65,21 +64,21 @@ func readLines(text []byte) ([]line, error) {
 
 // cutLine is the first line with those that continue it: they begin with a
 // blank, or follow a "=" at the end of what is quoted-printable (vCard 2.1).
-func cutLine(text []byte, old bool) []byte {
+func cutLine(text string, old bool) string {
 	end, soft := 0, false
 	for {
-		i := bytes.IndexByte(text[end:], '\n')
+		i := strings.IndexByte(text[end:], '\n')
 		if i < 0 {
 			return text
 		}
 		stop := end + i + 1
-		one := bytes.TrimRight(text[end:stop], "\r\n")
+		one := strings.TrimRight(text[end:stop], "\r\n")
 		if end == 0 {
-			soft = old && isQuotedPrintable(string(one))
+			soft = old && isQuotedPrintable(one)
 		}
 		end = stop
 		more := end < len(text) && (text[end] == ' ' || text[end] == '\t')
-		if !more && !(soft && bytes.HasSuffix(one, []byte("="))) {
+		if !more && !(soft && strings.HasSuffix(one, "=")) {
 			return text[:end]
 		}
 	}
@@ -92,8 +91,8 @@ func isQuotedPrintable(line string) bool {
 
 var errNoColon = errors.New("is not NAME:VALUE")
 
-func parseLine(raw []byte, old bool) (line, error) {
-	l := line{raw: string(raw), old: old}
+func parseLine(raw string, old bool) (line, error) {
+	l := line{raw: raw, old: old}
 	rest := l.raw
 	if old && isQuotedPrintable(rest) { // its soft line ends; a blank behind one is text
 		rest = strings.NewReplacer("=\r\n", "", "=\n", "").Replace(rest)
