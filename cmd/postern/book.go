@@ -189,6 +189,8 @@ func (a *app) bookShowCommand() *cobra.Command {
 		Use:   "show UID|ADDRESS|NAME",
 		Short: "Print a card",
 		Args:  one("a UID, an address or a name"),
+
+		ValidArgsFunction: a.completeCard,
 		RunE: func(_ *cobra.Command, args []string) error {
 			f, err := a.bookFolder(of)
 			if err != nil {
@@ -220,6 +222,8 @@ func (a *app) bookExpandCommand() *cobra.Command {
 		Use:   "expand group:NAME",
 		Short: "Print every address of a group, and how it came into it",
 		Args:  one("group:NAME, or a name as send takes it"),
+
+		ValidArgsFunction: a.completeRecipient,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			books, err := a.books()
 			if err != nil {

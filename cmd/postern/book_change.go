@@ -69,6 +69,8 @@ func (a *app) bookRemoveCommand() *cobra.Command {
 		Use:   "remove UID|ADDRESS|NAME",
 		Short: "Remove a card",
 		Args:  one("a UID, an address or a name"),
+
+		ValidArgsFunction: a.completeCard,
 		RunE: func(_ *cobra.Command, args []string) error {
 			s, f, err := a.stored(of, args[0])
 			if err != nil {
@@ -107,6 +109,8 @@ func (a *app) bookEditCommand() *cobra.Command {
 		Use:   "edit UID|ADDRESS|NAME",
 		Short: "Edit a card with $VISUAL or $EDITOR; it is checked before it replaces the old one",
 		Args:  one("a UID, an address or a name"),
+
+		ValidArgsFunction: a.completeCard,
 		RunE: func(_ *cobra.Command, args []string) error {
 			return bookFailure(a.bookEdit(of, args[0]))
 		},

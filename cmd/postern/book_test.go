@@ -111,7 +111,9 @@ func TestBookThroughTheRelay(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, mail)
 		}
 	}
-	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", filepath.Join(h.dir, "submit.sock")) }}}
+	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return net.Dial("unix", filepath.Join(h.dir, "submit.sock"))
+	}}}
 	defer client.CloseIdleConnections()
 	ask := func(status int, path, body string, into any) {
 		t.Helper()

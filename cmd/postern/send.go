@@ -86,6 +86,11 @@ Exit codes:
 		},
 	}
 	f.register(cmd)
+	for _, name := range []string{"to", "cc", "bcc"} {
+		if err := cmd.RegisterFlagCompletionFunc(name, a.completeRecipient); err != nil {
+			panic(err) // there is such a flag
+		}
+	}
 	return a.withJSON(cmd)
 }
 
