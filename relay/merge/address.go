@@ -210,7 +210,12 @@ func (r *Renderer) person(ctx context.Context, key string, p piece, data map[str
 	case text == "" && p.name == nil:
 		return nil // a column that is empty names nobody
 	case p.name == nil && needsBook(text):
-		return r.named(ctx, key, text, p.addr.constant())
+		list := r.named(ctx, key, text, p.addr.constant())
+		if len(list) > 1 && !p.addr.constant() && !strings.HasPrefix(p.addr.source, "group:") {
+			r.wrong(key, quoted(text)+" is a group, and a value names one person at most", "write group:{{"+columnOfPiece(p)+"}} where a row chooses a group")
+			return nil
+		}
+		return list
 	}
 	a := compose.Address{Addr: text}
 	if p.name != nil {

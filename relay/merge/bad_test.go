@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/relay/compose"
 )
 
 // prepared writes files into a folder and makes a plan of step.toml in it.
@@ -242,5 +244,34 @@ func TestBadInput(t *testing.T) {
 				t.Errorf("kind %d, want %d", kind, c.kind)
 			}
 		})
+	}
+}
+
+// crowd is a Book with one person and one group.
+type crowd struct{}
+
+func (crowd) Resolve(_ context.Context, name string) ([]compose.Address, error) {
+	one := compose.Address{Name: "Ann", Addr: "ann@example.com"}
+	if name == "Ann" {
+		return []compose.Address{one}, nil
+	}
+	return []compose.Address{one, {Name: "Bob", Addr: "bob@example.com"}}, nil
+}
+
+// TestAValueNamesOnePerson: a row may choose a group only where the message file
+// says so.
+func TestAValueNamesOnePerson(t *testing.T) {
+	for to, c := range map[string]struct{ value, want string }{
+		"{{.email}}":          {"Ann", ""},
+		"{{ .email }} ":       {"group:All", `due.csv: row 1: to: "group:All" is a group, and a value names one person at most (write group:{{.email}} where a row chooses a group)`},
+		"{{ .email | lower}}": {"Everybody", `due.csv: row 1: to: "everybody" is a group, and a value names one person at most (write group:{{.column}} where a row chooses a group)`},
+		"group:{{.email}}":    {"All", ""},
+		"group:All":           {"x", ""},
+		"{{.email}}:All":      {"group", `due.csv: row 1: to: "group:All" is a group, and a value names one person at most (write group:{{.column}} where a row chooses a group)`},
+	} {
+		files := map[string]string{"step.toml": strings.Replace(simple, "{{.email}}", to, 1), "due.csv": "email\n" + c.value + "\n"}
+		if got, _ := problemsOf(t, files, Options{Book: crowd{}}); got != c.want {
+			t.Errorf("%s with %s:\n got %s\nwant %s", to, c.value, got, c.want)
+		}
 	}
 }
