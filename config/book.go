@@ -33,6 +33,8 @@ type Book struct {
 	UnixUser []string          // users of this machine that may ask it; empty: all
 	User     []string          // tokens that may ask it; empty: none
 	Internal bool              // it is not configured
+
+	Directory Directory // of BookLDAP
 }
 
 // Send configures how mail is made.
@@ -42,8 +44,11 @@ type Send struct {
 
 // Place is where the book is.
 func (b *Book) Place() string {
-	if b.Provider == BookVCards {
+	switch b.Provider {
+	case BookVCards:
 		return b.Dir
+	case BookLDAP:
+		return strings.Join(each(b.Directory.Servers, func(s DirectoryServer) string { return s.URL }), ", ")
 	}
 	return b.File
 }
@@ -58,15 +63,15 @@ func (b *Book) Allows(user, unixUser string) bool {
 }
 
 func (b *Book) keys() []key {
-	return []key{
-		{name: "provider", value: choice(&b.Provider, BookVCards, BookVCard, BookCSV, BookLDIF), unset: "must be given", help: "What the book is: a folder of vCards, or a file that is read only."},
+	return slices.Concat([]key{
+		{name: "provider", value: choice(&b.Provider, BookVCards, BookVCard, BookCSV, BookLDIF, BookLDAP), unset: "must be given", help: "What the book is: a folder of vCards, a file that is read only, or a directory."},
 		{name: "dir", value: path.at(&b.Dir), unset: "book below state_dir", help: "The folder of a book of vCards."},
 		{name: "file", value: path.at(&b.File), unset: "must be given for a file", help: "The file of the other providers; it is read again when it changes."},
 		{name: "charset", value: text.at(&b.Charset), unset: "UTF-8, else Windows-1252", help: "The charset of the file, where no byte order mark tells."},
 		{name: "columns", value: bookColumns.at(&b.Columns), unset: "guessed by their names", help: "The columns of a CSV file, by what they hold."},
 		{name: "unix_user", value: textList.at(&b.UnixUser), unset: "all users of this machine", help: "The users of this machine that may ask the book."},
 		{name: "user", value: textList.at(&b.User), unset: "none", help: "The tokens of http.token that may ask the book."},
-	}
+	}, b.Directory.keys(b.Provider != BookLDAP))
 }
 
 func (s *Send) keys() []key {
@@ -99,7 +104,7 @@ func readBookColumns(f field, v any) (map[string]string, bool) {
 func (c *Config) bookTables() value {
 	return tableMap[Book]{
 		place: &c.books, keys: (*Book).keys, check: (*Book).check,
-		fresh: func(name string) *Book { return &Book{Name: name} },
+		fresh: func(name string) *Book { return &Book{Name: name, Directory: defaultDirectory()} },
 	}
 }
 
@@ -108,7 +113,13 @@ func (b *Book) check(t *table) {
 	if strings.Contains(b.Name, ":") {
 		t.problem("", "is no name for a book: it has a colon", "")
 	}
-	t.need("provider", "one of vcards, vcard, csv, ldif")
+	t.need("provider", "one of vcards, vcard, csv, ldif, ldap")
+	if b.Provider == BookLDAP {
+		t.refuse("is not for a directory", "remove it", "dir", "file", "charset", "columns")
+		b.Directory.check(t)
+		return
+	}
+	b.Directory.refuse(t)
 	if b.Provider == BookVCards {
 		t.refuse("is not for a folder of vCards", "remove it", "file", "charset", "columns")
 		return

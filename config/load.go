@@ -126,6 +126,14 @@ type Place struct {
 	BookErr error
 }
 
+// ofBooks reports whether a problem keeps books from being asked. Files of a
+// directory that its user may not read don't: the relay may.
+func ofBooks(key string) bool {
+	_, name, nested := strings.Cut(strings.TrimPrefix(key, "book."), ".")
+	private := nested && (strings.HasPrefix(name, passwordKey) || name == "keytab" || name == "ccache" || name == "ca_file" || name == "krb5_conf")
+	return strings.HasPrefix(key, "send.") || strings.HasPrefix(key, "book.") && !private
+}
+
 // Locate finds the control socket and the spool that a --config option leads
 // to, as Find does, but looks at nothing else of the file: whoever may talk
 // to the daemon need not be able to read its secrets and keys, and can reach
@@ -163,7 +171,7 @@ func Locate(option string) (Place, error) {
 	for _, p := range doc.problems.list {
 		if slices.Contains(located, p.Key) {
 			wrong = append(wrong, p)
-		} else if strings.HasPrefix(p.Key, "book.") || strings.HasPrefix(p.Key, "send.") {
+		} else if ofBooks(p.Key) {
 			books = append(books, p)
 		}
 	}

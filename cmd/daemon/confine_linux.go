@@ -71,6 +71,11 @@ func confine(cfg *config.Config) ([]string, error) {
 // runsCommands says whether somebody else's program is run, which may write
 // where nobody here knows of.
 func runsCommands(cfg *config.Config) bool {
+	for i := range cfg.Books {
+		if cfg.Books[i].Directory.Account.Password.IsCommand() {
+			return true
+		}
+	}
 	for _, up := range cfg.Upstreams {
 		if up.Password.IsCommand() || up.OAuth != nil && (up.OAuth.ClientSecret.IsCommand() || up.OAuth.TokenKey.IsCommand()) {
 			return true

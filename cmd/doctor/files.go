@@ -122,6 +122,12 @@ func secretFiles(cfg *config.Config) (list []secretFile) {
 			add(FileKey, "the client key of the upstream "+name, o.KeyFile)
 		}
 	}
+	for i := range cfg.Books {
+		b := &cfg.Books[i]
+		add(FileSecret, "the password of the book "+b.Name, b.Directory.Account.Password.File())
+		add(FileSecret, "the keytab of the book "+b.Name, b.Directory.Account.Kerberos.Keytab)
+		add(FileSecret, "the tickets of the book "+b.Name, b.Directory.Account.Kerberos.CCache)
+	}
 	return list
 }
 

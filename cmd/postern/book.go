@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +15,7 @@ import (
 	"postern/cmd/step"
 	"postern/config"
 	"postern/relay/addressbook"
+	"postern/relay/directory"
 )
 
 func (a *app) bookCommand() *cobra.Command {
@@ -73,6 +76,7 @@ func bookFailure(err error) error {
 	var nobody *book.Nobody
 	var unreadable *addressbook.Unreadable
 	var many *addressbook.TooMany
+	var away *directory.Away
 	var f *failure
 	var said errReported
 	switch {
@@ -82,6 +86,8 @@ func bookFailure(err error) error {
 		return &failure{code: exitNoUser, text: unknown.Text, hint: unknown.Hint}
 	case errors.As(err, &nobody):
 		return &failure{code: exitNoUser, text: nobody.Text, hint: nobody.Hint}
+	case errors.As(err, &away):
+		return &failure{code: exitTempFail, text: err.Error(), hint: away.Hint}
 	case errors.As(err, &unreadable), errors.As(err, &many), errors.Is(err, addressbook.ErrThere):
 		return &failure{code: exitData, text: err.Error()}
 	case errors.Is(err, addressbook.ErrGone):
@@ -172,6 +178,8 @@ func (a *app) bookFind(ctx context.Context, text, of, format string, limit int) 
 
 func shownAddress(e *addressbook.Entry) string {
 	switch n := len(e.Addresses); {
+	case e.Group && n == 0 && len(e.Members) == 0:
+		return "group"
 	case e.Group && n == 0:
 		return fmt.Sprintf("group of %d", len(e.Members))
 	case n == 0:
@@ -243,6 +251,9 @@ func (a *app) bookExpandCommand() *cobra.Command {
 			if err := t.flush(); err != nil {
 				return err
 			}
+			if x.Age != "" {
+				fmt.Fprintf(a.stderr, "warning: the book %s can't be asked now: this is what it said %s\n", safe(x.Book), safe(x.Age))
+			}
 			for _, l := range x.Loops {
 				fmt.Fprintf(a.stderr, "warning: a group holds itself: %s\n", safe(l))
 			}
@@ -265,7 +276,7 @@ func (a *app) bookTestCommand() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			books, err := a.books()
 			if err != nil {
 				return err
@@ -277,7 +288,7 @@ func (a *app) bookTestCommand() *cobra.Command {
 					return &failure{code: exitData, text: "there is no book " + quoted(args[0]), hint: "there are " + strings.Join(books.Own.Names(), ", ")}
 				}
 			}
-			return a.bookTest(own.Check())
+			return a.bookTest(own.Check(cmd.Context()))
 		},
 	}
 	return a.withJSON(cmd)
@@ -301,6 +312,9 @@ func (a *app) bookTest(checked []addressbook.Checked) error {
 			return err
 		}
 		for _, c := range checked {
+			if err := a.tellServers(c.Servers); err != nil {
+				return err
+			}
 			a.tellFaults(c.Faults)
 			if c.Error != "" {
 				fmt.Fprintf(a.stderr, "postern: %s\n", safe(c.Error))
@@ -311,4 +325,21 @@ func (a *app) bookTest(checked []addressbook.Checked) error {
 		return errReported{exitTempFail}
 	}
 	return nil
+}
+
+// tellServers prints what each server of a directory said.
+func (a *app) tellServers(servers []directory.Tested) error {
+	if len(servers) == 0 {
+		return nil
+	}
+	t := newTable(a.stdout, "server", "tls", "as", "schema", "base", "people", "groups", "took")
+	for _, s := range servers {
+		if s.Error != "" {
+			t.row(s.URL, "failed")
+			continue
+		}
+		t.row(s.URL, cmp.Or(s.TLS, "none"), cmp.Or(s.As, "nobody"), string(s.Schema), s.Base, fmt.Sprint(s.People), fmt.Sprint(s.Groups), s.Took.Round(time.Millisecond).String())
+	}
+	fmt.Fprintln(a.stdout)
+	return t.flush()
 }

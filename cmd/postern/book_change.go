@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -184,7 +185,7 @@ func (a *app) bookGroupCommand() *cobra.Command {
 	var of string
 	list := &cobra.Command{
 		Use: "list", Short: "Print the groups of a book with the number of their addresses", Args: noArguments,
-		RunE: func(*cobra.Command, []string) error { return a.bookGroups(of) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.bookGroups(cmd.Context(), of) },
 	}
 	show := a.bookExpandCommand()
 	show.Use, show.Short = "show NAME", "Print every address of a group, and how it came into it"
@@ -243,7 +244,14 @@ func (a *app) changeGroup(of string, args []string, done string, change func(f *
 	return nil
 }
 
-func (a *app) bookGroups(of string) error {
+// bookGroups counts the members of groups that are at hand; those of a directory
+// are named alone.
+func (a *app) bookGroups(ctx context.Context, of string) error {
+	if all, err := a.books(); err == nil && of != "" && all.Own.Folder(of) == nil {
+		if one, known := all.Own.Named(of); known {
+			return a.bookGroupNames(ctx, one)
+		}
+	}
 	f, err := a.bookFolder(of)
 	if err != nil {
 		return err
@@ -270,6 +278,28 @@ func (a *app) bookGroups(of string) error {
 	t := newTable(a.stdout, "group", "addresses")
 	for _, r := range rows {
 		t.row(r.Name, fmt.Sprint(r.Addresses))
+	}
+	return t.flush()
+}
+
+func (a *app) bookGroupNames(ctx context.Context, books *addressbook.Books) error {
+	names, err := books.Groups(ctx)
+	if err != nil {
+		return bookFailure(err)
+	}
+	if a.json {
+		type row struct {
+			Name string `json:"name"`
+		}
+		rows := []row{}
+		for _, n := range names {
+			rows = append(rows, row{n})
+		}
+		return printJSON(a.stdout, rows)
+	}
+	t := newTable(a.stdout, "group")
+	for _, n := range names {
+		t.row(n)
 	}
 	return t.flush()
 }

@@ -110,7 +110,7 @@ func (b *Books) Resolve(ctx context.Context, name string) ([]compose.Address, er
 	}
 	err := b.ask(ctx, http.MethodPost, "/v1/book/resolve", question{name}, &got)
 	if errors.Is(err, errNoRelay) {
-		return b.Own.Resolve(name, mostOwn)
+		return b.Own.Resolve(ctx, name, mostOwn)
 	} else if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (b *Books) Expand(ctx context.Context, name string) (*addressbook.Expansion
 	var got addressbook.Expansion
 	err := b.ask(ctx, http.MethodPost, "/v1/book/expand", question{name}, &got)
 	if errors.Is(err, errNoRelay) {
-		return b.Own.Expand(name, mostOwn)
+		return b.Own.Expand(ctx, name, mostOwn)
 	}
 	return &got, err
 }
@@ -150,5 +150,5 @@ func (b *Books) Find(ctx context.Context, text, book string, limit int) (*addres
 	if !known {
 		return nil, &addressbook.Unknown{Text: "there is no address book " + wire.Quote(wire.Line(book))}
 	}
-	return own.Find(text, limit), nil
+	return own.Find(ctx, text, limit), nil
 }

@@ -95,11 +95,11 @@ func BenchmarkAsk(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		books := &Books{list: []named{{book: fixed{x}}}, without: func() bool { return false }}
+		books := &Books{list: []named{{asker: held{fixed{x}}}}, without: func() bool { return false }}
 		for name, text := range map[string]string{"exact": "given77 family77", "prefix": "Given777 Fam", "group": "group:Group 7", "unknown": "nobody of them"} {
 			b.Run(name, func(b *testing.B) {
 				for b.Loop() {
-					if _, err := books.Resolve(text, n); (err != nil) != (name == "unknown") {
+					if _, err := books.Resolve(b.Context(), text, n); (err != nil) != (name == "unknown") {
 						b.Fatal(err)
 					}
 				}

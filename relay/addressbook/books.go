@@ -1,6 +1,7 @@
 package addressbook
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"postern/config"
 	"postern/config/wire"
 	"postern/relay/compose"
+	"postern/relay/directory"
 )
 
 // Book is one that can be asked. It may be used concurrently.
@@ -29,21 +31,24 @@ type Books struct {
 
 type named struct {
 	config.Book
-	book Book
+	asker
 }
 
 // New makes the books of a configuration. Nothing is read yet.
 func New(list []config.Book) *Books {
 	b := &Books{without: func() bool { return false }}
 	for _, c := range list {
-		if c.Provider == config.BookVCards {
-			b.list = append(b.list, named{c, &Folder{Name: c.Name, Dir: c.Dir}})
-		} else {
-			b.list = append(b.list, named{c, &fileBook{settings: c}})
+		switch c.Provider {
+		case config.BookVCards:
+			b.list = append(b.list, named{c, held{&Folder{Name: c.Name, Dir: c.Dir}}})
+		case config.BookLDAP:
+			b.list = append(b.list, named{c, newAsked(&c)})
+		default:
+			b.list = append(b.list, named{c, held{&fileBook{settings: c}}})
 		}
 	}
 	if len(list) == 1 && list[0].Internal {
-		f := b.list[0].book.(*Folder)
+		f := b.list[0].asker.(held).Book.(*Folder)
 		b.without = func() bool { return f.missing() }
 	}
 	return b
@@ -79,8 +84,10 @@ func (b *Books) Named(name string) (*Books, bool) {
 // none that can be written.
 func (b *Books) Folder(name string) *Folder {
 	for _, n := range b.list {
-		if f, ok := n.book.(*Folder); ok && (name == "" || n.Name == name) {
-			return f
+		if h, ok := n.asker.(held); ok && (name == "" || n.Name == name) {
+			if f, ok := h.Book.(*Folder); ok {
+				return f
+			}
 		}
 	}
 	return nil
@@ -104,17 +111,19 @@ type Found struct {
 	More bool `json:"more,omitempty"`
 }
 
-// Find are the entries that hold every word of a text, at most limit.
-func (b *Books) Find(text string, limit int) *Found {
+// Find are the entries that hold every word of a text, or that a directory takes
+// it for, at most limit.
+func (b *Books) Find(ctx context.Context, text string, limit int) *Found {
 	found := &Found{Entries: []*Entry{}}
 	for _, n := range b.list {
-		x, err := n.book.Index()
+		one, err := n.find(ctx, text, limit+1-len(found.Entries))
 		if err != nil {
 			found.Away = append(found.Away, Fault{n.Name, "", err.Error()})
 			continue
 		}
-		found.Faults = append(found.Faults, x.Faults...)
-		found.Entries = append(found.Entries, x.Search(text, limit+1-len(found.Entries))...)
+		found.Faults = append(found.Faults, one.Faults...)
+		found.Entries = append(found.Entries, one.Entries...)
+		found.More = found.More || one.More
 		if len(found.Entries) > limit {
 			found.Entries, found.More = found.Entries[:limit], true
 			break
@@ -126,20 +135,23 @@ func (b *Books) Find(text string, limit int) *Found {
 // minPrefix is how many bytes of a name have to be given.
 const minPrefix = 2
 
-// resolved is whom a name means: one person, or a group.
+// resolved is whom a name means: one person, or a group. The zero value is
+// nobody.
 type resolved struct {
-	index *Index
-	entry *Entry
-	group string // its name, where it is a group
+	entry  *Entry
+	group  string // its name, where it is a group
+	expand func(ctx context.Context, limit int) (*Expansion, error)
 }
+
+func (r *resolved) nobody() bool { return r.entry == nil && r.group == "" }
 
 // Resolve tells whom a name means: "group:NAME", "group:BOOK/NAME", "book:NAME",
 // "book:BOOK/NAME", or a bare name. The first book counts that has an exact
 // address, else a full name or a nickname, else a group. Only where none has is
 // a name completed that begins so, and in all books. limit bounds the addresses.
 // The error is an *Unknown, or tells of a book that can't be asked now.
-func (b *Books) Resolve(name string, limit int) ([]compose.Address, error) {
-	r, err := b.who(name)
+func (b *Books) Resolve(ctx context.Context, name string, limit int) ([]compose.Address, error) {
+	r, err := b.who(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +161,7 @@ func (b *Books) Resolve(name string, limit int) ([]compose.Address, error) {
 		}
 		return []compose.Address{{Name: r.entry.Name, Addr: r.entry.Address()}}, nil
 	}
-	x, err := r.index.expand(r.group, limit)
+	x, err := r.expand(ctx, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -164,8 +176,8 @@ func (b *Books) Resolve(name string, limit int) ([]compose.Address, error) {
 }
 
 // Expand tells all members of "group:NAME", or of a name that Resolve takes.
-func (b *Books) Expand(name string, limit int) (*Expansion, error) {
-	r, err := b.who(name)
+func (b *Books) Expand(ctx context.Context, name string, limit int) (*Expansion, error) {
+	r, err := b.who(ctx, name)
 	switch {
 	case err != nil:
 		return nil, err
@@ -174,10 +186,10 @@ func (b *Books) Expand(name string, limit int) (*Expansion, error) {
 		w.add(r.entry)
 		return w.out, nil
 	}
-	return r.index.expand(r.group, limit)
+	return r.expand(ctx, limit)
 }
 
-func (b *Books) who(name string) (resolved, error) {
+func (b *Books) who(ctx context.Context, name string) (resolved, error) {
 	if b.without == nil || b.without() {
 		return resolved{}, noBook(name)
 	}
@@ -197,7 +209,7 @@ func (b *Books) who(name string) (resolved, error) {
 	if text = strings.TrimSpace(text); text == "" {
 		return resolved{}, &Unknown{Text: "names nobody"}
 	}
-	return of.look(text, group)
+	return of.look(ctx, text, group)
 }
 
 func noBook(name string) error {
@@ -210,24 +222,20 @@ func noBook(name string) error {
 
 // look asks the books one after the other. A name is unknown only where all
 // books were asked.
-func (b *Books) look(text string, group bool) (resolved, error) {
+func (b *Books) look(ctx context.Context, text string, group bool) (resolved, error) {
 	var away error
-	var indexes []*Index
 	for _, n := range b.list {
-		x, err := n.book.Index()
-		if err != nil {
+		r, err := n.exact(ctx, text, group)
+		var unknown *Unknown
+		switch {
+		case errors.As(err, &unknown):
+			return r, err
+		case err != nil:
 			// One before those that have the name might have meant somebody else.
 			away = errors.Join(away, err)
-			continue
-		}
-		indexes = append(indexes, x)
-		r, err := x.exact(text, group)
-		switch {
-		case err != nil:
-			return r, err
-		case r.index != nil && away != nil:
+		case !r.nobody() && away != nil:
 			return resolved{}, away
-		case r.index != nil:
+		case !r.nobody():
 			return r, nil
 		}
 	}
@@ -235,35 +243,22 @@ func (b *Books) look(text string, group bool) (resolved, error) {
 		return resolved{}, away
 	}
 	if !group && len(text) >= minPrefix {
-		if r, err := byPrefix(indexes, text); err != nil || r.index != nil {
+		if r, err := b.byPrefix(ctx, text); err != nil || !r.nobody() {
 			return r, err
 		}
 	}
-	return resolved{}, b.unknown(text, group, indexes)
+	return resolved{}, b.unknown(text, group)
 }
 
-// exact is whom a text names in one book: nobody where index is nil.
-func (x *Index) exact(text string, group bool) (resolved, error) {
-	if !group {
-		switch people := x.Exact(text); {
-		case len(people) > 1 && !samePerson(people):
-			return resolved{}, ambiguous(text, people)
-		case len(people) > 0:
-			return resolved{index: x, entry: people[0]}, nil
-		}
-	}
-	if name, ok := x.Group(text); ok {
-		return resolved{index: x, group: name}, nil
-	}
-	return resolved{}, nil
-}
-
-func byPrefix(indexes []*Index, text string) (resolved, error) {
+func (b *Books) byPrefix(ctx context.Context, text string) (resolved, error) {
 	var people []*Entry
-	var in *Index
-	for _, x := range indexes {
-		for _, e := range x.Prefix(text, 10) {
-			if in = x; e.Address() != "" {
+	for _, n := range b.list {
+		some, err := n.prefix(ctx, text, 10)
+		if err != nil {
+			return resolved{}, err
+		}
+		for _, e := range some {
+			if e.Address() != "" {
 				people = append(people, e)
 			}
 		}
@@ -274,7 +269,7 @@ func byPrefix(indexes []*Index, text string) (resolved, error) {
 	case len(people) > 1 && !samePerson(people):
 		return resolved{}, ambiguous(text, people)
 	}
-	return resolved{index: in, entry: people[0]}, nil
+	return resolved{entry: people[0]}, nil
 }
 
 // samePerson reports whether it doesn't matter who of them is meant.
@@ -310,7 +305,7 @@ func ambiguous(text string, people []*Entry) error {
 // one that nobody has.
 const maxCompared = 10_000
 
-func (b *Books) unknown(text string, group bool, indexes []*Index) error {
+func (b *Books) unknown(text string, group bool) error {
 	what := "nobody of that name"
 	if group {
 		what = "no such group"
@@ -321,20 +316,8 @@ func (b *Books) unknown(text string, group bool, indexes []*Index) error {
 	}
 	k, near := folded(text), map[string]string{} // by the folded name
 	alike := func(name string) bool { return max(len(name)-len(k), len(k)-len(name)) <= max(1, len(k)/3) }
-	for _, x := range indexes {
-		for name, g := range x.groups {
-			if alike(name) {
-				near[name] = g.name
-			}
-		}
-		if group || len(x.Entries) > maxCompared {
-			continue
-		}
-		for name, at := range x.name {
-			if alike(name) {
-				near[name] = x.Entries[at[0]].Name
-			}
-		}
+	for _, n := range b.list {
+		n.near(group, alike, near)
 	}
 	if name := config.Nearest(k, slices.Sorted(maps.Keys(near))); name != "" {
 		e.Hint = "did you mean " + wire.Quote(near[name]) + "?"
@@ -342,23 +325,25 @@ func (b *Books) unknown(text string, group bool, indexes []*Index) error {
 	return e
 }
 
+// Groups are the names of the groups of all books, each book's sorted.
+func (b *Books) Groups(ctx context.Context) ([]string, error) {
+	names := []string{}
+	for _, n := range b.list {
+		more, err := n.groups(ctx)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, more...)
+	}
+	return names, nil
+}
+
 // Check tells how many entries each book has, and what can't be used of it.
-func (b *Books) Check() []Checked {
+func (b *Books) Check(ctx context.Context) []Checked {
 	var all []Checked
 	for _, n := range b.list {
 		c := Checked{Book: n.Name, Provider: n.Provider, Place: n.Place(), Faults: []Fault{}}
-		if x, err := n.book.Index(); err != nil {
-			c.Error = err.Error()
-		} else {
-			c.Entries, c.Groups = len(x.Entries), len(x.groups)
-			c.Faults = append(c.Faults, x.Faults...)
-			for _, g := range x.Groups() {
-				if e, err := x.expand(g, maxExpanded); err == nil {
-					c.Faults = append(c.Faults, e.faults(n.Name)...)
-				}
-			}
-			c.Faults = slices.Clip(c.Faults)
-		}
+		n.check(ctx, &c)
 		all = append(all, c)
 	}
 	return all
@@ -373,4 +358,6 @@ type Checked struct {
 	Groups   int     `json:"groups"`
 	Faults   []Fault `json:"faults"`
 	Error    string  `json:"error,omitempty"` // it can't be asked
+	// Servers are those of a directory.
+	Servers []directory.Tested `json:"servers,omitempty"`
 }

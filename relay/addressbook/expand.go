@@ -18,6 +18,9 @@ type Expansion struct {
 	Loops []string `json:"loops,omitempty"`
 	// Missing are members that no mail can go to, and why.
 	Missing []string `json:"missing,omitempty"`
+	// Age is that of what is known of it, where its book can't be asked now;
+	// empty: it was asked.
+	Age string `json:"age,omitempty"`
 }
 
 // Member is one address of a group.

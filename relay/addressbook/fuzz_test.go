@@ -92,14 +92,14 @@ func FuzzResolve(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		list, err := b.Resolve(name, 10)
+		list, err := b.Resolve(t.Context(), name, 10)
 		if err == nil && len(list) == 0 {
 			t.Errorf("%q is nobody, and that is no error", name)
 		}
 		if err != nil && (strings.ContainsAny(err.Error(), "\r\n\x00\x1b") || len(err.Error()) > 5000) {
 			t.Errorf("%q: the error %q", name, err)
 		}
-		b.Find(name, 5)
+		b.Find(t.Context(), name, 5)
 	})
 }
 

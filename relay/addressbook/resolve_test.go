@@ -60,7 +60,7 @@ func TestResolve(t *testing.T) {
 		"book:nowhere/Carol White": "! nobody of that name in team, more / *",
 	} {
 		var got []string
-		list, err := b.Resolve(name, 100)
+		list, err := b.Resolve(t.Context(), name, 100)
 		for _, a := range list {
 			got = append(got, a.String())
 		}
@@ -81,19 +81,19 @@ func TestResolve(t *testing.T) {
 // and no other.
 func TestResolveWhileABookIsAway(t *testing.T) {
 	b := booksOf(t, filepath.Join(t.TempDir(), "gone.csv"))
-	if list, err := b.Resolve("Carol White", 100); err != nil || len(list) != 1 {
+	if list, err := b.Resolve(t.Context(), "Carol White", 100); err != nil || len(list) != 1 {
 		t.Errorf("a book before it has the name: %v", err)
 	}
 	for _, name := range []string{"Car", "nobody", "group:nothing", "nobody@example.com"} {
 		var unknown *Unknown
-		if _, err := b.Resolve(name, 100); err == nil || errors.As(err, &unknown) || !strings.Contains(err.Error(), "third") {
+		if _, err := b.Resolve(t.Context(), name, 100); err == nil || errors.As(err, &unknown) || !strings.Contains(err.Error(), "third") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if found := b.Find("carol", 10); len(found.Entries) != 1 || len(found.Away) != 1 || found.Away[0].Book != "third" {
+	if found := b.Find(t.Context(), "carol", 10); len(found.Entries) != 1 || len(found.Away) != 1 || found.Away[0].Book != "third" {
 		t.Errorf("found %+v", found)
 	}
-	checked := b.Check()
+	checked := b.Check(t.Context())
 	if len(checked) != 3 || checked[2].Error == "" || checked[0].Entries != 7 {
 		t.Errorf("checked %+v", checked)
 	}
@@ -101,7 +101,7 @@ func TestResolveWhileABookIsAway(t *testing.T) {
 
 func TestExpand(t *testing.T) {
 	b := booksOf(t, "")
-	x, err := b.Expand("group:Ops", 100)
+	x, err := b.Expand(t.Context(), "group:Ops", 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,10 +119,10 @@ func TestExpand(t *testing.T) {
 		t.Errorf("missing %s", got)
 	}
 	var many *TooMany
-	if _, err := b.Expand("group:Ops", 2); !errors.As(err, &many) || many.Limit != 2 {
+	if _, err := b.Expand(t.Context(), "group:Ops", 2); !errors.As(err, &many) || many.Limit != 2 {
 		t.Errorf("a limit: %v", err)
 	}
-	if x, err := b.Expand("Carol", 1); err != nil || len(x.Members) != 1 {
+	if x, err := b.Expand(t.Context(), "Carol", 1); err != nil || len(x.Members) != 1 {
 		t.Errorf("a person: %+v %v", x, err)
 	}
 }
@@ -153,11 +153,11 @@ func TestExpandIsBounded(t *testing.T) {
 func TestWhoMayAsk(t *testing.T) {
 	b := booksOf(t, "")
 	only := b.Only(func(c *config.Book) bool { return c.Name == "more" })
-	if _, err := only.Resolve("Bob Brown", 10); err == nil {
+	if _, err := only.Resolve(t.Context(), "Bob Brown", 10); err == nil {
 		t.Error("a book that may not be asked has answered")
 	}
 	none := b.Only(func(*config.Book) bool { return false })
-	if _, err := none.Resolve("Carol", 10); err == nil || err.Error() != "there is no address book that you may ask" {
+	if _, err := none.Resolve(t.Context(), "Carol", 10); err == nil || err.Error() != "there is no address book that you may ask" {
 		t.Errorf("no book at all: %v", err)
 	}
 	for _, c := range []struct {

@@ -72,7 +72,7 @@ func (r *request) findInBooks(w http.ResponseWriter) *failure {
 			return &failure{status: http.StatusNotFound, name: nameNotFound, text: fmt.Sprintf("there is no address book %q that you may ask", wire.Line(name))}
 		}
 	}
-	found := books.Find(q.Get("q"), limit)
+	found := books.Find(r.Context(), q.Get("q"), limit)
 	if r.client.User != "" { // files and paths are nothing for who isn't of this machine
 		found.Faults = nil
 		for i := range found.Away {
@@ -101,7 +101,7 @@ func (r *request) expandFromBooks(w http.ResponseWriter) *failure {
 	if f != nil {
 		return f
 	}
-	x, err := r.books().Expand(name, r.limits.cfg.MaxRecipients)
+	x, err := r.books().Expand(r.Context(), name, r.limits.cfg.MaxRecipients)
 	if err != nil {
 		return bookFailure(err)
 	}
@@ -128,8 +128,8 @@ func (r *request) resolveFromBooks(w http.ResponseWriter) *failure {
 }
 
 // Resolve implements merge.Book for whoever makes the request.
-func (r *request) Resolve(_ context.Context, name string) ([]compose.Address, error) {
-	return r.books().Resolve(name, r.limits.cfg.MaxRecipients)
+func (r *request) Resolve(ctx context.Context, name string) ([]compose.Address, error) {
+	return r.books().Resolve(ctx, name, r.limits.cfg.MaxRecipients)
 }
 
 // bookFailure is why a name led to nobody.

@@ -27,8 +27,8 @@ type Unknown = addressbook.Unknown
 type NoBook struct{}
 
 // Resolve knows nobody.
-func (NoBook) Resolve(_ context.Context, name string) ([]compose.Address, error) {
-	return (&addressbook.Books{}).Resolve(name, 0)
+func (NoBook) Resolve(ctx context.Context, name string) ([]compose.Address, error) {
+	return (&addressbook.Books{}).Resolve(ctx, name, 0)
 }
 
 // resolver asks a Book once for each name.
