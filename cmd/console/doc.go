@@ -22,23 +22,23 @@ import (
 // Options are what a Server answers from. All are needed, and are used
 // concurrently.
 type Options struct {
-	Store  spool.Reader
-	Queue  control.MailQueue
-	Relay  control.Relay
-	Config func() *config.Config // that is in force
+	Store spool.Reader
+	Queue control.MailQueue
+	Relay control.Relay
 	// History is the folder that the lives of messages are searched in.
 	History string
 	Events  func(Event)
 }
 
 // Event is something that happened at the console: a SignedIn, SignedOut,
-// SignInFailed, Refused or Failed.
+// SignInFailed, Refused, TLSFailed or Failed.
 type Event interface{ event() }
 
 // Client is who asks.
 type Client struct {
 	Peer       string            // "192.0.2.1:4711" or "unix:user"
 	Connection func() origin.Key // whose connection it is; may ask the kernel
+	TLS        bool
 }
 
 // SignedIn tells of a session that begins.
@@ -68,6 +68,12 @@ type Refused struct {
 	Why    string
 }
 
+// TLSFailed tells of a handshake that failed.
+type TLSFailed struct {
+	Client Client
+	Err    error
+}
+
 // Failed tells that a bug ended an answer, with its stack, or that a connection
 // could not be served.
 type Failed struct{ Text string }
@@ -76,4 +82,5 @@ func (*SignedIn) event()     {}
 func (*SignedOut) event()    {}
 func (*SignInFailed) event() {}
 func (*Refused) event()      {}
+func (*TLSFailed) event()    {}
 func (*Failed) event()       {}

@@ -32,7 +32,7 @@ func (r *request) may(role config.Role) bool { return r.user != nil && r.user.Ro
 func (r *request) operator() string { return "console:" + r.user.Name }
 
 // secure tells whether the browser talks to us by TLS.
-func (r *request) secure() bool { return r.TLS != nil }
+func (r *request) secure() bool { return r.client.TLS }
 
 // ServeHTTP implements http.Handler: what keeps others out comes before the
 // table of routes.
@@ -80,7 +80,7 @@ func protect(h http.Header, secure bool) {
 func (set *Settings) ownHost(host string) bool {
 	names := append([]string{set.hostname}, set.console.Hosts...)
 	name := peer.HostName(host)
-	if set.cert != nil && set.cert.Leaf != nil && set.cert.Leaf.VerifyHostname(name) == nil {
+	if set.tls != nil && set.tls.Certificates[0].Leaf != nil && set.tls.Certificates[0].Leaf.VerifyHostname(name) == nil {
 		return true
 	}
 	return name != "" && peer.OwnHost(name, names...)

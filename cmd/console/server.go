@@ -8,13 +8,11 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"postern/config"
-	"postern/relay/origin"
 	"postern/relay/peer"
 )
 
@@ -50,14 +48,14 @@ type Server struct {
 type Settings struct {
 	console  *config.Console
 	hostname string
-	cert     *tls.Certificate // nil: no TLS
+	tls      *tls.Config // nil: none
 }
 
 // New makes a server.
 func New(o Options) *Server {
 	s := &Server{
 		Options: o, pages: newPages(), sessions: newSessions(), cross: http.NewCrossOriginProtection(),
-		gate: &gate{origin.NewTurns(runtime.GOMAXPROCS(0) / 2), origin.NewGuesses(remembered)}, census: &census{}, searching: make(chan struct{}, 1),
+		gate: newGate(), census: &census{}, searching: make(chan struct{}, 1),
 	}
 	s.settings.Store(&Settings{console: &config.Console{}})
 	s.http = &http.Server{
@@ -68,14 +66,8 @@ func New(o Options) *Server {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(failures(o.Events), "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, clientOf(c))
+			return context.WithValue(ctx, connKey{}, c.(*conn).client)
 		},
-		TLSConfig: &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if cert := s.settings.Load().cert; cert != nil {
-				return cert, nil
-			}
-			return nil, errors.New("no certificate is configured")
-		}},
 		Protocols: new(http.Protocols),
 	}
 	s.http.Protocols.SetHTTP1(true)
@@ -92,25 +84,6 @@ func (f failures) Write(p []byte) (int, error) {
 
 type connKey struct{}
 
-// clientOf is who is at the other end of a connection.
-func clientOf(c net.Conn) *Client {
-	for {
-		inner, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		c = inner.NetConn()
-	}
-	client := &Client{Peer: c.RemoteAddr().String(), Connection: func() origin.Key { return peer.Origin(c) }}
-	if u, ok := c.(*net.UnixConn); ok {
-		client.Peer = "unix:"
-		if name, err := peer.User(u); err == nil {
-			client.Peer += name
-		}
-	}
-	return client
-}
-
 // Prepare does all that can fail about a configuration.
 func Prepare(cfg *config.Config) (*Settings, error) {
 	set := &Settings{console: &cfg.Console, hostname: cfg.Hostname}
@@ -122,7 +95,10 @@ func Prepare(cfg *config.Config) (*Settings, error) {
 	if err != nil {
 		return nil, &peer.Advised{Err: fmt.Errorf("console: certificate: %w", err), Remedy: "check cert_file and key_file"}
 	}
-	set.cert = &cert
+	set.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: l.TLSMinVersion.Number(), NextProtos: []string{"http/1.1"}}
+	if set.tls.MinVersion < tls.VersionTLS12 {
+		set.tls.CipherSuites = config.OldCipherSuites()
+	}
 	return set, nil
 }
 
@@ -145,50 +121,11 @@ func Listen(l *config.Listener) (net.Listener, error) {
 // Serve answers browsers until Shutdown; it returns nil then. l has the bounds
 // of listener; places is how many connections are open at a time.
 func (s *Server) Serve(l net.Listener, places int) error {
-	bounded := &allowed{peer.Bound(l, peer.Bounds{Places: places, Stall: stallTimeout}), s}
-	var err error
-	if lis := &s.settings.Load().console.Listener; lis.TLS == config.ListenerTLSImplicit {
-		s.http.TLSConfig.MinVersion = lis.TLSMinVersion.Number()
-		err = s.http.ServeTLS(bounded, "", "")
-	} else {
-		err = s.http.Serve(bounded)
-	}
+	err := s.http.Serve(&listener{peer.Bound(l, peer.Bounds{Places: places, Stall: stallTimeout}), s, s.settings.Load().tls})
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
 	return err
-}
-
-// allowed closes connections of those who may not connect.
-type allowed struct {
-	net.Listener
-	server *Server
-}
-
-// Accept implements net.Listener.
-func (l *allowed) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil || l.server.allows(c) {
-			return c, err
-		}
-		l.server.Events(&Refused{*clientOf(c), "address not allowed"})
-		c.Close()
-	}
-}
-
-func (s *Server) allows(c net.Conn) bool {
-	allow := s.settings.Load().console.Listener.Allow
-	a, ok := c.RemoteAddr().(*net.TCPAddr)
-	if len(allow) == 0 || !ok {
-		return true
-	}
-	for _, p := range allow {
-		if p.Contains(a.AddrPort().Addr().Unmap().WithZone("")) {
-			return true
-		}
-	}
-	return false
 }
 
 // Shutdown lets requests under way finish until ctx is done.

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"net/http"
+	"runtime"
 	"time"
 
 	"postern/config"
@@ -10,11 +11,20 @@ import (
 	"postern/relay/passwd"
 )
 
-// gate is what keeps those out who guess: the turns of checks, which take tens
-// of milliseconds of a processor each, and the limits of wrong passwords.
+// gate is what keeps those out who guess: the turns of what takes a processor,
+// and the limits of wrong passwords.
 type gate struct {
-	checks  *origin.Turns
+	checks  *origin.Turns // of passwords, which take tens of milliseconds each
+	shakes  *origin.Turns // of TLS handshakes, which take about 1 ms each
 	guesses *origin.Guesses
+}
+
+func newGate() *gate {
+	return &gate{
+		checks:  origin.NewTurns(runtime.GOMAXPROCS(0) / 2),
+		shakes:  origin.NewTurns(runtime.GOMAXPROCS(0)),
+		guesses: origin.NewGuesses(remembered),
+	}
 }
 
 const (

@@ -31,6 +31,11 @@ func (l *Log) Console() func(web.Event) {
 			if l.mayTell(zapcore.WarnLevel, "console-refused", fromConsole(&e.Client)) {
 				l.warn("console-refused", zap.String("peer", e.Client.Peer), zap.String("why", e.Why))
 			}
+		case *web.TLSFailed:
+			l.metrics.tlsFailed.with(consoleListener).Inc()
+			if l.mayTell(zapcore.WarnLevel, "console-tls-failed", fromConsole(&e.Client)) {
+				l.warn("console-tls-failed", zap.String("peer", e.Client.Peer), zap.Error(e.Err))
+			}
 		case *web.Failed:
 			if l.mayTell(zapcore.ErrorLevel, "console-failed", nil) {
 				l.error("console-failed", zap.String("error", stackText([]byte(e.Text))))
