@@ -200,6 +200,7 @@ func testOperating(t *testing.T, ctx context.Context, said func() string) {
 		chromedp.WaitVisible(chromedp.CSS(`a[href="/messages/`+id.String()+`"]`)), chromedp.Click(chromedp.CSS(`a[href="/messages/`+id.String()+`"]`)),
 		chromedp.WaitVisible(chromedp.CSS(".life")), into(&life, chromedp.Text(chromedp.CSS(".life"))), // which htmx has fetched
 		chromedp.Click(chromedp.CSS(`button[formaction="/queue/hold"]`)), chromedp.WaitVisible(chromedp.CSS(".said")),
+		chromedp.Navigate(b.base+"/messages/"+id.String()), // where what was said is gone
 		chromedp.Click(chromedp.CSS("summary")), chromedp.WaitVisible(chromedp.CSS("#reason")), chromedp.SendKeys(chromedp.CSS("#reason"), "not wanted"),
 		chromedp.Click(chromedp.CSS(`button[formaction="/queue/bounce"]`)), chromedp.WaitVisible(chromedp.CSS(".said")), into(&text, chromedp.Text(chromedp.CSS(".said"))),
 		chromedp.Navigate(b.base+"/upstreams/office"), chromedp.Click(chromedp.CSS("main form button")), chromedp.WaitVisible(chromedp.CSS(".said")),
