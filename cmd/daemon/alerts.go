@@ -63,7 +63,7 @@ func (d *daemon) troubles() (all []alert.Trouble) {
 	if r := d.refused.Load(); r != nil {
 		all = append(all, *r)
 	}
-	return all
+	return append(all, d.judgeEnds(time.Now())...)
 }
 
 // undecided tells of which troubles nobody knows whether they are over: those of

@@ -81,6 +81,7 @@ type daemon struct {
 	alerts  *alert.Watch
 	refused atomic.Pointer[alert.Trouble] // the last reload; nil: it was not
 	lag     lag
+	ends    ends
 	served  sync.WaitGroup  // the goroutines of control and of the watchdog
 	console *console.Server // nil: it is off
 

@@ -32,6 +32,8 @@ const (
 	pickupUnusable  = "pickup-unusable"
 	bounceKept      = "bounce-kept"
 	reloadRefused   = "reload-refused"
+	certificateEnds = "certificate-ends"
+	signInEnds      = "sign-in-ends"
 )
 
 // broken is a finding about the whole relay because of which it is not healthy.

@@ -161,15 +161,23 @@ func judgeBanner(l *config.Listener, address, banner string, err error) Finding 
 
 // judgeListenerCert judges the certificate that a listener shows.
 func judgeListenerCert(l *config.Listener, now time.Time) Finding {
-	cert, err := firstCertificate(l.CertFile)
+	f := Certificate(l.CertFile, now)
+	f.ID, f.Subject = ListenerCert, l.Name
+	return f
+}
+
+// Certificate judges the first certificate of a file of ours: it failed where it
+// has ended or can't be read, and is a warning where it ends within three weeks.
+// ID and subject are left to the caller.
+func Certificate(path string, now time.Time) Finding {
+	cert, err := firstCertificate(path)
 	if err != nil {
-		return Finding{ID: ListenerCert, Status: Failed, Subject: l.Name, Text: l.CertFile + ": " + reason(err), Remedy: "Correct cert_file."}
+		return Finding{Status: Failed, Text: path + ": " + reason(err), Remedy: "Correct cert_file."}
 	}
 	f := validity(cert, now)
-	f.ID, f.Subject = ListenerCert, l.Name
 	f.Facts = map[string]any{"not_after": cert.NotAfter.UTC(), "days_left": daysLeft(cert, now)}
 	if f.Status != OK && f.Remedy == "" {
-		f.Remedy = "Renew " + l.CertFile + "."
+		f.Remedy = "Renew " + path + "."
 	}
 	return f
 }

@@ -1,0 +1,89 @@
+package daemon
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"postern/cmd/alert"
+	"postern/cmd/doctor"
+	"postern/config"
+	"postern/relay/oauth"
+)
+
+// endsEvery is how often is looked for what ends within weeks.
+const endsEvery = time.Hour
+
+// ends is what was found of that, and for which configuration.
+type ends struct {
+	sync.Mutex
+	at    time.Time
+	cfg   *config.Config
+	found []alert.Trouble
+}
+
+// judgeEnds tells of certificates and sign-ins that end soon, or have ended.
+func (d *daemon) judgeEnds(now time.Time) []alert.Trouble {
+	cfg := d.state.Load().cfg
+	d.ends.Lock()
+	defer d.ends.Unlock()
+	if d.ends.cfg != cfg || now.Sub(d.ends.at) >= endsEvery || now.Before(d.ends.at) {
+		d.ends.at, d.ends.cfg = now, cfg
+		d.ends.found = append(certificatesEnd(cfg, now), signInsEnd(cfg, d.token, now)...)
+	}
+	return d.ends.found
+}
+
+// certificatesEnd judges the certificates in files that the configuration names:
+// those of listeners, and those that upstreams are shown.
+func certificatesEnd(cfg *config.Config, now time.Time) (all []alert.Trouble) {
+	seen := map[string]bool{}
+	look := func(path, use, command string) {
+		if path == "" || seen[path] {
+			return
+		}
+		seen[path] = true
+		f := doctor.Certificate(path, now)
+		t := alert.Trouble{Key: alert.Key{Kind: certificateEnds, Subject: path}, Severity: alert.Warning,
+			Text: "the certificate of " + use + ": " + f.Text, Remedy: f.Remedy + " Then reload.", Command: command}
+		switch f.Status {
+		case doctor.OK:
+			return
+		case doctor.Failed:
+			t.Severity = alert.Critical
+		}
+		all = append(all, t)
+	}
+	for _, l := range append(cfg.AllListeners(), &cfg.Console.Listener) {
+		name := l.Name
+		if l == &cfg.Console.Listener {
+			name = "console"
+		}
+		look(l.CertFile, "the listener "+name, "postern doctor")
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
+		up := cfg.Upstreams[name]
+		look(up.CertFile, "the client at the upstream "+name, "postern upstream test "+quoted(name))
+		if up.OAuth != nil {
+			look(up.OAuth.CertFile, "the client at the provider of tokens of "+name, "postern upstream test "+quoted(name))
+		}
+	}
+	return all
+}
+
+// signInsEnd judges tokens that only a person can renew. One that has ended is
+// told of with its upstream, which is parked.
+func signInsEnd(cfg *config.Config, token func(*config.Upstream) *oauth.Status, now time.Time) (all []alert.Trouble) {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
+		up := cfg.Upstreams[name]
+		if up.OAuth == nil {
+			continue
+		}
+		if f := doctor.Token(name, token(up), now); f.Status == doctor.Warning {
+			all = append(all, alert.Trouble{Key: alert.Key{Kind: signInEnds, Subject: name}, Severity: alert.Warning,
+				Text: "the sign-in of the upstream " + name + " ends: " + f.Text, Remedy: "Sign in again.", Command: "postern upstream login " + quoted(name)})
+		}
+	}
+	return all
+}

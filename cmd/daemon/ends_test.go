@@ -1,0 +1,59 @@
+package daemon
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"postern/cmd/alert"
+	"postern/config"
+	"postern/relay/oauth"
+	"postern/relay/upstream/upstreamtest"
+)
+
+// TestEnds: each certificate of a file is told of once, from three weeks before
+// its end; a sign-in only where nobody but a person renews it.
+func TestEnds(t *testing.T) {
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	ca, dir := upstreamtest.NewAuthority(t), t.TempDir()
+	pair := func(name string, left time.Duration) string {
+		cert, _ := upstreamtest.WritePair(t, dir, name, ca.IssueUntil(t, now.Add(left), name+".example"))
+		return cert
+	}
+	soon, ended, good := pair("soon", 10*24*time.Hour+time.Minute), pair("ended", -time.Hour), pair("good", 22*24*time.Hour)
+	cfg := &config.Config{
+		Listeners: []config.Listener{{Name: "a", CertFile: soon}, {Name: "b", CertFile: soon}, {Name: "c", CertFile: good}, {Name: "d"}},
+		Upstreams: map[string]*config.Upstream{},
+	}
+	cfg.Console.Listener.CertFile = dir + "/gone.pem"
+	for name, status := range map[string]string{"client": "", "token": "ends", "renewable": "renewed"} {
+		up := &config.Upstream{Account: config.Account{Name: name}}
+		if status != "" {
+			up.OAuth = &config.OAuth{}
+		}
+		cfg.Upstreams[name] = up
+	}
+	cfg.Upstreams["client"].CertFile = ended
+	token := func(up *config.Upstream) *oauth.Status {
+		return &oauth.Status{Present: true, Renewable: up.Name == "renewable", Expires: now.Add(48 * time.Hour)}
+	}
+	found := append(certificatesEnd(cfg, now), signInsEnd(cfg, token, now)...)
+	want := []struct {
+		key      alert.Key
+		severity alert.Severity
+		text     string
+	}{
+		{alert.Key{Kind: "certificate-ends", Subject: soon}, alert.Warning, "the certificate of the listener a: CN=soon.example, issued by"},
+		{alert.Key{Kind: "certificate-ends", Subject: dir + "/gone.pem"}, alert.Critical, "the certificate of the listener console: "},
+		{alert.Key{Kind: "certificate-ends", Subject: ended}, alert.Critical, "the certificate of the client at the upstream client: CN=ended.example"},
+		{alert.Key{Kind: "sign-in-ends", Subject: "token"}, alert.Warning, "the sign-in of the upstream token ends: "},
+	}
+	if len(found) != len(want) {
+		t.Fatalf("%d are told of: %+v", len(found), found)
+	}
+	for i, w := range want {
+		if f := found[i]; f.Key != w.key || f.Severity != w.severity || !strings.HasPrefix(f.Text, w.text) || f.Remedy == "" || f.Command == "" {
+			t.Errorf("%+v\nwant %+v", f, w)
+		}
+	}
+}
