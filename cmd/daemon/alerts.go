@@ -63,6 +63,7 @@ func (d *daemon) troubles() (all []alert.Trouble) {
 	if r := d.refused.Load(); r != nil {
 		all = append(all, *r)
 	}
+	all = append(all, d.clock.look(time.Now(), uptime())...)
 	return append(all, d.judgeEnds(time.Now())...)
 }
 

@@ -97,6 +97,10 @@ func keptWords(n int) string {
 	return fmt.Sprintf("%d messages from <>, such as bounces, or copies could not be delivered and are kept: `postern queue list --held` shows them", n)
 }
 
+// shortFor is how long mail waits for the rates of an upstream before somebody
+// is told.
+const shortFor = time.Hour
+
 // judge says what is wrong with one lane: parked at once, out of reach from
 // control.health_max_age on, whatever waits for it. Other upstreams that take
 // its mail make a relay degraded, and don't mend the lane.
@@ -118,6 +122,11 @@ func judge(cfg *config.Config, name string, lanes map[string]queue.LaneHealth, n
 		f := troubled(unweighed, upstreamSlowed, name, &l, l.Since, fmt.Sprintf("the upstream %q throttles: %s", name, control.CauseOf(&l.Cause)))
 		f.Severity = alert.Warning
 		all = append(all, f)
+	}
+	if !l.Short.IsZero() && now.Sub(l.Short) >= shortFor {
+		all = append(all, finding{Trouble: alert.Trouble{Key: alert.Key{Kind: rateUsedUp, Subject: name}, Severity: alert.Warning, Since: l.Short,
+			Text:   fmt.Sprintf("due mail for the upstream %q has waited for its rates for %s", name, now.Sub(l.Short).Round(time.Second)),
+			Remedy: "More is sent than rate lets through: raise it where the provider takes more, or give the routes another upstream.", Command: "postern upstream list"}})
 	}
 	if !l.Down.IsZero() && len(by) > 0 {
 		text := fmt.Sprintf("the upstream %q has been down for %s; its mail goes by %s", name, age, strings.Join(by, ", "))

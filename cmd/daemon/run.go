@@ -82,6 +82,7 @@ type daemon struct {
 	refused atomic.Pointer[alert.Trouble] // the last reload; nil: it was not
 	lag     lag
 	ends    ends
+	clock   clock
 	served  sync.WaitGroup  // the goroutines of control and of the watchdog
 	console *console.Server // nil: it is off
 

@@ -32,6 +32,8 @@ const (
 	pickupUnusable  = "pickup-unusable"
 	bounceKept      = "bounce-kept"
 	reloadRefused   = "reload-refused"
+	rateUsedUp      = "rate-used-up"
+	clockJumped     = "clock-jumped"
 	certificateEnds = "certificate-ends"
 	signInEnds      = "sign-in-ends"
 )
