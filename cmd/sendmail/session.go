@@ -116,9 +116,28 @@ type stdio struct {
 	refused bool // a line that was written begins with 5
 }
 
-func (c *stdio) Read(p []byte) (int, error) { return c.in.Read(p) }
+// isClosed: the server goes on with lines that it has read already after it has
+// closed a connection for too many errors, when Session may have returned.
+func (c *stdio) isClosed() bool {
+	select {
+	case <-c.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *stdio) Read(p []byte) (int, error) {
+	if c.isClosed() {
+		return 0, net.ErrClosed
+	}
+	return c.in.Read(p)
+}
 
 func (c *stdio) Write(p []byte) (int, error) {
+	if c.isClosed() {
+		return 0, net.ErrClosed
+	}
 	for _, b := range p {
 		c.refused = c.refused || !c.within && b == '5'
 		c.within = b != '\n'
