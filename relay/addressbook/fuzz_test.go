@@ -131,7 +131,7 @@ func TestBombs(t *testing.T) {
 			c.Modern().Bytes()
 		}
 		_, _ = Source{}.Read(strings.NewReader(text))
-		if took := time.Since(begun); took > 5*time.Second {
+		if took := time.Since(begun); took > 40*time.Second { // what grows with the square takes minutes
 			t.Errorf("%s: %v", name, took)
 		}
 	}

@@ -1,6 +1,7 @@
 // Package directory faces an LDAP directory (RFC 4511): Active Directory, whose
-// entries are the address lists of Exchange, or any that has inetOrgPerson. It
-// finds people and groups by what somebody typed, and lists who is in a group.
+// entries are the address lists of Exchange, or any that keeps people as RFC 2798
+// has them. It finds people and groups by what somebody typed, and lists who is
+// in a group.
 //
 // It owns the connections, the choice among several servers, the sign-in, the
 // two schemas, and answers that it keeps for a while. It knows no books and no
