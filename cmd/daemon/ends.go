@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"postern/cmd/doctor"
 	"postern/config"
 	"postern/relay/oauth"
+	"postern/relay/upstream"
 )
 
 // endsEvery is how often is looked for what ends within weeks.
@@ -21,6 +23,44 @@ type ends struct {
 	at    time.Time
 	cfg   *config.Config
 	found []alert.Trouble
+	// shown is when the certificates end that upstreams have shown last, by their
+	// names.
+	shown map[string]time.Time
+}
+
+// endsSoon is how long before the end of an upstream's certificate is told of it.
+const endsSoon = 21 * 24 * time.Hour
+
+// observe notes when the certificates of upstreams end, and passes events on.
+func (e *ends) observe(next func(upstream.Event)) func(upstream.Event) {
+	return func(event upstream.Event) {
+		if o, ok := event.(*upstream.Opened); ok && !o.CertificateEnds.IsZero() {
+			e.Lock()
+			if e.shown == nil {
+				e.shown = map[string]time.Time{}
+			}
+			e.shown[o.Upstream] = o.CertificateEnds
+			e.Unlock()
+		}
+		next(event)
+	}
+}
+
+// upstreamsEnd tells of upstreams whose certificate ends soon. One that has ended
+// is told of with its upstream, which is parked, where it is checked.
+func (e *ends) upstreamsEnd(cfg *config.Config, now time.Time) (all []alert.Trouble) {
+	for _, name := range slices.Sorted(maps.Keys(e.shown)) {
+		end := e.shown[name]
+		switch {
+		case cfg.Upstreams[name] == nil:
+			delete(e.shown, name)
+		case end.Sub(now) < endsSoon:
+			all = append(all, alert.Trouble{Key: alert.Key{Kind: certificateEnds, Subject: "upstream " + name}, Severity: alert.Warning,
+				Text:   fmt.Sprintf("the certificate that the upstream %q shows ends on %s", name, end.UTC().Format(time.DateOnly)),
+				Remedy: "Ask whoever runs the upstream to renew it.", Command: "postern upstream test " + quoted(name)})
+		}
+	}
+	return all
 }
 
 // judgeEnds tells of certificates and sign-ins that end soon, or have ended.
@@ -32,7 +72,7 @@ func (d *daemon) judgeEnds(now time.Time) []alert.Trouble {
 		d.ends.at, d.ends.cfg = now, cfg
 		d.ends.found = append(certificatesEnd(cfg, now), signInsEnd(cfg, d.token, now)...)
 	}
-	return d.ends.found
+	return slices.Concat(d.ends.found, d.ends.upstreamsEnd(cfg, now))
 }
 
 // certificatesEnd judges the certificates in files that the configuration names:

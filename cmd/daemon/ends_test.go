@@ -8,6 +8,7 @@ import (
 	"postern/cmd/alert"
 	"postern/config"
 	"postern/relay/oauth"
+	"postern/relay/upstream"
 	"postern/relay/upstream/upstreamtest"
 )
 
@@ -36,6 +37,20 @@ func TestEnds(t *testing.T) {
 	cfg.Upstreams["client"].CertFile = ended
 	token := func(up *config.Upstream) *oauth.Status {
 		return &oauth.Status{Present: true, Renewable: up.Name == "renewable", Expires: now.Add(48 * time.Hour)}
+	}
+	var e ends
+	passed := 0
+	observe := e.observe(func(upstream.Event) { passed++ })
+	for name, left := range map[string]time.Duration{"token": 20 * 24 * time.Hour, "client": 22 * 24 * time.Hour, "gone": time.Hour} {
+		observe(&upstream.Opened{Upstream: name, CertificateEnds: now.Add(left)})
+	}
+	observe(&upstream.Opened{Upstream: "client"})
+	observe(&upstream.Closed{})
+	if passed != 5 {
+		t.Errorf("%d events are passed on, not 5", passed)
+	}
+	if l := e.upstreamsEnd(cfg, now); len(l) != 1 || l[0].Subject != "upstream token" || !strings.HasSuffix(l[0].Text, "ends on 2026-12-19") {
+		t.Errorf("%+v", l)
 	}
 	found := append(certificatesEnd(cfg, now), signInsEnd(cfg, token, now)...)
 	want := []struct {

@@ -81,7 +81,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	d.tokens = oauth.New(oauth.Options{State: facts, Events: d.log.Tokens()})
 	d.memory = memory.New(facts)
 	d.dialer = &upstream.Dialer{
-		Hostname: d.Hostname, Events: d.log.Upstream(), Tokens: d.tokens, Memory: d.memory, Capture: d.connectCapture,
+		Hostname: d.Hostname, Events: d.ends.observe(d.log.Upstream()), Tokens: d.tokens, Memory: d.memory, Capture: d.connectCapture,
 		Form: d.forms.Form,
 	}
 	recall := newRecall()

@@ -12,11 +12,14 @@ type Opened struct {
 	Remote     string // address that was connected to, "192.0.2.1:587"
 	TLSVersion string // "TLS 1.3"; empty: no TLS
 	TLSCipher  string
-	Verified   bool   // the certificate was checked, by its chain or its pin
-	Resumed    bool   // an earlier TLS session was resumed
-	Mechanism  string // that signed in; empty: none was wanted
-	Pipelining bool
-	Duration   time.Duration // from the first packet to here
+	Verified   bool // the certificate was checked, by its chain or its pin
+	// CertificateEnds is when the certificate that the upstream shows does; zero:
+	// there is no TLS.
+	CertificateEnds time.Time
+	Resumed         bool   // an earlier TLS session was resumed
+	Mechanism       string // that signed in; empty: none was wanted
+	Pipelining      bool
+	Duration        time.Duration // from the first packet to here
 }
 
 // Closed tells of the end of a session that was Opened.

@@ -210,6 +210,9 @@ func (s *session) reportOpen() {
 	if s.tls != nil {
 		e.TLSVersion = tls.VersionName(s.tls.Version)
 		e.TLSCipher = tls.CipherSuiteName(s.tls.CipherSuite)
+		if shown := s.tls.PeerCertificates; len(shown) > 0 {
+			e.CertificateEnds = shown[0].NotAfter
+		}
 		e.Resumed = s.tls.DidResume
 	}
 	s.dialer.tell(e)
