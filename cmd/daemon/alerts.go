@@ -64,6 +64,7 @@ func (d *daemon) troubles() (all []alert.Trouble) {
 		all = append(all, *r)
 	}
 	all = append(all, d.clock.look(time.Now(), uptime())...)
+	all = append(all, d.loops.judge(time.Now())...)
 	return append(all, d.judgeEnds(time.Now())...)
 }
 

@@ -83,6 +83,7 @@ type daemon struct {
 	lag     lag
 	ends    ends
 	clock   clock
+	loops   loops
 	served  sync.WaitGroup  // the goroutines of control and of the watchdog
 	console *console.Server // nil: it is off
 

@@ -33,6 +33,7 @@ const (
 	bounceKept      = "bounce-kept"
 	reloadRefused   = "reload-refused"
 	rateUsedUp      = "rate-used-up"
+	mailLoop        = "mail-loop"
 	clockJumped     = "clock-jumped"
 	certificateEnds = "certificate-ends"
 	signInEnds      = "sign-in-ends"
