@@ -1,7 +1,6 @@
 package console
 
 import (
-	"context"
 	"crypto/tls"
 	"net"
 	"time"
@@ -47,7 +46,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			if set.tls != nil { // with the certificate of now
 				l.tls = set.tls
 			}
-			c.shaking = l.server.gate.shakes.Handshake(nc, c.takeTurn)
+			c.shaking = l.server.gate.shakes.Handshake(nc, l.server.gate.shakes.Within(handshakeTimeout, c.client.key))
 			c.tls = tls.Server(c.shaking, l.tls)
 			c.Conn = c.tls
 		}
@@ -99,24 +98,12 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 func (c *conn) handshake() error {
-	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
-	defer cancel()
-	defer c.shaking.End() // also where TLS panics over what the browser has sent
-	err := c.tls.HandshakeContext(ctx)
-	c.shaking.End()
-	if err != nil {
+	if err := c.shaking.Shake(c.tls, handshakeTimeout); err != nil {
 		c.server.Events(&TLSFailed{*c.client, err})
 		return err
 	}
 	c.client.TLS = true
 	return nil
-}
-
-// takeTurn waits for one of a handshake.
-func (c *conn) takeTurn() error {
-	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
-	defer cancel()
-	return c.server.gate.shakes.Take(ctx, c.client.key())
 }
 
 // handshakeTimeout is how long a browser may take for one.

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -151,7 +150,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			continue
 		}
 		if lim.tls != nil && c.client.Addr.IsValid() {
-			c.shaking = l.server.gate.shakes.Handshake(nc, c.takeTurn)
+			c.shaking = l.server.gate.shakes.Handshake(nc, l.server.gate.shakes.Within(handshakeTimeout, c.client.Connection))
 			c.tls = tls.Server(c.shaking, lim.tls)
 			c.Conn = c.tls
 		}
@@ -212,23 +211,11 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 func (c *conn) handshake() error {
-	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
-	defer cancel()
-	defer c.shaking.End() // also where TLS panics over what the client has sent
-	err := c.tls.HandshakeContext(ctx)
-	c.shaking.End()
-	if err != nil {
+	if err := c.shaking.Shake(c.tls, handshakeTimeout); err != nil {
 		c.listener.server.events(&TLSFailed{&c.client, err})
 		return err
 	}
 	st := c.tls.ConnectionState()
 	c.client.TLS = &st
 	return nil
-}
-
-// takeTurn waits for one of a handshake.
-func (c *conn) takeTurn() error {
-	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
-	defer cancel()
-	return c.listener.server.gate.shakes.Take(ctx, c.client.Connection())
 }

@@ -1,8 +1,11 @@
 package origin
 
 import (
+	"context"
+	"crypto/tls"
 	"net"
 	"runtime"
+	"time"
 )
 
 // Handshake is a connection that waits for its turn before anything is done
@@ -29,6 +32,23 @@ type Handshake struct {
 // fails with what ends the handshake. End has to follow.
 func (t *Turns) Handshake(c net.Conn, wait func() error) *Handshake {
 	return &Handshake{Conn: c, turns: t, wait: wait}
+}
+
+// Within is a wait of Handshake: for a turn of from, as long as limit.
+func (t *Turns) Within(limit time.Duration, from func() Key) func() error {
+	return func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		return t.Take(ctx, from())
+	}
+}
+
+// Shake makes the handshake of c, which is over h, within limit, and ends h.
+func (h *Handshake) Shake(c *tls.Conn, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	defer h.End() // also where TLS panics over what the client has sent
+	return c.HandshakeContext(ctx)
 }
 
 // Read implements net.Conn.
