@@ -70,13 +70,7 @@ func (set *Settings) allows(c net.Conn) bool {
 
 // clientOf is who is at the other end of a connection.
 func clientOf(c net.Conn) *Client {
-	for {
-		inner, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		c = inner.NetConn()
-	}
+	c = peer.Unwrapped(c)
 	client := &Client{Peer: c.RemoteAddr().String(), Connection: func() origin.Key { return peer.Origin(c) }}
 	if u, ok := c.(*net.UnixConn); ok {
 		client.Peer = "unix:"

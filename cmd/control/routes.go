@@ -42,10 +42,7 @@ func keepConn(ctx context.Context, c net.Conn) context.Context {
 func principal(ctx context.Context, rights Rights) Principal {
 	p := Principal{UID: -1, User: "operator", Rights: rights}
 	c, _ := ctx.Value(connKey{}).(net.Conn)
-	if bounded, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = bounded.NetConn()
-	}
-	if u, ok := c.(*net.UnixConn); ok {
+	if u, ok := peer.Unwrapped(c).(*net.UnixConn); ok {
 		if uid, err := peer.UserID(u); err == nil {
 			p.UID = int(uid)
 		}

@@ -53,7 +53,8 @@ func (d *daemon) openAlerts(cfg *config.Config) {
 
 // troubles is all that somebody has to look at.
 func (d *daemon) troubles() (all []alert.Trouble) {
-	for _, f := range d.findings(time.Now()) {
+	now := time.Now()
+	for _, f := range d.findings(now) {
 		if f.Kind != "" {
 			all = append(all, f.Trouble)
 		}
@@ -63,9 +64,9 @@ func (d *daemon) troubles() (all []alert.Trouble) {
 	if r := d.refused.Load(); r != nil {
 		all = append(all, *r)
 	}
-	all = append(all, d.clock.look(time.Now(), uptime())...)
-	all = append(all, d.loops.judge(time.Now())...)
-	return append(all, d.judgeEnds(time.Now())...)
+	all = append(all, d.clock.look(now, uptime())...)
+	all = append(all, d.loops.judge(now)...)
+	return append(all, d.judgeEnds(now)...)
 }
 
 // undecided tells of which troubles nobody knows whether they are over: those of

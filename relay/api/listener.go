@@ -142,7 +142,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		lim := l.limits.Load()
 		c := &conn{Conn: nc, listener: l}
 		c.client = submission.Client{Listener: lim.cfg.Name, Settings: lim.message, Peer: "unix:"}
-		raw := systems(nc)
+		raw := peer.Unwrapped(nc)
 		c.client.Connection = sync.OnceValue(func() origin.Key { return peer.Origin(raw) })
 		if why := c.identify(raw, lim); why != "" {
 			l.server.events(&Refused{&c.client, why})
@@ -156,17 +156,6 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		l.server.events(&Opened{&c.client})
 		return c, nil
-	}
-}
-
-// systems is the connection of the system behind c.
-func systems(c net.Conn) net.Conn {
-	for {
-		inner, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			return c
-		}
-		c = inner.NetConn()
 	}
 }
 

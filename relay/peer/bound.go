@@ -149,6 +149,18 @@ type held struct {
 // NetConn is the connection of the system behind it, as of a tls.Conn.
 func (h *held) NetConn() net.Conn { return h.Conn }
 
+// Unwrapped is the connection of the system behind c, through all that have a
+// NetConn; c itself where it has none.
+func Unwrapped(c net.Conn) net.Conn {
+	for {
+		inner, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c
+		}
+		c = inner.NetConn()
+	}
+}
+
 // Read implements net.Conn.
 func (h *held) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
