@@ -3,7 +3,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	_ "embed"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -83,6 +85,7 @@ func (g *machine) underLoad() bool {
 type machine struct {
 	plan   *plan
 	dir    string
+	env    []string      // of the machine's process; nil: as this one's
 	cameUp time.Duration // how long the last boot took until the daemon listened
 }
 
@@ -105,6 +108,9 @@ func (g *machine) prepare(ctx context.Context) error {
 			return fmt.Errorf("%s is needed (apt-get install user-mode-linux e2fsprogs xfsprogs btrfs-progs): %w", tool, err)
 		}
 	}
+	if err := g.completeStates(ctx); err != nil {
+		return err
+	}
 	if err := sparse(g.image(), 1<<30); err != nil {
 		return err
 	}
@@ -126,6 +132,27 @@ func (g *machine) prepare(ctx context.Context) error {
 	return command(ctx, "cp", g.plan.binary, filepath.Join(g.root(), "postern"))
 }
 
+// xstate says itself what it is for.
+//
+//go:embed machine/xstate.c
+var xstate []byte
+
+// completeStates makes a machine start on a processor with AMX.
+func (g *machine) completeStates(ctx context.Context) error {
+	if processor, err := os.ReadFile("/proc/cpuinfo"); err != nil || !bytes.Contains(processor, []byte(" amx_tile")) {
+		return err
+	}
+	source, library := filepath.Join(g.dir, "xstate.c"), filepath.Join(g.dir, "xstate.so")
+	if err := os.WriteFile(source, xstate, 0o600); err != nil {
+		return err
+	}
+	if err := command(ctx, "cc", "-shared", "-fPIC", "-O2", "-o", library, source); err != nil {
+		return fmt.Errorf("a C compiler is needed on this processor: %w", err)
+	}
+	g.env = append(os.Environ(), "LD_PRELOAD="+library)
+	return nil
+}
+
 // boot runs the machine until enough says so, asked once the load is running,
 // and cuts its power.
 func (g *machine) boot(ctx context.Context, load time.Duration, enough func() bool) error {
@@ -139,7 +166,7 @@ func (g *machine) boot(ctx context.Context, load time.Duration, enough func() bo
 		"machine", "-fs", g.plan.fs, "-options="+g.plan.options, "-for", load.String(),
 		"-senders", fmt.Sprint(g.plan.senders), "-big", fmt.Sprint(g.plan.big), "-failing", fmt.Sprint(g.plan.failing),
 		fmt.Sprintf("-clock=%t", g.plan.clock))
-	cmd.Stdout, cmd.Stderr = console, console
+	cmd.Env, cmd.Stdout, cmd.Stderr = g.env, console, console
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	ready := filepath.Join(g.root(), machineReady)
 	os.Remove(ready)
