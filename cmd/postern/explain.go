@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/textproto"
@@ -13,6 +14,7 @@ import (
 	"postern/config/wire"
 	"postern/relay/naming"
 	"postern/relay/route"
+	"postern/relay/submission"
 )
 
 func (a *app) explainCommand() *cobra.Command {
@@ -33,7 +35,7 @@ func (a *app) explainCommand() *cobra.Command {
 			if q.Header, err = headerOf(headers); err != nil {
 				return err
 			}
-			return a.explain(q)
+			return a.explain(cmd.Context(), q)
 		},
 	}
 	f := cmd.Flags()
@@ -46,7 +48,7 @@ func (a *app) explainCommand() *cobra.Command {
 	return a.withJSON(cmd)
 }
 
-func (a *app) explain(q route.Query) error {
+func (a *app) explain(ctx context.Context, q route.Query) error {
 	cfg, err := config.Find(a.config)
 	if err != nil {
 		return badConfig(err)
@@ -65,9 +67,9 @@ func (a *app) explain(q route.Query) error {
 	if err != nil {
 		return badConfig(err)
 	}
-	called := callNames(named, &q)
+	called := callNames(ctx, named, &q, mayAsk(&q))
 	if called.refused != nil {
-		return a.noRouteAsked(called.refused.Error())
+		return a.noRouteAsked(called.refused, called.why)
 	}
 	rules := cfg.SenderRules()
 	if t := cfg.HTTP.Tokens[q.User]; t != nil && q.Listener == config.HTTPListener {
@@ -89,7 +91,7 @@ func (a *app) explain(q route.Query) error {
 		if err != nil {
 			return err
 		}
-		copies := copiesOf(cfg, routes, named, q, &e.Decision)
+		copies := copiesOf(ctx, cfg, routes, named, q, &e.Decision)
 		out.Recipients = append(out.Recipients, explained{e, effectOf(cfg, e.Decision.Upstreams, rewrites), copies})
 		text += e.String() + a.consequence(cfg, &e, rewrites) + copyLines(cfg, copies, e.Decision.Matched)
 		none = none || refused(&e)
@@ -108,14 +110,40 @@ func (a *app) explain(q route.Query) error {
 	return err
 }
 
-// noRouteAsked tells what a client is answered before routes count.
-func (a *app) noRouteAsked(reply string) (err error) {
+// mayAsk tells which books are asked for the client of a question: one with a
+// token, or else a user of this machine.
+func mayAsk(q *route.Query) func(*config.Book) bool {
+	user, unixUser := "", q.UnixUser
+	if q.Listener == config.HTTPListener {
+		user = q.User
+	}
+	return func(b *config.Book) bool { return b.Allows(user, unixUser) }
+}
+
+// noRouteAsked tells what a client is answered before routes count, and why
+// where a client is not told.
+func (a *app) noRouteAsked(r *submission.Refusal, why error) (err error) {
+	if r.Cause == nil {
+		why = nil // the reply says it
+	}
 	if a.json {
-		err = printJSON(a.stdout, struct {
+		out := struct {
 			Refused string `json:"refused"`
-		}{reply})
+			Cause   string `json:"cause,omitempty"`
+		}{Refused: r.Error()}
+		if why != nil {
+			out.Cause = why.Error()
+		}
+		err = printJSON(a.stdout, out)
 	} else {
-		_, err = io.WriteString(a.stdout, "no route is asked: the client is answered "+wire.EachLine(reply)+"\n")
+		text := "no route is asked: the client is answered " + wire.EachLine(r.Error()) + "\n"
+		if why != nil {
+			text += "   " + safe(why.Error()) + "\n"
+		}
+		_, err = io.WriteString(a.stdout, text)
+	}
+	if err == nil && r.Temporary() {
+		return errReported{exitTempFail}
 	}
 	if err == nil {
 		err = errReported{exitData}

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -20,13 +20,13 @@ type explainedCopy struct {
 }
 
 // copiesOf are those who get a copy of a message with the decision d, beside q.To.
-func copiesOf(cfg *config.Config, routes *route.Table, named *naming.Names, q route.Query, d *route.Decision) (list []explainedCopy) {
+func copiesOf(ctx context.Context, cfg *config.Config, routes *route.Table, named *naming.Names, q route.Query, d *route.Decision) (list []explainedCopy) {
 	if !d.Matched && !d.NeedsHeader {
 		return nil
 	}
 	recipient := q.To
 	add := func(name, because string) {
-		for _, to := range standsFor(named, name) {
+		for _, to := range standsFor(ctx, named, name) {
 			if strings.EqualFold(to, recipient) || slices.ContainsFunc(list, func(c explainedCopy) bool { return strings.EqualFold(c.To, to) }) {
 				continue
 			}
@@ -44,9 +44,9 @@ func copiesOf(cfg *config.Config, routes *route.Table, named *naming.Names, q ro
 }
 
 // standsFor are the addresses of a name, as the submission finds them.
-func standsFor(named *naming.Names, name string) []string {
+func standsFor(ctx context.Context, named *naming.Names, name string) []string {
 	if named.Local(name) {
-		if x, _ := named.Expand(name, math.MaxInt); x != nil {
+		if x, _, err := named.Expand(ctx, name, maxExplained); err == nil && x != nil {
 			return x.Addresses
 		}
 	}

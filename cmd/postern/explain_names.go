@@ -1,10 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"math"
 	"strings"
 
+	"postern/config"
 	"postern/config/alias"
 	"postern/config/wire"
 	"postern/relay/naming"
@@ -32,10 +33,11 @@ type calledNames struct {
 	steps   []nameStep
 	to      []string            // recipients; one that is empty where none is asked for
 	refused *submission.Refusal // nil: routes are asked
+	why     error               // what a client is not told of it; may be nil
 }
 
-// callNames completes and expands the addresses of q.
-func callNames(named *naming.Names, q *route.Query) (c calledNames) {
+// callNames completes the addresses of q, and finds whom they stand for.
+func callNames(ctx context.Context, named *naming.Names, q *route.Query, may func(*config.Book) bool) (c calledNames) {
 	complete := func(address string, sender bool) string {
 		whole, ok := named.Complete(address)
 		switch {
@@ -49,17 +51,63 @@ func callNames(named *naming.Names, q *route.Query) (c calledNames) {
 	if q.From = complete(q.From, true); c.refused != nil {
 		return c
 	}
+	var m *naming.Meaning
+	var err error
 	if q.To != "" && named.Local(q.To) {
-		if x, _ := named.Expand(q.To, math.MaxInt); x != nil {
-			for i := range x.Steps {
-				c.steps = append(c.steps, stepOf(&x.Steps[i]))
-			}
-			c.to = x.Addresses
-			return c
-		}
+		m, _, err = named.Expand(ctx, q.To, maxExplained)
 	}
-	c.to = []string{complete(q.To, false)}
+	if m == nil && err == nil && naming.Bare(q.To) {
+		m, err = named.Call(ctx, q.To, may, maxExplained)
+	}
+	switch {
+	case err != nil:
+		c.refused = submission.Nameless(err, maxExplained)
+		c.why = err
+	case m == nil:
+		c.to = []string{complete(q.To, false)}
+	default:
+		for i := range m.Aliases {
+			c.steps = append(c.steps, stepOf(&m.Aliases[i]))
+		}
+		for i := range m.Books {
+			c.steps = append(c.steps, stepsInBook(&m.Books[i])...)
+		}
+		c.to = m.Addresses
+	}
 	return c
+}
+
+// maxExplained is how many addresses of one name are looked at.
+const maxExplained = 100_000
+
+// maxShown is how many members of a group are listed.
+const maxShown = 20
+
+// stepsInBook tells whom a book means by a name, with each loop and each member
+// that no mail can go to.
+func stepsInBook(c *naming.Called) []nameStep {
+	why := c.Expansion.Name + " in the book " + c.Book
+	if len(c.Members) > 0 && len(c.Members[0].Path) > 0 {
+		why = "group " + why
+	}
+	if c.Age != "" {
+		why += ", which can't be asked now: this is what it said " + c.Age
+	}
+	one := nameStep{Name: c.Name, Why: why}
+	for _, m := range c.Members[:min(maxShown, len(c.Members))] {
+		one.Means = append(one.Means, m.Address)
+	}
+	if more := len(c.Members) - maxShown; more > 0 {
+		one.Means = append(one.Means, fmt.Sprintf("%d more", more))
+	}
+	list := []nameStep{one}
+	for _, l := range c.Loops {
+		list = append(list, nameStep{c.Name, "a group that holds itself counts once", []string{l}})
+	}
+	for _, l := range c.Missing {
+		list = append(list, nameStep{c.Name, "gets nothing", []string{l}})
+	}
+	return list
 }
 
 func stepOf(s *alias.Step) nameStep {

@@ -78,7 +78,7 @@ func (a *app) sendmail(ctx context.Context, args []string) error {
 	case sendmail.Flush:
 		return a.flush(ctx)
 	case sendmail.Verify:
-		return a.verify(f)
+		return a.verify(ctx, f)
 	}
 	place, err := a.sendmailPlace()
 	if err != nil {
@@ -104,7 +104,7 @@ func (a *app) sendmailPlace() (*sendmail.Place, error) {
 }
 
 // verify tells of each address what would become of mail to it (-bv).
-func (a *app) verify(f *sendmail.Flags) error {
+func (a *app) verify(ctx context.Context, f *sendmail.Flags) error {
 	from, to, err := f.Envelope()
 	if err != nil {
 		return sendmailFailure(err)
@@ -114,7 +114,7 @@ func (a *app) verify(f *sendmail.Flags) error {
 	}
 	var failed error
 	for _, one := range to {
-		if err := a.explain(route.Query{From: from, To: one, UnixUser: sendmail.UserName(), Listener: config.SubmitListener}); err != nil {
+		if err := a.explain(ctx, route.Query{From: from, To: one, UnixUser: sendmail.UserName(), Listener: config.SubmitListener}); err != nil {
 			failed = err
 		}
 	}

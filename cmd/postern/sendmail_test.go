@@ -7,6 +7,7 @@ import (
 	"context"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -44,6 +45,54 @@ func TestSendmail(t *testing.T) {
 	eventually(t, "the log tells of the unknown option", func() bool {
 		return strings.Contains(h.log.String(), `"remark":"sendmail ignored -Zunknown"`)
 	})
+}
+
+// TestSendmailNames: names of programs go through aliases, the address books and
+// the domain, in this order.
+func TestSendmailNames(t *testing.T) {
+	text := strings.Replace(capturing, "ADDR", freeAddr(t), 1)
+	text = strings.Replace(text, "[[route]]", "[submission]\ndomain = \"example.com\"\nalias = { sales = [\"group:Sales\"] }\n[[route]]", 1)
+	h := newHarness(t, text+"[book.team]\nprovider = \"vcards\"\ndir = \"DIR/book\"\n[book.gone]\nprovider = \"csv\"\nfile = \"DIR/gone.csv\"\n")
+	gone := filepath.Join(h.dir, "gone.csv")
+	if err := os.WriteFile(gone, []byte("name,email\nCarol White,carol@example.net\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.must("book", "add", "--name", "Alice Liddell", "--email", "alice@example.org", "--nickname", "Ali", "--group", "Sales")
+	h.must("book", "add", "--name", "Bob Brown", "--email", "bob@example.org", "--group", "Sales")
+	h.must("book", "add", "--name", "Bob Brown", "--email", "bob2@example.org")
+	h.start()
+	if code, _, stderr := h.sendmail("To: ali, carol white <\"carol white\">\n\nhi\n", "sendmail", "-f", "ops@example.com", "-t", "sales", "group:team/Sales", "who"); code != 0 {
+		t.Fatalf("%d %q", code, stderr)
+	}
+	mail := h.captured(1)[0]
+	for want, n := range map[string]int{"alice@example.org": 1, "bob@example.org": 1, "carol@example.net": 1, "who@example.com": 1, "": 4} {
+		if strings.Count(mail, "Delivered-To: "+want) != n {
+			t.Errorf("not %d of %q in\n%s", n, want, mail)
+		}
+	}
+	fails := func(code int, text string, args ...string) {
+		t.Helper()
+		if got, stdout, stderr := h.sendmail("\nhi\n", append([]string{"sendmail", "-f", "ops@example.com"}, args...)...); got != code || !strings.Contains(stdout+stderr, text) {
+			t.Errorf("%q: %d %q, want %d %q", args, got, stdout+stderr, code, text)
+		}
+	}
+	fails(67, `553 5.1.4 "Bob Brown" may be Bob Brown <bob`, `"Bob Brown"`)
+	fails(67, "<bob@example.org> (team)", `"Bob Brown"`)
+	fails(67, "<bob2@example.org> (team)", `"Bob Brown"`)
+	fails(67, `no such group in team, gone; did you mean "Sales"?`, "group:Sals")
+	fails(0, "Ali is alice@example.org (Alice Liddell in the book team)", "-bv", "Ali")
+	if err := os.Remove(gone); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the file is missed", func() bool {
+		code, _, stderr := h.sendmail("\nhi\n", "sendmail", "-f", "ops@example.com", "group:Sals")
+		return code == 75 && strings.Contains(stderr, "451 4.4.3 an address book cannot be asked now")
+	})
+	fails(75, "the file of gone cannot be read", "-bv", "somebody")
+	h.sendmail("\nhi\n", "sendmail", "-f", "ops@example.com", "ali", "x@example.org")
+	if mail := h.captured(2); !strings.Contains(strings.Join(mail, ""), "Delivered-To: x@example.org") {
+		t.Errorf("a name of a book before the one that is away:\n%q", mail)
+	}
 }
 
 func TestSendmailFails(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"postern/cmd/step"
+	"postern/config/alias"
 	"postern/config/wire"
 	"postern/relay/submission"
 )
@@ -21,6 +22,7 @@ const (
 	Usage       = 64 // there is no recipient
 	DataErr     = 65 // the message, or an address
 	NoInput     = 66 // standard input
+	NoUser      = 67 // a name of the address books leads to nobody, or to two
 	Unavailable = 69 // refused for good
 	Software    = 70
 	CantCreate  = 73
@@ -99,6 +101,10 @@ func unique(list []string) (out []string) {
 // recipients are those of the command line.
 func (f *Flags) recipients() (to []string, err error) {
 	for _, list := range f.Operands {
+		if name := strings.TrimSpace(list); alias.IsBook(name) && !strings.ContainsAny(name, "@;") && !wire.HasControl(name) {
+			to = append(to, wire.QuoteLocal(name)) // no group of RFC 5322 §3.4
+			continue
+		}
 		all, err := wire.Addresses(list)
 		if err != nil {
 			return nil, &Failure{Code: DataErr, Text: err.Error()}
@@ -186,6 +192,8 @@ func failureOf(r *step.Refusal) *Failure {
 		f.Code = NoPerm
 	case r.Temporary:
 		f.Code = TempFail
+	case r.Enhanced == "5.1.1" || r.Enhanced == "5.1.4":
+		f.Code = NoUser
 	case r.Enhanced == "5.1.3" || r.Enhanced == "5.1.7":
 		f.Code = DataErr
 	}

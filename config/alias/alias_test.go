@@ -54,11 +54,13 @@ func TestFiles(t *testing.T) {
 		{"postmaster of root", "root: postmaster\n", "root", "postmaster"},
 		{"postmaster is root, who is postmaster", "root: postmaster, x\n", "postmaster", "postmaster x"},
 		{"beyond ASCII", "jürgen: j@bücher.example\n", "jürgen", "j@xn--bcher-kva.example"},
+		{"books", "root: group:Sales, \"book:team/Liddell, Alice\", group:Sales, a@b.example, book:Bob Brown\n", "root", "group:Sales book:team/Liddell, Alice a@b.example book:Bob Brown"},
+		{"books, included", "root: :include:/books\n", "root", "group:Field sales bob"},
 		{"nobody", "root: ops\n", "who", ""},
 		{"of another domain", "root: ops\n", "root@example.com", ""},
 		{"with a colon in quotes", "\"a:b\": c\n", `"a:b"`, "c"},
 	} {
-		table, err := load(disk{"/a": c.text, "/list": "# the team\na@b.example\n\nc@d.example, e@f.example\n", "/outer": "z@y.example\n:include:/list\n"})
+		table, err := load(disk{"/a": c.text, "/list": "# the team\na@b.example\n\nc@d.example, e@f.example\n", "/outer": "z@y.example\n:include:/list\n", "/books": "group:Field sales\nbob\n"})
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
@@ -83,6 +85,8 @@ func TestBadFiles(t *testing.T) {
 		deep[fmt.Sprintf("/%d", i)] = fmt.Sprintf(":include:/%d\n", i+1)
 	}
 	for _, c := range []struct{ name, text, want string }{
+		{"no group", "x: group:, \"book: \"\n", "/a:1: group: is no name of an address book"},
+		{"a group with control characters", "x: group:a\x01b\n", "is no name of an address book"},
 		{"pipe", "ok: a\nx: |/bin/vacation\n", "/a:2: leads to a command, and this relay runs none: |/bin/vacation"},
 		{"pipe in quotes", "x: a,\n b,\n \"|/bin/vacation root, x\"\n", "/a:3: leads to a command"},
 		{"file", "x: a, /dev/null\n", "/a:1: leads to a file, and this relay has no mailboxes: /dev/null"},
@@ -133,6 +137,26 @@ func TestBadFiles(t *testing.T) {
 	}
 	if _, err := Load(Source{Inline: map[string][]string{"a": {"b"}, "b": {"a"}, "c@d": {"x"}, "e": {"f g"}}}); err == nil ||
 		err.Error() != "c@d has a domain\ne: f g is not an address" {
+		t.Error(err)
+	}
+}
+
+// Names that have no alias are for the books, and no others.
+func TestForBooks(t *testing.T) {
+	table, err := load(disk{"/a": "root: ops, \\kept, bob, a@b.example, c@localhost, group:Sales, root\nops: \\root, carol\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := table.Expand("root", 10)
+	var asked []string
+	for _, i := range x.Books {
+		asked = append(asked, x.Addresses[i])
+	}
+	if got := strings.Join(asked, " "); got != "carol bob group:Sales" || len(x.Addresses) != 7 {
+		t.Errorf("%q of %q", got, x.Addresses)
+	}
+	// A domain is not needed for those of a book.
+	if _, err := Load(Source{Inline: map[string][]string{"root": {"group:Ops"}}}); err != nil {
 		t.Error(err)
 	}
 }

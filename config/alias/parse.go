@@ -27,10 +27,21 @@ type Entry struct {
 type Target struct {
 	Address string // in wire form; a name alone has no domain
 	Final   bool   // "\name": whatever alias the name has, it is not looked at
+	// Book is a name of the address books: "group:Sales", "book:team/Alice". Then
+	// there is no address.
+	Book string
+}
+
+// IsBook reports whether a name is one of the address books alone.
+func IsBook(name string) bool {
+	return strings.HasPrefix(name, "group:") || strings.HasPrefix(name, "book:")
 }
 
 // String is the target as a file would have it.
 func (t Target) String() string {
+	if t.Book != "" {
+		return t.Book
+	}
 	if t.Final {
 		return `\` + t.Address
 	}
@@ -269,6 +280,9 @@ func (p *parser) element(to []Target, file string, line int, text string) []Targ
 		p.problem(file, line, wire.Exact(inner)+" is not known", "addresses and :include: are")
 		return to
 	}
+	if IsBook(inner) { // the quotes are for its blanks and commas
+		text = inner
+	}
 	t, fault := parseTarget(text)
 	if fault != "" {
 		p.problem(file, line, fault, listHint)
@@ -287,7 +301,18 @@ func ParseTarget(text string) (Target, error) {
 	return t, nil
 }
 
+// maxBookName bounds a name of the address books, in bytes.
+const maxBookName = 1000
+
 func parseTarget(text string) (t Target, fault string) {
+	if IsBook(text) {
+		_, name, _ := strings.Cut(text, ":")
+		switch {
+		case strings.TrimSpace(name) == "" || len(text) > maxBookName || wire.HasControl(text):
+			return t, wire.Exact(text) + " is no name of an address book"
+		}
+		return Target{Book: text}, ""
+	}
 	address := text
 	if strings.HasPrefix(address, `\`) {
 		t.Final, address = true, address[1:]

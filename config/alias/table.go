@@ -118,8 +118,11 @@ type Step struct {
 // Expansion is what a name stands for.
 type Expansion struct {
 	Addresses []string // each once; those without a domain are not completed
-	Steps     []Step   // in the order in which they were taken
-	Over      bool     // there are more than the limit, and not all are listed
+	// Books are the places in Addresses of what address books are to be asked for:
+	// names that have no alias, and names of a book, as Target.Book has them.
+	Books []int
+	Steps []Step // in the order in which they were taken
+	Over  bool   // there are more than the limit, and not all are listed
 }
 
 // Expand says what a recipient stands for; nil: it has no alias. limit bounds
@@ -161,10 +164,15 @@ func (x *expander) walk(e *Entry, from string) {
 		if x.out.Over {
 			return
 		}
+		if target.Book != "" {
+			x.add(target.Book, true)
+			continue
+		}
 		name, ours := x.table.name(target.Address)
 		next := x.table.of(name)
 		if target.Final || !ours || next == nil || next == e || name == from {
-			x.add(target.Address)
+			_, domain := wire.SplitAddress(target.Address)
+			x.add(target.Address, domain == "" && !target.Final && next == nil)
 			continue
 		}
 		if x.seen[name] {
@@ -176,7 +184,7 @@ func (x *expander) walk(e *Entry, from string) {
 	}
 }
 
-func (x *expander) add(address string) {
+func (x *expander) add(address string, books bool) {
 	local, domain := wire.SplitAddress(address)
 	key := "@" + local + "@" + strings.ToLower(domain)
 	if x.seen[key] {
@@ -186,6 +194,9 @@ func (x *expander) add(address string) {
 	if len(x.out.Addresses) >= x.limit {
 		x.out.Over = true
 		return
+	}
+	if books {
+		x.out.Books = append(x.out.Books, len(x.out.Addresses))
 	}
 	x.out.Addresses = append(x.out.Addresses, address)
 }
@@ -208,6 +219,9 @@ func (t *Table) check(p *parser) {
 func (t *Table) follow(p *parser, e *Entry, path []*Entry, heights map[*Entry]int) {
 	height := 1
 	for _, target := range e.To {
+		if target.Book != "" {
+			continue // whom it means is known when mail comes
+		}
 		name, ours := t.name(target.Address)
 		next := t.of(name)
 		if target.Final || !ours || next == nil || next == e {

@@ -109,7 +109,7 @@ func (a *asked) expander(group *directory.Entry) func(context.Context, int) (*Ex
 		var many *directory.TooMany
 		switch {
 		case errors.As(err, &no):
-			return nil, &Unknown{no.Text, no.Hint}
+			return nil, &Unknown{Text: no.Text, Hint: no.Hint}
 		case errors.As(err, &many):
 			return nil, &TooMany{limit}
 		case err != nil:

@@ -2,7 +2,6 @@ package addressbook
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -97,6 +96,8 @@ func (b *Books) Folder(name string) *Folder {
 type Unknown struct {
 	Text string // "no such group in team, gal"
 	Hint string // may be empty
+	// Several: it is known, and may mean more than one.
+	Several bool
 }
 
 func (e *Unknown) Error() string { return e.Text }
@@ -157,7 +158,7 @@ func (b *Books) Resolve(ctx context.Context, name string, limit int) ([]compose.
 	}
 	if r.group == "" {
 		if r.entry.Address() == "" {
-			return nil, &Unknown{Text: wire.Line(r.entry.Name) + " has no address in " + r.entry.Book}
+			return nil, withoutAddress(r.entry)
 		}
 		return []compose.Address{{Name: r.entry.Name, Addr: r.entry.Address()}}, nil
 	}
@@ -170,84 +171,9 @@ func (b *Books) Resolve(ctx context.Context, name string, limit int) ([]compose.
 		list[i] = compose.Address{Name: m.Name, Addr: m.Address}
 	}
 	if len(list) == 0 {
-		return nil, &Unknown{Text: "the group has no member with an address", Hint: "postern book expand " + wire.Quote("group:"+r.group) + " shows its members"}
+		return nil, emptyGroup(r.group)
 	}
 	return list, nil
-}
-
-// Expand tells all members of "group:NAME", or of a name that Resolve takes.
-func (b *Books) Expand(ctx context.Context, name string, limit int) (*Expansion, error) {
-	r, err := b.who(ctx, name)
-	switch {
-	case err != nil:
-		return nil, err
-	case r.group == "":
-		w := &expander{out: &Expansion{Name: r.entry.Name, Book: r.entry.Book, Members: []Member{}}, seen: map[string]bool{}}
-		w.add(r.entry)
-		return w.out, nil
-	}
-	return r.expand(ctx, limit)
-}
-
-func (b *Books) who(ctx context.Context, name string) (resolved, error) {
-	if b.without == nil || b.without() {
-		return resolved{}, noBook(name)
-	}
-	text, of, group := name, b, false
-	if rest, ok := strings.CutPrefix(name, "group:"); ok {
-		text, group = rest, true
-	} else if rest, ok := strings.CutPrefix(name, "book:"); ok {
-		text = rest
-	}
-	if text != name {
-		if book, rest, ok := strings.Cut(text, "/"); ok {
-			if one, known := b.Named(book); known {
-				of, text = one, rest
-			}
-		}
-	}
-	if text = strings.TrimSpace(text); text == "" {
-		return resolved{}, &Unknown{Text: "names nobody"}
-	}
-	return of.look(ctx, text, group)
-}
-
-func noBook(name string) error {
-	hint := "write addresses, such as name@example.com"
-	if strings.HasPrefix(name, "group:") || strings.HasPrefix(name, "book:") {
-		hint = "write the addresses themselves"
-	}
-	return &Unknown{Text: "no address book is configured", Hint: hint}
-}
-
-// look asks the books one after the other. A name is unknown only where all
-// books were asked.
-func (b *Books) look(ctx context.Context, text string, group bool) (resolved, error) {
-	var away error
-	for _, n := range b.list {
-		r, err := n.exact(ctx, text, group)
-		var unknown *Unknown
-		switch {
-		case errors.As(err, &unknown):
-			return r, err
-		case err != nil:
-			// One before those that have the name might have meant somebody else.
-			away = errors.Join(away, err)
-		case !r.nobody() && away != nil:
-			return resolved{}, away
-		case !r.nobody():
-			return r, nil
-		}
-	}
-	if away != nil {
-		return resolved{}, away
-	}
-	if !group && len(text) >= minPrefix {
-		if r, err := b.byPrefix(ctx, text); err != nil || !r.nobody() {
-			return r, err
-		}
-	}
-	return resolved{}, b.unknown(text, group)
 }
 
 func (b *Books) byPrefix(ctx context.Context, text string) (resolved, error) {
@@ -296,8 +222,9 @@ func ambiguous(text string, people []*Entry) error {
 	}
 	last := len(list) - 1
 	return &Unknown{
-		Text: wire.Quote(wire.Line(text)) + " may be " + strings.Join(list[:last], ", ") + " or " + list[last],
-		Hint: "write the address, or book:" + people[0].Book + "/" + wire.Line(people[0].Name),
+		Several: true,
+		Text:    wire.Quote(wire.Line(text)) + " may be " + strings.Join(list[:last], ", ") + " or " + list[last],
+		Hint:    "write the address, or book:" + people[0].Book + "/" + wire.Line(people[0].Name),
 	}
 }
 

@@ -41,7 +41,7 @@ type bookAddress struct {
 // books are those that whoever makes the request may ask.
 func (r *request) books() *addressbook.Books {
 	user, unixUser := r.client.User, r.client.UnixUser
-	return r.settings.books.Only(func(b *config.Book) bool { return b.Allows(user, unixUser) })
+	return r.server.submission.Books().Only(func(b *config.Book) bool { return b.Allows(user, unixUser) })
 }
 
 // findInBooks is GET /v1/book?q=TEXT&limit=N&book=NAME.

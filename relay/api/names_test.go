@@ -24,7 +24,7 @@ func TestNames(t *testing.T) {
 	}
 	for _, c := range submissiontest.Names {
 		t.Run(c.Name, func(t *testing.T) {
-			policy, err := submission.NewPolicy(&config.Config{Hostname: "mx.example.com", Submission: c.Submission}, routes)
+			policy, err := submission.NewPolicy(&config.Config{Hostname: "mx.example.com", Submission: c.Submission, Books: c.OpenBooks(t, "shop")}, routes)
 			if err != nil {
 				t.Fatal(err)
 			}

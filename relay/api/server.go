@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"postern/config"
-	"postern/relay/addressbook"
 	"postern/relay/merge"
 	"postern/relay/origin"
 	"postern/relay/peer"
@@ -57,7 +56,6 @@ type settings struct {
 	http     *config.HTTP
 	tokens   *tokens
 	messages merge.Folder
-	books    *addressbook.Books
 }
 
 // New makes a server that listens nowhere yet.
@@ -75,7 +73,7 @@ func New(o Options) *Server {
 	if s.memory == nil {
 		s.memory = origin.NewBudget(0)
 	}
-	s.settings.Store(&settings{http: &config.HTTP{}, tokens: &tokens{}, books: &addressbook.Books{}})
+	s.settings.Store(&settings{http: &config.HTTP{}, tokens: &tokens{}})
 	return s
 }
 
@@ -94,7 +92,7 @@ func (s *Server) Prepare(cfg *config.Config) (p *Plan, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p = &Plan{settings: &settings{cfg.Hostname, &cfg.HTTP, tokens, merge.Folder{Dir: cfg.MessagesDir(), Domain: cfg.Hostname}, addressbook.New(cfg.Books)}, keep: map[target]*limits{}}
+	p = &Plan{settings: &settings{cfg.Hostname, &cfg.HTTP, tokens, merge.Folder{Dir: cfg.MessagesDir(), Domain: cfg.Hostname}}, keep: map[target]*limits{}}
 	defer func() {
 		if err != nil {
 			p.Drop()

@@ -1,12 +1,15 @@
-// Package naming says whom a name stands for: it completes addresses without a
-// domain, expands aliases, and reads their file again when it has changed.
+// Package naming says whom a name stands for: it expands aliases, asks the
+// address books, completes addresses without a domain, and reads the file of
+// aliases again when it has changed.
 //
 // It owns the aliases that are in force. It never routes, and never refuses:
-// that is for whoever asks (relay/submission). To read first: [Names.Complete],
-// [Names.Expand], Names.look.
+// that is for whoever asks (relay/submission). An address with a domain is looked
+// up in no book. To read first: [Names.Complete], [Names.Expand], [Names.Call],
+// Names.look.
 package naming
 
 import (
+	"context"
 	"os"
 	"strings"
 	"sync"
@@ -16,12 +19,14 @@ import (
 	"postern/config"
 	"postern/config/alias"
 	"postern/config/wire"
+	"postern/relay/addressbook"
 )
 
 // Names is what a configuration says about names. A nil one completes and
 // expands nothing. Its methods may be called concurrently.
 type Names struct {
 	domain string
+	books  *addressbook.Books
 	table  atomic.Pointer[alias.Table] // nil: there are no aliases
 	load   func(read func(path string) ([]byte, error)) (*alias.Table, error)
 	read   func(path string) ([]byte, error)
@@ -55,10 +60,10 @@ func stampOf(path string) stamp {
 // names. It fails on what config.Load would refuse.
 func New(cfg *config.Config) (*Names, error) {
 	s := &cfg.Submission
-	if s.Domain == "" && !s.HasAliases() {
+	if s.Domain == "" && !s.HasAliases() && len(cfg.Books) == 0 {
 		return nil, nil
 	}
-	n := &Names{domain: s.Domain, load: s.ReadAliases, read: cfg.ReadAliasFile}
+	n := &Names{domain: s.Domain, books: addressbook.New(cfg.Books), load: s.ReadAliases, read: cfg.ReadAliasFile}
 	if !s.HasAliases() {
 		return n, nil
 	}
@@ -127,18 +132,18 @@ func (n *Names) Local(address string) bool {
 	return domain == "" || table.Local(domain)
 }
 
-// Expand is what an address that is Local stands for, each of its addresses
-// completed as far as that can be; nil: it has no alias. limit bounds the
-// addresses. A file that has changed is read before (Changed).
-func (n *Names) Expand(address string, limit int) (*alias.Expansion, *Changed) {
+// Expand is what an address that is Local stands for; nil: it has no alias.
+// limit bounds the addresses. Names in an alias that have none themselves are
+// those of address books, or else completed. A file that has changed is read
+// before (Changed). The error is one of addressbook.Books.Called.
+func (n *Names) Expand(ctx context.Context, address string, limit int) (*Meaning, *Changed, error) {
 	changed := n.look(time.Now())
 	x := n.table.Load().Expand(address, limit)
-	if x != nil {
-		for i, a := range x.Addresses {
-			x.Addresses[i], _ = n.Complete(a)
-		}
+	if x == nil {
+		return nil, changed, nil
 	}
-	return x, changed
+	m, err := n.meaningOf(ctx, x, limit)
+	return m, changed, err
 }
 
 // Changed tells of aliases that were read again.

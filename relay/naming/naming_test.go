@@ -55,7 +55,7 @@ func TestReadAgain(t *testing.T) {
 				t.Errorf("%s: %+v", what, c)
 			}
 		}
-		x, _ := n.Expand("root", 10)
+		x, _, _ := n.Expand(t.Context(), "root", 10)
 		if got := strings.Join(x.Addresses, " "); got != want || (told == "") != (text == "") || !strings.Contains(text, told) {
 			t.Errorf("%s: %q, told %q", what, got, text)
 		}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/config"
 	"postern/relay/submission"
@@ -23,10 +24,14 @@ func (sink) Commit(context.Context, *spool.Envelope) error { return nil }
 func (sink) Discard()                                      {}
 
 // BenchmarkSubmit takes one message in without a protocol: one sender, one
-// recipient, and the content in one piece.
+// recipient, and the content in one piece. Names would be completed, and asked for
+// in a directory; an address costs nothing by that.
 func BenchmarkSubmit(b *testing.B) {
 	agent := submission.New(submission.Options{Accept: sink{}})
-	policy, err := submission.NewPolicy(&config.Config{Hostname: "mx.example.com"}, routes(b))
+	policy, err := submission.NewPolicy(&config.Config{
+		Hostname: "mx.example.com", Submission: config.Submission{Domain: "example.com"},
+		Books: []config.Book{{Name: "gal", Provider: config.BookLDAP, Directory: config.Directory{Servers: []config.DirectoryServer{{Host: "127.0.0.1", Port: "1"}}, Timeout: time.Second}}},
+	}, routes(b))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package submission
 
 import (
+	"errors"
 	"net/textproto"
 	"slices"
 
@@ -30,7 +31,11 @@ func (m *Message) addCopies(header []byte) *Refusal {
 	}
 	for _, list := range [][]string{m.policy.archive, m.archive} {
 		for _, name := range list {
-			for _, to := range m.archived(name) {
+			addresses, r := m.archived(name)
+			if r != nil {
+				return r
+			}
+			for _, to := range addresses {
 				if r := m.addCopy(to, h, by); r != nil {
 					return r
 				}
@@ -41,14 +46,28 @@ func (m *Message) addCopies(header []byte) *Refusal {
 }
 
 // archived are the addresses that a name or an address stands for.
-func (m *Message) archived(name string) []string {
+func (m *Message) archived(name string) ([]string, *Refusal) {
 	if m.policy.names.Local(name) {
-		if x := m.agent.expand(m.policy, name, maxNotified); x != nil {
-			return x.Addresses
+		x, refusal := m.expand(name, maxNotified)
+		if refusal != nil {
+			return nil, unarchived(refusal)
+		}
+		if x != nil {
+			return x.Addresses, nil
 		}
 	}
 	address, _ := m.policy.names.Complete(name)
-	return []string{address}
+	return []string{address}, nil
+}
+
+// unarchived is the refusal of a message because of a name of the administrator:
+// its client can mend nothing, so it is temporary.
+func unarchived(r *Refusal) *Refusal {
+	out := trouble(errors.New("the archive: " + r.Sentence))
+	if r.Cause != nil {
+		out.Cause = r.Cause
+	}
+	return out
 }
 
 // addCopy adds one, unless it is a recipient. Routes are asked as for the

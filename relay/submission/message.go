@@ -32,6 +32,7 @@ type Message struct {
 	seen     map[string]struct{} // recipients, once there are several
 	count    int                 // of recipients, with those that were repeated
 	late     bool                // some recipient waits for the header
+	looked   int32               // milliseconds that address books were asked
 	diverted []diversion         // recipients that a route does not let mail go to
 	archive  []string            // who gets a copy by the routes of recipients
 	copies   int                 // of the recipients, at the end of them
@@ -153,11 +154,16 @@ func (m *Message) add(to *Recipient) *Refusal {
 		return TooMany // RFC 5321 §4.5.3.1.10
 	}
 	if m.policy.names.Local(to.Address) {
-		if x := m.expand(to.Address); x != nil {
-			return m.addAlias(to, x)
+		if x, refusal := m.expand(to.Address, m.client.Settings.MaxRecipients); x != nil || refusal != nil {
+			return m.addAll(to, x, refusal)
 		}
 	}
 	address, complete := m.policy.names.Complete(to.Address)
+	if !complete || len(address) != len(to.Address) {
+		if x, refusal := m.called(to.Address); x != nil || refusal != nil {
+			return m.addAll(to, x, refusal)
+		}
+	}
 	if !complete && !strings.EqualFold(address, "postmaster") { // RFC 5321 §4.5.1 has none there
 		return NeedsDomain(address, false)
 	}

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"fmt"
 
-	"postern/config/alias"
 	"postern/config/wire"
+	"postern/relay/naming"
 	"postern/spool"
 )
 
@@ -27,29 +27,13 @@ func NeedsDomain(name string, sender bool) *Refusal {
 	return refuse(553, 1, detail, "<"+name+`> needs a domain; with domain = "example.com" in [submission] of the configuration it is completed`)
 }
 
-// expand is what a recipient stands for by its alias; nil: it has none.
-func (m *Message) expand(address string) *alias.Expansion {
-	return m.agent.expand(m.policy, address, m.client.Settings.MaxRecipients)
-}
-
-// expand is what an address stands for; nil: it has no alias. It tells of
-// aliases that have changed.
-func (a *Agent) expand(p *Policy, address string, limit int) *alias.Expansion {
-	x, changed := p.names.Expand(address, limit)
-	switch {
-	case changed == nil:
-	case changed.Err != nil:
-		a.events(&AliasesKept{File: changed.File, Names: changed.Names, Err: changed.Err})
-	default:
-		a.events(&AliasesRead{File: changed.File, Names: changed.Names})
-	}
-	return x
-}
-
-// addAlias adds all that a recipient stands for, or nothing. What a sender wants
+// addAll adds all that a recipient stands for, or nothing. What a sender wants
 // to be told goes on to each (RFC 3461 §5.2.7.3), and a notice names the
 // recipient that it knows (§5.2.1).
-func (m *Message) addAlias(to *Recipient, x *alias.Expansion) *Refusal {
+func (m *Message) addAll(to *Recipient, x *naming.Meaning, refusal *Refusal) *Refusal {
+	if refusal != nil {
+		return refusal
+	}
 	most := m.client.Settings.MaxRecipients
 	if x.Over {
 		return refuse(554, 5, 3, fmt.Sprintf("<%s> stands for more than the %d recipients that a message may have here (max_recipients)", to.Address, most))

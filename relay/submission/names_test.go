@@ -16,7 +16,7 @@ func TestNames(t *testing.T) {
 	for _, c := range submissiontest.Names {
 		for name, way := range map[string]func(*testing.T, *handedIn, *config.Config, submission.Options) []string{"directly": directly, "by SMTP": bySMTP} {
 			t.Run(name+"/"+c.Name, func(t *testing.T) {
-				cfg := &config.Config{Hostname: "mx.example.com", Listeners: []config.Listener{listener()}, Submission: c.Submission}
+				cfg := &config.Config{Hostname: "mx.example.com", Listeners: []config.Listener{listener()}, Submission: c.Submission, Books: c.OpenBooks(t)}
 				cfg.Listeners[0].MaxRecipients = submissiontest.MaxRecipients
 				st := &store{}
 				h := &handedIn{envelope: sender(c.From), to: to(c.To...), content: c.Header + "X: y\r\n\r\nhello\r\n", routes: submissiontest.Routes}

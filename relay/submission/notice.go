@@ -1,6 +1,7 @@
 package submission
 
 import (
+	"context"
 	"net/textproto"
 
 	"postern/config"
@@ -25,9 +26,12 @@ func (a *Agent) Notify(sender string, upstreams []string) (list []spool.Recipien
 	}
 	addresses := []string{sender}
 	if p.names.Local(sender) {
-		if x := a.expand(p, sender, maxNotified); x != nil {
+		// A book that has no answer keeps no notice back: it goes to the name itself.
+		ctx, cancel := context.WithTimeout(context.Background(), maxLookUp)
+		if x, err := a.expand(ctx, p, sender, maxNotified); err == nil && x != nil {
 			addresses = x.Addresses
 		}
+		cancel()
 	}
 	m := &Message{agent: a, policy: p, client: internal, env: &spool.Envelope{}}
 	for _, to := range addresses {

@@ -3,6 +3,10 @@
 package submissiontest
 
 import (
+	"os"
+	"path/filepath"
+	"testing"
+
 	"postern/config"
 	"postern/spool"
 )
@@ -18,6 +22,51 @@ type Named struct {
 	Recipients []string // that are kept, "address", "address ORCPT" or "address (copy)"
 	Kept       string   // fields that are kept in place of Header; empty: the same
 	Refused    string   // how the refusal begins; empty: it is taken
+	Books      Books
+}
+
+// Books are the address books of a case.
+type Books int
+
+// The books.
+const (
+	none   Books = iota
+	Cards        // one with Alice, two Bobs, and groups
+	away         // Cards, behind a book that can't be asked
+	closed       // Cards, which aliases alone may ask
+)
+
+// cardsOf are the cards of a case, by the names of their files.
+var cardsOf = map[string]string{
+	"alice": "FN:Alice Liddell\nNICKNAME:ali,root,postmaster\nEMAIL:alice@book.example\nCATEGORIES:Sales\n",
+	"bob":   "FN:Bob Brown\nEMAIL:bob@book.example\nCATEGORIES:Sales,big\n",
+	"bob2":  "FN:Bob Brown\nEMAIL:bob2@book.example\n",
+	"mute":  "FN:Mute\n",
+	"ops":   "FN:Ops\nKIND:group\nMEMBER:urn:uuid:alice\nMEMBER:urn:uuid:ops\nMEMBER:mailto:x@book.example\n",
+	"empty": "FN:Empty\nKIND:group\n",
+	"many":  "FN:Many\nKIND:group\nMEMBER:mailto:1@x.example\nMEMBER:mailto:2@x.example\nMEMBER:mailto:3@x.example\nMEMBER:mailto:4@x.example\nMEMBER:mailto:5@x.example\nMEMBER:mailto:6@x.example\nMEMBER:mailto:7@x.example\n",
+}
+
+// OpenBooks makes the address books of a case, for tokens users.
+func (c *Named) OpenBooks(t testing.TB, users ...string) []config.Book {
+	if c.Books == none {
+		return nil
+	}
+	dir := t.TempDir()
+	for name, text := range cardsOf {
+		text = "BEGIN:VCARD\nVERSION:4.0\nUID:" + name + "\n" + text + "END:VCARD\n"
+		if err := os.WriteFile(filepath.Join(dir, name+".vcf"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := config.Book{Name: "Team", Provider: config.BookVCards, Dir: dir, User: users}
+	switch c.Books {
+	case away:
+		return []config.Book{{Name: "gone", Provider: config.BookCSV, File: filepath.Join(dir, "gone.csv"), User: users}, b}
+	case closed:
+		b.User, b.UnixUser = nil, []string{"nobody-of-this-name"}
+	}
+	return []config.Book{b}
 }
 
 // Show is a recipient as in Named.Recipients.
@@ -51,6 +100,12 @@ var (
 	archived = config.Submission{Domain: "example.com", Archive: []string{"all@archive.example"}}
 	catch    = config.Submission{Domain: "example.com", Alias: map[string][]string{"*": {"all@example.net"}, "root": {"ops@example.net"}}}
 )
+
+// booked are aliases that lead to address books.
+var booked = config.Submission{Domain: "example.com", Alias: map[string][]string{
+	"root": {"ops@example.net"}, "sales": {"group:Sales", "boss@example.net"}, "lead": {"book:Team/Alice Liddell", "ali"}, "own": {`\ali`, "own"},
+	"twice": {"book:Bob Brown"}, "gone": {"group:gone"}, "many": {"group:Many"}, "nobody": {"who"},
+}}
 
 // MaxRecipients is what a message may have in the cases.
 const MaxRecipients = 6
@@ -105,4 +160,39 @@ var Names = []Named{
 		From: "a@example.org", To: []string{"b@example.net"}, Want: "a@example.org", Recipients: []string{"b@example.net", "archive@example.com (copy)", "x@example.net (copy)"}},
 	{Name: "archive that no route takes", Submission: config.Submission{Archive: []string{"archive@refused.example"}}, From: "a@example.org", To: []string{"b@example.net"}, Want: "a@example.org",
 		Recipients: []string{"b@example.net", "archive@refused.example (copy)"}},
+	{Name: "name in a book", Books: Cards, From: "a@example.org", To: []string{"ALI", `"alice liddell"`}, Want: "a@example.org", Recipients: []string{"alice@book.example rfc822;ALI"}},
+	{Name: "a book before the domain", Books: Cards, Submission: domain, From: "ali", To: []string{"ali", "al", "who"}, Want: "ali@example.com",
+		Recipients: []string{"alice@book.example rfc822;ali", "al@example.com", "who@example.com"}},
+	{Name: "an alias before the book", Books: Cards, Submission: ops, From: "a@example.org", To: []string{"root"}, Want: "a@example.org", Recipients: []string{"ops@example.net rfc822;root"}},
+	{Name: "postmaster is no name of a book", Books: Cards, Submission: domain, From: "a@example.org", To: []string{"Postmaster"}, Want: "a@example.org", Recipients: []string{"Postmaster@example.com"}},
+	{Name: "a domain is asked in no book", Books: away, Submission: domain, From: "ali", To: []string{"alice@book.example", "ali@localhost"}, Want: "ali@example.com",
+		Recipients: []string{"alice@book.example", "ali@localhost"}},
+	{Name: "the beginning of a name", Books: Cards, From: "a@example.org", To: []string{"al"}, Refused: "553 5.1.3 <al>" + needs},
+	{Name: "group by its name", Books: Cards, From: "a@example.org", To: []string{"sales"}, Want: "a@example.org", Recipients: []string{"alice@book.example rfc822;sales", "bob@book.example rfc822;sales"}},
+	{Name: "group", Books: Cards, Submission: domain, From: "a@example.org", To: []string{`"group:Ops"`}, Want: "a@example.org",
+		Recipients: []string{"alice@book.example rfc822;\"group:Ops\"", "x@book.example rfc822;\"group:Ops\""}},
+	{Name: "person of one book", Books: Cards, From: "a@example.org", To: []string{`"book:Team/Alice Liddell"`}, Want: "a@example.org",
+		Recipients: []string{"alice@book.example rfc822;\"book:Team/Alice+20Liddell\""}},
+	{Name: "group that is unknown", Books: Cards, Submission: domain, From: "a@example.org", To: []string{`"group:Op"`}, Refused: `550 5.1.1 no such group in Team; did you mean "Ops"?`},
+	{Name: "group without address", Books: Cards, Submission: domain, From: "a@example.org", To: []string{`"group:Empty"`}, Refused: "550 5.1.1 the group has no member with an address"},
+	{Name: "person without address", Books: Cards, Submission: domain, From: "a@example.org", To: []string{"mute"}, Refused: "550 5.1.1 Mute has no address in Team"},
+	{Name: "group that is too large", Books: Cards, Submission: domain, From: "a@example.org", To: []string{"many"}, Refused: "554 5.5.3 the group has more than the 6 recipients"},
+	{Name: "two of one name", Books: Cards, Submission: domain, From: "a@example.org", To: []string{`"Bob Brown"`},
+		Refused: `553 5.1.4 "Bob Brown" may be Bob Brown <bob@book.example> (Team) or Bob Brown <bob2@book.example> (Team); write the address, or book:Team/Bob Brown`},
+	{Name: "a book that is away", Books: away, Submission: domain, From: "a@example.org", To: []string{"ali"}, Refused: "451 4.4.3 an address book cannot be asked now"},
+	{Name: "a book that is away has no part in aliases", Books: away, Submission: ops, From: "a@example.org", To: []string{"root"}, Want: "a@example.org", Recipients: []string{"ops@example.net rfc822;root"}},
+	{Name: "a book that the client may not ask", Books: closed, Submission: domain, From: "a@example.org", To: []string{"ali"}, Want: "a@example.org", Recipients: []string{"ali@example.com"}},
+	{Name: "alias of a group", Books: Cards, Submission: booked, From: "a@example.org", To: []string{"sales"}, Want: "a@example.org",
+		Recipients: []string{"alice@book.example rfc822;sales", "bob@book.example rfc822;sales", "boss@example.net rfc822;sales"}},
+	{Name: "alias of a person, in a book that the client may not ask", Books: closed, Submission: booked, From: "a@example.org", To: []string{"lead"}, Want: "a@example.org",
+		Recipients: []string{"alice@book.example rfc822;lead"}},
+	{Name: "alias of its own name", Books: Cards, Submission: booked, From: "a@example.org", To: []string{"own"}, Want: "a@example.org",
+		Recipients: []string{"ali@example.com rfc822;own", "own@example.com rfc822;own"}},
+	{Name: "alias of a name that no book has", Books: Cards, Submission: booked, From: "a@example.org", To: []string{"nobody"}, Want: "a@example.org", Recipients: []string{"who@example.com rfc822;nobody"}},
+	{Name: "alias of two", Books: Cards, Submission: booked, From: "a@example.org", To: []string{"twice"}, Refused: `553 5.1.4 "Bob Brown" may be`},
+	{Name: "alias of a group that is unknown", Books: Cards, Submission: booked, From: "a@example.org", To: []string{"gone"}, Refused: "550 5.1.1 no such group in Team"},
+	{Name: "alias of a group that is too large", Books: Cards, Submission: booked, From: "a@example.org", To: []string{"many"}, Refused: "554 5.5.3 the group has more than the 6 recipients"},
+	{Name: "alias of a group that is away", Books: away, Submission: booked, From: "a@example.org", To: []string{"sales"}, Refused: "451 4.4.3 an address book cannot be asked now"},
+	{Name: "archive in a book", Books: Cards, Submission: config.Submission{Archive: []string{"keep@localhost"}, Alias: map[string][]string{"keep": {"group:Ops"}}}, From: "a@example.org", To: []string{"b@example.net"},
+		Want: "a@example.org", Recipients: []string{"b@example.net", "alice@book.example (copy)", "x@book.example (copy)"}},
 }
