@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // The providers of books.
@@ -34,7 +35,10 @@ type Book struct {
 	User     []string          // tokens that may ask it; empty: none
 	Internal bool              // it is not configured
 
-	Directory Directory // of BookLDAP
+	Directory Directory     // of BookLDAP; of BookCardDAV the account, CAFile and Timeout
+	URL       string        // of BookCardDAV
+	Keep      string        // of BookCardDAV: the folder in which it is kept while its server is away
+	Refresh   time.Duration // of BookCardDAV: how often its server is asked
 }
 
 // Send configures how mail is made.
@@ -49,6 +53,8 @@ func (b *Book) Place() string {
 		return b.Dir
 	case BookLDAP:
 		return strings.Join(each(b.Directory.Servers, func(s DirectoryServer) string { return s.URL }), ", ")
+	case BookCardDAV:
+		return b.URL
 	}
 	return b.File
 }
@@ -64,14 +70,14 @@ func (b *Book) Allows(user, unixUser string) bool {
 
 func (b *Book) keys() []key {
 	return slices.Concat([]key{
-		{name: "provider", value: choice(&b.Provider, BookVCards, BookVCard, BookCSV, BookLDIF, BookLDAP), unset: "must be given", help: "What the book is: a folder of vCards, a file that is read only, or a directory."},
+		{name: "provider", value: choice(&b.Provider, BookVCards, BookVCard, BookCSV, BookLDIF, BookLDAP, BookCardDAV), unset: "must be given", help: "What the book is: a folder of vCards, a file that is read only, a directory, or an address book of a CardDAV server."},
 		{name: "dir", value: path.at(&b.Dir), unset: "book below state_dir", help: "The folder of a book of vCards."},
-		{name: "file", value: path.at(&b.File), unset: "must be given for a file", help: "The file of the other providers; it is read again when it changes."},
+		{name: "file", value: path.at(&b.File), unset: "must be given for a file", help: "The file of a book of vcard, csv or ldif; it is read again when it changes."},
 		{name: "charset", value: text.at(&b.Charset), unset: "UTF-8, else Windows-1252", help: "The charset of the file, where no byte order mark tells."},
 		{name: "columns", value: bookColumns.at(&b.Columns), unset: "guessed by their names", help: "The columns of a CSV file, by what they hold."},
 		{name: "unix_user", value: textList.at(&b.UnixUser), unset: "all users of this machine", help: "The users of this machine that may ask the book."},
 		{name: "user", value: textList.at(&b.User), unset: "none", help: "The tokens of http.token that may ask the book."},
-	}, b.Directory.keys(b.Provider != BookLDAP))
+	}, b.Directory.keys(b.Provider), b.refreshKeys())
 }
 
 func (s *Send) keys() []key {
@@ -104,7 +110,9 @@ func readBookColumns(f field, v any) (map[string]string, bool) {
 func (c *Config) bookTables() value {
 	return tableMap[Book]{
 		place: &c.books, keys: (*Book).keys, check: (*Book).check,
-		fresh: func(name string) *Book { return &Book{Name: name, Directory: defaultDirectory()} },
+		fresh: func(name string) *Book {
+			return &Book{Name: name, Directory: defaultDirectory(), Refresh: 10 * time.Minute}
+		},
 	}
 }
 
@@ -113,7 +121,12 @@ func (b *Book) check(t *table) {
 	if strings.Contains(b.Name, ":") {
 		t.problem("", "is no name for a book: it has a colon", "")
 	}
-	t.need("provider", "one of vcards, vcard, csv, ldif, ldap")
+	t.need("provider", "one of vcards, vcard, csv, ldif, ldap, carddav")
+	if b.Provider == BookCardDAV {
+		b.checkCardDAV(t)
+		return
+	}
+	t.refuse("is for CardDAV", `provider = "carddav", or remove it`, "refresh")
 	if b.Provider == BookLDAP {
 		t.refuse("is not for a directory", "remove it", "dir", "file", "charset", "columns")
 		b.Directory.check(t)
@@ -148,6 +161,9 @@ func (c *Config) settleBooks() {
 			if b.Dir == "" {
 				b.Dir = filepath.Join(c.StateDir, "book")
 			}
+		}
+		if b.Provider == BookCardDAV {
+			b.Keep = filepath.Join(c.StateDir, "carddav")
 		}
 		c.Books = append(c.Books, *b)
 	}

@@ -62,6 +62,7 @@ type DirectoryServer struct {
 	Host   string
 	Port   string
 	Secure bool // TLS from the first byte
+	Web    bool // it speaks HTTP, and URL may have a path
 }
 
 // ParseDirectoryServer reads ldap://HOST[:PORT] or ldaps://HOST[:PORT].
@@ -95,6 +96,9 @@ var directoryServers = kind[[]DirectoryServer]{name: "URLs", parse: readDirector
 // readDirectoryServers reads one URL, or a list of them.
 func readDirectoryServers(f field, v any) ([]DirectoryServer, bool) {
 	one := func(f field, s string) (DirectoryServer, bool) {
+		if u, err := url.Parse(s); err == nil && u.Hostname() != "" && (u.Scheme == "https" || u.Scheme == "http") {
+			return DirectoryServer{URL: s, Host: u.Hostname(), Web: true, Secure: u.Scheme == "https"}, true
+		}
 		server, err := ParseDirectoryServer(s)
 		return server, err == nil || f.problem(fmt.Sprintf("%q %v", s, err), "")
 	}
@@ -109,43 +113,53 @@ func readDirectoryServers(f field, v any) ([]DirectoryServer, bool) {
 	return []DirectoryServer{server}, ok
 }
 
-// keys are those of a book of LDAP. The others are hidden.
-func (d *Directory) keys(hidden bool) []key {
+// webKeys are those of a directory that a book of CardDAV has as well.
+var webKeys = []string{"url", "ca_file", "username", "timeout"}
+
+// keys are those of a book of LDAP, and some of one of CardDAV. The others are
+// hidden.
+func (d *Directory) keys(provider string) []key {
 	a := &d.Account
 	k := &a.Kerberos
 	keys := slices.Concat([]key{
-		{name: "url", value: directoryServers.at(&d.Servers), unset: "must be given for ldap", help: "The servers of a directory, ldaps://HOST or ldap://HOST, which hold the same."},
+		{name: "url", value: directoryServers.at(&d.Servers), unset: "must be given for ldap and carddav", help: "The servers of a directory, ldaps://HOST or ldap://HOST, which hold the same; or the URL of a CardDAV server."},
 		{name: "base", value: text.at(&d.Base), unset: "as the directory tells", help: "The DN below which people and groups are."},
 		{name: "schema", value: choice(&d.Schema, SchemaAuto, SchemaActiveDirectory, SchemaInetOrgPerson), def: "auto", help: "What the directory calls people and groups."},
 		{name: "filter", value: text.at(&d.Filter), unset: "that of the schema", help: "The filter that finds people, with %s for the text."},
 		{name: "tls", value: choice(&d.TLS, DirectoryTLSVerify, DirectoryTLSOff), def: "verify", help: "Whether ldap:// has to do StartTLS with a certificate that is checked."},
 		{name: "ca_file", value: path.at(&d.CAFile), unset: "the system's", help: "The certificates to trust, in PEM."},
 		{name: "auth", value: choice(&a.Auth, MechanismSimple, "gssapi", MechanismIntegrated, MechanismAnonymous), def: "simple", help: "How to sign in to the directory."},
-		{name: "username", value: text.at(&a.Username), unset: "none", help: "The name to sign in with: a DN, or user@domain."},
+		{name: "username", value: text.at(&a.Username), unset: "none", help: "The name to sign in with; for a directory a DN, or user@domain."},
 		{name: "realm", value: text.at(&k.Realm), unset: "of username, else krb5.conf's default", help: "The Kerberos realm of the username."},
 		{name: "keytab", value: ticketFile.at(&k.Keytab), unset: "none", help: "A file with Kerberos keys, in place of a password."},
 		{name: "ccache", value: ticketFile.at(&k.CCache), unset: "none", help: "A file with Kerberos tickets, which somebody else renews."},
 		{name: "krb5_conf", value: path.at(&k.Conf), unset: "$KRB5_CONFIG, /etc/krb5.conf", help: "The file in which Kerberos finds its realms."},
 		{name: "spn", value: text.at(&k.SPN), unset: "ldap/ and the server", help: "The Kerberos name of the directory."},
-		{name: "timeout", value: duration(&d.Timeout, time.Second, 5*time.Minute), def: "10s", help: "How long one search may take."},
+		{name: "timeout", value: duration(&d.Timeout, time.Second, 5*time.Minute), def: "10s", help: "How long one search, or one answer, may take."},
 		{name: "cache", value: duration(&d.Cache, 0, 7*24*time.Hour), def: "15m", help: "How long an answer stands in for a directory that is away; 0 is never."},
 		{name: "max_results", value: number(&d.Max, 1, 1000), def: 50, help: "The most entries of one answer."},
 	}, secretKeys(&a.Password, passwordKey, "The password", secretKinds...))
 	for i := range keys {
-		keys[i].hidden = hidden
+		shared := slices.Contains(webKeys, keys[i].name) || strings.HasPrefix(keys[i].name, passwordKey)
+		keys[i].hidden = provider != BookLDAP && !(provider == BookCardDAV && shared)
 	}
 	return keys
 }
 
 // refuse tells of the keys that other books don't have.
 func (d *Directory) refuse(t *table) {
-	for _, k := range d.keys(true) {
+	for _, k := range d.keys("") {
 		t.refuse("is for a directory", `provider = "ldap", or remove it`, k.name)
 	}
 }
 
 func (d *Directory) check(t *table) {
 	t.need("url", `such as "ldaps://dc1.example.com"`)
+	for i, s := range d.Servers {
+		if s.Web {
+			t.doc.problem(joinIndex(t.key("url"), i), fmt.Sprintf("%q is not the URL of a directory, such as ldaps://dc1.example.com", s.URL), "")
+		}
+	}
 	if d.CAFile != "" {
 		checkCAFile(t, d.CAFile)
 	}

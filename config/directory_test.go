@@ -23,8 +23,8 @@ func TestDirectoryServers(t *testing.T) {
 		}
 	}
 	for u, want := range map[string]DirectoryServer{
-		"ldap://dc1": {"ldap://dc1", "dc1", "389", false}, "ldaps://dc1.example.com:3269/": {"ldaps://dc1.example.com:3269", "dc1.example.com", "3269", true},
-		"ldap://[::1]:390": {"ldap://[::1]:390", "::1", "390", false}, "ldaps://dc1": {"ldaps://dc1", "dc1", "636", true},
+		"ldap://dc1": {"ldap://dc1", "dc1", "389", false, false}, "ldaps://dc1.example.com:3269/": {"ldaps://dc1.example.com:3269", "dc1.example.com", "3269", true, false},
+		"ldap://[::1]:390": {"ldap://[::1]:390", "::1", "390", false, false}, "ldaps://dc1": {"ldaps://dc1", "dc1", "636", true, false},
 	} {
 		if s, err := ParseDirectoryServer(u); err != nil || s != want {
 			t.Error(s, err)

@@ -27,7 +27,7 @@ func lookAtFiles(cfg *config.Config, st *control.Status, owner int) []Finding {
 		out = append(out, f)
 	}
 	out = append(out, lookAtClaim(cfg, st)...)
-	for _, name := range []string{"oauth", "tls", "budget", "pause"} {
+	for _, name := range []string{"oauth", "tls", "budget", "pause", "carddav"} {
 		if part := lookAtFolder(filepath.Join(cfg.StateDir, name)); part.Err == nil {
 			out = append(out, judgeFolder(StateFolder, part, owner, false))
 		}

@@ -315,15 +315,40 @@ func (a *app) bookTest(checked []addressbook.Checked) error {
 			if err := a.tellServers(c.Servers); err != nil {
 				return err
 			}
+			if err := a.tellSteps(&c); err != nil {
+				return err
+			}
 			a.tellFaults(c.Faults)
 			if c.Error != "" {
 				fmt.Fprintf(a.stderr, "postern: %s\n", safe(c.Error))
+			}
+			if c.Hint != "" {
+				fmt.Fprintf(a.stderr, "  %s\n", safe(c.Hint))
 			}
 		}
 	}
 	if away {
 		return errReported{exitTempFail}
 	}
+	return nil
+}
+
+// tellSteps prints what a CardDAV server was asked, and its address books.
+func (a *app) tellSteps(c *addressbook.Checked) error {
+	if len(c.Steps) == 0 {
+		return nil
+	}
+	t := newTable(a.stdout, "asked for", "request", "answer", "took")
+	for _, s := range c.Steps {
+		t.row(s.What, s.Asked, s.Answer, s.Took.Round(time.Millisecond).String())
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for _, b := range c.Collections {
+		fmt.Fprintf(a.stdout, "%d cards in %s\n", b.Cards, safe(cmp.Or(b.Name, b.URL)))
+	}
+	fmt.Fprintln(a.stdout)
 	return nil
 }
 

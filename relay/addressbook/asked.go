@@ -119,6 +119,7 @@ func (a *asked) expander(group *directory.Entry) func(context.Context, int) (*Ex
 		for i, m := range got.Members {
 			x.Members[i] = Member{m.Name, m.Address, m.Path}
 		}
+		sortMembers(x.Members)
 		if got.Age > 0 {
 			x.Age = ago(got.Age)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"postern/config"
 	"postern/config/wire"
+	"postern/relay/carddav"
 	"postern/relay/compose"
 	"postern/relay/directory"
 )
@@ -42,6 +43,8 @@ func New(list []config.Book) *Books {
 			b.list = append(b.list, named{c, held{&Folder{Name: c.Name, Dir: c.Dir}}})
 		case config.BookLDAP:
 			b.list = append(b.list, named{c, newAsked(&c)})
+		case config.BookCardDAV:
+			b.list = append(b.list, named{c, newMirror(c)})
 		default:
 			b.list = append(b.list, named{c, held{&fileBook{settings: c}}})
 		}
@@ -285,6 +288,18 @@ type Checked struct {
 	Groups   int     `json:"groups"`
 	Faults   []Fault `json:"faults"`
 	Error    string  `json:"error,omitempty"` // it can't be asked
+	Hint     string  `json:"hint,omitempty"`  // what to do about it
 	// Servers are those of a directory.
 	Servers []directory.Tested `json:"servers,omitempty"`
+	// Steps are the requests to a CardDAV server, and Collections the address books
+	// that it has.
+	Steps       []carddav.Step      `json:"steps,omitempty"`
+	Collections []CheckedCollection `json:"collections,omitempty"`
+}
+
+// CheckedCollection is an address book of a CardDAV server.
+type CheckedCollection struct {
+	URL   string `json:"url"`
+	Name  string `json:"name,omitempty"`
+	Cards int    `json:"cards"`
 }

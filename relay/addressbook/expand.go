@@ -1,6 +1,7 @@
 package addressbook
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,7 +67,27 @@ func (x *Index) expand(name string, limit int) (*Expansion, error) {
 	if err := w.group(name); err != nil {
 		return nil, err
 	}
+	sortMembers(w.out.Members)
 	return w.out, nil
+}
+
+// sortMembers puts members in the order of their names, and those without one in
+// that of their addresses among them.
+func sortMembers(list []Member) {
+	type keyed struct {
+		key string
+		Member
+	}
+	all := make([]keyed, len(list))
+	for i, m := range list {
+		all[i] = keyed{folded(cmp.Or(m.Name, m.Address)), m}
+	}
+	slices.SortFunc(all, func(a, b keyed) int {
+		return cmp.Or(strings.Compare(a.key, b.key), strings.Compare(a.Address, b.Address))
+	})
+	for i := range all {
+		list[i] = all[i].Member
+	}
 }
 
 func (w *expander) group(name string) error {

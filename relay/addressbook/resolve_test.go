@@ -45,7 +45,7 @@ func TestResolve(t *testing.T) {
 		"group:Sales":              "Alice Liddell <alice@example.com>, Bob Brown <bob@example.com>",
 		"group:more/Sales":         "Carol White <carol@example.com>",
 		"sales":                    "Alice Liddell <alice@example.com>, Bob Brown <bob@example.com>",
-		"group:OPS":                "Alice Liddell <alice@example.com>, x@example.net, Bob Brown <bob@example.com>",
+		"group:OPS":                "Alice Liddell <alice@example.com>, Bob Brown <bob@example.com>, x@example.net",
 		"Bob Brown":                `! "Bob Brown" may be Bob Brown <bob@example.com> (team) or Bob Brown <bob2@example.com> (team) / write the address, or book:team/Bob Brown`,
 		"Al":                       `! "Al" may be Alice Liddell <alice@example.com> (team), Alan Turing <alan@example.com> (more) or Alice Liddell <alice.m@example.com> (more) / write the address, or book:team/Alice Liddell`,
 		"Ala":                      "Alan Turing <alan@example.com>",
@@ -109,7 +109,7 @@ func TestExpand(t *testing.T) {
 	for _, m := range x.Members {
 		members = append(members, m.Address+" by "+strings.Join(m.Path, " > "))
 	}
-	if got, want := strings.Join(members, ", "), "alice@example.com by Ops, x@example.net by Ops, bob@example.com by Ops > Deep"; got != want {
+	if got, want := strings.Join(members, ", "), "alice@example.com by Ops, bob@example.com by Ops > Deep, x@example.net by Ops"; got != want {
 		t.Errorf("it holds %s, want %s", got, want)
 	}
 	if got := strings.Join(x.Loops, ", "); got != "Ops > Deep > Ops" {

@@ -15,6 +15,7 @@ import (
 //	tls/upstream-NAME.json       KindTLS
 //	oauth/upstream-NAME.token    KindToken
 //	oauth/key                    KindTokenKey
+//	carddav/NAME.json            an address book (relay/addressbook)
 //
 // NAME is as SafeName has it. What else lies beside them is told at Folder.
 type State struct {
