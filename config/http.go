@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"path/filepath"
 	"regexp"
@@ -329,6 +330,20 @@ func (c *Config) openToMachine() bool {
 		}
 		return false
 	})
+}
+
+// warnNoSubmitSocket tells that users of this machine have no socket because it
+// is systemd that knows who may connect to the listener.
+func (d *document) warnNoSubmitSocket(c *Config) {
+	if c.HTTP.set || c.HTTP.Socket.Address != "" {
+		return
+	}
+	i := slices.IndexFunc(c.Listeners, func(l Listener) bool { return l.Network == "systemd" && !l.RequireAuth })
+	if i < 0 {
+		return
+	}
+	d.top().sub("http").warn("socket", fmt.Sprintf("there is none for sendmail and send, since only systemd knows who may connect to %q", c.Listeners[i].Address),
+		fmt.Sprintf("set socket = %q in [http], or socket = \"off\"", submitSocket(c)))
 }
 
 // MessagesDir is the folder of message files that requests may name: without

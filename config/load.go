@@ -240,9 +240,10 @@ func (d *document) config() *Config {
 	}
 	if text := socketPathProblem(submitSocket(cfg)); !cfg.HTTP.set && text != "" {
 		cfg.HTTP.set = true
-		top.warn("http.socket", "there is none: beside control.socket it "+text, "set it to a shorter path, or to \"off\"")
+		top.sub("http").warn("socket", "there is none: beside control.socket it "+text, "set it to a shorter path, or to \"off\"")
 	}
 	cfg.settleHTTP()
+	d.warnNoSubmitSocket(cfg)
 	cfg.settlePickup("")
 	cfg.settleBooks()
 	d.warnSharedAccounts(cfg)
