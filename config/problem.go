@@ -107,27 +107,33 @@ func (f *findings) inOrder(file, what string) []Problem {
 // Nearest is the candidate that a mistyped word most likely meant, or "".
 func Nearest(word string, candidates []string) string {
 	best, bestDistance := "", 1+max(1, len(word)/3)
+	word = strings.ToLower(word)
 	for _, c := range candidates {
-		if d := editDistance(strings.ToLower(word), c); d < bestDistance {
+		if d := editDistance(word, c, bestDistance); d < bestDistance {
 			best, bestDistance = c, d
 		}
 	}
 	return best
 }
 
+// maxCompared is the longest word that is compared with others, in bytes.
+const maxCompared = 64
+
 // editDistance counts the insertions, deletions, replacements and swaps of
-// neighbours that lead from a to b, byte by byte.
-func editDistance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
+// neighbours that lead from a to b, byte by byte. Whatever is not below limit is
+// counted no further.
+func editDistance(a, b string, limit int) int {
+	if len(a) > maxCompared || len(b) > maxCompared {
 		return max(len(a), len(b))
 	}
-	before, previous := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range previous {
+	var rows [3][maxCompared + 1]int
+	before, previous, current := &rows[0], &rows[1], &rows[2]
+	for j := range len(b) + 1 {
 		previous[j] = j
 	}
 	for i := 1; i <= len(a); i++ {
-		current := make([]int, len(b)+1)
 		current[0] = i
+		least := i
 		for j := 1; j <= len(b); j++ {
 			cost := 1
 			if a[i-1] == b[j-1] {
@@ -137,8 +143,12 @@ func editDistance(a, b string) int {
 			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
 				current[j] = min(current[j], before[j-2]+1)
 			}
+			least = min(least, current[j])
 		}
-		before, previous = previous, current
+		if least > limit { // a swap reaches back over one row, and costs one
+			return least
+		}
+		before, previous, current = previous, current, before
 	}
 	return previous[len(b)]
 }

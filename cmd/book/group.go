@@ -151,15 +151,22 @@ func person(x *addressbook.Index, who string) (*addressbook.Entry, error) {
 
 // Entry is the one of a folder that a UID, an address or a name means.
 func Entry(f *addressbook.Folder, who string) (*addressbook.Entry, error) {
+	e, err := Find(f, who)
+	if err == nil && e == nil {
+		err = &Nobody{"there is no card of " + wire.Quote(wire.Line(who)) + " in " + f.Name, "postern book find searches all books"}
+	}
+	return e, err
+}
+
+// Find is Entry, and nil where there is none.
+func Find(f *addressbook.Folder, who string) (*addressbook.Entry, error) {
 	x, err := fresh(f)
 	if err != nil {
 		return nil, err
 	}
 	e, err := person(x, who)
 	if err == nil && e == nil {
-		if e = cardOf(x, who); e == nil {
-			err = &Nobody{"there is no card of " + wire.Quote(wire.Line(who)) + " in " + f.Name, "postern book find searches all books"}
-		}
+		e = cardOf(x, who)
 	}
 	return e, err
 }

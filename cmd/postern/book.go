@@ -191,40 +191,6 @@ func shownAddress(e *addressbook.Entry) string {
 	}
 }
 
-func (a *app) bookShowCommand() *cobra.Command {
-	var of string
-	cmd := &cobra.Command{
-		Use:   "show UID|ADDRESS|NAME",
-		Short: "Print a card",
-		Args:  one("a UID, an address or a name"),
-
-		ValidArgsFunction: a.completeCard,
-		RunE: func(_ *cobra.Command, args []string) error {
-			f, err := a.bookFolder(of)
-			if err != nil {
-				return err
-			}
-			e, err := book.Entry(f, args[0])
-			if err != nil {
-				return bookFailure(err)
-			}
-			s, err := f.Get(e)
-			if err != nil {
-				return bookFailure(err)
-			}
-			if a.json {
-				return printJSON(a.stdout, s.Entry)
-			}
-			for line := range strings.SplitSeq(strings.TrimSuffix(string(s.Bytes()), "\n"), "\n") {
-				fmt.Fprintln(a.stdout, safe(strings.TrimSuffix(line, "\r")))
-			}
-			return nil
-		},
-	}
-	onBook(cmd, &of)
-	return a.withJSON(cmd)
-}
-
 func (a *app) bookExpandCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "expand group:NAME",

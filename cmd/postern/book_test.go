@@ -157,3 +157,27 @@ func TestBookThroughTheRelay(t *testing.T) {
 	h.captured(2)
 	h.stop()
 }
+
+// show finds whoever is in a book that can't be written, as it finds cards.
+func TestBookShowElsewhere(t *testing.T) {
+	h := newHarness(t, strings.Replace(capturing, "ADDR", "127.0.0.1:1", 1)+"[book.team]\nprovider = \"vcards\"\ndir = \"DIR/book\"\n[book.sheet]\nprovider = \"csv\"\nfile = \"DIR/sheet.csv\"\n")
+	if err := os.WriteFile(filepath.Join(h.dir, "sheet.csv"), []byte("name,email,organisation\nCarol White,carol@example.net,Acme\nCarol White,other@example.net,\nDave,dave@example.net,\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.must("book", "add", "--name", "Dave", "--email", "dave@example.com")
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"carol@example.net"}, 0, "book          sheet\nname          Carol White\naddress       carol@example.net\norganisation  Acme\n"},
+		{[]string{"dave"}, 0, "EMAIL:dave@example.com"}, {[]string{"dave", "--book", "sheet"}, 0, "address       dave@example.net\n"},
+		{[]string{"dave@example.net", "--json"}, 0, `"book": "sheet"`}, {[]string{"Carol White"}, exitNoUser, `"Carol White" may be Carol White <carol@example.net> (sheet) or Carol White <other@example.net> (sheet)`},
+		{[]string{"Caro"}, exitNoUser, `nobody has the UID, the address or the name "Caro"`}, {[]string{"dave", "--book", "none"}, exitNoUser, "there is no address book"},
+	} {
+		r := h.do(append([]string{"book", "show"}, c.args...)...)
+		if r.code != c.code || !strings.Contains(r.stdout+r.stderr, c.want) {
+			t.Errorf("%q: exit %d\n%s%s, want %d with\n%s", c.args, r.code, r.stdout, r.stderr, c.code, c.want)
+		}
+	}
+}

@@ -155,7 +155,7 @@ func (a *asked) groups(ctx context.Context) ([]string, error) {
 }
 
 // near: nobody reads a directory as a whole for a guess.
-func (a *asked) near(bool, func(string) bool, map[string]string) {}
+func (a *asked) near(bool, string, int, map[string]string) {}
 
 func (a *asked) check(ctx context.Context, c *Checked) {
 	tested, ok := a.Test(ctx)

@@ -211,6 +211,9 @@ func samePerson(people []*Entry) bool {
 	return true
 }
 
+// Ambiguous is the error for a name that may mean one of several people.
+func Ambiguous(text string, people []*Entry) error { return ambiguous(text, people) }
+
 func ambiguous(text string, people []*Entry) error {
 	var list []string
 	for _, e := range people[:min(5, len(people))] {
@@ -231,9 +234,8 @@ func ambiguous(text string, people []*Entry) error {
 	}
 }
 
-// maxCompared is how many entries a book may have for names to be compared with
-// one that nobody has.
-const maxCompared = 10_000
+// maxAlike is how many names of a book are compared with one that nobody has.
+const maxAlike = 400
 
 func (b *Books) unknown(text string, group bool) error {
 	what := "nobody of that name"
@@ -245,9 +247,8 @@ func (b *Books) unknown(text string, group bool) error {
 		e.Text = "there is no address book that you may ask"
 	}
 	k, near := folded(text), map[string]string{} // by the folded name
-	alike := func(name string) bool { return max(len(name)-len(k), len(k)-len(name)) <= max(1, len(k)/3) }
 	for _, n := range b.list {
-		n.near(group, alike, near)
+		n.near(group, k, max(1, len(k)/3), near)
 	}
 	if name := config.Nearest(k, slices.Sorted(maps.Keys(near))); name != "" {
 		e.Hint = "did you mean " + wire.Quote(near[name]) + "?"

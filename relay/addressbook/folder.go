@@ -23,6 +23,11 @@ const (
 	maxFaults = 100
 	// gap is how long a folder isn't looked at again.
 	gap = time.Second
+	// wholeGap is how long the cards of a folder whose own time hasn't changed aren't
+	// looked at one by one: new, renamed and removed ones change it, and so do all
+	// programs that put a new file in the place of a card. Who writes into the file
+	// itself doesn't.
+	wholeGap = 10 * time.Second
 )
 
 // Folder is a folder of vCards, a file for each: a vdir. Other programs may
@@ -33,6 +38,9 @@ type Folder struct {
 
 	mu     sync.Mutex // guards what follows; held while the folder is read
 	looked time.Time
+	whole  time.Time // when each card was looked at
+	dir    stamp     // of the folder, at that time
+	young  bool      // the folder, or a card, had been written a moment before
 	files  map[string]*file
 	index  *Index
 }
@@ -56,8 +64,9 @@ type stamp struct {
 
 func stampOf(info fs.FileInfo) stamp { return stamp{info.Size(), info.ModTime(), inodeOf(info)} }
 
-// Index is what the folder holds, not older than a second. A folder that isn't
-// there is an empty book. The error is one of the folder as a whole.
+// Index is what the folder holds, not older than a second; what was written into
+// a file itself is seen ten seconds later at most. A folder that isn't there is an
+// empty book. The error is one of the folder as a whole.
 func (f *Folder) Index() (*Index, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -65,18 +74,29 @@ func (f *Folder) Index() (*Index, error) {
 	if f.index != nil && now.Sub(f.looked) < gap {
 		return f.index, nil
 	}
+	info, err := os.Stat(f.Dir)
+	if err == nil && f.index != nil && !f.young && f.dir == stampOf(info) && now.Sub(f.whole) < wholeGap {
+		f.looked = now
+		return f.index, nil
+	}
 	if err := f.look(now); err != nil {
 		return nil, err
 	}
-	f.looked = time.Now()
+	f.looked, f.whole = time.Now(), now
+	if f.young = err != nil; err == nil {
+		f.dir, f.young = stampOf(info), now.Sub(info.ModTime()) < 2*gap
+	}
+	for _, of := range f.files {
+		f.young = f.young || of.young
+	}
 	return f.index, nil
 }
 
-// Refresh has the folder looked at when it is asked the next time.
+// Refresh has each card of the folder looked at when it is asked the next time.
 func (f *Folder) Refresh() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.looked = time.Time{}
+	f.looked, f.whole = time.Time{}, time.Time{}
 }
 
 // look reads what is new or has changed.

@@ -17,8 +17,9 @@ type asker interface {
 	prefix(ctx context.Context, text string, limit int) ([]*Entry, error)
 	// groups are the names of all groups, sorted.
 	groups(ctx context.Context) ([]string, error)
-	// near adds the names that are alike, by how they are compared.
-	near(group bool, alike func(folded string) bool, into map[string]string)
+	// near adds names that may be a folded one with so many changes, by how they are
+	// compared.
+	near(group bool, folded string, changes int, into map[string]string)
 	// check looks at the book as a whole.
 	check(ctx context.Context, c *Checked)
 }
@@ -69,23 +70,18 @@ func (h held) groups(context.Context) ([]string, error) {
 	return x.Groups(), nil
 }
 
-func (h held) near(group bool, alike func(folded string) bool, into map[string]string) {
+func (h held) near(group bool, k string, changes int, into map[string]string) {
 	x, err := h.Index()
 	if err != nil {
 		return
 	}
 	for name, g := range x.groups {
-		if alike(name) {
+		if max(len(name)-len(k), len(k)-len(name)) <= changes {
 			into[name] = g.name
 		}
 	}
-	if group || len(x.Entries) > maxCompared {
-		return
-	}
-	for name, at := range x.name {
-		if alike(name) {
-			into[name] = x.Entries[at[0]].Name
-		}
+	if !group {
+		x.near(k, changes, into)
 	}
 }
 

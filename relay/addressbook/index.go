@@ -1,6 +1,8 @@
 package addressbook
 
 import (
+	"cmp"
+	"math/bits"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +41,30 @@ type Index struct {
 	// texts are what Search looks in, by the entry; they are made when it is
 	// called first.
 	texts func() []string
+	// spellings are what near compares with; they are made when it is called first.
+	spellings func() []spelling
+}
+
+// spelling is a name and which letters it has.
+type spelling struct {
+	folded  string
+	letters uint64
+	name    string
+}
+
+// lettersOf has a bit for each letter and digit, and one for all others.
+func lettersOf(s string) (bits uint64) {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z':
+			bits |= 1 << (c - 'a')
+		case c >= '0' && c <= '9':
+			bits |= 1 << (26 + c - '0')
+		default:
+			bits |= 1 << (36 + c%28)
+		}
+	}
+	return bits
 }
 
 type word struct {
@@ -60,6 +86,14 @@ func folded(s string) string {
 		s = norm.NFC.String(s)
 	}
 	return strings.ToLower(strings.Join(strings.Fields(s), " "))
+}
+
+// Called tells whether an entry has this UID, address, name or nickname.
+func (e *Entry) Called(who string) bool {
+	k := folded(who)
+	return e.UID == who || folded(e.Name) == k ||
+		slices.ContainsFunc(e.Addresses, func(a string) bool { return sameAddress(a) == sameAddress(who) }) ||
+		slices.ContainsFunc(e.Nicknames, func(n string) bool { return folded(n) == k })
 }
 
 // sameAddress is an address as others are compared with it.
@@ -95,7 +129,7 @@ func newIndex(entries []*Entry, faults []Fault) *Index {
 			g.in = append(g.in, n)
 		}
 	}
-	x.texts = sync.OnceValue(x.makeTexts)
+	x.texts, x.spellings = sync.OnceValue(x.makeTexts), sync.OnceValue(x.makeSpellings)
 	slices.SortFunc(x.words, func(a, b word) int { return strings.Compare(a.text, b.text) })
 	return x
 }
@@ -207,6 +241,40 @@ func (x *Index) Search(text string, limit int) []*Entry {
 	}
 	slices.SortStableFunc(found, func(a, b *Entry) int { return strings.Compare(a.Name, b.Name) })
 	return found[:min(limit, len(found))]
+}
+
+// makeSpellings lists the names of persons, the shortest first.
+func (x *Index) makeSpellings() []spelling {
+	list := make([]spelling, 0, len(x.name))
+	for name, at := range x.name {
+		list = append(list, spelling{name, lettersOf(name), x.Entries[at[0]].Name})
+	}
+	slices.SortFunc(list, func(a, b spelling) int {
+		return cmp.Or(len(a.folded)-len(b.folded), strings.Compare(a.folded, b.folded))
+	})
+	return list
+}
+
+// near are at most maxAlike names of persons that may be k with as many changes,
+// those with nearly the same letters before others.
+func (x *Index) near(k string, changes int, into map[string]string) {
+	list := x.spellings()
+	letters, n, least := lettersOf(k), 0, 0
+	from, _ := slices.BinarySearchFunc(list, len(k)-changes, func(s spelling, length int) int { return len(s.folded) - length })
+	to, _ := slices.BinarySearchFunc(list, len(k)+changes+1, func(s spelling, length int) int { return len(s.folded) - length })
+	// Each change takes one letter away and adds one, at most.
+	for _, most := range []int{min(2, 2*changes), 2 * changes} {
+		for _, s := range list[from:to] {
+			if n >= maxAlike {
+				return
+			}
+			if d := bits.OnesCount64(s.letters ^ letters); d >= least && d <= most {
+				into[s.folded] = s.name
+				n++
+			}
+		}
+		least = most + 1
+	}
 }
 
 // makeTexts joins what an entry is found by, with line ends, which no word has.

@@ -315,12 +315,12 @@ func (m *mirror) groups(ctx context.Context) ([]string, error) {
 	return x.Groups(), nil
 }
 
-func (m *mirror) near(group bool, alike func(string) bool, into map[string]string) {
+func (m *mirror) near(group bool, k string, changes int, into map[string]string) {
 	m.mu.Lock()
 	x := m.index
 	m.mu.Unlock()
 	if x != nil {
-		held{holding{x}}.near(group, alike, into)
+		held{holding{x}}.near(group, k, changes, into)
 	}
 }
 
