@@ -126,7 +126,7 @@ func (b *Book) check(t *table) {
 		b.checkCardDAV(t)
 		return
 	}
-	t.refuse("is for CardDAV", `provider = "carddav", or remove it`, "refresh")
+	t.refuse("is for CardDAV", `provider = "carddav", or remove it`, "refresh", "oauth")
 	if b.Provider == BookLDAP {
 		t.refuse("is not for a directory", "remove it", "dir", "file", "charset", "columns")
 		b.Directory.check(t)

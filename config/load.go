@@ -120,6 +120,8 @@ type Place struct {
 	// Pickup is the folder for messages while the daemon is away; empty: there
 	// is none.
 	Pickup string
+	// StateDir is what the relay keeps beside the spool.
+	StateDir string
 	// Books are asked in this order. BookErr is what is wrong with their tables:
 	// they cannot be asked then.
 	Books   []Book
@@ -191,7 +193,7 @@ func Locate(option string) (Place, error) {
 	}
 	return Place{
 		BookErr: bookErr,
-		Pickup:  cfg.Pickup.Dir, Books: cfg.Books,
+		Pickup:  cfg.Pickup.Dir, Books: cfg.Books, StateDir: cfg.StateDir,
 		Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket,
 		SubmitSocket: cfg.HTTP.Socket.Target, Hostname: cfg.Hostname, MaxMessage: most, SMTP: loopbackListener(doc.root["listener"]),
 	}, nil

@@ -72,7 +72,8 @@ func confine(cfg *config.Config) ([]string, error) {
 // where nobody here knows of.
 func runsCommands(cfg *config.Config) bool {
 	for i := range cfg.Books {
-		if cfg.Books[i].Directory.Account.Password.IsCommand() {
+		a := &cfg.Books[i].Directory.Account
+		if a.Password.IsCommand() || a.OAuth != nil && (a.OAuth.ClientSecret.IsCommand() || a.OAuth.TokenKey.IsCommand()) {
 			return true
 		}
 	}

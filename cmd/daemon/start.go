@@ -94,7 +94,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		return err
 	}
 	d.agent = submission.New(submission.Options{
-		Accept: d.queue, Events: d.loops.observe(recall.submission(d.log.Submission())), Memory: origin.NewBudget(transactionMemory(memoryLimit())),
+		Accept: d.queue, Tokens: d.tokens, Events: d.loops.observe(recall.submission(d.log.Submission())), Memory: origin.NewBudget(transactionMemory(memoryLimit())),
 	})
 	handed := &peer.Handed{}
 	d.intake = intake.New(intake.Options{Submission: d.agent, Events: d.log.Intake(), Handed: handed})

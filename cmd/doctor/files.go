@@ -127,6 +127,12 @@ func secretFiles(cfg *config.Config) (list []secretFile) {
 		add(FileSecret, "the password of the book "+b.Name, b.Directory.Account.Password.File())
 		add(FileSecret, "the keytab of the book "+b.Name, b.Directory.Account.Kerberos.Keytab)
 		add(FileSecret, "the tickets of the book "+b.Name, b.Directory.Account.Kerberos.CCache)
+		if o := b.Directory.Account.OAuth; o != nil {
+			add(FileSecret, "the client secret of the book "+b.Name, o.ClientSecret.File())
+			add(FileSecret, "the token key of the book "+b.Name, o.TokenKey.File())
+			add(FileSecret, "the service account of the book "+b.Name, o.ServiceAccountFile)
+			add(FileKey, "the client key of the book "+b.Name, o.KeyFile)
+		}
 	}
 	return list
 }

@@ -16,6 +16,8 @@ import (
 	"postern/config"
 	"postern/relay/addressbook"
 	"postern/relay/directory"
+	"postern/relay/oauth"
+	"postern/spool/statefile"
 )
 
 func (a *app) bookCommand() *cobra.Command {
@@ -27,7 +29,7 @@ func (a *app) bookCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		a.bookFindCommand(), a.bookShowCommand(), a.bookAddCommand(), a.bookEditCommand(), a.bookRemoveCommand(), a.bookGroupCommand(),
-		a.bookImportCommand(), a.bookExportCommand(), a.bookExpandCommand(), a.bookTestCommand(),
+		a.bookImportCommand(), a.bookExportCommand(), a.bookExpandCommand(), a.bookTestCommand(), a.bookLoginCommand(),
 	)
 	return cmd
 }
@@ -44,7 +46,9 @@ func (a *app) books() (*step.Books, error) {
 	if place.BookErr != nil {
 		return nil, badConfig(place.BookErr)
 	}
-	return step.NewBooks(place.SubmitSocket, addressbook.New(place.Books)), nil
+	own := addressbook.New(place.Books)
+	own.UseTokens(oauth.New(oauth.Options{State: &statefile.State{Dir: place.StateDir}}))
+	return step.NewBooks(place.SubmitSocket, own), nil
 }
 
 // bookFolder is the folder that is written to, by the name of its book; empty:

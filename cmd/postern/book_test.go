@@ -5,8 +5,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -179,5 +181,51 @@ func TestBookShowElsewhere(t *testing.T) {
 		if r.code != c.code || !strings.Contains(r.stdout+r.stderr, c.want) {
 			t.Errorf("%q: exit %d\n%s%s, want %d with\n%s", c.args, r.code, r.stdout, r.stderr, c.code, c.want)
 		}
+	}
+}
+
+// A CardDAV server that takes tokens alone: who has not logged in is told how, and
+// with a token of its provider the way to the cards is walked.
+func TestBookLogin(t *testing.T) {
+	var asked []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.Path+" "+r.Header.Get("Authorization"))
+		switch {
+		case r.URL.Path == "/.well-known/openid-configuration":
+			io.WriteString(w, `{"issuer":"http://`+r.Host+`","token_endpoint":"http://`+r.Host+`/token","authorization_endpoint":"http://`+r.Host+`/auth"}`)
+		case r.URL.Path == "/token":
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, `{"access_token":"good-token","token_type":"Bearer","expires_in":3600}`)
+		case r.Header.Get("Authorization") != "Bearer good-token":
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			w.WriteHeader(http.StatusMultiStatus)
+			text := `<response><href>/b/</href><propstat><prop><resourcetype><c:addressbook/></resourcetype><displayname>People</displayname></prop><status>HTTP/1.1 200 OK</status></propstat></response>`
+			if r.Method == "REPORT" {
+				text = "<response><href>/b/a.vcf</href><propstat><prop><c:address-data>BEGIN:VCARD\nVERSION:3.0\nFN:Alice\nEMAIL:alice@example.com\nEND:VCARD\n</c:address-data></prop><status>HTTP/1.1 200 OK</status></propstat></response>"
+			} else if r.Header.Get("Depth") == "1" {
+				text += `<response><href>/b/a.vcf</href><propstat><prop><getetag>"1"</getetag></prop><status>HTTP/1.1 200 OK</status></propstat></response>`
+			}
+			io.WriteString(w, `<multistatus xmlns="DAV:" xmlns:c="urn:ietf:params:xml:ns:carddav">`+text+`</multistatus>`)
+		}
+	}))
+	defer s.Close()
+	book := "[book.crm]\nprovider = \"carddav\"\nurl = \"" + s.URL + "/b/\"\n[book.crm.oauth]\nprovider = \"generic\"\nissuer = \"" + s.URL + "\"\nscopes = [\"cards\"]\nclient_id = \"me\"\nflow = "
+	h := newHarness(t, strings.Replace(capturing, "ADDR", "127.0.0.1:1", 1)+book+"\"code\"\n")
+	if r := h.do("book", "test", "crm"); r.code != exitTempFail || !strings.Contains(r.stdout+r.stderr, "run `postern book login crm`") {
+		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	h = newHarness(t, strings.Replace(capturing, "ADDR", "127.0.0.1:1", 1)+book+"\"client_credentials\"\nclient_secret = \"s3cret\"\n")
+	if out := h.must("book", "login", "crm"); !strings.Contains(out, "There is a token: it is good until ") {
+		t.Error(out)
+	}
+	if out := h.must("book", "test", "crm"); !strings.Contains(out, "crm   carddav   1        0       0") || !strings.Contains(out, "1 cards in People") || !strings.Contains(out, "all that is there") {
+		t.Errorf("%s\n%q", out, asked)
+	}
+	if out := h.must("book", "show", "alice@example.com"); !strings.Contains(out, "name          Alice\n") {
+		t.Error(out)
+	}
+	if r := h.do("book", "login", "none"); r.code != exitData {
+		t.Error(r)
 	}
 }

@@ -34,13 +34,14 @@ const (
 type mirror struct {
 	set config.Book
 
-	mu    sync.Mutex    // guards what follows
-	read  bool          // what is on disk
-	heard *heard        // nil: nothing yet
-	index *Index        // of heard
-	busy  chan struct{} // closed when the server has been asked; nil: it isn't being asked
-	next  time.Time     // not asked before
-	err   error         // of the last time; nil: it went well
+	mu     sync.Mutex     // guards what follows
+	tokens carddav.Tokens // nil: there are none
+	read   bool           // what is on disk
+	heard  *heard         // nil: nothing yet
+	index  *Index         // of heard
+	busy   chan struct{}  // closed when the server has been asked; nil: it isn't being asked
+	next   time.Time      // not asked before
+	err    error          // of the last time; nil: it went well
 }
 
 // heard is what a server has told, as it is on disk. It is never changed.
@@ -63,6 +64,17 @@ type mirrored struct {
 // mirrorVersion is that of heard. Of another one nothing is read: the server is
 // asked for all again.
 const mirrorVersion = 1
+
+// UseTokens has the books that sign in by OAuth get their tokens from t.
+func (b *Books) UseTokens(t carddav.Tokens) {
+	for _, n := range b.list {
+		if m, ok := n.asker.(*mirror); ok {
+			m.mu.Lock()
+			m.tokens = t
+			m.mu.Unlock()
+		}
+	}
+}
 
 func newMirror(c config.Book) *mirror { return &mirror{set: c} }
 
@@ -137,7 +149,10 @@ func (m *mirror) refresh(done chan struct{}, before *heard) {
 
 // ask asks the server for what has changed since before, which may be nil.
 func (m *mirror) ask(ctx context.Context, before *heard, steps func(carddav.Step)) (*heard, *Index, error) {
-	client, err := carddav.New(&m.set, steps)
+	m.mu.Lock()
+	tokens := m.tokens
+	m.mu.Unlock()
+	client, err := carddav.New(&m.set, tokens, steps)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,13 +18,20 @@ import (
 	"postern/config/wire"
 )
 
+// Tokens gets access tokens; *oauth.Tokens does.
+type Tokens interface {
+	// Token returns one that is not refused, which the server did not take.
+	Token(ctx context.Context, a *config.Account, refused string) (string, error)
+}
+
 // Client asks one server. Its methods may be called by one goroutine at a time.
 type Client struct {
-	set   *config.Book
-	home  *url.URL
-	http  *http.Client
-	steps func(Step)
-	most  int // bytes of one answer
+	set    *config.Book
+	tokens Tokens // nil: there are none
+	home   *url.URL
+	http   *http.Client
+	steps  func(Step)
+	most   int // bytes of one answer
 }
 
 // Step is something that was asked, for people who look for what is wrong.
@@ -42,8 +49,8 @@ const (
 )
 
 // New makes a client of a book of CardDAV. It opens nothing. steps is told of
-// each request; it may be nil.
-func New(set *config.Book, steps func(Step)) (*Client, error) {
+// each request; it may be nil. tokens are for a book with OAuth.
+func New(set *config.Book, tokens Tokens, steps func(Step)) (*Client, error) {
 	home, err := url.Parse(set.URL)
 	if err != nil {
 		return nil, err
@@ -62,7 +69,7 @@ func New(set *config.Book, steps func(Step)) (*Client, error) {
 	if steps == nil {
 		steps = func(Step) {}
 	}
-	return &Client{set: set, home: home, steps: steps, most: maxAnswer, http: &http.Client{
+	return &Client{set: set, tokens: tokens, home: home, steps: steps, most: maxAnswer, http: &http.Client{
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, TLSClientConfig: conf, MaxResponseHeaderBytes: maxHeader, MaxConnsPerHost: 2,
 			DisableCompression: true, // an answer is as large as it comes over the network
@@ -97,7 +104,7 @@ func Hint(err error) string {
 	case !errors.As(err, &r):
 		return ""
 	case r.Status == http.StatusUnauthorized:
-		return "the server does not take the username or the password; where two factors are on, make a password for apps"
+		return "the server does not take the sign-in; where two factors are on, make a password for apps"
 	case r.Status == http.StatusForbidden:
 		return "this user may not read it"
 	case r.Status == http.StatusNotFound, r.Status == http.StatusMethodNotAllowed:
@@ -137,14 +144,19 @@ func shown(u *url.URL) string { return wire.Text(u.Redacted(), 300) }
 func (c *Client) follow(ctx context.Context, q request) (*answer, *url.URL, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.set.Directory.Timeout)
 	defer cancel()
-	at := q.at
+	at, refused := q.at, ""
 	for range maxRedirects + 1 {
 		if err := c.trusts(at); err != nil {
 			return nil, at, err
 		}
-		r, err := c.send(ctx, q, at)
+		r, token, err := c.send(ctx, q, at, refused)
 		if err != nil {
 			return nil, at, plain(ctx, err)
+		}
+		if token != "" && r.StatusCode == http.StatusUnauthorized && refused == "" {
+			r.Body.Close()
+			refused = token // it may have ended before its time
+			continue
 		}
 		to := r.Header.Get("Location")
 		if r.StatusCode/100 != 3 || to == "" {
@@ -161,23 +173,33 @@ func (c *Client) follow(ctx context.Context, q request) (*answer, *url.URL, erro
 	return nil, at, fmt.Errorf("the server leads from one address to another, more than %d times", maxRedirects)
 }
 
-// send sends one request with the sign-in.
-func (c *Client) send(ctx context.Context, q request, at *url.URL) (*http.Response, error) {
+// send sends one request with the sign-in. It returns the token that it had.
+func (c *Client) send(ctx context.Context, q request, at *url.URL, refused string) (*http.Response, string, error) {
 	r, err := http.NewRequestWithContext(ctx, q.method, at.String(), strings.NewReader(q.body))
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	r.Header.Set("Content-Type", "application/xml; charset=utf-8")
 	r.Header.Set("User-Agent", agent)
 	r.Header.Set("Depth", q.depth)
-	if a := &c.set.Directory.Account; a.Username != "" {
+	a, token := &c.set.Directory.Account, ""
+	switch {
+	case a.OAuth != nil && c.tokens == nil:
+		return nil, "", errors.New("there is nobody here who gets its tokens")
+	case a.OAuth != nil:
+		if token, err = c.tokens.Token(ctx, a, refused); err != nil {
+			return nil, "", err
+		}
+		r.Header.Set("Authorization", "Bearer "+token) // RFC 6750 §2.1
+	case a.Username != "":
 		password, err := a.Password.Read(ctx)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		r.SetBasicAuth(a.Username, password)
 	}
-	return c.http.Do(r)
+	answer, err := c.http.Do(r)
+	return answer, token, err
 }
 
 // read reads the answer to its end.

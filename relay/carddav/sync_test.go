@@ -1,6 +1,8 @@
 package carddav
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -203,11 +205,12 @@ type heard struct {
 	cards  map[string]string
 	faults map[string]string
 	known  []Collection
+	tokens Tokens
 }
 
 func (h *heard) sync(t *testing.T, b *config.Book) error {
 	t.Helper()
-	c, err := New(b, nil)
+	c, err := New(b, h.tokens, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +316,7 @@ func TestTrusts(t *testing.T) {
 		{"http://127.0.0.1:5232", "http://127.0.0.1:5232/x", true}, {"http://127.0.0.1:5232", "http://127.0.0.1:5233/x", false},
 		{"http://127.0.0.1:5232", "https://127.0.0.1/", false}, {"https://a.example.com", "file:///etc/passwd", false}, {"https://a.example.com", "//evil.example/", false},
 	} {
-		client, err := New(&config.Book{URL: c.home}, nil)
+		client, err := New(&config.Book{URL: c.home}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,5 +327,48 @@ func TestTrusts(t *testing.T) {
 		if got := client.trusts(to) == nil; got != c.want {
 			t.Errorf("%s to %s: %t", c.home, c.to, got)
 		}
+	}
+}
+
+// tokens gives one that the server doesn't take any more, and then others.
+type tokens struct{ refused []string }
+
+func (o *tokens) Token(_ context.Context, a *config.Account, refused string) (string, error) {
+	if a.Name != "book:crm" {
+		return "", errors.New("another account")
+	}
+	if o.refused = append(o.refused, refused); refused == "old" {
+		return "new", nil
+	}
+	return "old", nil
+}
+
+// With OAuth the server gets a token, as Google's wants it: once more where the
+// first has ended, and no password.
+func TestBearer(t *testing.T) {
+	f, o := newFixture(t), &tokens{}
+	f.put("a.vcf", "a")
+	taken := "new"
+	f.instead = func(w http.ResponseWriter, r *http.Request, _ string) bool {
+		if r.Header.Get("Authorization") == "Bearer "+taken {
+			r.SetBasicAuth("me", "s3cret")
+			return false
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	}
+	b, h := f.book(), &heard{tokens: o}
+	b.Directory.Account = config.Account{Name: "book:crm", Username: "me", OAuth: &config.OAuth{}}
+	if err := h.sync(t, b); err != nil || len(h.cards) != 1 || !slices.Contains(o.refused, "old") {
+		t.Errorf("%v, %d cards, %q", err, len(h.cards), o.refused)
+	}
+	taken = "none"
+	o.refused = nil
+	var refused *Refused
+	if err := (&heard{tokens: o}).sync(t, b); !errors.As(err, &refused) || refused.Status != http.StatusUnauthorized || len(o.refused) != 2 {
+		t.Errorf("%v, asked for tokens %q", err, o.refused)
+	}
+	if err := (&heard{}).sync(t, b); err == nil || !strings.Contains(err.Error(), "nobody here who gets its tokens") {
+		t.Error(err)
 	}
 }

@@ -133,7 +133,11 @@ func (e *Error) withHint(upstream string, person bool) *Error {
 	e.Upstream = upstream
 	switch {
 	case e.Kind == NeedsLogin && person:
-		e.Text += "; run `postern upstream login " + upstream + "`"
+		if book, ok := strings.CutPrefix(upstream, "book:"); ok {
+			e.Text += "; run `postern book login " + book + "`"
+		} else {
+			e.Text += "; run `postern upstream login " + upstream + "`"
+		}
 	case e.Kind == NeedsLogin:
 		// Nobody logs in there: the proof itself was refused.
 		e.Kind = Refused

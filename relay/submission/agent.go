@@ -8,6 +8,7 @@ import (
 
 	"postern/config"
 	"postern/relay/archive"
+	"postern/relay/carddav"
 	"postern/relay/naming"
 	"postern/relay/origin"
 	"postern/relay/route"
@@ -40,6 +41,8 @@ type Router interface {
 // Options are what an Agent works with.
 type Options struct {
 	Accept Acceptor
+	// Tokens are for address books that sign in by OAuth; nil: there are none.
+	Tokens carddav.Tokens
 	// Events is told what was accepted and refused; nil: nobody is.
 	Events func(Event)
 	// Memory is what open messages may hold together, beyond a little that
@@ -52,6 +55,7 @@ type Options struct {
 type Agent struct {
 	accept Acceptor
 	events func(Event)
+	tokens carddav.Tokens
 	memory *origin.Budget
 	rates  *origin.Rates
 	policy atomic.Pointer[Policy]
@@ -94,7 +98,7 @@ const remembered = 10_000
 
 // New makes an agent. It takes nothing before Use.
 func New(o Options) *Agent {
-	a := &Agent{accept: o.Accept, events: o.Events, memory: o.Memory, rates: origin.NewRates(remembered),
+	a := &Agent{accept: o.Accept, events: o.Events, tokens: o.Tokens, memory: o.Memory, rates: origin.NewRates(remembered),
 		keys: map[spool.KeyName]struct{}{}}
 	if a.events == nil {
 		a.events = func(Event) {}
@@ -107,7 +111,12 @@ func New(o Options) *Agent {
 
 // Use puts p in force, from the next Begin on. Messages that were begun before
 // end as they began.
-func (a *Agent) Use(p *Policy) { a.policy.Store(p) }
+func (a *Agent) Use(p *Policy) {
+	if a.tokens != nil {
+		p.names.Books().UseTokens(a.tokens)
+	}
+	a.policy.Store(p)
+}
 
 // Refuse tells of a refusal that is its caller's own, such as that of an
 // address without a domain, in the same way as of those of this package.
