@@ -238,6 +238,9 @@ func (d *daemon) close(ctx context.Context) {
 		both.Go(func() { _ = d.queue.Stop(ctx) })
 	}
 	both.Wait()
+	if d.agent != nil {
+		d.agent.Close()
+	}
 	if d.tokens != nil {
 		d.tokens.Wait(ctx) // for what a provider is giving out at this moment
 	}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postern/relay/carddav"
 )
 
 // many makes a folder of n cards as programs write them, 20 of which are groups.
@@ -141,3 +143,29 @@ func BenchmarkAsk(b *testing.B) {
 type fixed struct{ x *Index }
 
 func (f fixed) Index() (*Index, error) { return f.x, nil }
+
+// BenchmarkMirror reads what was kept of a CardDAV server, as a process does that
+// has just begun.
+func BenchmarkMirror(b *testing.B) {
+	each(b, func(b *testing.B, n int) {
+		set := cardDAV(b, "http://127.0.0.1:1")
+		x, err := many(b, n).Index()
+		if err != nil {
+			b.Fatal(err)
+		}
+		h := &heard{Version: mirrorVersion, URL: set.URL, Username: "me", At: time.Now(), Cards: map[string]*mirrored{}}
+		c := carddav.Collection{URL: set.URL, ETags: map[string]string{}}
+		for _, e := range x.Entries {
+			path := "/remote.php/dav/addressbooks/users/me/contacts/" + e.UID + ".vcf"
+			h.Cards[path], c.ETags[path] = &mirrored{Entry: e}, `"9ae6d31d5a5aa5fb9a5e75f3c1f9a1c1"`
+		}
+		h.Collections = []carddav.Collection{c}
+		newMirror(set).save(h)
+		for b.Loop() {
+			m := newMirror(set)
+			if m.load(); m.index == nil || len(m.index.Entries) != n {
+				b.Fatal("it was not read")
+			}
+		}
+	})
+}

@@ -40,6 +40,8 @@ type mirror struct {
 	heard  *heard         // nil: nothing yet
 	index  *Index         // of heard
 	busy   chan struct{}  // closed when the server has been asked; nil: it isn't being asked
+	stop   func()         // of busy
+	ended  bool           // it is asked no more
 	next   time.Time      // not asked before
 	err    error          // of the last time; nil: it went well
 }
@@ -87,9 +89,10 @@ func (m *mirror) current(ctx context.Context) (x *Index, old string, err error) 
 		m.load()
 	}
 	now := time.Now()
-	if m.busy == nil && !now.Before(m.next) {
-		m.busy = make(chan struct{})
-		go m.refresh(m.busy, m.heard) // ends by itself, at the latest after mirrorTime
+	if m.busy == nil && !m.ended && !now.Before(m.next) {
+		ctx, cancel := context.WithTimeout(context.Background(), mirrorTime)
+		m.busy, m.stop = make(chan struct{}), cancel
+		go m.refresh(ctx, m.busy, m.heard) // end waits for it
 	}
 	busy, known := m.busy, m.index != nil
 	m.mu.Unlock()
@@ -129,9 +132,7 @@ func (m *mirror) away(err error) error {
 }
 
 // refresh asks the server, and does not end with whoever wants to know.
-func (m *mirror) refresh(done chan struct{}, before *heard) {
-	ctx, cancel := context.WithTimeout(context.Background(), mirrorTime)
-	defer cancel()
+func (m *mirror) refresh(ctx context.Context, done chan struct{}, before *heard) {
 	next, index, err := m.ask(ctx, before, nil)
 	if err == nil && next != before {
 		m.save(next)
@@ -143,8 +144,33 @@ func (m *mirror) refresh(done chan struct{}, before *heard) {
 	} else {
 		m.next = time.Now().Add(min(mirrorPause, m.set.Refresh))
 	}
+	m.stop()
 	m.busy = nil
 	close(done)
+}
+
+// end ends what is under way, and waits for it. What is known stays.
+func (m *mirror) end() {
+	m.mu.Lock()
+	m.ended = true
+	busy := m.busy
+	if busy != nil {
+		m.stop()
+	}
+	m.mu.Unlock()
+	if busy != nil {
+		<-busy
+	}
+}
+
+// Close ends what books do by themselves: no server is asked any more for what has
+// changed. They still answer with what they know.
+func (b *Books) Close() {
+	for _, n := range b.list {
+		if m, ok := n.asker.(*mirror); ok {
+			m.end()
+		}
+	}
 }
 
 // ask asks the server for what has changed since before, which may be nil.

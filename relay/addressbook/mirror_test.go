@@ -2,7 +2,9 @@ package addressbook
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -230,5 +232,34 @@ func TestMirrorOnDisk(t *testing.T) {
 		if content == string(text) || usable(set) {
 			t.Errorf("%s is used", what)
 		}
+	}
+}
+
+// Whoever asks waits no longer than they want for a server that is silent, and
+// what was begun ends with the books.
+func TestMirrorEnds(t *testing.T) {
+	began := make(chan struct{}, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		began <- struct{}{}
+		_, _ = io.Copy(io.Discard, r.Body) // who has gone is noticed behind the body
+		<-r.Context().Done()
+	}))
+	defer s.Close()
+	b := New([]config.Book{cardDAV(t, s.URL)})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-began
+		cancel()
+	}()
+	if _, err := b.Resolve(ctx, "Alice", 10); err == nil || !strings.Contains(err.Error(), "is being read from its server for the first time") {
+		t.Error(err)
+	}
+	b.Close()
+	m := b.list[0].asker.(*mirror)
+	if m.busy != nil {
+		t.Error("it is still asked")
+	}
+	if _, err := b.Resolve(t.Context(), "Alice", 10); err == nil || !strings.Contains(err.Error(), "can't be asked now") {
+		t.Error(err)
 	}
 }

@@ -115,8 +115,13 @@ func (a *Agent) Use(p *Policy) {
 	if a.tokens != nil {
 		p.names.Books().UseTokens(a.tokens)
 	}
-	a.policy.Store(p)
+	if old := a.policy.Swap(p); old != nil && old != p {
+		old.names.Books().Close()
+	}
 }
+
+// Close ends what the address books do by themselves.
+func (a *Agent) Close() { a.Books().Close() }
 
 // Refuse tells of a refusal that is its caller's own, such as that of an
 // address without a domain, in the same way as of those of this package.
