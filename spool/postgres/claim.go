@@ -1,0 +1,293 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"postern/spool"
+	"postern/spool/journal"
+)
+
+// claim is a share that this relay has. Only whoever has a share changes it, so
+// what is here is what the database has.
+type claim struct {
+	d        spool.Delivery // Pending: all recipients that the share owes
+	list     []string
+	attempts int
+	attempt  bool
+	dotted   bool
+}
+
+// columns of a share that a claim needs, behind id and share.
+const columns = `share.upstreams, share.failover, share.recipients, share.attempts, share.doubt, share.warned, share.claim, m.size, m.envelope`
+
+func (s *Store) scanClaim(row pgx.Row, epoch uint64, more ...any) (*claim, error) {
+	c := &claim{}
+	var id, number int64
+	var list string
+	var pending, envelope []byte
+	into := append([]any{&id, &c.d.Share, &list, &c.d.Failover, &pending, &c.attempts, &c.d.InDoubt, &c.d.Warned, &number, &c.d.Size, &envelope}, more...)
+	err := row.Scan(into...)
+	if err != nil {
+		return nil, err
+	}
+	c.list = strings.Split(list, "\n")
+	c.d.ID, c.d.Pending, c.d.Attempt = spool.ID(id), unpack(pending), c.attempts
+	c.d.Token = spool.Token{Epoch: epoch, Claim: uint64(number)}
+	c.d.Failover = min(c.d.Failover, len(c.list)-1)
+	c.d.Upstream = c.list[c.d.Failover]
+	c.d.Envelope, err = journal.DecodeEnvelope(envelope)
+	return c, err
+}
+
+// pack writes indexes of recipients.
+func pack(list []int) []byte {
+	b := make([]byte, 0, 4*len(list))
+	for _, n := range list {
+		b = binary.BigEndian.AppendUint32(b, uint32(n))
+	}
+	return b
+}
+
+func unpack(b []byte) []int {
+	list := make([]int, len(b)/4)
+	for i := range list {
+		list[i] = int(binary.BigEndian.Uint32(b[4*i:]))
+	}
+	return list
+}
+
+// hand keeps a claim and returns a copy for its holder.
+func (s *Store) hand(c *claim) *spool.Delivery {
+	s.mu.Lock()
+	s.claims[int64(c.d.Token.Claim)] = c
+	s.mu.Unlock()
+	d := c.d
+	d.Pending = slices.Clone(d.Pending)
+	return &d
+}
+
+// Claim implements spool.Store. Of each sender and priority the first ones are
+// looked up, so that what is not due yet, and a long queue of one sender, costs
+// nothing.
+func (s *Store) Claim(ctx context.Context, l spool.Lease, now time.Time, most int, retry spool.Schedule) ([]*spool.Delivery, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	s.mu.Lock()
+	has := s.lanes[l.Upstream]
+	if has == nil || has.epoch != l.Epoch {
+		s.mu.Unlock()
+		return nil, spool.ErrLost
+	}
+	turn, dirty := has.turn, has.dirty
+	s.mu.Unlock()
+	if dirty {
+		if err := s.undo(ctx, l, now); err != nil {
+			return nil, err
+		}
+	}
+	s.claiming.RLock()
+	defer s.claiming.RUnlock()
+	var found []ranked
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if ok, err := s.holds(ctx, tx, l.Upstream, l.Epoch); err != nil || !ok {
+			return cmp.Or(err, error(spool.ErrLost))
+		}
+		var err error
+		found, err = s.pick(ctx, tx, l, now, most, retry, turn)
+		return err
+	})
+	s.mu.Lock()
+	has = s.lanes[l.Upstream]
+	if err == nil && (has == nil || has.epoch != l.Epoch) {
+		err = spool.ErrLost // while we asked
+	}
+	if err == nil && len(found) > 0 {
+		has.turn = found[len(found)-1].sender
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.unsure(l.Upstream, err)
+		return nil, err
+	}
+	out := make([]*spool.Delivery, len(found))
+	for i, f := range found {
+		out[i] = s.hand(f.claim)
+	}
+	return out, nil
+}
+
+// unsure notes that claims may have been made in a lane of which this relay does
+// not know.
+func (s *Store) unsure(upstream string, err error) {
+	if errors.Is(err, spool.ErrLost) || errors.Is(err, spool.ErrClaimed) || errors.Is(err, spool.ErrLeased) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if has := s.lanes[upstream]; has != nil {
+		has.dirty = true
+	}
+}
+
+// ranked is a claim with its place among those that were made with it.
+type ranked struct {
+	claim  *claim
+	place  int
+	sender int64
+}
+
+func (s *Store) pick(ctx context.Context, tx pgx.Tx, l spool.Lease, now time.Time, most int, retry spool.Schedule, turn int64) (found []ranked, err error) {
+	steps := make([]int64, len(retry.Steps))
+	for i, d := range retry.Steps {
+		steps[i] = int64(d)
+	}
+	rows, err := tx.Query(ctx, `
+		WITH RECURSIVE group_of(sender, priority) AS (
+			(SELECT sender, priority FROM share WHERE lane = $1 AND claim IS NULL AND NOT held ORDER BY sender, priority LIMIT 1)
+			UNION ALL
+			SELECT next.sender, next.priority FROM group_of g CROSS JOIN LATERAL (
+				SELECT s.sender, s.priority FROM share s WHERE s.lane = $1 AND s.claim IS NULL AND NOT s.held
+				AND (s.sender, s.priority) > (g.sender, g.priority) ORDER BY s.sender, s.priority LIMIT 1) next),
+		first AS (
+			SELECT f.id, f.share, f.due, g.sender, g.priority,
+				row_number() OVER (PARTITION BY g.sender, g.priority ORDER BY f.due, f.id) AS turn
+			FROM group_of g CROSS JOIN LATERAL (
+				SELECT id, share, due FROM share s WHERE s.lane = $1 AND s.sender = g.sender AND s.priority = g.priority
+				AND s.claim IS NULL AND NOT s.held AND s.due <= $2 ORDER BY s.due, s.id LIMIT $3) f),
+		ready AS (
+			SELECT id, share, sender, row_number() OVER (ORDER BY priority DESC, turn, (sender > $4) DESC, sender, due, id) AS place
+			FROM first ORDER BY place LIMIT $3)
+		UPDATE share SET attempts = share.attempts + 1, attempt = true, dotted = false, claim = nextval('claim'),
+			due = $2 + coalesce(($5::bigint[])[least(share.attempts + 1, cardinality($5::bigint[]))] * (1 - $6 + 2 * $6 * random()), 0)::bigint
+		FROM ready JOIN message m ON m.id = ready.id
+		WHERE share.id = ready.id AND share.share = ready.share AND share.claim IS NULL
+		RETURNING share.id, share.share, `+columns+`, ready.place, ready.sender`,
+		l.Upstream, now.UnixNano(), most, turn, steps, retry.Jitter)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var f ranked
+		if f.claim, err = s.scanClaim(rows, l.Epoch, &f.place, &f.sender); err != nil {
+			return nil, err
+		}
+		f.claim.attempt = true
+		found = append(found, f)
+	}
+	slices.SortFunc(found, func(a, b ranked) int { return cmp.Compare(a.place, b.place) })
+	return found, rows.Err()
+}
+
+// undo ends claims of a lane of which this relay does not know, since the answer
+// to them was lost.
+func (s *Store) undo(ctx context.Context, l spool.Lease, now time.Time) error {
+	s.claiming.Lock()
+	defer s.claiming.Unlock()
+	s.mu.Lock()
+	known := make([]int64, 0, len(s.claims)+len(s.outbox))
+	for n := range s.claims {
+		known = append(known, n)
+	}
+	for _, p := range s.outbox {
+		known = append(known, int64(p.claim.d.Token.Claim))
+	}
+	s.mu.Unlock()
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if ok, err := s.holds(ctx, tx, l.Upstream, l.Epoch); err != nil || !ok {
+			return cmp.Or(err, error(spool.ErrLost))
+		}
+		_, err := tx.Exec(ctx, `UPDATE share SET claim = NULL, dotted = false, attempts = attempts - attempt::int,
+				due = CASE WHEN attempt THEN $3 ELSE due END
+			WHERE lane = $1 AND claim IS NOT NULL AND NOT claim = ANY($2)`, l.Upstream, known, now.UnixNano())
+		return err
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if has := s.lanes[l.Upstream]; err == nil && has != nil && has.epoch == l.Epoch {
+		has.dirty = false
+	}
+	return err
+}
+
+// Take implements spool.Store.
+func (s *Store) Take(ctx context.Context, id spool.ID, share int) (*spool.Delivery, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	var c *claim
+	var upstream string
+	var epoch uint64
+	var taken *LaneTaken
+	s.claiming.RLock()
+	defer s.claiming.RUnlock()
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `SELECT lane FROM share WHERE id = $1 AND share = $2`, int64(id), share).Scan(&upstream)
+		if err != nil {
+			return err
+		}
+		if epoch, taken, err = s.leaseIn(ctx, tx, upstream); err != nil {
+			return err
+		}
+		c, err = s.scanClaim(tx.QueryRow(ctx, `UPDATE share SET attempt = false, dotted = false, claim = nextval('claim') FROM message m
+			WHERE share.id = $1 AND share.share = $2 AND share.lane = $3 AND share.claim IS NULL AND m.id = share.id
+			RETURNING share.id, share.share, `+columns, int64(id), share, upstream), epoch)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return spool.ErrClaimed
+		}
+		return err
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, spool.ErrNotFound
+	}
+	if err != nil {
+		s.unsure(upstream, err)
+		return nil, err
+	}
+	s.have(upstream, epoch, taken)
+	return s.hand(c), nil
+}
+
+// DotSent implements spool.Store.
+func (s *Store) DotSent(ctx context.Context, d *spool.Delivery) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	c := s.claims[int64(d.Token.Claim)]
+	s.mu.Unlock()
+	if c == nil || c.d.Token != d.Token {
+		return spool.ErrLost
+	}
+	var rows int64
+	w := newWrite(func(b *pgx.Batch) {
+		b.Queue(`UPDATE share SET dotted = true WHERE id = $1 AND share = $2 AND claim = $3`, int64(d.ID), d.Share, int64(d.Token.Claim))
+	}, func(r pgx.BatchResults) error {
+		tag, err := r.Exec()
+		rows = tag.RowsAffected()
+		return err
+	})
+	if err := s.write(w); err != nil {
+		return err
+	}
+	if rows == 0 {
+		return spool.ErrLost
+	}
+	s.mu.Lock()
+	c.dotted = true
+	s.mu.Unlock()
+	return nil
+}

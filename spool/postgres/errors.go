@@ -1,0 +1,25 @@
+package postgres
+
+import (
+	"errors"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"postern/spool"
+)
+
+var errClosed = spool.ErrClosed
+
+// refused tells whether err is the database's answer, after which a transaction
+// has not happened. Class 08 and the like say that the connection ended.
+func refused(err error) bool {
+	var e *pgconn.PgError
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code[:2] {
+	case "08", "57", "58", "XX": // connection, operator's intervention, system, internal
+		return false
+	}
+	return true
+}

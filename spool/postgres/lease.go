@@ -1,0 +1,136 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"postern/spool"
+)
+
+// Lease implements spool.Store.
+func (s *Store) Lease(ctx context.Context, upstream string) (l spool.Lease, err error) {
+	if err := ctx.Err(); err != nil {
+		return l, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	begun := time.Now()
+	var taken *LaneTaken
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		l.Epoch, taken, err = s.leaseIn(ctx, tx, upstream)
+		return err
+	})
+	if err != nil {
+		return spool.Lease{}, err
+	}
+	s.have(upstream, l.Epoch, taken)
+	l.Upstream, l.Until = upstream, begun.Add(s.opts.Term)
+	return l, nil
+}
+
+// have notes a lane that this relay has.
+func (s *Store) have(upstream string, epoch uint64, taken *LaneTaken) {
+	s.mu.Lock()
+	if old := s.lanes[upstream]; old == nil || old.epoch != epoch {
+		s.forget(upstream)
+		s.lanes[upstream] = &lane{epoch: epoch}
+	}
+	s.mu.Unlock()
+	if taken != nil {
+		s.opts.Events(taken)
+	}
+}
+
+// forget ends what this relay knows of a lane. mu is held.
+func (s *Store) forget(upstream string) {
+	delete(s.lanes, upstream)
+	for n, c := range s.claims {
+		if c.d.Upstream == upstream {
+			delete(s.claims, n)
+		}
+	}
+}
+
+// leaseIn takes or renews a lane.
+func (s *Store) leaseIn(ctx context.Context, tx pgx.Tx, upstream string) (epoch uint64, taken *LaneTaken, err error) {
+	if _, err := tx.Exec(ctx, `INSERT INTO lane (name, epoch, holder, relay, since, until)
+		VALUES ($1, 0, 0, '', now(), now()) ON CONFLICT (name) DO NOTHING`, upstream); err != nil {
+		return 0, nil, err
+	}
+	var holder int64
+	var relay string
+	var left time.Duration
+	err = tx.QueryRow(ctx, `SELECT epoch, holder, relay, until - now() FROM lane WHERE name = $1 FOR UPDATE`, upstream).Scan(&epoch, &holder, &relay, &left)
+	switch {
+	case err != nil:
+		return 0, nil, err
+	case holder == s.incarnation:
+		_, err = tx.Exec(ctx, `UPDATE lane SET until = now() + $2 WHERE name = $1`, upstream, s.opts.Term)
+		return epoch, nil, err
+	case holder != 0 && left > 0 && relay != s.opts.Relay:
+		return 0, nil, &spool.Leased{Holder: relay, Until: time.Now().Add(left)}
+	}
+	before := epoch
+	err = tx.QueryRow(ctx, `UPDATE lane SET epoch = nextval('epoch'), holder = $2, relay = $3, since = now(), until = now() + $4
+		WHERE name = $1 RETURNING epoch`, upstream, s.incarnation, s.opts.Relay, s.opts.Term).Scan(&epoch)
+	if err != nil {
+		return 0, nil, err
+	}
+	released, doubts, err := release(ctx, tx, upstream)
+	if err == nil && before != 0 && (relay != s.opts.Relay || released > 0) {
+		taken = &LaneTaken{Upstream: upstream, From: relay, Left: holder == 0, Epoch: epoch, Released: released, InDoubt: doubts}
+	}
+	return epoch, taken, err
+}
+
+// release ends all claims in a lane.
+func release(ctx context.Context, tx pgx.Tx, upstream string) (released, doubts int, err error) {
+	err = tx.QueryRow(ctx, `WITH r AS (
+			UPDATE share SET doubt = doubt OR dotted, claim = NULL, dotted = false
+			WHERE lane = $1 AND claim IS NOT NULL RETURNING doubt)
+		SELECT count(*), count(*) FILTER (WHERE doubt) FROM r`, upstream).Scan(&released, &doubts)
+	return released, doubts, err
+}
+
+// Leave implements spool.Store.
+func (s *Store) Leave(ctx context.Context, l spool.Lease) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `UPDATE lane SET holder = 0, until = now() WHERE name = $1 AND epoch = $2 AND holder = $3`,
+			l.Upstream, int64(l.Epoch), s.incarnation)
+		if err == nil && tag.RowsAffected() > 0 {
+			_, _, err = release(ctx, tx, l.Upstream)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if has := s.lanes[l.Upstream]; has != nil && has.epoch == l.Epoch {
+		s.forget(l.Upstream)
+	}
+	s.mu.Unlock()
+	return nil
+}
+
+// holds tells whether the epoch of a lease lasts, and keeps it from ending
+// before the transaction does.
+func (s *Store) holds(ctx context.Context, tx pgx.Tx, upstream string, epoch uint64) (bool, error) {
+	var one int
+	err := tx.QueryRow(ctx, `SELECT 1 FROM lane WHERE name = $1 AND epoch = $2 AND holder = $3 FOR SHARE`, upstream, int64(epoch), s.incarnation).Scan(&one)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}

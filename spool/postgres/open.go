@@ -1,0 +1,327 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"postern/spool"
+)
+
+// Options say how to open the queue in a database.
+type Options struct {
+	// URL is what PostgreSQL's libpq takes: postgres://user@host/database?…
+	URL string
+	// Relay is the name of this relay, another one for each that runs.
+	Relay string
+	// Version is that of the program, for people.
+	Version string
+	// Term is how long a lease lasts; 0: 15 s.
+	Term time.Duration
+	// MaxMessages is how many messages are held before no more are taken; 0: no
+	// limit.
+	MaxMessages int
+	// MaxSize is how many bytes of messages are held before no more are taken; 0:
+	// no limit.
+	MaxSize int64
+	// MaxKeys is how many keys of messages are remembered; 0: a million.
+	MaxKeys int
+	// Events hears what happens; nil: nobody does. It must be quick and must not
+	// call the store.
+	Events func(Event)
+	// Dial opens connections; nil: the system does.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// callTimeout bounds one conversation with the database. What takes longer is
+// given up together with its connection.
+const callTimeout = 20 * time.Second
+
+// Store is a queue that relays share. Its methods may be called concurrently.
+type Store struct {
+	opts        Options
+	pool        *pgxpool.Pool
+	incarnation int64
+	node        uint64
+	started     time.Time
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	writes chan *write
+	counts counts
+	keys   keyCounts
+
+	// claiming is held while claims are made; alone, while those are ended of
+	// which this relay does not know.
+	claiming sync.RWMutex
+
+	flushing sync.Mutex // held while the outbox is written
+
+	mu      sync.Mutex // guards what follows
+	guard   *pgx.Conn  // holds the lock on the name of this relay
+	wake    func(upstream string, due time.Time)
+	lanes   map[string]*lane
+	claims  map[int64]*claim // by number
+	outbox  []*settling      // what the database has not taken yet, in order
+	doubts  []doubtful
+	last    uint64 // ID
+	told    map[string]time.Time
+	closing bool
+}
+
+// lane is one that this relay has.
+type lane struct {
+	epoch uint64
+	turn  int64 // sender that was served last
+	dirty bool  // the answer to a claim was lost
+}
+
+// Open opens a queue. ErrSchema: the database has to be migrated, or this
+// program updated. A relay of the same name that still runs is an error.
+func Open(ctx context.Context, opts Options) (*Store, error) {
+	if opts.Term == 0 {
+		opts.Term = 15 * time.Second
+	}
+	if opts.MaxKeys == 0 {
+		opts.MaxKeys = 1_000_000
+	}
+	if opts.Events == nil {
+		opts.Events = func(Event) {}
+	}
+	conf, err := pgxpool.ParseConfig(opts.URL)
+	if err != nil {
+		return nil, errors.New("the URL of the database cannot be read: " + maskURL(err))
+	}
+	conf.MaxConns = max(conf.MaxConns, 16)
+	conf.ConnConfig.RuntimeParams["application_name"] = "postern " + opts.Relay
+	conf.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "60000"
+	conf.ConnConfig.ConnectTimeout = callTimeout / 2
+	if opts.Dial != nil {
+		conf.ConnConfig.DialFunc = opts.Dial
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, conf)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{opts: opts, pool: pool, started: time.Now(), writes: make(chan *write, 256), wake: func(string, time.Time) {},
+		lanes: map[string]*lane{}, claims: map[int64]*claim{}, told: map[string]time.Time{}}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err := s.begin(ctx); err != nil {
+		s.cancel()
+		pool.Close()
+		return nil, err
+	}
+	s.work.Go(s.writing)
+	s.work.Go(s.beating)
+	ready := make(chan struct{})
+	s.work.Go(func() { s.listening(sync.OnceFunc(func() { close(ready) })) })
+	<-ready // so that nobody who sets OnWork now hears of what was there before as new
+	return s, nil
+}
+
+// maskURL is an error of a URL without the URL, which holds a password.
+func maskURL(err error) string {
+	var bad *pgconn.ParseConfigError
+	if errors.As(err, &bad) && bad.Unwrap() != nil {
+		return bad.Unwrap().Error()
+	}
+	return "it is not postgres://USER@HOST/DATABASE"
+}
+
+// begin looks at the schema and takes the name and a node number.
+func (s *Store) begin(ctx context.Context) error {
+	v, err := version(ctx, s.pool)
+	if err != nil {
+		return err
+	}
+	if v != Schema {
+		return &SchemaError{v}
+	}
+	if err := s.takeName(ctx); err != nil {
+		return err
+	}
+	err = s.pool.QueryRow(ctx, `
+		INSERT INTO relay (name, node, version, until)
+		SELECT $1, n, $2, now() + $3 FROM generate_series(0, 1023) n
+		WHERE n NOT IN (SELECT node FROM relay WHERE name <> $1) ORDER BY n LIMIT 1
+		ON CONFLICT (name) DO UPDATE SET incarnation = DEFAULT, version = $2, started = now(), until = now() + $3
+		RETURNING incarnation, node`, s.opts.Relay, s.opts.Version, s.opts.Term).Scan(&s.incarnation, &s.node)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errors.New("1,024 relays have a name in this database: remove those that are gone from its table relay")
+	}
+	if err != nil {
+		return err
+	}
+	var last int64
+	if err := s.pool.QueryRow(ctx, `SELECT coalesce(max(id), 0) FROM message`).Scan(&last); err != nil {
+		return err
+	}
+	s.last = uint64(last)
+	return s.letGo(ctx)
+}
+
+// letGo ends what an earlier process of this relay had.
+func (s *Store) letGo(ctx context.Context) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `UPDATE lane SET holder = 0, until = now() WHERE relay = $1 AND holder <> 0 RETURNING name`, s.opts.Relay)
+		if err != nil {
+			return err
+		}
+		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		for _, upstream := range names {
+			if err == nil {
+				_, _, err = release(ctx, tx, upstream)
+			}
+		}
+		return err
+	})
+}
+
+// takeName locks the name of this relay for as long as a connection lives, so
+// that the next process of this relay may take its lanes over at once.
+func (s *Store) takeName(ctx context.Context) error {
+	conf := s.pool.Config().ConnConfig
+	guard, err := pgx.ConnectConfig(ctx, conf)
+	if err != nil {
+		return err
+	}
+	for end := time.Now().Add(s.opts.Term + 2*time.Second); ; {
+		var got bool
+		err := guard.QueryRow(ctx, `SELECT pg_try_advisory_lock(hashtextextended('postern relay ' || $1, 0))`, s.opts.Relay).Scan(&got)
+		if err == nil && got {
+			s.mu.Lock()
+			s.guard = guard
+			s.mu.Unlock()
+			return nil
+		}
+		if err == nil && time.Now().After(end) {
+			err = fmt.Errorf("a relay named %q runs already with this database: each one needs a name of its own", s.opts.Relay)
+		}
+		if err != nil {
+			guard.Close(context.WithoutCancel(ctx))
+			return err
+		}
+		if !sleep(ctx, 200*time.Millisecond) {
+			guard.Close(context.WithoutCancel(ctx))
+			return ctx.Err()
+		}
+	}
+}
+
+// sleep waits; false: ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// beating tells the others that this relay lives, and removes what nobody needs.
+func (s *Store) beating() {
+	for n := 1; sleep(s.ctx, s.opts.Term/3); n++ {
+		ctx, cancel := context.WithTimeout(s.ctx, s.opts.Term/3+time.Second)
+		_, err := s.pool.Exec(ctx, `UPDATE relay SET until = now() + $2 WHERE name = $1 AND incarnation = $3`, s.opts.Relay, s.opts.Term, s.incarnation)
+		if err == nil {
+			err = s.keepName(ctx)
+		}
+		if err == nil && n%20 == 0 {
+			err = s.sweep(ctx)
+		}
+		cancel()
+		if err != nil && s.ctx.Err() == nil {
+			s.opts.Events(&Failed{"heartbeat", err})
+		}
+	}
+}
+
+// keepName takes the lock anew where its connection was lost.
+func (s *Store) keepName(ctx context.Context) error {
+	s.mu.Lock()
+	guard := s.guard
+	s.mu.Unlock()
+	if guard != nil && guard.Ping(ctx) == nil {
+		return nil
+	}
+	if guard != nil {
+		guard.Close(ctx)
+	}
+	return s.takeName(ctx)
+}
+
+// sweep removes keys that are over, and pieces of messages that were never
+// committed.
+func (s *Store) sweep(ctx context.Context) error {
+	now := time.Now()
+	if _, err := s.pool.Exec(ctx, `DELETE FROM key WHERE name IN (SELECT name FROM key WHERE until <= $1 LIMIT 10000)`, now.UnixNano()); err != nil {
+		return err
+	}
+	_, err := s.pool.Exec(ctx, `DELETE FROM body_part p WHERE id < $1 AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = p.id)`,
+		now.Add(-24*time.Hour).UnixNano())
+	return err
+}
+
+// Close ends the use of the store. Lanes that were not left are free for others
+// at once. What the outbox holds is written first, where the database answers.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	err := s.flush(ctx)
+	if err == nil {
+		_, err = s.pool.Exec(ctx, `UPDATE lane SET holder = 0, until = now() WHERE holder = $1`, s.incarnation)
+	}
+	if err == nil {
+		_, err = s.pool.Exec(ctx, `UPDATE relay SET until = now() WHERE name = $1 AND incarnation = $2`, s.opts.Relay, s.incarnation)
+	}
+	s.abandon()
+	return err
+}
+
+// abandon ends everything at once.
+func (s *Store) abandon() {
+	s.cancel()
+	s.work.Wait()
+	s.mu.Lock()
+	guard := s.guard
+	s.guard = nil
+	s.mu.Unlock()
+	if guard != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		guard.Close(ctx)
+		cancel()
+	}
+	s.pool.Close()
+}
+
+// OnWork implements spool.Store.
+func (s *Store) OnWork(wake func(upstream string, due time.Time)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wake = wake
+}
+
+// nextID is later than any before.
+func (s *Store) nextID() spool.ID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := uint64(time.Now().UnixNano())&^1023 | s.node
+	if id <= s.last {
+		id = s.last&^1023 + 1024 | s.node
+	}
+	s.last = id
+	return spool.ID(id)
+}

@@ -1,0 +1,155 @@
+package postgres
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"postern/spool"
+)
+
+// NextDue implements spool.Store.
+func (s *Store) NextDue(ctx context.Context, upstream string) (next time.Time, ok bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return next, false, err
+	}
+	ctx, cancel := asking(ctx)
+	defer cancel()
+	var at *int64
+	err = s.pool.QueryRow(ctx, `SELECT min(due) FROM share WHERE lane = $1 AND claim IS NULL AND NOT held`, upstream).Scan(&at)
+	if err != nil || at == nil {
+		return next, false, err
+	}
+	return time.Unix(0, *at), true, nil
+}
+
+// Lanes implements spool.Store.
+func (s *Store) Lanes(ctx context.Context) (map[string]spool.LaneState, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := asking(ctx)
+	defer cancel()
+	rows, err := s.pool.Query(ctx, `SELECT lane, count(*),
+			coalesce(min(due) FILTER (WHERE claim IS NULL AND NOT held AND NOT (not_before <> 0 AND due <= not_before)), 0),
+			coalesce(min(due) FILTER (WHERE claim IS NULL AND NOT held AND not_before <> 0 AND due <= not_before), 0)
+		FROM share GROUP BY lane`)
+	if err != nil {
+		return nil, err
+	}
+	lanes := map[string]spool.LaneState{}
+	var name string
+	var n int
+	var at, scheduled int64
+	_, err = pgx.ForEachRow(rows, []any{&name, &n, &at, &scheduled}, func() error {
+		l := spool.LaneState{Shares: n}
+		if at != 0 {
+			l.Due = time.Unix(0, at)
+		}
+		if scheduled != 0 {
+			l.Scheduled = time.Unix(0, scheduled)
+		}
+		lanes[name] = l
+		return nil
+	})
+	return lanes, err
+}
+
+// Tally implements spool.Store.
+func (s *Store) Tally(ctx context.Context, now time.Time) (t spool.Tally, err error) {
+	if err := ctx.Err(); err != nil {
+		return t, err
+	}
+	ctx, cancel := asking(ctx)
+	defer cancel()
+	step := int64(spool.TallyStep)
+	err = s.pool.QueryRow(ctx, `SELECT count(*) FILTER (WHERE k = 1), count(*) FILTER (WHERE k = 2), count(*) FILTER (WHERE k = 3),
+			count(*) FILTER (WHERE k = 4), count(*) FILTER (WHERE k = 5)
+		FROM (SELECT CASE WHEN claim IS NOT NULL THEN 1 WHEN held THEN 2 WHEN due / $1 <= $2 THEN 3 WHEN due <= not_before THEN 4 ELSE 5 END k
+			FROM share) c`, step, now.UnixNano()/step).Scan(&t.Claimed, &t.Held, &t.Due, &t.Scheduled, &t.Deferred)
+	return t, err
+}
+
+// counts says how much there is: as the database has told, with what this relay
+// has added and removed since.
+type counts struct {
+	mu       sync.Mutex
+	at       time.Time
+	took     time.Duration // to count
+	messages int
+	bytes    int64
+}
+
+func (c *counts) add(messages int, bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.messages += messages
+	c.bytes += bytes
+}
+
+// fresh tells how much there is, and asks again where the last answer is older
+// than a hundred times what it took, and than a second.
+func (c *counts) fresh(ctx context.Context, s *Store) (messages int, bytes int64, err error) {
+	c.mu.Lock()
+	old := time.Since(c.at) > max(time.Second, 100*c.took)
+	messages, bytes = c.messages, c.bytes
+	if old {
+		c.at = time.Now() // others don't ask meanwhile
+	}
+	c.mu.Unlock()
+	if !old {
+		return messages, bytes, nil
+	}
+	begun := time.Now()
+	ctx, cancel := asking(ctx)
+	defer cancel()
+	err = s.pool.QueryRow(ctx, `SELECT count(*), coalesce(sum(size), 0) FROM message`).Scan(&messages, &bytes)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.at = time.Time{}
+		return 0, 0, err
+	}
+	c.at, c.took, c.messages, c.bytes = time.Now(), time.Since(begun), messages, bytes
+	return messages, bytes, nil
+}
+
+// room says whether there is any. nil, or ErrFull.
+func (s *Store) room(ctx context.Context) error {
+	if s.opts.MaxMessages == 0 && s.opts.MaxSize == 0 {
+		return nil
+	}
+	messages, bytes, err := s.counts.fresh(ctx, s)
+	if err != nil {
+		return err
+	}
+	if s.full(messages, bytes) {
+		return spool.ErrFull
+	}
+	return nil
+}
+
+func (s *Store) full(messages int, bytes int64) bool {
+	return s.opts.MaxMessages > 0 && messages >= s.opts.MaxMessages || s.opts.MaxSize > 0 && bytes >= s.opts.MaxSize
+}
+
+// Usage implements spool.Reader.
+func (s *Store) Usage(ctx context.Context) (u spool.Usage, err error) {
+	if err := ctx.Err(); err != nil {
+		return u, err
+	}
+	u.Free, u.MaxMessages, u.MaxSize = -1, s.opts.MaxMessages, s.opts.MaxSize
+	if u.Messages, u.Live, err = s.counts.fresh(ctx, s); err != nil {
+		return u, err
+	}
+	ctx, cancel := asking(ctx)
+	defer cancel()
+	err = s.pool.QueryRow(ctx, `SELECT count(*), count(*) FILTER (WHERE kept),
+		(SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
+			WHERE relname IN ('message', 'body_part', 'share', 'outcome', 'key') AND relkind = 'r' AND relnamespace = current_schema()::regnamespace)
+		FROM share`).Scan(&u.Shares, &u.Kept, &u.Disk)
+	u.Full = s.full(u.Messages, u.Live)
+	return u, err
+}
