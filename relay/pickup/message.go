@@ -74,7 +74,7 @@ func (w *watch) take(ctx context.Context, c *submission.Client, f finding) {
 	case ctx.Err() != nil, errors.Is(err, errChanged):
 		w.again()
 	case errors.As(err, &refused) && refused.Temporary() && refused.Enhanced != [3]int{4, 5, 3}: // too many recipients: whenever it comes
-		w.later(f.owner, refused)
+		w.later(f, refused)
 	case errors.As(err, &refused):
 		w.setAside(c, f, refused.Error())
 	default:

@@ -143,7 +143,7 @@ const (
 
 // watch looks at the folder until ctx ends.
 func (s *Server) watch(ctx context.Context) {
-	w := &watch{server: s, seen: map[string]look{}, left: map[string]look{}, owners: map[uint32]time.Time{}}
+	w := &watch{server: s, seen: map[string]look{}, left: map[string]look{}, owners: map[uint32]time.Time{}, named: map[string]time.Time{}}
 	defer w.close()
 	for timer := time.NewTimer(0); ; {
 		select {
@@ -170,6 +170,7 @@ type watch struct {
 	seen     map[string]look      // files that have to stay the same for a while
 	left     map[string]look      // files that could not be moved, and are left alone
 	owners   map[uint32]time.Time // whose messages wait, until when
+	named    map[string]time.Time // files with a name whose address book can't be asked, until when they wait
 	pause    time.Time            // all messages wait until then
 	delay    time.Duration        // the last pause
 	changed  time.Time            // when the folder changed, as of the last time that it was read
@@ -178,7 +179,7 @@ type watch struct {
 	more     bool                 // not all that was found was handed in
 	full     bool                 // there was no room for all that was found
 	findings []finding
-	mu       sync.Mutex // guards owners, pause, delay, left and more while files are handed in
+	mu       sync.Mutex // guards owners, named, pause, delay, left and more while files are handed in
 }
 
 // look is what a file was when it was looked at.
@@ -280,15 +281,18 @@ const (
 	lastPause  = time.Minute
 )
 
-// later notes a temporary refusal: of the rate of one owner, or of everybody.
-func (w *watch) later(owner uint32, r *submission.Refusal) {
+// later notes a temporary refusal: of the rate of one owner, of the name in one
+// message, or of everybody.
+func (w *watch) later(f finding, r *submission.Refusal) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.more = true
 	now := time.Now()
 	switch {
 	case r.Code == 450 && len(w.owners) < maxOwners:
-		w.owners[owner] = now.Add(lastPause)
+		w.owners[f.owner] = now.Add(lastPause)
+	case r.Enhanced == [3]int{4, 4, 3} && len(w.named) < maxNamed:
+		w.named[f.name] = now.Add(lastPause)
 	case now.After(w.pause):
 		w.delay = min(max(firstPause, 2*w.delay), lastPause)
 		w.pause = now.Add(w.delay)
@@ -323,6 +327,7 @@ func (w *watch) open() error {
 	w.changed, w.read = time.Time{}, time.Time{}
 	clear(w.seen)
 	clear(w.left)
+	clear(w.named)
 	w.folder, err = openFolder(w.set.dir)
 	return err
 }

@@ -79,7 +79,7 @@ func newRigOf(t *testing.T, change func(*config.Config)) *rig {
 		}
 	}})
 	server.Use(cfg)
-	r.watch = &watch{server: server, seen: map[string]look{}, left: map[string]look{}, owners: map[uint32]time.Time{}}
+	r.watch = &watch{server: server, seen: map[string]look{}, left: map[string]look{}, owners: map[uint32]time.Time{}, named: map[string]time.Time{}}
 	t.Cleanup(r.watch.close)
 	return r
 }
@@ -519,4 +519,39 @@ func FuzzEnvelope(f *testing.F) {
 			t.Fatalf("%q: %+v %q", head, e, rest)
 		}
 	})
+}
+
+// A name of an address book waits in the folder until its book can be asked, and
+// keeps no other message waiting; one that may mean two is set aside with both.
+func TestNamesOfBooks(t *testing.T) {
+	gone := filepath.Join(t.TempDir(), "people.csv")
+	r := newRigOf(t, func(cfg *config.Config) {
+		cfg.Books = []config.Book{{Name: "people", Provider: config.BookCSV, File: gone}}
+	})
+	mail := func(to string) string {
+		return "X-Sender: <me@example.com>\r\nX-Receiver: <" + to + ">\r\nSubject: x\r\n\r\nhi\r\n"
+	}
+	r.write("carol.eml", mail(`"carol white"`))
+	if all := r.look(); len(all) != 0 || len(r.left(".")) != 1 || len(r.asides) != 0 {
+		t.Fatalf("%d messages, left %q, set aside %q", len(all), r.left("."), r.asides)
+	}
+	r.write("other.eml", mail("other@example.net"))
+	before := r.watch.pause
+	r.watch.round(t.Context())
+	if !r.watch.pause.Equal(before) || len(r.left(".")) != 1 || len(r.watch.named) != 1 {
+		t.Fatalf("left %q, set aside %q: the others wait for it", r.left("."), r.asides)
+	}
+	for name := range r.watch.named {
+		r.watch.named[name] = time.Now()
+	}
+	if err := os.WriteFile(gone, []byte("name,email\nCarol White,carol@example.net\nBob,bob@example.net\nBob,bob2@example.net\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if all := r.look(); len(all) != 2 || len(r.left(".")) != 0 {
+		t.Fatalf("%d messages, left %q, set aside %q", len(all), r.left("."), r.asides)
+	}
+	r.write("bob.eml", mail("bob"))
+	if all := r.look(); len(all) != 2 || len(r.asides) != 1 || !strings.Contains(r.asides[0], `"bob" may be Bob <bob@example.net> (people) or Bob <bob2@example.net> (people)`) {
+		t.Errorf("%d messages, set aside %q", len(all), r.asides)
+	}
 }

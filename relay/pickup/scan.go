@@ -3,6 +3,7 @@ package pickup
 import (
 	"context"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ const (
 	maxFound   = 10_000
 	maxWaiting = 10_000
 	maxLeft    = 100_000
+	maxNamed   = 10_000 // files that wait for an address book
 	chunk      = 1000
 )
 
@@ -27,6 +29,7 @@ const (
 // oldest that there is room for, the owners in turn.
 func (w *watch) scan(ctx context.Context, now time.Time) {
 	w.read, w.more, w.full, w.findings = now, false, false, nil
+	maps.DeleteFunc(w.named, func(_ string, until time.Time) bool { return !now.Before(until) })
 	dir, err := w.folder.root.Open(".")
 	if err != nil {
 		return
@@ -73,6 +76,10 @@ func (w *watch) look(e fs.DirEntry, now time.Time, seen map[string]look) (f find
 			return f, false
 		}
 		delete(w.left, name)
+	}
+	if until, waits := w.named[name]; waits && now.Before(until) {
+		w.more = true
+		return f, false
 	}
 	f = finding{name, info, ownerOf(info)}
 	if strings.HasPrefix(name, ownPrefix) || !info.Mode().IsRegular() {
