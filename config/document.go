@@ -26,6 +26,7 @@ type document struct {
 	folder   string          // of the further files; empty: there is none
 	further  []*document     // in the order in which they were read
 	from     map[string]part // keys that a further file has
+	instead  *replacement    // of a further file; nil: none is
 	source   *sourceMap
 	root     map[string]any
 	problems findings
@@ -39,12 +40,17 @@ type document struct {
 // the problems say why.
 func readDocument(path string) *document {
 	doc := &document{file: path, source: &sourceMap{}, from: map[string]part{}}
-	doc.read(readConfiguration)
-	if doc.root != nil {
-		doc.readFurther()
-		doc.environment()
-	}
+	doc.readAll()
 	return doc
+}
+
+// readAll reads the file and the further ones.
+func (d *document) readAll() {
+	d.read(readConfiguration)
+	if d.root != nil {
+		d.readFurther()
+		d.environment()
+	}
 }
 
 // read reads and parses the file by itself, and returns its size in bytes.

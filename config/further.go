@@ -43,25 +43,22 @@ func (d *document) readFurther() {
 		return
 	}
 	entries, err := os.ReadDir(folder)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && d.instead == nil {
 		return
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.problems.add(Problem{File: folder, Text: "cannot be read: " + reason(err)})
 		return
 	}
 	d.folder = folder
 	left := maxFile
-	for _, e := range entries { // sorted by name
-		if strings.HasPrefix(e.Name(), ".") || filepath.Ext(e.Name()) != ".toml" {
-			continue
-		}
+	for _, name := range d.instead.names(entries) {
 		if len(d.further) == maxFurther {
 			d.problems.add(Problem{File: folder, Text: fmt.Sprintf("has more than %d files", maxFurther), Hint: "put several tables into one"})
 			return
 		}
-		one := &document{file: filepath.Join(folder, e.Name()), source: &sourceMap{}}
-		left -= one.read(ReadFile)
+		one := &document{file: filepath.Join(folder, name), source: &sourceMap{}}
+		left -= d.instead.readOne(one)
 		d.problems.list = append(d.problems.list, one.problems.list...)
 		if left < 0 {
 			d.problems.add(Problem{File: folder, Text: "holds more than " + FormatSize(maxFile)})

@@ -21,15 +21,20 @@ import (
 //
 // Relative paths in the file start at the folder of the file.
 func Load(path string) (*Config, error) {
-	doc := readDocument(path)
-	if doc.root == nil {
-		return nil, doc.asError()
+	return (&document{file: path, source: &sourceMap{}, from: map[string]part{}}).load()
+}
+
+// load reads the file and makes a Config of it.
+func (d *document) load() (*Config, error) {
+	d.readAll()
+	if d.root == nil {
+		return nil, d.asError()
 	}
-	cfg := doc.config()
-	if len(doc.problems.list) > 0 {
-		return nil, doc.asError()
+	cfg := d.config()
+	if len(d.problems.list) > 0 {
+		return nil, d.asError()
 	}
-	cfg.Warnings = doc.warnings.inOrder(path, "warnings")
+	cfg.Warnings = d.warnings.inOrder(d.file, "warnings")
 	return cfg, nil
 }
 

@@ -64,7 +64,7 @@ func (a *app) root() *cobra.Command {
 		"configuration `FILE` (default "+config.DefaultPath()+" where it exists, else the embedded default)")
 	root.AddCommand(
 		a.serveCommand(), a.checkCommand(), a.explainCommand(),
-		a.queueCommand(), a.traceCommand(), a.statusCommand(), a.reloadCommand(), a.upstreamCommand(), a.alertCommand(), a.adoptCommand(),
+		a.queueCommand(), a.traceCommand(), a.statusCommand(), a.reloadCommand(), a.upstreamCommand(), a.routeCommand(), a.alertCommand(), a.adoptCommand(),
 		a.sendCommand(), a.sendmailCommand(), a.bookCommand(), a.passwdCommand(), a.dkimCommand(), a.importCommand(), a.doctorCommand(), a.manualCommand(), a.versionCommand(),
 	)
 	root.SetHelpCommand(helpCommand())

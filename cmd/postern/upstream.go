@@ -12,7 +12,7 @@ import (
 func (a *app) upstreamCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "upstream",
-		Short: "Look at the outbound connections, stop them and let them go on",
+		Short: "Define the outbound connections, look at them, stop them and let them go on",
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -23,6 +23,7 @@ func (a *app) upstreamCommand() *cobra.Command {
 		a.upstreamLoginCommand(), a.upstreamTestCommand(),
 		a.upstreamForgetCommand(),
 	)
+	cmd.AddCommand(a.upstreamDefineCommands()...)
 	return cmd
 }
 

@@ -1,0 +1,287 @@
+package definition
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"postern/cmd/control"
+	"postern/config"
+	"postern/spool/statefile"
+)
+
+// Store is the definitions of one configuration. Its methods may be called
+// concurrently, also by several processes.
+type Store struct {
+	path   string // of postern.toml
+	folder string // conf.d
+}
+
+// Foreign is the error about a file that is not ours to change.
+type Foreign struct{ File string }
+
+func (e *Foreign) Error() string {
+	return e.File + " was written or changed by hand: change it by hand"
+}
+
+// ErrChanged is the error where a definition is another than the one that was
+// read.
+var ErrChanged = errors.New("the definition was changed meanwhile: look at it again")
+
+// Open finds the definitions of a configuration; an empty path is the default.
+func Open(path string) (*Store, error) {
+	if path == "" {
+		path = config.DefaultPath()
+	}
+	folder := config.FurtherFolder(path)
+	if folder == "" {
+		return nil, fmt.Errorf("beside %s no further files are read: call it postern.toml, or write the definition into it", path)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("%w: write it first, or install the package, which has one", err)
+	}
+	return &Store{path: path, folder: folder}, nil
+}
+
+// Stored is a definition as it is kept.
+type Stored struct {
+	Definition        // without Secrets: they are in files
+	File       string // path
+	Digest     string // tells what was read from what is there later
+	content    []byte
+}
+
+const lead = "# Written by postern ("
+
+// fileName is where a definition stands in conf.d.
+func fileName(kind Kind, name string) string {
+	return "50-" + string(kind) + "-" + statefile.SafeName(name) + ".toml"
+}
+
+// sign puts the comment on top by which parseFile knows our files.
+func sign(body string, kind Kind) []byte {
+	return []byte(lead + digest([]byte(body)) + "): `postern " + string(kind) + "` changes it, or the web console.\n# Whoever changes it by hand takes it over: both then leave it alone.\n\n" + body)
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
+
+// Read reads one definition. fs.ErrNotExist: there is none of that name here;
+// *Foreign: somebody else has written the file.
+func (s *Store) Read(kind Kind, name string) (*Stored, error) {
+	path := filepath.Join(s.folder, fileName(kind, name))
+	content, err := config.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	head, body, _ := strings.Cut(string(content), "\n\n")
+	sum, _, _ := strings.Cut(strings.TrimPrefix(head, lead), ")")
+	if !strings.HasPrefix(head, lead) || sum != digest([]byte(body)) {
+		return nil, &Foreign{path}
+	}
+	d, err := parse(kind, name, body)
+	if err != nil {
+		return nil, &Foreign{path}
+	}
+	return &Stored{Definition: *d, File: path, Digest: digest(content), content: content}, nil
+}
+
+// Change says how Put and Remove do what they do. The zero value makes a new
+// definition, tests nothing and asks no daemon.
+type Change struct {
+	// Seen is Stored.Digest of what is replaced; empty: there is nothing yet.
+	Seen string
+	// Try tests what the configuration would be, before anything is written; its
+	// error ends the change. It may be nil.
+	Try func(ctx context.Context, cfg *config.Config) error
+	// Reload asks the daemon to take it; nil: nobody is asked.
+	// *control.NoDaemon is no failure.
+	Reload func(ctx context.Context) error
+	// DryRun stops before anything is written.
+	DryRun bool
+}
+
+// Result is what Put and Remove have done.
+type Result struct {
+	File     string           // path
+	Text     string           // what it holds; empty: it was removed
+	Running  bool             // a daemon has taken it
+	Warnings []config.Problem // about this definition
+}
+
+// Put writes a definition. *config.Problems: the configuration cannot be used
+// with it. After an error everything is as it was before.
+func (s *Store) Put(ctx context.Context, d Definition, how Change) (*Result, error) {
+	d.Values = maps.Clone(d.Values)
+	if d.Values == nil {
+		d.Values = map[string]any{}
+	}
+	if err := d.check(); err != nil {
+		return nil, err
+	}
+	return s.change(ctx, &d, how, func(t *transaction) (content []byte, err error) {
+		for key, secret := range d.Secrets {
+			name := t.prefix() + key + "-" + strings.ToLower(rand.Text()[:12])
+			if err := t.secrets.Write(name, []byte(secret+"\n")); err != nil {
+				return nil, err
+			}
+			t.made = append(t.made, name)
+			d.Values[key+"_file"] = filepath.Join(t.secrets.Dir, name)
+		}
+		return sign(d.render(), d.Kind), nil
+	})
+}
+
+// Remove removes a definition with its secrets. The configuration must be usable
+// without it: a route that leads to an upstream is in the way.
+func (s *Store) Remove(ctx context.Context, kind Kind, name string, how Change) (*Result, error) {
+	return s.change(ctx, &Definition{Kind: kind, Name: name}, how, func(*transaction) ([]byte, error) { return nil, nil })
+}
+
+// transaction is one change under the lock.
+type transaction struct {
+	*Definition
+	secrets *statefile.Folder
+	made    []string // names of new secrets
+}
+
+// prefix begins the names of all secrets of the definition.
+func (t *transaction) prefix() string {
+	return string(t.Kind) + "-" + statefile.SafeName(t.Name) + "."
+}
+
+// forget removes the secrets of the definition that keep does not hold.
+func (t *transaction) forget(keep []byte) {
+	entries, _ := os.ReadDir(t.secrets.Dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), t.prefix()) && !strings.Contains(string(keep), e.Name()) {
+			_ = t.secrets.Remove(e.Name()) // the next change tries again
+		}
+	}
+}
+
+func (s *Store) change(ctx context.Context, d *Definition, how Change, make func(*transaction) ([]byte, error)) (_ *Result, err error) {
+	base, err := config.Load(s.path)
+	if err != nil {
+		return nil, err
+	}
+	t := &transaction{Definition: d, secrets: &statefile.Folder{Dir: filepath.Join(base.StateDir, "secrets")}}
+	unlock, err := t.secrets.Lock(ctx, "definitions")
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	old, err := s.seen(d, how.Seen)
+	if err != nil {
+		return nil, err
+	}
+	content := old
+	defer func() {
+		if err != nil || how.DryRun {
+			for _, name := range t.made {
+				_ = t.secrets.Remove(name)
+			}
+		}
+	}()
+	if content, err = make(t); err != nil {
+		return nil, err
+	}
+	name := fileName(d.Kind, d.Name)
+	cfg, err := config.LoadWith(s.path, name, content)
+	if err == nil {
+		err = cfg.CheckOwner()
+	}
+	if err == nil && how.Try != nil {
+		err = how.Try(ctx, cfg)
+	}
+	done := &Result{File: filepath.Join(s.folder, name), Text: string(content)}
+	if err != nil {
+		return done, err
+	}
+	for _, p := range cfg.Warnings {
+		if p.File == done.File {
+			done.Warnings = append(done.Warnings, p)
+		}
+	}
+	if how.DryRun {
+		return done, nil
+	}
+	if _, err := s.seen(d, how.Seen); err != nil { // a test takes its time
+		return nil, err
+	}
+	if err := s.replace(name, content); err != nil {
+		return nil, err
+	}
+	if done.Running, err = s.take(ctx, how, name, old); err != nil {
+		return done, err
+	}
+	t.forget(content)
+	return done, nil
+}
+
+// take has the daemon reload, and puts back what was there where it refuses.
+func (s *Store) take(ctx context.Context, how Change, name string, old []byte) (running bool, err error) {
+	if how.Reload == nil {
+		return false, nil
+	}
+	err = how.Reload(ctx)
+	var gone *control.NoDaemon
+	if err == nil || errors.As(err, &gone) {
+		return err == nil, nil
+	}
+	if back := s.replace(name, old); back != nil {
+		return false, errors.Join(err, fmt.Errorf("and what was there before could not be put back: %w", back))
+	}
+	var refused *control.Refused
+	if !errors.As(err, &refused) { // it may have taken it
+		_ = how.Reload(context.WithoutCancel(ctx))
+	}
+	return false, err
+}
+
+// seen is what the file of a definition holds, which must be what the caller has
+// seen; nil: there is none.
+func (s *Store) seen(d *Definition, digest string) ([]byte, error) {
+	there, err := s.Read(d.Kind, d.Name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && digest == "":
+		return nil, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, ErrChanged
+	case err != nil:
+		return nil, err
+	case digest == "":
+		return nil, fmt.Errorf("%s %q stands in %s already: edit it, or remove it first", d.Kind, d.Name, there.File)
+	case digest != there.Digest:
+		return nil, ErrChanged
+	}
+	return there.content, nil
+}
+
+// Names are the definitions of a kind that we have written, in order.
+func (s *Store) Names(kind Kind) (list []string) {
+	paths, _ := filepath.Glob(filepath.Join(s.folder, "50-"+string(kind)+"-*.toml"))
+	for _, path := range paths {
+		content, err := config.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		name := nameIn(kind, string(content))
+		if d, err := s.Read(kind, name); err == nil && d.File == path {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}

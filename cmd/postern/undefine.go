@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"postern/cmd/control"
+	"postern/cmd/definition"
+)
+
+// undefineCommand removes definitions of a kind that were added.
+func (a *app) undefineCommand(kind definition.Kind, short, long string) *cobra.Command {
+	d := &define{app: a, kind: kind}
+	d.cmd = &cobra.Command{
+		Use: "remove NAME", Short: short, Long: long,
+		Args: one("the name of one " + string(kind)),
+		RunE: func(cmd *cobra.Command, args []string) error { return d.remove(cmd.Context(), args[0]) },
+	}
+	d.cmd.Flags().BoolVar(&d.dryRun, "dry-run", false, "say whether it can be removed, and remove nothing")
+	if kind == definition.Upstream {
+		d.cmd.Flags().BoolVar(&d.force, "force", false, "remove it although mail waits for it, or nobody can tell")
+	}
+	return a.withJSON(d.cmd)
+}
+
+func (d *define) remove(ctx context.Context, name string) error {
+	store, err := definition.Open(d.config)
+	if err != nil {
+		return &failure{code: exitConfig, text: err.Error(), err: err}
+	}
+	there, err := store.Read(d.kind, name)
+	if err != nil {
+		return d.notOurs(err, name)
+	}
+	if d.kind == definition.Upstream && !d.force {
+		if err := d.nothingWaits(ctx, name); err != nil {
+			return err
+		}
+	}
+	done, err := store.Remove(ctx, d.kind, name, definition.Change{Seen: there.Digest, DryRun: d.dryRun, Reload: d.reloadAfter})
+	if err == nil && d.dryRun && !d.json {
+		_, err = fmt.Fprintf(d.stdout, "%s would be removed\n", safe(done.File))
+		return err
+	}
+	return d.tell(done, !d.dryRun, err)
+}
+
+// nothingWaits is an error where mail waits for an upstream.
+func (d *define) nothingWaits(ctx context.Context, name string) error {
+	st, err := d.status(ctx)
+	var gone *control.NoDaemon
+	switch {
+	case errors.As(err, &gone):
+		return &failure{code: exitUnavailable, text: err.Error(),
+			hint: "Only the daemon can tell whether mail waits for it; --force removes it all the same.", err: err}
+	case err != nil:
+		return err
+	}
+	for i := range st.Lanes {
+		if l := &st.Lanes[i]; l.Upstream == name && l.Queued > 0 {
+			return &failure{code: exitTempFail, text: fmt.Sprintf("%s for %s", plural(l.Queued, "delivery waits", "deliveries wait"), name),
+				hint: "`postern queue list --upstream " + name + "` shows them; --force removes the upstream all the same, and routes decide anew."}
+		}
+	}
+	return nil
+}
+
+func (a *app) routeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "route",
+		Short: "Add and remove routes, which say who may send and over which upstream",
+		Args:  noArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(
+		a.defineCommand(definition.Route, false, "Add a route, and have the daemon take it",
+			`Writes conf.d/50-route-NAME.toml beside postern.toml, reads the whole
+configuration with it, and has the daemon reload. Where anything is wrong, nothing
+is changed.
+
+Routes of postern.toml come before those of conf.d: one that takes everything there
+hides the new one, which a warning tells.`),
+		a.defineCommand(definition.Route, true, "Change a route that was added", "Changes what the flags say, and keeps the rest."),
+		a.undefineCommand(definition.Route, "Remove a route that was added", "Removes the file that `postern route add` has written."),
+	)
+	return cmd
+}
+
+func (a *app) upstreamDefineCommands() []*cobra.Command {
+	return []*cobra.Command{
+		a.defineCommand(definition.Upstream, false, "Add an upstream: test it, keep it, and have the daemon take it",
+			`Asks on a terminal for what the flags do not tell: the provider or the server, the
+user, the password. Then it reads the whole configuration with the new upstream, walks
+the way to it as `+"`postern upstream test`"+` does, writes
+conf.d/50-upstream-NAME.toml beside postern.toml, and has the daemon reload. Where
+anything is wrong, nothing is changed and nothing is left behind.
+
+The password is kept in a file of mode 0600 in the folder "secrets" of the state
+folder, and never in the configuration.`),
+		a.defineCommand(definition.Upstream, true, "Change an upstream that was added", "Changes what the flags say, and keeps the rest, also the password. It is tested\nbefore it is kept, as with `postern upstream add`."),
+		a.undefineCommand(definition.Upstream, "Remove an upstream that was added",
+			"Removes the file that `postern upstream add` has written, and its password. It refuses\nwhile mail waits for the upstream or routes lead to it."),
+	}
+}
