@@ -182,6 +182,11 @@ func TestRefusedChangePutsBack(t *testing.T) {
 	if _, err := s.Remove(t.Context(), Upstream, "office", Change{Seen: there.Digest, Reload: no}); err == nil {
 		t.Error("it was removed")
 	}
+	// A daemon that may not be asked goes on with the old secret.
+	denied := func(context.Context) error { return &control.NoDaemon{Err: fs.ErrPermission} }
+	if _, err := s.Put(t.Context(), there.Definition, Change{Seen: there.Digest, Reload: denied}); !errors.Is(err, fs.ErrPermission) {
+		t.Error("nobody was asked, and it was kept:", err)
+	}
 	if after := files(t, s); !reflect.DeepEqual(before, after) {
 		t.Errorf("before %v\nafter %v", before, after)
 	}

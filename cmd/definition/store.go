@@ -106,7 +106,7 @@ type Change struct {
 	// error ends the change. It may be nil.
 	Try func(ctx context.Context, cfg *config.Config) error
 	// Reload asks the daemon to take it; nil: nobody is asked.
-	// *control.NoDaemon is no failure.
+	// *control.NoDaemon is no failure, unless somebody may not ask.
 	Reload func(ctx context.Context) error
 	// DryRun stops before anything is written.
 	DryRun bool
@@ -237,7 +237,8 @@ func (s *Store) take(ctx context.Context, how Change, name string, old []byte) (
 	}
 	err = how.Reload(ctx)
 	var gone *control.NoDaemon
-	if err == nil || errors.As(err, &gone) {
+	// A daemon that we may not ask can run, and needs the secrets of what it has.
+	if err == nil || errors.As(err, &gone) && !errors.Is(err, fs.ErrPermission) {
 		return err == nil, nil
 	}
 	if back := s.replace(name, old); back != nil {
