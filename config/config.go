@@ -274,6 +274,7 @@ type Route struct {
 	Reject   string              // the text of the 550 that ends this route; empty: it leads to Upstream
 	Priority *int                // -9 to 9 (RFC 6710); nil: what the client asks for, else 0
 	Archive  []string            // who gets a copy of its mail, beside those of Submission.Archive
+	Expect   time.Duration       // an alert tells when it took no message for so long; 0: it is not watched
 	Line     int                 // in the file
 	File     string              // name of a further file that it stands in; empty: the one at Path
 

@@ -228,6 +228,7 @@ func (r *Route) keys() []key {
 		{name: "upstream", value: textList.at(&r.Upstream), unset: "must be given, or reject", help: "Names of upstreams, in the order in which they are tried."},
 		{name: "priority", value: numberOrNone(&r.Priority, -9, 9), unset: "what the client asks for, else 0", help: "Which mail goes first: higher before lower."},
 		{name: "archive", value: archiveList.at(&r.Archive), unset: "nobody", help: "Who gets a copy of the mail of this route."},
+		{name: "expect", value: duration(&r.Expect, time.Second, 365*24*time.Hour), unset: "not watched", hidden: r.Expect == 0, help: "How long the route may take no message before an alert tells of it."},
 	}, r.Staging.keys())
 }
 

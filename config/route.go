@@ -53,7 +53,7 @@ func (r *Route) checkEnd(t *table) {
 	case len(r.Reject) > maxReject || !wire.Printable(r.Reject):
 		t.problem("reject", fmt.Sprintf("has to be up to %d characters of ASCII", maxReject), "it is the text of an SMTP reply")
 	}
-	t.refuse("has no effect beside reject", "a route leads to upstreams or refuses; remove one of them", "upstream", "priority", "archive", "redirect", "allow_to", "otherwise")
+	t.refuse("has no effect beside reject", "a route leads to upstreams or refuses; remove one of them", "upstream", "priority", "archive", "expect", "redirect", "allow_to", "otherwise")
 }
 
 func showHeader(header map[string][]string) any {

@@ -33,6 +33,18 @@ type Status struct {
 	Spool     Spool      `json:"spool"`
 	Queue     Queue      `json:"queue"`
 	Lanes     []Lane     `json:"upstreams"`
+	Expected  []Expected `json:"expected,omitempty"` // routes with an expect
+}
+
+// Expected is a route that is to take mail now and then.
+type Expected struct {
+	Route string `json:"route"`
+	// Within is the expect of the route, in seconds, and Quiet is for how long the
+	// running relay took nothing by it.
+	Within float64    `json:"within_seconds"`
+	Quiet  float64    `json:"quiet_seconds"`
+	Last   *time.Time `json:"last,omitempty"` // message; nil: none was seen
+	Silent bool       `json:"silent,omitempty"`
 }
 
 // Listener is one listener of a running relay.

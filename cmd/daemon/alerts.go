@@ -66,6 +66,7 @@ func (d *daemon) troubles() (all []alert.Trouble) {
 	}
 	all = append(all, d.clock.look(now, uptime())...)
 	all = append(all, d.loops.judge(now)...)
+	all = append(all, d.silence.judge(d.state.Load().cfg.Routes, now)...)
 	return append(all, d.judgeEnds(now)...)
 }
 

@@ -84,6 +84,7 @@ type daemon struct {
 	ends    ends
 	clock   clock
 	loops   loops
+	silence silence
 	served  sync.WaitGroup  // the goroutines of control and of the watchdog
 	console *console.Server // nil: it is off
 
@@ -255,6 +256,9 @@ func (d *daemon) close(ctx context.Context) {
 		cancel()
 	}
 	d.served.Wait()
+	if d.silence.folder != nil {
+		d.silence.close()
+	}
 	select {
 	case d.reloading <- struct{}{}:
 		defer func() { <-d.reloading }()

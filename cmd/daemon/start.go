@@ -94,7 +94,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		return err
 	}
 	d.agent = submission.New(submission.Options{
-		Accept: d.queue, Tokens: d.tokens, Events: d.loops.observe(recall.submission(d.log.Submission())), Memory: origin.NewBudget(transactionMemory(memoryLimit())),
+		Accept: d.queue, Tokens: d.tokens, Events: d.silence.observe(d.loops.observe(recall.submission(d.log.Submission()))), Memory: origin.NewBudget(transactionMemory(memoryLimit())),
 	})
 	handed := &peer.Handed{}
 	d.intake = intake.New(intake.Options{Submission: d.agent, Events: d.log.Intake(), Handed: handed})
@@ -107,6 +107,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		}
 	}
 	d.openAlerts(cfg)
+	d.silence.open(cfg.StateDir, d.log.Alerts())
 	st.alerts = d.targets(cfg)
 	if admins.console != nil {
 		d.console = console.New(console.Options{

@@ -32,6 +32,7 @@ func (d *daemon) Status() *control.Status {
 		Descriptors: st.shares.status(st.cfg),
 		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Console: st.cfg.Console.Listener.Address, Spool: control.Spool{Dir: st.cfg.Spool.Dir, Usage: usage},
 	}
+	s.Expected = d.silence.status(st.cfg.Routes)
 	lanes, _ := d.queue.Lanes(ctx)
 	for _, l := range lanes {
 		s.Lanes = append(s.Lanes, d.lane(st, &l, now))

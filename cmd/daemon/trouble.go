@@ -37,6 +37,7 @@ const (
 	clockJumped     = "clock-jumped"
 	certificateEnds = "certificate-ends"
 	signInEnds      = "sign-in-ends"
+	routeSilent     = "route-silent"
 )
 
 // broken is a finding about the whole relay because of which it is not healthy.

@@ -27,7 +27,7 @@ func scrape(l *Log) []string {
 	now := time.Now().Add(-time.Minute)
 	handler := l.Metrics(func() *control.Status {
 		return &control.Status{
-			Version: "v1", Healthy: true,
+			Version: "v1", Healthy: true, Expected: []control.Expected{{Route: "backups"}},
 			Listeners: []control.Listener{{Name: "local"}},
 			Lanes: []control.Lane{{
 				Upstream: "office", State: queue.Parked,

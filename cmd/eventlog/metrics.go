@@ -116,10 +116,12 @@ var (
 	descLive        = desc("spool_live_bytes", "Bytes of messages that are still owed.")
 	descFree        = desc("spool_free_bytes", "Bytes that are free on the file system of the spool.")
 	descFull        = desc("spool_full", "1 while new mail is refused with 452.")
+	descQuiet       = desc("route_quiet_seconds", "For how long a route with expect took no message while the relay was running.", "route")
+	descSilent      = desc("route_silent", "1 while that is longer than its expect.", "route")
 	descLoaded      = desc("config_loaded_timestamp_seconds", "When the configuration in force was read.")
 	allGauges       = []*prometheus.Desc{
 		descBuild, descHealthy, descDegraded, descDown, descRefused, descRefusedWait, descConnections, descLane, descSessions, descLeft, descNext, descWaits, descPace, descToken, descLogin, descLearned, descQueued, descStates, descKept, descOldest,
-		descMessages, descUsed, descLive, descFree, descFull, descLoaded,
+		descMessages, descUsed, descLive, descFree, descFull, descLoaded, descQuiet, descSilent,
 	}
 )
 
@@ -140,6 +142,10 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	put(descLoaded, float64(st.Loaded.Unix()))
 	for _, l := range st.Listeners {
 		put(descConnections, float64(l.Connections), l.Name)
+	}
+	for _, e := range st.Expected {
+		put(descQuiet, e.Quiet, e.Route)
+		put(descSilent, one(e.Silent), e.Route)
 	}
 	for _, l := range st.Lanes {
 		for _, state := range []queue.State{queue.Up, queue.Slowed, queue.Waiting, queue.Parked, queue.Paused, queue.Missing} {

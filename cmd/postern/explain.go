@@ -7,6 +7,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -213,6 +214,9 @@ func (a *app) consequence(cfg *config.Config, e *route.Explanation, rewrites map
 			b.WriteString("     " + safe(more) + "\n")
 		}
 	}
+	if e.Decision.Watched {
+		b.WriteString("   watched: an alert tells when the route takes no mail for " + ago(expectOf(cfg, e.Decision.Route)) + "\n")
+	}
 	if p := e.Decision.Priority; p != nil {
 		fmt.Fprintf(&b, "   priority %d\n", *p)
 	}
@@ -253,4 +257,10 @@ func headerOf(fields []string) (textproto.MIMEHeader, error) {
 		h.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 	}
 	return h, nil
+}
+
+// expectOf is the expect of the route of a name.
+func expectOf(cfg *config.Config, name string) time.Duration {
+	i := slices.IndexFunc(cfg.Routes, func(r config.Route) bool { return r.Name == name })
+	return cfg.Routes[max(i, 0)].Expect
 }

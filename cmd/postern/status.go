@@ -89,6 +89,9 @@ func (a *app) printStatus(st *control.Status) error {
 	if q.OldestDue != nil {
 		line("", "the oldest has been due for %s", ago(now.Sub(*q.OldestDue)))
 	}
+	for i := range st.Expected {
+		line("expect", "%s", expectState(&st.Expected[i], now))
+	}
 	for i := range st.Lanes {
 		l := &st.Lanes[i]
 		for _, r := range l.Rates {
@@ -111,6 +114,19 @@ func (a *app) printStatus(st *control.Status) error {
 	}
 	fmt.Fprintln(a.stdout)
 	return a.printLanes(st.Lanes)
+}
+
+// expectState says in a line whether a route takes the mail that is expected.
+func expectState(e *control.Expected, now time.Time) string {
+	last := "no message seen yet"
+	if e.Last != nil {
+		last = "the last message " + ago(now.Sub(*e.Last)) + " ago"
+	}
+	s := fmt.Sprintf("%s: %s, expected within %s", e.Route, last, ago(time.Duration(e.Within*float64(time.Second))))
+	if e.Silent {
+		s += ": SILENT"
+	}
+	return s
 }
 
 // rateState says in a line what is left of a rate.

@@ -22,6 +22,7 @@ type rule struct {
 	priority *int
 	archive  []string
 	reject   string
+	watched  bool     // somebody is told when it takes no mail
 	staging  *staging // nil: mail goes to its recipients
 }
 
@@ -44,7 +45,7 @@ func compile(r *config.Route, position int) (rule, error) {
 	out := rule{
 		name: r.Name, line: r.Line, file: r.File, from: from, to: to,
 		user: newNameSet(r.User), unixUser: newNameSet(r.UnixUser), listener: newNameSet(r.Listener),
-		upstream: slices.Clone(r.Upstream), priority: r.Priority, archive: slices.Clone(r.Archive), reject: r.Reject,
+		upstream: slices.Clone(r.Upstream), priority: r.Priority, archive: slices.Clone(r.Archive), reject: r.Reject, watched: r.Expect > 0,
 	}
 	for name, patterns := range r.Header {
 		out.header = append(out.header, field{textproto.CanonicalMIMEHeaderKey(name), slices.Clone(patterns)})

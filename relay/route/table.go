@@ -43,6 +43,8 @@ type Decision struct {
 	// Archive is who gets a copy by the route that matched; it belongs to the
 	// table.
 	Archive []string `json:"archive,omitempty"`
+	// Watched: somebody is told when the route takes no mail for long.
+	Watched bool `json:"watched,omitempty"`
 	// Reject is the text of the refusal that the first matching route ends
 	// in; Route names it, and nothing else is set.
 	Reject string `json:"reject,omitempty"`
@@ -174,7 +176,7 @@ func (t *Table) Recipient(q Query) Decision {
 			if r.reject != "" {
 				return Decision{Route: r.name, Reject: r.reject}
 			}
-			d := Decision{Upstreams: r.upstream, Route: r.name, Matched: true, Priority: r.priority, Archive: r.archive}
+			d := Decision{Upstreams: r.upstream, Route: r.name, Matched: true, Priority: r.priority, Archive: r.archive, Watched: r.watched}
 			if !r.staging.allows(&to) {
 				return r.divert(d)
 			}

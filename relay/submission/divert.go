@@ -101,6 +101,7 @@ func (m *Message) decide(header []byte) *Refusal {
 		}
 		r.Upstreams = d.Upstreams
 		m.raise(d.Priority)
+		m.watch(&d)
 		m.copyTo(d.Archive)
 		if decisions[i] = d; d.Instead != "" {
 			others = append(others, i)

@@ -26,8 +26,11 @@ type Accepted struct {
 	// Repeated: by its key, a message that was accepted before. ID is that of
 	// the first; nothing was kept now.
 	Repeated bool
-	Remark   string    // of whoever has handed it in; may be empty
-	Written  time.Time // when it was, where it lay in a folder; zero: it did not
+	// Watched are the routes with an expect that have taken recipients of it;
+	// empty where it is Repeated before its recipients are known.
+	Watched []string
+	Remark  string    // of whoever has handed it in; may be empty
+	Written time.Time // when it was, where it lay in a folder; zero: it did not
 }
 
 // Refused is a message, or one recipient of it, that was not taken.

@@ -3,6 +3,7 @@ package submission
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,7 @@ type Message struct {
 	looked   int32               // milliseconds that address books were asked
 	diverted []diversion         // recipients that a route does not let mail go to
 	archive  []string            // who gets a copy by the routes of recipients
+	watched  []string            // routes of recipients that are to take mail now and then
 	copies   int                 // of the recipients, at the end of them
 	file     *archive.File       // a copy; nil: none is wanted, or it has ended
 	priority *int                // the highest that a route of a recipient sets; nil: none does
@@ -201,6 +203,7 @@ func (m *Message) route(address string) (spool.Recipient, route.Decision, *Refus
 	}
 	m.late = m.late || !d.Matched
 	m.raise(d.Priority)
+	m.watch(&d)
 	return spool.Recipient{Address: address, Upstreams: d.Upstreams}, d, nil
 }
 
@@ -210,6 +213,13 @@ func (m *Message) keep(r *spool.Recipient) {
 	m.count++
 	if m.seen != nil {
 		m.seen[foldDomain(r.Address)] = struct{}{}
+	}
+}
+
+// watch notes a route that is to take mail now and then.
+func (m *Message) watch(d *route.Decision) {
+	if d.Watched && !slices.Contains(m.watched, d.Route) {
+		m.watched = append(m.watched, d.Route)
 	}
 }
 
@@ -309,7 +319,7 @@ func (m *Message) tell(id spool.ID) {
 	m.accepted = Accepted{
 		Client: m.client, ID: id, From: m.env.From, Recipients: len(m.env.Recipients) - m.copies, Copies: m.copies, Size: m.size,
 		MessageID: m.env.MessageID, Took: time.Since(m.begun), Repeated: m.Repeated(),
-		Remark: m.remark, Written: m.written, Archived: m.accepted.Archived,
+		Remark: m.remark, Written: m.written, Archived: m.accepted.Archived, Watched: m.watched,
 	}
 	m.agent.events(&m.accepted)
 	if len(m.diverted) > 0 {
