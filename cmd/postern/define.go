@@ -129,6 +129,9 @@ func (d *define) collect(def *definition.Definition, edit bool) error {
 		}
 	}
 	for _, key := range d.unset {
+		if _, set := def.Values[key]; !set {
+			return &failure{code: exitData, text: fmt.Sprintf("%s %q does not set %q", d.kind, def.Name, key)}
+		}
 		delete(def.Values, key)
 	}
 	if d.kind != definition.Upstream {

@@ -89,6 +89,9 @@ func TestUpstreamIsDefined(t *testing.T) {
 	h.must("route", "edit", "ours", "--from", "*@example.com", "--from", "*@other.example")
 	send(t, listen, "a@other.example", "two")
 	eventually(t, "the second mail is there", func() bool { return len(asks.received()) == 2 })
+	if r := h.do("route", "edit", "ours", "--unset", "frm"); r.code != exitData || !strings.Contains(r.stderr, `does not set "frm"`) {
+		t.Errorf("%+v", r)
+	}
 	h.must("route", "remove", "ours")
 	h.must("upstream", "remove", "office")
 	if len(h.left()) > 0 {
