@@ -140,8 +140,8 @@ func (a socketAddress) overlaps(b socketAddress) bool {
 	return a.port == b.port && (!b.ip.IsValid() || a.takes(b.ip) || b.takes(a.ip))
 }
 
-// checkSockets finds what cannot listen side by side: listeners, the address
-// of metrics, the control socket.
+// checkSockets finds what cannot listen side by side: listeners of SMTP, of
+// HTTP and of the console, the address of metrics, the control sockets.
 func (d *document) checkSockets(cfg *Config) {
 	type socket struct {
 		socketAddress
@@ -168,9 +168,15 @@ func (d *document) checkSockets(cfg *Config) {
 	if l := &cfg.Console.Listener; l.Address != "" {
 		add(l.Network, l.Target, "console.address")
 	}
+	if l := &cfg.HTTP.Listener; l.Address != "" {
+		add(l.Network, l.Target, "http.address")
+	}
 	add("unix", cfg.Control.Socket, "control.socket")
 	if cfg.Control.ReadSocket != "" {
 		add("unix", cfg.Control.ReadSocket, "control.read_socket")
+	}
+	if l := &cfg.HTTP.Socket; l.Address != "" {
+		add(l.Network, l.Target, "http.socket")
 	}
 }
 
