@@ -29,6 +29,10 @@ type extensions struct {
 	maxMail    int
 }
 
+// maxMechanisms is how many mechanisms of AUTH are looked at: several times what
+// any server has, so that a reply full of names takes no time.
+const maxMechanisms = 100
+
 // parseExtensions reads the reply to EHLO. The first line is a greeting.
 // Keywords count in any case (RFC 5321 §2.4). without are not to be used.
 func parseExtensions(text string, without []string) extensions {
@@ -86,8 +90,11 @@ func (x *extensions) set(keyword string, args []string) {
 		x.size = true
 		x.maxSize = number(args)
 	case "AUTH":
+		// Servers that announce both forms of AUTH name mechanisms twice.
 		for _, name := range args {
-			x.auth = append(x.auth, strings.ToUpper(wire.Text(name, 40)))
+			if name = strings.ToUpper(wire.Text(name, 40)); len(x.auth) < maxMechanisms && !slices.Contains(x.auth, name) {
+				x.auth = append(x.auth, name)
+			}
 		}
 	case "LIMITS":
 		x.limits(args)

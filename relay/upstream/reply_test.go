@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -69,6 +71,22 @@ func FuzzReply(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Each mechanism counts once, in whichever form of AUTH and however often it is
+// announced; a reply full of names is cut.
+func TestMechanismsOnce(t *testing.T) {
+	x := parseExtensions("mx\nAUTH PLAIN LOGIN\nAUTH=LOGIN PLAIN\nauth login CRAM-MD5", nil)
+	if want := []string{"PLAIN", "LOGIN", "CRAM-MD5"}; !slices.Equal(x.auth, want) {
+		t.Errorf("%q, want %q", x.auth, want)
+	}
+	text := "mx\nAUTH"
+	for i := range 20_000 {
+		text += " " + strconv.FormatInt(int64(i), 36)
+	}
+	if x = parseExtensions(text, nil); len(x.auth) != maxMechanisms {
+		t.Errorf("%d mechanisms, want %d", len(x.auth), maxMechanisms)
+	}
 }
 
 // The announcements of an upstream are hostile too.
