@@ -36,7 +36,6 @@ type Message struct {
 	looked   int32               // milliseconds that address books were asked
 	diverted []diversion         // recipients that a route does not let mail go to
 	archive  []string            // who gets a copy by the routes of recipients
-	watched  []string            // routes of recipients that are to take mail now and then
 	copies   int                 // of the recipients, at the end of them
 	file     *archive.File       // a copy; nil: none is wanted, or it has ended
 	priority *int                // the highest that a route of a recipient sets; nil: none does
@@ -218,8 +217,8 @@ func (m *Message) keep(r *spool.Recipient) {
 
 // watch notes a route that is to take mail now and then.
 func (m *Message) watch(d *route.Decision) {
-	if d.Watched && !slices.Contains(m.watched, d.Route) {
-		m.watched = append(m.watched, d.Route)
+	if d.Watched && !slices.Contains(m.accepted.Watched, d.Route) {
+		m.accepted.Watched = append(m.accepted.Watched, d.Route)
 	}
 }
 
@@ -319,7 +318,7 @@ func (m *Message) tell(id spool.ID) {
 	m.accepted = Accepted{
 		Client: m.client, ID: id, From: m.env.From, Recipients: len(m.env.Recipients) - m.copies, Copies: m.copies, Size: m.size,
 		MessageID: m.env.MessageID, Took: time.Since(m.begun), Repeated: m.Repeated(),
-		Remark: m.remark, Written: m.written, Archived: m.accepted.Archived, Watched: m.watched,
+		Remark: m.remark, Written: m.written, Archived: m.accepted.Archived, Watched: m.accepted.Watched,
 	}
 	m.agent.events(&m.accepted)
 	if len(m.diverted) > 0 {
