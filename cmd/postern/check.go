@@ -119,7 +119,11 @@ func findConfig(option string) (*config.Config, error) {
 		}
 	}
 	for _, name := range cfg.HTTP.TokenNames() {
-		if _, err := passwd.Parse(cfg.HTTP.Tokens[name].Hash); err != nil {
+		hash := cfg.HTTP.Tokens[name].Hash
+		if _, ok := passwd.ParseToken(hash); ok {
+			continue
+		}
+		if _, err := passwd.Parse(hash); err != nil {
 			found.List = append(found.List, config.Problem{
 				File: cfg.FileOf("http.token." + name + ".hash"), Key: "http.token." + name + ".hash",
 				Text: err.Error(), Hint: "make it with `postern passwd --token`",

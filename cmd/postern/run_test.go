@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -465,6 +466,22 @@ func TestPasswdPrintsWhatAListenerTakes(t *testing.T) {
 	}
 	if r := perform(t, strings.Repeat("x", 5000), "passwd"); r.code != exitData {
 		t.Errorf("a long one: %+v", r)
+	}
+}
+
+// What passwd --token stores, the configuration takes; what is cut off, it does not.
+func TestMadeTokensAreTaken(t *testing.T) {
+	_, hash := passwd.MakeToken()
+	for stored, good := range map[string]bool{hash: true, hash[:len(hash)-1]: false} {
+		path := filepath.Join(t.TempDir(), "postern.toml")
+		text := fmt.Sprintf("state_dir = \"state\"\nspool.dir = \"spool\"\n[http]\naddress = \"127.0.0.1:0\"\ntoken.shop.hash = %q\n"+
+			"[upstream.office]\nhost = \"smtp.office.example\"\n[[route]]\nfrom = [\"*\"]\nupstream = [\"office\"]\n", stored)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := findConfig(path); (err == nil) != good {
+			t.Errorf("%.20s…: %v", stored, err)
+		}
 	}
 }
 
