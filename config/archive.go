@@ -51,7 +51,7 @@ func (d *document) checkCopies(cfg *Config, key string, list []string) {
 // something else: the pickup folder would send each copy again.
 func (d *document) checkArchiveFolder(cfg *Config, dir string) {
 	for _, other := range []struct{ key, dir string }{
-		{"spool.dir", cfg.Spool.Dir}, {"pickup.dir", cfg.Pickup.Dir}, {"the Maildir of the capture server", cfg.CaptureDir()},
+		{"spool.dir", cfg.Spool.folder()}, {"pickup.dir", cfg.Pickup.Dir}, {"the Maildir of the capture server", cfg.CaptureDir()},
 	} {
 		if other.dir == "" {
 			continue

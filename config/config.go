@@ -66,7 +66,24 @@ type Spool struct {
 	MaxSize     int64 // bytes on disk; 0: unlimited
 	MinFree     int64 // bytes that must stay free on its file system
 	MaxMessages int   // that it takes; 0: unlimited
+
+	// URL is that of a PostgreSQL database that keeps the queue in place of the
+	// folder; not set: none does. Dir is then state_dir, where this relay has
+	// what is its own.
+	URL   Secret
+	Relay string // the name of this relay among those that share the database
 }
+
+// folder is that of a spool of its own; empty: there is none.
+func (s *Spool) folder() string {
+	if s.Shared() {
+		return ""
+	}
+	return s.Dir
+}
+
+// Shared tells whether a database keeps the queue.
+func (s *Spool) Shared() bool { return s.URL.IsSet() }
 
 // Control configures administration.
 type Control struct {

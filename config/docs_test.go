@@ -281,7 +281,7 @@ func TestSettings(t *testing.T) {
 			secret = append(secret, joinKey(s.Table, s.Name))
 		}
 	}
-	want := []string{"alert.command", "alert.password", "alert.password_command", "alert.url", "alert.url_command", "book.NAME.password", "book.NAME.password_command", "book.NAME.oauth.client_secret", "book.NAME.oauth.client_secret_command", "console.user.NAME.password", "http.token.NAME.hash", "listener.users", "upstream.NAME.password", "upstream.NAME.password_command", "upstream.NAME.oauth.client_secret", "upstream.NAME.oauth.client_secret_command"}
+	want := []string{"alert.command", "alert.password", "alert.password_command", "alert.url", "alert.url_command", "book.NAME.password", "book.NAME.password_command", "book.NAME.oauth.client_secret", "book.NAME.oauth.client_secret_command", "console.user.NAME.password", "http.token.NAME.hash", "listener.users", "spool.url", "upstream.NAME.password", "upstream.NAME.password_command", "upstream.NAME.oauth.client_secret", "upstream.NAME.oauth.client_secret_command"}
 	slices.Sort(secret)
 	slices.Sort(want)
 	if !slices.Equal(secret, want) {

@@ -47,12 +47,17 @@ func (c *Config) keys() []key {
 }
 
 func (s *Spool) keys() []key {
-	return []key{
+	url := secretKeys(&s.URL, urlKey, "The URL of a PostgreSQL database that relays share as their queue", secretLiteral, secretFile, secretCredential)
+	for i := range url {
+		url[i].restart = true
+	}
+	return append([]key{
 		{name: "dir", value: path.at(&s.Dir), def: systemPlaces().spool, restart: true, help: "The folder of the spool, which belongs to Postern's user."},
 		{name: "max_size", value: size(&s.MaxSize, 0), def: "10GiB", restart: true, help: "The size of the spool at which clients are answered 452; 0 is no limit."},
 		{name: "max_messages", value: number(&s.MaxMessages, 0, 1_000_000_000), def: 2_000_000, restart: true, help: "The number of messages at which clients are answered 452; 0 is no limit."},
 		{name: "min_free", value: size(&s.MinFree, 0), def: "256MiB", restart: true, help: "What has to stay free on the file system of the spool; 0 is no limit."},
-	}
+		{name: "relay", value: text.at(&s.Relay), unset: "the hostname", restart: true, help: "The name of this relay among those that share the database."},
+	}, url...)
 }
 
 func (s *Submission) keys() []key {

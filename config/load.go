@@ -109,6 +109,7 @@ type Place struct {
 	Path     string // of the file; empty: the embedded default
 	Socket   string // control socket
 	SpoolDir string
+	Shared   bool // a database keeps the queue; SpoolDir is state_dir
 	// ReadSocket is for those who may not use Socket; empty: none.
 	ReadSocket string
 	// SubmitSocket is where users of this machine hand in mail by HTTP, if there
@@ -168,6 +169,11 @@ func Locate(option string) (Place, error) {
 	doc.top().sub("control").readOnly(cfg.Control.keys(), "socket", "read_socket")
 	doc.top().sub("pickup").readOnly(cfg.Pickup.keys(), "dir")
 	doc.top().sub("http").readOnly(cfg.HTTP.keys(), "socket", "max_message_size")
+	spool := doc.top().sub("spool")
+	shared := spool.has("url") || spool.has("url_file") || spool.has("url_credential")
+	if shared {
+		cfg.Spool.Dir = cfg.StateDir
+	}
 	most := cfg.HTTP.Listener.MaxMessageSize
 	if size := cfg.Spool.MaxSize; size > 0 && !doc.top().sub("http").has("max_message_size") {
 		most = min(most, size)
@@ -199,7 +205,7 @@ func Locate(option string) (Place, error) {
 	return Place{
 		BookErr: bookErr,
 		Pickup:  cfg.Pickup.Dir, Books: cfg.Books, StateDir: cfg.StateDir,
-		Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, ReadSocket: cfg.Control.ReadSocket,
+		Path: path, Socket: cfg.Control.Socket, SpoolDir: cfg.Spool.Dir, Shared: shared, ReadSocket: cfg.Control.ReadSocket,
 		SubmitSocket: cfg.HTTP.Socket.Target, Hostname: cfg.Hostname, MaxMessage: most, SMTP: loopbackListener(doc.root["listener"]),
 	}, nil
 }
@@ -249,6 +255,7 @@ func (d *document) config() *Config {
 		cfg.HTTP.set = true
 		top.sub("http").warn("socket", "there is none: beside control.socket it "+text, "set it to a shorter path, or to \"off\"")
 	}
+	d.settleSpool(cfg)
 	cfg.settleHTTP()
 	d.warnNoSubmitSocket(cfg)
 	cfg.settlePickup("")

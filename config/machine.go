@@ -184,6 +184,9 @@ func (d *document) checkSockets(cfg *Config) {
 // folders in state_dir is in nobody's; in one of them its lock would be theirs,
 // or programs that read the Maildir would move its files.
 func (d *document) checkFolders(cfg *Config) {
+	if cfg.Spool.Shared() {
+		return
+	}
 	spool, state := resolved(cfg.Spool.Dir), resolved(cfg.StateDir)
 	for _, name := range [...]string{"capture", "oauth", "tls", "budget", "pause", "carddav"} {
 		if within(spool, filepath.Join(state, name)) {

@@ -62,8 +62,10 @@ func (l *lane) poke() {
 // wake notes that something is due at the given time. It never blocks for long.
 func (l *lane) wake(due time.Time) {
 	l.mu.Lock()
-	l.state.work.wake(due, time.Now())
-	down := l.state.isDown()
+	now := time.Now()
+	l.state.work.wake(due, now)
+	l.state.tenure.woken(now)
+	down := l.state.isDown() && l.state.tenure.holder == ""
 	l.mu.Unlock()
 	if down {
 		l.q.keeper.failoverSoon()

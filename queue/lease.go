@@ -15,6 +15,22 @@ type tenure struct {
 	end    time.Time     // when we stop claiming under it; zero: never
 	next   time.Time     // when the store is asked for it next; zero: at once
 	holder string        // the relay that has the lane; empty: we do, or nobody is known to
+	asked  time.Time     // when the store said so
+}
+
+// woken makes the store be asked soon for a lane that another relay has: it may
+// have left it. Our own mail for it wakes us too, so not more than once a second.
+func (t *tenure) woken(now time.Time) {
+	if t.holder == "" {
+		return
+	}
+	at := t.asked.Add(time.Second)
+	if at.Before(now) {
+		at = now
+	}
+	if at.Before(t.next) {
+		t.next = at
+	}
 }
 
 // lasts tells whether something may be claimed under the lease.
@@ -93,7 +109,7 @@ func (l *lane) keepLease() {
 		}
 	case errors.As(err, &other):
 		l.loseLeaseLocked()
-		t.holder, t.next = other.Holder, other.Until
+		t.holder, t.next, t.asked = other.Holder, other.Until, time.Now()
 		if soon := time.Now().Add(time.Second); other.Until.Before(soon) {
 			t.next = soon
 		}

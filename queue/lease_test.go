@@ -169,3 +169,22 @@ func TestLateAnswersOfAnOldEpoch(t *testing.T) {
 		}
 	})
 }
+
+// TestLeftLane: a relay that ends in order gives its lanes back, and the other
+// one goes on at once, not when the lease would have ended.
+func TestLeftLane(t *testing.T) {
+	inFleet(t, func(t *testing.T, one, two *world) {
+		time.Sleep(3 * time.Second)
+		one.stop()
+		begun := time.Now()
+		two.put("a@app.example", []string{"office"}, "b@example.com")
+		for len(two.peers.mail("office")) == 0 && time.Since(begun) < term {
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+		}
+		if took := time.Since(begun); took > 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		arrivedOnce(t, two.peers, 1)
+	})
+}

@@ -58,7 +58,25 @@ type Listener struct {
 // Spool is the state of the durable store.
 type Spool struct {
 	Dir string `json:"dir"`
+	// Relays are those that share the queue, where a database keeps it.
+	Relays []Peer `json:"relays,omitempty"`
 	spool.Usage
+}
+
+// Peer is one of the relays that share a queue.
+type Peer struct {
+	Name    string    `json:"name"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	Lives   bool      `json:"lives"` // it was heard of within the last seconds
+	Self    bool      `json:"self"`  // it is the one that answers
+	Lanes   []Charge  `json:"upstreams"`
+}
+
+// Charge is an upstream that a relay delivers by, and no other one.
+type Charge struct {
+	Upstream string    `json:"upstream"`
+	Since    time.Time `json:"since"`
 }
 
 // Queue counts what is owed. A delivery is one message on its way to one list

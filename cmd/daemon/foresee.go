@@ -55,8 +55,12 @@ func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, w
 	if key, err := exchangeable(cfg); err != nil {
 		f.problems = append(f.problems, config.Problem{File: cfg.FileOf(key), Key: key, Text: err.Error()})
 	}
-	f.add("spool.dir", spoolFailed, journal.Foresee(journal.Options{Dir: cfg.Spool.Dir, Create: cfg.Path == ""}))
-	if free, err := journal.Room(cfg.Spool.Dir); err == nil && free < cfg.Spool.MinFree {
+	if cfg.Spool.Shared() {
+		f.add("spool.url", spoolFailed, foreseeDatabase(ctx, cfg))
+	} else {
+		f.add("spool.dir", spoolFailed, journal.Foresee(journal.Options{Dir: cfg.Spool.Dir, Create: cfg.Path == ""}))
+	}
+	if free, err := journal.Room(cfg.Spool.Dir); err == nil && !cfg.Spool.Shared() && free < cfg.Spool.MinFree {
 		f.warnings = append(f.warnings, config.Problem{File: cfg.FileOf("spool.min_free"), Key: "spool.min_free",
 			Text: fmt.Sprintf("only %d MiB are free on the file system of the spool: new mail is answered 452", free>>20), Hint: "make room there, or set min_free lower"})
 	}

@@ -50,7 +50,8 @@ func weigh(findings []finding) (problems, degraded []string) {
 // findings is all that is wrong and that the parts of the relay know of.
 func (d *daemon) findings(now time.Time) (all []finding) {
 	cfg := d.state.Load().cfg
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
 	lanes := d.queue.Health()
 	pending, err := d.store.Lanes(ctx)
 	if err != nil {

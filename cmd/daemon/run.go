@@ -32,6 +32,7 @@ import (
 	"postern/relay/submission"
 	"postern/relay/upstream"
 	"postern/spool"
+	"postern/spool/postgres"
 )
 
 // grace is how long a stop waits for clients inside DATA and for attempts
@@ -64,7 +65,8 @@ type daemon struct {
 	started time.Time
 
 	store      spool.Store
-	closeStore func() error // nil: it was not opened
+	closeStore func() error    // nil: it was not opened
+	database   *postgres.Store // the same, where relays share it; else nil
 
 	leave   func() // gives the state folder back; nil: it was not claimed
 	queue   *queue.Queue

@@ -30,7 +30,6 @@ import (
 	"postern/relay/upstream"
 	"postern/spool"
 	"postern/spool/disk"
-	"postern/spool/journal"
 	"postern/spool/statefile"
 )
 
@@ -44,17 +43,9 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 			d.close(ctx)
 		}
 	}()
-	store, err := journal.Open(journal.Options{
-		Dir: cfg.Spool.Dir, MaxSize: cfg.Spool.MaxSize, MinFree: cfg.Spool.MinFree, MaxMessages: cfg.Spool.MaxMessages,
-		// Where an administrator names a folder, only that one is made: a
-		// missing folder above it may be a disk that is not mounted.
-		Create: cfg.Path == "",
-		Events: d.log.Spool(),
-	})
-	if err != nil {
+	if err := d.openStore(cfg); err != nil {
 		return startError(spoolFailed, err)
 	}
-	d.store, d.closeStore = store, store.Close
 	if err := d.claimState(cfg.StateDir); err != nil {
 		return err
 	}

@@ -16,6 +16,10 @@ import (
 	"postern/spool"
 )
 
+// storeTimeout bounds what the store is asked for people. On a disk it answers at
+// once.
+const storeTimeout = 3 * time.Second
+
 // tokenTimeout bounds a look at a stored token, which is a file.
 const tokenTimeout = time.Second
 
@@ -23,14 +27,16 @@ const tokenTimeout = time.Second
 func (d *daemon) Status() *control.Status {
 	st := d.state.Load()
 	problems, degraded := d.Health() // says what the store can't tell
-	ctx, now := context.Background(), time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	now := time.Now()
 	usage, _ := d.store.Usage(ctx)
 	t, _ := d.store.Tally(ctx, now)
 	s := &control.Status{
 		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.digest,
 		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems, Degraded: degraded,
 		Descriptors: st.shares.status(st.cfg),
-		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Console: st.cfg.Console.Listener.Address, Spool: control.Spool{Dir: st.cfg.Spool.Dir, Usage: usage},
+		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Console: st.cfg.Console.Listener.Address, Spool: control.Spool{Dir: st.cfg.Spool.Dir, Usage: usage, Relays: d.relays(ctx)},
 	}
 	s.Expected = d.silence.status(st.cfg.Routes)
 	lanes, _ := d.queue.Lanes(ctx)

@@ -32,7 +32,9 @@ func lookAtFiles(cfg *config.Config, st *control.Status, owner int) []Finding {
 			out = append(out, judgeFolder(StateFolder, part, owner, false))
 		}
 	}
-	out = append(out, lookAbove(SpoolFolder, cfg.Spool.Dir, owner)...)
+	if !cfg.Spool.Shared() {
+		out = append(out, lookAbove(SpoolFolder, cfg.Spool.Dir, owner)...)
+	}
 	out = append(out, lookAbove(StateFolder, cfg.StateDir, owner)...)
 	if runtime.GOOS == "windows" {
 		return out

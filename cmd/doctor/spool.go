@@ -19,6 +19,9 @@ import (
 
 // lookAtSpool looks at the folder, its disk and what waits in it.
 func lookAtSpool(ctx context.Context, cfg *config.Config, st *control.Status, client *control.Client, owner int) []Finding {
+	if cfg.Spool.Shared() {
+		return lookAtDatabase(ctx, cfg, st, client)
+	}
 	dir := cfg.Spool.Dir
 	folder := judgeFolder(SpoolFolder, lookAtFolder(dir), owner, journal.Foresee(journal.Options{Dir: dir, Create: cfg.Path == ""}) == nil)
 	out := []Finding{folder}

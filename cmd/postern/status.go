@@ -68,8 +68,15 @@ func (a *app) printStatus(st *control.Status) error {
 		line("health", "%s", p)
 	}
 	sp := &st.Spool
-	line("spool", "%s: %s, %s on disk (%s live), %s free", sp.Dir,
-		plural(sp.Messages, "message", "messages"), size(sp.Disk), size(sp.Live), size(sp.Free))
+	if sp.Relays == nil {
+		line("spool", "%s: %s, %s on disk (%s live), %s free", sp.Dir,
+			plural(sp.Messages, "message", "messages"), size(sp.Disk), size(sp.Live), size(sp.Free))
+	} else {
+		line("spool", "database: %s, %s on disk (%s live)", plural(sp.Messages, "message", "messages"), size(sp.Disk), size(sp.Live))
+		for i := range sp.Relays {
+			line("relay", "%s", relayState(&sp.Relays[i], now))
+		}
+	}
 	if sp.Full {
 		if sp.MaxMessages > 0 && sp.Messages >= sp.MaxMessages {
 			line("", "it holds spool.max_messages = %d: new mail is answered 452 until some are gone", sp.MaxMessages)
@@ -127,6 +134,26 @@ func expectState(e *control.Expected, now time.Time) string {
 		s += ": SILENT"
 	}
 	return s
+}
+
+// relayState says in a line what a relay that shares the queue does.
+func relayState(r *control.Peer, now time.Time) string {
+	s := r.Name
+	if r.Self {
+		s += " (this one)"
+	}
+	if !r.Lives {
+		return s + ": gone"
+	}
+	s += ": " + r.Version + ", up " + ago(now.Sub(r.Started)) + ", in charge of "
+	if len(r.Lanes) == 0 {
+		return s + "nothing"
+	}
+	var lanes []string
+	for _, l := range r.Lanes {
+		lanes = append(lanes, fmt.Sprintf("%s for %s", l.Upstream, ago(now.Sub(l.Since))))
+	}
+	return s + strings.Join(lanes, ", ")
 }
 
 // rateState says in a line what is left of a rate.

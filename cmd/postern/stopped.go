@@ -12,6 +12,7 @@ import (
 	"postern/spool"
 	"postern/spool/disk"
 	"postern/spool/journal"
+	"postern/spool/postgres"
 )
 
 // stoppedSpool is a spool that no daemon has open, for reading only.
@@ -26,6 +27,9 @@ func (a *app) openStopped(gone error) (stoppedSpool, error) {
 	place, err := config.Locate(a.config)
 	if err != nil {
 		return nil, badConfig(err)
+	}
+	if place.Shared {
+		return a.openShared(gone)
 	}
 	r, err := journal.OpenReader(place.SpoolDir)
 	var start *disk.StartError
@@ -43,6 +47,20 @@ func (a *app) openStopped(gone error) (stoppedSpool, error) {
 		return nil, &failure{code: exitCantCreate, text: start.Error(), err: err}
 	}
 	return nil, err
+}
+
+// openShared opens the queue that relays share, which is there without this one.
+func (a *app) openShared(gone error) (stoppedSpool, error) {
+	ctx := context.Background()
+	url, err := a.databaseURL(ctx)
+	if err != nil {
+		return nil, &failure{code: exitUnavailable, text: gone.Error(), hint: "The queue is in a database, and its URL cannot be read either: " + err.Error(), err: err}
+	}
+	r, err := postgres.OpenReader(ctx, url)
+	if err != nil {
+		return nil, &failure{code: exitUnavailable, text: gone.Error(), hint: "The database of the queue cannot be used either: " + err.Error(), err: err}
+	}
+	return r, nil
 }
 
 // checkUpstream refuses the name of an upstream that is neither configured nor

@@ -121,6 +121,7 @@ func (s *Store) Leave(ctx context.Context, l spool.Lease) error {
 		s.forget(l.Upstream)
 	}
 	s.mu.Unlock()
+	_ = s.say(ctx, l.Upstream) // else they find out when the lease would have ended
 	return nil
 }
 
@@ -133,4 +134,50 @@ func (s *Store) holds(ctx context.Context, tx pgx.Tx, upstream string, epoch uin
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// Relay is one that shares the queue.
+type Relay struct {
+	Name    string
+	Version string
+	Started time.Time
+	Lives   bool // it has been heard of within the term of a lease
+	Self    bool
+	Lanes   []Lane // that it has, by name
+}
+
+// Lane is the lane of an upstream, as a relay has it.
+type Lane struct {
+	Upstream string
+	Since    time.Time
+	Epoch    uint64
+}
+
+// Relays tells which relays there are and what they are in charge of, by name.
+func (s *Store) Relays(ctx context.Context) (all []Relay, err error) {
+	ctx, cancel := asking(ctx)
+	defer cancel()
+	rows, err := s.pool.Query(ctx, `SELECT r.name, r.version, r.started, r.until > now(), r.incarnation = $1, l.name, l.since, l.epoch
+		FROM relay r LEFT JOIN lane l ON l.holder = r.incarnation AND l.until > now() ORDER BY r.name, l.name`, s.incarnation)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r Relay
+		var upstream *string
+		var since *time.Time
+		var epoch *int64
+		if err := rows.Scan(&r.Name, &r.Version, &r.Started, &r.Lives, &r.Self, &upstream, &since, &epoch); err != nil {
+			return nil, err
+		}
+		if len(all) == 0 || all[len(all)-1].Name != r.Name {
+			all = append(all, r)
+		}
+		if upstream != nil {
+			last := &all[len(all)-1]
+			last.Lanes = append(last.Lanes, Lane{*upstream, *since, uint64(*epoch)})
+		}
+	}
+	return all, rows.Err()
 }

@@ -96,18 +96,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.Events == nil {
 		opts.Events = func(Event) {}
 	}
-	conf, err := pgxpool.ParseConfig(opts.URL)
-	if err != nil {
-		return nil, errors.New("the URL of the database cannot be read: " + maskURL(err))
-	}
-	conf.MaxConns = max(conf.MaxConns, 16)
-	conf.ConnConfig.RuntimeParams["application_name"] = "postern " + opts.Relay
-	conf.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "60000"
-	conf.ConnConfig.ConnectTimeout = callTimeout / 2
-	if opts.Dial != nil {
-		conf.ConnConfig.DialFunc = opts.Dial
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, conf)
+	pool, err := newPool(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +114,22 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	s.work.Go(func() { s.listening(sync.OnceFunc(func() { close(ready) })) })
 	<-ready // so that nobody who sets OnWork now hears of what was there before as new
 	return s, nil
+}
+
+// newPool makes connections when they are needed.
+func newPool(ctx context.Context, opts Options) (*pgxpool.Pool, error) {
+	conf, err := pgxpool.ParseConfig(opts.URL)
+	if err != nil {
+		return nil, errors.New("the URL of the database cannot be read: " + maskURL(err))
+	}
+	conf.MaxConns = max(conf.MaxConns, 16)
+	conf.ConnConfig.RuntimeParams["application_name"] = "postern " + opts.Relay
+	conf.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "60000"
+	conf.ConnConfig.ConnectTimeout = callTimeout / 2
+	if opts.Dial != nil {
+		conf.ConnConfig.DialFunc = opts.Dial
+	}
+	return pgxpool.NewWithConfig(ctx, conf)
 }
 
 // maskURL is an error of a URL without the URL, which holds a password.
@@ -282,7 +287,8 @@ func (s *Store) Close() error {
 	defer cancel()
 	err := s.flush(ctx)
 	if err == nil {
-		_, err = s.pool.Exec(ctx, `UPDATE lane SET holder = 0, until = now() WHERE holder = $1`, s.incarnation)
+		_, err = s.pool.Exec(ctx, `WITH l AS (UPDATE lane SET holder = 0, until = now() WHERE holder = $1 RETURNING name)
+			SELECT pg_notify($2, $1::text || ' ' || name) FROM l`, s.incarnation, channel)
 	}
 	if err == nil {
 		_, err = s.pool.Exec(ctx, `UPDATE relay SET until = now() WHERE name = $1 AND incarnation = $2`, s.opts.Relay, s.incarnation)

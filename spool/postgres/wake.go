@@ -46,8 +46,14 @@ func (s *Store) tellOthers(upstream string) {
 	defer cancel()
 	// Those that come within the time of quiet are told of by this, too.
 	if sleep(ctx, quiet) {
-		_, _ = s.pool.Exec(ctx, `SELECT pg_notify($1, $2)`, channel, strconv.FormatInt(s.incarnation, 10)+" "+upstream)
+		_ = s.say(ctx, upstream) // else they see it when they look
 	}
+}
+
+// say names a lane to the other relays.
+func (s *Store) say(ctx context.Context, upstream string) error {
+	_, err := s.pool.Exec(ctx, `SELECT pg_notify($1, $2)`, channel, strconv.FormatInt(s.incarnation, 10)+" "+upstream)
+	return err
 }
 
 // listening wakes this relay when others have accepted something for its lanes,

@@ -51,10 +51,19 @@ func (m *Memory) Leave(ctx context.Context, l spool.Lease) error {
 		return err
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.holds(l) {
+	left := m.holds(l)
+	if left {
 		m.release(l.Upstream)
 		m.lanes[l.Upstream].holder = nil
+	}
+	m.mu.Unlock()
+	for _, other := range m.relays {
+		if left && other != m {
+			m.mu.Lock()
+			wake := other.wake
+			m.mu.Unlock()
+			wake(l.Upstream, time.Now())
+		}
 	}
 	return nil
 }

@@ -1,0 +1,105 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"postern/cmd/control"
+	"postern/config"
+	"postern/spool/disk"
+	"postern/spool/journal"
+	"postern/spool/postgres"
+)
+
+// databaseTimeout bounds the look at a database, at the start and before it.
+const databaseTimeout = 30 * time.Second
+
+// openStore opens what keeps the queue: a folder, or a database.
+func (d *daemon) openStore(cfg *config.Config) error {
+	if cfg.Spool.Shared() {
+		return d.openDatabase(cfg)
+	}
+	store, err := journal.Open(journal.Options{
+		Dir: cfg.Spool.Dir, MaxSize: cfg.Spool.MaxSize, MinFree: cfg.Spool.MinFree, MaxMessages: cfg.Spool.MaxMessages,
+		// Where an administrator names a folder, only that one is made: a
+		// missing folder above it may be a disk that is not mounted.
+		Create: cfg.Path == "",
+		Events: d.log.Spool(),
+	})
+	if err != nil {
+		return err
+	}
+	d.store, d.closeStore = store, store.Close
+	return nil
+}
+
+// openDatabase opens a queue that relays share. A database that does not answer
+// is waited for, as one that starts together with this relay.
+func (d *daemon) openDatabase(cfg *config.Config) error {
+	ctx, cancel := context.WithTimeout(context.Background(), databaseTimeout)
+	defer cancel()
+	url, err := cfg.Spool.URL.Read(ctx)
+	if err != nil {
+		return err
+	}
+	store, err := postgres.Open(ctx, postgres.Options{
+		URL: url, Relay: cfg.Spool.Relay, Version: d.version, MaxSize: cfg.Spool.MaxSize, MaxMessages: cfg.Spool.MaxMessages,
+		Events: d.log.Database(),
+	})
+	if err != nil {
+		return databaseError(err)
+	}
+	d.store, d.closeStore, d.database = store, store.Close, store
+	return nil
+}
+
+// databaseError is what a start says of a database that it cannot use.
+func databaseError(err error) error {
+	if errors.Is(err, postgres.ErrSchema) {
+		return err
+	}
+	return fmt.Errorf("the database of the queue (spool.url) cannot be used: %w", err)
+}
+
+// foreseeDatabase tells what a start would say of the database.
+func foreseeDatabase(ctx context.Context, cfg *config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, databaseTimeout/3)
+	defer cancel()
+	if err := disk.MayMake(cfg.StateDir); err != nil {
+		return err
+	}
+	url, err := cfg.Spool.URL.Read(ctx)
+	if err != nil {
+		return err
+	}
+	v, err := postgres.SchemaOf(ctx, url)
+	switch {
+	case err != nil:
+		return databaseError(err)
+	case v != postgres.Schema:
+		return &postgres.SchemaError{Version: v}
+	}
+	return nil
+}
+
+// relays are those that share the queue; none where a folder keeps it, or where
+// the database doesn't say.
+func (d *daemon) relays(ctx context.Context) (list []control.Peer) {
+	if d.database == nil {
+		return nil
+	}
+	all, err := d.database.Relays(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, r := range all {
+		one := control.Peer{Name: r.Name, Version: r.Version, Started: r.Started, Lives: r.Lives, Self: r.Self, Lanes: []control.Charge{}}
+		for _, l := range r.Lanes {
+			one.Lanes = append(one.Lanes, control.Charge{Upstream: l.Upstream, Since: l.Since})
+		}
+		list = append(list, one)
+	}
+	return list
+}

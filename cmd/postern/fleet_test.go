@@ -1,0 +1,159 @@
+//go:build unix
+
+package main
+
+import (
+	"fmt"
+	"net/smtp"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"postern/spool/postgres/postgrestest"
+)
+
+// shared is the configuration of a relay whose queue is in a database.
+func shared(listen, upstream, url, relay string) string {
+	return strings.Replace(ordinary(listen, upstream), "dir = \"DIR/spool\"\nmin_free = \"1MiB\"\n", fmt.Sprintf("url = %q\nrelay = %q\n", url, relay), 1)
+}
+
+// subjects are those of what arrived, sorted.
+func (s *sink) subjects() (list []string) {
+	for _, body := range s.received() {
+		list = append(list, regexp.MustCompile(`(?m)^Subject: (.*?)\r?$`).FindStringSubmatch(body)[1])
+	}
+	slices.Sort(list)
+	return list
+}
+
+// TestFleet has two relays share a queue: each takes mail, one delivers it, and
+// when that one ends the other goes on.
+func TestFleet(t *testing.T) {
+	server := postgrestest.Start(t, "fsync=off")
+	url := server.Database(t)
+	to := freeAddr(t)
+	addrs := []string{freeAddr(t), freeAddr(t)}
+	both := []*harness{newHarness(t, shared(addrs[0], to, url, "one")), newHarness(t, shared(addrs[1], to, url, "two"))}
+	one, two := both[0], both[1]
+
+	// No relay starts with a database that is not prepared, and it says so.
+	if r := one.do("serve"); r.code != 73 || !strings.Contains(r.stderr, "postern database migrate") {
+		t.Errorf("exit code %d: %s", r.code, r.stderr)
+	}
+	if r := one.do("check"); r.code == 0 || !strings.Contains(r.stderr, "postern database migrate") {
+		t.Errorf("check: exit code %d: %s", r.code, r.stderr)
+	}
+	if out := one.must("database", "migrate"); !strings.Contains(out, "is version 1 now") {
+		t.Error(out)
+	}
+	if out := two.must("database", "migrate"); !strings.Contains(out, "already") {
+		t.Error(out)
+	}
+	if out := one.must("database", "status"); !strings.Contains(out, "is lost in a power cut") {
+		t.Errorf("with fsync=off: %s", out)
+	}
+	one.start()
+	two.start()
+
+	sent := 0
+	send := func(addr string, n int) {
+		t.Helper()
+		for range n {
+			sent++
+			if err := smtp.SendMail(addr, nil, "a@example.com", []string{"b@example.org"}, message(fmt.Sprintf("%04d", sent))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// The upstream isn't there yet, so that all of it waits.
+	send(addrs[0], 10)
+	send(addrs[1], 10)
+	eventually(t, "both relays see all of it", func() bool {
+		return strings.Contains(one.must("status"), "20 messages") && strings.Contains(two.must("status"), "20 messages")
+	})
+	s := startSink(t, to)
+	arrived := func(n int) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%d messages arrive", n), func() bool { return len(s.received()) >= n })
+		if got := s.subjects(); len(slices.Compact(slices.Clone(got))) != n || len(got) != n {
+			t.Fatalf("arrived: %v", got)
+		}
+	}
+	arrived(20)
+	status := one.must("status")
+	holder := regexp.MustCompile(`(?m)^relay +(one|two).*in charge of office`).FindStringSubmatch(status)
+	if holder == nil || !strings.Contains(two.must("status"), "two (this one)") {
+		t.Fatalf("nobody is in charge: %s", status)
+	}
+
+	// Whoever is in charge ends in order: the other one goes on at once.
+	in, out := 0, 1
+	if holder[1] == "two" {
+		in, out = 1, 0
+	}
+	begun := time.Now()
+	both[in].stop()
+	send(addrs[out], 5)
+	arrived(25)
+	t.Logf("delivered %v after the other relay was told to end", time.Since(begun))
+	if list := both[in].must("queue", "list"); strings.Contains(list, "example.org") {
+		t.Errorf("a stopped relay lists %s", list)
+	}
+
+	// The database ends: mail is refused for now. It comes back: nothing is lost or doubled.
+	server.Stop()
+	if err := smtp.SendMail(addrs[out], nil, "a@example.com", []string{"b@example.org"}, message("refused")); err == nil || !strings.HasPrefix(err.Error(), "451 ") {
+		t.Errorf("without a database: %v", err)
+	}
+	server.Restart(t, "fsync=off")
+	eventually(t, "mail is taken again", func() bool {
+		sent++
+		return smtp.SendMail(addrs[out], nil, "a@example.com", []string{"b@example.org"}, message(fmt.Sprintf("%04d", sent))) == nil
+	})
+	eventually(t, "it arrives", func() bool { return len(s.received()) >= 26 })
+	if got := s.subjects(); slices.Contains(got, "refused") || len(got) != 26 {
+		t.Errorf("arrived: %v", got)
+	}
+	both[out].stop()
+}
+
+// TestFleetTakeover kills the relay in charge: the other one delivers within the
+// lease and two seconds more.
+func TestFleetTakeover(t *testing.T) {
+	if os.Getenv("POSTERN_LONG") == "" {
+		t.Skip("waits for a lease to end: POSTERN_LONG=1")
+	}
+	t.Parallel()
+	server := postgrestest.Start(t)
+	url := server.Database(t)
+	to := freeAddr(t)
+	s := startSink(t, to)
+	addr := freeAddr(t)
+	one := newHarness(t, shared(freeAddr(t), to, url, "one"))
+	two := newHarness(t, shared(addr, to, url, "two"))
+	one.must("database", "migrate")
+	one.start()
+	eventually(t, "it is in charge", func() bool { return strings.Contains(one.must("status"), "in charge of office") })
+	two.start()
+	one.signal(syscall.SIGSTOP) // it can neither renew its lease nor say that it ends
+	one.kill()
+	begun := time.Now()
+	if err := smtp.SendMail(addr, nil, "a@example.com", []string{"b@example.org"}, message("1")); err != nil {
+		t.Fatal(err)
+	}
+	for len(s.received()) == 0 && time.Since(begun) < 30*time.Second {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if took := time.Since(begun); took > 17*time.Second {
+		t.Errorf("it took %v", took)
+	} else {
+		t.Logf("delivered %v after the kill", took)
+	}
+	if !strings.Contains(two.log.String(), `"event":"lane-taken-over"`) {
+		t.Error("nobody was told of the takeover")
+	}
+}

@@ -1,0 +1,23 @@
+package config
+
+// settleSpool makes of what was read either a folder or a database.
+func (d *document) settleSpool(cfg *Config) {
+	s := &cfg.Spool
+	if !s.Shared() && s.Relay == "" {
+		return
+	}
+	t := d.top().sub("spool")
+	if !s.Shared() {
+		t.refuse("is the name of a relay among those that share a database", `with url = "postgres://…"; leave it out otherwise`, "relay")
+		return
+	}
+	t.refuse("has no effect with url: the database keeps the queue", "remove it", "dir", "min_free")
+	s.Dir, s.MinFree = cfg.StateDir, 0
+	if s.Relay == "" {
+		s.Relay = cfg.Hostname
+	}
+	if len(s.Relay) > 50 {
+		t.problem("relay", "is longer than 50 bytes", "the name of this machine will do")
+	}
+	checkName(t, "relay", s.Relay)
+}
