@@ -80,7 +80,7 @@ var exits = map[ID]int{
 	DaemonRunning: unavailable, DaemonVersion: unavailable, DaemonSettings: badConfig,
 	DaemonHealth: unavailable, DaemonUser: noPerm, DaemonFiles: unavailable,
 	SpoolFolder: cantCreate, SpoolLock: tempFail, SpoolFileSystem: cantCreate, SpoolSync: cantCreate,
-	SpoolSpace: tempFail, SpoolInodes: tempFail, SpoolAside: unavailable, SpoolQueue: unavailable, SpoolDoubt: unavailable,
+	SpoolSpace: tempFail, SpoolInodes: tempFail, SpoolDatabase: unavailable, SpoolWorth: unavailable, SpoolVacuum: unavailable, SpoolAside: unavailable, SpoolQueue: unavailable, SpoolDoubt: unavailable,
 	PickupFolder: cantCreate, PickupWaiting: unavailable, PickupBad: unavailable,
 	StateFolder: cantCreate, StateLock: tempFail, FileSecret: noPerm, FileKey: noPerm, ControlSocket: noPerm,
 	ListenerAddress: unavailable, ListenerCert: badConfig, ClockSync: unavailable, DNSResolver: unavailable,
