@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/config/wire"
 	"postern/relay/carddav"
 	"postern/spool"
 	"postern/spool/statefile"
@@ -133,7 +134,7 @@ func (m *mirror) away(err error) error {
 
 // refresh asks the server, and does not end with whoever wants to know.
 func (m *mirror) refresh(ctx context.Context, done chan struct{}, before *heard) {
-	next, index, err := m.ask(ctx, before, nil)
+	next, index, err := m.askSafely(ctx, before)
 	if err == nil && next != before {
 		m.save(next)
 	}
@@ -147,6 +148,16 @@ func (m *mirror) refresh(ctx context.Context, done chan struct{}, before *heard)
 	m.stop()
 	m.busy = nil
 	close(done)
+}
+
+// askSafely makes a defect met in what a server says an error of this book.
+func (m *mirror) askSafely(ctx context.Context, before *heard) (next *heard, index *Index, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("a defect of ours, met in its answers: %s", wire.Text(fmt.Sprint(v), 200))
+		}
+	}()
+	return m.ask(ctx, before, nil)
 }
 
 // end ends what is under way, and waits for it. What is known stays.

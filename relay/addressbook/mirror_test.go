@@ -263,3 +263,24 @@ func TestMirrorEnds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// panicking is an account whose tokens meet a defect.
+type panicking struct{}
+
+func (panicking) Token(context.Context, *config.Account, string) (string, error) {
+	panic("a defect\x1b[31m")
+}
+
+// A defect while a server is asked is an error of that book, and the process goes
+// on.
+func TestMirrorDefect(t *testing.T) {
+	set := cardDAV(t, "http://127.0.0.1:1")
+	set.Directory.Account = config.Account{Name: "book:crm", Username: "me", OAuth: &config.OAuth{}}
+	b := New([]config.Book{set})
+	defer b.Close()
+	b.UseTokens(panicking{})
+	_, err := b.Resolve(t.Context(), "Alice", 10)
+	if err == nil || !strings.Contains(err.Error(), "a defect of ours") || strings.Contains(err.Error(), "\x1b") {
+		t.Error(err)
+	}
+}
