@@ -95,10 +95,13 @@ func (l *lane) keepLease() {
 		return
 	}
 	lease, err := l.q.store.Lease(l.q.ctx, l.name)
+	var other *spool.Leased
+	if err == nil && !lease.Until.IsZero() || errors.As(err, &other) {
+		l.recall(lease, err == nil) // what other relays have written
+	}
 	l.mu.Lock()
 	defer l.unlock()
 	t := &l.state.tenure
-	var other *spool.Leased
 	switch {
 	case err == nil:
 		if t.lease.Epoch != 0 && t.lease.Epoch != lease.Epoch {

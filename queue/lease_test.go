@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postern/config"
 	"postern/spool"
 	"postern/spool/storetest"
 )
@@ -18,9 +19,10 @@ func inFleet(t *testing.T, test func(t *testing.T, one, two *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var both []*world
-		peers := newPeers()
+		peers, dir := newPeers(), t.TempDir() // what relays have in common beside the store
 		for _, m := range storetest.NewShared(term, "one", "two") {
 			w := &world{t: t, store: newWitnessOf(t, m), cfg: newConfig("office"), peers: peers, recorder: &recorder{}}
+			w.cfg.StateDir = dir
 			w.build()
 			w.queue.Start()
 			defer w.end()
@@ -186,5 +188,52 @@ func TestLeftLane(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		arrivedOnce(t, two.peers, 1)
+	})
+}
+
+// TestSharedPause: a pause that an operator tells one relay holds for the one that
+// has the lane, and for the one that takes it over.
+func TestSharedPause(t *testing.T) {
+	inFleet(t, func(t *testing.T, one, two *world) {
+		time.Sleep(2 * time.Second)
+		if err := two.queue.Pause("office", "ann"); err != nil { // which has not the lane
+			t.Fatal(err)
+		}
+		time.Sleep(term)
+		one.put("a@app.example", []string{"office"}, "b@example.com")
+		time.Sleep(2 * term)
+		arrivedOnce(t, one.peers, 0)
+		one.stop()
+		time.Sleep(2 * term)
+		arrivedOnce(t, one.peers, 0)
+		if err := two.queue.Resume("office", "ann"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(term)
+		arrivedOnce(t, one.peers, 1)
+	})
+}
+
+// TestSharedRate: what one relay has sent counts for the one that takes its lane
+// over.
+func TestSharedRate(t *testing.T) {
+	inFleet(t, func(t *testing.T, one, two *world) {
+		for _, w := range []*world{one, two} {
+			cfg := *w.cfg
+			cfg.Upstreams = upstreams("office")
+			cfg.Upstreams["office"].Rate = []config.Rate{{Count: 5, Per: time.Hour}}
+			w.queue.Apply(&cfg)
+		}
+		time.Sleep(2 * time.Second)
+		for range 8 {
+			one.put("a@app.example", []string{"office"}, "b@example.com")
+		}
+		time.Sleep(time.Minute)
+		arrivedOnce(t, one.peers, 5)
+		one.stop()
+		time.Sleep(time.Minute)
+		arrivedOnce(t, one.peers, 5)
+		time.Sleep(2 * time.Hour)
+		arrivedOnce(t, one.peers, 8)
 	})
 }

@@ -35,6 +35,36 @@ func (l *lane) remember() {
 	l.limitLocked(l.state.up, l.openBudget(l.state.up))
 }
 
+// recall reads again what relays share of an upstream: whether it is paused, each
+// time, and what its rates have counted, with a lease of another epoch. What
+// can't be read now leaves all as it is. The lane is not locked.
+func (l *lane) recall(lease spool.Lease, ours bool) {
+	if l.q.state == nil {
+		return
+	}
+	now, err := l.q.readPause(l.name)
+	l.mu.Lock()
+	known, epoch, up := l.state.pause, l.state.tenure.lease.Epoch, l.state.up
+	limited := l.state.rates.limited
+	l.mu.Unlock()
+	if err == nil && now.Paused != known.Paused && now.At.After(known.At) {
+		l.setPause(now.Paused, now.By)
+	}
+	if !ours || epoch == lease.Epoch || !limited || up == nil {
+		return
+	}
+	counted, err := budget.Open(l.q.state, l.name, up.Rate)
+	l.mu.Lock()
+	defer l.unlock()
+	if err != nil {
+		l.afterLocked(func() { l.q.tell(&StateFailed{l.name, err}) })
+	}
+	if l.state.rates.limited && counted != nil {
+		counted.SetRates(l.state.up.Rate)
+		l.state.rates.budget = counted
+	}
+}
+
 // opened is a budget with what it has used, as it was read.
 type opened struct {
 	budget *budget.Budget // nil: it was not to be read

@@ -77,7 +77,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	}
 	recall := newRecall()
 	d.queue = queue.New(queue.Options{
-		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg, State: facts,
+		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg, State: d.queueFacts(facts),
 		Events: recall.queue(d.log.Queue()), Route: d.notify, Grace: grace,
 	})
 	admins, err := d.listenAdmin(cfg)

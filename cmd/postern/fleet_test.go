@@ -95,10 +95,20 @@ func TestFleet(t *testing.T) {
 	if holder[1] == "two" {
 		in, out = 1, 0
 	}
+	// A pause that the other one is told holds for it.
+	both[out].must("upstream", "pause", "office")
+	eventually(t, "the pause holds", func() bool { return strings.Contains(both[in].must("upstream", "list"), "paused") })
+	send(addrs[in], 1)
+	if got := len(s.received()); got != 20 {
+		t.Errorf("%d messages arrived during a pause", got)
+	}
+	both[in].must("upstream", "resume", "office")
+	arrived(21)
+
 	begun := time.Now()
 	both[in].stop()
 	send(addrs[out], 5)
-	arrived(25)
+	arrived(26)
 	t.Logf("delivered %v after the other relay was told to end", time.Since(begun))
 	if list := both[in].must("queue", "list"); strings.Contains(list, "example.org") {
 		t.Errorf("a stopped relay lists %s", list)
@@ -114,8 +124,8 @@ func TestFleet(t *testing.T) {
 		sent++
 		return smtp.SendMail(addrs[out], nil, "a@example.com", []string{"b@example.org"}, message(fmt.Sprintf("%04d", sent))) == nil
 	})
-	eventually(t, "it arrives", func() bool { return len(s.received()) >= 26 })
-	if got := s.subjects(); slices.Contains(got, "refused") || len(got) != 26 {
+	eventually(t, "it arrives", func() bool { return len(s.received()) >= 27 })
+	if got := s.subjects(); slices.Contains(got, "refused") || len(got) != 27 {
 		t.Errorf("arrived: %v", got)
 	}
 	both[out].stop()
@@ -132,6 +142,8 @@ func TestFleetTakeover(t *testing.T) {
 	url := server.Database(t)
 	to := freeAddr(t)
 	s := startSink(t, to)
+	quiet := make(chan struct{})
+	s.refuse = func(string) error { <-quiet; return nil }
 	addr := freeAddr(t)
 	one := newHarness(t, shared(freeAddr(t), to, url, "one"))
 	two := newHarness(t, shared(addr, to, url, "two"))
@@ -139,13 +151,19 @@ func TestFleetTakeover(t *testing.T) {
 	one.start()
 	eventually(t, "it is in charge", func() bool { return strings.Contains(one.must("status"), "in charge of office") })
 	two.start()
-	one.signal(syscall.SIGSTOP) // it can neither renew its lease nor say that it ends
-	one.kill()
-	begun := time.Now()
+	// The upstream is silent, so that this one is claimed when the relay ends.
 	if err := smtp.SendMail(addr, nil, "a@example.com", []string{"b@example.org"}, message("1")); err != nil {
 		t.Fatal(err)
 	}
-	for len(s.received()) == 0 && time.Since(begun) < 30*time.Second {
+	eventually(t, "it is claimed", func() bool { return strings.Contains(two.must("status"), "1 active") })
+	one.signal(syscall.SIGSTOP) // it can neither renew its lease nor say that it ends
+	one.kill()
+	close(quiet)
+	begun := time.Now()
+	if err := smtp.SendMail(addr, nil, "a@example.com", []string{"b@example.org"}, message("2")); err != nil {
+		t.Fatal(err)
+	}
+	for len(s.received()) < 2 && time.Since(begun) < 30*time.Second {
 		time.Sleep(20 * time.Millisecond)
 	}
 	if took := time.Since(begun); took > 17*time.Second {

@@ -79,19 +79,22 @@ func (s *Store) leaseIn(ctx context.Context, tx pgx.Tx, upstream string) (epoch 
 	if err != nil {
 		return 0, nil, err
 	}
-	released, doubts, err := release(ctx, tx, upstream)
+	released, doubts, err := release(ctx, tx, upstream, relay != s.opts.Relay)
 	if err == nil && before != 0 && (relay != s.opts.Relay || released > 0) {
 		taken = &LaneTaken{Upstream: upstream, From: relay, Left: holder == 0, Epoch: epoch, Released: released, InDoubt: doubts}
 	}
 	return epoch, taken, err
 }
 
-// release ends all claims in a lane.
-func release(ctx context.Context, tx pgx.Tx, upstream string) (released, doubts int, err error) {
+// release ends all claims in a lane. soon: what was at its first attempt, and had
+// not come to its final dot, is due at once. The rest waits as the claim said, so
+// that a message over which relays end doesn't end all of them.
+func release(ctx context.Context, tx pgx.Tx, upstream string, soon bool) (released, doubts int, err error) {
 	err = tx.QueryRow(ctx, `WITH r AS (
-			UPDATE share SET doubt = doubt OR dotted, claim = NULL, dotted = false
+			UPDATE share SET doubt = doubt OR dotted, claim = NULL, dotted = false,
+				due = CASE WHEN $2 AND attempt AND attempts = 1 AND NOT dotted THEN least(due, greatest(accepted, not_before)) ELSE due END
 			WHERE lane = $1 AND claim IS NOT NULL RETURNING doubt)
-		SELECT count(*), count(*) FILTER (WHERE doubt) FROM r`, upstream).Scan(&released, &doubts)
+		SELECT count(*), count(*) FILTER (WHERE doubt) FROM r`, upstream, soon).Scan(&released, &doubts)
 	return released, doubts, err
 }
 
@@ -109,7 +112,7 @@ func (s *Store) Leave(ctx context.Context, l spool.Lease) error {
 		tag, err := tx.Exec(ctx, `UPDATE lane SET holder = 0, until = now() WHERE name = $1 AND epoch = $2 AND holder = $3`,
 			l.Upstream, int64(l.Epoch), s.incarnation)
 		if err == nil && tag.RowsAffected() > 0 {
-			_, _, err = release(ctx, tx, l.Upstream)
+			_, _, err = release(ctx, tx, l.Upstream, false)
 		}
 		return err
 	})

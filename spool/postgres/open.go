@@ -183,7 +183,7 @@ func (s *Store) letGo(ctx context.Context) error {
 		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		for _, upstream := range names {
 			if err == nil {
-				_, _, err = release(ctx, tx, upstream)
+				_, _, err = release(ctx, tx, upstream, false)
 			}
 		}
 		return err

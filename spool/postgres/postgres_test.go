@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -28,7 +29,7 @@ func TestStore(t *testing.T) {
 	server := postgrestest.Start(t, "fsync=off")
 	for name, test := range map[string]func(*testing.T, string){
 		"schema": schemaVersions, "name": oneName, "body": bodies, "turns": turns, "lost answer": lostAnswer, "lost claim": lostClaim,
-		"others are told": othersAreTold, "outbox": outbox, "rates of senders": manySenders,
+		"others are told": othersAreTold, "outbox": outbox, "facts": facts, "rates of senders": manySenders,
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := server.Database(t)
@@ -317,3 +318,64 @@ func manySenders(t *testing.T, url string) {
 		t.Errorf("%v", seen)
 	}
 }
+
+// facts are what relays have in common, and what rates have counted is written by
+// the relay that has the lane.
+func facts(t *testing.T, url string) {
+	one, _ := opened(t, url, "one")
+	two, _ := opened(t, url, "two")
+	a, b := one.State(), two.State()
+	pause := spool.Fact{Kind: spool.KindPause, Name: "up"}
+	if _, err := a.Read(t.Context(), pause); !errors.Is(err, fs.ErrNotExist) || a.Has(pause) {
+		t.Errorf("%v", err)
+	}
+	if err := a.Write(t.Context(), pause, []byte("yes")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Read(t.Context(), pause); err != nil || string(got) != "yes" || !b.Has(pause) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := a.Write(t.Context(), pause, make([]byte, pause.Kind.Limit()+1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Read(t.Context(), pause); !errors.Is(err, spool.ErrForm) {
+		t.Errorf("too long: %v", err)
+	}
+	if where, err := b.SetAside(t.Context(), pause); err != nil || where == "" || a.Has(pause) {
+		t.Errorf("%q, %v", where, err)
+	}
+	for _, err := range []error{a.Remove(t.Context(), pause), second(a.SetAside(t.Context(), pause))} {
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v", err)
+		}
+	}
+	rates := spool.Fact{Kind: spool.KindRates, Name: "up"}
+	if _, err := one.Lease(t.Context(), "up"); err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range []*State{a, b} {
+		if err := st.Write(t.Context(), rates, []byte(st.s.opts.Relay)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := b.Read(t.Context(), rates); err != nil || string(got) != "one" {
+		t.Errorf("the rates are those of %q, %v", got, err)
+	}
+	unlock, err := a.Lock(t.Context(), rates)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := b.Lock(ctx, rates); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("locked twice: %v", err)
+	}
+	unlock()
+	unlock, err = b.Lock(t.Context(), rates)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
+
+func second(_ string, err error) error { return err }

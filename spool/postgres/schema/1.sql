@@ -87,3 +87,12 @@ CREATE INDEX key_until ON key (until);
 ALTER TABLE share SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
 ALTER TABLE message SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
 ALTER TABLE outcome SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
+
+-- Small facts about upstreams that relays have in common (spool.State).
+CREATE TABLE fact (
+    kind text NOT NULL,
+    name text NOT NULL,
+    content bytea NOT NULL,
+    PRIMARY KEY (kind, name)
+);
+CREATE TABLE fact_aside (kind text NOT NULL, name text NOT NULL, content bytea NOT NULL, at timestamptz NOT NULL DEFAULT now());
