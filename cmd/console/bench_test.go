@@ -48,7 +48,7 @@ func BenchmarkPages(b *testing.B) {
 	wg.Wait()
 	f, s := newRelayFor(b)
 	s.Store = store
-	secret := s.sessions.begin("look", f.config.Console.Users["look"].Password, time.Now())
+	secret := s.sessions.begin("look", f.config.Console.Users["look"].Password, "", time.Now())
 	var middle spool.ID
 	n := 0
 	_ = store.Find(context.Background(), spool.Query{}, func(sum spool.Summary) bool {

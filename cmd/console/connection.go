@@ -3,6 +3,7 @@ package console
 import (
 	"crypto/tls"
 	"net"
+	"sync"
 	"time"
 
 	"postern/relay/origin"
@@ -71,7 +72,7 @@ func (set *Settings) allows(c net.Conn) bool {
 // clientOf is who is at the other end of a connection.
 func clientOf(c net.Conn) *Client {
 	c = peer.Unwrapped(c)
-	client := &Client{Peer: c.RemoteAddr().String(), Connection: func() origin.Key { return peer.Origin(c) }}
+	client := &Client{Peer: c.RemoteAddr().String(), Connection: sync.OnceValue(func() origin.Key { return peer.Origin(c) })}
 	if u, ok := c.(*net.UnixConn); ok {
 		client.Peer = "unix:"
 		if name, err := peer.User(u); err == nil {

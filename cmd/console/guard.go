@@ -22,7 +22,9 @@ type request struct {
 	client *Client
 	// user is who asks; nil: nobody has signed in.
 	user *config.ConsoleUser
-	set  *Settings
+	// secret is that of the session of user, or of one that is over; empty: none.
+	secret string
+	set    *Settings
 }
 
 // may tells whether who asks has a role.
@@ -54,6 +56,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		s.Events(&Refused{*client, "another site's page made the request"})
 		s.fail(w, r, http.StatusForbidden, errors.New("another web page made this request"))
 		return
+	case embedded(hr):
+		s.Events(&Refused{*client, "another site's page wants to have this one in it"})
+		s.fail(w, r, http.StatusForbidden, errors.New("another web page made this request"))
+		return
 	}
 	hr.Body = http.MaxBytesReader(w, hr.Body, maxBody)
 	r.Body = hr.Body
@@ -75,6 +81,17 @@ func protect(h http.Header, secure bool) {
 	}
 }
 
+// embedded tells whether a page of another site, or of another port of this host,
+// asks for something that is not to be a page of its own: an image, a script, a
+// frame, data. Such a request may carry our cookie.
+func embedded(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+		return false
+	}
+	return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
+}
+
 // ownHost tells whether a Host is this console's: a web page can have its own
 // name lead here.
 func (set *Settings) ownHost(host string) bool {
@@ -89,7 +106,13 @@ func (set *Settings) ownHost(host string) bool {
 // signedIn is the user of a request; nil: there is none any more. The role is
 // that of the configuration in force.
 func (s *Server) signedIn(r *request) *config.ConsoleUser {
-	one := s.sessions.find(secretOf(r.Request, r.secure()), time.Now(), r.Header.Get("X-Live") == "")
+	var one *session
+	for _, secret := range secretsOf(r.Request, r.secure()) {
+		r.secret = secret
+		if one = s.sessions.find(secret, placeOf(r.client), time.Now(), r.Header.Get("X-Live") == ""); one != nil {
+			break
+		}
+	}
 	if one == nil {
 		return nil
 	}

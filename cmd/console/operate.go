@@ -84,7 +84,7 @@ func count(n int) string {
 
 // say leads back to the page that the form was on, which begins with a text.
 func (s *Server) say(w http.ResponseWriter, r *request, text string) {
-	s.sessions.say(secretOf(r.Request, r.secure()), text)
+	s.sessions.say(r.secret, text)
 	http.Redirect(w, r.Request, local(r.PostForm.Get("back")), http.StatusSeeOther)
 }
 

@@ -83,7 +83,7 @@ func (s *Server) page(w http.ResponseWriter, r *request, status int, name, title
 	if r.Header.Get("HX-Request") != "" && r.Header.Get("X-Live") != "" {
 		part = "live"
 	} else if r.user != nil {
-		v.Said = s.sessions.hear(secretOf(r.Request, r.secure()))
+		v.Said = s.sessions.hear(r.secret)
 	}
 	var b bytes.Buffer
 	t := s.pages.templates[name]

@@ -18,7 +18,7 @@ import (
 
 func newAsk(path, secret, live string) (*http.Request, *httptest.ResponseRecorder) {
 	r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1"+path, nil)
-	r.AddCookie(cookie(secret, false))
+	r.AddCookie(cookie(secret, r.Host, false))
 	if live != "" {
 		r.Header.Set("HX-Request", "true")
 		r.Header.Set("X-Live", live)

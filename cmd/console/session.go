@@ -4,7 +4,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -17,17 +19,19 @@ const (
 	sessionIdle = time.Hour      // without a request that a person made
 )
 
-// Names of the cookie. The prefix has browsers refuse one that a neighbouring
-// host, or a page without TLS, has set (RFC 6265bis §4.1.3).
+// Names of the cookie, which the port follows: browsers send cookies to every
+// port of a host. The prefix has them refuse one that a neighbouring host, or a
+// page without TLS, has set (RFC 6265bis §4.1.3).
 const (
-	plainCookie  = "postern-console"
-	secureCookie = "__Host-postern-console"
+	plainCookie  = "postern-console-"
+	secureCookie = "__Host-postern-console-"
 )
 
 // session is one sign-in.
 type session struct {
 	user  string
 	hash  string // of the password that it was signed in with
+	place place  // it is good there alone
 	begun time.Time
 	used  time.Time
 	said  string // for the next page; empty: nothing
@@ -45,8 +49,27 @@ type sessions struct {
 
 func newSessions() *sessions { return &sessions{all: map[sessionKey]*session{}} }
 
-// begin makes a session, and the secret of its cookie.
-func (s *sessions) begin(user, hash string, now time.Time) (secret string) {
+// place is where a browser is: a user of this machine, where the kernel tells,
+// or, empty, anywhere. Addresses are no places, since those of a browser change.
+type place string
+
+// nowhere is a connection of this machine whose user nobody can tell any more.
+const nowhere place = "nowhere"
+
+// placeOf is where a client is. Another server on this machine that is sent the
+// cookie, as every port of a host is, can do nothing with it as another user.
+func placeOf(c *Client) place {
+	switch key := c.key(); {
+	case key.Unclear():
+		return nowhere
+	case key.Named():
+		return place(key.String())
+	}
+	return ""
+}
+
+// begin makes a session at a place, and the secret of its cookie.
+func (s *sessions) begin(user, hash string, at place, now time.Time) (secret string) {
 	raw := make([]byte, 32)
 	rand.Read(raw)
 	secret = base64.RawURLEncoding.EncodeToString(raw)
@@ -59,21 +82,21 @@ func (s *sessions) begin(user, hash string, now time.Time) (secret string) {
 	if len(s.all) >= maxSessions {
 		s.dropOldest(func(*session) bool { return true })
 	}
-	s.all[sha256.Sum256([]byte(secret))] = &session{user: user, hash: hash, begun: now, used: now}
+	s.all[sha256.Sum256([]byte(secret))] = &session{user: user, hash: hash, place: at, begun: now, used: now}
 	return secret
 }
 
-// find is the session of a secret; nil: there is none. touched tells that a
-// person asks, so that it is not idle.
-func (s *sessions) find(secret string, now time.Time, touched bool) *session {
-	if secret == "" {
+// find is the session of a secret at a place; nil: there is none. touched tells
+// that a person asks, so that it is not idle.
+func (s *sessions) find(secret string, at place, now time.Time, touched bool) *session {
+	if secret == "" || at == nowhere {
 		return nil
 	}
 	key := sessionKey(sha256.Sum256([]byte(secret)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one := s.all[key]
-	if one == nil {
+	if one == nil || one.place != at {
 		return nil
 	}
 	if one.over(now) {
@@ -146,14 +169,28 @@ func (s *sessions) dropOldest(which func(*session) bool) {
 	delete(s.all, oldest)
 }
 
-// cookie is that of a session; an empty secret has the browser forget it.
-func cookie(secret string, secure bool) *http.Cookie {
-	c := &http.Cookie{
-		Name: plainCookie, Value: secret, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
-		MaxAge: int(sessionAge / time.Second),
-	}
+// cookieName is that of the cookie for a console at a Host: the port in it is the
+// one that the browser asks for, which tells two consoles behind one address
+// apart.
+func cookieName(host string, secure bool) string {
+	name, port := plainCookie, "80"
 	if secure {
-		c.Name, c.Secure = secureCookie, true
+		name, port = secureCookie, "443"
+	}
+	if _, given, err := net.SplitHostPort(host); err == nil {
+		if n, err := strconv.ParseUint(given, 10, 16); err == nil {
+			port = strconv.FormatUint(n, 10)
+		}
+	}
+	return name + port
+}
+
+// cookie is that of a session of a console at a Host; an empty secret has the
+// browser forget it.
+func cookie(secret, host string, secure bool) *http.Cookie {
+	c := &http.Cookie{
+		Name: cookieName(host, secure), Value: secret, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Secure: secure, MaxAge: int(sessionAge / time.Second),
 	}
 	if secret == "" {
 		c.MaxAge = -1
@@ -161,15 +198,16 @@ func cookie(secret string, secure bool) *http.Cookie {
 	return c
 }
 
-// secretOf is the secret that a request carries; empty: none.
-func secretOf(r *http.Request, secure bool) string {
-	name := plainCookie
-	if secure {
-		name = secureCookie
+// maxSecrets is how many cookies of one name are looked at: another port of the
+// host can set some with longer paths, which come first.
+const maxSecrets = 5
+
+// secretsOf are the secrets that a request carries, in its order.
+func secretsOf(r *http.Request, secure bool) (list []string) {
+	for _, c := range r.CookiesNamed(cookieName(r.Host, secure)) {
+		if len(list) < maxSecrets {
+			list = append(list, c.Value)
+		}
 	}
-	c, err := r.Cookie(name)
-	if err != nil {
-		return ""
-	}
-	return c.Value
+	return list
 }

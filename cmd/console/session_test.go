@@ -25,34 +25,34 @@ func at(address string) *Client {
 // Sessions end by age, by idleness and by number.
 func TestSessionsEnd(t *testing.T) {
 	s, now := newSessions(), time.Now()
-	first := s.begin("ann", "h", now)
-	if s.find(first, now.Add(sessionIdle), false) == nil || s.find(first+"x", now, false) != nil || s.find("", now, false) != nil {
+	first := s.begin("ann", "h", "", now)
+	if s.find(first, "", now.Add(sessionIdle), false) == nil || s.find(first+"x", "", now, false) != nil || s.find("", "", now, false) != nil {
 		t.Error("not as it began")
 	}
-	if s.find(first, now.Add(sessionIdle+time.Second), true) != nil {
+	if s.find(first, "", now.Add(sessionIdle+time.Second), true) != nil {
 		t.Error("it is idle, and goes on")
 	}
-	second := s.begin("ann", "h", now)
+	second := s.begin("ann", "h", "", now)
 	for at := now; at.Before(now.Add(sessionAge)); at = at.Add(sessionIdle) {
-		if s.find(second, at, true) == nil {
+		if s.find(second, "", at, true) == nil {
 			t.Fatalf("over after %s", at.Sub(now))
 		}
 	}
-	if s.find(second, now.Add(sessionAge+time.Second), true) != nil {
+	if s.find(second, "", now.Add(sessionAge+time.Second), true) != nil {
 		t.Error("it is old, and goes on")
 	}
-	kept := s.begin("bob", "h", now)
+	kept := s.begin("bob", "h", "", now)
 	var mine []string
 	for i := range maxOfUser + 5 {
-		mine = append(mine, s.begin("eve", "h", now.Add(time.Duration(i))))
+		mine = append(mine, s.begin("eve", "h", "", now.Add(time.Duration(i))))
 	}
-	if s.find(mine[4], now, false) != nil || s.find(mine[5], now, false) == nil {
+	if s.find(mine[4], "", now, false) != nil || s.find(mine[5], "", now, false) == nil {
 		t.Error("the oldest of a user does not make room")
 	}
 	for i := range 2 * maxSessions {
-		s.begin(fmt.Sprint("user", i), "h", now.Add(time.Minute))
+		s.begin(fmt.Sprint("user", i), "h", "", now.Add(time.Minute))
 	}
-	if len(s.all) != maxSessions || s.find(kept, now, false) != nil {
+	if len(s.all) != maxSessions || s.find(kept, "", now, false) != nil {
 		t.Errorf("%d sessions", len(s.all))
 	}
 }
@@ -88,17 +88,21 @@ func TestSessionFollowsTheConfiguration(t *testing.T) {
 func TestCookie(t *testing.T) {
 	_, s := newRelay(t)
 	b := open(t, s, "")
+	u, _ := url.Parse(b.base)
 	_, h, _ := b.post("/sign-in", url.Values{"name": {"look"}, "password": {"right"}})
 	set := h.Get("Set-Cookie")
-	for _, want := range []string{"postern-console=", "HttpOnly", "SameSite=Strict", "Path=/"} {
+	for _, want := range []string{"postern-console-" + u.Port() + "=", "HttpOnly", "SameSite=Strict", "Path=/"} {
 		if !strings.Contains(set, want) {
 			t.Errorf("%q has no %s", set, want)
 		}
 	}
-	if c := cookie("x", true); !c.Secure || c.Name != "__Host-postern-console" || c.Domain != "" {
-		t.Errorf("%+v", c)
+	for host, want := range map[string]string{
+		"console.example": "443", "console.example:8443": "8443", "[::1]:02590": "2590", "x:99999": "443", "x:1;a=b": "443", "": "443",
+	} {
+		if c := cookie("x", host, true); !c.Secure || c.Name != "__Host-postern-console-"+want || c.Domain != "" {
+			t.Errorf("%q: %+v", host, c)
+		}
 	}
-	u, _ := url.Parse(b.base)
 	stolen := b.http.Jar.Cookies(u)
 	if code, _, _ := b.get("/queue"); code != http.StatusOK {
 		t.Fatal(code)
@@ -124,7 +128,7 @@ func TestCookie(t *testing.T) {
 func TestLivePartsAreIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, s := newRelay(t)
-		secret := s.sessions.begin("look", s.settings.Load().console.Users["look"].Password, time.Now())
+		secret := s.sessions.begin("look", s.settings.Load().console.Users["look"].Password, "", time.Now())
 		ask := func(live string) int {
 			r, w := newAsk("/", secret, live)
 			s.ServeHTTP(w, r)

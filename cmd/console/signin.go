@@ -98,16 +98,16 @@ func (s *Server) signIn(w http.ResponseWriter, r *request) {
 		s.page(w, r, http.StatusForbidden, "signin", "Sign in", signInForm{name, "The name or the password is wrong."})
 	default:
 		s.Events(&SignedIn{*r.client, u.Name, u.Role})
-		s.sessions.end(secretOf(r.Request, r.secure())) // one that somebody else may know
-		http.SetCookie(w, cookie(s.sessions.begin(u.Name, u.Password, time.Now()), r.secure()))
+		s.sessions.end(r.secret) // one that somebody else may know
+		http.SetCookie(w, cookie(s.sessions.begin(u.Name, u.Password, placeOf(r.client), time.Now()), r.Host, r.secure()))
 		http.Redirect(w, r.Request, "/", http.StatusSeeOther)
 	}
 }
 
 func (s *Server) signOut(w http.ResponseWriter, r *request) {
-	s.sessions.end(secretOf(r.Request, r.secure()))
+	s.sessions.end(r.secret)
 	s.Events(&SignedOut{*r.client, r.user.Name})
-	http.SetCookie(w, cookie("", r.secure()))
+	http.SetCookie(w, cookie("", r.Host, r.secure()))
 	http.Redirect(w, r.Request, "/sign-in", http.StatusSeeOther)
 }
 

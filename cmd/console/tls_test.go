@@ -73,7 +73,7 @@ func TestTLS(t *testing.T) {
 		t.Helper()
 		answer := signIn(name)
 		if c := answer.Header.Get("Set-Cookie"); answer.StatusCode != http.StatusSeeOther || answer.ProtoMajor != 1 ||
-			!strings.HasPrefix(c, secureCookie+"=") || !strings.Contains(c, "; Secure") || answer.Header.Get("Strict-Transport-Security") == "" {
+			!strings.HasPrefix(c, secureCookie+"443=") || !strings.Contains(c, "; Secure") || answer.Header.Get("Strict-Transport-Security") == "" {
 			t.Errorf("%s: %d HTTP/%d %q", name, answer.StatusCode, answer.ProtoMajor, c)
 		}
 	}
