@@ -106,6 +106,7 @@ func signInTo(base, user string) chromedp.Action[chromedp.Void] {
 // browsed is a relay with something of everything, and the paths of its pages.
 func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	f, s = newRelay(t)
+	routedConfig(f)
 	for i := range 3 {
 		env := envelope(fmt.Sprintf("shop%d@example.com", i), "ann@example.org", "bob@example.net")
 		env.Accepted, env.Hold, env.MessageID, env.Peer, env.Listener = time.Now().Add(-time.Duration(i)*5*time.Hour), i == 1, "<1@example.com>", "127.0.0.1:4711", "apps"
@@ -119,7 +120,7 @@ func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	h.Close(time.Second)
 	q := url.QueryEscape
 	return f, s, id, []string{"/", "/queue", "/queue?state=held", "/queue?from=" + q("<nobody>"), "/messages/" + id.String(), "/messages/" + id.String() + "/life",
-		"/upstreams", "/upstreams/office", "/trace", "/trace?q=" + q("ann@example.org"), "/trace?q=" + q("@nowhere.example"), "/no-such-page"}
+		"/upstreams", "/upstreams/office", "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/trace", "/trace?q=" + q("ann@example.org"), "/trace?q=" + q("@nowhere.example"), "/no-such-page"}
 }
 
 // TestBrowser has Debian's Chromium go through the console.

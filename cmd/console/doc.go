@@ -25,6 +25,8 @@ type Options struct {
 	Store spool.Reader
 	Queue control.MailQueue
 	Relay control.Relay
+	// Config is the configuration in force, as it was read.
+	Config func() *config.Config
 	// History is the folder that the lives of messages are searched in.
 	History string
 	Events  func(Event)

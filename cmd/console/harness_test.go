@@ -134,7 +134,7 @@ func newRelayFor(t testing.TB) (*relay, *Server) {
 	at := time.Now()
 	f.lanes = []control.Lane{{Upstream: "office", Address: hostile, State: queue.Parked, Reason: hostile, Since: &at, Username: hostile,
 		RefusedSenders: []string{hostile}, Refusals: []control.Refusal{{Sender: hostile, Since: at, Reason: hostile}}, PausedBy: hostile}}
-	s := New(Options{Store: f.store, Queue: f, Relay: f, History: t.TempDir(),
+	s := New(Options{Store: f.store, Queue: f, Relay: f, Config: func() *config.Config { return &f.config }, History: t.TempDir(),
 		Events: func(e Event) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

@@ -48,7 +48,7 @@ func newPages() *pages {
 	}
 	funcs := template.FuncMap{
 		"asset": func(name string) string { return "/assets/" + name + "?" + p.assets[name].digest },
-		"size":  config.RoughSize, "when": when, "ago": ago, "line": wire.Line, "address": func(s string) string { return "<" + wire.Line(s) + ">" },
+		"size":  config.RoughSize, "when": when, "ago": ago, "line": wire.Line, "lines": wire.EachLine, "address": func(s string) string { return "<" + wire.Line(s) + ">" },
 	}
 	layout := template.Must(template.New("layout.html").Funcs(funcs).ParseFS(files, "templates/layout.html", "templates/parts.html"))
 	entries, _ = fs.ReadDir(files, "templates")

@@ -39,6 +39,7 @@ var routes = []route{
 	{"GET", "/upstreams", config.RoleLook, (*Server).upstreams},
 	{"GET", "/upstreams/{name}", config.RoleLook, (*Server).upstream},
 	{"POST", "/upstreams/{name}/{op}", config.RoleOperate, (*Server).operateUpstream},
+	{"GET", "/routes", config.RoleLook, (*Server).routing},
 	{"POST", "/reload", config.RoleDefine, (*Server).reload},
 }
 

@@ -42,6 +42,8 @@ type Server struct {
 	cross    *http.CrossOriginProtection
 	// searching has an element while the history is searched.
 	searching chan struct{}
+	// explaining has an element for each question about routes.
+	explaining chan struct{}
 }
 
 // Settings are those of one configuration. They are never changed.
@@ -55,7 +57,7 @@ type Settings struct {
 func New(o Options) *Server {
 	s := &Server{
 		Options: o, pages: newPages(), sessions: newSessions(), cross: http.NewCrossOriginProtection(),
-		gate: newGate(), census: &census{}, searching: make(chan struct{}, 1),
+		gate: newGate(), census: &census{}, searching: make(chan struct{}, 1), explaining: make(chan struct{}, explainers),
 	}
 	s.settings.Store(&Settings{console: &config.Console{}})
 	s.http = &http.Server{

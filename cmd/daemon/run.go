@@ -109,6 +109,7 @@ type lag struct {
 // state is what one configuration amounts to.
 type state struct {
 	cfg    *config.Config // with upstreams of the capture server pointed at it
+	read   *config.Config // as it was read
 	routes *route.Table
 	forms  *outgoing.Policy
 	alerts []alert.Target

@@ -102,7 +102,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	st.alerts = d.targets(cfg)
 	if admins.console != nil {
 		d.console = console.New(console.Options{
-			Store: d.store, Queue: d.queue, Relay: d,
+			Store: d.store, Queue: d.queue, Relay: d, Config: func() *config.Config { return d.state.Load().read },
 			History: cfg.HistoryDir(), Events: d.log.Console(),
 		})
 	}
@@ -184,7 +184,7 @@ func (d *daemon) prepare(cfg *config.Config) (*state, error) {
 	if err != nil {
 		return nil, startError(configFailed, err)
 	}
-	st := &state{cfg: cfg, routes: routes, forms: forms, shares: share(d.limit, cfg, d.handed), loaded: time.Now()}
+	st := &state{cfg: cfg, read: cfg, routes: routes, forms: forms, shares: share(d.limit, cfg, d.handed), loaded: time.Now()}
 	if !cfg.NeedsCapture() {
 		return st.digested(), nil
 	}

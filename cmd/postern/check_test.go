@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"postern/cmd/explanation"
 )
 
 const checkedFile = `state_dir = %DIR%
@@ -161,13 +163,13 @@ upstream = ["theirs", "ours", "plant"]
 	r = perform(t, "", "explain", "--from", "a@example.com", "--config", file)
 	golden(t, "explain-effect", r.stdout)
 	r = perform(t, "", "explain", "--from", "a@example.com", "--json", "--config", file)
-	var report explained
+	var report explanation.Recipient
 	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
 		t.Fatal(err)
 	}
 	ours := report.Upstreams["ours"]
 	if report.Upstreams["theirs"].Settings["max_connections"] != 3.0 || len(ours.Mechanisms) != 15 ||
-		ours.Mechanisms[0] != (foreseen{"SCRAM-SHA-512-PLUS", ""}) || strings.Contains(r.stdout, "hunter2") {
+		ours.Mechanisms[0] != (explanation.Foreseen{Mechanism: "SCRAM-SHA-512-PLUS"}) || strings.Contains(r.stdout, "hunter2") {
 		t.Errorf("%+v", report.Upstreams)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern/cmd/explanation"
 	"postern/config"
 	"postern/relay/outgoing"
 	"postern/relay/upstream"
@@ -34,7 +35,7 @@ type sent struct {
 	changed, gone []string // fields that came in otherwise, names of those that are not there any more
 	domain        string   // that it is signed for
 	selectors     []string
-	broken        []brokenBy
+	broken        []explanation.BrokenBy
 }
 
 // TestExplainShowsWhatIsSent: what `postern explain` tells of rewriting, broken
@@ -109,7 +110,7 @@ func TestExplainShowsWhatIsSent(t *testing.T) {
 	}
 }
 
-func explainJSON(t *testing.T, file, from string, header []string) (e explained) {
+func explainJSON(t *testing.T, file, from string, header []string) (e explanation.Recipient) {
 	t.Helper()
 	args := []string{"explain", "--config", file, "--json", "--from", from, "--to", "you@example.net"}
 	for _, field := range header {
@@ -128,7 +129,7 @@ func sendForm(t *testing.T, policy *outgoing.Policy, up *config.Upstream, from s
 	t.Helper()
 	forms := outgoing.New(func(e outgoing.Event) {
 		if b, ok := e.(outgoing.SignatureBroken); ok && b.Rule != "7 bits" {
-			s.broken = append(s.broken, brokenBy{b.Domain, b.Field})
+			s.broken = append(s.broken, explanation.BrokenBy{Domain: b.Domain, Field: b.Field})
 		}
 	})
 	forms.Use(policy)
@@ -183,9 +184,9 @@ func sendForm(t *testing.T, policy *outgoing.Policy, up *config.Upstream, from s
 }
 
 // compare says in what that which was shown differs from what was sent.
-func compare(shown *rewritten, got sent, from string) string {
+func compare(shown *explanation.Rewritten, got sent, from string) string {
 	if shown == nil {
-		shown = &rewritten{EnvelopeFrom: from}
+		shown = &explanation.Rewritten{EnvelopeFrom: from}
 	}
 	// How a body travels is found out with the upstream.
 	got.changed = slices.DeleteFunc(got.changed, func(field string) bool {

@@ -1,4 +1,4 @@
-package main
+package explanation
 
 import (
 	"net/textproto"
@@ -11,8 +11,8 @@ import (
 	"postern/relay/sign"
 )
 
-// rewritten is what becomes of a message on its way to an upstream.
-type rewritten struct {
+// Rewritten is what becomes of a message on its way to an upstream.
+type Rewritten struct {
 	Rule string `json:"rule,omitempty"` // empty: none, or it depends on the header, which is not known
 	Line int    `json:"line,omitempty"`
 	File string `json:"file,omitempty"` // of conf.d that has the rule
@@ -22,7 +22,7 @@ type rewritten struct {
 	// are known: each as it is then, without its line end. Removed are gone.
 	Header  []string   `json:"header,omitempty"`
 	Removed []string   `json:"removed,omitempty"`
-	Broken  []brokenBy `json:"broken_signatures,omitempty"`
+	Broken  []BrokenBy `json:"broken_signatures,omitempty"`
 	// SignedFor is the domain that it is signed for, with keys of these
 	// selectors; empty: none, or From is not known.
 	SignedFor string          `json:"signed_for,omitempty"`
@@ -32,26 +32,27 @@ type rewritten struct {
 	open      bool            // which rule counts depends on the header
 }
 
-type brokenBy struct {
+// BrokenBy is a signature that will not hold, by the field that changes.
+type BrokenBy struct {
 	Domain string `json:"domain"`
 	Field  string `json:"field"`
 }
 
 // rewriteOf finds what becomes of the message of q at each of some upstreams.
 // Those where nothing does have none.
-func rewriteOf(cfg *config.Config, q route.Query, upstreams []string) (map[string]*rewritten, error) {
+func rewriteOf(cfg *config.Config, q route.Query, upstreams []string) (map[string]*Rewritten, error) {
 	table, err := rewrite.New(cfg)
 	if err != nil {
-		return nil, badConfig(err)
+		return nil, err
 	}
 	keys, err := sign.New(cfg)
 	if err != nil {
-		return nil, badConfig(err)
+		return nil, err
 	}
-	all := map[string]*rewritten{}
+	all := map[string]*Rewritten{}
 	for _, name := range upstreams {
 		change, open := table.Find(name, q)
-		r := &rewritten{EnvelopeFrom: q.From, Tried: table.Explain(name, q), change: change, open: open}
+		r := &Rewritten{EnvelopeFrom: q.From, Tried: table.Explain(name, q), change: change, open: open}
 		author := rewrite.Author(linesOf(q.Header))
 		if change != nil {
 			r.Rule, r.File, r.Line = change.Rule, change.File, change.Line
@@ -88,7 +89,7 @@ func linesOf(h textproto.MIMEHeader) []byte {
 }
 
 // apply changes the header that is known.
-func (r *rewritten) apply(h []byte) {
+func (r *Rewritten) apply(h []byte) {
 	done := r.change.Header(h)
 	before := strings.Split(string(h), "\r\n")
 	after := strings.Split(strings.ReplaceAll(string(done.Header), "\r\n ", " "), "\r\n")
@@ -108,12 +109,12 @@ func (r *rewritten) apply(h []byte) {
 		}
 	}
 	for _, b := range rewrite.BrokenIn(h, done.Changed) {
-		r.Broken = append(r.Broken, brokenBy(b))
+		r.Broken = append(r.Broken, BrokenBy(b))
 	}
 }
 
 // lines are what people read of it.
-func (r *rewritten) lines(line func(file string, line int) string) []string {
+func (r *Rewritten) lines(line func(file string, line int) string) []string {
 	switch {
 	case r == nil:
 		return nil

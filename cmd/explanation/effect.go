@@ -1,4 +1,4 @@
-package main
+package explanation
 
 import (
 	"fmt"
@@ -10,43 +10,44 @@ import (
 	"postern/relay/upstream"
 )
 
-// explained is what `postern explain --json` prints.
-type explained struct {
+// Recipient is what becomes of a message for one recipient.
+type Recipient struct {
 	route.Explanation
 	// Upstreams tells of each upstream of the decision what is in effect.
-	Upstreams map[string]effect `json:"upstreams,omitempty"`
+	Upstreams map[string]Effect `json:"upstreams,omitempty"`
 	// Copies are for whom the administrator wants one of the message.
-	Copies []explainedCopy `json:"copies,omitempty"`
+	Copies []Copy `json:"copies,omitempty"`
 }
 
-// effect is what an upstream is, with the figures of its provider and without
+// Effect is what an upstream is, with the figures of its provider and without
 // secrets.
-type effect struct {
+type Effect struct {
 	Settings map[string]any `json:"settings"`
 	// Mechanisms are those that can be signed in by, the one that goes first
 	// at the top, and then the others with what they lack.
-	Mechanisms []foreseen `json:"mechanisms,omitempty"`
+	Mechanisms []Foreseen `json:"mechanisms,omitempty"`
 	// Rewrite tells what becomes of the message; nil: it goes as it is.
-	Rewrite *rewritten `json:"rewrite,omitempty"`
+	Rewrite *Rewritten `json:"rewrite,omitempty"`
 }
 
-type foreseen struct {
+// Foreseen is a mechanism, and what keeps it from being used.
+type Foreseen struct {
 	Mechanism string `json:"mechanism"`
 	Obstacle  string `json:"obstacle,omitempty"`
 }
 
-func effectOf(cfg *config.Config, names []string, rewrites map[string]*rewritten) map[string]effect {
+func effectOf(cfg *config.Config, names []string, rewrites map[string]*Rewritten) map[string]Effect {
 	all, _ := cfg.Redacted()["upstream"].(map[string]any)
-	effects := map[string]effect{}
+	effects := map[string]Effect{}
 	for _, name := range names {
 		up := cfg.Upstreams[name]
 		if up == nil {
 			continue
 		}
-		var e effect
+		var e Effect
 		e.Settings, _ = all[name].(map[string]any)
 		for _, v := range foresee(up) {
-			e.Mechanisms = append(e.Mechanisms, foreseen(v))
+			e.Mechanisms = append(e.Mechanisms, Foreseen(v))
 		}
 		e.Rewrite = rewrites[name]
 		effects[name] = e
@@ -99,6 +100,13 @@ func inWords(up *config.Upstream) []string {
 		bounds = append(bounds, "messages of "+config.FormatSize(up.MaxMessageSize))
 	}
 	return append(lines, "at most "+strings.Join(bounds, ", "))
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // sortOut parts the mechanisms that can be used from the others, of which

@@ -1,4 +1,4 @@
-package main
+package explanation
 
 import (
 	"context"
@@ -12,26 +12,26 @@ import (
 	"postern/relay/route"
 )
 
-// explainedCopy is one address that gets a copy of a message, and by which way.
-type explainedCopy struct {
+// Copy is one address that gets a copy of a message, and by which way.
+type Copy struct {
 	To       string         `json:"to"`
 	Because  string         `json:"because"` // whose archive it is
 	Decision route.Decision `json:"decision"`
 }
 
 // copiesOf are those who get a copy of a message with the decision d, beside q.To.
-func copiesOf(ctx context.Context, cfg *config.Config, routes *route.Table, named *naming.Names, q route.Query, d *route.Decision) (list []explainedCopy) {
+func copiesOf(ctx context.Context, cfg *config.Config, routes *route.Table, named *naming.Names, q route.Query, d *route.Decision) (list []Copy) {
 	if !d.Matched && !d.NeedsHeader {
 		return nil
 	}
 	recipient := q.To
 	add := func(name, because string) {
 		for _, to := range standsFor(ctx, named, name) {
-			if strings.EqualFold(to, recipient) || slices.ContainsFunc(list, func(c explainedCopy) bool { return strings.EqualFold(c.To, to) }) {
+			if strings.EqualFold(to, recipient) || slices.ContainsFunc(list, func(c Copy) bool { return strings.EqualFold(c.To, to) }) {
 				continue
 			}
 			q.To = to
-			list = append(list, explainedCopy{to, because, route.Own(routes, q, d.Upstreams)})
+			list = append(list, Copy{to, because, route.Own(routes, q, d.Upstreams)})
 		}
 	}
 	for _, name := range cfg.Submission.Archive {
@@ -55,7 +55,7 @@ func standsFor(ctx context.Context, named *naming.Names, name string) []string {
 }
 
 // copyLines tells of copies, a line for each, and of the folder for them.
-func copyLines(cfg *config.Config, list []explainedCopy, taken bool) string {
+func copyLines(cfg *config.Config, list []Copy, taken bool) string {
 	var b strings.Builder
 	for _, c := range list {
 		way := ""
@@ -74,10 +74,10 @@ func copyLines(cfg *config.Config, list []explainedCopy, taken bool) string {
 		default:
 			way = "by upstream " + strings.Join(d.Upstreams, ", then ")
 		}
-		fmt.Fprintf(&b, "   copy for <%s> (%s): %s\n", wire.Exact(c.To), safe(c.Because), safe(way))
+		fmt.Fprintf(&b, "   copy for <%s> (%s): %s\n", wire.Exact(c.To), wire.Line(c.Because), wire.Line(way))
 	}
 	if dir := cfg.Submission.ArchiveDir; dir != "" && taken {
-		fmt.Fprintf(&b, "   copy in %s\n", safe(dir))
+		fmt.Fprintf(&b, "   copy in %s\n", wire.Line(dir))
 	}
 	return b.String()
 }

@@ -1,4 +1,4 @@
-package main
+package explanation
 
 import (
 	"context"
@@ -13,15 +13,14 @@ import (
 	"postern/relay/submission"
 )
 
-// explainedNames is what `postern explain --json` prints where a name was
-// completed or has an alias.
-type explainedNames struct {
-	Names      []nameStep  `json:"names"`
-	Recipients []explained `json:"recipients"` // one for each address
+// withNames is the document where a name was completed or has an alias.
+type withNames struct {
+	Names      []NameStep  `json:"names"`
+	Recipients []Recipient `json:"recipients"` // one for each address
 }
 
-// nameStep is one thing that was done with a name.
-type nameStep struct {
+// NameStep is one thing that was done with a name.
+type NameStep struct {
 	Name  string   `json:"name"`
 	Why   string   `json:"why"`
 	Means []string `json:"means"`
@@ -30,7 +29,7 @@ type nameStep struct {
 // calledNames is what becomes of the addresses of a question before a route is
 // asked.
 type calledNames struct {
-	steps   []nameStep
+	steps   []NameStep
 	to      []string            // recipients; one that is empty where none is asked for
 	refused *submission.Refusal // nil: routes are asked
 	why     error               // what a client is not told of it; may be nil
@@ -44,7 +43,7 @@ func callNames(ctx context.Context, named *naming.Names, q *route.Query, may fun
 		case !ok && (sender || !strings.EqualFold(address, "postmaster")): // RFC 5321 §4.5.1
 			c.refused = submission.NeedsDomain(address, sender)
 		case whole != address:
-			c.steps = append(c.steps, nameStep{address, "domain of [submission]", []string{whole}})
+			c.steps = append(c.steps, NameStep{address, "domain of [submission]", []string{whole}})
 		}
 		return whole
 	}
@@ -85,7 +84,7 @@ const maxShown = 20
 
 // stepsInBook tells whom a book means by a name, with each loop and each member
 // that no mail can go to.
-func stepsInBook(c *naming.Called) []nameStep {
+func stepsInBook(c *naming.Called) []NameStep {
 	why := c.Expansion.Name + " in the book " + c.Book
 	if len(c.Members) > 0 && len(c.Members[0].Path) > 0 {
 		why = "group " + why
@@ -93,24 +92,24 @@ func stepsInBook(c *naming.Called) []nameStep {
 	if c.Age != "" {
 		why += ", which can't be asked now: this is what it said " + c.Age
 	}
-	one := nameStep{Name: c.Name, Why: why}
+	one := NameStep{Name: c.Name, Why: why}
 	for _, m := range c.Members[:min(maxShown, len(c.Members))] {
 		one.Means = append(one.Means, m.Address)
 	}
 	if more := len(c.Members) - maxShown; more > 0 {
 		one.Means = append(one.Means, fmt.Sprintf("%d more", more))
 	}
-	list := []nameStep{one}
+	list := []NameStep{one}
 	for _, l := range c.Loops {
-		list = append(list, nameStep{c.Name, "a group that holds itself counts once", []string{l}})
+		list = append(list, NameStep{c.Name, "a group that holds itself counts once", []string{l}})
 	}
 	for _, l := range c.Missing {
-		list = append(list, nameStep{c.Name, "gets nothing", []string{l}})
+		list = append(list, NameStep{c.Name, "gets nothing", []string{l}})
 	}
 	return list
 }
 
-func stepOf(s *alias.Step) nameStep {
+func stepOf(s *alias.Step) NameStep {
 	why := "alias of [submission]"
 	if s.Alias.File != "" {
 		why = fmt.Sprintf("alias in line %d of %s", s.Alias.Line, s.Alias.File)
@@ -118,7 +117,7 @@ func stepOf(s *alias.Step) nameStep {
 	if s.Instead != "" {
 		why += ", that of " + s.Instead
 	}
-	out := nameStep{Name: s.Name, Why: why}
+	out := NameStep{Name: s.Name, Why: why}
 	for _, t := range s.Alias.To {
 		out.Means = append(out.Means, t.String())
 	}

@@ -1,0 +1,105 @@
+package console
+
+import (
+	"html"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"postern/cmd/explanation"
+	"postern/config"
+	"postern/config/wire"
+)
+
+var answerOf = regexp.MustCompile(`(?s)<pre class="answer"[^>]*>(.*?)</pre>`)
+
+// routedConfig has routes of all sorts, some by names that somebody hostile
+// chose.
+func routedConfig(f *relay) {
+	f.config.Listeners = []config.Listener{{Name: "apps"}}
+	f.config.Upstreams["office"] = &config.Upstream{Account: config.Account{Name: "office", Auth: "auto"}, Host: "smtp.example.com", Port: 587, TLS: config.TLSVerify}
+	priority := 5
+	f.config.Routes = []config.Route{
+		{Name: "mailing", From: []string{"*@news.example.com"}, Header: map[string][]string{"X-Tenant": {"7"}}, Upstream: []string{"office"}, Line: 12, File: "10.toml", Priority: &priority},
+		{Name: "no", From: []string{"bad@example.com"}, Reject: hostile, Line: 20},
+		{Name: hostile, To: []string{"*@example.org"}, User: []string{hostile}, Upstream: []string{"office", hostile}},
+		{Name: "all", From: []string{"*@example.com", "<>"}, Upstream: []string{"office"}, Expect: 48 * 3600e9},
+	}
+}
+
+// The form has the answer that the command gives.
+func TestExplainForm(t *testing.T) {
+	f, s := newRelay(t)
+	routedConfig(f)
+	b := open(t, s, "look")
+	for _, c := range []struct {
+		query, has string
+		refused    bool
+	}{
+		{"from=a%40example.com&to=b%40example.net", "office: smtp.example.com port 587", false},
+		{"from=%3C%3E", "office: smtp.example.com", false},
+		{"from=a%40news.example.com&to=b%40example.net&header=X-Tenant:+7", "priority 5", false},
+		{"from=a%40news.example.com&header=X-Tenant:+8%0D%0AX-Other:+y", "does not match", true},
+		{"from=bad%40example.com&listener=apps&user=u&unix_user=v", "550", true},
+		{"from=nobody%40example.net", "550 5.7.1", true},
+		{"from=root", "no route is asked", true},
+	} {
+		values, err := url.ParseQuery(c.query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := question{values.Get("from"), values.Get("to"), values.Get("listener"), values.Get("user"), values.Get("unix_user"), values.Get("header")}
+		ask, err := q.query([]string{"apps"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := explanation.Of(t.Context(), &f.config, ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, _, body := b.get("/routes?" + c.query)
+		m := answerOf.FindStringSubmatch(body)
+		if code != http.StatusOK || m == nil {
+			t.Fatalf("%s: %d %s", c.query, code, body)
+		}
+		if got := html.UnescapeString(m[1]); got != want.String() || !strings.Contains(got, c.has) {
+			t.Errorf("%s: %q, the command says %q", c.query, got, want)
+		}
+		if refused := strings.Contains(body, "It would be refused"); refused != c.refused {
+			t.Errorf("%s: refused %t", c.query, refused)
+		}
+	}
+	for query, problem := range map[string]string{
+		"from=": "the sender is missing", "from=a%40b&listener=no": "there is no such listener", "from=a%40b&header=x": "has the form Name: value",
+		"from=a%40b&header=" + strings.Repeat("a:b%0a", maxFields+1): "100 at most", "from=" + strings.Repeat("x", maxQuestion+1): "too long",
+	} {
+		if _, _, body := b.get("/routes?" + query); !strings.Contains(body, problem) || answerOf.MatchString(body) {
+			t.Errorf("%.40s: no %q", query, problem)
+		}
+	}
+	_, _, body := b.get("/routes")
+	for _, want := range []string{"line 12 of 10.toml", "field X-Tenant 7", "from *@example.com or &lt;&gt;", "takes no mail for 2d", "refused: "} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+}
+
+// Nothing that a question or a configuration says is more than text.
+func TestExplainIsText(t *testing.T) {
+	f, s := newRelay(t)
+	routedConfig(f)
+	b := open(t, s, "look")
+	q := url.QueryEscape(hostile)
+	for _, query := range []string{"", "?from=" + q + "&to=" + q + "&user=" + q + "&unix_user=" + q + "&header=" + q, "?from=a%40example.com&to=x%40example.org&listener=apps&user=" + q,
+		"?from=a%40example.com&header=X-Tenant:" + q, "?from=bad%40example.com"} {
+		_, _, body := b.get("/routes" + query)
+		for _, bad := range []string{"<script>alert", "<img src=x", "\x1b", "\u202e"} {
+			if strings.Contains(body, bad) {
+				t.Errorf("%s has %q: %s", query, bad, wire.Line(body[max(0, strings.Index(body, bad)-200):]))
+			}
+		}
+	}
+}
