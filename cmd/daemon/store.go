@@ -47,6 +47,7 @@ func (d *daemon) openDatabase(cfg *config.Config) error {
 	}
 	store, err := postgres.Open(ctx, postgres.Options{
 		URL: url, Relay: cfg.Spool.Relay, Version: d.version, MaxSize: cfg.Spool.MaxSize, MaxMessages: cfg.Spool.MaxMessages,
+		Temp:   cfg.StateDir, // where a confined process may write
 		Events: d.log.Database(),
 	})
 	if err != nil {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"net/smtp"
 	"os"
@@ -95,20 +96,27 @@ func TestFleet(t *testing.T) {
 	if holder[1] == "two" {
 		in, out = 1, 0
 	}
+	// A content in several pieces, also for a relay that may write to few folders.
+	sent++
+	if err := smtp.SendMail(addrs[out], nil, "a@example.com", []string{"b@example.org"}, append(message(fmt.Sprintf("%04d", sent)), bytes.Repeat([]byte("large\r\n"), 100_000)...)); err != nil {
+		t.Fatal(err)
+	}
+	arrived(21)
+
 	// A pause that the other one is told holds for it.
 	both[out].must("upstream", "pause", "office")
 	eventually(t, "the pause holds", func() bool { return strings.Contains(both[in].must("upstream", "list"), "paused") })
 	send(addrs[in], 1)
-	if got := len(s.received()); got != 20 {
+	if got := len(s.received()); got != 21 {
 		t.Errorf("%d messages arrived during a pause", got)
 	}
 	both[in].must("upstream", "resume", "office")
-	arrived(21)
+	arrived(22)
 
 	begun := time.Now()
 	both[in].stop()
 	send(addrs[out], 5)
-	arrived(26)
+	arrived(27)
 	t.Logf("delivered %v after the other relay was told to end", time.Since(begun))
 	if list := both[in].must("queue", "list"); strings.Contains(list, "example.org") {
 		t.Errorf("a stopped relay lists %s", list)
@@ -124,8 +132,8 @@ func TestFleet(t *testing.T) {
 		sent++
 		return smtp.SendMail(addrs[out], nil, "a@example.com", []string{"b@example.org"}, message(fmt.Sprintf("%04d", sent))) == nil
 	})
-	eventually(t, "it arrives", func() bool { return len(s.received()) >= 27 })
-	if got := s.subjects(); slices.Contains(got, "refused") || len(got) != 27 {
+	eventually(t, "it arrives", func() bool { return len(s.received()) >= 28 })
+	if got := s.subjects(); slices.Contains(got, "refused") || len(got) != 28 {
 		t.Errorf("arrived: %v", got)
 	}
 	both[out].stop()

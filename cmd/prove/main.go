@@ -63,6 +63,8 @@ type plan struct {
 	origins  int // slow: users whom the slow ones belong to
 	messages int // slow: ordinary messages
 
+	relays int // fleet: how many share the queue
+
 	archive   bool  // the daemon keeps copies in a folder, which are looked for at the end
 	loseSyncs bool  // cut: syncs do nothing
 	disk      *disk // cut: what is cut
@@ -75,7 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&p.binary, "binary", "", "postern to test; built when empty")
 	flags.StringVar(&p.dir, "dir", "", "folder to work in, on the file system to be tested; kept")
 	flags.IntVar(&p.cycles, "cycles", 200, "kill, again, cut: number of kills or cuts")
-	flags.DurationVar(&p.length, "for", 30*time.Minute, "soak: how long")
+	flags.DurationVar(&p.length, "for", 30*time.Minute, "soak, fleet: how long")
 	flags.IntVar(&p.senders, "senders", 8, "concurrent clients")
 	flags.DurationVar(&p.pause, "pause", 0, "pause of each client between two messages; soak: 10ms")
 	flags.Float64Var(&p.big, "big", 0.005, "share of messages of 300 to 600 KB")
@@ -90,16 +92,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.BoolVar(&p.program, "program", false, "again: the clients are processes of postern send, by SMTP and by the socket")
 	flags.BoolVar(&p.forget, "forget", false, "again: let the daemon remember no keys; the run has to fail")
 	flags.DurationVar(&p.within, "within", 400*time.Millisecond, "again: how soon a job, or the daemon under it, is killed")
+	flags.IntVar(&p.relays, "relays", 2, "fleet: relays that share a queue in PostgreSQL")
 	flags.IntVar(&p.slow, "connections", 5000, "slow: connections of slow clients")
 	flags.IntVar(&p.limit, "limit", 0, "slow: connections that the daemon takes at once; 0: all of them")
 	flags.IntVar(&p.origins, "origins", 200, "slow: users of this machine that the connections belong to; needs root")
 	flags.IntVar(&p.messages, "messages", 200, "slow: messages of an ordinary client meanwhile")
 	modes := map[string]func(context.Context, io.Writer) (any, error){
 		"kill": reporting(p.onThisMachine), "again": reporting(p.onThisMachine), "soak": reporting(p.onThisMachine), "cut": reporting(p.onThisMachine),
-		"power": reporting(p.inMachine), "machine": reporting(p.asMachine), "slow": reporting(p.slowClients),
+		"power": reporting(p.inMachine), "machine": reporting(p.asMachine), "slow": reporting(p.slowClients), "fleet": reporting(p.fleetOfRelays),
 	}
 	if len(args) == 0 || modes[args[0]] == nil {
-		fmt.Fprintln(stderr, "usage: prove kill|again|soak|cut|power|slow [flags]")
+		fmt.Fprintln(stderr, "usage: prove kill|again|soak|cut|power|slow|fleet [flags]")
 		return 64
 	}
 	p.mode = args[0]

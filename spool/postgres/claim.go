@@ -190,6 +190,30 @@ func (s *Store) pick(ctx context.Context, tx pgx.Tx, l spool.Lease, now time.Tim
 	return found, rows.Err()
 }
 
+// undoAll looks for such claims in all lanes where there may be some. What they
+// hold back is due again, and nobody else would see it.
+func (s *Store) undoAll(ctx context.Context) error {
+	s.mu.Lock()
+	var unsure []spool.Lease
+	for name, l := range s.lanes {
+		if l.dirty {
+			unsure = append(unsure, spool.Lease{Upstream: name, Epoch: l.epoch})
+		}
+	}
+	s.mu.Unlock()
+	for _, l := range unsure {
+		err := s.undo(ctx, l, time.Now())
+		if errors.Is(err, spool.ErrLost) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.wakeLane(l.Upstream, time.Now())
+	}
+	return nil
+}
+
 // undo ends claims of a lane of which this relay does not know, since the answer
 // to them was lost.
 func (s *Store) undo(ctx context.Context, l spool.Lease, now time.Time) error {
@@ -198,6 +222,9 @@ func (s *Store) undo(ctx context.Context, l spool.Lease, now time.Time) error {
 	s.mu.Lock()
 	known := make([]int64, 0, len(s.claims)+len(s.outbox))
 	for n := range s.claims {
+		known = append(known, n)
+	}
+	for n := range s.ending {
 		known = append(known, n)
 	}
 	for _, p := range s.outbox {

@@ -33,6 +33,9 @@ type Options struct {
 	MaxSize int64
 	// MaxKeys is how many keys of messages are remembered; 0: a million.
 	MaxKeys int
+	// Temp is a folder for contents of more than 256 KiB while they are read,
+	// whose files have no name; empty: the system's.
+	Temp string
 	// Events hears what happens; nil: nobody does. It must be quick and must not
 	// call the store.
 	Events func(Event)
@@ -70,6 +73,7 @@ type Store struct {
 	wake    func(upstream string, due time.Time)
 	lanes   map[string]*lane
 	claims  map[int64]*claim // by number
+	ending  map[int64]bool   // claims that are being settled
 	outbox  []*settling      // what the database has not taken yet, in order
 	doubts  []doubtful
 	last    uint64 // ID
@@ -101,7 +105,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{opts: opts, pool: pool, started: time.Now(), writes: make(chan *write, 256), wake: func(string, time.Time) {},
-		lanes: map[string]*lane{}, claims: map[int64]*claim{}, told: map[string]time.Time{}}
+		lanes: map[string]*lane{}, claims: map[int64]*claim{}, ending: map[int64]bool{}, told: map[string]time.Time{}}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.begin(ctx); err != nil {
 		s.cancel()
@@ -240,6 +244,9 @@ func (s *Store) beating() {
 		_, err := s.pool.Exec(ctx, `UPDATE relay SET until = now() + $2 WHERE name = $1 AND incarnation = $3`, s.opts.Relay, s.opts.Term, s.incarnation)
 		if err == nil {
 			err = s.keepName(ctx)
+		}
+		if err == nil {
+			err = s.undoAll(ctx)
 		}
 		if err == nil && n%20 == 0 {
 			err = s.sweep(ctx)

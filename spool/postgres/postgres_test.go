@@ -239,6 +239,15 @@ func lostClaim(t *testing.T, url string) {
 	delete(s.claims, int64(d.Token.Claim)) // as if the answer had been lost
 	s.mu.Unlock()
 	s.unsure("up", errClosed)
+	if due, ok, err := s.NextDue(t.Context(), "up"); ok || err != nil {
+		t.Errorf("due %v, %v", due, err)
+	}
+	woken := make(chan bool, 1)
+	s.OnWork(func(string, time.Time) { woken <- true })
+	if err := s.undoAll(t.Context()); err != nil { // as each heartbeat does
+		t.Fatal(err)
+	}
+	<-woken
 	again := claimed(t, s, "up", 1)
 	if len(again) != 1 || again[0].ID != id || again[0].Attempt != 1 {
 		t.Errorf("%+v", again)

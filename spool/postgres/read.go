@@ -70,7 +70,7 @@ func (s *Store) Content(ctx context.Context, id spool.ID) (spool.Content, error)
 }
 
 func (s *Store) parts(ctx context.Context, id spool.ID, prefix []byte, size int64) (spool.Content, error) {
-	f, err := os.CreateTemp("", "postern-body-")
+	f, err := os.CreateTemp(s.opts.Temp, ".postern-body-")
 	if err != nil {
 		return nil, err
 	}

@@ -179,11 +179,17 @@ func (s *Store) Settle(ctx context.Context, d *spool.Delivery, st spool.Settleme
 	c := s.claims[int64(d.Token.Claim)]
 	if c != nil && c.d.Token == d.Token {
 		delete(s.claims, int64(d.Token.Claim))
+		s.ending[int64(d.Token.Claim)] = true
 	}
 	s.mu.Unlock()
 	if c == nil || c.d.Token != d.Token {
 		return s.before(d)
 	}
+	defer func() {
+		s.mu.Lock()
+		delete(s.ending, int64(d.Token.Claim))
+		s.mu.Unlock()
+	}()
 	p, err := c.settling(d, st)
 	if err != nil {
 		s.mu.Lock()

@@ -31,12 +31,20 @@ type Server struct {
 // require is the variable that makes a missing server an error.
 const require = "POSTERN_REQUIRE_INTEROP"
 
+// Bin is the folder of PostgreSQL's programs; empty: it is not here.
+func Bin() string {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if len(found) == 0 {
+		return ""
+	}
+	return filepath.Dir(found[len(found)-1])
+}
+
 // Start starts a server with the settings that are given, such as
 // "fsync=off". Without PostgreSQL it skips the test.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
-	if len(found) == 0 {
+	if Bin() == "" {
 		if os.Getenv(require) != "" {
 			t.Fatal("PostgreSQL is required: apt-get install postgresql")
 		}
@@ -49,22 +57,34 @@ func Start(t testing.TB, settings ...string) *Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &Server{dir: dir, bin: filepath.Dir(found[len(found)-1])}
-	if os.Getuid() == 0 {
-		u, err := user.Lookup("postgres")
-		if err == nil {
-			uid, _ := strconv.Atoi(u.Uid)
-			gid, _ := strconv.Atoi(u.Gid)
-			err = os.Chown(dir, uid, gid)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	s, err := New(dir, settings...)
+	if err != nil {
+		t.Fatal(err)
 	}
-	s.run(t, "initdb", "--pgdata", filepath.Join(dir, "data"), "--auth=trust", "--username=postern", "--no-sync", "--encoding=UTF8", "--locale=C")
-	s.start(t, settings)
 	t.Cleanup(s.Stop)
 	return s
+}
+
+// New makes a server in a folder, which is empty and has a short path, and starts
+// it.
+func New(dir string, settings ...string) (*Server, error) {
+	s := &Server{dir: dir, bin: Bin()}
+	if os.Getuid() == 0 {
+		u, err := user.Lookup("postgres")
+		if err != nil {
+			return nil, err
+		}
+		uid, _ := strconv.Atoi(u.Uid)
+		gid, _ := strconv.Atoi(u.Gid)
+		if err := os.Chown(dir, uid, gid); err != nil {
+			return nil, err
+		}
+	}
+	out, err := s.command("initdb", "--pgdata", filepath.Join(dir, "data"), "--auth=trust", "--username=postern", "--no-sync", "--encoding=UTF8", "--locale=C").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	return s, s.Run(settings...)
 }
 
 // command is a program of PostgreSQL, which refuses to run as root.
@@ -79,15 +99,8 @@ func (s *Server) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func (s *Server) run(t testing.TB, name string, args ...string) {
-	t.Helper()
-	if out, err := s.command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v: %s", name, err, out)
-	}
-}
-
-func (s *Server) start(t testing.TB, settings []string) {
-	t.Helper()
+// Run starts a server that has stopped.
+func (s *Server) Run(settings ...string) error {
 	args := []string{"-D", filepath.Join(s.dir, "data"), "-k", s.dir, "-c", "listen_addresses="}
 	for _, set := range settings {
 		args = append(args, "-c", set)
@@ -95,27 +108,28 @@ func (s *Server) start(t testing.TB, settings []string) {
 	s.cmd = s.command("postgres", args...)
 	log, err := os.Create(filepath.Join(s.dir, "log"))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer log.Close()
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		c, err := pgx.Connect(context.Background(), s.url("postgres"))
+		c, err := pgx.Connect(context.Background(), s.URL("postgres"))
 		if err == nil {
 			c.Close(context.Background())
-			return
+			return nil
 		}
 		if time.Now().After(end) {
 			text, _ := os.ReadFile(log.Name())
-			t.Fatalf("the server does not come up: %v\n%s", err, text)
+			return fmt.Errorf("the server does not come up: %w\n%s", err, text)
 		}
 	}
 }
 
-func (s *Server) url(database string) string {
+// URL is that of a database of the server; "postgres" is there from the start.
+func (s *Server) URL(database string) string {
 	return fmt.Sprintf("postgres://postern@/%s?host=%s", database, s.dir)
 }
 
@@ -123,7 +137,7 @@ func (s *Server) url(database string) string {
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", s.databases.Add(1))
-	c, err := pgx.Connect(t.Context(), s.url("postgres"))
+	c, err := pgx.Connect(t.Context(), s.URL("postgres"))
 	if err == nil {
 		_, err = c.Exec(t.Context(), "CREATE DATABASE "+name)
 		c.Close(t.Context())
@@ -131,7 +145,7 @@ func (s *Server) Database(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.url(name)
+	return s.URL(name)
 }
 
 // Stop ends the server at once, as a power cut does.
@@ -147,5 +161,7 @@ func (s *Server) Stop() {
 func (s *Server) Restart(t testing.TB, settings ...string) {
 	t.Helper()
 	s.Stop()
-	s.start(t, settings)
+	if err := s.Run(settings...); err != nil {
+		t.Fatal(err)
+	}
 }
