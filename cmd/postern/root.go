@@ -65,7 +65,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.serveCommand(), a.checkCommand(), a.explainCommand(),
 		a.queueCommand(), a.traceCommand(), a.statusCommand(), a.reloadCommand(), a.upstreamCommand(), a.routeCommand(), a.alertCommand(), a.adoptCommand(),
-		a.sendCommand(), a.sendmailCommand(), a.bookCommand(), a.passwdCommand(), a.dkimCommand(), a.importCommand(), a.databaseCommand(), a.doctorCommand(), a.manualCommand(), a.versionCommand(),
+		a.sendCommand(), a.sendmailCommand(), a.bookCommand(), a.passwdCommand(), a.dkimCommand(), a.importCommand(), a.databaseCommand(), a.topCommand(), a.doctorCommand(), a.manualCommand(), a.versionCommand(),
 	)
 	root.SetHelpCommand(helpCommand())
 	root.SetOut(a.stdout) // which the next line asks for

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"postern/cmd/control"
+)
+
+func (a *app) topCommand() *cobra.Command {
+	var once bool
+	every := time.Second
+	cmd := &cobra.Command{
+		Use:   "top",
+		Short: "Show upstreams, rates and what waits, live",
+		Long: `Show upstreams, rates and what waits, live. Keys: arrows choose an upstream, p
+pauses it and r resumes it (where you may), s sorts by another column, q ends.
+Where standard output is no terminal it prints one table, as with --once.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if every < 200*time.Millisecond || every > time.Hour {
+				return usage("--interval is from 200ms to 1h")
+			}
+			return a.top(cmd.Context(), every, once)
+		},
+	}
+	cmd.Flags().BoolVar(&once, "once", false, "print one table, of what happened within the interval, and end")
+	cmd.Flags().DurationVar(&every, "interval", every, "how often it looks")
+	return a.withJSON(cmd)
+}
+
+// sample is what a relay has told at a moment.
+type sample struct {
+	at       time.Time
+	status   *control.Status
+	counters *control.Counters
+}
+
+func (a *app) sample(ctx context.Context, client *control.Client) (s sample, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if s.status, err = client.Status(ctx); err != nil {
+		return s, err
+	}
+	s.counters, err = client.Counters(ctx)
+	s.at = time.Now()
+	return s, err
+}
+
+func (a *app) top(ctx context.Context, every time.Duration, once bool) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	before, err := a.sample(ctx, client)
+	if err != nil {
+		return err
+	}
+	screen, ok := a.stdout.(*os.File)
+	keys, typed := a.stdin.(*os.File)
+	if once || a.json || !ok || !typed || !term.IsTerminal(int(screen.Fd())) || !term.IsTerminal(int(keys.Fd())) {
+		select {
+		case <-time.After(every):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		now, err := a.sample(ctx, client)
+		if err != nil {
+			return err
+		}
+		v := newTopView(before, now)
+		if a.json {
+			return printJSON(a.stdout, v)
+		}
+		_, err = io.WriteString(a.stdout, v.text(0, 0, ""))
+		return err
+	}
+	return a.topLive(ctx, client, before, every, screen, keys)
+}
+
+// topLive is the screen. It gives the terminal back as it was.
+func (a *app) topLive(ctx context.Context, client *control.Client, before sample, every time.Duration, screen, keys *os.File) error {
+	was, err := term.MakeRaw(int(keys.Fd()))
+	if err != nil {
+		return err
+	}
+	defer term.Restore(int(keys.Fd()), was)
+	fmt.Fprint(screen, "\x1b[?1049h\x1b[?25l")       // another screen, without a cursor
+	defer fmt.Fprint(screen, "\x1b[?25h\x1b[?1049l") // and back
+	pressed := make(chan string)
+	go readKeys(keys, pressed) // ends with the process
+	v := newTopView(before, before)
+	said := ""
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		width, height, err := term.GetSize(int(screen.Fd()))
+		if err != nil {
+			width, height = 80, 24
+		}
+		fmt.Fprint(screen, "\x1b[H"+strings.ReplaceAll(v.text(width, height, said), "\n", "\x1b[K\r\n")+"\x1b[J")
+		select {
+		case <-ctx.Done():
+			return nil
+		case key := <-pressed:
+			switch v.press(key) {
+			case topEnd:
+				return nil
+			case topPause:
+				said = outcome(client.Pause(ctx, v.Lanes[v.chosen].Upstream))
+			case topResume:
+				said = outcome(client.Resume(ctx, v.Lanes[v.chosen].Upstream))
+			}
+		case <-tick.C:
+			now, err := a.sample(ctx, client)
+			if said = ""; err != nil {
+				said = err.Error()
+				continue
+			}
+			next := newTopView(before, now)
+			next.sorted, next.chosen = v.sorted, v.chosen
+			next.sort()
+			before, v = now, next
+		}
+	}
+}
+
+func outcome(err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return "done"
+}
+
+// readKeys sends each key as its bytes: an arrow is three of them.
+func readKeys(from io.Reader, to chan<- string) {
+	b := make([]byte, 16)
+	for {
+		n, err := from.Read(b)
+		if err != nil {
+			to <- "q"
+			return
+		}
+		to <- string(b[:n])
+	}
+}

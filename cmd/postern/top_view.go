@@ -1,0 +1,204 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"postern/cmd/control"
+)
+
+// topView is what `postern top` shows. Its JSON is for programs.
+type topView struct {
+	At        time.Time `json:"at"`
+	Seconds   float64   `json:"seconds"` // that the rates are of
+	Healthy   bool      `json:"healthy"`
+	Accepted  float64   `json:"accepted_per_second"`
+	Delivered float64   `json:"delivered_per_second"`
+	Deferred  float64   `json:"deferred_per_second"`
+	Queued    int       `json:"queued"`
+	Held      int       `json:"held"`
+	Lanes     []topLane `json:"upstreams"`
+
+	problems []string
+	sorted   int // by which of topOrders
+	chosen   int
+}
+
+// topLane is one upstream.
+type topLane struct {
+	Upstream  string  `json:"upstream"`
+	State     string  `json:"state"`
+	Queued    int     `json:"queued"`
+	Sessions  int     `json:"sessions"`
+	Delivered float64 `json:"delivered_per_second"`
+	Deferred  float64 `json:"deferred_per_second"`
+	Failed    float64 `json:"failed_per_second"`
+	Oldest    float64 `json:"oldest_due_seconds"` // 0: nothing is due
+	Reason    string  `json:"reason,omitempty"`
+}
+
+// What a key asks for.
+const (
+	topNothing = iota
+	topEnd
+	topPause
+	topResume
+)
+
+// topOrders are the columns that it can be sorted by.
+var topOrders = []struct {
+	name string
+	less func(a, b *topLane) int
+}{
+	{"name", func(a, b *topLane) int { return 0 }},
+	{"queued", func(a, b *topLane) int { return cmp.Compare(b.Queued, a.Queued) }},
+	{"delivered", func(a, b *topLane) int { return cmp.Compare(b.Delivered, a.Delivered) }},
+	{"oldest", func(a, b *topLane) int { return cmp.Compare(b.Oldest, a.Oldest) }},
+}
+
+// newTopView compares two samples. A counter that is smaller than before is that
+// of another process, and counts from 0.
+func newTopView(before, now sample) *topView {
+	took := now.at.Sub(before.at).Seconds()
+	rate := func(a, b float64) float64 {
+		switch {
+		case took <= 0:
+			return 0
+		case b < a:
+			return b / took
+		}
+		return (b - a) / took
+	}
+	q := &now.status.Queue
+	v := &topView{At: now.at.UTC(), Seconds: took, Healthy: now.status.Healthy, Accepted: rate(before.counters.Accepted, now.counters.Accepted),
+		Queued: q.Deliveries, Held: q.Held, problems: now.status.Problems}
+	none := &control.LaneCount{}
+	for i := range now.status.Lanes {
+		l := &now.status.Lanes[i]
+		old, count := cmp.Or(before.counters.Lanes[l.Upstream], none), cmp.Or(now.counters.Lanes[l.Upstream], none)
+		one := topLane{Upstream: l.Upstream, State: string(l.State), Queued: l.Queued, Sessions: l.Sessions,
+			Delivered: rate(old.Delivered, count.Delivered), Deferred: rate(old.Deferred, count.Deferred), Failed: rate(old.Failed, count.Failed),
+			Reason: laneReason(l, now.at)}
+		if l.OldestDue != nil && l.OldestDue.Before(now.at) {
+			one.Oldest = now.at.Sub(*l.OldestDue).Seconds()
+		}
+		v.Delivered += one.Delivered
+		v.Deferred += one.Deferred
+		v.Lanes = append(v.Lanes, one)
+	}
+	v.sort()
+	return v
+}
+
+// sort puts the upstreams in the order that was chosen, by name where it is the
+// same.
+func (v *topView) sort() {
+	slices.SortFunc(v.Lanes, func(a, b topLane) int {
+		return cmp.Or(topOrders[v.sorted].less(&a, &b), cmp.Compare(a.Upstream, b.Upstream))
+	})
+	v.chosen = max(min(v.chosen, len(v.Lanes)-1), 0)
+}
+
+// press carries out what a key means for the view, and returns what else it asks
+// for.
+func (v *topView) press(key string) int {
+	switch key {
+	case "q", "Q", "\x03", "\x1b":
+		return topEnd
+	case "\x1b[A", "k":
+		v.chosen--
+	case "\x1b[B", "j":
+		v.chosen++
+	case "s":
+		v.sorted = (v.sorted + 1) % len(topOrders)
+	case "p", "r":
+		if len(v.Lanes) == 0 {
+			return topNothing
+		}
+		if key == "p" {
+			return topPause
+		}
+		return topResume
+	}
+	v.sort()
+	return topNothing
+}
+
+// text is the view within so many columns and lines; 0: as many as there are. said
+// is what came of the last key.
+func (v *topView) text(width, height int, said string) string {
+	health := "healthy"
+	if !v.Healthy {
+		health = "NOT HEALTHY"
+	}
+	lines := []string{
+		fmt.Sprintf("postern  %s  %s", v.At.Local().Format("15:04:05"), health),
+		fmt.Sprintf("accepted %s/s  delivered %s/s  deferred %s/s  queued %d  held %d", perSecond(v.Accepted), perSecond(v.Delivered), perSecond(v.Deferred), v.Queued, v.Held),
+	}
+	lines = append(lines, v.problems...)
+	lines = append(lines, "", fmt.Sprintf("%-20s %-9s %8s %5s %9s %9s %8s %8s  %s", "UPSTREAM", "STATE", "QUEUED", "SESS", "DELIV/S", "DEFER/S", "FAIL/S", "OLDEST", "REASON"))
+	marked := -1
+	for i := range v.Lanes {
+		l := &v.Lanes[i]
+		oldest := "-"
+		if l.Oldest > 0 {
+			oldest = ago(time.Duration(l.Oldest * float64(time.Second)))
+		}
+		if i == v.chosen && width > 0 {
+			marked = len(lines)
+		}
+		lines = append(lines, fmt.Sprintf("%-20s %-9s %8d %5d %9s %9s %8s %8s  %s", l.Upstream, l.State, l.Queued, l.Sessions,
+			perSecond(l.Delivered), perSecond(l.Deferred), perSecond(l.Failed), oldest, l.Reason))
+	}
+	if width > 0 {
+		lines = append(lines, v.whole(), "q end  arrows choose  p pause  r resume  s sort (by "+topOrders[v.sorted].name+")", said)
+	}
+	return fit(lines, width, height, marked)
+}
+
+// whole is the reason of the upstream that is chosen, for which its line is short.
+func (v *topView) whole() string {
+	if len(v.Lanes) == 0 || v.Lanes[v.chosen].Reason == "" {
+		return ""
+	}
+	return v.Lanes[v.chosen].Upstream + ": " + v.Lanes[v.chosen].Reason
+}
+
+// fit cuts lines to a screen, makes them harmless, and marks one. The last three,
+// which say what to press, stay.
+func fit(lines []string, width, height, marked int) string {
+	if height > 0 && len(lines) > height {
+		keep := min(3, height)
+		lines = slices.Concat(lines[:height-keep], lines[len(lines)-keep:])
+	}
+	var b strings.Builder
+	for i, l := range lines {
+		l = safe(l)
+		if width > 0 && utf8.RuneCountInString(l) > width {
+			l = string([]rune(l)[:width])
+		}
+		if i == marked {
+			l = "\x1b[7m" + l + "\x1b[0m"
+		}
+		b.WriteString(strings.TrimRight(l, " "))
+		if width == 0 || i < len(lines)-1 {
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
+}
+
+// perSecond is short, and tells little from nothing.
+func perSecond(r float64) string {
+	switch {
+	case r == 0:
+		return "0"
+	case r < 10:
+		return fmt.Sprintf("%.1f", r)
+	}
+	return fmt.Sprintf("%.0f", r)
+}
