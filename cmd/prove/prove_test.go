@@ -200,7 +200,6 @@ func TestPower(t *testing.T) {
 // TestFleet is the short form of two relays with one queue, with a relay or the
 // database killed each two seconds.
 func TestFleet(t *testing.T) {
-	t.Parallel()
 	if !long() {
 		t.Skip("takes a database and half a minute: POSTERN_LONG=1")
 	}
