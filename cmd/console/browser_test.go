@@ -107,6 +107,7 @@ func signInTo(base, user string) chromedp.Action[chromedp.Void] {
 func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	f, s = newRelay(t)
 	routedConfig(f)
+	catch(t, s, "Subject: plain\r\n\r\nHello\r\n", newsletter(`<h1>Thank you</h1><p>It comes tomorrow.</p><img src="cid:logo@shop" alt="">`))
 	for i := range 3 {
 		env := envelope(fmt.Sprintf("shop%d@example.com", i), "ann@example.org", "bob@example.net")
 		env.Accepted, env.Hold, env.MessageID, env.Peer, env.Listener = time.Now().Add(-time.Duration(i)*5*time.Hour), i == 1, "<1@example.com>", "127.0.0.1:4711", "apps"
@@ -120,7 +121,7 @@ func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	h.Close(time.Second)
 	q := url.QueryEscape
 	return f, s, id, []string{"/", "/queue", "/queue?state=held", "/queue?from=" + q("<nobody>"), "/messages/" + id.String(), "/messages/" + id.String() + "/life",
-		"/upstreams", "/upstreams/office", "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/trace", "/trace?q=" + q("ann@example.org"), "/trace?q=" + q("@nowhere.example"), "/no-such-page"}
+		"/upstreams", "/upstreams/office", "/captured", "/captured?q=nothing", "/captured/" + capturedName(1), "/captured/" + capturedName(0), "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/trace", "/trace?q=" + q("ann@example.org"), "/trace?q=" + q("@nowhere.example"), "/no-such-page"}
 }
 
 // TestBrowser has Debian's Chromium go through the console.
@@ -131,6 +132,7 @@ func TestBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("operate", func(t *testing.T) { testOperating(t, ctx, said) })
+	t.Run("mail in a frame", func(t *testing.T) { testMailInAFrame(t, ctx, said) })
 	t.Run("live", func(t *testing.T) { testLiveParts(t, ctx) })
 	t.Run("without scripts", func(t *testing.T) { testWithoutScripts(t, ctx) })
 }

@@ -13,8 +13,11 @@
 package console
 
 import (
+	"context"
+
 	"postern/cmd/control"
 	"postern/config"
+	"postern/relay/capture"
 	"postern/relay/origin"
 	"postern/spool"
 )
@@ -27,13 +30,18 @@ type Options struct {
 	Relay control.Relay
 	// Config is the configuration in force, as it was read.
 	Config func() *config.Config
+	// Captured is the mail that the capture server keeps, and Release has some of
+	// it go out after all: once for each upstream, a *spool.Repeated says so.
+	Captured *capture.Box
+	Release  func(context.Context, *Release) (spool.ID, error)
 	// History is the folder that the lives of messages are searched in.
 	History string
 	Events  func(Event)
 }
 
 // Event is something that happened at the console: a SignedIn, SignedOut,
-// SignInFailed, Refused, TLSFailed or Failed.
+// SignInFailed, Refused, TLSFailed, CaptureRemoved,
+// CaptureReleased or Failed.
 type Event interface{ event() }
 
 // Client is who asks.
@@ -76,13 +84,33 @@ type TLSFailed struct {
 	Err    error
 }
 
+// CaptureRemoved tells that somebody removed a captured message.
+type CaptureRemoved struct {
+	Client Client
+	User   string
+	Name   string // in the Maildir
+}
+
+// CaptureReleased tells that somebody had a captured message go out after all.
+type CaptureReleased struct {
+	Client     Client
+	User       string
+	ID         spool.ID
+	From       string
+	Recipients int
+	Upstream   string
+	Name       string // in the Maildir
+}
+
 // Failed tells that a bug ended an answer, with its stack, or that a connection
 // could not be served.
 type Failed struct{ Text string }
 
-func (*SignedIn) event()     {}
-func (*SignedOut) event()    {}
-func (*SignInFailed) event() {}
-func (*Refused) event()      {}
-func (*TLSFailed) event()    {}
-func (*Failed) event()       {}
+func (*SignedIn) event()        {}
+func (*SignedOut) event()       {}
+func (*SignInFailed) event()    {}
+func (*Refused) event()         {}
+func (*TLSFailed) event()       {}
+func (*CaptureRemoved) event()  {}
+func (*CaptureReleased) event() {}
+func (*Failed) event()          {}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"postern/cmd/control"
 	"postern/config"
 	"postern/queue"
+	"postern/relay/capture"
 	"postern/relay/peer"
 	"postern/spool"
 	"postern/spool/storetest"
@@ -25,13 +27,14 @@ import (
 
 // relay is a daemon, and a queue that notes what it is asked to do.
 type relay struct {
-	mu     sync.Mutex
-	store  *storetest.Memory
-	done   []string
-	events []Event
-	result queue.Result
-	lanes  []control.Lane
-	config config.Config
+	mu       sync.Mutex
+	store    *storetest.Memory
+	done     []string
+	events   []Event
+	result   queue.Result
+	lanes    []control.Lane
+	config   config.Config
+	repeated error // of a release; nil: it is the first
 }
 
 func (f *relay) note(format string, args ...any) {
@@ -51,6 +54,15 @@ func (f *relay) noted() string {
 
 func (f *relay) Lanes(context.Context) ([]queue.LaneStatus, error) {
 	return []queue.LaneStatus{{Upstream: "office", State: queue.Parked, Cause: spool.Outcome{Code: 535, Text: hostile, Remote: "mx.example.com:25"}}}, nil
+}
+
+func (f *relay) release(_ context.Context, r *Release) (spool.ID, error) {
+	content, err := io.ReadAll(r.Content)
+	f.note("release %s from %s to %s by %s for %s: %q", r.Name, r.From, strings.Join(r.To, " "), r.Upstream, r.Operator, content)
+	if f.repeated != nil {
+		return 0, f.repeated
+	}
+	return 77, err
 }
 
 func (f *relay) act(op string, sel queue.Select, by, reason string) (queue.Result, error) {
@@ -134,7 +146,7 @@ func newRelayFor(t testing.TB) (*relay, *Server) {
 	at := time.Now()
 	f.lanes = []control.Lane{{Upstream: "office", Address: hostile, State: queue.Parked, Reason: hostile, Since: &at, Username: hostile,
 		RefusedSenders: []string{hostile}, Refusals: []control.Refusal{{Sender: hostile, Since: at, Reason: hostile}}, PausedBy: hostile}}
-	s := New(Options{Store: f.store, Queue: f, Relay: f, Config: func() *config.Config { return &f.config }, History: t.TempDir(),
+	s := New(Options{Store: f.store, Queue: f, Relay: f, Config: func() *config.Config { return &f.config }, History: t.TempDir(), Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release,
 		Events: func(e Event) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"postern/cmd/control"
@@ -69,12 +68,9 @@ func (s *Server) source(w http.ResponseWriter, r *request) {
 		return
 	}
 	defer c.Close()
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
-	h.Set("Content-Length", strconv.FormatInt(c.Size(), 10))
+	asSource(w.Header(), c.Size())
 	if r.Form.Get("download") != "" {
-		h.Set("Content-Disposition", `attachment; filename="`+id.String()+`.eml"`)
+		attach(w.Header(), id.String()+".eml")
 	}
 	_, _ = io.Copy(w, io.NewSectionReader(c, 0, c.Size()))
 }

@@ -68,6 +68,7 @@ type shown struct {
 	User    *config.ConsoleUser
 	Operate bool
 	Define  bool
+	Caught  bool   // there is captured mail to look at
 	Here    string // path and query, for forms to come back to
 	Section string // the first segment of the path
 	Said    string
@@ -78,6 +79,7 @@ type shown struct {
 // defines as "live", with that.
 func (s *Server) page(w http.ResponseWriter, r *request, status int, name, title string, data any) {
 	v := shown{Title: title, Host: r.set.hostname, User: r.user, Operate: r.may(config.RoleOperate), Define: r.may(config.RoleDefine), Here: r.URL.RequestURI(), Data: data}
+	v.Caught = v.Operate && s.Captured.Exists()
 	v.Section, _, _ = strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	part := "layout.html"
 	if r.Header.Get("HX-Request") != "" && r.Header.Get("X-Live") != "" {

@@ -102,7 +102,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	st.alerts = d.targets(cfg)
 	if admins.console != nil {
 		d.console = console.New(console.Options{
-			Store: d.store, Queue: d.queue, Relay: d, Config: func() *config.Config { return d.state.Load().read },
+			Store: d.store, Queue: d.queue, Relay: d, Captured: capture.NewBox(cfg.CaptureDir()), Release: d.release, Config: func() *config.Config { return d.state.Load().read },
 			History: cfg.HistoryDir(), Events: d.log.Console(),
 		})
 	}

@@ -36,6 +36,13 @@ func (l *Log) Console() func(web.Event) {
 			if l.mayTell(zapcore.WarnLevel, "console-tls-failed", fromConsole(&e.Client)) {
 				l.warn("console-tls-failed", zap.String("peer", e.Client.Peer), zap.Error(e.Err))
 			}
+		case *web.CaptureRemoved:
+			l.info("captured-removed", zap.String("captured", e.Name), zap.String("operator", operatorOf(e.User)), zap.String("peer", e.Client.Peer))
+		case *web.CaptureReleased:
+			l.metrics.accepted.with(consoleListener).Inc()
+			l.metrics.acceptedRecipients.with(consoleListener).Add(float64(e.Recipients))
+			l.info("captured-released", id(e.ID), zap.String("from", e.From), zap.Int("recipients", e.Recipients), zap.String("upstream", e.Upstream),
+				zap.String("captured", e.Name), zap.String("operator", operatorOf(e.User)), zap.String("peer", e.Client.Peer))
 		case *web.Failed:
 			if l.mayTell(zapcore.ErrorLevel, "console-failed", nil) {
 				l.error("console-failed", zap.String("error", stackText([]byte(e.Text))))
@@ -43,6 +50,9 @@ func (l *Log) Console() func(web.Event) {
 		}
 	}
 }
+
+// operatorOf is what the log calls a user of the console.
+func operatorOf(user string) string { return consoleListener + ":" + user }
 
 func fromConsole(c *web.Client) *submission.Client {
 	return &submission.Client{Listener: consoleListener, Peer: c.Peer, Connection: c.Connection}

@@ -1,0 +1,138 @@
+//go:build unix
+
+package main
+
+import (
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// withConsole is a configuration with a console, whose user "ann" has the password
+// "secret", an upstream that keeps mail here and one that doesn't.
+func withConsole(t *testing.T, listen, upstream, console string) string {
+	t.Helper()
+	r := perform(t, "secret\n", "passwd")
+	if r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	return ordinary(listen, upstream) + fmt.Sprintf(`[upstream.here]
+provider = "capture"
+[console]
+address = %q
+[console.user.ann]
+password = %q
+role = "define"
+`, console, strings.TrimSpace(r.stdout))
+}
+
+// visitor is a browser without JavaScript.
+type visitor struct {
+	t    *testing.T
+	base string
+	http http.Client
+}
+
+func visit(t *testing.T, address string) *visitor {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &visitor{t, "http://" + address, http.Client{Jar: jar}}
+	if body := v.post("/sign-in", url.Values{"name": {"ann"}, "password": {"secret"}}); !strings.Contains(body, "Sign out") {
+		t.Fatalf("not signed in: %s", body)
+	}
+	return v
+}
+
+func (v *visitor) read(answer *http.Response, err error) string {
+	v.t.Helper()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	b, err := io.ReadAll(answer.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return string(b)
+}
+
+func (v *visitor) get(path string) string {
+	v.t.Helper()
+	return v.read(v.http.Get(v.base + path))
+}
+
+func (v *visitor) post(path string, form url.Values) string {
+	v.t.Helper()
+	return v.read(v.http.PostForm(v.base+path, form))
+}
+
+// Mail that was captured goes out by the console, once, as it came in; trace tells
+// of it.
+func TestConsoleSendsCapturedMailOn(t *testing.T) {
+	listen, upstream, console := freeAddr(t), freeAddr(t), freeAddr(t)
+	h := newHarness(t, strings.Replace(withConsole(t, listen, upstream, console), `upstream = ["office"]`, `upstream = ["here"]`, 1))
+	sink := startSink(t, upstream)
+	h.start()
+	send(t, listen, "a@example.com", "kept")
+	v := visit(t, console)
+	link := regexp.MustCompile(`href="(/captured/[^"/]+)">kept`)
+	var path string
+	eventually(t, "the message is captured", func() bool {
+		m := link.FindStringSubmatch(v.get("/captured"))
+		if m != nil {
+			path = m[1]
+		}
+		return m != nil
+	})
+	if page := v.get(path); !strings.Contains(page, "Dear b.") || !strings.Contains(page, "&lt;a@example.com&gt; to &lt;b@example.com&gt;, by here") {
+		t.Errorf("%s", page)
+	}
+	form := url.Values{"upstream": {"office"}, "back": {path}}
+	if page := v.post(path+"/release", form); !strings.Contains(page, "It goes to office as the message") {
+		t.Fatalf("%s", page)
+	}
+	if page := v.post(path+"/release", form); !strings.Contains(page, "is not sent twice") {
+		t.Errorf("%s", page)
+	}
+	eventually(t, "it is delivered", func() bool { return len(sink.received()) > 0 && len(h.queued()) == 0 })
+	got := sink.received()
+	if len(got) != 1 || !strings.Contains(got[0], "Subject: kept\r\n") || strings.Contains(got[0], "X-Postern-Upstream") || strings.Contains(got[0], "Delivered-To") || strings.Count(got[0], "Received:") != 1 {
+		t.Errorf("%q", got)
+	}
+	id := regexp.MustCompile(`"event":"captured-released","id":"([^"]+)"`).FindStringSubmatch(h.log.String())
+	if id == nil {
+		t.Fatal("the log does not tell")
+	}
+	eventually(t, "the history has it", func() bool {
+		told := h.do("trace", id[1]).stdout
+		return strings.Contains(told, "captured-released") && strings.Contains(told, "console:ann") && strings.Contains(told, "delivered at office")
+	})
+	if page := v.get("/messages/" + id[1] + "/life"); !strings.Contains(page, "delivered at office") {
+		t.Errorf("%s", page)
+	}
+	if page := v.post("/captured/remove", url.Values{"name": {strings.TrimPrefix(path, "/captured/")}, "back": {"/captured"}}); !strings.Contains(page, "1 message: removed.") {
+		t.Errorf("%s", page)
+	}
+}
+
+// The routes in force are explained as the command explains them.
+func TestConsoleExplains(t *testing.T) {
+	listen, upstream, console := freeAddr(t), freeAddr(t), freeAddr(t)
+	h := newHarness(t, withConsole(t, listen, upstream, console))
+	h.start()
+	v := visit(t, console)
+	want := h.must("explain", "--from", "a@example.com", "--to", "b@example.org")
+	page := v.get("/routes?from=a%40example.com&to=b%40example.org")
+	if !strings.Contains(page, ">"+html.EscapeString(want)) {
+		t.Errorf("the command says %s, the page %s", want, page)
+	}
+}

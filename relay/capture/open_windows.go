@@ -1,0 +1,3 @@
+package capture
+
+const noWait = 0 // a file there is no pipe
