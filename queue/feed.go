@@ -44,6 +44,9 @@ func (f *Feed) Next(ctx context.Context) (*spool.Delivery, error) {
 	}
 	s.sessions.wait(&f.session)
 	s.sessions.caughtUp()
+	if s.work.waits() {
+		l.poke() // what waits for the pace or a rate now has somebody who takes it, at a time that the lane has to see to
+	}
 	idle := f.idleLimit(now)
 	l.unlock()
 

@@ -107,6 +107,7 @@ func (l *lane) serve() int {
 	defer l.unlock()
 	now, s := time.Now(), &l.state
 	s.work.ripen(now)
+	s.looked = now
 	if !s.flows() || !s.tenure.lasts(now) {
 		return 0
 	}

@@ -24,6 +24,7 @@ type laneState struct {
 	tenure      tenure // of the lane's lease
 	work        work
 	sessions    sessions
+	looked      time.Time // when what waits was last handed out and claimed
 }
 
 // shown is the state that people are told.
@@ -145,12 +146,14 @@ func (s *laneState) rest(now time.Time) time.Duration {
 	}
 	until(s.work.nextWake)
 	if s.work.waits() {
+		// What had to wait when it was looked at may go by now, and then nobody
+		// else would see it.
 		for _, t := range [...]time.Time{s.sessions.growAt, s.sessions.catchUpUntil()} {
-			if now.Before(t) {
+			if s.looked.Before(t) {
 				until(t)
 			}
 		}
-		until(s.pace.Wait(now))
+		until(s.pace.Wait(s.looked))
 		until(s.rates.budget.Next())
 	}
 	if s.pace.Slowed() && now.Before(s.pace.CalmAt()) {

@@ -65,12 +65,24 @@ func TestRest(t *testing.T) {
 		"another is refused": {func(s *laneState) {
 			s.work.hot, s.sessions.growAt = true, now.Add(time.Minute)
 		}, time.Minute},
+		"another may be opened since it was looked at": {func(s *laneState) {
+			s.work.hot, s.sessions.growAt, s.looked = true, now.Add(-time.Millisecond), now.Add(-2*time.Millisecond)
+		}, time.Millisecond},
+		"the pace lets one go since it was looked at": {func(s *laneState) {
+			s.work.hot, s.looked = true, now.Add(-time.Hour)
+			s.pace.Refused(s.looked.Add(-time.Second), s.looked.Add(-time.Second), 2, spool.Outcome{Code: 451})
+			s.pace.Began(s.looked)
+			if wait := s.pace.Wait(s.looked); wait.IsZero() || wait.After(now) {
+				panic(wait)
+			}
+		}, time.Millisecond},
 		"down":       {func(s *laneState) { s.health = health{state: Waiting, probeAt: now.Add(2 * time.Second)} }, 2 * time.Second},
 		"is probed":  {func(s *laneState) { s.health = health{state: Waiting, probeAt: now, probing: true} }, longNap},
 		"is paused":  {func(s *laneState) { s.pause.Paused, s.work.nextWake = true, now }, longNap},
 		"is missing": {func(s *laneState) { s.up, s.work.nextWake = nil, now }, longNap},
 	} {
 		s := laneFor(1)
+		s.looked = now
 		c.change(s)
 		if d := s.rest(now); d != c.want {
 			t.Errorf("%s: %v, want %v", name, d, c.want)
