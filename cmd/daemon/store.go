@@ -37,7 +37,7 @@ func (d *daemon) openStore(cfg *config.Config) error {
 }
 
 // openDatabase opens a queue that relays share. A database that does not answer
-// is waited for, as one that starts together with this relay.
+// is an error: whoever starts the relay tries again.
 func (d *daemon) openDatabase(cfg *config.Config) error {
 	ctx, cancel := context.WithTimeout(context.Background(), databaseTimeout)
 	defer cancel()

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/jackc/pgx/v5"
@@ -15,11 +16,11 @@ func (s *Store) Notify(ctx context.Context, notices []spool.Notice, ends ...spoo
 		d, ok := n.Draft.(*draft)
 		if !ok || d.s != s || n.Envelope.Key != nil {
 			n.Draft.Discard()
-			err = firstOf(err, spool.ErrInvalid)
+			err = cmp.Or(err, error(spool.ErrInvalid))
 			continue
 		}
 		m, failed := d.end(ctx, n.Envelope, nil)
-		if err = firstOf(err, failed); failed == nil {
+		if err = cmp.Or(err, failed); failed == nil {
 			made = append(made, m)
 		}
 	}
@@ -149,11 +150,4 @@ func (s *Store) notify(made []*message, all []*settling) (settled spool.Settled,
 		s.accepted(m)
 	}
 	return settled, nil
-}
-
-func firstOf(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }

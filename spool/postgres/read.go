@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -85,7 +86,7 @@ func (s *Store) parts(ctx context.Context, id spool.ID, prefix []byte, size int6
 		}
 	}
 	at, seek := f.Seek(0, io.SeekCurrent)
-	if err = firstOf(err, seek); err == nil && at != size {
+	if err = cmp.Or(err, seek); err == nil && at != size {
 		err = fmt.Errorf("%w: it has %d bytes, not %d", spool.ErrDamaged, at, size)
 	}
 	if err != nil {

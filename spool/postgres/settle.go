@@ -115,13 +115,12 @@ func (p *settling) queue(b *pgx.Batch) {
 			p.held, p.kept, p.warned, p.doubt, recipients, at, texts)
 		return
 	}
-	if !p.claim.alone() { // the last of several shares takes the message with it
-		p.lock = true
-		b.Queue(`SELECT count(*) FROM (SELECT 1 FROM message WHERE id = $1 FOR UPDATE) m`, id)
-	}
-	if p.claim.alone() {
+	alone := p.claim.alone()
+	if alone {
 		b.Queue(`WITH s AS (DELETE FROM share WHERE id = $1 AND share = $2 AND claim = $3 RETURNING 1) SELECT count(*) FROM s`, id, p.claim.d.Share, number)
 	} else {
+		p.lock = true // the last of several shares takes the message with it
+		b.Queue(`SELECT count(*) FROM (SELECT 1 FROM message WHERE id = $1 FOR UPDATE) m`, id)
 		recipients, at, texts := p.columns()
 		b.Queue(`WITH s AS (DELETE FROM share WHERE id = $1 AND share = $2 AND claim = $3 RETURNING 1),
 			o AS (
@@ -131,7 +130,7 @@ func (p *settling) queue(b *pgx.Batch) {
 			SELECT count(*) FROM s`, id, p.claim.d.Share, number, recipients, at, texts)
 	}
 	b.Queue(`WITH m AS (DELETE FROM message WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM share WHERE id = $1) RETURNING 1) SELECT count(*) FROM m`, id)
-	if p.claim.attempts > 1 || !p.claim.alone() || len(p.claim.d.Envelope.Recipients) > len(p.claim.d.Pending) {
+	if p.claim.attempts > 1 || !alone || len(p.claim.d.Envelope.Recipients) > len(p.claim.d.Pending) {
 		b.Queue(`DELETE FROM outcome o WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = o.id)`, id)
 		p.tail++
 	}
