@@ -96,7 +96,7 @@ func (p *Pattern) setDomain(domain string) error {
 		p.Kind, domain = PatternSubdomains, below
 	}
 	canonical, ok := wire.CanonicalDomain(domain)
-	if !ok || strings.ContainsAny(domain, "* \t<>(),;:\\\"") && domain[0] != '[' {
+	if !ok || domain[0] != '[' && !wire.IsDomain(domain, true) {
 		return errors.New("has no valid domain")
 	}
 	p.Domain = canonical

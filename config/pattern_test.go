@@ -34,7 +34,7 @@ func TestParsePattern(t *testing.T) {
 	for _, s := range []string{
 		"", "@", "a", "a@", "@b", "**", "*@", "*@*", "**@b", "a*@b", "a@*.b", "a@b.*", "*@*.*", "*@*b", "<a@b>", "<a>@b",
 		"a b@c", `"a@b`, `a"@b`, `"a\"@b`, `a\b@c`, "a@b c", "a@b..c", "a@.b", "a@b.", "a@[1", "a@(b)", "a@b,c@d", `"a@b"`,
-		"a\x0e@b", "\"a\x1b\"@b", "a@b\u200b", "a\u202eb@c", "\xff@b",
+		"a@b=c", "*@b=c", "*@*.b_=c", "a@-b", "a\x0e@b", "\"a\x1b\"@b", "a@b\u200b", "a\u202eb@c", "\xff@b",
 	} {
 		if got, err := ParsePattern(s); err == nil {
 			t.Errorf("ParsePattern(%q) = %+v, want an error", s, got)

@@ -87,28 +87,36 @@ func orWord(words ...string) func(f field, v any) (string, bool) {
 	}
 }
 
-// readOwnAddress reads an address that goes into envelopes and headers, where
-// nobody has asked for SMTPUTF8: an international domain becomes ASCII.
-func readOwnAddress(f field, v any) (string, bool) {
-	s, ok := readText(f, v)
-	if !ok {
-		return "", false
-	}
+// ParseAddress reads an address that goes into envelopes and headers, where
+// nobody has asked for SMTPUTF8: an international domain becomes ASCII. It is
+// false for whatever is not written as "alerts@example.com" is.
+func ParseAddress(s string) (address string, ok bool) {
 	local, domain := wire.SplitAddress(s)
 	if !wire.IsASCII(domain) {
 		if canonical, ok := wire.CanonicalDomain(domain); ok {
 			s = local + "@" + canonical
 		}
 	}
+	return s, !strings.ContainsAny(s, "<>") && len(s)+2 <= wire.MaxPath && wire.CheckMailbox(s, false) == wire.NoFault
+}
+
+// readOwnAddress reads what ParseAddress does.
+func readOwnAddress(f field, v any) (string, bool) {
+	s, ok := readText(f, v)
+	if !ok {
+		return "", false
+	}
+	address, ok := ParseAddress(s)
 	switch {
+	case ok:
+		return address, true
 	case strings.ContainsAny(s, "<>"):
 		return "", f.problem(strconv.QuoteToASCII(s)+" is no address", "write it without angle brackets and without a name")
-	case wire.CheckMailbox(s, false) == wire.NeedsUTF8:
+	case wire.CheckMailbox(address, false) == wire.NeedsUTF8:
 		return "", f.problem(strconv.QuoteToASCII(s)+" has a letter before the @ that most servers do not take", "choose an address in ASCII")
-	case wire.CheckMailbox(s, false) != wire.NoFault || len(s)+2 > wire.MaxPath:
+	default:
 		return "", f.problem(strconv.QuoteToASCII(s)+" is no address", `such as "alerts@example.com"`)
 	}
-	return s, true
 }
 
 // Fields that are not for add_header: each stands in a message once, or says

@@ -243,17 +243,13 @@ func plain(s string) bool {
 	return utf8.ValidString(s) && len(s) <= 1000 && !strings.ContainsFunc(s, func(r rune) bool { return !wire.Visible(r) })
 }
 
-// address is an e-mail address as it may stand in the file.
+// address is an e-mail address as the configuration takes it.
 func address(s string) (string, bool) {
 	s = strings.TrimSpace(s)
 	if strings.HasPrefix(s, "<") && strings.HasSuffix(s, ">") {
 		s = s[1 : len(s)-1]
 	}
-	p, err := config.ParsePattern(s)
-	if err != nil || p.Kind != config.PatternAddress || !plain(s) {
-		return "", false
-	}
-	return s, true
+	return config.ParseAddress(s)
 }
 
 // mailName takes a host name for EHLO; it tells of one that cannot be used.
