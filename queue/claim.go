@@ -85,7 +85,7 @@ func (l *lane) lacksRoom(now time.Time) {
 		s.rates.short.ease(now)
 		return
 	}
-	if !s.rates.budget.Next().IsZero() && s.rates.short.begin(now) {
+	if !s.rates.budget.Next(now).IsZero() && s.rates.short.begin(now) {
 		left := s.rates.budget.Left()
 		l.afterLocked(func() { l.q.tell(&BudgetSpent{l.name, left}) })
 	}

@@ -154,7 +154,7 @@ func (s *laneState) rest(now time.Time) time.Duration {
 			}
 		}
 		until(s.pace.Wait(s.looked))
-		until(s.rates.budget.Next())
+		until(s.rates.budget.Next(s.looked))
 	}
 	if s.pace.Slowed() && now.Before(s.pace.CalmAt()) {
 		until(s.pace.CalmAt())

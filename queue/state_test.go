@@ -2,6 +2,7 @@ package queue
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"postern/config"
@@ -88,6 +89,40 @@ func TestRest(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, d, c.want)
 		}
 	}
+}
+
+// TestRestAsRatesOpen: what the rates held up when the lane looked goes as soon
+// as they have room, also where that was before it reckoned how long to rest.
+func TestRestAsRatesOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rate, err := config.ParseRate("1/1m")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := laneFor(1)
+		s.work.hot = true
+		s.rates.budget.SetRates([]config.Rate{rate})
+		if err := s.rates.budget.Reserve(1, 1); err != nil || !s.rates.budget.Take(1, 1) {
+			t.Fatal(err)
+		}
+		s.rates.budget.Spend(1, 1)
+		time.Sleep(time.Minute - time.Millisecond)
+		s.looked = time.Now()
+		if free, _ := s.rates.budget.Free(); free != 0 {
+			t.Fatalf("%d free", free)
+		}
+		if d := s.rest(time.Now()); d != time.Millisecond {
+			t.Errorf("%v before there is room", d)
+		}
+		time.Sleep(2 * time.Millisecond)
+		if d := s.rest(time.Now()); d != time.Millisecond {
+			t.Errorf("%v once there is room", d)
+		}
+		s.looked = time.Now()
+		if d := s.rest(time.Now()); d != longNap {
+			t.Errorf("%v after it was seen", d)
+		}
+	})
 }
 
 func TestCanGrow(t *testing.T) {

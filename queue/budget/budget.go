@@ -98,15 +98,17 @@ func (b *Budget) Free() (messages, recipients int) {
 	return messages, recipients
 }
 
-// Next is when a message to one recipient will be free, provided that nothing
-// is begun meanwhile. Zero: now, or it depends on what is under way.
-func (b *Budget) Next() time.Time {
+// Next is when a message to one recipient will be free after since, at which
+// somebody asked what is, provided that nothing is begun meanwhile. It has
+// passed where one has become free by now. Zero: one was free at since, or it
+// depends on what is under way.
+func (b *Budget) Next(since time.Time) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var latest time.Time
 	now := time.Now()
 	for _, w := range b.windows {
-		if next := w.next(now); next.After(latest) {
+		if next := w.next(since, now); next.After(latest) {
 			latest = next
 		}
 	}
@@ -177,7 +179,7 @@ func (b *Budget) Left() []Left {
 	now := time.Now()
 	var all []Left
 	for _, w := range b.windows {
-		all = append(all, Left{Rate: w.rate.String(), Left: max(0, w.free(now)), Next: w.next(now)})
+		all = append(all, Left{Rate: w.rate.String(), Left: max(0, w.free(now)), Next: w.next(now, now)})
 	}
 	return all
 }

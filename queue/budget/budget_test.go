@@ -128,8 +128,8 @@ func TestUnderWay(t *testing.T) {
 			t.Fatal("3, not 3 more, but 2 are within 5")
 		}
 		time.Sleep(time.Hour)
-		if m, r := b.Free(); m != 0 || r != 0 || !b.Next().IsZero() {
-			t.Errorf("free %d, %d, next %v", m, r, b.Next())
+		if m, r := b.Free(); m != 0 || r != 0 || !b.Next(time.Now()).IsZero() {
+			t.Errorf("free %d, %d, next %v", m, r, b.Next(time.Now()))
 		}
 		b.Spend(1, 3)
 		b.Return(1, 2)
@@ -386,7 +386,7 @@ func FuzzFile(f *testing.F) {
 			if free := w.free(now); free > w.rate.Count {
 				t.Fatalf("%d free of %v", free, w.rate)
 			}
-			if next := w.next(now); next.Sub(now) > w.rate.Per {
+			if next := w.next(now, now); next.Sub(now) > w.rate.Per {
 				t.Fatalf("%v is blocked until %v", w.rate, next)
 			}
 		}
@@ -400,8 +400,8 @@ func FuzzFile(f *testing.F) {
 			t.Fatalf("%s: %v", written, err)
 		}
 		for i, w := range again {
-			if w.free(now) != windows[i].free(now) || !w.next(now).Equal(windows[i].next(now)) {
-				t.Fatalf("%s: %d free until %v, and %d until %v; crashed %t", written, windows[i].free(now), windows[i].next(now), w.free(now), w.next(now), crashed)
+			if w.free(now) != windows[i].free(now) || !w.next(now, now).Equal(windows[i].next(now, now)) {
+				t.Fatalf("%s: %d free until %v, and %d until %v; crashed %t", written, windows[i].free(now), windows[i].next(now, now), w.free(now), w.next(now, now), crashed)
 			}
 			if w.free(now.Add(w.rate.Per)) != w.rate.Count {
 				t.Fatalf("%s: %v is not free again after its period", written, w.rate)

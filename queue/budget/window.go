@@ -25,6 +25,8 @@ type window struct {
 	// disk as if it were used.
 	left  int
 	taken int // less what was returned, since the last snapshot
+	// opened is when the window, of which nothing was free, had room again.
+	opened time.Time
 }
 
 // use is what was spent between first and last. Both have a monotonic reading,
@@ -53,8 +55,12 @@ func (w *window) free(now time.Time) int {
 // expire forgets what has left the window.
 func (w *window) expire(now time.Time) {
 	i := 0
-	for ; i < len(w.used) && now.Sub(w.used[i].last) >= w.rate.Per; i++ {
+	for free := w.rate.Count - w.sum - w.flying; i < len(w.used) && now.Sub(w.used[i].last) >= w.rate.Per; i++ {
 		w.sum -= w.used[i].n
+		short := free <= 0
+		if free += w.used[i].n; short && free > 0 {
+			w.opened = w.used[i].last.Add(w.rate.Per)
+		}
 	}
 	if i > 0 {
 		w.used = append(w.used[:0], w.used[i:]...)
@@ -75,11 +81,15 @@ func (w *window) add(now time.Time, n int) {
 	w.used = append(w.used, use{now, now, n})
 }
 
-// next is when one more will be free, provided that nothing is taken
-// meanwhile. Zero: there is one now, or that depends on what is under way.
-func (w *window) next(now time.Time) time.Time {
+// next is when one more will be free after since, provided that nothing is
+// taken meanwhile; that can be before now. Zero: there was one at since, or that
+// depends on what is under way.
+func (w *window) next(since, now time.Time) time.Time {
 	free := w.free(now)
-	if free > 0 {
+	switch {
+	case free > 0 && w.opened.After(since):
+		return w.opened
+	case free > 0:
 		return time.Time{}
 	}
 	for _, u := range w.used {
