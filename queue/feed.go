@@ -224,7 +224,7 @@ func (f *Feed) Leave() {
 	l.mu.Lock()
 	defer l.unlock()
 	if f.opened {
-		l.state.sessions.leave(&f.session)
+		l.state.sessions.leave(&f.session, time.Now())
 		l.poke()
 	}
 }

@@ -59,7 +59,7 @@ func (l *lane) ended(f *Feed, fault *spool.Fault) {
 	l.mu.Lock()
 	defer l.unlock()
 	s := &l.state
-	s.sessions.leave(&f.session)
+	s.sessions.leave(&f.session, time.Now())
 	first := f.first
 	f.first = nil
 	s.connections.forget(first)
@@ -96,6 +96,8 @@ func (l *lane) blameLocked(f *Feed, fault *spool.Fault) time.Time {
 	case verdict.IsDefect(fault):
 	case f.opened && f.progressed:
 		return time.Time{} // it did its work and was cut off; the next one may
+	case !f.opened && s.health.state == Up && s.sessions.early(f.firstAt, &fault.Outcome):
+		return time.Time{}
 	case s.sessions.open > 0 && s.health.state == Up && !f.opened:
 		// Others work: the upstream wants no more of them.
 		s.sessions.refused(now, l.q.cfg.Load().Retry.Backoff)

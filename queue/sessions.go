@@ -20,6 +20,9 @@ const (
 	// another one is opened. Few busy ones cost less than many that are woken
 	// for a message each, on both sides, and chain more.
 	catchUpTime = 5 * time.Millisecond
+	// handover is how long an upstream may still count a connection that was
+	// closed.
+	handover = time.Second
 )
 
 // session is what a lane knows of one of its sessions. The lane guards what is
@@ -125,6 +128,7 @@ type sessions struct {
 	growStep   int        // in a row that could not be opened beside others
 	fruitless  int        // in a row that ended well and did nothing
 	renewals   int        // that had carried as much as a connection may, and have no successor yet
+	left       time.Time  // when the last open one left; zero: that is accounted for
 }
 
 // mayConnect says whether one more may be opened beside those that are being
@@ -171,13 +175,14 @@ func (ss *sessions) stands(f *session, now time.Time) {
 }
 
 // leave frees the place of a session, once.
-func (ss *sessions) leave(f *session) {
+func (ss *sessions) leave(f *session, now time.Time) {
 	if _, has := ss.all[f]; !has {
 		return
 	}
 	delete(ss.all, f)
 	if f.opened {
 		ss.open--
+		ss.left = now
 	} else {
 		ss.connecting--
 	}
@@ -212,6 +217,16 @@ func (ss *sessions) lastIdle() *session {
 func (ss *sessions) refused(now time.Time, backoff []time.Duration) {
 	ss.growStep++
 	ss.growAt = now.Add(probeDelay(Waiting, backoff, ss.growStep, 0.5))
+}
+
+// early says, once for each session that left, whether one that was begun at
+// the given time was refused because the upstream still counted that one.
+func (ss *sessions) early(begun time.Time, o *spool.Outcome) bool {
+	if ss.left.IsZero() || begun.Sub(ss.left) >= handover || o.Stage != spool.StageGreet || o.Code/100 != 4 {
+		return false
+	}
+	ss.left = time.Time{}
+	return true
 }
 
 // renewed forgets what hindered further sessions.

@@ -207,3 +207,31 @@ func TestShown(t *testing.T) {
 		t.Errorf("missing: %v", s.shown())
 	}
 }
+
+// TestEarly: an upstream that refuses a connection because it still counts one
+// that was closed just before is asked again, once.
+func TestEarly(t *testing.T) {
+	now := time.Now()
+	busy := spool.Outcome{Stage: spool.StageGreet, Code: 421}
+	for name, c := range map[string]struct {
+		left time.Time
+		o    spool.Outcome
+		want bool
+	}{
+		"one left just before":         {now.Add(-time.Millisecond), busy, true},
+		"one left meanwhile":           {now.Add(time.Millisecond), busy, true},
+		"one left a second ago":        {now.Add(-handover), busy, false},
+		"none left":                    {time.Time{}, busy, false},
+		"it is refused for good":       {now, spool.Outcome{Stage: spool.StageGreet, Code: 554}, false},
+		"it cannot be reached":         {now, spool.Outcome{Stage: spool.StageConnect}, false},
+		"it is refused at the sign-in": {now, spool.Outcome{Stage: spool.StageSignIn, Code: 454}, false},
+	} {
+		ss := &sessions{left: c.left}
+		if got := ss.early(now, &c.o); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+		if ss.early(now, &c.o) {
+			t.Errorf("%s: twice", name)
+		}
+	}
+}
