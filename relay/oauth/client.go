@@ -28,15 +28,22 @@ const (
 // but to this machine, and follows no redirect: secrets are in the requests.
 func newHTTP(transport http.RoundTripper, dates func(string, time.Time)) *http.Client {
 	if transport == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-		t.MaxResponseHeaderBytes = 64 << 10
-		transport = t
+		transport = newTransport()
 	}
 	return &http.Client{
 		Transport:     guard{transport, dates},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// newTransport keeps no connection for the next question, which comes in an
+// hour: a provider could keep this relay busy over one, with pings without end.
+func newTransport() *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	t.MaxResponseHeaderBytes = 64 << 10
+	t.DisableKeepAlives = true
+	return t
 }
 
 type guard struct {

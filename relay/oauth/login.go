@@ -136,9 +136,12 @@ func (c *client) device(ctx context.Context, person Person) (*oauth2.Token, erro
 	if err != nil {
 		return nil, err
 	}
-	until := da.Expiry
-	if until.IsZero() || until.After(time.Now().Add(loginTimeout)) {
-		until = time.Now().Add(loginTimeout)
+	until := time.Now().Add(loginTimeout)
+	if da.ExpiresIn != 0 && da.ExpiresIn < int64(loginTimeout/time.Second) {
+		until = time.Now().Add(time.Duration(max(da.ExpiresIn, 0)) * time.Second)
+	}
+	if da.VerificationURI == "" {
+		da.VerificationURI = da.VerificationURL
 	}
 	if !secure(da.VerificationURI) || clean(da.UserCode, nil) != da.UserCode || da.DeviceCode == "" || da.UserCode == "" {
 		return nil, &Error{Kind: Refused, Text: hostOf(c.at.device) + " gave an answer that nobody can follow"}
@@ -147,9 +150,19 @@ func (c *client) device(ctx context.Context, person Person) (*oauth2.Token, erro
 	return c.poll(ctx, da, until)
 }
 
+// deviceAnswer is §3.2. The type of the library is not used: null panics in it.
+type deviceAnswer struct {
+	DeviceCode      string `json:"device_code"`
+	UserCode        string `json:"user_code"`
+	VerificationURI string `json:"verification_uri"`
+	VerificationURL string `json:"verification_url"` // as Google spells it
+	ExpiresIn       int64  `json:"expires_in"`       // seconds; 0: not told
+	Interval        int64  `json:"interval"`         // seconds; 0: not told
+}
+
 // deviceCode is §3.1. The library has it, too, but without a context, and it
 // knows nothing of how a client with a secret proves itself.
-func (c *client) deviceCode(ctx context.Context) (*oauth2.DeviceAuthResponse, error) {
+func (c *client) deviceCode(ctx context.Context) (*deviceAnswer, error) {
 	p, err := c.prove(ctx)
 	if err != nil {
 		return nil, local(err)
@@ -176,7 +189,7 @@ func (c *client) deviceCode(ctx context.Context) (*oauth2.DeviceAuthResponse, er
 	return c.readDevice(req, secretsOf(p.secret, form))
 }
 
-func (c *client) readDevice(req *http.Request, secrets []string) (*oauth2.DeviceAuthResponse, error) {
+func (c *client) readDevice(req *http.Request, secrets []string) (*deviceAnswer, error) {
 	host := hostOf(c.at.device)
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -198,7 +211,7 @@ func (c *client) readDevice(req *http.Request, secrets []string) (*oauth2.Device
 		}
 		return nil, judge(host, answer, secrets)
 	}
-	da := new(oauth2.DeviceAuthResponse)
+	da := new(deviceAnswer)
 	if json.Unmarshal(body, da) != nil {
 		return nil, &Error{Kind: Unreachable, Text: host + " gave an answer that is not understood"}
 	}
@@ -206,10 +219,10 @@ func (c *client) readDevice(req *http.Request, secrets []string) (*oauth2.Device
 }
 
 // poll is §3.4 and §3.5. A network that fails does not end it.
-func (c *client) poll(ctx context.Context, da *oauth2.DeviceAuthResponse, until time.Time) (*oauth2.Token, error) {
+func (c *client) poll(ctx context.Context, da *deviceAnswer, until time.Time) (*oauth2.Token, error) {
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	interval := min(max(time.Duration(da.Interval)*time.Second, 0), slowest)
+	interval := time.Duration(min(max(da.Interval, 0), int64(slowest/time.Second))) * time.Second
 	if interval == 0 {
 		interval = defaultInterval
 	}
