@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"runtime/metrics"
@@ -125,11 +126,26 @@ func Serve(in io.Reader, out io.Writer) error {
 	if err := json.NewDecoder(io.LimitReader(in, maxJob)).Decode(&j); err != nil {
 		return errors.New("there is no job on standard input: the daemon calls this command")
 	}
+	http.DefaultTransport = stay{http.DefaultTransport}
 	var r result
 	if err := serve(&j); err != nil {
 		r.Error = withoutSecrets(j.Address, harmless(err.Error()))
 	}
 	return json.NewEncoder(out).Encode(&r)
+}
+
+// stay takes a redirect for an error: what an alert says, and often an address
+// that is a secret, would go to wherever it leads, also into the network of
+// this machine.
+type stay struct{ next http.RoundTripper }
+
+func (s stay) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := s.next.RoundTrip(r)
+	if err == nil && resp.StatusCode/100 == 3 {
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("answered %s, which is not followed; correct the address", resp.Status)
+	}
+	return resp, err
 }
 
 // titled are the services that have a title beside the text.
