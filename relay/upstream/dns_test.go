@@ -113,6 +113,12 @@ func TestServiceRecords(t *testing.T) {
 		}}, "mx.example.com:587"},
 		"more than anybody needs": {nameServer{records: map[string][]dnsmessage.SRVResource{first: many}},
 			strings.TrimSpace(strings.Repeat("mx.example.com:465 ", 8))},
+		"names that are none": {nameServer{records: map[string][]dnsmessage.SRVResource{
+			first: {srv(0, 0, 465, "a\r\nQUIT.example.com."), srv(1, 0, 465, "\x1b[2J.example.com."), srv(2, 0, 465, "mx.example.com.")},
+		}}, "mx.example.com:465"},
+		"only names that are none": {nameServer{records: map[string][]dnsmessage.SRVResource{
+			first: {srv(0, 0, 465, "a\r\nQUIT.example.com.")}, second: {srv(0, 0, 587, "\x1b[2J.example.com.")},
+		}}, "resolve"},
 		"server failure": {nameServer{rcode: map[string]dnsmessage.RCode{first: dnsmessage.RCodeServerFailure}}, "resolve"},
 		"refused":        {nameServer{rcode: map[string]dnsmessage.RCode{second: dnsmessage.RCodeRefused}}, "resolve"},
 		"silence":        {nameServer{silent: true}, "resolve"},
@@ -138,7 +144,7 @@ func TestServiceRecords(t *testing.T) {
 			if fault.Outcome.Stage == spool.StageResolve {
 				got += stageNames[spool.StageResolve]
 			}
-			if got != c.want || fault.Outcome.Cause == "" {
+			if got != c.want || fault.Outcome.Cause == "" || strings.ContainsAny(fault.Outcome.Cause, "\r\n\x1b") {
 				t.Errorf("%q, %+v; want %q", got, fault.Outcome, c.want)
 			}
 		})
