@@ -72,6 +72,9 @@ type Spool struct {
 	// what is its own.
 	URL   Secret
 	Relay string // the name of this relay among those that share the database
+	// TokenKey encrypts the OAuth tokens of upstreams in the database, where they
+	// have no key of their own; not set: tokens are in state_dir of each relay.
+	TokenKey Secret
 }
 
 // folder is that of a spool of its own; empty: there is none.

@@ -47,9 +47,10 @@ func (c *Config) keys() []key {
 }
 
 func (s *Spool) keys() []key {
-	url := secretKeys(&s.URL, urlKey, "The URL of a PostgreSQL database that relays share as their queue", secretLiteral, secretFile, secretCredential)
-	for i := range url {
-		url[i].restart = true
+	database := append(secretKeys(&s.URL, urlKey, "The URL of a PostgreSQL database that relays share as their queue", secretLiteral, secretFile, secretCredential),
+		secretKeys(&s.TokenKey, tokenKeyKey, "The key that encrypts OAuth tokens, which are in the database then", secretFile, secretCredential)...)
+	for i := range database {
+		database[i].restart = true
 	}
 	return append([]key{
 		{name: "dir", value: path.at(&s.Dir), def: systemPlaces().spool, restart: true, help: "The folder of the spool, which belongs to Postern's user."},
@@ -57,7 +58,7 @@ func (s *Spool) keys() []key {
 		{name: "max_messages", value: number(&s.MaxMessages, 0, 1_000_000_000), def: 2_000_000, restart: true, help: "The number of messages at which clients are answered 452; 0 is no limit."},
 		{name: "min_free", value: size(&s.MinFree, 0), def: "256MiB", restart: true, help: "What has to stay free on the file system of the spool; 0 is no limit."},
 		{name: "relay", value: text.at(&s.Relay), unset: "the hostname", restart: true, help: "The name of this relay among those that share the database."},
-	}, url...)
+	}, database...)
 }
 
 func (s *Submission) keys() []key {

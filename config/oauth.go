@@ -178,9 +178,14 @@ func checkOAuthKeys(o *table, c *OAuth) {
 		checkSecretFile(o, "service_account_file", "service_account", c.ServiceAccountFile)
 	}
 	checkRedirect(o, c)
-	if s := c.TokenKey.source; s != nil && s.kind == secretFile {
+	checkTokenKey(o, &c.TokenKey)
+}
+
+// checkTokenKey looks at the length of a key.
+func checkTokenKey(t *table, key *Secret) {
+	if s := key.source; s != nil && s.kind == secretFile {
 		if value, err := readSecretFile(s.value); err == nil && value != "" && len(strings.TrimSpace(value)) < minTokenKey {
-			o.problem(s.key(), s.value+" is too short for a key", "at least 32 characters, such as: openssl rand -base64 32")
+			t.problem(s.key(), s.value+" is too short for a key", "at least 32 characters, such as: openssl rand -base64 32")
 		}
 	}
 }

@@ -3,12 +3,14 @@ package config
 // settleSpool makes of what was read either a folder or a database.
 func (d *document) settleSpool(cfg *Config) {
 	s := &cfg.Spool
-	if !s.Shared() && s.Relay == "" {
+	if !s.Shared() && s.Relay == "" && !s.TokenKey.IsSet() {
 		return
 	}
 	t := d.top().sub("spool")
+	checkTokenKey(t, &s.TokenKey)
 	if !s.Shared() {
 		t.refuse("is the name of a relay among those that share a database", `with url = "postgres://…"; leave it out otherwise`, "relay")
+		t.refuseSecret(s.TokenKey, "encrypts tokens in a database that relays share", "give it to the oauth table of the upstream")
 		return
 	}
 	t.refuse("has no effect with url: the database keeps the queue", "remove it", "dir", "min_free")

@@ -18,6 +18,8 @@ var (
 	ErrNotFound = errors.New("no such message in the spool")
 	// ErrClosed: the spool was closed.
 	ErrClosed = errors.New("the spool is closed")
+	// ErrAway: the database that keeps it doesn't answer. It will by itself.
+	ErrAway = errors.New("the database of the queue does not answer")
 	// ErrDamaged: what is on the disk isn't what was written. The message was
 	// set aside under bad/ and is no longer in the spool.
 	ErrDamaged = errors.New("the message is damaged on disk and was set aside")

@@ -68,8 +68,8 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	}
 	d.forms = outgoing.New(d.log.Outgoing())
 	d.forms.Use(st.forms)
-	facts := &statefile.State{Dir: cfg.StateDir}
-	d.tokens = oauth.New(oauth.Options{State: facts, Events: d.log.Tokens()})
+	facts := d.facts(cfg)
+	d.tokens = oauth.New(oauth.Options{State: facts, Key: cfg.Spool.TokenKey, Events: d.log.Tokens()})
 	d.memory = memory.New(facts)
 	d.dialer = &upstream.Dialer{
 		Hostname: d.Hostname, Events: d.ends.observe(d.log.Upstream()), Tokens: d.tokens, Memory: d.memory, Capture: d.connectCapture,
@@ -77,7 +77,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	}
 	recall := newRecall()
 	d.queue = queue.New(queue.Options{
-		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg, State: d.queueFacts(facts),
+		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg, State: facts,
 		Events: recall.queue(d.log.Queue()), Route: d.notify, Grace: grace,
 	})
 	admins, err := d.listenAdmin(cfg)

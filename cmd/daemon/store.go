@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/cmd/control"
+	"postern/cmd/facts"
 	"postern/config"
 	"postern/spool"
 	"postern/spool/disk"
@@ -106,41 +107,10 @@ func (d *daemon) relays(ctx context.Context) (list []control.Peer) {
 	return list
 }
 
-// sharedFacts are the facts of a relay that shares its queue: pauses and rates are
-// in the database, the rest in the state folder.
-type sharedFacts struct {
-	spool.State // of the state folder
-	database    spool.State
-}
-
-// of is where a fact is.
-func (s *sharedFacts) of(f spool.Fact) spool.State {
-	if f.Kind == spool.KindPause || f.Kind == spool.KindRates {
-		return s.database
-	}
-	return s.State
-}
-
-func (s *sharedFacts) Read(ctx context.Context, f spool.Fact) ([]byte, error) {
-	return s.of(f).Read(ctx, f)
-}
-func (s *sharedFacts) Has(f spool.Fact) bool { return s.of(f).Has(f) }
-func (s *sharedFacts) Write(ctx context.Context, f spool.Fact, content []byte) error {
-	return s.of(f).Write(ctx, f, content)
-}
-func (s *sharedFacts) Remove(ctx context.Context, f spool.Fact) error { return s.of(f).Remove(ctx, f) }
-func (s *sharedFacts) SetAside(ctx context.Context, f spool.Fact) (string, error) {
-	return s.of(f).SetAside(ctx, f)
-}
-func (s *sharedFacts) Lock(ctx context.Context, f spool.Fact) (func(), error) {
-	return s.of(f).Lock(ctx, f)
-}
-func (s *sharedFacts) Where(f spool.Fact) string { return s.of(f).Where(f) }
-
-// queueFacts are the facts that the queue keeps.
-func (d *daemon) queueFacts(own spool.State) spool.State {
+// facts are where this relay keeps small facts.
+func (d *daemon) facts(cfg *config.Config) spool.State {
 	if d.database == nil {
-		return own
+		return facts.Of(cfg, nil)
 	}
-	return &sharedFacts{State: own, database: d.database.State()}
+	return facts.Of(cfg, d.database.State())
 }

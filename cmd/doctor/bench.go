@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"postern/cmd/control"
+	"postern/cmd/facts"
 	"postern/config"
 	"postern/relay/capture"
 	"postern/relay/memory"
 	"postern/relay/oauth"
 	"postern/relay/route"
 	"postern/relay/upstream"
-	"postern/spool/statefile"
 )
 
 // Bench looks at the upstreams of a configuration. Its methods may be called
@@ -47,10 +47,16 @@ func (b *Bench) Upstream(ctx context.Context, up *config.Upstream, from, to stri
 	}
 	out := Lane(up, b.status)
 	clocks := &clocks{}
-	tokens := oauth.New(oauth.Options{State: &statefile.State{Dir: b.config.StateDir}, Dates: clocks.dated})
+	state, closed, err := facts.Open(ctx, b.config)
+	if err != nil {
+		return append(out, Finding{ID: SpoolDatabase, Status: Failed, Subject: "spool.url", Text: "it cannot be used: " + err.Error(),
+			Remedy: "Run this command as the user of the daemon, or as root, and see postern database status."})
+	}
+	defer closed()
+	tokens := oauth.New(oauth.Options{State: state, Key: b.config.Spool.TokenKey, Dates: clocks.dated})
 	defer tokens.Wait(ctx)
 	dialer := &upstream.Dialer{
-		Hostname: func() string { return b.config.Hostname }, Tokens: tokens, Memory: memory.New(&statefile.State{Dir: b.config.StateDir}),
+		Hostname: func() string { return b.config.Hostname }, Tokens: tokens, Memory: memory.New(state),
 	}
 	examined, end, err := b.captured(ctx, up, dialer)
 	if err != nil {

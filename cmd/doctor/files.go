@@ -124,6 +124,8 @@ func secretFiles(cfg *config.Config) (list []secretFile) {
 			add(FileKey, "the client key of the upstream "+name, o.KeyFile)
 		}
 	}
+	add(FileSecret, "the URL of the database", cfg.Spool.URL.File())
+	add(FileSecret, "the key of tokens in the database", cfg.Spool.TokenKey.File())
 	for i := range cfg.Books {
 		b := &cfg.Books[i]
 		add(FileSecret, "the password of the book "+b.Name, b.Directory.Account.Password.File())

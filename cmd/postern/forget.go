@@ -8,9 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"postern/cmd/control"
+	"postern/cmd/facts"
 	"postern/config"
 	"postern/relay/memory"
-	"postern/spool/statefile"
 )
 
 func (a *app) upstreamForgetCommand() *cobra.Command {
@@ -57,9 +57,20 @@ func (a *app) forgetStopped(ctx context.Context, upstream string) (had bool, err
 	if _, err := upstreamOf(cfg, upstream); err != nil {
 		return false, err
 	}
-	had, err = memory.New(&statefile.State{Dir: cfg.StateDir}).Forget(ctx, upstream)
+	state, closed, err := facts.Open(ctx, cfg)
+	if err != nil {
+		return false, noFacts(err)
+	}
+	defer closed()
+	had, err = memory.New(state).Forget(ctx, upstream)
 	if permission(err) {
 		return false, &failure{code: exitNoPerm, text: err.Error(), hint: "Run it as the user of the daemon, or as root."}
 	}
 	return had, err
+}
+
+// noFacts is that the database of the queue can't be asked for facts.
+func noFacts(err error) error {
+	return &failure{code: exitUnavailable, text: "what relays have in common is in the database of the queue, which cannot be used: " + err.Error(),
+		hint: "Run it as the user of the daemon, or as root, and see postern database status."}
 }

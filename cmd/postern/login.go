@@ -12,11 +12,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"postern/cmd/control"
+	"postern/cmd/facts"
 	"postern/config"
 	"postern/config/wire"
 	"postern/queue"
 	"postern/relay/oauth"
-	"postern/spool/statefile"
 )
 
 // maxPaste bounds what may be pasted, in bytes: an address with a code in it.
@@ -52,7 +52,12 @@ Run it as the user of the daemon, or as root.`,
 }
 
 func (a *app) login(ctx context.Context, cfg *config.Config, up *config.Upstream) error {
-	tokens := oauth.New(oauth.Options{State: &statefile.State{Dir: cfg.StateDir}})
+	state, closed, err := facts.Open(ctx, cfg)
+	if err != nil {
+		return noFacts(err)
+	}
+	defer closed()
+	tokens := oauth.New(oauth.Options{State: state, Key: cfg.Spool.TokenKey})
 	st, err := tokens.Login(ctx, &up.Account, &person{a.stdin, a.stdout})
 	tokens.Wait(ctx)
 	if err != nil {

@@ -246,7 +246,7 @@ func loggedIn(t *testing.T, p *idp) string {
 	t.Helper()
 	dir := t.TempDir()
 	up := accountWith(config.FlowDevice)
-	s := &store{stateIn(dir)}
+	s := &store{state: stateIn(dir)}
 	unlock, err := s.hold(t.Context(), up.Name)
 	if err != nil {
 		t.Fatal(err)
@@ -285,7 +285,7 @@ func newRelay(t *testing.T) *relay {
 // onDisk is what a new process would find.
 func onDisk(t *testing.T, dir string, up *config.Account) *token {
 	t.Helper()
-	tok, err := (&store{stateIn(dir)}).load(t.Context(), up.Name, up.OAuth.TokenKey)
+	tok, err := (&store{state: stateIn(dir)}).load(t.Context(), up.Name, up.OAuth.TokenKey)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/spool"
 )
 
 const (
@@ -182,6 +183,9 @@ func asError(err error) *Error {
 	var e *Error
 	if !errors.As(err, &e) {
 		e = &Error{Kind: Local, Text: err.Error(), cause: err}
+		if errors.Is(err, spool.ErrAway) {
+			e.Kind = Unreachable // it comes back without anybody's help
+		}
 	}
 	// A copy: it is given a hint, and others may hold it.
 	c := *e

@@ -20,7 +20,10 @@ import (
 // store keeps tokens: one fact for each upstream, sealed by AES-256-GCM, and a
 // random key, in base64, where none is configured. A sealed token is magic,
 // nonce, sealed JSON.
-type store struct{ state spool.State }
+type store struct {
+	state spool.State
+	key   config.Secret // where an account has none of its own; may be unset
+}
 
 var keyFact = spool.Fact{Kind: spool.KindTokenKey}
 
@@ -94,10 +97,13 @@ func (s *store) save(ctx context.Context, upstream string, key config.Secret, t 
 // associated binds a file to its upstream: under another name it opens no more.
 func associated(upstream string) []byte { return []byte(magic + upstream) }
 
-// cipher derives the key. Without a configured one it is the random key
+// cipher derives the key, which is that of the account or else of all. Without a configured one it is the random key
 // beside the tokens, made at the first write: it keeps a copied token file
 // shut, and nothing from whoever can read the folder.
 func (s *store) cipher(ctx context.Context, configured config.Secret, create bool) (cipher.AEAD, error) {
+	if !configured.IsSet() {
+		configured = s.key
+	}
 	text, err := configured.Read(ctx)
 	if err != nil {
 		return nil, err

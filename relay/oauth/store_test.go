@@ -81,7 +81,7 @@ func TestModes(t *testing.T) {
 
 func TestSealed(t *testing.T) {
 	key := credential(t, strings.Repeat("k", 32))
-	s := &store{stateIn(t.TempDir())}
+	s := &store{state: stateIn(t.TempDir())}
 	put := func(name string, key config.Secret) {
 		t.Helper()
 		unlock, err := s.hold(t.Context(), name)
@@ -154,18 +154,18 @@ func TestKeyChanged(t *testing.T) {
 
 func TestHeldLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &store{stateIn(t.TempDir())}
+		s := &store{state: stateIn(t.TempDir())}
 		unlock, err := s.hold(t.Context(), "office")
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := (&store{s.state}).hold(ctx, "office"); err == nil || !strings.Contains(err.Error(), "another process") {
+		if _, err := (&store{state: s.state}).hold(ctx, "office"); err == nil || !strings.Contains(err.Error(), "another process") {
 			t.Error(err)
 		}
 		time.AfterFunc(time.Second, unlock)
-		again, err := (&store{s.state}).hold(t.Context(), "office")
+		again, err := (&store{state: s.state}).hold(t.Context(), "office")
 		if err != nil {
 			t.Fatal(err)
 		}

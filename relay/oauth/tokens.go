@@ -15,6 +15,9 @@ import (
 type Options struct {
 	// State keeps the tokens.
 	State spool.State
+	// Key encrypts the tokens of accounts that have no key of their own; not set:
+	// a random one that State keeps, too.
+	Key config.Secret
 	// Events is told what becomes of tokens; nil: nobody is.
 	Events func(Event)
 	// Transport carries requests to providers; nil: one that goes through
@@ -40,7 +43,7 @@ type Tokens struct {
 // New opens nothing yet.
 func New(o Options) *Tokens {
 	return &Tokens{
-		store: &store{o.State}, events: o.Events,
+		store: &store{o.State, o.Key}, events: o.Events,
 		http: newHTTP(o.Transport, o.Dates), sources: map[string]*source{},
 	}
 }

@@ -1,7 +1,10 @@
 package postgres
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -22,4 +25,14 @@ func refused(err error) bool {
 		return false
 	}
 	return true
+}
+
+// away makes an error of a database that cannot be asked a spool.ErrAway. What
+// it has answered, and ours, stay as they are.
+func away(err error) error {
+	var path *fs.PathError
+	if err == nil || refused(err) || errors.Is(err, spool.ErrForm) || errors.As(err, &path) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", spool.ErrAway, err)
 }

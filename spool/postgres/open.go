@@ -61,6 +61,7 @@ type Store struct {
 	writes chan *write
 	counts counts
 	keys   keyCounts
+	state  *State
 
 	// claiming is held while claims are made; alone, while those are ended of
 	// which this relay does not know.
@@ -112,6 +113,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		pool.Close()
 		return nil, err
 	}
+	s.state = newState(s.ctx, pool, s.incarnation)
 	s.work.Go(s.writing)
 	s.work.Go(s.beating)
 	ready := make(chan struct{})
@@ -129,6 +131,10 @@ func newPool(ctx context.Context, opts Options) (*pgxpool.Pool, error) {
 	conf.MaxConns = max(conf.MaxConns, 16)
 	conf.ConnConfig.RuntimeParams["application_name"] = "postern " + opts.Relay
 	conf.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "60000"
+	// The locks of a relay that was cut off end soon.
+	conf.ConnConfig.RuntimeParams["tcp_keepalives_idle"] = "10"
+	conf.ConnConfig.RuntimeParams["tcp_keepalives_interval"] = "5"
+	conf.ConnConfig.RuntimeParams["tcp_keepalives_count"] = "3"
 	conf.ConnConfig.ConnectTimeout = callTimeout / 2
 	if opts.Dial != nil {
 		conf.ConnConfig.DialFunc = opts.Dial

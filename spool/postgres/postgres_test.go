@@ -363,7 +363,7 @@ func facts(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	for _, st := range []*State{a, b} {
-		if err := st.Write(t.Context(), rates, []byte(st.s.opts.Relay)); err != nil {
+		if err := st.Write(t.Context(), rates, []byte(map[*State]string{a: "one", b: "two"}[st])); err != nil {
 			t.Fatal(err)
 		}
 	}
