@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 
 	"postern/relay/letter"
 )
@@ -53,16 +54,18 @@ func picturesOf(r io.Reader) map[string]picture {
 // and is stopped only then), or that change what a page is. They
 // are taken by their letters, wherever they stand: no reader of HTML finds one that
 // this doesn't.
-var hints = regexp.MustCompile(`(?i)<(/?)(link|meta|base|script|iframe|object|embed|portal|form)|<(/?)(a|area)([\s/>])`)
+var hints = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)<(/?)(link|meta|base|script|iframe|object|embed|portal|form)|<(/?)(a|area)([\s/>])`)
+})
 
-var references = regexp.MustCompile(`(?i)cid:[^"'<>()\s]{1,500}`)
+var references = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)cid:[^"'<>()\s]{1,500}`) })
 
 // framed is the HTML of a message for its frame, with its pictures in it. What keeps
 // it from doing anything is the policy of the answer and the sandbox.
 func framed(html string, pictures map[string]picture) string {
-	html = hints.ReplaceAllString(html, "<${1}${3}x-$2$4$5")
+	html = hints().ReplaceAllString(html, "<${1}${3}x-$2$4$5")
 	size := len(html)
-	return references.ReplaceAllStringFunc(html, func(ref string) string {
+	return references().ReplaceAllStringFunc(html, func(ref string) string {
 		id := ref[len("cid:"):]
 		if plain, err := url.PathUnescape(id); err == nil {
 			id = plain

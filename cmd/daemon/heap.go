@@ -32,6 +32,7 @@ func paceHeap(ctx context.Context, running *sync.WaitGroup) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
+	debug.SetGCPercent(100) // a command may have begun with more
 	running.Go(func() {
 		ticker := time.NewTicker(paceEvery)
 		defer ticker.Stop()
