@@ -40,6 +40,7 @@ type Config struct {
 	Retry      Retry
 	Pickup     Pickup
 	Alerts     []Alert
+	Storm      Storm
 	Send       Send
 	Books      []Book // in the order in which they are asked
 	// StateDir is where the capture server keeps its Maildir (see CaptureDir)

@@ -40,6 +40,7 @@ func (c *Config) keys() []key {
 		{name: "sender", value: c.senderTables(), hidden: len(c.Senders) == 0, help: "Which addresses some clients may send as."},
 		{name: "pickup", value: section{keys: c.Pickup.keys()}, hidden: c.Pickup.Dir == "" && !c.Pickup.set, help: "The folder whose messages are taken."},
 		{name: "alert", value: c.alertTables(), hidden: len(c.Alerts) == 0, help: "Who is told when something needs a person."},
+		{name: "storm", value: section{c.Storm.keys(), c.Storm.check}, hidden: c.Storm.Messages == 0, help: "What is held of a program that sends the same again and again."},
 		{name: "book", value: c.bookTables(), hidden: len(c.books) == 0, help: "An address book."},
 		{name: "send", value: section{keys: c.Send.keys()}, hidden: len(c.Send.Books) == 0, help: "How mail is made on this machine."},
 		{name: "retry", value: section{c.Retry.keys(), c.Retry.check}, help: "What happens to mail that could not be delivered yet."},

@@ -254,6 +254,7 @@ func (d *document) checkSenders(cfg *Config) {
 		}
 	}
 	d.checkGuards(cfg)
+	d.checkStorm(cfg)
 }
 
 // readPatternsOf reads { user = ["pattern"] }.

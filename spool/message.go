@@ -76,6 +76,10 @@ type Envelope struct {
 	Helo     string // argument of EHLO or HELO
 
 	Hold bool // accepted on hold: not delivered until released
+	// Storm is the ID of the first of the messages alike that were put on hold
+	// with this one because they were too many; 0: it is none of them. It is a
+	// name: there need be no such message any more.
+	Storm ID
 
 	// NotBefore is when delivery begins; zero, or not after Accepted: at once. No
 	// share of the message is due before it, whatever a settlement says.

@@ -116,6 +116,7 @@ func (f *Filter) query() url.Values {
 	set("upstream", f.Upstream)
 	set("from", f.From)
 	set("to", f.To)
+	set("storm", f.Storm)
 	if f.Held {
 		set("held", "true")
 	}

@@ -56,6 +56,9 @@ type Entry struct {
 	Last       *Answer    `json:"last,omitempty"` // of its last attempt
 	// KeptUntil is set where it is held because it failed, and no sender is told.
 	KeptUntil *time.Time `json:"kept_until,omitempty"`
+	// Storm is the storm that its message is part of, as it was put on hold for;
+	// empty: none.
+	Storm string `json:"storm,omitempty"`
 	// Waits says why it waits other than for its due time; empty: it does not.
 	Waits string `json:"waits,omitempty"`
 
@@ -86,6 +89,9 @@ func NewEntry(s *spool.Summary, d *spool.Detail, now time.Time) *Entry {
 		State:     StateOf(s, now),
 		Attempts:  s.Attempts,
 		InDoubt:   s.InDoubt,
+	}
+	if d.Envelope.Storm != 0 {
+		e.Storm = d.Envelope.Storm.String()
 	}
 	if s.Failover < len(s.Upstreams) {
 		e.Upstream = s.Upstreams[s.Failover]
@@ -145,6 +151,7 @@ type Filter struct {
 	Upstream  string `json:"upstream,omitempty"` // to be tried next
 	From      string `json:"from,omitempty"`     // part of the reverse-path; "<>" is the null one
 	To        string `json:"to,omitempty"`       // part of a forward-path still owed
+	Storm     string `json:"storm,omitempty"`    // part of this storm
 	Held      bool   `json:"held,omitempty"`
 	Deferred  bool   `json:"deferred,omitempty"`
 	Scheduled bool   `json:"scheduled,omitempty"`
@@ -164,7 +171,7 @@ func (f *Filter) MaySelect(s *spool.Summary, now time.Time) bool {
 }
 
 // needsDetail reports whether the envelope has to be read to decide.
-func (f *Filter) needsDetail() bool { return f.From != "" || f.To != "" }
+func (f *Filter) needsDetail() bool { return f.From+f.To+f.Storm != "" }
 
 // Selects reports whether the filter selects an entry whose summary it may
 // select. It puts recipients that it asks for first.
@@ -174,6 +181,9 @@ func (f *Filter) Selects(e *Entry) bool {
 			return false
 		}
 	} else if !contains(e.From, f.From) {
+		return false
+	}
+	if f.Storm != "" && e.Storm != f.Storm {
 		return false
 	}
 	if f.To == "" {

@@ -28,6 +28,7 @@ type Message struct {
 	EnvelopeID string      `json:"envelope_id,omitempty"`
 	Priority   int         `json:"priority,omitempty"`
 	Deadline   *time.Time  `json:"deadline,omitempty"` // of DELIVERBY
+	Storm      string      `json:"storm,omitempty"`    // that it was put on hold for
 	Recipients []Recipient `json:"recipients"`
 }
 
@@ -60,6 +61,9 @@ func NewMessage(d *spool.Detail, now time.Time, why func(upstream string) string
 		Body: string(env.Body), SMTPUTF8: env.SMTPUTF8, RequireTLS: env.RequireTLS,
 		EnvelopeID: env.EnvelopeID, Priority: env.Priority,
 		Recipients: make([]Recipient, len(d.Recipients)),
+	}
+	if env.Storm != 0 {
+		m.Storm = env.Storm.String()
 	}
 	if env.DeliverBy != nil {
 		m.Deadline = moment(env.DeliverBy.Deadline)
@@ -125,6 +129,8 @@ func reason(r *spool.RecipientState, env *spool.Envelope, copied bool, now time.
 		return "An operator removed it."
 	case r.Kept:
 		return "It failed" + because(r.Last) + ", and no sender is told: it is kept for a while. `postern queue retry` tries it again, `postern queue remove` ends it."
+	case r.Held && env.Storm != 0 && r.Attempts == 0:
+		return "It is on hold as one of too many that are alike: `postern queue release` lets it go, also all of them (--storm " + env.Storm.String() + "), `postern queue remove` ends them."
 	case r.Held:
 		return "It is on hold until somebody runs `postern queue release`" + because(r.Last) + "."
 	case env.NotBefore.After(now):

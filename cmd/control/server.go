@@ -128,6 +128,8 @@ func filterOf(query string) (Filter, error) {
 			f.From = value
 		case "to":
 			f.To = value
+		case "storm":
+			f.Storm = value
 		case "held", "deferred", "scheduled":
 			yes, err := strconv.ParseBool(value)
 			if err != nil {
@@ -139,7 +141,7 @@ func filterOf(query string) (Filter, error) {
 				return f, errors.New("limit is not a number of entries")
 			}
 		default:
-			return f, errors.New("a list of the queue takes upstream, from, to, held, deferred, scheduled and limit")
+			return f, errors.New("a list of the queue takes upstream, from, to, storm, held, deferred, scheduled and limit")
 		}
 	}
 	return f, nil

@@ -34,6 +34,22 @@ type Status struct {
 	Queue     Queue      `json:"queue"`
 	Lanes     []Lane     `json:"upstreams"`
 	Expected  []Expected `json:"expected,omitempty"` // routes with an expect
+	Storms    []Storm    `json:"storms,omitempty"`
+}
+
+// Storm is what is known of messages that were put on hold because too many that
+// are alike came.
+type Storm struct {
+	ID         string     `json:"id"`
+	From       string     `json:"from"`
+	Subject    string     `json:"subject"`
+	To         string     `json:"to"`         // the first recipient
+	Recipients int        `json:"recipients"` // of each message
+	Began      time.Time  `json:"began"`
+	Latest     time.Time  `json:"latest"`
+	Ended      *time.Time `json:"ended,omitempty"` // nil: it goes on
+	Held       int        `json:"held"`            // messages that were put on hold
+	Waiting    int        `json:"waiting"`         // of them that still are, as far as was counted
 }
 
 // Expected is a route that is to take mail now and then.

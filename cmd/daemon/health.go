@@ -87,6 +87,7 @@ func (d *daemon) findings(now time.Time) (all []finding) {
 		all = append(all, f)
 	}
 	all = append(all, d.judgeLog(now)...)
+	all = append(all, d.storms.judge()...)
 	return append(all, d.judgeSpool(ctx)...)
 }
 

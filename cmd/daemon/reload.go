@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
@@ -73,6 +74,7 @@ func (d *daemon) replace(old *state) (*control.Reloaded, error) {
 	// From here on nothing fails. New mail may name new upstreams already:
 	// until the next line that only makes it wait.
 	d.forms.Use(st.forms)
+	d.storms.Use(st.storms, time.Now())
 	d.queue.Apply(st.cfg)
 	d.state.Store(st)
 	if err := d.log.SetLevel(string(cfg.Log.Level)); err != nil {

@@ -29,6 +29,7 @@ import (
 	"postern/relay/outgoing"
 	"postern/relay/pickup"
 	"postern/relay/route"
+	"postern/relay/storm"
 	"postern/relay/submission"
 	"postern/relay/upstream"
 	"postern/spool"
@@ -87,6 +88,7 @@ type daemon struct {
 	clock   clock
 	loops   loops
 	silence silence
+	storms  storms
 	served  sync.WaitGroup  // the goroutines of control and of the watchdog
 	console *console.Server // nil: it is off
 
@@ -112,6 +114,7 @@ type state struct {
 	read   *config.Config // as it was read
 	routes *route.Table
 	forms  *outgoing.Policy
+	storms *storm.Policy
 	alerts []alert.Target
 	shares *shares
 	loaded time.Time
@@ -187,6 +190,7 @@ func Run(ctx context.Context, o Options) error {
 	d.tokens.KeepLogins(running, d.accounts)
 	paceHeap(running, &d.served)
 	d.served.Go(func() { d.alerts.Run(running) })
+	d.served.Go(func() { d.runStorms(running) })
 	d.events.Ready(time.Since(d.started))
 	notify(sd.SdNotifyReady)
 	if o.Ready != nil {
@@ -261,6 +265,9 @@ func (d *daemon) close(ctx context.Context) {
 	d.served.Wait()
 	if d.silence.folder != nil {
 		d.silence.close()
+	}
+	if d.storms.folder != nil {
+		d.storms.save()
 	}
 	select {
 	case d.reloading <- struct{}{}:

@@ -26,6 +26,7 @@ import (
 	"postern/relay/peer"
 	"postern/relay/pickup"
 	"postern/relay/route"
+	"postern/relay/storm"
 	"postern/relay/submission"
 	"postern/relay/upstream"
 	"postern/spool"
@@ -84,8 +85,9 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	d.openStorms(st, d.log.Storms())
 	d.agent = submission.New(submission.Options{
-		Accept: d.queue, Tokens: d.tokens, Events: d.silence.observe(d.loops.observe(recall.submission(d.log.Submission()))), Memory: origin.NewBudget(transactionMemory(memoryLimit())),
+		Accept: d.queue, Tokens: d.tokens, Storms: d.storms.Guard, Events: d.silence.observe(d.loops.observe(recall.submission(d.log.Submission()))), Memory: origin.NewBudget(transactionMemory(memoryLimit())),
 	})
 	handed := &peer.Handed{}
 	d.intake = intake.New(intake.Options{Submission: d.agent, Events: d.log.Intake(), Handed: handed})
@@ -184,7 +186,11 @@ func (d *daemon) prepare(cfg *config.Config) (*state, error) {
 	if err != nil {
 		return nil, startError(configFailed, err)
 	}
-	st := &state{cfg: cfg, read: cfg, routes: routes, forms: forms, shares: share(d.limit, cfg, d.handed), loaded: time.Now()}
+	storms, err := storm.NewPolicy(cfg.Storm)
+	if err != nil {
+		return nil, startError(configFailed, err)
+	}
+	st := &state{cfg: cfg, read: cfg, routes: routes, forms: forms, storms: storms, shares: share(d.limit, cfg, d.handed), loaded: time.Now()}
 	if !cfg.NeedsCapture() {
 		return st.digested(), nil
 	}

@@ -39,6 +39,7 @@ func (d *daemon) Status() *control.Status {
 		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Console: st.cfg.Console.Listener.Address, Spool: control.Spool{Dir: st.cfg.Spool.Dir, Usage: usage, Relays: d.relays(ctx)},
 	}
 	s.Expected = d.silence.status(st.cfg.Routes)
+	s.Storms = d.storms.status()
 	lanes, _ := d.queue.Lanes(ctx)
 	for _, l := range lanes {
 		s.Lanes = append(s.Lanes, d.lane(st, &l, now))

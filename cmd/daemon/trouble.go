@@ -38,6 +38,7 @@ const (
 	certificateEnds = "certificate-ends"
 	signInEnds      = "sign-in-ends"
 	routeSilent     = "route-silent"
+	stormHeld       = "storm"
 )
 
 // broken is a finding about the whole relay because of which it is not healthy.

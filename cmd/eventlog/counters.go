@@ -4,7 +4,7 @@ package eventlog
 type counters struct {
 	// listeners
 	connections, accepted, diverted, acceptedRecipients, acceptedBytes, repeated counter
-	refused, signIns, tlsFailed, abused, panics                                  counter
+	refused, signIns, tlsFailed, abused, panics, stormHeld                       counter
 	acceptance                                                                   histogram
 
 	// queue
@@ -45,6 +45,7 @@ func newCounters(m *metrics) counters {
 		acceptedRecipients: m.counter("recipients_accepted_total", "Recipients of accepted messages.", "listener"),
 		acceptedBytes:      m.counter("accepted_bytes_total", "Bytes of accepted messages, as the clients sent them.", "listener"),
 		repeated:           m.counter("messages_repeated_total", "Messages that were handed in again with the same key, and not queued.", "listener"),
+		stormHeld:          m.counter("storm_messages_held_total", "Messages that were put on hold because too many that are alike came.", "listener"),
 		refused:            m.counter("mail_refused_total", "Replies of 4xx and 5xx that ended a transaction or a recipient.", "listener", "stage", "code"),
 		diverted:           m.counter("recipients_diverted_total", "Recipients that a route does not let mail go to.", "instead"),
 		signIns:            m.counter("client_sign_ins_total", "Sign-ins of clients.", "listener", "result"),

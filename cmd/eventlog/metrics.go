@@ -117,11 +117,12 @@ var (
 	descFree        = desc("spool_free_bytes", "Bytes that are free on the file system of the spool.")
 	descFull        = desc("spool_full", "1 while new mail is refused with 452.")
 	descQuiet       = desc("route_quiet_seconds", "For how long a route with expect took no message while the relay was running.", "route")
+	descStorms      = desc("storms", "Storms of messages that are alike: those that go on, and those whose messages are still on hold.", "state")
 	descSilent      = desc("route_silent", "1 while that is longer than its expect.", "route")
 	descLoaded      = desc("config_loaded_timestamp_seconds", "When the configuration in force was read.")
 	allGauges       = []*prometheus.Desc{
 		descBuild, descHealthy, descDegraded, descDown, descRefused, descRefusedWait, descConnections, descLane, descSessions, descLeft, descNext, descWaits, descPace, descToken, descLogin, descLearned, descQueued, descStates, descKept, descOldest,
-		descMessages, descUsed, descLive, descFree, descFull, descLoaded, descQuiet, descSilent,
+		descMessages, descUsed, descLive, descFree, descFull, descLoaded, descQuiet, descSilent, descStorms,
 	}
 )
 
@@ -147,6 +148,12 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		put(descQuiet, e.Quiet, e.Route)
 		put(descSilent, one(e.Silent), e.Route)
 	}
+	storms := map[bool]int{} // by whether they have ended
+	for i := range st.Storms {
+		storms[st.Storms[i].Ended != nil]++
+	}
+	put(descStorms, float64(storms[false]), "on")
+	put(descStorms, float64(storms[true]), "ended")
 	for _, l := range st.Lanes {
 		for _, state := range []queue.State{queue.Up, queue.Slowed, queue.Waiting, queue.Parked, queue.Paused, queue.Missing} {
 			put(descLane, one(l.State == state), l.Upstream, string(state))

@@ -81,6 +81,9 @@ func (l *Log) messageAccepted(e *submission.Accepted) {
 		m.acceptedBytes.with(p.Listener).Add(float64(e.Size))
 		m.acceptance.with(p.Listener).Observe(e.Took.Seconds())
 	}
+	if e.Storm != 0 {
+		m.stormHeld.with(p.Listener).Inc()
+	}
 	l.writeOften(zapcore.InfoLevel, "message-accepted", func(fields []zap.Field) []zap.Field {
 		fields = append(appendClient(fields, p), id(e.ID), zap.String("from", e.From),
 			zap.Int("recipients", e.Recipients), zap.Int64("size", e.Size),
@@ -93,6 +96,9 @@ func (l *Log) messageAccepted(e *submission.Accepted) {
 		}
 		if e.Repeated {
 			fields = append(fields, zap.Bool("repeated", true))
+		}
+		if e.Storm != 0 {
+			fields = append(fields, zap.String("storm", e.Storm.String()))
 		}
 		if e.Remark != "" {
 			fields = append(fields, zap.String("remark", e.Remark))

@@ -27,6 +27,7 @@ import (
 	"postern/relay/oauth"
 	"postern/relay/outgoing"
 	"postern/relay/pickup"
+	"postern/relay/storm"
 	"postern/relay/submission"
 	"postern/relay/upstream"
 	"postern/spool"
@@ -130,6 +131,7 @@ func tell(l *Log, text string) {
 	raise(l.Console(), text, (*web.SignedIn)(nil), (*web.SignedOut)(nil), (*web.SignInFailed)(nil), (*web.Refused)(nil), (*web.TLSFailed)(nil), (*web.CaptureRemoved)(nil), (*web.CaptureReleased)(nil), (*web.Failed)(nil))
 	raise(l.Capture(), text, (*capture.Stored)(nil), (*capture.Failed)(nil))
 	raise(l.Tokens(), text, (*oauth.Obtained)(nil), (*oauth.Failed)(nil), (*oauth.Panicked)(nil))
+	raise(l.Storms(), text, (*storm.Began)(nil), (*storm.Ended)(nil), (*storm.Overflow)(nil), (*storm.Digested)(nil), (*storm.NotDigested)(nil), (*storm.NotSaved)(nil))
 	raise(l.Alerts(), text, (*alert.Told)(nil), (*alert.Failed)(nil), (*alert.NotSaved)(nil), (*alert.Panicked)(nil))
 	raise(l.Upstream(), text, (*upstream.Opened)(nil), (*upstream.Closed)(nil), (*upstream.TLSProblem)(nil),
 		(*upstream.Learned)(nil), (*upstream.Stalled)(nil), (*upstream.AddressFailed)(nil), (*upstream.MemoryFailed)(nil))

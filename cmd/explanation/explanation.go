@@ -18,6 +18,7 @@ import (
 	"postern/config/wire"
 	"postern/relay/naming"
 	"postern/relay/route"
+	"postern/relay/storm"
 	"postern/relay/submission"
 )
 
@@ -193,6 +194,9 @@ func consequence(cfg *config.Config, e *route.Explanation, rewrites map[string]*
 	}
 	if p := e.Decision.Priority; p != nil {
 		fmt.Fprintf(&b, "   priority %d\n", *p)
+	}
+	if p, err := storm.NewPolicy(cfg.Storm); err == nil && p.Watches(e.From) {
+		fmt.Fprintf(&b, "   storm guard: of messages that are alike, %d go on within %s, and more are held\n", p.Messages, config.RoughDuration(p.Per))
 	}
 	return b.String()
 }

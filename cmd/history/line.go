@@ -38,6 +38,7 @@ type Line struct {
 	Remote     string    `json:"remote"`
 	Next       time.Time `json:"next"`
 	Held       bool      `json:"held"`
+	Storm      string    `json:"storm"`
 	Kind       string    `json:"kind"`
 	Operation  string    `json:"operation"`
 	Operator   string    `json:"operator"`
@@ -90,6 +91,9 @@ func (t *Line) Sentence(id string) string {
 		add(" at %s: %s, %s, %s", t.Listener, from, recipients(t.Recipients), config.RoughSize(t.Size))
 		if t.MessageID != "" {
 			add(", Message-ID %s", t.MessageID)
+		}
+		if t.Storm != "" {
+			add("; on hold as one of too many that are alike (storm %s)", t.Storm)
 		}
 	case "mail-refused":
 		add("refused from %s at %s: %s", t.Peer, t.Listener, from)

@@ -36,6 +36,7 @@ func filterFlags(cmd *cobra.Command, f *control.Filter) {
 	cmd.Flags().StringVar(&f.Upstream, "upstream", "", "only mail that is to go to the upstream `NAME` next")
 	cmd.Flags().StringVar(&f.From, "from", "", "only mail whose sender contains `TEXT`; \"<>\" is the null sender")
 	cmd.Flags().StringVar(&f.To, "to", "", "only mail with a waiting recipient that contains `TEXT`")
+	cmd.Flags().StringVar(&f.Storm, "storm", "", "only mail that was put on hold for the storm `ID`, as too many that are alike")
 	cmd.Flags().BoolVar(&f.Held, "held", false, "only mail on hold")
 	cmd.Flags().BoolVar(&f.Deferred, "deferred", false, "only mail that waits for its next attempt")
 	cmd.Flags().BoolVar(&f.Scheduled, "scheduled", false, "only mail that is not to go out yet")
@@ -97,7 +98,7 @@ func checkSelection(sel *control.Selection) error {
 	case len(sel.IDs) > 0 && (sel.All || filtered):
 		return usage("name messages or select them by flags, not both")
 	case len(sel.IDs) == 0 && !sel.All && sel.Filter == control.Filter{Limit: sel.Filter.Limit}:
-		return usage("name messages, or select them by --upstream, --from, --to, --held, --deferred, --scheduled, or --all")
+		return usage("name messages, or select them by --upstream, --from, --to, --storm, --held, --deferred, --scheduled, or --all")
 	case len(sel.IDs) == 0 && len(sel.Recipients) > 0:
 		return usage("--recipient needs the IDs of messages; --to selects by recipient")
 	case sel.Filter.Limit < 0:

@@ -26,7 +26,7 @@ func (a *app) queueListCommand() *cobra.Command {
 			if f.Limit < 0 {
 				return usage("--limit is a number of entries, not %d", f.Limit)
 			}
-			show := &listing{app: a, some: f.Upstream+f.From+f.To != "" || f.Held || f.Deferred || f.Scheduled}
+			show := &listing{app: a, some: f.Upstream+f.From+f.To+f.Storm != "" || f.Held || f.Deferred || f.Scheduled}
 			err := a.list(cmd.Context(), f, show.entry)
 			if err != nil && show.n == 0 {
 				return err // an empty list would be a claim
@@ -86,6 +86,9 @@ func (l *listing) entry(e *control.Entry) error {
 	why := e.Waits
 	if e.KeptUntil != nil {
 		why = keptHint
+	}
+	if e.Storm != "" && e.State == control.Held && e.Attempts == 0 {
+		why = "too many that are alike came, and these are held: `postern queue release --storm " + e.Storm + "` lets them go, `postern queue remove --storm " + e.Storm + "` ends them"
 	}
 	switch {
 	case why == "" || slices.Contains(l.waits, why):

@@ -99,6 +99,9 @@ func (a *app) printStatus(st *control.Status) error {
 	for i := range st.Expected {
 		line("expect", "%s", expectState(&st.Expected[i], now))
 	}
+	for i := range st.Storms {
+		line("storm", "%s", stormState(&st.Storms[i], now))
+	}
 	for i := range st.Lanes {
 		l := &st.Lanes[i]
 		for _, r := range l.Rates {
@@ -134,6 +137,15 @@ func expectState(e *control.Expected, now time.Time) string {
 		s += ": SILENT"
 	}
 	return s
+}
+
+// stormState says in a line what is held of messages that are alike.
+func stormState(s *control.Storm, now time.Time) string {
+	until := "goes on"
+	if s.Ended != nil {
+		until = "ended " + ago(now.Sub(*s.Ended)) + " ago"
+	}
+	return fmt.Sprintf("%s: %d held since %s ago, %d still, %s; from %s to %s, %q", s.ID, s.Held, ago(now.Sub(s.Began)), s.Waiting, until, path(s.From), path(s.To), s.Subject)
 }
 
 // relayState says in a line what a relay that shares the queue does.

@@ -12,6 +12,7 @@ import (
 	"postern/relay/naming"
 	"postern/relay/origin"
 	"postern/relay/route"
+	"postern/relay/storm"
 	"postern/spool"
 )
 
@@ -45,6 +46,9 @@ type Options struct {
 	Tokens carddav.Tokens
 	// Events is told what was accepted and refused; nil: nobody is.
 	Events func(Event)
+	// Storms counts messages that are alike, and says which are to be put on hold;
+	// nil: none are.
+	Storms *storm.Guard
 	// Memory is what open messages may hold together, beyond a little that
 	// each may hold in any case; nil: no limit.
 	Memory *origin.Budget
@@ -56,6 +60,7 @@ type Agent struct {
 	accept Acceptor
 	events func(Event)
 	tokens carddav.Tokens
+	storms *storm.Guard
 	memory *origin.Budget
 	rates  *origin.Rates
 	policy atomic.Pointer[Policy]
@@ -98,7 +103,7 @@ const remembered = 10_000
 
 // New makes an agent. It takes nothing before Use.
 func New(o Options) *Agent {
-	a := &Agent{accept: o.Accept, events: o.Events, tokens: o.Tokens, memory: o.Memory, rates: origin.NewRates(remembered),
+	a := &Agent{accept: o.Accept, events: o.Events, tokens: o.Tokens, storms: o.Storms, memory: o.Memory, rates: origin.NewRates(remembered),
 		keys: map[spool.KeyName]struct{}{}}
 	if a.events == nil {
 		a.events = func(Event) {}

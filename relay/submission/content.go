@@ -172,6 +172,7 @@ func (m *Message) open(header, body []byte) {
 		}
 	}
 	m.env.Auto = f.auto
+	m.look(header)
 	b := scratch.Get().(*[]byte)
 	defer scratch.Put(b)
 	if m.env.MessageID = f.messageID; !f.hasMessageID {

@@ -29,6 +29,9 @@ type Accepted struct {
 	// Watched are the routes with an expect that have taken recipients of it;
 	// empty where it is Repeated before its recipients are known.
 	Watched []string
+	// Storm is the name of the storm that it is part of, and for which it is on
+	// hold; 0: of none.
+	Storm   spool.ID
 	Remark  string    // of whoever has handed it in; may be empty
 	Written time.Time // when it was, where it lay in a folder; zero: it did not
 }

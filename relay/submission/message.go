@@ -9,6 +9,7 @@ import (
 
 	"postern/relay/archive"
 	"postern/relay/route"
+	"postern/relay/storm"
 	"postern/spool"
 )
 
@@ -42,6 +43,7 @@ type Message struct {
 	holding  holding             // memory
 	first    spool.ID            // of the message with the same key that was taken before; 0: none
 	reserved bool                // the key, for this message
+	like     *storm.Mail         // what it may be one too many of; nil: that is not counted
 
 	inBody  bool
 	led     bool   // skip is known
@@ -296,13 +298,16 @@ func (m *Message) Commit(ctx context.Context) (spool.ID, error) {
 		m.tell(id)
 		return id, nil
 	}
+	m.guard(id)
 	m.draft, m.err = nil, ended // whatever Commit answers
 	if err := d.Commit(ctx, m.env); err != nil {
+		m.unguard()
 		if r := m.repeats(err); r != nil {
 			return 0, m.fail(r)
 		}
 		return m.again()
 	}
+	m.guarded(id)
 	m.filed()
 	m.end()
 	m.tell(id)
@@ -318,7 +323,7 @@ func (m *Message) tell(id spool.ID) {
 	m.accepted = Accepted{
 		Client: m.client, ID: id, From: m.env.From, Recipients: len(m.env.Recipients) - m.copies, Copies: m.copies, Size: m.size,
 		MessageID: m.env.MessageID, Took: time.Since(m.begun), Repeated: m.Repeated(),
-		Remark: m.remark, Written: m.written, Archived: m.accepted.Archived, Watched: m.accepted.Watched,
+		Remark: m.remark, Written: m.written, Archived: m.accepted.Archived, Watched: m.accepted.Watched, Storm: m.env.Storm,
 	}
 	m.agent.events(&m.accepted)
 	if len(m.diverted) > 0 {

@@ -260,9 +260,13 @@ func (m *message) readFields(c *cursor) {
 		case fieldInstead:
 			readInstead(c, value, m.env.Recipients)
 		case fieldNotBefore:
-			m.brief.notBefore = readNotBefore(c, value)
+			m.brief.notBefore = readInt64(c, value)
 			m.env.NotBefore = toTime(m.brief.notBefore)
 			if m.brief.notBefore <= m.brief.accepted {
+				c.fail()
+			}
+		case fieldStorm:
+			if m.env.Storm = spool.ID(readInt64(c, value)); m.env.Storm == 0 {
 				c.fail()
 			}
 		case fieldSettles:

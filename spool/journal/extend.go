@@ -22,6 +22,7 @@ const (
 	fieldInstead   = 4 // of a message: which of its recipients stand in place of others
 	fieldNotBefore = 5 // of a message: when it is due first
 	fieldStood     = 7 // of a message: how it stood in the store that it was adopted from
+	fieldStorm     = 8 // of a message: with which others it was put on hold
 )
 
 // knownFields has a bit for each odd type that this version knows.
@@ -125,7 +126,7 @@ func appendFields(b []byte, env *spool.Envelope, with besides) []byte {
 	prefix, key, later := env.Prefix, env.Key, env.NotBefore.After(env.Accepted)
 	set := with.settles
 	instead := appendInstead(nil, env.Recipients)
-	if len(prefix) == 0 && with == (besides{}) && key == nil && !later && instead == nil {
+	if len(prefix) == 0 && with == (besides{}) && key == nil && !later && instead == nil && env.Storm == 0 {
 		return append(b, 0)
 	}
 	n := 0
@@ -149,6 +150,9 @@ func appendFields(b []byte, env *spool.Envelope, with besides) []byte {
 	if later {
 		n += fieldSize(fieldSizeNotBefore)
 	}
+	if env.Storm != 0 {
+		n += fieldSize(fieldSizeStorm)
+	}
 	if with.stood != nil {
 		stood = appendSnapshot(nil, with.stood)
 		n += fieldSize(len(stood))
@@ -171,6 +175,9 @@ func appendFields(b []byte, env *spool.Envelope, with besides) []byte {
 	}
 	if with.stood != nil {
 		b = append(putUint(append(b, fieldStood), uint64(len(stood))), stood...)
+	}
+	if env.Storm != 0 {
+		b = putInt64(append(b, fieldStorm, fieldSizeStorm), int64(env.Storm))
 	}
 	return b
 }
@@ -200,9 +207,13 @@ func readInstead(c *cursor, value string, all []spool.Recipient) {
 	}
 }
 
-const fieldSizeNotBefore = 8
+const (
+	fieldSizeNotBefore = 8
+	fieldSizeStorm     = 8
+)
 
-func readNotBefore(c *cursor, value string) int64 {
+// readInt64 reads the value of a field that is one number.
+func readInt64(c *cursor, value string) int64 {
 	v := cursor{rest: value}
 	at := v.int64()
 	if !v.done() {

@@ -291,7 +291,7 @@ func withoutNil(v any) any {
 		}
 	case map[string]any:
 		for key, e := range v {
-			if e == nil || key == "NotBefore" && e == "0001-01-01T00:00:00Z" { // which those versions knew not
+			if e == nil || key == "NotBefore" && e == "0001-01-01T00:00:00Z" || key == "Storm" && e == spool.ID(0).String() { // which those versions knew not
 				delete(v, key)
 			} else {
 				v[key] = withoutNil(e)

@@ -36,7 +36,7 @@ func sampleRecords() []sampleRecord {
 	signed := *env
 	signed.Prefix = []byte("Signature: x\r\n")
 	signed.Key = &spool.Key{Name: spool.KeyName{1}, Digest: 2, Until: time.Unix(3, 4), Share: 5}
-	signed.NotBefore = time.Unix(9, 9)
+	signed.NotBefore, signed.Storm = time.Unix(9, 9), 1<<63+9
 	signed.Recipients = slices.Clone(env.Recipients)
 	signed.Recipients[0].Redirected, signed.Recipients[2].Redirected = true, true
 	fields := appendEnvelope(nil, &signed, 10, shares, of, besides{settles: set})
@@ -181,6 +181,9 @@ func TestFieldsOfANewerVersion(t *testing.T) {
 		{recMessage, withFields(meta, fieldNotBefore, "x"), "not known to this version"},
 		{recMessage, withFields(meta, fieldNotBefore, string(putInt64(nil, 2e9))+"x"), "not known to this version"},
 		{recMessage, withFields(meta, fieldNotBefore, string(putInt64(nil, 1e9+2))), "not known to this version"}, // no later than it was accepted
+		{recMessage, withFields(meta, fieldStorm, string(putInt64(nil, 7))), ""},
+		{recMessage, withFields(meta, fieldStorm, string(putInt64(nil, 0))), "not known to this version"},
+		{recMessage, withFields(meta, fieldStorm, "x"), "not known to this version"},
 		{recMessage, newer(meta), "a newer version wrote it"},
 		{recMoved, appendMoved(nil, withFields(meta, 9, "x"), snap), "field of type 9"},
 		{recMoved, withFields(appendMoved(nil, meta, snap), 9, "x"), "field of type 9"},
