@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -22,6 +23,9 @@ func (s *Store) Known(ctx context.Context, k *spool.Key) error {
 	err := s.pool.QueryRow(ctx, `SELECT id, digest FROM key WHERE name = $1 AND until > $2`, k.Name[:], time.Now().UnixNano()).Scan(&first, &digest)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return s.keys.room(s, k)
+	}
+	if err == nil {
+		err = s.settledAll(ctx)
 	}
 	if err != nil {
 		return err
@@ -65,7 +69,7 @@ func (s *Store) acceptOnce(m *message) error {
 		return tx.SendBatch(ctx, b).Close()
 	})
 	if again != nil {
-		return again
+		return cmp.Or(s.settledAll(ctx), error(again))
 	}
 	if err != nil && pid != 0 && !refused(err) {
 		err = s.ask(pid, m.id, err)

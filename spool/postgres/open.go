@@ -47,6 +47,14 @@ type Options struct {
 // given up together with its connection.
 const callTimeout = 20 * time.Second
 
+// connectTimeout bounds the try of one host, so that the next one in the URL has
+// its turn before a heartbeat is given up.
+const connectTimeout = 3 * time.Second
+
+// beatTimeout bounds a heartbeat, from below: it may have to come to the second
+// host.
+const beatTimeout = 2*connectTimeout + time.Second
+
 // Store is a queue that relays share. Its methods may be called concurrently.
 type Store struct {
 	opts        Options
@@ -135,7 +143,7 @@ func newPool(ctx context.Context, opts Options) (*pgxpool.Pool, error) {
 	conf.ConnConfig.RuntimeParams["tcp_keepalives_idle"] = "10"
 	conf.ConnConfig.RuntimeParams["tcp_keepalives_interval"] = "5"
 	conf.ConnConfig.RuntimeParams["tcp_keepalives_count"] = "3"
-	conf.ConnConfig.ConnectTimeout = callTimeout / 2
+	conf.ConnConfig.ConnectTimeout = connectTimeout
 	if opts.Dial != nil {
 		conf.ConnConfig.DialFunc = opts.Dial
 	}
@@ -246,7 +254,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // beating tells the others that this relay lives, and removes what nobody needs.
 func (s *Store) beating() {
 	for n := 1; sleep(s.ctx, s.opts.Term/3); n++ {
-		ctx, cancel := context.WithTimeout(s.ctx, s.opts.Term/3+time.Second)
+		ctx, cancel := context.WithTimeout(s.ctx, max(s.opts.Term/3+time.Second, beatTimeout))
 		_, err := s.pool.Exec(ctx, `UPDATE relay SET until = now() + $2 WHERE name = $1 AND incarnation = $3`, s.opts.Relay, s.opts.Term, s.incarnation)
 		if err == nil {
 			err = s.keepName(ctx)

@@ -125,13 +125,20 @@ func (s *Store) ended(ctx context.Context, pid uint32) error {
 			return err
 		}
 		if !lives {
-			// A commit that waited for a standby is done here only; this one
-			// waits for the standby, and so for all before.
-			_, err = s.pool.Exec(ctx, `UPDATE relay SET until = now() + $2 WHERE name = $1`, s.opts.Relay, s.opts.Term)
-			return err
+			return s.settledAll(ctx)
 		}
 		if !sleep(ctx, 20*time.Millisecond) {
 			return ctx.Err()
 		}
 	}
+}
+
+// settledAll returns when all that can be seen in the database is as durable as
+// commits are. A commit that waited for a standby can be seen once its connection
+// has ended, and after a restart of the primary, without the standby having it.
+// The one made here waits for the standby, and so for all before. It changes no
+// row, over which those that wait would wait for each other.
+func (s *Store) settledAll(ctx context.Context) error {
+	_, err := s.pool.Exec(ctx, `SELECT pg_logical_emit_message(true, 'postern', '')`)
+	return err
 }
