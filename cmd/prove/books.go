@@ -25,10 +25,13 @@ type books struct {
 	corrupt  []string
 	unknown  int // arrived, and nobody had sent it
 	ledger   *ledger
+	returns  map[string]bool           // numbers of messages that have to come back
+	notices  map[string]map[string]int // number → queue ID of a notice → how often it came
 }
 
 func newBooks() *books {
-	return &books{sum: map[string]string{}, acked: map[string]string{}, arrived: map[string]int{}, queueIDs: map[string][]string{}, times: map[string][]*times{}}
+	return &books{sum: map[string]string{}, acked: map[string]string{}, arrived: map[string]int{}, queueIDs: map[string][]string{}, times: map[string][]*times{},
+		returns: map[string]bool{}, notices: map[string]map[string]int{}}
 }
 
 func digest(body []byte) string {
@@ -123,7 +126,7 @@ func (b *books) owed() int {
 	defer b.mu.Unlock()
 	n := 0
 	for number := range b.acked {
-		if b.arrived[number] == 0 {
+		if !b.done(number) {
 			n++
 		}
 	}
@@ -156,6 +159,11 @@ type balance struct {
 	Median float64 `json:"window_median_ms"`
 	Widest float64 `json:"window_widest_ms"`
 
+	// Notices are those about messages that have to come back, and NoticedTwice
+	// are such messages of which their sender was told more than once.
+	Notices      int      `json:"notices"`
+	NoticedTwice []string `json:"noticed_twice"`
+
 	windows []float64
 }
 
@@ -166,10 +174,11 @@ func (b *books) close(inDoubt map[string]int) balance {
 	defer b.mu.Unlock()
 	r := balance{Sent: len(b.sum), Promised: len(b.acked), Arrived: len(b.arrived), Corrupt: b.corrupt, Unknown: b.unknown}
 	for number, id := range b.acked {
-		if b.arrived[number] == 0 {
+		if !b.done(number) {
 			r.Lost = append(r.Lost, number+" "+id)
 		}
 	}
+	b.closeNotices(&r, inDoubt)
 	for number, ids := range b.queueIDs {
 		seen := map[string]int{}
 		for _, id := range ids {
@@ -226,6 +235,8 @@ func (r balance) verdict() error {
 		return fmt.Errorf("%d messages arrived changed: %v", len(r.Corrupt), r.Corrupt)
 	case r.Unknown > 0:
 		return fmt.Errorf("%d messages arrived that nobody sent", r.Unknown)
+	case len(r.NoticedTwice) > 0:
+		return fmt.Errorf("of %d messages their sender was told more than once: %v", len(r.NoticedTwice), r.NoticedTwice)
 	case len(r.Unexplained) > 0:
 		return fmt.Errorf("%d duplicates that no log line explains: %v", len(r.Unexplained), r.Unexplained)
 	}

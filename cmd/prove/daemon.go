@@ -147,17 +147,22 @@ func (d *daemon) gone() bool {
 // kill sends SIGKILL and waits for the end.
 func (d *daemon) kill() {
 	d.cmd.Process.Kill()
-	d.reap()
+	_ = d.reap()
 }
 
 // reap waits for the end of the daemon.
-func (d *daemon) reap() { <-d.exited }
+func (d *daemon) reap() error {
+	err := <-d.exited
+	d.exited <- err // it stays known
+	return err
+}
 
 // stop sends an interrupt and waits for an orderly end.
 func (d *daemon) stop() error {
 	d.cmd.Process.Signal(os.Interrupt)
 	select {
 	case err := <-d.exited:
+		d.exited <- err
 		return err
 	case <-time.After(60 * time.Second):
 		d.kill()

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -22,6 +23,11 @@ type sender struct {
 	big   float64 // share of messages with a body that the spool keeps in a file of its own
 	pause time.Duration
 	count int
+
+	domain   string  // of the recipient; empty: sink.example
+	returned float64 // share of messages to somebody whom the upstream refuses for good
+	burst    int     // messages before a rest; 0: none
+	rest     time.Duration
 }
 
 func (s *sender) run(ctx context.Context) {
@@ -47,7 +53,10 @@ func (s *sender) connection(ctx context.Context) {
 		if s.message(c) != nil {
 			return
 		}
-		time.Sleep(s.pause)
+		pause(ctx, s.pause)
+		if s.burst > 0 && s.count%s.burst == 0 {
+			pause(ctx, s.rest)
+		}
 	}
 	c.PrintfLine("QUIT")
 }
@@ -95,10 +104,15 @@ func (s *sender) message(c *textproto.Conn) error {
 // that is refused for now is no error, and the text is empty.
 func (s *sender) hand(c *textproto.Conn, number, header string, body []byte) (string, error) {
 	s.books.sent(number, digest(body))
+	to := "to@" + cmp.Or(s.domain, "sink.example")
+	if s.returned > 0 && rand.Float64() < s.returned {
+		s.books.willReturn(number)
+		to = nobody
+	}
 	for _, step := range []struct {
 		line string
 		code int
-	}{{"MAIL FROM:<" + s.name + "@client.example>", 250}, {"RCPT TO:<to@sink.example>", 250}, {"DATA", 354}} {
+	}{{"MAIL FROM:<" + s.name + "@client.example>", 250}, {"RCPT TO:<" + to + ">", 250}, {"DATA", 354}} {
 		if err := c.PrintfLine("%s", step.line); err != nil {
 			return "", err
 		}

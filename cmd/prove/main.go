@@ -10,6 +10,7 @@
 //	go run ./cmd/prove soak -for 30m         # load, failing upstream, restarts
 //	go run ./cmd/prove cut -fs xfs -cycles 50  # a power cut under load, as root
 //	go run ./cmd/prove power -fs xfs -cuts 50  # the same with a whole virtual machine
+//	go run ./cmd/prove fleet -for 30m        # relays with one queue in PostgreSQL, and a standby
 //	go run ./cmd/prove slow -connections 5000  # an ordinary client among slow ones
 //
 // It runs the real binary on loopback in a folder of its own, is bounded in
@@ -63,7 +64,8 @@ type plan struct {
 	origins  int // slow: users whom the slow ones belong to
 	messages int // slow: ordinary messages
 
-	relays int // fleet: how many share the queue
+	relays int  // fleet: how many share the queue
+	alone  bool // fleet: no commit waits for the standby
 
 	archive   bool  // the daemon keeps copies in a folder, which are looked for at the end
 	loseSyncs bool  // cut: syncs do nothing
@@ -93,6 +95,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.BoolVar(&p.forget, "forget", false, "again: let the daemon remember no keys; the run has to fail")
 	flags.DurationVar(&p.within, "within", 400*time.Millisecond, "again: how soon a job, or the daemon under it, is killed")
 	flags.IntVar(&p.relays, "relays", 2, "fleet: relays that share a queue in PostgreSQL")
+	flags.BoolVar(&p.alone, "alone", false, "fleet: let no commit wait for the standby; the run has to fail")
 	flags.IntVar(&p.slow, "connections", 5000, "slow: connections of slow clients")
 	flags.IntVar(&p.limit, "limit", 0, "slow: connections that the daemon takes at once; 0: all of them")
 	flags.IntVar(&p.origins, "origins", 200, "slow: users of this machine that the connections belong to; needs root")

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"postern/spool/postgres/postgrestest"
 )
 
 // prove runs one mode as the command does, on the tests' binary, and reads its
@@ -195,26 +193,6 @@ func TestPower(t *testing.T) {
 		t.Fatalf("nothing was tried: %+v", r)
 	}
 	t.Logf("%d cuts, %d promised, %d duplicates", r.Kills, r.Promised, r.Duplicates)
-}
-
-// TestFleet is the short form of two relays with one queue, with a relay or the
-// database killed each two seconds.
-func TestFleet(t *testing.T) {
-	if !long() {
-		t.Skip("takes a database and half a minute: POSTERN_LONG=1")
-	}
-	if postgrestest.Bin() == "" {
-		if os.Getenv("POSTERN_REQUIRE_INTEROP") != "" {
-			t.Fatal("PostgreSQL is required: apt-get install postgresql")
-		}
-		t.Skip("PostgreSQL is not here: apt-get install postgresql")
-	}
-	var r fleetReport
-	prove(t, &r, "fleet", "-dir", t.TempDir(), "-for", "12s", "-senders", "2", "-pause", "5ms")
-	if r.Promised == 0 || r.Relays != 2 {
-		t.Fatalf("nothing was tried: %+v", r)
-	}
-	t.Logf("%d promised, %d kills, %d of the database, %d duplicates", r.Promised, r.Kills, r.DatabaseKills, r.Duplicates)
 }
 
 // TestSlow is the short form of the crowd of slow clients.

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,7 +33,15 @@ type sink struct {
 	failing float64    // chance that one command is answered by 451
 	conns   map[net.Conn]struct{}
 	closed  bool
+	keeps   bool // what arrives is seen
+	seen    []seen
 }
+
+// seen is an arrival: when, and when its connection was opened.
+type seen struct{ at, connected time.Time }
+
+// nobody is a recipient whom the sink refuses for good.
+const nobody = "nobody@sink.example"
 
 func startSink(b *books) (*sink, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -100,6 +109,7 @@ type sinkSession struct {
 	in    *bufio.Reader
 	out   bytes.Buffer
 	mail  bool // MAIL was accepted
+	null  bool // and its reverse-path is empty
 	rcpt  int  // recipients accepted
 }
 
@@ -127,10 +137,13 @@ func (c *sinkSession) run() {
 			c.out.WriteString(sinkHello)
 		case "MAIL":
 			c.rcpt = 0
+			c.null = bytes.Contains(line, []byte("<>"))
 			c.mail = c.answer()
 		case "RCPT":
 			if !c.mail {
 				c.out.WriteString("503 5.5.1 MAIL first\r\n")
+			} else if bytes.Contains(line, []byte("<"+nobody+">")) {
+				c.out.WriteString("550 5.1.1 no such user\r\n")
 			} else if c.answer() {
 				c.rcpt++
 			}
@@ -196,6 +209,12 @@ func (c *sinkSession) content() error {
 		c.out.WriteString(sinkNotNow)
 		return c.flush()
 	}
+	if c.null {
+		c.sink.books.returned(a.number, a.messageID)
+		c.out.WriteString(sinkOK)
+		return c.flush()
+	}
+	c.sink.see(c.since)
 	answered, err := c.sink.books.received(a.number, a.queueID, a.digest(), c.since)
 	if err != nil {
 		return err
@@ -208,10 +227,28 @@ func (c *sinkSession) content() error {
 	return nil
 }
 
+// see notes an arrival, where that is asked for.
+func (s *sink) see(connected time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keeps {
+		s.seen = append(s.seen, seen{time.Now(), connected})
+	}
+}
+
+// all are the arrivals that were seen.
+func (s *sink) all() []seen {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.seen)
+}
+
 // arrival takes a message apart, line by line: the number that its sender
-// gave it, the queue ID in its first Received field, and a digest of its body.
+// gave it, which a notice about it has in the header that it returns, the queue
+// ID in its first Received field, and a digest of its body.
 type arrival struct {
 	number, queueID string
+	messageID       string
 	inBody          bool
 	inReceived      bool
 	sum             hash.Hash
@@ -221,6 +258,9 @@ type arrival struct {
 func (a *arrival) line(line []byte) {
 	if a.inBody {
 		a.sum.Write(line)
+		if v, ok := bytes.CutPrefix(line, []byte("X-Number: ")); ok && a.number == "" {
+			a.number = string(bytes.TrimSpace(v))
+		}
 		return
 	}
 	text := strings.TrimRight(string(line), "\r\n")
@@ -232,6 +272,9 @@ func (a *arrival) line(line []byte) {
 		a.inReceived = strings.HasPrefix(text, "Received:")
 		if v, ok := strings.CutPrefix(text, "X-Number: "); ok {
 			a.number = v
+		}
+		if v, ok := strings.CutPrefix(text, "Message-ID: <"); ok {
+			a.messageID = v
 		}
 	}
 	if _, rest, ok := strings.Cut(text, " id "); ok && a.inReceived && a.queueID == "" {

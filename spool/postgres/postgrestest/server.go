@@ -69,22 +69,28 @@ func Start(t testing.TB, settings ...string) *Server {
 // it.
 func New(dir string, settings ...string) (*Server, error) {
 	s := &Server{dir: dir, bin: Bin()}
-	if os.Getuid() == 0 {
-		u, err := user.Lookup("postgres")
-		if err != nil {
-			return nil, err
-		}
-		uid, _ := strconv.Atoi(u.Uid)
-		gid, _ := strconv.Atoi(u.Gid)
-		if err := os.Chown(dir, uid, gid); err != nil {
-			return nil, err
-		}
+	if err := s.own(); err != nil {
+		return nil, err
 	}
 	out, err := s.command("initdb", "--pgdata", filepath.Join(dir, "data"), "--auth=trust", "--username=postern", "--no-sync", "--encoding=UTF8", "--locale=C").CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
 	return s, s.Run(settings...)
+}
+
+// own gives the folder to the user whom the server runs as.
+func (s *Server) own() error {
+	if os.Getuid() != 0 {
+		return nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		return err
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	return os.Chown(s.dir, uid, gid)
 }
 
 // command is a program of PostgreSQL, which refuses to run as root.

@@ -1,0 +1,113 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// pausing pauses the upstream "halted" at one relay, and resumes it at another
+// one, again and again. At the end it is resumed.
+func (f *fleet) pausing(ctx context.Context) {
+	for ctx.Err() == nil {
+		pause(ctx, 5*time.Second)
+		if ctx.Err() != nil {
+			return
+		}
+		paused := f.operate(ctx, "pause") == nil // else it may be all the same
+		s := span{from: time.Now()}
+		if paused {
+			pause(ctx, 15*time.Second)
+		}
+		s.to = time.Now() // from here on it may be resumed
+		for f.operate(context.WithoutCancel(ctx), "resume") != nil {
+			time.Sleep(time.Second)
+		}
+		if paused {
+			f.pauses = append(f.pauses, s)
+		}
+	}
+}
+
+// operate has any relay do something about the upstream.
+func (f *fleet) operate(ctx context.Context, verb string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, f.plan.binary, "upstream", verb, "halted", "--config", f.any().config())
+	return cmd.Run()
+}
+
+// pauseReaches is how soon a pause holds at a relay that was not told of it.
+const pauseReaches = 6 * time.Second
+
+// whilePaused counts what arrived in spite of a pause.
+func whilePaused(arrivals []seen, pauses []span) (n int) {
+	for _, p := range pauses {
+		for _, a := range arrivals {
+			if a.at.After(p.from.Add(pauseReaches)) && a.at.Before(p.to) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// mostWithin is the most that arrived within any period.
+func mostWithin(arrivals []seen, period time.Duration) (most int) {
+	first := 0
+	for i, a := range arrivals {
+		for a.at.Sub(arrivals[first].at) >= period {
+			first++
+		}
+		most = max(most, i-first+1)
+	}
+	return most
+}
+
+// settle ends the relays and closes the books over all of them.
+func (f *fleet) settle(began time.Time) error {
+	doubt := map[string]int{}
+	for _, d := range f.relays {
+		if err := d.stop(); err != nil {
+			return fmt.Errorf("orderly end: %w; see %s", err, d.log)
+		}
+		own, err := d.inDoubt()
+		if err != nil {
+			return err
+		}
+		for id, n := range own {
+			doubt[id] += n
+		}
+		log, err := os.ReadFile(d.log)
+		if err != nil {
+			return err
+		}
+		f.rep.Takeovers += strings.Count(string(log), `"event":"lane-taken-over"`)
+	}
+	slices.Sort(f.rep.Gaps)
+	f.rep.MostInPeriod = mostWithin(f.sinks["paced"].all(), pacedPeriod)
+	f.rep.Pauses, f.rep.WhilePaused = len(f.pauses), whilePaused(f.sinks["halted"].all(), f.pauses)
+	f.rep.balance = f.books.close(doubt)
+	f.rep.Seconds = time.Since(began).Seconds()
+	return f.rep.verdict()
+}
+
+// verdict is nil when every promise was kept, those of a fleet, too.
+func (r *fleetReport) verdict() error {
+	if err := r.balance.verdict(); err != nil {
+		return err
+	}
+	if r.MostInPeriod > r.Allowed {
+		return fmt.Errorf("an upstream got %d within a period in which its rate allows %d", r.MostInPeriod, r.Allowed)
+	}
+	if r.WhilePaused > 0 {
+		return fmt.Errorf("%d messages arrived at an upstream that was paused", r.WhilePaused)
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/spool/postgres/postgrestest"
+)
+
+func needPostgres(t *testing.T) {
+	t.Helper()
+	if !long() {
+		t.Skip("takes two databases and half a minute: POSTERN_LONG=1")
+	}
+	if postgrestest.Bin() == "" {
+		if os.Getenv("POSTERN_REQUIRE_INTEROP") != "" {
+			t.Fatal("PostgreSQL is required: apt-get install postgresql")
+		}
+		t.Skip("PostgreSQL is not here: apt-get install postgresql")
+	}
+}
+
+// TestFleet is the short form of two relays with one queue in a database with a
+// standby, where any of them fails all the time.
+func TestFleet(t *testing.T) {
+	needPostgres(t)
+	var r fleetReport
+	prove(t, &r, "fleet", "-dir", t.TempDir(), "-for", "20s", "-senders", "2", "-pause", "5ms")
+	if r.Promised == 0 || r.Relays != 2 || r.Notices == 0 {
+		t.Fatalf("nothing was tried: %+v", r)
+	}
+	t.Logf("%d promised, %v, %d duplicates", r.Promised, r.Faults, r.Duplicates)
+}
+
+// TestFleetNoticesLoss: where no commit waits for the standby, its promotion
+// loses mail, and the books say so.
+func TestFleetNoticesLoss(t *testing.T) {
+	needPostgres(t)
+	var out, errs bytes.Buffer
+	code := run(t.Context(), []string{"fleet", "-alone", "-binary", postern(t), "-dir", t.TempDir(), "-for", "1s", "-senders", "2", "-pause", "5ms"}, &out, &errs)
+	if code == 0 || !strings.Contains(errs.String(), "are lost") {
+		t.Fatalf("a loss was not noticed: exit code %d\n%s%s", code, out.Bytes(), errs.Bytes())
+	}
+}
+
+func TestFleetBooks(t *testing.T) {
+	at := func(ms ...int) (all []seen) {
+		for _, n := range ms {
+			all = append(all, seen{at: time.Unix(1000, 0).Add(time.Duration(n) * time.Millisecond)})
+		}
+		return all
+	}
+	for _, c := range []struct {
+		arrivals []seen
+		want     int
+	}{{nil, 0}, {at(0), 1}, {at(0, 999), 2}, {at(0, 1000), 1}, {at(0, 400, 900, 1000, 1300, 5000), 4}} {
+		if got := mostWithin(c.arrivals, time.Second); got != c.want {
+			t.Errorf("%v: %d, want %d", c.arrivals, got, c.want)
+		}
+	}
+	from := time.Unix(1000, 0)
+	pauses := []span{{from, from.Add(10 * time.Second)}}
+	for ms, want := range map[int]int{-1: 0, 5000: 0, 6500: 1, 9999: 1, 10001: 0} {
+		if got := whilePaused(at(ms), pauses); got != want {
+			t.Errorf("%d ms after the pause: %d, want %d", ms, got, want)
+		}
+	}
+}
+
+// TestNoticesAreCounted holds the accountant to account.
+func TestNoticesAreCounted(t *testing.T) {
+	for name, c := range map[string]struct {
+		notices []string // Message-IDs
+		doubts  map[string]int
+		good    bool
+	}{
+		"one":                      {[]string{"n1.a"}, nil, true},
+		"none":                     {nil, nil, false},
+		"two":                      {[]string{"n1.a", "n2.a"}, nil, false},
+		"one twice":                {[]string{"n1.a", "n1.a"}, nil, false},
+		"one twice, and explained": {[]string{"n1.a", "n1.a"}, map[string]int{"n1": 1}, true},
+	} {
+		b := newBooks()
+		b.sent("1", "d")
+		b.willReturn("1")
+		b.promised("1", "q1")
+		for _, id := range c.notices {
+			b.returned("1", id)
+		}
+		if err := b.close(c.doubts).verdict(); (err == nil) != c.good {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	b := newBooks()
+	b.sent("1", "d")
+	b.promised("1", "q1")
+	b.received("1", "q1", "d", time.Time{})
+	b.returned("1", "n1.a")
+	if b.close(nil).verdict() == nil {
+		t.Error("a notice about a message that arrived is not noticed")
+	}
+}
