@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"postern/cmd/control"
@@ -48,6 +49,7 @@ func (d *daemon) openDatabase(cfg *config.Config) error {
 	}
 	store, err := postgres.Open(ctx, postgres.Options{
 		URL: url, Relay: cfg.Spool.Relay, Version: d.version, MaxSize: cfg.Spool.MaxSize, MaxMessages: cfg.Spool.MaxMessages,
+		Outbox: filepath.Join(cfg.StateDir, "outbox"),
 		Temp:   cfg.StateDir, // where a confined process may write
 		Events: d.log.Database(),
 	})

@@ -24,7 +24,7 @@ func (l *Log) Database() func(postgres.Event) {
 				l.warn("database-behind", zap.Int("settlements", e.Settlements))
 			}
 		case *postgres.CaughtUp:
-			l.info("database-caught-up", zap.Int("settlements", e.Settlements))
+			l.info("database-caught-up", zap.Int("settlements", e.Settlements), zap.Int("refused", e.Refused))
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/smtp"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func TestFleet(t *testing.T) {
 	if r := one.do("check"); r.code == 0 || !strings.Contains(r.stderr, "postern database migrate") {
 		t.Errorf("check: exit code %d: %s", r.code, r.stderr)
 	}
-	if out := one.must("database", "migrate"); !strings.Contains(out, "is version 1 now") {
+	if out := one.must("database", "migrate"); !strings.Contains(out, "is version 2 now") {
 		t.Error(out)
 	}
 	if out := two.must("database", "migrate"); !strings.Contains(out, "already") {
@@ -137,6 +138,43 @@ func TestFleet(t *testing.T) {
 		t.Errorf("arrived: %v", got)
 	}
 	both[out].stop()
+}
+
+// TestFleetOutbox kills a relay while the database is away and results wait for it:
+// its next process writes them, and nothing goes out twice.
+func TestFleetOutbox(t *testing.T) {
+	server := postgrestest.Start(t, "fsync=off")
+	url := server.Database(t)
+	to, addr := freeAddr(t), freeAddr(t)
+	h := newHarness(t, shared(addr, to, url, "one"))
+	h.must("database", "migrate")
+	s := startSink(t, to)
+	answer := make(chan struct{})
+	s.took = func() { <-answer }
+	h.start()
+	const n = 5
+	for i := range n {
+		if err := smtp.SendMail(addr, nil, "a@example.com", []string{"b@example.org"}, message(fmt.Sprintf("%04d", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "messages wait for the answer to their dot", func() bool { return len(s.received()) > 0 })
+	server.Stop()
+	close(answer)
+	eventually(t, "results wait for the database", func() bool {
+		return strings.Count(h.log.String(), `"result":"delivered"`) >= len(s.received())
+	})
+	h.kill()
+	server.Restart(t, "fsync=off")
+	h.start()
+	h.must("queue", "retry", "--all") // those whose dot could not be recorded have not gone out
+	eventually(t, "the queue is empty", func() bool { return strings.Contains(h.must("status"), " 0 messages") })
+	if got := s.subjects(); len(got) != n || len(slices.Compact(got)) != n {
+		t.Errorf("arrived: %v", got)
+	}
+	if content, err := os.ReadFile(filepath.Join(h.dir, "outbox")); err != nil || len(content) > 0 {
+		t.Errorf("the outbox holds %q, %v", content, err)
+	}
 }
 
 // TestFleetTakeover kills the relay in charge: the other one delivers within the

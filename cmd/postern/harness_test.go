@@ -342,6 +342,7 @@ type sink struct {
 	bodies []string
 	froms  []string // of the messages that were begun
 	refuse func(to string) error
+	took   func() // is called before the final dot is answered; may be nil
 }
 
 func startSink(t *testing.T, addr string) *sink {
@@ -420,7 +421,10 @@ func (s sinkSession) Data(r io.Reader) error {
 		return err
 	}
 	s.sink.mu.Lock()
-	defer s.sink.mu.Unlock()
 	s.sink.bodies = append(s.sink.bodies, string(b))
+	s.sink.mu.Unlock()
+	if s.sink.took != nil {
+		s.sink.took()
+	}
 	return nil
 }

@@ -168,7 +168,7 @@ func (s *Store) pick(ctx context.Context, tx pgx.Tx, l spool.Lease, now time.Tim
 		ready AS (
 			SELECT id, share, sender, row_number() OVER (ORDER BY priority DESC, turn, (sender > $4) DESC, sender, due, id) AS place
 			FROM first ORDER BY place LIMIT $3)
-		UPDATE share SET attempts = share.attempts + 1, attempt = true, dotted = false, claim = nextval('claim'),
+		UPDATE share SET attempts = share.attempts + 1, attempt = true, dotted = false, claim = nextval('claim'), was = NULL,
 			due = $2 + coalesce(($5::bigint[])[least(share.attempts + 1, cardinality($5::bigint[]))] * (1 - $6 + 2 * $6 * random()), 0)::bigint
 		FROM ready JOIN message m ON m.id = ready.id
 		WHERE share.id = ready.id AND share.share = ready.share AND share.claim IS NULL
@@ -220,15 +220,15 @@ func (s *Store) undo(ctx context.Context, l spool.Lease, now time.Time) error {
 	s.claiming.Lock()
 	defer s.claiming.Unlock()
 	s.mu.Lock()
-	known := make([]int64, 0, len(s.claims)+len(s.outbox))
+	known := make([]int64, 0, len(s.claims)+len(s.outbox.ends))
 	for n := range s.claims {
 		known = append(known, n)
 	}
 	for n := range s.ending {
 		known = append(known, n)
 	}
-	for _, p := range s.outbox {
-		known = append(known, int64(p.claim.d.Token.Claim))
+	for _, p := range s.outbox.ends {
+		known = append(known, p.Claim)
 	}
 	s.mu.Unlock()
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -269,7 +269,7 @@ func (s *Store) Take(ctx context.Context, id spool.ID, share int) (*spool.Delive
 		if epoch, taken, err = s.leaseIn(ctx, tx, upstream); err != nil {
 			return err
 		}
-		c, err = s.scanClaim(tx.QueryRow(ctx, `UPDATE share SET attempt = false, dotted = false, claim = nextval('claim') FROM message m
+		c, err = s.scanClaim(tx.QueryRow(ctx, `UPDATE share SET attempt = false, dotted = false, claim = nextval('claim'), was = NULL FROM message m
 			WHERE share.id = $1 AND share.share = $2 AND share.lane = $3 AND share.claim IS NULL AND m.id = share.id
 			RETURNING share.id, share.share, `+columns, int64(id), share, upstream), epoch)
 		if errors.Is(err, pgx.ErrNoRows) {

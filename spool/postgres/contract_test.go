@@ -6,11 +6,10 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"postern/spool"
 	"postern/spool/postgres/postgrestest"
@@ -54,7 +53,8 @@ func (n *network) cut(away bool) {
 func opened(t *testing.T, url, relay string) (*Store, *network) {
 	t.Helper()
 	n := &network{conns: map[net.Conn]struct{}{}}
-	s, err := Open(t.Context(), Options{URL: url, Relay: relay, Term: time.Minute, MaxMessages: 50, MaxKeys: 20, Dial: n.dial})
+	s, err := Open(t.Context(), Options{URL: url, Relay: relay, Term: time.Minute, Grace: -1, MaxMessages: 50, MaxKeys: 20, Dial: n.dial,
+		Outbox: filepath.Join(t.TempDir(), "outbox")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,14 +79,7 @@ func TestContract(t *testing.T) {
 				return current
 			},
 			Expire: func() {
-				c, err := pgx.Connect(t.Context(), url)
-				if err == nil {
-					_, err = c.Exec(t.Context(), `UPDATE lane SET until = now()`)
-					c.Close(t.Context())
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
+				expire(t, url)
 			}}
 	})
 }

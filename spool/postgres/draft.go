@@ -246,7 +246,7 @@ func (m *message) queue(b *pgx.Batch) int {
 			r.attempts, r.due, r.held, r.kept, r.warned, r.inDoubt)
 	}
 	for _, o := range m.ended {
-		b.Queue(`INSERT INTO outcome (id, recipient, at, outcome) VALUES ($1, $2, $3, $4)`, m.id, o.recipient, o.at, o.text)
+		b.Queue(`INSERT INTO outcome (id, recipient, at, outcome) VALUES ($1, $2, $3, $4)`, m.id, o.Recipient, o.At, o.Text)
 	}
 	return 1 + len(m.shares) + len(m.ended)
 }
@@ -270,7 +270,7 @@ func (s *Store) accept(m *message) error {
 	w := newWrite(func(b *pgx.Batch) { n = m.queue(b) }, func(r pgx.BatchResults) error { return skip(r, n) })
 	err := s.write(w)
 	if err != nil && w.pid != 0 {
-		err = s.ask(w.pid, m.id, err)
+		err = s.askOrRemove(w.pid, m.id, err)
 	}
 	if err == nil {
 		s.accepted(m)
@@ -278,54 +278,33 @@ func (s *Store) accept(m *message) error {
 	return err
 }
 
-// ask finds out whether a message was committed, where the answer was lost. What
-// can't be found out is not accepted, and removed as soon as that is possible.
-func (s *Store) ask(pid uint32, id int64, lost error) error {
+// ask finds out whether a message was committed, where the answer was lost. open:
+// that can't be found out.
+func (s *Store) ask(pid uint32, id int64, lost error) (open bool, err error) {
 	ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
 	defer cancel()
-	err := s.ended(ctx, pid)
+	err = s.ended(ctx, pid)
 	var there bool
 	if err == nil {
 		err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM message WHERE id = $1)`, id).Scan(&there)
 	}
 	switch {
 	case err != nil:
-		s.mu.Lock()
-		s.doubts = append(s.doubts, doubtful{pid, id})
-		s.mu.Unlock()
-		return lost
+		return true, lost
 	case there:
-		return nil
+		return false, nil
 	}
-	return lost
+	return false, lost
 }
 
-// doubtful is a message that was refused and may be in the database.
-type doubtful struct {
-	pid uint32
-	id  int64
-}
-
-// withdraw removes messages that were refused and are in the database all the
-// same.
-func (s *Store) withdraw(ctx context.Context) error {
-	s.mu.Lock()
-	all := slices.Clone(s.doubts)
-	s.mu.Unlock()
-	for _, d := range all {
-		if err := s.ended(ctx, d.pid); err != nil {
-			return err
-		}
-		for _, table := range []string{"share", "outcome", "body_part", "key", "message"} {
-			if _, err := s.pool.Exec(ctx, `DELETE FROM `+table+` WHERE id = $1`, d.id); err != nil {
-				return err
-			}
-		}
-		s.mu.Lock()
-		s.doubts = slices.DeleteFunc(s.doubts, func(o doubtful) bool { return o == d })
-		s.mu.Unlock()
+// askOrRemove is ask for a message whose sender is told. What can't be found out
+// is not accepted, and removed as soon as that is possible.
+func (s *Store) askOrRemove(pid uint32, id int64, lost error) error {
+	open, err := s.ask(pid, id, lost)
+	if open {
+		s.doubt(doubtful{pid, id})
 	}
-	return nil
+	return err
 }
 
 // accepted tells of a message that is durable.

@@ -20,11 +20,14 @@ type Failed struct {
 	Err error
 }
 
-// Behind: so many settlements wait in memory for the database.
+// Behind: so many settlements wait for the database, in the outbox.
 type Behind struct{ Settlements int }
 
 // CaughtUp: what had waited is in the database.
-type CaughtUp struct{ Settlements int }
+type CaughtUp struct {
+	Settlements int
+	Refused     int // of them came too late: another relay is at work on what they are about
+}
 
 func (*LaneTaken) event() {}
 func (*Failed) event()    {}

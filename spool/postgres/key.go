@@ -72,7 +72,7 @@ func (s *Store) acceptOnce(m *message) error {
 		return cmp.Or(s.settledAll(ctx), error(again))
 	}
 	if err != nil && pid != 0 && !refused(err) {
-		err = s.ask(pid, m.id, err)
+		err = s.askOrRemove(pid, m.id, err)
 	}
 	if err == nil {
 		s.keys.add(m.key.Share)

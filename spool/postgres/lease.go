@@ -63,7 +63,9 @@ func (s *Store) leaseIn(ctx context.Context, tx pgx.Tx, upstream string) (epoch 
 	var holder int64
 	var relay string
 	var left time.Duration
-	err = tx.QueryRow(ctx, `SELECT epoch, holder, relay, until - now() FROM lane WHERE name = $1 FOR UPDATE`, upstream).Scan(&epoch, &holder, &relay, &left)
+	err = tx.QueryRow(ctx, `SELECT epoch, holder, relay, greatest(until, pg_postmaster_start_time() + $2) - now() FROM lane WHERE name = $1 FOR UPDATE`,
+		upstream, s.opts.Grace).Scan(&epoch, &holder, &relay, &left)
+	left = max(left, s.graceLeft())
 	switch {
 	case err != nil:
 		return 0, nil, err
@@ -86,12 +88,23 @@ func (s *Store) leaseIn(ctx context.Context, tx pgx.Tx, upstream string) (epoch 
 	return epoch, taken, err
 }
 
+// graceLeft is how long the relays that are in charge may still come back, where
+// the database was away.
+func (s *Store) graceLeft() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.back.IsZero() || s.opts.Grace == 0 {
+		return 0
+	}
+	return s.opts.Grace - time.Since(s.back)
+}
+
 // release ends all claims in a lane. soon: what was at its first attempt, and had
 // not come to its final dot, is due at once. The rest waits as the claim said, so
 // that a message over which relays end doesn't end all of them.
 func release(ctx context.Context, tx pgx.Tx, upstream string, soon bool) (released, doubts int, err error) {
 	err = tx.QueryRow(ctx, `WITH r AS (
-			UPDATE share SET doubt = doubt OR dotted, claim = NULL, dotted = false,
+			UPDATE share SET doubt = doubt OR dotted, was = claim, claim = NULL, dotted = false,
 				due = CASE WHEN $2 AND attempt AND attempts = 1 AND NOT dotted THEN least(due, greatest(accepted, not_before)) ELSE due END
 			WHERE lane = $1 AND claim IS NOT NULL RETURNING doubt)
 		SELECT count(*), count(*) FILTER (WHERE doubt) FROM r`, upstream, soon).Scan(&released, &doubts)

@@ -132,14 +132,15 @@ func (s *Store) notify(made []*message, all []*settling) (settled spool.Settled,
 		return err
 	})
 	if err != nil && pid != 0 && err != error(spool.ErrLost) && !refused(err) {
-		err = s.ask(pid, made[0].id, err)
+		// Notices that were committed stay: what they are about was settled with them.
+		_, err = s.ask(pid, made[0].id, err)
 	}
 	if err != nil {
 		return settled, err
 	}
 	s.mu.Lock()
 	for _, p := range all {
-		delete(s.claims, int64(p.claim.d.Token.Claim))
+		delete(s.claims, p.Claim)
 		settled.Over = settled.Over || p.over
 	}
 	s.mu.Unlock()

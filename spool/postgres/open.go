@@ -25,6 +25,10 @@ type Options struct {
 	Version string
 	// Term is how long a lease lasts; 0: 15 s.
 	Term time.Duration
+	// Grace is how long a relay that is in charge of a lane may still come back when
+	// the database does, before another one takes the lane over: it can write what
+	// waits in its outbox. 0: a third of Term and a second; negative: none.
+	Grace time.Duration
 	// MaxMessages is how many messages are held before no more are taken; 0: no
 	// limit.
 	MaxMessages int
@@ -36,6 +40,10 @@ type Options struct {
 	// Temp is a folder for contents of more than 256 KiB while they are read,
 	// whose files have no name; empty: the system's.
 	Temp string
+	// Outbox is the path of the file for what the database does not take, so that
+	// a process that ends meanwhile leaves it to the next one; empty: there is
+	// none.
+	Outbox string
 	// Events hears what happens; nil: nobody does. It must be quick and must not
 	// call the store.
 	Events func(Event)
@@ -70,6 +78,7 @@ type Store struct {
 	counts counts
 	keys   keyCounts
 	state  *State
+	file   outboxFile
 
 	// claiming is held while claims are made; alone, while those are ended of
 	// which this relay does not know.
@@ -83,11 +92,11 @@ type Store struct {
 	lanes   map[string]*lane
 	claims  map[int64]*claim // by number
 	ending  map[int64]bool   // claims that are being settled
-	outbox  []*settling      // what the database has not taken yet, in order
-	doubts  []doubtful
+	outbox  outbox
 	last    uint64 // ID
 	told    map[string]time.Time
 	closing bool
+	back    time.Time // when the database was back; zero: it has not been away
 }
 
 // lane is one that this relay has.
@@ -103,6 +112,10 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.Term == 0 {
 		opts.Term = 15 * time.Second
 	}
+	if opts.Grace == 0 {
+		opts.Grace = opts.Term/3 + time.Second
+	}
+	opts.Grace = max(opts.Grace, 0)
 	if opts.MaxKeys == 0 {
 		opts.MaxKeys = 1_000_000
 	}
@@ -114,11 +127,11 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{opts: opts, pool: pool, started: time.Now(), writes: make(chan *write, 256), wake: func(string, time.Time) {},
-		lanes: map[string]*lane{}, claims: map[int64]*claim{}, ending: map[int64]bool{}, told: map[string]time.Time{}}
+		lanes: map[string]*lane{}, claims: map[int64]*claim{}, ending: map[int64]bool{}, told: map[string]time.Time{},
+		file: outboxFile{path: opts.Outbox}}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.begin(ctx); err != nil {
-		s.cancel()
-		pool.Close()
+		s.abandon()
 		return nil, err
 	}
 	s.state = newState(s.ctx, pool, s.incarnation)
@@ -188,6 +201,14 @@ func (s *Store) begin(ctx context.Context) error {
 		return err
 	}
 	s.last = uint64(last)
+	if err := s.recall(); errors.Is(err, errOutbox) {
+		s.opts.Events(&Failed{"outbox", err})
+	} else if err != nil {
+		return err
+	}
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
 	return s.letGo(ctx)
 }
 
@@ -253,9 +274,16 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // beating tells the others that this relay lives, and removes what nobody needs.
 func (s *Store) beating() {
+	away := false
 	for n := 1; sleep(s.ctx, s.opts.Term/3); n++ {
 		ctx, cancel := context.WithTimeout(s.ctx, max(s.opts.Term/3+time.Second, beatTimeout))
 		_, err := s.pool.Exec(ctx, `UPDATE relay SET until = now() + $2 WHERE name = $1 AND incarnation = $3`, s.opts.Relay, s.opts.Term, s.incarnation)
+		if away && err == nil {
+			s.mu.Lock()
+			s.back = time.Now()
+			s.mu.Unlock()
+		}
+		away = err != nil
 		if err == nil {
 			err = s.keepName(ctx)
 		}
@@ -332,6 +360,7 @@ func (s *Store) abandon() {
 		cancel()
 	}
 	s.pool.Close()
+	s.file.close()
 }
 
 // OnWork implements spool.Store.

@@ -29,7 +29,7 @@ func TestStore(t *testing.T) {
 	server := postgrestest.Start(t, "fsync=off")
 	for name, test := range map[string]func(*testing.T, string){
 		"schema": schemaVersions, "name": oneName, "body": bodies, "turns": turns, "lost answer": lostAnswer, "lost claim": lostClaim,
-		"others are told": othersAreTold, "outbox": outbox, "facts": facts, "rates of senders": manySenders,
+		"others are told": othersAreTold, "outbox": postponed, "outbox of the process before": outlived, "standby away": standbyAway, "facts": facts, "rates of senders": manySenders,
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := server.Database(t)
@@ -279,7 +279,7 @@ func othersAreTold(t *testing.T, url string) {
 
 // outbox: settlements that the database did not take are written in order once it
 // is back, and those of a lane that was lost meanwhile change nothing.
-func outbox(t *testing.T, url string) {
+func postponed(t *testing.T, url string) {
 	s, net := opened(t, url, "one")
 	var events sync.Map
 	s.opts.Events = func(e Event) { events.Store(fmt.Sprintf("%T", e), true) }

@@ -11,38 +11,54 @@ import (
 	"postern/spool"
 )
 
-// settling is what becomes of a claim, as rows.
+// settling is what becomes of a claim.
 type settling struct {
-	claim    *claim
-	left     []int // recipients; empty: the share is gone
-	list     int   // failover
-	due      int64
-	attempts int
-	held     bool
-	kept     bool
-	warned   bool
-	doubt    bool
-	outcomes []outcomeRow
-	work     []due
+	ending
+	work []due
 
 	found bool // the claim was there
 	over  bool
-	tail  int // how many of the statements follow the first one
-	lock  bool
+	tail  int  // how many of the statements follow the first one
+	lock  bool // the first one locks the message
+	late  bool // it has waited for the database
 }
+
+// ending is what is written of a settlement. Those that wait for the database
+// are in the outbox in this form: a field keeps its name and its meaning.
+type ending struct {
+	ID       int64        `json:"id"`
+	Share    int          `json:"share"`
+	Claim    int64        `json:"claim"`
+	Epoch    uint64       `json:"epoch"`
+	Left     []int        `json:"left,omitempty"` // recipients; empty: the share is gone
+	Failover int          `json:"failover,omitempty"`
+	Lane     string       `json:"lane"`
+	Due      int64        `json:"due,omitempty"`
+	Attempts int          `json:"attempts,omitempty"`
+	Held     bool         `json:"held,omitempty"`
+	Kept     bool         `json:"kept,omitempty"`
+	Warned   bool         `json:"warned,omitempty"`
+	Doubt    bool         `json:"doubt,omitempty"`
+	Outcomes []outcomeRow `json:"outcomes,omitempty"`
+	Shares   bool         `json:"shares,omitempty"` // the message has others
+	Before   bool         `json:"before,omitempty"` // it may have outcomes of before
+	Size     int64        `json:"size"`             // of the message, in bytes
+}
+
+func (e *ending) token() spool.Token { return spool.Token{Epoch: e.Epoch, Claim: uint64(e.Claim)} }
 
 // outcomeRow is what came of the last attempt for a recipient.
 type outcomeRow struct {
-	recipient int
-	at        int64 // 0: not known
-	text      string
+	Recipient int    `json:"recipient"`
+	At        int64  `json:"at,omitempty"` // 0: not known
+	Text      string `json:"text"`
 }
 
 func newOutcome(recipient int, o spool.Outcome, at time.Time) (r outcomeRow, err error) {
 	b, err := json.Marshal(&o)
-	r = outcomeRow{recipient: recipient, text: string(b)}
+	r = outcomeRow{Recipient: recipient, Text: string(b)}
 	if !at.IsZero() {
-		r.at = at.UnixNano()
+		r.At = at.UnixNano()
 	}
 	return r, err
 }
@@ -52,39 +68,42 @@ func (c *claim) settling(d *spool.Delivery, st spool.Settlement) (p *settling, e
 	if n := len(st.Outcomes); n > 0 && n != len(d.Pending) {
 		return nil, spool.ErrInvalid
 	}
-	p = &settling{claim: c, left: c.d.Pending, list: st.Failover, attempts: c.attempts, held: st.Hold, kept: st.Hold && st.Kept,
-		warned: c.d.Warned || st.Warned, doubt: c.d.InDoubt}
+	p = &settling{ending: ending{ID: int64(c.d.ID), Share: c.d.Share, Claim: int64(c.d.Token.Claim), Epoch: c.d.Token.Epoch,
+		Left: c.d.Pending, Failover: st.Failover, Attempts: c.attempts, Held: st.Hold, Kept: st.Hold && st.Kept,
+		Warned: c.d.Warned || st.Warned, Doubt: c.d.InDoubt, Size: c.d.Size, Shares: !c.alone()}}
+	p.Before = c.attempts > 1 || p.Shares || len(c.d.Envelope.Recipients) > len(c.d.Pending)
 	if len(st.Outcomes) == 0 && c.attempt {
-		p.attempts--
+		p.Attempts--
 	}
 	if len(st.Outcomes) > 0 {
-		p.left = slices.DeleteFunc(slices.Clone(c.d.Pending), func(n int) bool { return slices.Contains(d.Pending, n) })
+		p.Left = slices.DeleteFunc(slices.Clone(c.d.Pending), func(n int) bool { return slices.Contains(d.Pending, n) })
 		now := time.Now()
 		for i, o := range st.Outcomes {
 			if o.Verdict == spool.Pending {
-				p.left = append(p.left, d.Pending[i])
-				p.doubt = p.doubt || c.dotted && !st.Answered && o.Code == 0
+				p.Left = append(p.Left, d.Pending[i])
+				p.Doubt = p.Doubt || c.dotted && !st.Answered && o.Code == 0
 			}
 			out, err := newOutcome(d.Pending[i], o, now)
 			if err != nil {
 				return nil, err
 			}
-			p.outcomes = append(p.outcomes, out)
+			p.Outcomes = append(p.Outcomes, out)
 		}
-		slices.Sort(p.left)
+		slices.Sort(p.Left)
 	}
-	if p.list < 0 || p.list >= len(c.list) {
-		p.list = 0
+	if p.Failover < 0 || p.Failover >= len(c.list) {
+		p.Failover = 0
 	}
 	at := st.Due
 	if at.Before(c.d.Envelope.NotBefore) {
 		at = c.d.Envelope.NotBefore
 	}
 	if !at.IsZero() {
-		p.due = at.UnixNano()
+		p.Due = at.UnixNano()
 	}
-	if len(p.left) > 0 && !p.held {
-		p.work = []due{{c.list[p.list], at}}
+	p.Lane = c.list[p.Failover]
+	if len(p.Left) > 0 && !p.Held {
+		p.work = []due{{p.Lane, at}}
 	}
 	return p, nil
 }
@@ -98,51 +117,54 @@ func (c *claim) alone() bool {
 // queue adds the statements to a batch. Those about the claim do nothing where
 // it is over.
 func (p *settling) queue(b *pgx.Batch) {
-	id, number := int64(p.claim.d.ID), int64(p.claim.d.Token.Claim)
+	id, number := p.ID, p.Claim
 	p.lock, p.tail = false, 0
-	if len(p.left) > 0 {
+	whose := "claim = $3"
+	if p.late { // also where nobody has begun anything since it was taken away
+		whose = "(claim = $3 OR claim IS NULL AND was = $3)"
+	}
+	if len(p.Left) > 0 {
 		recipients, at, texts := p.columns()
 		b.Queue(`WITH s AS (
-				UPDATE share SET claim = NULL, dotted = false, recipients = $4, failover = $5, lane = $6, due = $7, attempts = $8,
+				UPDATE share SET claim = NULL, was = NULL, dotted = false, recipients = $4, failover = $5, lane = $6, due = $7, attempts = $8,
 					held = $9, kept = $10, warned = $11, doubt = $12
-				WHERE id = $1 AND share = $2 AND claim = $3 RETURNING 1),
+				WHERE id = $1 AND share = $2 AND `+whose+` RETURNING 1),
 			o AS (
 				INSERT INTO outcome (id, recipient, at, outcome)
 				SELECT $1, * FROM unnest($13::int[], $14::bigint[], $15::text[]) WHERE EXISTS (SELECT 1 FROM s)
 				ON CONFLICT (id, recipient) DO UPDATE SET at = excluded.at, outcome = excluded.outcome)
 			SELECT count(*) FROM s`,
-			id, p.claim.d.Share, number, pack(p.left), p.list, p.claim.list[p.list], p.due, p.attempts,
-			p.held, p.kept, p.warned, p.doubt, recipients, at, texts)
+			id, p.Share, number, pack(p.Left), p.Failover, p.Lane, p.Due, p.Attempts,
+			p.Held, p.Kept, p.Warned, p.Doubt, recipients, at, texts)
 		return
 	}
-	alone := p.claim.alone()
-	if alone {
-		b.Queue(`WITH s AS (DELETE FROM share WHERE id = $1 AND share = $2 AND claim = $3 RETURNING 1) SELECT count(*) FROM s`, id, p.claim.d.Share, number)
+	if !p.Shares {
+		b.Queue(`WITH s AS (DELETE FROM share WHERE id = $1 AND share = $2 AND `+whose+` RETURNING 1) SELECT count(*) FROM s`, id, p.Share, number)
 	} else {
 		p.lock = true // the last of several shares takes the message with it
 		b.Queue(`SELECT count(*) FROM (SELECT 1 FROM message WHERE id = $1 FOR UPDATE) m`, id)
 		recipients, at, texts := p.columns()
-		b.Queue(`WITH s AS (DELETE FROM share WHERE id = $1 AND share = $2 AND claim = $3 RETURNING 1),
+		b.Queue(`WITH s AS (DELETE FROM share WHERE id = $1 AND share = $2 AND `+whose+` RETURNING 1),
 			o AS (
 				INSERT INTO outcome (id, recipient, at, outcome)
 				SELECT $1, * FROM unnest($4::int[], $5::bigint[], $6::text[]) WHERE EXISTS (SELECT 1 FROM s)
 				ON CONFLICT (id, recipient) DO UPDATE SET at = excluded.at, outcome = excluded.outcome)
-			SELECT count(*) FROM s`, id, p.claim.d.Share, number, recipients, at, texts)
+			SELECT count(*) FROM s`, id, p.Share, number, recipients, at, texts)
 	}
 	b.Queue(`WITH m AS (DELETE FROM message WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM share WHERE id = $1) RETURNING 1) SELECT count(*) FROM m`, id)
-	if p.claim.attempts > 1 || !alone || len(p.claim.d.Envelope.Recipients) > len(p.claim.d.Pending) {
+	if p.Before {
 		b.Queue(`DELETE FROM outcome o WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = o.id)`, id)
 		p.tail++
 	}
-	if p.claim.d.Size > piece {
+	if p.Size > piece {
 		b.Queue(`DELETE FROM body_part o WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = o.id)`, id)
 		p.tail++
 	}
 }
 
 func (p *settling) columns() (recipients []int32, at []int64, texts []string) {
-	for _, o := range p.outcomes {
-		recipients, at, texts = append(recipients, int32(o.recipient)), append(at, o.at), append(texts, o.text)
+	for _, o := range p.Outcomes {
+		recipients, at, texts = append(recipients, int32(o.Recipient)), append(at, o.At), append(texts, o.Text)
 	}
 	return recipients, at, texts
 }
@@ -159,7 +181,7 @@ func (p *settling) read(r pgx.BatchResults) error {
 		return err
 	}
 	p.found = n > 0
-	if len(p.left) > 0 {
+	if len(p.Left) > 0 {
 		return nil
 	}
 	if err := r.QueryRow().Scan(&n); err != nil {
@@ -196,7 +218,7 @@ func (s *Store) Settle(ctx context.Context, d *spool.Delivery, st spool.Settleme
 		s.mu.Unlock()
 		return settled, err
 	}
-	if err := s.write(newWrite(p.queue, p.read)); err != nil {
+	if err := s.writeEnding(p); err != nil {
 		s.postpone(p)
 		return settled, err
 	}
@@ -210,7 +232,7 @@ func (s *Store) Settle(ctx context.Context, d *spool.Delivery, st spool.Settleme
 // settled tells of what is on record now.
 func (s *Store) settled(p *settling) {
 	if p.over {
-		s.counts.add(-1, -p.claim.d.Size)
+		s.counts.add(-1, -p.Size)
 	}
 	s.tellAll(p.work)
 }
@@ -219,7 +241,7 @@ func (s *Store) settled(p *settling) {
 // was settled before, or a lost one.
 func (s *Store) before(d *spool.Delivery) (settled spool.Settled, err error) {
 	s.mu.Lock()
-	waits := slices.ContainsFunc(s.outbox, func(p *settling) bool { return p.claim.d.Token == d.Token })
+	waits := slices.ContainsFunc(s.outbox.ends, func(p *settling) bool { return p.token() == d.Token })
 	has := s.lanes[d.Upstream]
 	s.mu.Unlock()
 	if waits {
@@ -241,60 +263,4 @@ func (s *Store) before(d *spool.Delivery) (settled spool.Settled, err error) {
 		return settled, spool.ErrLost
 	}
 	return spool.Settled{Before: true, Over: !there}, nil
-}
-
-// postpone keeps a settlement until the database takes it. Only the epoch of its
-// lane ends it before.
-func (s *Store) postpone(p *settling) {
-	s.mu.Lock()
-	s.outbox = append(s.outbox, p)
-	n := len(s.outbox)
-	s.mu.Unlock()
-	if n == 1 {
-		s.work.Go(s.catchUp)
-	}
-	s.opts.Events(&Behind{n})
-}
-
-// catchUp writes the outbox as soon as the database answers.
-func (s *Store) catchUp() {
-	for sleep(s.ctx, time.Second) {
-		s.mu.Lock()
-		n := len(s.outbox)
-		s.mu.Unlock()
-		if n == 0 || s.write(newWrite(func(*pgx.Batch) {}, func(pgx.BatchResults) error { return nil })) == nil {
-			return
-		}
-	}
-}
-
-// flush writes the outbox, in order, and withdraws what was refused. It is
-// called by one at a time but for the end.
-func (s *Store) flush(ctx context.Context) error {
-	s.flushing.Lock()
-	defer s.flushing.Unlock()
-	if err := s.withdraw(ctx); err != nil {
-		return err
-	}
-	for written := 0; ; written++ {
-		s.mu.Lock()
-		var p *settling
-		if len(s.outbox) > 0 {
-			p = s.outbox[0]
-		}
-		s.mu.Unlock()
-		if p == nil {
-			if written > 0 {
-				s.opts.Events(&CaughtUp{written})
-			}
-			return nil
-		}
-		if _, err := s.send(ctx, []*write{newWrite(p.queue, p.read)}); err != nil {
-			return err
-		}
-		s.mu.Lock()
-		s.outbox = s.outbox[1:]
-		s.mu.Unlock()
-		s.settled(p)
-	}
 }

@@ -22,17 +22,31 @@ func newWrite(queue func(*pgx.Batch), read func(pgx.BatchResults) error) *write 
 
 // write waits until w is durable. After an error it may be, or become so as
 // long as the process w.pid of the database lives.
-func (s *Store) write(w *write) error {
-	select {
-	case s.writes <- w:
-	case <-s.ctx.Done():
-		return errClosed
+func (s *Store) write(w *write) error { return s.writeSlow(w, nil) }
+
+// slow is how long a settlement may take before it is in the outbox, too.
+const slow = time.Second
+
+// writeSlow is write. onSlow is called once where it takes long; nil: nothing is.
+func (s *Store) writeSlow(w *write, onSlow func()) error {
+	var late <-chan time.Time
+	if onSlow != nil {
+		t := time.NewTimer(slow)
+		defer t.Stop()
+		late = t.C
 	}
-	select {
-	case err := <-w.done:
-		return err
-	case <-s.ctx.Done():
-		return errClosed
+	to := s.writes
+	for {
+		select {
+		case to <- w:
+			to = nil
+		case err := <-w.done:
+			return err
+		case <-late:
+			onSlow()
+		case <-s.ctx.Done():
+			return errClosed
+		}
 	}
 }
 
