@@ -104,11 +104,14 @@ func checkSystemdName(f field, name string) {
 	}
 }
 
-// checkName keeps names plain, since they stand in logs, metrics and URLs. key
-// is what gives the name; empty: the table itself.
+// checkName keeps names plain, since they stand in logs, metrics and URLs, and in
+// commands that people paste into a shell: who may define an upstream must not
+// have root run what its name says. key is what gives the name; empty: the table
+// itself.
 func checkName(t *table, key, name string) {
-	if name == "" || len(name) > 100 || strings.ContainsAny(name, " \"'/\\<>") || hasControl(name) {
-		t.problem(key, strconv.Quote(name)+" cannot be a name", "up to 100 letters, digits and signs, without spaces, quotes and slashes")
+	if name == "" || len(name) > 100 || name[0] == '-' || strings.ContainsAny(name, " \"'/\\<>$`;&|()*?[]{}!#~^") || hasControl(name) {
+		t.problem(key, strconv.Quote(name)+" cannot be a name",
+			"up to 100 letters, digits and signs, not - at the beginning, without spaces, quotes, slashes and the signs of a shell")
 	}
 }
 

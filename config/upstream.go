@@ -249,9 +249,15 @@ func readFingerprint(f field, pin string) (string, bool) {
 	return digits, ok
 }
 
-// parseFingerprint reads "sha256:" and 32 bytes in hex, with or without colons.
+// parseFingerprint reads "sha256:" and 32 bytes in hex, with or without colons,
+// or the line that openssl prints.
 func parseFingerprint(pin string) (digits string, ok bool) {
-	digits, ok = strings.CutPrefix(strings.ToLower(pin), "sha256:")
+	digits = strings.ToLower(pin)
+	for _, prefix := range []string{"sha256:", "sha256 fingerprint="} {
+		if digits, ok = strings.CutPrefix(digits, prefix); ok {
+			break
+		}
+	}
 	digits = strings.ReplaceAll(digits, ":", "")
 	raw, err := hex.DecodeString(digits)
 	return digits, ok && err == nil && len(raw) == 32

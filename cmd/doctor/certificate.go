@@ -93,7 +93,7 @@ func (e *examination) handshake(t *upstream.Taken, mode string, now time.Time) {
 		if !e.r.Verified {
 			f.Status = Warning
 			f.Text += "; so nobody knows who the upstream is"
-			f.Remedy = "A check would fail here; pin the certificate instead: fingerprint = \"" + pinOf(h.Chain) + "\"."
+			f.Remedy = "A check would fail here; pin the certificate instead: set tls = \"verify\" and fingerprint = \"" + pinOf(h.Chain) + "\"."
 			if h.Invalid == nil {
 				f.Remedy = `The certificate is good: set tls = "verify".`
 			}

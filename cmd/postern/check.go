@@ -111,9 +111,10 @@ func findConfig(option string) (*config.Config, error) {
 		for _, user := range slices.Sorted(maps.Keys(l.Users)) {
 			if _, err := passwd.Parse(l.Users[user]); err != nil {
 				key := fmt.Sprintf("listener[%d].users.%s", i, user)
+				text, _, _ := strings.Cut(err.Error(), ";") // what to do is said once
 				found.List = append(found.List, config.Problem{
 					File: cfg.FileOf(key), Key: key,
-					Text: err.Error(), Hint: "make it with `postern passwd`",
+					Text: text, Hint: "make it with `postern passwd`",
 				})
 			}
 		}
@@ -126,7 +127,7 @@ func findConfig(option string) (*config.Config, error) {
 		if _, err := passwd.Parse(hash); err != nil {
 			found.List = append(found.List, config.Problem{
 				File: cfg.FileOf("http.token." + name + ".hash"), Key: "http.token." + name + ".hash",
-				Text: err.Error(), Hint: "make it with `postern passwd --token`",
+				Text: "is not the hash of a token", Hint: "make both with: postern passwd --token",
 			})
 		}
 	}

@@ -120,7 +120,9 @@ func parseArgon(s string) (*argonKey, error) {
 	var err1, err2 error
 	k.salt, err1 = base64.RawStdEncoding.DecodeString(f[4])
 	k.key, err2 = base64.RawStdEncoding.DecodeString(f[5])
-	if err1 != nil || err2 != nil || len(k.salt) < 8 || len(k.key) < 16 || len(k.key) > 128 {
+	if err1 != nil || err2 != nil || len(k.salt) < 8 || len(k.key) < 16 || len(k.key) > 128 || len(k.key)%8 != 0 {
+		// Keys of other lengths than 16, 24, 32 and so on nobody makes: one was
+		// cut off when it was pasted, and would fit no password.
 		return bad("salt or key")
 	}
 	return &k, nil
