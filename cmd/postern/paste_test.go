@@ -105,7 +105,7 @@ func TestHashHints(t *testing.T) {
 	for more, want := range map[string]string{
 		fmt.Sprintf("[http]\naddress = \"127.0.0.1:0\"\ntoken.shop.hash = %q\n", cut):         "passwd --token",
 		fmt.Sprintf("[http]\naddress = \"127.0.0.1:0\"\ntoken.shop.hash = %q\n", "$sha256$a"): "passwd --token",
-		fmt.Sprintf("[[listener]]\naddress = \"127.0.0.1:0\"\nusers = { app = %q }\n", cut):    "passwd`",
+		fmt.Sprintf("[[listener]]\naddress = \"127.0.0.1:0\"\nusers = { app = %q }\n", cut):   "passwd`",
 	} {
 		r := perform(t, "", "check", "--file-only", "--config", pasted(t, "", more))
 		if r.code == exitOK || strings.Count(r.stderr+r.stdout, "passwd") != 1 || !strings.Contains(r.stderr+r.stdout, want) {
