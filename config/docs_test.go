@@ -172,7 +172,7 @@ func documented(t *testing.T) map[string]map[string]string {
 // of all of these once.
 func oneOfMany(s Setting) bool {
 	for _, name := range []string{passwordKey, clientSecretKey, urlKey} {
-		if rest, ok := strings.CutPrefix(s.Name, name+"_"); ok && rest != "" {
+		if rest, ok := strings.CutPrefix(s.Name, name+"_"); ok && rest != "" && rest != "ends" {
 			return true
 		}
 	}

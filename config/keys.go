@@ -211,6 +211,7 @@ func (o *OAuth) keys() []key {
 		{name: "tenant", value: text.at(&o.Tenant), unset: "must be given with microsoft365; consumers with outlook.com", help: "The directory: its ID, or a domain of it."},
 		{name: "issuer", value: text.at(&o.Issuer), unset: "must be given with generic", help: "The URL where a generic provider describes itself."},
 		{name: "client_id", value: text.at(&o.ClientID), unset: "must be given, but for service_account", help: "What the provider calls this client."},
+		{name: "client_secret_ends", value: date.at(&o.ClientSecretEnds), unset: "not known", help: "The day on which the client_secret ends, such as 2027-03-01: it is told three weeks before."},
 		{name: "cert_file", value: path.at(&o.CertFile), unset: "none", help: "A certificate that proves the client, in PEM."},
 		{name: "key_file", value: path.at(&o.KeyFile), unset: "none", help: "The key of that certificate, in PEM."},
 		{name: "assertion_file", value: path.at(&o.AssertionFile), unset: "none", help: "A file with a JWT that proves the client."},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // TokenProvider is a provider of access tokens.
@@ -37,7 +38,10 @@ type OAuth struct {
 	Flow         Flow
 	ClientID     string
 	ClientSecret Secret
-	Scopes       []string
+	// ClientSecretEnds is when the provider takes the secret no more, midnight of a
+	// day in UTC; zero: not known.
+	ClientSecretEnds time.Time
+	Scopes           []string
 	// CertFile and KeyFile prove who the client is by private_key_jwt.
 	CertFile string
 	KeyFile  string
@@ -179,6 +183,9 @@ func checkOAuthKeys(o *table, c *OAuth) {
 	}
 	checkRedirect(o, c)
 	checkTokenKey(o, &c.TokenKey)
+	if o.has("client_secret_ends") && !anySecret(o, clientSecretKey) {
+		o.problem("client_secret_ends", "has no effect without a client_secret", "remove it; the end of a certificate is read from its file")
+	}
 }
 
 // checkTokenKey looks at the length of a key.

@@ -41,6 +41,7 @@ var (
 	compat       = kind[[]Dialect]{name: "choices", parse: listOf(readDialect), format: func(d []Dialect) any { return d }, choices: dialects}
 	patternsOf   = kind[map[string][]string]{name: "patterns", parse: readPatternsOf, format: showHeader}
 	header       = kind[map[string][]string]{name: "header", parse: readHeader, format: showHeader}
+	date         = kind[time.Time]{name: "date", parse: readDate, format: showDate}
 	mailDomain   = kind[string]{name: "domain", parse: readMailDomain, format: unlessEmpty}
 	mailDomains  = kind[[]string]{name: "domains", parse: listOf(readDomain), format: unlessNone}
 	redirectList = kind[[]string]{name: "addresses", parse: listOf(readRedirect), format: unlessNone}
@@ -335,4 +336,24 @@ func each[T any](values []T, write func(T) string) []string {
 		out[i] = write(v)
 	}
 	return out
+}
+
+// readDate reads a day, "2027-03-01", which may stand without quotes.
+func readDate(f field, v any) (time.Time, bool) {
+	s, _ := v.(string)
+	if day, ok := v.(time.Time); ok && day.Equal(day.Truncate(time.Second)) && day.Format(time.TimeOnly) == "00:00:00" { // a date of TOML
+		s = day.Format(time.DateOnly)
+	}
+	at, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		return at, f.problem("is not a day", `such as "2027-03-01"`)
+	}
+	return at, true
+}
+
+func showDate(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.Format(time.DateOnly)
 }

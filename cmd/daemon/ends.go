@@ -70,7 +70,7 @@ func (d *daemon) judgeEnds(now time.Time) []alert.Trouble {
 	defer d.ends.Unlock()
 	if d.ends.cfg != cfg || now.Sub(d.ends.at) >= endsEvery || now.Before(d.ends.at) {
 		d.ends.at, d.ends.cfg = now, cfg
-		d.ends.found = append(certificatesEnd(cfg, now), signInsEnd(cfg, d.token, now)...)
+		d.ends.found = slices.Concat(certificatesEnd(cfg, now), signInsEnd(cfg, d.token, now), secretsEnd(cfg, now))
 	}
 	return slices.Concat(d.ends.found, d.ends.upstreamsEnd(cfg, now))
 }
@@ -124,6 +124,34 @@ func signInsEnd(cfg *config.Config, token func(*config.Upstream) *oauth.Status, 
 			all = append(all, alert.Trouble{Key: alert.Key{Kind: signInEnds, Subject: name}, Severity: alert.Warning,
 				Text: "the sign-in of the upstream " + name + " ends: " + f.Text, Remedy: "Sign in again.", Command: "postern upstream login " + quoted(name)})
 		}
+	}
+	return all
+}
+
+// secretsEnd judges the secrets of clients, as far as the configuration says when
+// they end.
+func secretsEnd(cfg *config.Config, now time.Time) (all []alert.Trouble) {
+	look := func(what, name string, o *config.OAuth, command string) {
+		if o == nil || o.ClientSecretEnds.IsZero() {
+			return
+		}
+		f := doctor.ClientSecret(name, o.ClientSecretEnds, now)
+		t := alert.Trouble{Key: alert.Key{Kind: secretEnds, Subject: what + " " + name}, Severity: alert.Warning,
+			Text: fmt.Sprintf("no token can be had for the %s %q soon: %s", what, name, f.Text), Remedy: f.Remedy, Command: command}
+		switch f.Status {
+		case doctor.OK:
+			return
+		case doctor.Failed:
+			t.Severity, t.Text = alert.Critical, fmt.Sprintf("no token can be had for the %s %q: %s", what, name, f.Text)
+		}
+		all = append(all, t)
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
+		look("upstream", name, cfg.Upstreams[name].OAuth, "postern upstream test "+quoted(name))
+	}
+	for i := range cfg.Books {
+		b := &cfg.Books[i]
+		look("book", b.Name, b.Directory.Account.OAuth, "postern book test "+quoted(b.Name))
 	}
 	return all
 }

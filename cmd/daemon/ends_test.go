@@ -66,6 +66,27 @@ func TestEnds(t *testing.T) {
 	if len(found) != len(want) {
 		t.Fatalf("%d are told of: %+v", len(found), found)
 	}
+	for _, name := range []string{"early", "soon", "over"} {
+		left := map[string]time.Duration{"early": 22, "soon": 20, "over": -1}[name]
+		cfg.Upstreams[name] = &config.Upstream{Account: config.Account{Name: name, OAuth: &config.OAuth{ClientSecretEnds: now.Add(left * 24 * time.Hour)}}}
+	}
+	cfg.Books = []config.Book{{Name: "team", Directory: config.Directory{Account: config.Account{OAuth: &config.OAuth{ClientSecretEnds: now.Add(time.Hour)}}}}}
+	found = append(found, secretsEnd(cfg, now)...)
+	want = append(want, want[0], want[0], want[0])
+	for i, w := range []struct {
+		subject, text string
+		severity      alert.Severity
+	}{
+		{"upstream over", `no token can be had for the upstream "over": the client secret ended on 2026-11-28`, alert.Critical},
+		{"upstream soon", `no token can be had for the upstream "soon" soon: the client secret ends on 2026-12-19, in 20 days`, alert.Warning},
+		{"book team", `no token can be had for the book "team" soon: the client secret ends on 2026-11-29, in 0 days`, alert.Warning},
+	} {
+		one := &want[len(want)-3+i]
+		one.key, one.severity, one.text = alert.Key{Kind: "client-secret-ends", Subject: w.subject}, w.severity, w.text
+	}
+	if len(found) != len(want) {
+		t.Fatalf("%d are told of: %+v", len(found), found)
+	}
 	for i, w := range want {
 		if f := found[i]; f.Key != w.key || f.Severity != w.severity || !strings.HasPrefix(f.Text, w.text) || f.Remedy == "" || f.Command == "" {
 			t.Errorf("%+v\nwant %+v", f, w)

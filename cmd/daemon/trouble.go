@@ -37,6 +37,7 @@ const (
 	clockJumped     = "clock-jumped"
 	certificateEnds = "certificate-ends"
 	signInEnds      = "sign-in-ends"
+	secretEnds      = "client-secret-ends"
 	routeSilent     = "route-silent"
 	stormHeld       = "storm"
 )

@@ -25,7 +25,7 @@ func Session(up *config.Upstream, r *upstream.Report, largest int64, now time.Ti
 	e.greeting()
 	e.tls(now)
 	e.extensions()
-	e.signIn()
+	e.signIn(now)
 	return e.out
 }
 

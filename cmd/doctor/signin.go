@@ -12,7 +12,10 @@ import (
 )
 
 // signIn tells which mechanism was chosen and why, and what came of it.
-func (e *examination) signIn() {
+func (e *examination) signIn(now time.Time) {
+	if o := e.up.OAuth; o != nil && !o.ClientSecretEnds.IsZero() {
+		e.add(ClientSecret(e.up.Name, o.ClientSecretEnds, now))
+	}
 	if t := e.taken(upstream.StepToken); t != nil && t.Fault != nil {
 		e.fail(UpstreamToken, t, fmt.Sprintf("`postern upstream login %s` shows more.", e.up.Name))
 	}
@@ -130,3 +133,22 @@ func Secret(name, source string, elsewhere bool, err error) Finding {
 
 // answeredBy tells whether an outcome is the upstream's own.
 func answeredBy(o *spool.Outcome) bool { return o.Code != 0 && !o.Unsupported }
+
+// secretSoon is how long before its end the secret of a client is a warning: a new
+// one is often somebody else's to make.
+const secretSoon = 21 * 24 * time.Hour
+
+// ClientSecret judges when the secret ends by which a client proves to its
+// provider of tokens who it is. ends is not zero.
+func ClientSecret(name string, ends, now time.Time) Finding {
+	day := ends.UTC().Format(time.DateOnly)
+	f := Finding{ID: UpstreamOAuth, Status: OK, Subject: name, Text: "the client secret ends on " + day, Facts: map[string]any{"ends": day}}
+	const remedy = "Make a new secret at the provider, put it in the place of the old one, set client_secret_ends to its end, and reload."
+	switch left := ends.Sub(now); {
+	case left <= 0:
+		f.Status, f.Text, f.Remedy = Failed, "the client secret ended on "+day+", by client_secret_ends", remedy
+	case left < secretSoon:
+		f.Status, f.Text, f.Remedy = Warning, fmt.Sprintf("%s, in %d days", f.Text, int(left.Hours()/24)), remedy
+	}
+	return f
+}

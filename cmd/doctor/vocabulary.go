@@ -47,6 +47,7 @@ const (
 	UpstreamSettings  ID = "upstream.settings"
 	UpstreamSecret    ID = "upstream.secret"
 	UpstreamToken     ID = "upstream.token"
+	UpstreamOAuth     ID = "upstream.clientsecret"
 	UpstreamWay       ID = "upstream.way"
 	UpstreamDNS       ID = "upstream.dns"
 	UpstreamAddress   ID = "upstream.address"
@@ -86,7 +87,7 @@ var exits = map[ID]int{
 	ListenerAddress: unavailable, ListenerCert: badConfig, ClockSync: unavailable, DNSResolver: unavailable,
 
 	UpstreamSession: unavailable, UpstreamLane: unavailable, UpstreamSettings: badConfig,
-	UpstreamSecret: noPerm, UpstreamToken: noPerm,
+	UpstreamSecret: noPerm, UpstreamToken: noPerm, UpstreamOAuth: noPerm,
 	UpstreamWay: unavailable, UpstreamDNS: unavailable, UpstreamAddress: unavailable, UpstreamConnect: unavailable,
 	UpstreamBanner: unavailable, UpstreamEHLO: unavailable,
 	UpstreamTLS: unavailable, UpstreamCert: unavailable, UpstreamName: unavailable, UpstreamPin: unavailable,

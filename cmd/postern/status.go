@@ -221,6 +221,13 @@ func tokenState(t *oauth.Status, now time.Time) string {
 	if t.Problem != "" {
 		s += "; " + t.Problem
 	}
+	switch left := t.SecretEnds.Sub(now); {
+	case t.SecretEnds.IsZero():
+	case left <= 0:
+		s += "; the client secret ended on " + t.SecretEnds.Format(time.DateOnly)
+	default:
+		s += "; the client secret ends on " + t.SecretEnds.Format(time.DateOnly) + ", in " + ago(left)
+	}
 	return s
 }
 

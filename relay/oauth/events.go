@@ -55,10 +55,13 @@ type Panicked struct {
 // itself is not in it. Its JSON is what an administrator is told.
 type Status struct {
 	Upstream   string    `json:"-"`
-	Present    bool      `json:"present"`           // there is an access token
-	Obtained   time.Time `json:"-"`                 // zero: there is none
-	Expires    time.Time `json:"expires,omitzero"`  // zero: there is none, or the provider does not say
-	Renewable  bool      `json:"renewable"`         // the next one needs nobody
-	NeedsLogin bool      `json:"needs_login"`       // the problem is that somebody has to run `postern upstream login`
+	Present    bool      `json:"present"`          // there is an access token
+	Obtained   time.Time `json:"-"`                // zero: there is none
+	Expires    time.Time `json:"expires,omitzero"` // zero: there is none, or the provider does not say
+	Renewable  bool      `json:"renewable"`        // the next one needs nobody
+	NeedsLogin bool      `json:"needs_login"`      // the problem is that somebody has to run `postern upstream login`
+	// SecretEnds is when the secret of the client ends; zero: nobody says, or there
+	// is none.
+	SecretEnds time.Time `json:"secret_ends,omitzero"`
 	Problem    string    `json:"problem,omitempty"` // why the last attempt to get one failed; empty: it did not
 }

@@ -112,6 +112,9 @@ func (t *Tokens) Status(ctx context.Context, a *config.Account) Status {
 	tok, problem, conf := s.tok, s.problem, s.conf
 	s.mu.Unlock()
 	st := Status{Upstream: a.Name}
+	if a.OAuth != nil {
+		st.SecretEnds = a.OAuth.ClientSecretEnds
+	}
 	if tok == nil {
 		var err error
 		tok, err = s.stored(ctx, conf)

@@ -233,9 +233,12 @@ func tokens(t *testing.T, b *bench) {
 // take claims what isn't due, and is no attempt.
 func take(t *testing.T, b *bench) {
 	env := b.envelope([]string{"up"})
-	env.Hold = true
+	env.Hold, env.Storm = true, 7
 	id := b.put(env)
 	b.none("up", 48*time.Hour)
+	if d, err := b.Store.Detail(t.Context(), id); err != nil || d.Envelope.Storm != 7 {
+		t.Errorf("%+v, %v", d, err)
+	}
 	d, err := b.Store.Take(t.Context(), id, 0)
 	if err != nil {
 		t.Fatal(err)
