@@ -47,7 +47,7 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// TestJudgeRates: who waits for a rate for an hour is told of, and is healthy.
+// TestJudgeRates: who waits for a rate for four times health_max_age is told of, and is healthy.
 func TestJudgeRates(t *testing.T) {
 	now := time.Now()
 	for short, want := range map[time.Duration]int{0: 0, 59 * time.Minute: 0, 61 * time.Minute: 1} {
@@ -55,7 +55,7 @@ func TestJudgeRates(t *testing.T) {
 		if short > 0 {
 			l.Short = now.Add(-short)
 		}
-		found := judge(&config.Config{}, "office", map[string]queue.LaneHealth{"office": l}, now)
+		found := judge(&config.Config{Control: config.Control{HealthMaxAge: 15 * time.Minute}}, "office", map[string]queue.LaneHealth{"office": l}, now)
 		if problems, degraded := weigh(found); len(found) != want || len(problems)+len(degraded) > 0 {
 			t.Errorf("%v: %+v", short, found)
 		}

@@ -99,9 +99,9 @@ func keptWords(n int) string {
 	return fmt.Sprintf("%d messages from <>, such as bounces, or copies could not be delivered and are kept: `postern queue list --held` shows them", n)
 }
 
-// shortFor is how long mail waits for the rates of an upstream before somebody
-// is told.
-const shortFor = time.Hour
+// shortTimes is for how many times control.health_max_age mail waits for the rates
+// of an upstream before somebody is told: an hour, where nothing else is set.
+const shortTimes = 4
 
 // judge says what is wrong with one lane: parked at once, out of reach from
 // control.health_max_age on, whatever waits for it. Other upstreams that take
@@ -125,7 +125,7 @@ func judge(cfg *config.Config, name string, lanes map[string]queue.LaneHealth, n
 		f.Severity = alert.Warning
 		all = append(all, f)
 	}
-	if !l.Short.IsZero() && now.Sub(l.Short) >= shortFor {
+	if limit > 0 && !l.Short.IsZero() && now.Sub(l.Short) >= shortTimes*limit {
 		all = append(all, finding{Trouble: alert.Trouble{Key: alert.Key{Kind: rateUsedUp, Subject: name}, Severity: alert.Warning, Since: l.Short,
 			Text:   fmt.Sprintf("due mail for the upstream %q has waited for its rates for %s", name, now.Sub(l.Short).Round(time.Second)),
 			Remedy: "More is sent than rate lets through: raise it where the provider takes more, or give the routes another upstream.", Command: "postern upstream list"}})
