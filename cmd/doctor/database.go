@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"postern/cmd/control"
@@ -82,6 +83,9 @@ func judgeWorth(f *postgres.Facts) Finding {
 	case !power:
 		out.Status, out.Text = Failed, "a 250 is worth nothing after a power cut: fsync, full_page_writes or synchronous_commit is off"
 		out.Remedy = "Set them on, at least for this database's user (ALTER ROLE … SET synchronous_commit = on)."
+	case strings.Contains(f.Standbys, "*"):
+		out.Status, out.Text = Warning, "synchronous_standby_names has a *: while pg_basebackup or pg_receivewal runs, commits wait for that in place of a standby"
+		out.Remedy = "Name the standbys, by their cluster_name or the application_name in their primary_conninfo: ANY 1 (standby1, standby2)."
 	case loss:
 	case f.Standbys != "":
 		out.Status, out.Text = Warning, "no synchronous standby follows, though synchronous_standby_names asks for one: commits wait, or are made here only"

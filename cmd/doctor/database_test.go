@@ -27,6 +27,7 @@ func TestJudgeDatabase(t *testing.T) {
 		"no fsync":      {func(f *postgres.Facts) { f.FSync = false }, SpoolWorth, Failed, "worth nothing after a power cut"},
 		"asynchronous":  {func(f *postgres.Facts) { f.SyncCommit = "off" }, SpoolWorth, Failed, "worth nothing after a power cut"},
 		"local commits": {func(f *postgres.Facts) { f.SyncCommit = "local" }, SpoolWorth, Warning, "no synchronous standby"},
+		"anybody":       {func(f *postgres.Facts) { f.Standbys = "ANY 1 (*)" }, SpoolWorth, Warning, "pg_basebackup"},
 		"alone":         {func(f *postgres.Facts) { f.Standbys, f.InSync = "", 0 }, SpoolWorth, Warning, "not the loss of the database's disk"},
 		"standby away":  {func(f *postgres.Facts) { f.InSync = 0 }, SpoolWorth, Warning, "no synchronous standby follows"},
 		"vacuum waits":  {func(f *postgres.Facts) { f.Oldest = time.Hour }, SpoolVacuum, Warning, "a transaction of 1h0m0s"},

@@ -230,7 +230,7 @@ func (f *fleet) databases(ctx context.Context) (err error) {
 func (f *fleet) settings() []string {
 	all := []string{"wal_keep_size=1GB", "wal_retrieve_retry_interval=200ms", "wal_receiver_timeout=60s", "wal_sender_timeout=60s"}
 	if !f.plan.alone {
-		all = append(all, "synchronous_standby_names=*")
+		all = append(all, "synchronous_standby_names=ANY 1 (standby)")
 	}
 	host, port, _ := strings.Cut(f.follow.addr, ":")
 	return append(all, fmt.Sprintf("primary_conninfo=host=%s port=%s user=postern application_name=standby", host, port))
