@@ -165,8 +165,9 @@ func (f *fleet) senders() (all []*sender) {
 	}
 	for i, r := range f.relays {
 		all = append(all,
-			// Bursts above the rate, and less than it on the whole.
-			&sender{name: fmt.Sprintf("p%d", i), addr: r.addr, books: f.books, domain: "paced.example", burst: 30, rest: 20 * time.Second},
+			// Bursts above the rate, and three quarters of it on the whole.
+			&sender{name: fmt.Sprintf("p%d", i), addr: r.addr, books: f.books, domain: "paced.example", burst: 30,
+				rest: time.Duration(len(f.relays)) * pacedPeriod},
 			&sender{name: fmt.Sprintf("h%d", i), addr: r.addr, books: f.books, domain: "halted.example", pause: 100 * time.Millisecond})
 	}
 	return all
