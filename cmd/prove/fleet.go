@@ -32,6 +32,9 @@ type fleetReport struct {
 	// Pauses of an upstream, and what it got in them all the same.
 	Pauses      int `json:"pauses"`
 	WhilePaused int `json:"arrived_while_paused"`
+	// UnderWay are those that a relay had begun which could not be told of a pause:
+	// it was stopped or cut off, and sent them in the second in which that ended.
+	UnderWay int `json:"arrived_while_paused_of_a_relay_that_came_back"`
 }
 
 // fleet has several relays share a queue in a database with a standby, and has
@@ -48,9 +51,10 @@ type fleet struct {
 	relays  []*member
 	rep     fleetReport
 	pauses  []span // of pausing, which has ended when they are read
+	broken  []span // times of faults
 }
 
-// span is a time in which an upstream was paused.
+// span is a time in which an upstream was paused, or in which a fault lasted.
 type span struct{ from, to time.Time }
 
 // member is a relay with the links that it has.

@@ -46,16 +46,26 @@ func (f *fleet) operate(ctx context.Context, verb string) error {
 // pauseReaches is how soon a pause holds at a relay that was not told of it.
 const pauseReaches = 6 * time.Second
 
-// whilePaused counts what arrived in spite of a pause.
-func whilePaused(arrivals []seen, pauses []span) (n int) {
+// whilePaused counts what arrived in spite of a pause, and apart from that what was
+// under way: within a second of the end of a fault that had begun before the pause
+// was to hold.
+func whilePaused(arrivals []seen, pauses, broken []span) (n, underWay int) {
 	for _, p := range pauses {
+		holds := p.from.Add(pauseReaches)
 		for _, a := range arrivals {
-			if a.at.After(p.from.Add(pauseReaches)) && a.at.Before(p.to) {
+			if !a.at.After(holds) || !a.at.Before(p.to) {
+				continue
+			}
+			if slices.ContainsFunc(broken, func(f span) bool {
+				return f.from.Before(holds) && a.at.After(f.to.Add(-time.Second)) && a.at.Before(f.to.Add(time.Second))
+			}) {
+				underWay++
+			} else {
 				n++
 			}
 		}
 	}
-	return n
+	return n, underWay
 }
 
 // mostWithin is the most that arrived within any period.
@@ -92,7 +102,8 @@ func (f *fleet) settle(began time.Time) error {
 	}
 	slices.Sort(f.rep.Gaps)
 	f.rep.MostInPeriod = mostWithin(f.sinks["paced"].all(), pacedPeriod)
-	f.rep.Pauses, f.rep.WhilePaused = len(f.pauses), whilePaused(f.sinks["halted"].all(), f.pauses)
+	f.rep.Pauses = len(f.pauses)
+	f.rep.WhilePaused, f.rep.UnderWay = whilePaused(f.sinks["halted"].all(), f.pauses, f.broken)
 	f.rep.balance = f.books.close(doubt)
 	f.rep.Seconds = time.Since(began).Seconds()
 	return f.rep.verdict()

@@ -61,6 +61,7 @@ func (f *fleet) trouble(ctx context.Context) error {
 		if err := what.do(f, ctx); err != nil {
 			return fmt.Errorf("%s: %w", what.name, err)
 		}
+		f.broken = append(f.broken, span{began, time.Now()})
 		f.rep.Faults[what.name]++
 		fmt.Fprintf(f.stderr, "%s %s for %.1f s, %d still owed\n", began.Format(time.TimeOnly), what.name, time.Since(began).Seconds(), f.books.owed())
 	}
