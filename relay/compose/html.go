@@ -1,13 +1,6 @@
 package compose
 
-import (
-	"bytes"
-	"strings"
-	"sync"
-
-	"github.com/yuin/goldmark"
-	"github.com/yuin/goldmark/extension"
-)
+import "strings"
 
 // containsFold reports whether s has lower, which is ASCII, in any case.
 func containsFold(s, lower string) bool {
@@ -17,21 +10,4 @@ func containsFold(s, lower string) bool {
 		}
 	}
 	return false
-}
-
-// markdown is GitHub's: tables, task lists, strikethrough, bare links.
-var markdown = sync.OnceValue(func() goldmark.Markdown {
-	return goldmark.New(goldmark.WithExtensions(extension.GFM))
-})
-
-// Markdown makes an HTML fragment from Markdown with GitHub's tables, task
-// lists, strikethrough and links. HTML in it, and links of the schemes
-// javascript, vbscript, file and data (but images), are dropped. The Markdown
-// itself makes a good text part.
-func Markdown(md string) (html string, err error) {
-	var b bytes.Buffer
-	if err := markdown().Convert([]byte(md), &b); err != nil {
-		return "", err
-	}
-	return b.String(), nil
 }
