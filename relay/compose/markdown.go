@@ -38,7 +38,7 @@ const maxMarkdown = 1 << 30
 
 var (
 	errMarkdown = errors.New("the Markdown has too many marks in one paragraph")
-	errNested   = errors.New("the Markdown is nested more than 100 deep, or defines more than 3,000 links in a row")
+	errNested   = errors.New("the Markdown is nested more than 100 deep, defines more than 3,000 links in a row, or has more than 500,000 cells of tables")
 )
 
 // Bounds of blocks, whose work grows as the square as well. GitHub nests no
@@ -46,11 +46,14 @@ var (
 const (
 	maxMarkers    = 100   // blocks in each other, of one line
 	maxReferences = 3_000 // definitions of links in a row
+	// maxFilled of tables: the library fills up each row to the columns of the
+	// first line, so that 400 KB have four thousand million.
+	maxFilled = 500_000
 )
 
 // tooNested reports whether blocks go beyond the bounds.
 func tooNested(md string) bool {
-	references := 0
+	references, columns, cells := 0, 0, 0
 	for line := range strings.Lines(md) {
 		depth := 0
 		rest := strings.TrimLeft(line, " \t")
@@ -65,7 +68,13 @@ func tooNested(md string) bool {
 			rest = strings.TrimLeft(after, " \t")
 			depth++
 		}
-		if depth > maxMarkers || references > maxReferences {
+		switch {
+		case strings.Trim(line, " \t\r\n>") == "":
+			columns = 0
+		case strings.Trim(line, " \t\r\n>|:-+*0123456789.)") == "" && strings.Contains(line, "-"): // it may be that below the first line
+			columns = max(columns, strings.Count(line, "|")+1)
+		}
+		if cells += columns; depth > maxMarkers || references > maxReferences || cells > maxFilled {
 			return true
 		}
 	}

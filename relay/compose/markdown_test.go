@@ -19,7 +19,8 @@ func TestMarkdownBombs(t *testing.T) {
 		ticks += strings.Repeat("`", i) + " "
 	}
 	docs := map[string]string{"ticks": ticks, "parentheses": "[a](" + strings.Repeat("(", size), "attributes": "<a " + strings.Repeat(`x="" `, size/5),
-		"deep quotes": strings.Repeat(strings.Repeat(">", 600)+"a\n", size/600), "table": strings.Repeat("a|", size/4) + "\n" + strings.Repeat("-|", size/4) + "\n"}
+		"deep quotes": strings.Repeat(strings.Repeat(">", 600)+"a\n", size/600), "rows of nothing": strings.Repeat("a|", size/8) + "\n" + strings.Repeat("-|", size/8) + "\n" + strings.Repeat("|\n", size/4),
+		"table": strings.Repeat("a|", size/4) + "\n" + strings.Repeat("-|", size/4) + "\n"}
 	for _, mark := range []string{"[", "![", "[a](<", `[a](b "`, "*a_ ", "*a **a ", "*", "_a", "> a\n", "[^a]", "<a ", "<!--", "<![CDATA[", "<?", "&a", "~~a", "~", "http://a.b ",
 		"www.", "a@", "# a\n", "a\n=\n", "\\", "1. ", "- ", "- [ ] a\n", "[a]: b\n", "]", "[a][b]", "a*b_c~d", "\x00", "\t", "<b>", "`a"} {
 		docs[mark] = strings.Repeat(mark, size/len(mark))
