@@ -56,11 +56,11 @@ func Text(from string, due []Open, now time.Time) string {
 	fmt.Fprintf(&b, "The mail relay %s: ", harmless(from))
 	switch {
 	case over == 0:
-		fmt.Fprintf(&b, "%d of its troubles need somebody.\n", open)
+		fmt.Fprintf(&b, "%s.\n", needs(open))
 	case open == 0:
-		fmt.Fprintf(&b, "%d of its troubles are over.\n", over)
+		fmt.Fprintf(&b, "%s.\n", ended(over))
 	default:
-		fmt.Fprintf(&b, "%d of its troubles need somebody, %d are over.\n", open, over)
+		fmt.Fprintf(&b, "%s, %s.\n", needs(open), ended(over))
 	}
 	for i := range due {
 		o := &due[i]
@@ -76,6 +76,20 @@ func Text(from string, due []Open, now time.Time) string {
 	return b.String()
 }
 
+func needs(n int) string {
+	if n == 1 {
+		return "1 trouble needs somebody"
+	}
+	return fmt.Sprintf("%d troubles need somebody", n)
+}
+
+func ended(n int) string {
+	if n == 1 {
+		return "1 trouble is over"
+	}
+	return fmt.Sprintf("%d troubles are over", n)
+}
+
 // Lines are what is known of a trouble beside its text, each with its name. Of one
 // that is over nothing has to be done.
 func (o *Open) Lines(now time.Time) (lines [][2]string) {
@@ -89,7 +103,9 @@ func (o *Open) Lines(now time.Time) (lines [][2]string) {
 		add("ended", o.Over.Local().Format(moments))
 		return lines
 	}
-	if o.Waiting > 0 {
+	if o.Waiting == 1 {
+		add("waiting", "1 delivery")
+	} else if o.Waiting > 1 {
 		add("waiting", fmt.Sprintf("%d deliveries", o.Waiting))
 	}
 	add("it said", o.Words)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/cmd/alert"
+	"postern/cmd/control"
 	"postern/config"
 	"postern/queue"
 	"postern/spool/statefile"
@@ -127,8 +128,21 @@ func (d *daemon) obstacle(upstreams []string) string {
 // reloadFailed notes that a configuration was not taken.
 func (d *daemon) reloadFailed(path string, err error) {
 	d.refused.Store(&alert.Trouble{Key: alert.Key{Kind: reloadRefused}, Severity: alert.Warning, Since: time.Now(),
-		Text:   "a reload was refused, and the configuration from before is in force: " + firstLine(err.Error()),
+		Text:   "a reload was refused, and the configuration from before is in force: " + refusal(err),
 		Remedy: "Correct the file and reload. A restart would fail.", Command: "postern check --config " + quoted(path)})
+}
+
+// refusal is why, in a line: the first problem of a file that has several.
+func refusal(err error) string {
+	var rejected *control.Rejected
+	if !errors.As(err, &rejected) || len(rejected.Problems) == 0 {
+		return firstLine(err.Error())
+	}
+	first := firstLine(rejected.Problems[0].String())
+	if n := len(rejected.Problems) - 1; n > 0 {
+		first += fmt.Sprintf(" (and %d more)", n)
+	}
+	return first
 }
 
 func firstLine(s string) string {

@@ -137,12 +137,12 @@ func secretsEnd(cfg *config.Config, now time.Time) (all []alert.Trouble) {
 		}
 		f := doctor.ClientSecret(name, o.ClientSecretEnds, now)
 		t := alert.Trouble{Key: alert.Key{Kind: secretEnds, Subject: what + " " + name}, Severity: alert.Warning,
-			Text: fmt.Sprintf("no token can be had for the %s %q soon: %s", what, name, f.Text), Remedy: f.Remedy, Command: command}
+			Text: fmt.Sprintf("of the %s %q %s: without it no token can be had", what, name, f.Text), Remedy: f.Remedy, Command: command}
 		switch f.Status {
 		case doctor.OK:
 			return
 		case doctor.Failed:
-			t.Severity, t.Text = alert.Critical, fmt.Sprintf("no token can be had for the %s %q: %s", what, name, f.Text)
+			t.Severity = alert.Critical
 		}
 		all = append(all, t)
 	}

@@ -77,9 +77,9 @@ func TestEnds(t *testing.T) {
 		subject, text string
 		severity      alert.Severity
 	}{
-		{"upstream over", `no token can be had for the upstream "over": the client secret ended on 2026-11-28`, alert.Critical},
-		{"upstream soon", `no token can be had for the upstream "soon" soon: the client secret ends on 2026-12-19, in 20 days`, alert.Warning},
-		{"book team", `no token can be had for the book "team" soon: the client secret ends on 2026-11-29, in 0 days`, alert.Warning},
+		{"upstream over", `of the upstream "over" the client secret ended on 2026-11-28`, alert.Critical},
+		{"upstream soon", `of the upstream "soon" the client secret ends on 2026-12-19, in 20 days`, alert.Warning},
+		{"book team", `of the book "team" the client secret ends on 2026-11-29, in 0 days`, alert.Warning},
 	} {
 		one := &want[len(want)-3+i]
 		one.key, one.severity, one.text = alert.Key{Kind: "client-secret-ends", Subject: w.subject}, w.severity, w.text

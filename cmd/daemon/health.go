@@ -128,7 +128,7 @@ func judge(cfg *config.Config, name string, lanes map[string]queue.LaneHealth, n
 	if limit > 0 && !l.Short.IsZero() && now.Sub(l.Short) >= shortTimes*limit {
 		all = append(all, finding{Trouble: alert.Trouble{Key: alert.Key{Kind: rateUsedUp, Subject: name}, Severity: alert.Warning, Since: l.Short,
 			Text:   fmt.Sprintf("due mail for the upstream %q has waited for its rates for %s", name, now.Sub(l.Short).Round(time.Second)),
-			Remedy: "More is sent than rate lets through: raise it where the provider takes more, or give the routes another upstream.", Command: "postern upstream list"}})
+			Remedy: "More is sent than rate lets through: raise it where the provider takes more, or give the routes another upstream.", Command: "postern status"}})
 	}
 	if !l.Down.IsZero() && len(by) > 0 {
 		text := fmt.Sprintf("the upstream %q has been down for %s; its mail goes by %s", name, age, strings.Join(by, ", "))

@@ -54,8 +54,18 @@ func troubled(w weight, kind, upstream string, l *queue.LaneHealth, since time.T
 		Words: control.CauseOf(&l.Cause), Remedy: "Find out at which step it fails.", Command: "postern upstream test " + quoted(upstream)}
 	if a, ok := verdict.Advise(&l.Cause); ok {
 		t.Meaning, t.Remedy = a.Meaning, a.Remedy
+	} else if l.Cause.Code == 0 {
+		t.Meaning = unanswered[l.Cause.Stage]
 	}
 	return finding{t, w}
+}
+
+// unanswered is what it means that a session ended at a step without an answer.
+var unanswered = map[spool.Stage]string{
+	spool.StageResolve: "The name of the host is not found: it is written wrong, or the name server does not answer.",
+	spool.StageConnect: "Nobody takes the connection: the server is not running, host or port is wrong, or a firewall is in the way.",
+	spool.StageTLS:     "The connection stands, and TLS does not: a certificate is not accepted, or the two know no common version.",
+	spool.StageGreet:   "The connection stands, and the server says nothing or hangs up: it is overloaded, or keeps this machine out.",
 }
 
 // quoted is a name as a shell takes it for one word.
@@ -71,7 +81,11 @@ func quoted(name string) string {
 }
 
 func missing(name string, waiting int) finding {
-	f := broken(upstreamMissing, fmt.Sprintf("%d deliveries wait for the upstream %q, which is not configured", waiting, name))
+	text := fmt.Sprintf("%d deliveries wait for the upstream %q, which is not configured", waiting, name)
+	if waiting == 1 {
+		text = fmt.Sprintf("1 delivery waits for the upstream %q, which is not configured", name)
+	}
+	f := broken(upstreamMissing, text)
 	f.Subject, f.Waiting = name, waiting
 	f.Remedy = "Define the upstream again and reload, or remove or bounce its mail."
 	f.Command = "postern queue list --upstream " + quoted(name)

@@ -17,6 +17,7 @@ func sendJob(t *testing.T, listen string, i int) {
 // TestStorm: of messages that are alike the first go on and the rest is held, over
 // a crash as well; its recipient gets one digest, and all of it can be let go.
 func TestStorm(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	listen, upstream := freeAddr(t), freeAddr(t)
 	s := startSink(t, upstream)
 	guard := "\n[storm]\nmessages = 3\nper = \"2s\"\n"
