@@ -35,8 +35,9 @@ type Book struct {
 	User     []string          // tokens that may ask it; empty: none
 	Internal bool              // it is not configured
 
-	Directory Directory     // of BookLDAP; of BookCardDAV the account, CAFile and Timeout
-	URL       string        // of BookCardDAV
+	Directory Directory     // of BookLDAP; of BookCardDAV and BookGraph what they share with it
+	URL       string        // of BookCardDAV and BookGraph
+	What      []string      // of BookGraph: GraphUsers and so on
 	Keep      string        // of BookCardDAV: the folder in which it is kept while its server is away
 	Refresh   time.Duration // of BookCardDAV: how often its server is asked
 }
@@ -53,7 +54,7 @@ func (b *Book) Place() string {
 		return b.Dir
 	case BookLDAP:
 		return strings.Join(each(b.Directory.Servers, func(s DirectoryServer) string { return s.URL }), ", ")
-	case BookCardDAV:
+	case BookCardDAV, BookGraph:
 		return b.URL
 	}
 	return b.File
@@ -70,14 +71,14 @@ func (b *Book) Allows(user, unixUser string) bool {
 
 func (b *Book) keys() []key {
 	return slices.Concat([]key{
-		{name: "provider", value: choice(&b.Provider, BookVCards, BookVCard, BookCSV, BookLDIF, BookLDAP, BookCardDAV), unset: "must be given", help: "What the book is: a folder of vCards, a file that is read only, a directory, or an address book of a CardDAV server."},
+		{name: "provider", value: choice(&b.Provider, BookVCards, BookVCard, BookCSV, BookLDIF, BookLDAP, BookCardDAV, BookGraph), unset: "must be given", help: "What the book is: a folder of vCards, a file that is read only, a directory, a CardDAV server, or Microsoft 365."},
 		{name: "dir", value: path.at(&b.Dir), unset: "book below state_dir", help: "The folder of a book of vCards."},
 		{name: "file", value: path.at(&b.File), unset: "must be given for a file", help: "The file of a book of vcard, csv or ldif; it is read again when it changes."},
 		{name: "charset", value: text.at(&b.Charset), unset: "UTF-8, else Windows-1252", help: "The charset of the file, where no byte order mark tells."},
 		{name: "columns", value: bookColumns.at(&b.Columns), unset: "guessed by their names", help: "The columns of a CSV file, by what they hold."},
 		{name: "unix_user", value: textList.at(&b.UnixUser), unset: "all users of this machine", help: "The users of this machine that may ask the book."},
 		{name: "user", value: textList.at(&b.User), unset: "none", help: "The tokens of http.token that may ask the book."},
-	}, b.Directory.keys(b.Provider), b.refreshKeys())
+	}, b.Directory.keys(b.Provider), b.webKeys())
 }
 
 func (s *Send) keys() []key {
@@ -111,7 +112,7 @@ func (c *Config) bookTables() value {
 	return tableMap[Book]{
 		place: &c.books, keys: (*Book).keys, check: (*Book).check,
 		fresh: func(name string) *Book {
-			return &Book{Name: name, Directory: defaultDirectory(), Refresh: 10 * time.Minute}
+			return &Book{Name: name, Directory: defaultDirectory(), Refresh: 10 * time.Minute, What: slices.Clone(defaultGraphParts)}
 		},
 	}
 }
@@ -121,18 +122,26 @@ func (b *Book) check(t *table) {
 	if strings.Contains(b.Name, ":") {
 		t.problem("", "is no name for a book: it has a colon", "")
 	}
-	t.need("provider", "one of vcards, vcard, csv, ldif, ldap, carddav")
+	t.need("provider", "one of vcards, vcard, csv, ldif, ldap, carddav, graph")
+	if b.Provider != BookGraph {
+		t.refuse("is for Microsoft 365", `provider = "graph", or remove it`, "what")
+	}
 	if b.Provider == BookCardDAV {
 		b.checkCardDAV(t)
 		return
 	}
-	t.refuse("is for CardDAV", `provider = "carddav", or remove it`, "refresh", "oauth")
+	t.refuse("is for CardDAV", `provider = "carddav", or remove it`, "refresh")
+	if b.Provider == BookGraph {
+		b.checkGraph(t)
+		return
+	}
+	t.refuse("is for CardDAV and Microsoft 365", `provider = "carddav" or "graph", or remove it`, "oauth")
 	if b.Provider == BookLDAP {
 		t.refuse("is not for a directory", "remove it", "dir", "file", "charset", "columns")
 		b.Directory.check(t)
 		return
 	}
-	b.Directory.refuse(t)
+	b.Directory.refuse(t, b.Provider)
 	if b.Provider == BookVCards {
 		t.refuse("is not for a folder of vCards", "remove it", "file", "charset", "columns")
 		return

@@ -113,16 +113,25 @@ func readDirectoryServers(f field, v any) ([]DirectoryServer, bool) {
 	return []DirectoryServer{server}, ok
 }
 
-// webKeys are those of a directory that a book of CardDAV has as well.
-var webKeys = []string{"url", "ca_file", "username", "timeout"}
+// sharedKeys are those of a directory that other books have as well, beside the
+// password.
+var sharedKeys = map[string][]string{
+	BookCardDAV: {"url", "ca_file", "username", "timeout"},
+	BookGraph:   {"url", "ca_file", "timeout", "cache", "max_results"},
+}
 
-// keys are those of a book of LDAP, and some of one of CardDAV. The others are
-// hidden.
+// shares reports whether a book of the provider has the key of a directory.
+func shares(provider, key string) bool {
+	return slices.Contains(sharedKeys[provider], key) || provider == BookCardDAV && strings.HasPrefix(key, passwordKey)
+}
+
+// keys are those of a book of LDAP, and some of the books that are on the web.
+// The others are hidden.
 func (d *Directory) keys(provider string) []key {
 	a := &d.Account
 	k := &a.Kerberos
 	keys := slices.Concat([]key{
-		{name: "url", value: directoryServers.at(&d.Servers), unset: "must be given for ldap and carddav", help: "The servers of a directory, ldaps://HOST or ldap://HOST, which hold the same; or the URL of a CardDAV server."},
+		{name: "url", value: directoryServers.at(&d.Servers), unset: "must be given for ldap and carddav", help: "The servers of a directory, ldaps://HOST or ldap://HOST, which hold the same; or the URL of a web server."},
 		{name: "base", value: text.at(&d.Base), unset: "as the directory tells", help: "The DN below which people and groups are."},
 		{name: "schema", value: choice(&d.Schema, SchemaAuto, SchemaActiveDirectory, SchemaInetOrgPerson), def: "auto", help: "What the directory calls people and groups."},
 		{name: "filter", value: text.at(&d.Filter), unset: "that of the schema", help: "The filter that finds people, with %s for the text."},
@@ -140,16 +149,17 @@ func (d *Directory) keys(provider string) []key {
 		{name: "max_results", value: number(&d.Max, 1, 1000), def: 50, help: "The most entries of one answer."},
 	}, secretKeys(&a.Password, passwordKey, "The password", secretKinds...))
 	for i := range keys {
-		shared := slices.Contains(webKeys, keys[i].name) || strings.HasPrefix(keys[i].name, passwordKey)
-		keys[i].hidden = provider != BookLDAP && !(provider == BookCardDAV && shared)
+		keys[i].hidden = provider != BookLDAP && !shares(provider, keys[i].name)
 	}
 	return keys
 }
 
-// refuse tells of the keys that other books don't have.
-func (d *Directory) refuse(t *table) {
+// refuse tells of the keys that a book of the provider doesn't have.
+func (d *Directory) refuse(t *table, provider string) {
 	for _, k := range d.keys("") {
-		t.refuse("is for a directory", `provider = "ldap", or remove it`, k.name)
+		if !shares(provider, k.name) {
+			t.refuse("is for a directory", `provider = "ldap", or remove it`, k.name)
+		}
 	}
 }
 

@@ -269,7 +269,7 @@ func checkProvider(o *table, c *OAuth) {
 		}
 	case OAuthGeneric:
 		o.need("issuer", `the URL before "/.well-known/openid-configuration"`)
-		o.need("scopes", "what this provider wants to see for SMTP; there is no common word for it")
+		o.need("scopes", "what this provider wants to see; there is no common word for it")
 	}
 	if c.Flow == FlowServiceAccount && c.Provider != OAuthGoogle {
 		o.problem("flow", `"service_account" is Google's`, `set flow = "client_credentials"`)

@@ -34,7 +34,7 @@ Run it as the user of the daemon, or as root.`,
 			}
 			account := &cfg.Books[at].Directory.Account
 			if account.OAuth == nil {
-				return &failure{code: exitData, text: "the book " + quoted(args[0]) + " needs no login", hint: "A [book.NAME.oauth] table makes a book of CardDAV use tokens."}
+				return &failure{code: exitData, text: "the book " + quoted(args[0]) + " needs no login", hint: "A [book.NAME.oauth] table makes a book of CardDAV or of Microsoft 365 use tokens."}
 			}
 			tokens := oauth.New(oauth.Options{State: &statefile.State{Dir: cfg.StateDir}})
 			st, err := tokens.Login(cmd.Context(), account, &person{a.stdin, a.stdout})

@@ -229,3 +229,53 @@ func TestBookLogin(t *testing.T) {
 		t.Error(r)
 	}
 }
+
+// Microsoft 365 as a book: a name that it alone knows is found, tested and written
+// to, with a token of its provider.
+func TestBookOfMicrosoft365(t *testing.T) {
+	user := `{"id":"1","displayName":"Alice Liddell","mail":"alice@corp.example","proxyAddresses":["SMTP:alice@corp.example"],"companyName":null,"showInAddressList":null}`
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		switch {
+		case r.URL.Path == "/.well-known/openid-configuration":
+			io.WriteString(w, `{"issuer":"http://`+r.Host+`","token_endpoint":"http://`+r.Host+`/token"}`)
+		case r.URL.Path == "/token":
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, `{"access_token":"good-token","token_type":"Bearer","expires_in":3600}`)
+		case r.Header.Get("Authorization") != "Bearer good-token":
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == "/v1.0/users" && (strings.Contains(q.Get("$search"), "ali") || strings.Contains(strings.ToLower(q.Get("$filter")), "'alice liddell'") || q.Get("$filter") == "mail ne null"):
+			io.WriteString(w, `{"@odata.count":1,"value":[`+user+`]}`)
+		case r.URL.Path == "/v1.0/users":
+			io.WriteString(w, `{"@odata.count":0,"value":[]}`)
+		default:
+			w.WriteHeader(http.StatusForbidden)
+			io.WriteString(w, `{"error":{"code":"Authorization_RequestDenied","message":"Insufficient privileges to complete the operation."}}`)
+		}
+	}))
+	defer s.Close()
+	book := func(what string) string {
+		return "[book.m365]\nprovider = \"graph\"\nurl = \"" + s.URL + "/v1.0\"\nwhat = [" + what + "]\n[book.m365.oauth]\nprovider = \"generic\"\nissuer = \"" + s.URL +
+			"\"\nscopes = [\"graph\"]\nclient_id = \"relay\"\nflow = \"client_credentials\"\nclient_secret = \"s3cret\"\n"
+	}
+	h := newHarness(t, strings.Replace(capturing, "ADDR", "127.0.0.1:1", 1)+book(`"users"`))
+	if out := h.must("book", "test", "m365"); !strings.Contains(out, "m365  graph     1        0       0") || !strings.Contains(out, "/v1.0/users") {
+		t.Error(out)
+	}
+	if out := h.must("book", "find", "ali"); !strings.Contains(out, "Alice Liddell  alice@corp.example  m365") {
+		t.Error(out)
+	}
+	if out := h.must("send", "--from", "app@example.com", "--to", "Alice Liddell", "--subject", "Hello", "--body", "x", "--dry-run"); !strings.Contains(out, "To: Alice Liddell <alice@corp.example>") {
+		t.Error(out)
+	}
+	if r := h.do("send", "--from", "app@example.com", "--to", "Nobody Else", "--subject", "Hello", "--body", "x", "--dry-run"); r.code != exitNoUser {
+		t.Errorf("exit %d\n%s", r.code, r.stderr)
+	}
+	h = newHarness(t, strings.Replace(capturing, "ADDR", "127.0.0.1:1", 1)+book(`"users", "groups"`))
+	if r := h.do("book", "test", "m365"); r.code != exitTempFail || !strings.Contains(r.stderr, "GroupMember.Read.All") {
+		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	if r := h.do("send", "--from", "app@example.com", "--to", "Nobody Else", "--subject", "Hello", "--body", "x", "--dry-run"); r.code != exitTempFail {
+		t.Errorf("a name that could not be looked for: exit %d\n%s", r.code, r.stderr)
+	}
+}

@@ -10,17 +10,36 @@ import (
 
 	"postern/config"
 	"postern/relay/directory"
+	"postern/relay/graph"
 )
 
 // asked is a book that somebody else holds, and answers for.
 type asked struct {
 	name string
 	max  int // entries of one answer
-	*directory.Directory
+	source
+	parts bool // each thing that is tested is a part of it; else they hold the same
+}
+
+// source is a directory: one of LDAP, or Microsoft 365. What its methods return is
+// told where *directory.Directory has them.
+type source interface {
+	Find(ctx context.Context, text string, limit int) (*directory.Answer, error)
+	Exact(ctx context.Context, text string, limit int) (*directory.Answer, error)
+	Groups(ctx context.Context, name string, limit int) (*directory.Answer, error)
+	Prefix(ctx context.Context, text string, limit int) (*directory.Answer, error)
+	Expand(ctx context.Context, group *directory.Entry, limit int) (*directory.Expansion, error)
+	Test(ctx context.Context) (all []directory.Tested, ok bool)
 }
 
 func newAsked(c *config.Book) *asked {
-	return &asked{c.Name, c.Directory.Max, directory.New("the book "+c.Name, c.Directory)}
+	a := &asked{name: c.Name, max: c.Directory.Max}
+	if called := "the book " + c.Name; c.Provider == config.BookGraph {
+		a.source, a.parts = graph.New(called, c), true
+	} else {
+		a.source = directory.New(called, c.Directory)
+	}
+	return a
 }
 
 func (a *asked) find(ctx context.Context, text string, limit int) (*Found, error) {
@@ -44,7 +63,7 @@ func (a *asked) entries(list []*directory.Entry) []*Entry {
 	out := make([]*Entry, len(list))
 	for i, e := range list {
 		out[i] = &Entry{
-			Book: a.name, UID: e.DN, Name: e.Name, Nicknames: e.Nicknames, Addresses: e.Addresses,
+			Book: a.name, UID: e.ID, Name: e.Name, Nicknames: e.Nicknames, Addresses: e.Addresses,
 			Organisation: e.Organisation, Group: e.Kind != directory.Person,
 		}
 	}
@@ -162,7 +181,11 @@ func (a *asked) check(ctx context.Context, c *Checked) {
 	var why []string
 	for _, t := range tested {
 		if t.Error == "" {
-			c.Entries, c.Groups = t.People+t.Groups, t.Groups
+			entries, groups := t.People+t.Groups, t.Groups
+			if a.parts {
+				entries, groups = c.Entries+entries, c.Groups+groups
+			}
+			c.Entries, c.Groups = entries, groups
 			for _, note := range t.Notes {
 				c.Faults = append(c.Faults, Fault{a.name, t.URL, note})
 			}

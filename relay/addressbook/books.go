@@ -41,7 +41,7 @@ func New(list []config.Book) *Books {
 		switch c.Provider {
 		case config.BookVCards:
 			b.list = append(b.list, named{c, held{&Folder{Name: c.Name, Dir: c.Dir}}})
-		case config.BookLDAP:
+		case config.BookLDAP, config.BookGraph:
 			b.list = append(b.list, named{c, newAsked(&c)})
 		case config.BookCardDAV:
 			b.list = append(b.list, named{c, newMirror(c)})

@@ -14,6 +14,8 @@ import (
 	"postern/config"
 	"postern/config/wire"
 	"postern/relay/carddav"
+	"postern/relay/graph"
+	"postern/relay/webclient"
 	"postern/spool"
 	"postern/spool/statefile"
 )
@@ -35,16 +37,16 @@ const (
 type mirror struct {
 	set config.Book
 
-	mu     sync.Mutex     // guards what follows
-	tokens carddav.Tokens // nil: there are none
-	read   bool           // what is on disk
-	heard  *heard         // nil: nothing yet
-	index  *Index         // of heard
-	busy   chan struct{}  // closed when the server has been asked; nil: it isn't being asked
-	stop   func()         // of busy
-	ended  bool           // it is asked no more
-	next   time.Time      // not asked before
-	err    error          // of the last time; nil: it went well
+	mu     sync.Mutex       // guards what follows
+	tokens webclient.Tokens // nil: there are none
+	read   bool             // what is on disk
+	heard  *heard           // nil: nothing yet
+	index  *Index           // of heard
+	busy   chan struct{}    // closed when the server has been asked; nil: it isn't being asked
+	stop   func()           // of busy
+	ended  bool             // it is asked no more
+	next   time.Time        // not asked before
+	err    error            // of the last time; nil: it went well
 }
 
 // heard is what a server has told, as it is on disk. It is never changed.
@@ -69,12 +71,17 @@ type mirrored struct {
 const mirrorVersion = 1
 
 // UseTokens has the books that sign in by OAuth get their tokens from t.
-func (b *Books) UseTokens(t carddav.Tokens) {
+func (b *Books) UseTokens(t webclient.Tokens) {
 	for _, n := range b.list {
-		if m, ok := n.asker.(*mirror); ok {
-			m.mu.Lock()
-			m.tokens = t
-			m.mu.Unlock()
+		switch one := n.asker.(type) {
+		case *mirror:
+			one.mu.Lock()
+			one.tokens = t
+			one.mu.Unlock()
+		case *asked:
+			if g, ok := one.source.(*graph.Graph); ok {
+				g.UseTokens(t)
+			}
 		}
 	}
 }

@@ -3,8 +3,6 @@ package carddav
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,18 +14,13 @@ import (
 
 	"postern/config"
 	"postern/config/wire"
+	"postern/relay/webclient"
 )
-
-// Tokens gets access tokens; *oauth.Tokens does.
-type Tokens interface {
-	// Token returns one that is not refused, which the server did not take.
-	Token(ctx context.Context, a *config.Account, refused string) (string, error)
-}
 
 // Client asks one server. Its methods may be called by one goroutine at a time.
 type Client struct {
 	set    *config.Book
-	tokens Tokens // nil: there are none
+	tokens webclient.Tokens // nil: there are none
 	home   *url.URL
 	http   *http.Client
 	steps  func(Step)
@@ -44,39 +37,23 @@ type Step struct {
 
 const (
 	maxRedirects = 5
-	maxHeader    = 64 << 10
-	agent        = "Postern"
 )
 
 // New makes a client of a book of CardDAV. It opens nothing. steps is told of
 // each request; it may be nil. tokens are for a book with OAuth.
-func New(set *config.Book, tokens Tokens, steps func(Step)) (*Client, error) {
+func New(set *config.Book, tokens webclient.Tokens, steps func(Step)) (*Client, error) {
 	home, err := url.Parse(set.URL)
 	if err != nil {
 		return nil, err
 	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	if set.Directory.CAFile != "" {
-		pem, err := config.ReadFile(set.Directory.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		conf.RootCAs = x509.NewCertPool()
-		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate", set.Directory.CAFile)
-		}
+	web, err := webclient.New(set.Directory.CAFile)
+	if err != nil {
+		return nil, err
 	}
 	if steps == nil {
 		steps = func(Step) {}
 	}
-	return &Client{set: set, tokens: tokens, home: home, steps: steps, most: maxAnswer, http: &http.Client{
-		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, TLSClientConfig: conf, MaxResponseHeaderBytes: maxHeader, MaxConnsPerHost: 2,
-			DisableCompression: true, // an answer is as large as it comes over the network
-			ForceAttemptHTTP2:  true, IdleConnTimeout: 10 * time.Second,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	return &Client{set: set, tokens: tokens, home: home, steps: steps, most: maxAnswer, http: web}, nil
 }
 
 // Close closes idle connections.
@@ -151,7 +128,7 @@ func (c *Client) follow(ctx context.Context, q request) (*answer, *url.URL, erro
 		}
 		r, token, err := c.send(ctx, q, at, refused)
 		if err != nil {
-			return nil, at, plain(ctx, err)
+			return nil, at, webclient.Plain(ctx, err)
 		}
 		if token != "" && r.StatusCode == http.StatusUnauthorized && refused == "" {
 			r.Body.Close()
@@ -161,7 +138,7 @@ func (c *Client) follow(ctx context.Context, q request) (*answer, *url.URL, erro
 		to := r.Header.Get("Location")
 		if r.StatusCode/100 != 3 || to == "" {
 			a, err := c.read(r, at)
-			return a, at, plain(ctx, err)
+			return a, at, webclient.Plain(ctx, err)
 		}
 		r.Body.Close()
 		next, err := at.Parse(to)
@@ -180,7 +157,7 @@ func (c *Client) send(ctx context.Context, q request, at *url.URL, refused strin
 		return nil, "", err
 	}
 	r.Header.Set("Content-Type", "application/xml; charset=utf-8")
-	r.Header.Set("User-Agent", agent)
+	r.Header.Set("User-Agent", webclient.Agent)
 	r.Header.Set("Depth", q.depth)
 	a, token := &c.set.Directory.Account, ""
 	switch {
@@ -216,18 +193,6 @@ func (c *Client) read(r *http.Response, at *url.URL) (*answer, error) {
 		return nil, errors.New("the answer is compressed, which was not asked for")
 	}
 	return parse(r.Body, c.most)
-}
-
-// plain is an error of a request without its URL, which stands beside it.
-func plain(ctx context.Context, err error) error {
-	var at *url.Error
-	if errors.As(err, &at) {
-		err = at.Err
-	}
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return errors.New("the server took too long to answer (timeout)")
-	}
-	return err
 }
 
 // trusts tells whether a URL may get the sign-in, and be believed: that of the

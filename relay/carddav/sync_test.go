@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/relay/webclient"
 )
 
 // fixture is a server with one address book, as Nextcloud has it: well-known leads
@@ -205,7 +206,7 @@ type heard struct {
 	cards  map[string]string
 	faults map[string]string
 	known  []Collection
-	tokens Tokens
+	tokens webclient.Tokens
 }
 
 func (h *heard) sync(t *testing.T, b *config.Book) error {

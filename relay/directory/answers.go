@@ -15,8 +15,8 @@ const (
 	maxKept    = 200_000
 )
 
-// answers keeps what was heard.
-type answers struct {
+// Answers keeps what a directory said. It may be used concurrently.
+type Answers struct {
 	age time.Duration // beyond which nothing is used; zero: nothing is kept
 
 	mu    sync.Mutex
@@ -30,9 +30,13 @@ type heard struct {
 	when  time.Time
 }
 
-// get is an answer that was just heard, or what ask says, or, where the
-// directory is away, an answer that is not too old, and how old it is.
-func (a *answers) get(key string, ask func() (value any, size int, err error)) (any, time.Duration, error) {
+// NewAnswers keeps answers until they are so old; zero: none.
+func NewAnswers(age time.Duration) *Answers { return &Answers{age: age} }
+
+// Get is the answer to a question that was just heard, or what ask says and how
+// many entries it has. Where ask fails with an *Away, it is an answer that is not
+// too old, and its age.
+func (a *Answers) Get(key string, ask func() (value any, size int, err error)) (any, time.Duration, error) {
 	if h := a.heard(key); h != nil && time.Since(h.when) < min(fresh, a.age) {
 		return h.value, 0, nil
 	}
@@ -50,7 +54,7 @@ func (a *answers) get(key string, ask func() (value any, size int, err error)) (
 	return value, 0, nil
 }
 
-func (a *answers) heard(key string) *heard {
+func (a *Answers) heard(key string) *heard {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.byKey[key]
@@ -58,7 +62,7 @@ func (a *answers) heard(key string) *heard {
 
 // keep keeps an answer, and gives up what is too old, else the oldest, where
 // there is no room.
-func (a *answers) keep(key string, value any, size int) {
+func (a *Answers) keep(key string, value any, size int) {
 	if a.age <= 0 || size > maxKept {
 		return
 	}
@@ -88,7 +92,7 @@ func (a *answers) keep(key string, value any, size int) {
 	a.kept += size
 }
 
-func (a *answers) drop(key string) {
+func (a *Answers) drop(key string) {
 	if h := a.byKey[key]; h != nil {
 		a.kept -= h.size
 		delete(a.byKey, key)

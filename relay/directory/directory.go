@@ -17,7 +17,7 @@ type Directory struct {
 	name    string
 	set     config.Directory
 	servers []*server
-	answers *answers
+	answers *Answers
 	most    int64 // bytes that a server may send for one question
 
 	mu      sync.Mutex
@@ -70,7 +70,7 @@ type Answer struct {
 // New makes a directory of settings. name is what it is called in errors.
 // Nobody is asked yet.
 func New(name string, set config.Directory) *Directory {
-	d := &Directory{name: name, set: set, answers: &answers{age: set.Cache}, most: maxSession}
+	d := &Directory{name: name, set: set, answers: NewAnswers(set.Cache), most: maxSession}
 	for _, s := range set.Servers {
 		d.servers = append(d.servers, &server{DirectoryServer: s})
 	}
@@ -100,7 +100,7 @@ func (d *Directory) Find(ctx context.Context, text string, limit int) (*Answer, 
 // nickname, and the groups that do: at most limit.
 func (d *Directory) Exact(ctx context.Context, text string, limit int) (*Answer, error) {
 	return d.answer(ctx, fmt.Sprintf("exact %d %s", limit, text), func(ctx context.Context, s *session) (*Answer, error) {
-		return d.people(ctx, s, s.schema.exact(d.set.Filter, text), limit, func(e *Entry) bool { return e.is(text) })
+		return d.people(ctx, s, s.schema.exact(d.set.Filter, text), limit, func(e *Entry) bool { return e.Is(text) })
 	})
 }
 
@@ -109,7 +109,7 @@ func (d *Directory) Exact(ctx context.Context, text string, limit int) (*Answer,
 func (d *Directory) Groups(ctx context.Context, name string, limit int) (*Answer, error) {
 	return d.answer(ctx, fmt.Sprintf("groups %d %s", limit, name), func(ctx context.Context, s *session) (*Answer, error) {
 		return d.people(ctx, s, s.schema.groups(name), limit, func(e *Entry) bool {
-			return e.Kind != Person && (name == "" || e.is(name))
+			return e.Kind != Person && (name == "" || e.Is(name))
 		})
 	})
 }
@@ -119,7 +119,7 @@ func (d *Directory) Groups(ctx context.Context, name string, limit int) (*Answer
 func (d *Directory) Prefix(ctx context.Context, text string, limit int) (*Answer, error) {
 	return d.answer(ctx, fmt.Sprintf("prefix %d %s", limit, text), func(ctx context.Context, s *session) (*Answer, error) {
 		return d.people(ctx, s, s.schema.prefix(d.set.Filter, text), limit, func(e *Entry) bool {
-			return e.Kind == Person && len(e.Addresses) > 0 && e.begins(text)
+			return e.Kind == Person && len(e.Addresses) > 0 && e.Begins(text)
 		})
 	})
 }
@@ -145,7 +145,7 @@ func (d *Directory) people(ctx context.Context, s *session, filter string, limit
 
 // answer asks, and keeps what it hears; or takes what was heard before.
 func (d *Directory) answer(ctx context.Context, key string, question func(context.Context, *session) (*Answer, error)) (*Answer, error) {
-	v, age, err := d.answers.get(key, func() (any, int, error) {
+	v, age, err := d.answers.Get(key, func() (any, int, error) {
 		var out *Answer
 		err := d.ask(ctx, 4, func(ctx context.Context, s *session) (err error) {
 			out, err = question(ctx, s)

@@ -43,7 +43,7 @@ func (d *Directory) Expand(ctx context.Context, group *Entry, limit int) (*Expan
 	if group.Kind == Dynamic {
 		return nil, dynamic(group)
 	}
-	v, age, err := d.answers.get(fmt.Sprintf("expand %d %s", limit, group.DN), func() (any, int, error) {
+	v, age, err := d.answers.Get(fmt.Sprintf("expand %d %s", limit, group.ID), func() (any, int, error) {
 		var out *Expansion
 		err := d.ask(ctx, 12, func(ctx context.Context, s *session) error {
 			w := &walk{d: d, s: s, limit: limit, out: &Expansion{}, open: map[string]bool{}, done: map[string]bool{}, seen: map[string]bool{}}
@@ -84,7 +84,7 @@ type walk struct {
 }
 
 func (w *walk) group(ctx context.Context, e *Entry) error {
-	key := sameDN(e.DN)
+	key := sameDN(e.ID)
 	switch {
 	case w.open[key]:
 		w.loop(e)
@@ -161,13 +161,13 @@ func sameDN(dn string) string {
 
 // members are the entries of those who are in a group.
 func (w *walk) members(ctx context.Context, e *Entry) ([]*Entry, error) {
-	dns, uids, err := w.named(ctx, e.DN)
+	dns, uids, err := w.named(ctx, e.ID)
 	if err != nil {
 		return nil, err
 	}
 	byDN := map[string]*Entry{}
 	if w.s.schema.kind == config.SchemaActiveDirectory && len(dns) > maxAlone {
-		if err := w.backwards(ctx, e.DN, byDN); err != nil {
+		if err := w.backwards(ctx, e.ID, byDN); err != nil {
 			return nil, err
 		}
 	}

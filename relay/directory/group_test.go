@@ -167,7 +167,7 @@ func TestExpandInPart(t *testing.T) {
 				search(c, base)
 			}
 			var away *Away
-			if x, err := at(t, nil, f).Expand(t.Context(), &Entry{DN: "cn=a,dc=x", Kind: Group}, 10); !errors.As(err, &away) {
+			if x, err := at(t, nil, f).Expand(t.Context(), &Entry{ID: "cn=a,dc=x", Kind: Group}, 10); !errors.As(err, &away) {
 				t.Error(x, err)
 			}
 		})

@@ -24,16 +24,18 @@ const (
 // Entry is one of a directory. Its text is one line, without control
 // characters.
 type Entry struct {
-	DN           string
+	ID           string // the DN, or what else names it in its directory
 	Kind         Kind
 	Name         string
 	Nicknames    []string
 	Organisation string
 	Addresses    []string // the first one is that to write to; may be empty
 
+	// Words are further names by which a search may find a person.
+	Words []string
+
 	hidden bool   // from address lists
 	rule   string // of a dynamic group
-	words  []string
 }
 
 // Address is the one to write to; empty: there is none.
@@ -49,17 +51,17 @@ func folded(s string) string {
 	return strings.ToLower(strings.Join(strings.Fields(norm.NFC.String(s)), " "))
 }
 
-// is reports whether a text is an address, the name or a nickname of the entry.
-func (e *Entry) is(text string) bool {
+// Is reports whether a text is an address, the name or a nickname of the entry.
+func (e *Entry) Is(text string) bool {
 	k := folded(text)
 	same := func(s string) bool { return folded(s) == k }
 	return same(e.Name) || slices.ContainsFunc(e.Addresses, same) || slices.ContainsFunc(e.Nicknames, same)
 }
 
-// begins reports whether a name of the entry, or a word of it, begins with a text.
-func (e *Entry) begins(text string) bool {
+// Begins reports whether a name of the entry, or a word of it, begins with a text.
+func (e *Entry) Begins(text string) bool {
 	k := folded(text)
-	for _, name := range append([]string{e.Name}, append(e.Nicknames, e.words...)...) {
+	for _, name := range append([]string{e.Name}, append(e.Nicknames, e.Words...)...) {
 		if name = folded(name); strings.HasPrefix(name, k) || strings.Contains(name, " "+k) {
 			return true
 		}
@@ -232,10 +234,10 @@ func (s schema) groups(name string) string {
 // entry takes what is of use of an entry.
 func (s schema) entry(r *rawEntry) *Entry {
 	e := &Entry{
-		DN: r.DN, Name: first(r.first("displayName"), r.first("cn"), r.first("mail"), line(r.DN)),
+		ID: r.DN, Name: first(r.first("displayName"), r.first("cn"), r.first("mail"), line(r.DN)),
 		Organisation: first(r.first("company"), r.first("o")),
 		hidden:       strings.EqualFold(r.first("msExchHideFromAddressLists"), "TRUE"),
-		words:        []string{r.first("givenName"), r.first("sn")},
+		Words:        []string{r.first("givenName"), r.first("sn")},
 	}
 	for _, name := range s.names {
 		for _, v := range r.all(name)[:min(len(r.all(name)), maxValues)] {
@@ -244,7 +246,7 @@ func (s schema) entry(r *rawEntry) *Entry {
 			}
 		}
 	}
-	e.Addresses = addresses(r)
+	e.Addresses = Addresses(r.all("proxyAddresses"), r.all("mail"))
 	dynamic := r.has("msExchDynamicDistributionList", "groupOfURLs")
 	switch {
 	case dynamic:
@@ -265,9 +267,9 @@ func first(texts ...string) string {
 	return ""
 }
 
-// addresses are those of an entry, the one to write to first: the one behind
+// Addresses are those of an entry, the one to write to first: the one behind
 // "SMTP:" among the proxyAddresses of Exchange, or the first of mail.
-func addresses(r *rawEntry) []string {
+func Addresses(proxyAddresses, mail []string) []string {
 	var primary, all []string
 	add := func(to []string, s string) []string {
 		s = strings.TrimSpace(s)
@@ -277,7 +279,7 @@ func addresses(r *rawEntry) []string {
 		}
 		return append(to, s)
 	}
-	for _, p := range r.all("proxyAddresses") {
+	for _, p := range proxyAddresses {
 		switch kind, address, _ := strings.Cut(p, ":"); kind {
 		case "SMTP":
 			primary = add(primary, address)
@@ -285,7 +287,7 @@ func addresses(r *rawEntry) []string {
 			all = add(all, address)
 		}
 	}
-	for _, m := range r.all("mail") {
+	for _, m := range mail {
 		primary = add(primary, m)
 	}
 	for _, a := range all {

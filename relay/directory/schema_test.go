@@ -29,11 +29,11 @@ func TestEntries(t *testing.T) {
 		t.Error(got, e)
 	}
 	for text, want := range map[string]bool{"alice liddell": true, "ALICE": true, "al@X.test": true, "liddell": false, "": false} {
-		if e.is(text) != want {
+		if e.Is(text) != want {
 			t.Error(text)
 		}
 	}
-	if !e.begins("lid") || !e.begins("alice l") || e.begins("iddell") {
+	if !e.Begins("lid") || !e.Begins("alice l") || e.Begins("iddell") {
 		t.Error("prefix")
 	}
 	if e := ad.entry(raw(map[string][]string{"objectClass": {"user"}, "msExchHideFromAddressLists": {"TRUE"}})); !e.hidden {

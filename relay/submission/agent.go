@@ -8,11 +8,11 @@ import (
 
 	"postern/config"
 	"postern/relay/archive"
-	"postern/relay/carddav"
 	"postern/relay/naming"
 	"postern/relay/origin"
 	"postern/relay/route"
 	"postern/relay/storm"
+	"postern/relay/webclient"
 	"postern/spool"
 )
 
@@ -43,7 +43,7 @@ type Router interface {
 type Options struct {
 	Accept Acceptor
 	// Tokens are for address books that sign in by OAuth; nil: there are none.
-	Tokens carddav.Tokens
+	Tokens webclient.Tokens
 	// Events is told what was accepted and refused; nil: nobody is.
 	Events func(Event)
 	// Storms counts messages that are alike, and says which are to be put on hold;
@@ -59,8 +59,8 @@ type Options struct {
 type Agent struct {
 	accept Acceptor
 	events func(Event)
-	tokens carddav.Tokens
 	storms *storm.Guard
+	tokens webclient.Tokens
 	memory *origin.Budget
 	rates  *origin.Rates
 	policy atomic.Pointer[Policy]
