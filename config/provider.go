@@ -95,6 +95,16 @@ var providerNames = sync.OnceValue(func() []string {
 	return names
 })
 
+// ProviderTokens tells who issues the tokens that a provider of upstreams signs in
+// with, empty where it takes none or is not known, and the tenant that they are
+// of, empty where that is to be given.
+func ProviderTokens(name string) (tokens TokenProvider, tenant string) {
+	if p := knownProviders().Provider[name]; p != nil {
+		return p.OAuth, p.Tenant
+	}
+	return "", ""
+}
+
 // providerValue fills in what is known of the provider, before other keys are
 // read.
 func (u *Upstream) providerValue() value {

@@ -238,3 +238,59 @@ func TestEveryKeyComesBack(t *testing.T) {
 		}
 	}
 }
+
+// A definition that is to be read before others is, and stays there when it is
+// changed.
+func TestOrder(t *testing.T) {
+	s := store(t)
+	add := func(name, before string, first bool) {
+		t.Helper()
+		how := Change{}
+		if before != "" || first {
+			order, err := s.Before(Route, before)
+			if err != nil {
+				t.Fatal(err)
+			}
+			how.Order = order
+		}
+		d := Definition{Kind: Route, Name: name, Values: map[string]any{"from": name + "@a.example", "upstream": "main"}}
+		if _, err := s.Put(t.Context(), d, how); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("m", "", false)
+	add("z", "m", false)
+	add("x", "", true)
+	add("a", "", false)
+	there, err := s.Read(Route, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(t.Context(), there.Definition, Change{Seen: there.Digest}); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, r := range cfg.Routes[1:] { // behind that of postern.toml
+		names = append(names, r.Name)
+	}
+	if want := []string{"x", "z", "a", "m"}; !reflect.DeepEqual(names, want) {
+		t.Errorf("%q, want %q", names, want)
+	}
+	if names := s.Names(Route); !reflect.DeepEqual(names, []string{"a", "m", "x", "z"}) {
+		t.Error(names)
+	}
+	if _, err := s.Before(Route, "nobody"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	last, _ := s.Read(Route, "x")
+	if _, err := s.Remove(t.Context(), Route, "x", Change{Seen: last.Digest}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Read(Route, "x"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}

@@ -1,6 +1,6 @@
 // Package definition faces those who define an upstream, a route, a book or an
 // alert without writing TOML: commands and forms. It owns the further files
-// that it has written, conf.d/50-KIND-NAME.toml beside postern.toml, one
+// that it has written, conf.d/NN-KIND-NAME.toml beside postern.toml, one
 // definition in each, and the secrets that belong to them.
 //
 // A change is tried before it is made: the whole configuration is read with the

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"postern/cmd/control"
@@ -62,9 +63,45 @@ type Stored struct {
 
 const lead = "# Written by postern ("
 
-// fileName is where a definition stands in conf.d.
-func fileName(kind Kind, name string) string {
-	return "50-" + string(kind) + "-" + statefile.SafeName(name) + ".toml"
+// defaultOrder begins the name of a file that is to stand nowhere in particular.
+const defaultOrder = 50
+
+// fileName is where a definition stands in conf.d, whose files are read in the
+// order of their names.
+func fileName(order int, kind Kind, name string) string {
+	return fmt.Sprintf("%02d-%s-%s.toml", order, kind, statefile.SafeName(name))
+}
+
+// find is the order of a definition, and whether there is a file of its name.
+func (s *Store) find(kind Kind, name string) (order int, there bool) {
+	entries, _ := os.ReadDir(s.folder) // what cannot be read, the configuration tells
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()[:min(2, len(e.Name()))]); err == nil && n > 0 && e.Name() == fileName(n, kind, name) {
+			return n, true
+		}
+	}
+	return defaultOrder, false
+}
+
+// Before is the Change.Order of a definition that is to be read before another
+// one, or before all others of its kind where that is empty. It then comes before
+// whatever else has the order of that one, too.
+func (s *Store) Before(kind Kind, other string) (int, error) {
+	names, first := s.Names(kind), defaultOrder+1
+	if other != "" {
+		if _, err := s.Read(kind, other); err != nil {
+			return 0, err
+		}
+		names = []string{other}
+	}
+	for _, name := range names {
+		order, _ := s.find(kind, name)
+		first = min(first, order)
+	}
+	if first == 1 {
+		return 0, fmt.Errorf("there is no room before %s", filepath.Join(s.folder, "01-*"))
+	}
+	return first - 1, nil
 }
 
 // sign puts the comment on top by which parseFile knows our files.
@@ -80,7 +117,8 @@ func digest(b []byte) string {
 // Read reads one definition. fs.ErrNotExist: there is none of that name here;
 // *Foreign: somebody else has written the file.
 func (s *Store) Read(kind Kind, name string) (*Stored, error) {
-	path := filepath.Join(s.folder, fileName(kind, name))
+	order, _ := s.find(kind, name)
+	path := filepath.Join(s.folder, fileName(order, kind, name))
 	content, err := config.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -108,6 +146,9 @@ type Change struct {
 	// Reload asks the daemon to take it; nil: nobody is asked.
 	// *control.NoDaemon is no failure, unless somebody may not ask.
 	Reload func(ctx context.Context) error
+	// Order is from 1 to 99; files of conf.d with a lower one are read before. 0 is
+	// that of what is replaced, and 50 for a new definition.
+	Order int
 	// DryRun stops before anything is written.
 	DryRun bool
 }
@@ -197,7 +238,11 @@ func (s *Store) change(ctx context.Context, d *Definition, how Change, make func
 	if content, err = make(t); err != nil {
 		return nil, err
 	}
-	name := fileName(d.Kind, d.Name)
+	order, there := s.find(d.Kind, d.Name)
+	if how.Order != 0 && !there {
+		order = how.Order
+	}
+	name := fileName(order, d.Kind, d.Name)
 	cfg, err := config.LoadWith(s.path, name, content)
 	if err == nil {
 		err = cfg.CheckOwner()
@@ -238,7 +283,7 @@ func (s *Store) take(ctx context.Context, how Change, name string, old []byte) (
 	err = how.Reload(ctx)
 	var gone *control.NoDaemon
 	// A daemon that we may not ask can run, and needs the secrets of what it has.
-	if err == nil || errors.As(err, &gone) && !errors.Is(err, fs.ErrPermission) {
+	if err == nil || ctx.Err() == nil && errors.As(err, &gone) && !errors.Is(err, fs.ErrPermission) {
 		return err == nil, nil
 	}
 	if back := s.replace(name, old); back != nil {
@@ -272,7 +317,7 @@ func (s *Store) seen(d *Definition, digest string) ([]byte, error) {
 
 // Names are the definitions of a kind that we have written, in order.
 func (s *Store) Names(kind Kind) (list []string) {
-	paths, _ := filepath.Glob(filepath.Join(s.folder, "50-"+string(kind)+"-*.toml"))
+	paths, _ := filepath.Glob(filepath.Join(s.folder, "[0-9][0-9]-"+string(kind)+"-*.toml"))
 	for _, path := range paths {
 		content, err := config.ReadFile(path)
 		if err != nil {

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"postern/cmd/control"
 	"postern/cmd/definition"
@@ -29,6 +31,9 @@ type define struct {
 	dryRun       bool
 	noTest       bool
 	force        bool
+	before       string // the name of another one
+	first        bool
+	login        bool             // the test failed for nothing but a login
 	findings     []doctor.Finding // of the test
 	asked        *bufio.Reader    // what the terminal answers
 }
@@ -41,6 +46,7 @@ type defined struct {
 	Running  bool             `json:"running"`        // a daemon has taken it
 	Findings []doctor.Finding `json:"findings,omitempty"`
 	Warnings []config.Problem `json:"warnings,omitempty"`
+	Login    bool             `json:"login,omitempty"` // it needs `postern upstream login`
 }
 
 // defineCommand adds definitions of a kind, or edits them.
@@ -72,12 +78,29 @@ func (a *app) defineCommand(kind definition.Kind, edit bool, short, long string)
 	if edit {
 		flags.StringArrayVar(&d.unset, "unset", nil, "leave this `KEY` to its default; give it once for each")
 	}
+	if kind == definition.Route && !edit {
+		flags.StringVar(&d.before, "before", "", "ask it before the route of this `NAME` in conf.d")
+		flags.BoolVar(&d.first, "first", false, "ask it before all routes that were added")
+		d.cmd.MarkFlagsMutuallyExclusive("before", "first")
+	}
 	if kind == definition.Upstream {
 		flags.StringVar(&d.passwordFile, "password-file", "", "the password is the first line of this `FILE`, \"-\" for standard input; it is copied")
 		flags.BoolVar(&d.noTest, "no-test", false, "do not test it before it is kept")
 		flags.BoolVar(&d.force, "force", false, "keep it although the test failed")
 	}
 	return a.withJSON(d.cmd)
+}
+
+// order is where the definition is to stand; 0: nowhere in particular.
+func (d *define) order(store *definition.Store) (int, error) {
+	if d.before == "" && !d.first {
+		return 0, nil
+	}
+	order, err := store.Before(d.kind, d.before)
+	if err != nil && d.before != "" {
+		return 0, d.notOurs(err, d.before)
+	}
+	return order, err
 }
 
 func flagOf(key string) string { return strings.NewReplacer("_", "-", ".", "-").Replace(key) }
@@ -96,19 +119,24 @@ func (d *define) run(ctx context.Context, name string, edit bool) error {
 		}
 		def.Values, how.Seen = there.Values, there.Digest
 	}
-	if err := d.collect(&def, edit); err != nil {
+	if err := d.collect(ctx, &def, edit); err != nil {
 		return err
 	}
 	if d.kind == definition.Upstream && !d.noTest {
 		how.Try = func(ctx context.Context, cfg *config.Config) error { return d.try(ctx, cfg, name) }
 	}
+	if how.Order, err = d.order(store); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop() // so that nothing is left behind
 	done, err := store.Put(ctx, def, how)
 	return d.tell(done, !d.dryRun, err)
 }
 
 // collect takes the values of the flags, and asks on a terminal for what is
 // missing.
-func (d *define) collect(def *definition.Definition, edit bool) error {
+func (d *define) collect(ctx context.Context, def *definition.Definition, edit bool) error {
 	for _, s := range definition.Keys(d.kind) {
 		f := d.cmd.Flags().Lookup(flagOf(s.Name))
 		if s.Secret || s.Name == "password_file" || f == nil || !f.Changed {
@@ -138,84 +166,12 @@ func (d *define) collect(def *definition.Definition, edit bool) error {
 		return nil
 	}
 	if !edit {
-		d.ask(def)
+		d.asked = bufio.NewReader(d.stdin)
+		if err := d.ask(ctx, def); err != nil {
+			return err
+		}
 	}
 	return d.password(def, edit)
-}
-
-// ask asks for server and user where no flag tells them.
-func (d *define) ask(def *definition.Definition) {
-	if d.terminal() == 0 {
-		return
-	}
-	question := func(key, text string) {
-		if _, given := def.Values[key]; given {
-			return
-		}
-		fmt.Fprint(d.stderr, text)
-		line, _ := d.asked.ReadString('\n')
-		if line = strings.TrimSpace(line); line != "" {
-			def.Values[key] = line
-		}
-	}
-	d.asked = bufio.NewReader(d.stdin)
-	if _, host := def.Values["host"]; !host {
-		question("provider", "Provider (see docs/upstreams.md; empty: another server): ")
-	}
-	if _, provider := def.Values["provider"]; !provider {
-		question("host", "Server: ")
-	}
-	if def.Values["auth"] != "none" {
-		question("username", "User (empty: no sign-in): ")
-	}
-}
-
-// terminal is the descriptor of the terminal that the operator types on, plus
-// one; 0: there is none.
-func (d *define) terminal() int {
-	if f, ok := d.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return int(f.Fd()) + 1
-	}
-	return 0
-}
-
-// password reads it from where the flag says, or asks where one is needed.
-func (d *define) password(def *definition.Definition, edit bool) error {
-	var password string
-	var err error
-	switch _, user := def.Values["username"]; {
-	case d.passwordFile == "-":
-		password, err = d.readPassword()
-	case d.passwordFile != "":
-		content, readErr := config.ReadFile(d.passwordFile)
-		if readErr != nil {
-			return &failure{code: exitData, text: readErr.Error(), err: readErr}
-		}
-		password, _, _ = strings.Cut(string(content), "\n")
-	case edit || !user || d.terminal() == 0 || d.otherSignIn(def):
-		return nil
-	default:
-		password, err = d.askPassword(d.terminal() - 1)
-	}
-	if err != nil {
-		return err
-	}
-	if password = strings.TrimSuffix(password, "\r"); password == "" {
-		return &failure{code: exitData, text: "the password is empty"}
-	}
-	def.Secrets["password"] = password
-	return nil
-}
-
-// otherSignIn tells whether the flags say where a secret comes from, or that
-// none is needed.
-func (d *define) otherSignIn(def *definition.Definition) bool {
-	for key := range def.Values {
-		if strings.HasPrefix(key, "oauth.") || strings.HasPrefix(key, "password_") || key == "keytab" || key == "ccache" {
-			return true
-		}
-	}
-	return def.Values["auth"] == "none"
 }
 
 // try walks the way to the upstream as the configuration would have it.
@@ -234,7 +190,12 @@ func (d *define) try(ctx context.Context, cfg *config.Config, name string) error
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if code := doctor.Exit(d.findings); code != exitOK && !d.force {
+	code := doctor.Exit(d.findings)
+	// Somebody can log in only to an upstream that is there.
+	d.login = up.OAuth != nil && up.OAuth.NeedsPerson() && code != exitOK && !slices.ContainsFunc(d.findings, func(f doctor.Finding) bool {
+		return f.Status == doctor.Failed && f.ID != doctor.UpstreamToken
+	})
+	if code != exitOK && !d.force && !d.login {
 		return errReported{code}
 	}
 	return nil
@@ -271,7 +232,7 @@ func (d *define) tell(done *definition.Result, write bool, err error) error {
 	var said errReported
 	var refused *control.Refused
 	var problems *config.Problems
-	answer := defined{Findings: d.findings}
+	answer := defined{Findings: d.findings, Login: d.login}
 	if done != nil {
 		answer.File, answer.Text, answer.Warnings = done.File, done.Text, done.Warnings
 		answer.Running, answer.Written = done.Running, write && err == nil
@@ -317,6 +278,9 @@ func (d *define) printDone(answer *defined) error {
 		_, err = fmt.Fprintf(d.stdout, "%s was written, and the daemon has taken it\n", safe(answer.File))
 	default:
 		_, err = fmt.Fprintf(d.stdout, "%s was written; no daemon runs that could take it\n", safe(answer.File))
+	}
+	if d.login && err == nil {
+		_, err = fmt.Fprintf(d.stdout, "Now log in: `postern upstream login %s`\n", safe(d.cmd.Flags().Arg(0)))
 	}
 	return err
 }

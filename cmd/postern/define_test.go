@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -149,5 +150,97 @@ func TestKilledWhileItDefines(t *testing.T) {
 	h.must(append(edit, "last")...)
 	if names := h.left(); len(names) != 2 {
 		t.Errorf("left: %q", names)
+	}
+}
+
+// While no daemon runs, the spool tells what waits. A machine whose relay has
+// never run has none.
+func TestRemovedWithoutDaemon(t *testing.T) {
+	listen := freeAddr(t)
+	h := newHarness(t, toDefineIn(listen))
+	add := []string{"upstream", "add", "office", "--host", "127.0.0.1", "--port", "1", "--tls", "off", "--no-test"}
+	h.must(add...)
+	h.must("upstream", "remove", "office")
+	h.must(add...)
+	h.must("route", "add", "general", "--from", "*@example.com", "--upstream", "captured")
+	h.must("route", "add", "ours", "--from", "a@example.com", "--upstream", "office", "--before", "general")
+	if r := h.do("route", "add", "more", "--from", "b@example.com", "--upstream", "office", "--before", "nobody"); r.code != exitData || !strings.Contains(r.stderr, `no route "nobody"`) {
+		t.Errorf("%+v", r)
+	}
+	h.start()
+	send(t, listen, "a@example.com", "one")
+	eventually(t, "the mail waits", func() bool { return len(h.queued("--upstream", "office")) == 1 })
+	h.stop()
+	h.must("route", "remove", "ours")
+	if r := h.do("upstream", "remove", "office"); r.code != exitTempFail || !strings.Contains(r.stderr, "1 delivery waits for office") {
+		t.Errorf("%+v", r)
+	}
+	h.must("upstream", "remove", "office", "--force")
+}
+
+// An address tells its provider, and no name leads out of the folders.
+func TestSuggestedByTheAddress(t *testing.T) {
+	h := newHarness(t, toDefineIn(freeAddr(t)))
+	pw := filepath.Join(h.dir, "typed")
+	writeSecret(t, pw, "hunter2")
+	r := h.do("upstream", "add", "mine", "--username", "a@gmail.com", "--password-file", pw, "--no-test", "--dry-run")
+	if r.code != exitOK || !strings.Contains(r.stdout, `provider = "gmail"`) || !strings.Contains(r.stderr, "provider gmail: gmail.com is one of its domains") {
+		t.Errorf("%+v", r)
+	}
+	for _, name := range []string{"../../x", "/etc/x", "..", "a/b", strings.Repeat("x", 101), ""} {
+		r := h.do("route", "add", name, "--from", "*@x.example", "--upstream", "captured")
+		if r.code == exitOK {
+			h.must("route", "remove", name)
+		}
+		if left := h.left(); len(left) > 0 {
+			t.Errorf("%q: left %q", name, left)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(h.dir, "x.toml")); err == nil {
+		t.Error("a file was written elsewhere")
+	}
+}
+
+// Ctrl-C while it tests leaves nothing, and two administrators at once do not lose
+// what either has defined.
+func TestInterruptedAndTwoAtOnce(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // never says a word
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	asked := make(chan struct{})
+	go func() {
+		if c, err := silent.Accept(); err == nil {
+			close(asked)
+			defer c.Close()
+			_, _ = c.Read(make([]byte, 1))
+		}
+	}()
+	h := newHarness(t, toDefineIn(freeAddr(t)))
+	pw := filepath.Join(h.dir, "typed")
+	writeSecret(t, pw, "hunter2")
+	_, port, _ := net.SplitHostPort(silent.Addr().String())
+	cmd := h.command(t.Context(), "upstream", "add", "office", "--host", "127.0.0.1", "--port", port, "--tls", "off", "--auth", "plain", "--username", "billing", "--password-file", pw)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	_ = cmd.Process.Signal(os.Interrupt)
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || len(h.left()) > 0 {
+		t.Errorf("ended with %d, left %q", code, h.left())
+	}
+	var both sync.WaitGroup
+	for _, name := range []string{"one", "two"} {
+		both.Go(func() {
+			if r := h.do("upstream", "add", name, "--host", "127.0.0.1", "--port", "1", "--tls", "off", "--no-test"); r.code != exitOK {
+				t.Errorf("%s: %+v", name, r)
+			}
+		})
+	}
+	both.Wait()
+	if left := h.left(); len(left) != 2 {
+		t.Errorf("%q", left)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,8 @@ const (
 	exitTempFail    = 75 // try again later: the spool is locked, an order is not on disk yet
 	exitNoPerm      = 77 // not allowed
 	exitConfig      = 78 // the configuration is wrong
+
+	exitInterrupted = 130 // Ctrl-C, or SIGTERM, as a shell has it
 )
 
 // failure ends a command: a sentence for the operator, a hint of what to do,
@@ -71,6 +74,8 @@ func asFailure(err error) *failure {
 	switch {
 	case errors.As(err, &f):
 		return f
+	case errors.Is(err, context.Canceled):
+		return &failure{code: exitInterrupted, text: "interrupted, and nothing was changed"}
 	case errors.As(err, &gone):
 		if permission(gone.Err) {
 			return &failure{code: exitNoPerm, text: gone.Error()}

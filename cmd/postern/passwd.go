@@ -2,12 +2,14 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -92,18 +94,48 @@ func (a *app) readPassword() (string, error) {
 
 // askPassword asks twice on a terminal that does not show what is typed.
 func (a *app) askPassword(fd int) (string, error) {
-	var typed [2][]byte
+	var typed [2]string
 	for i, prompt := range [2]string{"Password: ", "Again: "} {
 		fmt.Fprint(a.stderr, prompt)
-		b, err := term.ReadPassword(fd)
-		fmt.Fprintln(a.stderr)
-		if err != nil {
+		text, err := a.typed(fd, func() (string, error) {
+			b, err := term.ReadPassword(fd)
+			return string(b), err
+		})
+		if fmt.Fprintln(a.stderr); err != nil {
 			return "", err
 		}
-		typed[i] = b
+		typed[i] = text
 	}
-	if !slices.Equal(typed[0], typed[1]) {
+	if typed[0] != typed[1] {
 		return "", &failure{code: exitData, text: "the two are not the same"}
 	}
-	return string(typed[0]), nil
+	return typed[0], nil
+}
+
+// typed reads from the terminal fd. A signal ends it, and the terminal shows again what
+// is typed; the end of the input does, too.
+func (a *app) typed(fd int, read func() (string, error)) (string, error) {
+	was, err := term.GetState(fd)
+	if err != nil {
+		return "", err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var text string
+	done := make(chan error, 1)
+	go func() { // after a signal it ends with the process
+		line, err := read()
+		text = line
+		done <- err
+	}()
+	select {
+	case <-ctx.Done():
+		_ = term.Restore(fd, was)
+		return "", context.Canceled
+	case err := <-done:
+		if errors.Is(err, io.EOF) {
+			err = &failure{code: exitData, text: "nothing was typed", err: err}
+		}
+		return text, err
+	}
 }

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"postern/cmd/control"
 	"postern/cmd/definition"
+	"postern/spool"
+	"postern/spool/disk"
 )
 
 // undefineCommand removes definitions of a kind that were added.
@@ -40,6 +44,8 @@ func (d *define) remove(ctx context.Context, name string) error {
 			return err
 		}
 	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	done, err := store.Remove(ctx, d.kind, name, definition.Change{Seen: there.Digest, DryRun: d.dryRun, Reload: d.reloadAfter})
 	if err == nil && d.dryRun && !d.json {
 		_, err = fmt.Fprintf(d.stdout, "%s would be removed\n", safe(done.File))
@@ -51,21 +57,40 @@ func (d *define) remove(ctx context.Context, name string) error {
 // nothingWaits is an error where mail waits for an upstream.
 func (d *define) nothingWaits(ctx context.Context, name string) error {
 	st, err := d.status(ctx)
-	var gone *control.NoDaemon
+	waiting := 0
 	switch {
-	case errors.As(err, &gone):
-		return &failure{code: exitUnavailable, text: err.Error(),
-			hint: "Only the daemon can tell whether mail waits for it; --force removes it all the same.", err: err}
+	case stopped(err):
+		if waiting, err = d.waitingInSpool(ctx, name, err); err != nil {
+			return err
+		}
 	case err != nil:
 		return err
-	}
-	for i := range st.Lanes {
-		if l := &st.Lanes[i]; l.Upstream == name && l.Queued > 0 {
-			return &failure{code: exitTempFail, text: fmt.Sprintf("%s for %s", plural(l.Queued, "delivery waits", "deliveries wait"), name),
-				hint: "`postern queue list --upstream " + name + "` shows them; --force removes the upstream all the same, and routes decide anew."}
+	default:
+		for i := range st.Lanes {
+			if l := &st.Lanes[i]; l.Upstream == name {
+				waiting = l.Queued
+			}
 		}
 	}
-	return nil
+	if waiting == 0 {
+		return nil
+	}
+	return &failure{code: exitTempFail, text: fmt.Sprintf("%s for %s", plural(waiting, "delivery waits", "deliveries wait"), name),
+		hint: "`postern queue list --upstream " + name + "` shows them; --force removes the upstream all the same, and routes decide anew."}
+}
+
+// waitingInSpool counts what waits for an upstream while no daemon runs, which
+// gone says.
+func (d *define) waitingInSpool(ctx context.Context, name string, gone error) (n int, err error) {
+	src, err := d.openStopped(gone)
+	if errors.Is(err, disk.ErrMissing) {
+		return 0, nil // a machine whose relay has never run
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer src.Close()
+	return n, src.Find(ctx, spool.Query{Upstream: name}, func(spool.Summary) bool { n++; return true })
 }
 
 func (a *app) routeCommand() *cobra.Command {
@@ -82,7 +107,8 @@ configuration with it, and has the daemon reload. Where anything is wrong, nothi
 is changed.
 
 Routes of postern.toml come before those of conf.d: one that takes everything there
-hides the new one, which a warning tells.`),
+hides the new one, which a warning tells. Those that are added are asked in the order
+of their names, unless --before or --first says otherwise.`),
 		a.defineCommand(definition.Route, true, "Change a route that was added", "Changes what the flags say, and keeps the rest."),
 		a.undefineCommand(definition.Route, "Remove a route that was added", "Removes the file that `postern route add` has written."),
 	)
@@ -92,8 +118,9 @@ hides the new one, which a warning tells.`),
 func (a *app) upstreamDefineCommands() []*cobra.Command {
 	return []*cobra.Command{
 		a.defineCommand(definition.Upstream, false, "Add an upstream: test it, keep it, and have the daemon take it",
-			`Asks on a terminal for what the flags do not tell: the provider or the server, the
-user, the password. Then it reads the whole configuration with the new upstream, walks
+			`Asks on a terminal for what the flags do not tell: the user, the server or the
+provider, the password. Where the user is an address, its domain, or what DNS says of
+that, often tells the provider. Then it reads the whole configuration with the new upstream, walks
 the way to it as `+"`postern upstream test`"+` does, writes
 conf.d/50-upstream-NAME.toml beside postern.toml, and has the daemon reload. Where
 anything is wrong, nothing is changed and nothing is left behind.
