@@ -17,11 +17,12 @@ import (
 
 // markdown is GitHub's: tables, task lists, strikethrough, bare links.
 var markdown = sync.OnceValue(func() goldmark.Markdown {
-	inline := append(syntax.DefaultInlineParsers(),
-		util.Prioritized(extension.NewStrikethroughParser(), 500), util.Prioritized(extension.NewLinkifyParser(), 999))
+	inline := append(syntax.DefaultInlineParsers(), util.Prioritized(extension.NewStrikethroughParser(), 500))
 	for i := range inline {
 		inline[i].Value = &weighed{inline[i].Value.(syntax.InlineParser)}
 	}
+	// It is asked at each blank, and looks no further than the next one.
+	inline = append(inline, util.Prioritized(extension.NewLinkifyParser(), 999))
 	return goldmark.New(
 		goldmark.WithParser(syntax.NewParser(syntax.WithBlockParsers(syntax.DefaultBlockParsers()...), syntax.WithInlineParsers(inline...),
 			syntax.WithParagraphTransformers(syntax.DefaultParagraphTransformers()...))),
@@ -99,7 +100,7 @@ func behindMarker(line string) (after string, ok bool) {
 type weight struct {
 	left  int
 	block ast.Node // that is looked at
-	marks int      // of it
+	marks int      // of it that may be emphasis
 }
 
 var weightKey = syntax.NewContextKey()
@@ -114,15 +115,33 @@ func (p *weighed) Parse(block ast.Node, in text.Reader, pc syntax.Context) ast.N
 	if w.block != block {
 		w.block, w.marks = block, 0
 	}
-	w.marks++
-	_, at := in.PeekLine()
-	if lines := block.Lines(); lines.Len() > 0 {
-		w.left -= max(lines.At(lines.Len()-1).Stop-at.Start, 0)
-	}
-	if w.left -= w.marks; w.left < 0 {
+	if w.left < 0 {
 		return nil
 	}
-	return p.InlineParser.Parse(block, in, pc)
+	line, at := in.PeekLine()
+	node := p.InlineParser.Parse(block, in, pc)
+	switch {
+	case node != nil && strings.IndexByte("*_~", line[0]) >= 0: // compared with all before it
+		w.marks++
+		w.left -= 8 * w.marks
+	case node == nil && searches(line):
+		if lines := block.Lines(); lines.Len() > 0 {
+			w.left -= max(lines.At(lines.Len()-1).Stop-at.Start, 0)
+		}
+	}
+	return node
+}
+
+// searches reports whether the end of what begins with a line may have been
+// looked for in all of the paragraph.
+func searches(line []byte) bool {
+	switch line[0] {
+	case '`', '<':
+		return true
+	case ']':
+		return len(line) > 1 && (line[1] == '(' || line[1] == '[')
+	}
+	return false
 }
 
 // CloseBlock implements syntax.CloseBlocker.
