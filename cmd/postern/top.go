@@ -22,7 +22,8 @@ func (a *app) topCommand() *cobra.Command {
 		Short: "Show upstreams, rates and what waits, live",
 		Long: `Show upstreams, rates and what waits, live. Keys: arrows choose an upstream, p
 pauses it and r resumes it (where you may), s sorts by another column, q ends.
-Where standard output is no terminal it prints one table, as with --once.`,
+Where standard output is no terminal, or a dumb one, it prints one table, as with
+--once.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if every < 200*time.Millisecond || every > time.Hour {
@@ -65,7 +66,7 @@ func (a *app) top(ctx context.Context, every time.Duration, once bool) error {
 	}
 	screen, ok := a.stdout.(*os.File)
 	keys, typed := a.stdin.(*os.File)
-	if once || a.json || !ok || !typed || !term.IsTerminal(int(screen.Fd())) || !term.IsTerminal(int(keys.Fd())) {
+	if once || a.json || os.Getenv("TERM") == "dumb" || !ok || !typed || !term.IsTerminal(int(screen.Fd())) || !term.IsTerminal(int(keys.Fd())) {
 		select {
 		case <-time.After(every):
 		case <-ctx.Done():
@@ -120,7 +121,7 @@ func (a *app) topLive(ctx context.Context, client *control.Client, before sample
 			}
 		case <-tick.C:
 			now, err := a.sample(ctx, client)
-			if said = ""; err != nil {
+			if said, v.stale = "", err != nil; v.stale {
 				said = err.Error()
 				continue
 			}

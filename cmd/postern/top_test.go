@@ -43,6 +43,11 @@ func TestTopView(t *testing.T) {
 			t.Errorf("%q: %d, chosen %s", step.key, got, v.Lanes[v.chosen].Upstream)
 		}
 	}
+	v.stale = true
+	if screen := v.text(80, 24, "no daemon answers"); !strings.Contains(screen, "NO ANSWER SINCE") || strings.Contains(screen, "healthy") {
+		t.Errorf("a relay that does not answer:\n%s", screen)
+	}
+	v.stale = false
 	screen := v.text(80, 24, "done")
 	for _, want := range []string{"queued 7  held 1", "accepted 60/s", "\x1b[7moffice", "sort (by delivered)", "done"} {
 		if !strings.Contains(screen, want) {

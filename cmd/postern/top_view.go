@@ -26,6 +26,7 @@ type topView struct {
 	problems []string
 	sorted   int // by which of topOrders
 	chosen   int
+	stale    bool // nobody has answered since
 }
 
 // topLane is one upstream.
@@ -131,12 +132,16 @@ func (v *topView) press(key string) int {
 // text is the view within so many columns and lines; 0: as many as there are. said
 // is what came of the last key.
 func (v *topView) text(width, height int, said string) string {
-	health := "healthy"
-	if !v.Healthy {
-		health = "NOT HEALTHY"
+	at := v.At.Local().Format("15:04:05")
+	head := at + "  healthy"
+	switch {
+	case v.stale:
+		head = "NO ANSWER SINCE " + at
+	case !v.Healthy:
+		head = at + "  NOT HEALTHY"
 	}
 	lines := []string{
-		fmt.Sprintf("postern  %s  %s", v.At.Local().Format("15:04:05"), health),
+		"postern  " + head,
 		fmt.Sprintf("accepted %s/s  delivered %s/s  deferred %s/s  queued %d  held %d", perSecond(v.Accepted), perSecond(v.Delivered), perSecond(v.Deferred), v.Queued, v.Held),
 	}
 	lines = append(lines, v.problems...)
