@@ -32,8 +32,8 @@ type fleetReport struct {
 	// Pauses of an upstream, and what it got in them all the same.
 	Pauses      int `json:"pauses"`
 	WhilePaused int `json:"arrived_while_paused"`
-	// UnderWay are those that a relay had begun which could not be told of a pause:
-	// it was stopped or cut off, and sent them in the second in which that ended.
+	// UnderWay are those of a relay that could not be told of a pause: it was
+	// stopped or cut off, and sent them before it heard.
 	UnderWay int `json:"arrived_while_paused_of_a_relay_that_came_back"`
 }
 

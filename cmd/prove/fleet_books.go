@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// pausing pauses the upstream "halted" at one relay, and resumes it at another
-// one, again and again. At the end it is resumed.
+// pausing pauses the upstream "halted" at one relay, and resumes it at all of
+// them, again and again. At the end it is resumed.
 func (f *fleet) pausing(ctx context.Context) {
 	for ctx.Err() == nil {
 		pause(ctx, 5*time.Second)
@@ -25,9 +25,11 @@ func (f *fleet) pausing(ctx context.Context) {
 		if paused {
 			pause(ctx, 15*time.Second)
 		}
-		s.to = time.Now() // from here on it may be resumed
-		for f.operate(context.WithoutCancel(ctx), "resume") != nil {
-			time.Sleep(time.Second)
+		s.to = time.Now()            // from here on it may be resumed
+		for _, r := range f.relays { // one that could not record a pause has it alone
+			for f.operateAt(context.WithoutCancel(ctx), r, "resume") != nil {
+				time.Sleep(time.Second)
+			}
 		}
 		if paused {
 			f.pauses = append(f.pauses, s)
@@ -37,18 +39,21 @@ func (f *fleet) pausing(ctx context.Context) {
 
 // operate has any relay do something about the upstream.
 func (f *fleet) operate(ctx context.Context, verb string) error {
+	return f.operateAt(ctx, f.any(), verb)
+}
+
+func (f *fleet) operateAt(ctx context.Context, r *member, verb string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, f.plan.binary, "upstream", verb, "halted", "--config", f.any().config())
-	return cmd.Run()
+	return exec.CommandContext(ctx, f.plan.binary, "upstream", verb, "halted", "--config", r.config()).Run()
 }
 
 // pauseReaches is how soon a pause holds at a relay that was not told of it.
 const pauseReaches = 6 * time.Second
 
 // whilePaused counts what arrived in spite of a pause, and apart from that what was
-// under way: within a second of the end of a fault that had begun before the pause
-// was to hold.
+// sent by a relay that came back: as soon after the end of a fault, which had begun
+// before the pause was to hold, as it has to hear of it.
 func whilePaused(arrivals []seen, pauses, broken []span) (n, underWay int) {
 	for _, p := range pauses {
 		holds := p.from.Add(pauseReaches)
@@ -57,7 +62,7 @@ func whilePaused(arrivals []seen, pauses, broken []span) (n, underWay int) {
 				continue
 			}
 			if slices.ContainsFunc(broken, func(f span) bool {
-				return f.from.Before(holds) && a.at.After(f.to.Add(-time.Second)) && a.at.Before(f.to.Add(time.Second))
+				return f.from.Before(holds) && a.at.After(f.to.Add(-time.Second)) && a.at.Before(f.to.Add(pauseReaches))
 			}) {
 				underWay++
 			} else {

@@ -66,7 +66,7 @@ func TestFleetBooks(t *testing.T) {
 	from := time.Unix(1000, 0)
 	later := func(s float64) time.Time { return from.Add(time.Duration(s * float64(time.Second))) }
 	pauses, broken := []span{{from, later(20)}}, []span{{later(5), later(12)}, {later(15), later(17)}}
-	for ms, want := range map[int][2]int{-1: {}, 5000: {}, 6500: {1, 0}, 12100: {0, 1}, 13500: {1, 0}, 17100: {1, 0}, 19999: {1, 0}, 20001: {}} {
+	for ms, want := range map[int][2]int{-1: {}, 5000: {}, 6500: {1, 0}, 12100: {0, 1}, 17900: {0, 1}, 18100: {1, 0}, 19999: {1, 0}, 20001: {}} {
 		if n, underWay := whilePaused(at(ms), pauses, broken); n != want[0] || underWay != want[1] {
 			t.Errorf("%d ms after the pause: %d and %d, want %v", ms, n, underWay, want)
 		}
