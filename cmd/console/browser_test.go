@@ -46,7 +46,7 @@ func chromium(t *testing.T) (ctx context.Context, said func() string) {
 	if err := chromedp.Do(ctx, call(cdplog.Enable, cdp.Empty{})); err != nil { // which has no limit, or it would be the browser's
 		t.Fatal(err)
 	}
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx, func() string {
 		mu.Lock()
@@ -106,6 +106,7 @@ func signInTo(base, user string) chromedp.Action[chromedp.Void] {
 // browsed is a relay with something of everything, and the paths of its pages.
 func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	f, s = newRelay(t)
+	definable(t, f)
 	routedConfig(f)
 	catch(t, s, "Subject: plain\r\n\r\nHello\r\n", newsletter(`<h1>Thank you</h1><p>It comes tomorrow.</p><img src="cid:logo@shop" alt="">`))
 	for i := range 3 {
@@ -121,7 +122,8 @@ func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	h.Close(time.Second)
 	q := url.QueryEscape
 	return f, s, id, []string{"/", "/queue", "/queue?state=held", "/queue?from=" + q("<nobody>"), "/messages/" + id.String(), "/messages/" + id.String() + "/life",
-		"/upstreams", "/upstreams/office", "/captured", "/captured?q=nothing", "/captured/" + capturedName(1), "/captured/" + capturedName(0), "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/trace", "/trace?q=" + q("ann@example.org"), "/trace?q=" + q("@nowhere.example"), "/no-such-page"}
+		"/upstreams", "/upstreams/office", "/captured", "/captured?q=nothing", "/captured/" + capturedName(1), "/captured/" + capturedName(0), "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/definitions", "/definitions/upstream", "/definitions/alert", "/definitions/upstream?name=main",
+		"/trace", "/trace?q=" + q("ann@example.org"), "/trace?q=" + q("@nowhere.example"), "/no-such-page"}
 }
 
 // TestBrowser has Debian's Chromium go through the console.
@@ -132,6 +134,7 @@ func TestBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("operate", func(t *testing.T) { testOperating(t, ctx, said) })
+	t.Run("define", func(t *testing.T) { testDefining(t, ctx, said) })
 	t.Run("mail in a frame", func(t *testing.T) { testMailInAFrame(t, ctx, said) })
 	t.Run("live", func(t *testing.T) { testLiveParts(t, ctx) })
 	t.Run("without scripts", func(t *testing.T) { testWithoutScripts(t, ctx) })
@@ -220,6 +223,38 @@ func testOperating(t *testing.T, ctx context.Context, said func() string) {
 	want := fmt.Sprintf("hold [%[1]s] by console:operate \nbounce [%[1]s] by console:operate not wanted\nresume office by console:operate", id)
 	if done := f.noted(); done != want {
 		t.Errorf("done: %q", done)
+	}
+	if text := said(); text != "" {
+		t.Error(text)
+	}
+}
+
+// An upstream is defined with keys alone: Tab from field to field, Enter sends
+// the form, the walk shows itself, Enter keeps it.
+func testDefining(t *testing.T, ctx context.Context, said func() string) {
+	source := axe(t)
+	said()
+	f, s, _, _ := browsed(t)
+	b := open(t, s, "")
+	var broken, text, at string
+	tab := func(n int) chromedp.Action[chromedp.Void] {
+		return chromedp.KeyEvent(strings.Repeat("\t", n))
+	}
+	focused := into(&at, chromedp.Evaluate[string](`document.activeElement.id || document.activeElement.textContent`))
+	err := chromedp.Do(ctx, signInTo(b.base, "define"), chromedp.Navigate(b.base+"/definitions"), chromedp.Click(chromedp.CSS(`a[href="/definitions/upstream"]`)),
+		chromedp.WaitVisible(chromedp.CSS("#name")), chromedp.Focus(chromedp.CSS("#name")), chromedp.KeyEvent("office"),
+		tab(3), chromedp.KeyEvent("127.0.0.1"), tab(1), chromedp.KeyEvent("1"), tab(1), chromedp.KeyEvent("off"), tab(2), chromedp.KeyEvent("billing"), tab(1), focused)
+	if err != nil || at != "s.password" {
+		t.Fatal(err, at)
+	}
+	err = chromedp.Do(ctx, chromedp.KeyEvent("hunter2\r"), chromedp.WaitVisible(chromedp.CSS(`form[action^="/drafts/"]`)),
+		into(&broken, chromedp.Evaluate[string](source+`; axe.run({resultTypes: ["violations"]}).then(r => r.violations.map(v => v.id + ": " + v.nodes.map(n => n.html + " " + n.failureSummary).join(" | ")).join("\n"))`, chromedp.EvalAwaitPromise)),
+		chromedp.Focus(chromedp.CSS(`form[action^="/drafts/"] button`)), chromedp.KeyEvent("\r"), chromedp.WaitVisible(chromedp.CSS(".said")), into(&text, chromedp.Text(chromedp.CSS(".said"))))
+	if err != nil || broken != "" {
+		t.Fatal(err, broken, said())
+	}
+	if !strings.Contains(text, "Upstream office is in force, from ") || f.config.Upstreams["office"] == nil {
+		t.Error(text)
 	}
 	if text := said(); text != "" {
 		t.Error(text)

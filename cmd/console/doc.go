@@ -1,8 +1,8 @@
 // Package console faces an administrator with a browser: pages about the queue,
 // its messages and the upstreams, and forms to act on them.
 //
-// It owns who is signed in, what each role may do, and what keeps other web
-// pages and strangers out. It asks the queue and the spool what the control
+// It owns who is signed in, what each role may do, what keeps other web pages and
+// strangers out, and forms for the definitions that package definition keeps. It asks the queue and the spool what the control
 // socket asks them, and decides nothing about mail. It is off unless the
 // configuration has it, and nothing on the path of a message knows of it: what a
 // page costs is bounded in time, memory and connections.
@@ -41,7 +41,7 @@ type Options struct {
 
 // Event is something that happened at the console: a SignedIn, SignedOut,
 // SignInFailed, Refused, TLSFailed, CaptureRemoved,
-// CaptureReleased or Failed.
+// CaptureReleased, Defined or Failed.
 type Event interface{ event() }
 
 // Client is who asks.

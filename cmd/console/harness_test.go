@@ -34,7 +34,8 @@ type relay struct {
 	result   queue.Result
 	lanes    []control.Lane
 	config   config.Config
-	repeated error // of a release; nil: it is the first
+	repeated error  // of a release; nil: it is the first
+	taken    func() // reads the configuration anew; nil: it has errors
 }
 
 func (f *relay) note(format string, args ...any) {
@@ -120,6 +121,10 @@ func (f *relay) Adopt(context.Context, *spool.Detail, io.Reader, string) (spool.
 
 func (f *relay) Reload(_ context.Context, by string) (*control.Reloaded, error) {
 	f.note("reload by %s", by)
+	if f.taken != nil {
+		f.taken()
+		return &control.Reloaded{}, nil
+	}
 	return nil, &control.Rejected{Problems: []config.Problem{{Text: hostile}}}
 }
 

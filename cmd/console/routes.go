@@ -38,6 +38,8 @@ var routes = []route{
 	{"GET", "/trace", config.RoleLook, (*Server).trace},
 	{"GET", "/upstreams", config.RoleLook, (*Server).upstreams},
 	{"GET", "/upstreams/{name}", config.RoleLook, (*Server).upstream},
+	{"POST", "/upstreams/{name}/test", config.RoleOperate, (*Server).testUpstream},
+	{"GET", "/tests/{id}", config.RoleOperate, (*Server).test},
 	{"POST", "/upstreams/{name}/{op}", config.RoleOperate, (*Server).operateUpstream},
 	{"GET", "/captured", config.RoleOperate, (*Server).captured},
 	{"POST", "/captured/remove", config.RoleOperate, (*Server).removeCaptured},
@@ -48,6 +50,12 @@ var routes = []route{
 	{"GET", "/captured/{name}/parts/{part}", config.RoleOperate, (*Server).part},
 	{"POST", "/captured/{name}/release", config.RoleOperate, (*Server).sendOn},
 	{"GET", "/routes", config.RoleLook, (*Server).routing},
+	{"GET", "/definitions", config.RoleDefine, (*Server).definitions},
+	{"GET", "/definitions/{kind}", config.RoleDefine, (*Server).defineForm},
+	{"POST", "/definitions/{kind}", config.RoleDefine, (*Server).tryDefinition},
+	{"POST", "/definitions/{kind}/remove", config.RoleDefine, (*Server).removeDefinition},
+	{"GET", "/drafts/{id}", config.RoleDefine, (*Server).draft},
+	{"POST", "/drafts/{id}/save", config.RoleDefine, (*Server).keep},
 	{"POST", "/reload", config.RoleDefine, (*Server).reload},
 }
 

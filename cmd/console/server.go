@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +45,13 @@ type Server struct {
 	searching chan struct{}
 	// explaining has an element for each question about routes.
 	explaining chan struct{}
+	// walking has an element for each walk to an upstream; walks ends with them,
+	// and ctx ends them.
+	walking chan struct{}
+	walks   sync.WaitGroup
+	ctx     context.Context // of the server itself
+	cancel  context.CancelFunc
+	drafts  *drafts
 }
 
 // Settings are those of one configuration. They are never changed.
@@ -58,7 +66,9 @@ func New(o Options) *Server {
 	s := &Server{
 		Options: o, pages: newPages(), sessions: newSessions(), cross: http.NewCrossOriginProtection(),
 		gate: newGate(), census: &census{}, searching: make(chan struct{}, 1), explaining: make(chan struct{}, explainers),
+		walking: make(chan struct{}, walkers), drafts: newDrafts(),
 	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.settings.Store(&Settings{console: &config.Console{}})
 	s.http = &http.Server{
 		Handler:           s,
@@ -132,6 +142,8 @@ func (s *Server) Serve(l net.Listener, places int) error {
 
 // Shutdown lets requests under way finish until ctx is done.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.cancel()
+	defer s.walks.Wait()
 	if err := s.http.Shutdown(ctx); err != nil {
 		return errors.Join(err, s.http.Close())
 	}

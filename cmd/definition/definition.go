@@ -69,8 +69,8 @@ func lastOf(path string) string { return path[strings.LastIndexByte(path, '.')+1
 // one value. What is in neither, such as patterns for header fields, is for
 // people who write TOML.
 var (
-	lists  = []string{"list", "patterns", "rates", "fingerprints", "extensions", "addresses"}
-	others = []string{"text", "path", "choice", "number", "boolean", "duration", "size", "address"}
+	lists  = []string{"list", "patterns", "rates", "fingerprints", "extensions", "addresses", "URLs"}
+	others = []string{"text", "path", "choice", "number", "boolean", "duration", "size", "address", "url"}
 )
 
 func writable(kind string) bool { return IsList(kind) || slices.Contains(others, kind) }

@@ -192,6 +192,45 @@ func TestRefusedChangePutsBack(t *testing.T) {
 	}
 }
 
+// What is proposed keeps its secret, and nothing else of it is written. Whoever
+// writes the file makes the definition; the next proposal takes the place of one
+// that nobody wrote.
+func TestProposed(t *testing.T) {
+	s := store(t)
+	before := files(t, s)
+	var done *Result
+	for range 2 {
+		var err error
+		if done, err = s.Put(t.Context(), office(), Change{Propose: true}); err != nil {
+			t.Fatal(err)
+		}
+		if now := files(t, s); len(now) != len(before)+1 || s.Names(Upstream) != nil {
+			t.Errorf("%v", now)
+		}
+	}
+	if err := errors.Join(s.prepare(), os.WriteFile(done.File, []byte(done.Text), 0o600), s.Writable()); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if password, err := cfg.Upstreams["office"].Password.Read(t.Context()); err != nil || password != "hunter2" {
+		t.Error(password, err)
+	}
+	there, err := s.Read(Upstream, "office")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there.Secrets = map[string]string{"password": "hunter3"}
+	if _, err := s.Put(t.Context(), there.Definition, Change{Seen: there.Digest, Propose: true}); err != nil {
+		t.Fatal(err)
+	}
+	if password, err := cfg.Upstreams["office"].Password.Read(t.Context()); err != nil || password != "hunter2" {
+		t.Error("the secret in force is gone:", password, err)
+	}
+}
+
 // Files of others are left alone, and so are ours once somebody has changed them.
 func TestFilesOfOthers(t *testing.T) {
 	s := store(t)

@@ -151,6 +151,10 @@ type Change struct {
 	Order int
 	// DryRun stops before anything is written.
 	DryRun bool
+	// Propose stops there as well, but new secrets stay, and those that neither
+	// the old file nor the new one names are forgotten: somebody who may write
+	// the file is to write what Result has.
+	Propose bool
 }
 
 // Result is what Put and Remove have done.
@@ -229,7 +233,7 @@ func (s *Store) change(ctx context.Context, d *Definition, how Change, make func
 	}
 	content := old
 	defer func() {
-		if err != nil || how.DryRun {
+		if err != nil || how.DryRun && !how.Propose {
 			for _, name := range t.made {
 				_ = t.secrets.Remove(name)
 			}
@@ -259,14 +263,17 @@ func (s *Store) change(ctx context.Context, d *Definition, how Change, make func
 			done.Warnings = append(done.Warnings, p)
 		}
 	}
-	if how.DryRun {
+	if how.Propose {
+		t.forget(slices.Concat(old, content))
+	}
+	if how.DryRun || how.Propose {
 		return done, nil
 	}
 	if _, err := s.seen(d, how.Seen); err != nil { // a test takes its time
 		return nil, err
 	}
 	if err := s.replace(name, content); err != nil {
-		return nil, err
+		return done, err
 	}
 	if done.Running, err = s.take(ctx, how, name, old); err != nil {
 		return done, err

@@ -41,6 +41,24 @@ func (s *Store) replace(name string, content []byte) error {
 	return syncFolder(r)
 }
 
+// Writable is an error where this process cannot write definitions: conf.d, or,
+// where there is none, the folder that it would be in, is not its to change.
+func (s *Store) Writable() error {
+	folder := s.folder
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		folder = filepath.Dir(folder)
+	} else if r, err := statefile.Open(folder); err != nil {
+		return err
+	} else {
+		r.Close()
+	}
+	f, err := os.CreateTemp(folder, ".postern-") // the only question that every kind of confinement answers
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
 // writeNew writes a file that the group of the folder can read, and nobody else.
 func writeNew(r *os.Root, name string, content []byte) error {
 	_ = r.Remove(name) // of a crash

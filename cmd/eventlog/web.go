@@ -43,6 +43,9 @@ func (l *Log) Console() func(web.Event) {
 			l.metrics.acceptedRecipients.with(consoleListener).Add(float64(e.Recipients))
 			l.info("captured-released", id(e.ID), zap.String("from", e.From), zap.Int("recipients", e.Recipients), zap.String("upstream", e.Upstream),
 				zap.String("captured", e.Name), zap.String("operator", operatorOf(e.User)), zap.String("peer", e.Client.Peer))
+		case *web.Defined:
+			l.info("definition-changed", zap.String("kind", e.Kind), zap.String("name", e.Name), zap.String("file", e.File), zap.Bool("removed", e.Removed), zap.Bool("by_hand", e.ByHand),
+				zap.String("operator", operatorOf(e.User)), zap.String("peer", e.Client.Peer))
 		case *web.Failed:
 			if l.mayTell(zapcore.ErrorLevel, "console-failed", nil) {
 				l.error("console-failed", zap.String("error", stackText([]byte(e.Text))))

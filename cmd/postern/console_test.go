@@ -3,12 +3,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -134,5 +137,80 @@ func TestConsoleExplains(t *testing.T) {
 	page := v.get("/routes?from=a%40example.com&to=b%40example.org")
 	if !strings.Contains(page, ">"+html.EscapeString(want)) {
 		t.Errorf("the command says %s, the page %s", want, page)
+	}
+}
+
+var draftPath = regexp.MustCompile(`action="(/drafts/[A-Z0-9]+)/save"`)
+
+// defined sends a form, and returns the page of what would be kept.
+func (v *visitor) defined(kind string, form url.Values) (page, draft string) {
+	v.t.Helper()
+	answer, err := v.http.PostForm(v.base+"/definitions/"+kind, form)
+	if page = v.read(answer, err); answer.StatusCode != http.StatusOK {
+		v.t.Fatal(page)
+	}
+	eventually(v.t, "the walk ends", func() bool {
+		if m := draftPath.FindStringSubmatch(page); m != nil {
+			draft = m[1]
+		} else {
+			page = v.get(answer.Request.URL.Path)
+		}
+		return draft != ""
+	})
+	return page, draft
+}
+
+// At the console an upstream and a route are defined: into conf.d where the relay
+// may write it, by what root types where not. Mail then goes.
+func TestConsoleDefines(t *testing.T) {
+	for name, writable := range map[string]bool{"itself": true, "by hand": false} {
+		t.Run(name, func(t *testing.T) {
+			asks, port := startPasswordServer(t, "the right one")
+			listen, console := freeAddr(t), freeAddr(t)
+			text := withConsole(t, listen, "127.0.0.1:1", console)
+			_, text, _ = strings.Cut(text, "[upstream.here]")
+			h := newHarness(t, toDefineIn(listen)+"[upstream.here]"+text)
+			// Not in a folder of the relay, as /etc/postern is not.
+			if elsewhere := t.TempDir(); !writable {
+				if err := errors.Join(os.Chmod(elsewhere, 0o700), os.Symlink(elsewhere, h.dir+"/conf.d")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.start()
+			if !writable && !strings.Contains(h.log.String(), `"event":"confined"`) {
+				t.Skip("this kernel has no Landlock, and nothing else keeps the relay of a test from writing")
+			}
+			v := visit(t, console)
+			keep := func(kind string, form url.Values) (page string) {
+				tried, draft := v.defined(kind, form)
+				if strings.Contains(tried, "the test failed") || strings.Contains(tried, "the right one") {
+					t.Fatal(tried)
+				}
+				if page = v.post(draft+"/save", nil); strings.Contains(page, "is in force, from") != writable {
+					t.Fatal(page)
+				}
+				if !writable {
+					m := regexp.MustCompile(`(?s)<pre[^>]*>(.*)postern reload.*</pre>`).FindStringSubmatch(page)
+					if m == nil {
+						t.Fatal(page)
+					}
+					if out, err := exec.Command("sh", "-c", html.UnescapeString(m[1])).CombinedOutput(); err != nil {
+						t.Fatalf("%v %s", err, out)
+					}
+					h.must("reload")
+				}
+				return page
+			}
+			page := keep("upstream", url.Values{"name": {"office"}, "v.host": {"127.0.0.1"}, "v.port": {port}, "v.tls": {"off"}, "v.auth": {"plain"}, "v.username": {"billing"}, "s.password": {"the right one"}})
+			page += keep("route", url.Values{"name": {"ours"}, "v.from": {"*@example.com"}, "v.upstream": {"office"}})
+			send(t, listen, "a@example.com", "one")
+			eventually(t, "the mail is there", func() bool { return len(asks.received()) == 1 })
+			if log := h.log.String(); !strings.Contains(log, `"event":"definition-changed"`) || strings.Contains(log+page, "the right one") {
+				t.Error("the log does not tell, or tells the password")
+			}
+			if left := h.left(); len(left) != 3 {
+				t.Errorf("%q", left)
+			}
+		})
 	}
 }
