@@ -76,7 +76,14 @@ type Spool struct {
 	// TokenKey encrypts the OAuth tokens of upstreams in the database, where they
 	// have no key of their own; not set: tokens are in state_dir of each relay.
 	TokenKey Secret
+	WhenAway string // what becomes of new mail while the database is away: AwayRefuse or AwayLocal
 }
+
+// What becomes of new mail while the database of the queue is away.
+const (
+	AwayRefuse = "refuse" // 451
+	AwayLocal  = "local"  // it is accepted into a spool in state_dir
+)
 
 // folder is that of a spool of its own; empty: there is none.
 func (s *Spool) folder() string {
@@ -411,6 +418,9 @@ func DefaultUpstream(name string) *Upstream {
 
 // HistoryDir is the folder of the history.
 func (c *Config) HistoryDir() string { return filepath.Join(c.StateDir, "history") }
+
+// StandinDir is the spool that stands in for a database that is away.
+func (c *Config) StandinDir() string { return filepath.Join(c.StateDir, "standin") }
 
 // CaptureDir is the Maildir of the capture server.
 func (c *Config) CaptureDir() string { return filepath.Join(c.StateDir, "capture") }

@@ -59,6 +59,7 @@ func (s *Spool) keys() []key {
 		{name: "max_messages", value: number(&s.MaxMessages, 0, 1_000_000_000), def: 2_000_000, restart: true, help: "The number of messages at which clients are answered 452; 0 is no limit."},
 		{name: "min_free", value: size(&s.MinFree, 0), def: "256MiB", restart: true, help: "What has to stay free on the file system of the spool; 0 is no limit."},
 		{name: "relay", value: text.at(&s.Relay), unset: "the hostname", restart: true, help: "The name of this relay among those that share the database."},
+		{name: "when_away", value: choice(&s.WhenAway, AwayRefuse, AwayLocal), def: AwayRefuse, restart: true, help: "What becomes of new mail while the database is away."},
 	}, database...)
 }
 

@@ -188,7 +188,7 @@ func (d *document) checkFolders(cfg *Config) {
 		return
 	}
 	spool, state := resolved(cfg.Spool.Dir), resolved(cfg.StateDir)
-	for _, name := range [...]string{"capture", "oauth", "tls", "budget", "pause", "carddav"} {
+	for _, name := range [...]string{"capture", "oauth", "tls", "budget", "pause", "carddav", "standin"} {
 		if within(spool, filepath.Join(state, name)) {
 			d.problem("spool.dir", strconv.Quote(cfg.Spool.Dir)+" is in the folder "+strconv.Quote(name)+" of state_dir, which has files and locks of its own",
 				"give the spool a folder of its own")

@@ -76,7 +76,16 @@ type Spool struct {
 	Dir string `json:"dir"`
 	// Relays are those that share the queue, where a database keeps it.
 	Relays []Peer `json:"relays,omitempty"`
+	// Standin is the local spool that stands in for a database that is away; nil:
+	// there is none.
+	Standin *Standin `json:"standin,omitempty"`
 	spool.Usage
+}
+
+// Standin is a local spool that stands in for the database of a queue.
+type Standin struct {
+	Messages  int  `json:"messages"`  // that wait in it to be moved into the database
+	Accepting bool `json:"accepting"` // the database is away, and new mail goes there
 }
 
 // Peer is one of the relays that share a queue.

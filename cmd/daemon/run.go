@@ -34,6 +34,7 @@ import (
 	"postern/relay/upstream"
 	"postern/spool"
 	"postern/spool/postgres"
+	"postern/spool/standin"
 )
 
 // grace is how long a stop waits for clients inside DATA and for attempts
@@ -68,6 +69,7 @@ type daemon struct {
 	store      spool.Store
 	closeStore func() error    // nil: it was not opened
 	database   *postgres.Store // the same, where relays share it; else nil
+	standin    *standin.Store  // for a database that is away; nil: none
 
 	leave   func() // gives the state folder back; nil: it was not claimed
 	queue   *queue.Queue

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"postern/spool/disk"
 	"postern/spool/journal"
 	"postern/spool/postgres"
+	"postern/spool/standin"
 )
 
 // databaseTimeout bounds the look at a database, at the start and before it.
@@ -57,7 +60,47 @@ func (d *daemon) openDatabase(cfg *config.Config) error {
 		return databaseError(err)
 	}
 	d.store, d.closeStore, d.database = store, store.Close, store
+	return d.openStandin(cfg)
+}
+
+// standinFree is what a spool that stands in for the database leaves free on its
+// disk, in bytes.
+const standinFree = 256 << 20
+
+// openStandin opens what stands in for a database that is away, also where mail is
+// left in it and it takes no more.
+func (d *daemon) openStandin(cfg *config.Config) error {
+	dir := cfg.StandinDir()
+	accept := cfg.Spool.WhenAway == config.AwayLocal
+	if _, err := os.Stat(dir); !accept && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	local, err := journal.Open(journal.Options{
+		Dir: dir, MaxSize: cfg.Spool.MaxSize, MinFree: standinFree, MaxMessages: cfg.Spool.MaxMessages, Events: d.log.Spool(),
+	})
+	if err != nil {
+		_ = d.closeStore()
+		return err
+	}
+	d.standin = standin.New(standin.Options{
+		Shared: d.database, Answers: d.database.Answers, Local: local, Accept: accept, Events: d.log.Standin(),
+	})
+	closeShared := d.closeStore
+	d.store = d.standin
+	d.closeStore = func() error {
+		d.standin.Close()
+		return errors.Join(local.Close(), closeShared())
+	}
 	return nil
+}
+
+// away tells of what stands in for the database; nil: nothing does.
+func (d *daemon) away(ctx context.Context) *control.Standin {
+	if d.standin == nil {
+		return nil
+	}
+	n, away := d.standin.Waiting(ctx)
+	return &control.Standin{Messages: n, Accepting: away}
 }
 
 // databaseError is what a start says of a database that it cannot use.

@@ -133,7 +133,11 @@ func (d *daemon) judgeLog(now time.Time) (all []finding) {
 // judgeSpool says what the spool, its disk and the pickup folder suffer from.
 func (d *daemon) judgeSpool(ctx context.Context) (all []finding) {
 	usage, err := d.store.Usage(ctx)
-	if err != nil {
+	if s := d.away(ctx); err != nil && s != nil && s.Accepting {
+		f := broken(spoolUnreadable, fmt.Sprintf("the database of the queue does not answer; new mail is accepted on this machine, where %d wait: %v", s.Messages, err))
+		f.Remedy = "Bring the database back: nothing goes out before. What waits here is lost with this machine's disk."
+		all = append(all, f)
+	} else if err != nil {
 		all = append(all, broken(spoolUnreadable, fmt.Sprintf("the spool cannot tell how full it is: %v", err)))
 	}
 	if err := d.pickup.Trouble(); err != nil {

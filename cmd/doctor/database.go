@@ -29,8 +29,15 @@ func lookAtDatabase(ctx context.Context, cfg *config.Config, st *control.Status,
 	}
 	f, err := postgres.Inspect(ctx, url)
 	if err != nil {
+		mail := "Mail is answered 451 until it can"
+		if cfg.Spool.WhenAway == config.AwayLocal {
+			mail = "Mail is accepted into " + cfg.StandinDir() + " until it can, and nothing goes out"
+			if st != nil && st.Spool.Standin != nil {
+				mail += fmt.Sprintf(" (%d wait)", st.Spool.Standin.Messages)
+			}
+		}
 		return []Finding{{ID: SpoolDatabase, Status: Failed, Subject: subject, Text: "it cannot be used: " + err.Error(),
-			Remedy: "Mail is answered 451 until it can: look at the database, at pg_hba.conf, and at the network between."}}
+			Remedy: mail + ": look at the database, at pg_hba.conf, and at the network between."}}
 	}
 	out := judgeDatabase(&f)
 	w := waiting{}

@@ -33,6 +33,7 @@ import (
 	"postern/spool"
 	"postern/spool/journal"
 	"postern/spool/postgres"
+	"postern/spool/standin"
 )
 
 var update = flag.Bool("update", false, "print what docs/events.md lacks")
@@ -123,6 +124,7 @@ func tell(l *Log, text string) {
 		(*journal.RecordSetAside)(nil), (*journal.TornTailCut)(nil), (*journal.WriteFailed)(nil), (*journal.ReadFailed)(nil),
 		(*journal.Full)(nil), (*journal.HasRoom)(nil), (*journal.BodiesSwept)(nil))
 	raise(l.Database(), text, (*postgres.LaneTaken)(nil), (*postgres.Failed)(nil), (*postgres.Behind)(nil), (*postgres.CaughtUp)(nil))
+	raise(l.Standin(), text, (*standin.Began)(nil), (*standin.MovedOne)(nil), (*standin.Moved)(nil), (*standin.Failed)(nil))
 	raise(l.Intake(), text, (*intake.Opened)(nil), (*intake.Closed)(nil), (*intake.Refused)(nil), (*intake.AcceptFailed)(nil),
 		(*intake.Unidentified)(nil), (*intake.TLSFailed)(nil), (*intake.SignedIn)(nil), (*intake.SignInFailed)(nil),
 		(*intake.Abused)(nil), (*intake.Panicked)(nil))

@@ -177,6 +177,47 @@ func TestFleetOutbox(t *testing.T) {
 	}
 }
 
+// TestFleetStandin: with when_away = "local" mail is accepted while the database is
+// away, outlives a kill, and goes out once when the database is back.
+func TestFleetStandin(t *testing.T) {
+	server := postgrestest.Start(t, "fsync=off")
+	url := server.Database(t)
+	to, addr := freeAddr(t), freeAddr(t)
+	h := newHarness(t, strings.Replace(shared(addr, to, url, "one"), "relay =", "when_away = \"local\"\nrelay =", 1))
+	h.must("database", "migrate")
+	s := startSink(t, to)
+	h.start()
+	server.Stop()
+	var taken []string
+	send := func(n int) {
+		for range n {
+			subject := fmt.Sprintf("%04d", len(taken))
+			if err := smtp.SendMail(addr, nil, "a@example.com", []string{"b@example.org"}, message(subject)); err == nil {
+				taken = append(taken, subject)
+			}
+		}
+	}
+	eventually(t, "mail is taken", func() bool { send(1); return len(taken) > 0 })
+	send(20)
+	if len(taken) < 21 {
+		t.Errorf("%d of 21 were taken", len(taken))
+	}
+	if out := h.must("status"); !strings.Contains(out, "21 messages accepted while the database is away") {
+		t.Error(out)
+	}
+	h.kill()
+	server.Restart(t, "fsync=off")
+	h.start()
+	eventually(t, "all arrive", func() bool { return len(s.received()) >= len(taken) })
+	eventually(t, "nothing is left", func() bool {
+		out := h.must("status")
+		return strings.Contains(out, "database: 0 messages") && !strings.Contains(out, "wait to be moved")
+	})
+	if got := s.subjects(); !slices.Equal(got, taken) {
+		t.Errorf("taken %v, arrived %v", taken, got)
+	}
+}
+
 // TestFleetTakeover kills the relay in charge: the other one delivers within the
 // lease and two seconds more.
 func TestFleetTakeover(t *testing.T) {

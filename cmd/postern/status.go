@@ -68,6 +68,13 @@ func (a *app) printStatus(st *control.Status) error {
 		line("health", "%s", p)
 	}
 	sp := &st.Spool
+	if s := sp.Standin; s != nil && (s.Accepting || s.Messages > 0) {
+		what := "wait to be moved into the database"
+		if s.Accepting {
+			what = "accepted while the database is away, to go out when it is back"
+		}
+		line("local", "%s %s", plural(s.Messages, "message", "messages"), what)
+	}
 	if sp.Relays == nil {
 		line("spool", "%s: %s, %s on disk (%s live), %s free", sp.Dir,
 			plural(sp.Messages, "message", "messages"), size(sp.Disk), size(sp.Live), size(sp.Free))

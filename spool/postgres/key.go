@@ -72,7 +72,9 @@ func (s *Store) acceptOnce(m *message) error {
 		return cmp.Or(s.settledAll(ctx), error(again))
 	}
 	if err != nil && pid != 0 && !refused(err) {
-		err = s.askOrRemove(pid, m.id, err)
+		// One that is there and was refused stays: its sender is told so when it
+		// sends it again with its key, at whichever relay.
+		_, err = s.ask(pid, m.id, err)
 	}
 	if err == nil {
 		s.keys.add(m.key.Share)

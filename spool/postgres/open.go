@@ -85,6 +85,7 @@ type Store struct {
 	claiming sync.RWMutex
 
 	flushing sync.Mutex // held while the outbox is written
+	probe    probe
 
 	mu      sync.Mutex // guards what follows
 	guard   *pgx.Conn  // holds the lock on the name of this relay

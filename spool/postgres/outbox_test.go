@@ -247,7 +247,7 @@ func standbyAway(t *testing.T, url string) {
 		waits("INSERT INTO%")
 		n.cut(true)
 		n.cut(false)
-		waits("UPDATE relay%")
+		waits("SELECT pg_logical_emit_message%")
 		if comes {
 			settings("")
 			if err := <-done; err != nil {

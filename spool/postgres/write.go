@@ -105,6 +105,7 @@ func (s *Store) together(all []*write) {
 func (s *Store) send(ctx context.Context, all []*write) (pid uint32, err error) {
 	c, err := s.pool.Acquire(ctx)
 	if err != nil {
+		s.probe.set(false)
 		return 0, err
 	}
 	defer c.Release()
@@ -121,7 +122,11 @@ func (s *Store) send(ctx context.Context, all []*write) (pid uint32, err error) 
 	if closed := r.Close(); err == nil {
 		err = closed
 	}
+	if err == nil || refused(err) {
+		s.probe.set(true)
+	}
 	if err != nil && !refused(err) {
+		s.probe.set(false)
 		pid = c.Conn().PgConn().PID()
 		_ = c.Conn().Close(ctx)
 	}
