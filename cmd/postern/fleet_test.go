@@ -4,7 +4,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"maps"
 	"net/smtp"
 	"os"
 	"path/filepath"
@@ -215,6 +217,48 @@ func TestFleetStandin(t *testing.T) {
 	})
 	if got := s.subjects(); !slices.Equal(got, taken) {
 		t.Errorf("taken %v, arrived %v", taken, got)
+	}
+}
+
+// TestAdoptIntoADatabase: the spool of a relay that had a folder goes into the
+// database of its next configuration, however often the command is killed.
+func TestAdoptIntoADatabase(t *testing.T) {
+	const messages = 100
+	server := postgrestest.Start(t, "fsync=off")
+	to, listen := freeAddr(t), freeAddr(t)
+	h := newHarness(t, ordinary(listen, to)) // nobody is at the upstream yet
+	h.start()
+	want := map[string]int{}
+	for i := range messages {
+		subject := fmt.Sprintf("%04d", i)
+		want[subject] = 1
+		if err := smtp.SendMail(listen, nil, "a@example.com", []string{"b@example.org"}, message(subject)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.stop()
+	h.write(shared(listen, to, server.Database(t), "one"))
+	h.must("database", "migrate")
+	h.start()
+	spool := filepath.Join(h.dir, "spool")
+	for after := time.Duration(40); after <= 200; after += 40 { // killed now and then
+		ctx, cancel := context.WithTimeout(t.Context(), after*time.Millisecond)
+		h.command(ctx, "adopt", spool).Run()
+		cancel()
+	}
+	h.must("adopt", spool)
+	if out := h.must("adopt", spool); !strings.HasPrefix(out, "0 messages adopted\n") {
+		t.Errorf("once more: %s", out)
+	}
+	s := startSink(t, to)
+	h.must("queue", "retry", "--all")
+	eventually(t, "all arrive", func() bool { return strings.Contains(h.must("status"), "database: 0 messages") })
+	got := map[string]int{}
+	for _, subject := range s.subjects() {
+		got[subject]++
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("arrived: %v", got)
 	}
 }
 
