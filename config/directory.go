@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -19,6 +20,7 @@ const BookLDAP = "ldap"
 const (
 	MechanismSimple    Mechanism = "simple"    // a name and a password: RFC 4513 §5.1.3
 	MechanismAnonymous Mechanism = "anonymous" // RFC 4513 §5.1.1
+	MechanismExternal  Mechanism = "external"  // who we are to the socket of ldapi://: RFC 4513 §5.2.3
 )
 
 // Schema is what a directory calls people and groups.
@@ -59,14 +61,35 @@ type Directory struct {
 // DirectoryServer is one of the servers of a directory.
 type DirectoryServer struct {
 	URL    string // without a path
-	Host   string
+	Host   string // empty: Socket
 	Port   string
-	Secure bool // TLS from the first byte
-	Web    bool // it speaks HTTP, and URL may have a path
+	Secure bool   // TLS from the first byte
+	Web    bool   // it speaks HTTP, and URL may have a path
+	Socket string // the file of a socket of this machine
 }
 
-// ParseDirectoryServer reads ldap://HOST[:PORT] or ldaps://HOST[:PORT].
+// ldapiSocket is where OpenLDAP has its socket if ldapi:/// names none.
+const ldapiSocket = "/run/slapd/ldapi"
+
+// parseDirectorySocket reads what is behind ldapi://: an absolute path as OpenLDAP writes
+// it, with %2F for each slash, or with the slashes themselves.
+func parseDirectorySocket(text string) (DirectoryServer, error) {
+	file, err := url.PathUnescape(strings.TrimRight(text, "/"))
+	if err != nil || len(file) > 100 || strings.ContainsFunc(file, unicode.IsControl) || file != "" && !strings.HasPrefix(file, "/") {
+		return DirectoryServer{}, errors.New("is not the URL of a socket, such as ldapi:///run/slapd/ldapi")
+	}
+	if file == "" {
+		file = ldapiSocket
+	}
+	return DirectoryServer{URL: "ldapi://" + file, Socket: file}, nil
+}
+
+// ParseDirectoryServer reads ldap://HOST[:PORT], ldaps://HOST[:PORT] or
+// ldapi://SOCKET.
 func ParseDirectoryServer(text string) (DirectoryServer, error) {
+	if socket, ok := strings.CutPrefix(text, "ldapi://"); ok {
+		return parseDirectorySocket(socket)
+	}
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" || u.Scheme != "ldap" && u.Scheme != "ldaps" {
 		return DirectoryServer{}, errors.New("is not the URL of a directory, such as ldaps://dc1.example.com")
@@ -131,13 +154,13 @@ func (d *Directory) keys(provider string) []key {
 	a := &d.Account
 	k := &a.Kerberos
 	keys := slices.Concat([]key{
-		{name: "url", value: directoryServers.at(&d.Servers), unset: "must be given for ldap and carddav", help: "The servers of a directory, ldaps://HOST or ldap://HOST, which hold the same; or the URL of a web server."},
+		{name: "url", value: directoryServers.at(&d.Servers), unset: "must be given for ldap and carddav", help: "The servers of a directory, ldaps://HOST, ldap://HOST or ldapi:///FILE; or the URL of a web server."},
 		{name: "base", value: text.at(&d.Base), unset: "as the directory tells", help: "The DN below which people and groups are."},
 		{name: "schema", value: choice(&d.Schema, SchemaAuto, SchemaActiveDirectory, SchemaInetOrgPerson), def: "auto", help: "What the directory calls people and groups."},
 		{name: "filter", value: text.at(&d.Filter), unset: "that of the schema", help: "The filter that finds people, with %s for the text."},
 		{name: "tls", value: choice(&d.TLS, DirectoryTLSVerify, DirectoryTLSOff), def: "verify", help: "Whether ldap:// has to do StartTLS with a certificate that is checked."},
 		{name: "ca_file", value: path.at(&d.CAFile), unset: "the system's", help: "The certificates to trust, in PEM."},
-		{name: "auth", value: choice(&a.Auth, MechanismSimple, "gssapi", MechanismIntegrated, MechanismAnonymous), def: "simple", help: "How to sign in to the directory."},
+		{name: "auth", value: choice(&a.Auth, MechanismSimple, "gssapi", MechanismIntegrated, MechanismAnonymous, MechanismExternal), def: "simple", help: "How to sign in to the directory."},
 		{name: "username", value: text.at(&a.Username), unset: "none", help: "The name to sign in with; for a directory a DN, or user@domain."},
 		{name: "realm", value: text.at(&k.Realm), unset: "of username, else krb5.conf's default", help: "The Kerberos realm of the username."},
 		{name: "keytab", value: ticketFile.at(&k.Keytab), unset: "none", help: "A file with Kerberos keys, in place of a password."},
@@ -187,10 +210,11 @@ func (d *Directory) checkTLS(t *table) {
 	if d.TLS != DirectoryTLSOff {
 		return
 	}
-	far := slices.ContainsFunc(d.Servers, func(s DirectoryServer) bool { return !s.Secure && !isLoopback(s.Host) })
+	clear := func(s DirectoryServer) bool { return !s.Secure && s.Socket == "" }
+	far := slices.ContainsFunc(d.Servers, func(s DirectoryServer) bool { return clear(s) && !isLoopback(s.Host) })
 	switch {
-	case !slices.ContainsFunc(d.Servers, func(s DirectoryServer) bool { return !s.Secure }):
-		t.problem("tls", "has no effect at ldaps://", "remove it, or use ldap://")
+	case !slices.ContainsFunc(d.Servers, clear):
+		t.problem("tls", "has no effect at ldaps:// and ldapi://", "remove it, or use ldap://")
 	case far && d.Account.Auth == MechanismSimple:
 		t.problem("tls", `"off" would send the password in clear over the network`, "remove it: ldap:// does StartTLS then")
 	case far:
@@ -217,7 +241,7 @@ func (d *Directory) checkAccount(t *table) {
 	}
 	keys := k.Keytab != "" || k.CCache != ""
 	switch {
-	case a.Auth == MechanismAnonymous, a.Auth == MechanismIntegrated:
+	case a.Auth == MechanismAnonymous, a.Auth == MechanismIntegrated, a.Auth == MechanismExternal:
 		t.refuse("has no effect while auth = "+name, "remove it", "username", "realm")
 		t.refuseSecret(a.Password, "has no effect while auth = "+name, "remove it")
 	case k.Keytab != "" && k.CCache != "":
@@ -229,11 +253,16 @@ func (d *Directory) checkAccount(t *table) {
 	case !a.Password.IsSet() && !anySecret(t, passwordKey):
 		t.problem("username", "has no password", "set one of password_file, password_command, password_env, password_credential, password")
 	}
+	if a.Auth == MechanismExternal && slices.ContainsFunc(d.Servers, func(s DirectoryServer) bool { return s.Socket == "" }) {
+		t.problem("auth", `"external" is for ldapi:// alone, where the directory sees who we are`, "name only sockets in url, or choose another auth")
+	}
 	if !kerberos || k.SPN != "" {
 		return
 	}
 	for _, s := range d.Servers {
-		if _, err := netip.ParseAddr(s.Host); err == nil {
+		if s.Socket != "" {
+			t.problem("auth", name+" needs the name of a host, and a socket has none", `set auth = "external" or spn`)
+		} else if _, err := netip.ParseAddr(s.Host); err == nil {
 			t.problem("auth", name+" needs the server's host name, and url has an address", "write its name, or set spn")
 		}
 	}

@@ -19,6 +19,11 @@ func (d *Directory) prepare(ctx context.Context, s *session) (sign func() error,
 	switch a.Auth {
 	case config.MechanismAnonymous, "":
 		return func() error { return nil }, nil // RFC 4511 §4.2.1: nobody is anonymous
+	case config.MechanismExternal:
+		if s.server.Socket == "" {
+			return nil, errors.New("only the directory of a socket sees who we are")
+		}
+		return func() error { return signedIn(s.conn.ExternalBind()) }, nil
 	case config.MechanismSimple:
 		password, err := a.Password.Read(ctx)
 		if err == nil && password == "" {

@@ -176,13 +176,18 @@ func (d *Directory) begin(ctx context.Context, s *session) error {
 	})
 }
 
-// dial is a connection with TLS as the settings want it; no state: without.
+// dial is a connection with TLS as the settings want it; no state: without. A
+// socket of this machine has none: its bytes go over no network.
 func (d *Directory) dial(ctx context.Context, server *server) (net.Conn, *tls.ConnectionState, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(server.Host, server.Port))
-	if err != nil || !server.Secure && d.set.TLS == config.DirectoryTLSOff {
+	network, address := "tcp", net.JoinHostPort(server.Host, server.Port)
+	if server.Socket != "" {
+		network, address = "unix", server.Socket
+	}
+	conn, err := dialer.DialContext(ctx, network, address)
+	if err != nil || server.Socket != "" || !server.Secure && d.set.TLS == config.DirectoryTLSOff {
 		return conn, nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,7 +72,8 @@ index mail,cn,sn,uid eq,sub
 	address := l.Addr().String()
 	_ = l.Close()
 	var log bytes.Buffer
-	cmd := exec.Command(program, "-f", conf, "-h", "ldap://"+address, "-d", "0")
+	socket := "ldapi://" + url.PathEscape(filepath.Join(dir, "ldapi"))
+	cmd := exec.Command(program, "-f", conf, "-h", "ldap://"+address+" "+socket, "-d", "0")
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -206,5 +208,30 @@ func TestOpenLDAPLimits(t *testing.T) {
 	base.Base = "dc=other"
 	if _, err := open(t, base).Find(t.Context(), "ali", 10); !errors.As(err, &away) || !strings.Contains(err.Error(), "no such base") {
 		t.Error(err)
+	}
+}
+
+// TestSocketOfDirectory asks OpenLDAP at its socket, where it sees who we are.
+func TestSocketOfDirectory(t *testing.T) {
+	set := slapd(t, "")
+	set.Servers = servers(t, "ldapi://"+url.PathEscape(filepath.Join(filepath.Dir(set.CAFile), "ldapi")))
+	for _, c := range []struct {
+		account config.Account
+		as      string
+	}{
+		{config.Account{Auth: config.MechanismExternal}, "dn:gidNumber=" + fmt.Sprint(os.Getgid()) + "+uidNumber=" + fmt.Sprint(os.Getuid()) + ",cn=peercred,cn=external,cn=auth"},
+		{config.Account{Auth: config.MechanismAnonymous}, ""},
+		{set.Account, "dn:cn=admin,dc=example,dc=com"},
+	} {
+		set.Account = c.account
+		d := open(t, set)
+		a, err := d.Exact(t.Context(), "alice liddell", 10)
+		if err != nil || len(a.Entries) != 1 || a.Entries[0].Addresses[0] != "alice@example.com" {
+			t.Errorf("%s: %v %v", c.account.Auth, a, err)
+		}
+		all, ok := d.Test(t.Context())
+		if !ok || all[0].As != c.as || all[0].TLS != "" {
+			t.Errorf("%s: %+v", c.account.Auth, all)
+		}
 	}
 }
