@@ -70,7 +70,7 @@ func lastOf(path string) string { return path[strings.LastIndexByte(path, '.')+1
 // people who write TOML.
 var (
 	lists  = []string{"list", "patterns", "rates", "fingerprints", "extensions", "addresses", "URLs"}
-	others = []string{"text", "path", "choice", "number", "boolean", "duration", "size", "address", "url"}
+	others = []string{"text", "path", "choice", "number", "boolean", "duration", "size", "address", "url", "date"}
 )
 
 func writable(kind string) bool { return IsList(kind) || slices.Contains(others, kind) }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -115,7 +116,10 @@ func growing(path string) error {
 func TestFilesThatChange(t *testing.T) {
 	rounds, starts := 8, 4
 	if os.Getenv("POSTERN_LONG") != "" {
-		rounds, starts = 200, 200
+		rounds, starts = 20, 20
+	}
+	if n, err := strconv.Atoi(os.Getenv("POSTERN_EXCHANGES")); err == nil {
+		rounds, starts = n, n // 200 take three minutes
 	}
 	asks, port := startPasswordServer(t, "the right one")
 	go func() {
