@@ -34,8 +34,10 @@ func definable(t *testing.T, f *relay) (dir string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		cfg.Console.Users, cfg.Hostname = f.config.Console.Users, f.config.Hostname
-		f.config = *cfg
+		f.config = cfg
 	}
 	read()
 	f.taken = read

@@ -55,7 +55,7 @@ func TestExplainForm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := explanation.Of(t.Context(), &f.config, ask)
+		want, err := explanation.Of(t.Context(), f.config, ask)
 		if err != nil {
 			t.Fatal(err)
 		}

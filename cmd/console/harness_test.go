@@ -33,9 +33,9 @@ type relay struct {
 	events   []Event
 	result   queue.Result
 	lanes    []control.Lane
-	config   config.Config
-	repeated error  // of a release; nil: it is the first
-	taken    func() // reads the configuration anew; nil: it has errors
+	config   *config.Config // replaced as a whole, under mu
+	repeated error          // of a release; nil: it is the first
+	taken    func()         // reads the configuration anew; nil: it has errors
 }
 
 func (f *relay) note(format string, args ...any) {
@@ -99,6 +99,12 @@ func (f *relay) Pause(upstream, by string) error {
 	return nil
 }
 
+func (f *relay) settings() *config.Config {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.config
+}
+
 func (f *relay) Resume(upstream, by string) error {
 	f.note("resume %s by %s", upstream, by)
 	return nil
@@ -141,7 +147,7 @@ func hash(password string) string {
 func newRelay(t *testing.T) (*relay, *Server) { return newRelayFor(t) }
 
 func newRelayFor(t testing.TB) (*relay, *Server) {
-	f := &relay{store: storetest.NewMemory(), result: queue.Result{Done: 1}}
+	f := &relay{store: storetest.NewMemory(), result: queue.Result{Done: 1}, config: &config.Config{}}
 	f.config.Hostname = "relay.example.com"
 	f.config.Upstreams = map[string]*config.Upstream{}
 	f.config.Console.Users = map[string]*config.ConsoleUser{}
@@ -151,13 +157,13 @@ func newRelayFor(t testing.TB) (*relay, *Server) {
 	at := time.Now()
 	f.lanes = []control.Lane{{Upstream: "office", Address: hostile, State: queue.Parked, Reason: hostile, Since: &at, Username: hostile,
 		RefusedSenders: []string{hostile}, Refusals: []control.Refusal{{Sender: hostile, Since: at, Reason: hostile}}, PausedBy: hostile}}
-	s := New(Options{Store: f.store, Queue: f, Relay: f, Config: func() *config.Config { return &f.config }, History: t.TempDir(), Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release,
+	s := New(Options{Store: f.store, Queue: f, Relay: f, Config: f.settings, History: t.TempDir(), Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release,
 		Events: func(e Event) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.events = append(f.events, e)
 		}})
-	set, err := Prepare(&f.config)
+	set, err := Prepare(f.config)
 	if err != nil {
 		t.Fatal(err)
 	}

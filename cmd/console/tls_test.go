@@ -25,7 +25,7 @@ func TestTLS(t *testing.T) {
 	ca := upstreamtest.NewAuthority(t)
 	use := func(names ...string) {
 		cert, key := upstreamtest.WritePair(t, t.TempDir(), "console", ca.Issue(t, names...))
-		cfg := f.config // which nobody changes that it is in force for
+		cfg := *f.config // which nobody changes that it is in force for
 		cfg.Console.Listener = config.Listener{Address: "127.0.0.1:1", TLS: config.ListenerTLSImplicit, CertFile: cert, KeyFile: key}
 		set, err := Prepare(&cfg)
 		if err != nil {
@@ -96,7 +96,7 @@ func TestTLS(t *testing.T) {
 	use("other.example.net", "127.0.0.1") // by a reload
 	check("other.example.net")
 
-	cfg := f.config
+	cfg := *f.config
 	cfg.Console.Listener = config.Listener{Address: "127.0.0.1:1", TLS: config.ListenerTLSOff} // which takes a restart
 	set, err := Prepare(&cfg)
 	if err != nil {

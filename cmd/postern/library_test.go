@@ -4,24 +4,27 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
+	"net/smtp"
 	"strings"
 	"testing"
 	"time"
 )
 
-// A provider of tokens that goes on talking unasked gets no line of its own on
-// standard error: net/http writes what it said by the standard logger.
+// A server of address books that goes on talking unasked gets no line of its own
+// on standard error: net/http writes what it said by the standard logger.
 func TestLibrariesWriteNoLines(t *testing.T) {
-	server := httptest.NewServer(nil)
-	defer server.Close()
-	server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/token" {
-			fmt.Fprintf(w, `{"issuer": %q, "token_endpoint": "%s/token"}`, server.URL, server.URL)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/.well-known/openid-configuration":
+			fmt.Fprintf(w, `{"issuer": "http://%s", "token_endpoint": "http://%s/token"}`, r.Host, r.Host)
+			return
+		case "/token":
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, `{"access_token": "a", "token_type": "Bearer", "expires_in": 3600}`)
 			return
 		}
 		c, _, err := w.(http.Hijacker).Hijack()
@@ -30,20 +33,33 @@ func TestLibrariesWriteNoLines(t *testing.T) {
 			return
 		}
 		defer c.Close()
-		answer := `{"access_token": "a", "token_type": "Bearer", "expires_in": 3600}`
-		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(answer), answer)
+		fmt.Fprint(c, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
 		time.Sleep(200 * time.Millisecond)
 		fmt.Fprint(c, "HTTP/1.1 299 \x1b[31munasked\r\n\r\n")
 		time.Sleep(200 * time.Millisecond)
-	})
+	}))
+	defer server.Close()
 	listen, upstream := freeAddr(t), freeAddr(t)
-	config := strings.Replace(withTokens(listen, upstream, server.URL), `flow = "device"`, `flow = "client_credentials"`, 1)
-	h := newHarness(t, config)
-	if err := os.WriteFile(filepath.Join(h.dir, "client.secret"), []byte("secret-client\n"), 0o600); err != nil {
+	h := newHarness(t, ordinary(listen, upstream)+fmt.Sprintf(`[book.m365]
+provider = "graph"
+url = "%s/v1.0"
+[book.m365.oauth]
+provider = "generic"
+issuer = %q
+scopes = ["graph"]
+flow = "client_credentials"
+client_id = "relay"
+client_secret = "secret-client"
+`, server.URL, server.URL))
+	h.start()
+	c, err := smtp.Dial(listen)
+	if err != nil {
 		t.Fatal(err)
 	}
-	h.start()
-	send(t, listen, "a@example.com", "one")
+	defer c.Close()
+	if err := errors.Join(c.Mail("a@example.com"), c.Rcpt("alice")); err == nil || !strings.Contains(err.Error(), "book") {
+		t.Fatalf("a name in a book that is away: %v", err)
+	}
 	eventually(t, "the log tells", func() bool { return strings.Contains(h.log.String(), `"library-said"`) })
 	for line := range strings.Lines(h.log.String()) {
 		if !json.Valid([]byte(line)) {
