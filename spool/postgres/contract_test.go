@@ -3,11 +3,7 @@
 package postgres
 
 import (
-	"context"
-	"errors"
-	"net"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,44 +12,11 @@ import (
 	"postern/spool/storetest"
 )
 
-// network is one that can be cut.
-type network struct {
-	mu    sync.Mutex
-	away  bool
-	conns map[net.Conn]struct{}
-}
-
-func (n *network) dial(ctx context.Context, kind, address string) (net.Conn, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.away {
-		return nil, errors.New("the network is cut")
-	}
-	var d net.Dialer
-	c, err := d.DialContext(ctx, kind, address)
-	if err == nil {
-		n.conns[c] = struct{}{}
-	}
-	return c, err
-}
-
-func (n *network) cut(away bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.away = away
-	for c := range n.conns {
-		if away {
-			c.Close()
-			delete(n.conns, c)
-		}
-	}
-}
-
 // opened is a store with its network.
-func opened(t *testing.T, url, relay string) (*Store, *network) {
+func opened(t *testing.T, url, relay string) (*Store, *postgrestest.Network) {
 	t.Helper()
-	n := &network{conns: map[net.Conn]struct{}{}}
-	s, err := Open(t.Context(), Options{URL: url, Relay: relay, Term: time.Minute, Grace: -1, MaxMessages: 50, MaxKeys: 20, Dial: n.dial,
+	n := &postgrestest.Network{}
+	s, err := Open(t.Context(), Options{URL: url, Relay: relay, Term: time.Minute, Grace: -1, MaxMessages: 50, MaxKeys: 20, Dial: n.Dial,
 		Outbox: filepath.Join(t.TempDir(), "outbox")})
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +35,7 @@ func TestContract(t *testing.T) {
 		first, net := opened(t, url, "one")
 		other, _ := opened(t, url, "two")
 		current := first
-		return storetest.Harness{Store: first, Other: other, Most: 50, Keys: 20, Away: net.cut,
+		return storetest.Harness{Store: first, Other: other, Most: 50, Keys: 20, Away: net.Cut,
 			Restart: func() spool.Store {
 				current.abandon()
 				current, _ = opened(t, url, "one")

@@ -5,7 +5,6 @@ package postgres
 import (
 	"bytes"
 	"context"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"postern/spool"
+	"postern/spool/postgres/postgrestest"
 )
 
 // events are what a store has told.
@@ -47,7 +47,7 @@ func last[T Event](e *events) (found T) {
 func outlived(t *testing.T, url string) {
 	file := filepath.Join(t.TempDir(), "outbox")
 	told := &events{}
-	open := func() (*Store, *network) { return openedWith(t, url, file, told.add) }
+	open := func() (*Store, *postgrestest.Network) { return openedWith(t, url, file, told.add) }
 	other, _ := opened(t, url, "two")
 	for _, c := range []struct {
 		name             string
@@ -69,7 +69,7 @@ func outlived(t *testing.T, url string) {
 			if err := s.DotSent(t.Context(), ds[0]); err != nil {
 				t.Fatal(err)
 			}
-			n.cut(true)
+			n.Cut(true)
 			end := spool.Settlement{Outcomes: []spool.Outcome{accepted}}
 			if c.deferred {
 				end = spool.Settlement{Outcomes: []spool.Outcome{{Stage: spool.StageDot, Code: 451}}, Due: time.Now().Add(3 * time.Hour)}
@@ -245,8 +245,8 @@ func standbyAway(t *testing.T, url string) {
 		done := make(chan error, 1)
 		go func() { done <- d.Commit(context.WithoutCancel(t.Context()), envelope("a@example.com", "up")) }()
 		waits("INSERT INTO%")
-		n.cut(true)
-		n.cut(false)
+		n.Cut(true)
+		n.Cut(false)
 		waits("SELECT pg_logical_emit_message%")
 		if comes {
 			settings("")
@@ -259,7 +259,7 @@ func standbyAway(t *testing.T, url string) {
 			s.abandon()
 			continue
 		}
-		n.cut(true)
+		n.Cut(true)
 		if err := <-done; err == nil {
 			t.Error("accepted without the standby")
 		}
@@ -272,10 +272,10 @@ func standbyAway(t *testing.T, url string) {
 	}
 }
 
-func openedWith(t *testing.T, url, file string, events func(Event)) (*Store, *network) {
+func openedWith(t *testing.T, url, file string, events func(Event)) (*Store, *postgrestest.Network) {
 	t.Helper()
-	n := &network{conns: map[net.Conn]struct{}{}}
-	s, err := Open(t.Context(), Options{URL: url, Relay: "one", Term: time.Minute, Grace: -1, Dial: n.dial, Outbox: file, Events: events})
+	n := &postgrestest.Network{}
+	s, err := Open(t.Context(), Options{URL: url, Relay: "one", Term: time.Minute, Grace: -1, Dial: n.Dial, Outbox: file, Events: events})
 	if err != nil {
 		t.Fatal(err)
 	}

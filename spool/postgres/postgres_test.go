@@ -198,8 +198,8 @@ func lostAnswer(t *testing.T, url string) {
 		cut := make(chan bool)
 		go func() {
 			time.Sleep(time.Duration(rand.IntN(1500)) * time.Microsecond)
-			net.cut(true)
-			net.cut(false)
+			net.Cut(true)
+			net.Cut(false)
 			close(cut)
 		}()
 		env := envelope("a@example.com", "up")
@@ -287,13 +287,13 @@ func postponed(t *testing.T, url string) {
 		put(t, s, envelope("a@example.com", "up"), strings.NewReader("x\r\n"))
 	}
 	ds := claimed(t, s, "up", 10)
-	net.cut(true)
+	net.Cut(true)
 	for _, d := range ds[:9] {
 		if _, err := s.Settle(t.Context(), d, spool.Settlement{Outcomes: []spool.Outcome{accepted}}); err == nil {
 			t.Error("settled without a database")
 		}
 	}
-	net.cut(false)
+	net.Cut(false)
 	end := time.Now().Add(10 * time.Second)
 	for {
 		_, caught := events.Load("*postgres.CaughtUp")

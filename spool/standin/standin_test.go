@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,52 +21,19 @@ import (
 	"postern/spool/storetest"
 )
 
-// network is one that can be cut.
-type network struct {
-	mu    sync.Mutex
-	away  bool
-	conns map[net.Conn]struct{}
-}
-
-func (n *network) dial(ctx context.Context, kind, address string) (net.Conn, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.away {
-		return nil, errors.New("the network is cut")
-	}
-	var d net.Dialer
-	c, err := d.DialContext(ctx, kind, address)
-	if err == nil {
-		n.conns[c] = struct{}{}
-	}
-	return c, err
-}
-
-func (n *network) cut(away bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.away = away
-	for c := range n.conns {
-		if away {
-			c.Close()
-			delete(n.conns, c)
-		}
-	}
-}
-
 // rig is a relay with a database and a spool that stands in for it.
 type rig struct {
 	*Store
 	shared *postgres.Store
 	local  *journal.Store
-	net    *network
+	net    *postgrestest.Network
 }
 
 func open(t *testing.T, url, relay, dir string, events func(Event)) *rig {
 	t.Helper()
-	r := &rig{net: &network{conns: map[net.Conn]struct{}{}}}
+	r := &rig{net: &postgrestest.Network{}}
 	var err error
-	r.shared, err = postgres.Open(t.Context(), postgres.Options{URL: url, Relay: relay, Term: time.Minute, Grace: -1, MaxMessages: 50, MaxKeys: 20, Dial: r.net.dial})
+	r.shared, err = postgres.Open(t.Context(), postgres.Options{URL: url, Relay: relay, Term: time.Minute, Grace: -1, MaxMessages: 50, MaxKeys: 20, Dial: r.net.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +48,7 @@ func open(t *testing.T, url, relay, dir string, events func(Event)) *rig {
 func (r *rig) close() {
 	r.Store.Close()
 	r.local.Close()
-	r.net.cut(true) // as a kill does
+	r.net.Cut(true) // as a kill does
 	r.shared.Close()
 }
 
@@ -102,7 +67,7 @@ func TestContract(t *testing.T) {
 		other := open(t, url, "two", filepath.Join(t.TempDir(), "standin"), nil)
 		current := first
 		return storetest.Harness{Store: first, Other: other, Most: 50, Keys: 20,
-			Away: func(away bool) { current.net.cut(away) },
+			Away: func(away bool) { current.net.Cut(away) },
 			Restart: func() spool.Store {
 				current.close()
 				current = open(t, url, "one", dir, nil)
@@ -179,7 +144,7 @@ func TestAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := &spool.Key{Name: spool.NameKey("s", "k"), Until: time.Now().Add(time.Hour), Digest: 7}
-	r.net.cut(true)
+	r.net.Cut(true)
 	for r.shared.Answers(t.Context()) {
 		time.Sleep(10 * time.Millisecond)
 	}
