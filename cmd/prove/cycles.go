@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -37,19 +36,11 @@ type report struct {
 }
 
 func (p *plan) onThisMachine(ctx context.Context, stderr io.Writer) (rep report, err error) {
-	dir := p.dir
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "postern-prove-"); err != nil {
-			return rep, err
-		}
-		defer func() {
-			if err == nil {
-				os.RemoveAll(dir)
-			} else {
-				fmt.Fprintln(stderr, "kept for a look:", dir) // without what was mounted there
-			}
-		}()
+	dir, leave, err := p.folder("postern-prove-", stderr)
+	if err != nil {
+		return rep, err
 	}
+	defer func() { leave(err) }()
 	if p.binary == "" {
 		if p.binary, err = build(ctx, dir, "postern", static); err != nil {
 			return rep, err

@@ -103,19 +103,11 @@ warn_after = "0"
 `
 
 func (p *plan) fleetOfRelays(ctx context.Context, stderr io.Writer) (rep fleetReport, err error) {
-	dir := p.dir
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "prove-"); err != nil {
-			return rep, err
-		}
-		defer func() {
-			if err == nil {
-				os.RemoveAll(dir)
-			} else {
-				fmt.Fprintln(stderr, "kept for a look:", dir)
-			}
-		}()
+	dir, leave, err := p.folder("prove-", stderr)
+	if err != nil {
+		return rep, err
 	}
+	defer func() { leave(err) }()
 	if p.binary == "" {
 		if p.binary, err = build(ctx, dir, "postern", static); err != nil {
 			return rep, err

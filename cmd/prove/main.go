@@ -141,6 +141,24 @@ func reporting[R any](mode func(context.Context, io.Writer) (R, error)) func(con
 // so that a machine without a system can run it.
 const static = "CGO_ENABLED=0"
 
+// folder is the one that a run works in. Unless the plan names it, leave removes
+// it after a success, and tells where it is after a failure.
+func (p *plan) folder(prefix string, stderr io.Writer) (dir string, leave func(error), err error) {
+	if p.dir != "" {
+		return p.dir, func(error) {}, nil
+	}
+	if dir, err = os.MkdirTemp("", prefix); err != nil {
+		return "", nil, err
+	}
+	return dir, func(err error) {
+		if err == nil {
+			os.RemoveAll(dir)
+		} else {
+			fmt.Fprintln(stderr, "kept for a look:", dir) // without what was mounted there
+		}
+	}, nil
+}
+
 // build makes one of our programs, in dir, with env added to the environment.
 func build(ctx context.Context, dir, program string, env ...string) (string, error) {
 	path := filepath.Join(dir, program)

@@ -24,19 +24,11 @@ import (
 // one is the first process, so there is no system to boot.
 
 func (p *plan) inMachine(ctx context.Context, stderr io.Writer) (rep report, err error) {
-	dir := p.dir
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "postern-power-"); err != nil {
-			return rep, err
-		}
-		defer func() {
-			if err == nil {
-				os.RemoveAll(dir)
-			} else {
-				fmt.Fprintln(stderr, "kept for a look:", dir)
-			}
-		}()
+	dir, leave, err := p.folder("postern-power-", stderr)
+	if err != nil {
+		return rep, err
 	}
+	defer func() { leave(err) }()
 	if dir, err = filepath.Abs(dir); err != nil {
 		return rep, err
 	}
