@@ -75,6 +75,19 @@ func (d *daemon) judgeEnds(now time.Time) []alert.Trouble {
 	return slices.Concat(d.ends.found, d.ends.upstreamsEnd(cfg, now))
 }
 
+// appendEnding adds a trouble, unless the finding is that nothing ends soon.
+func appendEnding(all []alert.Trouble, f doctor.Finding, t alert.Trouble) []alert.Trouble {
+	switch f.Status {
+	case doctor.OK:
+		return all
+	case doctor.Failed:
+		t.Severity = alert.Critical
+	default:
+		t.Severity = alert.Warning
+	}
+	return append(all, t)
+}
+
 // certificatesEnd judges the certificates in files that the configuration names:
 // those of listeners, and those that upstreams are shown.
 func certificatesEnd(cfg *config.Config, now time.Time) (all []alert.Trouble) {
@@ -85,15 +98,9 @@ func certificatesEnd(cfg *config.Config, now time.Time) (all []alert.Trouble) {
 		}
 		seen[path] = true
 		f := doctor.Certificate(path, now)
-		t := alert.Trouble{Key: alert.Key{Kind: certificateEnds, Subject: path}, Severity: alert.Warning,
+		t := alert.Trouble{Key: alert.Key{Kind: certificateEnds, Subject: path},
 			Text: "the certificate of " + use + ": " + f.Text, Remedy: f.Remedy + " Then reload.", Command: command}
-		switch f.Status {
-		case doctor.OK:
-			return
-		case doctor.Failed:
-			t.Severity = alert.Critical
-		}
-		all = append(all, t)
+		all = appendEnding(all, f, t)
 	}
 	for _, l := range append(cfg.AllListeners(), &cfg.Console.Listener) {
 		name := l.Name
@@ -136,15 +143,9 @@ func secretsEnd(cfg *config.Config, now time.Time) (all []alert.Trouble) {
 			return
 		}
 		f := doctor.ClientSecret(name, o.ClientSecretEnds, now)
-		t := alert.Trouble{Key: alert.Key{Kind: secretEnds, Subject: what + " " + name}, Severity: alert.Warning,
+		t := alert.Trouble{Key: alert.Key{Kind: secretEnds, Subject: what + " " + name},
 			Text: fmt.Sprintf("of the %s %q %s: without it no token can be had", what, name, f.Text), Remedy: f.Remedy, Command: command}
-		switch f.Status {
-		case doctor.OK:
-			return
-		case doctor.Failed:
-			t.Severity = alert.Critical
-		}
-		all = append(all, t)
+		all = appendEnding(all, f, t)
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
 		look("upstream", name, cfg.Upstreams[name].OAuth, "postern upstream test "+quoted(name))

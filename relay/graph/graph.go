@@ -76,7 +76,7 @@ func (g *Graph) Groups(ctx context.Context, name string, limit int) (*directory.
 		case p.kind != directory.Group:
 			return question{}
 		case name == "":
-			return question{filter: "mailEnabled eq true", keep: func(e *directory.Entry) bool { return true }}
+			return question{filter: p.addressed, keep: func(e *directory.Entry) bool { return true }}
 		}
 		return question{filter: p.exact(name), keep: func(e *directory.Entry) bool { return e.Is(name) }}
 	})
