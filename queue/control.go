@@ -66,17 +66,30 @@ func (l *lane) apply(up *config.Upstream) {
 	l.poke()
 }
 
-// setPause stops or resumes the lane for an operator; false: it was so already.
-func (l *lane) setPause(paused bool, by string) bool {
+// setPause stops or resumes the lane for an operator. Relays that share the lane
+// go by who was told last, so it is later than whatever is known.
+func (l *lane) setPause(paused bool, by string) {
 	l.mu.Lock()
 	defer l.unlock()
-	now, s := time.Now(), &l.state
-	if s.pause.Paused == paused {
-		return false
+	s := &l.state
+	p := pause{Paused: paused, By: by, At: time.Now().Round(0)}
+	if !p.At.After(s.pause.At) {
+		p.At = s.pause.At.Add(1)
 	}
+	s.untold = true
+	if s.pause.Paused == paused {
+		s.pause = p
+		return
+	}
+	l.pauseLocked(p)
+}
+
+// pauseLocked stops or resumes the lane.
+func (l *lane) pauseLocked(p pause) {
+	now, s := time.Now(), &l.state
 	was := s.shown()
-	s.pause = pause{Paused: paused, By: by, At: now}
-	if paused {
+	s.pause = p
+	if p.Paused {
 		s.sessions.endAll()
 		l.returnReadyLocked()
 		s.health.probing = false
@@ -85,8 +98,7 @@ func (l *lane) setPause(paused bool, by string) bool {
 	}
 	s.work.hot = true
 	l.poke()
-	l.announceLocked(was, now, by)
-	return true
+	l.announceLocked(was, now, p.By)
 }
 
 // probeNow brings the next probe and everything refused forward.

@@ -21,6 +21,7 @@ type Feed struct {
 	dotted map[*spool.Delivery]bool
 	broken map[*spool.Delivery]string // the spool failed it, and how
 	lost   map[*spool.Delivery]bool   // somebody else has it
+	halted map[*spool.Delivery]bool   // the upstream was found to be paused
 	// What is told of each attempt, so that telling allocates nothing.
 	attempted Attempted
 	finished  Finished
@@ -135,6 +136,18 @@ func (f *Feed) Content(d *spool.Delivery) (spool.Content, error) {
 // DotSent is called before the final dot of d goes out. After an error the
 // dot must not be sent.
 func (f *Feed) DotSent(d *spool.Delivery) error {
+	switch stopped, err := f.lane.stopped(); {
+	case err != nil:
+		f.lane.q.tell(&StoreFailed{"dot", d.ID, err})
+		f.fail(d, "whether the upstream is paused cannot be read")
+		return err
+	case stopped:
+		if f.halted == nil {
+			f.halted = map[*spool.Delivery]bool{}
+		}
+		f.halted[d] = true
+		return errPaused
+	}
 	err := f.lane.q.store.DotSent(f.lane.q.always, d)
 	if errors.Is(err, spool.ErrLost) {
 		if f.lost == nil {
@@ -155,6 +168,8 @@ func (f *Feed) DotSent(d *spool.Delivery) error {
 	f.dotted[d] = true
 	return nil
 }
+
+var errPaused = errors.New("the upstream is paused")
 
 func (f *Feed) fail(d *spool.Delivery, why string) {
 	if f.broken == nil {
@@ -181,9 +196,17 @@ func (f *Feed) Again(d *spool.Delivery) bool {
 
 // Settle ends d with one outcome for each of d.Pending, in that order.
 func (f *Feed) Settle(d *spool.Delivery, outcomes []spool.Outcome) {
-	lost := f.lost[d]
+	lost, halted := f.lost[d], f.halted[d]
 	if !f.forget(d) {
 		return // settled before; the first word counts
+	}
+	if halted {
+		l := f.lane
+		l.mu.Lock()
+		f.progressed = true // the upstream is not to blame
+		l.mu.Unlock()
+		l.takeBack(f.last)
+		return
 	}
 	if lost {
 		l := f.lane
@@ -235,6 +258,7 @@ func (f *Feed) forget(d *spool.Delivery) bool {
 	delete(f.dotted, d)
 	delete(f.broken, d)
 	delete(f.lost, d)
+	delete(f.halted, d)
 	f.lane.mu.Lock()
 	defer f.lane.mu.Unlock()
 	return f.session.forget(d)

@@ -16,6 +16,7 @@ type tenure struct {
 	next   time.Time     // when the store is asked for it next; zero: at once
 	holder string        // the relay that has the lane; empty: we do, or nobody is known to
 	asked  time.Time     // when the store said so
+	heard  time.Time     // when it was last read whether the upstream is paused
 }
 
 // woken makes the store be asked soon for a lane that another relay has: it may
@@ -31,6 +32,19 @@ func (t *tenure) woken(now time.Time) {
 	if at.Before(t.next) {
 		t.next = at
 	}
+}
+
+// soon makes the store be asked soon for a lane that relays share.
+func (t *tenure) soon(now time.Time) {
+	if at := now.Add(t.pause()); at.Before(t.next) {
+		t.next = at
+	}
+}
+
+// hears tells whether this relay knows of a pause that others were told of, as far
+// as that can be: it reads it whenever it renews the lease.
+func (t *tenure) hears(now time.Time) bool {
+	return t.term == 0 || now.Sub(t.heard) <= max(t.term/3, time.Second)+time.Second
 }
 
 // lasts tells whether something may be claimed under the lease.
@@ -52,7 +66,7 @@ func (t *tenure) due(now time.Time) bool {
 // ended before it does.
 func (t *tenure) granted(lease spool.Lease, asked time.Time) bool {
 	news := lease.Epoch != t.lease.Epoch
-	*t = tenure{lease: lease}
+	*t = tenure{lease: lease, heard: t.heard}
 	if !lease.Until.IsZero() {
 		t.term = lease.Until.Sub(asked)
 		t.next, t.end = asked.Add(max(t.term/3, time.Second)), lease.Until.Add(-t.term/10)
@@ -96,13 +110,21 @@ func (l *lane) keepLease() {
 	}
 	lease, err := l.q.store.Lease(l.q.ctx, l.name)
 	var other *spool.Leased
+	var unheard error
 	if err == nil && !lease.Until.IsZero() || errors.As(err, &other) {
-		l.recall(lease, err == nil) // what other relays have written
+		unheard = l.recall(lease, err == nil) // what other relays have written
 	}
 	l.mu.Lock()
 	defer l.unlock()
 	t := &l.state.tenure
 	switch {
+	case err == nil && unheard != nil && t.lease.Epoch != lease.Epoch:
+		// Whether it is paused is known before anything is sent.
+		if t.lease.Epoch != 0 {
+			l.loseLeaseLocked()
+		}
+		t.next = time.Now().Add(t.pause())
+		l.afterLocked(func() { l.q.storeFailed("lease", 0, unheard) })
 	case err == nil:
 		if t.lease.Epoch != 0 && t.lease.Epoch != lease.Epoch {
 			l.loseLeaseLocked()
@@ -115,6 +137,9 @@ func (l *lane) keepLease() {
 		t.holder, t.next, t.asked = other.Holder, other.Until, time.Now()
 		if soon := time.Now().Add(time.Second); other.Until.Before(soon) {
 			t.next = soon
+		}
+		if l.state.untold {
+			t.soon(time.Now())
 		}
 	default: // what we have lasts until its end
 		t.next = time.Now().Add(t.pause())
@@ -146,7 +171,7 @@ func (l *lane) lostLeaseLocked(lease spool.Lease) {
 func (l *lane) leave(ctx context.Context) {
 	l.mu.Lock()
 	lease := l.state.tenure.lease
-	l.state.tenure = tenure{}
+	l.state.tenure = tenure{heard: l.state.tenure.heard}
 	l.mu.Unlock()
 	if lease.Epoch == 0 {
 		return

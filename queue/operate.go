@@ -361,7 +361,8 @@ var ErrNoUpstream = errors.New("no such upstream")
 
 // Pause stops deliveries to an upstream after those that are under way. It
 // lasts until Resume, also over reloads and restarts. After ErrNotRecorded a
-// restart would forget it.
+// restart would forget it; where relays share it, it is recorded when the
+// database is back, unless one of them was told something else since.
 func (q *Queue) Pause(upstream, by string) error { return q.setPause(upstream, by, true) }
 
 // Resume ends a pause; the upstream is tried at once, also one that waits or
@@ -381,6 +382,9 @@ func (q *Queue) setPause(upstream, by string, paused bool) error {
 	}
 	l.setPause(paused, by)
 	if err := l.keepPause(); err != nil {
+		if errors.Is(err, spool.ErrAway) {
+			return fmt.Errorf("%w: this relay alone knows it until the database is back, and a restart of it forgets it: %w", ErrNotRecorded, err)
+		}
 		return fmt.Errorf("%w: a restart forgets it: %w", ErrNotRecorded, err)
 	}
 	return nil

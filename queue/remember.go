@@ -1,29 +1,21 @@
 package queue
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io/fs"
-	"time"
 
 	"postern/config"
 	"postern/queue/budget"
 	"postern/spool"
 )
 
-// pause is whether an operator has paused an upstream, and who last changed it.
-type pause struct {
-	Paused bool      `json:"paused"`
-	By     string    `json:"by"`
-	At     time.Time `json:"at"`
-}
-
-// remember reads what is known of the upstream. Nobody else has the lane yet.
+// remember reads what is known of the upstream. Nobody else has the lane yet. A
+// database that is away is asked again before anything is sent.
 func (l *lane) remember() {
 	var failed error
 	l.state.pause, failed = l.q.readPause(l.name)
+	if errors.Is(failed, spool.ErrAway) {
+		failed = nil
+	}
 	if l.state.pause.Paused {
 		c := LaneChanged{Upstream: l.name, State: l.state.visible(), Previous: Up, By: l.state.pause.By}
 		l.afterLocked(func() { l.q.tell(&c) })
@@ -36,22 +28,20 @@ func (l *lane) remember() {
 }
 
 // recall reads again what relays share of an upstream: whether it is paused, each
-// time, and what its rates have counted, with a lease of another epoch. What
-// can't be read now leaves all as it is. The lane is not locked.
-func (l *lane) recall(lease spool.Lease, ours bool) {
+// time, and what its rates have counted, with a lease of another epoch. After an
+// error nothing is known of the pause, and all is as it was. The lane is not locked.
+func (l *lane) recall(lease spool.Lease, ours bool) error {
 	if l.q.state == nil {
-		return
+		return nil
 	}
-	now, err := l.q.readPause(l.name)
+	if err := l.hearPause(); err != nil {
+		return err
+	}
 	l.mu.Lock()
-	known, epoch, up := l.state.pause, l.state.tenure.lease.Epoch, l.state.up
-	limited := l.state.rates.limited
+	epoch, up, limited := l.state.tenure.lease.Epoch, l.state.up, l.state.rates.limited
 	l.mu.Unlock()
-	if err == nil && now.Paused != known.Paused && now.At.After(known.At) {
-		l.setPause(now.Paused, now.By)
-	}
 	if !ours || epoch == lease.Epoch || !limited || up == nil {
-		return
+		return nil
 	}
 	counted, err := budget.Open(l.q.state, l.name, up.Rate)
 	l.mu.Lock()
@@ -63,6 +53,7 @@ func (l *lane) recall(lease spool.Lease, ours bool) {
 		counted.SetRates(l.state.up.Rate)
 		l.state.rates.budget = counted
 	}
+	return nil
 }
 
 // opened is a budget with what it has used, as it was read.
@@ -107,63 +98,4 @@ func (l *lane) keepBudget() {
 	l.mu.Lock()
 	defer l.unlock()
 	l.unkeptLocked(err)
-}
-
-// readPause reads whether an upstream is paused. Where an operator has said
-// something that cannot be read or understood any more it is: mail that waits
-// can still be sent.
-func (q *Queue) readPause(upstream string) (pause, error) {
-	if q.state == nil {
-		return pause{}, nil
-	}
-	f := spool.Fact{Kind: spool.KindPause, Name: upstream}
-	content, err := q.state.Read(context.Background(), f)
-	if errors.Is(err, fs.ErrNotExist) {
-		return pause{}, nil
-	}
-	var p pause
-	if err == nil {
-		p, err = parsePause(content)
-	}
-	switch {
-	case err == nil:
-		return p, nil
-	case !q.state.Has(f):
-		return pause{}, fmt.Errorf("whether an operator has paused the upstream is not known: %w", err)
-	}
-	return pause{Paused: true, At: time.Now()},
-		fmt.Errorf("whether an operator has paused the upstream is not known, so it is paused until somebody runs `postern upstream resume %s`: %w", upstream, err)
-}
-
-// parsePause reads what keepPause has written, and nothing else.
-func parsePause(content []byte) (pause, error) {
-	var p struct {
-		Paused *bool      `json:"paused"`
-		By     *string    `json:"by"`
-		At     *time.Time `json:"at"`
-	}
-	if err := spool.DecodeFact(content, &p); err != nil {
-		return pause{}, err
-	}
-	if p.Paused == nil || p.By == nil || p.At == nil {
-		return pause{}, fmt.Errorf("the file %w: something is missing", spool.ErrForm)
-	}
-	return pause{*p.Paused, *p.By, *p.At}, nil
-}
-
-// keepPause makes durable what operators have last told l.
-func (l *lane) keepPause() error {
-	if l.q.state == nil {
-		return nil
-	}
-	l.pauseWrite.Lock() // the last to write has the last word
-	defer l.pauseWrite.Unlock()
-	l.mu.Lock()
-	p := l.state.pause
-	l.mu.Unlock()
-	content, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	return l.q.state.Write(context.Background(), spool.Fact{Kind: spool.KindPause, Name: l.name}, append(content, '\n'))
 }

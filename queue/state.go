@@ -16,6 +16,7 @@ type laneState struct {
 	gen         int              // counts the settings that up has had
 	stopping    bool
 	pause       pause
+	untold      bool // the pause is not recorded yet
 	health      health
 	pace        pace.Pace
 	rates       rates

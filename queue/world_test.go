@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,6 +40,7 @@ type world struct {
 	cfg      *config.Config
 	peers    *peers
 	recorder *recorder
+	away     atomic.Bool // the database does not answer about facts
 }
 
 func upstreams(names ...string) map[string]*config.Upstream {
@@ -66,7 +68,27 @@ func (w *world) state() spool.State {
 	if w.cfg.StateDir == "" {
 		return nil
 	}
-	return &statefile.State{Dir: w.cfg.StateDir}
+	return &cutState{&statefile.State{Dir: w.cfg.StateDir}, &w.away}
+}
+
+// cutState is a state that can be away.
+type cutState struct {
+	spool.State
+	away *atomic.Bool
+}
+
+func (s *cutState) Read(ctx context.Context, f spool.Fact) ([]byte, error) {
+	if s.away.Load() {
+		return nil, spool.ErrAway
+	}
+	return s.State.Read(ctx, f)
+}
+
+func (s *cutState) Write(ctx context.Context, f spool.Fact, content []byte) error {
+	if s.away.Load() {
+		return spool.ErrAway
+	}
+	return s.State.Write(ctx, f, content)
 }
 
 func (w *world) build() {
