@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"postern/cmd/control"
 	"postern/cmd/history"
 	"postern/spool"
 )
@@ -122,7 +124,7 @@ func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	h.Close(time.Second)
 	q := url.QueryEscape
 	return f, s, id, []string{"/", "/queue", "/queue?state=held", "/queue?from=" + q("<nobody>"), "/messages/" + id.String(), "/messages/" + id.String() + "/life",
-		"/upstreams", "/upstreams/office", "/captured", "/captured?q=nothing", "/captured/" + capturedName(1), "/captured/" + capturedName(0), "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/definitions", "/definitions/upstream", "/definitions/alert", "/definitions/upstream?name=main",
+		"/events", "/events?level=warn&q=x", "/upstreams", "/upstreams/office", "/captured", "/captured?q=nothing", "/captured/" + capturedName(1), "/captured/" + capturedName(0), "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/definitions", "/definitions/upstream", "/definitions/alert", "/definitions/upstream?name=main",
 		"/trace", "/trace?q=" + q("ann@example.org"), "/trace?q=" + q("@nowhere.example"), "/no-such-page"}
 }
 
@@ -136,7 +138,7 @@ func TestBrowser(t *testing.T) {
 	t.Run("operate", func(t *testing.T) { testOperating(t, ctx, said) })
 	t.Run("define", func(t *testing.T) { testDefining(t, ctx, said) })
 	t.Run("mail in a frame", func(t *testing.T) { testMailInAFrame(t, ctx, said) })
-	t.Run("live", func(t *testing.T) { testLiveParts(t, ctx) })
+	t.Run("live", func(t *testing.T) { testLiveParts(t, ctx, said) })
 	t.Run("without scripts", func(t *testing.T) { testWithoutScripts(t, ctx) })
 }
 
@@ -282,17 +284,38 @@ func testWithoutScripts(t *testing.T, ctx context.Context) {
 	}
 }
 
-// A part of a page whose session is over leads to the form, and does not show
-// it in its place.
-func testLiveParts(t *testing.T, ctx context.Context) {
+// Lines come by themselves, and nothing in them runs. The first page goes on by
+// itself, too; a session that is over leads to the form, and does not show it in
+// its place.
+func testLiveParts(t *testing.T, ctx context.Context, said func() string) {
+	said()
 	f, s, _, _ := browsed(t)
 	b := open(t, s, "")
-	if err := chromedp.Do(ctx, signInTo(b.base, "look")); err != nil {
+	var live, text string
+	err := chromedp.Do(ctx, signInTo(b.base, "look"), chromedp.Click(chromedp.CSS(`nav a[href="/events"]`)), chromedp.WaitVisible(chromedp.CSS("#lines")))
+	if err != nil {
 		t.Fatal(err)
 	}
+	logged(s, "warn", "mail-refused", "text", hostile)
+	err = chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#lines .level-warn")), into(&text, chromedp.Text(chromedp.CSS("#lines"))), into(&live, chromedp.Text(chromedp.CSS("#said"))))
+	if err != nil || !strings.Contains(text, `<script>alert(1)</script>`) || live != "Goes on by itself." {
+		t.Fatal(err, text, live)
+	}
+	err = chromedp.Do(ctx, chromedp.Click(chromedp.CSS(`nav a[href="/"]`)), chromedp.WaitVisible(chromedp.CSS("#live")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.put(t, envelope("later@example.com", "ann@example.org"), "x")
 	f.mu.Lock()
-	f.config.Console.Users["look"].Password = hash("another")
+	f.lanes = append(slices.Clone(f.lanes), control.Lane{Upstream: "new-one"})
 	f.mu.Unlock()
+	if err := chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(`#live a[href="/upstreams/new-one"]`))); err != nil {
+		t.Fatal(err)
+	}
+	if text := said(); text != "" {
+		t.Error(text)
+	}
+	s.Use(withPassword(f, "look", "another"))
 	if err := chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#password"))); err != nil { // within the five seconds of the overview
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"context"
 
 	"postern/cmd/control"
+	"postern/cmd/feed"
 	"postern/config"
 	"postern/relay/capture"
 	"postern/relay/origin"
@@ -36,7 +37,9 @@ type Options struct {
 	Release  func(context.Context, *Release) (spool.ID, error)
 	// History is the folder that the lives of messages are searched in.
 	History string
-	Events  func(Event)
+	// Feed has the last lines of the log.
+	Feed   *feed.Feed
+	Events func(Event)
 }
 
 // Event is something that happened at the console: a SignedIn, SignedOut,

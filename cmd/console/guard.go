@@ -109,7 +109,7 @@ func (s *Server) signedIn(r *request) *config.ConsoleUser {
 	var one *session
 	for _, secret := range secretsOf(r.Request, r.secure()) {
 		r.secret = secret
-		if one = s.sessions.find(secret, placeOf(r.client), time.Now(), r.Header.Get("X-Live") == ""); one != nil {
+		if one = s.sessions.find(secret, placeOf(r.client), time.Now(), r.Header.Get("X-Live") == "" && r.Header.Get("Accept") != streaming); one != nil {
 			break
 		}
 	}

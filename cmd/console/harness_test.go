@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/argon2"
 
 	"postern/cmd/control"
+	"postern/cmd/feed"
 	"postern/config"
 	"postern/queue"
 	"postern/relay/capture"
@@ -111,6 +112,8 @@ func (f *relay) Resume(upstream, by string) error {
 }
 
 func (f *relay) Status() *control.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	return &control.Status{Hostname: "relay.example.com", Problems: []string{hostile}, Lanes: f.lanes, Queue: control.Queue{Deliveries: 3}}
 }
 
@@ -157,7 +160,7 @@ func newRelayFor(t testing.TB) (*relay, *Server) {
 	at := time.Now()
 	f.lanes = []control.Lane{{Upstream: "office", Address: hostile, State: queue.Parked, Reason: hostile, Since: &at, Username: hostile,
 		RefusedSenders: []string{hostile}, Refusals: []control.Refusal{{Sender: hostile, Since: at, Reason: hostile}}, PausedBy: hostile}}
-	s := New(Options{Store: f.store, Queue: f, Relay: f, Config: f.settings, History: t.TempDir(), Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release,
+	s := New(Options{Store: f.store, Queue: f, Relay: f, Config: f.settings, History: t.TempDir(), Feed: feed.New(), Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release,
 		Events: func(e Event) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"net/http"
@@ -21,6 +22,25 @@ type overviewed struct {
 
 func (s *Server) overview(w http.ResponseWriter, r *request) {
 	s.page(w, r, http.StatusOK, "overview", "Overview", overviewed{s.Relay.Status(), s.census.count(r.Context(), s)})
+}
+
+// overviewEvery is how often an overview that somebody looks at is made again.
+const overviewEvery = 2 * time.Second
+
+// overviewStream has the first page go on.
+func (s *Server) overviewStream(w http.ResponseWriter, r *request) {
+	var before []byte
+	s.stream(w, r, overviewEvery, func() (update, <-chan struct{}) {
+		data, err := s.fragment("overview", "live", s.shown(r, "Overview", overviewed{s.Relay.Status(), s.census.count(r.Context(), s)}))
+		if err != nil {
+			return update{event: "over", data: []byte("a defect"), last: true}, nil
+		}
+		if bytes.Equal(data, before) {
+			return update{}, nil
+		}
+		before = data
+		return update{event: "part", data: data}, nil
+	})
 }
 
 // ages part what waits by how long ago it was accepted.

@@ -78,25 +78,39 @@ type shown struct {
 // page answers with a whole page, or, where htmx asks for a part that the page
 // defines as "live", with that.
 func (s *Server) page(w http.ResponseWriter, r *request, status int, name, title string, data any) {
-	v := shown{Title: title, Host: r.set.hostname, User: r.user, Operate: r.may(config.RoleOperate), Define: r.may(config.RoleDefine), Here: r.URL.RequestURI(), Data: data}
-	v.Caught = v.Operate && s.Captured.Exists()
-	v.Section, _, _ = strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	v := s.shown(r, title, data)
 	part := "layout.html"
 	if r.Header.Get("HX-Request") != "" && r.Header.Get("X-Live") != "" {
 		part = "live"
 	} else if r.user != nil {
 		v.Said = s.sessions.hear(r.secret)
 	}
-	var b bytes.Buffer
-	t := s.pages.templates[name]
-	if err := t.ExecuteTemplate(&b, part, &v); err != nil {
-		s.Events(&Failed{"the page " + name + ": " + err.Error()})
+	text, err := s.fragment(name, part, v)
+	if err != nil {
 		http.Error(w, "this page has a defect, which the log tells of", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes())
+	_, _ = w.Write(text)
+}
+
+// shown is what a page for a request is filled in with.
+func (s *Server) shown(r *request, title string, data any) *shown {
+	v := &shown{Title: title, Host: r.set.hostname, User: r.user, Operate: r.may(config.RoleOperate), Define: r.may(config.RoleDefine), Here: r.URL.RequestURI(), Data: data}
+	v.Caught = v.Operate && s.Captured.Exists()
+	v.Section, _, _ = strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	return v
+}
+
+// fragment is a part of a page. The error is a bug, which the log tells of.
+func (s *Server) fragment(name, part string, data any) ([]byte, error) {
+	var b bytes.Buffer
+	if err := s.pages.templates[name].ExecuteTemplate(&b, part, data); err != nil {
+		s.Events(&Failed{"the page " + name + ": " + err.Error()})
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
 
 // fail answers with a page that says what is wrong.

@@ -52,6 +52,7 @@ type Server struct {
 	ctx     context.Context // of the server itself
 	cancel  context.CancelFunc
 	drafts  *drafts
+	streams streams
 }
 
 // Settings are those of one configuration. They are never changed.
@@ -133,6 +134,7 @@ func Listen(l *config.Listener) (net.Listener, error) {
 // Serve answers browsers until Shutdown; it returns nil then. l has the bounds
 // of listener; places is how many connections are open at a time.
 func (s *Server) Serve(l net.Listener, places int) error {
+	s.streams.limit(places)
 	err := s.http.Serve(&listener{peer.Bound(l, peer.Bounds{Places: places, Stall: stallTimeout}), s, s.settings.Load().tls})
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil

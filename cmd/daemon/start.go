@@ -12,6 +12,7 @@ import (
 
 	"postern/cmd/console"
 	"postern/cmd/control"
+	"postern/cmd/feed"
 	"postern/cmd/history"
 	"postern/config"
 	"postern/queue"
@@ -103,9 +104,11 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	d.silence.open(cfg.StateDir, d.log.Alerts())
 	st.alerts = d.targets(cfg)
 	if admins.console != nil {
+		live := feed.New()
+		d.log.Watch(live)
 		d.console = console.New(console.Options{
 			Store: d.store, Queue: d.queue, Relay: d, Captured: capture.NewBox(cfg.CaptureDir()), Release: d.release, Config: func() *config.Config { return d.state.Load().read },
-			History: cfg.HistoryDir(), Events: d.log.Console(),
+			History: cfg.HistoryDir(), Feed: live, Events: d.log.Console(),
 		})
 	}
 	d.pickup = pickup.New(pickup.Options{Submission: d.agent, Events: d.log.Pickup()})

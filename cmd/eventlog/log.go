@@ -152,18 +152,30 @@ func (l *lines) lost() float64 {
 	return 0
 }
 
+// Watcher takes every line.
+type Watcher interface {
+	// Add takes a line in JSON with its end. It does not keep it, and must not
+	// wait.
+	Add(line []byte)
+}
+
+// Watch has every line from level info on given to w as well, whatever the level
+// of the log is.
+func (l *Log) Watch(w Watcher) { l.out.watch.Store(&w) }
+
 // lines is the core that makes lines of entries, and writes them to a sink.
 type lines struct {
 	level zap.AtomicLevel
 	enc   zapcore.Encoder
 	json  zapcore.Encoder // enc itself where that is JSON
 	sink  *sink
-	keep  atomic.Pointer[Keeper] // nil: nobody
+	keep  atomic.Pointer[Keeper]  // nil: nobody
+	watch atomic.Pointer[Watcher] // nil: nobody
 }
 
 // Enabled implements zapcore.LevelEnabler.
 func (l *lines) Enabled(level zapcore.Level) bool {
-	return l.level.Enabled(level) || l.keep.Load() != nil && level >= zapcore.InfoLevel
+	return l.level.Enabled(level) || level >= zapcore.InfoLevel && (l.keep.Load() != nil || l.watch.Load() != nil)
 }
 
 // aboutMessage reports whether an event is one of the life of a message, or of
@@ -188,18 +200,32 @@ func (l *lines) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Checke
 }
 
 func (l *lines) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	keep := l.keep.Load()
-	kept := keep != nil && e.Level >= zapcore.InfoLevel && aboutMessage(&e, fields)
-	if kept && (l.json != l.enc || !l.level.Enabled(e.Level)) {
+	keep, watch := l.keep.Load(), l.watch.Load()
+	if e.Level < zapcore.InfoLevel || keep != nil && !aboutMessage(&e, fields) {
+		keep = nil
+	}
+	if e.Level < zapcore.InfoLevel {
+		watch = nil
+	}
+	others := func(line []byte) {
+		if keep != nil {
+			(*keep).Add(line)
+		}
+		if watch != nil {
+			(*watch).Add(line)
+		}
+	}
+	written := l.level.Enabled(e.Level)
+	if (keep != nil || watch != nil) && (l.json != l.enc || !written) {
 		line, err := l.json.EncodeEntry(e, fields)
 		if err != nil {
 			return err
 		}
-		(*keep).Add(line.Bytes())
+		others(line.Bytes())
 		line.Free()
-		kept = false
+		keep, watch = nil, nil
 	}
-	if !l.level.Enabled(e.Level) {
+	if !written {
 		return nil
 	}
 	line, err := l.enc.EncodeEntry(e, fields)
@@ -207,9 +233,7 @@ func (l *lines) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		return err
 	}
 	l.sink.write(line.Bytes(), e.Level < zapcore.InfoLevel)
-	if kept {
-		(*keep).Add(line.Bytes())
-	}
+	others(line.Bytes())
 	line.Free()
 	return nil
 }

@@ -87,6 +87,7 @@ func TestConsoleSendsCapturedMailOn(t *testing.T) {
 	h.start()
 	send(t, listen, "a@example.com", "kept")
 	v := visit(t, console)
+	eventually(t, "the events tell of it", func() bool { return strings.Contains(v.get("/events"), ">message-accepted<") })
 	link := regexp.MustCompile(`href="(/captured/[^"/]+)">kept`)
 	var path string
 	eventually(t, "the message is captured", func() bool {
