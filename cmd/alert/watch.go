@@ -208,13 +208,13 @@ func (w *Watch) look(ctx context.Context) {
 	if w.book.Forget(names) {
 		w.unsaved = true
 	}
-	w.publish()
 	if w.unsaved {
 		if err := w.Save(w.book); err != nil {
 			w.tell(&NotSaved{err})
 		}
 		w.unsaved = false
 	}
+	w.publish() // what the list says outlives a crash, where it can be saved
 }
 
 // Unreachable is the kind of trouble of a receiver that cannot be told.

@@ -23,7 +23,7 @@ func TestRefusedReloadIsKept(t *testing.T) {
 	if r := h.do("reload"); r.code != exitConfig {
 		t.Fatalf("%+v", r)
 	}
-	eventually(t, "it is told", func() bool { return h.count("reload-refused") == 1 })
+	h.kept("reload-refused")
 	if e := h.told()[0]; !strings.Contains(e.Text, "nonsense: unknown key") || e.Command != "postern check --config "+h.config {
 		t.Errorf("%+v", e)
 	}
@@ -53,7 +53,7 @@ func TestSilenceOverCrashes(t *testing.T) {
 	}
 	h := newHarness(t, strings.Replace(ordinary(listen, upstream), "[[route]]", routes+"[[route]]", 1)+notesTold)
 	h.start()
-	eventually(t, "the silence is told", func() bool { return h.count("route-silent") == 1 })
+	h.kept("route-silent")
 	for range 3 {
 		h.kill()
 		h.start()

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"postern/cmd/alert"
+	"postern/cmd/control"
 )
 
 // told are the alerts that a command of a harness has got, in order.
@@ -42,6 +44,19 @@ func (h *harness) count(kind string) (n int) {
 		}
 	}
 	return n
+}
+
+// kept waits until a kind of trouble was told once, and the relay has saved that.
+func (h *harness) kept(kind string) {
+	h.t.Helper()
+	eventually(h.t, kind+" is told", func() bool { return h.count(kind) == 1 })
+	eventually(h.t, kind+" is known as told", func() bool {
+		var list control.AlertList
+		if err := json.Unmarshal([]byte(h.must("alert", "list", "--json")), &list); err != nil {
+			h.t.Fatal(err)
+		}
+		return slices.ContainsFunc(list.Alerts, func(o alert.Open) bool { return o.Kind == kind && !o.Told["notes"].IsZero() })
+	})
 }
 
 // notesTold is an [[alert]] that count reads.
@@ -94,6 +109,7 @@ after = "0"
 	if m := s.received()[0]; !strings.Contains(m, "Subject: [relay.example.com] critical: the upstream \"office\"") || !strings.Contains(m, "To: ops@example.com") || !strings.Contains(m, "Auto-Submitted: auto-generated") {
 		t.Errorf("the mail:\n%s", m)
 	}
+	h.kept("upstream-down")
 	if out := h.must("alert", "list"); !strings.Contains(out, "CRITICAL: the upstream \"office\"") || !strings.Contains(out, "told      notes at") {
 		t.Errorf("list:\n%s", out)
 	}

@@ -19,7 +19,7 @@ func TestSilenceIsTold(t *testing.T) {
 	watched := "[[route]]\nname = \"backups\"\nfrom = [\"backup@example.com\"]\nupstream = [\"office\"]\nexpect = \"1s\"\n"
 	h := newHarness(t, strings.Replace(ordinary(listen, upstream), "[[route]]", watched+"[[route]]", 1)+notesTold)
 	h.start()
-	eventually(t, "the silence is told", func() bool { return h.count("route-silent") == 1 })
+	h.kept("route-silent")
 	if e := h.told()[0]; e.Subject != "backups" || !strings.Contains(e.Text, "none was seen") {
 		t.Errorf("%+v", e)
 	}

@@ -201,19 +201,7 @@ func TestOutboxFile(t *testing.T) {
 // standbyAway: a commit that waits for a standby whose relay is cut off is no 250
 // until the standby has it, and is removed otherwise, also by the next process.
 func standbyAway(t *testing.T, url string) {
-	settings := func(names string) {
-		t.Helper()
-		query(t, url, `ALTER SYSTEM SET synchronous_standby_names = '`+names+`'`)
-		query(t, url, `SELECT pg_reload_conf()`)
-	}
-	t.Cleanup(func() {
-		c, err := pgx.Connect(context.Background(), url)
-		if err == nil {
-			_, _ = c.Exec(context.Background(), `ALTER SYSTEM RESET synchronous_standby_names`)
-			_, _ = c.Exec(context.Background(), `SELECT pg_reload_conf()`)
-			c.Close(context.Background())
-		}
-	})
+	t.Cleanup(func() { postgrestest.RequireStandby(t, url, "") })
 	waits := func(what string) {
 		t.Helper()
 		c, err := pgx.Connect(t.Context(), url)
@@ -221,7 +209,7 @@ func standbyAway(t *testing.T, url string) {
 			t.Fatal(err)
 		}
 		defer c.Close(t.Context())
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 			var is bool
 			if err := c.QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE $1)`, what).Scan(&is); err != nil {
 				t.Fatal(err)
@@ -237,7 +225,7 @@ func standbyAway(t *testing.T, url string) {
 	file := filepath.Join(t.TempDir(), "outbox")
 	for _, comes := range []bool{true, false} { // the standby
 		s, n := openedWith(t, url, file, nil)
-		settings("nobody")
+		postgrestest.RequireStandby(t, url, "nobody")
 		d, err := s.Create(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -249,7 +237,7 @@ func standbyAway(t *testing.T, url string) {
 		n.Cut(false)
 		waits("SELECT pg_logical_emit_message%")
 		if comes {
-			settings("")
+			postgrestest.RequireStandby(t, url, "")
 			if err := <-done; err != nil {
 				t.Errorf("the standby has it: %v", err)
 			}
@@ -264,7 +252,7 @@ func standbyAway(t *testing.T, url string) {
 			t.Error("accepted without the standby")
 		}
 		s.abandon()
-		settings("")
+		postgrestest.RequireStandby(t, url, "")
 		s, _ = openedWith(t, url, file, nil)
 		if sums, err := s.Shares(t.Context(), d.ID()); err == nil {
 			t.Errorf("it is still there: %+v", sums)

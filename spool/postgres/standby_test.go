@@ -62,14 +62,6 @@ func TestRepeatedWaitsForTheStandby(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer admin.Close(context.Background())
-	standbys := func(names string) {
-		t.Helper()
-		for _, sql := range []string{"ALTER SYSTEM SET synchronous_standby_names = '" + names + "'", "SELECT pg_reload_conf()"} {
-			if _, err := admin.Exec(context.Background(), sql); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 	env := envelope("a@example.com", "up")
 	env.Key = &spool.Key{Name: spool.NameKey("s", "k"), Until: time.Now().Add(time.Hour)}
 	commit := func(s *Store) error {
@@ -88,16 +80,8 @@ func TestRepeatedWaitsForTheStandby(t *testing.T) {
 		}
 		return n
 	}
-	standbys("nobody")
-	defer standbys("")
-	for waiting() == 0 { // the server has read it
-		probe, err := pgx.Connect(t.Context(), url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		go probe.Exec(t.Context(), `SELECT pg_logical_emit_message(true, 'probe', '')`)
-		time.Sleep(50 * time.Millisecond)
-	}
+	postgrestest.RequireStandby(t, url, "nobody")
+	defer postgrestest.RequireStandby(t, url, "")
 	answers, before := make(chan error, 3), waiting()
 	go func() { answers <- commit(one) }()
 	for waiting() == before {
@@ -122,7 +106,7 @@ func TestRepeatedWaitsForTheStandby(t *testing.T) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	standbys("")
+	postgrestest.RequireStandby(t, url, "")
 	var repeated int
 	for range 3 {
 		if err := <-answers; errors.Is(err, spool.ErrRepeated) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -96,5 +97,52 @@ func (s *Server) signal(sig syscall.Signal) {
 		for len(rest) > 0 && rest[0] == ' ' {
 			rest = rest[1:]
 		}
+	}
+}
+
+// RequireStandby makes the server of a database wait for a standby of this name at
+// each commit, or for none where name is "", and returns when it does.
+func RequireStandby(t testing.TB, url, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	admin, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(ctx)
+	for _, sql := range []string{"ALTER SYSTEM SET synchronous_standby_names = '" + name + "'", "SELECT pg_reload_conf()"} {
+		if _, err := admin.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Each process of the server reads the file when it comes to it. A commit that
+	// waits shows that those did who decide of it.
+	for waits := name == ""; !waits; {
+		probe, err := pgx.Connect(ctx, url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := probe.Exec(ctx, `SELECT pg_logical_emit_message(true, 'probe', '')`)
+			ended <- err
+		}()
+		for over := false; !over; {
+			select {
+			case err := <-ended:
+				if over = true; err != nil && !waits {
+					t.Fatal(err)
+				}
+				continue
+			case <-time.After(5 * time.Millisecond):
+			}
+			var ends bool // one that waits is ended
+			if err := admin.QueryRow(ctx, `SELECT COALESCE((SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'SyncRep'), false)`, probe.PgConn().PID()).Scan(&ends); err != nil {
+				t.Fatal(err)
+			}
+			waits = waits || ends
+		}
+		_ = probe.Close(ctx)
 	}
 }
