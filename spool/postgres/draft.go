@@ -278,15 +278,23 @@ func (s *Store) accept(m *message) error {
 	return err
 }
 
+// shortOutage is how long a connection that broke is tried anew for: a client
+// waits for the answer.
+const shortOutage = 2 * time.Second
+
 // ask finds out whether a message was committed, where the answer was lost. open:
 // that can't be found out.
 func (s *Store) ask(pid uint32, id int64, lost error) (open bool, err error) {
 	ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
 	defer cancel()
-	err = s.ended(ctx, pid)
 	var there bool
-	if err == nil {
-		err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM message WHERE id = $1)`, id).Scan(&there)
+	for begun := time.Now(); ; {
+		if err = s.ended(ctx, pid); err == nil {
+			err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM message WHERE id = $1)`, id).Scan(&there)
+		}
+		if err == nil || refused(err) || time.Since(begun) > shortOutage || !sleep(ctx, 50*time.Millisecond) {
+			break
+		}
 	}
 	switch {
 	case err != nil:
