@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"postern/relay/addressbook"
@@ -134,6 +136,80 @@ func TestImport(t *testing.T) {
 	}{{"a", New}, {"a", Same}, {"b", Changed}} {
 		if lines, err := Import(f, card(want.note), false); err != nil || lines[0].State != want.State {
 			t.Errorf("%d: %+v %v, want %s", i, lines, err, want.State)
+		}
+	}
+}
+
+// TestImportMany: cards come in batches; those of one person in a file are one
+// card, wherever they stand, and a dry run says the same. Two imports at once lose
+// nothing.
+func TestImportMany(t *testing.T) {
+	var text strings.Builder
+	for i := range batch + 10 {
+		fmt.Fprintf(&text, "BEGIN:VCARD\nVERSION:4.0\nFN:N%d\nEMAIL:n%d@example.com\nEND:VCARD\n", i, i)
+	}
+	for _, again := range []string{ // of one in a batch that was written, of one that waits, without an address, and with an address that came before
+		"FN:Other\nEMAIL:N3@example.com\nEMAIL:second@example.com", fmt.Sprintf("FN:x\nEMAIL:n%d@example.com\nORG:Wonder", batch+1), "FN:n4",
+		"FN:y\nEMAIL:second@example.com\nNICKNAME:Z", "FN:Mute", "FN:mute\nORG:Silent", "UID:u\nFN:U", "UID:u\nFN:V",
+	} {
+		text.WriteString("BEGIN:VCARD\nVERSION:4.0\n" + again + "\nEND:VCARD\n")
+	}
+	count := func(f *addressbook.Folder, dry bool) map[State]int {
+		c, err := addressbook.Source{}.Read(strings.NewReader(text.String()))
+		if err != nil {
+			t.Error(err)
+		}
+		lines, err := Import(f, c, dry)
+		if err != nil {
+			t.Error(err)
+		}
+		n := map[State]int{}
+		for _, l := range lines {
+			n[l.State]++
+		}
+		return n
+	}
+	f := folder(t)
+	want := map[State]int{New: batch + 12, Changed: 5, Same: 1}
+	for _, dry := range []bool{true, false} {
+		if got := count(f, dry); !reflect.DeepEqual(got, want) {
+			t.Errorf("dry %v: %v, want %v", dry, got, want)
+		}
+	}
+	x, err := fresh(f)
+	if err != nil || len(x.Entries) != batch+12 || len(x.Faults) > 0 {
+		t.Fatalf("%d entries %v %v", len(x.Entries), x.Faults, err)
+	}
+	if e := x.Exact("second@example.com"); len(e) != 1 || e[0].Name != "N3" || !slices.Equal(e[0].Nicknames, []string{"Z"}) {
+		t.Errorf("%+v", e)
+	}
+	if left, _ := filepath.Glob(filepath.Join(f.Dir, ".*.tmp")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+	// Two programs with two files: each card of both is there.
+	var both sync.WaitGroup
+	g := folder(t)
+	for _, n := range []string{"a", "b"} {
+		both.Go(func() {
+			c, err := addressbook.Source{}.Read(strings.NewReader(strings.ReplaceAll(text.String(), "@", n+"@")))
+			if err != nil {
+				t.Error(err)
+			}
+			if _, err := Import(&addressbook.Folder{Name: "team", Dir: g.Dir}, c, false); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	both.Wait()
+	x, err = fresh(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range batch + 10 {
+		for _, n := range []string{"a", "b"} {
+			if address := fmt.Sprintf("n%d%s@example.com", i, n); len(x.Exact(address)) != 1 {
+				t.Errorf("%s is in %d cards", address, len(x.Exact(address)))
+			}
 		}
 	}
 }

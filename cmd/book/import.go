@@ -29,122 +29,217 @@ type Line struct {
 	Text    string `json:"text,omitempty"` // why it is bad
 }
 
-// Import puts the cards of a file into a folder. A card is that of the folder
-// with its UID, else that which has its first address. Of a card that is found
-// by its address, names, addresses and groups are added, and nothing is taken
-// away; one with the same UID is replaced. dry: nothing is written. The error is
-// one of the folder; the lines before it were carried out.
-func Import(f *addressbook.Folder, c *addressbook.Contents, dry bool) ([]Line, error) {
-	var lines []Line
-	for _, card := range c.Cards {
-		l, err := one(f, card, dry)
-		if err != nil {
-			return lines, err
-		}
-		lines = append(lines, l)
-	}
-	return lines, nil
-}
+// batch is how many new cards are written at once.
+const batch = 256
 
-func one(f *addressbook.Folder, placed addressbook.Placed, dry bool) (Line, error) {
-	card := placed.Modern()
-	e := card.Entry()
-	l := Line{Line: placed.Line, State: New, Name: e.Name, Address: e.Address(), UID: e.UID}
-	if e.Name == "" && e.Address() == "" {
-		l.State, l.Text = Bad, "has neither a name nor an address"
-		return l, nil
-	}
+// Import puts the cards of a file into a folder. A card is that of the folder
+// with its UID, else that which has its first address, else, where it has none,
+// that which has its name. Of a card that is found by its address or name, names,
+// addresses and groups are added, and nothing is taken away; one with the same UID
+// is replaced. dry: nothing is written. The error is one of the folder; the lines
+// were carried out.
+func Import(f *addressbook.Folder, c *addressbook.Contents, dry bool) ([]Line, error) {
 	f.Refresh()
 	x, err := f.Index()
 	if err != nil {
-		return l, err
+		return nil, err
 	}
-	known, byUID := find(x, e)
-	if known == nil {
-		if dry {
-			return l, nil
+	im := &importer{folder: f, dry: dry, known: newKnown(x), drafts: map[*addressbook.Entry]*addressbook.Card{}}
+	for _, card := range c.Cards {
+		if err = im.one(card); err != nil {
+			break
 		}
-		added, err := f.Add(card)
-		if errors.Is(err, addressbook.ErrThere) { // a file of that name, which is no card
-			l.State, l.Text = Bad, err.Error()
-			return l, nil
-		}
-		if err == nil {
-			l.UID = added.UID
-		}
-		return l, err
 	}
-	l.UID = known.UID
+	if flushed := im.flush(); err == nil {
+		err = flushed
+	}
+	return slices.DeleteFunc(im.lines, func(l Line) bool { return l.State == "" }), err
+}
+
+// importer carries an import out.
+type importer struct {
+	folder *addressbook.Folder
+	dry    bool
+	known  *known
+	lines  []Line                                   // without a state: not carried out
+	drafts map[*addressbook.Entry]*addressbook.Card // of a dry run: what would be written
+
+	cards   []*addressbook.Card // new ones that wait to be written
+	entries []*addressbook.Entry
+	at      []int // the line of each
+}
+
+func (im *importer) one(placed addressbook.Placed) error {
+	card := placed.Modern()
+	e := card.Entry()
+	l := Line{Line: placed.Line, Name: e.Name, Address: e.Address(), UID: e.UID}
+	if e.Name == "" && e.Address() == "" {
+		l.State, l.Text = Bad, "has neither a name nor an address"
+		im.lines = append(im.lines, l)
+		return nil
+	}
+	had, byUID := im.known.find(e)
+	if had == nil {
+		im.lines = append(im.lines, l)
+		return im.add(card, e)
+	}
+	if slices.Contains(im.entries, had) { // it waits to be written
+		if err := im.flush(); err != nil {
+			return err
+		}
+		if had, byUID = im.known.find(e); had == nil {
+			im.lines = append(im.lines, l)
+			return im.add(card, e)
+		}
+	}
+	l.UID = had.UID
+	var err error
 	if byUID {
-		l.State, err = replace(f, known, card, dry)
+		l.State, err = im.replace(had, card)
 	} else {
-		l.State, err = complete(f, known, e, dry)
+		l.State, err = im.complete(had, e)
 	}
-	return l, err
+	if err == nil {
+		im.lines = append(im.lines, l)
+	}
+	return err
 }
 
-func find(x *addressbook.Index, e *addressbook.Entry) (known *addressbook.Entry, byUID bool) {
-	if known := x.ByUID(e.UID); known != nil {
-		return known, true
+// add has a card wait until there are many to be written.
+func (im *importer) add(card *addressbook.Card, e *addressbook.Entry) error {
+	last := len(im.lines) - 1
+	im.known.take(e)
+	if im.dry {
+		im.lines[last].State, im.drafts[e] = New, card
+		return nil
 	}
-	if e.Group {
-		for _, other := range x.Entries {
-			if other.Group && strings.EqualFold(other.Name, e.Name) {
-				return other, false
-			}
-		}
-		return nil, false
+	im.cards, im.entries, im.at = append(im.cards, card), append(im.entries, e), append(im.at, last)
+	if len(im.cards) < batch {
+		return nil
 	}
-	if e.Address() != "" {
-		if same := x.Exact(e.Address()); len(same) > 0 {
-			return same[0], false
-		}
-	}
-	return nil, false
+	return im.flush()
 }
 
-func replace(f *addressbook.Folder, known *addressbook.Entry, card *addressbook.Card, dry bool) (State, error) {
-	s, err := f.Get(known)
-	switch {
-	case err != nil:
-		return Bad, err
-	case string(s.Modern().Bytes()) == string(card.Bytes()):
-		return Same, nil
-	case dry:
+// flush writes the cards that wait.
+func (im *importer) flush() error {
+	if len(im.cards) == 0 {
+		return nil
+	}
+	added, err := im.folder.AddAll(im.cards)
+	for i, a := range added {
+		im.known.drop(im.entries[i])
+		l := &im.lines[im.at[i]]
+		if a.Err != nil { // a file of that name, which is no card
+			l.State, l.Text = Bad, a.Err.Error()
+			continue
+		}
+		l.State, l.UID = New, a.Entry.UID
+		im.known.take(a.Entry)
+	}
+	im.cards, im.entries, im.at = nil, nil, nil
+	return err
+}
+
+// replace puts a card in the place of the one with its UID, also where somebody
+// else has just changed that one.
+func (im *importer) replace(had *addressbook.Entry, card *addressbook.Card) (State, error) {
+	for tries := 1; ; tries++ {
+		is, write, err := im.get(had)
+		if err != nil || string(is.Modern().Bytes()) == string(card.Bytes()) {
+			return Same, err
+		}
+		err = write(card)
+		switch {
+		case errors.Is(err, addressbook.ErrChanged) && tries < 10:
+			continue
+		case err != nil:
+			return Bad, err
+		}
+		e := card.Entry()
+		if im.now(had, e); im.dry {
+			im.drafts[e] = card
+		}
 		return Changed, nil
 	}
-	return Changed, f.Replace(s, card)
 }
 
 // complete adds to a card what another one says of the same person or group.
-func complete(f *addressbook.Folder, known, e *addressbook.Entry, dry bool) (State, error) {
-	state := Same
-	err := f.Change(known, func(c *addressbook.Card) (bool, error) {
-		now := c.Entry()
-		changed := false
-		if now.Name == "" && e.Name != "" {
-			c.SetName(e.Name)
-			changed = true
+func (im *importer) complete(had, e *addressbook.Entry) (State, error) {
+	if im.dry {
+		is, _, err := im.get(had)
+		if err != nil {
+			return Bad, err
 		}
-		if now.Organisation == "" && e.Organisation != "" {
-			c.SetOrganisation(e.Organisation)
-			changed = true
+		if !merge(is, e) {
+			return Same, nil
 		}
-		for _, list := range []struct {
-			has, more []string
-			set       func([]string)
-		}{{now.Addresses, e.Addresses, c.SetAddresses}, {now.Groups, e.Groups, c.SetGroups}, {now.Nicknames, e.Nicknames, c.SetNicknames}, {now.Members, e.Members, c.SetMembers}} {
-			if all := union(list.has, list.more); len(all) > len(list.has) {
-				list.set(all)
-				changed = true
-			}
+		e := is.Entry()
+		im.now(had, e)
+		im.drafts[e] = is
+		return Changed, nil
+	}
+	var is *addressbook.Entry // as it is written; nil: nothing has changed
+	err := im.folder.Change(had, func(c *addressbook.Card) (bool, error) {
+		if is = nil; merge(c, e) {
+			is = c.Entry()
 		}
-		if changed {
-			state = Changed
-		}
-		return changed && !dry, nil
+		return is != nil, nil
 	})
-	return state, err
+	if err != nil || is == nil {
+		return Same, err
+	}
+	im.now(had, is)
+	return Changed, nil
+}
+
+// get is the card of an entry, and what writes another one in its place: nothing
+// does in a dry run.
+func (im *importer) get(e *addressbook.Entry) (is *addressbook.Card, write func(*addressbook.Card) error, err error) {
+	none := func(*addressbook.Card) error { return nil }
+	if card := im.drafts[e]; card != nil {
+		return card, none, nil
+	}
+	s, err := im.folder.Get(e)
+	if err != nil {
+		return nil, nil, err
+	}
+	if im.dry {
+		return s.Card, none, nil
+	}
+	return s.Card, func(c *addressbook.Card) error { return im.folder.Replace(s, c) }, nil
+}
+
+// now says what became of an entry.
+func (im *importer) now(had, e *addressbook.Entry) {
+	if e.File = had.File; e.UID == "" {
+		e.UID = had.UID
+	}
+	im.known.drop(had)
+	im.known.take(e)
+}
+
+// merge adds to a card what an entry has more, and says whether there was any.
+func merge(c *addressbook.Card, e *addressbook.Entry) bool {
+	is := c.Entry()
+	changed := false
+	if is.Name == "" && e.Name != "" {
+		c.SetName(e.Name)
+		changed = true
+	}
+	if is.Organisation == "" && e.Organisation != "" {
+		c.SetOrganisation(e.Organisation)
+		changed = true
+	}
+	for _, list := range []struct {
+		has, more []string
+		set       func([]string)
+	}{{is.Addresses, e.Addresses, c.SetAddresses}, {is.Groups, e.Groups, c.SetGroups}, {is.Nicknames, e.Nicknames, c.SetNicknames}, {is.Members, e.Members, c.SetMembers}} {
+		if all := union(list.has, list.more); len(all) > len(list.has) {
+			list.set(all)
+			changed = true
+		}
+	}
+	return changed
 }
 
 func union(has, more []string) []string {

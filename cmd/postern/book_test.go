@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -85,6 +86,54 @@ func TestBook(t *testing.T) {
 	fails(exitTempFail, "the file of x cannot be read", "book", "test")
 	h.write(strings.ReplaceAll(capturing, "ADDR", "127.0.0.1:1") + "[book.x]\nprovider = \"csvv\"\n")
 	fails(exitConfig, `"csvv" is not known`, "book", "find", "x")
+}
+
+// TestImportVerdict: an import ends with 0 where all of a file is in the book, and
+// a dry run as the import would.
+func TestImportVerdict(t *testing.T) {
+	const card = "BEGIN:VCARD\nVERSION:4.0\nFN:Alice\nEMAIL:alice@example.com\nEND:VCARD\n"
+	for name, c := range map[string]struct {
+		text, format string
+		code         int
+		want         string // of the end of what is said
+		dry          string // of a dry run, where that is another
+		cards        int
+	}{
+		"good.vcf":        {card, "auto", exitOK, "1 new, 0 changed, 0 the same, 0 faults", "", 1},
+		"part.vcf":        {card + "BEGIN:VCARD\nVERSION:9\nEND:VCARD\n", "auto", exitData, "1 of FILE were not taken in, for the faults above; the others are in the book", "1 of FILE cannot be taken in, for the faults above", 1},
+		"nameless.vcf":    {card + "BEGIN:VCARD\nVERSION:4.0\nTEL:1\nEND:VCARD\n", "auto", exitData, "1 of FILE were not taken in", "1 of FILE cannot be taken in", 1},
+		"bad.vcf":         {"BEGIN:VCARD\nVERSION:9\nEND:VCARD\n", "auto", exitData, "nothing of FILE can be taken in", "", 0},
+		"text.vcf":        {"this is\nnothing\n", "vcard", exitData, "nothing of FILE can be taken in", "", 0},
+		"address.vcf":     {card + "BEGIN:VCARD\nVERSION:4.0\nFN:Bob\nEMAIL:bob@\nEND:VCARD\n", "auto", exitOK, "2 new, 0 changed, 0 the same, 1 fault", "", 2},
+		"empty.vcf":       {"", "vcard", exitOK, "0 new, 0 changed, 0 the same, 0 faults", "", 0},
+		"good.csv":        {"Name,Mail\nAlice,alice@example.com\n,\n", "auto", exitOK, "1 new", "", 1},
+		"part.csv":        {"Name,Mail\nAlice,alice@example.com\n,/o=ACME/cn=bob\n", "auto", exitData, "1 of FILE were not taken in", "1 of FILE cannot be taken in", 1},
+		"bad.csv":         {"Name,Mail\n,bob@\n,carol@\n", "auto", exitData, "nothing of FILE can be taken in", "", 0},
+		"no columns.csv":  {"a,b\n1,2\n", "auto", exitData, "no column is known to hold addresses", "", 0},
+		"headings.csv":    {"Name,Mail\n", "auto", exitOK, "0 new", "", 0},
+		"good.ldif":       {"dn: o=x\nobjectclass: top\n\ndn: cn=Alice\ncn: Alice\nmail: alice@example.com\n", "auto", exitOK, "1 new", "", 1},
+		"part.ldif":       {"dn: cn=Alice\ncn: Alice\n\ndn: cn=Bob\nmail: bob@\n", "auto", exitData, "1 of FILE were not taken in", "1 of FILE cannot be taken in", 1},
+		"unreadable.ldif": {"dn: cn=Bob\nmail:< file:///etc/passwd\n", "auto", exitData, "nothing of FILE can be taken in", "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHarness(t, strings.Replace(capturing, "ADDR", "127.0.0.1:1", 1)+"[book.team]\nprovider = \"vcards\"\ndir = \"DIR/book\"\n")
+			file := filepath.Join(stepFiles(t, map[string]string{name: c.text}), name)
+			for _, run := range []struct {
+				want  string
+				cards int
+				args  []string
+			}{{cmp.Or(c.dry, c.want), 0, []string{"--dry-run"}}, {c.want, c.cards, nil}, {"", c.cards, []string{"--json"}}} {
+				r := h.do(append([]string{"book", "import", "--format", c.format, file}, run.args...)...)
+				if want := strings.ReplaceAll(run.want, "FILE", file); r.code != c.code || !strings.Contains(r.stdout+r.stderr, want) {
+					t.Errorf("%q: exit %d\n%s%s, want %d with %s", run.args, r.code, r.stdout, r.stderr, c.code, want)
+				}
+				if cards, _ := filepath.Glob(filepath.Join(h.dir, "book", "*.vcf")); len(cards) != run.cards {
+					t.Errorf("%q: %d cards are in the book, want %d", run.args, len(cards), run.cards)
+				}
+			}
+		})
+	}
 }
 
 // edit runs `book edit` with an editor.

@@ -44,6 +44,7 @@ var goroutines = map[string]string{
 	"relay/upstream/examine.go Examine":   "closes a socket",
 	"relay/signin/kdc.go send":            "closes a socket",
 	"relay/addressbook/mirror.go current": "mirror.askSafely recovers: TestMirrorDefect",
+	"relay/addressbook/add.go putDown":    "writes texts that were looked at before into files",
 	"relay/directory/session.go run":      "closes a socket",
 	"relay/directory/server.go dial":      "closes a socket",
 	"relay/directory/server.go keep":      "closes a socket",

@@ -20,11 +20,13 @@ type Fault struct {
 }
 
 func (f Fault) String() string {
-	where := f.Book
-	if f.Name != "" {
-		where += ": " + f.Name
+	text := f.Text
+	for _, where := range []string{f.Name, f.Book} {
+		if where != "" {
+			text = where + ": " + text
+		}
 	}
-	return where + ": " + f.Text
+	return text
 }
 
 // Index is a book in memory. It is never changed, and may be used concurrently.

@@ -89,11 +89,12 @@ func mailOfDN(dn string) string {
 func (c *Contents) ldifRecord(line int, record []attribute) {
 	row, at := []string{}, columns{}
 	var members []string
-	group := false
+	group, unread := false, false
 	for _, a := range record {
 		v, ok := ldifValue(string(a.value))
 		if !ok {
 			c.fault(line, a.name+" cannot be read")
+			unread = true
 			continue
 		}
 		field := attributes[a.name]
@@ -116,6 +117,9 @@ func (c *Contents) ldifRecord(line int, record []attribute) {
 		c.fault(line, f)
 	}
 	if card == nil {
+		if unread || len(faults) > 0 {
+			c.Lost++
+		}
 		return
 	}
 	if group {
@@ -129,7 +133,9 @@ func (c *Contents) ldifRecord(line int, record []attribute) {
 		}
 		card.SetMembers(good)
 	}
-	if len(c.Cards) < maxCards {
-		c.Cards = append(c.Cards, Placed{line, card})
+	if len(c.Cards) >= maxCards {
+		c.beyond(line)
+		return
 	}
+	c.Cards = append(c.Cards, Placed{line, card})
 }

@@ -46,6 +46,9 @@ type Contents struct {
 	Guesses []Guess `json:"columns,omitempty"` // of a table
 	Cards   []Placed
 	Faults  []Fault // whose names are lines
+	// Lost is how many cards, rows and records are not in Cards, because of their
+	// faults. A card that has lost no more than an address is in Cards.
+	Lost int
 }
 
 // Placed is a card with the line that it begins at.
@@ -60,6 +63,12 @@ func (c *Contents) fault(line int, text string) {
 	} else if len(c.Faults) == maxFaults {
 		c.Faults = append(c.Faults, Fault{Text: "there are more faults"})
 	}
+}
+
+// lose is a fault that leaves a card out.
+func (c *Contents) lose(line int, text string) {
+	c.Lost++
+	c.fault(line, text)
 }
 
 // Read reads a file that another program has exported. The error is an
@@ -147,7 +156,7 @@ func (c *Contents) readCards(text []byte) {
 		}
 		at += len(one)
 		if begin < 0 && len(word) > 0 {
-			c.fault(line, "stands outside of a card")
+			c.lose(line, "stands outside of a card")
 		}
 		if bytes.Equal(word, []byte("END:VCARD")) && begin >= 0 {
 			c.take(from, text[begin:at])
@@ -155,18 +164,22 @@ func (c *Contents) readCards(text []byte) {
 		}
 	}
 	if begin >= 0 {
-		c.fault(from, "the card has no end")
+		c.lose(from, "the card has no end")
 	}
+}
+
+func (c *Contents) beyond(line int) {
+	c.lose(line, fmt.Sprintf("is beyond the %d cards that are read", maxCards))
 }
 
 func (c *Contents) take(line int, text []byte) {
 	if len(c.Cards) >= maxCards {
-		c.fault(line, fmt.Sprintf("is beyond the %d cards that are read", maxCards))
+		c.beyond(line)
 		return
 	}
 	card, err := ParseCard(text)
 	if err != nil {
-		c.fault(line, err.Error())
+		c.lose(line, err.Error())
 		return
 	}
 	for _, f := range card.Faults() {
@@ -205,7 +218,7 @@ func (c *Contents) readCSV(text []byte, named map[string]string) error {
 		}
 		var bad *csv.ParseError
 		if errors.As(err, &bad) {
-			c.fault(bad.StartLine, bad.Err.Error())
+			c.lose(bad.StartLine, bad.Err.Error())
 			continue
 		} else if err != nil {
 			return err
@@ -216,9 +229,11 @@ func (c *Contents) readCSV(text []byte, named map[string]string) error {
 			c.fault(line, f)
 		}
 		switch {
-		case card == nil:
+		case card == nil && len(faults) > 0:
+			c.Lost++
+		case card == nil: // an empty row
 		case len(c.Cards) >= maxCards:
-			c.fault(line, fmt.Sprintf("is beyond the %d cards that are read", maxCards))
+			c.beyond(line)
 			return nil
 		default:
 			c.Cards = append(c.Cards, Placed{line, card})

@@ -156,26 +156,11 @@ func (f *Folder) Get(e *Entry) (*Stored, error) {
 // Add writes a new card, in vCard 4.0. Its file is named after its UID; it gets
 // one where it has none. ErrThere: there is such a card.
 func (f *Folder) Add(c *Card) (*Entry, error) {
-	c = c.Modern()
-	if c.UID() == "" {
-		c.replace("UID", []line{{name: "UID", value: "urn:uuid:" + newUUID()}})
-	}
-	release, err := f.lock()
+	added, err := f.AddAll([]*Card{c})
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	f.Refresh()
-	x, err := f.Index()
-	if err != nil {
-		return nil, err
-	}
-	e := c.Entry()
-	if x.ByUID(e.UID) != nil {
-		return nil, ErrThere
-	}
-	e.Book, e.File = f.Name, fileName(e.UID)
-	return e, f.write(e.File, c.Bytes(), "")
+	return added[0].Entry, added[0].Err
 }
 
 // fileName is the file of a UID: the UID itself where it can be a name.
@@ -265,39 +250,48 @@ func (f *Folder) still(name, etag string) error {
 	return nil
 }
 
-// write puts a card on the disk under its name, all of it or nothing. An empty
-// etag is a new card, which replaces nothing.
+// write puts a card in the place of one that was read, all of it or nothing.
 func (f *Folder) write(name string, text []byte, etag string) error {
-	if len(text) > maxCard {
-		return fmt.Errorf("the card has more than %d MiB", maxCard>>20)
-	}
-	if _, err := ParseCard(text); err != nil {
-		return fmt.Errorf("the card %w", err)
-	}
-	path, temp := filepath.Join(f.Dir, name), filepath.Join(f.Dir, "."+rand.Text()+".tmp")
-	if err := f.writeTemp(temp, text); err != nil {
-		os.Remove(temp)
+	if err := checkText(text); err != nil {
 		return err
 	}
-	var err error
-	if etag == "" {
-		// A link fails where there is a file, whoever has made it.
-		if err = os.Link(temp, path); errors.Is(err, fs.ErrExist) {
-			err = ErrThere
-		}
-		os.Remove(temp)
-	} else if err = f.still(name, etag); err == nil {
-		err = os.Rename(temp, path)
-	}
+	temp, err := f.writeTemp(text)
 	if err != nil {
-		os.Remove(temp)
+		return err
+	}
+	defer os.Remove(temp)
+	if err := f.still(name, etag); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, filepath.Join(f.Dir, name)); err != nil {
 		return err
 	}
 	f.Refresh()
 	return syncDir(f.Dir)
 }
 
-func (f *Folder) writeTemp(temp string, text []byte) error {
+// checkText is an error for what is no card that can be read again.
+func checkText(text []byte) error {
+	if len(text) > maxCard {
+		return fmt.Errorf("the card has more than %d MiB", maxCard>>20)
+	}
+	if _, err := ParseCard(text); err != nil {
+		return fmt.Errorf("the card %w", err)
+	}
+	return nil
+}
+
+// writeTemp puts a text on the disk under a name that is no card's.
+func (f *Folder) writeTemp(text []byte) (temp string, err error) {
+	temp = filepath.Join(f.Dir, "."+rand.Text()+".tmp")
+	if err := f.writeNew(temp, text); err != nil {
+		os.Remove(temp)
+		return "", err
+	}
+	return temp, nil
+}
+
+func (f *Folder) writeNew(temp string, text []byte) error {
 	w, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
