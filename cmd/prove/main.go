@@ -12,6 +12,7 @@
 //	go run ./cmd/prove power -fs xfs -cuts 50  # the same with a whole virtual machine
 //	go run ./cmd/prove fleet -for 30m        # relays with one queue in PostgreSQL, and a standby
 //	go run ./cmd/prove slow -connections 5000  # an ordinary client among slow ones
+//	go run ./cmd/prove group -recipients 5000  # a message to a group of groups, beside Python's smtplib
 //
 // It runs the real binary on loopback in a folder of its own, is bounded in
 // time, and ends with a balance in JSON; the exit code is 0 only where every
@@ -64,6 +65,8 @@ type plan struct {
 	origins  int // slow: users whom the slow ones belong to
 	messages int // slow: ordinary messages
 
+	recipients int // group: members
+
 	relays int  // fleet: how many share the queue
 	alone  bool // fleet: no commit waits for the standby
 
@@ -78,7 +81,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	flags.StringVar(&p.binary, "binary", "", "postern to test; built when empty")
 	flags.StringVar(&p.dir, "dir", "", "folder to work in, on the file system to be tested; kept")
-	flags.IntVar(&p.cycles, "cycles", 200, "kill, again, cut: number of kills or cuts")
+	flags.IntVar(&p.cycles, "cycles", 200, "kill, again, cut: number of kills or cuts; group: of rounds")
 	flags.DurationVar(&p.length, "for", 30*time.Minute, "soak, fleet: how long")
 	flags.IntVar(&p.senders, "senders", 8, "concurrent clients")
 	flags.DurationVar(&p.pause, "pause", 0, "pause of each client between two messages; soak: 10ms")
@@ -100,12 +103,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&p.limit, "limit", 0, "slow: connections that the daemon takes at once; 0: all of them")
 	flags.IntVar(&p.origins, "origins", 200, "slow: users of this machine that the connections belong to; needs root")
 	flags.IntVar(&p.messages, "messages", 200, "slow: messages of an ordinary client meanwhile")
+	flags.IntVar(&p.recipients, "recipients", 5000, "group: members of a group whose groups hold groups")
 	modes := map[string]func(context.Context, io.Writer) (any, error){
 		"kill": reporting(p.onThisMachine), "again": reporting(p.onThisMachine), "soak": reporting(p.onThisMachine), "cut": reporting(p.onThisMachine),
 		"power": reporting(p.inMachine), "machine": reporting(p.asMachine), "slow": reporting(p.slowClients), "fleet": reporting(p.fleetOfRelays),
+		"group": reporting(p.groupOfGroups),
 	}
 	if len(args) == 0 || modes[args[0]] == nil {
-		fmt.Fprintln(stderr, "usage: prove kill|again|soak|cut|power|slow|fleet [flags]")
+		fmt.Fprintln(stderr, "usage: prove kill|again|soak|cut|power|slow|fleet|group [flags]")
 		return 64
 	}
 	p.mode = args[0]

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -193,6 +194,21 @@ func TestPower(t *testing.T) {
 		t.Fatalf("nothing was tried: %+v", r)
 	}
 	t.Logf("%d cuts, %d promised, %d duplicates", r.Kills, r.Promised, r.Duplicates)
+}
+
+// TestGroup is the short form of a message to a group of groups.
+func TestGroup(t *testing.T) {
+	if _, err := exec.LookPath("python3"); err != nil {
+		if os.Getenv("POSTERN_REQUIRE_INTEROP") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("python3 is not installed here")
+	}
+	var r groupReport
+	prove(t, &r, "group", "-recipients", "250", "-cycles", "1")
+	if len(r.Ways) != 6 || r.Groups != 3 || r.Ways["postern send --to"].Transactions != 3 {
+		t.Errorf("%+v", r)
+	}
 }
 
 // TestSlow is the short form of the crowd of slow clients.

@@ -37,8 +37,12 @@ type sink struct {
 	seen    []seen
 }
 
-// seen is an arrival: when, and when its connection was opened.
-type seen struct{ at, connected time.Time }
+// seen is an arrival: when, when its connection was opened, and for how many
+// recipients it is.
+type seen struct {
+	at, connected time.Time
+	recipients    int
+}
 
 // nobody is a recipient whom the sink refuses for good.
 const nobody = "nobody@sink.example"
@@ -152,8 +156,9 @@ func (c *sinkSession) run() {
 				c.out.WriteString("554 5.5.1 no recipient\r\n")
 				continue
 			}
+			recipients := c.rcpt
 			c.rcpt, c.mail = 0, false
-			if c.content() != nil {
+			if c.content(recipients) != nil {
 				return
 			}
 		case "RSET":
@@ -187,8 +192,8 @@ func (c *sinkSession) flush() error {
 	return err
 }
 
-// content reads a message, enters it and answers it.
-func (c *sinkSession) content() error {
+// content reads a message to so many recipients, enters it and answers it.
+func (c *sinkSession) content(recipients int) error {
 	c.out.WriteString("354 go on\r\n")
 	if err := c.flush(); err != nil {
 		return err
@@ -214,7 +219,7 @@ func (c *sinkSession) content() error {
 		c.out.WriteString(sinkOK)
 		return c.flush()
 	}
-	c.sink.see(c.since)
+	c.sink.see(seen{time.Now(), c.since, recipients})
 	answered, err := c.sink.books.received(a.number, a.queueID, a.digest(), c.since)
 	if err != nil {
 		return err
@@ -228,12 +233,19 @@ func (c *sinkSession) content() error {
 }
 
 // see notes an arrival, where that is asked for.
-func (s *sink) see(connected time.Time) {
+func (s *sink) see(one seen) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.keeps {
-		s.seen = append(s.seen, seen{time.Now(), connected})
+		s.seen = append(s.seen, one)
 	}
+}
+
+// forget lets it begin anew with what was seen.
+func (s *sink) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = nil
 }
 
 // all are the arrivals that were seen.
