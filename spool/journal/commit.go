@@ -333,12 +333,20 @@ func (s *Store) sync(seg *segment, end int64) error {
 // giveUp notes that nothing more may be written to the current segment, as
 // what was written to it may be lost. journal.mu is held.
 func (s *Store) giveUp(operation string, err error) {
-	s.j.broken = true
+	s.breaks(err)
 	s.mu.Lock()
 	s.j.seg.suspect = true
-	s.failing = err
 	s.mu.Unlock()
 	s.ev(&WriteFailed{s.j.seg.num, operation, err})
+}
+
+// breaks notes that the journal can't go on in the current segment, for
+// whoever asks how the spool is. journal.mu is held.
+func (s *Store) breaks(err error) {
+	s.j.broken = true
+	s.mu.Lock()
+	s.failing = err
+	s.mu.Unlock()
 }
 
 // syncOwed syncs records about shares that nothing else has synced; false: it

@@ -69,7 +69,7 @@ func (s *Store) writeFailed(off, wrote int64, err error) error {
 	}
 	s.ev(&WriteFailed{s.j.seg.num, "write", err})
 	if !disk.IsFull(err) || s.wipe(off, wrote) != nil {
-		s.j.broken = true
+		s.breaks(err)
 	}
 	if disk.IsFull(err) {
 		s.short.Store(true)

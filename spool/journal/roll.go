@@ -39,7 +39,9 @@ func (s *Store) roll() error {
 	if err != nil {
 		// A header that may be found says where the old segment ends, so the
 		// old one must not grow any more.
-		j.broken = j.broken || j.seg != nil && !gone
+		if j.seg != nil && (j.broken || !gone) {
+			s.breaks(err)
+		}
 		s.ev(&WriteFailed{head.num, "begin", err})
 		if disk.IsFull(err) {
 			err = fmt.Errorf("%w: %w", spool.ErrFull, err)
