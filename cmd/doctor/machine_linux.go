@@ -1,8 +1,13 @@
 package doctor
 
 import (
+	"bufio"
+	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,10 +31,46 @@ func lookAtDisk(dir string) fileSystem {
 		kind = "a file system of type 0x" + strconv.FormatUint(uint64(uint32(st.Type)), 16)
 	}
 	return fileSystem{
-		Kind: kind, ReadOnly: st.Flags&unix.ST_RDONLY != 0,
+		Kind: kind, ReadOnly: st.Flags&unix.ST_RDONLY != 0 || kind == "ext4" && stopped(dir),
 		Free: int64(st.Bavail) * int64(st.Bsize), Total: int64(st.Blocks) * int64(st.Bsize),
 		FreeInodes: int64(st.Ffree), Inodes: int64(st.Files),
 	}
+}
+
+// maxMounts bounds what is read of the list of mounts, in bytes.
+const maxMounts = 4 << 20
+
+// stopped tells whether ext4 takes no more writes after an error, or was shut
+// down. Since Linux 6.15 statfs(2) does not say so, and the options of the mount
+// do.
+func stopped(dir string) bool {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return false
+	}
+	list, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return false
+	}
+	defer list.Close()
+	return stoppedIn(io.LimitReader(list, maxMounts), unix.Major(st.Dev), unix.Minor(st.Dev))
+}
+
+// stoppedIn finds a device in the list of mounts (proc_pid_mountinfo(5)): its
+// number is the third field, its options are the last.
+func stoppedIn(mounts io.Reader, major, minor uint32) bool {
+	device := fmt.Sprintf("%d:%d", major, minor)
+	for lines := bufio.NewScanner(mounts); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 7 || fields[2] != device {
+			continue
+		}
+		options := strings.Split(fields[len(fields)-1], ",")
+		if slices.Contains(options, "emergency_ro") || slices.Contains(options, "shutdown") {
+			return true
+		}
+	}
+	return false
 }
 
 // lookAtClock asks adjtimex(2), which changes nothing when it is asked for
