@@ -313,7 +313,8 @@ func (w *watch) close() {
 	}
 }
 
-// open opens the folder anew where another one lies at its path.
+// open opens the folder anew where another one lies at its path. One that has
+// lost its rights since is as good as none: its messages would go out, and stay.
 func (w *watch) open() error {
 	now, err := os.Stat(w.set.dir)
 	if err != nil {
@@ -321,7 +322,8 @@ func (w *watch) open() error {
 		return err
 	}
 	if w.folder != nil && os.SameFile(now, w.folder.info) {
-		return nil
+		w.folder.info = now // whose it is, and who may write to it, may have changed
+		return mayRemove(w.set.dir, now)
 	}
 	w.close()
 	w.changed, w.read = time.Time{}, time.Time{}
