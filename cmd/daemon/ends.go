@@ -14,8 +14,13 @@ import (
 	"postern/relay/upstream"
 )
 
-// endsEvery is how often is looked for what ends within weeks.
-const endsEvery = time.Hour
+const (
+	// endsEvery is how often is looked for what ends within weeks.
+	endsEvery = time.Hour
+	// signInsEvery is how often is looked at tokens: somebody logs in while the
+	// relay runs.
+	signInsEvery = time.Minute
+)
 
 // ends is what was found of that, and for which configuration.
 type ends struct {
@@ -23,6 +28,9 @@ type ends struct {
 	at    time.Time
 	cfg   *config.Config
 	found []alert.Trouble
+
+	signedAt time.Time // when was looked at tokens
+	signIns  []alert.Trouble
 	// shown is when the certificates end that upstreams have shown last, by their
 	// names.
 	shown map[string]time.Time
@@ -68,11 +76,14 @@ func (d *daemon) judgeEnds(now time.Time) []alert.Trouble {
 	cfg := d.state.Load().cfg
 	d.ends.Lock()
 	defer d.ends.Unlock()
+	if d.ends.cfg != cfg || now.Sub(d.ends.signedAt) >= signInsEvery || now.Before(d.ends.signedAt) {
+		d.ends.signedAt, d.ends.signIns = now, signInsEnd(cfg, d.token, now)
+	}
 	if d.ends.cfg != cfg || now.Sub(d.ends.at) >= endsEvery || now.Before(d.ends.at) {
 		d.ends.at, d.ends.cfg = now, cfg
-		d.ends.found = slices.Concat(certificatesEnd(cfg, now), signInsEnd(cfg, d.token, now), secretsEnd(cfg, now))
+		d.ends.found = slices.Concat(certificatesEnd(cfg, now), secretsEnd(cfg, now))
 	}
-	return slices.Concat(d.ends.found, d.ends.upstreamsEnd(cfg, now))
+	return slices.Concat(d.ends.found, d.ends.signIns, d.ends.upstreamsEnd(cfg, now))
 }
 
 // appendEnding adds a trouble, unless the finding is that nothing ends soon.
@@ -124,7 +135,7 @@ func certificatesEnd(cfg *config.Config, now time.Time) (all []alert.Trouble) {
 func signInsEnd(cfg *config.Config, token func(*config.Upstream) *oauth.Status, now time.Time) (all []alert.Trouble) {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
 		up := cfg.Upstreams[name]
-		if up.OAuth == nil {
+		if up.OAuth == nil || !up.OAuth.NeedsPerson() {
 			continue
 		}
 		if f := doctor.Token(name, token(up), now); f.Status == doctor.Warning {

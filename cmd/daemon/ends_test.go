@@ -30,7 +30,7 @@ func TestEnds(t *testing.T) {
 	for name, status := range map[string]string{"client": "", "token": "ends", "renewable": "renewed"} {
 		up := &config.Upstream{Account: config.Account{Name: name}}
 		if status != "" {
-			up.OAuth = &config.OAuth{}
+			up.OAuth = &config.OAuth{Flow: "device"}
 		}
 		cfg.Upstreams[name] = up
 	}

@@ -137,6 +137,8 @@ func TestJudgements(t *testing.T) {
 		{"clocks", Clock("office", []Reading{{"x", now, now.Add(time.Second)}, {"y", now, now.Add(3 * time.Minute)}, {"z", now, now.Add(-time.Hour)}}), 0},
 		{"token: good", lone(Token("office", &oauth.Status{Present: true, Renewable: true, Expires: now.Add(time.Hour)}, now), Token("office", &oauth.Status{}, now)), 0},
 		{"token: ends", lone(Token("office", &oauth.Status{Present: true, Expires: now.Add(time.Hour)}, now)), 0},
+		{"token: a login with an end", lone(Token("office", &oauth.Status{Present: true, Renewable: true, Expires: now.Add(time.Hour), LoginEnds: now.Add(8 * 24 * time.Hour)}, now),
+			Token("office", &oauth.Status{Present: true, Renewable: true, Expires: now.Add(time.Hour), LoginEnds: now.Add(6 * 24 * time.Hour)}, now)), 0},
 		{"client secret", lone(ClientSecret("office", now.Add(30*24*time.Hour), now), ClientSecret("office", now.Add(20*24*time.Hour), now)), 0},
 		{"client secret: ended", lone(ClientSecret("office", now.Add(-time.Hour), now)), 77},
 		{"token: none", lone(Token("office", &oauth.Status{Problem: "nobody has logged in yet", NeedsLogin: true}, now)), 77},

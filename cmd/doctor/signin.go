@@ -105,6 +105,10 @@ func Token(name string, st *oauth.Status, now time.Time) Finding {
 		}
 	case !st.Present:
 		f.Text = "no access token is stored; one is got when it is needed"
+	case st.Renewable && !st.LoginEnds.IsZero() && st.LoginEnds.Sub(now) < tokenSoon:
+		f.Status = Warning
+		f.Text = "the provider ends the login on " + st.LoginEnds.Local().Format(time.DateTime) + ", whether it is used or not"
+		f.Remedy = fmt.Sprintf("`postern upstream login %s`, before that; see docs/oauth.md, \"What Postern does with tokens\".", name)
 	case st.Renewable:
 		f.Text += ", renewed by itself"
 	case !st.Expires.IsZero() && st.Expires.Sub(now) < tokenSoon:

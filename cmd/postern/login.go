@@ -72,6 +72,9 @@ func (a *app) login(ctx context.Context, cfg *config.Config, up *config.Upstream
 		until = "until " + st.Expires.Local().Format(time.DateTime)
 	}
 	fmt.Fprintf(a.stdout, "%s: it is good %s, and renewed by itself.\n", answer, until)
+	if !st.LoginEnds.IsZero() {
+		fmt.Fprintf(a.stdout, "The provider ends the login on %s.\n", st.LoginEnds.Local().Format(time.DateTime))
+	}
 	return a.goOn(ctx, control.Dial(cfg.Control.Socket), up.Name)
 }
 

@@ -60,8 +60,12 @@ type Status struct {
 	Expires    time.Time `json:"expires,omitzero"` // zero: there is none, or the provider does not say
 	Renewable  bool      `json:"renewable"`        // the next one needs nobody
 	NeedsLogin bool      `json:"needs_login"`      // the problem is that somebody has to run `postern upstream login`
+	// LoginEnds is when the provider ends the login, whether it is used or not;
+	// zero: it does not say, or puts that off with each renewal.
+	LoginEnds time.Time `json:"login_ends,omitzero"`
 	// SecretEnds is when the secret of the client ends; zero: nobody says, or there
 	// is none.
-	SecretEnds time.Time `json:"secret_ends,omitzero"`
-	Problem    string    `json:"problem,omitempty"` // why the last attempt to get one failed; empty: it did not
+	SecretEnds time.Time     `json:"secret_ends,omitzero"`
+	Problem    string        `json:"problem,omitempty"` // why the last attempt to get one failed; empty: it did not
+	idle       time.Duration // how long the login may lie unused
 }

@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// idleLimit is how long a login may lie unused. Providers end one that
-	// nobody uses: Microsoft after 90 days, Google after six months.
+	// idleLimit is how long a login may lie unused: Providers end one that nobody
+	// uses, Microsoft after 90 days, Google after six months. It is half the life
+	// of a login where that is less.
 	idleLimit = 7 * 24 * time.Hour
 	// idleRound is how often is looked for idle logins.
 	idleRound = time.Hour
@@ -47,7 +48,7 @@ func (t *Tokens) keepLogin(ctx context.Context, a *config.Account) {
 		return
 	}
 	st := t.Status(ctx, a)
-	if st.Present && st.Renewable && time.Since(st.Obtained) > idleLimit {
+	if st.Present && st.Renewable && time.Since(st.Obtained) > st.idle {
 		_, _ = t.Token(ctx, a, "") // its events tell what came of it
 	}
 }

@@ -37,6 +37,7 @@ type idp struct {
 	mu       sync.Mutex
 	life     time.Duration // of access tokens; 0: it does not say
 	keep     bool          // refresh tokens are not rotated
+	ends     func() any    // when refresh tokens do, in seconds from now; nil: it does not say
 	same     bool          // it gives the same access token again and again
 	latency  time.Duration
 	down     error                                      // of the network
@@ -161,6 +162,9 @@ func (p *idp) issue() map[string]any {
 	}
 	if p.life > 0 {
 		answer["expires_in"] = int(p.life.Seconds())
+	}
+	if p.ends != nil {
+		answer["refresh_token_expires_in"] = p.ends()
 	}
 	return answer
 }

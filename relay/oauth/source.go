@@ -277,7 +277,9 @@ func (s *source) obtain(ctx context.Context, conf *config.OAuth, old *token) (*t
 	if !conf.NeedsPerson() {
 		got.RefreshToken = "" // the grant can be repeated
 	}
-	return newToken(s.identity, got), nil
+	next := newToken(s.identity, got)
+	next.after(old)
+	return next, nil
 }
 
 // grant is what the flow has to show.

@@ -22,6 +22,10 @@ type token struct {
 	Refresh  string    `json:"refresh_token,omitempty"`
 	Obtained time.Time `json:"obtained"`
 	Expires  time.Time `json:"expires,omitzero"` // zero: not known
+	// RefreshEnds is when the refresh token does; zero: the provider does not say.
+	RefreshEnds time.Time `json:"refresh_ends,omitzero"`
+	// Prolonged: the last renewal moved that end.
+	Prolonged bool `json:"prolonged,omitempty"`
 }
 
 // String hides the token.
@@ -42,8 +46,38 @@ const (
 func newToken(identity string, t *oauth2.Token) *token {
 	return &token{
 		Identity: identity, Access: t.AccessToken, Refresh: t.RefreshToken,
-		Obtained: time.Now(), Expires: t.Expiry,
+		Obtained: time.Now(), Expires: t.Expiry, RefreshEnds: refreshEnds(t, time.Now()),
 	}
+}
+
+// longestLogin is the longest life of a login that is believed; beyond it, it
+// may as well have no end.
+const longestLogin = 10 * 365 * 24 * time.Hour
+
+// refreshEnds is when the refresh token ends that came with t. RFC 6749 has no
+// name for that: Google and Microsoft call it refresh_token_expires_in, Keycloak
+// refresh_expires_in (0: never).
+func refreshEnds(t *oauth2.Token, now time.Time) time.Time {
+	if t.RefreshToken == "" {
+		return time.Time{}
+	}
+	for _, key := range []string{"refresh_token_expires_in", "refresh_expires_in"} {
+		if seconds, ok := t.Extra(key).(float64); ok && seconds >= 1 && seconds <= longestLogin.Seconds() {
+			return now.Add(time.Duration(seconds) * time.Second)
+		}
+	}
+	return time.Time{}
+}
+
+// after is told which token t replaces by a renewal; nil: none.
+func (t *token) after(old *token) {
+	if old == nil || old.RefreshEnds.IsZero() {
+		return
+	}
+	if t.RefreshEnds.IsZero() && t.Refresh == old.Refresh {
+		t.RefreshEnds = old.RefreshEnds
+	}
+	t.Prolonged = t.RefreshEnds.IsZero() || t.RefreshEnds.Sub(old.RefreshEnds) > t.Obtained.Sub(old.Obtained)/2
 }
 
 // ended reports whether the token is of no use any more. One without an end

@@ -105,7 +105,7 @@ func (t *Tokens) source(a *config.Account) *source {
 }
 
 // Status tells how it stands with the token of a, from memory, or from disk
-// where none is in use. It asks no provider.
+// where none is in use, or one with an end. It asks no provider.
 func (t *Tokens) Status(ctx context.Context, a *config.Account) Status {
 	s := t.source(a)
 	s.mu.Lock()
@@ -126,8 +126,21 @@ func (t *Tokens) Status(ctx context.Context, a *config.Account) Status {
 			problem = (&Error{Kind: NeedsLogin, Text: "nobody has logged in yet"}).withHint(a.Name, true)
 		}
 	}
+	if tok != nil && conf.NeedsPerson() && (tok.Refresh == "" || !tok.RefreshEnds.IsZero()) {
+		// Somebody may have logged in anew, which a token in use has no need to know.
+		if next, err := s.stored(ctx, conf); err == nil && next != nil && next.Obtained.After(tok.Obtained) {
+			tok = next
+		}
+	}
 	if tok != nil {
 		st.Present, st.Obtained, st.Expires = true, tok.Obtained, tok.Expires
+		if !tok.Prolonged {
+			st.LoginEnds = tok.RefreshEnds
+		}
+		st.idle = idleLimit
+		if half := tok.RefreshEnds.Sub(tok.Obtained) / 2; !tok.RefreshEnds.IsZero() && half < idleLimit {
+			st.idle = half
+		}
 	}
 	st.Renewable = !conf.NeedsPerson() || tok != nil && tok.Refresh != ""
 	if problem != nil {
