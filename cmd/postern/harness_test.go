@@ -71,6 +71,8 @@ type harness struct {
 	sockets []socket
 	// limit is how many files the daemon may have open; 0: as many as we.
 	limit int
+	// wrap changes how the daemon is run; nil: nothing does.
+	wrap func(*exec.Cmd)
 }
 
 type socket struct {
@@ -139,6 +141,9 @@ func (h *harness) start() {
 	h.cmd = h.command(context.Background(), "serve")
 	h.cmd.Env = append(h.cmd.Env, "NOTIFY_SOCKET="+path)
 	confined(h.cmd)
+	if h.wrap != nil {
+		h.wrap(h.cmd)
+	}
 	h.handOver()
 	if h.limit > 0 {
 		h.cmd.Args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, h.limit)}, h.cmd.Args...)

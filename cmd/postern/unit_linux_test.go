@@ -41,6 +41,7 @@ func confined(cmd *exec.Cmd) {
 // beConfined carries out what confined has prepared. It returns only where
 // this process is not meant.
 func beConfined() {
+	beSet()
 	path := os.Getenv(filterEnv)
 	if path == "" {
 		return
