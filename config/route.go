@@ -5,6 +5,7 @@ import (
 	"iter"
 	"maps"
 	"net/textproto"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -113,8 +114,12 @@ func (d *document) checkRoutes(cfg *Config) {
 				d.warn(joinIndex(path+".user", j), "no listener has a user "+strconv.Quote(name), "this never matches")
 			}
 		}
-		if by := taken.by(&r); by != nil {
-			d.warn(path, fmt.Sprintf("%q can never match: %q on %s takes all its mail before", r.Name, by.Name, by.place()),
+		if by := taken.by(&r); by != nil && !(i == len(cfg.Routes)-1 && cfg.isNet(&r, by)) {
+			place := by.place()
+			if by.File == "" && r.File != "" {
+				place += " of " + filepath.Base(d.file)
+			}
+			d.warn(path, fmt.Sprintf("%q can never match: %q on %s takes all its mail before", r.Name, by.Name, place),
 				"move it up, or remove it")
 		}
 		taken.add(&cfg.Routes[i])
@@ -128,6 +133,17 @@ func (d *document) checkRoutes(cfg *Config) {
 			d.warn(joinKey("upstream", name), "no route leads to this upstream", "")
 		}
 	}
+}
+
+// isNet reports whether the last route captures what no other one takes, in a
+// file of its own, as that of the package does. Nothing is wrong with it where
+// the others take everything.
+func (c *Config) isNet(r, by *Route) bool {
+	return r.File != by.File && slices.Contains(r.From, "*") && len(r.To)+len(r.User)+len(r.UnixUser)+len(r.Listener)+len(r.Header) == 0 &&
+		r.Reject == "" && !slices.ContainsFunc(r.Upstream, func(name string) bool {
+		up := c.Upstreams[name]
+		return up == nil || up.Provider != CaptureProvider
+	})
 }
 
 func (d *document) checkRouteUpstreams(upstreams names, path string, list []string, used map[string]bool) {
