@@ -146,6 +146,9 @@ type Change struct {
 	// Reload asks the daemon to take it; nil: nobody is asked.
 	// *control.NoDaemon is no failure, unless somebody may not ask.
 	Reload func(ctx context.Context) error
+	// Confirm looks, after a daemon has taken it, whether it does what it should;
+	// its error ends the change as that of Reload does. It may be nil.
+	Confirm func(ctx context.Context) error
 	// Order is from 1 to 99; files of conf.d with a lower one are read before. 0 is
 	// that of what is replaced, and 50 for a new definition.
 	Order int
@@ -288,16 +291,20 @@ func (s *Store) take(ctx context.Context, how Change, name string, old []byte) (
 		return false, nil
 	}
 	err = how.Reload(ctx)
+	took := err == nil
+	if took && how.Confirm != nil {
+		err = how.Confirm(ctx)
+	}
 	var gone *control.NoDaemon
 	// A daemon that we may not ask can run, and needs the secrets of what it has.
-	if err == nil || ctx.Err() == nil && errors.As(err, &gone) && !errors.Is(err, fs.ErrPermission) {
+	if err == nil || !took && ctx.Err() == nil && errors.As(err, &gone) && !errors.Is(err, fs.ErrPermission) {
 		return err == nil, nil
 	}
 	if back := s.replace(name, old); back != nil {
 		return false, errors.Join(err, fmt.Errorf("and what was there before could not be put back: %w", back))
 	}
 	var refused *control.Refused
-	if !errors.As(err, &refused) { // it may have taken it
+	if took || !errors.As(err, &refused) { // it has taken it, or may have
 		_ = how.Reload(context.WithoutCancel(ctx))
 	}
 	return false, err

@@ -16,11 +16,12 @@ import (
 func (a *app) alertCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "alert",
-		Short: "Show what needs a person, and try those who are told of it",
+		Short: "Show what needs a person, and define and try those who are told of it",
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.alertListCommand(), a.alertTestCommand(), a.alertSendCommand())
+	cmd.AddCommand(a.alertDefineCommands()...)
 	return cmd
 }
 
@@ -105,20 +106,25 @@ func (a *app) alertTest(ctx context.Context, name string) error {
 	if a.json {
 		err = printJSON(a.stdout, tried)
 	} else {
-		t := newTable(a.stdout, "RECEIVER", "RESULT", "TOOK")
-		for _, one := range tried {
-			result := "told"
-			if one.Error != "" {
-				result = one.Error
-			}
-			t.row(one.Receiver, result, fmt.Sprintf("%.2fs", one.Took))
-		}
-		err = t.flush()
+		err = a.printTried(tried)
 	}
 	if err == nil && failed {
 		err = errReported{exitUnavailable}
 	}
 	return err
+}
+
+// printTried prints what became of tests.
+func (a *app) printTried(tried []alert.Tried) error {
+	t := newTable(a.stdout, "RECEIVER", "RESULT", "TOOK")
+	for _, one := range tried {
+		result := "told"
+		if one.Error != "" {
+			result = one.Error
+		}
+		t.row(one.Receiver, result, fmt.Sprintf("%.2fs", one.Took))
+	}
+	return t.flush()
 }
 
 // alertSendCommand is what the daemon calls to speak to a service.

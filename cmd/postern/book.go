@@ -23,7 +23,7 @@ import (
 func (a *app) bookCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "book",
-		Short: "Find, keep and exchange the addresses of people and groups",
+		Short: "Find, keep and exchange the addresses of people and groups, and define books of them",
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -31,6 +31,7 @@ func (a *app) bookCommand() *cobra.Command {
 		a.bookFindCommand(), a.bookShowCommand(), a.bookAddCommand(), a.bookEditCommand(), a.bookRemoveCommand(), a.bookGroupCommand(),
 		a.bookImportCommand(), a.bookExportCommand(), a.bookExpandCommand(), a.bookTestCommand(), a.bookLoginCommand(),
 	)
+	cmd.AddCommand(a.bookDefineCommands()...)
 	return cmd
 }
 

@@ -3,39 +3,39 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"postern/cmd/control"
+	"postern/cmd/alert"
 	"postern/cmd/definition"
 	"postern/cmd/doctor"
 	"postern/config"
+	"postern/relay/addressbook"
 )
 
 // define is one run of a command that adds or edits a definition.
 type define struct {
 	*app
-	kind         definition.Kind
-	cmd          *cobra.Command
-	passwordFile string // "-": standard input; empty: none
-	unset        []string
-	dryRun       bool
-	noTest       bool
-	force        bool
-	before       string // the name of another one
-	first        bool
-	login        bool             // the test failed for nothing but a login
-	findings     []doctor.Finding // of the test
-	asked        *bufio.Reader    // what the terminal answers
+	kind     definition.Kind
+	cmd      *cobra.Command
+	files    map[string]*string // by the key of a secret: where it is read from; "-": standard input
+	unset    []string
+	dryRun   bool
+	noTest   bool
+	force    bool
+	before   string // the name of another one
+	first    bool
+	login    bool                  // the test failed for nothing but a login
+	findings []doctor.Finding      // of the test of an upstream
+	checked  []addressbook.Checked // of that of a book
+	tried    []alert.Tried         // of that of an alert
+	asked    *bufio.Reader         // what the terminal answers
 }
 
 // defined is the answer of these commands as JSON.
@@ -45,26 +45,40 @@ type defined struct {
 	Written  bool             `json:"written"`        // or removed
 	Running  bool             `json:"running"`        // a daemon has taken it
 	Findings []doctor.Finding `json:"findings,omitempty"`
-	Warnings []config.Problem `json:"warnings,omitempty"`
-	Login    bool             `json:"login,omitempty"` // it needs `postern upstream login`
+	// Checked is what the test of a book has told, Tried that of an alert.
+	Checked  []addressbook.Checked `json:"checked,omitempty"`
+	Tried    []alert.Tried         `json:"tried,omitempty"`
+	Warnings []config.Problem      `json:"warnings,omitempty"`
+	Login    bool                  `json:"login,omitempty"` // it needs `postern upstream login`, or that of a book
+}
+
+// verb is what a command about definitions of a kind is called. Those of a book
+// are other ones: "add" and "remove" are for the entries of a book.
+func verb(kind definition.Kind, does string) string {
+	if kind != definition.Book {
+		return does
+	}
+	return map[string]string{"add": "define", "edit": "redefine", "remove": "undefine"}[does]
 }
 
 // defineCommand adds definitions of a kind, or edits them.
 func (a *app) defineCommand(kind definition.Kind, edit bool, short, long string) *cobra.Command {
-	d := &define{app: a, kind: kind}
-	verb := "add"
+	d := &define{app: a, kind: kind, files: map[string]*string{}}
+	does := "add"
 	if edit {
-		verb = "edit"
+		does = "edit"
 	}
 	d.cmd = &cobra.Command{
-		Use: verb + " NAME", Short: short, Long: long,
+		Use: verb(kind, does) + " NAME", Short: short, Long: long,
 		Args: one("a name for one " + string(kind)),
 		RunE: func(cmd *cobra.Command, args []string) error { return d.run(cmd.Context(), args[0], edit) },
 	}
 	flags := d.cmd.Flags()
 	for _, s := range definition.Keys(kind) {
 		switch name := flagOf(s.Name); {
-		case s.Secret || s.Name == "password_file":
+		case s.Secret:
+			d.files[s.Name] = flags.String(name+"-file", "", wordsOf(s.Name)+" is the first line of this `FILE`, \"-\" for standard input; it is copied")
+		case flags.Lookup(name) != nil: // the file of a secret
 		case definition.IsList(s.Kind):
 			flags.StringArray(name, nil, s.Help+" Give it once for each")
 		case s.Kind == "boolean":
@@ -83,12 +97,20 @@ func (a *app) defineCommand(kind definition.Kind, edit bool, short, long string)
 		flags.BoolVar(&d.first, "first", false, "ask it before all routes that were added")
 		d.cmd.MarkFlagsMutuallyExclusive("before", "first")
 	}
-	if kind == definition.Upstream {
-		flags.StringVar(&d.passwordFile, "password-file", "", "the password is the first line of this `FILE`, \"-\" for standard input; it is copied")
+	if kind != definition.Route {
 		flags.BoolVar(&d.noTest, "no-test", false, "do not test it before it is kept")
 		flags.BoolVar(&d.force, "force", false, "keep it although the test failed")
 	}
 	return a.withJSON(d.cmd)
+}
+
+// wordsOf is the key of a secret in words, "the client secret".
+func wordsOf(key string) string {
+	words := strings.ReplaceAll(key[strings.LastIndexByte(key, '.')+1:], "_", " ")
+	if words == "url" {
+		words = "URL"
+	}
+	return "the " + words
 }
 
 // order is where the definition is to stand; 0: nowhere in particular.
@@ -122,8 +144,8 @@ func (d *define) run(ctx context.Context, name string, edit bool) error {
 	if err := d.collect(ctx, &def, edit); err != nil {
 		return err
 	}
-	if d.kind == definition.Upstream && !d.noTest {
-		how.Try = func(ctx context.Context, cfg *config.Config) error { return d.try(ctx, cfg, name) }
+	if !d.noTest {
+		d.test(&how, name)
 	}
 	if how.Order, err = d.order(store); err != nil {
 		return err
@@ -139,7 +161,7 @@ func (d *define) run(ctx context.Context, name string, edit bool) error {
 func (d *define) collect(ctx context.Context, def *definition.Definition, edit bool) error {
 	for _, s := range definition.Keys(d.kind) {
 		f := d.cmd.Flags().Lookup(flagOf(s.Name))
-		if s.Secret || s.Name == "password_file" || f == nil || !f.Changed {
+		if _, secret := d.files[strings.TrimSuffix(s.Name, "_file")]; s.Secret || secret && strings.HasSuffix(s.Name, "_file") || f == nil || !f.Changed {
 			continue
 		}
 		switch {
@@ -162,43 +184,13 @@ func (d *define) collect(ctx context.Context, def *definition.Definition, edit b
 		}
 		delete(def.Values, key)
 	}
-	if d.kind != definition.Upstream {
-		return nil
-	}
 	if !edit {
 		d.asked = bufio.NewReader(d.stdin)
 		if err := d.ask(ctx, def); err != nil {
 			return err
 		}
 	}
-	return d.password(def, edit)
-}
-
-// try walks the way to the upstream as the configuration would have it.
-func (d *define) try(ctx context.Context, cfg *config.Config, name string) error {
-	up, err := upstreamOf(cfg, name)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, testTimeout)
-	defer cancel()
-	bench, err := doctor.NewBench(cfg, nil)
-	if err != nil {
-		return badConfig(err)
-	}
-	d.findings = bench.Upstream(ctx, up, "", "")
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	code := doctor.Exit(d.findings)
-	// Somebody can log in only to an upstream that is there.
-	d.login = up.OAuth != nil && up.OAuth.NeedsPerson() && code != exitOK && !slices.ContainsFunc(d.findings, func(f doctor.Finding) bool {
-		return f.Status == doctor.Failed && f.ID != doctor.UpstreamToken
-	})
-	if code != exitOK && !d.force && !d.login {
-		return errReported{code}
-	}
-	return nil
+	return d.secrets(def, edit)
 }
 
 func (a *app) reloadAfter(ctx context.Context) error {
@@ -207,80 +199,5 @@ func (a *app) reloadAfter(ctx context.Context) error {
 		return err
 	}
 	_, err = client.Reload(ctx)
-	return err
-}
-
-// notOurs says why a definition cannot be edited or removed.
-func (d *define) notOurs(err error, name string) error {
-	if !errors.Is(err, fs.ErrNotExist) {
-		return &failure{code: exitData, text: err.Error(), err: err}
-	}
-	text := fmt.Sprintf("postern has written no %s %q", d.kind, name)
-	if cfg, err := config.Find(d.config); err == nil && cfg.Upstreams[name] != nil && d.kind == definition.Upstream {
-		key := "upstream." + name
-		file := cfg.FileOf(key)
-		if content, err := config.ReadFile(file); err == nil {
-			line, _ := config.Lines(string(content))
-			text = fmt.Sprintf("the upstream %q stands in %s on line %d: change it by hand", name, file, line(key))
-		}
-	}
-	return &failure{code: exitData, text: text}
-}
-
-// tell prints what was done, or why not.
-func (d *define) tell(done *definition.Result, write bool, err error) error {
-	var said errReported
-	var refused *control.Refused
-	var problems *config.Problems
-	answer := defined{Findings: d.findings, Login: d.login}
-	if done != nil {
-		answer.File, answer.Text, answer.Warnings = done.File, done.Text, done.Warnings
-		answer.Running, answer.Written = done.Running, write && err == nil
-	}
-	if d.json && (err == nil || errors.As(err, &said)) {
-		if printErr := printJSON(d.stdout, answer); printErr != nil {
-			return printErr
-		}
-		return err
-	}
-	switch {
-	case errors.As(err, &said):
-		if printErr := d.tabulate(d.findings, false); printErr != nil {
-			return printErr
-		}
-		fmt.Fprintln(d.stderr, "postern: nothing was changed; --force keeps it all the same")
-		return err
-	case errors.As(err, &problems):
-		return badConfig(err)
-	case errors.As(err, &refused) && refused.Rejected != nil:
-		return d.printRejected(refused)
-	case errors.As(err, new(*definition.Foreign)), errors.Is(err, definition.ErrChanged):
-		return &failure{code: exitData, text: err.Error(), err: err}
-	case permission(err):
-		return &failure{code: exitNoPerm, text: err.Error(), hint: "run it as root, or as the owner of the configuration", err: err}
-	case err != nil:
-		return err
-	}
-	printProblems(d.stderr, "warning: ", done.Warnings)
-	return d.printDone(&answer)
-}
-
-func (d *define) printDone(answer *defined) error {
-	var err error
-	switch {
-	case !answer.Written:
-		_, err = fmt.Fprintf(d.stdout, "%s would hold:\n\n%s", safe(answer.File), answer.Text)
-	case answer.Text == "" && answer.Running:
-		_, err = fmt.Fprintf(d.stdout, "%s was removed, and the daemon goes on without it\n", safe(answer.File))
-	case answer.Text == "":
-		_, err = fmt.Fprintf(d.stdout, "%s was removed; no daemon runs\n", safe(answer.File))
-	case answer.Running:
-		_, err = fmt.Fprintf(d.stdout, "%s was written, and the daemon has taken it\n", safe(answer.File))
-	default:
-		_, err = fmt.Fprintf(d.stdout, "%s was written; no daemon runs that could take it\n", safe(answer.File))
-	}
-	if d.login && err == nil {
-		_, err = fmt.Fprintf(d.stdout, "Now log in: `postern upstream login %s`\n", safe(d.cmd.Flags().Arg(0)))
-	}
 	return err
 }

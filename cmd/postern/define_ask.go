@@ -14,12 +14,26 @@ import (
 	"postern/config"
 )
 
-// ask asks on a terminal for user and server where no flag tells them, and
-// finds the server by the address of the user where that can be.
+// ask asks on a terminal for what a definition of its kind needs and no flag
+// tells.
 func (d *define) ask(ctx context.Context, def *definition.Definition) error {
-	given := func(keys ...string) bool {
-		return slices.ContainsFunc(keys, func(key string) bool { _, there := def.Values[key]; return there })
+	switch {
+	case d.kind == definition.Upstream:
+		return d.askUpstream(ctx, def)
+	case d.terminal() == 0:
+		return nil
+	case d.kind == definition.Route:
+		return d.askRoute(def)
+	case d.kind == definition.Book:
+		return d.askBook(def)
 	}
+	return d.askAlert(def)
+}
+
+// askUpstream asks for user and server where no flag tells them, and finds the
+// server by the address of the user where that can be.
+func (d *define) askUpstream(ctx context.Context, def *definition.Definition) error {
+	given := func(keys ...string) bool { return d.given(def, keys...) }
 	typing := d.terminal() > 0
 	if typing && !given("username") && def.Values["auth"] != "none" {
 		if err := d.question(def, "username", "User, such as billing@example.com (empty: no sign-in): "); err != nil {
@@ -51,7 +65,7 @@ func (d *define) ask(ctx context.Context, def *definition.Definition) error {
 		delete(def.Values, "host")
 		def.Values["provider"] = host
 	}
-	if typing && !d.otherSignIn(def) && d.passwordFile == "" {
+	if typing && !d.otherSignIn(def) {
 		return d.application(def)
 	}
 	return nil
@@ -73,6 +87,14 @@ func (d *define) application(def *definition.Definition) error {
 		return d.question(def, "oauth.tenant", "Tenant, such as example.onmicrosoft.com: ")
 	}
 	return nil
+}
+
+// given tells whether a flag has told one of the keys.
+func (d *define) given(def *definition.Definition, keys ...string) bool {
+	return slices.ContainsFunc(keys, func(key string) bool {
+		_, there := def.Values[key]
+		return there || d.files[key] != nil && *d.files[key] != ""
+	})
 }
 
 // question asks for one key; an empty answer leaves it unset.
@@ -104,34 +126,6 @@ func (d *define) terminal() int {
 	return 0
 }
 
-// password reads it from where the flag says, or asks where one is needed.
-func (d *define) password(def *definition.Definition, edit bool) error {
-	var password string
-	var err error
-	switch _, user := def.Values["username"]; {
-	case d.passwordFile == "-":
-		password, err = d.readPassword()
-	case d.passwordFile != "":
-		content, readErr := config.ReadFile(d.passwordFile)
-		if readErr != nil {
-			return &failure{code: exitData, text: readErr.Error(), err: readErr}
-		}
-		password, _, _ = strings.Cut(string(content), "\n")
-	case edit || !user || d.terminal() == 0 || d.otherSignIn(def):
-		return nil
-	default:
-		password, err = d.askPassword(d.terminal() - 1)
-	}
-	if err != nil {
-		return err
-	}
-	if password = strings.TrimSuffix(password, "\r"); password == "" {
-		return &failure{code: exitData, text: "the password is empty"}
-	}
-	def.Secrets["password"] = password
-	return nil
-}
-
 // otherSignIn tells whether the flags say where a secret comes from, or that
 // none is needed.
 func (d *define) otherSignIn(def *definition.Definition) bool {
@@ -140,5 +134,5 @@ func (d *define) otherSignIn(def *definition.Definition) bool {
 			return true
 		}
 	}
-	return def.Values["auth"] == "none"
+	return d.given(def, "password", "oauth.client_secret") || slices.Contains([]any{"none", "external", "integrated", "anonymous"}, def.Values["auth"])
 }

@@ -19,7 +19,7 @@ import (
 func (a *app) undefineCommand(kind definition.Kind, short, long string) *cobra.Command {
 	d := &define{app: a, kind: kind}
 	d.cmd = &cobra.Command{
-		Use: "remove NAME", Short: short, Long: long,
+		Use: verb(kind, "remove") + " NAME", Short: short, Long: long,
 		Args: one("the name of one " + string(kind)),
 		RunE: func(cmd *cobra.Command, args []string) error { return d.remove(cmd.Context(), args[0]) },
 	}
@@ -113,6 +113,36 @@ of their names, unless --before or --first says otherwise.`),
 		a.undefineCommand(definition.Route, "Remove a route that was added", "Removes the file that `postern route add` has written."),
 	)
 	return cmd
+}
+
+func (a *app) bookDefineCommands() []*cobra.Command {
+	return []*cobra.Command{
+		a.defineCommand(definition.Book, false, "Define a book: read it, keep it, and have the daemon take it",
+			`Asks on a terminal for what the flags do not tell: what the book is, its file or
+its URL, user and password. Then it reads the book, or asks its server, as `+"`postern\nbook test`"+` does, writes conf.d/50-book-NAME.toml beside postern.toml, and has the
+daemon reload. Where anything is wrong, nothing is changed and nothing is left behind.
+
+Secrets are kept in files of mode 0600 in the folder "secrets" of the state folder.`),
+		a.defineCommand(definition.Book, true, "Change a book that was defined", "Changes what the flags say, and keeps the rest, also the password."),
+		a.undefineCommand(definition.Book, "Remove the definition of a book", "Removes the file that `postern book define` has written, and its password. The people\nand groups stay where they are."),
+	}
+}
+
+func (a *app) alertDefineCommands() []*cobra.Command {
+	return []*cobra.Command{
+		a.defineCommand(definition.Alert, false, "Add somebody who is told: have the daemon tell them, and keep it",
+			`Asks on a terminal for what the flags do not tell: an address for mail and an
+upstream, the URL of a service, or that of an Alertmanager. It writes
+conf.d/50-alert-NAME.toml beside postern.toml, has the daemon reload, and has it
+tell the new receiver that this is a test, as `+"`postern alert test`"+` does. Where that
+fails, the file and the daemon are again what they were before. While no daemon
+runs, nothing is tried.
+
+The URL of a service is a secret: it and passwords are kept in files of mode 0600 in
+the folder "secrets" of the state folder.`),
+		a.defineCommand(definition.Alert, true, "Change a receiver that was added", "Changes what the flags say, and keeps the rest, also secrets. It is tried before it\nis kept, as with `postern alert add`."),
+		a.undefineCommand(definition.Alert, "Remove a receiver that was added", "Removes the file that `postern alert add` has written, and its secrets."),
+	}
 }
 
 func (a *app) upstreamDefineCommands() []*cobra.Command {
