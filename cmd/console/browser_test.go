@@ -122,6 +122,7 @@ func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	h.Add(fmt.Appendf(nil, `{"time":%q,"event":"message-accepted","id":%q,"from":"shop2@example.com","peer":"127.0.0.1:4711","listener":"apps","recipients":2,"size":23}`+"\n", at, id))
 	h.Add(fmt.Appendf(nil, `{"time":%q,"event":"delivery-attempt","id":%q,"to":"ann@example.org","upstream":"office","result":"deferred","stage":"rcpt","code":450,"text":"try later"}`+"\n", at, id))
 	h.Close(time.Second)
+	f.storms = []control.Storm{{ID: "18c5", From: "cron@example.com", To: "ops@example.org", Subject: hostile, Recipients: 3, Began: time.Now(), Held: 40, Waiting: 38}}
 	q := url.QueryEscape
 	return f, s, id, []string{"/", "/queue", "/queue?state=held", "/queue?from=" + q("<nobody>"), "/messages/" + id.String(), "/messages/" + id.String() + "/life",
 		"/events", "/events?level=warn&q=x", "/upstreams", "/upstreams/office", "/captured", "/captured?q=nothing", "/captured/" + capturedName(1), "/captured/" + capturedName(0), "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/definitions", "/definitions/upstream", "/definitions/alert", "/definitions/upstream?name=main",

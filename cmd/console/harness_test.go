@@ -34,6 +34,7 @@ type relay struct {
 	events   []Event
 	result   queue.Result
 	lanes    []control.Lane
+	storms   []control.Storm
 	config   *config.Config // replaced as a whole, under mu
 	repeated error          // of a release; nil: it is the first
 	taken    func()         // reads the configuration anew; nil: it has errors
@@ -114,7 +115,7 @@ func (f *relay) Resume(upstream, by string) error {
 func (f *relay) Status() *control.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return &control.Status{Hostname: "relay.example.com", Problems: []string{hostile}, Lanes: f.lanes, Queue: control.Queue{Deliveries: 3}}
+	return &control.Status{Hostname: "relay.example.com", Problems: []string{hostile}, Lanes: f.lanes, Storms: f.storms, Queue: control.Queue{Deliveries: 3}}
 }
 
 func (f *relay) Health() (problems, degraded []string) { return nil, nil }

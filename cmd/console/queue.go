@@ -36,7 +36,7 @@ type listed struct {
 
 func (s *Server) queueList(w http.ResponseWriter, r *request) {
 	page := &listed{State: r.Form.Get("state"), States: states, Upstreams: s.Relay.Upstreams()}
-	page.Filter = control.Filter{Upstream: r.Form.Get("upstream"), From: r.Form.Get("from"), To: r.Form.Get("to")}
+	page.Filter = control.Filter{Upstream: r.Form.Get("upstream"), From: r.Form.Get("from"), To: r.Form.Get("to"), Storm: r.Form.Get("storm")}
 	switch page.State {
 	case "", "all":
 		page.State = ""
@@ -112,7 +112,7 @@ func (s *Server) find(r *request, page *listed, after spool.ID) error {
 		return err
 	}
 	values := url.Values{}
-	for name, v := range map[string]string{"state": page.State, "upstream": f.Upstream, "from": f.From, "to": f.To} {
+	for name, v := range map[string]string{"state": page.State, "upstream": f.Upstream, "from": f.From, "to": f.To, "storm": f.Storm} {
 		if v != "" {
 			values.Set(name, v)
 		}

@@ -17,7 +17,10 @@ import (
 // sampled is a relay with two upstreams, of which one fails.
 func sampled(at time.Time, delivered float64) sample {
 	due := at.Add(-90 * time.Second)
-	return sample{at: at, status: &control.Status{Healthy: true, Queue: control.Queue{Deliveries: 7, Held: 1}, Lanes: []control.Lane{
+	return sample{at: at, status: &control.Status{Healthy: true, Queue: control.Queue{Deliveries: 7, Held: 1}, Storms: []control.Storm{
+		{ID: "18c5", From: "cron@example.com", To: "ops@example.com", Subject: "failed\x1b[2J", Began: at.Add(-time.Minute), Held: 40, Waiting: 38},
+		{ID: "18c6", Ended: &due, Held: 9}, {ID: "18c7", Ended: &due, Held: 9, Waiting: 1}, {ID: "18c8"}, {ID: "18c9"},
+	}, Lanes: []control.Lane{
 		{Upstream: "office", State: queue.Up, Sessions: 2}, {Upstream: "bulk", State: queue.Parked, Queued: 7, OldestDue: &due, Reason: "refused\x1b[2J"},
 	}}, counters: &control.Counters{Accepted: 2 * delivered, Lanes: map[string]*control.LaneCount{"office": {Delivered: delivered}, "bulk": {Deferred: delivered / 10}}}}
 }
@@ -42,6 +45,10 @@ func TestTopView(t *testing.T) {
 		if got := v.press(step.key); got != step.want || v.Lanes[v.chosen].Upstream != step.chosen {
 			t.Errorf("%q: %d, chosen %s", step.key, got, v.Lanes[v.chosen].Upstream)
 		}
+	}
+	if text := v.text(0, 0, ""); !strings.Contains(text, "storm 18c5: 40 held since 1m ago, 38 still, goes on; from <cron@example.com>") || strings.Contains(text, "18c6") || !strings.Contains(text, "storm 18c7") ||
+		!strings.Contains(text, "and 1 more: postern status") || len(v.Storms) != 4 {
+		t.Errorf("storms:\n%s", text)
 	}
 	v.stale = true
 	if screen := v.text(80, 24, "no daemon answers"); !strings.Contains(screen, "NO ANSWER SINCE") || strings.Contains(screen, "healthy") {

@@ -22,6 +22,8 @@ type topView struct {
 	Queued    int       `json:"queued"`
 	Held      int       `json:"held"`
 	Lanes     []topLane `json:"upstreams"`
+	// Storms are those that go on, and those of which messages are still on hold.
+	Storms []control.Storm `json:"storms,omitempty"`
 
 	problems []string
 	sorted   int // by which of topOrders
@@ -50,6 +52,9 @@ const (
 	topResume
 )
 
+// topStorms is how many storms have a line.
+const topStorms = 3
+
 // topOrders are the columns that it can be sorted by.
 var topOrders = []struct {
 	name string
@@ -77,6 +82,11 @@ func newTopView(before, now sample) *topView {
 	q := &now.status.Queue
 	v := &topView{At: now.at.UTC(), Seconds: took, Healthy: now.status.Healthy, Accepted: rate(before.counters.Accepted, now.counters.Accepted),
 		Queued: q.Deliveries, Held: q.Held, problems: now.status.Problems}
+	for _, s := range now.status.Storms {
+		if s.Ended == nil || s.Waiting > 0 {
+			v.Storms = append(v.Storms, s)
+		}
+	}
 	none := &control.LaneCount{}
 	for i := range now.status.Lanes {
 		l := &now.status.Lanes[i]
@@ -145,6 +155,13 @@ func (v *topView) text(width, height int, said string) string {
 		fmt.Sprintf("accepted %s/s  delivered %s/s  deferred %s/s  queued %d  held %d", perSecond(v.Accepted), perSecond(v.Delivered), perSecond(v.Deferred), v.Queued, v.Held),
 	}
 	lines = append(lines, v.problems...)
+	for i := range v.Storms {
+		if i == topStorms {
+			lines = append(lines, fmt.Sprintf("and %d more: postern status", len(v.Storms)-i))
+			break
+		}
+		lines = append(lines, "storm "+stormState(&v.Storms[i], v.At))
+	}
 	lines = append(lines, "", fmt.Sprintf("%-20s %-9s %8s %5s %9s %9s %8s %8s  %s", "UPSTREAM", "STATE", "QUEUED", "SESS", "DELIV/S", "DEFER/S", "FAIL/S", "OLDEST", "REASON"))
 	marked := -1
 	for i := range v.Lanes {
