@@ -114,3 +114,24 @@ func TestTemplateBatch(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 }
+
+// TestMarkdownHoldsItsMemory: what becomes of the Markdown of a template takes
+// memory like a body, which is given back.
+func TestMarkdownHoldsItsMemory(t *testing.T) {
+	r := templates(t, map[string]string{"a.toml": "from = 'a@example.com'\nto = ['b@example.org']\nsubject = 'x'\nmarkdown = '{{markdown .text}}'\n"})
+	with := func(headings int) string {
+		return fmt.Sprintf(`{"template":{"id":"a","variables":{"text":%q}}}`, strings.Repeat("a\n=\n", headings))
+	}
+	if a := r.do(call{path: "/emails", body: with(75_000)}); a.status != 503 || !strings.Contains(a.body, "too many large requests") {
+		t.Errorf("more than there is memory for: %d %s", a.status, a.body)
+	}
+	if a := r.do(call{path: "/emails", body: with(25_000)}); a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := r.do(call{path: "/emails", body: with(150_000)}); a.status != 422 || !strings.Contains(a.body, "longer than 512 KiB") {
+		t.Errorf("too long: %d %s", a.status, a.body)
+	}
+	if n := r.server.memory.Used(); n != 0 {
+		t.Errorf("%d bytes are still held", n)
+	}
+}

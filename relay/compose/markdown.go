@@ -37,7 +37,19 @@ var markdown = sync.OnceValue(func() goldmark.Markdown {
 // in one paragraph, take it minutes. It is a second or two.
 const maxMarkdown = 1 << 30
 
+// maxText bounds a text by its length, in bytes: what takes no search at all, such
+// as headings, takes two seconds for each MiB.
+const maxText = 4 << 20
+
+// perByte of Markdown is how much memory it takes at most while HTML is made of
+// it, in bytes: each block and each mark is an object of the library.
+const perByte = 160
+
+// MarkdownWeight is about how many bytes of memory Markdown takes at most.
+func MarkdownWeight(md string) int64 { return int64(len(md)) * perByte }
+
 var (
+	errLong     = errors.New("the Markdown is longer than 4 MiB")
 	errMarkdown = errors.New("the Markdown has too many marks in one paragraph")
 	errNested   = errors.New("the Markdown is nested more than 100 deep, defines more than 3,000 links in a row, or has more than 500,000 cells of tables")
 )
@@ -156,6 +168,9 @@ func (p *weighed) CloseBlock(block ast.Node, in text.Reader, pc syntax.Context) 
 // javascript, vbscript, file and data (but images), are dropped. The Markdown
 // itself makes a good text part. What would take more than seconds is an error.
 func Markdown(md string) (html string, err error) {
+	if len(md) > maxText {
+		return "", errLong
+	}
 	if tooNested(md) {
 		return "", errNested
 	}

@@ -20,6 +20,10 @@ type Folder struct {
 	Dir    string // empty: it has none
 	Domain string // of Message-IDs; empty: that of From
 	Book   Book   // nil: there is none
+	// Memory is asked by Fill before something takes that many bytes of memory
+	// beside the message; false: they can't be had. It is asked for more and more,
+	// and all of it is free again when Fill returns. nil: all can be had.
+	Memory func(bytes int64) bool
 }
 
 // Filled is a message file with its values. Mail is not checked as a whole, and
@@ -29,6 +33,9 @@ type Filled struct {
 	Key  string   // of idempotency; empty: none
 	DSN  []string // as in the Step
 }
+
+// ErrMemory: Folder.Memory has said no.
+var ErrMemory = errors.New("there is no memory for it at present")
 
 // ErrUnknown: a folder has no message file of that name.
 var ErrUnknown = errors.New("there is no such message file")
@@ -87,7 +94,8 @@ func isName(name string) bool {
 }
 
 // Fill makes the message of a message file and the values of its columns. The
-// error is ErrUnknown or a *Problems, which name files within the folder alone.
+// error is ErrUnknown, ErrMemory or a *Problems, which name files within the
+// folder alone.
 func (f Folder) Fill(ctx context.Context, name string, values Row) (*Filled, error) {
 	p, err := f.plan(ctx, name)
 	if err != nil {
@@ -104,7 +112,11 @@ func (f Folder) Fill(ctx context.Context, name string, values Row) (*Filled, err
 		return nil, found.none()
 	}
 	r := newRenderer(p)
+	r.memory = f.Memory
 	m := r.render(ctx, &Group{N: 1, Rows: []Row{values}})
+	if r.starved {
+		return nil, ErrMemory
+	}
 	if m == nil {
 		found.add(p.constant.List...)
 		found.add(r.problems...)

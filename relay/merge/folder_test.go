@@ -169,3 +169,46 @@ func TestFillRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestStrangeMarkdownIsCounted: values of others become no more HTML than there
+// is memory for, and none that takes seconds.
+func TestStrangeMarkdownIsCounted(t *testing.T) {
+	f := folderOf(t, map[string]string{
+		"field.toml":   "markdown = '{{markdown .text}}'",
+		"call.toml":    "html = '{{markdown .text}}{{markdown .text}}'\ninline_css = false",
+		"style.toml":   "html = '<style>p{color:red}</style>{{markdown .text}}'",
+		"nothing.toml": "text = '{{.text}}'",
+	})
+	text := strings.Repeat("a\n=\n", 40_000)
+	for _, c := range []struct {
+		name  string
+		size  int
+		limit int64
+		err   string // "": none
+	}{
+		{"field", 160_000, 26 << 20, ""}, {"field", 160_000, 24 << 20, "memory"}, {"field", 2_000, 0, ""},
+		{"call", 160_000, 60 << 20, ""}, {"call", 160_000, 40 << 20, "memory"},
+		{"style", 20_000, 0, "memory"}, {"style", 20_000, 16 << 20, ""},
+		{"nothing", 160_000, 0, ""},
+	} {
+		taken := int64(0)
+		f.Memory = func(n int64) bool {
+			if taken+n > c.limit {
+				return false
+			}
+			taken += n
+			return true
+		}
+		_, err := f.Fill(t.Context(), c.name, Row{"text": text[:c.size]})
+		if c.err == "" && err != nil || c.err != "" && !errors.Is(err, ErrMemory) {
+			t.Errorf("%s of %d bytes with %d: %v", c.name, c.size, c.limit, err)
+		}
+	}
+	f.Memory = nil
+	long := strings.Repeat("a\n=\n", maxStrangeMarkdown/8+1)
+	for name, text := range map[string]string{"field": long + long, "call": long} { // twice in the latter
+		if _, err := f.Fill(t.Context(), name, Row{"text": text}); err == nil || !strings.Contains(err.Error(), "the Markdown is longer than 512 KiB") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

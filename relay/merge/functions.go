@@ -233,7 +233,7 @@ func sum(of any, column string) (json.Number, error) {
 func (r *Renderer) markdown(v any) (any, error) {
 	switch r.mode {
 	case asHTML:
-		s, err := compose.Markdown(Cell(v))
+		s, err := r.toHTML(Cell(v))
 		return htmltemplate.HTML(s), err
 	case asMarkdown:
 		return raw(Cell(v)), nil

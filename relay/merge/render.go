@@ -44,6 +44,9 @@ type Renderer struct {
 	problems []Problem
 	failed   bool // a problem that is the same for every row
 	embeds   []compose.Part
+	marked   int              // bytes of Markdown so far
+	memory   func(int64) bool // see Folder.Memory
+	starved  bool             // it said no
 }
 
 func newRenderer(p *Plan) *Renderer {
@@ -261,16 +264,12 @@ func (r *Renderer) bodies(mail *compose.Message, data map[string]any) {
 	mail.NoText = p.text != nil && mail.Text == ""
 	var err error
 	if p.markdown != nil {
-		if mail.HTML, err = compose.Markdown(r.body(p.markdown, data)); err != nil {
+		if mail.HTML, err = r.toHTML(r.body(p.markdown, data)); err != nil {
 			r.wrong("markdown", err.Error(), "")
 		}
 	}
 	if p.step.InlineCSS && !inlined {
-		inline := compose.InlineCSS
-		if p.step.ForOthers { // who may have given much of it
-			inline = compose.InlineStrangeCSS
-		}
-		if mail.HTML, err = inline(mail.HTML); err != nil {
+		if mail.HTML, err = r.inline(mail.HTML); err != nil {
 			r.wrong("html", "the style sheet: "+wire.Text(err.Error(), 200), "inline_css = false leaves it as it is")
 		}
 	}

@@ -2,11 +2,14 @@ package merge
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	htmltemplate "html/template"
 	"reflect"
 	"text/template"
 	"time"
+
+	"postern/relay/compose"
 )
 
 // maxWork bounds what the functions of one template are given and give, in
@@ -20,6 +23,48 @@ const (
 	rowWork      = 64 // of a row, beside its cells
 	markdownWork = 16 // times the bytes
 )
+
+// maxStrangeMarkdown bounds the Markdown of one message file for others, in
+// bytes: its values may be a stranger's. It is half a second or one.
+const maxStrangeMarkdown = 512 << 10
+
+// freeMemory is what takes too little to be asked for.
+const freeMemory = 512 << 10
+
+var errStarved = errors.New("there is no memory for it at present")
+
+// take asks for memory.
+func (r *Renderer) take(bytes int64) bool {
+	if r.memory == nil || bytes <= freeMemory || r.memory(bytes) {
+		return true
+	}
+	r.starved = true
+	return false
+}
+
+// toHTML makes HTML of Markdown.
+func (r *Renderer) toHTML(md string) (string, error) {
+	if r.plan.step.ForOthers {
+		if r.marked += len(md); r.marked > maxStrangeMarkdown {
+			return "", fmt.Errorf("the Markdown is longer than %d KiB, which is too long for values of others", maxStrangeMarkdown>>10)
+		}
+	}
+	if !r.take(compose.MarkdownWeight(md)) {
+		return "", errStarved
+	}
+	return compose.Markdown(md)
+}
+
+// inline moves the rules of style sheets to the elements.
+func (r *Renderer) inline(html string) (string, error) {
+	if !r.plan.step.ForOthers { // others may have given much of it
+		return compose.InlineCSS(html)
+	}
+	if !r.take(compose.InlineWeight(html)) {
+		return "", errStarved
+	}
+	return compose.InlineStrangeCSS(html)
+}
 
 func tooMuchWork() error {
 	return fmt.Errorf("takes too long: its functions work on more than %d MiB", maxWork>>20)
