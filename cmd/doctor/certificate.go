@@ -195,7 +195,7 @@ func (e *examination) name(h *upstream.Handshake) {
 		}
 	}
 	f := Finding{ID: UpstreamName, Status: worst(e.up)}
-	f.Text, f.Remedy = upstream.Misnamed(own, h.Names)
+	f.Text, f.Remedy = upstream.Misnamed(e.up, own, h.Names)
 	if pinned(e.up) {
 		f.Status, f.Remedy = OK, ""
 		f.Text += "; the fingerprint counts instead"

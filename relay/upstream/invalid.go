@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/config"
 	"postern/config/wire"
 )
 
@@ -28,13 +29,13 @@ func (h *shaken) invalid(chain []*x509.Certificate, err error) (cause, remedy st
 	)
 	switch {
 	case errors.As(err, &name):
-		return Misnamed(chain[0], h.names)
+		return Misnamed(h.up, chain[0], h.names)
 	case errors.As(err, &unknown):
 		return h.unknown(chain, err.Error())
 	case errors.As(err, &invalid):
 		return h.defect(chain, &invalid)
 	case errors.As(err, &critical):
-		return "its certificate has a critical extension that is not understood here", "Have another one issued" + orPin(chain[0])
+		return "its certificate has a critical extension that is not understood here", "Have another one issued" + orPin(h.up, chain[0])
 	case errors.As(err, &roots):
 		return "the authorities of this machine cannot be read: " + err.Error(), "Install those of the system (the package ca-certificates), or set ca_file."
 	}
@@ -42,8 +43,27 @@ func (h *shaken) invalid(chain []*x509.Certificate, err error) (cause, remedy st
 }
 
 // orPin ends a remedy.
-func orPin(cert *x509.Certificate) string {
-	return "; or, if this is the right certificate, set fingerprint = " + strconv.Quote(pinOf(cert)) + "."
+func orPin(up *config.Upstream, cert *x509.Certificate) string {
+	return "; or, if this is the right certificate, " + pin(up, cert) + "."
+}
+
+// pin is how the settings have cert for the right one. A fingerprint and a ca_file
+// exclude each other.
+func pin(up *config.Upstream, cert *x509.Certificate) string {
+	text := "set fingerprint = " + strconv.Quote(pinOf(cert))
+	if up.CAFile != "" {
+		text += " in place of ca_file"
+	}
+	return text
+}
+
+// trust is how the settings have the certificate of an authority, or one without,
+// for a good one.
+func (h *shaken) trust(what string) string {
+	if h.up.CAFile != "" {
+		return "add " + what + " to the file that ca_file names"
+	}
+	return "name a file that holds " + what + " with ca_file"
 }
 
 func pinOf(cert *x509.Certificate) string {
@@ -51,9 +71,9 @@ func pinOf(cert *x509.Certificate) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// Misnamed tells why cert is for none of names, and what to do about it. Both
+// Misnamed tells why cert, of up, is for none of names, and what to do about it. Both
 // are empty where it is for one of them.
-func Misnamed(cert *x509.Certificate, names []string) (cause, remedy string) {
+func Misnamed(up *config.Upstream, cert *x509.Certificate, names []string) (cause, remedy string) {
 	if slices.ContainsFunc(names, func(name string) bool { return cert.VerifyHostname(name) == nil }) {
 		return "", ""
 	}
@@ -66,7 +86,7 @@ func Misnamed(cert *x509.Certificate, names []string) (cause, remedy string) {
 		if cert.Subject.CommonName != "" {
 			cause += ", and the common name " + subject(cert) + " does not count (RFC 9525)"
 		}
-		return wire.Text(cause, maxText), "Have one issued with " + names[0] + " in its subjectAltName" + orPin(cert)
+		return wire.Text(cause, maxText), "Have one issued with " + names[0] + " in its subjectAltName" + orPin(up, cert)
 	}
 	wanted := strings.Join(names, " or ")
 	if net.ParseIP(names[0]) != nil {
@@ -123,7 +143,7 @@ func (h *shaken) renew(chain []*x509.Certificate, cert *x509.Certificate) string
 // defect is a fault of a certificate whose authority is known.
 func (h *shaken) defect(chain []*x509.Certificate, e *x509.CertificateInvalidError) (cause, remedy string) {
 	cert := cmp.Or(e.Cert, chain[0])
-	it, another := h.whose(chain, cert), "Have another one issued"+orPin(chain[0])
+	it, another := h.whose(chain, cert), "Have another one issued"+orPin(h.up, chain[0])
 	switch e.Reason {
 	case x509.Expired:
 		return it + outOfTime(cert), h.renew(chain, cert)
@@ -148,24 +168,24 @@ func (h *shaken) unknown(chain []*x509.Certificate, text string) (cause, remedy 
 	_, hint, _ := strings.Cut(text, "possibly because of ")
 	switch {
 	case strings.Contains(hint, "insecure algorithm"):
-		return h.signedWeakly(chain), "Have one issued that is signed with SHA-256" + orPin(own)
+		return h.signedWeakly(chain), "Have one issued that is signed with SHA-256" + orPin(h.up, own)
 	case strings.Contains(hint, "-bit keys are insecure"):
-		return "its authority has an RSA key of less than 1024 bits, which is broken", "Have one issued by another authority" + orPin(own)
+		return "its authority has an RSA key of less than 1024 bits, which is broken", "Have one issued by another authority" + orPin(h.up, own)
 	case strings.Contains(hint, "cannot sign this kind of certificate"):
-		return noAuthority, "Have another one issued" + orPin(own)
+		return noAuthority, "Have another one issued" + orPin(h.up, own)
 	case bytes.Equal(own.RawIssuer, own.RawSubject):
 		return "its certificate is self-signed, and not " + h.authorities(),
-			"If it is the right one, set fingerprint = " + strconv.Quote(pinOf(own)) + ", or name a file that holds it with ca_file."
+			"If it is the right one, " + pin(h.up, own) + ", or " + h.trust("it") + "."
 	case h.up.CAFile == "" && noAuthorities():
 		return "this machine knows no authority that its certificate could come from", "Install those of the system (the package ca-certificates), or set ca_file."
 	}
 	cause = "its certificate was issued by " + strconv.Quote(issuer(last)) + ", which is not " + h.authorities()
-	remedy = "If the upstream has an authority of its own, name its certificate with ca_file"
+	remedy = "If the upstream has an authority of its own, " + h.trust("its certificate")
 	if len(chain) == 1 {
 		cause += ", and it sent no intermediate certificate"
-		remedy = "If that is an intermediate authority, have the upstream send its certificate, too; if the upstream has an authority of its own, name its certificate with ca_file"
+		remedy = "If that is an intermediate authority, have the upstream send its certificate, too; if the upstream has an authority of its own, " + h.trust("its certificate")
 	}
-	return cause, remedy + orPin(own)
+	return cause, remedy + orPin(h.up, own)
 }
 
 // authorities is where the known ones are.

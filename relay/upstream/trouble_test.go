@@ -255,7 +255,7 @@ func TestDefectsOfChains(t *testing.T) {
 		{name: "self-signed, in ca_file", server: serve(alone.TLS()), set: trusting(alone)},
 		{name: "self-signed authority, in ca_file", server: serve(aloneCA.TLS()), set: trusting(aloneCA)},
 		{name: "a missing intermediate", server: serve(leaf(middle(ca, nil), nil)), want: []string{`issued by "Middle CA", which is not in ca_file, and it sent no intermediate`, "have the upstream send"}},
-		{name: "another authority", server: serve(under(middle(rsaCA, nil), nil)), want: []string{`issued by "RSA CA", which is not in ca_file`, "ca_file", "fingerprint"}},
+		{name: "another authority", server: serve(under(middle(rsaCA, nil), nil)), want: []string{`issued by "RSA CA", which is not in ca_file`, "add its certificate to the file that ca_file names", "fingerprint", " in place of ca_file"}},
 		{name: "SHA-1", server: serve(sha1.TLS()), set: trusting(rsaCA), want: []string{"its certificate is signed with SHA1-RSA", "SHA-256", "fingerprint"}},
 		{name: "SHA-1, fingerprint", server: serve(sha1.TLS()), set: pinning(sha1)},
 		{name: "MD5", server: serve(withMD5.TLS()), set: trusting(rsaCA), want: []string{"its certificate is signed with MD5-RSA", "SHA-256"}},

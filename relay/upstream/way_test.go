@@ -131,7 +131,7 @@ const asked = "_submissions._tcp.example.com. _submission._tcp.example.com. "
 // tried, and never without a checked certificate.
 func TestFindingTheWay(t *testing.T) {
 	const (
-		invalid = `its certificate is self-signed, and not in ca_file. If it is the right one, set fingerprint = "sha256:…", or name a file that holds it with ca_file`
+		invalid = `its certificate is self-signed, and not in ca_file. If it is the right one, set fingerprint = "sha256:…" in place of ca_file, or add it to the file that ca_file names`
 		other   = `its certificate is for mail.provider.test, not for example.com. Correct host, or, if this is the right server, set server_name = "mail.provider.test"`
 		cannot  = "lookup example.com.: server misbehaving"
 		none    = `its DNS says that it takes no submissions (SRV records with the target ".")`
