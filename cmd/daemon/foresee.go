@@ -228,6 +228,10 @@ func (f *foresight) descriptors(running *control.Status) {
 	}
 }
 
+// maxLoops bounds how many addresses of a host are compared with those of this
+// machine. A delivery tries far fewer.
+const maxLoops = 64
+
 // loops asks for the hosts of upstreams that may be this machine under another
 // name.
 func (f *foresight) loops(ctx context.Context) {
@@ -238,7 +242,7 @@ func (f *foresight) loops(ctx context.Context) {
 			continue
 		}
 		found, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", up.Host)
-		for _, ip := range found {
+		for _, ip := range found[:min(len(found), maxLoops)] {
 			if listener, ok := f.cfg.LeadsBack(up, ip.Unmap()); ok {
 				f.problems = append(f.problems, config.Problem{File: f.cfg.FileOf("upstream." + name + ".host"), Key: "upstream." + name + ".host",
 					Text: fmt.Sprintf("%s is %s, where the listener %s of this relay is: mail would go round in circles", up.Host, ip.Unmap(), listener),

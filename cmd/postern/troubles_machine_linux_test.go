@@ -114,6 +114,7 @@ scopes = ["smtp"]
 	staged.make("pickup-unusable", "a pickup folder that loses the right to write")
 	eventually(t, "all are told", func() bool { return len(staged.untold()) == 0 })
 	if os.Getenv("POSTERN_LONG") != "" {
+		eventually(t, "a command is told, half a minute after the first", func() bool { return h.count("pickup-unusable") > 0 })
 		h.endMachineTroubles(clock, pickup, &generous)
 		eventually(t, "what was left there is delivered", func() bool { return len(s.received()) == 1 })
 		for _, one := range staged.all {

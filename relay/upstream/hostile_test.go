@@ -223,6 +223,30 @@ func TestHostileNameServer(t *testing.T) {
 	}
 }
 
+// 10,000 addresses, as a resolver of the system may give: a few are tried.
+func TestManyAddresses(t *testing.T) {
+	var all []netip.Addr
+	for i := range 10_000 {
+		all = append(all, netip.AddrFrom4([4]byte{127, 1, byte(i >> 8), byte(i)}))
+	}
+	var dialed atomic.Int32
+	d := &upstream.Dialer{
+		LookUp: func(context.Context, string) ([]netip.Addr, error) { return all, nil },
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			dialed.Add(1)
+			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		},
+	}
+	up := hostile(t, func(net.Conn) {})
+	up.Host = "n0.example."
+	for range 3 { // those that failed are tried last
+		fails(t, d, up, 5*time.Second)
+		if n := dialed.Swap(0); n > 8 {
+			t.Errorf("%d addresses are tried", n)
+		}
+	}
+}
+
 func header(name dnsmessage.Name, kind dnsmessage.Type) dnsmessage.ResourceHeader {
 	return dnsmessage.ResourceHeader{Name: name, Type: kind, Class: dnsmessage.ClassINET, TTL: 60}
 }
