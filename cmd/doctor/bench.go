@@ -40,6 +40,13 @@ func NewBench(cfg *config.Config, status *control.Status) (*Bench, error) {
 // each sender that routes map to it; from and to as in Envelopes. When ctx is
 // done, the findings end where they are.
 func (b *Bench) Upstream(ctx context.Context, up *config.Upstream, from, to string) []Finding {
+	return b.UpstreamSeen(ctx, up, from, to, func([]Finding, string) {})
+}
+
+// UpstreamSeen is Upstream for somebody who looks on: seen is told at each step
+// what was found so far, which is theirs, and what goes on, in words. The last
+// word is what it returns.
+func (b *Bench) UpstreamSeen(ctx context.Context, up *config.Upstream, from, to string, seen func(sofar []Finding, doing string)) []Finding {
 	envelopes, more := Envelopes(b.config, b.routes, up.Name, from, to)
 	rehearsals := make([]upstream.Rehearsal, len(envelopes))
 	for i := range envelopes {
@@ -63,7 +70,10 @@ func (b *Bench) Upstream(ctx context.Context, up *config.Upstream, from, to stri
 		return append(out, Finding{ID: UpstreamConnect, Status: Failed, Subject: up.Name, Text: err.Error()})
 	}
 	defer end()
-	r := dialer.Examine(ctx, examined, rehearsals)
+	before := slices.Clone(out)
+	r := dialer.ExamineSeen(ctx, examined, rehearsals, func(r *upstream.Report) {
+		seen(slices.Concat(before, settled(Session(examined, r, b.largest(), time.Now()), r), Senders(examined, envelopes[:len(r.Rehearsed)], 0, r)), doing[r.Doing])
+	})
 	now := time.Now()
 	session := Session(examined, r, b.largest(), now)
 	if up.Password.FromEnvironment() || up.Password.IsSet() && r.SignIn == nil {

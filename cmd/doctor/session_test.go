@@ -188,12 +188,42 @@ func (d *dialogue) run(t *testing.T, ca string, certs map[string]tls.Certificate
 		Dial: func(context.Context, string, string) (net.Conn, error) { return here{client}, nil },
 	}
 	envelopes := []Envelope{{Rehearsal: upstream.Rehearsal{From: "a@example.com", To: "a@example.com"}}}
-	r := dialer.Examine(t.Context(), up, []upstream.Rehearsal{envelopes[0].Rehearsal})
+	var seen []Finding
+	var steps []upstream.Step
+	r := dialer.ExamineSeen(t.Context(), up, []upstream.Rehearsal{envelopes[0].Rehearsal}, func(r *upstream.Report) {
+		seen = append(seen, settled(Session(up, r, 1000, time.Now()), r)...)
+		seen = append(seen, Senders(up, envelopes[:len(r.Rehearsed)], 0, r)...)
+		if r.Doing != "" && doing[r.Doing] == "" {
+			t.Errorf("nobody knows what %q is", r.Doing)
+		}
+		steps = append(steps, r.Doing)
+	})
 	<-done
 	for _, problem := range problems {
 		t.Error(problem)
 	}
-	return append(Session(up, r, 1000, time.Now()), Senders(up, envelopes, 0, r)...)
+	list := append(Session(up, r, 1000, time.Now()), Senders(up, envelopes, 0, r)...)
+	d.compare(t, seen, steps, list)
+	return list
+}
+
+// compare has the last word agree with what was seen on the way.
+func (d *dialogue) compare(t *testing.T, seen []Finding, steps []upstream.Step, list []Finding) {
+	for _, f := range seen {
+		if !slices.ContainsFunc(list, func(other Finding) bool {
+			return f.ID == other.ID && f.Status == other.Status && f.Text == other.Text && f.Remedy == other.Remedy
+		}) {
+			t.Errorf("it was seen, and taken back: %+v", f)
+		}
+	}
+	for _, f := range list {
+		if f.ID == UpstreamConnect && f.Status == OK && !slices.ContainsFunc(seen, func(other Finding) bool { return other.ID == f.ID }) {
+			t.Error("the connection was not seen")
+		}
+	}
+	if len(steps) < 2 || steps[0] != upstream.StepConnect || steps[len(steps)-1] != upstream.StepAddresses {
+		t.Errorf("steps: %q", steps)
+	}
 }
 
 // here is a connection to this machine.

@@ -35,10 +35,24 @@ type Rehearsed struct {
 // looks up the host and connects to each of its addresses, where there are
 // several. When ctx is done, the report ends where it is.
 func (d *Dialer) Examine(ctx context.Context, up *config.Upstream, envelopes []Rehearsal) *Report {
+	return d.ExamineSeen(ctx, up, envelopes, nil)
+}
+
+// ExamineSeen is Examine for somebody who looks on: seen is told of each step as it
+// begins and ends, with a report as far as it has come, which is theirs. The
+// examination waits for seen meanwhile. Lookup and Addresses come last.
+func (d *Dialer) ExamineSeen(ctx context.Context, up *config.Upstream, envelopes []Rehearsal, seen func(*Report)) *Report {
 	began := time.Now()
 	r := &Report{}
 	s := d.newSession(up)
 	s.notes = r
+	if seen != nil {
+		r.seen = func() {
+			c := r.sofar()
+			c.Remote, c.Verified = s.remote, s.verified
+			seen(c)
+		}
+	}
 	r.Fault = s.open(ctx)
 	if r.Fault != nil && ctx.Err() != nil {
 		r.Fault.Outcome = spool.Outcome{
@@ -53,8 +67,9 @@ func (d *Dialer) Examine(ctx context.Context, up *config.Upstream, envelopes []R
 		stop()
 	}
 	s.close()
+	r.begin(StepAddresses)
 	d.reach(ctx, up, r)
-	r.Took = time.Since(began)
+	r.Took, r.Doing, r.seen = time.Since(began), "", nil
 	return r
 }
 
@@ -117,6 +132,7 @@ func (s *session) rehearseAll(envelopes []Rehearsal) {
 		if s.exhausted() {
 			break
 		}
+		s.notes.begin(StepRehearse)
 		began := time.Now()
 		refusal, b := s.rehearse(e)
 		s.notes.Rehearsed = append(s.notes.Rehearsed, Rehearsed{e, time.Since(began), refusal})

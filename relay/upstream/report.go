@@ -29,6 +29,10 @@ type Report struct {
 	Rehearsed []Rehearsed
 	Fault     *spool.Fault // what kept the session from being opened; nil: nothing
 	Took      time.Duration
+	// Doing is the step that goes on, of a report that is not whole yet.
+	Doing Step
+
+	seen func() // is told of each step as it begins and ends; nil: nobody is
 }
 
 // Way is one way to an upstream.
@@ -74,6 +78,12 @@ const (
 	StepHello     Step = "ehlo"
 	StepHandshake Step = "handshake"
 	StepSignIn    Step = "signin"
+)
+
+// What an examination does afterwards. Neither is among Way.Steps.
+const (
+	StepRehearse  Step = "rehearse"
+	StepAddresses Step = "addresses"
 )
 
 // Taken is a step that was taken.
@@ -127,8 +137,28 @@ func (r *Report) step(step Step) func(**spool.Fault) {
 	if r == nil {
 		return func(**spool.Fault) {}
 	}
+	r.begin(step)
 	began := time.Now()
-	return func(fault **spool.Fault) { r.Steps = append(r.Steps, Taken{step, time.Since(began), *fault}) }
+	return func(fault **spool.Fault) {
+		r.Steps = append(r.Steps, Taken{step, time.Since(began), *fault})
+		r.begin("")
+	}
+}
+
+// begin tells whoever looks on what goes on.
+func (r *Report) begin(step Step) {
+	r.Doing = step
+	if r.seen != nil {
+		r.seen()
+	}
+}
+
+// sofar is a copy that the examination does not change any more.
+func (r *Report) sofar() *Report {
+	c := *r
+	c.seen = nil
+	c.Steps, c.Hellos, c.Others, c.Rehearsed = slices.Clone(r.Steps), slices.Clone(r.Hellos), slices.Clone(r.Others), slices.Clone(r.Rehearsed)
+	return &c
 }
 
 // way begins one way, and notes how it ended, as step does.
