@@ -333,3 +333,62 @@ func TestOrder(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// While something is tried, others can change definitions: nobody waits for a
+// test. Whoever has changed the same one meanwhile is not written over.
+func TestOthersGoOnDuringATest(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		other func(s *Store) error
+		want  error
+	}{
+		{"another definition", func(s *Store) error {
+			d := office()
+			d.Name = "billing"
+			_, err := s.Put(t.Context(), d, Change{})
+			return err
+		}, nil},
+		{"the same one", func(s *Store) error {
+			there, err := s.Read(Upstream, "office")
+			if err == nil {
+				there.Values["port"] = int64(2525)
+				_, err = s.Put(t.Context(), there.Definition, Change{Seen: there.Digest})
+			}
+			return err
+		}, ErrChanged},
+		{"it is removed", func(s *Store) error {
+			there, err := s.Read(Upstream, "office")
+			if err == nil {
+				_, err = s.Remove(t.Context(), Upstream, "office", Change{Seen: there.Digest})
+			}
+			return err
+		}, ErrChanged},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := store(t)
+			if _, err := s.Put(t.Context(), office(), Change{}); err != nil {
+				t.Fatal(err)
+			}
+			there, err := s.Read(Upstream, "office")
+			if err != nil {
+				t.Fatal(err)
+			}
+			there.Values["port"] = int64(587)
+			there.Secrets = map[string]string{"password": "hunter3"}
+			_, err = s.Put(t.Context(), there.Definition, Change{Seen: there.Digest, Try: func(ctx context.Context, cfg *config.Config) error {
+				if password, err := cfg.Upstreams["office"].Password.Read(ctx); password != "hunter3" {
+					t.Error("the test has another password", err)
+				}
+				return c.other(s)
+			}})
+			if !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			for name, content := range files(t, s) {
+				if c.want != nil && strings.Contains(content, "hunter3") {
+					t.Errorf("%s is left", name)
+				}
+			}
+		})
+	}
+}

@@ -141,7 +141,8 @@ type Change struct {
 	// Seen is Stored.Digest of what is replaced; empty: there is nothing yet.
 	Seen string
 	// Try tests what the configuration would be, before anything is written; its
-	// error ends the change. It may be nil.
+	// error ends the change. Others may change definitions meanwhile, and this one:
+	// then the change ends with ErrChanged. It may be nil.
 	Try func(ctx context.Context, cfg *config.Config) error
 	// Reload asks the daemon to take it; nil: nobody is asked.
 	// *control.NoDaemon is no failure, unless somebody may not ask.
@@ -202,6 +203,7 @@ type transaction struct {
 	*Definition
 	secrets *statefile.Folder
 	made    []string // names of new secrets
+	locked  func()   // ends the lock; nil: it is not held
 }
 
 // prefix begins the names of all secrets of the definition.
@@ -225,11 +227,10 @@ func (s *Store) change(ctx context.Context, d *Definition, how Change, make func
 		return nil, err
 	}
 	t := &transaction{Definition: d, secrets: &statefile.Folder{Dir: filepath.Join(base.StateDir, "secrets")}}
-	unlock, err := t.secrets.Lock(ctx, "definitions")
-	if err != nil {
+	if err := t.lock(ctx); err != nil {
 		return nil, err
 	}
-	defer unlock()
+	defer t.unlock()
 	old, err := s.seen(d, how.Seen)
 	if err != nil {
 		return nil, err
@@ -255,7 +256,7 @@ func (s *Store) change(ctx context.Context, d *Definition, how Change, make func
 		err = cfg.CheckOwner()
 	}
 	if err == nil && how.Try != nil {
-		err = how.Try(ctx, cfg)
+		cfg, err = s.try(ctx, t, how, cfg, name, content)
 	}
 	done := &Result{File: filepath.Join(s.folder, name), Text: string(content)}
 	if err != nil {
@@ -272,9 +273,6 @@ func (s *Store) change(ctx context.Context, d *Definition, how Change, make func
 	if how.DryRun || how.Propose {
 		return done, nil
 	}
-	if _, err := s.seen(d, how.Seen); err != nil { // a test takes its time
-		return nil, err
-	}
 	if err := s.replace(name, content); err != nil {
 		return done, err
 	}
@@ -283,6 +281,48 @@ func (s *Store) change(ctx context.Context, d *Definition, how Change, make func
 	}
 	t.forget(content)
 	return done, nil
+}
+
+// lock waits until nobody else changes definitions.
+func (t *transaction) lock(ctx context.Context) (err error) {
+	t.locked, err = t.secrets.Lock(ctx, "definitions")
+	return err
+}
+
+// unlock ends that, once.
+func (t *transaction) unlock() {
+	if end := t.locked; end != nil {
+		t.locked = nil
+		end()
+	}
+}
+
+// try tests what the configuration would be. It takes its time, and nobody is to
+// wait for that: so what others could change meanwhile is looked at again.
+func (s *Store) try(ctx context.Context, t *transaction, how Change, cfg *config.Config, name string, content []byte) (*config.Config, error) {
+	t.unlock()
+	if err := how.Try(ctx, cfg); err != nil || how.DryRun {
+		return cfg, err
+	}
+	if err := t.lock(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := s.seen(t.Definition, how.Seen); err != nil {
+		return nil, err
+	}
+	if order, there := s.find(t.Kind, t.Name); there && fileName(order, t.Kind, t.Name) != name {
+		return nil, ErrChanged
+	}
+	for _, name := range t.made {
+		if _, err := os.Stat(filepath.Join(t.secrets.Dir, name)); err != nil {
+			return nil, ErrChanged // somebody has made the same definition, and removed it
+		}
+	}
+	cfg, err := config.LoadWith(s.path, name, content)
+	if err == nil {
+		err = cfg.CheckOwner()
+	}
+	return cfg, err
 }
 
 // take has the daemon reload, and puts back what was there where it refuses.
