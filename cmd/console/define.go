@@ -145,6 +145,10 @@ func (s *Server) draft(w http.ResponseWriter, r *request) {
 		s.fail(w, r, http.StatusNotFound, errors.New("this is over: fill in the form again"))
 		return
 	}
+	s.page(w, r, http.StatusOK, "draft", capital(string(d.def.Kind))+" "+d.def.Name, draftedOf(id, d))
+}
+
+func draftedOf(id string, d *draft) *drafted {
 	page := &drafted{ID: id, File: d.result.File, Text: d.result.Text, Back: d.back(), ByHand: d.store.Writable() != nil, Secrets: len(d.def.Secrets) > 0}
 	for i := range d.result.Warnings {
 		page.Warnings = append(page.Warnings, d.result.Warnings[i].String())
@@ -153,7 +157,7 @@ func (s *Server) draft(w http.ResponseWriter, r *request) {
 		page.Walked = d.walk.now()
 		page.Bad = page.Walked.Bad
 	}
-	s.page(w, r, http.StatusOK, "draft", capital(string(d.def.Kind))+" "+d.def.Name, page)
+	return page
 }
 
 // keep writes a draft, or, where this process may not, shows how root can.
@@ -164,8 +168,7 @@ func (s *Server) keep(w http.ResponseWriter, r *request) {
 		return
 	}
 	if d.walk != nil && !d.walk.now().Ended {
-		d.walk.cancel() // which holds what is about to be written
-		<-d.walk.ended
+		d.walk.cancel() // its password is about to be another's
 	}
 	propose := d.store.Writable() != nil
 	done, err := d.store.Put(context.WithoutCancel(r.Context()), d.def, definition.Change{Seen: d.seen, Reload: s.reloadAs(r.operator()), Propose: propose})

@@ -282,7 +282,13 @@ func TestCommandForRoot(t *testing.T) {
 func TestPanicOnTheWay(t *testing.T) {
 	f, s := newRelay(t)
 	k := s.beginWalk(func(context.Context, func(*config.Config) error) error { panic("a defect") }, "office")
-	<-k.ended
+	for {
+		state, changed := k.follow()
+		if state.Ended {
+			break
+		}
+		<-changed
+	}
 	if state := k.now(); !state.Ended || !state.Bad || !strings.Contains(state.Problem, "defect") {
 		t.Errorf("%+v", state)
 	}

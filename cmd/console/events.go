@@ -115,7 +115,7 @@ func (s *Server) eventStream(w http.ResponseWriter, r *request) {
 		}
 		data, err := s.fragment("events", "lines", list)
 		if err != nil {
-			return update{event: "over", data: []byte("a defect"), last: true}, nil
+			return update{last: true}, nil
 		}
 		return update{event: "lines", id: strconv.FormatUint(at, 10), data: data}, nil
 	})

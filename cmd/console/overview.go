@@ -33,7 +33,7 @@ func (s *Server) overviewStream(w http.ResponseWriter, r *request) {
 	s.stream(w, r, overviewEvery, func() (update, <-chan struct{}) {
 		data, err := s.fragment("overview", "live", s.shown(r, "Overview", overviewed{s.Relay.Status(), s.census.count(r.Context(), s)}))
 		if err != nil {
-			return update{event: "over", data: []byte("a defect"), last: true}, nil
+			return update{last: true}, nil
 		}
 		if bytes.Equal(data, before) {
 			return update{}, nil

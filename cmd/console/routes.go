@@ -43,6 +43,7 @@ var routes = []route{
 	{"GET", "/upstreams/{name}", config.RoleLook, (*Server).upstream},
 	{"POST", "/upstreams/{name}/test", config.RoleOperate, (*Server).testUpstream},
 	{"GET", "/tests/{id}", config.RoleOperate, (*Server).test},
+	{"GET", "/tests/{id}/stream", config.RoleOperate, (*Server).testStream},
 	{"POST", "/upstreams/{name}/{op}", config.RoleOperate, (*Server).operateUpstream},
 	{"GET", "/captured", config.RoleOperate, (*Server).captured},
 	{"POST", "/captured/remove", config.RoleOperate, (*Server).removeCaptured},

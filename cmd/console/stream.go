@@ -67,7 +67,7 @@ type update struct {
 	event string // which the script knows
 	id    string // to go on from; empty: there is none
 	data  []byte
-	last  bool // nothing follows, and the browser need not ask again
+	last  bool // nothing follows, and the browser is to ask no more
 }
 
 // streaming is the Accept of a browser's EventSource, which nothing else has.
@@ -105,6 +105,9 @@ func (s *Server) stream(w http.ResponseWriter, r *request, every time.Duration, 
 			said = what.append(said)
 		} else if len(said) == 0 && time.Since(quiet) > keepAlive {
 			said = []byte(":\n\n")
+		}
+		if what.last {
+			said = (&update{event: "over", data: []byte("done")}).append(said)
 		}
 		if len(said) > 0 {
 			if _, err := w.Write(said); err != nil || out.Flush() != nil {

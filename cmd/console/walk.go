@@ -20,32 +20,48 @@ const (
 
 // walk is a look at the way to an upstream that goes on while its page is shown.
 type walk struct {
-	cancel context.CancelFunc
-	ended  chan struct{}
-	mu     sync.Mutex // guards what follows
-	state  walked
+	cancel  context.CancelFunc
+	mu      sync.Mutex // guards what follows
+	state   walked
+	changed chan struct{} // closed with the next change
 }
 
 // walked is how far a walk has come.
 type walked struct {
 	Findings []doctor.Finding
+	Doing    string // what goes on, in words; empty: it waits for its turn
 	Problem  string // why it could not be done; empty: it could
 	Ended    bool
 	Bad      bool // it ended, and mail would not go
 }
 
 func (k *walk) now() *walked {
+	state, _ := k.follow()
+	return state
+}
+
+// follow is now, and what is closed when that is over.
+func (k *walk) follow() (*walked, <-chan struct{}) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	state := k.state
-	return &state
+	return &state, k.changed
+}
+
+// set changes how far it has come.
+func (k *walk) set(change func(*walked)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	change(&k.state)
+	close(k.changed)
+	k.changed = make(chan struct{})
 }
 
 // beginWalk looks at an upstream of the configuration that with hands to its
 // function. It ends by itself, and with the server.
 func (s *Server) beginWalk(with func(ctx context.Context, look func(*config.Config) error) error, name string) *walk {
 	ctx, cancel := context.WithTimeout(s.ctx, walkFor)
-	k := &walk{cancel: cancel, ended: make(chan struct{})}
+	k := &walk{cancel: cancel, changed: make(chan struct{})}
 	s.walks.Go(func() {
 		defer cancel()
 		err := s.walkSafely(func() error {
@@ -57,13 +73,12 @@ func (s *Server) beginWalk(with func(ctx context.Context, look func(*config.Conf
 			}
 			return with(ctx, func(cfg *config.Config) error { return k.look(ctx, s, cfg, name) })
 		})
-		k.mu.Lock()
-		k.state.Ended, k.state.Bad = true, err != nil || doctor.Exit(k.state.Findings) != 0
-		if err != nil {
-			k.state.Problem = err.Error()
-		}
-		k.mu.Unlock()
-		close(k.ended)
+		k.set(func(w *walked) {
+			w.Ended, w.Bad = true, err != nil || doctor.Exit(w.Findings) != 0
+			if err != nil {
+				w.Problem = err.Error()
+			}
+		})
 	})
 	return k
 }
@@ -78,10 +93,15 @@ func (k *walk) look(ctx context.Context, s *Server, cfg *config.Config, name str
 	if err != nil {
 		return err
 	}
-	list := bench.Upstream(ctx, up, "", "")
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.state.Findings = list
+	list := bench.UpstreamSeen(ctx, up, "", "", func(sofar []doctor.Finding, doing string) {
+		k.set(func(w *walked) {
+			w.Findings = sofar
+			if doing != "" { // else the next step follows at once
+				w.Doing = doing
+			}
+		})
+	})
+	k.set(func(w *walked) { w.Findings = list })
 	return nil
 }
 
@@ -121,4 +141,26 @@ func (s *Server) test(w http.ResponseWriter, r *request) {
 		return
 	}
 	s.page(w, r, http.StatusOK, "test", "Test of upstream "+d.test, &tested{id, d.test, d.walk.now()})
+}
+
+// testStream has that page go on, step by step.
+func (s *Server) testStream(w http.ResponseWriter, r *request) {
+	id := r.PathValue("id")
+	d := s.drafts.find(id, r.secret)
+	if d == nil || d.walk == nil {
+		s.fail(w, r, http.StatusNotFound, errors.New("this test is over: begin it again"))
+		return
+	}
+	s.stream(w, r, keepAlive, func() (update, <-chan struct{}) {
+		state, changed := d.walk.follow()
+		name, data := "test", any(&tested{id, d.test, state})
+		if d.test == "" {
+			name, data = "draft", draftedOf(id, d)
+		}
+		text, err := s.fragment(name, "live", s.shown(r, "", data))
+		if err != nil {
+			return update{last: true}, nil
+		}
+		return update{event: "part", data: text, last: state.Ended}, changed
+	})
 }

@@ -23,7 +23,7 @@
     regions.forEach((e, i) => { e.scrollLeft = scrolled[i] || 0; });
     const again = region >= 0 ? regions[region] : find && place.querySelector(find);
     if (again) again.focus({ preventScroll: true });
-    if (window.htmx) htmx.process(place);
+    look();
   };
 
   const stop = () => { if (source) source.close(); source = null; };
@@ -52,7 +52,11 @@
     });
   };
 
-  document.addEventListener("visibilitychange", () => { if (document.hidden) stop(); else start(); });
+  // What htmx has fetched tells by data-over that nothing more is to come.
+  const look = () => { if (place.querySelector("[data-over]")) { ended = true; stop(); } };
+  place.addEventListener("htmx:afterSettle", look);
+
+  document.addEventListener("visibilitychange", () => { if (document.hidden) stop(); else { refused = false; start(); } });
   setInterval(() => {
     if (ended || document.hidden || source && source.readyState === EventSource.OPEN) return;
     place.dispatchEvent(new Event("poll"));
