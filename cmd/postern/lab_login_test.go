@@ -91,7 +91,7 @@ func atProvider(t *testing.T, what string) {
 	b.page(b.client.Post(idp+"/lab/"+what, "", nil))
 }
 
-// login is `postern upstream login office` at a terminal.
+// login is `postern upstream login office`, or that of a book, at a terminal.
 type login struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -100,11 +100,13 @@ type login struct {
 	shown  strings.Builder
 }
 
-func (h *harness) login() *login {
+func (h *harness) login() *login { return h.loginTo("upstream", "login", "office") }
+
+func (h *harness) loginTo(command ...string) *login {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*waitLimit)
 	h.t.Cleanup(cancel)
-	l := &login{t: h.t, cmd: h.command(ctx, "upstream", "login", "office")}
+	l := &login{t: h.t, cmd: h.command(ctx, command...)}
 	out, err := l.cmd.StdoutPipe()
 	if err == nil {
 		l.typing, err = l.cmd.StdinPipe()
@@ -138,21 +140,30 @@ func (l *login) indented() string {
 // succeeds waits for its end.
 func (l *login) succeeds() {
 	l.t.Helper()
+	l.ends("Logged in")
+}
+
+func (l *login) ends(with string) {
+	l.t.Helper()
 	rest, _ := io.ReadAll(l.lines)
 	l.shown.Write(rest)
-	if err := l.cmd.Wait(); err != nil || !strings.Contains(l.shown.String(), "Logged in") {
+	if err := l.cmd.Wait(); err != nil || !strings.Contains(l.shown.String(), with) {
 		l.t.Fatalf("%v\n%s", err, l.shown.String())
 	}
 }
 
 func (h *harness) deviceLogin() {
 	h.t.Helper()
-	l := h.login()
+	h.login().byDevice("Logged in")
+}
+
+func (l *login) byDevice(ends string) {
+	l.t.Helper()
 	if address := l.indented(); !strings.HasPrefix(address, idp) {
-		h.t.Error(address)
+		l.t.Error(address)
 	}
-	newBrowser(h.t).allowDevice(l.indented())
-	l.succeeds()
+	newBrowser(l.t).allowDevice(l.indented())
+	l.ends(ends)
 }
 
 // The life of a login at a real provider, whose tokens a real server has it

@@ -6,80 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"postern/config"
 	"postern/relay/directory"
+	"postern/relay/graph/graphtest"
 )
 
-// fixture answers as Microsoft's documents of Graph v1.0 say.
-type fixture struct {
-	t *testing.T
-	*httptest.Server
+// fixture is a server with the settings for it.
+type fixture struct{ *graphtest.Server }
 
-	mu    sync.Mutex
-	data  map[string][]map[string]any // by the path below v1.0
-	token string                      // the one that is good
-	page  int                         // entries of one; 0: $top
-	asked []*http.Request
-	// instead answers in place of the fixture; false: it does not.
-	instead func(w http.ResponseWriter, r *http.Request) bool
-}
-
-func person(id, name, mail string, more ...string) map[string]any {
-	given, surname, _ := strings.Cut(name, " ")
-	p := map[string]any{
-		"@odata.type": "#microsoft.graph.user", "id": id, "displayName": name, "givenName": given, "surname": surname, "mail": mail,
-		"mailNickname": strings.ToLower(given), "userPrincipalName": strings.ToLower(given) + "@login.example", "companyName": nil, "showInAddressList": nil,
-		"proxyAddresses": append([]string{"SMTP:" + mail}, more...),
-	}
-	if mail == "" {
-		p["mail"], p["proxyAddresses"] = nil, []string{}
-	}
-	return p
-}
-
-func group(id, name, mail string) map[string]any {
-	return map[string]any{
-		"@odata.type": "#microsoft.graph.group", "id": id, "displayName": name, "mail": mail, "mailNickname": strings.ToLower(name), "mailEnabled": mail != "",
-		"proxyAddresses": []string{"SMTP:" + mail},
-	}
-}
-
-func newFixture(t *testing.T) *fixture {
-	hidden := person("9", "Alice Hidden", "hidden@corp.test")
-	hidden["showInAddressList"] = false
-	contact := person("c1", "Ali Outside", "ali@partner.test")
-	contact["@odata.type"] = "#microsoft.graph.orgContact"
-	f := &fixture{t: t, token: "good", data: map[string][]map[string]any{
-		"/users": {
-			person("1", "Alice Liddell", "alice@corp.test", "smtp:liddell@corp.test"), person("2", "Bob O'Brien", "bob@corp.test"),
-			person("3", "Twin Same", "twin1@corp.test"), person("4", "Twin Same", "twin2@corp.test"), person("5", "Admin Only", ""), hidden,
-		},
-		"/contacts": {contact},
-		"/groups":   {group("g1", "Sales", "sales@corp.test"), group("g2", "Secure", "")},
-		"/groups/g1/transitiveMembers": {
-			person("1", "Alice Liddell", "alice@corp.test"), group("g3", "Inner", ""), person("2", "Bob O'Brien", "bob@corp.test"),
-			person("1b", "Alice Again", "ALICE@corp.test"), contact, person("5", "Admin Only", ""),
-			{"@odata.type": "#microsoft.graph.device", "id": "d", "displayName": "PC"},
-		},
-		"/users/office@corp.test/contacts": {
-			{"id": "m1", "displayName": "Carol Customer", "nickName": "cc", "emailAddresses": []map[string]any{{"name": "C", "address": "carol@customer.test"}}},
-			{"id": "m2", "displayName": "No Mail", "emailAddresses": []map[string]any{}},
-		},
-	}}
-	f.Server = httptest.NewServer(http.HandlerFunc(f.serve))
-	t.Cleanup(f.Close)
-	return f
-}
+func newFixture(t *testing.T) *fixture { return &fixture{graphtest.New(t)} }
 
 func (f *fixture) book(what ...string) *config.Book {
 	if what == nil {
@@ -109,142 +49,6 @@ func (f *fixture) graph(what ...string) *Graph {
 	return g
 }
 
-func deny(w http.ResponseWriter, status int, code, message string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]any{"error": map[string]any{"code": code, "message": message}})
-}
-
-func (f *fixture) serve(w http.ResponseWriter, r *http.Request) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.asked = append(f.asked, r)
-	if f.instead != nil && f.instead(w, r) {
-		return
-	}
-	if r.Header.Get("Authorization") != "Bearer "+f.token {
-		deny(w, 401, "InvalidAuthenticationToken", "Access token has expired or is not yet valid.")
-		return
-	}
-	path, ok := strings.CutPrefix(r.URL.Path, "/v1.0")
-	all, known := f.data[path]
-	if !ok || !known {
-		deny(w, 404, "Request_ResourceNotFound", "Resource does not exist.")
-		return
-	}
-	q := r.URL.Query()
-	if q.Get("$search") != "" && r.Header.Get("ConsistencyLevel") != "eventual" {
-		deny(w, 400, "Request_UnsupportedQuery", "Request with $search query parameter only works through MSGraph with a special request header: 'ConsistencyLevel: eventual'")
-		return
-	}
-	var hits []map[string]any
-	for _, e := range all {
-		ok, err := matches(e, q)
-		if err != nil {
-			f.t.Error(err)
-			deny(w, 400, "Request_BadRequest", err.Error())
-			return
-		}
-		if ok {
-			hits = append(hits, selected(e, q.Get("$select")))
-		}
-	}
-	skip, _ := strconv.Atoi(q.Get("$skiptoken"))
-	top, _ := strconv.Atoi(q.Get("$top"))
-	if f.page > 0 {
-		top = min(top, f.page)
-	}
-	out := map[string]any{"@odata.context": "x", "value": hits[min(skip, len(hits)):min(skip+top, len(hits))]}
-	if q.Get("$count") == "true" {
-		out["@odata.count"] = len(hits)
-	}
-	if skip+top < len(hits) {
-		q.Set("$skiptoken", strconv.Itoa(skip+top))
-		out["@odata.nextLink"] = f.URL + r.URL.Path + "?" + q.Encode()
-	}
-	json.NewEncoder(w).Encode(out)
-}
-
-// selected are the fields of $select, and the type.
-func selected(e map[string]any, fields string) map[string]any {
-	out := map[string]any{}
-	for _, name := range append(strings.Split(fields, ","), "@odata.type") {
-		if v, ok := e[name]; ok {
-			out[name] = v
-		}
-	}
-	return out
-}
-
-var (
-	searched = regexp.MustCompile(`"(\w+):((?:[^"\\]|\\.)*)"`)
-	equal    = regexp.MustCompile(`^(\w+) eq '((?:[^']|'')*)'$`)
-	begins   = regexp.MustCompile(`^startswith\((\w+),'((?:[^']|'')*)'\)$`)
-	proxied  = regexp.MustCompile(`^proxyAddresses/any\(a:a eq '((?:[^']|'')*)'\)$`)
-)
-
-// matches evaluates $search and $filter as far as they are used.
-func matches(e map[string]any, q url.Values) (bool, error) {
-	value := func(field string) string { s, _ := e[field].(string); return strings.ToLower(s) }
-	text := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "''", "'")) }
-	if s := q.Get("$search"); s != "" {
-		for _, m := range searched.FindAllStringSubmatch(s, -1) {
-			want := strings.ToLower(strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(m[2]))
-			for word := range strings.FieldsSeq(value(m[1])) {
-				if strings.HasPrefix(word, want) {
-					return true, nil
-				}
-			}
-		}
-		return false, nil
-	}
-	filter := q.Get("$filter")
-	if filter == "" {
-		return true, nil
-	}
-	for _, c := range clauses(filter) {
-		switch {
-		case c == "mail ne null":
-			return e["mail"] != nil, nil
-		case c == "mailEnabled eq true":
-			return e["mailEnabled"] == true, nil
-		case equal.MatchString(c):
-			m := equal.FindStringSubmatch(c)
-			if value(m[1]) == text(m[2]) {
-				return true, nil
-			}
-		case begins.MatchString(c):
-			m := begins.FindStringSubmatch(c)
-			if strings.HasPrefix(value(m[1]), text(m[2])) {
-				return true, nil
-			}
-		case proxied.MatchString(c):
-			want := text(proxied.FindStringSubmatch(c)[1])
-			list, _ := e["proxyAddresses"].([]string)
-			if slices.ContainsFunc(list, func(p string) bool { return strings.ToLower(p) == want }) {
-				return true, nil
-			}
-		default:
-			return false, fmt.Errorf("Invalid filter clause: %s", c)
-		}
-	}
-	return false, nil
-}
-
-// clauses are what " or " joins outside of quotes.
-func clauses(filter string) (all []string) {
-	quoted, from := false, 0
-	for i := range filter {
-		switch {
-		case filter[i] == '\'':
-			quoted = !quoted
-		case !quoted && strings.HasPrefix(filter[i:], " or "):
-			all, from = append(all, filter[from:i]), i+len(" or ")
-		}
-	}
-	return append(all, filter[from:])
-}
-
 func names(a *directory.Answer) string {
 	var all []string
 	for _, e := range a.Entries {
@@ -257,7 +61,7 @@ func names(a *directory.Answer) string {
 // token that is renewed, and nobody who is hidden.
 func TestQuestions(t *testing.T) {
 	f := newFixture(t)
-	f.page = 1
+	f.Page = 1
 	g := f.graph()
 	ask := func(what string, question func(context.Context, string, int) (*directory.Answer, error), text, want string) {
 		t.Helper()
@@ -288,20 +92,20 @@ func TestQuestions(t *testing.T) {
 	if a, err := g.Find(t.Context(), "twin", 1); err != nil || len(a.Entries) != 1 || !a.More {
 		t.Errorf("%+v, %v", a, err)
 	}
-	for _, r := range f.asked {
+	for _, r := range f.Asked() {
 		if r.Header.Get("ConsistencyLevel") != "eventual" || r.Method != http.MethodGet {
 			t.Errorf("%s %s with %v", r.Method, r.URL, r.Header)
 		}
 	}
-	n := len(f.asked)
-	if _, err := g.Find(t.Context(), "ali", 10); err != nil || len(f.asked) != n {
+	n := len(f.Asked())
+	if _, err := g.Find(t.Context(), "ali", 10); err != nil || len(f.Asked()) != n {
 		t.Errorf("asked again within a minute: %v", err)
 	}
 }
 
 func TestExpand(t *testing.T) {
 	f := newFixture(t)
-	f.page = 2
+	f.Page = 2
 	g := f.graph()
 	sales, err := g.Groups(t.Context(), "sales", 10)
 	if err != nil || len(sales.Entries) != 1 {
@@ -323,7 +127,7 @@ func TestExpand(t *testing.T) {
 	if _, err := g.Expand(t.Context(), sales.Entries[0], 2); !errors.As(err, &many) || many.Limit != 2 {
 		t.Errorf("3 of 2: %v", err)
 	}
-	f.data["/groups/g1/transitiveMembers"] = []map[string]any{{"@odata.type": "#microsoft.graph.user", "id": "1", "displayName": nil, "mail": nil, "proxyAddresses": nil}}
+	f.Data["/groups/g1/transitiveMembers"] = []map[string]any{{"@odata.type": "#microsoft.graph.user", "id": "1", "displayName": nil, "mail": nil, "proxyAddresses": nil}}
 	var away *directory.Away
 	if _, err := f.graph().Expand(t.Context(), sales.Entries[0], 100); !errors.As(err, &away) || !strings.Contains(err.Error(), "does not tell who the members are") {
 		t.Errorf("members that may not be read: %v", err)
@@ -339,14 +143,14 @@ func TestFailures(t *testing.T) {
 		hint    string
 	}{
 		"not granted": {func(_ *fixture, w http.ResponseWriter, _ *http.Request) {
-			deny(w, 403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+			graphtest.Deny(w, 403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
 		}, "users: it answers 403 Forbidden, Authorization_RequestDenied: Insufficient privileges", "User.Read.All"},
 		"no token is good": {func(_ *fixture, w http.ResponseWriter, _ *http.Request) {
-			deny(w, 401, "InvalidAuthenticationToken", "x")
+			graphtest.Deny(w, 401, "InvalidAuthenticationToken", "x")
 		}, "401", "the token is not for"},
 		"throttled for long": {func(_ *fixture, w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "600")
-			deny(w, 429, "TooManyRequests", "x")
+			graphtest.Deny(w, 429, "TooManyRequests", "x")
 		}, "429 Too Many Requests", "10m0s"},
 		"leads to another host": {func(_ *fixture, w http.ResponseWriter, _ *http.Request) {
 			json.NewEncoder(w).Encode(map[string]any{"value": []any{}, "@odata.nextLink": "https://evil.example/v1.0/users"})
@@ -375,11 +179,13 @@ func TestFailures(t *testing.T) {
 			w.Header().Set("Content-Length", "1000")
 			fmt.Fprint(w, `{"value":[]}`)
 		}, "unexpected EOF", ""},
-		"hostile text": {func(_ *fixture, w http.ResponseWriter, _ *http.Request) { deny(w, 400, "Bad", "a\x1b[31m\nb") }, "400 Bad Request, Bad: a", ""},
+		"hostile text": {func(_ *fixture, w http.ResponseWriter, _ *http.Request) {
+			graphtest.Deny(w, 400, "Bad", "a\x1b[31m\nb")
+		}, "400 Bad Request, Bad: a", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			f.instead = func(w http.ResponseWriter, r *http.Request) bool { c.instead(f, w, r); return true }
+			f.Instead = func(w http.ResponseWriter, r *http.Request) bool { c.instead(f, w, r); return true }
 			g := f.graph()
 			began := time.Now()
 			_, err := g.Find(t.Context(), "alice", 10)
@@ -402,8 +208,8 @@ func TestFailures(t *testing.T) {
 func TestAway(t *testing.T) {
 	f := newFixture(t)
 	status := 500
-	f.instead = func(w http.ResponseWriter, _ *http.Request) bool {
-		deny(w, status, "x", "y")
+	f.Instead = func(w http.ResponseWriter, _ *http.Request) bool {
+		graphtest.Deny(w, status, "x", "y")
 		return true
 	}
 	g := f.graph("users")
@@ -412,8 +218,8 @@ func TestAway(t *testing.T) {
 			t.Error("an answer that nobody gave")
 		}
 	}
-	if len(f.asked) != 1 {
-		t.Errorf("asked %d times", len(f.asked))
+	if len(f.Asked()) != 1 {
+		t.Errorf("asked %d times", len(f.Asked()))
 	}
 	status = 400
 	g = f.graph("users")
@@ -422,12 +228,12 @@ func TestAway(t *testing.T) {
 			t.Error("an answer that nobody gave")
 		}
 	}
-	if len(f.asked) != 4 {
-		t.Errorf("asked %d times", len(f.asked))
+	if len(f.Asked()) != 4 {
+		t.Errorf("asked %d times", len(f.Asked()))
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	f.instead = nil
+	f.Instead = nil
 	if _, err := g.Find(gone, "bob", 10); err == nil {
 		t.Error("an answer for nobody")
 	}
@@ -440,13 +246,13 @@ func TestAway(t *testing.T) {
 func TestThrottled(t *testing.T) {
 	f := newFixture(t)
 	times := 0
-	f.instead = func(w http.ResponseWriter, r *http.Request) bool {
+	f.Instead = func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Header.Get("Authorization") != "Bearer good" {
 			return false
 		}
 		if times++; times == 1 {
 			w.Header().Set("Retry-After", "1")
-			deny(w, 429, "TooManyRequests", "x")
+			graphtest.Deny(w, 429, "TooManyRequests", "x")
 			return true
 		}
 		return false
