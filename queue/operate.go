@@ -69,6 +69,10 @@ type Result struct {
 	Missing    []spool.ID `json:"missing,omitempty"`   // not in the queue
 	Held       []spool.ID `json:"held,omitempty"`      // named for a retry, and on hold
 	Scheduled  []spool.ID `json:"scheduled,omitempty"` // named for a retry, and not to go out yet
+	// Elsewhere are shares that were left as they are since another relay has
+	// their lane, by its name. Where all, or all of an upstream, was selected, none
+	// is named: the whole selection is for that relay, too.
+	Elsewhere map[string][]Share `json:"-"`
 	// Senderless were to be bounced, and have no sender to be returned to.
 	Senderless []spool.ID `json:"senderless,omitempty"`
 }
@@ -208,153 +212,9 @@ func (q *Queue) changed(d *spool.Delivery, waiting int, s *spool.Settlement, ver
 	}
 }
 
-// errSenderless is for each: the share was left as it was.
-var errSenderless = errors.New("there is no sender")
-
 // ErrNotRecorded says that an operation holds for as long as this process
 // runs, and that a restart forgets it unless the spool can be written by then.
 var ErrNotRecorded = errors.New("done, but not yet on disk")
-
-// each claims what is selected, share by share, and gives it to act, which
-// settles it. The first error of act ends it; what cannot be read is passed
-// over, and told at the end.
-func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *spool.Delivery) error) (Result, error) {
-	q.admin.Lock()
-	defer q.admin.Unlock()
-	sel.IDs = slices.Compact(slices.Sorted(slices.Values(sel.IDs)))
-	sel.Shares = slices.SortedFunc(slices.Values(sel.Shares), Share.compare)
-	var r Result
-	var failed, unread error
-	touched, seen := spool.ID(0), map[spool.ID]bool{}
-	ended := q.find(ctx, &sel, func(s spool.Summary) bool {
-		if failed = ctx.Err(); failed != nil {
-			return false
-		}
-		if sel.names(s.ID) {
-			seen[s.ID] = true
-		}
-		if n := len(r.Held); sel.free && s.Held && !s.Kept && sel.meant(&s) && (n == 0 || r.Held[n-1] != s.ID) {
-			r.Held = append(r.Held, s.ID)
-		}
-		if n := len(r.Scheduled); sel.free && s.NotBefore.After(time.Now()) && !s.Held && sel.meant(&s) && (n == 0 || r.Scheduled[n-1] != s.ID) {
-			r.Scheduled = append(r.Scheduled, s.ID)
-		}
-		if !sel.matches(&s) {
-			return true
-		}
-		d, err := q.takeForOperator(ctx, &s)
-		switch {
-		case errors.Is(err, spool.ErrNotFound), errors.Is(err, spool.ErrDamaged): // gone meanwhile, or set aside
-		case errors.Is(err, spool.ErrClaimed):
-			r.Busy = append(r.Busy, s.ID)
-		case err != nil:
-			unread = fmt.Errorf("message %s: %w", s.ID, err)
-		default:
-			if !sel.narrow(d) {
-				q.put(d, back(&s)) // those that were meant have ended meanwhile
-				break
-			}
-			n := len(d.Pending)
-			if failed = act(&s, d); errors.Is(failed, errSenderless) {
-				failed = nil
-				if k := len(r.Senderless); k == 0 || r.Senderless[k-1] != s.ID {
-					r.Senderless = append(r.Senderless, s.ID)
-				}
-				break
-			}
-			if errors.Is(failed, spool.ErrLost) {
-				failed = nil
-				r.Busy = append(r.Busy, s.ID) // somebody else has it
-				break
-			}
-			if failed == nil {
-				r.Recipients += n
-			}
-			if failed == nil && touched != s.ID {
-				touched = s.ID
-				r.Done++
-			}
-		}
-		return failed == nil
-	})
-	if failed == nil {
-		failed = ended
-	}
-	for _, id := range sel.IDs {
-		if !seen[id] && failed == nil {
-			r.Missing = append(r.Missing, id)
-		}
-	}
-	if failed == nil {
-		failed = unread
-	}
-	return r, failed
-}
-
-// find visits what may be selected, in ID order. Messages that are named are
-// asked for one by one.
-func (q *Queue) find(ctx context.Context, sel *Select, visit func(spool.Summary) bool) error {
-	if sel.All || len(sel.IDs)+len(sel.Shares) == 0 {
-		if !sel.All && sel.Upstream == "" {
-			return nil
-		}
-		return q.store.Find(ctx, spool.Query{Upstream: sel.Upstream, Held: sel.held}, visit)
-	}
-	ids := slices.Clone(sel.IDs)
-	for _, s := range sel.Shares {
-		ids = append(ids, s.ID)
-	}
-	slices.Sort(ids)
-	for _, id := range slices.Compact(ids) {
-		shares, err := q.store.Shares(ctx, id)
-		if err != nil && !errors.Is(err, spool.ErrNotFound) {
-			return err
-		}
-		for i := range shares {
-			if !visit(shares[i]) {
-				return nil
-			}
-		}
-	}
-	return nil
-}
-
-// narrow leaves in d the recipients that are meant; false: none of them waits.
-// Recipients that a claim does not name any more stay as they are when it is
-// settled.
-func (s *Select) narrow(d *spool.Delivery) bool {
-	only, limited := s.Only[Share{d.ID, d.Share}]
-	if limited {
-		d.Pending = slices.DeleteFunc(slices.Clone(d.Pending), func(i int) bool { return !slices.Contains(only, i) })
-	}
-	return len(d.Pending) > 0
-}
-
-// back is the settlement that leaves a share as it was.
-func back(s *spool.Summary) spool.Settlement {
-	return spool.Settlement{Due: s.Due, Failover: s.Failover, Hold: s.Held, Kept: s.Kept, Warned: s.Warned}
-}
-
-// ended is the settlement by which an operator ends recipients; the others of
-// the share, where there are any, stay as they were.
-func ended(s *spool.Summary, d *spool.Delivery, o spool.Outcome) spool.Settlement {
-	e := back(s)
-	e.Outcomes = repeat(o, len(d.Pending))
-	return e
-}
-
-// takeForOperator claims a share, also from a lane that has not begun with it.
-func (q *Queue) takeForOperator(ctx context.Context, s *spool.Summary) (*spool.Delivery, error) {
-	d, err := q.store.Take(ctx, s.ID, s.Share)
-	if errors.Is(err, spool.ErrClaimed) {
-		if l := q.lane(s.Upstreams[s.Failover]); l != nil {
-			if d := l.pluck(s.ID, s.Share); d != nil {
-				return d, nil
-			}
-		}
-	}
-	return d, err
-}
 
 // ErrNoUpstream says that there is neither an upstream nor mail of that name.
 var ErrNoUpstream = errors.New("no such upstream")

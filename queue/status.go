@@ -133,3 +133,15 @@ func (q *Queue) Health() map[string]LaneHealth {
 	}
 	return all
 }
+
+// Holder names the other relay that delivers by an upstream; empty: this one does,
+// or it is not known to be anybody.
+func (q *Queue) Holder(upstream string) string {
+	l := q.lane(upstream)
+	if l == nil {
+		return ""
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state.tenure.holder
+}

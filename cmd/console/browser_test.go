@@ -117,7 +117,7 @@ func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 		id = f.put(t, env, "Subject: x\r\n\r\nHello\r\n")
 	}
 	f.put(t, envelope(hostile, hostile+"@example.org"), "x")
-	h := history.New(history.Options{Dir: s.History, Keep: time.Hour, MaxSize: 64 << 20})
+	h := history.New(history.Options{Dir: f.history, Keep: time.Hour, MaxSize: 64 << 20})
 	at := time.Now().UTC().Format(time.RFC3339Nano)
 	h.Add(fmt.Appendf(nil, `{"time":%q,"event":"message-accepted","id":%q,"from":"shop2@example.com","peer":"127.0.0.1:4711","listener":"apps","recipients":2,"size":23}`+"\n", at, id))
 	h.Add(fmt.Appendf(nil, `{"time":%q,"event":"delivery-attempt","id":%q,"to":"ann@example.org","upstream":"office","result":"deferred","stage":"rcpt","code":450,"text":"try later"}`+"\n", at, id))

@@ -17,6 +17,7 @@ import (
 
 	"postern/cmd/control"
 	"postern/cmd/feed"
+	"postern/cmd/history"
 	"postern/config"
 	"postern/relay/capture"
 	"postern/relay/origin"
@@ -35,8 +36,8 @@ type Options struct {
 	// it go out after all: once for each upstream, a *spool.Repeated says so.
 	Captured *capture.Box
 	Release  func(context.Context, *Release) (spool.ID, error)
-	// History is the folder that the lives of messages are searched in.
-	History string
+	// Search looks for the lives of messages.
+	Search func(context.Context, history.Query) (*history.Found, error)
 	// Feed has the last lines of the log.
 	Feed   *feed.Feed
 	Events func(Event)

@@ -18,6 +18,7 @@ import (
 
 	"postern/cmd/control"
 	"postern/cmd/feed"
+	"postern/cmd/history"
 	"postern/config"
 	"postern/queue"
 	"postern/relay/capture"
@@ -37,7 +38,12 @@ type relay struct {
 	storms   []control.Storm
 	config   *config.Config // replaced as a whole, under mu
 	repeated error          // of a release; nil: it is the first
+	history  string         // the folder of the lives of messages
 	taken    func()         // reads the configuration anew; nil: it has errors
+}
+
+func (f *relay) search(ctx context.Context, q history.Query) (*history.Found, error) {
+	return history.Search(ctx, f.history, q)
 }
 
 func (f *relay) note(format string, args ...any) {
@@ -151,7 +157,7 @@ func hash(password string) string {
 func newRelay(t *testing.T) (*relay, *Server) { return newRelayFor(t) }
 
 func newRelayFor(t testing.TB) (*relay, *Server) {
-	f := &relay{store: storetest.NewMemory(), result: queue.Result{Done: 1}, config: &config.Config{}}
+	f := &relay{store: storetest.NewMemory(), result: queue.Result{Done: 1}, config: &config.Config{}, history: t.TempDir()}
 	f.config.Hostname = "relay.example.com"
 	f.config.Upstreams = map[string]*config.Upstream{}
 	f.config.Console.Users = map[string]*config.ConsoleUser{}
@@ -161,7 +167,7 @@ func newRelayFor(t testing.TB) (*relay, *Server) {
 	at := time.Now()
 	f.lanes = []control.Lane{{Upstream: "office", Address: hostile, State: queue.Parked, Reason: hostile, Since: &at, Username: hostile,
 		RefusedSenders: []string{hostile}, Refusals: []control.Refusal{{Sender: hostile, Since: at, Reason: hostile}}, PausedBy: hostile}}
-	s := New(Options{Store: f.store, Queue: f, Relay: f, Config: f.settings, History: t.TempDir(), Feed: feed.New(), Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release,
+	s := New(Options{Store: f.store, Queue: f, Relay: f, Config: f.settings, Search: f.search, Feed: feed.New(), Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release,
 		Events: func(e Event) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/cmd/control"
@@ -114,7 +115,7 @@ func (s *Server) search(ctx context.Context, q history.Query) *lived {
 		page.Problem = "Others are searching. Try again in a while."
 		return page
 	}
-	found, err := history.Search(ctx, s.History, q)
+	found, err := s.Search(ctx, q)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		page.Problem = "The search took too long. `postern trace` has no such limit."
@@ -124,6 +125,9 @@ func (s *Server) search(ctx context.Context, q history.Query) *lived {
 		return page
 	}
 	page.From, page.More = found.From, found.More
+	if len(found.Missing) > 0 {
+		page.Problem = "There may be more: " + strings.Join(found.Missing, "; ") + "."
+	}
 	for i := range found.Lives {
 		page.Lives = append(page.Lives, tell(&found.Lives[i]))
 	}

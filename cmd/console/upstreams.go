@@ -43,7 +43,10 @@ func (s *Server) operateUpstream(w http.ResponseWriter, r *request) {
 		return
 	}
 	err := do(name, r.operator())
+	var unheard *control.Unheard
 	switch {
+	case errors.As(err, &unheard):
+		s.say(w, r, text+" "+unheard.Error())
 	case errors.Is(err, queue.ErrNoUpstream):
 		s.fail(w, r, http.StatusNotFound, errors.New("there is no such upstream"))
 	case err != nil:

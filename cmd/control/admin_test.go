@@ -170,10 +170,10 @@ func TestMessageAndContent(t *testing.T) {
 func TestUpstreamSwitches(t *testing.T) {
 	f := newFake()
 	client, _ := serve(t, f)
-	if err := client.Pause(t.Context(), "of/fice"); err != nil {
+	if _, err := client.Pause(t.Context(), "of/fice"); err != nil {
 		t.Error(err)
 	}
-	if err := client.Resume(t.Context(), "office"); err != nil {
+	if _, err := client.Resume(t.Context(), "office"); err != nil {
 		t.Error(err)
 	}
 	if len(f.done) != 2 || !strings.HasPrefix(f.done[0], "pause of/fice by ") || !strings.HasPrefix(f.done[1], "resume office by ") {
@@ -188,7 +188,7 @@ func TestUpstreamSwitches(t *testing.T) {
 	if _, err := client.ForgetTLS(t.Context(), "nobody"); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
 		t.Errorf("forget an unknown upstream: %v", err)
 	}
-	if err := client.Pause(t.Context(), "nobody"); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
+	if _, err := client.Pause(t.Context(), "nobody"); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
 		t.Errorf("an unknown upstream: %v", err)
 	}
 }

@@ -155,14 +155,32 @@ func (c *Client) Act(ctx context.Context, op Op, sel Selection) (*queue.Result, 
 	return &done, c.fetch(ctx, http.MethodPost, "/v1/queue/"+string(op), sel, &done)
 }
 
-// Pause stops deliveries to one upstream.
-func (c *Client) Pause(ctx context.Context, upstream string) error {
-	return c.fetch(ctx, http.MethodPost, "/v1/upstreams/"+url.PathEscape(upstream)+"/pause", nil, nil)
+// Pause stops deliveries to one upstream. note is a sentence for the operator;
+// mostly there is none.
+func (c *Client) Pause(ctx context.Context, upstream string) (note string, err error) {
+	return c.operate(ctx, upstream, "pause")
 }
 
-// Resume lets deliveries to one upstream go on, also where it was parked.
-func (c *Client) Resume(ctx context.Context, upstream string) error {
-	return c.fetch(ctx, http.MethodPost, "/v1/upstreams/"+url.PathEscape(upstream)+"/resume", nil, nil)
+// Resume lets deliveries to one upstream go on, also where it was parked. note is as
+// that of Pause.
+func (c *Client) Resume(ctx context.Context, upstream string) (note string, err error) {
+	return c.operate(ctx, upstream, "resume")
+}
+
+func (c *Client) operate(ctx context.Context, upstream, op string) (note string, err error) {
+	resp, err := c.do(ctx, http.MethodPost, "/v1/upstreams/"+url.PathEscape(upstream)+"/"+op, nil)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var n noted
+	if resp.StatusCode != http.StatusNoContent {
+		err = json.NewDecoder(resp.Body).Decode(&n)
+	}
+	if err != nil {
+		return "", fmt.Errorf("the answer of the daemon at %s could not be read: %w", c.socket, err)
+	}
+	return n.Note, nil
 }
 
 // Reload asks for the configuration to be read again. A *Refused with

@@ -9,10 +9,12 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 
 	"postern/cmd/alert"
+	"postern/cmd/history"
 	"postern/config"
 	"postern/queue"
 	"postern/spool"
@@ -25,10 +27,10 @@ type Options struct {
 	Queue   MailQueue
 	Relay   Relay
 	Scrapes http.Handler // answers GET /metrics
-	// History is the folder that the lives of messages are searched in.
-	History string
-	Alerts  Alerts
-	Events  func(Event)
+	// Search looks for the lives of messages.
+	Search func(context.Context, history.Query) (*history.Found, error)
+	Alerts Alerts
+	Events func(Event)
 }
 
 // Alerts is what is wrong, and who is told of it. *alert.Watch is one.
@@ -47,9 +49,33 @@ type MailQueue interface {
 	Release(ctx context.Context, sel queue.Select, by string) (queue.Result, error)
 	Remove(ctx context.Context, sel queue.Select, by string) (queue.Result, error)
 	Bounce(ctx context.Context, sel queue.Select, by, reason string) (queue.Result, error)
+	// Pause and Resume may answer with an *Unheard, and are done then.
 	Pause(upstream, by string) error
 	Resume(upstream, by string) error
 }
+
+// Unheard says that a pause or its end is recorded, and that the relay which
+// delivers by the upstream has not answered. It reads it before it sends again.
+type Unheard struct{ Err error }
+
+func (e *Unheard) Error() string {
+	return "It is recorded, and holds before anything more is sent; " + e.Err.Error() + "."
+}
+
+func (e *Unheard) Unwrap() error { return e.Err }
+
+// Unfinished says that another relay, which has to do a part of an operation, has
+// not done it, or has not said so.
+type Unfinished struct {
+	Done queue.Result
+	Err  error
+}
+
+func (e *Unfinished) Error() string {
+	return fmt.Sprintf("%s, and not all of it was done (messages done: %d); try again", e.Err, e.Done.Done)
+}
+
+func (e *Unfinished) Unwrap() error { return e.Err }
 
 // Relay is what only the process as a whole knows or does.
 type Relay interface {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/cmd/history"
 	"postern/config"
 	"postern/queue"
 	"postern/spool"
@@ -213,7 +214,7 @@ func (f *fake) event(e Event) {
 
 // server is a server for f.
 func (f *fake) server() *Server {
-	return NewServer(Options{Store: f, Queue: f, Relay: f, Events: f.event,
+	return NewServer(Options{Store: f, Queue: f, Relay: f, Events: f.event, Search: func(ctx context.Context, q history.Query) (*history.Found, error) { return history.Search(ctx, "", q) },
 		Scrapes: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("postern_up 1\n")) })})
 }
 

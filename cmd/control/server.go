@@ -191,7 +191,12 @@ func (s *Server) upstream(w http.ResponseWriter, r *request) {
 		refuse(w, http.StatusNotFound, errors.New("an upstream can be paused and resumed"))
 		return
 	}
-	if err := do(r.PathValue("name"), r.who.User); err != nil {
+	err := do(r.PathValue("name"), r.who.User)
+	if unheard := (*Unheard)(nil); errors.As(err, &unheard) {
+		reply(w, http.StatusOK, noted{unheard.Error()})
+		return
+	}
+	if err != nil {
 		if errors.Is(err, queue.ErrNoUpstream) {
 			err = &NoUpstream{r.PathValue("name"), s.Relay.Upstreams()}
 		}
@@ -217,6 +222,11 @@ func (s *Server) reload(w http.ResponseWriter, r *request) {
 	}
 }
 
+// noted is the body of an answer that something is done, with a word about it.
+type noted struct {
+	Note string `json:"note"`
+}
+
 // problem is the body of every answer that is not a success.
 type problem struct {
 	Error    string    `json:"error"`
@@ -228,7 +238,10 @@ type problem struct {
 func statusOf(err error) int {
 	var wrong invalid
 	var long tooLong
+	var unfinished *Unfinished
 	switch {
+	case errors.As(err, &unfinished):
+		return http.StatusServiceUnavailable
 	case errors.As(err, &long):
 		return http.StatusRequestEntityTooLarge
 	case errors.As(err, &wrong):

@@ -26,7 +26,7 @@ func (s *Server) trace(w http.ResponseWriter, r *request) {
 		return
 	}
 	defer func() { <-s.searching }()
-	found, err := history.Search(r.Context(), s.History, q)
+	found, err := s.Search(r.Context(), q)
 	switch {
 	case errors.Is(err, history.ErrQuery):
 		refuse(w, http.StatusBadRequest, err)

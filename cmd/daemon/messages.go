@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"postern/cmd/control"
 	"postern/queue"
 	"postern/relay/api"
 	"postern/spool"
@@ -15,7 +16,7 @@ import (
 // do with it.
 type messages struct {
 	store  spool.Store
-	queue  *queue.Queue
+	queue  control.MailQueue
 	recall *recall
 }
 

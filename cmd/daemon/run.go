@@ -71,8 +71,13 @@ type daemon struct {
 	database   *postgres.Store // the same, where relays share it; else nil
 	standin    *standin.Store  // for a database that is away; nil: none
 
-	leave   func() // gives the state folder back; nil: it was not claimed
-	queue   *queue.Queue
+	leave func() // gives the state folder back; nil: it was not claimed
+	queue *queue.Queue
+	// operators carries out what they want of the queue, and search finds the
+	// lives of messages; where relays share it, at all of them.
+	operators control.MailQueue
+	search    func(context.Context, history.Query) (*history.Found, error)
+
 	intake  *intake.Server
 	api     *api.Server
 	agent   *submission.Agent

@@ -82,6 +82,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		Store: d.store, Deliverer: deliverer{d.dialer}, Config: st.cfg, State: facts,
 		Events: recall.queue(d.log.Queue()), Route: d.notify, Grace: grace,
 	})
+	d.openFleet()
 	admins, err := d.listenAdmin(cfg)
 	if err != nil {
 		return err
@@ -93,7 +94,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	handed := &peer.Handed{}
 	d.intake = intake.New(intake.Options{Submission: d.agent, Events: d.log.Intake(), Handed: handed})
 	d.api = api.New(api.Options{
-		Submission: d.agent, Messages: messages{d.store, d.queue, recall}, Events: d.log.API(), Handed: handed, Memory: origin.NewBudget(requestMemory(memoryLimit())),
+		Submission: d.agent, Messages: messages{d.store, d.operators, recall}, Events: d.log.API(), Handed: handed, Memory: origin.NewBudget(requestMemory(memoryLimit())),
 	})
 	if cfg.Path == "" && cfg.Pickup.Dir != "" {
 		if err := disk.MakeFolder(cfg.Pickup.Dir); err != nil {
@@ -107,8 +108,8 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		live := feed.New()
 		d.log.Watch(live)
 		d.console = console.New(console.Options{
-			Store: d.store, Queue: d.queue, Relay: d, Captured: capture.NewBox(cfg.CaptureDir()), Release: d.release, Config: func() *config.Config { return d.state.Load().read },
-			History: cfg.HistoryDir(), Feed: live, Events: d.log.Console(),
+			Store: d.store, Queue: d.operators, Relay: d, Captured: capture.NewBox(cfg.CaptureDir()), Release: d.release, Config: func() *config.Config { return d.state.Load().read },
+			Search: d.search, Feed: live, Events: d.log.Console(),
 		})
 	}
 	d.pickup = pickup.New(pickup.Options{Submission: d.agent, Events: d.log.Pickup()})
@@ -273,7 +274,7 @@ const readMode = 0o660
 
 func (d *daemon) serveAdmin(a *adminListeners, has *shares) {
 	d.control = control.NewServer(control.Options{
-		Store: d.store, Queue: d.queue, Relay: d, Scrapes: d.log.Metrics(d.Status), History: d.state.Load().cfg.HistoryDir(), Alerts: d.alerts,
+		Store: d.store, Queue: d.operators, Relay: d, Scrapes: d.log.Metrics(d.Status), Search: d.search, Alerts: d.alerts,
 		Events: func(e control.Event) {
 			if e, ok := e.(control.Failed); ok {
 				d.events.ControlFailed(e.Text)

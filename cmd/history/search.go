@@ -25,6 +25,9 @@ type Query struct {
 	Since, Until time.Time
 	// Limit is how many messages are found, the last ones; 0: 20.
 	Limit int
+	// Also are IDs of messages whose lives are wanted besides, beyond the limit: what
+	// another relay has found.
+	Also []string
 }
 
 // Life is what was told of one message, or, where ID is empty, of mail that was
@@ -43,6 +46,9 @@ type Found struct {
 	More bool `json:"more,omitempty"`
 	// From is the time of the oldest line that is kept; zero: there is none.
 	From time.Time `json:"from,omitzero"`
+	// Missing names the relays that share the queue and whose part is not among it,
+	// and says why.
+	Missing []string `json:"missing,omitempty"`
 	// Damaged is how many files end within a line, or are not readable: those of
 	// crashes.
 	Damaged int `json:"damaged,omitempty"`
@@ -94,7 +100,8 @@ func Search(ctx context.Context, dir string, q Query) (*Found, error) {
 			}
 		}
 	}
-	found.Lives, found.More = s.lives, s.more
+	// Of what was looked for besides, there may be nothing.
+	found.Lives, found.More = slices.DeleteFunc(s.lives, func(l Life) bool { return len(l.Lines) == 0 }), s.more
 	return found, nil
 }
 
@@ -134,6 +141,11 @@ func (s *search) match(line []byte) bool {
 // collect takes the lines of the lives.
 func (s *search) collect(line []byte) bool {
 	if s.at == nil {
+		for _, id := range s.query.Also {
+			if !slices.ContainsFunc(s.lives, func(l Life) bool { return l.ID == id }) {
+				s.lives = append(s.lives, Life{ID: id})
+			}
+		}
 		s.at = map[string]int{}
 		for i, l := range s.lives {
 			if l.ID != "" {

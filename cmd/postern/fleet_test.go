@@ -51,7 +51,7 @@ func TestFleet(t *testing.T) {
 	if r := one.do("check"); r.code == 0 || !strings.Contains(r.stderr, "postern database migrate") {
 		t.Errorf("check: exit code %d: %s", r.code, r.stderr)
 	}
-	if out := one.must("database", "migrate"); !strings.Contains(out, "is version 2 now") {
+	if out := one.must("database", "migrate"); !strings.Contains(out, "is version 3 now") {
 		t.Error(out)
 	}
 	if out := two.must("database", "migrate"); !strings.Contains(out, "already") {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -133,11 +134,11 @@ func (a *app) topLive(ctx context.Context, client *control.Client, before sample
 	}
 }
 
-func outcome(err error) string {
+func outcome(note string, err error) string {
 	if err != nil {
 		return err.Error()
 	}
-	return "done"
+	return cmp.Or(note, "done")
 }
 
 // readKeys sends each key as its bytes: an arrow is three of them.

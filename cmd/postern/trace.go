@@ -91,6 +91,9 @@ func (a *app) trace(ctx context.Context, q history.Query) error {
 	if a.json {
 		return printJSON(a.stdout, found)
 	}
+	for _, part := range found.Missing {
+		fmt.Fprintf(a.stderr, "postern: there may be more: %s\n", safe(part))
+	}
 	switch len(found.Lives) {
 	case 0:
 		return &failure{code: exitData, text: "nothing is known of " + q.Text, hint: a.noTrace(found)}

@@ -45,7 +45,7 @@ func (a *app) upstreamListCommand() *cobra.Command {
 	})
 }
 
-func (a *app) upstreamDoCommand(name, short, done string, do func(*control.Client, context.Context, string) error) *cobra.Command {
+func (a *app) upstreamDoCommand(name, short, done string, do func(*control.Client, context.Context, string) (string, error)) *cobra.Command {
 	return &cobra.Command{
 		Use:   name + " NAME",
 		Short: short,
@@ -55,8 +55,12 @@ func (a *app) upstreamDoCommand(name, short, done string, do func(*control.Clien
 			if err != nil {
 				return err
 			}
-			if err := do(client, cmd.Context(), args[0]); err != nil {
+			note, err := do(client, cmd.Context(), args[0])
+			if err != nil {
 				return err
+			}
+			if note != "" {
+				fmt.Fprintln(a.stderr, "postern: "+safe(note))
 			}
 			_, err = fmt.Fprintf(a.stdout, "%s %s\n", safe(args[0]), done)
 			return err

@@ -75,10 +75,13 @@ type Store struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 	writes chan *write
-	counts counts
-	keys   keyCounts
-	state  *State
-	file   outboxFile
+	// answering has an element for each request of another relay that is answered.
+	answering chan struct{}
+	begins    time.Duration // askBegins
+	counts    counts
+	keys      keyCounts
+	state     *State
+	file      outboxFile
 
 	// claiming is held while claims are made; alone, while those are ended of
 	// which this relay does not know.
@@ -97,7 +100,9 @@ type Store struct {
 	last    uint64 // ID
 	told    map[string]time.Time
 	closing bool
-	back    time.Time // when the database was back; zero: it has not been away
+	back    time.Time                                        // when the database was back; zero: it has not been away
+	answer  func(ctx context.Context, request []byte) []byte // nil: nobody does yet
+	asks    map[int64]chan struct{}                          // ours, by their number
 }
 
 // lane is one that this relay has.
@@ -129,6 +134,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	s := &Store{opts: opts, pool: pool, started: time.Now(), writes: make(chan *write, 256), wake: func(string, time.Time) {},
 		lanes: map[string]*lane{}, claims: map[int64]*claim{}, ending: map[int64]bool{}, told: map[string]time.Time{},
+		asks: map[int64]chan struct{}{}, answering: make(chan struct{}, asksAtOnce), begins: askBegins,
 		file: outboxFile{path: opts.Outbox}}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.begin(ctx); err != nil {
@@ -320,6 +326,9 @@ func (s *Store) keepName(ctx context.Context) error {
 func (s *Store) sweep(ctx context.Context) error {
 	now := time.Now()
 	if _, err := s.pool.Exec(ctx, `DELETE FROM key WHERE name IN (SELECT name FROM key WHERE until <= $1 LIMIT 10000)`, now.UnixNano()); err != nil {
+		return err
+	}
+	if _, err := s.pool.Exec(ctx, `DELETE FROM ask WHERE at < now() - interval '1 hour'`); err != nil {
 		return err
 	}
 	_, err := s.pool.Exec(ctx, `DELETE FROM body_part p WHERE id < $1 AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = p.id)`,

@@ -31,7 +31,7 @@ func TestStore(t *testing.T) {
 	server := postgrestest.Start(t, "fsync=off")
 	for name, test := range map[string]func(*testing.T, string){
 		"schema": schemaVersions, "name": oneName, "body": bodies, "turns": turns, "lost answer": lostAnswer, "lost claim": lostClaim,
-		"others are told": othersAreTold, "outbox": postponed, "outbox of the process before": outlived, "standby away": standbyAway, "facts": facts, "rates of senders": manySenders,
+		"others are told": othersAreTold, "outbox": postponed, "outbox of the process before": outlived, "standby away": standbyAway, "facts": facts, "asks": asks, "rates of senders": manySenders,
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := server.Database(t)

@@ -14,7 +14,7 @@ import (
 var schemas embed.FS
 
 // Schema is the version of the schema that this program makes and needs.
-const Schema = 2
+const Schema = 3
 
 // ErrSchema: the database has no schema of ours, an older or a newer one. Such
 // an error is a *SchemaError.

@@ -81,9 +81,12 @@ func (s *Store) listen(ready func()) error {
 		defer cancel()
 		c.Close(ctx)
 	}()
-	if _, err := c.Exec(s.ctx, `LISTEN `+channel); err != nil {
-		return err
+	for _, name := range []string{channel, askChannel} {
+		if _, err := c.Exec(s.ctx, `LISTEN `+name); err != nil {
+			return err
+		}
 	}
+	s.work.Go(s.answerAsks)
 	s.wakeLanes()
 	ready()
 	for {
@@ -93,6 +96,7 @@ func (s *Store) listen(ready func()) error {
 		cancel()
 		if late {
 			s.wakeLanes()
+			s.work.Go(s.answerAsks)
 			if c.IsClosed() {
 				return errClosed
 			}
@@ -100,6 +104,10 @@ func (s *Store) listen(ready func()) error {
 		}
 		if err != nil {
 			return err
+		}
+		if n.Channel == askChannel {
+			s.heardAsk(n.Payload)
+			continue
 		}
 		from, upstream, ok := strings.Cut(n.Payload, " ")
 		if ok && from != strconv.FormatInt(s.incarnation, 10) {
