@@ -15,7 +15,11 @@ import (
 type Account struct {
 	// Name tells accounts apart; tokens are kept under it. That of an upstream
 	// is the upstream's.
-	Name     string
+	Name string
+	// Server is the host that is signed in to, or several with a space between, as
+	// they are compared: a login of a person is good for no other. Empty: it is
+	// nobody's choice.
+	Server   string
 	Auth     Mechanism
 	Username string
 	Password Secret

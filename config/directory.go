@@ -224,6 +224,11 @@ func (d *Directory) checkTLS(t *table) {
 
 func (d *Directory) checkAccount(t *table) {
 	a := &d.Account
+	var hosts []string
+	for _, one := range d.Servers {
+		hosts = append(hosts, strings.ToLower(one.Host))
+	}
+	a.Server = strings.Join(hosts, " ")
 	k := &a.Kerberos
 	name := a.Auth.quoted()
 	kerberos := a.Auth == "gssapi" || a.Auth == MechanismIntegrated

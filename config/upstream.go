@@ -23,6 +23,7 @@ func (u *Upstream) check(t *table) {
 	p := knownProviders().Provider[u.Provider]
 	u.settleHost(t, p)
 	u.settlePort(t, p)
+	u.Server = u.Host
 	u.checkTLS(t)
 	u.readSignIn(t, p)
 	p.warnRetiring(t, u)

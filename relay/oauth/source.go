@@ -238,7 +238,7 @@ func (s *source) stored(ctx context.Context, conf *config.OAuth) (*token, error)
 		return old, err
 	}
 	if conf.NeedsPerson() {
-		return nil, &Error{Kind: NeedsLogin, Text: "the stored login is for another client, user, or other scopes"}
+		return nil, &Error{Kind: NeedsLogin, Text: "the stored login is for another client, user or server, or other scopes"}
 	}
 	return nil, nil
 }

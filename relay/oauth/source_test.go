@@ -472,3 +472,22 @@ func TestDates(t *testing.T) {
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A login is for the server that it was made for; what a client gets by itself
+// is not.
+func TestLoginIsForOneServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRelay(t)
+		r.up.Server = "evil.example"
+		mustFail(t, r.tokens, r.up, "", NeedsLogin)
+		if r.asked() != 0 {
+			t.Error("the provider was asked")
+		}
+		for _, flow := range []config.Flow{config.FlowClientCredentials, config.FlowServiceAccount} {
+			a, b := accountWith(flow), accountWith(flow)
+			if b.Server = "other.example"; identity(a) != identity(b) {
+				t.Errorf("%s: they differ", flow)
+			}
+		}
+	})
+}

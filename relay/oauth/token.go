@@ -96,12 +96,17 @@ func (t *token) ending(now time.Time) bool {
 }
 
 // identity tells clients, users and scopes apart: a token for one of them is
-// nothing to another.
+// nothing to another. What somebody has logged in for goes to no other server
+// either: whoever may define upstreams could have it sent to one of their own.
 func identity(a *config.Account) string {
 	c := a.OAuth
 	scopes := slices.Clone(c.Scopes)
 	slices.Sort(scopes)
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q %q %q %q %v", c.Provider, c.Tenant, strings.TrimSuffix(c.Issuer, "/"),
-		c.ClientID, c.Subject, c.ServiceAccountFile, a.Username, scopes, c.NeedsPerson()))
+	of := fmt.Appendf(nil, "%q %q %q %q %q %q %q %q %v", c.Provider, c.Tenant, strings.TrimSuffix(c.Issuer, "/"),
+		c.ClientID, c.Subject, c.ServiceAccountFile, a.Username, scopes, c.NeedsPerson())
+	if c.NeedsPerson() {
+		of = fmt.Appendf(of, " %q", a.Server)
+	}
+	sum := sha256.Sum256(of)
 	return hex.EncodeToString(sum[:])
 }
