@@ -43,7 +43,8 @@ type storms struct {
 	// What follows is of the goroutine that runs it.
 	paused  map[spool.ID]time.Time // until when no digest is tried, by storm
 	counted time.Time              // when left was
-	failed  bool                   // the last write did; the log has it
+	others  others
+	failed  bool // the last write did; the log has it
 
 	mu   sync.Mutex       // guards what follows
 	left map[spool.ID]int // messages that are on hold, of storms that have ended
@@ -65,34 +66,36 @@ func (d *daemon) openStorms(st *state, tell func(storm.Event)) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		tell(&storm.NotSaved{Err: fmt.Errorf("what was held for storms before cannot be read; the messages are in the queue: %w", err)})
 	}
-	if d.database == nil { // else it is held for any of the relays
-		d.recoverStorms(saved.Add(-stormSlack))
-	}
+	d.recoverOwnStorms(saved.Add(-stormSlack))
 }
 
 // stormSlack is how much older a message may be than what was written last and
 // not be in it.
 const stormSlack = 5 * time.Second
 
-// recoverStorms finds what was put on hold since then and is not known, because
-// of a crash.
-func (d *daemon) recoverStorms(since time.Time) {
+// recoverStorms finds what was put on hold since then, for storms that are not
+// known because of a crash. took tells which messages are meant, and note takes
+// each. It returns the storms.
+func (d *daemon) recoverStorms(since time.Time, took func(spool.ID) bool, note func(storm, id spool.ID, accepted time.Time, m func() *storm.Mail)) (found map[spool.ID]bool) {
+	found = map[spool.ID]bool{}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	last := spool.ID(0)
 	_ = d.store.Find(ctx, spool.Query{Held: true}, func(s spool.Summary) bool { // the alert lacks what cannot be read
-		if s.Kept || s.ID == last || s.Accepted.Before(since) {
+		if s.Kept || s.ID == last || s.Accepted.Before(since) || !took(s.ID) {
 			return ctx.Err() == nil
 		}
 		last = s.ID
 		if detail, err := d.store.Detail(ctx, s.ID); err == nil && detail.Envelope.Storm != 0 {
 			env := detail.Envelope
-			d.storms.Recover(env.Storm, s.ID, env.Accepted, func() *storm.Mail {
+			found[env.Storm] = true
+			note(env.Storm, s.ID, env.Accepted, func() *storm.Mail {
 				return &storm.Mail{From: env.From, Subject: d.subject(ctx, s.ID), To: env.Recipients}
 			})
 		}
 		return ctx.Err() == nil
 	})
+	return found
 }
 
 // subject is the value of the Subject of a message; empty where it has none or
@@ -145,6 +148,10 @@ func (d *daemon) lookAtStorms(ctx context.Context, now time.Time) {
 	if now.Sub(s.counted) >= stormLeft {
 		s.counted = now
 		d.countStorms(ctx)
+	}
+	if d.database != nil && now.Sub(s.others.looked) >= othersEvery {
+		s.others.looked = now
+		d.lookAtOthers(ctx)
 	}
 	s.save()
 }

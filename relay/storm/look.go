@@ -143,6 +143,15 @@ func (g *Guard) resumeLocked(s *Storm, now time.Time) {
 // Recover notes a message that is on hold for a storm, and that a crash may have
 // kept Save from. m is asked for what it is where the storm is not known.
 func (g *Guard) Recover(storm, id spool.ID, accepted time.Time, m func() *Mail) {
+	g.recover(storm, id, accepted, m, false)
+}
+
+// Inherit is Recover for a storm of another relay that is gone: it is over.
+func (g *Guard) Inherit(storm, id spool.ID, accepted time.Time, m func() *Mail) {
+	g.recover(storm, id, accepted, m, true)
+}
+
+func (g *Guard) recover(storm, id spool.ID, accepted time.Time, m func() *Mail, over bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	i := slices.IndexFunc(g.storms, func(s *Storm) bool { return s.ID == storm })
@@ -153,7 +162,11 @@ func (g *Guard) Recover(storm, id spool.ID, accepted time.Time, m func() *Mail) 
 		s := m().record(storm, accepted)
 		i = len(g.storms)
 		g.storms = append(g.storms, s)
-		g.resumeLocked(s, time.Now())
+		if over {
+			s.Ended = time.Now().Round(0)
+		} else {
+			g.resumeLocked(s, time.Now())
+		}
 	}
 	if s := g.storms[i]; id > s.Last {
 		s.keep(id, accepted)

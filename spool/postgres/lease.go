@@ -160,7 +160,13 @@ type Relay struct {
 	Lives   bool // it has been heard of within the term of a lease
 	Self    bool
 	Lanes   []Lane // that it has, by name
+
+	node uint64
 }
+
+// Took tells whether the relay has put a message into the queue: each has a number
+// that stands in the IDs of its messages.
+func (r *Relay) Took(id spool.ID) bool { return uint64(id)&nodes == r.node }
 
 // Lane is the lane of an upstream, as a relay has it.
 type Lane struct {
@@ -173,7 +179,7 @@ type Lane struct {
 func (s *Store) Relays(ctx context.Context) (all []Relay, err error) {
 	ctx, cancel := asking(ctx)
 	defer cancel()
-	rows, err := s.pool.Query(ctx, `SELECT r.name, r.version, r.started, r.until > now(), r.incarnation = $1, l.name, l.since, l.epoch
+	rows, err := s.pool.Query(ctx, `SELECT r.name, r.version, r.started, r.until > now(), r.incarnation = $1, r.node, l.name, l.since, l.epoch
 		FROM relay r LEFT JOIN lane l ON l.holder = r.incarnation AND l.until > now() ORDER BY r.name, l.name`, s.incarnation)
 	if err != nil {
 		return nil, err
@@ -181,12 +187,14 @@ func (s *Store) Relays(ctx context.Context) (all []Relay, err error) {
 	defer rows.Close()
 	for rows.Next() {
 		var r Relay
+		var node int16
 		var upstream *string
 		var since *time.Time
 		var epoch *int64
-		if err := rows.Scan(&r.Name, &r.Version, &r.Started, &r.Lives, &r.Self, &upstream, &since, &epoch); err != nil {
+		if err := rows.Scan(&r.Name, &r.Version, &r.Started, &r.Lives, &r.Self, &node, &upstream, &since, &epoch); err != nil {
 			return nil, err
 		}
+		r.node = uint64(node)
 		if len(all) == 0 || all[len(all)-1].Name != r.Name {
 			all = append(all, r)
 		}

@@ -380,13 +380,16 @@ func (s *Store) OnWork(wake func(upstream string, due time.Time)) {
 	s.wake = wake
 }
 
+// nodes is how many relays there can be, less one.
+const nodes = 1023
+
 // nextID is later than any before.
 func (s *Store) nextID() spool.ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := uint64(time.Now().UnixNano())&^1023 | s.node
+	id := uint64(time.Now().UnixNano())&^nodes | s.node
 	if id <= s.last {
-		id = s.last&^1023 + 1024 | s.node
+		id = s.last&^nodes + nodes + 1 | s.node
 	}
 	s.last = id
 	return spool.ID(id)
