@@ -197,7 +197,11 @@ func TestDiskTurnsReadOnly(t *testing.T) {
 	}
 	kinds := map[string]string{"disk-read-only": "mounted read-only", "spool-failing": "new mail is answered 451"}
 	for kind, text := range kinds {
-		eventually(t, kind+" is told", func() bool { return h.count(kind) > 0 })
+		eventually(t, kind+" is told, and the relay knows", func() bool {
+			return slices.ContainsFunc(strings.Split(h.must("alert", "list"), "\n\n"), func(one string) bool {
+				return strings.Contains(one, text) && strings.Contains(one, "  told      notes at")
+			})
+		})
 		for _, e := range h.told() {
 			if e.Kind == kind && (!strings.Contains(e.Text, text) || e.Severity != alert.Critical) {
 				t.Errorf("%+v", e)
@@ -205,7 +209,7 @@ func TestDiskTurnsReadOnly(t *testing.T) {
 		}
 	}
 	h.signal(syscall.SIGTERM)
-	h.wait() // a kill could forget that it was told
+	h.wait()
 	if err := syscall.Unmount(spool, 0); err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,11 @@ func openNow(path string, how int) (*os.File, error) {
 	return os.OpenFile(path, how|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 }
 
+// openLinked is openNow for a file that may be a link.
+func openLinked(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+}
+
 // belongLike gives what root has made to the owner and the group of the folder
 // that it stands in, so that its other users can read it.
 func belongLike(made *os.File, folder fs.FileInfo) error {

@@ -301,7 +301,7 @@ func readOpen(f *os.File, info fs.FileInfo, most int64) ([]byte, error) {
 	defer f.Close()
 	if now, err := f.Stat(); err != nil {
 		return nil, err
-	} else if !os.SameFile(info, now) {
+	} else if !os.SameFile(info, now) || !now.Mode().IsRegular() { // a number of a file is used again
 		return nil, errors.New("was replaced while it was read")
 	}
 	text := make([]byte, 0, info.Size()+512)
@@ -326,7 +326,7 @@ func readRegularAt(path string, info fs.FileInfo, most int64) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, errSpecial
 	}
-	f, err := os.Open(path)
+	f, err := openLinked(path)
 	if err != nil {
 		return nil, err
 	}
