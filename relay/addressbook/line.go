@@ -63,9 +63,10 @@ func readLines(card []byte) ([]line, error) {
 }
 
 // cutLine is the first line with those that continue it: they begin with a
-// blank, or follow a "=" at the end of what is quoted-printable (vCard 2.1).
+// blank, or in vCard 2.1 follow a "=" at the end of what is quoted-printable, or
+// are of base64, which some programs don't indent.
 func cutLine(text string, old bool) string {
-	end, soft := 0, false
+	end, soft, bare := 0, false, false
 	for {
 		i := strings.IndexByte(text[end:], '\n')
 		if i < 0 {
@@ -74,9 +75,15 @@ func cutLine(text string, old bool) string {
 		stop := end + i + 1
 		one := strings.TrimRight(text[end:stop], "\r\n")
 		if end == 0 {
-			soft = old && isQuotedPrintable(one)
+			soft, bare = old && isQuotedPrintable(one), old && isBase64(one)
 		}
 		end = stop
+		if bare {
+			next, _, _ := strings.Cut(text[end:], "\n")
+			if next = strings.TrimRight(next, "\r"); next != "" && !strings.ContainsAny(next, ":;") {
+				continue
+			}
+		}
 		more := end < len(text) && (text[end] == ' ' || text[end] == '\t')
 		if !more && !(soft && strings.HasSuffix(one, "=")) {
 			return text[:end]
@@ -89,6 +96,11 @@ func isQuotedPrintable(line string) bool {
 	return strings.Contains(strings.ToUpper(head), "QUOTED-PRINTABLE")
 }
 
+func isBase64(line string) bool {
+	head, _, _ := strings.Cut(line, ":")
+	return strings.Contains(strings.ToUpper(head), "BASE64")
+}
+
 var errNoColon = errors.New("is not NAME:VALUE")
 
 func parseLine(raw string, old bool) (line, error) {
@@ -96,6 +108,8 @@ func parseLine(raw string, old bool) (line, error) {
 	rest := l.raw
 	if old && isQuotedPrintable(rest) { // its soft line ends; a blank behind one is text
 		rest = strings.NewReplacer("=\r\n", "", "=\n", "").Replace(rest)
+	} else if old && isBase64(rest) {
+		rest = strings.NewReplacer("\r", "", "\n", "").Replace(rest)
 	}
 	rest = unfold(rest)
 	i := strings.IndexAny(rest, ":;")
