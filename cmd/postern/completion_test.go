@@ -83,3 +83,27 @@ printf '%s\n' "${COMPREPLY[@]}"`
 		}
 	}
 }
+
+// TestNamesInFish has fish complete names as the Tab key does: those with blanks
+// and signs of the shell come in one word.
+func TestNamesInFish(t *testing.T) {
+	fish := needed(t, "fish")
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHarness(t, strings.Replace(capturing, "ADDR", "127.0.0.1:1", 1)+"[book.team]\nprovider = \"vcards\"\ndir = \"DIR/book\"\n")
+	h.must("book", "add", "--name", "O'Brien (Bob) $HOME", "--email", "bob@example.com", "--group", "Field north")
+	for line, want := range map[string]string{
+		"postern book show --config " + h.config + " O":          "O'Brien (Bob) $HOME\n",
+		"postern book show --config " + h.config + " bob":        "bob@example.com\n",
+		"postern send --config " + h.config + " --to group:f":    "group:Field north\n",
+		"postern send --config " + h.config + " --cc nobody-has": "",
+	} {
+		cmd := exec.Command(fish, "--no-config", "-c", `source $argv[1]; complete -C $argv[2]`, completionScript(t, "fish"), line)
+		cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "HOME="+h.dir)
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != want {
+			t.Errorf("%q: %q %v, want %q", line, out, err, want)
+		}
+	}
+}
