@@ -65,6 +65,11 @@ var exported = map[string]struct{ text, want string }{
 			"mozillaSecondEmail: j2@example.de\r\no: ACME\r\n\r\ndn: cn=All\r\nobjectclass: top\r\nobjectclass: groupOfNames\r\ncn: All\r\nmember: cn=x,mail=j@example.de\r\nmember: cn=y,mail=other@example.net\r\n",
 		"Jörg Groß |  | j@example.de,j2@example.de | ACME | \ngroup All | j@example.de,other@example.net",
 	},
+	"pst2ldif": { // what its source writes of a contact, and of the folder above
+		"dn: dc=outlook\nobjectClass: dcObject\ndc: outlook\n\ndn: cn=Alice Liddell, dc=outlook\ncn: Alice Liddell\ngivenName: Alice\nsn: Liddell\ntitle: Baker\no: Wonder\nmail: a@example.com\n" +
+			"mail: b@example.com\npostalAddress: 1 Street\ntelephoneNumber: 1\ndescription:: bGluZQ==\nobjectClass: inetOrgPerson\n\n",
+		"Alice Liddell |  | a@example.com,b@example.com | Wonder | ",
+	},
 	"Outlook, CSV in French": {
 		ansi("\"Titre\",\"Prénom\",\"Deuxième prénom\",\"Nom\",\"Société\",\"Adresse de messagerie\",\"Adresse de messagerie 2\",\"Catégories\"\r\n\"Mme\",\"Renée\",\"\",\"Dupont\",\"SNCF, Paris\",\"r@example.fr\",\"r2@example.fr\",\"Clients;Nord\"\r\n"),
 		"Renée Dupont |  | r@example.fr,r2@example.fr | SNCF, Paris | Clients,Nord",
