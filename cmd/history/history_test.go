@@ -242,3 +242,35 @@ func TestContainsFold(t *testing.T) {
 		}
 	}
 }
+
+// TestMoved: the life of a message that came from another spool has one ID, the last
+// one, and is found by each that it had, and by what was told of any.
+func TestMoved(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "history")
+	h := New(Options{Dir: dir, Keep: time.Hour, MaxSize: 1 << 30})
+	now := time.Now()
+	h.Add(line(now, "message-accepted", `"id":"1local","from":"app@example.com","message_id":"<x@relay.example>"`))
+	h.Add(line(now, "standin-moved", `"id":"1shared","old_id":"1local","from":"app@example.com"`))
+	h.Add(line(now, "message-adopted", `"id":"1last","old_id":"1shared","operator":"ann"`))
+	h.Add(line(now, "delivery-attempt", `"id":"1last","to":"bob@example.org","result":"delivered"`))
+	h.Add(line(now, "message-adopted", `"id":"1a","old_id":"1b"`)) // a circle, which nobody writes
+	h.Add(line(now, "message-adopted", `"id":"1b","old_id":"1a"`))
+	h.Close(time.Minute)
+	for _, text := range []string{"1local", "1shared", "1last", "x@relay.example", "app@example.com", "bob@example.org"} {
+		f, err := Search(t.Context(), dir, Query{Text: text})
+		if err != nil || ids(f) != "1last:4" {
+			t.Errorf("%s: %q, %v", text, ids(f), err)
+			continue
+		}
+		life := f.Lives[0]
+		if got := Read(life.Lines[1]).Sentence(life.ID); got != "moved into the database, where it has this ID; before it had 1local" {
+			t.Error(got)
+		}
+		if got := Read(life.Lines[2]).Sentence(life.ID); got != "ann: adopted from another spool, where it had the ID 1shared" {
+			t.Error(got)
+		}
+	}
+	if f, err := Search(t.Context(), dir, Query{Text: "1a"}); err != nil || len(f.Lives) == 0 {
+		t.Errorf("%q, %v", ids(f), err)
+	}
+}

@@ -18,6 +18,7 @@ type Line struct {
 	Event string    `json:"event"`
 
 	ID         string    `json:"id"`
+	OldID      string    `json:"old_id"`
 	Original   string    `json:"original"`
 	From       *string   `json:"from"`
 	To         string    `json:"to"`
@@ -121,6 +122,10 @@ func (t *Line) Sentence(id string) string {
 			return "it is a notice (" + t.Kind + ") about " + t.Original
 		}
 		add("%s is told (%s) by the message %s", path(t.To), t.Kind, t.ID)
+	case "standin-moved":
+		add("moved into the database, where it has this ID; before it had %s", t.OldID)
+	case "message-adopted":
+		add("%s: adopted from another spool, where it had the ID %s", t.Operator, t.OldID)
 	case "operator-decided":
 		add("%s: %s for %s", t.Operator, t.Operation, recipients(t.Recipients))
 		if t.Reason != "" {

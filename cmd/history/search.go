@@ -110,11 +110,17 @@ type search struct {
 	text  []byte
 	lives []Life         // in the order of their first match, and no more than the limit
 	at    map[string]int // ID → index; made by the first collect
+	// moved is by the IDs of before which ID messages have that were moved from
+	// another spool, of those that a line which was looked at tells.
+	moved map[string]string
 	more  bool
 }
 
 // match looks whether a line is about what is looked for.
 func (s *search) match(line []byte) bool {
+	if old := field(line, oldID); len(old) > 0 {
+		s.noteMove(string(old), string(field(line, `"id":"`)))
+	}
 	if !containsFold(line, s.text) || !s.within(line) {
 		return true
 	}
@@ -146,10 +152,16 @@ func (s *search) collect(line []byte) bool {
 				s.lives = append(s.lives, Life{ID: id})
 			}
 		}
+		s.join()
 		s.at = map[string]int{}
 		for i, l := range s.lives {
 			if l.ID != "" {
 				s.at[l.ID] = i
+			}
+		}
+		for old := range s.moved {
+			if i, ok := s.at[s.now(old)]; ok {
+				s.at[old] = i
 			}
 		}
 	}
@@ -184,6 +196,7 @@ func (s *search) within(line []byte) bool {
 // told is what a line is found by.
 type told struct {
 	ID        string `json:"id"`
+	OldID     string `json:"old_id"`
 	Original  string `json:"original"`
 	From      string `json:"from"`
 	To        string `json:"to"`
@@ -192,7 +205,7 @@ type told struct {
 
 // has reports whether one of the values is text, which is in lower case.
 func (t *told) has(text string) bool {
-	if strings.EqualFold(t.ID, text) || strings.EqualFold(t.Original, text) || strings.EqualFold(strings.Trim(t.MessageID, "<>"), text) {
+	if strings.EqualFold(t.ID, text) || strings.EqualFold(t.OldID, text) || strings.EqualFold(t.Original, text) || strings.EqualFold(strings.Trim(t.MessageID, "<>"), text) {
 		return true
 	}
 	for address := range strings.SplitSeq(t.From+", "+t.To, ", ") {
