@@ -30,6 +30,9 @@ type Options struct {
 	Store spool.Reader
 	Queue control.MailQueue
 	Relay control.Relay
+	// Standin tells whether a message waits to be moved into the database of the
+	// queue, and can only be looked at; nil: none does.
+	Standin func(context.Context, spool.ID) bool
 	// Config is the configuration in force, as it was read.
 	Config func() *config.Config
 	// Captured is the mail that the capture server keeps, and Release has some of

@@ -41,7 +41,11 @@ func (s *Server) message(w http.ResponseWriter, r *request) {
 		return
 	default:
 		waits := control.NewReasons(s.Queue)
+		stands := s.Standin != nil && s.Standin(r.Context(), id)
 		page.Message = control.NewMessage(d, time.Now(), func(upstream string) string {
+			if stands {
+				return control.WaitsForDatabase
+			}
 			return waits.Of(r.Context(), upstream, d.Envelope.From)
 		})
 		all := page.Message.Recipients

@@ -105,6 +105,9 @@ func (s *Server) find(r *request, page *listed, after spool.ID) error {
 		if e.State != control.Held && e.State != control.Active {
 			e.Waits = waits.Of(ctx, e.Upstream, e.From)
 		}
+		if s.Standin != nil && s.Standin(ctx, sum.ID) {
+			e.Waits = control.WaitsForDatabase
+		}
 		page.Entries = append(page.Entries, e)
 		return true
 	})

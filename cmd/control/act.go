@@ -88,6 +88,11 @@ func Do(ctx context.Context, q MailQueue, op Op, sel queue.Select, by, reason st
 func (s *Server) choose(ctx context.Context, op Op, sel *Selection) (queue.Select, error) {
 	var o queue.Select
 	f := sel.Filter
+	for _, name := range sel.IDs {
+		if id, err := spool.ParseID(name); err == nil && s.stands(ctx, id) {
+			return o, fmt.Errorf("message %s %w", id, errStandin)
+		}
+	}
 	if err := s.knows(f.Upstream); err != nil {
 		return o, err
 	}
@@ -127,6 +132,8 @@ func (s *Server) choose(ctx context.Context, op Op, sel *Selection) (queue.Selec
 	})
 	return o, err
 }
+
+var errStandin = errors.New("is in the spool that stands in for the database: try again when it is in the database, where it has another ID (`postern trace`)")
 
 // malformed says what is wrong with a body that is no selection.
 func malformed(err error) error {

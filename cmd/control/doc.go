@@ -23,9 +23,12 @@ import (
 // Options are what a Server answers from. All are needed, and are used
 // concurrently.
 type Options struct {
-	Store   spool.Reader
-	Queue   MailQueue
-	Relay   Relay
+	Store spool.Reader
+	Queue MailQueue
+	Relay Relay
+	// Standin tells whether a message waits to be moved into the database of the
+	// queue, and can only be looked at; nil: none does.
+	Standin func(context.Context, spool.ID) bool
 	Scrapes http.Handler // answers GET /metrics
 	// Search looks for the lives of messages.
 	Search func(context.Context, history.Query) (*history.Found, error)

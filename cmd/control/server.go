@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -98,11 +99,22 @@ func (s *Server) list(w http.ResponseWriter, r *request) {
 		if e.KeptUntil == nil {
 			e.Waits = waits.Of(r.Context(), e.Upstream, e.From)
 		}
+		if id, _ := spool.ParseID(e.ID); s.stands(r.Context(), id) {
+			e.Waits = WaitsForDatabase
+		}
 		return enc.Encode(e)
 	})
 	if err != nil {
 		_ = enc.Encode(problem{Error: err.Error()})
 	}
+}
+
+// WaitsForDatabase is why a message in a stand-in spool waits.
+const WaitsForDatabase = "it was accepted while the database was away, and goes out once it is there"
+
+// stands tells whether a message is in a stand-in spool.
+func (s *Server) stands(ctx context.Context, id spool.ID) bool {
+	return s.Standin != nil && s.Standin(ctx, id)
 }
 
 // unset is what an empty value of a query stands for.
@@ -159,7 +171,11 @@ func (s *Server) message(w http.ResponseWriter, r *request) {
 		return
 	}
 	waits := NewReasons(s.Queue)
+	stands := s.stands(r.Context(), id)
 	reply(w, http.StatusOK, NewMessage(d, time.Now(), func(upstream string) string {
+		if stands {
+			return WaitsForDatabase
+		}
 		return waits.Of(r.Context(), upstream, d.Envelope.From)
 	}))
 }
@@ -252,7 +268,7 @@ func statusOf(err error) int {
 		return http.StatusServiceUnavailable
 	case errors.Is(err, spool.ErrNotFound), errors.Is(err, queue.ErrNoUpstream), errors.Is(err, ErrNoRecipient):
 		return http.StatusNotFound
-	case errors.Is(err, spool.ErrClaimed):
+	case errors.Is(err, spool.ErrClaimed), errors.Is(err, errStandin):
 		return http.StatusConflict
 	}
 	return http.StatusInternalServerError

@@ -103,6 +103,22 @@ func (d *daemon) away(ctx context.Context) *control.Standin {
 	return &control.Standin{Messages: n, Accepting: away}
 }
 
+// reader is what people look at: the queue, and what waits to come into it.
+func (d *daemon) reader() spool.Reader {
+	if d.standin == nil {
+		return d.store
+	}
+	return d.standin.Reader()
+}
+
+// waits tells whether a message waits to come into the queue; nil: none does.
+func (d *daemon) waits() func(context.Context, spool.ID) bool {
+	if d.standin == nil {
+		return nil
+	}
+	return d.standin.Waits
+}
+
 // databaseError is what a start says of a database that it cannot use.
 func databaseError(err error) error {
 	if errors.Is(err, postgres.ErrSchema) {

@@ -108,7 +108,7 @@ func (p Process) ForgotTLS(upstream, operator string, facts memory.Facts) {
 // Adopted tells that a message of another relay's spool is in this one. old was
 // its ID there.
 func (p Process) Adopted(id, old spool.ID, env *spool.Envelope, operator string) {
-	p.log.info("message-adopted", zap.Stringer("id", id), zap.Stringer("old_id", old), zap.String("from", env.From),
+	p.log.info("message-adopted", zap.String("id", id.String()), zap.String("old_id", old.String()), zap.String("from", env.From),
 		zap.Int("recipients", len(env.Recipients)), moment("accepted", env.Accepted), zap.String("operator", operator))
 }
 

@@ -131,4 +131,7 @@ func TestAdoptTakesOverASpool(t *testing.T) {
 	if !strings.Contains(h.log.String(), `"message-adopted"`) {
 		t.Error("the log says nothing")
 	}
+	if strings.Contains(h.log.String(), `"id":"(not shown)"`) {
+		t.Error("the log does not say which message it was")
+	}
 }

@@ -207,6 +207,21 @@ func TestFleetStandin(t *testing.T) {
 	if out := h.must("status"); !strings.Contains(out, "21 messages accepted while the database is away") {
 		t.Error(out)
 	}
+	r := h.do("queue", "list")
+	if strings.Count(r.stdout, "b@example.org") != 21 || !strings.Contains(r.stdout, "it was accepted while the database was away") || r.code == 0 {
+		t.Errorf("%+v", r)
+	}
+	var id string
+	if id = regexp.MustCompile(`(?m)^[0-9a-z]{13}`).FindString(r.stdout); id == "" {
+		t.Fatalf("no ID in %s", r.stdout)
+	}
+	if out := h.must("queue", "show", id); !strings.Contains(out, "t was accepted while the database was away") {
+		t.Error(out)
+	}
+	if r := h.do("queue", "hold", id); r.code != exitTempFail || !strings.Contains(r.stderr, "stands in for the database") {
+		t.Errorf("%+v", r)
+	}
+	eventually(t, "the history has it", func() bool { return strings.Contains(h.do("trace", id).stdout, "accepted from") })
 	h.kill()
 	server.Restart(t, "fsync=off")
 	h.start()
@@ -218,6 +233,10 @@ func TestFleetStandin(t *testing.T) {
 	if got := s.subjects(); !slices.Equal(got, taken) {
 		t.Errorf("taken %v, arrived %v", taken, got)
 	}
+	eventually(t, "one life over the move", func() bool {
+		life := h.do("trace", id).stdout
+		return strings.Contains(life, "accepted from") && strings.Contains(life, "moved into the database") && strings.Contains(life, "delivered at office")
+	})
 }
 
 // TestAdoptIntoADatabase: the spool of a relay that had a folder goes into the
