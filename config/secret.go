@@ -103,6 +103,15 @@ func (s Secret) File() string {
 	return s.source.value
 }
 
+// Credential is the name of the systemd credential that the secret is; "" where
+// it comes from elsewhere.
+func (s Secret) Credential() string {
+	if s.source == nil || s.source.kind != secretCredential {
+		return ""
+	}
+	return s.source.value
+}
+
 // FromEnvironment reports whether the secret is part of what the daemon is
 // started with, which other processes do not have.
 func (s Secret) FromEnvironment() bool {

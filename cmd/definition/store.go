@@ -2,7 +2,6 @@ package definition
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -150,6 +149,11 @@ type Change struct {
 	// Confirm looks, after a daemon has taken it, whether it does what it should;
 	// its error ends the change as that of Reload does. It may be nil.
 	Confirm func(ctx context.Context) error
+	// Keeper keeps new secrets; nil: they are in files below state_dir.
+	Keeper Keeper
+	// Forget forgets those that some Keeper has kept and that are no longer named;
+	// nil: there are none.
+	Forget Keeper
 	// Order is from 1 to 99; files of conf.d with a lower one are read before. 0 is
 	// that of what is replaced, and 50 for a new definition.
 	Order int
@@ -167,6 +171,7 @@ type Result struct {
 	Text     string           // what it holds; empty: it was removed
 	Running  bool             // a daemon has taken it
 	Warnings []config.Problem // about this definition
+	Left     error            // why Keeper did not forget what is no longer named
 }
 
 // Put writes a definition. *config.Problems: the configuration cannot be used
@@ -181,12 +186,9 @@ func (s *Store) Put(ctx context.Context, d Definition, how Change) (*Result, err
 	}
 	return s.change(ctx, &d, how, func(t *transaction) (content []byte, err error) {
 		for key, secret := range d.Secrets {
-			name := t.prefix() + key + "-" + strings.ToLower(rand.Text()[:12])
-			if err := t.secrets.Write(name, []byte(secret+"\n")); err != nil {
+			if err := t.keep(ctx, how.Keeper, key, secret); err != nil {
 				return nil, err
 			}
-			t.made = append(t.made, name)
-			d.Values[key+"_file"] = filepath.Join(t.secrets.Dir, name)
 		}
 		return sign(d.render(), d.Kind), nil
 	})
@@ -196,29 +198,6 @@ func (s *Store) Put(ctx context.Context, d Definition, how Change) (*Result, err
 // without it: a route that leads to an upstream is in the way.
 func (s *Store) Remove(ctx context.Context, kind Kind, name string, how Change) (*Result, error) {
 	return s.change(ctx, &Definition{Kind: kind, Name: name}, how, func(*transaction) ([]byte, error) { return nil, nil })
-}
-
-// transaction is one change under the lock.
-type transaction struct {
-	*Definition
-	secrets *statefile.Folder
-	made    []string // names of new secrets
-	locked  func()   // ends the lock; nil: it is not held
-}
-
-// prefix begins the names of all secrets of the definition.
-func (t *transaction) prefix() string {
-	return string(t.Kind) + "-" + statefile.SafeName(t.Name) + "."
-}
-
-// forget removes the secrets of the definition that keep does not hold.
-func (t *transaction) forget(keep []byte) {
-	entries, _ := os.ReadDir(t.secrets.Dir)
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), t.prefix()) && !strings.Contains(string(keep), e.Name()) {
-			_ = t.secrets.Remove(e.Name()) // the next change tries again
-		}
-	}
 }
 
 func (s *Store) change(ctx context.Context, d *Definition, how Change, make func(*transaction) ([]byte, error)) (_ *Result, err error) {
@@ -238,9 +217,7 @@ func (s *Store) change(ctx context.Context, d *Definition, how Change, make func
 	content := old
 	defer func() {
 		if err != nil || how.DryRun && !how.Propose {
-			for _, name := range t.made {
-				_ = t.secrets.Remove(name)
-			}
+			t.drop(ctx, how.Keeper, old)
 		}
 	}()
 	if content, err = make(t); err != nil {
@@ -276,10 +253,13 @@ func (s *Store) change(ctx context.Context, d *Definition, how Change, make func
 	if err := s.replace(name, content); err != nil {
 		return done, err
 	}
-	if done.Running, err = s.take(ctx, how, name, old); err != nil {
+	if done.Running, err = s.take(ctx, t, how, name, old); err != nil {
 		return done, err
 	}
 	t.forget(content)
+	if how.Forget != nil {
+		done.Left = t.forgetSealed(ctx, how.Forget, content)
+	}
 	return done, nil
 }
 
@@ -318,6 +298,11 @@ func (s *Store) try(ctx context.Context, t *transaction, how Change, cfg *config
 			return nil, ErrChanged // somebody has made the same definition, and removed it
 		}
 	}
+	for _, name := range t.sealed {
+		if !how.Keeper.Has(name) {
+			return nil, ErrChanged
+		}
+	}
 	cfg, err := config.LoadWith(s.path, name, content)
 	if err == nil {
 		err = cfg.CheckOwner()
@@ -326,7 +311,7 @@ func (s *Store) try(ctx context.Context, t *transaction, how Change, cfg *config
 }
 
 // take has the daemon reload, and puts back what was there where it refuses.
-func (s *Store) take(ctx context.Context, how Change, name string, old []byte) (running bool, err error) {
+func (s *Store) take(ctx context.Context, t *transaction, how Change, name string, old []byte) (running bool, err error) {
 	if how.Reload == nil {
 		return false, nil
 	}
@@ -343,6 +328,7 @@ func (s *Store) take(ctx context.Context, how Change, name string, old []byte) (
 	if back := s.replace(name, old); back != nil {
 		return false, errors.Join(err, fmt.Errorf("and what was there before could not be put back: %w", back))
 	}
+	t.drop(ctx, how.Keeper, old) // with one that is no credential of this machine no service starts
 	var refused *control.Refused
 	if took || !errors.As(err, &refused) { // it has taken it, or may have
 		_ = how.Reload(context.WithoutCancel(ctx))

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"postern/cmd/alert"
+	"postern/cmd/credential"
 	"postern/cmd/definition"
 	"postern/cmd/doctor"
 	"postern/config"
@@ -22,20 +23,23 @@ import (
 // define is one run of a command that adds or edits a definition.
 type define struct {
 	*app
-	kind     definition.Kind
-	cmd      *cobra.Command
-	files    map[string]*string // by the key of a secret: where it is read from; "-": standard input
-	unset    []string
-	dryRun   bool
-	noTest   bool
-	force    bool
-	before   string // the name of another one
-	first    bool
-	login    bool                  // the test failed for nothing but a login
-	findings []doctor.Finding      // of the test of an upstream
-	checked  []addressbook.Checked // of that of a book
-	tried    []alert.Tried         // of that of an alert
-	asked    *bufio.Reader         // what the terminal answers
+	kind      definition.Kind
+	cmd       *cobra.Command
+	files     map[string]*string // by the key of a secret: where it is read from; "-": standard input
+	unset     []string
+	dryRun    bool
+	noTest    bool
+	force     bool
+	before    string // the name of another one
+	first     bool
+	unit      string                // whose credentials new secrets are; empty: they are in files
+	keeper    *credential.Keeper    // of them, or of those that the definition has; nil: there are none
+	restarted bool                  // the service, for new credentials, which failed
+	login     bool                  // the test failed for nothing but a login
+	findings  []doctor.Finding      // of the test of an upstream
+	checked   []addressbook.Checked // of that of a book
+	tried     []alert.Tried         // of that of an alert
+	asked     *bufio.Reader         // what the terminal answers
 }
 
 // defined is the answer of these commands as JSON.
@@ -100,6 +104,8 @@ func (a *app) defineCommand(kind definition.Kind, edit bool, short, long string)
 	if kind != definition.Route {
 		flags.BoolVar(&d.noTest, "no-test", false, "do not test it before it is kept")
 		flags.BoolVar(&d.force, "force", false, "keep it although the test failed")
+		flags.StringVar(&d.unit, "systemd-credential", "", "keep secrets as encrypted credentials of the systemd service `UNIT`, which is started anew")
+		flags.Lookup("systemd-credential").NoOptDefVal = credential.Service
 	}
 	return a.withJSON(d.cmd)
 }
@@ -142,6 +148,9 @@ func (d *define) run(ctx context.Context, name string, edit bool) error {
 		def.Values, how.Seen = there.Values, there.Digest
 	}
 	if err := d.collect(ctx, &def, edit); err != nil {
+		return err
+	}
+	if err := d.keepers(ctx, &def, &how); err != nil {
 		return err
 	}
 	if !d.noTest {

@@ -34,7 +34,7 @@ func (d *define) tell(done *definition.Result, write bool, err error) error {
 	var problems *config.Problems
 	answer := defined{Findings: d.findings, Checked: d.checked, Tried: d.tried, Login: d.login}
 	if done != nil {
-		answer.File, answer.Text, answer.Warnings = done.File, done.Text, d.inFlags(done.File, done.Warnings)
+		answer.File, answer.Text, answer.Warnings = done.File, done.Text, d.inFlags(done.File, d.withoutKept(done.Warnings))
 		answer.Running, answer.Written = done.Running, write && err == nil
 	}
 	if d.json && (err == nil || errors.As(err, &said)) {
@@ -65,6 +65,9 @@ func (d *define) tell(done *definition.Result, write bool, err error) error {
 		return err
 	}
 	printProblems(d.stderr, "warning: ", answer.Warnings)
+	if done.Left != nil {
+		fmt.Fprintf(d.stderr, "warning: credentials that nothing names any more are still there: %s\n", safe(done.Left.Error()))
+	}
 	return d.printDone(&answer)
 }
 

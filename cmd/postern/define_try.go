@@ -32,6 +32,9 @@ func (d *define) tryUpstream(ctx context.Context, cfg *config.Config, name strin
 	if err != nil {
 		return err
 	}
+	if err := d.supply(ctx, &up.Account); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()
 	bench, err := doctor.NewBench(cfg, nil)
@@ -55,18 +58,21 @@ func (d *define) tryUpstream(ctx context.Context, cfg *config.Config, name strin
 
 // tryBook reads a book, or asks its server, as the configuration would have it.
 func (d *define) tryBook(ctx context.Context, cfg *config.Config, name string) error {
-	books := addressbook.New(cfg.Books)
-	books.UseTokens(oauth.New(oauth.Options{State: &statefile.State{Dir: cfg.StateDir}}))
-	own, known := books.Named(name)
-	if !known { // send.books leaves it out
+	at := slices.IndexFunc(cfg.Books, func(b config.Book) bool { return b.Name == name })
+	if at < 0 { // send.books leaves it out
 		return nil
 	}
+	account := &cfg.Books[at].Directory.Account
+	if err := d.supply(ctx, account); err != nil {
+		return err
+	}
+	books := addressbook.New(cfg.Books)
+	books.UseTokens(oauth.New(oauth.Options{State: &statefile.State{Dir: cfg.StateDir}}))
+	own, _ := books.Named(name)
 	ctx, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()
 	d.checked = own.Check(ctx)
 	failed := slices.ContainsFunc(d.checked, func(c addressbook.Checked) bool { return c.Error != "" })
-	at := slices.IndexFunc(cfg.Books, func(b config.Book) bool { return b.Name == name })
-	account := &cfg.Books[at].Directory.Account
 	// Somebody can log in only to a book that is there.
 	d.login = failed && account.OAuth != nil && account.OAuth.NeedsPerson()
 	if failed && !d.force && !d.login {

@@ -46,7 +46,11 @@ func (d *define) remove(ctx context.Context, name string) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	done, err := store.Remove(ctx, d.kind, name, definition.Change{Seen: there.Digest, DryRun: d.dryRun, Reload: d.reloadAfter})
+	how := definition.Change{Seen: there.Digest, DryRun: d.dryRun, Reload: d.reloadAfter}
+	if err := d.keepers(ctx, &there.Definition, &how); err != nil {
+		return err
+	}
+	done, err := store.Remove(ctx, d.kind, name, how)
 	if err == nil && d.dryRun && !d.json {
 		_, err = fmt.Fprintf(d.stdout, "%s would be removed\n", safe(done.File))
 		return err
