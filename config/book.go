@@ -33,7 +33,10 @@ type Book struct {
 	Columns  map[string]string // of BookCSV: the columns that are not to be guessed, by BookFields
 	UnixUser []string          // users of this machine that may ask it; empty: all
 	User     []string          // tokens that may ask it; empty: none
-	Internal bool              // it is not configured
+	// ConsoleUser are the users of the console that may ask it; empty: all, or none
+	// where UnixUser says who may.
+	ConsoleUser []string
+	Internal    bool // it is not configured
 
 	Directory Directory     // of BookLDAP; of BookCardDAV and BookGraph what they share with it
 	URL       string        // of BookCardDAV and BookGraph
@@ -69,6 +72,14 @@ func (b *Book) Allows(user, unixUser string) bool {
 	return len(b.UnixUser) == 0 || slices.Contains(b.UnixUser, unixUser)
 }
 
+// AllowsConsole reports whether a user of the console may ask the book.
+func (b *Book) AllowsConsole(name string) bool {
+	if len(b.ConsoleUser) == 0 {
+		return len(b.UnixUser) == 0
+	}
+	return slices.Contains(b.ConsoleUser, name)
+}
+
 func (b *Book) keys() []key {
 	return slices.Concat([]key{
 		{name: "provider", value: choice(&b.Provider, BookVCards, BookVCard, BookCSV, BookLDIF, BookLDAP, BookCardDAV, BookGraph), unset: "must be given", help: "What the book is: a folder of vCards, a file that is read only, a directory, a CardDAV server, or Microsoft 365."},
@@ -78,6 +89,7 @@ func (b *Book) keys() []key {
 		{name: "columns", value: bookColumns.at(&b.Columns), unset: "guessed by their names", help: "The columns of a CSV file, by what they hold."},
 		{name: "unix_user", value: textList.at(&b.UnixUser), unset: "all users of this machine", help: "The users of this machine that may ask the book."},
 		{name: "user", value: textList.at(&b.User), unset: "none", help: "The tokens of http.token that may ask the book."},
+		{name: "console_user", value: textList.at(&b.ConsoleUser), unset: "all users of the console, or none where unix_user is set", help: "The users of the console that may ask the book."},
 	}, b.Directory.keys(b.Provider), b.webKeys())
 }
 
@@ -210,6 +222,11 @@ func (d *document) checkBooks(cfg *Config) {
 		for i, user := range b.User {
 			if cfg.HTTP.Tokens[user] == nil {
 				d.problem(joinKey("book", name)+".user["+strconv.Itoa(i)+"]", "there is no token "+strconv.Quote(user), "tokens are the tables [http.token.NAME]")
+			}
+		}
+		for i, user := range b.ConsoleUser {
+			if cfg.Console.Users[user] == nil {
+				d.problem(joinKey("book", name)+".console_user["+strconv.Itoa(i)+"]", "there is no user "+strconv.Quote(user)+" of the console", "users are the tables [console.user.NAME]")
 			}
 		}
 	}

@@ -110,6 +110,7 @@ func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	f, s = newRelay(t)
 	definable(t, f)
 	routedConfig(f)
+	withBooks(t, f)
 	catch(t, s, "Subject: plain\r\n\r\nHello\r\n", newsletter(`<h1>Thank you</h1><p>It comes tomorrow.</p><img src="cid:logo@shop" alt="">`))
 	for i := range 3 {
 		env := envelope(fmt.Sprintf("shop%d@example.com", i), "ann@example.org", "bob@example.net")
@@ -125,7 +126,7 @@ func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	f.storms = []control.Storm{{ID: "18c5", From: "cron@example.com", To: "ops@example.org", Subject: hostile, Recipients: 3, Began: time.Now(), Held: 40, Waiting: 38}}
 	q := url.QueryEscape
 	return f, s, id, []string{"/", "/queue", "/queue?state=held", "/queue?from=" + q("<nobody>"), "/messages/" + id.String(), "/messages/" + id.String() + "/life",
-		"/events", "/events?level=warn&q=x", "/upstreams", "/upstreams/office", "/captured", "/captured?q=nothing", "/captured/" + capturedName(1), "/captured/" + capturedName(0), "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/definitions", "/definitions/upstream", "/definitions/alert", "/definitions/upstream?name=main",
+		"/events", "/events?level=warn&q=x", "/upstreams", "/upstreams/office", "/captured", "/captured?q=nothing", "/captured/" + capturedName(1), "/captured/" + capturedName(0), "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/books", "/books?q=", "/books?q=nothing", "/books/team", "/books/team/entry?who=alice", "/books/team/group?group=Sales", "/books/team/new", "/books/team/change?uid=alice", "/definitions", "/definitions/upstream", "/definitions/alert", "/definitions/upstream?name=main",
 		"/trace", "/trace?q=" + q("ann@example.org"), "/trace?q=" + q("@nowhere.example"), "/no-such-page"}
 }
 

@@ -19,6 +19,7 @@ import (
 	"postern/cmd/feed"
 	"postern/cmd/history"
 	"postern/config"
+	"postern/relay/addressbook"
 	"postern/relay/capture"
 	"postern/relay/origin"
 	"postern/spool"
@@ -35,6 +36,8 @@ type Options struct {
 	Standin func(context.Context, spool.ID) bool
 	// Config is the configuration in force, as it was read.
 	Config func() *config.Config
+	// Books are the address books in force.
+	Books func() *addressbook.Books
 	// Captured is the mail that the capture server keeps, and Release has some of
 	// it go out after all: once for each upstream, a *spool.Repeated says so.
 	Captured *capture.Box
@@ -48,7 +51,7 @@ type Options struct {
 
 // Event is something that happened at the console: a SignedIn, SignedOut,
 // SignInFailed, Refused, TLSFailed, CaptureRemoved,
-// CaptureReleased, Defined or Failed.
+// CaptureReleased, Defined, BookChanged or Failed.
 type Event interface{ event() }
 
 // Client is who asks.
@@ -109,6 +112,15 @@ type CaptureReleased struct {
 	Name       string // in the Maildir
 }
 
+// BookChanged tells that somebody changed an entry of an address book.
+type BookChanged struct {
+	Client Client
+	User   string
+	Book   string
+	What   string // "added", "changed", "removed", "put into GROUP", "taken out of GROUP"
+	Who    string // its UID, or as it was given
+}
+
 // Failed tells that a bug ended an answer, with its stack, or that a connection
 // could not be served.
 type Failed struct{ Text string }
@@ -120,4 +132,5 @@ func (*Refused) event()         {}
 func (*TLSFailed) event()       {}
 func (*CaptureRemoved) event()  {}
 func (*CaptureReleased) event() {}
+func (*BookChanged) event()     {}
 func (*Failed) event()          {}

@@ -200,7 +200,7 @@ func secretsIn(kind definition.Kind, values map[string]any) (list []string) {
 // unguarded are the keys that say neither where a secret goes nor how well it is
 // kept on the way.
 var unguarded = []string{"sender", "max_connections", "max_messages", "max_age", "encode_long_lines", "without", "rate", "max_recipients", "max_message_size",
-	"connect_timeout", "command_timeout", "data_timeout", "idle_close", "unix_user", "user", "base", "schema", "filter", "timeout", "cache", "max_results",
+	"connect_timeout", "command_timeout", "data_timeout", "idle_close", "unix_user", "user", "console_user", "base", "schema", "filter", "timeout", "cache", "max_results",
 	"refresh", "charset", "severity", "after", "repeat", "mail.to", "mail.from", "mail.upstream", "oauth.client_secret_ends"}
 
 // retyped is an error where a secret that nobody has typed would go elsewhere: a

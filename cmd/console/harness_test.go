@@ -21,6 +21,7 @@ import (
 	"postern/cmd/history"
 	"postern/config"
 	"postern/queue"
+	"postern/relay/addressbook"
 	"postern/relay/capture"
 	"postern/relay/peer"
 	"postern/spool"
@@ -36,10 +37,11 @@ type relay struct {
 	result   queue.Result
 	lanes    []control.Lane
 	storms   []control.Storm
-	config   *config.Config // replaced as a whole, under mu
-	repeated error          // of a release; nil: it is the first
-	history  string         // the folder of the lives of messages
-	taken    func()         // reads the configuration anew; nil: it has errors
+	config   *config.Config     // replaced as a whole, under mu
+	repeated error              // of a release; nil: it is the first
+	history  string             // the folder of the lives of messages
+	taken    func()             // reads the configuration anew; nil: it has errors
+	shelf    *addressbook.Books // nil: none
 }
 
 func (f *relay) search(ctx context.Context, q history.Query) (*history.Found, error) {
@@ -113,6 +115,15 @@ func (f *relay) settings() *config.Config {
 	return f.config
 }
 
+func (f *relay) books() *addressbook.Books {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.shelf == nil {
+		return &addressbook.Books{}
+	}
+	return f.shelf
+}
+
 func (f *relay) Resume(upstream, by string) error {
 	f.note("resume %s by %s", upstream, by)
 	return nil
@@ -167,7 +178,7 @@ func newRelayFor(t testing.TB) (*relay, *Server) {
 	at := time.Now()
 	f.lanes = []control.Lane{{Upstream: "office", Address: hostile, State: queue.Parked, Reason: hostile, Since: &at, Username: hostile,
 		RefusedSenders: []string{hostile}, Refusals: []control.Refusal{{Sender: hostile, Since: at, Reason: hostile}}, PausedBy: hostile}}
-	s := New(Options{Store: f.store, Queue: f, Relay: f, Config: f.settings, Search: f.search, Feed: feed.New(), Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release,
+	s := New(Options{Store: f.store, Queue: f, Relay: f, Config: f.settings, Search: f.search, Feed: feed.New(), Books: f.books, Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release,
 		Events: func(e Event) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

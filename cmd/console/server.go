@@ -45,6 +45,8 @@ type Server struct {
 	searching chan struct{}
 	// explaining has an element for each question about routes.
 	explaining chan struct{}
+	// reading has an element for each question to address books.
+	reading chan struct{}
 	// walking has an element for each walk to an upstream; walks ends with them,
 	// and ctx ends them.
 	walking chan struct{}
@@ -67,7 +69,7 @@ func New(o Options) *Server {
 	s := &Server{
 		Options: o, pages: newPages(), sessions: newSessions(), cross: http.NewCrossOriginProtection(),
 		gate: newGate(), census: &census{}, searching: make(chan struct{}, 1), explaining: make(chan struct{}, explainers),
-		walking: make(chan struct{}, walkers), drafts: newDrafts(),
+		reading: make(chan struct{}, askers), walking: make(chan struct{}, walkers), drafts: newDrafts(),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.settings.Store(&Settings{console: &config.Console{}})

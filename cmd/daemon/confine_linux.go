@@ -43,6 +43,13 @@ func confine(cfg *config.Config) ([]string, error) {
 	if l := &cfg.Console.Listener; l.Network == "unix" {
 		folders = append(folders, filepath.Dir(l.Target))
 	}
+	if cfg.Console.Listener.Address != "" { // which writes cards
+		for i := range cfg.Books {
+			if b := &cfg.Books[i]; b.Provider == config.BookVCards {
+				folders = append(folders, b.Dir)
+			}
+		}
+	}
 	if dir := cfg.Submission.ArchiveDir; dir != "" {
 		folders = append(folders, dir)
 	}

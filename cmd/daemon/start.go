@@ -109,6 +109,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		d.log.Watch(live)
 		d.console = console.New(console.Options{
 			Store: d.reader(), Standin: d.waits(), Queue: d.operators, Relay: d, Captured: capture.NewBox(cfg.CaptureDir()), Release: d.release, Config: func() *config.Config { return d.state.Load().read },
+			Books:  d.agent.Books,
 			Search: d.search, Feed: live, Events: d.log.Console(),
 		})
 	}
@@ -274,7 +275,7 @@ const readMode = 0o660
 
 func (d *daemon) serveAdmin(a *adminListeners, has *shares) {
 	d.control = control.NewServer(control.Options{
-		Store: d.reader(), Standin: d.waits(), Queue: d.operators, Relay: d, Scrapes: d.log.Metrics(d.Status), Search: d.search, Alerts: d.alerts,
+		Store: d.store, Queue: d.operators, Relay: d, Scrapes: d.log.Metrics(d.Status), Search: d.search, Alerts: d.alerts,
 		Events: func(e control.Event) {
 			if e, ok := e.(control.Failed); ok {
 				d.events.ControlFailed(e.Text)

@@ -46,6 +46,9 @@ func (l *Log) Console() func(web.Event) {
 		case *web.Defined:
 			l.info("definition-changed", zap.String("kind", e.Kind), zap.String("name", e.Name), zap.String("file", e.File), zap.Bool("removed", e.Removed), zap.Bool("by_hand", e.ByHand),
 				zap.String("operator", operatorOf(e.User)), zap.String("peer", e.Client.Peer))
+		case *web.BookChanged:
+			l.info("book-changed", zap.String("book", e.Book), zap.String("what", e.What), zap.String("who", e.Who),
+				zap.String("operator", operatorOf(e.User)), zap.String("peer", e.Client.Peer))
 		case *web.Failed:
 			if l.mayTell(zapcore.ErrorLevel, "console-failed", nil) {
 				l.error("console-failed", zap.String("error", stackText([]byte(e.Text))))

@@ -22,6 +22,7 @@ func (a *app) bookAddCommand() *cobra.Command {
 		Short: "Add somebody",
 		Args:  noArguments,
 		RunE: func(*cobra.Command, []string) error {
+			p := &book.Person{Name: name, Addresses: emails, Nicknames: nicknames, Organisation: organisation, Groups: groups}
 			if strings.TrimSpace(name) == "" {
 				return usage("--name is missing")
 			}
@@ -34,15 +35,7 @@ func (a *app) bookAddCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c := addressbook.NewCard()
-			c.SetName(strings.TrimSpace(name))
-			c.SetAddresses(emails)
-			c.SetNicknames(nicknames)
-			c.SetGroups(groups)
-			if organisation != "" {
-				c.SetOrganisation(organisation)
-			}
-			e, err := f.Add(c)
+			e, err := book.Add(f, p)
 			switch {
 			case err != nil:
 				return bookFailure(err)
@@ -154,18 +147,11 @@ func (a *app) bookEdit(of, who string) error {
 	if err != nil {
 		return err
 	}
-	card, err := addressbook.ParseCard(text)
+	e, err := book.Rewrite(f, s, text)
 	if err != nil {
-		return kept("the card " + err.Error())
-	}
-	if faults := card.Faults(); len(faults) > 0 {
-		return kept("the card has faults: " + strings.Join(faults, "; "))
-	}
-	if err := f.Replace(s, card); err != nil {
 		return kept(err.Error())
 	}
 	os.Remove(temp.Name())
-	e := card.Entry()
 	if a.json {
 		return printJSON(a.stdout, e)
 	}

@@ -164,21 +164,5 @@ func (b *Books) Whole(ctx context.Context, who, book string) (*addressbook.Entry
 	if err != nil {
 		return nil, err
 	}
-	var own []*addressbook.Entry
-	for _, e := range found.Entries {
-		if e.Called(who) {
-			own = append(own, e)
-		}
-	}
-	switch {
-	case len(own) > 1:
-		return nil, addressbook.Ambiguous(who, own)
-	case len(own) == 1:
-		return own[0], nil
-	case len(found.Away) > 0:
-		return nil, errors.New(found.Away[0].Text)
-	case found.More:
-		return nil, errors.New("there are more than can be looked through: write more of the name")
-	}
-	return nil, &addressbook.Unknown{Text: "nobody has the UID, the address or the name " + wire.Quote(wire.Line(who)), Hint: "postern book find " + wire.Quote(wire.Line(who)) + " looks for parts of them"}
+	return found.One(who)
 }

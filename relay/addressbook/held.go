@@ -22,6 +22,8 @@ type asker interface {
 	near(group bool, folded string, changes int, into map[string]string)
 	// check looks at the book as a whole.
 	check(ctx context.Context, c *Checked)
+	// state tells what is known without asking anybody else.
+	state(s *State)
 }
 
 // held is a book whose entries are in memory.
