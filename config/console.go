@@ -6,6 +6,10 @@ import (
 	"strconv"
 )
 
+// ConsoleListener is the name of the console as a way in, as routes and the log
+// have it. Who writes mail there has signed in as "console:NAME".
+const ConsoleListener = "console"
+
 // Role is what a user of the console may do. Each may do all that those before
 // it may.
 type Role string
@@ -32,7 +36,10 @@ type Console struct {
 	Listener Listener
 	// Hosts are names beside those of this machine that browsers may ask for.
 	Hosts []string
-	Users map[string]*ConsoleUser
+	// Messages is the folder of message files that users may fill in; empty: see
+	// Config.ConsoleMessagesDir.
+	Messages string
+	Users    map[string]*ConsoleUser
 }
 
 // ConsoleUser may sign in to the console.
@@ -64,6 +71,7 @@ func (c *Console) keys() []key {
 		tls,
 		{name: "allow", value: l.allowValue(), unset: "everybody who can sign in", help: "The networks and addresses that may connect."},
 		{name: "hosts", value: textList.at(&c.Hosts), unset: "names of this machine and of its certificate", help: "Further names that browsers may ask for, such as that of a proxy."},
+		{name: "messages", value: path.at(&c.Messages), unset: "that of http.messages", help: "The folder of message files that users with the role operate may fill in and send."},
 		{name: "user", value: c.userTables(), hidden: len(c.Users) == 0, help: "Who may sign in to the console."},
 	}
 }
@@ -100,7 +108,7 @@ func (c *Console) check(t *table) {
 	}
 	if !t.has("address") {
 		t.refuse("has no effect without address", `such as address = "127.0.0.1:2590"`,
-			"mode", "group", "tls", "cert_file", "key_file", "tls_min_version", "allow", "hosts", "user")
+			"mode", "group", "tls", "cert_file", "key_file", "tls_min_version", "allow", "hosts", "messages", "user")
 		return
 	}
 	if l.Network == "systemd" {
@@ -128,6 +136,15 @@ func readConsoleHash(f field, v any) (string, bool) {
 		f.problem("is not a stored password", "make one with: postern passwd")
 	}
 	return hash, ok
+}
+
+// ConsoleMessagesDir is the folder of message files that users of the console may
+// fill in: without console.messages that of MessagesDir. Empty: there is none.
+func (c *Config) ConsoleMessagesDir() string {
+	if c.Console.Messages != "" {
+		return c.Console.Messages
+	}
+	return c.MessagesDir()
 }
 
 // UserNames are those of the users, sorted.

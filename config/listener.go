@@ -44,6 +44,8 @@ func (l *Listener) check(t *table) {
 			t.problem("name", strconv.Quote(l.Name)+" is taken: Postern's own notifications come from there", "choose another name")
 		case PickupListener:
 			t.problem("name", strconv.Quote(l.Name)+" is taken: it is the folder whose messages are taken", "choose another name")
+		case ConsoleListener:
+			t.problem("name", strconv.Quote(l.Name)+" is taken: it is where users of the console write mail", "choose another name")
 		case HTTPListener, SubmitListener:
 			t.problem("name", strconv.Quote(l.Name)+" is taken: it is where mail comes in by HTTP", "choose another name")
 		}

@@ -222,6 +222,12 @@ func (c *Config) waysIn() (listeners, users names) {
 		users = slices.AppendSeq(users, maps.Keys(l.Users))
 	}
 	listeners = append(listeners, PickupListener)
+	if c.Console.Listener.Address != "" {
+		listeners = append(listeners, ConsoleListener)
+		for name := range c.Console.Users {
+			users = append(users, ConsoleListener+":"+name)
+		}
+	}
 	return namesOf(slices.Values(listeners)), namesOf(slices.Values(users))
 }
 

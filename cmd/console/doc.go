@@ -42,6 +42,9 @@ type Options struct {
 	// it go out after all: once for each upstream, a *spool.Repeated says so.
 	Captured *capture.Box
 	Release  func(context.Context, *Release) (spool.ID, error)
+	// Submit takes a message in, as the other ways in do; nil: none is taken. Where
+	// one was taken before by its key, the ID is that of the first.
+	Submit func(context.Context, *Handed) (spool.ID, error)
 	// Search looks for the lives of messages.
 	Search func(context.Context, history.Query) (*history.Found, error)
 	// Feed has the last lines of the log.

@@ -40,8 +40,10 @@ type relay struct {
 	config   *config.Config     // replaced as a whole, under mu
 	repeated error              // of a release; nil: it is the first
 	history  string             // the folder of the lives of messages
-	taken    func()             // reads the configuration anew; nil: it has errors
 	shelf    *addressbook.Books // nil: none
+	handed   []*Handed
+	refuse   func(*Handed) error // nil: all are taken
+	taken    func()              // reads the configuration anew; nil: it has errors
 }
 
 func (f *relay) search(ctx context.Context, q history.Query) (*history.Found, error) {
@@ -124,6 +126,19 @@ func (f *relay) books() *addressbook.Books {
 	return f.shelf
 }
 
+func (f *relay) submit(_ context.Context, h *Handed) (spool.ID, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refuse != nil {
+		if err := f.refuse(h); err != nil {
+			return 0, err
+		}
+	}
+	own := *h
+	f.handed = append(f.handed, &own)
+	return spool.ID(100 + len(f.handed)), nil
+}
+
 func (f *relay) Resume(upstream, by string) error {
 	f.note("resume %s by %s", upstream, by)
 	return nil
@@ -178,7 +193,7 @@ func newRelayFor(t testing.TB) (*relay, *Server) {
 	at := time.Now()
 	f.lanes = []control.Lane{{Upstream: "office", Address: hostile, State: queue.Parked, Reason: hostile, Since: &at, Username: hostile,
 		RefusedSenders: []string{hostile}, Refusals: []control.Refusal{{Sender: hostile, Since: at, Reason: hostile}}, PausedBy: hostile}}
-	s := New(Options{Store: f.store, Queue: f, Relay: f, Config: f.settings, Search: f.search, Feed: feed.New(), Books: f.books, Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release,
+	s := New(Options{Store: f.store, Queue: f, Relay: f, Config: f.settings, Search: f.search, Feed: feed.New(), Books: f.books, Submit: f.submit, Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release,
 		Events: func(e Event) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

@@ -178,16 +178,21 @@ var passive = map[string]bool{"image/png": true, "image/jpeg": true, "image/gif"
 
 // part downloads a part of a captured message.
 func (s *Server) part(w http.ResponseWriter, r *request) {
-	number, err := strconv.Atoi(r.PathValue("part"))
-	if err != nil {
-		s.fail(w, r, http.StatusNotFound, errors.New("there is no such part"))
-		return
-	}
 	_, f := s.openCaptured(w, r)
 	if f == nil {
 		return
 	}
 	defer f.Close()
+	s.writePart(w, r, f)
+}
+
+// writePart has a browser keep the part of a message that a path names.
+func (s *Server) writePart(w http.ResponseWriter, r *request, f io.Reader) {
+	number, err := strconv.Atoi(r.PathValue("part"))
+	if err != nil {
+		s.fail(w, r, http.StatusNotFound, errors.New("there is no such part"))
+		return
+	}
 	begun := false
 	err = letter.Extract(f, number, func(p *letter.Part) (io.Writer, error) {
 		begun = true
@@ -214,8 +219,7 @@ const mailPolicy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'
 
 // frame is the HTML of a captured message, for the frame in its page.
 func (s *Server) frame(w http.ResponseWriter, r *request) {
-	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "iframe" { // by itself, its links would lead away
-		http.Redirect(w, r.Request, capturedPath(r.PathValue("name")), http.StatusSeeOther)
+	if alone(w, r, capturedPath(r.PathValue("name"))) {
 		return
 	}
 	_, f := s.openCaptured(w, r)
@@ -223,6 +227,22 @@ func (s *Server) frame(w http.ResponseWriter, r *request) {
 		return
 	}
 	defer f.Close()
+	s.writeFrame(w, r, f)
+}
+
+// alone tells whether a browser asks for the content of a frame as a page, and
+// leads it to the page of the message: by itself, its links would lead away.
+func alone(w http.ResponseWriter, r *request, page string) bool {
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	if dest == "" || dest == "iframe" {
+		return false
+	}
+	http.Redirect(w, r.Request, page, http.StatusSeeOther)
+	return true
+}
+
+// writeFrame writes the HTML of a message for the frame in its page.
+func (s *Server) writeFrame(w http.ResponseWriter, r *request, f io.ReadSeeker) {
 	l, err := letter.Read(f)
 	if err != nil {
 		s.fail(w, r, http.StatusServiceUnavailable, err)
@@ -248,9 +268,11 @@ func (s *Server) frame(w http.ResponseWriter, r *request) {
 var shownFields = []string{"From", "To", "Cc", "Bcc", "Reply-To", "Date", "Message-ID"}
 
 // Shown are the fields that a page has, of those that the message has.
-func (o *opened) Shown() (list []letter.Field) {
+func (o *opened) Shown() []letter.Field { return shownOf(o.Letter) }
+
+func shownOf(l *letter.Letter) (list []letter.Field) {
 	for _, name := range shownFields {
-		if v := o.Letter.Get(name); v != "" {
+		if v := l.Get(name); v != "" {
 			list = append(list, letter.Field{Name: name, Value: v})
 		}
 	}

@@ -68,6 +68,7 @@ type shown struct {
 	User    *config.ConsoleUser
 	Operate bool
 	Define  bool
+	Files   bool   // there are message files to fill in
 	Caught  bool   // there is captured mail to look at
 	Here    string // path and query, for forms to come back to
 	Section string // the first segment of the path
@@ -99,6 +100,7 @@ func (s *Server) page(w http.ResponseWriter, r *request, status int, name, title
 func (s *Server) shown(r *request, title string, data any) *shown {
 	v := &shown{Title: title, Host: r.set.hostname, User: r.user, Operate: r.may(config.RoleOperate), Define: r.may(config.RoleDefine), Here: r.URL.RequestURI(), Data: data}
 	v.Caught = v.Operate && s.Captured.Exists()
+	v.Files = v.Operate && s.hasFiles(s.Config())
 	v.Section, _, _ = strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	return v
 }

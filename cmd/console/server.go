@@ -47,6 +47,9 @@ type Server struct {
 	explaining chan struct{}
 	// reading has an element for each question to address books.
 	reading chan struct{}
+	// filling has an element while messages are made.
+	filling chan struct{}
+	made    *madeAll
 	// walking has an element for each walk to an upstream; walks ends with them,
 	// and ctx ends them.
 	walking chan struct{}
@@ -69,7 +72,7 @@ func New(o Options) *Server {
 	s := &Server{
 		Options: o, pages: newPages(), sessions: newSessions(), cross: http.NewCrossOriginProtection(),
 		gate: newGate(), census: &census{}, searching: make(chan struct{}, 1), explaining: make(chan struct{}, explainers),
-		reading: make(chan struct{}, askers), walking: make(chan struct{}, walkers), drafts: newDrafts(),
+		filling: make(chan struct{}, fillers), made: newMadeAll(), reading: make(chan struct{}, askers), walking: make(chan struct{}, walkers), drafts: newDrafts(),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.settings.Store(&Settings{console: &config.Console{}})

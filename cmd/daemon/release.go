@@ -33,7 +33,7 @@ func (d *daemon) release(ctx context.Context, r *console.Release) (spool.ID, err
 		return 0, fmt.Errorf("there is no upstream %s that mail leaves the machine by", wire.Line(r.Upstream))
 	}
 	env := &spool.Envelope{
-		From: r.From, Accepted: time.Now(), Listener: "console", Peer: r.Client.Peer, User: r.Operator,
+		From: r.From, Accepted: time.Now(), Listener: config.ConsoleListener, Peer: r.Client.Peer, User: r.Operator,
 		Key: &spool.Key{Name: spool.NameKey("captured", r.Upstream+" "+r.Name), Until: time.Now().Add(releasedOnce)},
 	}
 	for _, address := range append([]string{r.From}, r.To...) {

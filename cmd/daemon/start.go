@@ -109,7 +109,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		d.log.Watch(live)
 		d.console = console.New(console.Options{
 			Store: d.reader(), Standin: d.waits(), Queue: d.operators, Relay: d, Captured: capture.NewBox(cfg.CaptureDir()), Release: d.release, Config: func() *config.Config { return d.state.Load().read },
-			Books:  d.agent.Books,
+			Books: d.agent.Books, Submit: d.handIn,
 			Search: d.search, Feed: live, Events: d.log.Console(),
 		})
 	}

@@ -46,7 +46,11 @@ func Listeners(cfg *config.Config) (known []string) {
 	for _, l := range cfg.AllListeners() {
 		known = append(known, l.Name)
 	}
-	return append(known, config.PickupListener, config.InternalListener)
+	known = append(known, config.PickupListener)
+	if cfg.Console.Listener.Address != "" {
+		known = append(known, config.ConsoleListener)
+	}
+	return append(known, config.InternalListener)
 }
 
 // Of is what becomes of the message of q, which may have names in the place of

@@ -224,20 +224,29 @@ func checkPickup(cfg *config.Config) (found []config.Problem) {
 }
 
 // checkMessages tells what is wrong with the message files that requests by
-// HTTP may name.
+// HTTP may name, and users of the console fill in.
 func checkMessages(ctx context.Context, cfg *config.Config) (found []config.Problem) {
-	if len(cfg.HTTP.Listeners()) == 0 {
-		return nil
+	var checked string
+	if len(cfg.HTTP.Listeners()) > 0 {
+		checked = cfg.MessagesDir()
+		found = checkMessagesIn(ctx, cfg, "http.messages", checked)
 	}
-	folder := merge.Folder{Dir: cfg.MessagesDir(), Domain: cfg.Hostname}
+	if dir := cfg.ConsoleMessagesDir(); cfg.Console.Listener.Address != "" && dir != checked {
+		found = append(found, checkMessagesIn(ctx, cfg, "console.messages", dir)...)
+	}
+	return found
+}
+
+func checkMessagesIn(ctx context.Context, cfg *config.Config, key, dir string) (found []config.Problem) {
+	folder := merge.Folder{Dir: dir, Domain: cfg.Hostname}
 	names, err := folder.Names()
 	if err != nil {
-		found = append(found, config.Problem{Key: "http.messages", Text: "the folder cannot be read: " + merge.Reason(err)})
+		found = append(found, config.Problem{Key: key, Text: "the folder cannot be read: " + merge.Reason(err)})
 	}
 	for _, name := range names {
 		if err := folder.Check(ctx, name); err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\n") {
-				found = append(found, config.Problem{Key: "http.messages", Text: line})
+				found = append(found, config.Problem{Key: key, Text: line})
 			}
 		}
 	}

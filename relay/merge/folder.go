@@ -97,32 +97,18 @@ func isName(name string) bool {
 // error is ErrUnknown, ErrMemory or a *Problems, which name files within the
 // folder alone.
 func (f Folder) Fill(ctx context.Context, name string, values Row) (*Filled, error) {
-	p, err := f.plan(ctx, name)
+	var filled *Filled
+	err := f.FillRows(ctx, name, []Row{values}, func(one *Filled) error { filled = one; return nil })
+	var wrong *Problems
+	if errors.As(err, &wrong) {
+		for i := range wrong.List {
+			wrong.List[i].Row = 0 // there is no other
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer p.Close()
-	found := &Problems{}
-	for _, column := range p.step.Rows.Require {
-		if strings.TrimSpace(Cell(values[column])) == "" {
-			found.add(Problem{File: p.step.Path, Field: column, Text: "is empty or missing, and rows.require names it"})
-		}
-	}
-	if found.Total > 0 {
-		return nil, found.none()
-	}
-	r := newRenderer(p)
-	r.memory = f.Memory
-	m := r.render(ctx, &Group{N: 1, Rows: []Row{values}})
-	if r.starved {
-		return nil, ErrMemory
-	}
-	if m == nil {
-		found.add(p.constant.List...)
-		found.add(r.problems...)
-		return nil, found.none()
-	}
-	return &Filled{Mail: m.Source, Key: m.Key, DSN: m.DSN}, nil
+	return filled, nil
 }
 
 // Check looks at a message file as far as it goes without values. The error is
