@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -87,6 +88,8 @@ func serverOf(s *Server, f *relay) *Server {
 func TestCrossSite(t *testing.T) {
 	f, s := newRelay(t)
 	id := f.put(t, envelope("a@example.com", "b@example.org"), "x")
+	dir := withBooks(t, f)
+	withFiles(t, f, reminderFiles())
 	b := open(t, s, "operate")
 	for name, head := range map[string]http.Header{
 		"a form of another site":     {"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}},
@@ -94,8 +97,9 @@ func TestCrossSite(t *testing.T) {
 		"a browser without metadata": {"Origin": {"https://evil.example"}},
 		"a page without an origin":   {"Origin": {"null"}},
 	} {
-		for _, path := range []string{"/queue/remove", "/sign-in", "/sign-out", "/upstreams/office/pause", "/reload"} {
-			r, _ := http.NewRequest(http.MethodPost, b.base+path, strings.NewReader("id="+id.String()))
+		for _, path := range []string{"/queue/remove", "/sign-in", "/sign-out", "/upstreams/office/pause", "/reload",
+			"/books/team/save", "/books/team/card", "/books/team/remove", "/books/team/members/add", "/message-files/note", "/made/x/send"} {
+			r, _ := http.NewRequest(http.MethodPost, b.base+path, strings.NewReader("id="+id.String()+"&name=Eve&group=Crew&who=alice&from=a%40example.com&to=b%40example.org"))
 			r.Header = head.Clone()
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			if code, _, _ := b.do(r); code != http.StatusForbidden {
@@ -110,6 +114,9 @@ func TestCrossSite(t *testing.T) {
 	}
 	if done := f.noted(); done != "" {
 		t.Errorf("done: %s", done)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 3 || len(f.handed) > 0 {
+		t.Errorf("%v, and %d messages", entries, len(f.handed))
 	}
 }
 

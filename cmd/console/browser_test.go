@@ -111,6 +111,7 @@ func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	definable(t, f)
 	routedConfig(f)
 	withBooks(t, f)
+	withFiles(t, f, reminderFiles())
 	catch(t, s, "Subject: plain\r\n\r\nHello\r\n", newsletter(`<h1>Thank you</h1><p>It comes tomorrow.</p><img src="cid:logo@shop" alt="">`))
 	for i := range 3 {
 		env := envelope(fmt.Sprintf("shop%d@example.com", i), "ann@example.org", "bob@example.net")
@@ -126,7 +127,7 @@ func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	f.storms = []control.Storm{{ID: "18c5", From: "cron@example.com", To: "ops@example.org", Subject: hostile, Recipients: 3, Began: time.Now(), Held: 40, Waiting: 38}}
 	q := url.QueryEscape
 	return f, s, id, []string{"/", "/queue", "/queue?state=held", "/queue?from=" + q("<nobody>"), "/messages/" + id.String(), "/messages/" + id.String() + "/life",
-		"/events", "/events?level=warn&q=x", "/upstreams", "/upstreams/office", "/captured", "/captured?q=nothing", "/captured/" + capturedName(1), "/captured/" + capturedName(0), "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/books", "/books?q=", "/books?q=nothing", "/books/team", "/books/team/entry?who=alice", "/books/team/group?group=Sales", "/books/team/new", "/books/team/change?uid=alice", "/definitions", "/definitions/upstream", "/definitions/alert", "/definitions/upstream?name=main",
+		"/events", "/events?level=warn&q=x", "/upstreams", "/upstreams/office", "/captured", "/captured?q=nothing", "/captured/" + capturedName(1), "/captured/" + capturedName(0), "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/books", "/books?q=", "/books?q=nothing", "/books/team", "/books/team/entry?who=alice", "/books/team/group?group=Sales", "/books/team/new", "/books/team/change?uid=alice", "/message-files", "/message-files/reminder", "/message-files/note", "/definitions", "/definitions/upstream", "/definitions/alert", "/definitions/upstream?name=main",
 		"/trace", "/trace?q=" + q("ann@example.org"), "/trace?q=" + q("@nowhere.example"), "/no-such-page"}
 }
 
@@ -183,6 +184,18 @@ func testPages(t *testing.T, ctx context.Context, said func() string) {
 	look("/sign-in", "light")
 	if err := chromedp.Do(ctx, signInTo(b.base, "define")); err != nil {
 		t.Fatal(err)
+	}
+	// Pages that a form leads to.
+	for _, send := range []string{
+		`"/message-files/reminder", {"c.name": "Eve", "c.email": "eve@example.net", "c.invoice": "7", "c.text": "x", "rows": "invoice\n7\n8"}`,
+		`"/definitions/route", {"name": "second", "v.from": "*@b.example", "v.upstream": "main"}`, `"/upstreams/main/test", {}`,
+	} {
+		var to string
+		err := chromedp.Do(ctx, into(&to, chromedp.Evaluate[string](`((path, form) => fetch(path, {method: "POST", body: new URLSearchParams(form)}).then(r => new URL(r.url).pathname))(`+send+`)`, chromedp.EvalAwaitPromise)))
+		if err != nil || !strings.HasPrefix(to, "/made/") && !strings.HasPrefix(to, "/drafts/") && !strings.HasPrefix(to, "/tests/") {
+			t.Fatalf("%s leads to %q: %v", send, to, err)
+		}
+		pages = append(pages, to)
 	}
 	for _, path := range pages {
 		look(path, "light")

@@ -62,7 +62,9 @@ func (s *Server) defineForm(w http.ResponseWriter, r *request) {
 	}
 	name := r.Form.Get("name")
 	if name == "" {
-		s.page(w, r, http.StatusOK, "define", "New "+string(kind), newForm(kind, "", nil, nil))
+		form := newForm(kind, "", nil, nil)
+		form.Places = placesOf(store, kind, "")
+		s.page(w, r, http.StatusOK, "define", "New "+string(kind), form)
 		return
 	}
 	there, err := store.Read(kind, name)
@@ -109,14 +111,19 @@ func (s *Server) tryDefinition(w http.ResponseWriter, r *request) {
 		err = retyped(kind, before, values, secrets)
 	}
 	d := &draft{owner: r.secret, store: store, seen: seen, def: definition.Definition{Kind: kind, Name: name, Values: values, Secrets: secrets}}
+	if err == nil && seen == "" {
+		d.order, err = orderOf(store, kind, r.PostForm.Get("place"))
+	}
 	if err == nil {
 		s.drafts.forgetOf(r.secret) // whose walk would be in the way
-		d.result, err = store.Put(r.Context(), d.def, definition.Change{Seen: seen, DryRun: true})
+		d.result, err = store.Put(r.Context(), d.def, definition.Change{Seen: seen, Order: d.order, DryRun: true})
 	}
 	if err != nil {
 		form := newForm(kind, name, values, secretsIn(kind, before))
 		form.Edit, form.Seen = seen != "", seen
-		form.blame(err)
+		if form.blame(err); seen == "" {
+			form.Places = placesOf(store, kind, r.PostForm.Get("place"))
+		}
 		s.page(w, r, http.StatusUnprocessableEntity, "define", "This cannot be used yet", form)
 		return
 	}
@@ -171,7 +178,7 @@ func (s *Server) keep(w http.ResponseWriter, r *request) {
 		d.walk.cancel() // its password is about to be another's
 	}
 	propose := d.store.Writable() != nil
-	done, err := d.store.Put(context.WithoutCancel(r.Context()), d.def, definition.Change{Seen: d.seen, Reload: s.reloadAs(r.operator()), Propose: propose})
+	done, err := d.store.Put(context.WithoutCancel(r.Context()), d.def, definition.Change{Seen: d.seen, Order: d.order, Reload: s.reloadAs(r.operator()), Propose: propose})
 	s.settled(w, r, &d.def, done, err, propose, false)
 }
 

@@ -22,6 +22,7 @@ type draft struct {
 	begun  time.Time
 	store  *definition.Store
 	seen   string
+	order  int // definition.Change.Order
 	def    definition.Definition
 	result *definition.Result
 	walk   *walk  // nil: there is no way to walk

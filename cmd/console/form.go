@@ -21,6 +21,7 @@ type formed struct {
 	Groups   []fields
 	Problems []string
 	Others   []string // keys that are set and that the form leaves as they are
+	Places   []spot   // where a new route may stand; empty: it is no question
 }
 
 // fields are a part of a form.
