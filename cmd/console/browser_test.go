@@ -21,6 +21,7 @@ import (
 
 	"postern/cmd/control"
 	"postern/cmd/history"
+	"postern/cmd/trend"
 	"postern/spool"
 )
 
@@ -125,6 +126,9 @@ func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	h.Add(fmt.Appendf(nil, `{"time":%q,"event":"delivery-attempt","id":%q,"to":"ann@example.org","upstream":"office","result":"deferred","stage":"rcpt","code":450,"text":"try later"}`+"\n", at, id))
 	h.Close(time.Second)
 	f.storms = []control.Storm{{ID: "18c5", From: "cron@example.com", To: "ops@example.org", Subject: hostile, Recipients: 3, Began: time.Now(), Held: 40, Waiting: 38}}
+	for i := range 60 {
+		s.Trend.Add(time.Now().Add(time.Duration(i-60)*time.Minute), trend.Totals{Accepted: int64(i * i), Delivered: int64(i * i / 2), Deferred: int64(i)}, 100*(i%7))
+	}
 	q := url.QueryEscape
 	return f, s, id, []string{"/", "/queue", "/queue?state=held", "/queue?from=" + q("<nobody>"), "/messages/" + id.String(), "/messages/" + id.String() + "/life",
 		"/events", "/events?level=warn&q=x", "/upstreams", "/upstreams/office", "/captured", "/captured?q=nothing", "/captured/" + capturedName(1), "/captured/" + capturedName(0), "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/books", "/books?q=", "/books?q=nothing", "/books/team", "/books/team/entry?who=alice", "/books/team/group?group=Sales", "/books/team/new", "/books/team/change?uid=alice", "/message-files", "/message-files/reminder", "/message-files/note", "/definitions", "/definitions/upstream", "/definitions/alert", "/definitions/upstream?name=main",
@@ -307,6 +311,7 @@ func testLiveParts(t *testing.T, ctx context.Context, said func() string) {
 	f, s, _, _ := browsed(t)
 	b := open(t, s, "")
 	var live, text string
+	var drawn bool
 	err := chromedp.Do(ctx, signInTo(b.base, "look"), chromedp.Click(chromedp.CSS(`nav a[href="/events"]`)), chromedp.WaitVisible(chromedp.CSS("#lines")))
 	if err != nil {
 		t.Fatal(err)
@@ -319,6 +324,11 @@ func testLiveParts(t *testing.T, ctx context.Context, said func() string) {
 	err = chromedp.Do(ctx, chromedp.Click(chromedp.CSS(`nav a[href="/"]`)), chromedp.WaitVisible(chromedp.CSS("#live")))
 	if err != nil {
 		t.Fatal(err)
+	}
+	err = chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#charts .u-legend")), into(&drawn, chromedp.Evaluate[bool](`[...document.querySelectorAll("#charts canvas")].length === 2 &&
+		[...document.querySelectorAll("#charts canvas")].every(c => c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some(v => v !== 0))`)))
+	if err != nil || !drawn {
+		t.Fatal("no chart is drawn", err, said())
 	}
 	f.put(t, envelope("later@example.com", "ann@example.org"), "x")
 	f.mu.Lock()

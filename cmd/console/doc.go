@@ -18,6 +18,7 @@ import (
 	"postern/cmd/control"
 	"postern/cmd/feed"
 	"postern/cmd/history"
+	"postern/cmd/trend"
 	"postern/config"
 	"postern/relay/addressbook"
 	"postern/relay/capture"
@@ -48,7 +49,9 @@ type Options struct {
 	// Search looks for the lives of messages.
 	Search func(context.Context, history.Query) (*history.Found, error)
 	// Feed has the last lines of the log.
-	Feed   *feed.Feed
+	Feed *feed.Feed
+	// Trend is what was done in the last day.
+	Trend  *trend.Day
 	Events func(Event)
 }
 

@@ -19,6 +19,7 @@ import (
 	"postern/cmd/control"
 	"postern/cmd/feed"
 	"postern/cmd/history"
+	"postern/cmd/trend"
 	"postern/config"
 	"postern/queue"
 	"postern/relay/addressbook"
@@ -193,7 +194,11 @@ func newRelayFor(t testing.TB) (*relay, *Server) {
 	at := time.Now()
 	f.lanes = []control.Lane{{Upstream: "office", Address: hostile, State: queue.Parked, Reason: hostile, Since: &at, Username: hostile,
 		RefusedSenders: []string{hostile}, Refusals: []control.Refusal{{Sender: hostile, Since: at, Reason: hostile}}, PausedBy: hostile}}
-	s := New(Options{Store: f.store, Queue: f, Relay: f, Config: f.settings, Search: f.search, Feed: feed.New(), Books: f.books, Submit: f.submit, Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release,
+	day, err := trend.Open(t.TempDir(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Options{Trend: day, Store: f.store, Queue: f, Relay: f, Config: f.settings, Search: f.search, Feed: feed.New(), Books: f.books, Submit: f.submit, Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release,
 		Events: func(e Event) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postern/cmd/control"
+	"postern/cmd/trend"
 	"postern/spool"
 )
 
@@ -18,10 +19,11 @@ import (
 type overviewed struct {
 	Status *control.Status
 	Census *counted
+	Hours  []trend.Hour // of the last day
 }
 
 func (s *Server) overview(w http.ResponseWriter, r *request) {
-	s.page(w, r, http.StatusOK, "overview", "Overview", overviewed{s.Relay.Status(), s.census.count(r.Context(), s)})
+	s.page(w, r, http.StatusOK, "overview", "Overview", overviewed{s.Relay.Status(), s.census.count(r.Context(), s), trend.Hours(s.Trend.Samples(), time.Local)})
 }
 
 // overviewEvery is how often an overview that somebody looks at is made again.
@@ -31,7 +33,7 @@ const overviewEvery = 2 * time.Second
 func (s *Server) overviewStream(w http.ResponseWriter, r *request) {
 	var before []byte
 	s.stream(w, r, overviewEvery, func() (update, <-chan struct{}) {
-		data, err := s.fragment("overview", "live", s.shown(r, "Overview", overviewed{s.Relay.Status(), s.census.count(r.Context(), s)}))
+		data, err := s.fragment("overview", "live", s.shown(r, "Overview", overviewed{Status: s.Relay.Status(), Census: s.census.count(r.Context(), s)}))
 		if err != nil {
 			return update{last: true}, nil
 		}

@@ -26,19 +26,21 @@ func newAsk(path, secret, live string) (*http.Request, *httptest.ResponseRecorde
 	return r, httptest.NewRecorder()
 }
 
-// What is embedded is what the record names.
-func TestHtmxIsTheOneOnRecord(t *testing.T) {
-	content, err := files.ReadFile("assets/htmx.min.js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	record, err := os.ReadFile("../../docs/decisions/0058-console.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256(content)
-	if !strings.Contains(string(record), hex.EncodeToString(sum[:])) {
-		t.Errorf("docs/decisions/0058-console.md does not have %x", sum)
+// What is embedded, and others have written, is what a record names.
+func TestScriptsAreThoseOnRecord(t *testing.T) {
+	for name, record := range map[string]string{"htmx.min.js": "0058-console.md", "uPlot.iife.min.js": "0065-live-at-the-console.md", "uPlot.min.css": "0065-live-at-the-console.md"} {
+		content, err := files.ReadFile("assets/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile("../../docs/decisions/" + record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(content)
+		if !strings.Contains(string(text), hex.EncodeToString(sum[:])) {
+			t.Errorf("%s does not have %x, of %s", record, sum, name)
+		}
 	}
 }
 

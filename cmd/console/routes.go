@@ -31,6 +31,7 @@ var routes = []route{
 	{"POST", "/sign-out", config.RoleLook, (*Server).signOut},
 	{"GET", "/", config.RoleLook, (*Server).overview},
 	{"GET", "/stream", config.RoleLook, (*Server).overviewStream},
+	{"GET", "/trend", config.RoleLook, (*Server).charted},
 	{"GET", "/events", config.RoleLook, (*Server).events},
 	{"GET", "/events/stream", config.RoleLook, (*Server).eventStream},
 	{"GET", "/queue", config.RoleLook, (*Server).queueList},

@@ -19,6 +19,7 @@ import (
 	"postern/cmd/control"
 	"postern/cmd/eventlog"
 	"postern/cmd/history"
+	"postern/cmd/trend"
 	"postern/config"
 	"postern/queue"
 	"postern/relay/api"
@@ -98,6 +99,7 @@ type daemon struct {
 	storms  storms
 	served  sync.WaitGroup  // the goroutines of control and of the watchdog
 	console *console.Server // nil: it is off
+	trend   *trend.Day      // for its charts; nil: it is off
 
 	state atomic.Pointer[state]
 
@@ -198,6 +200,9 @@ func Run(ctx context.Context, o Options) error {
 	paceHeap(running, &d.served)
 	d.served.Go(func() { d.alerts.Run(running) })
 	d.served.Go(func() { d.runStorms(running) })
+	if d.trend != nil {
+		d.served.Go(func() { d.runTrend(running) })
+	}
 	d.events.Ready(time.Since(d.started))
 	notify(sd.SdNotifyReady)
 	if o.Ready != nil {

@@ -107,10 +107,11 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 	if admins.console != nil {
 		live := feed.New()
 		d.log.Watch(live)
+		d.openTrend(cfg)
 		d.console = console.New(console.Options{
 			Store: d.reader(), Standin: d.waits(), Queue: d.operators, Relay: d, Captured: capture.NewBox(cfg.CaptureDir()), Release: d.release, Config: func() *config.Config { return d.state.Load().read },
 			Books: d.agent.Books, Submit: d.handIn,
-			Search: d.search, Feed: live, Events: d.log.Console(),
+			Search: d.search, Feed: live, Trend: d.trend, Events: d.log.Console(),
 		})
 	}
 	d.pickup = pickup.New(pickup.Options{Submission: d.agent, Events: d.log.Pickup()})

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"postern/cmd/control"
+	"postern/cmd/trend"
 	"postern/config/wire"
 	"postern/queue"
 	"postern/relay/upstream"
@@ -18,6 +20,14 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	counters
+	// totals are some of the counters without their labels, for charts.
+	totals struct{ accepted, delivered, deferred atomic.Int64 }
+}
+
+// Totals are what was counted since the start.
+func (l *Log) Totals() trend.Totals {
+	t := &l.metrics.totals
+	return trend.Totals{Accepted: t.accepted.Load(), Delivered: t.delivered.Load(), Deferred: t.deferred.Load()}
 }
 
 func newMetrics() *metrics {

@@ -122,6 +122,12 @@ func resultName(s spool.Status) string {
 func (l *Log) attempted(e *queue.Attempted) {
 	m, result := l.metrics, resultName(e.Outcome.Verdict)
 	m.attempts.with(e.Upstream, result).Inc()
+	switch result {
+	case "delivered":
+		m.totals.delivered.Add(1)
+	case "deferred":
+		m.totals.deferred.Add(1)
+	}
 	level := zapcore.WarnLevel
 	if e.Outcome.Verdict == spool.Delivered {
 		level = zapcore.InfoLevel

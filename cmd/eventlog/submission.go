@@ -77,6 +77,7 @@ func (l *Log) messageAccepted(e *submission.Accepted) {
 		m.repeated.with(p.Listener).Inc()
 	} else {
 		m.accepted.with(p.Listener).Inc()
+		m.totals.accepted.Add(1)
 		m.acceptedRecipients.with(p.Listener).Add(float64(e.Recipients))
 		m.acceptedBytes.with(p.Listener).Add(float64(e.Size))
 		m.acceptance.with(p.Listener).Observe(e.Took.Seconds())

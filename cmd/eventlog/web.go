@@ -40,6 +40,7 @@ func (l *Log) Console() func(web.Event) {
 			l.info("captured-removed", zap.String("captured", e.Name), zap.String("operator", operatorOf(e.User)), zap.String("peer", e.Client.Peer))
 		case *web.CaptureReleased:
 			l.metrics.accepted.with(consoleListener).Inc()
+			l.metrics.totals.accepted.Add(1)
 			l.metrics.acceptedRecipients.with(consoleListener).Add(float64(e.Recipients))
 			l.info("captured-released", id(e.ID), zap.String("from", e.From), zap.Int("recipients", e.Recipients), zap.String("upstream", e.Upstream),
 				zap.String("captured", e.Name), zap.String("operator", operatorOf(e.User)), zap.String("peer", e.Client.Peer))
