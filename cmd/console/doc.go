@@ -43,6 +43,9 @@ type Options struct {
 	// it go out after all: once for each upstream, a *spool.Repeated says so.
 	Captured *capture.Box
 	Release  func(context.Context, *Release) (spool.ID, error)
+	// Login logs in with the provider of an upstream by a code for another device,
+	// and has the queue try again. It ends with its context.
+	Login func(ctx context.Context, upstream, operator string, show ShowCode) error
 	// Submit takes a message in, as the other ways in do; nil: none is taken. Where
 	// one was taken before by its key, the ID is that of the first.
 	Submit func(context.Context, *Handed) (spool.ID, error)
@@ -57,7 +60,7 @@ type Options struct {
 
 // Event is something that happened at the console: a SignedIn, SignedOut,
 // SignInFailed, Refused, TLSFailed, CaptureRemoved,
-// CaptureReleased, Defined, BookChanged or Failed.
+// CaptureReleased, Defined, BookChanged, LoginBegun or Failed.
 type Event interface{ event() }
 
 // Client is who asks.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"crypto/rand"
 	"sync"
 	"time"
@@ -25,8 +26,10 @@ type draft struct {
 	order  int // definition.Change.Order
 	def    definition.Definition
 	result *definition.Result
-	walk   *walk  // nil: there is no way to walk
-	test   string // the upstream that is only tested; empty: it is a definition
+	walk   *walk              // nil: there is no way to walk
+	login  *login             // nil: it is none
+	cancel context.CancelFunc // of login
+	test   string             // the upstream that is tested, or logged in to; empty: it is a definition
 }
 
 // drafts are those that there are. Its methods may be called concurrently.
@@ -100,6 +103,9 @@ func (s *drafts) forgetOf(owner string) {
 func (s *drafts) drop(id string) {
 	if d := s.all[id]; d != nil && d.walk != nil {
 		d.walk.cancel()
+	}
+	if d := s.all[id]; d != nil && d.cancel != nil {
+		d.cancel()
 	}
 	delete(s.all, id)
 }

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -198,7 +199,7 @@ func newRelayFor(t testing.TB) (*relay, *Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(Options{Trend: day, Store: f.store, Queue: f, Relay: f, Config: f.settings, Search: f.search, Feed: feed.New(), Books: f.books, Submit: f.submit, Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release,
+	s := New(Options{Trend: day, Store: f.store, Queue: f, Relay: f, Config: f.settings, Search: f.search, Feed: feed.New(), Books: f.books, Submit: f.submit, Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release, Login: func(context.Context, string, string, ShowCode) error { return errors.New("no provider") },
 		Events: func(e Event) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

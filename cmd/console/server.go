@@ -56,8 +56,10 @@ type Server struct {
 	walks   sync.WaitGroup
 	ctx     context.Context // of the server itself
 	cancel  context.CancelFunc
-	drafts  *drafts
-	streams streams
+	// loggingIn has an element for each login that waits for a code to be typed.
+	loggingIn chan struct{}
+	drafts    *drafts
+	streams   streams
 }
 
 // Settings are those of one configuration. They are never changed.
@@ -72,7 +74,7 @@ func New(o Options) *Server {
 	s := &Server{
 		Options: o, pages: newPages(), sessions: newSessions(), cross: http.NewCrossOriginProtection(),
 		gate: newGate(), census: &census{}, searching: make(chan struct{}, 1), explaining: make(chan struct{}, explainers),
-		filling: make(chan struct{}, fillers), made: newMadeAll(), reading: make(chan struct{}, askers), walking: make(chan struct{}, walkers), drafts: newDrafts(),
+		filling: make(chan struct{}, fillers), made: newMadeAll(), reading: make(chan struct{}, askers), walking: make(chan struct{}, walkers), drafts: newDrafts(), loggingIn: make(chan struct{}, logins),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.settings.Store(&Settings{console: &config.Console{}})

@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"postern/cmd/control"
+	"postern/config"
 	"postern/queue"
 )
 
@@ -18,17 +19,24 @@ func (s *Server) upstream(w http.ResponseWriter, r *request) {
 	st := s.Relay.Status()
 	for i := range st.Lanes {
 		if l := &st.Lanes[i]; l.Upstream == name {
-			s.page(w, r, http.StatusOK, "upstream", "Upstream "+name, &laned{l, l.PausedBy != "", "/upstreams/" + url.PathEscape(name)})
+			s.page(w, r, http.StatusOK, "upstream", "Upstream "+name, &laned{l, l.PausedBy != "", s.byCode(name), "/upstreams/" + url.PathEscape(name)})
 			return
 		}
 	}
 	s.fail(w, r, http.StatusNotFound, errors.New("there is no such upstream"))
 }
 
+// byCode tells whether somebody logs in to an upstream by typing a code.
+func (s *Server) byCode(name string) bool {
+	up := s.Config().Upstreams[name]
+	return up != nil && up.OAuth != nil && up.OAuth.Flow == config.FlowDevice
+}
+
 // laned is the page of an upstream.
 type laned struct {
 	Lane   *control.Lane
 	Paused bool
+	ByCode bool // somebody logs in to it by typing a code
 	Path   string
 }
 

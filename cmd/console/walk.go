@@ -136,7 +136,7 @@ type tested struct {
 func (s *Server) test(w http.ResponseWriter, r *request) {
 	id := r.PathValue("id")
 	d := s.drafts.find(id, r.secret)
-	if d == nil || d.test == "" {
+	if d == nil || d.test == "" || d.walk == nil {
 		s.fail(w, r, http.StatusNotFound, errors.New("this test is over: begin it again"))
 		return
 	}

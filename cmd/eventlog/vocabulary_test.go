@@ -130,7 +130,7 @@ func tell(l *Log, text string) {
 		(*intake.Abused)(nil), (*intake.Panicked)(nil))
 	raise(l.API(), text, (*api.Opened)(nil), (*api.Refused)(nil), (*api.TLSFailed)(nil), (*api.SignedIn)(nil),
 		(*api.SignInFailed)(nil), (*api.Abused)(nil), (*api.Panicked)(nil), (*api.Said)(nil))
-	raise(l.Console(), text, (*web.SignedIn)(nil), (*web.SignedOut)(nil), (*web.SignInFailed)(nil), (*web.Refused)(nil), (*web.TLSFailed)(nil), (*web.CaptureRemoved)(nil), (*web.CaptureReleased)(nil), (*web.Defined)(nil), (*web.BookChanged)(nil), (*web.Failed)(nil))
+	raise(l.Console(), text, (*web.SignedIn)(nil), (*web.SignedOut)(nil), (*web.SignInFailed)(nil), (*web.Refused)(nil), (*web.TLSFailed)(nil), (*web.CaptureRemoved)(nil), (*web.CaptureReleased)(nil), (*web.Defined)(nil), (*web.BookChanged)(nil), (*web.LoginBegun)(nil), (*web.Failed)(nil))
 	raise(l.Capture(), text, (*capture.Stored)(nil), (*capture.Failed)(nil))
 	raise(l.Tokens(), text, (*oauth.Obtained)(nil), (*oauth.Failed)(nil), (*oauth.Panicked)(nil))
 	raise(l.Storms(), text, (*storm.Began)(nil), (*storm.Ended)(nil), (*storm.Overflow)(nil), (*storm.Digested)(nil), (*storm.NotDigested)(nil), (*storm.NotSaved)(nil))

@@ -44,6 +44,8 @@ func (l *Log) Console() func(web.Event) {
 			l.metrics.acceptedRecipients.with(consoleListener).Add(float64(e.Recipients))
 			l.info("captured-released", id(e.ID), zap.String("from", e.From), zap.Int("recipients", e.Recipients), zap.String("upstream", e.Upstream),
 				zap.String("captured", e.Name), zap.String("operator", operatorOf(e.User)), zap.String("peer", e.Client.Peer))
+		case *web.LoginBegun:
+			l.info("login-begun", zap.String("upstream", e.Upstream), zap.String("operator", operatorOf(e.User)), zap.String("peer", e.Client.Peer))
 		case *web.Defined:
 			l.info("definition-changed", zap.String("kind", e.Kind), zap.String("name", e.Name), zap.String("file", e.File), zap.Bool("removed", e.Removed), zap.Bool("by_hand", e.ByHand),
 				zap.String("operator", operatorOf(e.User)), zap.String("peer", e.Client.Peer))
