@@ -276,7 +276,7 @@ const readMode = 0o660
 
 func (d *daemon) serveAdmin(a *adminListeners, has *shares) {
 	d.control = control.NewServer(control.Options{
-		Store: d.store, Queue: d.operators, Relay: d, Scrapes: d.log.Metrics(d.Status), Search: d.search, Alerts: d.alerts,
+		Store: d.reader(), Standin: d.waits(), Queue: d.operators, Relay: d, Scrapes: d.log.Metrics(d.Status), Search: d.search, Alerts: d.alerts,
 		Events: func(e control.Event) {
 			if e, ok := e.(control.Failed); ok {
 				d.events.ControlFailed(e.Text)
