@@ -71,10 +71,7 @@ func TestFleetStorm(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 	eventually(t, "it is left to the new one", func() bool { return stormOf(one.must("status")) == "" })
-	if r := two.do("queue", "release", "--storm", id); r.code == 0 || !strings.Contains(r.stderr, "another relay delivers what goes by this upstream: one") {
-		t.Errorf("%+v", r)
-	}
-	if out := one.must("queue", "release", "--storm", id); !strings.Contains(out, "4 messages released") {
+	if out := two.must("queue", "release", "--storm", id); !strings.Contains(out, "4 messages released") { // which one does
 		t.Errorf("%s", out)
 	}
 	eventually(t, "none is lost", func() bool {
