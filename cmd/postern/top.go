@@ -102,15 +102,15 @@ func (a *app) topLive(ctx context.Context, client *control.Client, before sample
 	said := ""
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	resized := time.NewTicker(resizeInterval) // no signal tells of it on every system
+	defer resized.Stop()
 	for {
-		width, height, err := term.GetSize(int(screen.Fd()))
-		if err != nil {
-			width, height = 80, 24
-		}
+		width, height := sizeOf(screen)
 		fmt.Fprint(screen, "\x1b[H"+strings.ReplaceAll(v.text(width, height, said), "\n", "\x1b[K\r\n")+"\x1b[J")
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-resized.C: // it is drawn anew
 		case key := <-pressed:
 			switch v.press(key) {
 			case topEnd:
@@ -134,11 +134,36 @@ func (a *app) topLive(ctx context.Context, client *control.Client, before sample
 	}
 }
 
+// resizeInterval is how often it looks whether the window has another size.
+const resizeInterval = 250 * time.Millisecond
+
+// sizeOf is the size of a window, in columns and lines.
+func sizeOf(screen *os.File) (width, height int) {
+	width, height, err := term.GetSize(int(screen.Fd()))
+	if err != nil || width < 1 || height < 1 { // a serial line says 0
+		return 80, 24
+	}
+	return width, height
+}
+
 func outcome(note string, err error) string {
 	if err != nil {
 		return err.Error()
 	}
 	return cmp.Or(note, "done")
+}
+
+// keysOf are the keys of what was read at once: a key that is held down comes
+// several times.
+func keysOf(typed string) (keys []string) {
+	for typed != "" {
+		n := 1
+		if strings.HasPrefix(typed, "\x1b[") {
+			n = min(3, len(typed))
+		}
+		keys, typed = append(keys, typed[:n]), typed[n:]
+	}
+	return keys
 }
 
 // readKeys sends each key as its bytes: an arrow is three of them.
@@ -150,6 +175,8 @@ func readKeys(from io.Reader, to chan<- string) {
 			to <- "q"
 			return
 		}
-		to <- string(b[:n])
+		for _, key := range keysOf(string(b[:n])) {
+			to <- key
+		}
 	}
 }

@@ -142,6 +142,7 @@ func (v *topView) press(key string) int {
 // text is the view within so many columns and lines; 0: as many as there are. said
 // is what came of the last key.
 func (v *topView) text(width, height int, said string) string {
+	narrow := width > 0 && width < 80
 	at := v.At.Local().Format("15:04:05")
 	head := at + "  healthy"
 	switch {
@@ -150,36 +151,96 @@ func (v *topView) text(width, height int, said string) string {
 	case !v.Healthy:
 		head = at + "  NOT HEALTHY"
 	}
-	lines := []string{
-		"postern  " + head,
-		fmt.Sprintf("accepted %s/s  delivered %s/s  deferred %s/s  queued %d  held %d", perSecond(v.Accepted), perSecond(v.Delivered), perSecond(v.Deferred), v.Queued, v.Held),
+	top := []string{"postern  " + head, fmt.Sprintf("accepted %s/s  delivered %s/s  deferred %s/s  queued %d  held %d", perSecond(v.Accepted), perSecond(v.Delivered), perSecond(v.Deferred), v.Queued, v.Held)}
+	if narrow {
+		top[1] = fmt.Sprintf("queued %d held %d in %s/s out %s/s", v.Queued, v.Held, perSecond(v.Accepted), perSecond(v.Delivered))
 	}
-	lines = append(lines, v.problems...)
+	top = append(top, v.problems...)
 	for i := range v.Storms {
 		if i == topStorms {
-			lines = append(lines, fmt.Sprintf("and %d more: postern status", len(v.Storms)-i))
+			top = append(top, fmt.Sprintf("and %d more: postern status", len(v.Storms)-i))
 			break
 		}
-		lines = append(lines, "storm "+stormState(&v.Storms[i], v.At))
+		top = append(top, "storm "+stormState(&v.Storms[i], v.At))
 	}
-	lines = append(lines, "", fmt.Sprintf("%-20s %-9s %8s %5s %9s %9s %8s %8s  %s", "UPSTREAM", "STATE", "QUEUED", "SESS", "DELIV/S", "DEFER/S", "FAIL/S", "OLDEST", "REASON"))
-	marked := -1
+	top = append(top, "")
+	title := fmt.Sprintf("%-20s %-9s %8s %5s %9s %9s %8s %8s  %s", "UPSTREAM", "STATE", "QUEUED", "SESS", "DELIV/S", "DEFER/S", "FAIL/S", "OLDEST", "REASON")
+	if narrow {
+		title = fmt.Sprintf("%-*s %-9s %6s %6s", narrowName(width), "UPSTREAM", "STATE", "QUEUED", "OLDEST")
+	}
+	rows := make([]string, len(v.Lanes))
 	for i := range v.Lanes {
-		l := &v.Lanes[i]
-		oldest := "-"
-		if l.Oldest > 0 {
-			oldest = ago(time.Duration(l.Oldest * float64(time.Second)))
+		rows[i] = v.Lanes[i].row(width, narrow)
+	}
+	if width == 0 {
+		return fit(slices.Concat(top, []string{title}, rows), 0, -1)
+	}
+	keys := "q end  arrows choose  p pause  r resume  s sort (by " + topOrders[v.sorted].name + ")"
+	if narrow {
+		keys = "q end  p pause  r resume  s sort  arrows"
+	}
+	top, bottom := spare(top, []string{v.whole(), keys, said}, height-min(len(rows), 3)-1)
+	lines := append(top, title)
+	first, marked := 0, -1
+	if room := max(0, height-len(lines)-len(bottom)); len(rows) > room {
+		first = max(0, min(v.chosen-room/2, len(rows)-room)) // so that what is chosen is seen
+		rows = rows[first : first+room]
+	}
+	if v.chosen-first < len(rows) {
+		marked = len(lines) + v.chosen - first
+	}
+	lines = slices.Concat(lines, rows, bottom)
+	return fit(lines[:min(len(lines), height)], width, marked)
+}
+
+// narrowName is how wide the names of upstreams are in a narrow window.
+func narrowName(width int) int { return max(6, min(20, width-24)) }
+
+// row is the line of an upstream. In a window a long name is cut, so that columns
+// stay where they are.
+func (l *topLane) row(width int, narrow bool) string {
+	oldest := "-"
+	if l.Oldest > 0 {
+		oldest = ago(time.Duration(l.Oldest * float64(time.Second)))
+	}
+	name := l.Upstream
+	cut := func(n int) {
+		if r := []rune(safe(name)); len(r) > n {
+			name = string(r[:n-1]) + "…"
 		}
-		if i == v.chosen && width > 0 {
-			marked = len(lines)
-		}
-		lines = append(lines, fmt.Sprintf("%-20s %-9s %8d %5d %9s %9s %8s %8s  %s", l.Upstream, l.State, l.Queued, l.Sessions,
-			perSecond(l.Delivered), perSecond(l.Deferred), perSecond(l.Failed), oldest, l.Reason))
+	}
+	if narrow {
+		cut(narrowName(width))
+		return fmt.Sprintf("%-*s %-9s %6d %6s", narrowName(width), name, l.State, l.Queued, oldest)
 	}
 	if width > 0 {
-		lines = append(lines, v.whole(), "q end  arrows choose  p pause  r resume  s sort (by "+topOrders[v.sorted].name+")", said)
+		cut(20)
 	}
-	return fit(lines, width, height, marked)
+	return fmt.Sprintf("%-20s %-9s %8d %5d %9s %9s %8s %8s  %s", name, l.State, l.Queued, l.Sessions,
+		perSecond(l.Delivered), perSecond(l.Deferred), perSecond(l.Failed), oldest, l.Reason)
+}
+
+// spare takes lines away above and below the table until they are no more than
+// room: the empty ones first, then problems, the reason, the keys. One stays.
+func spare(top, bottom []string, room int) (above, below []string) {
+	for len(top)+len(bottom) > room && len(top)+len(bottom) > 1 {
+		empty := slices.Index(bottom, "")
+		switch {
+		case top[len(top)-1] == "":
+			top = top[:len(top)-1]
+		case empty >= 0:
+			bottom = slices.Delete(bottom, empty, empty+1)
+		case len(top) > 2:
+			top = top[:len(top)-1]
+		case len(bottom) > 1:
+			bottom = bottom[1:]
+		case len(top) > 1:
+			top = top[:1]
+		default:
+			bottom = nil
+		}
+	}
+	return top, bottom
 }
 
 // whole is the reason of the upstream that is chosen, for which its line is short.
@@ -190,23 +251,19 @@ func (v *topView) whole() string {
 	return v.Lanes[v.chosen].Upstream + ": " + v.Lanes[v.chosen].Reason
 }
 
-// fit cuts lines to a screen, makes them harmless, and marks one. The last three,
-// which say what to press, stay.
-func fit(lines []string, width, height, marked int) string {
-	if height > 0 && len(lines) > height {
-		keep := min(3, height)
-		lines = slices.Concat(lines[:height-keep], lines[len(lines)-keep:])
-	}
+// fit cuts lines to a width, makes them harmless, and marks one.
+func fit(lines []string, width, marked int) string {
 	var b strings.Builder
 	for i, l := range lines {
 		l = safe(l)
 		if width > 0 && utf8.RuneCountInString(l) > width {
 			l = string([]rune(l)[:width])
 		}
+		l = strings.TrimRight(l, " ")
 		if i == marked {
 			l = "\x1b[7m" + l + "\x1b[0m"
 		}
-		b.WriteString(strings.TrimRight(l, " "))
+		b.WriteString(l)
 		if width == 0 || i < len(lines)-1 {
 			b.WriteByte('\n')
 		}
