@@ -96,3 +96,15 @@ func TestDeviceLogin(t *testing.T) {
 		t.Errorf("one too many: %d", code)
 	}
 }
+
+// A panic over what a provider says ends the login and nothing else.
+func TestPanicWhileLoggingIn(t *testing.T) {
+	_, s := newRelay(t)
+	s.Login = func(context.Context, string, string, ShowCode) error { panic("a defect") }
+	b := open(t, s, "operate")
+	_, h, _ := b.post("/upstreams/office/login", nil)
+	_, next, _ := b.follow(h.Get("Location") + "/stream")
+	if data := until(t, next, "Refused:"); !strings.Contains(data, "defect") {
+		t.Error(data)
+	}
+}

@@ -23,6 +23,7 @@ var goroutines = map[string]string{
 	"relay/intake/admit.go admit":           "conn.finish recovers: TestDefect, TestDefectOfConnection, TestHandshakeDefect",
 	"cmd/console/drafts.go add":             "forgets a draft when its time is over",
 	"cmd/console/walk.go beginWalk":         "Server.walkSafely recovers: TestPanicOnTheWay",
+	"cmd/console/login.go beginLogin":       "Server.walkSafely recovers: TestPanicWhileLoggingIn",
 	"relay/api/mail.go sendAll":             "request.guard recovers: TestPanicInABatch",
 	"relay/api/server.go Use":               "request.guard recovers each request: TestPanic; the rest is its accept loop",
 	"relay/oauth/idle.go KeepLogins":        "Tokens.guard, for each login: TestPanicWhileKeepingLogins",
