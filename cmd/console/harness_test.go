@@ -39,6 +39,9 @@ type relay struct {
 	result   queue.Result
 	lanes    []control.Lane
 	storms   []control.Storm
+	cause    spool.Outcome      // why office is parked
+	problems []string           // of the status
+	queue    control.Queue      // of the status
 	config   *config.Config     // replaced as a whole, under mu
 	repeated error              // of a release; nil: it is the first
 	history  string             // the folder of the lives of messages
@@ -68,7 +71,7 @@ func (f *relay) noted() string {
 }
 
 func (f *relay) Lanes(context.Context) ([]queue.LaneStatus, error) {
-	return []queue.LaneStatus{{Upstream: "office", State: queue.Parked, Cause: spool.Outcome{Code: 535, Text: hostile, Remote: "mx.example.com:25"}}}, nil
+	return []queue.LaneStatus{{Upstream: "office", State: queue.Parked, Cause: f.cause}}, nil
 }
 
 func (f *relay) release(_ context.Context, r *Release) (spool.ID, error) {
@@ -149,7 +152,7 @@ func (f *relay) Resume(upstream, by string) error {
 func (f *relay) Status() *control.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return &control.Status{Hostname: "relay.example.com", Problems: []string{hostile}, Lanes: f.lanes, Storms: f.storms, Queue: control.Queue{Deliveries: 3}}
+	return &control.Status{Hostname: "relay.example.com", Problems: f.problems, Lanes: f.lanes, Storms: f.storms, Queue: f.queue}
 }
 
 func (f *relay) Health() (problems, degraded []string) { return nil, nil }
@@ -186,6 +189,8 @@ func newRelay(t *testing.T) (*relay, *Server) { return newRelayFor(t) }
 
 func newRelayFor(t testing.TB) (*relay, *Server) {
 	f := &relay{store: storetest.NewMemory(), result: queue.Result{Done: 1}, config: &config.Config{}, history: t.TempDir()}
+	f.cause, f.problems = spool.Outcome{Code: 535, Text: hostile, Remote: "mx.example.com:25"}, []string{hostile}
+	f.queue = control.Queue{Deliveries: 3}
 	f.config.Hostname = "relay.example.com"
 	f.config.Upstreams = map[string]*config.Upstream{}
 	f.config.Console.Users = map[string]*config.ConsoleUser{}
