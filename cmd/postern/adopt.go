@@ -14,8 +14,6 @@ import (
 
 	"postern/cmd/control"
 	"postern/spool"
-	"postern/spool/disk"
-	"postern/spool/journal"
 )
 
 // How a spool is adopted.
@@ -30,18 +28,31 @@ const (
 
 func (a *app) adoptCommand() *cobra.Command {
 	var dry bool
+	var database string
 	cmd := &cobra.Command{
-		Use:   "adopt DIR",
+		Use:   "adopt {DIR | --database FILE}",
 		Short: "Take over the spool of another relay that has ended, such as one of a machine that was given up",
 		Long: `Take over the spool of another relay that has ended: each message goes to the
 relay that runs with this configuration, with its arrival, lifetime, attempts,
 holds and DSN parameters, and is then removed from the old spool. What was cut
 off is finished by the same command again. Recipients whose upstreams are not
-known here are routed anew.`,
-		Args: one("the folder of the other relay's spool"),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.adopt(cmd.Context(), args[0], dry) },
+known here are routed anew. With --database the old spool is the queue in a
+PostgreSQL, of which all relays have ended.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if database == "" {
+				return one("the folder of the other relay's spool")(cmd, args)
+			}
+			return noArguments(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if database != "" {
+				return a.adopt(cmd.Context(), &sharedQueue{app: a, file: database}, dry)
+			}
+			return a.adopt(cmd.Context(), &folder{dir: args[0]}, dry)
+		},
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "say how much there is, and adopt nothing")
+	cmd.Flags().StringVar(&database, "database", "", "the file with the URL of a queue in PostgreSQL, as in spool.url_file")
 	return a.withJSON(cmd)
 }
 
@@ -53,7 +64,17 @@ type adopted struct {
 	Failed  []string `json:"failed,omitempty"` // why, one for each message
 }
 
-func (a *app) adopt(ctx context.Context, dir string, dry bool) error {
+// oldSpool is where the messages are that are adopted.
+type oldSpool interface {
+	// read opens a spool that is there already, to look at it.
+	read(ctx context.Context) (stoppedSpool, error)
+	// open opens it after read, to empty it. Nobody else works with it then.
+	open(ctx context.Context) (store spool.Store, closed func() error, err error)
+	// explain says what an error of the two means.
+	explain(err error) error
+}
+
+func (a *app) adopt(ctx context.Context, old oldSpool, dry bool) error {
 	client, err := a.client()
 	if err != nil {
 		return err
@@ -61,35 +82,45 @@ func (a *app) adopt(ctx context.Context, dir string, dry bool) error {
 	if _, err := client.Status(ctx); err != nil {
 		return err
 	}
-	ids, err := waitingIn(ctx, dir)
+	ids, err := waitingIn(ctx, old)
 	if err != nil {
-		return notAdoptable(dir, err)
+		return old.explain(err)
 	}
 	if dry || len(ids) == 0 {
 		return a.tellAdopted(&adopted{Waiting: len(ids)}, nil)
 	}
-	old, err := journal.Open(journal.Options{Dir: dir, Reserve: -1})
+	store, closed, err := old.open(ctx)
 	if err != nil {
-		return notAdoptable(dir, err)
+		return old.explain(err)
+	}
+	if ids, err = listed(ctx, store); err != nil {
+		return errors.Join(err, closed())
 	}
 	keep := keyLong
 	if len(ids) > keyLongUntil {
 		keep = keyShort
 	}
-	done, err := adoptAll(ctx, ids, func(id spool.ID) (bool, error) { return adoptOne(ctx, client, old, id, keep) })
-	if closed := old.Close(); err == nil {
-		err = closed
+	done, err := adoptAll(ctx, ids, func(id spool.ID) (bool, error) { return adoptOne(ctx, client, store, id, keep) })
+	if e := closed(); err == nil {
+		err = e
 	}
 	return a.tellAdopted(done, err)
 }
 
-// waitingIn lists the messages of a spool that is there already.
-func waitingIn(ctx context.Context, dir string) (ids []spool.ID, err error) {
-	r, err := journal.OpenReader(dir)
+// waitingIn are the messages of an old spool.
+func waitingIn(ctx context.Context, old oldSpool) ([]spool.ID, error) {
+	r, err := old.read(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
+	return listed(ctx, r)
+}
+
+// listed are the messages of a spool.
+func listed(ctx context.Context, r interface {
+	Find(context.Context, spool.Query, func(spool.Summary) bool) error
+}) (ids []spool.ID, err error) {
 	err = r.Find(ctx, spool.Query{}, func(s spool.Summary) bool {
 		if n := len(ids); n == 0 || ids[n-1] != s.ID {
 			ids = append(ids, s.ID)
@@ -97,23 +128,6 @@ func waitingIn(ctx context.Context, dir string) (ids []spool.ID, err error) {
 		return true
 	})
 	return ids, err
-}
-
-func notAdoptable(dir string, err error) error {
-	var start *disk.StartError
-	switch {
-	case errors.Is(err, disk.ErrLocked):
-		return &failure{code: exitTempFail, text: "the spool at " + dir + " is in use: a relay works with it", hint: "Stop that relay first; what is adopted while it runs would go out twice.", err: err}
-	case errors.Is(err, disk.ErrMissing), errors.Is(err, disk.ErrNotSpool), errors.Is(err, disk.ErrNotFolder):
-		return &failure{code: exitData, text: "there is no spool of Postern at " + dir, hint: "Name the folder that was dir in [spool] of the other relay.", err: err}
-	case errors.Is(err, disk.ErrNotOurs):
-		return &failure{code: exitNoPerm, text: "the spool at " + dir + " belongs to another user", hint: "Run this command as that user, who also has to be allowed at the control socket.", err: err}
-	case permission(err):
-		return &failure{code: exitNoPerm, text: "you may not read the spool at " + dir, err: err}
-	case errors.As(err, &start):
-		return &failure{code: exitCantCreate, text: start.Error(), err: err}
-	}
-	return err
 }
 
 // adoptAll adopts messages, several at a time, until an error says that no more
@@ -167,7 +181,7 @@ func (e *messageFault) Error() string { return e.err.Error() }
 
 // adoptOne hands one message over, and removes it from the old spool once it is
 // durable in the other one.
-func adoptOne(ctx context.Context, client *control.Client, old *journal.Store, id spool.ID, keep time.Duration) (before bool, err error) {
+func adoptOne(ctx context.Context, client *control.Client, old spool.Store, id spool.ID, keep time.Duration) (before bool, err error) {
 	m, err := old.Detail(ctx, id)
 	if err != nil {
 		return false, &messageFault{err}
@@ -212,7 +226,7 @@ func handOver(ctx context.Context, client *control.Client, m *spool.Detail, c sp
 }
 
 // letGo removes a message from the old spool.
-func letGo(ctx context.Context, old *journal.Store, m *spool.Detail, id string) error {
+func letGo(ctx context.Context, old spool.Store, m *spool.Detail, id string) error {
 	shares, err := old.Shares(ctx, m.ID)
 	if err != nil {
 		return err

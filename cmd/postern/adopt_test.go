@@ -10,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"postern/cmd/control"
+	"postern/spool/postgres/postgrestest"
 )
 
 // relayNamed is the configuration of a relay that has one upstream beside the
@@ -133,5 +135,62 @@ func TestAdoptTakesOverASpool(t *testing.T) {
 	}
 	if strings.Contains(h.log.String(), `"id":"(not shown)"`) {
 		t.Error("the log does not say which message it was")
+	}
+}
+
+// TestAdoptFromTheDatabase: what waits in a queue that relays shared goes to one
+// that has a folder, as it stood, once all of them have ended; nothing is lost or
+// doubled, however often the command is killed.
+func TestAdoptFromTheDatabase(t *testing.T) {
+	const messages = 60
+	server := postgrestest.Start(t, "fsync=off")
+	url := server.Database(t)
+	listen, upstream := freeAddr(t), freeAddr(t)
+	h := newHarness(t, shared(listen, upstream, url, "one"))
+	two := newHarness(t, shared(freeAddr(t), upstream, url, "two"))
+	h.must("database", "migrate")
+	h.start()
+	for i := range messages {
+		send(t, listen, "a@example.com", fmt.Sprintf("%04d", i))
+	}
+	held := h.queued()[0].ID
+	h.must("queue", "hold", held)
+	h.stop()
+	file := filepath.Join(h.dir, "url")
+	if err := os.WriteFile(file, []byte(url+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.write(ordinary(listen, upstream))
+	h.start()
+
+	two.start()
+	if r := h.do("adopt", "--database", file); r.code != exitTempFail || !strings.Contains(r.stderr, "the relay two works with it") {
+		t.Errorf("while another relay runs: %+v", r)
+	}
+	two.stop()
+	if r := h.do("adopt", "--database", file, "/somewhere"); r.code != exitUsage {
+		t.Errorf("both: %+v", r)
+	}
+	if out := h.must("adopt", "--dry-run", "--database", file); !strings.Contains(out, fmt.Sprintf("%d wait in the old spool", messages)) {
+		t.Errorf("dry run: %s", out)
+	}
+	for after := time.Duration(50); after <= 300; after += 50 { // killed now and then
+		ctx, cancel := context.WithTimeout(t.Context(), after*time.Millisecond)
+		h.command(ctx, "adopt", "--database", file).Run()
+		cancel()
+	}
+	h.must("adopt", "--database", file)
+	if out := h.must("adopt", "--database", file); !strings.HasPrefix(out, "0 messages adopted\n") {
+		t.Errorf("once more: %s", out)
+	}
+	if list := h.queued("--held"); len(list) != 1 {
+		t.Errorf("held are %+v", list)
+	}
+	s := startSink(t, upstream)
+	h.must("queue", "release", "--all")
+	h.must("queue", "retry", "--all")
+	eventually(t, "the queue is empty", func() bool { return len(h.queued()) == 0 })
+	if got := s.subjects(); len(got) != messages || len(slices.Compact(got)) != messages {
+		t.Errorf("%d arrived: %v", len(got), got)
 	}
 }
