@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"time"
 
 	"postern/relay/oauth"
@@ -24,11 +23,7 @@ func (*LoginBegun) event() {}
 type ShowCode func(address, code string, until time.Time)
 
 // login is one that waits for somebody to type a code.
-type login struct {
-	mu      sync.Mutex // guards what follows
-	state   loggedIn
-	changed chan struct{} // closed with the next change
-}
+type login = progress[loggedIn]
 
 // loggedIn is how far a login has come.
 type loggedIn struct {
@@ -40,22 +35,6 @@ type loggedIn struct {
 
 // Ended tells whether nothing more is to come.
 func (l *loggedIn) Ended() bool { return l.State != "waits" }
-
-func (l *login) set(change func(*loggedIn)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	change(&l.state)
-	close(l.changed)
-	l.changed = make(chan struct{})
-}
-
-// follow is how far it has come, and what is closed when that is over.
-func (l *login) follow() (*loggedIn, <-chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	state := l.state
-	return &state, l.changed
-}
 
 // logins is how many can wait at a time: each asks its provider every few seconds.
 const logins = 4
@@ -72,7 +51,7 @@ func (s *Server) beginLogin(w http.ResponseWriter, r *request) {
 	}
 	s.Events(&LoginBegun{*r.client, r.user.Name, name})
 	ctx, cancel := context.WithTimeout(s.ctx, draftAge)
-	l := &login{state: loggedIn{State: "waits"}, changed: make(chan struct{})}
+	l := newProgress(loggedIn{State: "waits"})
 	s.walks.Go(func() {
 		defer func() { cancel(); <-s.loggingIn }()
 		err := s.walkSafely(func() error {
@@ -117,7 +96,7 @@ func (s *Server) loginOf(w http.ResponseWriter, r *request) *draft {
 
 func (s *Server) login(w http.ResponseWriter, r *request) {
 	if d := s.loginOf(w, r); d != nil {
-		state, _ := d.login.follow()
+		state := d.login.now()
 		s.page(w, r, http.StatusOK, "login", "Login of upstream "+d.test, &loginPage{r.PathValue("id"), d.test, state})
 	}
 }

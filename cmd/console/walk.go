@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"postern/cmd/doctor"
@@ -20,10 +19,8 @@ const (
 
 // walk is a look at the way to an upstream that goes on while its page is shown.
 type walk struct {
-	cancel  context.CancelFunc
-	mu      sync.Mutex // guards what follows
-	state   walked
-	changed chan struct{} // closed with the next change
+	*progress[walked]
+	cancel context.CancelFunc
 }
 
 // walked is how far a walk has come.
@@ -35,33 +32,11 @@ type walked struct {
 	Bad      bool // it ended, and mail would not go
 }
 
-func (k *walk) now() *walked {
-	state, _ := k.follow()
-	return state
-}
-
-// follow is now, and what is closed when that is over.
-func (k *walk) follow() (*walked, <-chan struct{}) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	state := k.state
-	return &state, k.changed
-}
-
-// set changes how far it has come.
-func (k *walk) set(change func(*walked)) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	change(&k.state)
-	close(k.changed)
-	k.changed = make(chan struct{})
-}
-
 // beginWalk looks at an upstream of the configuration that with hands to its
 // function. It ends by itself, and with the server.
 func (s *Server) beginWalk(with func(ctx context.Context, look func(*config.Config) error) error, name string) *walk {
 	ctx, cancel := context.WithTimeout(s.ctx, walkFor)
-	k := &walk{cancel: cancel, changed: make(chan struct{})}
+	k := &walk{newProgress(walked{}), cancel}
 	s.walks.Go(func() {
 		defer cancel()
 		err := s.walkSafely(func() error {
