@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"postern/spool"
 )
@@ -69,12 +70,22 @@ func (s *Store) Ask(ctx context.Context, relay string, request []byte) (answer [
 		return nil, fmt.Errorf("%w: more than another relay is asked at a time", spool.ErrInvalid)
 	}
 	var id int64
-	asked, cancel := asking(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	// Whoever gives up while the question is written is told as well whether the
+	// other one has begun.
+	asked, cancel := asking(context.WithoutCancel(ctx))
 	defer cancel()
 	err = s.pool.QueryRow(asked, `WITH a AS (INSERT INTO ask (relay, request) VALUES ($1, $2) RETURNING id)
 		SELECT id FROM a, pg_notify($3, 'to ' || $1::text)`, relay, request, askChannel).Scan(&id)
-	if err != nil {
+	var unconnected *pgconn.ConnectError
+	switch {
+	case err == nil:
+	case refused(err), pgconn.SafeToRetry(err), errors.As(err, &unconnected):
 		return nil, away(err)
+	default:
+		return nil, fmt.Errorf("whether the relay %s was asked is not known: %w", relay, away(err))
 	}
 	told := make(chan struct{}, 1)
 	s.mu.Lock()
@@ -124,8 +135,8 @@ func (s *Store) lookAsked(ctx context.Context, id int64, relay string, waited ti
 	case by == nil:
 		var gone *int64
 		err = s.pool.QueryRow(looking, `DELETE FROM ask WHERE id = $1 AND incarnation IS NULL RETURNING id`, id).Scan(&gone)
-		if errors.Is(err, pgx.ErrNoRows) && ctx.Err() == nil {
-			return nil, true, nil // it begins at this moment
+		if errors.Is(err, pgx.ErrNoRows) { // it begins at this moment
+			return nil, ctx.Err() == nil, &Gone{Relay: relay, Begun: true, Lives: lives}
 		}
 		if err != nil {
 			return nil, false, fmt.Errorf("whether the relay %s has done it is not known: %w", relay, away(err))
