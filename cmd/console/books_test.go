@@ -173,12 +173,12 @@ func TestBookChanges(t *testing.T) {
 	}
 	// What others have put into a card stays.
 	_, _, body = b.get("/books/team/change?uid=alice")
-	form := url.Values{"uid": {"alice"}, "seen": {seenIn(t, body)}, "name": {"Alice L."}, "addresses": {"alice@example.com"}, "groups": {"Sales\nCrew"}}
+	form := url.Values{"uid": {"alice"}, "seen": {seenIn(t, body)}, "name": {"Alice L."}, "addresses": {"liddell@example.com\r\nalice@home.example.com"}, "groups": {"Sales\nCrew"}}
 	if code, _, body := b.post("/books/team/save", form); code != http.StatusSeeOther {
 		t.Fatalf("%d %s", code, body)
 	}
 	text := read("alice.vcf")
-	for _, line := range []string{"FN:Alice L.\r\n", "EMAIL;TYPE=work:alice@example.com\r\n", "CATEGORIES:Sales,Crew\r\n", "NOTE:kept\r\n", "X-OTHER;A=b:kept as well\r\n"} {
+	for _, line := range []string{"FN:Alice L.\r\n", "EMAIL;TYPE=work:liddell@example.com\r\nEMAIL:alice@home.example.com\r\n", "CATEGORIES:Sales,Crew\r\n", "NOTE:kept\r\n", "X-OTHER;A=b:kept as well\r\n"} {
 		if !strings.Contains(text, line) {
 			t.Errorf("the card is without %q: %s", line, text)
 		}

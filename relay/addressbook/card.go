@@ -190,9 +190,11 @@ func (c *Card) Entry() *Entry {
 		case "NICKNAME":
 			e.Nicknames = texts(e.Nicknames, split(v, ','), maxGroups)
 		case "ORG":
-			e.Organisation = shown(split(v, ';')[0])
+			if e.Organisation == "" {
+				e.Organisation = shown(split(v, ';')[0])
+			}
 		case "EMAIL":
-			if a := strings.TrimPrefix(unescape(v), "mailto:"); len(addresses) < maxAddresses && wire.CheckMailbox(a, true) == wire.NoFault {
+			if a := mailbox(v); a != "" && len(addresses) < maxAddresses {
 				addresses = append(addresses, weighed{strings.Clone(a), preference(l)})
 			}
 		case "CATEGORIES":
@@ -215,6 +217,15 @@ func (c *Card) Entry() *Entry {
 		e.Name = shown(strings.TrimSpace(family[1] + " " + family[0]))
 	}
 	return e
+}
+
+// mailbox is the address of a value; empty: it is none.
+func mailbox(value string) string {
+	a := strings.TrimPrefix(unescape(value), "mailto:")
+	if wire.CheckMailbox(a, true) != wire.NoFault {
+		return ""
+	}
+	return a
 }
 
 // preference is from 1, the most; 100: none is said (RFC 6350 §5.3).
@@ -251,7 +262,7 @@ func (c *Card) Faults() (faults []string) {
 		switch {
 		case err != nil:
 			faults = append(faults, err.Error())
-		case l.name == "EMAIL" && wire.CheckMailbox(strings.TrimPrefix(unescape(v), "mailto:"), true) != wire.NoFault:
+		case l.name == "EMAIL" && mailbox(v) == "":
 			faults = append(faults, "EMAIL "+wire.Quote(wire.Text(v, 100))+" is not an address")
 		}
 	}
@@ -279,59 +290,4 @@ func (c *Card) replace(name string, with []line) {
 	}
 	kept := slices.DeleteFunc(slices.Clone(c.lines), func(l line) bool { return l.name == name })
 	c.lines = slices.Insert(kept, min(at, len(kept)), with...)
-}
-
-// SetName sets the full name.
-func (c *Card) SetName(name string) { c.set("FN", name) }
-
-// SetAddresses replaces those of the card; the first is preferred.
-func (c *Card) SetAddresses(addresses []string) {
-	var lines []line
-	for i, a := range addresses {
-		l := line{name: "EMAIL", value: escape(a)}
-		if len(addresses) > 1 && i == 0 {
-			l.params = []param{{"PREF", "1"}}
-			if c.version != "4.0" {
-				l.params = []param{{"TYPE", "pref"}}
-			}
-		}
-		lines = append(lines, l)
-	}
-	c.replace("EMAIL", lines)
-}
-
-// SetNicknames replaces those of the card.
-func (c *Card) SetNicknames(names []string) { c.setList("NICKNAME", names) }
-
-// SetOrganisation replaces that of the card.
-func (c *Card) SetOrganisation(name string) { c.set("ORG", name) }
-
-// SetGroups replaces the CATEGORIES of the card.
-func (c *Card) SetGroups(names []string) { c.setList("CATEGORIES", names) }
-
-func (c *Card) setList(name string, list []string) {
-	if len(list) == 0 {
-		c.replace(name, nil)
-		return
-	}
-	escaped := make([]string, len(list))
-	for i, s := range list {
-		escaped[i] = escape(s)
-	}
-	c.replace(name, []line{{name: name, value: strings.Join(escaped, ",")}})
-}
-
-// SetMembers makes the card one of a group, of "urn:uuid:UID" and
-// "mailto:ADDRESS".
-func (c *Card) SetMembers(members []string) {
-	kind, member := "KIND", "MEMBER"
-	if c.version != "4.0" { // as Apple writes it
-		kind, member = "X-ADDRESSBOOKSERVER-KIND", "X-ADDRESSBOOKSERVER-MEMBER"
-	}
-	c.set(kind, "group")
-	var lines []line
-	for _, m := range members {
-		lines = append(lines, line{name: member, value: m})
-	}
-	c.replace(member, lines)
 }

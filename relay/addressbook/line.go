@@ -318,6 +318,25 @@ func fold(s string) string {
 	return b.String() + s + "\r\n"
 }
 
+// modernTypes are the types of a line as vCard 4.0 has them: "pref" is a parameter
+// there, and each address is one of the Internet.
+func modernTypes(types, name string) (out []param) {
+	var left []string
+	for one := range strings.SplitSeq(types, ",") {
+		switch one = strings.TrimSpace(one); {
+		case strings.EqualFold(one, "pref"):
+			out = append(out, param{"PREF", "1"})
+		case strings.EqualFold(one, "internet") && name == "EMAIL":
+		default:
+			left = append(left, one)
+		}
+	}
+	if len(left) > 0 {
+		out = append(out, param{"TYPE", strings.Join(left, ",")})
+	}
+	return out
+}
+
 // modern is the line as vCard 4.0 has it; false: 4.0 has no such line.
 func (l line) modern() (line, bool) {
 	v, err := l.decoded()
@@ -334,9 +353,8 @@ func (l line) modern() (line, bool) {
 		case p.name == "CHARSET":
 		case p.name == "ENCODING":
 			base64d = strings.EqualFold(p.value, "b") || strings.EqualFold(p.value, "BASE64")
-		case p.name == "TYPE" && strings.EqualFold(p.value, "pref"):
-			out.params = append(out.params, param{"PREF", "1"})
-		case p.name == "TYPE" && strings.EqualFold(p.value, "internet") && l.name == "EMAIL":
+		case p.name == "TYPE":
+			out.params = append(out.params, modernTypes(p.value, l.name)...)
 		default:
 			out.params = append(out.params, p)
 		}
