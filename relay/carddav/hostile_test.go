@@ -159,3 +159,11 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// An answer of resources of nothing takes more memory than bytes.
+func TestResourcesOfNothing(t *testing.T) {
+	text := `<multistatus xmlns="DAV:">` + strings.Repeat("<response/>", maxCards+2) + "</multistatus>"
+	if _, err := parse(strings.NewReader(text), maxAnswer); err != errTooMany {
+		t.Error(err)
+	}
+}

@@ -59,7 +59,7 @@ func (c *Client) Sync(ctx context.Context, known []Collection, change func(Chang
 			return nil, err
 		}
 		if count += len(next.ETags); count > maxCards {
-			return nil, fmt.Errorf("the server has more than %d cards", maxCards)
+			return nil, errTooMany
 		}
 		out = append(out, *next)
 	}
@@ -249,8 +249,8 @@ func (c *Client) since(ctx context.Context, at *url.URL, token string, next *Col
 				etags[path] = m.etag
 			}
 		}
-		if len(etags) > maxCards {
-			return nil, nil, fmt.Errorf("the server has more than %d cards", maxCards)
+		if len(etags)+len(lost) > maxCards {
+			return nil, nil, errTooMany
 		}
 		if a.token == "" || more && a.token == token {
 			return nil, nil, errors.New("the server says that there is more, and not where")
@@ -280,7 +280,7 @@ func (c *Client) list(ctx context.Context, at *url.URL) (map[string]string, erro
 		}
 	}
 	if len(etags) > maxCards {
-		return nil, fmt.Errorf("the server has more than %d cards", maxCards)
+		return nil, errTooMany
 	}
 	return etags, nil
 }

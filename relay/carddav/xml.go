@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 )
@@ -44,6 +45,8 @@ type member struct {
 	homes  []string
 	whose  string // the principal that we are
 }
+
+var errTooMany = fmt.Errorf("the server has more than %d cards", maxCards)
 
 var errTooLarge = errors.New("the answer is larger than 16 MiB")
 
@@ -109,6 +112,9 @@ func (p *reader) take(t xml.Token) error {
 			return err
 		}
 		p.text.Reset()
+		if len(p.out.members) > maxCards { // each takes ten times as much in memory
+			return errTooMany
+		}
 		p.begin()
 	case xml.CharData:
 		if p.keeps() {

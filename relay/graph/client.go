@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -24,6 +25,7 @@ const (
 	maxEmpty    = 20       // pages in a row
 	maxPage     = 16 << 20 // bytes
 	maxQuestion = 64 << 20 // bytes
+	maxItems    = 5_000    // of one page
 	pageSize    = 999      // what Microsoft gives at most
 	maxBusy     = 4        // times that we come again for one page
 )
@@ -41,10 +43,39 @@ type client struct {
 
 // page is a part of an answer.
 type page struct {
-	Items []item `json:"value"`
+	Items items  `json:"value"`
 	Next  string `json:"@odata.nextLink"`
 	Count int    `json:"@odata.count"`
 }
+
+// items are those of a page, maxItems at most: an item of two bytes takes a hundred
+// times as many in memory.
+type items []item
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (all *items) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	switch begin, err := d.Token(); {
+	case err != nil:
+		return err
+	case begin == nil: // null
+		return nil
+	case begin != json.Delim('['):
+		return errors.New("not a list")
+	}
+	for d.More() {
+		if len(*all) >= maxItems {
+			return errTooLarge
+		}
+		*all = append(*all, item{})
+		if err := d.Decode(&(*all)[len(*all)-1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errTooLarge = errors.New("its answer is too large")
 
 // refused is the error of an answer that is none.
 type refused struct {
@@ -178,7 +209,7 @@ func (c *client) send(ctx context.Context, at *url.URL, bad string) (*page, stri
 	c.tls = a.TLS
 	body, err := io.ReadAll(io.LimitReader(a.Body, maxPage+1))
 	if c.read += int64(len(body)); err == nil && (len(body) > maxPage || c.read > maxQuestion) {
-		err = errors.New("its answer is too large")
+		err = errTooLarge
 	}
 	if err != nil {
 		return nil, token, err
@@ -187,7 +218,10 @@ func (c *client) send(ctx context.Context, at *url.URL, bad string) (*page, stri
 		return nil, token, refusal(a, body)
 	}
 	p := &page{}
-	if err := json.Unmarshal(body, p); err != nil {
+	switch err := json.Unmarshal(body, p); {
+	case errors.Is(err, errTooLarge):
+		return nil, token, errTooLarge
+	case err != nil:
 		return nil, token, errors.New("it does not answer as Microsoft Graph does")
 	}
 	return p, token, nil

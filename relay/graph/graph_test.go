@@ -175,6 +175,9 @@ func TestFailures(t *testing.T) {
 				fmt.Fprint(w, strings.Repeat("x", 1<<16))
 			}
 		}, "its answer is too large", ""},
+		"too many": {func(_ *fixture, w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"value":[`+strings.Repeat("{},", maxItems)+"{}]}")
+		}, "its answer is too large", ""},
 		"half an answer": {func(_ *fixture, w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			fmt.Fprint(w, `{"value":[]}`)
