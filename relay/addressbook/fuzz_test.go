@@ -2,6 +2,7 @@ package addressbook
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -159,5 +160,13 @@ func TestBombs(t *testing.T) {
 		if took := time.Since(begun); took > 40*time.Second { // what grows with the square takes minutes
 			t.Errorf("%s: %v", name, took)
 		}
+	}
+}
+
+// Parameters take ten times as much memory as bytes.
+func TestManyParameters(t *testing.T) {
+	line := "X" + strings.Repeat(";a", maxParams) + ":x\n"
+	if _, err := ParseCard([]byte(vcard("4.0", strings.Repeat(line, allParams/maxParams+2)))); !errors.Is(err, errBounds) {
+		t.Error(err)
 	}
 }

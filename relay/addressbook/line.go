@@ -33,10 +33,11 @@ const (
 	maxCard   = 16 << 20 // bytes of one card, pictures included
 	maxLines  = 110_000  // of one card, members included
 	maxParams = 50       // of one line
+	allParams = 300_000  // of one card; each takes ten times as much in memory
 )
 
 // errBounds ends the reading of a card that nobody has.
-var errBounds = fmt.Errorf("has more than %d lines, or a line with more than %d parameters", maxLines, maxParams)
+var errBounds = fmt.Errorf("has more than %d lines or %d parameters, or a line with more than %d", maxLines, allParams, maxParams)
 
 // readLines cuts a card into its lines. Lines without a colon are an error: what
 // they belong to can't be told.
@@ -44,8 +45,8 @@ func readLines(card []byte) ([]line, error) {
 	text := strings.TrimPrefix(string(card), "\ufeff")
 	lines := make([]line, 0, min(64, 1+strings.Count(text, "\n")))
 	old := strings.Contains(text, "\nVERSION:2.1")
-	for n := 0; len(text) > 0; n++ {
-		if n >= maxLines {
+	for n, params := 0, 0; len(text) > 0; n++ {
+		if n >= maxLines || params > allParams {
 			return nil, errBounds
 		}
 		raw := cutLine(text, old)
@@ -58,6 +59,7 @@ func readLines(card []byte) ([]line, error) {
 			return nil, fmt.Errorf("line %d: %w", n+1, err)
 		}
 		lines = append(lines, l)
+		params += len(l.params)
 	}
 	return lines, nil
 }
