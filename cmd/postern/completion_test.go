@@ -11,6 +11,9 @@ import (
 	"testing"
 )
 
+// completionLibrary is what the script for bash needs.
+const completionLibrary = "/usr/share/bash-completion/bash_completion"
+
 // completionScript has the script of a shell written, and returns its path.
 func completionScript(t *testing.T, shell string) string {
 	t.Helper()
@@ -39,7 +42,7 @@ func TestCompletionScripts(t *testing.T) {
 
 // bash, asked as it is by the Tab key, offers commands, flags and arguments.
 func TestCompletionInBash(t *testing.T) {
-	bash, library := needed(t, "bash"), "/usr/share/bash-completion/bash_completion"
+	bash, library := needed(t, "bash"), completionLibrary
 	if _, err := os.Stat(library); err != nil {
 		if os.Getenv("POSTERN_REQUIRE_INTEROP") != "" {
 			t.Fatal(err)
