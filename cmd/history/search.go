@@ -19,7 +19,8 @@ import (
 // Query says what to look for.
 type Query struct {
 	// Text is the ID of a message, a Message-ID with or without < and >, an
-	// address, or "@" with a domain. Case does not matter.
+	// address, or "@" with a domain. Case does not matter. Empty, with a bound of
+	// time: all messages of that time, and refusals.
 	Text string
 	// Since and Until bound the time of what was told of it; zero: no bound.
 	Since, Until time.Time
@@ -61,14 +62,15 @@ const (
 )
 
 // ErrQuery: a query that finds nothing for sure.
-var ErrQuery = errors.New("name an ID, a Message-ID, an address, or @ and a domain")
+var ErrQuery = errors.New("name an ID, a Message-ID, an address, or @ and a domain, or a time")
 
 // Search looks through all files of dir, which may be written meanwhile; a
 // folder that is not there has none. It holds a block of a file at a time, and
 // what it finds. The error is ErrQuery, that of ctx, or of the folder.
 func Search(ctx context.Context, dir string, q Query) (*Found, error) {
 	s := &search{query: q, text: bytes.ToLower([]byte(strings.Trim(q.Text, "<> ")))}
-	if len(s.text) < 2 || bytes.ContainsAny(s.text, "\"\\\n") {
+	timeAlone := q.Text == "" && !(q.Since.IsZero() && q.Until.IsZero())
+	if len(s.text) < 2 && !timeAlone || bytes.ContainsAny(s.text, "\"\\\n") {
 		return nil, ErrQuery
 	}
 	if s.query.Limit <= 0 {
@@ -86,7 +88,7 @@ func Search(ctx context.Context, dir string, q Query) (*Found, error) {
 	// First which messages it is, then all that was told of them: a line before
 	// the one that is found may be of the same message.
 	for i, pass := range []func([]byte) bool{s.match, s.collect} {
-		found.Damaged = 0
+		damaged := 0
 		for _, f := range files {
 			if i == 0 && (!q.Until.IsZero() && f.begun.After(q.Until) || f.ends(files).Before(q.Since)) {
 				continue
@@ -96,9 +98,10 @@ func Search(ctx context.Context, dir string, q Query) (*Found, error) {
 				return nil, err
 			}
 			if !whole {
-				found.Damaged++
+				damaged++
 			}
 		}
+		found.Damaged = max(found.Damaged, damaged) // the second ends early where the first has found nothing
 	}
 	// Of what was looked for besides, there may be nothing.
 	found.Lives, found.More = slices.DeleteFunc(s.lives, func(l Life) bool { return len(l.Lines) == 0 }), s.more
@@ -121,7 +124,7 @@ func (s *search) match(line []byte) bool {
 	if old := field(line, oldID); len(old) > 0 {
 		s.noteMove(string(old), string(field(line, `"id":"`)))
 	}
-	if !containsFold(line, s.text) || !s.within(line) {
+	if len(s.text) > 0 && !containsFold(line, s.text) || !s.within(line) {
 		return true
 	}
 	var one told
@@ -204,7 +207,11 @@ type told struct {
 }
 
 // has reports whether one of the values is text, which is in lower case.
+// Where there is none, all have that are about a message.
 func (t *told) has(text string) bool {
+	if text == "" {
+		return t.ID != "" || t.Original != "" || t.From != ""
+	}
 	if strings.EqualFold(t.ID, text) || strings.EqualFold(t.OldID, text) || strings.EqualFold(t.Original, text) || strings.EqualFold(strings.Trim(t.MessageID, "<>"), text) {
 		return true
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -21,15 +22,23 @@ func (a *app) traceCommand() *cobra.Command {
 	var since, until string
 	var q history.Query
 	cmd := &cobra.Command{
-		Use:   "trace ID|MESSAGE-ID|ADDRESS|@DOMAIN",
+		Use:   "trace [ID|MESSAGE-ID|ADDRESS|@DOMAIN]",
 		Short: "Show the whole life of a message, also after it has left the queue",
 		Long: `Shows what was told of a message from its acceptance to the last answer. It is
 found by its ID, by its Message-ID, or by an address of its sender or of a
-recipient; several are listed. What is kept, and for how long, say history.keep
+recipient, or with --since or --until by its time alone; several are listed. What is kept, and for how long, say history.keep
 and history.max_size.`,
-		Args: one("an ID, a Message-ID, an address, or @ and a domain"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && (since != "" || until != "") {
+				return nil
+			}
+			return one("an ID, a Message-ID, an address, or @ and a domain; or --since")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q.Text = args[0]
+			q.Text = strings.Join(args, "")
+			if q.Text == "" && len(args) > 0 {
+				return usage("%s", history.ErrQuery)
+			}
 			now := time.Now()
 			for _, t := range []struct {
 				flag, text string
@@ -96,7 +105,7 @@ func (a *app) trace(ctx context.Context, q history.Query) error {
 	}
 	switch len(found.Lives) {
 	case 0:
-		return &failure{code: exitData, text: "nothing is known of " + q.Text, hint: a.noTrace(found)}
+		return &failure{code: exitData, text: "nothing is known of " + cmp.Or(q.Text, "that time"), hint: a.noTrace(found)}
 	case 1:
 		return a.printLife(ctx, client, &found.Lives[0])
 	}
@@ -108,7 +117,11 @@ func (a *app) noTrace(found *history.Found) string {
 	if found.From.IsZero() {
 		return "The history is empty: it begins with the first message after a start, unless history.keep is 0."
 	}
-	return "The history begins on " + found.From.Local().Format(time.DateTime) + "; what was told before is not kept."
+	hint := "The history begins on " + found.From.Local().Format(time.DateTime) + "; what was told before is not kept."
+	if found.Damaged > 0 {
+		hint += fmt.Sprintf(" %d of its files end within a line, as a crash leaves them: what was told in the second before it is in the log alone.", found.Damaged)
+	}
+	return hint
 }
 
 // printLife prints all that was told of one message, and where it is now.

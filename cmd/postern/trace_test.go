@@ -52,6 +52,17 @@ func TestTrace(t *testing.T) {
 	if out := h.must("trace", "@example.com", "--limit", "1"); !strings.Contains(out, "accepted from") || strings.Contains(out, id) {
 		t.Errorf("without a daemon:\n%s", out)
 	}
+	if out := h.must("trace", "--since", "1h"); strings.Count(out, "\n") != 3 || !strings.Contains(out, id) {
+		t.Errorf("by time alone:\n%s", out)
+	}
+	if r := h.do("trace", "--until", "1d"); r.code != exitData || !strings.Contains(r.stderr, "nothing is known of that time") {
+		t.Errorf("of a time before: %+v", r)
+	}
+	for _, args := range [][]string{{"trace"}, {"trace", "", "--since", "1h"}} {
+		if r := h.do(args...); r.code != exitUsage {
+			t.Errorf("%q: %+v", args, r)
+		}
+	}
 	if r := h.do("trace", id, "--since", "soon"); r.code != exitUsage || !strings.Contains(r.stderr, "is no time") {
 		t.Errorf("%+v", r)
 	}
