@@ -29,7 +29,8 @@ func (l *lane) remember() {
 
 // recall reads again what relays share of an upstream: whether it is paused, each
 // time, and what its rates have counted, with a lease of another epoch. After an
-// error nothing is known of the pause, and all is as it was. The lane is not locked.
+// error not all of that is known, and nothing is to be sent under a new lease. The
+// lane is not locked.
 func (l *lane) recall(lease spool.Lease, ours bool) error {
 	if l.q.state == nil {
 		return nil
@@ -44,6 +45,9 @@ func (l *lane) recall(lease spool.Lease, ours bool) error {
 		return nil
 	}
 	counted, err := budget.Open(l.q.state, l.name, up.Rate)
+	if errors.Is(err, spool.ErrAway) {
+		return err
+	}
 	l.mu.Lock()
 	defer l.unlock()
 	if err != nil {

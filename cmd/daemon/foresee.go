@@ -56,7 +56,14 @@ func Foresee(ctx context.Context, cfg *config.Config, service bool) (problems, w
 		f.problems = append(f.problems, config.Problem{File: cfg.FileOf(key), Key: key, Text: err.Error()})
 	}
 	if cfg.Spool.Shared() {
-		f.add("spool.url", spoolFailed, foreseeDatabase(ctx, cfg))
+		err := foreseeDatabase(ctx, cfg)
+		var passing *mended
+		if errors.As(err, &passing) {
+			f.warnings = append(f.warnings, config.Problem{File: cfg.FileOf("spool.url"), Key: "spool.url", Text: passing.Error(),
+				Hint: "a start accepts mail on this machine until it can be, and nothing goes out before"})
+			err = nil
+		}
+		f.add("spool.url", spoolFailed, err)
 	} else {
 		f.add("spool.dir", spoolFailed, journal.Foresee(journal.Options{Dir: cfg.Spool.Dir, Create: cfg.Path == ""}))
 	}

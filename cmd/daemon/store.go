@@ -42,7 +42,8 @@ func (d *daemon) openStore(cfg *config.Config) error {
 }
 
 // openDatabase opens a queue that relays share. A database that does not answer
-// is an error: whoever starts the relay tries again.
+// is an error, unless something stands in for it: whoever starts the relay tries
+// again.
 func (d *daemon) openDatabase(cfg *config.Config) error {
 	ctx, cancel := context.WithTimeout(context.Background(), databaseTimeout)
 	defer cancel()
@@ -54,6 +55,7 @@ func (d *daemon) openDatabase(cfg *config.Config) error {
 		URL: url, Relay: cfg.Spool.Relay, Version: d.version, MaxSize: cfg.Spool.MaxSize, MaxMessages: cfg.Spool.MaxMessages,
 		Outbox: filepath.Join(cfg.StateDir, "outbox"),
 		Temp:   cfg.StateDir, // where a confined process may write
+		Late:   cfg.Spool.WhenAway == config.AwayLocal,
 		Events: d.log.Database(),
 	})
 	if err != nil {
@@ -127,7 +129,13 @@ func databaseError(err error) error {
 	return fmt.Errorf("the database of the queue (spool.url) cannot be used: %w", err)
 }
 
-// foreseeDatabase tells what a start would say of the database.
+// mended is an error with which a relay starts, and which it waits out.
+type mended struct{ error }
+
+func (e *mended) Unwrap() error { return e.error }
+
+// foreseeDatabase tells what a start would say of the database. A *mended is what it
+// would start without.
 func foreseeDatabase(ctx context.Context, cfg *config.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, databaseTimeout/3)
 	defer cancel()
@@ -140,6 +148,8 @@ func foreseeDatabase(ctx context.Context, cfg *config.Config) error {
 	}
 	v, err := postgres.SchemaOf(ctx, url)
 	switch {
+	case err != nil && cfg.Spool.WhenAway == config.AwayLocal && postgres.Unanswered(err):
+		return &mended{databaseError(err)}
 	case err != nil:
 		return databaseError(err)
 	case v != postgres.Schema:

@@ -16,30 +16,31 @@ import (
 
 // The kinds of troubles. docs/alerts.md has them.
 const (
-	upstreamParked  = "upstream-parked"
-	upstreamDown    = "upstream-down"
-	upstreamSlowed  = "upstream-slowed"
-	upstreamMissing = "upstream-missing"
-	senderRefused   = "sender-refused"
-	mailLate        = "mail-late"
-	logDropped      = "log-dropped"
-	spoolUnreadable = "spool-unreadable"
-	spoolFailing    = "spool-failing"
-	spoolFull       = "spool-full"
-	diskSpace       = "disk-space"
-	diskInodes      = "disk-inodes"
-	diskReadOnly    = "disk-read-only"
-	pickupUnusable  = "pickup-unusable"
-	bounceKept      = "bounce-kept"
-	reloadRefused   = "reload-refused"
-	rateUsedUp      = "rate-used-up"
-	mailLoop        = "mail-loop"
-	clockJumped     = "clock-jumped"
-	certificateEnds = "certificate-ends"
-	signInEnds      = "sign-in-ends"
-	secretEnds      = "client-secret-ends"
-	routeSilent     = "route-silent"
-	stormHeld       = "storm"
+	upstreamParked   = "upstream-parked"
+	upstreamDown     = "upstream-down"
+	upstreamSlowed   = "upstream-slowed"
+	upstreamMissing  = "upstream-missing"
+	senderRefused    = "sender-refused"
+	mailLate         = "mail-late"
+	logDropped       = "log-dropped"
+	spoolUnreadable  = "spool-unreadable"
+	spoolFailing     = "spool-failing"
+	spoolFull        = "spool-full"
+	diskSpace        = "disk-space"
+	diskInodes       = "disk-inodes"
+	diskReadOnly     = "disk-read-only"
+	pickupUnusable   = "pickup-unusable"
+	bounceKept       = "bounce-kept"
+	reloadRefused    = "reload-refused"
+	rateUsedUp       = "rate-used-up"
+	mailLoop         = "mail-loop"
+	clockJumped      = "clock-jumped"
+	certificateEnds  = "certificate-ends"
+	signInEnds       = "sign-in-ends"
+	secretEnds       = "client-secret-ends"
+	routeSilent      = "route-silent"
+	stormHeld        = "storm"
+	databaseUnusable = "database-unusable"
 )
 
 // broken is a finding about the whole relay because of which it is not healthy.
@@ -134,9 +135,7 @@ func (d *daemon) judgeLog(now time.Time) (all []finding) {
 func (d *daemon) judgeSpool(ctx context.Context) (all []finding) {
 	usage, err := d.store.Usage(ctx)
 	if s := d.away(ctx); err != nil && s != nil && s.Accepting {
-		f := broken(spoolUnreadable, fmt.Sprintf("the database of the queue does not answer; new mail is accepted on this machine, where %d wait: %v", s.Messages, err))
-		f.Remedy = "Bring the database back: nothing goes out before. What waits here is lost with this machine's disk."
-		all = append(all, f)
+		all = append(all, d.judgeDatabase(s.Messages, err))
 	} else if err != nil {
 		all = append(all, broken(spoolUnreadable, fmt.Sprintf("the spool cannot tell how full it is: %v", err)))
 	}
@@ -155,6 +154,20 @@ func (d *daemon) judgeSpool(ctx context.Context) (all []finding) {
 		all = append(all, f)
 	}
 	return append(all, judgeRoom(&usage)...)
+}
+
+// judgeDatabase says why the database of the queue is not used, where something
+// stands in for it.
+func (d *daemon) judgeDatabase(waiting int, err error) finding {
+	why, lasts := d.database.Unopened()
+	if !lasts {
+		f := broken(spoolUnreadable, fmt.Sprintf("the database of the queue does not answer; new mail is accepted on this machine, where %d wait: %v", waiting, err))
+		f.Remedy = "Bring the database back: nothing goes out before. What waits here is lost with this machine's disk."
+		return f
+	}
+	f := broken(databaseUnusable, fmt.Sprintf("%v; new mail is accepted on this machine, where %d wait", why, waiting))
+	f.Remedy = "Mend that: nothing goes out before, and it is seen by itself. What waits here is lost with this machine's disk."
+	return f
 }
 
 // judgeRoom says whether the spool takes mail.

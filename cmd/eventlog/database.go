@@ -19,6 +19,8 @@ func (l *Log) Database() func(postgres.Event) {
 			if l.mayTell(zapcore.ErrorLevel, "database-failed", nil) {
 				l.error("database-failed", zap.String("operation", e.Op), zap.Error(e.Err))
 			}
+		case *postgres.Joined:
+			l.info("database-joined", zap.Duration("took", e.After))
 		case *postgres.Behind:
 			if l.mayTell(zapcore.WarnLevel, "database-behind", nil) {
 				l.warn("database-behind", zap.Int("settlements", e.Settlements))

@@ -123,7 +123,7 @@ func tell(l *Log, text string) {
 	raise(l.Spool(), text, (*journal.Recovery)(nil), (*journal.Committed)(nil), (*journal.SegmentBegun)(nil), (*journal.SegmentReclaimed)(nil),
 		(*journal.RecordSetAside)(nil), (*journal.TornTailCut)(nil), (*journal.WriteFailed)(nil), (*journal.ReadFailed)(nil),
 		(*journal.Full)(nil), (*journal.HasRoom)(nil), (*journal.BodiesSwept)(nil))
-	raise(l.Database(), text, (*postgres.LaneTaken)(nil), (*postgres.Failed)(nil), (*postgres.Behind)(nil), (*postgres.CaughtUp)(nil))
+	raise(l.Database(), text, (*postgres.LaneTaken)(nil), (*postgres.Failed)(nil), (*postgres.Joined)(nil), (*postgres.Behind)(nil), (*postgres.CaughtUp)(nil))
 	raise(l.Standin(), text, (*standin.Began)(nil), (*standin.MovedOne)(nil), (*standin.Moved)(nil), (*standin.Failed)(nil))
 	raise(l.Intake(), text, (*intake.Opened)(nil), (*intake.Closed)(nil), (*intake.Refused)(nil), (*intake.AcceptFailed)(nil),
 		(*intake.Unidentified)(nil), (*intake.TLSFailed)(nil), (*intake.SignedIn)(nil), (*intake.SignInFailed)(nil),

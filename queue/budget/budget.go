@@ -35,7 +35,7 @@ const Unlimited = math.MaxInt
 
 // Open makes the budget of an upstream and reads what it has used. state may
 // be nil. Where that cannot be read the budget begins as if nothing had been
-// used, and the error says why; what was there is set aside.
+// used, and the error says why; what was there is set aside, unless that is a spool.ErrAway.
 func Open(state spool.State, upstream string, rates []config.Rate) (*Budget, error) {
 	b := &Budget{state: state, fact: spool.Fact{Kind: spool.KindRates, Name: upstream}}
 	crashed, err := b.load(time.Now())

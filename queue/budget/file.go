@@ -92,6 +92,9 @@ func (b *Budget) load(now time.Time) (crashed bool, err error) {
 		return crashed, nil
 	}
 	err = fmt.Errorf("what the upstream was sent before is not known: %w", err)
+	if errors.Is(err, spool.ErrAway) {
+		return false, err // it may be there and well
+	}
 	aside, failed := b.state.SetAside(context.Background(), b.fact)
 	if failed != nil {
 		return false, fmt.Errorf("%w; it cannot be set aside: %w", err, failed)

@@ -194,7 +194,7 @@ func (s *Store) answerOne(answer func(context.Context, []byte) []byte) bool {
 	var request []byte
 	err := s.pool.QueryRow(ctx, `UPDATE ask SET incarnation = $2 WHERE id = (SELECT id FROM ask WHERE relay = $1 AND incarnation IS NULL
 			AND at > now() - $3::interval ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, request`,
-		s.opts.Relay, s.incarnation, s.begins).Scan(&id, &request)
+		s.opts.Relay, s.incarnation.Load(), s.begins).Scan(&id, &request)
 	if err != nil {
 		return false
 	}

@@ -34,6 +34,9 @@ func (s *Store) Create(ctx context.Context) (spool.Draft, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := s.mayAsk(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.room(ctx); err != nil {
 		return nil, err
 	}

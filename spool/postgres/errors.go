@@ -31,7 +31,7 @@ func refused(err error) bool {
 // it has answered, and ours, stay as they are.
 func away(err error) error {
 	var path *fs.PathError
-	if err == nil || refused(err) || errors.Is(err, spool.ErrForm) || errors.As(err, &path) || errors.Is(err, context.Canceled) {
+	if err == nil || refused(err) || errors.Is(err, spool.ErrAway) || errors.Is(err, spool.ErrForm) || errors.As(err, &path) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", spool.ErrAway, err)

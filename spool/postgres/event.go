@@ -1,5 +1,7 @@
 package postgres
 
+import "time"
+
 // Event is what a Store tells of: a pointer to one of the types below.
 type Event interface{ event() }
 
@@ -20,6 +22,9 @@ type Failed struct {
 	Err error
 }
 
+// Joined: the queue of a store that was opened late is open, so long after that.
+type Joined struct{ After time.Duration }
+
 // Behind: so many settlements wait for the database, in the outbox.
 type Behind struct{ Settlements int }
 
@@ -31,5 +36,6 @@ type CaughtUp struct {
 
 func (*LaneTaken) event() {}
 func (*Failed) event()    {}
+func (*Joined) event()    {}
 func (*Behind) event()    {}
 func (*CaughtUp) event()  {}

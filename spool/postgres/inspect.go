@@ -77,7 +77,7 @@ func OpenReader(ctx context.Context, url string) (*Reader, error) {
 	if v != Schema {
 		return nil, &SchemaError{v}
 	}
-	pool, err := newPool(ctx, Options{URL: url, Relay: "reader"})
+	pool, err := newPool(ctx, Options{URL: url, Relay: "reader"}, nil)
 	if err != nil {
 		return nil, err
 	}

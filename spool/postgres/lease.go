@@ -69,7 +69,7 @@ func (s *Store) leaseIn(ctx context.Context, tx pgx.Tx, upstream string) (epoch 
 	switch {
 	case err != nil:
 		return 0, nil, err
-	case holder == s.incarnation:
+	case holder == s.incarnation.Load():
 		_, err = tx.Exec(ctx, `UPDATE lane SET until = now() + $2 WHERE name = $1`, upstream, s.opts.Term)
 		return epoch, nil, err
 	case holder != 0 && left > 0 && relay != s.opts.Relay:
@@ -77,7 +77,7 @@ func (s *Store) leaseIn(ctx context.Context, tx pgx.Tx, upstream string) (epoch 
 	}
 	before := epoch
 	err = tx.QueryRow(ctx, `UPDATE lane SET epoch = nextval('epoch'), holder = $2, relay = $3, since = now(), until = now() + $4
-		WHERE name = $1 RETURNING epoch`, upstream, s.incarnation, s.opts.Relay, s.opts.Term).Scan(&epoch)
+		WHERE name = $1 RETURNING epoch`, upstream, s.incarnation.Load(), s.opts.Relay, s.opts.Term).Scan(&epoch)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -123,7 +123,7 @@ func (s *Store) Leave(ctx context.Context, l spool.Lease) error {
 	}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `UPDATE lane SET holder = 0, until = now() WHERE name = $1 AND epoch = $2 AND holder = $3`,
-			l.Upstream, int64(l.Epoch), s.incarnation)
+			l.Upstream, int64(l.Epoch), s.incarnation.Load())
 		if err == nil && tag.RowsAffected() > 0 {
 			_, _, err = release(ctx, tx, l.Upstream, false)
 		}
@@ -145,7 +145,7 @@ func (s *Store) Leave(ctx context.Context, l spool.Lease) error {
 // before the transaction does.
 func (s *Store) holds(ctx context.Context, tx pgx.Tx, upstream string, epoch uint64) (bool, error) {
 	var one int
-	err := tx.QueryRow(ctx, `SELECT 1 FROM lane WHERE name = $1 AND epoch = $2 AND holder = $3 FOR SHARE`, upstream, int64(epoch), s.incarnation).Scan(&one)
+	err := tx.QueryRow(ctx, `SELECT 1 FROM lane WHERE name = $1 AND epoch = $2 AND holder = $3 FOR SHARE`, upstream, int64(epoch), s.incarnation.Load()).Scan(&one)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
@@ -180,7 +180,7 @@ func (s *Store) Relays(ctx context.Context) (all []Relay, err error) {
 	ctx, cancel := asking(ctx)
 	defer cancel()
 	rows, err := s.pool.Query(ctx, `SELECT r.name, r.version, r.started, r.until > now(), r.incarnation = $1, r.node, l.name, l.since, l.epoch
-		FROM relay r LEFT JOIN lane l ON l.holder = r.incarnation AND l.until > now() ORDER BY r.name, l.name`, s.incarnation)
+		FROM relay r LEFT JOIN lane l ON l.holder = r.incarnation AND l.until > now() ORDER BY r.name, l.name`, s.incarnation.Load())
 	if err != nil {
 		return nil, err
 	}

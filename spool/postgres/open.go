@@ -3,9 +3,9 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,6 +44,9 @@ type Options struct {
 	// a process that ends meanwhile leaves it to the next one; empty: there is
 	// none.
 	Outbox string
+	// Late opens the queue also where the database cannot be asked now: all that is
+	// wanted of it is a spool.ErrAway until it can be, and Unopened tells why.
+	Late bool
 	// Events hears what happens; nil: nobody does. It must be quick and must not
 	// call the store.
 	Events func(Event)
@@ -67,9 +70,9 @@ const beatTimeout = 2*connectTimeout + time.Second
 type Store struct {
 	opts        Options
 	pool        *pgxpool.Pool
-	incarnation int64
-	node        uint64
 	started     time.Time
+	incarnation atomic.Int64 // 0: not known yet
+	joined      atomic.Bool  // the queue is open
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -91,7 +94,9 @@ type Store struct {
 	probe    probe
 
 	mu      sync.Mutex // guards what follows
-	guard   *pgx.Conn  // holds the lock on the name of this relay
+	without error      // why the queue is not open yet
+	node    uint64
+	guard   *pgx.Conn // holds the lock on the name of this relay
 	wake    func(upstream string, due time.Time)
 	lanes   map[string]*lane
 	claims  map[int64]*claim // by number
@@ -113,7 +118,8 @@ type lane struct {
 }
 
 // Open opens a queue. ErrSchema: the database has to be migrated, or this
-// program updated. A relay of the same name that still runs is an error.
+// program updated. A relay of the same name that still runs is an error. Where it
+// is opened late, these are told by Unopened, if they are found later.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.Term == 0 {
 		opts.Term = 15 * time.Second
@@ -128,30 +134,44 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.Events == nil {
 		opts.Events = func(Event) {}
 	}
-	pool, err := newPool(ctx, opts)
-	if err != nil {
-		return nil, err
-	}
-	s := &Store{opts: opts, pool: pool, started: time.Now(), writes: make(chan *write, 256), wake: func(string, time.Time) {},
+	s := &Store{opts: opts, started: time.Now(), writes: make(chan *write, 256), wake: func(string, time.Time) {},
 		lanes: map[string]*lane{}, claims: map[int64]*claim{}, ending: map[int64]bool{}, told: map[string]time.Time{},
 		asks: map[int64]chan struct{}{}, answering: make(chan struct{}, asksAtOnce), begins: askBegins,
 		file: outboxFile{path: opts.Outbox}}
+	var err error
+	if s.pool, err = newPool(ctx, opts, s.mayAsk); err != nil {
+		return nil, err
+	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	if err := s.begin(ctx); err != nil {
+	s.state = newState(s.ctx, s.pool, &s.incarnation, s.mayAsk)
+	err = s.begin(ctx)
+	switch {
+	case err == nil:
+		s.run()
+	case opts.Late && passes(err):
+		s.notYet(err)
+		opts.Events(&Failed{"start", err})
+		s.work.Go(s.joining)
+	default:
 		s.abandon()
 		return nil, err
 	}
-	s.state = newState(s.ctx, pool, s.incarnation)
+	return s, nil
+}
+
+// run begins the work of an open queue.
+func (s *Store) run() {
+	s.joined.Store(true)
 	s.work.Go(s.writing)
 	s.work.Go(s.beating)
 	ready := make(chan struct{})
 	s.work.Go(func() { s.listening(sync.OnceFunc(func() { close(ready) })) })
 	<-ready // so that nobody who sets OnWork now hears of what was there before as new
-	return s, nil
 }
 
-// newPool makes connections when they are needed.
-func newPool(ctx context.Context, opts Options) (*pgxpool.Pool, error) {
+// newPool makes connections when they are needed. may tells whether the database
+// may be asked; nil: it may.
+func newPool(ctx context.Context, opts Options, may func(context.Context) error) (*pgxpool.Pool, error) {
 	conf, err := pgxpool.ParseConfig(opts.URL)
 	if err != nil {
 		return nil, errors.New("the URL of the database cannot be read: " + maskURL(err))
@@ -167,6 +187,10 @@ func newPool(ctx context.Context, opts Options) (*pgxpool.Pool, error) {
 	if opts.Dial != nil {
 		conf.ConnConfig.DialFunc = opts.Dial
 	}
+	if may != nil {
+		conf.BeforeConnect = func(ctx context.Context, _ *pgx.ConnConfig) error { return may(ctx) }
+		conf.PrepareConn = func(ctx context.Context, _ *pgx.Conn) (bool, error) { return true, may(ctx) }
+	}
 	return pgxpool.NewWithConfig(ctx, conf)
 }
 
@@ -177,94 +201,6 @@ func maskURL(err error) string {
 		return bad.Unwrap().Error()
 	}
 	return "it is not postgres://USER@HOST/DATABASE"
-}
-
-// begin looks at the schema and takes the name and a node number.
-func (s *Store) begin(ctx context.Context) error {
-	v, err := version(ctx, s.pool)
-	if err != nil {
-		return err
-	}
-	if v != Schema {
-		return &SchemaError{v}
-	}
-	if err := s.takeName(ctx); err != nil {
-		return err
-	}
-	err = s.pool.QueryRow(ctx, `
-		INSERT INTO relay (name, node, version, until)
-		SELECT $1, n, $2, now() + $3 FROM generate_series(0, 1023) n
-		WHERE n NOT IN (SELECT node FROM relay WHERE name <> $1) ORDER BY n LIMIT 1
-		ON CONFLICT (name) DO UPDATE SET incarnation = DEFAULT, version = $2, started = now(), until = now() + $3
-		RETURNING incarnation, node`, s.opts.Relay, s.opts.Version, s.opts.Term).Scan(&s.incarnation, &s.node)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return errors.New("1,024 relays have a name in this database: remove those that are gone from its table relay")
-	}
-	if err != nil {
-		return err
-	}
-	var last int64
-	if err := s.pool.QueryRow(ctx, `SELECT coalesce(max(id), 0) FROM message`).Scan(&last); err != nil {
-		return err
-	}
-	s.last = uint64(last)
-	if err := s.recall(); errors.Is(err, errOutbox) {
-		s.opts.Events(&Failed{"outbox", err})
-	} else if err != nil {
-		return err
-	}
-	if err := s.flush(ctx); err != nil {
-		return err
-	}
-	return s.letGo(ctx)
-}
-
-// letGo ends what an earlier process of this relay had.
-func (s *Store) letGo(ctx context.Context) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `UPDATE lane SET holder = 0, until = now() WHERE relay = $1 AND holder <> 0 RETURNING name`, s.opts.Relay)
-		if err != nil {
-			return err
-		}
-		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		for _, upstream := range names {
-			if err == nil {
-				_, _, err = release(ctx, tx, upstream, false)
-			}
-		}
-		return err
-	})
-}
-
-// takeName locks the name of this relay for as long as a connection lives, so
-// that the next process of this relay may take its lanes over at once.
-func (s *Store) takeName(ctx context.Context) error {
-	conf := s.pool.Config().ConnConfig
-	guard, err := pgx.ConnectConfig(ctx, conf)
-	if err != nil {
-		return err
-	}
-	for end := time.Now().Add(s.opts.Term + 2*time.Second); ; {
-		var got bool
-		err := guard.QueryRow(ctx, `SELECT pg_try_advisory_lock(hashtextextended('postern relay ' || $1, 0))`, s.opts.Relay).Scan(&got)
-		if err == nil && got {
-			s.mu.Lock()
-			s.guard = guard
-			s.mu.Unlock()
-			return nil
-		}
-		if err == nil && time.Now().After(end) {
-			err = fmt.Errorf("a relay named %q runs already with this database: each one needs a name of its own", s.opts.Relay)
-		}
-		if err != nil {
-			guard.Close(context.WithoutCancel(ctx))
-			return err
-		}
-		if !sleep(ctx, 200*time.Millisecond) {
-			guard.Close(context.WithoutCancel(ctx))
-			return ctx.Err()
-		}
-	}
 }
 
 // sleep waits; false: ctx ended before.
@@ -284,7 +220,7 @@ func (s *Store) beating() {
 	away := false
 	for n := 1; sleep(s.ctx, s.opts.Term/3); n++ {
 		ctx, cancel := context.WithTimeout(s.ctx, max(s.opts.Term/3+time.Second, beatTimeout))
-		_, err := s.pool.Exec(ctx, `UPDATE relay SET until = now() + $2 WHERE name = $1 AND incarnation = $3`, s.opts.Relay, s.opts.Term, s.incarnation)
+		_, err := s.pool.Exec(ctx, `UPDATE relay SET until = now() + $2 WHERE name = $1 AND incarnation = $3`, s.opts.Relay, s.opts.Term, s.incarnation.Load())
 		if away && err == nil {
 			s.mu.Lock()
 			s.back = time.Now()
@@ -305,20 +241,6 @@ func (s *Store) beating() {
 			s.opts.Events(&Failed{"heartbeat", err})
 		}
 	}
-}
-
-// keepName takes the lock anew where its connection was lost.
-func (s *Store) keepName(ctx context.Context) error {
-	s.mu.Lock()
-	guard := s.guard
-	s.mu.Unlock()
-	if guard != nil && guard.Ping(ctx) == nil {
-		return nil
-	}
-	if guard != nil {
-		guard.Close(ctx)
-	}
-	return s.takeName(ctx)
 }
 
 // sweep removes keys that are over, and pieces of messages that were never
@@ -342,15 +264,19 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closing = true
 	s.mu.Unlock()
+	if !s.joined.Load() {
+		s.abandon()
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	err := s.flush(ctx)
 	if err == nil {
 		_, err = s.pool.Exec(ctx, `WITH l AS (UPDATE lane SET holder = 0, until = now() WHERE holder = $1 RETURNING name)
-			SELECT pg_notify($2, $1::text || ' ' || name) FROM l`, s.incarnation, channel)
+			SELECT pg_notify($2, $1::text || ' ' || name) FROM l`, s.incarnation.Load(), channel)
 	}
 	if err == nil {
-		_, err = s.pool.Exec(ctx, `UPDATE relay SET until = now() WHERE name = $1 AND incarnation = $2`, s.opts.Relay, s.incarnation)
+		_, err = s.pool.Exec(ctx, `UPDATE relay SET until = now() WHERE name = $1 AND incarnation = $2`, s.opts.Relay, s.incarnation.Load())
 	}
 	s.abandon()
 	return err

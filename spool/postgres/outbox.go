@@ -74,6 +74,9 @@ func (s *Store) keep(r record, then func()) {
 // recall reads what an earlier process of this relay could not write.
 func (s *Store) recall() error {
 	list, err := s.file.read()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outbox = outbox{} // of an earlier try to open the queue
 	for _, r := range list {
 		if r.End != nil {
 			s.outbox.ends = append(s.outbox.ends, &settling{ending: *r.End, late: true})
@@ -100,6 +103,9 @@ func (s *Store) catchUp() {
 // flush writes the outbox, in order, and withdraws what was refused. It is
 // called by one at a time but for the end.
 func (s *Store) flush(ctx context.Context) error {
+	if err := s.mayAsk(ctx); err != nil {
+		return err // the file was not read yet
+	}
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
 	if err := s.withdraw(ctx); err != nil {

@@ -38,6 +38,9 @@ func (p *probe) set(answers bool) {
 // Answers tells whether the database answers and can be written: as of the last
 // second, else it is asked.
 func (s *Store) Answers(ctx context.Context) bool {
+	if !s.joined.Load() {
+		return false
+	}
 	if answers, ok := s.probe.fresh(); ok {
 		return answers
 	}

@@ -255,7 +255,7 @@ func (s *Store) before(d *spool.Delivery) (settled spool.Settled, err error) {
 	var ours, made, there bool
 	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM lane WHERE name = $1 AND epoch = $2 AND holder = $3),
 		$4 <= (SELECT last_value FROM claim), EXISTS (SELECT 1 FROM message WHERE id = $5)`,
-		d.Upstream, int64(d.Token.Epoch), s.incarnation, int64(d.Token.Claim), int64(d.ID)).Scan(&ours, &made, &there)
+		d.Upstream, int64(d.Token.Epoch), s.incarnation.Load(), int64(d.Token.Claim), int64(d.ID)).Scan(&ours, &made, &there)
 	if err != nil {
 		return settled, err
 	}

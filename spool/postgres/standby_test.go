@@ -33,7 +33,7 @@ func TestHeartbeatReachesTheSecondHost(t *testing.T) {
 	}
 	port := silent.Addr().(*net.TCPAddr).Port
 	both := fmt.Sprintf("postgres://postern@/%s?host=127.0.0.1,%s&port=%d,5432&sslmode=disable", conf.Database, conf.Host, port)
-	pool, err := newPool(t.Context(), Options{URL: both, Relay: "one"})
+	pool, err := newPool(t.Context(), Options{URL: both, Relay: "one"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

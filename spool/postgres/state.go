@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,8 +22,9 @@ import (
 type State struct {
 	ctx    context.Context // of the store
 	pool   *pgxpool.Pool
-	holder int64         // incarnation of the relay; 0: a command
-	room   chan struct{} // for the connections of locks
+	holder *atomic.Int64               // incarnation of the relay; 0: a command
+	may    func(context.Context) error // why it may not be asked; nil: it may
+	room   chan struct{}               // for the connections of locks
 
 	mu   sync.Mutex
 	held map[spool.Fact]*lock // of this process
@@ -39,8 +41,8 @@ var _ spool.State = (*State)(nil)
 // mostLocks is how many locks a relay holds at a time.
 const mostLocks = 32
 
-func newState(ctx context.Context, pool *pgxpool.Pool, holder int64) *State {
-	return &State{ctx: ctx, pool: pool, holder: holder, room: make(chan struct{}, mostLocks), held: map[spool.Fact]*lock{}}
+func newState(ctx context.Context, pool *pgxpool.Pool, holder *atomic.Int64, may func(context.Context) error) *State {
+	return &State{ctx: ctx, pool: pool, holder: holder, may: may, room: make(chan struct{}, mostLocks), held: map[spool.Fact]*lock{}}
 }
 
 // State returns the facts of the database.
@@ -49,7 +51,7 @@ func (s *Store) State() *State { return s.state }
 // OpenState opens the facts of a database for a command, which is no relay. It
 // is good until ctx ends and closed is called. A *SchemaError is as Open says it.
 func OpenState(ctx context.Context, url string) (st *State, closed func(), err error) {
-	pool, err := newPool(ctx, Options{URL: url, Relay: "command"})
+	pool, err := newPool(ctx, Options{URL: url, Relay: "command"}, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -63,7 +65,7 @@ func OpenState(ctx context.Context, url string) (st *State, closed func(), err e
 		pool.Close()
 		return nil, nil, err
 	}
-	return newState(ctx, pool, 0), pool.Close, nil
+	return newState(ctx, pool, new(atomic.Int64), nil), pool.Close, nil
 }
 
 // Read implements spool.State.
@@ -101,7 +103,7 @@ func (st *State) Write(ctx context.Context, f spool.Fact, content []byte) error 
 	if f.Kind == spool.KindRates { // one who has lost the lane has the counts of before
 		_, err := st.pool.Exec(ctx, `WITH l AS (SELECT 1 FROM lane WHERE name = $2 AND holder = $4 FOR SHARE)
 			INSERT INTO fact (kind, name, content) SELECT $1, $2, $3 FROM l ON CONFLICT (kind, name) DO UPDATE SET content = excluded.content`,
-			string(f.Kind), f.Name, content, st.holder)
+			string(f.Kind), f.Name, content, st.holder.Load())
 		return away(err)
 	}
 	st.mu.Lock()
@@ -143,6 +145,11 @@ func (st *State) SetAside(ctx context.Context, f spool.Fact) (string, error) {
 // Lock implements spool.State. It lives with a connection of its own: what is
 // written meanwhile goes by that, so that nobody writes who has lost it.
 func (st *State) Lock(ctx context.Context, f spool.Fact) (unlock func(), err error) {
+	if st.may != nil {
+		if err := st.may(ctx); err != nil {
+			return nil, err
+		}
+	}
 	select {
 	case st.room <- struct{}{}:
 	case <-ctx.Done():

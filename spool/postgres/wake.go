@@ -52,13 +52,14 @@ func (s *Store) tellOthers(upstream string) {
 
 // say names a lane to the other relays.
 func (s *Store) say(ctx context.Context, upstream string) error {
-	_, err := s.pool.Exec(ctx, `SELECT pg_notify($1, $2)`, channel, strconv.FormatInt(s.incarnation, 10)+" "+upstream)
+	_, err := s.pool.Exec(ctx, `SELECT pg_notify($1, $2)`, channel, strconv.FormatInt(s.incarnation.Load(), 10)+" "+upstream)
 	return err
 }
 
 // listening wakes this relay when others have accepted something for its lanes,
 // and each second where the database can't tell (a pooler, a lost connection).
 func (s *Store) listening(ready func()) {
+	defer ready() // a store that is closed at once
 	for s.ctx.Err() == nil {
 		if err := s.listen(ready); err != nil && s.ctx.Err() == nil {
 			ready()
@@ -110,7 +111,7 @@ func (s *Store) listen(ready func()) error {
 			continue
 		}
 		from, upstream, ok := strings.Cut(n.Payload, " ")
-		if ok && from != strconv.FormatInt(s.incarnation, 10) {
+		if ok && from != strconv.FormatInt(s.incarnation.Load(), 10) {
 			s.wakeLane(upstream, time.Now())
 		}
 	}
