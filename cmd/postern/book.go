@@ -16,8 +16,6 @@ import (
 	"postern/config"
 	"postern/relay/addressbook"
 	"postern/relay/directory"
-	"postern/relay/oauth"
-	"postern/spool/statefile"
 )
 
 func (a *app) bookCommand() *cobra.Command {
@@ -48,7 +46,7 @@ func (a *app) books() (*step.Books, error) {
 		return nil, badConfig(place.BookErr)
 	}
 	own := addressbook.New(place.Books)
-	own.UseTokens(oauth.New(oauth.Options{State: &statefile.State{Dir: place.StateDir}}))
+	own.UseTokens(a.bookTokens(&place))
 	return step.NewBooks(place.SubmitSocket, own), nil
 }
 

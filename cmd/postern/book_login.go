@@ -8,8 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"postern/config"
-	"postern/relay/oauth"
-	"postern/spool/statefile"
 )
 
 func (a *app) bookLoginCommand() *cobra.Command {
@@ -17,8 +15,8 @@ func (a *app) bookLoginCommand() *cobra.Command {
 		Use:   "login BOOK",
 		Short: "Log in with the provider of a book that wants OAuth 2.0 tokens",
 		Long: `Walks the flow that [book.NAME.oauth] names, in a terminal without a browser,
-and keeps what comes of it in the state directory, where a running daemon finds
-it. Where nobody has to log in, it only asks for a token, which shows whether the
+and keeps what comes of it in the state directory, or, with spool.token_key_file,
+in the database that relays share; a running daemon finds it there. Where nobody has to log in, it only asks for a token, which shows whether the
 configuration works.
 
 Run it as the user of the daemon, or as root.`,
@@ -36,7 +34,11 @@ Run it as the user of the daemon, or as root.`,
 			if account.OAuth == nil {
 				return &failure{code: exitData, text: "the book " + quoted(args[0]) + " needs no login", hint: "A [book.NAME.oauth] table makes a book of CardDAV or of Microsoft 365 use tokens."}
 			}
-			tokens := oauth.New(oauth.Options{State: &statefile.State{Dir: cfg.StateDir}})
+			tokens, closed, err := tokensOf(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			defer closed()
 			st, err := tokens.Login(cmd.Context(), account, &person{a.stdin, a.stdout})
 			tokens.Wait(cmd.Context())
 			if err != nil {

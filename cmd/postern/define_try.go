@@ -9,8 +9,6 @@ import (
 	"postern/cmd/doctor"
 	"postern/config"
 	"postern/relay/addressbook"
-	"postern/relay/oauth"
-	"postern/spool/statefile"
 )
 
 // test has a definition tried: an upstream and a book before anything is
@@ -67,7 +65,14 @@ func (d *define) tryBook(ctx context.Context, cfg *config.Config, name string) e
 		return err
 	}
 	books := addressbook.New(cfg.Books)
-	books.UseTokens(oauth.New(oauth.Options{State: &statefile.State{Dir: cfg.StateDir}}))
+	if account.OAuth != nil {
+		tokens, closed, err := tokensOf(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer closed()
+		books.UseTokens(tokens)
+	}
 	own, _ := books.Named(name)
 	ctx, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()

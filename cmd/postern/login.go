@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"postern/cmd/control"
-	"postern/cmd/facts"
 	"postern/config"
 	"postern/config/wire"
 	"postern/queue"
@@ -52,12 +51,11 @@ Run it as the user of the daemon, or as root.`,
 }
 
 func (a *app) login(ctx context.Context, cfg *config.Config, up *config.Upstream) error {
-	state, closed, err := facts.Open(ctx, cfg)
+	tokens, closed, err := tokensOf(ctx, cfg)
 	if err != nil {
-		return noFacts(err)
+		return err
 	}
 	defer closed()
-	tokens := oauth.New(oauth.Options{State: state, Key: cfg.Spool.TokenKey})
 	st, err := tokens.Login(ctx, &up.Account, &person{a.stdin, a.stdout})
 	tokens.Wait(ctx)
 	if err != nil {
