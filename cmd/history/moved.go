@@ -6,6 +6,15 @@ import "slices"
 // message-adopted).
 const oldID = `"old_id":"`
 
+// moves reports whether a line is one of those events.
+func moves(line []byte) bool {
+	switch string(field(line, `"event":"`)) {
+	case "standin-moved", "message-adopted":
+		return true
+	}
+	return false
+}
+
 // mostMoves bounds what is remembered of messages that were moved.
 const mostMoves = 200_000
 

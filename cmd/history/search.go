@@ -121,14 +121,14 @@ type search struct {
 
 // match looks whether a line is about what is looked for.
 func (s *search) match(line []byte) bool {
-	if old := field(line, oldID); len(old) > 0 {
-		s.noteMove(string(old), string(field(line, `"id":"`)))
+	if moves(line) {
+		s.noteMove(string(field(line, oldID)), string(field(line, `"id":"`)))
 	}
 	if len(s.text) > 0 && !containsFold(line, s.text) || !s.within(line) {
 		return true
 	}
-	var one told
-	if json.Unmarshal(line, &one) != nil || !one.has(string(s.text)) {
+	one, ok := toldBy(line)
+	if !ok || !one.has(string(s.text)) {
 		return true
 	}
 	life := Life{ID: one.ID}
@@ -204,6 +204,21 @@ type told struct {
 	From      string `json:"from"`
 	To        string `json:"to"`
 	MessageID string `json:"message_id"`
+}
+
+// toldBy reads a line. Few of them have a value with an escape, and for the others
+// no parser is needed, which costs ten times as much.
+func toldBy(line []byte) (one told, ok bool) {
+	if bytes.IndexByte(line, '\\') >= 0 {
+		return one, json.Unmarshal(line, &one) == nil
+	}
+	for _, f := range [...]struct {
+		key  string
+		into *string
+	}{{`"id":"`, &one.ID}, {oldID, &one.OldID}, {`"original":"`, &one.Original}, {`"from":"`, &one.From}, {`"to":"`, &one.To}, {`"message_id":"`, &one.MessageID}} {
+		*f.into = string(field(line, f.key))
+	}
+	return one, true
 }
 
 // has reports whether one of the values is text, which is in lower case.
