@@ -23,12 +23,14 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 	sel.Shares = slices.SortedFunc(slices.Values(sel.Shares), Share.compare)
 	var r Result
 	var failed, unread error
-	touched, seen := spool.ID(0), map[spool.ID]bool{}
+	var at visited
+	seen := map[spool.ID]bool{}
 	others := map[string]*spool.Leased{} // by upstream
 	ended := q.find(ctx, &sel, func(s spool.Summary) bool {
 		if failed = ctx.Err(); failed != nil {
 			return false
 		}
+		at.next(&r, s.ID)
 		if sel.names(s.ID) {
 			seen[s.ID] = true
 		}
@@ -39,15 +41,18 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 			r.Scheduled = append(r.Scheduled, s.ID)
 		}
 		if !sel.matches(&s) {
+			at.more = true
 			return true
 		}
 		lane := s.Upstreams[s.Failover]
 		if other := others[lane]; other != nil && time.Now().Before(other.Until) {
 			r.leave(&sel, &s, other)
+			at.more = true
 			return true
 		}
 		d, err := q.takeForOperator(ctx, &s)
 		var other *spool.Leased
+		changed := false
 		switch {
 		case errors.As(err, &other):
 			others[lane] = other
@@ -75,16 +80,17 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 				r.Busy = append(r.Busy, s.ID) // somebody else has it
 				break
 			}
-			if failed == nil {
+			if changed = failed == nil; changed {
 				r.Recipients += n
 			}
-			if failed == nil && touched != s.ID {
-				touched = s.ID
-				r.Done++
-			}
 		}
+		if changed && !at.changed && !sel.counted(s.ID) {
+			r.Done++
+		}
+		at.changed, at.more = at.changed || changed, at.more || !changed
 		return failed == nil
 	})
+	at.next(&r, 0)
 	if failed == nil {
 		failed = ended
 	}
@@ -97,6 +103,26 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		failed = unread
 	}
 	return r, failed
+}
+
+// visited is what was done of a message, while its shares are visited.
+type visited struct {
+	id            spool.ID
+	changed, more bool // something of it was, and something is as it was
+}
+
+// mostSplit is how many messages are kept in mind so that each is counted once.
+const mostSplit = 100_000
+
+// next goes on with a message.
+func (p *visited) next(r *Result, id spool.ID) {
+	if id == p.id {
+		return
+	}
+	if p.changed && p.more && len(r.Split) < mostSplit {
+		r.Split = append(r.Split, p.id)
+	}
+	*p = visited{id: id}
 }
 
 // find visits what may be selected, in ID order. Messages that are named are
@@ -181,7 +207,7 @@ func (r *Result) Add(o *Result) {
 	r.Done += o.Done
 	r.Recipients += o.Recipients
 	for _, list := range [...]struct{ into, more *[]spool.ID }{
-		{&r.Busy, &o.Busy}, {&r.Missing, &o.Missing}, {&r.Held, &o.Held}, {&r.Scheduled, &o.Scheduled}, {&r.Senderless, &o.Senderless},
+		{&r.Busy, &o.Busy}, {&r.Missing, &o.Missing}, {&r.Held, &o.Held}, {&r.Scheduled, &o.Scheduled}, {&r.Senderless, &o.Senderless}, {&r.Split, &o.Split},
 	} {
 		if len(*list.more) > 0 {
 			*list.into = slices.Compact(slices.Sorted(slices.Values(append(*list.into, *list.more...))))

@@ -21,10 +21,13 @@ type Select struct {
 	All      bool       // everything
 	// Only limits a removal or a bounce to these recipients of a share, by
 	// their index in the envelope; a share that is not in it is meant whole.
-	Only   map[Share][]int
-	held   bool      // only what is on hold
-	free   bool      // only what is not on hold, or kept and named, and whose time has come
-	before time.Time // only what was accepted before; zero: whenever
+	Only map[Share][]int
+	// Counted are messages that are not counted as done, as another relay has done
+	// its part of them already. They are sorted.
+	Counted []spool.ID
+	held    bool      // only what is on hold
+	free    bool      // only what is not on hold, or kept and named, and whose time has come
+	before  time.Time // only what was accepted before; zero: whenever
 }
 
 // Share names one share of a message: recipients that go by the same list of
@@ -60,6 +63,12 @@ func (s *Select) names(id spool.ID) bool {
 	return found
 }
 
+// counted tells whether id is among Counted.
+func (s *Select) counted(id spool.ID) bool {
+	_, found := slices.BinarySearch(s.Counted, id)
+	return found
+}
+
 // Result is what an operation came to.
 type Result struct {
 	Done int `json:"messages"` // messages that were changed
@@ -73,6 +82,10 @@ type Result struct {
 	// their lane, by its name. Where all, or all of an upstream, was selected, none
 	// is named: the whole selection is for that relay, too.
 	Elsewhere map[string][]Share `json:"-"`
+	// Split are those of the messages that were changed of which something else is
+	// there, so that another relay may do more of them. Beyond mostSplit none are
+	// named.
+	Split []spool.ID `json:"-"`
 	// Senderless were to be bounced, and have no sender to be returned to.
 	Senderless []spool.ID `json:"senderless,omitempty"`
 }
@@ -100,7 +113,15 @@ func (q *Queue) Retry(ctx context.Context, sel Select, by string) (Result, error
 		return q.change(d, s.Pending, spool.Settlement{Due: at, Failover: s.Failover, Warned: s.Warned}, "retry", by, "")
 	})
 	q.probe(probe)
-	r.Done += len(r.Busy) // they are being tried at this moment
+	for _, id := range slices.Compact(r.Busy) { // they are being tried at this moment
+		at, changed := slices.BinarySearch(r.Split, id)
+		if !changed && !sel.counted(id) {
+			r.Done++
+		}
+		if !changed && len(r.Split) < mostSplit {
+			r.Split = slices.Insert(r.Split, at, id)
+		}
+	}
 	r.Busy = nil
 	return r, err
 }

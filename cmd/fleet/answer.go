@@ -32,7 +32,7 @@ func (f *Fleet) carryOut(ctx context.Context, r *request) *answer {
 		sel := r.selection()
 		var done queue.Result
 		done, err = control.Do(ctx, f.Queue, op, sel, r.By, r.Reason)
-		a.Result = &done
+		a.Result, a.Split = &done, done.Split
 		for relay, list := range done.Elsewhere {
 			if a.Elsewhere == nil {
 				a.Elsewhere = map[string][]share{}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,14 @@ type desk struct {
 func (d *desk) Holder(string) string { return d.holder }
 
 func (d *desk) Hold(_ context.Context, sel queue.Select, by string) (r queue.Result, err error) {
+	changed, left := map[spool.ID]bool{}, map[spool.ID]bool{}
+	defer func() {
+		for id := range changed {
+			if left[id] {
+				r.Split = append(r.Split, id)
+			}
+		}
+	}()
 	for share, lead := range d.has {
 		named := sel.All
 		for _, s := range sel.Shares {
@@ -39,6 +48,7 @@ func (d *desk) Hold(_ context.Context, sel queue.Select, by string) (r queue.Res
 		switch {
 		case !named:
 		case lead != d.name:
+			left[share.ID] = true
 			if r.Elsewhere == nil {
 				r.Elsewhere = map[string][]queue.Share{}
 			}
@@ -48,7 +58,10 @@ func (d *desk) Hold(_ context.Context, sel queue.Select, by string) (r queue.Res
 				r.Elsewhere[lead] = append(r.Elsewhere[lead], share)
 			}
 		default:
-			r.Done++
+			if !slices.Contains(sel.Counted, share.ID) && !changed[share.ID] {
+				r.Done++
+			}
+			changed[share.ID] = true
 			r.Recipients += 2
 			d.done = append(d.done, fmt.Sprintf("%d/%d by %s", share.ID, share.Share, by))
 		}
@@ -98,7 +111,7 @@ func TestOperate(t *testing.T) {
 	for name, sel := range map[string]queue.Select{"all": {All: true}, "some": {IDs: []spool.ID{1, 2, 3}}} {
 		one, _, desks := pair(has)
 		r, err := one.Hold(t.Context(), sel, "ann")
-		if err != nil || r.Done != 4 || r.Recipients != 8 || r.Elsewhere != nil {
+		if err != nil || r.Done != 3 || r.Recipients != 8 || r.Elsewhere != nil {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 		if got := desks["two"].done; len(got) != 2 || !strings.HasSuffix(got[0], "by ann at one") {

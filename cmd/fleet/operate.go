@@ -11,6 +11,7 @@ import (
 
 	"postern/cmd/control"
 	"postern/queue"
+	"postern/spool"
 )
 
 const (
@@ -82,12 +83,13 @@ func (f *Fleet) do(ctx context.Context, op control.Op, sel queue.Select, by, rea
 func (f *Fleet) doAt(ctx context.Context, relay string, op control.Op, sel *queue.Select, shares []queue.Share, by, reason string, all *queue.Result, next map[string][]queue.Share) error {
 	r := request{Verb: string(op), By: by + " at " + f.opts.Relay, Reason: reason, Upstream: sel.Upstream, All: sel.All}
 	if shares == nil {
+		r.Counted = all.Split
 		_, err := f.part(ctx, relay, &r, by, all)
 		return err
 	}
 	r.Upstream, r.All = "", false
 	for some := range slices.Chunk(shares, mostShares) {
-		r.Shares = sharesOf(some, sel)
+		r.Shares, r.Counted = sharesOf(some, sel), among(all.Split, some)
 		a, err := f.part(ctx, relay, &r, by, all)
 		if err != nil {
 			return err
@@ -99,6 +101,17 @@ func (f *Fleet) doAt(ctx context.Context, relay string, op control.Op, sel *queu
 		}
 	}
 	return nil
+}
+
+// among are those of sorted messages that have some of the shares.
+func among(ids []spool.ID, shares []queue.Share) (list []spool.ID) {
+	for _, s := range shares {
+		_, found := slices.BinarySearch(ids, s.ID)
+		if found && !slices.Contains(list[max(len(list)-1, 0):], s.ID) {
+			list = append(list, s.ID)
+		}
+	}
+	return list
 }
 
 // part does what a request says at one relay, which may be this one by now, and
@@ -116,6 +129,7 @@ func (f *Fleet) part(ctx context.Context, relay string, r *request, by string, a
 		}
 	}
 	if a.Result != nil {
+		a.Result.Split = a.Split
 		all.Add(a.Result)
 	}
 	if a.Error != "" {

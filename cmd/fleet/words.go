@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 
 	"postern/cmd/control"
 	"postern/cmd/history"
@@ -14,13 +15,15 @@ import (
 
 // request is what one relay asks another one. What is empty is not needed.
 type request struct {
-	Verb     string         `json:"verb"` // an operation of the queue, pause, resume or search
-	By       string         `json:"by,omitempty"`
-	Reason   string         `json:"reason,omitempty"`
-	Upstream string         `json:"upstream,omitempty"`
-	All      bool           `json:"all,omitempty"`
-	Shares   []share        `json:"shares,omitempty"`
-	Query    *history.Query `json:"query,omitempty"`
+	Verb     string  `json:"verb"` // an operation of the queue, pause, resume or search
+	By       string  `json:"by,omitempty"`
+	Reason   string  `json:"reason,omitempty"`
+	Upstream string  `json:"upstream,omitempty"`
+	All      bool    `json:"all,omitempty"`
+	Shares   []share `json:"shares,omitempty"`
+	// Counted are messages of which another relay has done its part.
+	Counted []spool.ID     `json:"counted,omitempty"`
+	Query   *history.Query `json:"query,omitempty"`
 }
 
 // The verbs beside the operations of the queue.
@@ -42,12 +45,14 @@ type answer struct {
 	Error     string             `json:"error,omitempty"` // it was not done, or not all
 	Result    *queue.Result      `json:"result,omitempty"`
 	Elsewhere map[string][]share `json:"elsewhere,omitempty"` // shares that the relay does not have in its charge any more
+	Split     []spool.ID         `json:"split,omitempty"`     // messages of which other relays may do more
 	Found     *history.Found     `json:"found,omitempty"`
 }
 
 // selection is that of a request.
 func (r *request) selection() queue.Select {
-	sel := queue.Select{Upstream: r.Upstream, All: r.All}
+	sel := queue.Select{Upstream: r.Upstream, All: r.All, Counted: r.Counted}
+	slices.Sort(sel.Counted)
 	for _, s := range r.Shares {
 		one := queue.Share{ID: s.ID, Share: s.Share}
 		sel.Shares = append(sel.Shares, one)
