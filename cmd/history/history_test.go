@@ -274,3 +274,33 @@ func TestMoved(t *testing.T) {
 		t.Errorf("%q, %v", ids(f), err)
 	}
 }
+
+// TestMovedInAnotherFile: a move is heeded where the file that tells of it is of
+// another time than the one that is asked for.
+func TestMovedInAnotherFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "history")
+		write := func(event, fields string) {
+			h := New(Options{Dir: dir, Keep: 24 * time.Hour, MaxSize: 1 << 30})
+			h.Add(line(time.Now(), event, fields))
+			h.Close(time.Minute)
+			time.Sleep(time.Hour)
+		}
+		begun := time.Now()
+		write("message-accepted", `"id":"1local","from":"app@example.com"`)
+		write("standin-moved", `"id":"1shared","old_id":"1local","from":"app@example.com"`)
+		write("delivery-attempt", `"id":"1shared","to":"bob@example.org","result":"delivered"`)
+		for name, q := range map[string]Query{
+			"before": {Text: "app@example.com", Until: begun.Add(30 * time.Minute)},
+			"after":  {Text: "bob@example.org", Since: begun.Add(90 * time.Minute)},
+			"time":   {Since: begun.Add(90 * time.Minute)},
+		} {
+			if f, err := Search(t.Context(), dir, q); err != nil || ids(f) != "1shared:3" {
+				t.Errorf("%s: %q, %v", name, ids(f), err)
+			}
+		}
+		if f, err := Search(t.Context(), dir, Query{Text: "eve@example.com", Since: begun.Add(90 * time.Minute)}); err != nil || ids(f) != "" {
+			t.Errorf("%q, %v", ids(f), err)
+		}
+	})
+}

@@ -18,6 +18,15 @@ func moves(line []byte) bool {
 // mostMoves bounds what is remembered of messages that were moved.
 const mostMoves = 200_000
 
+// move looks whether a line tells that a message has another ID; false: nothing was
+// found that could.
+func (s *search) move(line []byte) bool {
+	if moves(line) {
+		s.noteMove(string(field(line, oldID)), string(field(line, `"id":"`)))
+	}
+	return len(s.lives)+len(s.query.Also) > 0
+}
+
 // noteMove remembers that a message has another ID.
 func (s *search) noteMove(old, id string) {
 	if id == "" || len(s.moved) >= mostMoves {

@@ -87,13 +87,17 @@ func Search(ctx context.Context, dir string, q Query) (*Found, error) {
 	}
 	// First which messages it is, then all that was told of them: a line before
 	// the one that is found may be of the same message.
-	for i, pass := range []func([]byte) bool{s.match, s.collect} {
+	// Between, the files of other times tell which IDs a message has had.
+	for _, pass := range []struct {
+		line         func([]byte) bool
+		here, others bool // files of the time that is asked for, and of others
+	}{{s.match, true, false}, {s.move, false, true}, {s.collect, true, true}} {
 		damaged := 0
 		for _, f := range files {
-			if i == 0 && (!q.Until.IsZero() && f.begun.After(q.Until) || f.ends(files).Before(q.Since)) {
+			if here := (q.Until.IsZero() || !f.begun.After(q.Until)) && !f.ends(files).Before(q.Since); here && !pass.here || !here && !pass.others {
 				continue
 			}
-			whole, err := f.each(ctx, pass)
+			whole, err := f.each(ctx, pass.line)
 			if err != nil {
 				return nil, err
 			}
@@ -121,9 +125,7 @@ type search struct {
 
 // match looks whether a line is about what is looked for.
 func (s *search) match(line []byte) bool {
-	if moves(line) {
-		s.noteMove(string(field(line, oldID)), string(field(line, `"id":"`)))
-	}
+	s.move(line)
 	if len(s.text) > 0 && !containsFold(line, s.text) || !s.within(line) {
 		return true
 	}
