@@ -34,7 +34,18 @@ first relay of that version starts.`,
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.databaseStatus(cmd.Context()) },
 	}
-	cmd.AddCommand(migrate, a.withJSON(status))
+	forget := &cobra.Command{
+		Use:   "forget RELAY",
+		Short: "Forget a relay that has left for good",
+		Long: `Forget a relay that has left for good, so that status does not name it any more
+and trace does not miss its part. One that runs, or has mail that no other relay
+has taken over yet, is not forgotten. What it could not tell the database any more
+lies in its state directory (the file outbox), and is lost with that. A relay that
+comes back is known again.`,
+		Args: one("the name of one relay"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.forgetRelay(cmd.Context(), args[0]) },
+	}
+	cmd.AddCommand(migrate, a.withJSON(status), forget)
 	return cmd
 }
 
@@ -71,6 +82,29 @@ func (a *app) migrate(ctx context.Context) error {
 	default:
 		_, err = fmt.Fprintf(a.stdout, "The schema was version %d and is version %d now.\n", from, postgres.Schema)
 	}
+	return err
+}
+
+func (a *app) forgetRelay(ctx context.Context, relay string) error {
+	url, err := a.databaseURL(ctx)
+	if err != nil {
+		return err
+	}
+	err = postgres.Forget(ctx, url, relay)
+	var needed *postgres.Needed
+	switch {
+	case errors.As(err, &needed) && len(needed.Lanes) > 0:
+		return &failure{code: exitTempFail, text: err.Error(), err: err, hint: "Start a relay that has these upstreams, or remove their mail."}
+	case errors.As(err, &needed):
+		return &failure{code: exitTempFail, text: err.Error(), err: err, hint: "Stop it first. One that was killed may be forgotten after 15 seconds."}
+	case errors.Is(err, postgres.ErrUnknown):
+		return &failure{code: exitData, text: "the database knows no relay " + quoted(relay), err: err, hint: "`postern status` names those that it knows."}
+	case errors.Is(err, postgres.ErrSchema):
+		return &failure{code: exitConfig, text: err.Error(), err: err}
+	case err != nil:
+		return databaseFailure(err)
+	}
+	_, err = fmt.Fprintf(a.stdout, "The relay %s is forgotten.\n", safe(relay))
 	return err
 }
 

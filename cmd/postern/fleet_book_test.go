@@ -50,6 +50,9 @@ func TestFleetBookLogin(t *testing.T) {
 	one.must("book", "login", "crm")
 	two.must("book", "test", "crm")
 	one.must("book", "test", "crm")
+	if r := one.do("database", "forget", "three"); r.code != exitData || !strings.Contains(r.stderr, `no relay "three"`) {
+		t.Errorf("%+v", r)
+	}
 	if n := given.Load(); n != 1 {
 		t.Errorf("the provider gave out %d tokens", n)
 	}

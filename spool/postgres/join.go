@@ -129,7 +129,7 @@ func (s *Store) begin(ctx context.Context) error {
 		ON CONFLICT (name) DO UPDATE SET incarnation = DEFAULT, version = $2, started = now(), until = now() + $3
 		RETURNING incarnation, node`, s.opts.Relay, s.opts.Version, s.opts.Term).Scan(&incarnation, &node)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return &unusable{errors.New("1,024 relays have a name in this database: remove those that are gone from its table relay")}
+		return &unusable{errors.New("1,024 relays have a name in this database: make room with `postern database forget`")}
 	}
 	if err != nil {
 		return err
