@@ -74,7 +74,10 @@ type Listener struct {
 // Spool is the state of the durable store.
 type Spool struct {
 	Dir string `json:"dir"`
-	// Relays are those that share the queue, where a database keeps it.
+	// Shared: a database keeps the queue, and relays share it.
+	Shared bool `json:"shared,omitempty"`
+	// Relays are those that share the queue, where a database keeps it; none
+	// where that does not answer.
 	Relays []Peer `json:"relays,omitempty"`
 	// Standin is the local spool that stands in for a database that is away; nil:
 	// there is none.

@@ -36,7 +36,7 @@ func (d *daemon) Status() *control.Status {
 		Version: d.version, PID: os.Getpid(), Hostname: st.cfg.Hostname, Config: st.cfg.Path, Settings: st.digest,
 		Started: d.started, Loaded: st.loaded, Healthy: len(problems) == 0, Problems: problems, Degraded: degraded,
 		Descriptors: st.shares.status(st.cfg),
-		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Console: st.cfg.Console.Listener.Address, Spool: control.Spool{Dir: st.cfg.Spool.Dir, Usage: usage, Relays: d.relays(ctx), Standin: d.away(ctx)},
+		Listeners:   d.listeners(st.cfg), Metrics: st.cfg.Control.Metrics, Console: st.cfg.Console.Listener.Address, Spool: control.Spool{Dir: st.cfg.Spool.Dir, Shared: st.cfg.Spool.Shared(), Usage: usage, Relays: d.relays(ctx), Standin: d.away(ctx)},
 	}
 	s.Expected = d.silence.status(st.cfg.Routes)
 	s.Storms = d.storms.status()

@@ -48,7 +48,7 @@ func TestFleetStartAlone(t *testing.T) {
 		}
 	}
 	send(5)
-	eventually(t, "status tells it", says("5 messages accepted while the database is away", "does not answer"))
+	eventually(t, "status tells it", says("5 messages accepted while the database is away", "database: it does not answer", "the database of the queue does not answer"))
 	if r := h.do("status", "--health"); r.code == 0 {
 		t.Errorf("health: %+v", r)
 	}

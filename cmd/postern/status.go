@@ -75,10 +75,13 @@ func (a *app) printStatus(st *control.Status) error {
 		}
 		line("local", "%s %s", plural(s.Messages, "message", "messages"), what)
 	}
-	if sp.Relays == nil {
+	switch {
+	case sp.Shared && sp.Relays == nil:
+		line("spool", "database: it does not answer")
+	case sp.Relays == nil:
 		line("spool", "%s: %s, %s on disk (%s live), %s free", sp.Dir,
 			plural(sp.Messages, "message", "messages"), size(sp.Disk), size(sp.Live), size(sp.Free))
-	} else {
+	default:
 		line("spool", "database: %s, %s on disk (%s live)", plural(sp.Messages, "message", "messages"), size(sp.Disk), size(sp.Live))
 		for i := range sp.Relays {
 			line("relay", "%s", relayState(&sp.Relays[i], now))
