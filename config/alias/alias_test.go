@@ -85,24 +85,24 @@ func TestBadFiles(t *testing.T) {
 		deep[fmt.Sprintf("/%d", i)] = fmt.Sprintf(":include:/%d\n", i+1)
 	}
 	for _, c := range []struct{ name, text, want string }{
-		{"no group", "x: group:, \"book: \"\n", "/a:1: group: is no name of an address book"},
+		{"no group", "x: group:, \"book: \"\n", "/a:1: what stands here is no name of an address book"},
 		{"a group with control characters", "x: group:a\x01b\n", "is no name of an address book"},
-		{"pipe", "ok: a\nx: |/bin/vacation\n", "/a:2: leads to a command, and this relay runs none: |/bin/vacation"},
+		{"pipe", "ok: a\nx: |/bin/vacation\n", "/a:2: leads to a command, and this relay runs none (name"},
 		{"pipe in quotes", "x: a,\n b,\n \"|/bin/vacation root, x\"\n", "/a:3: leads to a command"},
-		{"file", "x: a, /dev/null\n", "/a:1: leads to a file, and this relay has no mailboxes: /dev/null"},
+		{"file", "x: a, /dev/null\n", "/a:1: leads to a file, and this relay has no mailboxes (name"},
 		{"file, included", "x: :include:/pipe\n", "/pipe:2: leads to a file"},
-		{"special", "x: :fail:\n", "/a:1: :fail: is not known"},
+		{"special", "x: :fail:\n", "/a:1: begins with a colon, and is not :include: (addresses"},
 		{"no colon", "# x\nroot ops\n", "/a:2: has no colon"},
-		{"no address", "root: a b\n", "/a:1: a b is not an address (addresses are parted by commas, and a comment has a line of its own)"},
+		{"no address", "root: a b\n", "/a:1: what stands here is not an address (addresses are parted by commas, and a comment has a line of its own)"},
 		{"comment behind", "root: a@b.example # me\n", "is not an address"},
-		{"nobody", "root:\nother: x\n", "/a:1: root stands for nobody"},
-		{"nobody included", "root: :include:/none\n", "/a:1: root stands for nobody"},
-		{"twice", "root: a\nx: y\nROOT: b\n", "/a:3: root has an alias in line 1 already"},
-		{"domain", "root@example.com: a\n", "/a:1: root@example.com has a domain"},
-		{"no name", ": a\n", "/a:1:  is not a name"},
+		{"nobody", "root:\nother: x\n", "/a:1: stands for nobody"},
+		{"nobody included", "root: :include:/none\n", "/a:1: stands for nobody"},
+		{"twice", "root: a\nx: y\nROOT: b\n", "/a:3: this name has an alias in line 1 already"},
+		{"domain", "root@example.com: a\n", "/a:1: its name has a domain"},
+		{"no name", ": a\n", "/a:1: its name is not a name"},
 		{"continues nothing", "  a@b.example\n", "/a:1: begins with a blank"},
-		{"loop", "a: b\nb: c, x@y.example\nc: A\n", "/a:3: is a loop: a → b → c → a"},
-		{"loop at a local domain", "a: b@localhost\nb: a@localhost\n", "is a loop: a → b → a"},
+		{"loop", "a: b\nb: c, x@y.example\nc: A\n", "/a:3: is a loop: line 1 → line 2 → line 3 → line 1"},
+		{"loop at a local domain", "a: b@localhost\nb: a@localhost\n", "is a loop: line 1 → line 2 → line 1"},
 		{"loop of files", "a: :include:/loop\n", "/loop:1: is a loop: /loop → /loop"},
 		{"a file that is missing", "a: :include:/gone\n", "/a:1: open /gone: file does not exist"},
 		{"a path from nowhere", "a: :include:list\n", "/a:1: :include: needs a path from the root"},
@@ -138,6 +138,29 @@ func TestBadFiles(t *testing.T) {
 	if _, err := Load(Source{Inline: map[string][]string{"a": {"b"}, "b": {"a"}, "c@d": {"x"}, "e": {"f g"}}}); err == nil ||
 		err.Error() != "c@d has a domain\ne: f g is not an address" {
 		t.Error(err)
+	}
+}
+
+// A file can be a link to another one, or include it. Whatever is wrong with it,
+// and wherever, the problem repeats none of its words.
+func TestForeignWords(t *testing.T) {
+	const word = "F0reign$6$Secret"
+	for _, text := range []string{
+		"WORD", "WORD b", "root:WORD:19000:0:99999:7:::", "root:WORD@x y", "WORD: ", "WORD: a\nWORD: b\n", "WORD@x: a", "a: \"WORD", "a: |WORD", "a: /WORD",
+		"a: :WORD:", "a: \\WORD@b.example", "a: <WORD", "a: \"|WORD\"", "a: \\\"|WORD\"", "a: WORD", "WORD: b", "WORD: x\nx: WORD\n", " WORD", "a: group:WORD\x01",
+		"a: WORD@exämple..com", "a: b, WORD" + strings.Repeat("x", 400) + "@b.example", "{\"password\": \"WORD\"}", "-----BEGIN WORD KEY-----\nWORD==\n", "[WORD]\npassword=WORD\n",
+		"a: " + strings.Repeat("WORD, ", 3) + ":include:gone",
+	} {
+		text = strings.ReplaceAll(text, "WORD", word)
+		for _, files := range []disk{{"/a": text}, {"/a": "all: :include:/foreign\n", "/foreign": text}, {"/a": "all: :include:/b\n", "/b": ":include:/foreign\n", "/foreign": text}} {
+			_, err := Load(Source{File: "/a", Read: files.read})
+			if err != nil && strings.Contains(strings.ToLower(err.Error()), strings.ToLower("F0reign")) {
+				t.Errorf("%q: %v", text, err)
+			}
+			if err == nil && files["/a"] == text {
+				t.Errorf("%q is taken", text)
+			}
+		}
 	}
 }
 

@@ -93,7 +93,9 @@ const (
 	maxProblems = 20
 )
 
-// parser reads one aliases(5) file with what it includes.
+// parser reads one aliases(5) file with what it includes. What it says of a file
+// names its lines and repeats none of their words: the file may be a link to
+// one, or include one, that whoever is told may not read.
 type parser struct {
 	read     func(path string) ([]byte, error)
 	entries  map[string]*Entry
@@ -186,11 +188,11 @@ func (p *parser) alias(file string, first int, text string) {
 	}
 	name, fault := canonicalName(strings.TrimSpace(text[:colon]))
 	if fault != "" {
-		p.problem(file, first, fault, "aliases are of names without a domain; local_domains says at which domains they count")
+		p.problem(file, first, "its name "+fault, "aliases are of names without a domain; local_domains says at which domains they count")
 		return
 	}
 	if old := p.entries[name]; old != nil {
-		p.problem(file, first, fmt.Sprintf("%s has an alias in line %d already", wire.Exact(name), old.Line), "put all of its addresses into one")
+		p.problem(file, first, fmt.Sprintf("this name has an alias in line %d already", old.Line), "put all of its addresses into one")
 		return
 	}
 	e := &Entry{Name: name, File: file, Line: first}
@@ -198,26 +200,26 @@ func (p *parser) alias(file string, first int, text string) {
 	e.To = p.list(nil, file, first, text[colon+1:])
 	p.entries[name] = e
 	if len(e.To) == 0 && len(p.problems) == before {
-		p.problem(file, first, wire.Exact(name)+" stands for nobody", "")
+		p.problem(file, first, "stands for nobody", "")
 	}
 }
 
-// canonicalName is a name as it is compared; fault is what is wrong with it.
+// canonicalName is a name as it is compared; fault is what is wrong with it,
+// without the name.
 func canonicalName(name string) (canonical, fault string) {
 	if name == "*" {
 		return name, ""
 	}
-	shown := wire.Exact(name)
 	switch wire.CheckMailbox(name, true) {
 	case wire.NoDomain:
 	case wire.NoFault:
-		return "", shown + " has a domain"
+		return "", "has a domain"
 	default:
-		return "", shown + " is not a name"
+		return "", "is not a name"
 	}
 	canonical, ok := wire.CanonicalLocal(name)
 	if !ok || canonical == "" {
-		return "", shown + " is not a name"
+		return "", "is not a name"
 	}
 	return canonical, ""
 }
@@ -269,15 +271,15 @@ func (p *parser) element(to []Target, file string, line int, text string) []Targ
 	special := strings.ToLower(inner)
 	switch {
 	case strings.HasPrefix(special, "|"):
-		p.problem(file, line, "leads to a command, and this relay runs none: "+wire.Exact(inner), "name the address of a mailbox in place of it")
+		p.problem(file, line, "leads to a command, and this relay runs none", "name the address of a mailbox in place of it")
 		return to
 	case strings.HasPrefix(special, "/"):
-		p.problem(file, line, "leads to a file, and this relay has no mailboxes: "+wire.Exact(inner), "name the address of a mailbox in place of it")
+		p.problem(file, line, "leads to a file, and this relay has no mailboxes", "name the address of a mailbox in place of it")
 		return to
 	case strings.HasPrefix(special, ":include:"):
 		return p.include(to, file, line, strings.TrimSpace(inner[len(":include:"):]))
 	case strings.HasPrefix(special, ":"):
-		p.problem(file, line, wire.Exact(inner)+" is not known", "addresses and :include: are")
+		p.problem(file, line, "begins with a colon, and is not :include:", "addresses and :include: are known")
 		return to
 	}
 	if IsBook(inner) { // the quotes are for its blanks and commas
@@ -285,7 +287,7 @@ func (p *parser) element(to []Target, file string, line int, text string) []Targ
 	}
 	t, fault := parseTarget(text)
 	if fault != "" {
-		p.problem(file, line, fault, listHint)
+		p.problem(file, line, "what stands here "+fault, listHint)
 		return to
 	}
 	return append(to, t)
@@ -296,7 +298,7 @@ func (p *parser) element(to []Target, file string, line int, text string) []Targ
 func ParseTarget(text string) (Target, error) {
 	t, fault := parseTarget(strings.TrimSpace(text))
 	if fault != "" {
-		return t, fmt.Errorf("%s", fault)
+		return t, fmt.Errorf("%s %s", wire.Exact(strings.TrimSpace(text)), fault)
 	}
 	return t, nil
 }
@@ -304,12 +306,14 @@ func ParseTarget(text string) (Target, error) {
 // maxBookName bounds a name of the address books, in bytes.
 const maxBookName = 1000
 
+// parseTarget reads one address or name; fault is what is wrong with it, without
+// its words.
 func parseTarget(text string) (t Target, fault string) {
 	if IsBook(text) {
 		_, name, _ := strings.Cut(text, ":")
 		switch {
 		case strings.TrimSpace(name) == "" || len(text) > maxBookName || wire.HasControl(text):
-			return t, wire.Exact(text) + " is no name of an address book"
+			return t, "is no name of an address book"
 		}
 		return Target{Book: text}, ""
 	}
@@ -320,7 +324,7 @@ func parseTarget(text string) (t Target, fault string) {
 	if len(address) > 2 && address[0] == '<' && address[len(address)-1] == '>' {
 		address = address[1 : len(address)-1]
 	}
-	bad := wire.Exact(text) + " is not an address"
+	const bad = "is not an address"
 	local, domain := wire.SplitAddress(address)
 	if domain != "" && !wire.IsASCII(domain) {
 		canonical, ok := wire.CanonicalDomain(domain)
@@ -333,17 +337,17 @@ func parseTarget(text string) (t Target, fault string) {
 	case wire.NoDomain:
 		// In any disguise: of quotes, of a backslash, of angle brackets.
 		if bare := strings.TrimPrefix(address, `"`); strings.HasPrefix(bare, "/") || strings.HasPrefix(bare, "|") {
-			return t, wire.Exact(text) + " leads to a file or a command, and this relay has neither"
+			return t, "leads to a file or a command, and this relay has neither"
 		}
 	case wire.NoFault:
 		if t.Final {
-			return t, wire.Exact(text) + " has a domain behind a backslash, which keeps a name as it is"
+			return t, "has a domain behind a backslash, which keeps a name as it is"
 		}
 	default:
 		return t, bad
 	}
 	if len(address)+2 > wire.MaxPath {
-		return t, wire.Exact(text) + " is too long"
+		return t, "is too long"
 	}
 	t.Address = address
 	return t, ""

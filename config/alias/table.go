@@ -39,7 +39,7 @@ func Load(s Source) (*Table, error) {
 	for _, written := range slices.Sorted(maps.Keys(s.Inline)) {
 		name, fault := canonicalName(written)
 		if fault != "" {
-			p.problem("", 0, fault, "")
+			p.problem("", 0, wire.Exact(written)+" "+fault, "")
 			continue
 		}
 		if t.inline[name] != nil {
@@ -49,7 +49,7 @@ func Load(s Source) (*Table, error) {
 		for _, text := range s.Inline[written] {
 			target, fault := parseTarget(text)
 			if fault != "" {
-				p.problem("", 0, wire.Exact(name)+": "+fault, "")
+				p.problem("", 0, wire.Exact(name)+": "+wire.Exact(strings.TrimSpace(text))+" "+fault, "")
 				continue
 			}
 			e.To = append(e.To, target)
@@ -226,7 +226,7 @@ func (t *Table) follow(p *parser, e *Entry, path []*Entry, heights map[*Entry]in
 		next := t.of(name)
 		if target.Final || !ours || next == nil || next == e {
 			if t.domain == "" && !strings.Contains(target.Address, "@") {
-				p.problem(e.File, e.Line, fmt.Sprintf("%s leads to %s, which has no alias and no domain", wire.Exact(e.Name), wire.Exact(target.Address)),
+				p.problem(e.File, e.Line, e.leads("to "+e.word(target.Address)+", which has no alias and no domain"),
 					`set domain = "example.com" in [submission], which completes it`)
 			}
 			continue
@@ -241,16 +241,35 @@ func (t *Table) follow(p *parser, e *Entry, path []*Entry, heights map[*Entry]in
 		height = max(height, 1+heights[next])
 	}
 	if height == maxNested+1 {
-		p.problem(e.File, e.Line, fmt.Sprintf("%s leads through more than %d aliases", wire.Exact(e.Name), maxNested), "")
+		p.problem(e.File, e.Line, e.leads(fmt.Sprintf("through more than %d aliases", maxNested)), "")
 	}
 	heights[e] = height
 }
 
-// trail is "a → b → a".
-func trail(path []*Entry) string {
-	names := make([]string, len(path))
-	for i, e := range path {
-		names[i] = wire.Exact(e.Name)
+// leads says where an alias leads.
+func (e *Entry) leads(where string) string {
+	if e.File != "" {
+		return "leads " + where // its line stands before it
 	}
-	return strings.Join(names, " → ")
+	return wire.Exact(e.Name) + " leads " + where
+}
+
+// word is a word of an alias as a problem has it: those of files are not
+// repeated.
+func (e *Entry) word(s string) string {
+	if e.File != "" {
+		return "a name"
+	}
+	return wire.Exact(s)
+}
+
+// trail is "a → b → a", with the lines of those that stand in a file.
+func trail(path []*Entry) string {
+	places := make([]string, len(path))
+	for i, e := range path {
+		if places[i] = wire.Exact(e.Name); e.File != "" {
+			places[i] = fmt.Sprintf("line %d", e.Line)
+		}
+	}
+	return strings.Join(places, " → ")
 }
