@@ -140,7 +140,13 @@ func readKerberosConf(path string) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return config.NewFromString(string(text))
+	conf, err := config.NewFromString(string(text))
+	if err != nil && !errors.As(err, new(config.UnsupportedDirective)) {
+		// The library repeats the line, which may be of a file that whoever is told
+		// may not read.
+		return nil, errors.New("it is not a configuration of Kerberos")
+	}
+	return conf, err
 }
 
 // principal splits the user name from its realm.

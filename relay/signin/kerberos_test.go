@@ -99,3 +99,31 @@ func FuzzTickets(f *testing.F) {
 		_, _ = r.fromKeytab(conf)
 	})
 }
+
+// What is wrong with a configuration of Kerberos is told without its words: the
+// file may be a link to one that whoever reads the status may not read.
+func TestForeignConfiguration(t *testing.T) {
+	const word = "F0reign$6$Secret"
+	path := filepath.Join(t.TempDir(), "krb5.conf")
+	refused := 0
+	for _, text := range []string{
+		word, "root:" + word + ":19000:0:99999:7:::", "[libdefaults]\n" + word, "[libdefaults]\n clockskew = " + word, "[libdefaults]\n forwardable = " + word,
+		"[libdefaults]\n ticket_lifetime = " + word, "[libdefaults]\n kdc_timesync = " + word, "[realms]\n" + word, "[realms]\nX = {\n" + word + "\n}\n", "[realms]\n}\n" + word,
+		"[domain_realm]\n" + word, "[" + word + "]\npassword = " + word,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := loadKerberosConf(path)
+		if err == nil {
+			continue
+		}
+		refused++
+		if strings.Contains(strings.ToLower(err.Error()), "f0reign") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if refused < 5 {
+		t.Errorf("%d are refused", refused)
+	}
+}
