@@ -66,6 +66,9 @@ const connectTimeout = 3 * time.Second
 // host.
 const beatTimeout = 2*connectTimeout + time.Second
 
+// beatAgain is how long after a heartbeat that failed there is the next one.
+const beatAgain = time.Second
+
 // Store is a queue that relays share. Its methods may be called concurrently.
 type Store struct {
 	opts        Options
@@ -218,7 +221,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // beating tells the others that this relay lives, and removes what nobody needs.
 func (s *Store) beating() {
 	away := false
-	for n := 1; sleep(s.ctx, s.opts.Term/3); n++ {
+	for n := 1; ; n++ {
+		pause := s.opts.Term / 3
+		if away { // takeovers wait from when it is seen to be back
+			pause = min(pause, beatAgain)
+		}
+		if !sleep(s.ctx, pause) {
+			return
+		}
 		ctx, cancel := context.WithTimeout(s.ctx, max(s.opts.Term/3+time.Second, beatTimeout))
 		_, err := s.pool.Exec(ctx, `UPDATE relay SET until = now() + $2 WHERE name = $1 AND incarnation = $3`, s.opts.Relay, s.opts.Term, s.incarnation.Load())
 		if away && err == nil {
