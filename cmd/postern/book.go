@@ -122,7 +122,7 @@ func (a *app) bookFindCommand() *cobra.Command {
 		Long: `Prints the entries that hold every word. The relay is asked, which may know
 books that this user may not read; without one, this user's rights count.
 
-For mutt:  set query_command = "postern book find --format mutt '%s'"`,
+For mutt:  set query_command = "postern book find --format mutt -- %s"`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
