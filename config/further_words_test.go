@@ -1,0 +1,43 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A file of the folder can be a link to what whoever asks for a reload may not
+// read: a problem repeats no words of what is not TOML.
+func TestForeignFurtherFile(t *testing.T) {
+	const word = "F0reign"
+	for _, text := range []string{
+		"root:$6$WORD:1:::", "WORD", "aws = WORD", "machine WORD login b", "-----BEGIN WORD KEY-----", "c2VjWORD==", `"WORD`, `a."WORD`, `a = "WORD\q"`,
+		"a = 1WORD", `a = "x" WORD`, "WORD.b = WORD", "[WORD", "[[WORD] ]", "a = [WORD", "a = {WORD", "a = trueWORD", "a = 2020-01-01WORD", "[x]\npassword = WORD",
+	} {
+		dir := t.TempDir()
+		main, foreign := filepath.Join(dir, mainName), filepath.Join(dir, "foreign")
+		if err := os.Mkdir(filepath.Join(dir, furtherName), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for path, content := range map[string]string{main: "", foreign: strings.ReplaceAll(text, "WORD", word) + "\n"} {
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Symlink(foreign, filepath.Join(dir, furtherName, "x.toml")); err != nil {
+			t.Skip(err) // Windows asks for a right
+		}
+		doc := readDocument(main)
+		told := false
+		for _, p := range doc.problems.list {
+			told = told || p.Line > 0 && strings.HasSuffix(p.File, "x.toml")
+			if strings.Contains(strings.ToLower(p.String()), strings.ToLower(word)) {
+				t.Errorf("%q: %s", text, p.String())
+			}
+		}
+		if !told {
+			t.Errorf("%q is not told of: %v", text, doc.problems.list)
+		}
+	}
+}
