@@ -63,7 +63,7 @@ func TestContract(t *testing.T) {
 		}
 		dir := filepath.Join(t.TempDir(), "standin")
 		first := open(t, url, "one", dir, nil)
-		first.opts.Answers = func(context.Context) bool { return true }
+		first.opts.Accept = false // what is accepted while the database is away: TestAway
 		other := open(t, url, "two", filepath.Join(t.TempDir(), "standin"), nil)
 		current := first
 		return storetest.Harness{Store: first, Other: other, Most: 50, Keys: 20,
