@@ -71,7 +71,11 @@ func (d *define) askBook(def *definition.Definition) error {
 		if err := ask("url", "Its URL, such as "+example+": "); err != nil || d.otherSignIn(def) {
 			return err
 		}
-		return ask("username", "User (empty: no sign-in): ")
+		err := ask("username", "User (empty: no sign-in): ")
+		if provider == config.BookLDAP && !d.given(def, "username", "auth") {
+			def.Values["auth"] = string(config.MechanismAnonymous)
+		}
+		return err
 	}
 	return nil
 }
