@@ -1,13 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"golang.org/x/term"
 
 	"postern/cmd/definition"
 	"postern/config"
@@ -64,13 +61,8 @@ func (d *define) askSecret(def *definition.Definition) error {
 	_, user := def.Values["username"]
 	switch {
 	case d.kind == definition.Alert && !d.given(def, "url_env", "url_credential", "alertmanager", "mail.to"):
-		fmt.Fprint(d.stderr, "Its URL, such as ntfy://ntfy.sh/topic (it is not shown): ")
-		fd := d.terminal() - 1
-		url, err := d.typed(fd, func() (string, error) {
-			b, err := term.ReadPassword(fd)
-			return string(b), err
-		})
-		if fmt.Fprintln(d.stderr); err != nil {
+		url, err := d.hidden(d.terminal()-1, "Its URL, such as ntfy://ntfy.sh/topic (it is not shown): ")
+		if err != nil {
 			return err
 		}
 		return d.keepSecret(def, "url", strings.TrimSpace(url))

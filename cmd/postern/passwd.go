@@ -96,12 +96,8 @@ func (a *app) readPassword() (string, error) {
 func (a *app) askPassword(fd int) (string, error) {
 	var typed [2]string
 	for i, prompt := range [2]string{"Password: ", "Again: "} {
-		fmt.Fprint(a.stderr, prompt)
-		text, err := a.typed(fd, func() (string, error) {
-			b, err := term.ReadPassword(fd)
-			return string(b), err
-		})
-		if fmt.Fprintln(a.stderr); err != nil {
+		text, err := a.hidden(fd, prompt)
+		if err != nil {
 			return "", err
 		}
 		typed[i] = text
