@@ -190,6 +190,17 @@ func newPool(ctx context.Context, opts Options, may func(context.Context) error)
 	if opts.Dial != nil {
 		conf.ConnConfig.DialFunc = opts.Dial
 	}
+	// Once a connection has failed, those that were idle then are asked first whether
+	// they still work: after an outage none of them does.
+	var failed atomic.Int64
+	conf.BeforeClose = func(c *pgx.Conn) {
+		if c.IsClosed() {
+			failed.Store(time.Now().UnixNano())
+		}
+	}
+	conf.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
+		return p.IdleDuration > time.Second || time.Now().Add(-p.IdleDuration).UnixNano() <= failed.Load()
+	}
 	if may != nil {
 		conf.BeforeConnect = func(ctx context.Context, _ *pgx.ConnConfig) error { return may(ctx) }
 		conf.PrepareConn = func(ctx context.Context, _ *pgx.Conn) (bool, error) { return true, may(ctx) }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"postern/spool"
 	"postern/spool/postgres/postgrestest"
@@ -30,7 +31,7 @@ var accepted = spool.Outcome{Stage: spool.StageDot, Code: 250, Verdict: spool.De
 func TestStore(t *testing.T) {
 	server := postgrestest.Start(t, "fsync=off")
 	for name, test := range map[string]func(*testing.T, string){
-		"schema": schemaVersions, "name": oneName, "body": bodies, "turns": turns, "lost answer": lostAnswer, "lost claim": lostClaim,
+		"schema": schemaVersions, "name": oneName, "body": bodies, "turns": turns, "lost answer": lostAnswer, "lost claim": lostClaim, "lost connections": lostConnections,
 		"others are told": othersAreTold, "outbox": postponed, "outbox of the process before": outlived, "standby away": standbyAway, "facts": facts, "asks": asks, "rates of senders": manySenders,
 		"opened late": openedLate, "forgotten": forgotten, "opened late in vain": openedLateInVain,
 	} {
@@ -234,6 +235,34 @@ func lostAnswer(t *testing.T, url string) {
 	}
 	if err != nil || len(told) > 0 {
 		t.Errorf("%d were accepted and are not there, %v", len(told), err)
+	}
+}
+
+// lostConnections: of connections that were lost together, one fails.
+func lostConnections(t *testing.T, url string) {
+	s, network := opened(t, url, "one")
+	var held []*pgxpool.Conn
+	for range 8 {
+		c, err := s.pool.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, c)
+	}
+	for _, c := range held {
+		c.Release()
+	}
+	begun := time.Now()
+	network.Cut(true)
+	network.Cut(false)
+	_ = s.Find(t.Context(), spool.Query{}, nil)
+	within(t, "one of them is seen to be lost", func() bool {
+		return s.pool.Config().ShouldPing(t.Context(), pgxpool.ShouldPingParams{IdleDuration: time.Since(begun)})
+	})
+	for range 8 {
+		if err := s.Find(t.Context(), spool.Query{}, nil); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -300,6 +300,7 @@ func unsaid(t *testing.T, b *bench) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	b.Away(false)
+	b.eventually(func() error { _, err := b.Store.Shares(t.Context(), id); return err })
 	look := func(notices, owed int) {
 		t.Helper()
 		if n := len(b.found(spool.Query{Upstream: "notices"})); n != notices {
