@@ -218,7 +218,9 @@ func standbyAway(t *testing.T, url string) {
 				return
 			}
 			if time.Now().After(end) {
-				t.Fatalf("nothing waits: %s", what)
+				var all string
+				err := c.QueryRow(t.Context(), `SELECT string_agg(concat_ws(' ', pid, application_name, state, wait_event, now() - query_start, left(query, 60)), E'\n') FROM pg_stat_activity WHERE datname = current_database()`).Scan(&all)
+				t.Fatalf("nothing waits: %s, %v; there are\n%s", what, err, all)
 			}
 		}
 	}
