@@ -125,7 +125,9 @@ func TestBombs(t *testing.T) {
 			if first, _, _ := strings.Cut(got, "\n"); !strings.HasPrefix(first, c.want) {
 				t.Errorf("got\n%s\nwant\n%s", first[:min(len(first), 500)], c.want)
 			}
-			if grown := after.Sys - before.Sys; took > time.Minute || grown > 400<<20 {
+			// What grows with the square takes hours; the others up to a minute where
+			// the machine is busy and races are looked for.
+			if grown := after.Sys - before.Sys; took > 4*time.Minute || grown > 400<<20 {
 				t.Errorf("took %v and %d MiB", took, grown>>20)
 			}
 		})
