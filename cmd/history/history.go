@@ -189,7 +189,7 @@ func (h *History) write(lines []byte) error {
 		return errPaused
 	}
 	if h.file == nil {
-		if err := h.begin(now); err != nil {
+		if err := h.begin(now, lines); err != nil {
 			return err
 		}
 	}
@@ -207,15 +207,19 @@ func (h *History) write(lines []byte) error {
 	return err
 }
 
-// begin makes a file, and room for it.
-func (h *History) begin(now time.Time) error {
+// begin makes a file for lines, and room for it.
+func (h *History) begin(now time.Time, lines []byte) error {
 	if err := os.Mkdir(h.options.Dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if err := h.prune(now); err != nil {
 		return err
 	}
-	name := filepath.Join(h.options.Dir, now.UTC().Format(nameLayout)+suffix)
+	first, err := time.Parse(time.RFC3339Nano, string(field(lines, `"time":"`))) // it has waited
+	if err != nil || first.After(now) {
+		first = now
+	}
+	name := filepath.Join(h.options.Dir, first.UTC().Format(nameLayout)+suffix)
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err

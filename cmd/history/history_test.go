@@ -35,6 +35,7 @@ func TestSearch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "history")
 		h := New(Options{Dir: dir, Keep: time.Hour, MaxSize: 1 << 30})
+		begun := time.Now()
 		tell(h, "1hv1", "App@Example.com", "ann@example.org", "<x.1@relay.example>")
 		time.Sleep(10 * time.Minute) // and the goroutine has ended meanwhile
 		tell(h, "1hv2", "app@example.com", "bob@example.org, carol@example.org", "<x.2@relay.example>")
@@ -53,7 +54,7 @@ func TestSearch(t *testing.T) {
 			{Query{Text: "carol@example.org"}, "1hv2:3"}, {Query{Text: "@example.ORG"}, "1hv1:2 1hv2:3"}, {Query{Text: "xample.org"}, ""},
 			{Query{Text: "ol@example.org"}, ""}, {Query{Text: "eve@example.net"}, ":1"}, {Query{Text: "delivered"}, ""},
 			{Query{Text: "app@example.com", Since: middle}, "1hv2:3"}, {Query{Text: "app@example.com", Until: middle}, "1hv1:2"},
-			{Query{Text: "bob@example.org", Until: middle}, ""},
+			{Query{Text: "bob@example.org", Until: middle}, ""}, {Query{Text: "app@example.com", Until: begun}, "1hv1:2"},
 		} {
 			f, err := Search(t.Context(), dir, c.q)
 			if err != nil || ids(f) != c.want || f.Damaged != 0 {
