@@ -3,10 +3,10 @@ package console
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -78,7 +78,8 @@ func call[P, R any](command cdp.Command[P, R], params P) chromedp.Action[chromed
 }
 
 var (
-	dark = call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+	phone = chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile)
+	dark  = call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
 	noScripts = call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 )
@@ -86,17 +87,6 @@ var (
 // into runs an action, and keeps what it returns.
 func into[T any](place *T, a chromedp.Action[T]) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) (err error) { *place, err = a(ctx, t); return err })
-}
-
-// axe is the source of axe-core, which finds what keeps people out.
-func axe(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("POSTERN_AXE")
-	source, err := os.ReadFile(filepath.Join(dir, "node_modules/axe-core/axe.min.js"))
-	if dir == "" || err != nil {
-		without(t, "POSTERN_AXE has to name a folder in which `npm install axe-core@4.12.1` was run")
-	}
-	return string(source)
 }
 
 func signInTo(base, user string) chromedp.Action[chromedp.Void] {
@@ -131,7 +121,7 @@ func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	}
 	q := url.QueryEscape
 	return f, s, id, []string{"/", "/queue", "/queue?state=held", "/queue?from=" + q("<nobody>"), "/messages/" + id.String(), "/messages/" + id.String() + "/life",
-		"/events", "/events?level=warn&q=x", "/upstreams", "/upstreams/office", "/captured", "/captured?q=nothing", "/captured/" + capturedName(1), "/captured/" + capturedName(0), "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/books", "/books?q=", "/books?q=nothing", "/books/team", "/books/team/entry?who=alice", "/books/team/group?group=Sales", "/books/team/new", "/books/team/change?uid=alice", "/message-files", "/message-files/reminder", "/message-files/note", "/definitions", "/definitions/upstream", "/definitions/alert", "/definitions/upstream?name=main",
+		"/events", "/events?level=warn&q=x", "/upstreams", "/upstreams/office", "/captured", "/captured?q=nothing", "/captured/" + capturedName(1), "/captured/" + capturedName(0), "/routes", "/routes?from=a%40example.com&to=b%40example.org", "/books", "/books?q=", "/books?q=nothing", "/books/team", "/books/team/entry?who=alice", "/books/team/group?group=Sales", "/books/team/new", "/books/team/change?uid=alice", "/message-files", "/message-files/reminder", "/message-files/note", "/definitions", "/definitions/upstream", "/definitions/alert", "/definitions/upstream?name=main", "/definitions/route?name=no",
 		"/trace", "/trace?q=" + q("ann@example.org"), "/trace?q=" + q("@nowhere.example"), "/no-such-page"}
 }
 
@@ -152,38 +142,15 @@ func TestBrowser(t *testing.T) {
 // Every page, light and on a screen, dark and on a phone, is one that axe-core
 // finds nothing at and that nothing in it was kept from.
 func testPages(t *testing.T, ctx context.Context, said func() string) {
-	source := axe(t)
+	eye := newJudge(t, said)
 	_, s, _, pages := browsed(t)
 	b := open(t, s, "")
-	shots := os.Getenv("POSTERN_SCREENSHOTS")
 	look := func(path, as string) {
-		var broken string
-		var wide int
-		err := chromedp.Do(ctx, chromedp.Navigate(b.base+path),
-			into(&broken, chromedp.Evaluate[string](source+`; axe.run({resultTypes: ["violations"]}).then(r => r.violations.map(v => v.id + ": " + v.nodes.map(n => n.html + " " + n.failureSummary).join(" | ")).join("\n"))`, chromedp.EvalAwaitPromise)),
-			into(&wide, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`)))
-		if err != nil {
-			t.Fatalf("%s: %v", path, err)
+		want := http.StatusOK
+		if path == "/no-such-page" {
+			want = http.StatusNotFound
 		}
-		if broken != "" {
-			t.Errorf("%s, %s: %s", path, as, broken)
-		}
-		if wide > 0 {
-			t.Errorf("%s, %s: it is %d pixels too wide", path, as, wide)
-		}
-		if text := said(); text != "" && !(path == "/no-such-page" && strings.Contains(text, "404")) {
-			t.Errorf("%s, %s: %s", path, as, text)
-		}
-		if shots != "" {
-			picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-			if err != nil {
-				t.Fatal(err)
-			}
-			name := strings.NewReplacer("/", "_", "?", "_", "%", "").Replace(path) + "-" + as + ".png"
-			if err := os.WriteFile(filepath.Join(shots, name), picture, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
+		eye.look(t, ctx, path, as, want, chromedp.Navigate(b.base+path))
 	}
 	look("/sign-in", "light")
 	if err := chromedp.Do(ctx, signInTo(b.base, "define")); err != nil {
@@ -204,9 +171,7 @@ func testPages(t *testing.T, ctx context.Context, said func() string) {
 	for _, path := range pages {
 		look(path, "light")
 	}
-	err := chromedp.Do(ctx, dark,
-		chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
-	if err != nil {
+	if err := chromedp.Do(ctx, dark, phone); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range pages {
@@ -253,8 +218,8 @@ func testOperating(t *testing.T, ctx context.Context, said func() string) {
 // An upstream is defined with keys alone: Tab from field to field, Enter sends
 // the form, the walk shows itself, Enter keeps it.
 func testDefining(t *testing.T, ctx context.Context, said func() string) {
-	source := axe(t)
 	said()
+	eye := newJudge(t, said)
 	f, s, _, _ := browsed(t)
 	b := open(t, s, "")
 	var broken, text, at string
@@ -269,7 +234,7 @@ func testDefining(t *testing.T, ctx context.Context, said func() string) {
 		t.Fatal(err, at)
 	}
 	err = chromedp.Do(ctx, chromedp.KeyEvent("hunter2\r"), chromedp.WaitVisible(chromedp.CSS(`form[action^="/drafts/"]`)),
-		into(&broken, chromedp.Evaluate[string](source+`; axe.run({resultTypes: ["violations"]}).then(r => r.violations.map(v => v.id + ": " + v.nodes.map(n => n.html + " " + n.failureSummary).join(" | ")).join("\n"))`, chromedp.EvalAwaitPromise)),
+		into(&broken, eye.faults()),
 		chromedp.Focus(chromedp.CSS(`form[action^="/drafts/"] button`)), chromedp.KeyEvent("\r"), chromedp.WaitVisible(chromedp.CSS(".said")), into(&text, chromedp.Text(chromedp.CSS(".said"))))
 	if err != nil || broken != "" {
 		t.Fatal(err, broken, said())
