@@ -27,18 +27,30 @@ type personForm struct {
 // form has room for it, whatever escapes it takes.
 const maxCardChanged = maxBody / 4
 
-// folderIn is the folder of the book that a path names. It answers where there is
-// none that can be written.
-func (s *Server) folderIn(w http.ResponseWriter, r *request) *addressbook.Folder {
-	books := s.bookIn(w, r)
-	if books == nil {
-		return nil
+// inFolder has a page be one of the folder of the book that its path names, where
+// that can be written.
+func inFolder(page func(*Server, http.ResponseWriter, *request, *addressbook.Folder)) func(*Server, http.ResponseWriter, *request) {
+	return func(s *Server, w http.ResponseWriter, r *request) {
+		books := s.bookIn(w, r)
+		if books == nil {
+			return
+		}
+		f := books.Folder(r.PathValue("name"))
+		if f == nil {
+			s.fail(w, r, http.StatusConflict, errors.New("this book cannot be written here: those with provider = \"vcards\" can"))
+			return
+		}
+		page(s, w, r, f)
 	}
-	f := books.Folder(r.PathValue("name"))
-	if f == nil {
-		s.fail(w, r, http.StatusConflict, errors.New("this book cannot be written here: those with provider = \"vcards\" can"))
-	}
-	return f
+}
+
+// ofCard has it be one of a card that is still as the form has shown it.
+func ofCard(page func(*Server, http.ResponseWriter, *request, *addressbook.Folder, *addressbook.Stored)) func(*Server, http.ResponseWriter, *request) {
+	return inFolder(func(s *Server, w http.ResponseWriter, r *request, f *addressbook.Folder) {
+		if card := s.seenCard(w, r, f, r.PostForm.Get("uid")); card != nil {
+			page(s, w, r, f, card)
+		}
+	})
 }
 
 // storedIn is the card with a UID of a folder. It answers where there is none.
@@ -62,19 +74,11 @@ func (s *Server) storedIn(w http.ResponseWriter, r *request, f *addressbook.Fold
 	return card
 }
 
-func (s *Server) newPerson(w http.ResponseWriter, r *request) {
-	f := s.folderIn(w, r)
-	if f == nil {
-		return
-	}
+func (s *Server) newPerson(w http.ResponseWriter, r *request, f *addressbook.Folder) {
 	s.page(w, r, http.StatusOK, "person", "New entry in "+f.Name, &personForm{Book: f.Name, Path: bookPath(f.Name)})
 }
 
-func (s *Server) changePerson(w http.ResponseWriter, r *request) {
-	f := s.folderIn(w, r)
-	if f == nil {
-		return
-	}
+func (s *Server) changePerson(w http.ResponseWriter, r *request, f *addressbook.Folder) {
 	card := s.storedIn(w, r, f, r.Form.Get("uid"))
 	if card == nil {
 		return
@@ -124,11 +128,7 @@ func personIn(form url.Values) (*book.Person, error) {
 }
 
 // savePerson keeps somebody new, or what the form changes of a card.
-func (s *Server) savePerson(w http.ResponseWriter, r *request) {
-	f := s.folderIn(w, r)
-	if f == nil {
-		return
-	}
+func (s *Server) savePerson(w http.ResponseWriter, r *request, f *addressbook.Folder) {
 	form, uid := r.PostForm, r.PostForm.Get("uid")
 	p, err := personIn(form)
 	if err != nil {
@@ -168,15 +168,7 @@ func (s *Server) seenCard(w http.ResponseWriter, r *request, f *addressbook.Fold
 }
 
 // saveCard keeps a card that was changed as a text.
-func (s *Server) saveCard(w http.ResponseWriter, r *request) {
-	f := s.folderIn(w, r)
-	if f == nil {
-		return
-	}
-	card := s.seenCard(w, r, f, r.PostForm.Get("uid"))
-	if card == nil {
-		return
-	}
+func (s *Server) saveCard(w http.ResponseWriter, r *request, f *addressbook.Folder, card *addressbook.Stored) {
 	text := strings.ReplaceAll(r.PostForm.Get("card"), "\r\n", "\n")
 	err := error(&book.Faulty{Text: "it has a character that cannot be seen"})
 	if wire.EachLine(text) == text {
@@ -195,15 +187,7 @@ func (s *Server) saveCard(w http.ResponseWriter, r *request) {
 	s.bookChanged(w, r, f, "changed", card.Entry.UID, card.Entry.Name)
 }
 
-func (s *Server) removeCard(w http.ResponseWriter, r *request) {
-	f := s.folderIn(w, r)
-	if f == nil {
-		return
-	}
-	card := s.seenCard(w, r, f, r.PostForm.Get("uid"))
-	if card == nil {
-		return
-	}
+func (s *Server) removeCard(w http.ResponseWriter, r *request, f *addressbook.Folder, card *addressbook.Stored) {
 	if err := f.Remove(card); err != nil {
 		s.failCard(w, r, err)
 		return
@@ -213,11 +197,7 @@ func (s *Server) removeCard(w http.ResponseWriter, r *request) {
 
 // changeMembers puts people into a group or takes them out, as `postern book
 // group` does.
-func (s *Server) changeMembers(w http.ResponseWriter, r *request) {
-	f := s.folderIn(w, r)
-	if f == nil {
-		return
-	}
+func (s *Server) changeMembers(w http.ResponseWriter, r *request, f *addressbook.Folder) {
 	op, group := r.PathValue("op"), strings.TrimSpace(r.PostForm.Get("group"))
 	switch {
 	case op != "add" && op != "remove":
