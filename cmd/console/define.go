@@ -110,12 +110,12 @@ func (s *Server) tryDefinition(w http.ResponseWriter, r *request) {
 	if err == nil {
 		err = retyped(kind, before, values, secrets)
 	}
-	d := &draft{owner: r.secret, store: store, seen: seen, def: definition.Definition{Kind: kind, Name: name, Values: values, Secrets: secrets}}
+	d := &draft{store: store, seen: seen, def: definition.Definition{Kind: kind, Name: name, Values: values, Secrets: secrets}}
 	if err == nil && seen == "" {
 		d.order, err = orderOf(store, kind, r.PostForm.Get("place"))
 	}
 	if err == nil {
-		s.drafts.forgetOf(r.secret) // whose walk would be in the way
+		s.drafts.forgetOf(r.secret, (*draft).defines) // whose walk would be in the way
 		d.result, err = store.Put(r.Context(), d.def, definition.Change{Seen: seen, Order: d.order, DryRun: true})
 	}
 	if err != nil {
@@ -133,7 +133,7 @@ func (s *Server) tryDefinition(w http.ResponseWriter, r *request) {
 			return err
 		}, name)
 	}
-	http.Redirect(w, r.Request, "/drafts/"+s.drafts.add(d), http.StatusSeeOther)
+	http.Redirect(w, r.Request, "/drafts/"+s.drafts.add(r.secret, d), http.StatusSeeOther)
 }
 
 // drafted is the page of what is about to be kept.
@@ -148,7 +148,7 @@ type drafted struct {
 func (s *Server) draft(w http.ResponseWriter, r *request) {
 	id := r.PathValue("id")
 	d := s.drafts.find(id, r.secret)
-	if d == nil || d.test != "" {
+	if d == nil || !d.defines() {
 		s.fail(w, r, http.StatusNotFound, errors.New("this is over: fill in the form again"))
 		return
 	}
@@ -170,7 +170,7 @@ func draftedOf(id string, d *draft) *drafted {
 // keep writes a draft, or, where this process may not, shows how root can.
 func (s *Server) keep(w http.ResponseWriter, r *request) {
 	d := s.drafts.take(r.PathValue("id"), r.secret)
-	if d == nil || d.test != "" {
+	if d == nil || !d.defines() {
 		s.fail(w, r, http.StatusNotFound, errors.New("this is over: fill in the form again"))
 		return
 	}

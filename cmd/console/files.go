@@ -186,7 +186,7 @@ func (s *Server) fillFile(w http.ResponseWriter, r *request) {
 		s.fail(w, r, http.StatusServiceUnavailable, errors.New("others are writing: try again in a while"))
 		return
 	}
-	m := &made{owner: r.secret, file: form.Name, back: form.Path}
+	m := &made{file: form.Name, back: form.Path}
 	rows, err := form.rows()
 	if err == nil {
 		var head *overHead
@@ -217,7 +217,7 @@ func (s *Server) fillFile(w http.ResponseWriter, r *request) {
 		s.page(w, r, http.StatusUnprocessableEntity, "file", "This cannot be sent yet", form)
 		return
 	}
-	http.Redirect(w, r.Request, madePath(s.made.add(m), 0), http.StatusSeeOther)
+	http.Redirect(w, r.Request, madePath(s.made.add(r.secret, m), 0), http.StatusSeeOther)
 }
 
 // overHead is what a form says of sender and recipients, in place of a message file

@@ -284,13 +284,13 @@ func TestMessageFilesRefused(t *testing.T) {
 // nothing.
 func TestMadeBounds(t *testing.T) {
 	s := newMadeAll()
-	first := s.add(&made{owner: "a"})
-	second := s.add(&made{owner: "a"})
+	first := s.add("a", &made{})
+	second := s.add("a", &made{})
 	if s.find(first, "a") != nil || s.find(second, "a") == nil || s.find(second, "b") != nil {
 		t.Error("a session has two, or another's")
 	}
 	for _, owner := range []string{"b", "c", "d", "e"} {
-		s.add(&made{owner: owner})
+		s.add(owner, &made{})
 	}
 	if len(s.all) != maxMade || s.find(second, "a") != nil {
 		t.Errorf("%d are kept", len(s.all))

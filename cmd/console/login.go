@@ -61,7 +61,7 @@ func (s *Server) beginLogin(w http.ResponseWriter, r *request) {
 		})
 		l.set(func(in *loggedIn) { in.State, in.Problem = outcomeOf(err) })
 	})
-	http.Redirect(w, r.Request, "/logins/"+s.drafts.add(&draft{owner: r.secret, login: l, cancel: cancel, test: name}), http.StatusSeeOther)
+	http.Redirect(w, r.Request, "/logins/"+s.drafts.add(r.secret, &draft{login: l, cancel: cancel, test: name}), http.StatusSeeOther)
 }
 
 // outcomeOf says how a login ended.

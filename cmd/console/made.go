@@ -3,7 +3,6 @@ package console
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -24,11 +23,9 @@ const (
 // made is what a form has made of a message file: its messages, as they would be
 // sent.
 type made struct {
-	owner string // the secret of a session
-	file  string // the name of the message file
-	back  string // the form
-	begun time.Time
-	size  int
+	file string // the name of the message file
+	back string // the form
+	size int
 
 	sending sync.Mutex // held while they are handed in
 	mu      sync.Mutex // guards what was said of messages
@@ -131,51 +128,10 @@ func (m *made) stateOf(i int) (state struct {
 	return state
 }
 
-// madeAll are those that there are. Its methods may be called concurrently.
-type madeAll struct {
-	mu  sync.Mutex // guards all
-	all map[string]*made
-}
-
-func newMadeAll() *madeAll { return &madeAll{all: map[string]*made{}} }
-
-// add keeps messages for a while, in the place of those that the session had made
-// before, and returns their ID.
-func (s *madeAll) add(m *made) (id string) {
-	id, m.begun = rand.Text(), time.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for other, one := range s.all {
-		if one.owner == m.owner {
-			delete(s.all, other)
-		}
-	}
-	for len(s.all) >= maxMade {
-		oldest := ""
-		for id, one := range s.all {
-			if oldest == "" || one.begun.Before(s.all[oldest].begun) {
-				oldest = id
-			}
-		}
-		delete(s.all, oldest)
-	}
-	s.all[id] = m
-	time.AfterFunc(madeAge, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.all, id)
-	})
-	return id
+func newMadeAll() *expiring[made] {
+	s := newExpiring(maxMade, madeAge, func(*made) {})
+	s.single = true
+	return s
 }
 
 var errMadeOver = errors.New("this is over: fill in the form again")
-
-// find are the messages of a session; nil: there are none any more.
-func (s *madeAll) find(id, owner string) *made {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if m := s.all[id]; m != nil && m.owner == owner {
-		return m
-	}
-	return nil
-}

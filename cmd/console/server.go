@@ -49,7 +49,7 @@ type Server struct {
 	reading chan struct{}
 	// filling has an element while messages are made.
 	filling chan struct{}
-	made    *madeAll
+	made    *expiring[made]
 	// walking has an element for each walk to an upstream; walks ends with them,
 	// and ctx ends them.
 	walking chan struct{}
@@ -58,7 +58,7 @@ type Server struct {
 	cancel  context.CancelFunc
 	// loggingIn has an element for each login that waits for a code to be typed.
 	loggingIn chan struct{}
-	drafts    *drafts
+	drafts    *expiring[draft]
 	streams   streams
 }
 

@@ -99,7 +99,7 @@ func (s *Server) testUpstream(w http.ResponseWriter, r *request) {
 		return
 	}
 	k := s.beginWalk(func(_ context.Context, look func(*config.Config) error) error { return look(cfg) }, name)
-	http.Redirect(w, r.Request, "/tests/"+s.drafts.add(&draft{owner: r.secret, walk: k, test: name}), http.StatusSeeOther)
+	http.Redirect(w, r.Request, "/tests/"+s.drafts.add(r.secret, &draft{walk: k, test: name}), http.StatusSeeOther)
 }
 
 // tested is the page of such a walk.
@@ -111,7 +111,7 @@ type tested struct {
 func (s *Server) test(w http.ResponseWriter, r *request) {
 	id := r.PathValue("id")
 	d := s.drafts.find(id, r.secret)
-	if d == nil || d.test == "" || d.walk == nil {
+	if d == nil || d.defines() || d.walk == nil {
 		s.fail(w, r, http.StatusNotFound, errors.New("this test is over: begin it again"))
 		return
 	}
@@ -129,7 +129,7 @@ func (s *Server) testStream(w http.ResponseWriter, r *request) {
 	s.stream(w, r, keepAlive, func() (update, <-chan struct{}) {
 		state, changed := d.walk.follow()
 		name, data := "test", any(&tested{id, d.test, state})
-		if d.test == "" {
+		if d.defines() {
 			name, data = "draft", draftedOf(id, d)
 		}
 		text, err := s.fragment(name, "live", s.shown(r, "", data))
