@@ -4,23 +4,34 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"postern/cmd/control"
 	"postern/queue"
 )
 
-// Answer carries out what another relay asks, and says what it has come to.
+// Answer carries out what another relay asks, and says what it has come to. A
+// defect that a request shows is the fault of that request.
 func (f *Fleet) Answer(ctx context.Context, text []byte) []byte {
 	var r request
 	a := &answer{Error: "it does not know what it was asked for: is its program another version?"}
 	if read(text, &r) == nil {
-		a = f.carryOut(ctx, &r)
+		a = f.guarded(ctx, &r)
 	}
 	said, err := json.Marshal(a)
 	if err != nil {
 		said, _ = json.Marshal(answer{Error: err.Error()})
 	}
 	return said
+}
+
+func (f *Fleet) guarded(ctx context.Context, r *request) (a *answer) {
+	defer func() {
+		if v := recover(); v != nil {
+			a = &answer{Error: fmt.Sprintf("a defect of the program: %v", v)}
+		}
+	}()
+	return f.carryOut(ctx, r)
 }
 
 // carryOut does it here, and at no other relay.

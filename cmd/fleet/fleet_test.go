@@ -185,6 +185,16 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// TestAnswerDefect: a request that shows a defect is answered, and ends nothing.
+func TestAnswerDefect(t *testing.T) {
+	one, _, _ := pair(nil) // its desk has no Retry
+	var a answer
+	err := json.Unmarshal(one.Answer(t.Context(), []byte(`{"verb":"retry","all":true}`)), &a)
+	if err != nil || !strings.Contains(a.Error, "a defect of the program") {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
 // TestSearch: a life is that of all relays, also where one of them knows a message
 // by its ID alone, and what is missing is said.
 func TestSearch(t *testing.T) {
