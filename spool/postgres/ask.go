@@ -116,8 +116,8 @@ func (s *Store) lookAsked(ctx context.Context, id int64, relay string, waited ti
 	defer cancel()
 	var by *int64
 	var lives, same bool
-	err = s.pool.QueryRow(looking, `SELECT a.incarnation, a.answer, coalesce(r.until > now(), false), coalesce(r.incarnation = a.incarnation, false)
-		FROM ask a LEFT JOIN relay r ON r.name = a.relay WHERE a.id = $1`, id).Scan(&by, &answer, &lives, &same)
+	err = s.pool.QueryRow(looking, `SELECT a.incarnation, CASE WHEN octet_length(a.answer) <= $2 THEN a.answer WHEN a.answer IS NOT NULL THEN '' END, coalesce(r.until > now(), false), coalesce(r.incarnation = a.incarnation, false)
+		FROM ask a LEFT JOIN relay r ON r.name = a.relay WHERE a.id = $1`, id, askMost).Scan(&by, &answer, &lives, &same)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, false, &Gone{Relay: relay, Begun: true, Lives: true}
@@ -193,8 +193,9 @@ func (s *Store) answerOne(answer func(context.Context, []byte) []byte) bool {
 	var id int64
 	var request []byte
 	err := s.pool.QueryRow(ctx, `UPDATE ask SET incarnation = $2 WHERE id = (SELECT id FROM ask WHERE relay = $1 AND incarnation IS NULL
-			AND at > now() - $3::interval ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, request`,
-		s.opts.Relay, s.incarnation.Load(), s.begins).Scan(&id, &request)
+			AND at > now() - $3::interval ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+			RETURNING id, CASE WHEN octet_length(request) <= $4 THEN request ELSE '' END`,
+		s.opts.Relay, s.incarnation.Load(), s.begins, askMost).Scan(&id, &request)
 	if err != nil {
 		return false
 	}

@@ -26,7 +26,7 @@ type claim struct {
 }
 
 // columns of a share that a claim needs, behind id and share.
-const columns = `share.upstreams, share.failover, share.recipients, share.attempts, share.doubt, share.warned, share.claim, m.size, m.envelope`
+const columns = `share.upstreams, share.failover, ` + pendingColumn + `, share.attempts, share.doubt, share.warned, share.claim, m.size, ` + envelopeColumn
 
 func (s *Store) scanClaim(row pgx.Row, epoch uint64, more ...any) (*claim, error) {
 	c := &claim{}
@@ -41,9 +41,11 @@ func (s *Store) scanClaim(row pgx.Row, epoch uint64, more ...any) (*claim, error
 	c.list = strings.Split(list, "\n")
 	c.d.ID, c.d.Pending, c.d.Attempt = spool.ID(id), unpack(pending), c.attempts
 	c.d.Token = spool.Token{Epoch: epoch, Claim: uint64(number)}
-	c.d.Failover = min(c.d.Failover, len(c.list)-1)
+	c.d.Failover = min(max(c.d.Failover, 0), len(c.list)-1)
 	c.d.Upstream = c.list[c.d.Failover]
-	c.d.Envelope, err = journal.DecodeEnvelope(envelope)
+	if c.d.Envelope, err = journal.DecodeEnvelope(envelope); err == nil {
+		err = owes(c.d.Envelope, c.d.Pending, c.d.Failover)
+	}
 	return c, err
 }
 
@@ -178,16 +180,25 @@ func (s *Store) pick(ctx context.Context, tx pgx.Tx, l spool.Lease, now time.Tim
 		return nil, err
 	}
 	defer rows.Close()
+	var bad []damaged
 	for rows.Next() {
 		var f ranked
-		if f.claim, err = s.scanClaim(rows, l.Epoch, &f.place, &f.sender); err != nil {
+		f.claim, err = s.scanClaim(rows, l.Epoch, &f.place, &f.sender)
+		switch {
+		case f.claim != nil && err != nil:
+			bad = append(bad, damaged{f.claim.d.ID, f.claim.d.Share, err})
+			continue
+		case err != nil:
 			return nil, err
 		}
 		f.claim.attempt = true
 		found = append(found, f)
 	}
 	slices.SortFunc(found, func(a, b ranked) int { return cmp.Compare(a.place, b.place) })
-	return found, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return found, s.setAside(ctx, tx, bad)
 }
 
 // undoAll looks for such claims in all lanes where there may be some. What they

@@ -175,12 +175,15 @@ type Lane struct {
 	Epoch    uint64
 }
 
-// Relays tells which relays there are and what they are in charge of, by name.
+// Relays tells which relays there are and what they are in charge of, by name. What
+// no relay has written is left out: names of more than 1,024 bytes, and what comes
+// after 10,000 rows.
 func (s *Store) Relays(ctx context.Context) (all []Relay, err error) {
 	ctx, cancel := asking(ctx)
 	defer cancel()
-	rows, err := s.pool.Query(ctx, `SELECT r.name, r.version, r.started, r.until > now(), r.incarnation = $1, r.node, l.name, l.since, l.epoch
-		FROM relay r LEFT JOIN lane l ON l.holder = r.incarnation AND l.until > now() ORDER BY r.name, l.name`, s.incarnation.Load())
+	rows, err := s.pool.Query(ctx, `SELECT r.name, left(r.version, 200), r.started, r.until > now(), r.incarnation = $1, r.node, l.name, l.since, l.epoch
+		FROM relay r LEFT JOIN lane l ON l.holder = r.incarnation AND l.until > now() AND octet_length(l.name) <= 1024
+		WHERE octet_length(r.name) <= 1024 ORDER BY r.name, l.name LIMIT 10000`, s.incarnation.Load())
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func TestStore(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, string){
 		"schema": schemaVersions, "name": oneName, "body": bodies, "turns": turns, "lost answer": lostAnswer, "lost claim": lostClaim, "lost connections": lostConnections,
 		"others are told": othersAreTold, "outbox": postponed, "outbox of the process before": outlived, "standby away": standbyAway, "facts": facts, "asks": asks, "rates of senders": manySenders,
-		"opened late": openedLate, "forgotten": forgotten, "opened late in vain": openedLateInVain,
+		"opened late": openedLate, "forgotten": forgotten, "opened late in vain": openedLateInVain, "hostile rows": hostileRows,
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := server.Database(t)

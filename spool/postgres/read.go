@@ -49,7 +49,8 @@ func (s *Store) Content(ctx context.Context, id spool.ID) (spool.Content, error)
 	defer cancel()
 	var envelope, body []byte
 	var size int64
-	err := s.pool.QueryRow(ctx, `SELECT envelope, size, body FROM message WHERE id = $1`, int64(id)).Scan(&envelope, &size, &body)
+	err := s.pool.QueryRow(ctx, `SELECT `+envelopeColumn+`, size, CASE WHEN octet_length(body) > $2 THEN '' ELSE body END
+		FROM message m WHERE id = $1`, int64(id), piece).Scan(&envelope, &size, &body)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, spool.ErrNotFound
 	}
@@ -79,7 +80,7 @@ func (s *Store) parts(ctx context.Context, id spool.ID, prefix []byte, size int6
 	_, err = f.Write(prefix)
 	if err == nil {
 		var rows pgx.Rows
-		rows, err = s.pool.Query(ctx, `SELECT data FROM body_part WHERE id = $1 ORDER BY n`, int64(id))
+		rows, err = s.pool.Query(ctx, `SELECT CASE WHEN octet_length(data) <= $2 THEN data ELSE '' END FROM body_part WHERE id = $1 ORDER BY n`, int64(id), piece)
 		if err == nil {
 			var data []byte
 			_, err = pgx.ForEachRow(rows, []any{&data}, func() error { _, err := f.Write(data); return err })
@@ -106,7 +107,7 @@ func (s *Store) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) 
 	d := &spool.Detail{ID: id}
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		var envelope []byte
-		err := tx.QueryRow(ctx, `SELECT envelope, size FROM message WHERE id = $1`, int64(id)).Scan(&envelope, &d.Size)
+		err := tx.QueryRow(ctx, `SELECT `+envelopeColumn+`, size FROM message m WHERE id = $1`, int64(id)).Scan(&envelope, &d.Size)
 		if err != nil {
 			return err
 		}
@@ -117,7 +118,7 @@ func (s *Store) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) 
 		if err := outcomes(ctx, tx, d); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `SELECT `+summaryColumns+`, recipients FROM share WHERE id = $1 ORDER BY share`, int64(id))
+		rows, err := tx.Query(ctx, `SELECT `+summaryColumns+`, `+pendingColumn+` FROM share WHERE id = $1 ORDER BY share`, int64(id))
 		if err != nil {
 			return err
 		}
@@ -128,7 +129,11 @@ func (s *Store) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) 
 			if err != nil {
 				return err
 			}
-			for _, i := range unpack(pending) {
+			list := unpack(pending)
+			if err := owes(d.Envelope, list, 0); err != nil {
+				return err
+			}
+			for _, i := range list {
 				r := &d.Recipients[i]
 				r.Status, r.Share, r.Upstream, r.Attempts, r.Due = spool.Pending, sum.Share, sum.Upstreams[sum.Failover], sum.Attempts, sum.Due
 				r.Held, r.InDoubt, r.Kept, r.Warned = sum.Held, sum.InDoubt, sum.Kept, sum.Warned

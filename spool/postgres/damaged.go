@@ -1,0 +1,55 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"postern/spool"
+)
+
+// What a row may hold before it is read: the database is bounded by nothing else
+// where somebody beside relays writes to it. What is larger is read as empty, and
+// an empty one is damaged.
+const (
+	pendingColumn  = `CASE WHEN octet_length(share.recipients) <= 4194304 THEN share.recipients ELSE '' END`
+	envelopeColumn = `CASE WHEN octet_length(m.envelope) <= 134217728 THEN m.envelope ELSE '' END`
+)
+
+// damaged is a share that cannot be read.
+type damaged struct {
+	id    spool.ID
+	share int
+	err   error
+}
+
+// setAside holds the shares that cannot be read, so that the others of their lane go
+// on, and tells of them.
+func (s *Store) setAside(ctx context.Context, tx pgx.Tx, bad []damaged) error {
+	for _, d := range bad {
+		_, err := tx.Exec(ctx, `UPDATE share SET held = true, claim = NULL, attempts = attempts - 1 WHERE id = $1 AND share = $2`, int64(d.id), d.share)
+		if err != nil {
+			return err
+		}
+		s.opts.Events(&Failed{"claim", fmt.Errorf("the message %s is held, since it cannot be read: %w", d.id, d.err)})
+	}
+	return nil
+}
+
+// owes tells whether the recipients that a share owes are some of its message, and
+// whether each has the upstream that comes next. nil, or a spool.ErrDamaged.
+func owes(env *spool.Envelope, pending []int, failover int) error {
+	if len(pending) == 0 || len(pending) > len(env.Recipients) {
+		return fmt.Errorf("%w: a share owes %d of its %d recipients", spool.ErrDamaged, len(pending), len(env.Recipients))
+	}
+	for _, i := range pending {
+		if i >= len(env.Recipients) {
+			return fmt.Errorf("%w: a share is for recipient %d of %d", spool.ErrDamaged, i+1, len(env.Recipients))
+		}
+		if failover >= len(env.Recipients[i].Upstreams) {
+			return fmt.Errorf("%w: a share has come to upstream %d of %d", spool.ErrDamaged, failover+1, len(env.Recipients[i].Upstreams))
+		}
+	}
+	return nil
+}
