@@ -12,7 +12,8 @@ import (
 )
 
 // Save writes a file that is not there yet. One that is there stays, unless
-// force is true; it is replaced in one step then, and never through a link.
+// force is true; it is replaced in one step then, and never through a link. The
+// new one has the owner and the group of the old one, and is not open to more.
 // With the same content it stays as it is. On return the content is on disk.
 func Save(path string, content []byte, mode fs.FileMode, force bool) error {
 	info, err := os.Lstat(path)
@@ -35,6 +36,9 @@ func Save(path string, content []byte, mode fs.FileMode, force bool) error {
 		return err
 	}
 	defer os.Remove(temp.Name())
+	if info != nil {
+		mode = keep(temp, info, mode)
+	}
 	_, err = temp.Write(content)
 	err = errors.Join(err, temp.Chmod(mode), temp.Sync(), temp.Close())
 	if err != nil {
