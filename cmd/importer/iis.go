@@ -142,7 +142,7 @@ func (i *iis) server(e element, n int) {
 	for _, a := range []struct{ name, what, do string }{
 		{"MasqueradeDomain", "senders showed this domain", "add a [[rewrite]] where the upstream asks for it"},
 		{"IPSecurity", "who may connect is kept in binary", "write these addresses into allow of the [[listener]]"},
-		{"PickupDirectory", "files in this folder were sent", "hand in what still lies there by postern send --raw"},
+		{"PickupDirectory", "files in this folder were sent", "have programs write into that of [pickup], as docs/sendmail.md says"},
 		{"BadMailDirectory", "what cannot be delivered goes back to the sender, or is kept in the queue", ""},
 		{"DropDirectory", "nothing is delivered on this machine", ""},
 		{"SSLCertHash", "clients could use TLS, with a certificate of the machine's store", "export it in PEM and set tls, cert_file and key_file of the [[listener]]"},
