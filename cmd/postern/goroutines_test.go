@@ -21,8 +21,7 @@ var goroutines = map[string]string{
 	// Guarded, and the test that injects a panic.
 	"queue/session.go spawnLocked":          "Queue.deliver recovers: TestPanicIsAFaultOfItsSession, TestPanicWhileOpening, TestPanicInAnError",
 	"relay/intake/admit.go admit":           "conn.finish recovers: TestDefect, TestDefectOfConnection, TestHandshakeDefect",
-	"cmd/console/drafts.go add":             "forgets a draft when its time is over",
-	"cmd/console/made.go add":               "forgets the messages of a form when their time is over",
+	"cmd/console/expiring.go add":           "forgets a draft, or the messages of a form, when their time is over",
 	"cmd/console/walk.go beginWalk":         "Server.walkSafely recovers: TestPanicOnTheWay",
 	"cmd/console/login.go beginLogin":       "Server.walkSafely recovers: TestPanicWhileLoggingIn",
 	"relay/api/mail.go sendAll":             "request.guard recovers: TestPanicInABatch",
