@@ -14,7 +14,7 @@ func (d *daemon) openFleet() {
 	if d.database == nil {
 		return
 	}
-	f := fleet.New(fleet.Options{Queue: d.queue, Relay: d.database.Name(), Ask: d.database.Ask, Peers: d.peers, Search: d.searchOwn})
+	f := fleet.New(fleet.Options{Queue: d.queue, Relay: d.database.Name(), Ask: d.database.Ask, Peers: d.peers, Search: d.searchOwn, Panicked: d.log.Fleet()})
 	d.operators, d.search = f, f.Search
 	d.database.OnAsk(f.Answer)
 }

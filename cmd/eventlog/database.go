@@ -1,9 +1,12 @@
 package eventlog
 
 import (
+	"fmt"
+
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"postern/cmd/fleet"
 	"postern/spool/postgres"
 )
 
@@ -27,6 +30,16 @@ func (l *Log) Database() func(postgres.Event) {
 			}
 		case *postgres.CaughtUp:
 			l.info("database-caught-up", zap.Int("settlements", e.Settlements), zap.Int("refused", e.Refused))
+		}
+	}
+}
+
+// Fleet returns what tells of a panic over what another relay has asked.
+func (l *Log) Fleet() func(*fleet.Panicked) {
+	return func(e *fleet.Panicked) {
+		l.metrics.panics.with().Inc()
+		if l.mayTell(zapcore.ErrorLevel, "operation-defect", nil) {
+			l.error("operation-defect", zap.String("panic", fmt.Sprint(e.Value)), zap.String("stack", stackText(e.Stack)))
 		}
 	}
 }

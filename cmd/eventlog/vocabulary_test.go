@@ -19,6 +19,7 @@ import (
 
 	"postern/cmd/alert"
 	web "postern/cmd/console"
+	"postern/cmd/fleet"
 	"postern/config/wire"
 	"postern/queue"
 	"postern/relay/api"
@@ -124,6 +125,7 @@ func tell(l *Log, text string) {
 		(*journal.RecordSetAside)(nil), (*journal.TornTailCut)(nil), (*journal.WriteFailed)(nil), (*journal.ReadFailed)(nil),
 		(*journal.Full)(nil), (*journal.HasRoom)(nil), (*journal.BodiesSwept)(nil))
 	raise(l.Database(), text, (*postgres.LaneTaken)(nil), (*postgres.Failed)(nil), (*postgres.Joined)(nil), (*postgres.Behind)(nil), (*postgres.CaughtUp)(nil))
+	raise(l.Fleet(), text, (*fleet.Panicked)(nil))
 	raise(l.Standin(), text, (*standin.Began)(nil), (*standin.MovedOne)(nil), (*standin.Moved)(nil), (*standin.Failed)(nil))
 	raise(l.Intake(), text, (*intake.Opened)(nil), (*intake.Closed)(nil), (*intake.Refused)(nil), (*intake.AcceptFailed)(nil),
 		(*intake.Unidentified)(nil), (*intake.TLSFailed)(nil), (*intake.SignedIn)(nil), (*intake.SignInFailed)(nil),

@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"runtime/debug"
 
 	"postern/cmd/control"
 	"postern/queue"
@@ -28,7 +28,8 @@ func (f *Fleet) Answer(ctx context.Context, text []byte) []byte {
 func (f *Fleet) guarded(ctx context.Context, r *request) (a *answer) {
 	defer func() {
 		if v := recover(); v != nil {
-			a = &answer{Error: fmt.Sprintf("a defect of the program: %v", v)}
+			f.opts.Panicked(&Panicked{v, debug.Stack()})
+			a = &answer{Error: "this has a defect, which its log tells of"}
 		}
 	}()
 	return f.carryOut(ctx, r)

@@ -39,6 +39,14 @@ type Options struct {
 	Peers func(ctx context.Context) ([]Peer, error)
 	// Search looks for the lives of messages in what this relay has told.
 	Search func(ctx context.Context, q history.Query) (*history.Found, error)
+	// Panicked is told of a defect that the request of another relay has shown.
+	Panicked func(*Panicked)
+}
+
+// Panicked: a panic ended what another relay had asked, which is told so.
+type Panicked struct {
+	Value any
+	Stack []byte
 }
 
 // Fleet is a control.MailQueue of all relays. Its methods may be called

@@ -188,10 +188,12 @@ func TestAnswer(t *testing.T) {
 // TestAnswerDefect: a request that shows a defect is answered, and ends nothing.
 func TestAnswerDefect(t *testing.T) {
 	one, _, _ := pair(nil) // its desk has no Retry
+	var stacks string
+	one.opts.Panicked = func(e *Panicked) { stacks += string(e.Stack) }
 	var a answer
 	err := json.Unmarshal(one.Answer(t.Context(), []byte(`{"verb":"retry","all":true}`)), &a)
-	if err != nil || !strings.Contains(a.Error, "a defect of the program") {
-		t.Errorf("%+v, %v", a, err)
+	if err != nil || !strings.Contains(a.Error, "this has a defect") || !strings.Contains(stacks, "carryOut") {
+		t.Errorf("%+v, %v, stack %q", a, err, stacks)
 	}
 }
 
