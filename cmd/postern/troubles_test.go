@@ -41,14 +41,21 @@ type staged struct {
 
 // stagedOnes are all of them, with the Alertmanager that is told.
 type stagedOnes struct {
-	mu  sync.Mutex
-	all []*staged
+	mu    sync.Mutex
+	all   []*staged
+	early map[string]*staged // by kind: told of between what made it and make
 }
 
+// make notes that a trouble was made a moment ago.
 func (s *stagedOnes) make(kind, by string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.all = append(s.all, &staged{kind: kind, by: by, made: time.Now()})
+	one := &staged{kind: kind}
+	if e := s.early[kind]; e != nil && time.Since(e.told) < 10*time.Second {
+		one = e
+	}
+	one.by, one.made = by, time.Now()
+	s.all = append(s.all, one)
 }
 
 // ServeHTTP is API v2 of an Alertmanager.
@@ -63,6 +70,13 @@ func (s *stagedOnes) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range list {
+		known := func(one *staged) bool { return one.kind == a.Labels["kind"] }
+		if a.EndsAt.IsZero() && !slices.ContainsFunc(s.all, known) {
+			if s.early == nil {
+				s.early = map[string]*staged{}
+			}
+			s.early[a.Labels["kind"]] = &staged{kind: a.Labels["kind"], told: time.Now(), times: 1, labels: a.Labels, notes: a.Annotations}
+		}
 		for _, one := range s.all {
 			if one.kind != a.Labels["kind"] || !a.EndsAt.IsZero() || !one.told.IsZero() && time.Since(one.told) > 50*time.Second {
 				continue // over, or told again as an Alertmanager is each minute
