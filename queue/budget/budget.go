@@ -185,8 +185,8 @@ func (b *Budget) Left() []Left {
 }
 
 // Reserve makes durable that so many messages, with so many recipients in all,
-// may be taken from now on. After an error they may be taken all the same, and
-// a crash would forget that they were.
+// may be taken from now on, or as many as are free. After an error they may be
+// taken all the same, and a crash would forget that they were.
 func (b *Budget) Reserve(messages, recipients int) error {
 	b.writing.Lock()
 	defer b.writing.Unlock()
@@ -196,12 +196,15 @@ func (b *Budget) Reserve(messages, recipients int) error {
 		b.mu.Unlock()
 		return nil
 	}
+	now := time.Now()
 	ahead := make([]int, len(b.windows))
 	for i, w := range b.windows {
-		ahead[i] = max(w.amount(messages, recipients), w.block())
+		// What is not free cannot be taken: it may have begun since the
+		// caller looked, and counts already.
+		ahead[i] = min(max(w.amount(messages, recipients), w.block()), max(0, w.free(now)))
 	}
 	windows := b.windows
-	record := b.snapshotLocked(time.Now(), ahead)
+	record := b.snapshotLocked(now, ahead)
 	b.mu.Unlock()
 	err := b.saveLocked(record)
 	b.mu.Lock()

@@ -211,6 +211,27 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// What began after somebody looked at what is free, and before he reserved it,
+// counts once after a crash.
+func TestReserveWhatHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		b := open(t, dir, "9/1h", "18 recipients/1h")
+		messages, recipients := b.Free()
+		send(t, b, 4)
+		if err := b.Reserve(1, 2); err != nil || !b.Take(1, 2) {
+			t.Fatal(err)
+		}
+		if err := b.Reserve(messages, recipients); err != nil {
+			t.Fatal(err)
+		}
+		b = open(t, dir, "12/1h", "20 recipients/1h")
+		if l := b.Left(); l[0].Left != 3 || l[1].Left != 2 {
+			t.Errorf("left after a crash, with three and two more allowed: %+v", l)
+		}
+	})
+}
+
 // shift makes the file what it would be had the clock been set by d since.
 func shift(t failing, dir string, d time.Duration) {
 	t.Helper()
