@@ -34,9 +34,8 @@ const batch = 256
 
 // Import puts the cards of a file into a folder. A card is that of the folder
 // with its UID, else that which has its first address, else, where it has none,
-// that which has its name. Of a card that is found by its address or name, names,
-// addresses and groups are added, and nothing is taken away; one with the same UID
-// is replaced. dry: nothing is written. The error is one of the folder; the lines
+// that which has its name. To a card that is found by its address or name, what is
+// missing is added, and nothing is taken away; one with the same UID is replaced. dry: nothing is written. The error is one of the folder; the lines
 // were carried out.
 func Import(f *addressbook.Folder, c *addressbook.Contents, dry bool) ([]Line, error) {
 	f.Refresh()
@@ -97,7 +96,7 @@ func (im *importer) one(placed addressbook.Placed) error {
 	if byUID {
 		l.State, err = im.replace(had, card)
 	} else {
-		l.State, err = im.complete(had, e)
+		l.State, err = im.complete(had, card)
 	}
 	if err == nil {
 		im.lines = append(im.lines, l)
@@ -164,13 +163,13 @@ func (im *importer) replace(had *addressbook.Entry, card *addressbook.Card) (Sta
 }
 
 // complete adds to a card what another one says of the same person or group.
-func (im *importer) complete(had, e *addressbook.Entry) (State, error) {
+func (im *importer) complete(had *addressbook.Entry, card *addressbook.Card) (State, error) {
 	if im.dry {
 		is, _, err := im.get(had)
 		if err != nil {
 			return Bad, err
 		}
-		if !merge(is, e) {
+		if !merge(is, card) {
 			return Same, nil
 		}
 		e := is.Entry()
@@ -180,7 +179,7 @@ func (im *importer) complete(had, e *addressbook.Entry) (State, error) {
 	}
 	var is *addressbook.Entry // as it is written; nil: nothing has changed
 	err := im.folder.Change(had, func(c *addressbook.Card) (bool, error) {
-		if is = nil; merge(c, e) {
+		if is = nil; merge(c, card) {
 			is = c.Entry()
 		}
 		return is != nil, nil
@@ -218,9 +217,9 @@ func (im *importer) now(had, e *addressbook.Entry) {
 	im.known.take(e)
 }
 
-// merge adds to a card what an entry has more, and says whether there was any.
-func merge(c *addressbook.Card, e *addressbook.Entry) bool {
-	is := c.Entry()
+// merge adds to a card what another one has more, and says whether there was any.
+func merge(c, other *addressbook.Card) bool {
+	is, e := c.Entry(), other.Entry()
 	changed := false
 	if is.Name == "" && e.Name != "" {
 		c.SetName(e.Name)
@@ -239,7 +238,7 @@ func merge(c *addressbook.Card, e *addressbook.Entry) bool {
 			changed = true
 		}
 	}
-	return changed
+	return c.Complete(other) || changed
 }
 
 func union(has, more []string) []string {

@@ -10,21 +10,6 @@ import (
 // What is set here changes the lines that say something else, and only that of
 // them: their parameters and groups stay, and so do lines that can't be used.
 
-// SetName sets the full name.
-func (c *Card) SetName(name string) {
-	for i := range c.lines {
-		l := &c.lines[i]
-		if l.name != "FN" {
-			continue
-		}
-		if v, err := l.decoded(); err == nil && shown(unescape(v)) != "" {
-			c.lines[i] = l.saying(escape(name))
-			return
-		}
-	}
-	c.set("FN", name)
-}
-
 // SetOrganisation sets that of the card, and leaves its departments. Empty: there
 // is none.
 func (c *Card) SetOrganisation(name string) {

@@ -184,6 +184,13 @@ func (c columns) card(row []string) (card *Card, faults []string) {
 	}
 	card = NewCard()
 	card.SetName(shown(name))
+	if f, g := c.first(fieldLast, row), c.first(fieldFirst, row); f != "" && g != "" {
+		n := []string{f, g, c.first(fieldMiddle, row), "", ""}
+		for i := range n {
+			n[i] = escape(shown(n[i]))
+		}
+		card.lines = append(card.lines, line{name: "N", value: strings.Join(n, ";")})
+	}
 	if len(addresses) > 0 {
 		card.SetAddresses(addresses)
 	}
