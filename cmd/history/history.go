@@ -215,7 +215,7 @@ func (h *History) begin(now time.Time, lines []byte) error {
 	if err := h.prune(now); err != nil {
 		return err
 	}
-	first, err := time.Parse(time.RFC3339Nano, string(field(lines, `"time":"`))) // it has waited
+	first, err := time.Parse(time.RFC3339Nano, string(field(lines, timeKey))) // it has waited
 	if err != nil || first.After(now) {
 		first = now
 	}

@@ -230,16 +230,42 @@ func BenchmarkAdd(b *testing.B) {
 	}
 }
 
-func TestContainsFold(t *testing.T) {
+func TestIndexFold(t *testing.T) {
 	for _, c := range []struct {
 		b, text string
-		want    bool
+		want    int
 	}{
-		{"x", "ab", false}, {"ab", "ab", true}, {"xAbx", "ab", true}, {"aab", "ab", true}, {"ba", "ab", false}, {"", "ab", false},
-		{"to: Ann@EXAMPLE.org.", "ann@example.org", true}, {"nn@example.org", "ann@example.org", false}, {"@@a@b", "a@b", true}, {"a@", "a@b", false}, {"é@B", "é@b", true}, {"x@x", "@x", true},
+		{"x", "ab", -1}, {"ab", "ab", 0}, {"xAbx", "ab", 1}, {"aab", "ab", 1}, {"ba", "ab", -1}, {"", "ab", -1},
+		{"to: Ann@EXAMPLE.org.", "ann@example.org", 4}, {"nn@example.org", "ann@example.org", -1}, {"@@a@b", "a@b", 2}, {"a@", "a@b", -1}, {"é@B", "é@b", 0}, {"x@x", "@x", 1},
 	} {
-		if got := containsFold([]byte(c.b), []byte(c.text)); got != c.want {
-			t.Errorf("%q in %q: %v", c.text, c.b, got)
+		if got := indexFold([]byte(c.b), []byte(c.text)); got != c.want {
+			t.Errorf("%q in %q: %d", c.text, c.b, got)
+		}
+	}
+}
+
+// TestNames: a text is found as the whole value of a key that lines are found by,
+// however often it stands elsewhere, and with an escape in the line or without.
+func TestNames(t *testing.T) {
+	for _, c := range []struct {
+		line, text string
+		want       bool
+	}{
+		{`{"id":"1hv1"}`, "1hv1", true}, {`{"ID":"1hv1"}`, "1hv1", false}, {`{"uid":"1hv1"}`, "1hv1", false},
+		{`{"id":"1hv12"}`, "1hv1", false}, {`{"id":"01hv1"}`, "1hv1", false},
+		{`{"text":"1hv1","original":"1HV1"}`, "1hv1", true}, {`{"text":"1hv1","cause":"1hv1"}`, "1hv1", false},
+		{`{"to":["ann@x.example"]}`, "ann@x.example", false}, {`{"tries":["to","ann@x.example"]}`, "ann@x.example", false},
+		{`{"to":"joann@x.example, ann@x.example"}`, "ann@x.example", true}, {`{"to":"joann@x.example"}`, "ann@x.example", false},
+		{`{"to":"bob@y.example, ann@X.example"}`, "@x.example", true}, {`{"to":"bob@x.example.org"}`, "@x.example", false},
+		{`{"from":"","to":"ann@x.example"}`, "ann@x.example", true}, {`{"from":"@x.example"}`, "@x.example", true},
+		{`{"message_id":"<a@b>"}`, "a@b", true}, {`{"message_id":"<a@b>"}`, "@b", false},
+		{`{"text":"say \"to\":\"a@b\"","to":"c@d"}`, "a@b", false}, {`{"text":"say \"to\":\"a@b\"","to":"a@b"}`, "a@b", true},
+		{`{"from":"\u0061@b"}`, "a@b", false}, // what holds it nowhere is not read
+		{`{"to":"a@b`, "a@b", true}, {`1hv1`, "1hv1", false}, {`"1hv1`, "1hv1", false}, {`:"1hv1`, "1hv1", false}, {`":"1hv1`, "1hv1", false}, {`id":"1hv1`, "1hv1", false},
+		{`{"event":"x","id":"1hv1"}`, "", true}, {`{"event":"x"}`, "", false},
+	} {
+		if got := names([]byte(c.line), []byte(c.text)); got != c.want {
+			t.Errorf("%q in %s: %v", c.text, c.line, got)
 		}
 	}
 }

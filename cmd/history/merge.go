@@ -71,6 +71,6 @@ func (l *Life) begun() time.Time {
 }
 
 func timeOf(line json.RawMessage) time.Time {
-	at, _ := time.Parse(time.RFC3339Nano, string(field(line, `"time":"`)))
+	at, _ := time.Parse(time.RFC3339Nano, string(field(line, timeKey)))
 	return at
 }

@@ -2,33 +2,25 @@ package history
 
 import "slices"
 
-// oldID is the key of the ID that a message had in another spool (standin-moved,
-// message-adopted).
-const oldID = `"old_id":"`
-
-// moves reports whether a line is one of those events.
-func moves(line []byte) bool {
-	switch string(field(line, `"event":"`)) {
-	case "standin-moved", "message-adopted":
-		return true
-	}
-	return false
-}
-
 // mostMoves bounds what is remembered of messages that were moved.
 const mostMoves = 200_000
 
 // move looks whether a line tells that a message has another ID; false: nothing was
 // found that could.
 func (s *search) move(line []byte) bool {
-	if moves(line) {
-		s.noteMove(string(field(line, oldID)), string(field(line, `"id":"`)))
-	}
+	s.noteMove(field(line, eventKey), line)
 	return len(s.lives)+len(s.query.Also) > 0
 }
 
-// noteMove remembers that a message has another ID.
-func (s *search) noteMove(old, id string) {
+// noteMove remembers that a message has another ID, where a line of this event tells
+// so.
+func (s *search) noteMove(event, line []byte) {
+	switch string(event) {
+	case "standin-moved", "message-adopted":
+	default:
+		return
+	}
+	old, id := string(field(line, oldIDKey)), string(field(line, idKey))
 	if id == "" || len(s.moved) >= mostMoves {
 		return
 	}

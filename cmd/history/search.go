@@ -68,7 +68,7 @@ var ErrQuery = errors.New("name an ID, a Message-ID, an address, or @ and a doma
 // folder that is not there has none. It holds a block of a file at a time, and
 // what it finds. The error is ErrQuery, that of ctx, or of the folder.
 func Search(ctx context.Context, dir string, q Query) (*Found, error) {
-	s := &search{query: q, text: bytes.ToLower([]byte(strings.Trim(q.Text, "<> ")))}
+	s := &search{query: q, known: map[string]bool{}, text: bytes.ToLower([]byte(strings.Trim(q.Text, "<> ")))}
 	timeAlone := q.Text == "" && !(q.Since.IsZero() && q.Until.IsZero())
 	if len(s.text) < 2 && !timeAlone || bytes.ContainsAny(s.text, "\"\\\n") {
 		return nil, ErrQuery
@@ -115,8 +115,9 @@ func Search(ctx context.Context, dir string, q Query) (*Found, error) {
 type search struct {
 	query Query
 	text  []byte
-	lives []Life         // in the order of their first match, and no more than the limit
-	at    map[string]int // ID → index; made by the first collect
+	lives []Life          // in the order of their first match, and no more than the limit
+	known map[string]bool // the IDs among them, while they are matched
+	at    map[string]int  // ID → index; made by the first collect
 	// moved is by the IDs of before which ID messages have that were moved from
 	// another spool, of those that a line which was looked at tells.
 	moved map[string]string
@@ -125,25 +126,27 @@ type search struct {
 
 // match looks whether a line is about what is looked for.
 func (s *search) match(line []byte) bool {
-	s.move(line)
-	if len(s.text) > 0 && !containsFold(line, s.text) || !s.within(line) {
+	event := field(line, eventKey)
+	s.noteMove(event, line)
+	if !names(line, s.text) || !s.within(line) {
 		return true
 	}
-	one, ok := toldBy(line)
-	if !ok || !one.has(string(s.text)) {
+	id := original(event, line) // a notice is part of the life of what it is about
+	if len(id) == 0 {
+		id = field(line, idKey)
+	}
+	if s.known[string(id)] {
 		return true
 	}
-	life := Life{ID: one.ID}
-	if one.Original != "" {
-		life.ID = one.Original // a notice is part of the life of what it is about
-	}
+	life := Life{ID: string(id)}
 	if life.ID == "" {
 		life.Lines = []json.RawMessage{slices.Clone(line)}
-	} else if i := slices.IndexFunc(s.lives, func(l Life) bool { return l.ID == life.ID }); i >= 0 {
-		return true
+	} else {
+		s.known[life.ID] = true
 	}
 	s.lives = append(s.lives, life)
 	if len(s.lives) > s.query.Limit {
+		delete(s.known, s.lives[0].ID)
 		s.lives, s.more = s.lives[1:], true
 	}
 	return true
@@ -173,9 +176,9 @@ func (s *search) collect(line []byte) bool {
 	if len(s.at) == 0 {
 		return false
 	}
-	i, ok := s.at[string(field(line, `"id":"`))]
+	i, ok := s.at[string(field(line, idKey))]
 	if !ok {
-		i, ok = s.at[string(field(line, `"original":"`))]
+		i, ok = s.at[string(original(field(line, eventKey), line))]
 	}
 	if !ok {
 		return true
@@ -194,97 +197,8 @@ func (s *search) within(line []byte) bool {
 	if s.query.Since.IsZero() && s.query.Until.IsZero() {
 		return true
 	}
-	at, err := time.Parse(time.RFC3339Nano, string(field(line, `"time":"`)))
+	at, err := time.Parse(time.RFC3339Nano, string(field(line, timeKey)))
 	return err == nil && !at.Before(s.query.Since) && (s.query.Until.IsZero() || !at.After(s.query.Until))
-}
-
-// told is what a line is found by.
-type told struct {
-	ID        string `json:"id"`
-	OldID     string `json:"old_id"`
-	Original  string `json:"original"`
-	From      string `json:"from"`
-	To        string `json:"to"`
-	MessageID string `json:"message_id"`
-}
-
-// toldBy reads a line. Few of them have a value with an escape, and for the others
-// no parser is needed, which costs ten times as much.
-func toldBy(line []byte) (one told, ok bool) {
-	if bytes.IndexByte(line, '\\') >= 0 {
-		return one, json.Unmarshal(line, &one) == nil
-	}
-	for _, f := range [...]struct {
-		key  string
-		into *string
-	}{{`"id":"`, &one.ID}, {oldID, &one.OldID}, {`"original":"`, &one.Original}, {`"from":"`, &one.From}, {`"to":"`, &one.To}, {`"message_id":"`, &one.MessageID}} {
-		*f.into = string(field(line, f.key))
-	}
-	return one, true
-}
-
-// has reports whether one of the values is text, which is in lower case.
-// Where there is none, all have that are about a message.
-func (t *told) has(text string) bool {
-	if text == "" {
-		return t.ID != "" || t.Original != "" || t.From != ""
-	}
-	if strings.EqualFold(t.ID, text) || strings.EqualFold(t.OldID, text) || strings.EqualFold(t.Original, text) || strings.EqualFold(strings.Trim(t.MessageID, "<>"), text) {
-		return true
-	}
-	for address := range strings.SplitSeq(t.From+", "+t.To, ", ") {
-		if strings.EqualFold(address, text) || text[0] == '@' && len(address) > len(text) && strings.EqualFold(address[len(address)-len(text):], text) {
-			return true
-		}
-	}
-	return false
-}
-
-// field is the value behind a key, which no value can hold: quotes are escaped
-// there.
-func field(line []byte, key string) []byte {
-	_, rest, ok := bytes.Cut(line, []byte(key))
-	if !ok {
-		return nil
-	}
-	value, _, _ := bytes.Cut(rest, []byte{'"'})
-	return value
-}
-
-// containsFold reports whether b holds text, which is in lower case, in any
-// case. Letters beyond ASCII are compared as they are. It goes by the @, of
-// which a line has few, or else by the last byte.
-func containsFold(b, text []byte) bool {
-	at := bytes.IndexByte(text, '@')
-	if at < 0 {
-		at = len(text) - 1
-	}
-	pivot, upper := text[at], text[at]
-	if pivot >= 'a' && pivot <= 'z' {
-		upper -= 'a' - 'A'
-	}
-	for i := at; ; i++ {
-		if i+len(text)-at > len(b) {
-			return false
-		}
-		places := b[i : len(b)-(len(text)-at)+1]
-		n := bytes.IndexByte(places, pivot)
-		if upper != pivot {
-			if n >= 0 {
-				places = places[:n]
-			}
-			if m := bytes.IndexByte(places, upper); m >= 0 {
-				n = m
-			}
-		}
-		if n < 0 {
-			return false
-		}
-		i += n
-		if bytes.EqualFold(b[i-at:i-at+len(text)], text) {
-			return true
-		}
-	}
 }
 
 // ends is when the next one begins, or the end of time.
