@@ -251,7 +251,7 @@ func (s *Server) settled(w http.ResponseWriter, r *request, d *definition.Defini
 		} else {
 			text += err.Error()
 		}
-		s.fail(w, r, http.StatusConflict, errors.New(text))
+		s.failTo(w, r, http.StatusConflict, errors.New(text), s.definitionLeads(d.Kind, d.Name)...)
 		return
 	}
 	s.Events(&Defined{*r.client, r.user.Name, string(d.Kind), d.Name, done.File, removed, proposed})

@@ -115,10 +115,26 @@ func (s *Server) fragment(name, part string, data any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// fail answers with a page that says what is wrong.
+// failed is a page that says what is wrong.
+type failed struct {
+	Text  string
+	Leads []lead
+}
+
+// fail answers with a page that says what is wrong. Where that is what has become
+// of something meanwhile, the page leads there.
 func (s *Server) fail(w http.ResponseWriter, r *request, status int, err error) {
+	var to []lead
+	if status == http.StatusConflict {
+		to = s.leads(r)
+	}
+	s.failTo(w, r, status, err, to...)
+}
+
+// failTo is fail with a choice of where the page leads, besides to the overview.
+func (s *Server) failTo(w http.ResponseWriter, r *request, status int, err error, to ...lead) {
 	r.Header.Del("X-Live") // it is a whole page
-	s.page(w, r, status, "fail", http.StatusText(status), err.Error())
+	s.page(w, r, status, "fail", http.StatusText(status), &failed{err.Error(), to})
 }
 
 func (s *Server) asset(w http.ResponseWriter, r *request) {
