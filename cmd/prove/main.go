@@ -11,6 +11,7 @@
 //	go run ./cmd/prove cut -fs xfs -cycles 50  # a power cut under load, as root
 //	go run ./cmd/prove power -fs xfs -cuts 50  # the same with a whole virtual machine
 //	go run ./cmd/prove fleet -for 30m        # relays with one queue in PostgreSQL, and a standby
+//	go run ./cmd/prove rates -for 10m        # what those accept and relay a second, beside a journal and Postfix
 //	go run ./cmd/prove slow -connections 5000  # an ordinary client among slow ones
 //	go run ./cmd/prove group -recipients 5000  # a message to a group of groups, beside Python's smtplib
 //
@@ -70,6 +71,9 @@ type plan struct {
 	relays int  // fleet: how many share the queue
 	alone  bool // fleet: no commit waits for the standby
 
+	rounds int           // rates
+	steady time.Duration // rates: how long one relay has a load at the end
+
 	archive   bool  // the daemon keeps copies in a folder, which are looked for at the end
 	loseSyncs bool  // cut: syncs do nothing
 	disk      *disk // cut: what is cut
@@ -82,7 +86,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&p.binary, "binary", "", "postern to test; built when empty")
 	flags.StringVar(&p.dir, "dir", "", "folder to work in, on the file system to be tested; kept")
 	flags.IntVar(&p.cycles, "cycles", 200, "kill, again, cut: number of kills or cuts; group: of rounds")
-	flags.DurationVar(&p.length, "for", 30*time.Minute, "soak, fleet: how long")
+	flags.DurationVar(&p.length, "for", 30*time.Minute, "soak, fleet: how long; rates: how long mail is handed in, over all cells, 30s unless it is given")
 	flags.IntVar(&p.senders, "senders", 8, "concurrent clients")
 	flags.DurationVar(&p.pause, "pause", 0, "pause of each client between two messages; soak: 10ms")
 	flags.Float64Var(&p.big, "big", 0.005, "share of messages of 300 to 600 KB")
@@ -99,6 +103,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.DurationVar(&p.within, "within", 400*time.Millisecond, "again: how soon a job, or the daemon under it, is killed")
 	flags.IntVar(&p.relays, "relays", 2, "fleet: relays that share a queue in PostgreSQL")
 	flags.BoolVar(&p.alone, "alone", false, "fleet: let no commit wait for the standby; the run has to fail")
+	flags.IntVar(&p.rounds, "rounds", 1, "rates: how often each peer has its turn")
+	flags.DurationVar(&p.steady, "steady", 5*time.Second, "rates: how long one relay has a load after that, whose dead rows are read; 0: not at all")
 	flags.IntVar(&p.slow, "connections", 5000, "slow: connections of slow clients")
 	flags.IntVar(&p.limit, "limit", 0, "slow: connections that the daemon takes at once; 0: all of them")
 	flags.IntVar(&p.origins, "origins", 200, "slow: users of this machine that the connections belong to; needs root")
@@ -107,10 +113,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	modes := map[string]func(context.Context, io.Writer) (any, error){
 		"kill": reporting(p.onThisMachine), "again": reporting(p.onThisMachine), "soak": reporting(p.onThisMachine), "cut": reporting(p.onThisMachine),
 		"power": reporting(p.inMachine), "machine": reporting(p.asMachine), "slow": reporting(p.slowClients), "fleet": reporting(p.fleetOfRelays),
-		"group": reporting(p.groupOfGroups),
+		"group": reporting(p.groupOfGroups), "rates": reporting(p.measureRates),
 	}
 	if len(args) == 0 || modes[args[0]] == nil {
-		fmt.Fprintln(stderr, "usage: prove kill|again|soak|cut|power|slow|fleet|group [flags]")
+		fmt.Fprintln(stderr, "usage: prove kill|again|soak|cut|power|slow|fleet|rates|group [flags]")
 		return 64
 	}
 	p.mode = args[0]
@@ -119,6 +125,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if p.mode == "soak" && p.pause == 0 {
 		p.pause = 10 * time.Millisecond
+	}
+	if p.mode == "rates" && !given(flags, "for") {
+		p.length = 30 * time.Second
 	}
 	if p.mode == "cut" && os.Getenv(inNamespace) == "" {
 		code, err := inOwnNamespace(ctx, args)
@@ -136,6 +145,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// given tells whether a flag stands on the command line.
+func given(flags *flag.FlagSet, name string) (yes bool) {
+	flags.Visit(func(f *flag.Flag) { yes = yes || f.Name == name })
+	return yes
 }
 
 func reporting[R any](mode func(context.Context, io.Writer) (R, error)) func(context.Context, io.Writer) (any, error) {
