@@ -19,6 +19,10 @@ type tenure struct {
 	heard  time.Time     // when it was last read whether the upstream is paused
 }
 
+// atEnd is the least time until the store is asked again for a lane that another relay
+// has: where its lease ends sooner than that, and was not over when we asked.
+const atEnd = 50 * time.Millisecond
+
 // woken makes the store be asked soon for a lane that another relay has: it may
 // have left it. Our own mail for it wakes us too, so not more than once a second.
 func (t *tenure) woken(now time.Time) {
@@ -135,8 +139,8 @@ func (l *lane) keepLease() {
 	case errors.As(err, &other):
 		l.loseLeaseLocked()
 		t.holder, t.next, t.asked = other.Holder, other.Until, time.Now()
-		if soon := time.Now().Add(time.Second); other.Until.Before(soon) {
-			t.next = soon
+		if soon := time.Now().Add(atEnd); other.Until.Before(soon) {
+			t.next = soon // its clock is not ours
 		}
 		if l.state.untold {
 			t.soon(time.Now())

@@ -126,6 +126,26 @@ func TestTakeoverAfterADeath(t *testing.T) {
 	})
 }
 
+// Whenever a relay dies, and whenever the other one has looked last, the next message
+// goes as soon as the lease is over.
+func TestTakeoverAtTheEndOfTheLease(t *testing.T) {
+	for phase := range 20 {
+		inFleet(t, func(t *testing.T, one, two *world) {
+			since := time.Duration(phase) * 230 * time.Millisecond // it has renewed its lease, as each third of it
+			after(time.Minute + since)
+			one.store.crash()
+			died := time.Now()
+			for len(one.peers.mail("office")) == 0 && time.Since(died) < 2*term {
+				two.put("a@app.example", []string{"office"}, "b@example.com") // wakes it, too
+				after(90 * time.Millisecond)
+			}
+			if took := time.Since(died); took > term-since+200*time.Millisecond {
+				t.Errorf("a relay died %v after it had renewed its lease: the next message went %v later", since, took)
+			}
+		})
+	}
+}
+
 // A relay that can't renew its lease claims no more. Content that it has sent
 // gets no final dot once another relay has the lane; an answer that comes too
 // late is refused, told, and the message is in doubt.
