@@ -76,6 +76,7 @@ func (s *Store) Tally(ctx context.Context, now time.Time) (t spool.Tally, err er
 // has added and removed since.
 type counts struct {
 	mu       sync.Mutex
+	known    bool // the database has told
 	at       time.Time
 	took     time.Duration // to count
 	messages int
@@ -92,13 +93,7 @@ func (c *counts) add(messages int, bytes int64) {
 // fresh tells how much there is, and asks again where the last answer is older
 // than a hundred times what it took, and than a second.
 func (c *counts) fresh(ctx context.Context, s *Store) (messages int, bytes int64, err error) {
-	c.mu.Lock()
-	old := time.Since(c.at) > max(time.Second, 100*c.took)
-	messages, bytes = c.messages, c.bytes
-	if old {
-		c.at = time.Now() // others don't ask meanwhile
-	}
-	c.mu.Unlock()
+	messages, bytes, old := c.last()
 	if !old {
 		return messages, bytes, nil
 	}
@@ -109,11 +104,23 @@ func (c *counts) fresh(ctx context.Context, s *Store) (messages int, bytes int64
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
-		c.at = time.Time{}
+		c.at = time.Time{} // it is asked again
 		return 0, 0, err
 	}
-	c.at, c.took, c.messages, c.bytes = time.Now(), time.Since(begun), messages, bytes
+	c.known, c.at, c.took, c.messages, c.bytes = true, time.Now(), time.Since(begun), messages, bytes
 	return messages, bytes, nil
+}
+
+// last is what the database has told last. Whoever is told that this is old asks it
+// again, and others go by it meanwhile; as long as it has told nothing, all ask.
+func (c *counts) last() (messages int, bytes int64, old bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old = time.Since(c.at) > max(time.Second, 100*c.took)
+	if old && c.known {
+		c.at = time.Now()
+	}
+	return c.messages, c.bytes, old
 }
 
 // room says whether there is any. nil, or ErrFull.
