@@ -15,7 +15,7 @@ func (s *Store) Lease(ctx context.Context, upstream string) (l spool.Lease, err 
 	if err := ctx.Err(); err != nil {
 		return l, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.beatWithin())
 	defer cancel()
 	begun := time.Now()
 	var taken *LaneTaken

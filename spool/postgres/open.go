@@ -62,9 +62,12 @@ const callTimeout = 20 * time.Second
 // its turn before a heartbeat is given up.
 const connectTimeout = 3 * time.Second
 
-// beatTimeout bounds a heartbeat, from below: it may have to come to the second
-// host.
+// beatTimeout bounds a heartbeat and the question for a lease, from below: they may
+// have to come to the second host.
 const beatTimeout = 2*connectTimeout + time.Second
+
+// beatWithin bounds them, so that there is time for another one before a lease ends.
+func (s *Store) beatWithin() time.Duration { return max(s.opts.Term/3+time.Second, beatTimeout) }
 
 // beatAgain is how long after a heartbeat that failed there is the next one.
 const beatAgain = time.Second
@@ -128,7 +131,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts.Term = 15 * time.Second
 	}
 	if opts.Grace == 0 {
-		opts.Grace = opts.Term/3 + time.Second
+		opts.Grace = opts.Term / 5
 	}
 	opts.Grace = max(opts.Grace, 0)
 	if opts.MaxKeys == 0 {
@@ -187,25 +190,29 @@ func newPool(ctx context.Context, opts Options, may func(context.Context) error)
 	conf.ConnConfig.RuntimeParams["tcp_keepalives_interval"] = "5"
 	conf.ConnConfig.RuntimeParams["tcp_keepalives_count"] = "3"
 	conf.ConnConfig.ConnectTimeout = connectTimeout
+	conf.ConnConfig.DialFunc = dial
 	if opts.Dial != nil {
 		conf.ConnConfig.DialFunc = opts.Dial
 	}
-	// Once a connection has failed, those that were idle then are asked first whether
-	// they still work: after an outage none of them does.
-	var failed atomic.Int64
+	// Once a connection has failed, those that were idle then are dropped: after an
+	// outage none of them works, and where the machine is gone each would be found out
+	// by a question that nobody answers.
+	var pool *pgxpool.Pool
+	made := make(chan struct{})
+	conf.PingTimeout = pingTimeout
 	conf.BeforeClose = func(c *pgx.Conn) {
 		if c.IsClosed() {
-			failed.Store(time.Now().UnixNano())
+			<-made
+			pool.Reset()
 		}
-	}
-	conf.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
-		return p.IdleDuration > time.Second || time.Now().Add(-p.IdleDuration).UnixNano() <= failed.Load()
 	}
 	if may != nil {
 		conf.BeforeConnect = func(ctx context.Context, _ *pgx.ConnConfig) error { return may(ctx) }
 		conf.PrepareConn = func(ctx context.Context, _ *pgx.Conn) (bool, error) { return true, may(ctx) }
 	}
-	return pgxpool.NewWithConfig(ctx, conf)
+	pool, err = pgxpool.NewWithConfig(ctx, conf)
+	close(made)
+	return pool, err
 }
 
 // maskURL is an error of a URL without the URL, which holds a password.
@@ -240,7 +247,7 @@ func (s *Store) beating() {
 		if !sleep(s.ctx, pause) {
 			return
 		}
-		ctx, cancel := context.WithTimeout(s.ctx, max(s.opts.Term/3+time.Second, beatTimeout))
+		ctx, cancel := context.WithTimeout(s.ctx, s.beatWithin())
 		_, err := s.pool.Exec(ctx, `UPDATE relay SET until = now() + $2 WHERE name = $1 AND incarnation = $3`, s.opts.Relay, s.opts.Term, s.incarnation.Load())
 		if away && err == nil {
 			s.mu.Lock()
