@@ -22,8 +22,9 @@ type sourceMap struct {
 	lines   map[string]int  // path → line of its first mention, from 1
 	written map[string]bool // tables that a header opens or a value makes, not those that only hold others
 	size    int             // bytes of all paths so far, repeated ones too
-	refused int             // line from which on it was not read; 0: it was
-	why     string          // what is wrong there
+	parts   []Part
+	refused int    // line from which on it was not read; 0: it was
+	why     string // what is wrong there
 }
 
 // Lines tells on which line of a TOML text each key stands, from 1: ask it for
@@ -36,6 +37,16 @@ func Lines(text string) (line func(path string) int, deep int) {
 	return m.line, m.refused
 }
 
+// Part is a table of a TOML text, or a key that stands before all of them.
+type Part struct {
+	Path string // "hostname", "control", "upstream.office", "listener[1]"
+	Line int    // where it begins, from 1
+}
+
+// Parts are those of a TOML text, in their order. They are only exact for a text
+// that the TOML decoder takes; the others have parts too.
+func Parts(text string) []Part { return mapSource(text).parts }
+
 // mapSource finds the line of every key and array element. It is only exact
 // for valid TOML; it stops nowhere in the other kind and always ends.
 func mapSource(src string) *sourceMap {
@@ -43,10 +54,15 @@ func mapSource(src string) *sourceMap {
 	s.next()
 	table := ""
 	for s.skipNewlines(); s.token != ""; s.skipNewlines() {
+		line := s.line
 		if s.token == "[" {
 			table = s.header()
+			s.found.parts = append(s.found.parts, Part{table, line})
 		} else {
-			s.keyValue(table, 0)
+			key := s.keyValue(table, 0)
+			if table == "" {
+				s.found.parts = append(s.found.parts, Part{key, line})
+			}
 		}
 		s.skip("\n")
 	}
@@ -247,8 +263,9 @@ func (s *lineScanner) header() string {
 	return path
 }
 
-// keyValue reads "a.b = value", up to the end of the value.
-func (s *lineScanner) keyValue(path string, depth int) {
+// keyValue reads "a.b = value", up to the end of the value, and returns the path
+// of the key.
+func (s *lineScanner) keyValue(path string, depth int) string {
 	parts := s.keyParts(maxNesting + 1 - depth)
 	for _, part := range parts {
 		path = joinKey(path, part)
@@ -259,6 +276,7 @@ func (s *lineScanner) keyValue(path string, depth int) {
 		s.next()
 		s.value(path, depth+len(parts)-1)
 	}
+	return path
 }
 
 // keyParts reads a possibly dotted and quoted key of at most that many parts.

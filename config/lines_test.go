@@ -47,6 +47,20 @@ host = "x"
 z = "\u00e9\\"
 last = true`
 
+func TestParts(t *testing.T) {
+	var got []string
+	for _, p := range Parts(linesSample) {
+		got = append(got, fmt.Sprintf("%s:%d", p.Path, p.Line))
+	}
+	const want = `top:2 "quoted key":3 a.b."c d":4 text:11 raw:15 table:18 listener[0]:21 listener[1]:23 listener[1].sub:27 listener[1].inner[0]:29 listener[1].inner[1]:31 upstream."my office":33 x."lit eral".y:35`
+	if strings.Join(got, " ") != want {
+		t.Errorf("%q", got)
+	}
+	if parts := Parts("[a\n= [["); len(parts) > 2 {
+		t.Errorf("%v", parts)
+	}
+}
+
 func TestMapSource(t *testing.T) {
 	if _, err := toml.Decode(linesSample, &map[string]any{}); err != nil {
 		t.Fatalf("the sample is not TOML: %v", err)

@@ -42,6 +42,7 @@ type Found struct {
 	Backoff      []time.Duration
 	Notes        []Note // what could not be carried over
 
+	kept  *kept                // nil: nothing
 	src   *source              // what it was read from
 	names map[string]bool      // of upstreams
 	ways  map[string]*Upstream // by Upstream.way

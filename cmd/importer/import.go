@@ -84,18 +84,25 @@ func (f *Found) Verify(source, path string) (warnings []config.Problem, err erro
 			return nil, err
 		}
 	}
+	file, err := f.proof(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(file)
 	for _, secrets := range []map[*Upstream]string{secrets, nil} {
 		text := f.TOML(source, path, secrets)
 		if len(text) > maxConfig {
 			return nil, fmt.Errorf("the configuration would have %d bytes, and Postern reads %d", len(text), maxConfig)
 		}
-		file := filepath.Join(dir, "postern.toml")
 		if err := os.WriteFile(file, text, 0o600); err != nil {
 			return nil, err
 		}
 		cfg, err := config.Load(file)
 		if err != nil {
-			return nil, err
+			if warnings, err = f.kept.excused(err); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		warnings = cfg.Warnings
 	}

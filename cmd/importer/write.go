@@ -27,6 +27,7 @@ func (f *Found) TOML(source, path string, secrets map[*Upstream]string) []byte {
 	w.comment("", "Made by `postern import "+source+" "+wire.Text(path, 300)+"`. Read it, and then run `postern check`.")
 	w.notes("What is not as it was there, and what to do:", f.Notes)
 	w.top()
+	w.keptTop()
 	w.submission()
 	for i := range f.Listeners {
 		w.listener(&f.Listeners[i])
@@ -37,6 +38,7 @@ func (f *Found) TOML(source, path string, secrets map[*Upstream]string) []byte {
 	w.routes()
 	w.rewrites()
 	w.retry()
+	w.keptTables()
 	return w.Bytes()
 }
 

@@ -29,7 +29,8 @@ SOURCE is one of ` + strings.Join(importer.Sources(), ", ") + `.
 
 A password is never printed. With --secrets each is written to a file of mode
 0600 in that folder; without it a comment says where it stands. No command of
-the settings is run. A file that exists is not overwritten without --force.`,
+the settings is run. A file that exists is not overwritten without --force, and
+what it says of other things, such as groups of sockets, is kept.`,
 		ValidArgs: importer.Sources(),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
@@ -55,14 +56,23 @@ func (a *app) importFrom(source, path, out, secrets string, force bool) error {
 	if err != nil {
 		return unreadable(err)
 	}
-	warnings, err := found.Verify(source, path)
-	if err != nil {
-		return badConfig(err)
-	}
 	if out != "" && !force {
 		if _, err := os.Lstat(out); err == nil {
 			return notSaved(&importer.Exists{Path: out})
 		}
+	}
+	var kept []string
+	if out != "" && force {
+		if kept, err = found.Keep(out); err != nil {
+			return notSaved(err)
+		}
+	}
+	warnings, err := found.Verify(source, path)
+	if err != nil {
+		if len(kept) > 0 {
+			fmt.Fprintf(a.stderr, "what is kept of %s does not go with what was imported: import to another file, and put them together by hand\n", safe(out))
+		}
+		return badConfig(err)
 	}
 	var written map[*importer.Upstream]string
 	if secrets != "" {
@@ -81,6 +91,9 @@ func (a *app) importFrom(source, path, out, secrets string, force bool) error {
 	}
 	fmt.Fprintf(a.stderr, "%s: %s, %s; %s left to do, which its comments tell\n", safe(out),
 		amount(len(found.Upstreams), "upstream"), amount(len(found.Routes), "route"), amount(found.Left(written), "thing"))
+	if len(kept) > 0 {
+		fmt.Fprintf(a.stderr, "kept of what was there: %s\n", safe(strings.Join(kept, ", ")))
+	}
 	for _, w := range warnings {
 		w.File, w.Line = "", 0
 		fmt.Fprintf(a.stderr, "warning: %s\n", safeLines(w.String()))
