@@ -5,6 +5,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -224,21 +225,31 @@ func (b *books) explain(r *balance, number, id string) {
 	}
 }
 
-// verdict is nil when every promise was kept.
+// verdict is nil when every promise was kept, else it names each kind that was not.
 func (r balance) verdict() error {
-	switch {
-	case r.Promised == 0:
+	if r.Promised == 0 {
 		return fmt.Errorf("nothing was promised: the run proves nothing")
-	case len(r.Lost) > 0:
-		return fmt.Errorf("%d acknowledged messages are lost: %v", len(r.Lost), r.Lost[:min(len(r.Lost), 10)])
-	case len(r.Corrupt) > 0:
-		return fmt.Errorf("%d messages arrived changed: %v", len(r.Corrupt), r.Corrupt)
-	case r.Unknown > 0:
-		return fmt.Errorf("%d messages arrived that nobody sent", r.Unknown)
-	case len(r.NoticedTwice) > 0:
-		return fmt.Errorf("of %d messages their sender was told more than once: %v", len(r.NoticedTwice), r.NoticedTwice)
-	case len(r.Unexplained) > 0:
-		return fmt.Errorf("%d duplicates that no log line explains: %v", len(r.Unexplained), r.Unexplained)
 	}
-	return nil
+	var broken []error
+	for _, one := range []struct {
+		n    int
+		what string
+		all  []string
+	}{
+		{len(r.Lost), "acknowledged messages are lost", r.Lost},
+		{len(r.Corrupt), "messages arrived changed", r.Corrupt},
+		{r.Unknown, "messages arrived that nobody sent", nil},
+		{len(r.NoticedTwice), "messages of which their sender was told more than once", r.NoticedTwice},
+		{len(r.Unexplained), "duplicates that no log line explains", r.Unexplained},
+	} {
+		if one.n == 0 {
+			continue
+		}
+		err := fmt.Errorf("%d %s", one.n, one.what)
+		if one.all != nil {
+			err = fmt.Errorf("%w: %v", err, one.all[:min(len(one.all), 10)])
+		}
+		broken = append(broken, err)
+	}
+	return errors.Join(broken...)
 }

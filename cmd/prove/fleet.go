@@ -29,6 +29,8 @@ type fleetReport struct {
 	// MostInPeriod is the most that an upstream got within one period of its rate.
 	MostInPeriod int `json:"most_within_the_period_of_a_rate"`
 	Allowed      int `json:"allowed_within_it"`
+	// Queued messages were still in the database at the end.
+	Queued int `json:"still_queued"`
 	// Pauses of an upstream, and what it got in them all the same.
 	Pauses      int `json:"pauses"`
 	WhilePaused int `json:"arrived_while_paused"`
@@ -116,10 +118,13 @@ func (p *plan) fleetOfRelays(ctx context.Context, stderr io.Writer) (rep fleetRe
 	f := &fleet{plan: p, stderr: stderr, books: newBooks(), sinks: map[string]*sink{}}
 	f.rep.Faults, f.rep.Allowed, f.rep.Relays = map[string]int{}, pacedCount, p.relays
 	defer f.end()
-	if err := f.comeUp(ctx, dir); err != nil {
-		return f.rep, err
+	if err = f.comeUp(ctx, dir); err == nil {
+		err = f.run(ctx)
 	}
-	return f.rep, f.run(ctx)
+	if err != nil {
+		f.keep(dir)
+	}
+	return f.rep, err
 }
 
 // run has load and trouble for the time of the plan, and closes the books.

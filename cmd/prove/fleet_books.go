@@ -4,12 +4,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // pausing pauses the upstream "halted" at one relay, and resumes it at all of
@@ -105,6 +109,10 @@ func (f *fleet) settle(began time.Time) error {
 		}
 		f.rep.Takeovers += strings.Count(string(log), `"event":"lane-taken-over"`)
 	}
+	var err error
+	if f.rep.Queued, err = f.queued(); err != nil {
+		return fmt.Errorf("what is left in the database: %w", err)
+	}
 	slices.Sort(f.rep.Gaps)
 	f.rep.MostInPeriod = mostWithin(f.sinks["paced"].all(), pacedPeriod)
 	f.rep.Pauses = len(f.pauses)
@@ -116,14 +124,37 @@ func (f *fleet) settle(began time.Time) error {
 
 // verdict is nil when every promise was kept, those of a fleet, too.
 func (r *fleetReport) verdict() error {
-	if err := r.balance.verdict(); err != nil {
-		return err
+	broken := []error{r.balance.verdict()}
+	if r.Queued > 0 {
+		broken = append(broken, fmt.Errorf("%d messages were still in the database when the time to deliver them was over: they are not lost, and counted so above", r.Queued))
 	}
 	if r.MostInPeriod > r.Allowed {
-		return fmt.Errorf("an upstream got %d within a period in which its rate allows %d", r.MostInPeriod, r.Allowed)
+		broken = append(broken, fmt.Errorf("an upstream got %d within a period in which its rate allows %d", r.MostInPeriod, r.Allowed))
 	}
 	if r.WhilePaused > 0 {
-		return fmt.Errorf("%d messages arrived at an upstream that was paused", r.WhilePaused)
+		broken = append(broken, fmt.Errorf("%d messages arrived at an upstream that was paused", r.WhilePaused))
 	}
-	return nil
+	return errors.Join(broken...)
+}
+
+// queued counts the messages that the database holds, once the relays have ended.
+func (f *fleet) queued() (n int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, err := pgx.Connect(ctx, f.servers[f.primary].URL("postgres"))
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close(ctx)
+	err = c.QueryRow(ctx, `SELECT count(*) FROM message`).Scan(&n)
+	return n, err
+}
+
+// keep copies what the servers have said to the folder of the run.
+func (f *fleet) keep(dir string) {
+	for i, from := range f.folders {
+		if text, err := os.ReadFile(filepath.Join(from, "log")); err == nil {
+			_ = os.WriteFile(filepath.Join(dir, fmt.Sprintf("postgres%d.log", i)), text, 0o600)
+		}
+	}
 }

@@ -43,7 +43,7 @@ func TestFleetNoticesLoss(t *testing.T) {
 	needPostgres(t)
 	var out, errs bytes.Buffer
 	code := run(t.Context(), []string{"fleet", "-alone", "-binary", postern(t), "-dir", t.TempDir(), "-for", "1s", "-senders", "2", "-pause", "5ms"}, &out, &errs)
-	if code == 0 || !strings.Contains(errs.String(), "are lost") {
+	if code == 0 || !strings.Contains(errs.String(), "prove: failed: ") || !strings.Contains(errs.String(), "are lost") || !strings.Contains(errs.String(), "the logs are kept in") {
 		t.Fatalf("a loss was not noticed: exit code %d\n%s%s", code, out.Bytes(), errs.Bytes())
 	}
 }
@@ -69,6 +69,23 @@ func TestFleetBooks(t *testing.T) {
 	for ms, want := range map[int][2]int{-1: {}, 5000: {}, 6500: {1, 0}, 12100: {0, 1}, 17900: {0, 1}, 18100: {1, 0}, 19999: {1, 0}, 20001: {}} {
 		if n, underWay := whilePaused(at(ms), pauses, broken); n != want[0] || underWay != want[1] {
 			t.Errorf("%d ms after the pause: %d and %d, want %v", ms, n, underWay, want)
+		}
+	}
+}
+
+// TestFleetVerdict: all that was broken is named, and what waits in the database is told
+// from what is gone.
+func TestFleetVerdict(t *testing.T) {
+	r := fleetReport{Allowed: 40, MostInPeriod: 40}
+	r.Promised = 10
+	if err := r.verdict(); err != nil {
+		t.Error(err)
+	}
+	r.Lost, r.Unexplained, r.Queued, r.MostInPeriod, r.WhilePaused = []string{"1 q1"}, []string{"2 q2"}, 3, 41, 5
+	err := r.verdict()
+	for _, want := range []string{"1 acknowledged messages are lost: [1 q1]", "1 duplicates", "3 messages were still in the database", "an upstream got 41", "5 messages arrived at an upstream that was paused"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
 		}
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -141,7 +142,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out.SetIndent("", "  ")
 	out.Encode(report)
 	if err != nil {
-		fmt.Fprintln(stderr, "prove:", err)
+		fmt.Fprintf(stderr, "prove: failed: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nprove: failed: "))
 		return 1
 	}
 	return 0
@@ -164,8 +165,13 @@ const static = "CGO_ENABLED=0"
 // folder is the one that a run works in. Unless the plan names it, leave removes
 // it after a success, and tells where it is after a failure.
 func (p *plan) folder(prefix string, stderr io.Writer) (dir string, leave func(error), err error) {
-	if p.dir != "" {
-		return p.dir, func(error) {}, nil
+	kept := func(err error) {
+		if err != nil {
+			fmt.Fprintln(stderr, "prove: the logs are kept in", dir) // without what was mounted there
+		}
+	}
+	if dir = p.dir; dir != "" {
+		return dir, kept, nil
 	}
 	if dir, err = os.MkdirTemp("", prefix); err != nil {
 		return "", nil, err
@@ -173,9 +179,8 @@ func (p *plan) folder(prefix string, stderr io.Writer) (dir string, leave func(e
 	return dir, func(err error) {
 		if err == nil {
 			os.RemoveAll(dir)
-		} else {
-			fmt.Fprintln(stderr, "kept for a look:", dir) // without what was mounted there
 		}
+		kept(err)
 	}, nil
 }
 

@@ -112,7 +112,7 @@ func (s *Server) Run(settings ...string) error {
 		args = append(args, "-c", set)
 	}
 	s.cmd = s.command("postgres", args...)
-	log, err := os.Create(filepath.Join(s.dir, "log"))
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (s *Server) Run(settings ...string) error {
 		}
 		if time.Now().After(end) {
 			text, _ := os.ReadFile(log.Name())
-			return fmt.Errorf("the server does not come up: %w\n%s", err, text)
+			return fmt.Errorf("the server does not come up: %w\n%s", err, text[max(0, len(text)-4000):])
 		}
 	}
 }
