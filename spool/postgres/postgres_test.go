@@ -10,15 +10,12 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"postern/spool"
 	"postern/spool/postgres/postgrestest"
@@ -34,7 +31,7 @@ func TestStore(t *testing.T) {
 	server := postgrestest.Start(t, "fsync=off")
 	for name, test := range map[string]func(*testing.T, string){
 		"schema": schemaVersions, "name": oneName, "body": bodies, "turns": turns, "lost answer": lostAnswer, "lost claim": lostClaim, "lost connections": lostConnections,
-		"others are told": othersAreTold, "outbox": postponed, "outbox of the process before": outlived, "silent connections": silentConnections, "first count": firstCount, "standby away": standbyAway, "facts": facts, "asks": asks, "rates of senders": manySenders,
+		"others are told": othersAreTold, "outbox": postponed, "outbox of the process before": outlived, "silent connections": silentConnections, "first count": firstCount, "long queue": longQueue, "standby away": standbyAway, "facts": facts, "asks": asks, "rates of senders": manySenders,
 		"opened late": openedLate, "forgotten": forgotten, "opened late in vain": openedLateInVain, "hostile rows": hostileRows,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -237,64 +234,6 @@ func lostAnswer(t *testing.T, url string) {
 	}
 	if err != nil || len(told) > 0 {
 		t.Errorf("%d were accepted and are not there, %v", len(told), err)
-	}
-}
-
-// firstCount: nobody takes a queue for empty because somebody else is counting it for
-// the first time.
-func firstCount(t *testing.T, url string) {
-	one, _ := opened(t, url, "one")
-	put(t, one, envelope("a@example.com", "up"), strings.NewReader("x\r\n"))
-	two, _ := opened(t, url, "two")
-	var all sync.WaitGroup
-	for range 16 {
-		all.Go(func() {
-			if n, _, err := two.counts.fresh(t.Context(), two); n != 1 || err != nil {
-				t.Errorf("%d messages, %v", n, err)
-			}
-		})
-	}
-	all.Wait()
-}
-
-// idle makes so many connections that are idle, and returns them.
-func idle(t *testing.T, s *Store, n int) (conns []*pgx.Conn) {
-	t.Helper()
-	var held []*pgxpool.Conn
-	for range n {
-		c, err := s.pool.Acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		held, conns = append(held, c), append(conns, c.Conn())
-	}
-	for _, c := range held {
-		c.Release()
-	}
-	return conns
-}
-
-// anyIdle tells whether one of these connections is idle in the pool.
-func anyIdle(t *testing.T, s *Store, of []*pgx.Conn) (yes bool) {
-	for _, c := range s.pool.AcquireAllIdle(t.Context()) {
-		yes = yes || slices.Contains(of, c.Conn())
-		c.Release()
-	}
-	return yes
-}
-
-// lostConnections: of connections that were lost together, one fails.
-func lostConnections(t *testing.T, url string) {
-	s, network := opened(t, url, "one")
-	lost := idle(t, s, 8)
-	network.Cut(true)
-	network.Cut(false)
-	_ = s.Find(t.Context(), spool.Query{}, nil)
-	within(t, "those that were lost are dropped", func() bool { return !anyIdle(t, s, lost) })
-	for range 8 {
-		if err := s.Find(t.Context(), spool.Query{}, nil); err != nil {
-			t.Error(err)
-		}
 	}
 }
 

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -10,6 +11,10 @@ import (
 	"postern/spool"
 )
 
+// nextDue reads one row of an index. min(due) would read all of the lane's where the
+// database has no statistics: a queue that has grown fast, or was restored.
+const nextDue = `SELECT due FROM share WHERE lane = $1 AND claim IS NULL AND NOT held ORDER BY due LIMIT 1`
+
 // NextDue implements spool.Store.
 func (s *Store) NextDue(ctx context.Context, upstream string) (next time.Time, ok bool, err error) {
 	if err := ctx.Err(); err != nil {
@@ -17,12 +22,15 @@ func (s *Store) NextDue(ctx context.Context, upstream string) (next time.Time, o
 	}
 	ctx, cancel := asking(ctx)
 	defer cancel()
-	var at *int64
-	err = s.pool.QueryRow(ctx, `SELECT min(due) FROM share WHERE lane = $1 AND claim IS NULL AND NOT held`, upstream).Scan(&at)
-	if err != nil || at == nil {
+	var at int64
+	err = s.pool.QueryRow(ctx, nextDue, upstream).Scan(&at)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return next, false, nil
+	}
+	if err != nil {
 		return next, false, err
 	}
-	return time.Unix(0, *at), true, nil
+	return time.Unix(0, at), true, nil
 }
 
 // Lanes implements spool.Store.

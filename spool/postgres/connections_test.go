@@ -5,9 +5,15 @@ package postgres
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"postern/spool"
 )
 
 // silence is a network whose connections can fall silent together: what they are told
@@ -87,5 +93,46 @@ func silentConnections(t *testing.T, url string) {
 	within(t, "those that are silent are dropped", func() bool { return !anyIdle(t, s, silent) })
 	if _, err := s.Lease(t.Context(), "up"); err != nil {
 		t.Error(err)
+	}
+}
+
+// idle makes so many connections that are idle, and returns them.
+func idle(t *testing.T, s *Store, n int) (conns []*pgx.Conn) {
+	t.Helper()
+	var held []*pgxpool.Conn
+	for range n {
+		c, err := s.pool.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, conns = append(held, c), append(conns, c.Conn())
+	}
+	for _, c := range held {
+		c.Release()
+	}
+	return conns
+}
+
+// anyIdle tells whether one of these connections is idle in the pool.
+func anyIdle(t *testing.T, s *Store, of []*pgx.Conn) (yes bool) {
+	for _, c := range s.pool.AcquireAllIdle(t.Context()) {
+		yes = yes || slices.Contains(of, c.Conn())
+		c.Release()
+	}
+	return yes
+}
+
+// lostConnections: of connections that were lost together, one fails.
+func lostConnections(t *testing.T, url string) {
+	s, network := opened(t, url, "one")
+	lost := idle(t, s, 8)
+	network.Cut(true)
+	network.Cut(false)
+	_ = s.Find(t.Context(), spool.Query{}, nil)
+	within(t, "those that were lost are dropped", func() bool { return !anyIdle(t, s, lost) })
+	for range 8 {
+		if err := s.Find(t.Context(), spool.Query{}, nil); err != nil {
+			t.Error(err)
+		}
 	}
 }
