@@ -308,5 +308,6 @@ func (c *Config) SenderRules() []Sender {
 func (c *Config) AsksUnixUser() bool {
 	return len(c.Submission.FromOf) > 0 || slices.ContainsFunc(c.Routes, func(r Route) bool { return len(r.UnixUser) > 0 }) ||
 		slices.ContainsFunc(c.Rewrites, func(r Rewrite) bool { return len(r.UnixUser) > 0 }) ||
-		slices.ContainsFunc(c.Senders, func(s Sender) bool { return len(s.UnixUser) > 0 })
+		slices.ContainsFunc(c.Senders, func(s Sender) bool { return len(s.UnixUser) > 0 }) ||
+		slices.ContainsFunc(c.Books, func(b Book) bool { return len(b.UnixUser) > 0 })
 }

@@ -53,15 +53,17 @@ func callNames(ctx context.Context, named *naming.Names, q *route.Query, may fun
 	var m *naming.Meaning
 	var err error
 	if q.To != "" && named.Local(q.To) {
-		m, _, err = named.Expand(ctx, q.To, maxExplained)
+		if m, _, err = named.Expand(ctx, q.To, maxExplained); err != nil {
+			c.refused, c.why = submission.NamelessAlias(err, maxExplained, named.Books(), may), err
+			return c
+		}
 	}
-	if m == nil && err == nil && naming.Bare(q.To) {
+	if m == nil && naming.Bare(q.To) {
 		m, err = named.Call(ctx, q.To, may, maxExplained)
 	}
 	switch {
 	case err != nil:
-		c.refused = submission.Nameless(err, maxExplained)
-		c.why = err
+		c.refused, c.why = submission.Nameless(err, maxExplained), err
 	case m == nil:
 		c.to = []string{complete(q.To, false)}
 	default:

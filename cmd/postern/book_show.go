@@ -37,6 +37,7 @@ func (a *app) bookShow(ctx context.Context, of, who string) error {
 	if f := books.Own.Folder(of); f != nil {
 		e, err := book.Find(f, who)
 		switch {
+		case permission(err): // the relay may, and tell
 		case err != nil:
 			return err
 		case e != nil:

@@ -57,6 +57,12 @@ func (a *app) explain(ctx context.Context, q route.Query) error {
 	if err != nil {
 		return badConfig(err)
 	}
+	if permission(answer.Cause) { // the relay may, so that what this user finds is not its answer
+		return &failure{
+			code: exitNoPerm, text: "this user cannot say what becomes of mail to " + quoted(q.To) + ": " + answer.Cause.Error(),
+			hint: "root can, and the user of the relay; `postern book expand` asks the relay whom a name means.",
+		}
+	}
 	if a.json {
 		err = printJSON(a.stdout, answer.Document())
 	} else {

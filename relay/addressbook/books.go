@@ -227,10 +227,15 @@ func ambiguous(text string, people []*Entry) error {
 		list = append(list, fmt.Sprintf("%d others", more))
 	}
 	last := len(list) - 1
+	hint := "write the address"
+	first := people[0]
+	if again := func(e *Entry) bool { return e.Book == first.Book && e.Called(first.Name) }; !slices.ContainsFunc(people[1:], again) {
+		hint += ", or book:" + first.Book + "/" + wire.Line(first.Name)
+	}
 	return &Unknown{
 		Several: true,
 		Text:    wire.Quote(wire.Line(text)) + " may be " + strings.Join(list[:last], ", ") + " or " + list[last],
-		Hint:    "write the address, or book:" + people[0].Book + "/" + wire.Line(people[0].Name),
+		Hint:    hint,
 	}
 }
 

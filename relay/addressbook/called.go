@@ -1,8 +1,10 @@
 package addressbook
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"postern/config/alias"
@@ -123,7 +125,7 @@ func (b *Books) exact(ctx context.Context, text string, group bool) (resolved, e
 			return r, err
 		case err != nil:
 			// One before those that have the name might have meant somebody else.
-			away = errors.Join(away, err)
+			away = both(away, err)
 		case !r.nobody() && away != nil:
 			return resolved{}, away
 		case !r.nobody():
@@ -131,4 +133,12 @@ func (b *Books) exact(ctx context.Context, text string, group bool) (resolved, e
 		}
 	}
 	return resolved{}, away
+}
+
+// both is one error of two, in one line; either may be nil.
+func both(a, b error) error {
+	if a == nil || b == nil {
+		return cmp.Or(a, b)
+	}
+	return fmt.Errorf("%w; %w", a, b)
 }

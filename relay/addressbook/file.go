@@ -30,7 +30,7 @@ func (b *fileBook) Index() (*Index, error) {
 		return b.index, nil
 	}
 	fail := func(err error) (*Index, error) {
-		return nil, fmt.Errorf("the file of %s %s", b.settings.Name, reason(err))
+		return nil, &unread{"the file of " + b.settings.Name + " " + reason(err), err}
 	}
 	info, err := os.Stat(b.settings.File) // which the administrator may have made a link
 	switch {
@@ -63,3 +63,13 @@ func (b *fileBook) Index() (*Index, error) {
 	b.index, b.read, b.looked, b.young = newIndex(entries, c.Faults), stampOf(info), time.Now(), now.Sub(info.ModTime()) < 2*gap
 	return b.index, nil
 }
+
+// unread is the error of a file, without the path that its cause names.
+type unread struct {
+	text string
+	err  error
+}
+
+func (e *unread) Error() string { return e.text }
+
+func (e *unread) Unwrap() error { return e.err }

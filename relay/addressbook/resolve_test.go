@@ -46,7 +46,7 @@ func TestResolve(t *testing.T) {
 		"group:more/Sales":         "Carol White <carol@example.com>",
 		"sales":                    "Alice Liddell <alice@example.com>, Bob Brown <bob@example.com>",
 		"group:OPS":                "Alice Liddell <alice@example.com>, Bob Brown <bob@example.com>, x@example.net",
-		"Bob Brown":                `! "Bob Brown" may be Bob Brown <bob@example.com> (team) or Bob Brown <bob2@example.com> (team) / write the address, or book:team/Bob Brown`,
+		"Bob Brown":                `! "Bob Brown" may be Bob Brown <bob@example.com> (team) or Bob Brown <bob2@example.com> (team) / write the address`,
 		"Al":                       `! "Al" may be Alice Liddell <alice@example.com> (team), Alan Turing <alan@example.com> (more) or Alice Liddell <alice.m@example.com> (more) / write the address, or book:team/Alice Liddell`,
 		"Ala":                      "Alan Turing <alan@example.com>",
 		"A":                        "! nobody of that name in team, more / *",

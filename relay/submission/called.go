@@ -40,26 +40,31 @@ func (c *Client) MayAsk(b *config.Book) bool {
 // called is whom a name without a domain means in the address books; nil:
 // nobody.
 func (m *Message) called(name string) (*naming.Meaning, *Refusal) {
-	return ask(m, func(ctx context.Context) (*naming.Meaning, error) {
+	x, err := ask(m, func(ctx context.Context) (*naming.Meaning, error) {
 		return m.policy.names.Call(ctx, name, m.client.MayAsk, m.client.Settings.MaxRecipients)
 	})
+	return x, Nameless(err, m.client.Settings.MaxRecipients)
 }
 
 // expand is what a recipient stands for by its alias; nil: it has none.
 func (m *Message) expand(address string, limit int) (*naming.Meaning, *Refusal) {
-	return ask(m, func(ctx context.Context) (*naming.Meaning, error) {
+	x, err := ask(m, func(ctx context.Context) (*naming.Meaning, error) {
 		return m.agent.expand(ctx, m.policy, address, limit)
 	})
+	if err != nil {
+		return nil, NamelessAlias(err, m.client.Settings.MaxRecipients, m.policy.names.Books(), m.client.MayAsk)
+	}
+	return x, nil
 }
 
 // ask does a look-up within the time that the message has left for them.
-func ask(m *Message, look func(context.Context) (*naming.Meaning, error)) (*naming.Meaning, *Refusal) {
+func ask(m *Message, look func(context.Context) (*naming.Meaning, error)) (*naming.Meaning, error) {
 	begun := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), maxLookUp-time.Duration(m.looked)*time.Millisecond)
 	defer cancel()
 	x, err := look(ctx)
 	m.looked += int32(time.Since(begun) / time.Millisecond)
-	return x, Nameless(err, m.client.Settings.MaxRecipients)
+	return x, err
 }
 
 // expand is what an address stands for; nil: it has no alias. It tells of
@@ -100,5 +105,16 @@ func Nameless(err error, most int) *Refusal {
 	}
 	r := refuse(451, 4, 3, "an address book cannot be asked now, try again later; `postern book test` tells why") // X.4.3 directory server failure
 	r.Cause = err
+	return r
+}
+
+// NamelessAlias is Nameless of what an alias leads to. An alias may use every
+// book: to a client that may not, the sentence says nothing of who is in one.
+func NamelessAlias(err error, most int, books *addressbook.Books, may func(*config.Book) bool) *Refusal {
+	r := Nameless(err, most)
+	var unknown *addressbook.Unknown
+	if errors.As(err, &unknown) && len(books.Only(may).Names()) < len(books.Names()) {
+		r.Sentence, r.Cause = "an alias leads to a name that no address book has, or that more than one person has; the log of the relay says which", err
+	}
 	return r
 }

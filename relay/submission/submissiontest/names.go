@@ -178,7 +178,7 @@ var Names = []Named{
 	{Name: "person without address", Books: Cards, Submission: domain, From: "a@example.org", To: []string{"mute"}, Refused: "550 5.1.1 Mute has no address in Team"},
 	{Name: "group that is too large", Books: Cards, Submission: domain, From: "a@example.org", To: []string{"many"}, Refused: "554 5.5.3 the group has more than the 6 recipients"},
 	{Name: "two of one name", Books: Cards, Submission: domain, From: "a@example.org", To: []string{`"Bob Brown"`},
-		Refused: `553 5.1.4 "Bob Brown" may be Bob Brown <bob@book.example> (Team) or Bob Brown <bob2@book.example> (Team); write the address, or book:Team/Bob Brown`},
+		Refused: `553 5.1.4 "Bob Brown" may be Bob Brown <bob@book.example> (Team) or Bob Brown <bob2@book.example> (Team); write the address`},
 	{Name: "a book that is away", Books: away, Submission: domain, From: "a@example.org", To: []string{"ali"}, Refused: "451 4.4.3 an address book cannot be asked now"},
 	{Name: "a book that is away has no part in aliases", Books: away, Submission: ops, From: "a@example.org", To: []string{"root"}, Want: "a@example.org", Recipients: []string{"ops@example.net rfc822;root"}},
 	{Name: "a book that the client may not ask", Books: closed, Submission: domain, From: "a@example.org", To: []string{"ali"}, Want: "a@example.org", Recipients: []string{"ali@example.com"}},
