@@ -79,6 +79,13 @@ func offers(list []string, begun, prefix string) []string {
 			all = append(all, prefix+s)
 		}
 	}
+	if len(all) == 0 { // as a name is found by the beginning of a word that is not the first
+		for _, s := range list {
+			if k := strings.ToLower(" " + begun); len(begun) > 1 && s == wire.Line(s) && strings.Contains(strings.ToLower(s), k) {
+				all = append(all, prefix+s)
+			}
+		}
+	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }

@@ -17,7 +17,10 @@ var offered = map[string]string{
 	"postern book show --config CONFIG O":          "O'Brien (Bob) $HOME",
 	"postern book show --config CONFIG bob":        "bob@example.com",
 	"postern send --config CONFIG --to group:F":    "group:Field north",
-	"postern send --config CONFIG --to group:f":    "group:f", // these shells tell small letters from capitals
+	"postern send --config CONFIG --to group:f":    "group:Field north",
+	"postern book show --config CONFIG o":          "O'Brien (Bob) $HOME",
+	"postern send --config CONFIG --to lee":        "Alice Lee", // by a word that is not the first
+	"postern send --config CONFIG --to zo":         "Zoë ",      // what two have in common
 	"postern send --config CONFIG --cc bobb":       "bobby",
 	"postern send --config CONFIG --cc nobody-has": "nobody-has",
 	"postern book remove --config CONFIG \u00c4":   "Ärger & Söhne; \"GmbH\"",
@@ -34,6 +37,10 @@ func quotable(t *testing.T) (*harness, []string) {
 	h := newHarness(t, strings.Replace(capturing, "ADDR", "127.0.0.1:1", 1)+"[book.team]\nprovider = \"vcards\"\ndir = \"DIR/book\"\n")
 	h.must("book", "add", "--name", "O'Brien (Bob) $HOME", "--email", "bob@example.com", "--nickname", "bobby", "--group", "Field north")
 	h.must("book", "add", "--name", "Ärger & Söhne; \"GmbH\"", "--email", "info@example.com")
+	h.must("book", "add", "--name", "Alice Lee", "--email", "x@example.com", "--nickname", "Zz")
+	h.must("book", "add", "--name", "Zoë North", "--email", "1@example.com")
+	h.must("book", "add", "--name", "Zoë South", "--email", "2@example.com")
+	h.must("book", "add", "--name", "Anna", "--email", "anna@example.com")
 	return h, append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "HOME="+h.dir, "LC_ALL=C.UTF-8", "TERM=dumb")
 }
 
@@ -83,6 +90,11 @@ func TestNamesAtPrompts(t *testing.T) {
 			needed(t, shell)
 			needed(t, "zsh")
 			h, env := quotable(t)
+			// Two begin so, in letters of their own: bash leaves the word alone.
+			several := map[string]string{"bash": "ANN", "zsh": "Anna"}[shell]
+			if got := typed(t, h, env, shell, setup, "postern send --config CONFIG --to ANN"); got != several {
+				t.Errorf("several: %q, want %q", got, several)
+			}
 			for line, want := range offered {
 				if got := typed(t, h, env, shell, setup, line); got != want {
 					t.Errorf("%q: %q, want %q", line, got, want)

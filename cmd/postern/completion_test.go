@@ -110,3 +110,18 @@ func TestNamesInFish(t *testing.T) {
 		}
 	}
 }
+
+// The scripts of cobra are changed in places that are there.
+func TestScriptsAreChanged(t *testing.T) {
+	for shell, changes := range scriptChanges {
+		script, err := os.ReadFile(completionScript(t, shell))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range changes {
+			if !strings.Contains(string(script), c.new) {
+				t.Errorf("%s: no longer there: %s", shell, c.old)
+			}
+		}
+	}
+}
