@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,6 +39,9 @@ type Keeper struct {
 func New(unit string) (*Keeper, error) {
 	if !unitName.MatchString(unit) {
 		return nil, fmt.Errorf("%q is not the name of a service, such as %s", unit, Service)
+	}
+	if strings.HasSuffix(unit, "@.service") {
+		return nil, fmt.Errorf("%q is a template: name an instance of it, such as %s", unit, strings.Replace(unit, "@", "@relay", 1))
 	}
 	for _, program := range []string{"systemd-creds", "systemctl"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -67,8 +71,41 @@ func Of(name string) *Keeper {
 	return nil
 }
 
+// UnitOf is the system service that a process of this machine belongs to; empty:
+// none that can be told.
+func UnitOf(pid int) string {
+	groups, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
+	if err != nil {
+		return ""
+	}
+	return unitIn(string(groups))
+}
+
+// unitIn is the service that the cgroups of a process name (cgroups(7)), one on each
+// line: "0::/system.slice/system-postern.slice/postern@x.service". Services below
+// user@1000.service are those of a user.
+func unitIn(groups string) (unit string) {
+	for line := range strings.Lines(groups) {
+		id, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+		controllers, path, _ := strings.Cut(path, ":")
+		if id != "0" && controllers != "name=systemd" {
+			continue
+		}
+		for name := range strings.SplitSeq(path, "/") {
+			switch {
+			case strings.HasPrefix(name, "user@"):
+				return ""
+			case unitName.MatchString(name):
+				unit = name
+			}
+		}
+	}
+	return unit
+}
+
 var (
-	unitName = regexp.MustCompile(`^[A-Za-z0-9_.@-]{1,200}\.service$`)
+	// unitName is one as systemd has it, with the escapes of instances, "\x2d".
+	unitName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:@\\-]{0,200}\.service$`)
 	// plainName is a name that means nothing else in a unit, where % does.
 	plainName = regexp.MustCompile(`^[A-Za-z0-9_.=-]{1,200}$`)
 )

@@ -93,10 +93,29 @@ func TestKeepReadForget(t *testing.T) {
 	if sealed, dropIns := names(k); len(sealed) > 0 || strings.Join(dropIns, " ") != "mine.conf" {
 		t.Errorf("%q, %q", sealed, dropIns)
 	}
-	for _, unit := range []string{"postern", "../x.service", "a b.service", "", "-x y.service"} {
+	for _, unit := range []string{"postern", "../x.service", "a b.service", "", "-x y.service", "-x.service", "postern@.service", "a\\b/../c.service"} {
 		if _, err := New(unit); err == nil {
 			t.Errorf("%q was taken", unit)
 		}
+	}
+}
+
+func TestUnitIn(t *testing.T) {
+	for groups, want := range map[string]string{
+		"0::/system.slice/postern.service\n":                                               "postern.service",
+		"0::/system.slice/system-postern.slice/postern@a\\x2db.service\n":                  `postern@a\x2db.service`,
+		"0::/system.slice/smtp-relay.service/payload\n":                                    "smtp-relay.service",
+		"12:pids:/system.slice/other.service\n1:name=systemd:/system.slice/mail.service\n": "mail.service",
+		"0::/user.slice/user-1000.slice/user@1000.service/app.slice/postern.service\n":     "",
+		"0::/user.slice/user-1000.slice/session-3.scope\n":                                 "",
+		"0::/\n": "", "": "", "0::/-x.service\n": "",
+	} {
+		if got := unitIn(groups); got != want {
+			t.Errorf("%q: %q, want %q", groups, got, want)
+		}
+	}
+	if got := UnitOf(-1); got != "" {
+		t.Error(got)
 	}
 }
 

@@ -104,8 +104,8 @@ func (a *app) defineCommand(kind definition.Kind, edit bool, short, long string)
 	if kind != definition.Route {
 		flags.BoolVar(&d.noTest, "no-test", false, "do not test it before it is kept")
 		flags.BoolVar(&d.force, "force", false, "keep it although the test failed")
-		flags.StringVar(&d.unit, "systemd-credential", "", "keep secrets as encrypted credentials of the systemd service `UNIT`, which is started anew")
-		flags.Lookup("systemd-credential").NoOptDefVal = credential.Service
+		flags.StringVar(&d.unit, "systemd-credential", "", "keep secrets as encrypted credentials of the systemd service `UNIT`, which is started anew; without a name, that of the daemon that runs, or "+credential.Service)
+		flags.Lookup("systemd-credential").NoOptDefVal = ofDaemon
 	}
 	return a.withJSON(d.cmd)
 }

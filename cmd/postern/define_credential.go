@@ -22,6 +22,16 @@ func (d *define) keepers(ctx context.Context, def *definition.Definition, how *d
 		}
 		return nil
 	}
+	st, unreached := d.status(ctx)
+	runs := "" // the service of the daemon; empty: there is none, or nobody can tell
+	if unreached == nil {
+		runs = credential.UnitOf(st.PID)
+	}
+	if d.unit == ofDaemon {
+		if d.unit = runs; runs == "" {
+			d.unit = credential.Service
+		}
+	}
 	keeper, err := credential.New(d.unit)
 	switch {
 	case err != nil:
@@ -31,7 +41,13 @@ func (d *define) keepers(ctx context.Context, def *definition.Definition, how *d
 	case len(def.Secrets) == 0:
 		return &failure{code: exitData, text: "there is no secret that could be kept as a credential", hint: "give it by one of the flags for files, such as --password-file FILE"}
 	}
-	if _, err := d.status(ctx); err == nil && !keeper.Active(ctx) {
+	if old := keeperOf(def); old != nil && old.Unit != d.unit {
+		return &failure{code: exitData, text: "a secret of it is a credential of " + old.Unit + ", and " + d.unit + " would not have that", hint: "name that service, or remove the definition and add it anew"}
+	}
+	if runs != "" && runs != d.unit {
+		return &failure{code: exitData, text: "the daemon that runs is not " + d.unit, hint: "it is " + runs}
+	}
+	if unreached == nil && runs == "" && !keeper.Active(ctx) {
 		return &failure{code: exitData, text: "the daemon that runs is not " + d.unit, hint: "--systemd-credential=UNIT names its service"}
 	}
 	d.keeper = keeper
@@ -39,6 +55,9 @@ func (d *define) keepers(ctx context.Context, def *definition.Definition, how *d
 	how.Reload = d.restartAfter
 	return nil
 }
+
+// ofDaemon stands for the service of the daemon that runs.
+const ofDaemon = "auto"
 
 // keeperOf is the keeper of a credential that a definition names; nil: it names
 // none that we have kept.
