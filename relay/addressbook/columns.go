@@ -81,7 +81,7 @@ func guess(header []string, named map[string]string) (columns, []Guess, error) {
 	for field, heading := range named {
 		i := slices.Index(plainly, plain(heading))
 		if i < 0 {
-			return nil, nil, &Unreadable{"there is no column " + wire.Quote(wire.Line(heading)) + "; there are " + shownList(header)}
+			return nil, nil, &Unreadable{"there is no column " + wire.Quote(wire.Line(heading)), "there are " + shownList(header)}
 		}
 		c[field] = []int{i}
 	}
@@ -101,7 +101,7 @@ func guess(header []string, named map[string]string) (columns, []Guess, error) {
 		delete(c, fieldLast)
 	}
 	if len(c[fieldEmail]) == 0 {
-		return nil, nil, &Unreadable{"no column is known to hold addresses; there are " + shownList(header) + ". Name it: email=COLUMN"}
+		return nil, nil, &Unreadable{"no column is known to hold addresses", "there are " + shownList(header) + ". Name it: email=COLUMN"}
 	}
 	var guesses []Guess
 	for _, field := range Fields {
@@ -147,8 +147,8 @@ func unguarded(cell string) string {
 }
 
 // card makes one of a row; nil: the row is of nobody. The faults are of what
-// can't be used.
-func (c columns) card(row []string) (card *Card, faults []string) {
+// can't be used, which told repeats.
+func (c columns) card(row []string, told func(string) string) (card *Card, faults []string) {
 	name := c.first(fieldName, row)
 	if name == "" {
 		var parts []string
@@ -169,7 +169,7 @@ func (c columns) card(row []string) (card *Card, faults []string) {
 			switch {
 			case one == "" || slices.Contains(addresses, one):
 			case wire.CheckMailbox(one, true) != wire.NoFault: // Outlook has the path of X.400 or X.500 there, of its own Exchange
-				faults = append(faults, wire.Quote(wire.Line(one))+" is not an address")
+				faults = append(faults, told(one)+" is not an address")
 			case len(addresses) < maxAddresses:
 				addresses = append(addresses, one)
 			}

@@ -2,6 +2,7 @@ package addressbook
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -46,6 +47,11 @@ func (b *fileBook) Index() (*Index, error) {
 	}
 	s := Source{Format: b.settings.Provider, Charset: b.settings.Charset, Columns: b.settings.Columns}
 	c, err := s.Read(bytes.NewReader(text))
+	if wrong := (*Unreadable)(nil); errors.As(err, &wrong) && wrong.Words != "" {
+		// Whoever asks for the book may not be allowed to read what is none, such as
+		// a file that a link leads to.
+		err = &Unreadable{Text: wrong.Text, Words: "postern book import --dry-run FILE shows those that there are"}
+	}
 	if err != nil {
 		return fail(fmt.Errorf("cannot be used: %w", err))
 	}

@@ -16,6 +16,10 @@ var attributes = map[string]string{
 	"mozillanickname": fieldNickname, "o": fieldOrganisation, "company": fieldOrganisation,
 }
 
+// nameOfEntry is the attribute that makes an entry of a record. Words of a record
+// without it are not told: the file may be something else.
+const nameOfEntry = "dn"
+
 // attribute is one of a record of LDIF, as it is written behind the colon.
 type attribute struct {
 	name  string
@@ -54,7 +58,7 @@ func (c *Contents) readLDIF(text []byte) {
 			continue
 		}
 		kind, _, _ := strings.Cut(strings.ToLower(string(name)), ";") // options, such as a language
-		if attributes[kind] == "" && kind != "objectclass" && kind != "member" || len(record) >= maxMembers {
+		if attributes[kind] == "" && kind != "objectclass" && kind != "member" && kind != nameOfEntry || len(record) >= maxMembers {
 			continue
 		}
 		record = append(record, attribute{kind, slices.Clone(value)})
@@ -90,7 +94,14 @@ func (c *Contents) ldifRecord(line int, record []attribute) {
 	row, at := []string{}, columns{}
 	var members []string
 	group, unread := false, false
+	told := func(v string) string { return wire.Quote(wire.Line(v)) }
+	if !slices.ContainsFunc(record, func(a attribute) bool { return a.name == nameOfEntry }) {
+		told = func(string) string { return "a value" }
+	}
 	for _, a := range record {
+		if a.name == nameOfEntry {
+			continue
+		}
 		v, ok := ldifValue(string(a.value))
 		if !ok {
 			c.fault(line, a.name+" cannot be read")
@@ -105,14 +116,14 @@ func (c *Contents) ldifRecord(line int, record []attribute) {
 			if address := mailOfDN(v); address != "" {
 				members = append(members, "mailto:"+address)
 			} else {
-				c.fault(line, "member "+wire.Quote(wire.Line(v))+" has no address")
+				c.fault(line, "member "+told(v)+" has no address")
 			}
 		case field != "":
 			at[field] = append(at[field], len(row))
 			row = append(row, v)
 		}
 	}
-	card, faults := at.card(row)
+	card, faults := at.card(row, told)
 	for _, f := range faults {
 		c.fault(line, f)
 	}
@@ -126,7 +137,7 @@ func (c *Contents) ldifRecord(line int, record []attribute) {
 		var good []string
 		for _, m := range members {
 			if wire.CheckMailbox(strings.TrimPrefix(m, "mailto:"), true) != wire.NoFault {
-				c.fault(line, wire.Quote(wire.Line(m))+" is not an address")
+				c.fault(line, told(m)+" is not an address")
 			} else {
 				good = append(good, m)
 			}

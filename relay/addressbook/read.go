@@ -35,9 +35,17 @@ type Source struct {
 }
 
 // Unreadable is the error of a file that isn't what it should be.
-type Unreadable struct{ Text string }
+type Unreadable struct {
+	Text  string
+	Words string // what it holds instead, for who may read it; may be empty
+}
 
-func (e *Unreadable) Error() string { return e.Text }
+func (e *Unreadable) Error() string {
+	if e.Words == "" {
+		return e.Text
+	}
+	return e.Text + "; " + e.Words
+}
 
 // Contents are those of a file.
 type Contents struct {
@@ -79,11 +87,11 @@ func (s Source) Read(r io.Reader) (*Contents, error) {
 	case err != nil:
 		return nil, err
 	case len(raw) > maxFile:
-		return nil, &Unreadable{fmt.Sprintf("it has more than %d MiB", maxFile>>20)}
+		return nil, &Unreadable{Text: fmt.Sprintf("it has more than %d MiB", maxFile>>20)}
 	}
 	text, name, err := s.decode(raw)
 	if err != nil {
-		return nil, &Unreadable{err.Error()}
+		return nil, &Unreadable{Text: err.Error()}
 	}
 	c := &Contents{Format: s.Format, Charset: name}
 	if c.Format == "" {
@@ -97,7 +105,7 @@ func (s Source) Read(r io.Reader) (*Contents, error) {
 	case "csv":
 		err = c.readCSV(text, s.Columns)
 	default:
-		err = &Unreadable{"the format " + wire.Quote(c.Format) + " is none of " + strings.Join(Formats, ", ")}
+		err = &Unreadable{Text: "the format " + wire.Quote(c.Format) + " is none of " + strings.Join(Formats, ", ")}
 	}
 	return c, err
 }
@@ -200,11 +208,11 @@ func (c *Contents) readCSV(text []byte, named map[string]string) error {
 	header, err := r.Read()
 	switch {
 	case err == io.EOF:
-		return &Unreadable{"it is empty"}
+		return &Unreadable{Text: "it is empty"}
 	case err != nil:
-		return &Unreadable{"its header cannot be read: " + err.Error()}
+		return &Unreadable{Text: "its header cannot be read: " + err.Error()}
 	case len(header) > maxColumns:
-		return &Unreadable{fmt.Sprintf("it has more than %d columns", maxColumns)}
+		return &Unreadable{Text: fmt.Sprintf("it has more than %d columns", maxColumns)}
 	}
 	at, guesses, err := guess(slices.Clone(header), named)
 	if err != nil {
@@ -224,7 +232,7 @@ func (c *Contents) readCSV(text []byte, named map[string]string) error {
 			return err
 		}
 		line, _ := r.FieldPos(0)
-		card, faults := at.card(row)
+		card, faults := at.card(row, func(v string) string { return wire.Quote(wire.Line(v)) })
 		for _, f := range faults {
 			c.fault(line, f)
 		}
