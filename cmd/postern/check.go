@@ -238,7 +238,7 @@ func checkMessages(ctx context.Context, cfg *config.Config) (found []config.Prob
 }
 
 func checkMessagesIn(ctx context.Context, cfg *config.Config, key, dir string) (found []config.Problem) {
-	folder := merge.Folder{Dir: dir, Domain: cfg.Hostname}
+	folder := merge.Folder{Dir: dir, Domain: cfg.Hostname, Words: true}
 	names, err := folder.Names()
 	if err != nil {
 		found = append(found, config.Problem{Key: key, Text: "the folder cannot be read: " + merge.Reason(err)})

@@ -20,6 +20,9 @@ type Folder struct {
 	Dir    string // empty: it has none
 	Domain string // of Message-IDs; empty: that of From
 	Book   Book   // nil: there is none
+	// Words has problems repeat words of what is no message file and no template:
+	// for who may read the files.
+	Words bool
 	// Memory is asked by Fill before something takes that many bytes of memory
 	// beside the message; false: they can't be had. It is asked for more and more,
 	// and all of it is free again when Fill returns. nil: all can be had.
@@ -125,7 +128,7 @@ func (f Folder) plan(ctx context.Context, name string) (*Plan, error) {
 	if f.Dir == "" || !isName(name) {
 		return nil, ErrUnknown
 	}
-	step := &Step{Path: name + ".toml", Dir: f.Dir, InlineCSS: true, ForOthers: true}
+	step := &Step{Path: name + ".toml", Dir: f.Dir, InlineCSS: true, ForOthers: true, quiet: !f.Words}
 	text, err := step.read(step.Path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):

@@ -82,11 +82,26 @@ func (s *Step) parse(text string) error {
 		if errors.As(err, &parse) {
 			p.Line, p.Text = parse.Position.Line, "is not TOML: "+wire.Text(strings.TrimSuffix(parse.Message, "."), 500)
 		}
+		if s.quiet {
+			p.Text = "is not TOML"
+		}
 		return one(p)
 	}
-	d := &decoder{step: s}
-	d.table("", root, s.keys())
+	d, known := &decoder{step: s}, s.keys()
+	if s.quiet && len(root) > 0 && !hasAny(root, known) {
+		return one(Problem{File: s.Path, Text: "is no message file: it has none of their keys"})
+	}
+	d.table("", root, known)
 	return d.found.none()
+}
+
+func hasAny(root map[string]any, known keys) bool {
+	for name := range root {
+		if known[name] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // decoder puts the values of a TOML document into a Step.

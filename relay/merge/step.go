@@ -47,6 +47,8 @@ type Step struct {
 	Flags map[string]string
 
 	lines func(path string) int
+	// quiet: problems repeat no words of what is no message file and no template.
+	quiet bool
 }
 
 // Content is a body: Text where Set, else what File holds; without either there

@@ -100,6 +100,9 @@ func (c *compiler) parse(f *field, source string) *field {
 	}
 	if err != nil {
 		p := c.step.problem(f.key, templateFault(err), "")
+		if c.step.quiet {
+			p.Text = "is no template that can be used"
+		}
 		if f.file != "" {
 			p.File, p.Line, p.Field = f.file, templateLine(err), ""
 		}
