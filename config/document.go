@@ -27,6 +27,7 @@ type document struct {
 	further  []*document     // in the order in which they were read
 	from     map[string]part // keys that a further file has
 	instead  *replacement    // of a further file; nil: none is
+	foreign  map[string]bool // further files that are links to another place
 	source   *sourceMap
 	root     map[string]any
 	problems findings

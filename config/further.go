@@ -59,6 +59,12 @@ func (d *document) readFurther() {
 		}
 		one := &document{file: filepath.Join(folder, name), source: &sourceMap{}}
 		left -= d.instead.readOne(one)
+		if !d.instead.replaces(one) && leadsOut(one.file, d.file) {
+			if d.foreign == nil {
+				d.foreign = map[string]bool{}
+			}
+			d.foreign[one.file] = true
+		}
 		d.problems.list = append(d.problems.list, one.problems.list...)
 		if left < 0 {
 			d.problems.add(Problem{File: folder, Text: "holds more than " + FormatSize(maxFile)})
@@ -67,6 +73,21 @@ func (d *document) readFurther() {
 		d.merge("", d.root, one.root, one)
 		d.further = append(d.further, one)
 	}
+}
+
+// leadsOut reports whether a file is a link that leads out of the folder of the
+// main one, or nobody knows where.
+func leadsOut(file, main string) bool {
+	folder, err := filepath.EvalSymlinks(filepath.Dir(main))
+	if err != nil {
+		return true
+	}
+	real, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return true
+	}
+	rel, err := filepath.Rel(folder, real)
+	return err != nil || !filepath.IsLocal(rel)
 }
 
 // merge adds what a further file has at path. A table that several files write,

@@ -40,7 +40,11 @@ func (d *document) load() (*Config, error) {
 
 // asError is what is wrong with the document.
 func (d *document) asError() *Problems {
-	return &Problems{List: d.problems.inOrder(d.file, "problems"), Untold: d.problems.untold}
+	list := d.problems.inOrder(d.file, "problems")
+	for i := range list {
+		list[i].foreign = d.foreign[list[i].File]
+	}
+	return &Problems{List: list, Untold: d.problems.untold}
 }
 
 // Find loads what a --config option asks for: the file it names, or else the

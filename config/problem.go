@@ -14,6 +14,8 @@ type Problem struct {
 	Key  string `json:"key,omitempty"`  // "upstream.office.port"; empty: no particular key
 	Text string `json:"text"`           // what is wrong
 	Hint string `json:"hint,omitempty"` // what to do; may be empty
+
+	foreign bool // the file is a link that leads out of the folder of the configuration
 }
 
 // String is "file:line: key: text (hint)", on one line, without what is empty.
@@ -43,6 +45,21 @@ type Problems struct {
 	// Untold is how many more there are than can be of use to anybody. The last
 	// of List then says so, and is none itself.
 	Untold int
+}
+
+// ForOthers are the problems as they are told to whoever may not read the files,
+// as in the log: without words of what a link in conf.d leads to.
+func (p *Problems) ForOthers() *Problems {
+	told := &Problems{List: slices.Clone(p.List), Untold: p.Untold}
+	for i, one := range told.List {
+		if one.foreign {
+			told.List[i] = Problem{
+				File: one.File, Line: one.Line, Text: "this cannot be used",
+				Hint: "the file is a link to another place, so that nothing of it is repeated here; postern check tells more to who may read it",
+			}
+		}
+	}
+	return told
 }
 
 // Count is how many problems there are, told or not.

@@ -48,10 +48,15 @@ func (r *replacement) names(entries []os.DirEntry) (list []string) {
 	return list
 }
 
+// replaces tells whether r stands for a further file.
+func (r *replacement) replaces(one *document) bool {
+	return r != nil && filepath.Base(one.file) == r.name
+}
+
 // readOne reads a further file, or takes what stands for it, and returns its
 // size in bytes.
 func (r *replacement) readOne(one *document) int {
-	if r == nil || filepath.Base(one.file) != r.name {
+	if !r.replaces(one) {
 		return one.read(ReadFile)
 	}
 	one.parse(string(r.content))

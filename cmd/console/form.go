@@ -227,6 +227,7 @@ func (f *formed) blame(err error) {
 		f.Problems = append(f.Problems, err.Error())
 		return
 	}
+	problems = problems.ForOthers()
 	for i := range problems.List {
 		p := &problems.List[i]
 		f.Problems = append(f.Problems, p.String())

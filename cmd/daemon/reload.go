@@ -54,7 +54,7 @@ func (d *daemon) replace(old *state) (*control.Reloaded, error) {
 	cfg, err := d.load()
 	var problems *config.Problems
 	if errors.As(err, &problems) {
-		return nil, &control.Rejected{Problems: problems.List}
+		return nil, &control.Rejected{Problems: problems.ForOthers().List}
 	}
 	if err != nil {
 		return nil, err

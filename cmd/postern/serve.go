@@ -23,6 +23,10 @@ func (a *app) serveCommand() *cobra.Command {
 			defer signals.Forget()
 			load := func() (*config.Config, error) { return findConfig(a.config) }
 			cfg, err := load()
+			var problems *config.Problems
+			if errors.As(err, &problems) && !isTerminal(a.stderr) { // it is a log that others read, too
+				err = problems.ForOthers()
+			}
 			if err != nil {
 				return badConfig(err)
 			}
