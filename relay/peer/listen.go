@@ -14,6 +14,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"postern/spool/disk"
 )
 
 // ErrTaken: somebody answers at a socket, or may do so.
@@ -198,7 +200,7 @@ type private struct {
 }
 
 func newPrivate(path string) (*private, error) {
-	above, err := os.OpenRoot(filepath.Dir(path))
+	above, err := disk.OpenFolder(filepath.Dir(path))
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +218,7 @@ func (p *private) make(dir string) error {
 		return err
 	}
 	p.name = filepath.Base(made)
-	if p.folder, err = p.above.OpenRoot(p.name); err != nil {
+	if p.folder, err = disk.OpenFolderIn(p.above, p.name); err != nil {
 		return err
 	}
 	info, err := p.folder.Stat(".")

@@ -12,6 +12,7 @@ import (
 
 	"postern/config/wire"
 	"postern/relay/submission"
+	"postern/spool/disk"
 )
 
 const (
@@ -32,7 +33,7 @@ type folder struct {
 // openFolder opens a folder from which this process can remove what others put
 // there.
 func openFolder(path string) (_ *folder, err error) {
-	root, err := os.OpenRoot(path)
+	root, err := disk.OpenFolder(path)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func (f *folder) openBad() error {
 			return err
 		}
 		if info.IsDir() && isOwn(info) {
-			if f.bad, err = f.root.OpenRoot(badFolder); err != nil {
+			if f.bad, err = disk.OpenFolderIn(f.root, badFolder); err != nil {
 				return err
 			}
 			return f.countBad()

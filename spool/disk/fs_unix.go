@@ -14,7 +14,9 @@ import (
 const (
 	// noFollow also waits for nobody: a pipe in the place of a file, whose
 	// other end nobody has, would hold a start up for ever.
-	noFollow = unix.O_NOFOLLOW | unix.O_NONBLOCK
+	noFollow = unix.O_NOFOLLOW | NoWait
+	// NoWait opens a pipe without waiting for its other end.
+	NoWait = unix.O_NONBLOCK
 	// RemovesOpen: an open file can be removed and stays readable.
 	RemovesOpen = true
 )

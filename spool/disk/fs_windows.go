@@ -9,6 +9,8 @@ import (
 )
 
 const (
+	// NoWait opens a pipe without waiting for its other end.
+	NoWait   = 0 // a file there is no pipe
 	noFollow = 0 // folders of services are protected by their access lists
 	// RemovesOpen: an open file can be removed and stays readable.
 	RemovesOpen = false

@@ -11,16 +11,11 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"postern/spool"
 	"postern/spool/disk"
 )
 
-const (
-	noWait       = unix.O_NONBLOCK // for the other end of a pipe
-	syncsFolders = true
-)
+const syncsFolders = true
 
 // inherits tells whether what this process makes in a folder is given to another
 // user.

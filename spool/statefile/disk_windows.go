@@ -5,10 +5,7 @@ import (
 	"os"
 )
 
-const (
-	noWait       = 0     // a file there is no pipe
-	syncsFolders = false // NTFS logs its directories
-)
+const syncsFolders = false // NTFS logs its directories
 
 func inherits(*os.Root) bool { return false }
 

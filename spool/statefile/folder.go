@@ -64,7 +64,7 @@ func (d *Folder) prepare() (*os.Root, error) {
 			return nil, err
 		}
 	}
-	above, err := os.OpenRoot(filepath.Dir(dir))
+	above, err := disk.OpenFolder(filepath.Dir(dir))
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (d *Folder) prepare() (*os.Root, error) {
 // fs.ErrNotExist: there is none.
 func Open(dir string) (*os.Root, error) {
 	dir = filepath.Clean(dir)
-	above, err := os.OpenRoot(filepath.Dir(dir))
+	above, err := disk.OpenFolder(filepath.Dir(dir))
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func open(above *os.Root, dir string) (*os.Root, error) {
 	if !named.IsDir() {
 		return nil, notFolder
 	}
-	r, err := above.OpenRoot(name)
+	r, err := disk.OpenFolderIn(above, name)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func (d *Folder) Claim() (release func(), err error) {
 	defer w.Close()
 	// It is held for long, and a file that is open for writing would keep the
 	// file system from being mounted read-only.
-	f, err := openNamed(r, claimName, os.O_RDONLY)
+	f, err := disk.OpenFile(r, claimName, os.O_RDONLY)
 	if err != nil {
 		return nil, d.inFull(err)
 	}
@@ -218,7 +218,7 @@ func (d *Folder) Claimant() (pid int, claimed bool) {
 // is somebody else's.
 func openLock(r *os.Root, name string) (*os.File, error) {
 	for range 1000 { // a name that comes and goes more often does so on purpose
-		f, err := openNamed(r, name, os.O_RDWR)
+		f, err := disk.OpenFile(r, name, os.O_RDWR)
 		if !errors.Is(err, fs.ErrNotExist) || has(r, name) {
 			return f, err
 		}
@@ -253,26 +253,6 @@ func makeLock(r *os.Root, name string) error {
 	return err
 }
 
-// openNamed opens a file that is there under its own name: no link leads to it.
-func openNamed(r *os.Root, name string, flag int) (*os.File, error) {
-	f, err := r.OpenFile(name, flag|noWait, 0)
-	if err != nil {
-		return nil, err
-	}
-	opened, err := f.Stat()
-	if err == nil {
-		var named fs.FileInfo
-		if named, err = r.Lstat(name); err == nil && (!os.SameFile(named, opened) || !opened.Mode().IsRegular()) {
-			err = fmt.Errorf("%s %w", f.Name(), spool.ErrForm)
-		}
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
 // Read reads a file of at most limit bytes. fs.ErrNotExist: there is none;
 // spool.ErrForm: it is longer, or no ordinary file. A file that others than its
 // owner can read is refused with the remedy.
@@ -282,7 +262,7 @@ func (d *Folder) Read(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	f, err := openNamed(r, name, os.O_RDONLY)
+	f, err := disk.OpenFile(r, name, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) && has(r, name) {
 		return nil, fmt.Errorf("%s %w", filepath.Join(d.Dir, name), spool.ErrForm) // a link to nothing
 	}
