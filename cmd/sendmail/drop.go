@@ -11,16 +11,24 @@ import (
 	"time"
 
 	"postern/cmd/step"
+	"postern/config/strict"
 	"postern/config/wire"
+	"postern/spool/disk"
 )
 
 // drop leaves a message in the pickup folder. nil: it is durable there, and the
-// daemon takes it when it is back.
+// daemon takes it when it is back. Everything happens in what was opened as the
+// folder, and root leaves nothing in one of its own to which somebody else led.
 func (p *Place) drop(m *step.Finished) error {
+	folder, err := openFolder(p.Pickup)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
 	name := strconv.FormatInt(time.Now().UnixNano(), 36) + "-" + rand.Text()[:12]
-	draft := filepath.Join(p.Pickup, ".postern-"+name)
+	draft, final := ".postern-"+name, "postern-"+name+".eml"
 	// The group of the folder, which a file in it has, is the daemon's.
-	f, err := os.OpenFile(draft, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
+	f, err := folder.OpenFile(draft, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
 	if err != nil {
 		return err
 	}
@@ -31,28 +39,68 @@ func (p *Place) drop(m *step.Finished) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	final := filepath.Join(p.Pickup, "postern-"+name+".eml")
 	if err == nil {
-		err = os.Rename(draft, final)
+		err = folder.Rename(draft, final)
 	}
 	if err == nil {
-		err = syncName(f, p.Pickup)
+		err = syncName(f, folder)
 	}
 	if closed := f.Close(); err == nil {
 		err = closed
 	}
 	if err != nil {
-		_ = os.Remove(draft)
-		_ = os.Remove(final)
+		_ = folder.Remove(draft)
+		_ = folder.Remove(final)
 	}
 	return err
 }
 
+// folder is where a message is left.
+type folder interface {
+	OpenFile(name string, flag int, mode fs.FileMode) (*os.File, error)
+	Rename(from, to string) error
+	Remove(name string) error
+	Open(name string) (*os.File, error)
+	Close() error
+}
+
+// openFolder opens the folder for root. Others may write to it and may not read
+// it, so that they cannot open it: they have its path, and leave nothing that is
+// worth more than they are.
+func openFolder(path string) (folder, error) {
+	if os.Geteuid() != 0 {
+		return named(path), nil
+	}
+	r, err := disk.OpenFolder(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := strict.Folder(r, path); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// named is a folder by its path.
+type named string
+
+func (n named) path(name string) string { return filepath.Join(string(n), name) }
+
+func (n named) OpenFile(name string, flag int, mode fs.FileMode) (*os.File, error) {
+	return os.OpenFile(n.path(name), flag, mode)
+}
+
+func (n named) Rename(from, to string) error       { return os.Rename(n.path(from), n.path(to)) }
+func (n named) Remove(name string) error           { return os.Remove(n.path(name)) }
+func (n named) Open(name string) (*os.File, error) { return os.Open(n.path(name)) }
+func (named) Close() error                         { return nil }
+
 // syncName makes the name of a file durable. Who may write to the folder may
 // not read it, and only what can be read can be synced; a sync of the file after
 // it was renamed has the name on disk with it (ext4, XFS, btrfs).
-func syncName(f *os.File, folder string) error {
-	dir, err := os.Open(folder)
+func syncName(f *os.File, folder folder) error {
+	dir, err := folder.Open(".")
 	if err != nil {
 		return f.Sync()
 	}

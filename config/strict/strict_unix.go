@@ -45,6 +45,25 @@ func File(path string, trusted ...int) error {
 	return judge(found, info, trusted, false)
 }
 
+// Folder is why this process makes no files in a folder that it has opened as
+// path: it runs as root, the folder is root's, and somebody else may have led the
+// path there, to have a file of root's made, such as one of cron. Files in a
+// folder of another user give nobody more than that user has. The error is an
+// *Unsafe.
+func Folder(opened *os.Root, path string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := opened.Stat(".")
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 {
+		return nil
+	}
+	return Above(path)
+}
+
 // walk goes from the root to path and returns where that leads to; "" where
 // something is missing.
 func walk(path string, trusted []int) (string, error) {

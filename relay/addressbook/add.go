@@ -3,8 +3,6 @@ package addressbook
 import (
 	"errors"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"sync"
 )
 
@@ -22,11 +20,11 @@ const syncers = 16
 // that were tried, in their order. The error is one of the folder; what was written
 // before it is in added.
 func (f *Folder) AddAll(cards []*Card) (added []Added, err error) {
-	release, err := f.lock()
+	w, err := f.lock()
 	if err != nil {
 		return nil, err
 	}
-	defer release()
+	defer w.close()
 	f.Refresh()
 	x, err := f.Index()
 	if err != nil {
@@ -37,7 +35,7 @@ func (f *Folder) AddAll(cards []*Card) (added []Added, err error) {
 	for i, c := range cards {
 		waiting[i].prepare(f.Name, c, x, seen)
 	}
-	if err := f.putDown(waiting); err != nil {
+	if err := w.putDown(waiting); err != nil {
 		return nil, err
 	}
 	defer f.Refresh()
@@ -45,16 +43,16 @@ func (f *Folder) AddAll(cards []*Card) (added []Added, err error) {
 		one := &waiting[i]
 		if one.Err == nil {
 			// A link fails where there is a file, whoever has made it.
-			err := os.Link(one.temp, filepath.Join(f.Dir, one.Entry.File))
-			os.Remove(one.temp)
+			err := w.r.Link(one.temp, one.Entry.File)
+			_ = w.r.Remove(one.temp)
 			switch {
 			case errors.Is(err, fs.ErrExist):
 				one.Err = ErrThere
 			case err != nil:
 				for _, left := range waiting[i+1:] {
-					os.Remove(left.temp)
+					_ = w.r.Remove(left.temp)
 				}
-				return added, errors.Join(err, syncDir(f.Dir))
+				return added, errors.Join(err, syncFolder(w.r))
 			}
 		}
 		if one.Err != nil {
@@ -62,7 +60,7 @@ func (f *Folder) AddAll(cards []*Card) (added []Added, err error) {
 		}
 		added = append(added, one.Added)
 	}
-	return added, syncDir(f.Dir)
+	return added, syncFolder(w.r)
 }
 
 // waiting is a card on its way into a folder.
@@ -90,14 +88,14 @@ func (w *waiting) prepare(book string, c *Card, x *Index, seen map[string]bool) 
 
 // putDown writes the texts under names that are no card's. After an error none of
 // them is left.
-func (f *Folder) putDown(all []waiting) error {
+func (w *writing) putDown(all []waiting) error {
 	var running sync.WaitGroup
 	errs := make([]error, syncers)
 	for n := range min(syncers, len(all)) {
 		running.Go(func() {
 			for i := n; i < len(all) && errs[n] == nil; i += syncers {
 				if all[i].Err == nil {
-					all[i].temp, errs[n] = f.writeTemp(all[i].text)
+					all[i].temp, errs[n] = w.writeTemp(all[i].text)
 				}
 			}
 		})
@@ -107,7 +105,7 @@ func (f *Folder) putDown(all []waiting) error {
 	if err != nil {
 		for _, one := range all {
 			if one.temp != "" {
-				os.Remove(one.temp)
+				_ = w.r.Remove(one.temp)
 			}
 		}
 	}

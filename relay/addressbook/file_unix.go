@@ -3,10 +3,23 @@
 package addressbook
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"syscall"
 )
+
+// noWait opens a pipe without waiting for its other end.
+const noWait = syscall.O_NONBLOCK
+
+// syncFolder makes durable what stands in a folder.
+func syncFolder(r *os.Root) error {
+	f, err := r.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
 
 func inodeOf(info fs.FileInfo) uint64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -5,6 +5,11 @@ import (
 	"os"
 )
 
+const noWait = 0
+
+// syncFolder: Windows has no sync of folders.
+func syncFolder(*os.Root) error { return nil }
+
 func inodeOf(fs.FileInfo) uint64 { return 0 }
 
 func openNow(path string, how int) (*os.File, error) { return os.OpenFile(path, how, 0) }

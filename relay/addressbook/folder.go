@@ -283,17 +283,25 @@ var errSpecial = errors.New("is no regular file")
 // what is no regular file is not opened, and what has become one since is not
 // read.
 func readRegular(path string, info fs.FileInfo, most int64) ([]byte, error) {
-	if !info.Mode().IsRegular() {
-		return nil, errSpecial
-	}
-	if info.Size() > most {
-		return nil, fmt.Errorf("has more than %d MiB", most>>20)
+	if err := readable(info, most); err != nil {
+		return nil, err
 	}
 	f, err := openNow(path, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
 	return readOpen(f, info, most)
+}
+
+// readable is why a file is not opened; nil: it may be.
+func readable(info fs.FileInfo, most int64) error {
+	switch {
+	case !info.Mode().IsRegular():
+		return errSpecial
+	case info.Size() > most:
+		return fmt.Errorf("has more than %d MiB", most>>20)
+	}
+	return nil
 }
 
 // readOpen reads and closes a file that info is about.

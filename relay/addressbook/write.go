@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/config/strict"
 	"postern/spool/disk"
 )
 
@@ -34,35 +35,61 @@ const lockName = ".postern.lock"
 // patience is how long a writer waits for another one.
 const patience = 10 * time.Second
 
-// lock is held by one writer at a time. It makes the folder where it isn't there.
-func (f *Folder) lock() (release func(), err error) {
+// writing is a folder that is open for one writer at a time: what it does there, it
+// does in what was opened, wherever the path leads meanwhile.
+type writing struct {
+	*Folder
+	r    *os.Root
+	held *os.File
+}
+
+func (w *writing) close() {
+	if w.held != nil {
+		w.held.Close()
+	}
+	w.r.Close()
+}
+
+// lock opens the folder for one writer. It makes it where it isn't there.
+func (f *Folder) lock() (*writing, error) {
 	if err := f.make(); err != nil {
 		return nil, err
 	}
-	l, err := f.openLock()
-	if err != nil {
+	w := &writing{Folder: f}
+	var err error
+	if w.r, err = disk.OpenFolder(f.Dir); err != nil {
 		return nil, err
 	}
+	if err = strict.Folder(w.r, f.Dir); err == nil {
+		err = w.take()
+	}
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// take waits for the lock of the folder.
+func (w *writing) take() (err error) {
+	if w.held, err = w.openLock(); err != nil {
+		return err
+	}
 	for begun := time.Now(); ; time.Sleep(2 * time.Millisecond) {
-		switch err := disk.TryLock(l); {
-		case err == nil:
-			return func() { l.Close() }, nil
-		case !errors.Is(err, disk.ErrLockHeld):
-			l.Close()
-			return nil, err
-		case time.Since(begun) > patience:
-			l.Close()
-			return nil, ErrBusy
+		if err := disk.TryLock(w.held); !errors.Is(err, disk.ErrLockHeld) {
+			return err
+		}
+		if time.Since(begun) > patience {
+			return ErrBusy
 		}
 	}
 }
 
-func (f *Folder) openLock() (*os.File, error) {
-	path := filepath.Join(f.Dir, lockName)
-	l, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+func (w *writing) openLock() (*os.File, error) {
+	l, err := w.r.OpenFile(lockName, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
 	case err == nil:
-		if err := f.share(l); err != nil {
+		if err := w.share(l); err != nil {
 			l.Close()
 			return nil, err
 		}
@@ -70,7 +97,7 @@ func (f *Folder) openLock() (*os.File, error) {
 	case !errors.Is(err, fs.ErrExist):
 		return nil, err
 	}
-	return openNow(path, os.O_RDWR)
+	return w.r.OpenFile(lockName, os.O_RDWR|noWait, 0)
 }
 
 // make makes the folder, for its users alone.
@@ -78,28 +105,39 @@ func (f *Folder) make() error {
 	if _, err := os.Stat(f.Dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	above, err := os.Stat(filepath.Dir(f.Dir))
+	above, err := disk.OpenFolder(filepath.Dir(f.Dir))
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(f.Dir, 0o700); err != nil {
+	defer above.Close()
+	name := filepath.Base(f.Dir)
+	if err := above.Mkdir(name, 0o700); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return nil
 		}
 		return err
 	}
-	made, err := os.Open(f.Dir)
+	info, err := above.Stat(".")
+	if err != nil {
+		return err
+	}
+	made, err := disk.OpenFolderIn(above, name)
 	if err != nil {
 		return err
 	}
 	defer made.Close()
-	return belongLike(made, above)
+	itself, err := made.Open(".")
+	if err != nil {
+		return err
+	}
+	defer itself.Close()
+	return belongLike(itself, info)
 }
 
 // share gives a file that was made here the rights of the folder: who may read
 // and write there, may read and write it.
-func (f *Folder) share(made *os.File) error {
-	folder, err := os.Stat(f.Dir)
+func (w *writing) share(made *os.File) error {
+	folder, err := w.r.Stat(".")
 	if err != nil {
 		return err
 	}
@@ -179,11 +217,11 @@ func fileName(uid string) string {
 // others keep their version. change returns false to leave the card as it is,
 // and must not keep the card.
 func (f *Folder) Change(e *Entry, change func(*Card) (bool, error)) error {
-	release, err := f.lock()
+	w, err := f.lock()
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer w.close()
 	for range 10 {
 		s, err := f.Get(e)
 		if err != nil {
@@ -196,7 +234,7 @@ func (f *Folder) Change(e *Entry, change func(*Card) (bool, error)) error {
 		if write, err := change(c); err != nil || !write {
 			return err
 		}
-		if err = f.write(e.File, c.Bytes(), s.etag); !errors.Is(err, ErrChanged) {
+		if err = w.write(e.File, c.Bytes(), s.etag); !errors.Is(err, ErrChanged) {
 			return err
 		}
 	}
@@ -206,41 +244,47 @@ func (f *Folder) Change(e *Entry, change func(*Card) (bool, error)) error {
 // Replace writes a card in the place of one that was read. ErrChanged: somebody
 // else has written it since.
 func (f *Folder) Replace(s *Stored, c *Card) error {
-	release, err := f.lock()
+	w, err := f.lock()
 	if err != nil {
 		return err
 	}
-	defer release()
-	return f.write(s.Entry.File, c.Bytes(), s.etag)
+	defer w.close()
+	return w.write(s.Entry.File, c.Bytes(), s.etag)
 }
 
 // Remove removes a card that was read. ErrChanged, ErrGone.
 func (f *Folder) Remove(s *Stored) error {
-	release, err := f.lock()
+	w, err := f.lock()
 	if err != nil {
 		return err
 	}
-	defer release()
-	if err := f.still(s.Entry.File, s.etag); err != nil {
+	defer w.close()
+	if err := w.still(s.Entry.File, s.etag); err != nil {
 		return err
 	}
 	defer f.Refresh()
-	if err := os.Remove(filepath.Join(f.Dir, s.Entry.File)); err != nil {
+	if err := w.r.Remove(s.Entry.File); err != nil {
 		return err
 	}
-	return syncDir(f.Dir)
+	return syncFolder(w.r)
 }
 
 // still is nil where a card is as it was read.
-func (f *Folder) still(name, etag string) error {
-	path := filepath.Join(f.Dir, name)
-	info, err := os.Lstat(path)
+func (w *writing) still(name, etag string) error {
+	info, err := w.r.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ErrGone
 	} else if err != nil {
 		return err
 	}
-	text, err := readRegular(path, info, maxCard)
+	if err := readable(info, maxCard); err != nil {
+		return err
+	}
+	now, err := w.r.OpenFile(name, os.O_RDONLY|noWait, 0)
+	if err != nil {
+		return err
+	}
+	text, err := readOpen(now, info, maxCard)
 	if err != nil {
 		return err
 	}
@@ -251,23 +295,23 @@ func (f *Folder) still(name, etag string) error {
 }
 
 // write puts a card in the place of one that was read, all of it or nothing.
-func (f *Folder) write(name string, text []byte, etag string) error {
+func (w *writing) write(name string, text []byte, etag string) error {
 	if err := checkText(text); err != nil {
 		return err
 	}
-	temp, err := f.writeTemp(text)
+	temp, err := w.writeTemp(text)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp)
-	if err := f.still(name, etag); err != nil {
+	defer w.r.Remove(temp)
+	if err := w.still(name, etag); err != nil {
 		return err
 	}
-	if err := os.Rename(temp, filepath.Join(f.Dir, name)); err != nil {
+	if err := w.r.Rename(temp, name); err != nil {
 		return err
 	}
-	f.Refresh()
-	return syncDir(f.Dir)
+	w.Refresh()
+	return syncFolder(w.r)
 }
 
 // checkText is an error for what is no card that can be read again.
@@ -282,32 +326,29 @@ func checkText(text []byte) error {
 }
 
 // writeTemp puts a text on the disk under a name that is no card's.
-func (f *Folder) writeTemp(text []byte) (temp string, err error) {
-	temp = filepath.Join(f.Dir, "."+rand.Text()+".tmp")
-	if err := f.writeNew(temp, text); err != nil {
-		os.Remove(temp)
+func (w *writing) writeTemp(text []byte) (temp string, err error) {
+	temp = "." + rand.Text() + ".tmp"
+	if err := w.writeNew(temp, text); err != nil {
+		_ = w.r.Remove(temp)
 		return "", err
 	}
 	return temp, nil
 }
 
-func (f *Folder) writeNew(temp string, text []byte) error {
-	w, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+func (w *writing) writeNew(temp string, text []byte) error {
+	made, err := w.r.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(text)
+	_, err = made.Write(text)
 	if err == nil {
-		err = w.Sync()
+		err = made.Sync()
 	}
 	if err == nil {
-		err = f.share(w)
+		err = w.share(made)
 	}
-	if closed := w.Close(); err == nil {
+	if closed := made.Close(); err == nil {
 		err = closed
 	}
 	return err
 }
-
-// syncDir makes durable what stands in a folder.
-func syncDir(dir string) error { return disk.At(dir).SyncDir("") }
