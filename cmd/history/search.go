@@ -9,11 +9,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/klauspost/compress/s2"
+
+	"postern/spool/disk"
 )
 
 // Query says what to look for.
@@ -77,6 +80,15 @@ func Search(ctx context.Context, dir string, q Query) (*Found, error) {
 		s.query.Limit = defaultLimit
 	}
 	s.query.Limit = min(s.query.Limit, maxLimit)
+	// Whoever searches may be root, and the folder is of the user of the relay.
+	folder, err := disk.OpenFolder(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Found{}, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	s.folder = folder
 	files, err := list(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -97,7 +109,7 @@ func Search(ctx context.Context, dir string, q Query) (*Found, error) {
 			if here := (q.Until.IsZero() || !f.begun.After(q.Until)) && !f.ends(files).Before(q.Since); here && !pass.here || !here && !pass.others {
 				continue
 			}
-			whole, err := f.each(ctx, pass.line)
+			whole, err := f.each(ctx, s.folder, pass.line)
 			if err != nil {
 				return nil, err
 			}
@@ -113,6 +125,8 @@ func Search(ctx context.Context, dir string, q Query) (*Found, error) {
 }
 
 type search struct {
+	folder *os.Root
+
 	query Query
 	text  []byte
 	lives []Life          // in the order of their first match, and no more than the limit
@@ -216,15 +230,15 @@ const maxLine = 1 << 20
 
 // each calls visit with each line of a file, until it returns false; whole is
 // false where the file ends within one.
-func (f *file) each(ctx context.Context, visit func([]byte) bool) (whole bool, err error) {
-	in, err := os.Open(f.path)
+func (f *file) each(ctx context.Context, folder *os.Root, visit func([]byte) bool) (whole bool, err error) {
+	in, err := disk.OpenFile(folder, filepath.Base(f.path), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil // its time is over
 	} else if err != nil {
 		return false, nil
 	}
 	defer in.Close()
-	lines := bufio.NewReaderSize(s2.NewReader(in, s2.ReaderMaxBlockSize(1<<20)), maxLine)
+	lines := bufio.NewReaderSize(s2.NewReader(io.LimitReader(in, f.size+maxFile), s2.ReaderMaxBlockSize(1<<20)), maxLine)
 	for n := 0; ; n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
 			return false, ctx.Err()

@@ -69,21 +69,51 @@ func (r record) line() ([]byte, error) {
 
 // open makes the file, and cuts off what a crash has left behind its last line.
 func (o *outboxFile) open() error {
-	f, err := os.OpenFile(o.path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err == nil {
-		err = f.Truncate(o.size)
+	folder, err := disk.OpenFolder(filepath.Dir(o.path))
+	if err != nil {
+		return err
 	}
+	defer folder.Close()
+	// Whoever adopts a queue may be root, and the folder is of the user of a relay.
+	name := filepath.Base(o.path)
+	f, err := disk.OpenFile(folder, name, os.O_RDWR)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = folder.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	err = f.Truncate(o.size)
 	if err == nil {
 		err = disk.At(filepath.Dir(o.path)).SyncDir(".")
 	}
 	if err != nil {
-		if f != nil {
-			f.Close()
-		}
+		f.Close()
 		return err
 	}
 	o.f = f
 	return nil
+}
+
+// maxOutbox is how large the file may be, and maxRecord a line of it, in bytes: none
+// is that Postern writes.
+const (
+	maxOutbox = 1 << 30
+	maxRecord = 16 << 20
+)
+
+// readLine is the next line; io.EOF where it has no end.
+func readLine(b *bufio.Reader) (line []byte, err error) {
+	for {
+		part, err := b.ReadSlice('\n')
+		line = append(line, part...)
+		if err != bufio.ErrBufferFull {
+			return line, err
+		}
+		if len(line) > maxRecord {
+			return nil, errors.New("a line of what waited for the database has no end")
+		}
+	}
 }
 
 // read returns what the file holds. After an errOutbox that is what could be
@@ -94,8 +124,19 @@ func (o *outboxFile) read() (list []record, err error) {
 	if o.path == "" {
 		return nil, nil
 	}
-	f, err := os.Open(o.path)
+	folder, err := disk.OpenFolder(filepath.Dir(o.path))
 	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	f, err := disk.OpenFile(folder, filepath.Base(o.path), os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, there := folder.Lstat(filepath.Base(o.path)); there == nil {
+			return nil, err // a link to nothing
+		}
 		return nil, nil
 	}
 	if err != nil {
@@ -103,10 +144,13 @@ func (o *outboxFile) read() (list []record, err error) {
 	}
 	defer f.Close()
 	damaged := 0
-	for b := bufio.NewReader(f); ; {
-		line, err := b.ReadBytes('\n')
+	for b := bufio.NewReader(io.LimitReader(f, maxOutbox+1)); ; {
+		line, err := readLine(b)
 		if err == io.EOF {
 			break // without an end it is no line
+		}
+		if o.size > maxOutbox {
+			return nil, fmt.Errorf("%s is larger than %d MiB", o.path, maxOutbox>>20)
 		}
 		if err != nil {
 			return list, err
