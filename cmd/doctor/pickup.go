@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"postern/config"
+	"postern/spool/disk"
 )
 
 const (
@@ -123,7 +123,12 @@ func lookAtDrops(dir string) (d drops) {
 
 // eachEntry calls do for the entries of a folder, up to maxPickup.
 func eachEntry(dir string, do func(fs.DirEntry)) error {
-	f, err := os.Open(dir)
+	folder, err := disk.OpenFolder(dir) // others may write to the one above
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	f, err := folder.Open(".")
 	if err != nil {
 		return err
 	}

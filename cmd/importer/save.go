@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"postern/config"
 	"postern/spool/disk"
 )
 
@@ -24,7 +25,7 @@ func Save(path string, content []byte, mode fs.FileMode, force bool) error {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is not a regular file", path)
 	case !force:
-		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) && info.Mode().Perm()&^mode == 0 {
+		if old, err := config.ReadFile(path); err == nil && bytes.Equal(old, content) && info.Mode().Perm()&^mode == 0 {
 			return nil
 		}
 		return &Exists{path}
@@ -90,7 +91,7 @@ func (f *Found) SaveSecrets(dir string, force bool) (map[*Upstream]string, error
 			continue
 		}
 		paths[u] = filepath.Join(dir, u.Name+".pw")
-		if old, err := os.ReadFile(paths[u]); !force && err == nil && string(old) != u.Password+"\n" {
+		if old, err := config.ReadFile(paths[u]); !force && err == nil && string(old) != u.Password+"\n" {
 			return nil, &Exists{paths[u]}
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"postern/spool/disk"
 )
 
 // What is read of one source, at most: settings of thousands of senders are
@@ -114,14 +116,17 @@ func (s *source) read(path string) (*file, error) {
 // folder is where files are opened: in a copy, no link leads out of it.
 type folder interface {
 	Stat(name string) (os.FileInfo, error)
-	Open(name string) (*os.File, error)
+	OpenFile(name string, flag int, mode os.FileMode) (*os.File, error)
 }
 
 // machine is all of this machine.
 type machine struct{}
 
 func (machine) Stat(name string) (os.FileInfo, error) { return os.Stat(name) }
-func (machine) Open(name string) (*os.File, error)    { return os.Open(name) }
+
+func (machine) OpenFile(name string, flag int, mode os.FileMode) (*os.File, error) {
+	return os.OpenFile(name, flag, mode)
+}
 
 // open opens a regular file. What is none, such as a pipe that nobody writes
 // to, is not waited for.
@@ -136,7 +141,7 @@ func (s *source) open(path string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		root, err := os.OpenRoot(top)
+		root, err := disk.OpenFolder(top)
 		if err != nil {
 			return nil, err
 		}
@@ -144,15 +149,35 @@ func (s *source) open(path string) (*os.File, error) {
 		in, path = root, rel
 	}
 	info, err := in.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case info.IsDir():
-		return nil, errors.New("is a folder")
-	case !info.Mode().IsRegular():
-		return nil, errors.New("is not a regular file")
+	if err == nil {
+		err = readable(info)
 	}
-	return in.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := in.OpenFile(path, os.O_RDONLY|disk.NoWait, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err = f.Stat(); err == nil { // it may have been exchanged since
+		err = readable(info)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// readable is why something is not read; nil: it is.
+func readable(info os.FileInfo) error {
+	switch {
+	case info.IsDir():
+		return errors.New("is a folder")
+	case !info.Mode().IsRegular():
+		return errors.New("is not a regular file")
+	}
+	return nil
 }
 
 // bytes reads one regular file.

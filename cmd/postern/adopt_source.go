@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -59,7 +58,7 @@ type sharedQueue struct {
 }
 
 func (q *sharedQueue) url() (string, error) {
-	b, err := os.ReadFile(q.file)
+	b, err := config.ReadFile(q.file)
 	return strings.TrimSpace(string(b)), err
 }
 

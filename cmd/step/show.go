@@ -3,15 +3,17 @@ package step
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"postern/config/wire"
 	"postern/relay/compose"
 	"postern/relay/merge"
+	"postern/spool/disk"
 )
 
 // Show writes messages as people read them, the first or all, and sends none.
@@ -159,8 +161,13 @@ func Files(ctx context.Context, p *merge.Plan, dir string) (int, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, err
 	}
+	folder, err := disk.OpenFolder(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer folder.Close()
 	n := 0
-	err := merge.Each(ctx, p, Workers(), func(ctx context.Context, r *merge.Renderer, g *merge.Group) error {
+	err = merge.Each(ctx, p, Workers(), func(ctx context.Context, r *merge.Renderer, g *merge.Group) error {
 		if g.Bad != "" || ctx.Err() != nil {
 			return errLeftOut
 		}
@@ -168,7 +175,7 @@ func Files(ctx context.Context, p *merge.Plan, dir string) (int, error) {
 		if m == nil {
 			return fmt.Errorf("%s", merge.Brief(problems))
 		}
-		return file(filepath.Join(dir, fileName(m)), m.Mail)
+		return file(folder, fileName(m), m.Mail)
 	}, func(g *merge.Group, err error) error {
 		if err == errLeftOut {
 			return nil
@@ -192,9 +199,13 @@ func fileName(m *merge.Message) string {
 	return fmt.Sprintf("%06d-%.100s.eml", m.N, to)
 }
 
-// file writes a message to a file that only its user can read.
-func file(path string, m io.WriterTo) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+// file writes a message to a file that only its user can read. It takes the place
+// of one that is there, and follows no link.
+func file(folder *os.Root, name string, m io.WriterTo) error {
+	if err := folder.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := folder.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -203,7 +214,7 @@ func file(path string, m io.WriterTo) error {
 		err = closing
 	}
 	if err != nil {
-		os.Remove(path)
+		_ = folder.Remove(name)
 	}
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"postern/spool/disk"
 )
 
 // savedAs is where a copy of the message goes.
@@ -61,7 +63,7 @@ func (p *Plan) Saver() (*Saver, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(folder)
+	root, err := disk.OpenFolder(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +80,8 @@ func (s *Saver) Write(ctx context.Context, m *Message) (keep func() error, drop 
 		}
 	}
 	part := fmt.Sprintf("%s.%d.part", m.Save, os.Getpid())
-	f, err := s.root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	_ = s.root.Remove(part) // of a process of this number that was killed, or what somebody has put there
+	f, err := s.root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, nil, err
 	}
