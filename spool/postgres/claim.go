@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ type claim struct {
 }
 
 // columns of a share that a claim needs, behind id and share.
-const columns = `share.upstreams, share.failover, ` + pendingColumn + `, share.attempts, share.doubt, share.warned, share.claim, m.size, ` + envelopeColumn
+const columns = upstreamsColumn + `, share.failover, ` + pendingColumn + `, share.attempts, share.doubt, share.warned, share.claim, m.size, ` + envelopeColumn
 
 func (s *Store) scanClaim(row pgx.Row, epoch uint64, more ...any) (*claim, error) {
 	c := &claim{}
@@ -45,6 +46,9 @@ func (s *Store) scanClaim(row pgx.Row, epoch uint64, more ...any) (*claim, error
 	c.d.Upstream = c.list[c.d.Failover]
 	if c.d.Envelope, err = journal.DecodeEnvelope(envelope); err == nil {
 		err = owes(c.d.Envelope, c.d.Pending, c.d.Failover)
+	}
+	if err == nil && list == "" {
+		err = fmt.Errorf("%w: a share has no upstreams", spool.ErrDamaged)
 	}
 	return c, err
 }

@@ -13,8 +13,10 @@ import (
 // where somebody beside relays writes to it. What is larger is read as empty, and
 // an empty one is damaged.
 const (
-	pendingColumn  = `CASE WHEN octet_length(share.recipients) <= 4194304 THEN share.recipients ELSE '' END`
-	envelopeColumn = `CASE WHEN octet_length(m.envelope) <= 134217728 THEN m.envelope ELSE '' END`
+	pendingColumn   = `CASE WHEN octet_length(share.recipients) <= 4194304 THEN share.recipients ELSE '' END`
+	upstreamsColumn = `CASE WHEN octet_length(share.upstreams) <= 1048576 THEN share.upstreams ELSE '' END`
+	outcomeColumn   = `CASE WHEN octet_length(outcome) <= 1048576 THEN outcome ELSE '' END`
+	envelopeColumn  = `CASE WHEN octet_length(m.envelope) <= 134217728 THEN m.envelope ELSE '' END`
 )
 
 // damaged is a share that cannot be read.

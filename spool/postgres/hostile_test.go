@@ -41,6 +41,8 @@ func hostileRows(t *testing.T, url string) {
 		"the last number":        `UPDATE share SET recipients = '\xffffffff' WHERE id = $1`,
 		"too many recipients":    `UPDATE share SET recipients = '\x0000000000000000' WHERE id = $1`,
 		"a list too large":       `UPDATE share SET recipients = decode(repeat('00', 4194308), 'hex') WHERE id = $1`,
+		"upstreams too large":    `UPDATE share SET upstreams = repeat('u', 1048577) WHERE id = $1`,
+		"no upstreams":           `UPDATE share SET upstreams = '' WHERE id = $1`,
 		"an upstream too far":    `UPDATE share SET failover = 7, upstreams = E'a\nb\nc' WHERE id = $1`,
 		"an envelope of nothing": `UPDATE message SET envelope = '' WHERE id = $1`,
 		"an envelope of noise":   `UPDATE message SET envelope = '\x01ffffffffffffffff7f' WHERE id = $1`,
@@ -85,6 +87,18 @@ func hostileRows(t *testing.T, url string) {
 		t.Errorf("told: %q", told)
 	}
 	mu.Unlock()
+
+	spoken := put(t, s, envelope("a@example.com", "up"), strings.NewReader("x"))
+	exec(`INSERT INTO outcome (id, recipient, at, outcome) VALUES ($1, 0, 0, '{"text":"' || repeat('x', 1048577) || '"}')`, int64(spoken))
+	if _, err := s.Detail(t.Context(), spoken); !errors.Is(err, spool.ErrDamaged) {
+		t.Errorf("an outcome too large: %v", err)
+	}
+	// Of a lane that another relay has, its name is told.
+	exec(`INSERT INTO lane VALUES ('theirs', 1, 4711, repeat('r', 1000000), now(), now() + interval '1 hour')`)
+	var leased *spool.Leased
+	if _, err := s.Lease(t.Context(), "theirs"); !errors.As(err, &leased) || len(leased.Holder) > 1024 {
+		t.Errorf("a lane of somebody else: %v", err)
+	}
 
 	large := put(t, s, envelope("a@example.com", "up"), strings.NewReader("x"))
 	exec(`UPDATE message SET size = 16777216, body = decode(repeat('00', 16777216), 'hex') WHERE id = $1`, int64(large))

@@ -63,7 +63,7 @@ func (s *Store) leaseIn(ctx context.Context, tx pgx.Tx, upstream string) (epoch 
 	var holder int64
 	var relay string
 	var left time.Duration
-	err = tx.QueryRow(ctx, `SELECT epoch, holder, relay, greatest(until, pg_postmaster_start_time() + $2) - now() FROM lane WHERE name = $1 FOR UPDATE`,
+	err = tx.QueryRow(ctx, `SELECT epoch, holder, left(relay, 1024), greatest(until, pg_postmaster_start_time() + $2) - now() FROM lane WHERE name = $1 FOR UPDATE`,
 		upstream, s.opts.Grace).Scan(&epoch, &holder, &relay, &left)
 	left = max(left, s.graceLeft())
 	switch {

@@ -151,7 +151,7 @@ func (s *Store) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) 
 }
 
 func outcomes(ctx context.Context, tx pgx.Tx, d *spool.Detail) error {
-	rows, err := tx.Query(ctx, `SELECT recipient, at, outcome FROM outcome WHERE id = $1`, int64(d.ID))
+	rows, err := tx.Query(ctx, `SELECT recipient, at, `+outcomeColumn+` FROM outcome WHERE id = $1`, int64(d.ID))
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func outcomes(ctx context.Context, tx pgx.Tx, d *spool.Detail) error {
 	return err
 }
 
-const summaryColumns = `id, share, accepted, not_before, size, upstreams, failover, length(recipients) / 4, attempts, due, deadline, priority,
+const summaryColumns = `id, share, accepted, not_before, size, ` + upstreamsColumn + `, failover, length(recipients) / 4, attempts, due, deadline, priority,
 	held, kept, claim IS NOT NULL, doubt, warned`
 
 func scanSummary(row pgx.Row, more ...any) (sum spool.Summary, err error) {
