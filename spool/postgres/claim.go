@@ -30,27 +30,40 @@ type claim struct {
 const columns = upstreamsColumn + `, share.failover, ` + pendingColumn + `, share.attempts, share.doubt, share.warned, share.claim, m.size, ` + envelopeColumn
 
 func (s *Store) scanClaim(row pgx.Row, epoch uint64, more ...any) (*claim, error) {
-	c := &claim{}
-	var id, number int64
-	var list string
-	var pending, envelope []byte
-	into := append([]any{&id, &c.d.Share, &list, &c.d.Failover, &pending, &c.attempts, &c.d.InDoubt, &c.d.Warned, &number, &c.d.Size, &envelope}, more...)
-	err := row.Scan(into...)
+	c, envelope, err := scanRow(row, epoch, more...)
 	if err != nil {
 		return nil, err
+	}
+	return c, c.read(envelope)
+}
+
+// scanRow is a claim without its envelope, which read decodes.
+func scanRow(row pgx.Row, epoch uint64, more ...any) (c *claim, envelope []byte, err error) {
+	c = &claim{}
+	var id, number int64
+	var list string
+	var pending []byte
+	into := append([]any{&id, &c.d.Share, &list, &c.d.Failover, &pending, &c.attempts, &c.d.InDoubt, &c.d.Warned, &number, &c.d.Size, &envelope}, more...)
+	if err := row.Scan(into...); err != nil {
+		return nil, nil, err
 	}
 	c.list = strings.Split(list, "\n")
 	c.d.ID, c.d.Pending, c.d.Attempt = spool.ID(id), unpack(pending), c.attempts
 	c.d.Token = spool.Token{Epoch: epoch, Claim: uint64(number)}
 	c.d.Failover = min(max(c.d.Failover, 0), len(c.list)-1)
 	c.d.Upstream = c.list[c.d.Failover]
+	return c, envelope, nil
+}
+
+// read takes the envelope. The error is a spool.ErrDamaged, or one of the envelope.
+func (c *claim) read(envelope []byte) (err error) {
 	if c.d.Envelope, err = journal.DecodeEnvelope(envelope); err == nil {
 		err = owes(c.d.Envelope, c.d.Pending, c.d.Failover)
 	}
-	if err == nil && list == "" {
-		err = fmt.Errorf("%w: a share has no upstreams", spool.ErrDamaged)
+	if err == nil && c.d.Upstream == "" {
+		err = fmt.Errorf("%w: a share has no upstream", spool.ErrDamaged)
 	}
-	return c, err
+	return err
 }
 
 // pack writes indexes of recipients.
@@ -185,15 +198,21 @@ func (s *Store) pick(ctx context.Context, tx pgx.Tx, l spool.Lease, now time.Tim
 	}
 	defer rows.Close()
 	var bad []damaged
+	var left []*claim
+	held := 0
 	for rows.Next() {
 		var f ranked
-		f.claim, err = s.scanClaim(rows, l.Epoch, &f.place, &f.sender)
-		switch {
-		case f.claim != nil && err != nil:
+		var envelope []byte
+		if f.claim, envelope, err = scanRow(rows, l.Epoch, &f.place, &f.sender); err != nil {
+			return nil, err
+		}
+		if held += len(envelope); held > s.envelopes && len(found) > 0 {
+			left = append(left, f.claim)
+			continue
+		}
+		if err := f.claim.read(envelope); err != nil {
 			bad = append(bad, damaged{f.claim.d.ID, f.claim.d.Share, err})
 			continue
-		case err != nil:
-			return nil, err
 		}
 		f.claim.attempt = true
 		found = append(found, f)
@@ -202,7 +221,25 @@ func (s *Store) pick(ctx context.Context, tx pgx.Tx, l spool.Lease, now time.Tim
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
+	if err := leave(ctx, tx, left, now); err != nil {
+		return nil, err
+	}
 	return found, s.setAside(ctx, tx, bad)
+}
+
+// maxEnvelopes bounds the envelopes of what is claimed at once, as the database has
+// them, in bytes. One is taken whatever its size.
+const maxEnvelopes = 32 << 20
+
+// leave leaves for the next claim what is too much for this one.
+func leave(ctx context.Context, tx pgx.Tx, left []*claim, now time.Time) error {
+	for _, c := range left {
+		if _, err := tx.Exec(ctx, `UPDATE share SET claim = NULL, attempt = false, attempts = attempts - 1, due = $3 WHERE id = $1 AND share = $2`,
+			int64(c.d.ID), c.d.Share, now.UnixNano()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // undoAll looks for such claims in all lanes where there may be some. What they

@@ -88,6 +88,24 @@ func hostileRows(t *testing.T, url string) {
 	}
 	mu.Unlock()
 
+	// Of many large ones some are claimed, and the others by the next claim, at their
+	// first attempt.
+	s.envelopes = 1
+	for range 3 {
+		put(t, s, envelope("a@example.com", "up"), strings.NewReader("x"))
+	}
+	for range 3 {
+		some := claimed(t, s, "up", 100)
+		if len(some) != 1 || some[0].Attempt != 1 || got[some[0].ID] {
+			t.Fatalf("claimed of large ones: %v", some)
+		}
+		got[some[0].ID] = true
+	}
+	if more := claimed(t, s, "up", 100); len(more) != 0 {
+		t.Errorf("claimed: %v", more)
+	}
+	s.envelopes = maxEnvelopes
+
 	spoken := put(t, s, envelope("a@example.com", "up"), strings.NewReader("x"))
 	exec(`INSERT INTO outcome (id, recipient, at, outcome) VALUES ($1, 0, 0, '{"text":"' || repeat('x', 1048577) || '"}')`, int64(spoken))
 	if _, err := s.Detail(t.Context(), spoken); !errors.Is(err, spool.ErrDamaged) {

@@ -87,6 +87,7 @@ type Store struct {
 	// answering has an element for each request of another relay that is answered.
 	answering chan struct{}
 	begins    time.Duration // askBegins
+	envelopes int           // maxEnvelopes
 	counts    counts
 	keys      keyCounts
 	state     *State
@@ -143,7 +144,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	s := &Store{opts: opts, started: time.Now(), writes: make(chan *write, 256), wake: func(string, time.Time) {},
 		lanes: map[string]*lane{}, claims: map[int64]*claim{}, ending: map[int64]bool{}, told: map[string]time.Time{},
 		asks: map[int64]chan struct{}{}, answering: make(chan struct{}, asksAtOnce), begins: askBegins,
-		file: outboxFile{path: opts.Outbox}}
+		envelopes: maxEnvelopes,
+		file:      outboxFile{path: opts.Outbox}}
 	var err error
 	if s.pool, err = newPool(ctx, opts, s.mayAsk); err != nil {
 		return nil, err
