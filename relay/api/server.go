@@ -165,6 +165,7 @@ func (s *Server) Use(p *Plan) {
 	}
 	s.mu.Unlock()
 	for _, l := range gone {
+		_ = l.Close() // at once: whoever asked for it finds no socket any more
 		s.running.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), l.limits.Load().cfg.DataTimeout)
 			defer cancel()
