@@ -166,33 +166,36 @@ type ranked struct {
 	sender int64
 }
 
+// claimDue claims what is due, in fair turns: for each sender and priority the first
+// rows are looked up.
+const claimDue = `
+	WITH RECURSIVE group_of(sender, priority) AS (
+		(SELECT sender, priority FROM share WHERE lane = $1 AND claim IS NULL AND NOT held ORDER BY sender, priority LIMIT 1)
+		UNION ALL
+		SELECT next.sender, next.priority FROM group_of g CROSS JOIN LATERAL (
+			SELECT s.sender, s.priority FROM share s WHERE s.lane = $1 AND s.claim IS NULL AND NOT s.held
+			AND (s.sender, s.priority) > (g.sender, g.priority) ORDER BY s.sender, s.priority LIMIT 1) next),
+	first AS (
+		SELECT f.id, f.share, f.due, g.sender, g.priority,
+			row_number() OVER (PARTITION BY g.sender, g.priority ORDER BY f.due, f.id) AS turn
+		FROM group_of g CROSS JOIN LATERAL (
+			SELECT id, share, due FROM share s WHERE s.lane = $1 AND s.sender = g.sender AND s.priority = g.priority
+			AND s.claim IS NULL AND NOT s.held AND s.due <= $2 ORDER BY s.due, s.id LIMIT $3) f),
+	ready AS (
+		SELECT id, share, sender, row_number() OVER (ORDER BY priority DESC, turn, (sender > $4) DESC, sender, due, id) AS place
+		FROM first ORDER BY place LIMIT $3)
+	UPDATE share SET attempts = share.attempts + 1, attempt = true, dotted = false, claim = nextval('claim'), was = NULL,
+		due = $2 + coalesce(($5::bigint[])[least(share.attempts + 1, cardinality($5::bigint[]))] * (1 - $6 + 2 * $6 * random()), 0)::bigint
+	FROM ready JOIN message m ON m.id = ready.id
+	WHERE share.id = ready.id AND share.share = ready.share AND share.claim IS NULL
+	RETURNING share.id, share.share, ` + columns + `, ready.place, ready.sender`
+
 func (s *Store) pick(ctx context.Context, tx pgx.Tx, l spool.Lease, now time.Time, most int, retry spool.Schedule, turn int64) (found []ranked, err error) {
 	steps := make([]int64, len(retry.Steps))
 	for i, d := range retry.Steps {
 		steps[i] = int64(d)
 	}
-	rows, err := tx.Query(ctx, `
-		WITH RECURSIVE group_of(sender, priority) AS (
-			(SELECT sender, priority FROM share WHERE lane = $1 AND claim IS NULL AND NOT held ORDER BY sender, priority LIMIT 1)
-			UNION ALL
-			SELECT next.sender, next.priority FROM group_of g CROSS JOIN LATERAL (
-				SELECT s.sender, s.priority FROM share s WHERE s.lane = $1 AND s.claim IS NULL AND NOT s.held
-				AND (s.sender, s.priority) > (g.sender, g.priority) ORDER BY s.sender, s.priority LIMIT 1) next),
-		first AS (
-			SELECT f.id, f.share, f.due, g.sender, g.priority,
-				row_number() OVER (PARTITION BY g.sender, g.priority ORDER BY f.due, f.id) AS turn
-			FROM group_of g CROSS JOIN LATERAL (
-				SELECT id, share, due FROM share s WHERE s.lane = $1 AND s.sender = g.sender AND s.priority = g.priority
-				AND s.claim IS NULL AND NOT s.held AND s.due <= $2 ORDER BY s.due, s.id LIMIT $3) f),
-		ready AS (
-			SELECT id, share, sender, row_number() OVER (ORDER BY priority DESC, turn, (sender > $4) DESC, sender, due, id) AS place
-			FROM first ORDER BY place LIMIT $3)
-		UPDATE share SET attempts = share.attempts + 1, attempt = true, dotted = false, claim = nextval('claim'), was = NULL,
-			due = $2 + coalesce(($5::bigint[])[least(share.attempts + 1, cardinality($5::bigint[]))] * (1 - $6 + 2 * $6 * random()), 0)::bigint
-		FROM ready JOIN message m ON m.id = ready.id
-		WHERE share.id = ready.id AND share.share = ready.share AND share.claim IS NULL
-		RETURNING share.id, share.share, `+columns+`, ready.place, ready.sender`,
-		l.Upstream, now.UnixNano(), most, turn, steps, retry.Jitter)
+	rows, err := tx.Query(ctx, claimDue, l.Upstream, now.UnixNano(), most, turn, steps, retry.Jitter)
 	if err != nil {
 		return nil, err
 	}

@@ -263,6 +263,9 @@ func (s *Store) beating() {
 		if err == nil {
 			err = s.undoAll(ctx)
 		}
+		if err == nil {
+			err = s.analyse(ctx)
+		}
 		if err == nil && n%20 == 0 {
 			err = s.sweep(ctx)
 		}
