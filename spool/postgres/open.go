@@ -171,7 +171,9 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 func (s *Store) run() {
 	s.joined.Store(true)
 	s.work.Go(s.writing)
-	s.work.Go(s.beating)
+	beaten := make(chan struct{})
+	s.work.Go(func() { s.beating(beaten) })
+	s.work.Go(func() { s.tidying(beaten) })
 	ready := make(chan struct{})
 	s.work.Go(func() { s.listening(sync.OnceFunc(func() { close(ready) })) })
 	<-ready // so that nobody who sets OnWork now hears of what was there before as new
@@ -238,10 +240,11 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// beating tells the others that this relay lives, and removes what nobody needs.
-func (s *Store) beating() {
+// beating tells the others that this relay lives, and tidying each time that the
+// database has heard it.
+func (s *Store) beating(beaten chan<- struct{}) {
 	away := false
-	for n := 1; ; n++ {
+	for {
 		pause := s.opts.Term / 3
 		if away { // takeovers wait from when it is seen to be back
 			pause = min(pause, beatAgain)
@@ -263,15 +266,39 @@ func (s *Store) beating() {
 		if err == nil {
 			err = s.undoAll(ctx)
 		}
-		if err == nil {
-			err = s.analyse(ctx)
+		cancel()
+		if err != nil && s.ctx.Err() == nil {
+			s.opts.Events(&Failed{"heartbeat", err})
 		}
+		if err == nil {
+			select {
+			case beaten <- struct{}{}:
+			default: // it is still at work
+			}
+		}
+	}
+}
+
+// tidyTimeout bounds what is tidied at once: a database that is slow has time for it,
+// since nothing waits.
+const tidyTimeout = time.Minute
+
+// tidying removes what nobody needs, and has a long queue analysed.
+func (s *Store) tidying(beaten <-chan struct{}) {
+	for n := 1; ; n++ {
+		select {
+		case <-beaten:
+		case <-s.ctx.Done():
+			return
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, tidyTimeout)
+		err := s.analyse(ctx)
 		if err == nil && n%20 == 0 {
 			err = s.sweep(ctx)
 		}
 		cancel()
 		if err != nil && s.ctx.Err() == nil {
-			s.opts.Events(&Failed{"heartbeat", err})
+			s.opts.Events(&Failed{"tidying", err})
 		}
 	}
 }
