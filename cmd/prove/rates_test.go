@@ -13,7 +13,7 @@ import (
 func TestRates(t *testing.T) {
 	needPostgres(t)
 	var r ratesReport
-	prove(t, &r, "rates", "-dir", t.TempDir(), "-for", "3s", "-steady", "1s")
+	prove(t, &r, "rates", "-for", "3s", "-steady", "10s")
 	if len(r.Cells) < 4*2*len(loads) || len(r.Steady) != readings {
 		t.Fatalf("%d cells and %d readings", len(r.Cells), len(r.Steady))
 	}
