@@ -68,7 +68,8 @@ func checkProblems(t *testing.T, text string, problems []Problem) {
 }
 
 func FuzzPattern(f *testing.F) {
-	for _, s := range []string{"*", "<>", "a@b", "*@b.c", "*@*.b", "a@*", `"a\"b"@c`, "a@[1]", "ü@ü.ü", "\u212a@\u212a"} {
+	for _, s := range []string{"*", "<>", "a@b", "*@b.c", "*@*.b", "a@*", `"a\"b"@c`, "a@[1]", "ü@ü.ü", "\u212a@\u212a",
+		"a@" + strings.Repeat("p", 45) + "\u054e" + strings.Repeat("p", 10)} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -14,7 +14,8 @@ import (
 // "BÜCHER.example" and "xn--bcher-kva.example" are one.
 //
 // It is false for a domain that no pattern can name: one with an empty label,
-// or with a character that only becomes ASCII when it is normalised or
+// with a label beyond ASCII whose A-label is longer than 63 octets, of more
+// than 255 octets, or with a character that only becomes ASCII when it is normalised or
 // lower-cased (the Kelvin sign, a dotted capital I). Such a look-alike must
 // not pass for the name that it looks like. Compatibility forms (full-width
 // letters) are never mapped either. A domain literal is only lower-cased.
@@ -33,7 +34,8 @@ func CanonicalDomain(domain string) (string, bool) {
 		}
 		labels[i] = canonical
 	}
-	return strings.Join(labels, "."), true
+	canonical := strings.Join(labels, ".")
+	return canonical, len(canonical) <= maxDomain
 }
 
 func canonicalLabel(label string) (string, bool) {
@@ -54,16 +56,13 @@ func canonicalLabel(label string) (string, bool) {
 		}
 	}
 	low := norm.NFC.String(lowered(label))
-	if utf8.RuneCountInString(low) > maxRunes {
-		return "", false
+	if utf8.RuneCountInString(low) > maxLabel {
+		return "", false // The A-label has at least an octet for each; this bounds the work.
 	}
 	// The profile maps nothing. A label that is an A-label in part is refused.
 	encoded, err := idna.Punycode.ToASCII(low)
-	return encoded, err == nil
+	return encoded, err == nil && len(encoded) <= maxLabel
 }
-
-// maxRunes bounds the work for one label; none of a real domain has as many.
-const maxRunes = 256
 
 func lowered(s string) string { return strings.Map(unicode.ToLower, s) }
 

@@ -22,11 +22,11 @@ func TestCanonicalDomain(t *testing.T) {
 		"他們爲什麽不說中文":                    "xn--ihqwctvzc91f659drss3x8bo0yb",            // (C)
 		"למההםפשוטלאמדבריםעברית":       "xn--4dbcagdahymbxekheh6e0a7fei0b",           // (E)
 		"なぜみんな日本語を話してくれないのか":           "xn--n8jok5ay5dzabd5bym9f0cm5685rrjetr6pdxa", // (G)
-		"ü.😀💩.x":                 "xn--tda.xn--ls8hnv.x",
-		strings.Repeat("ü", 256): "xn--tda" + strings.Repeat("a", 255),
-		"xn--invalid!.example":   "xn--invalid!.example", // ASCII stays as it is
-		"[192.0.2.1]":            "[192.0.2.1]",
-		"[IPv6:2001:DB8::1]":     "[ipv6:2001:db8::1]",
+		"ü.😀💩.x":                "xn--tda.xn--ls8hnv.x",
+		strings.Repeat("ü", 57): "xn--tda" + strings.Repeat("a", 56), // of 63 octets
+		"xn--invalid!.example":  "xn--invalid!.example",              // ASCII stays as it is
+		"[192.0.2.1]":           "[192.0.2.1]",
+		"[IPv6:2001:DB8::1]":    "[ipv6:2001:db8::1]",
 	} {
 		if got, ok := CanonicalDomain(domain); got != want || !ok {
 			t.Errorf("CanonicalDomain(%q) = %q, %v; want %q", domain, got, ok, want)
@@ -35,7 +35,9 @@ func TestCanonicalDomain(t *testing.T) {
 	for _, domain := range []string{
 		"", ".", "a..b", "a.", ".a", "\u212aelvin.example", "\u0130stanbul.example", "ex\u212aample.example",
 		"\xff.example", "[192.0.2.1", "[ü]", strings.Repeat("ü", 2000) + ".example", strings.Repeat("ü", 300) + ".example",
-		strings.Repeat("ü", 257), "xn--ü.example", // an A-label in part
+		strings.Repeat("ü", 58), "xn--ü.example", // an A-label in part
+		strings.Repeat("p", 45) + "\u054e" + strings.Repeat("p", 10) + ".example", // 57 octets, with an A-label of 64
+		strings.Repeat("ü.", 32) + "example", strings.Repeat("ppp.", 64) + "ü",
 	} {
 		if got, ok := CanonicalDomain(domain); ok {
 			t.Errorf("CanonicalDomain(%q) = %q, want it refused", domain, got)
