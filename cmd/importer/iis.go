@@ -164,13 +164,12 @@ func (i *iis) bindings(e element, relays []string, known bool) {
 		if len(parts) < 2 {
 			continue
 		}
-		port := parts[1]
+		n, ok := portNumber(parts[1])
+		port := strconv.Itoa(n) // without zeros before it
 		l := Listener{Place: e.Place, Address: "127.0.0.1:" + port}
-		if n, ok := portNumber(port); !ok || parts[0] != "" && !isAddress(parts[0]) {
+		if !ok || parts[0] != "" && !isAddress(parts[0]) {
 			i.note(e.Place, "ServerBindings: "+shown(b)+" is no address with a port", "add a [[listener]]")
 			continue
-		} else if n != 25 && n < 1024 {
-			l.Notes = append(l.Notes, Note{e.Place, "port " + port + " may need rights", ""})
 		}
 		switch {
 		case slices.ContainsFunc(relays, func(s string) bool { return !loopbackNetwork(s) }):
