@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"time"
 
 	"postern/cmd/fleet"
 	"postern/cmd/history"
@@ -19,8 +20,14 @@ func (d *daemon) openFleet() {
 	d.database.OnAsk(f.Answer)
 }
 
-// searchOwn looks in what this relay has told.
+// flushWaits is how long a search waits for what was told a moment ago to be written.
+const flushWaits = 2 * time.Second
+
+// searchOwn looks in what this relay has told, up to now.
 func (d *daemon) searchOwn(ctx context.Context, q history.Query) (*history.Found, error) {
+	flushing, cancel := context.WithTimeout(ctx, flushWaits)
+	d.history.Flush(flushing)
+	cancel()
 	return history.Search(ctx, d.state.Load().cfg.HistoryDir(), q)
 }
 

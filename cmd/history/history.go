@@ -4,10 +4,12 @@
 //
 // Nobody waits for it: lines lie in memory for up to a second, and are dropped
 // and counted where the disk is slower than the relay. What was told within the
-// last second before a crash is in the log alone.
+// last second before a crash is in the log alone. Who searches beside a relay that
+// runs has what waits written first, by Flush.
 package history
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -60,8 +62,9 @@ type History struct {
 	mu      sync.Mutex
 	buffer  []byte
 	dropped int64
-	running bool // a goroutine writes
+	running bool // a goroutine writes, or something waits for it
 	closing bool
+	flushed []chan struct{} // closed when what waits now is written, or dropped
 	wake    chan struct{}
 	ended   chan struct{}
 
@@ -118,6 +121,24 @@ func (h *History) Dropped() int64 {
 	return h.dropped
 }
 
+// Flush has all that was added written now, and returns when it is, or was given up,
+// or ctx is done.
+func (h *History) Flush(ctx context.Context) {
+	h.mu.Lock()
+	if !h.running {
+		h.mu.Unlock()
+		return
+	}
+	done := make(chan struct{})
+	h.flushed = append(h.flushed, done)
+	h.mu.Unlock()
+	h.nudge()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
 // Close writes what waits, for so long at most, and ends the file.
 func (h *History) Close(limit time.Duration) {
 	h.mu.Lock()
@@ -145,24 +166,33 @@ func (h *History) run() {
 		case <-h.wake:
 		}
 		h.mu.Lock()
-		lines, closing := h.buffer, h.closing
-		h.buffer = spare[:0]
+		lines, closing, flushed := h.buffer, h.closing, h.flushed
+		h.buffer, h.flushed = spare[:0], nil
 		h.running = len(lines) > 0 && !closing // else the next line starts it again
 		more := h.running
 		if !closing && !more {
 			h.mu.Unlock()
+			release(flushed)
 			return
 		}
 		h.mu.Unlock()
 		if err := h.write(lines); err != nil {
 			h.fail(err, lines)
 		}
+		release(flushed)
 		if !more {
 			h.end()
 			close(h.ended)
 			return
 		}
 		spare = lines
+	}
+}
+
+// release tells those who wait for what was added before.
+func release(flushed []chan struct{}) {
+	for _, done := range flushed {
+		close(done)
 	}
 }
 

@@ -31,6 +31,47 @@ func ids(f *Found) string {
 	return strings.Join(all, " ")
 }
 
+// TestFlush: what was added is found as soon as Flush has returned, whatever else is
+// written and searched at that time.
+func TestFlush(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "history")
+	h := New(Options{Dir: dir, Keep: time.Hour, MaxSize: 1 << 30})
+	h.Flush(t.Context()) // nothing was added yet
+	var work sync.WaitGroup
+	for n := range 4 {
+		work.Go(func() {
+			for i := range 25 {
+				id := fmt.Sprintf("1f%d%02d", n, i)
+				tell(h, id, "app@example.com", "ann@example.org", "<"+id+"@relay.example>")
+				h.Flush(t.Context())
+				if f, err := Search(t.Context(), dir, Query{Text: id}); err != nil || ids(f) != id+":2" || f.Damaged != 0 {
+					t.Errorf("%s: %q, %v, damaged %d", id, ids(f), err, f.Damaged)
+				}
+			}
+		})
+	}
+	work.Wait()
+	h.Flush(t.Context()) // nothing waits
+	h.Close(time.Minute)
+	h.Flush(t.Context())
+	if h.Dropped() != 0 {
+		t.Errorf("%d lines were dropped", h.Dropped())
+	}
+}
+
+// TestFlushOfNothingKept: neither a folder that can't be written nor a history that
+// keeps nothing is waited for.
+func TestFlushOfNothingKept(t *testing.T) {
+	for _, o := range []Options{{Dir: filepath.Join(t.TempDir(), "missing", "history"), Keep: time.Hour, MaxSize: 1 << 30}, {Dir: t.TempDir()}} {
+		h := New(o)
+		for range 2 {
+			tell(h, "1hv1", "app@example.com", "ann@example.org", "<x.1@relay.example>")
+			h.Flush(t.Context())
+		}
+		h.Close(time.Minute)
+	}
+}
+
 func TestSearch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "history")

@@ -63,6 +63,11 @@ func TestFleetAsks(t *testing.T) {
 		})
 	}
 	does("1 message", "queue", "hold", list[0].ID)
+	for _, h := range []*harness{in, out} { // at once
+		if life := h.must("trace", list[0].ID); !strings.Contains(life, "accepted from") || !strings.Contains(life, "hold") {
+			t.Errorf("right after a hold, a relay tells only\n%s", life)
+		}
+	}
 	if held := in.queued("--held"); len(held) != 1 || held[0].ID != list[0].ID {
 		t.Errorf("on hold are %+v", held)
 	}
