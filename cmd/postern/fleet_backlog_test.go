@@ -94,8 +94,9 @@ func TestFleetBacklog(t *testing.T) {
 		t.Logf("%.0f a second; in charge: %s resident", float64(len(s.received()))/time.Since(begun).Seconds(), resident(dies))
 		dies.signal(syscall.SIGSTOP) // it can neither renew its lease nor say that it ends
 		dies.kill()
-		time.Sleep(time.Second) // what was on its way has arrived
-		killed, had := time.Now().Add(-time.Second), len(s.received())
+		killed := time.Now()
+		eventually(t, "what was on its way has arrived", func() bool { return s.openSince(killed) == 0 })
+		had := len(s.received())
 		begun = arrived(had + 1)
 		t.Logf("the next delivery came %v after a kill", begun.Sub(killed))
 		end := arrived(n)

@@ -347,7 +347,8 @@ type sink struct {
 	bodies []string
 	froms  []string // of the messages that were begun
 	refuse func(to string) error
-	took   func() // is called before the final dot is answered; may be nil
+	took   func()                     // is called before the final dot is answered; may be nil
+	open   map[*sinkSession]time.Time // the sessions that last, and since when
 }
 
 func startSink(t *testing.T, addr string) *sink {
@@ -395,7 +396,28 @@ func serveSink(t *testing.T, l net.Listener, conf *tls.Config) (s *sink, stop fu
 	return s, stop
 }
 
-func (s *sink) NewSession(*smtp.Conn) (smtp.Session, error) { return sinkSession{s}, nil }
+func (s *sink) NewSession(*smtp.Conn) (smtp.Session, error) {
+	n := &sinkSession{s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = map[*sinkSession]time.Time{}
+	}
+	s.open[n] = time.Now()
+	return n, nil
+}
+
+// openSince is how many sessions last that were begun before t.
+func (s *sink) openSince(t time.Time) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, since := range s.open {
+		if since.Before(t) {
+			n++
+		}
+	}
+	return n
+}
 
 func (s *sink) received() []string {
 	s.mu.Lock()
@@ -405,8 +427,14 @@ func (s *sink) received() []string {
 
 type sinkSession struct{ sink *sink }
 
-func (sinkSession) Reset()        {}
-func (sinkSession) Logout() error { return nil }
+func (sinkSession) Reset() {}
+func (s *sinkSession) Logout() error {
+	s.sink.mu.Lock()
+	defer s.sink.mu.Unlock()
+	delete(s.sink.open, s)
+	return nil
+}
+
 func (s sinkSession) Mail(from string, _ *smtp.MailOptions) error {
 	s.sink.mu.Lock()
 	defer s.sink.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 type strictSink struct{ *sink }
 
 func (s strictSink) NewSession(*smtp.Conn) (smtp.Session, error) {
-	return &strictSession{Session: sinkSession{s.sink}}, nil
+	return &strictSession{Session: &sinkSession{s.sink}}, nil
 }
 
 type strictSession struct {
