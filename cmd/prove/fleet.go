@@ -23,9 +23,10 @@ type fleetReport struct {
 	Faults map[string]int `json:"faults"`
 	// Takeovers are those that the logs tell of.
 	Takeovers int `json:"takeovers"`
-	// Gaps are the seconds from the death of a relay, which stays dead, to the
-	// next delivery of a lane that it had.
-	Gaps []float64 `json:"seconds_from_death_to_next_delivery"`
+	// Tries are the seconds from the death of a relay, which stays dead, to the next
+	// attempt of a lane that it had; Gaps are those to its next delivery.
+	Tries []float64 `json:"seconds_from_death_to_next_attempt"`
+	Gaps  []float64 `json:"seconds_from_death_to_next_delivery"`
 	// MostInPeriod is the most that an upstream got within one period of its rate.
 	MostInPeriod int `json:"most_within_the_period_of_a_rate"`
 	Allowed      int `json:"allowed_within_it"`

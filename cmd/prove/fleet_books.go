@@ -113,6 +113,7 @@ func (f *fleet) settle(began time.Time) error {
 	if f.rep.Queued, err = f.queued(); err != nil {
 		return fmt.Errorf("what is left in the database: %w", err)
 	}
+	slices.Sort(f.rep.Tries)
 	slices.Sort(f.rep.Gaps)
 	f.rep.MostInPeriod = mostWithin(f.sinks["paced"].all(), pacedPeriod)
 	f.rep.Pauses = len(f.pauses)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"time"
 
@@ -24,6 +25,7 @@ var faults = []fault{
 	{"relay-killed", (*fleet).relayKilled},
 	{"relay-dead", (*fleet).relayDead},
 	{"relay-dead", (*fleet).relayDead},
+	{"machine-of-relay-lost", (*fleet).relayLost},
 	{"relay-restarted", (*fleet).relayRestarted},
 	{"relay-stopped", (*fleet).relayStopped},
 	{"relay-without-database", (*fleet).relayWithoutDatabase},
@@ -48,6 +50,10 @@ func (f *fleet) trouble(ctx context.Context) error {
 		pause(ctx, f.plan.length)
 		return f.promoted(ctx)
 	}
+	faults, err := f.plan.faults()
+	if err != nil {
+		return err
+	}
 	order := rand.Perm(len(faults))
 	for n, end := 0, time.Now().Add(f.plan.length); time.Now().Before(end) && ctx.Err() == nil; n++ {
 		f.sinks["sink"].fail(f.plan.failing * float64(rand.IntN(3)))
@@ -66,6 +72,25 @@ func (f *fleet) trouble(ctx context.Context) error {
 		fmt.Fprintf(f.stderr, "%s %s for %.1f s, %d still owed\n", began.Format(time.TimeOnly), what.name, time.Since(began).Seconds(), f.books.owed())
 	}
 	return ctx.Err()
+}
+
+// faults are those that the run has.
+func (p *plan) faults() (some []fault, err error) {
+	if p.only == "" {
+		return faults, nil
+	}
+	for name := range strings.SplitSeq(p.only, ",") {
+		n := len(some)
+		for _, f := range faults {
+			if f.name == name {
+				some = append(some, f)
+			}
+		}
+		if len(some) == n {
+			return nil, fmt.Errorf("there is no fault %q", name)
+		}
+	}
+	return some, nil
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -110,6 +135,28 @@ func (f *fleet) relayKilled(ctx context.Context) error {
 
 // relayDead has a relay that delivers stay dead until another one delivers.
 func (f *fleet) relayDead(ctx context.Context) error {
+	return f.relayEnds(ctx, func(r *member) { r.kill() }, func(*member) {})
+}
+
+// relayLost is the same where its machine is gone, so that nobody tells the database
+// that its connections are over.
+func (f *fleet) relayLost(ctx context.Context) error {
+	return f.relayEnds(ctx, func(r *member) {
+		for _, l := range r.database {
+			l.set(stalls)
+		}
+		r.kill()
+	}, func(r *member) {
+		for _, l := range r.database {
+			l.set(cut)
+			l.set(flows)
+		}
+	})
+}
+
+// relayEnds ends the relay that delivers, waits until another one does, and starts it
+// again.
+func (f *fleet) relayEnds(ctx context.Context, end, before func(*member)) error {
 	holder, err := f.holder(ctx, "sink")
 	if err != nil {
 		return err
@@ -119,18 +166,43 @@ func (f *fleet) relayDead(ctx context.Context) error {
 			continue
 		}
 		died := time.Now()
-		r.kill()
+		end(r)
 		f.rep.Kills++
-		for time.Since(died) < 40*time.Second && ctx.Err() == nil {
+		for time.Since(died) < time.Minute && ctx.Err() == nil {
 			if at, ok := f.sinks["sink"].firstOf(died); ok {
-				f.rep.Gaps = append(f.rep.Gaps, at.Sub(died).Seconds())
+				f.gap(died, at)
 				break
 			}
 			pause(ctx, 20*time.Millisecond)
 		}
+		before(r)
 		return f.again(ctx, r)
 	}
 	return nil
+}
+
+// gap notes how long a lane waited for another relay: until that came with the first
+// message, and until the upstream took one, which it refuses now and then.
+func (f *fleet) gap(died, delivered time.Time) {
+	tried := delivered
+	if at, ok := f.sinks["sink"].firstAsked(died); ok {
+		tried = at
+	}
+	f.rep.Tries = append(f.rep.Tries, tried.Sub(died).Seconds())
+	f.rep.Gaps = append(f.rep.Gaps, delivered.Sub(died).Seconds())
+	fmt.Fprintf(f.stderr, "          the next message was tried after %.1f s and delivered after %.1f s\n", tried.Sub(died).Seconds(), delivered.Sub(died).Seconds())
+}
+
+// firstAsked is the first message by a connection that was opened after t.
+func (s *sink) firstAsked(t time.Time) (time.Time, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.asked {
+		if a.connected.After(t) {
+			return a.at, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // firstOf is the first arrival by a connection that was opened after t.

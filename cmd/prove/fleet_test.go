@@ -4,6 +4,9 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"io"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -121,5 +124,52 @@ func TestNoticesAreCounted(t *testing.T) {
 	b.returned("1", "n1.a")
 	if b.close(nil).verdict() == nil {
 		t.Error("a notice about a message that arrived is not noticed")
+	}
+}
+
+// TestFleetFaults: a run can be of some faults alone, and a name that is wrong is told.
+func TestFleetFaults(t *testing.T) {
+	for only, want := range map[string]int{"": len(faults), "relay-dead": 2, "relay-dead,machine-of-relay-lost": 3} {
+		if got, err := (&plan{only: only}).faults(); err != nil || len(got) != want {
+			t.Errorf("%q: %d faults, %v; want %d", only, len(got), err, want)
+		}
+	}
+	if _, err := (&plan{only: "relay-dead,relay-ded"}).faults(); err == nil || !strings.Contains(err.Error(), `"relay-ded"`) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestFleetGap: a message that the upstream refuses is an attempt, and no delivery.
+func TestFleetGap(t *testing.T) {
+	s, err := startSink(newBooks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	s.keeps = true
+	transaction := func(failing float64) {
+		t.Helper()
+		s.fail(failing)
+		c, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprint(c, "EHLO a.example\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@sink.example>\r\nDATA\r\nX-Number: 1\r\n\r\nX-Number: 1\r\n.\r\nQUIT\r\n")
+		if _, err := io.ReadAll(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	transaction(0)
+	died := time.Now()
+	transaction(1)
+	between := time.Now()
+	transaction(0)
+	tried, ok := s.firstAsked(died)
+	if !ok || tried.After(between) {
+		t.Errorf("tried at %v, %v; want before %v", tried, ok, between)
+	}
+	if delivered, ok := s.firstOf(died); !ok || delivered.Before(between) {
+		t.Errorf("delivered at %v, %v; want after %v", delivered, ok, between)
 	}
 }

@@ -69,8 +69,9 @@ type plan struct {
 
 	recipients int // group: members
 
-	relays int  // fleet: how many share the queue
-	alone  bool // fleet: no commit waits for the standby
+	relays int    // fleet: how many share the queue
+	alone  bool   // fleet: no commit waits for the standby
+	only   string // fleet: names of faults, by commas; empty: all of them
 
 	rounds int           // rates
 	steady time.Duration // rates: how long one relay has a load at the end
@@ -104,6 +105,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.DurationVar(&p.within, "within", 400*time.Millisecond, "again: how soon a job, or the daemon under it, is killed")
 	flags.IntVar(&p.relays, "relays", 2, "fleet: relays that share a queue in PostgreSQL")
 	flags.BoolVar(&p.alone, "alone", false, "fleet: let no commit wait for the standby; the run has to fail")
+	flags.StringVar(&p.only, "faults", "", "fleet: the faults to be had, by commas, such as relay-dead; all of them unless it is given")
 	flags.IntVar(&p.rounds, "rounds", 1, "rates: how often each peer has its turn")
 	flags.DurationVar(&p.steady, "steady", 5*time.Second, "rates: how long one relay has a load after that, whose dead rows are read; 0: not at all")
 	flags.IntVar(&p.slow, "connections", 5000, "slow: connections of slow clients")

@@ -35,6 +35,7 @@ type sink struct {
 	closed  bool
 	keeps   bool // what arrives is seen
 	seen    []seen
+	asked   []seen // of each connection the first message that it was to take
 }
 
 // seen is an arrival: when, when its connection was opened, and for how many
@@ -115,6 +116,7 @@ type sinkSession struct {
 	mail  bool // MAIL was accepted
 	null  bool // and its reverse-path is empty
 	rcpt  int  // recipients accepted
+	asked bool // for the first message
 }
 
 const (
@@ -142,6 +144,7 @@ func (c *sinkSession) run() {
 		case "MAIL":
 			c.rcpt = 0
 			c.null = bytes.Contains(line, []byte("<>"))
+			c.note()
 			c.mail = c.answer()
 		case "RCPT":
 			if !c.mail {
@@ -230,6 +233,17 @@ func (c *sinkSession) content(recipients int) error {
 	}
 	answered()
 	return nil
+}
+
+// note notes the first message that the connection is to take, whatever becomes of it.
+func (c *sinkSession) note() {
+	s := c.sink
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keeps && !c.asked {
+		s.asked = append(s.asked, seen{at: time.Now(), connected: c.since})
+	}
+	c.asked = true
 }
 
 // see notes an arrival, where that is asked for.
