@@ -33,6 +33,17 @@ type Submission struct {
 	// FromOf are patterns of the addresses that users of this machine may send
 	// as, by their names; who is not here may send as anybody.
 	FromOf map[string][]string
+
+	led []AliasBook
+}
+
+// AliasBook is a name of the address books that an alias leads to.
+type AliasBook struct {
+	Name string // "group:Sales"
+	// Line is that of a file, "/etc/aliases:3"; empty: it stands in the
+	// configuration. Nothing of a file is repeated to others.
+	Line string
+	At   Problem // where the configuration has it, or the name of the file
 }
 
 // localDomain is one of this machine, wherever it is.
@@ -45,7 +56,10 @@ func (s *Submission) check(t *table) {
 	if !s.HasAliases() || t.doc.unset[t.key("aliases")] {
 		return
 	}
-	_, err := s.ReadAliases(ownAliases(t.doc.file, t.doc.spool()))
+	table, err := s.ReadAliases(ownAliases(t.doc.file, t.doc.spool()))
+	if table != nil {
+		s.led = aliasBooks(t, table.Books)
+	}
 	for _, p := range aliasProblems(err) {
 		key := "aliases"
 		if p.File == "" {
@@ -56,6 +70,24 @@ func (s *Submission) check(t *table) {
 		t.problem(key, text.String(), p.Hint)
 	}
 }
+
+func aliasBooks(t *table, led []alias.Led) []AliasBook {
+	var list []AliasBook
+	for _, one := range led {
+		b := AliasBook{Name: one.Book}
+		key := joinIndex(joinKey(t.key("alias"), one.Alias), one.Index)
+		if one.File != "" {
+			key, b.Line = t.key("aliases"), fmt.Sprintf("%s:%d", one.File, one.Line)
+		}
+		b.At = t.doc.found(key, "", "")
+		list = append(list, b)
+	}
+	return list
+}
+
+// AliasBooks are the names of the address books that aliases led to when the
+// configuration was read.
+func (s *Submission) AliasBooks() []AliasBook { return s.led }
 
 func aliasProblems(err error) alias.Problems {
 	problems, _ := err.(alias.Problems) // which is all that Load returns

@@ -209,6 +209,7 @@ func foreseeStart(ctx context.Context, cfg *config.Config, service bool) (*confi
 	cfg.Warnings = append(cfg.Warnings, warnings...)
 	cfg.Warnings = append(cfg.Warnings, checkMessages(ctx, cfg)...)
 	cfg.Warnings = append(cfg.Warnings, checkPickup(cfg)...)
+	cfg.Warnings = append(cfg.Warnings, checkAliases(ctx, cfg)...)
 	return cfg, nil
 }
 

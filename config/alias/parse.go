@@ -103,6 +103,7 @@ type parser struct {
 	files    []string // that were read
 	bytes    int
 	open     []string // files that are being read: which one includes which
+	books    []Led
 }
 
 func (p *parser) problem(file string, line int, text, hint string) {
@@ -289,6 +290,9 @@ func (p *parser) element(to []Target, file string, line int, text string) []Targ
 	if fault != "" {
 		p.problem(file, line, "what stands here "+fault, listHint)
 		return to
+	}
+	if t.Book != "" {
+		p.books = append(p.books, Led{Book: t.Book, File: file, Line: line})
 	}
 	return append(to, t)
 }

@@ -25,10 +25,20 @@ type Source struct {
 type Table struct {
 	Files []string // that were read, the aliases file first
 	Names int      // how many have an alias
+	Books []Led    // names of the address books that aliases lead to, as they were read
 
 	domain       string
 	locals       []string
 	inline, file map[string]*Entry
+}
+
+// Led is a name of the address books that an alias leads to, and where it stands.
+type Led struct {
+	Book  string // as Target.Book has it
+	Alias string // of the configuration: its name as it is written; empty: it stands in a file
+	Index int    // of the configuration: its place among what the alias leads to, from 0
+	File  string // the aliases file, or one that it includes
+	Line  int    // in File
 }
 
 // Load reads aliases and checks them as a whole: no loop, no name that leads
@@ -46,20 +56,23 @@ func Load(s Source) (*Table, error) {
 			p.problem("", 0, wire.Exact(name)+" is given twice", "names do not distinguish capitals")
 		}
 		e := &Entry{Name: name}
-		for _, text := range s.Inline[written] {
+		for i, text := range s.Inline[written] {
 			target, fault := parseTarget(text)
 			if fault != "" {
 				p.problem("", 0, wire.Exact(name)+": "+wire.Exact(strings.TrimSpace(text))+" "+fault, "")
 				continue
 			}
 			e.To = append(e.To, target)
+			if target.Book != "" {
+				p.books = append(p.books, Led{Book: target.Book, Alias: written, Index: i})
+			}
 		}
 		t.inline[name] = e
 	}
 	if s.File != "" {
 		p.file(s.File)
 	}
-	t.file, t.Files = p.entries, p.files
+	t.file, t.Files, t.Books = p.entries, p.files, p.books
 	t.Names = len(t.file)
 	for name := range t.inline {
 		if t.file[name] == nil {

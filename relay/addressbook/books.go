@@ -1,6 +1,7 @@
 package addressbook
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"postern/config"
+	"postern/config/alias"
 	"postern/config/wire"
 	"postern/relay/carddav"
 	"postern/relay/compose"
@@ -101,6 +103,8 @@ type Unknown struct {
 	Hint string // may be empty
 	// Several: it is known, and may mean more than one.
 	Several bool
+	// NoBook: it names a book that is not among those that may be asked.
+	NoBook bool
 }
 
 func (e *Unknown) Error() string { return e.Text }
@@ -242,7 +246,38 @@ func ambiguous(text string, people []*Entry) error {
 // maxAlike is how many names of a book are compared with one that nobody has.
 const maxAlike = 400
 
-func (b *Books) unknown(text string, group bool) error {
+// unknown is the error for a name that nobody has.
+func (b *Books) unknown(name string) error {
+	of, text, group := b.part(name)
+	e := of.nobody(text, group)
+	if book, ok := b.noSuch(name); ok && len(b.list) > 0 {
+		e.Text += ", and no book " + wire.Quote(wire.Line(book))
+		e.NoBook, e.Hint = true, cmp.Or(b.nearBook(name), e.Hint)
+	}
+	return e
+}
+
+// noSuch is what stands before the slash of "group:NAME" or "book:NAME" and is no
+// book of these; false: there is none.
+func (b *Books) noSuch(name string) (string, bool) {
+	of, text, _ := b.part(name)
+	book, _, ok := strings.Cut(text, "/")
+	return book, ok && of == b && alias.IsBook(name)
+}
+
+// nearBook asks whether a book was meant that is called nearly as noSuch; empty:
+// none is.
+func (b *Books) nearBook(name string) string {
+	prefix, text, _ := strings.Cut(name, ":")
+	book, rest, _ := strings.Cut(text, "/")
+	near := config.Nearest(book, b.Names())
+	if near == "" {
+		return ""
+	}
+	return "did you mean " + wire.Quote(wire.Line(prefix+":"+near+"/"+rest)) + "?"
+}
+
+func (b *Books) nobody(text string, group bool) *Unknown {
 	what := "nobody of that name"
 	if group {
 		what = "no such group"

@@ -19,11 +19,15 @@ import (
 // be asked now.
 func (b *Books) Called(ctx context.Context, name string, limit int) (*Expansion, error) {
 	r, err := b.asWritten(ctx, name, false)
-	switch {
-	case err != nil:
+	if err != nil || r.nobody() {
 		return nil, err
-	case r.nobody():
-		return nil, nil
+	}
+	return r.called(ctx, limit)
+}
+
+// called are the addresses of who is meant.
+func (r *resolved) called(ctx context.Context, limit int) (*Expansion, error) {
+	switch {
 	case r.group == "" && r.entry.Address() == "":
 		return nil, withoutAddress(r.entry)
 	case r.group == "":
@@ -77,7 +81,26 @@ func (b *Books) asWritten(ctx context.Context, name string, guess bool) (resolve
 		}
 		return resolved{}, noBook(name)
 	}
-	text, of, group := name, b, false
+	of, text, group := b.part(name)
+	if text == "" {
+		return resolved{}, &Unknown{Text: "names nobody"}
+	}
+	r, err := of.exact(ctx, text, group)
+	if err != nil || !r.nobody() || !guess && text == name {
+		return r, err
+	}
+	if guess && !group && len(text) >= minPrefix {
+		if r, err := of.byPrefix(ctx, text); err != nil || !r.nobody() {
+			return r, err
+		}
+	}
+	return resolved{}, b.unknown(name)
+}
+
+// part takes the words off a name that are no part of it: the book that it is of,
+// or else all of them, its text, and whether it is that of a group.
+func (b *Books) part(name string) (of *Books, text string, group bool) {
+	text, of = name, b
 	if rest, ok := strings.CutPrefix(name, "group:"); ok {
 		text, group = rest, true
 	} else if rest, ok := strings.CutPrefix(name, "book:"); ok {
@@ -90,19 +113,7 @@ func (b *Books) asWritten(ctx context.Context, name string, guess bool) (resolve
 			}
 		}
 	}
-	if text = strings.TrimSpace(text); text == "" {
-		return resolved{}, &Unknown{Text: "names nobody"}
-	}
-	r, err := of.exact(ctx, text, group)
-	if err != nil || !r.nobody() || !guess && text == name {
-		return r, err
-	}
-	if guess && !group && len(text) >= minPrefix {
-		if r, err := of.byPrefix(ctx, text); err != nil || !r.nobody() {
-			return r, err
-		}
-	}
-	return resolved{}, of.unknown(text, group)
+	return of, strings.TrimSpace(text), group
 }
 
 func noBook(name string) error {

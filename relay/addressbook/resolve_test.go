@@ -57,7 +57,11 @@ func TestResolve(t *testing.T) {
 		"book:":                    "! names nobody / ",
 		"group: ":                  "! names nobody / ",
 		"nobody@example.com":       "! nobody of that name in team, more / *",
-		"book:nowhere/Carol White": "! nobody of that name in team, more / *",
+		"book:nowhere/Carol White": `! nobody of that name in team, more, and no book "nowhere" / *`,
+		"group:tem/Sales":          `! no such group in team, more, and no book "tem" / did you mean "group:team/Sales"?`,
+		"book:team/Nobody/At All":  "! nobody of that name in team / ",
+		"nowhere/Carol White":      "! nobody of that name in team, more / *",
+		"group:tem/A\x1b[m":        `! no such group in team, more, and no book "tem" / *`,
 	} {
 		var got []string
 		list, err := b.Resolve(t.Context(), name, 100)
