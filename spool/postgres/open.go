@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -171,9 +172,10 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 func (s *Store) run() {
 	s.joined.Store(true)
 	s.work.Go(s.writing)
-	beaten := make(chan struct{})
-	s.work.Go(func() { s.beating(beaten) })
-	s.work.Go(func() { s.tidying(beaten) })
+	beaten := [2]chan struct{}{make(chan struct{}), make(chan struct{})}
+	s.work.Go(func() { s.beating(beaten[:]) })
+	s.work.Go(func() { s.tidying(beaten[0]) })
+	s.work.Go(func() { s.undoing(beaten[1]) })
 	ready := make(chan struct{})
 	s.work.Go(func() { s.listening(sync.OnceFunc(func() { close(ready) })) })
 	<-ready // so that nobody who sets OnWork now hears of what was there before as new
@@ -188,11 +190,8 @@ func newPool(ctx context.Context, opts Options, may func(context.Context) error)
 	}
 	conf.MaxConns = max(conf.MaxConns, 16)
 	conf.ConnConfig.RuntimeParams["application_name"] = "postern " + opts.Relay
-	conf.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "60000"
-	// The locks of a relay that was cut off end soon.
-	conf.ConnConfig.RuntimeParams["tcp_keepalives_idle"] = "10"
-	conf.ConnConfig.RuntimeParams["tcp_keepalives_interval"] = "5"
-	conf.ConnConfig.RuntimeParams["tcp_keepalives_count"] = "3"
+	// What a relay that was cut off has locked ends before its lease does.
+	maps.Copy(conf.ConnConfig.RuntimeParams, endSoon)
 	conf.ConnConfig.ConnectTimeout = connectTimeout
 	conf.ConnConfig.DialFunc = dial
 	if opts.Dial != nil {
@@ -240,9 +239,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// beating tells the others that this relay lives, and tidying each time that the
-// database has heard it.
-func (s *Store) beating(beaten chan<- struct{}) {
+// beating tells the others that this relay lives, and those who wait for that each
+// time that the database has heard it. What they do holds no heartbeat up.
+func (s *Store) beating(beaten []chan struct{}) {
 	away := false
 	for {
 		pause := s.opts.Term / 3
@@ -263,18 +262,34 @@ func (s *Store) beating(beaten chan<- struct{}) {
 		if err == nil {
 			err = s.keepName(ctx)
 		}
-		if err == nil {
-			err = s.undoAll(ctx)
-		}
 		cancel()
 		if err != nil && s.ctx.Err() == nil {
 			s.opts.Events(&Failed{"heartbeat", err})
 		}
-		if err == nil {
-			select {
-			case beaten <- struct{}{}:
-			default: // it is still at work
+		for _, heard := range beaten {
+			if err == nil {
+				select {
+				case heard <- struct{}{}:
+				default: // it is still at work
+				}
 			}
+		}
+	}
+}
+
+// undoing ends claims of which this relay does not know.
+func (s *Store) undoing(beaten <-chan struct{}) {
+	for {
+		select {
+		case <-beaten:
+		case <-s.ctx.Done():
+			return
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
+		err := s.undoAll(ctx)
+		cancel()
+		if err != nil && s.ctx.Err() == nil {
+			s.opts.Events(&Failed{"undo", err})
 		}
 	}
 }
