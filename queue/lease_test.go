@@ -146,6 +146,40 @@ func TestTakeoverAtTheEndOfTheLease(t *testing.T) {
 	}
 }
 
+// What the upstream refuses right after a takeover costs the time that it would at any
+// other: the relay tries at the end of the lease, and does not know yet how fast it may
+// go. Three refusals in a row slow it for 2, 4 and 8 s.
+func TestTakeoverWhereTheUpstreamRefuses(t *testing.T) {
+	inFleet(t, func(t *testing.T, one, two *world) {
+		after(time.Minute)
+		one.store.crash()
+		died := time.Now()
+		refusals := 3
+		one.peers.set("office", func(p *peer) {
+			p.answer = func(*spool.Delivery, string) spool.Outcome {
+				if refusals--; refusals >= 0 {
+					return spool.Outcome{Stage: spool.StageMail, Code: 451, Enhanced: "4.3.0", Text: "not now"}
+				}
+				return spool.Outcome{Stage: spool.StageDot, Code: 250}
+			}
+		})
+		first := two.put("a@app.example", []string{"office"}, "b@example.com")
+		for range 20 {
+			two.put("a@app.example", []string{"office"}, "b@example.com")
+		}
+		for len(one.peers.mail("office")) == 0 && time.Since(died) < 4*term {
+			after(90 * time.Millisecond)
+		}
+		tried, took := one.peers.tries(first), time.Since(died)
+		if len(tried) == 0 || tried[0].Sub(died) > term {
+			t.Fatalf("tried %v, and it died at %v", tried, died)
+		}
+		if late := died.Add(took).Sub(tried[0]); late < 14*time.Second || late > 15*time.Second {
+			t.Errorf("delivered %v after the first attempt", late)
+		}
+	})
+}
+
 // A relay that can't renew its lease claims no more. Content that it has sent
 // gets no final dot once another relay has the lane; an answer that comes too
 // late is refused, told, and the message is in doubt.
