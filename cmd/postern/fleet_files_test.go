@@ -61,7 +61,7 @@ func TestFleetFilesCompose(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"cluster_name=db1", "RELAY: mx1", "RELAY: mx2", "read_only: true"} {
+	for _, want := range []string{"cluster_name=db1", "PRIMARY: db1", "NAME: db2", "RELAY: mx1", "RELAY: mx2", "read_only: true"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
