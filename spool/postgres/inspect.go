@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,13 +38,12 @@ func (f *Facts) Durable() (powerCut, loss bool) {
 func Inspect(ctx context.Context, url string) (f Facts, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	c, err := pgx.Connect(ctx, url)
+	c, host, err := connectNamed(ctx, url)
 	if err != nil {
 		return f, err
 	}
 	defer c.Close(context.WithoutCancel(ctx))
-	conf := c.Config()
-	f.Database = conf.Database + " at " + conf.Host
+	f.Database = c.Config().Database + " at " + host
 	if f.Schema, err = version(ctx, c); err != nil {
 		return f, err
 	}
@@ -66,6 +66,32 @@ func Inspect(ctx context.Context, url string) (f Facts, err error) {
 		Scan(&f.Server, &f.FSync, &f.FullPageWrites, &f.SyncCommit, &f.Standbys, &f.InSync, &f.Dead, &f.Live, &oldest, &f.IdleSlots, &f.Messages)
 	f.Oldest = time.Duration(oldest * float64(time.Second))
 	return f, err
+}
+
+// connectNamed connects, and names the host in the URL that has answered: the first,
+// unless it is another one's turn.
+func connectNamed(ctx context.Context, url string) (c *pgx.Conn, host string, err error) {
+	conf, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, "", err
+	}
+	host = conf.Host
+	lookup, dial, names := conf.LookupFunc, conf.DialFunc, map[string]string{}
+	conf.LookupFunc = func(ctx context.Context, host string) ([]string, error) {
+		all, err := lookup(ctx, host)
+		for _, address := range all {
+			names[address] = host
+		}
+		return all, err
+	}
+	conf.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if ip, _, err := net.SplitHostPort(address); err == nil && names[ip] != "" {
+			host = names[ip]
+		}
+		return dial(ctx, network, address)
+	}
+	c, err = pgx.ConnectConfig(ctx, conf)
+	return c, host, err
 }
 
 // OpenReader opens a queue for reading only, beside relays.

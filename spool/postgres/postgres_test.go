@@ -31,7 +31,7 @@ func TestStore(t *testing.T) {
 	server := postgrestest.Start(t, "fsync=off")
 	for name, test := range map[string]func(*testing.T, string){
 		"schema": schemaVersions, "name": oneName, "body": bodies, "turns": turns, "lost answer": lostAnswer, "lost claim": lostClaim, "lost connections": lostConnections,
-		"others are told": othersAreTold, "outbox": postponed, "outbox of the process before": outlived, "silent connections": silentConnections, "locks of a lost machine": lostMachine, "heartbeats beside an undo": beatsBesideUndo, "first count": firstCount, "long queue": longQueue, "standby away": standbyAway, "facts": facts, "asks": asks, "rates of senders": manySenders,
+		"others are told": othersAreTold, "outbox": postponed, "outbox of the process before": outlived, "silent connections": silentConnections, "which host": whichHost, "locks of a lost machine": lostMachine, "heartbeats beside an undo": beatsBesideUndo, "first count": firstCount, "long queue": longQueue, "standby away": standbyAway, "facts": facts, "asks": asks, "rates of senders": manySenders,
 		"opened late": openedLate, "forgotten": forgotten, "opened late in vain": openedLateInVain, "hostile rows": hostileRows,
 	} {
 		t.Run(name, func(t *testing.T) {
