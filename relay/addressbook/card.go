@@ -79,12 +79,12 @@ func ParseCards(text []byte) ([]*Card, error) {
 		}
 		c := &Card{lines: lines[1:end:end]}
 		lines = lines[end+1:]
-		for _, l := range c.lines {
+		for _, l := range slices.Backward(c.lines) {
 			switch l.name {
 			case "BEGIN":
 				return nil, errNoCard // one inside of another
 			case "VERSION":
-				c.version = strings.TrimSpace(l.value)
+				c.version = strings.TrimSpace(l.value) // the first, which is also the one that Bytes writes
 			}
 		}
 		if !slices.Contains([]string{"2.1", "3.0", "4.0"}, c.version) {

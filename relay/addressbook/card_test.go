@@ -92,6 +92,7 @@ func TestNoCards(t *testing.T) {
 		"BEGIN:VCARD\nFN:x\nEND:VCARD\n":      "is of version",
 		vcard("5.0", "FN:x\n"):                `is of version "5.0"`,
 		"BEGIN:VCARD\nVERSION:4.0\nFN:x\n":    "is not a vCard",
+		vcard("3.2", "VERSION:3.0\n"):         `is of version "3.2"`, // the first is that which is written
 		vcard("4.0", "BEGIN:VCARD\n"):         "is not a vCard",
 		vcard("4.0", "") + vcard("4.0", ""):   "holds 2 cards",
 		vcard("4.0", "FN;X=\"open:Alice\n"):   "is not NAME:VALUE",

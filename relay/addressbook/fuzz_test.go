@@ -32,6 +32,7 @@ func FuzzCard(f *testing.F) {
 	for _, s := range []string{
 		person("a", "Alice", "CATEGORIES:a\\,b,c\nX-A;B=\"c:d\":e\n"), vcard("2.1", "N;CHARSET=ISO-8859-1;ENCODING=QUOTED-PRINTABLE:M=FC=\nller;J\nPHOTO;JPEG;BASE64:\n AAAA\n\n"),
 		vcard("3.0", "item1.EMAIL;TYPE=pref:a@b.c\nX-ADDRESSBOOKSERVER-KIND:group\nX-ADDRESSBOOKSERVER-MEMBER:urn:uuid:a\n"), "\ufeffBEGIN:VCARD\r\n", "BEGIN:VCARD\nA;=;\":\n",
+		vcard("3.2", "VERSION:3.0\n"), vcard("3.0", "VERSION:2.1\nVERSION:5\nFN:x\n"),
 	} {
 		f.Add([]byte(s))
 	}
