@@ -47,20 +47,20 @@ func (s *sent) submit() chromedp.Action[chromedp.Void] {
 
 // refusedForms are forms with faults, and those of what has changed meanwhile.
 func refusedForms(etag string) []sent {
-	const unusable, unkept, unsent, conflict = "This cannot be used yet", "This cannot be kept yet", "This cannot be sent yet", "Conflict"
+	const unusable, unkept, unsent, undone = "This cannot be used yet", "This cannot be kept yet", "This cannot be sent yet", "This cannot be done"
 	long := strings.Repeat("long", 60)
 	return []sent{
 		{"/definitions/upstream", map[string]string{"name": "office", "v.host": hostile, "v.port": "many", "v.tls": "sometimes", "s.password": "a\nb"}, 422, unusable},
 		{"/definitions/upstream", map[string]string{"name": long, "v.host": long, "v.rate": long}, 422, unusable},
 		{"/definitions/route", map[string]string{"name": "second", "v.from": "*@b.example", "v.upstream": long}, 422, unusable},
-		{"/definitions/upstream", map[string]string{"name": "office", "seen": "0123456789abcdef"}, 409, conflict},
+		{"/definitions/upstream", map[string]string{"name": "office", "seen": "0123456789abcdef"}, 409, undone},
 		{"/books/team/save", map[string]string{"name": "Eve", "addresses": long}, 422, unkept},
 		{"/books/team/card", map[string]string{"uid": "bob", "seen": etag, "card": long}, 422, unkept},
-		{"/books/team/members/add", map[string]string{"group": ""}, 422, "Unprocessable Entity"},
-		{"/books/team/save", map[string]string{"uid": "bob", "seen": "old", "name": "Bob", "addresses": "bob@example.com"}, 409, conflict},
+		{"/books/team/members/add", map[string]string{"group": ""}, 422, "This cannot be used"},
+		{"/books/team/save", map[string]string{"uid": "bob", "seen": "old", "name": "Bob", "addresses": "bob@example.com"}, 409, undone},
 		{"/message-files/reminder", map[string]string{"c.email": long, "rows": "email,email\na,b\n"}, 422, unsent},
 		{"/message-files/note", map[string]string{"from": hostile, "to": long}, 422, unsent},
-		{"/message-files/broken", map[string]string{}, 409, conflict},
+		{"/message-files/broken", map[string]string{}, 409, undone},
 	}
 }
 

@@ -31,11 +31,15 @@ func TestNobodyWithoutSignIn(t *testing.T) {
 				return b.post(path, url.Values{"id": {id.String()}, "reason": {"x"}})
 			}
 		}
-		if code, h, _ := ask(path); code != http.StatusSeeOther || h.Get("Location") != "/sign-in" {
+		want := "/sign-in"
+		if route.method == http.MethodGet && path != "/" {
+			want += "?back=" + url.QueryEscape((&url.URL{Path: path}).RequestURI())
+		}
+		if code, h, _ := ask(path); code != http.StatusSeeOther || h.Get("Location") != want {
 			t.Errorf("%s %s: %d to %q", route.method, path, code, h.Get("Location"))
 		}
 	}
-	if code, h, _ := b.get("/no-such-page"); code != http.StatusSeeOther || h.Get("Location") != "/sign-in" {
+	if code, h, _ := b.get("/no-such-page"); code != http.StatusSeeOther || h.Get("Location") != "/sign-in?back=%2Fno-such-page" {
 		t.Errorf("%d to %q", code, h.Get("Location"))
 	}
 	if done := f.noted(); done != "" {

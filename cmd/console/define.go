@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"postern/cmd/control"
 	"postern/cmd/definition"
@@ -34,7 +35,7 @@ func (*Defined) event() {}
 func (s *Server) kindIn(w http.ResponseWriter, r *request) (definition.Kind, *definition.Store) {
 	kind := definition.Kind(r.PathValue("kind"))
 	if !slices.Contains(kindsOf, kind) {
-		s.fail(w, r, http.StatusNotFound, errors.New("there is no such page"))
+		s.fail(w, r, http.StatusNotFound, errNoPage)
 		return "", nil
 	}
 	store, err := s.definitionStore()
@@ -84,7 +85,10 @@ func (s *Server) defineForm(w http.ResponseWriter, r *request) {
 	s.page(w, r, http.StatusOK, "defined", capital(string(kind))+" "+name, &readOnly{kind, file, line, list})
 }
 
-func capital(word string) string { return strings.ToUpper(word[:1]) + word[1:] }
+func capital(word string) string {
+	_, n := utf8.DecodeRuneInString(word)
+	return strings.ToUpper(word[:n]) + word[n:]
+}
 
 // tryDefinition reads the configuration with what the form has, walks the way to
 // an upstream, and shows both before anything is kept.

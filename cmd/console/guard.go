@@ -16,6 +16,8 @@ import (
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
+var errForeign = errors.New("another web page made this request: open the console in a window of its own")
+
 // request is a request that its route takes.
 type request struct {
 	*http.Request
@@ -50,15 +52,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	switch {
 	case !r.set.ownHost(r.Host):
 		s.Events(&Refused{*client, "the host " + shorten(r.Host) + " is not this one"})
-		s.fail(w, r, http.StatusMisdirectedRequest, errors.New("this is not the name of this machine; ask by its address or its hostname, or name the host in console.hosts"))
+		s.fail(w, r, http.StatusMisdirectedRequest, errors.New("this is not the name of this machine: ask by its address or its hostname, or name the host in console.hosts"))
 		return
 	case s.cross.Check(hr) != nil:
 		s.Events(&Refused{*client, "another site's page made the request"})
-		s.fail(w, r, http.StatusForbidden, errors.New("another web page made this request"))
+		s.fail(w, r, http.StatusForbidden, errForeign)
 		return
 	case embedded(hr):
 		s.Events(&Refused{*client, "another site's page wants to have this one in it"})
-		s.fail(w, r, http.StatusForbidden, errors.New("another web page made this request"))
+		s.fail(w, r, http.StatusForbidden, errForeign)
 		return
 	}
 	hr.Body = http.MaxBytesReader(w, hr.Body, maxBody)

@@ -18,6 +18,8 @@ var done = map[control.Op]string{
 	control.OpRemove: "removed", control.OpBounce: "returned to the sender",
 }
 
+var errNoID = errors.New("this is no ID of a message")
+
 // maxReason is how long the reason of a bounce may be, in bytes.
 const maxReason = 500
 
@@ -32,7 +34,7 @@ func (s *Server) act(w http.ResponseWriter, r *request) {
 	for _, text := range r.PostForm["id"] {
 		id, err := spool.ParseID(text)
 		if err != nil {
-			s.fail(w, r, http.StatusBadRequest, err)
+			s.fail(w, r, http.StatusBadRequest, errNoID)
 			return
 		}
 		sel.IDs = append(sel.IDs, id)

@@ -88,7 +88,7 @@ func (s *Server) page(w http.ResponseWriter, r *request, status int, name, title
 	}
 	text, err := s.fragment(name, part, v)
 	if err != nil {
-		http.Error(w, "this page has a defect, which the log tells of", http.StatusInternalServerError)
+		http.Error(w, "This page has a defect, which the log tells of.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -115,32 +115,10 @@ func (s *Server) fragment(name, part string, data any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// failed is a page that says what is wrong.
-type failed struct {
-	Text  string
-	Leads []lead
-}
-
-// fail answers with a page that says what is wrong. Where that is what has become
-// of something meanwhile, the page leads there.
-func (s *Server) fail(w http.ResponseWriter, r *request, status int, err error) {
-	var to []lead
-	if status == http.StatusConflict {
-		to = s.leads(r)
-	}
-	s.failTo(w, r, status, err, to...)
-}
-
-// failTo is fail with a choice of where the page leads, besides to the overview.
-func (s *Server) failTo(w http.ResponseWriter, r *request, status int, err error, to ...lead) {
-	r.Header.Del("X-Live") // it is a whole page
-	s.page(w, r, status, "fail", http.StatusText(status), &failed{err.Error(), to})
-}
-
 func (s *Server) asset(w http.ResponseWriter, r *request) {
 	a, ok := s.pages.assets[r.PathValue("name")]
 	if !ok {
-		http.NotFound(w, r.Request)
+		s.fail(w, r, http.StatusNotFound, errNoPage)
 		return
 	}
 	w.Header().Set("Content-Type", a.kind)

@@ -201,7 +201,7 @@ func (s *Server) changeMembers(w http.ResponseWriter, r *request, f *addressbook
 	op, group := r.PathValue("op"), strings.TrimSpace(r.PostForm.Get("group"))
 	switch {
 	case op != "add" && op != "remove":
-		s.fail(w, r, http.StatusNotFound, errors.New("there is no such page"))
+		s.fail(w, r, http.StatusNotFound, errNoPage)
 		return
 	case group == "" || len(group) > maxQuestion/4 || wire.Line(group) != group:
 		s.fail(w, r, http.StatusUnprocessableEntity, errors.New("this is no name of a group"))

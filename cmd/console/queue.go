@@ -47,14 +47,14 @@ func (s *Server) queueList(w http.ResponseWriter, r *request) {
 	case "scheduled":
 		page.Filter.Scheduled = true
 	default:
-		s.fail(w, r, http.StatusBadRequest, errors.New("there is no such state"))
+		s.fail(w, r, http.StatusBadRequest, errors.New("no message can be in this state: choose one from the list"))
 		return
 	}
 	var after spool.ID
 	if text := r.Form.Get("after"); text != "" {
 		var err error
 		if after, err = spool.ParseID(text); err != nil {
-			s.fail(w, r, http.StatusBadRequest, err)
+			s.fail(w, r, http.StatusBadRequest, errNoID)
 			return
 		}
 		page.Begun = true

@@ -19,6 +19,8 @@ type route struct {
 	answer func(*Server, http.ResponseWriter, *request)
 }
 
+var errNoPage = errors.New("nothing is at this address")
+
 // nobody is for what needs no sign-in.
 const nobody config.Role = ""
 
@@ -112,19 +114,19 @@ func (s *Server) route(w http.ResponseWriter, r *request) {
 	switch {
 	case r.user == nil && (found == nil || found.needs != nobody):
 		if r.Header.Get("HX-Request") != "" { // a part of a page whose session is over
-			w.Header().Set("HX-Redirect", "/sign-in")
+			w.Header().Set("HX-Redirect", signInPath(r))
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		http.Redirect(w, r.Request, "/sign-in", http.StatusSeeOther)
+		http.Redirect(w, r.Request, signInPath(r), http.StatusSeeOther)
 	case found == nil && len(allowed) > 0:
 		takes := strings.Join(allowed, ", ")
 		w.Header().Set("Allow", takes)
-		s.fail(w, r, http.StatusMethodNotAllowed, fmt.Errorf("this takes %s, not %s", takes, r.Method))
+		s.fail(w, r, http.StatusMethodNotAllowed, errors.New("this address is that of a form: open the page that has it"))
 	case found == nil:
-		s.fail(w, r, http.StatusNotFound, errors.New("there is no such page"))
+		s.fail(w, r, http.StatusNotFound, errNoPage)
 	case found.needs != nobody && !r.may(found.needs):
-		s.fail(w, r, http.StatusForbidden, fmt.Errorf("this is for users with the role %s; yours is %s", found.needs, r.user.Role))
+		s.fail(w, r, http.StatusForbidden, fmt.Errorf("this is for users with the role %s, and yours is %s", found.needs, r.user.Role))
 	default:
 		if err := r.ParseForm(); err != nil {
 			status, text := http.StatusBadRequest, "the form cannot be read"

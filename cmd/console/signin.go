@@ -73,17 +73,17 @@ func storedOf(c *config.Console, u *config.ConsoleUser) *passwd.Stored {
 // signInPage shows the form, or leads on whoever needs none.
 func (s *Server) signInPage(w http.ResponseWriter, r *request) {
 	if r.user != nil {
-		http.Redirect(w, r.Request, "/", http.StatusSeeOther)
+		http.Redirect(w, r.Request, local(r.Form.Get("back")), http.StatusSeeOther)
 		return
 	}
-	s.page(w, r, http.StatusOK, "signin", "Sign in", signInForm{})
+	s.page(w, r, http.StatusOK, "signin", "Sign in", signInForm{Back: local(r.Form.Get("back"))})
 }
 
 // signInForm is what the form shows.
-type signInForm struct{ Name, Problem string }
+type signInForm struct{ Name, Problem, Back string }
 
 func (s *Server) signIn(w http.ResponseWriter, r *request) {
-	name, password := r.PostFormValue("name"), r.PostFormValue("password")
+	name, password, back := r.PostFormValue("name"), r.PostFormValue("password"), local(r.PostFormValue("back"))
 	if len(name) > maxName || len(password) > maxPassword {
 		name, password = "", ""
 	}
@@ -91,16 +91,16 @@ func (s *Server) signIn(w http.ResponseWriter, r *request) {
 	switch {
 	case busy:
 		s.Events(&SignInFailed{*r.client, name, "too many wrong passwords"})
-		s.page(w, r, http.StatusTooManyRequests, "signin", "Sign in", signInForm{name, "There were too many wrong passwords from your address. Wait a while."})
+		s.page(w, r, http.StatusTooManyRequests, "signin", "Sign in", signInForm{name, "There were too many wrong passwords from your address. Wait a while.", back})
 	case u == nil:
 		s.Events(&SignInFailed{*r.client, name, "wrong password"})
 		origin.Pause(r.Context(), penalty)
-		s.page(w, r, http.StatusForbidden, "signin", "Sign in", signInForm{name, "The name or the password is wrong."})
+		s.page(w, r, http.StatusForbidden, "signin", "Sign in", signInForm{name, "The name or the password is wrong.", back})
 	default:
 		s.Events(&SignedIn{*r.client, u.Name, u.Role})
 		s.sessions.end(r.secret) // one that somebody else may know
 		http.SetCookie(w, cookie(s.sessions.begin(u.Name, u.Password, placeOf(r.client), time.Now()), r.Host, r.secure()))
-		http.Redirect(w, r.Request, "/", http.StatusSeeOther)
+		http.Redirect(w, r.Request, back, http.StatusSeeOther)
 	}
 }
 

@@ -47,7 +47,7 @@
     source.addEventListener("over", (e) => {
       stop();
       tell(false);
-      if (e.data === "signed out") location.assign("/sign-in");
+      if (e.data === "signed out") location.reload(); // which leads to the form, and back
       else ended = true;
     });
   };
