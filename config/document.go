@@ -27,6 +27,7 @@ type document struct {
 	further  []*document     // in the order in which they were read
 	from     map[string]part // keys that a further file has
 	instead  *replacement    // of a further file; nil: none is
+	text     *string         // what the file is taken to hold; nil: what it holds
 	foreign  map[string]bool // further files that are links to another place
 	source   *sourceMap
 	root     map[string]any
@@ -47,7 +48,11 @@ func readDocument(path string) *document {
 
 // readAll reads the file and the further ones.
 func (d *document) readAll() {
-	d.read(readConfiguration)
+	if d.text != nil {
+		d.parse(*d.text)
+	} else {
+		d.read(readConfiguration)
+	}
 	if d.root != nil {
 		d.readFurther()
 		d.environment()

@@ -19,6 +19,12 @@ func LoadWith(path, name string, content []byte) (*Config, error) {
 	return doc.load()
 }
 
+// LoadAs is Load, as it would be if the file held text, which need not be there.
+// Nothing is written.
+func LoadAs(path, text string) (*Config, error) {
+	return (&document{file: path, source: &sourceMap{}, from: map[string]part{}, text: &text}).load()
+}
+
 // FurtherFolder is where the further files of a configuration stand, whether or
 // not the folder is there; empty: one of its name has none.
 func FurtherFolder(path string) string { return furtherFolder(path) }

@@ -66,9 +66,11 @@ const (
 	maxConfig = 4 << 20
 )
 
-// Verify tells whether Postern takes the file that f makes, and what it warns
-// of. It looks at a copy, with copies of the passwords, in a folder of its own.
-func (f *Found) Verify(source, path string) (warnings []config.Problem, err error) {
+// Verify tells whether Postern takes the file that f makes at the path out, with
+// the further files beside it, and what it warns of; an empty out has none. Nothing
+// is written but copies of the passwords, in a folder of its own. What is wrong in
+// a further file has its name.
+func (f *Found) Verify(source, path, out string) (warnings []config.Problem, err error) {
 	dir, err := os.MkdirTemp("", "postern-import")
 	if err != nil {
 		return nil, err
@@ -84,27 +86,28 @@ func (f *Found) Verify(source, path string) (warnings []config.Problem, err erro
 			return nil, err
 		}
 	}
-	file, err := f.proof(dir)
-	if err != nil {
+	file := out
+	if file == "" {
+		file = filepath.Join(dir, "imported.toml")
+	} else if file, err = filepath.Abs(file); err != nil {
 		return nil, err
 	}
-	defer os.Remove(file)
 	for _, secrets := range []map[*Upstream]string{secrets, nil} {
 		text := f.TOML(source, path, secrets)
 		if len(text) > maxConfig {
 			return nil, fmt.Errorf("the configuration would have %d bytes, and Postern reads %d", len(text), maxConfig)
 		}
-		if err := os.WriteFile(file, text, 0o600); err != nil {
-			return nil, err
-		}
-		cfg, err := config.Load(file)
+		cfg, err := config.LoadAs(file, string(text))
 		if err != nil {
-			if warnings, err = f.kept.excused(err); err != nil {
+			if warnings, err = f.kept.excused(file, err); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		warnings = cfg.Warnings
+		warnings = slices.Clone(cfg.Warnings)
+		for i := range warnings {
+			unplaced(&warnings[i], file)
+		}
 	}
 	return warnings, nil
 }

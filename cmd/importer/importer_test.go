@@ -35,7 +35,7 @@ func TestGolden(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := f.Verify(source, settings[source]); err != nil {
+				if _, err := f.Verify(source, settings[source], ""); err != nil {
 					t.Error(err)
 				}
 				secrets := map[*Upstream]string{}
@@ -251,7 +251,7 @@ func usable(t *testing.T, source, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Verify(source, path); err != nil {
+	if _, err := f.Verify(source, path, ""); err != nil {
 		t.Fatalf("%v\n%s", err, f.TOML(source, path, nil))
 	}
 	for _, r := range string(f.TOML(source, path, nil)) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -152,9 +151,8 @@ func (w *writer) keptTables() {
 }
 
 // excused are the problems of a configuration that the replaced one has as well,
-// such as a group that is not there yet. The error are the others; nobody else sees
-// the file that they were found in.
-func (k *kept) excused(err error) (same []config.Problem, _ error) {
+// such as a group that is not there yet. The error are the others.
+func (k *kept) excused(file string, err error) (same []config.Problem, _ error) {
 	var problems, before *config.Problems
 	if !errors.As(err, &problems) {
 		return nil, err
@@ -169,7 +167,7 @@ func (k *kept) excused(err error) (same []config.Problem, _ error) {
 	}
 	others := &config.Problems{Untold: problems.Untold}
 	for _, p := range problems.List {
-		p.File, p.Line = "", 0
+		unplaced(&p, file)
 		if had[p.Text] {
 			same = append(same, p)
 		} else {
@@ -182,15 +180,9 @@ func (k *kept) excused(err error) (same []config.Problem, _ error) {
 	return same, nil
 }
 
-// proof is a file for a configuration that is to be looked at: beside the one that
-// is replaced, whose paths count from its folder, or in dir.
-func (f *Found) proof(dir string) (string, error) {
-	if f.kept != nil {
-		dir = filepath.Dir(f.kept.path)
+// unplaced takes the place from a problem of the file that nobody has seen yet.
+func unplaced(p *config.Problem, file string) {
+	if p.File == file {
+		p.File, p.Line = "", 0
 	}
-	file, err := os.CreateTemp(dir, ".postern-import-*.toml")
-	if err != nil {
-		return "", err
-	}
-	return file.Name(), file.Close()
 }

@@ -18,7 +18,7 @@ func replaced(t *testing.T, f *Found, text string) (made, names string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Verify("postfix", "etc/postfix"); err != nil {
+	if _, err := f.Verify("postfix", "etc/postfix", path); err != nil {
 		t.Fatal(err)
 	}
 	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
@@ -148,7 +148,45 @@ func TestKeepListeners(t *testing.T) {
 	if _, err := f.Keep(path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Verify("msmtp", "x"); err == nil || !strings.Contains(err.Error(), "backup") || strings.Contains(err.Error(), ".postern-import") {
+	if _, err := f.Verify("msmtp", "x", path); err == nil || !strings.Contains(err.Error(), "backup") || strings.Contains(err.Error(), path) {
 		t.Error(err)
+	}
+}
+
+// What the files of conf.d say counts: kept parts may rely on it, and what does not
+// go with it is refused with its place.
+func TestVerifyWithFurther(t *testing.T) {
+	const alert = "[[alert]]\n[alert.mail]\nto = [\"a@example.com\"]\nupstream = [\"backup\"]\n"
+	backup := "[upstream.backup]\nhost = \"backup.example.com\"\n"
+	for name, c := range map[string]struct {
+		file, further, want string // want: of the error; empty: none
+	}{
+		"kept parts rely on it":        {"postern.toml", backup, ""},
+		"not beside another name":      {"other.toml", "[upstream.IMPORTED]\nhost = \"x.example.com\"\n", ""},
+		"it relies on what goes":       {"postern.toml", backup + "[[route]]\nfrom = [\"x@example.com\"]\nupstream = [\"gone\"]\n", "conf.d/50-ours.toml:5: route"},
+		"it has what is imported, too": {"postern.toml", backup + "[upstream.IMPORTED]\nhost = \"x.example.com\"\n", "conf.d/50-ours.toml"},
+	} {
+		f := readFrom(t, "msmtp", "plain")
+		c.further = strings.ReplaceAll(c.further, "IMPORTED", f.Upstreams[0].Name)
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "conf.d"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, c.file)
+		before := alert + "[upstream.gone]\nhost = \"gone.example.com\"\n"
+		for file, text := range map[string]string{path: before, filepath.Join(dir, "conf.d", "50-ours.toml"): c.further} {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := f.Keep(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Verify("msmtp", "x", path); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if now, err := os.ReadFile(path); err != nil || string(now) != before {
+			t.Errorf("%s: the file is another: %v", name, err)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"postern/cmd/importer"
+	"postern/config"
 )
 
 func (a *app) importCommand() *cobra.Command {
@@ -67,10 +68,17 @@ func (a *app) importFrom(source, path, out, secrets string, force bool) error {
 			return notSaved(err)
 		}
 	}
-	warnings, err := found.Verify(source, path)
+	warnings, err := found.Verify(source, path, out)
 	if err != nil {
+		stays := ""
 		if len(kept) > 0 {
-			fmt.Fprintf(a.stderr, "what is kept of %s does not go with what was imported: import to another file, and put them together by hand\n", safe(out))
+			stays = "what is kept of " + out
+		}
+		if inFurther(err) {
+			stays = "what stands in " + config.FurtherFolder(out)
+		}
+		if stays != "" {
+			fmt.Fprintf(a.stderr, "%s does not go with what was imported: import to another file, and put them together by hand\n", safe(stays))
 		}
 		return badConfig(err)
 	}
@@ -95,13 +103,19 @@ func (a *app) importFrom(source, path, out, secrets string, force bool) error {
 		fmt.Fprintf(a.stderr, "kept of what was there: %s\n", safe(strings.Join(kept, ", ")))
 	}
 	for _, w := range warnings {
-		w.File, w.Line = "", 0
 		fmt.Fprintf(a.stderr, "warning: %s\n", safeLines(w.String()))
 	}
 	if len(written) > 0 {
 		fmt.Fprintf(a.stderr, "let the user of the daemon read the passwords, and nobody else: chown -R postern %s\n", safe(secrets))
 	}
 	return nil
+}
+
+// inFurther tells whether something is wrong in a file of conf.d: those of what is
+// imported have no place.
+func inFurther(err error) bool {
+	var problems *config.Problems
+	return errors.As(err, &problems) && slices.ContainsFunc(problems.List, func(p config.Problem) bool { return p.File != "" })
 }
 
 func amount(n int, what string) string {

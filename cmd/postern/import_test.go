@@ -124,6 +124,16 @@ func TestImport(t *testing.T) {
 			t.Errorf("%q: %+v", c.args, got)
 		}
 	}
+	fresh := t.TempDir()
+	if err := os.Mkdir(filepath.Join(fresh, "conf.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(fresh, "conf.d", "50-route-x.toml"), []byte("[[route]]\nfrom = [\"x@example.com\"]\nupstream = [\"gone\"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := perform(t, "", "import", "msmtp", rc, "--out", filepath.Join(fresh, "postern.toml")); got.code != exitConfig || !strings.Contains(got.stderr, "what stands in "+filepath.Join(fresh, "conf.d")+" does not go with") || !strings.Contains(got.stderr, "50-route-x.toml:3") {
+		t.Errorf("%+v", got)
+	}
 	if _, err := os.Stat(filepath.Join(dir, "s")); err == nil {
 		t.Error("passwords were written although the file was refused")
 	}
