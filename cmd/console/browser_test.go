@@ -78,7 +78,7 @@ func call[P, R any](command cdp.Command[P, R], params P) chromedp.Action[chromed
 }
 
 var (
-	phone = chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile)
+	phone = chromedp.EmulateViewport(360, 844, chromedp.EmulateMobile)
 	dark  = call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
 	noScripts = call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -208,11 +209,11 @@ func TestDefineWhatIsWrong(t *testing.T) {
 		"a hidden character": {"name", "a\u202eb", 422, "cannot be seen"},
 		"markup":             {"v.host", hostile, 422, "cannot be seen"},
 		"markup to be shown": {"v.host", `"><script>alert(1)</script>`, 422, "&lt;script&gt;alert(1)"},
-		"a table in a value": {"v.host", "a\"\n[upstream.x]", 422, "upstream.office.host"},
+		"a table in a value": {"v.host", "a\"\n[upstream.x]", 422, "<li>host: "},
 		"a key of a path":    {"v.password_file", "/etc/shadow", 303, ""},
 		"a command":          {"v.password_command", "id", 303, ""},
 		"a number":           {"v.port", "many", 422, "must be a whole number"},
-		"a choice":           {"v.tls", "sometimes", 422, "upstream.office.tls"},
+		"a choice":           {"v.tls", "sometimes", 422, "<li>tls: "},
 		"a name that is":     {"name", "main", 422, "stands in"},
 		"another digest":     {"seen", "0123456789abcdef", 409, "changed meanwhile"},
 		"a secret of lines":  {"s.password", "a\nb", 422, "cannot be one"},
@@ -315,5 +316,33 @@ func TestUpstreamIsTested(t *testing.T) {
 	}
 	if code, _, _ := b.post("/upstreams/nobody/test", nil); code != http.StatusNotFound {
 		t.Error(code)
+	}
+}
+
+// What is wrong with a field is told by its name and beside it, and what is wrong
+// elsewhere by its place.
+func TestBlame(t *testing.T) {
+	problems := &config.Problems{List: []config.Problem{
+		{File: "/etc/postern/conf.d/50-alert-ops.toml", Line: 3, Key: "alert[2].mail.to[0]", Text: "this is no address", Hint: "such as a@example.com"},
+		{File: "/etc/postern/conf.d/50-alert-other.toml", Line: 3, Key: "alert[1].severity", Text: "bad"},
+		{File: "/etc/postern/postern.toml", Line: 9, Key: "alert[0].after", Text: "bad"},
+		{File: "/etc/postern/conf.d/50-alert-ops.toml", Line: 1, Key: "alert[2]", Text: "nobody is told"},
+	}}
+	f := newForm(definition.Alert, "ops", nil, nil)
+	f.blame(problems)
+	want := []string{"mail.to: this is no address (such as a@example.com)", "/etc/postern/conf.d/50-alert-other.toml:3: alert[1].severity: bad", "/etc/postern/postern.toml:9: alert[0].after: bad", "alert[2]: nobody is told"}
+	if !slices.Equal(f.Problems, want) {
+		t.Errorf("%q", f.Problems)
+	}
+	for _, g := range f.Groups {
+		for _, one := range g.Fields {
+			if (one.Problem != "") != (one.Key == "mail.to") {
+				t.Errorf("%s: %q", one.Key, one.Problem)
+			}
+		}
+	}
+	f = newForm(definition.Alert, "ops", nil, nil)
+	if f.blame(errors.New("there is no such place")); f.Problems[0] != "There is no such place." {
+		t.Errorf("%q", f.Problems)
 	}
 }

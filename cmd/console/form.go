@@ -220,24 +220,42 @@ func retyped(kind definition.Kind, before, after map[string]any, secrets map[str
 	return nil
 }
 
-// blame puts problems beside their fields, and those of no field on top.
+// blame puts problems of this definition beside their fields, with the name of the
+// field on top: it has no file yet. Others are told with their places.
 func (f *formed) blame(err error) {
 	var problems *config.Problems
 	if !errors.As(err, &problems) {
-		f.Problems = append(f.Problems, err.Error())
+		f.Problems = append(f.Problems, sentenceOf(err.Error()))
 		return
 	}
 	problems = problems.ForOthers()
 	for i := range problems.List {
-		p := &problems.List[i]
+		p := problems.List[i]
+		if definition.StandsIn(p.File, f.Kind, f.Name) {
+			p.File, p.Line = "", 0
+			if one := f.fieldOf(p.Key); one != nil {
+				p.Key = one.Key
+				if one.Problem == "" {
+					one.Problem = p.Text
+				}
+			}
+		}
 		f.Problems = append(f.Problems, p.String())
-		for g := range f.Groups {
-			for n := range f.Groups[g].Fields {
-				one := &f.Groups[g].Fields[n]
-				if one.Problem == "" && (strings.HasSuffix(p.Key, "."+one.Key) || strings.Contains(p.Key, "."+one.Key+"[")) {
-					one.Problem, f.Groups[g].Open = p.Text, true
+	}
+}
+
+// fieldOf is the field of a key of the configuration, whose group it opens; nil:
+// the form has none.
+func (f *formed) fieldOf(key string) (found *field) {
+	for g := range f.Groups {
+		for n := range f.Groups[g].Fields {
+			one := &f.Groups[g].Fields[n]
+			if strings.HasSuffix(key, "."+one.Key) || strings.Contains(key, "."+one.Key+"[") {
+				if found == nil || len(one.Key) > len(found.Key) { // "mail.to" before "to"
+					found, f.Groups[g].Open = one, true
 				}
 			}
 		}
 	}
+	return found
 }

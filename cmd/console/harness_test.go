@@ -198,7 +198,7 @@ func newRelayFor(t testing.TB) (*relay, *Server) {
 		f.config.Console.Users[string(role)] = &config.ConsoleUser{Name: string(role), Password: hash("right"), Role: role}
 	}
 	at := time.Now()
-	f.lanes = []control.Lane{{Upstream: "office", Address: hostile, State: queue.Parked, Reason: hostile, Since: &at, Username: hostile,
+	f.lanes = []control.Lane{{Upstream: "office", Address: hostile, State: queue.Parked, Reason: hostile, Since: &at, Username: hostile, CertificateEnds: &at,
 		RefusedSenders: []string{hostile}, Refusals: []control.Refusal{{Sender: hostile, Since: at, Reason: hostile}}, PausedBy: hostile}}
 	day, err := trend.Open(t.TempDir(), time.Now())
 	if err != nil {

@@ -39,7 +39,7 @@ func (s *Server) act(w http.ResponseWriter, r *request) {
 		}
 		sel.IDs = append(sel.IDs, id)
 	}
-	reason := strings.TrimSpace(r.PostForm.Get("reason"))
+	reason := strings.Join(strings.Fields(r.PostForm.Get("reason")), " ") // of a field in which Enter sends nothing
 	switch {
 	case len(sel.IDs) == 0:
 		s.say(w, r, "No message was chosen.")

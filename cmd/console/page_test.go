@@ -123,7 +123,7 @@ func TestOperations(t *testing.T) {
 		"retry": "retry [ID] by console:operate ", "hold": "hold [ID] by console:operate ", "release": "release [ID] by console:operate ",
 		"remove": "remove [ID] by console:operate ", "bounce": "bounce [ID] by console:operate no longer wanted",
 	} {
-		code, h, _ := b.post("/queue/"+op, url.Values{"id": {id}, "back": {page}, "reason": {" no longer wanted "}})
+		code, h, _ := b.post("/queue/"+op, url.Values{"id": {id}, "back": {page}, "reason": {" no longer\r\n wanted "}})
 		if code != http.StatusSeeOther || h.Get("Location") != page {
 			t.Errorf("%s: %d to %q", op, code, h.Get("Location"))
 		}
@@ -193,5 +193,16 @@ func TestCensus(t *testing.T) {
 	f.put(t, envelope("a@example.com", "b@example.org"), "x")
 	if s.census.count(t.Context(), s) != first {
 		t.Error("it was counted twice")
+	}
+}
+
+// The page of an upstream tells when its certificate ends.
+func TestCertificateOfAnUpstream(t *testing.T) {
+	f, s := newRelay(t)
+	end := time.Now().Add(30*24*time.Hour + time.Hour)
+	f.lanes[0].CertificateEnds = &end
+	b := open(t, s, "look")
+	if _, _, body := b.get("/upstreams/office"); !strings.Contains(body, `<dt>Certificate</dt><dd>ends on <time datetime="`+end.UTC().Format(time.RFC3339)) || !strings.Contains(body, "(in 30 days)") {
+		t.Error(body)
 	}
 }

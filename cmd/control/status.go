@@ -158,6 +158,9 @@ type Lane struct {
 	Pace float64 `json:"messages_per_minute,omitempty"`
 	// Memory is set where TLS is "opportunistic" or "auto".
 	Memory *TLSMemory `json:"tls_memory,omitempty"`
+	// CertificateEnds is when the certificate ends that the upstream has shown in
+	// its last session; nil: there was none by TLS since the start.
+	CertificateEnds *time.Time `json:"certificate_ends,omitempty"`
 	// Token is set where the upstream is signed in to by OAuth 2.0.
 	Token *oauth.Status `json:"token,omitempty"`
 }

@@ -54,6 +54,14 @@ func (e *ends) observe(next func(upstream.Event)) func(upstream.Event) {
 	}
 }
 
+// ofUpstream is when the certificate ends that an upstream has shown last; zero:
+// it has shown none.
+func (e *ends) ofUpstream(name string) time.Time {
+	e.Lock()
+	defer e.Unlock()
+	return e.shown[name]
+}
+
 // upstreamsEnd tells of upstreams whose certificate ends soon. One that has ended
 // is told of with its upstream, which is parked, where it is checked.
 func (e *ends) upstreamsEnd(cfg *config.Config, now time.Time) (all []alert.Trouble) {

@@ -52,6 +52,9 @@ func TestEnds(t *testing.T) {
 	if l := e.upstreamsEnd(cfg, now); len(l) != 1 || l[0].Subject != "upstream token" || !strings.HasSuffix(l[0].Text, "ends on 2026-12-19") {
 		t.Errorf("%+v", l)
 	}
+	if end := e.ofUpstream("client"); !end.Equal(now.Add(22*24*time.Hour)) || !e.ofUpstream("renewable").IsZero() {
+		t.Errorf("the certificate of client ends on %v", end)
+	}
 	found := append(certificatesEnd(cfg, now), signInsEnd(cfg, token, now)...)
 	want := []struct {
 		key      alert.Key

@@ -93,6 +93,7 @@ func (d *daemon) lane(st *state, l *queue.LaneStatus, now time.Time) control.Lan
 		lane.Provider, lane.TLS, lane.Auth, lane.Username = up.Provider, string(up.TLS), string(up.Auth), up.Username
 		lane.MaxConnections, lane.MaxRecipients, lane.MaxMessageSize = l.MaxSessions, up.MaxRecipients, up.MaxMessageSize
 		lane.Memory = d.remembered(up)
+		lane.CertificateEnds = moment(d.ends.ofUpstream(l.Upstream))
 		if lane.Memory != nil && lane.Memory.Way != "" {
 			lane.Address = lane.Memory.Way
 		}

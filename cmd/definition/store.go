@@ -71,11 +71,19 @@ func fileName(order int, kind Kind, name string) string {
 	return fmt.Sprintf("%02d-%s-%s.toml", order, kind, statefile.SafeName(name))
 }
 
+// StandsIn tells whether a file of conf.d is, by its name, that of a definition.
+func StandsIn(file string, kind Kind, name string) bool {
+	base := filepath.Base(file)
+	n, err := strconv.Atoi(base[:min(2, len(base))])
+	return err == nil && n > 0 && base == fileName(n, kind, name)
+}
+
 // find is the order of a definition, and whether there is a file of its name.
 func (s *Store) find(kind Kind, name string) (order int, there bool) {
 	entries, _ := os.ReadDir(s.folder) // what cannot be read, the configuration tells
 	for _, e := range entries {
-		if n, err := strconv.Atoi(e.Name()[:min(2, len(e.Name()))]); err == nil && n > 0 && e.Name() == fileName(n, kind, name) {
+		if StandsIn(e.Name(), kind, name) {
+			n, _ := strconv.Atoi(e.Name()[:2])
 			return n, true
 		}
 	}
