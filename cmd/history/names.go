@@ -9,6 +9,7 @@ import (
 // a text.
 const (
 	timeKey      = `"time":"`
+	levelKey     = `"level":"`
 	eventKey     = `"event":"`
 	idKey        = `"id":"`
 	oldIDKey     = `"old_id":"`
@@ -27,6 +28,35 @@ func field(line []byte, key string) []byte {
 	}
 	value, _, _ := bytes.Cut(rest, []byte{'"'})
 	return value
+}
+
+// head is the event of a line and its ID, nil where it has none: the log begins with
+// time, level and event, and mostly the ID is next. Other orders are read as well,
+// at some cost.
+func head(line []byte) (event, id []byte) {
+	rest := line
+	next := func(key string) (value []byte, ok bool) {
+		// After the opening { or the comma of the value before.
+		if len(rest) < 1+len(key) || string(rest[1:1+len(key)]) != key {
+			return nil, false
+		}
+		end := bytes.IndexByte(rest[1+len(key):], '"')
+		if end < 0 {
+			return nil, false
+		}
+		value, rest = rest[1+len(key):1+len(key)+end], rest[1+len(key)+end+1:]
+		return value, true
+	}
+	next(timeKey)
+	next(levelKey)
+	event, ok := next(eventKey)
+	if !ok {
+		return field(line, eventKey), field(line, idKey)
+	}
+	if id, ok = next(idKey); !ok {
+		id = field(rest, idKey)
+	}
+	return event, id
 }
 
 // original is the ID of the message that a line of this event, which is about a

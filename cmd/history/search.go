@@ -100,10 +100,18 @@ func Search(ctx context.Context, dir string, q Query) (*Found, error) {
 	// First which messages it is, then all that was told of them: a line before
 	// the one that is found may be of the same message.
 	// Between, the files of other times tell which IDs a message has had.
-	for _, pass := range []struct {
-		line         func([]byte) bool
-		here, others bool // files of the time that is asked for, and of others
-	}{{s.match, true, false}, {s.move, false, true}, {s.collect, true, true}} {
+	passes := []pass{{s.match, true, false}, {s.move, false, true}, {s.collect, true, true}}
+	if q.Since.IsZero() && q.Until.IsZero() { // then the first often finds all
+		s.recent = newRecent()
+		for _, id := range q.Also {
+			s.also = append(s.also, Life{ID: id})
+		}
+		passes[0].line = s.once
+	}
+	for i, pass := range passes {
+		if i == 1 && s.recent != nil && s.complete() {
+			break
+		}
 		damaged := 0
 		for _, f := range files {
 			if here := (q.Until.IsZero() || !f.begun.After(q.Until)) && !f.ends(files).Before(q.Since); here && !pass.here || !here && !pass.others {
@@ -124,8 +132,16 @@ func Search(ctx context.Context, dir string, q Query) (*Found, error) {
 	return found, nil
 }
 
+// pass is one reading of files.
+type pass struct {
+	line         func([]byte) bool
+	here, others bool // files of the time that is asked for, and of others
+}
+
 type search struct {
 	folder *os.Root
+	recent *recent // nil: lines are looked for by reading the files again
+	also   []Life  // those of query.Also, while it is not
 
 	query Query
 	text  []byte
@@ -140,14 +156,18 @@ type search struct {
 
 // match looks whether a line is about what is looked for.
 func (s *search) match(line []byte) bool {
-	event := field(line, eventKey)
+	event, id := head(line)
+	return s.matchOf(event, id, line)
+}
+
+// matchOf is match for a line of this event, with this ID.
+func (s *search) matchOf(event, id, line []byte) bool {
 	s.noteMove(event, line)
 	if !names(line, s.text) || !s.within(line) {
 		return true
 	}
-	id := original(event, line) // a notice is part of the life of what it is about
-	if len(id) == 0 {
-		id = field(line, idKey)
+	if of := original(event, line); len(of) > 0 { // a notice is part of the life of what it is about
+		id = of
 	}
 	if s.known[string(id)] {
 		return true
@@ -190,19 +210,15 @@ func (s *search) collect(line []byte) bool {
 	if len(s.at) == 0 {
 		return false
 	}
-	i, ok := s.at[string(field(line, idKey))]
+	event, id := head(line)
+	i, ok := s.at[string(id)]
 	if !ok {
-		i, ok = s.at[string(original(field(line, eventKey), line))]
+		i, ok = s.at[string(original(event, line))]
 	}
 	if !ok {
 		return true
 	}
-	l := &s.lives[i]
-	if len(l.Lines) >= maxLines { // the end of a life tells more than its middle
-		l.Lines = slices.Delete(l.Lines, maxLines/2, maxLines/2+1)
-		l.Omitted++
-	}
-	l.Lines = append(l.Lines, slices.Clone(line))
+	s.lives[i].add(slices.Clone(line))
 	return true
 }
 

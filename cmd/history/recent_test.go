@@ -1,0 +1,155 @@
+package history
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+)
+
+// told writes a file of lines.
+func told(t testing.TB, dir string, at time.Time, lines [][]byte) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, at.UTC().Format(nameLayout)+suffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := s2.NewWriter(f)
+	for _, line := range lines {
+		if _, err := w.Write(append(line, '\n')); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// linesOf are lines of messages under way at the same time, in files of n lines. pad is
+// how long a line is at least.
+func linesOf(t testing.TB, dir string, messages, n, pad int, moves bool) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(1, 2))
+	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	var lines [][]byte
+	begun := at
+	tell := func(format string, args ...any) {
+		at = at.Add(time.Second)
+		line := fmt.Appendf(nil, `{"time":%q,`, at.Format(time.RFC3339Nano))
+		line = fmt.Appendf(line, format, args...)
+		if lines = append(lines, fmt.Appendf(line, `,"pad":"%*s"}`, pad, "")); len(lines) == n {
+			told(t, dir, begun, lines)
+			lines, begun = nil, at.Add(time.Nanosecond)
+		}
+	}
+	id := func(i int) string { return fmt.Sprintf("1hv%010d", i) }
+	for i := range messages {
+		tell(`"event":"message-accepted","id":%q,"from":"shop%d@example.com","message_id":"<%d@example.com>"`, id(i), i%7, i)
+		for range random.IntN(3) {
+			late := i - random.IntN(min(i+1, 40)) // one that has waited
+			tell(`"event":"delivery-attempt","id":%q,"to":"ann%d@example.org","result":"delivered"`, id(late), late%5)
+		}
+		switch random.IntN(10) {
+		case 0:
+			tell(`"event":"mail-refused","from":"shop1@example.com","to":"ann1@example.org"`)
+		case 1: // a notice, which is delivered itself
+			tell(`"event":"sender-notified","id":%q,"original":%q,"to":"shop%d@example.com"`, id(i+1_000_000), id(i), i%7)
+			if random.IntN(2) == 0 {
+				tell(`"event":"delivery-attempt","id":%q,"to":"shop%d@example.com","result":"delivered"`, id(i+1_000_000), i%7)
+			}
+		case 2:
+			if moves {
+				tell(`"event":"message-adopted","id":%q,"old_id":%q`, id(i+2_000_000), id(i))
+			}
+		}
+	}
+	told(t, dir, begun, lines)
+}
+
+// twice searches as it is done where a time bounds the search, which reads the files
+// twice.
+func twice(t *testing.T, dir string, q Query) *Found {
+	t.Helper()
+	q.Since = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	found, err := Search(context.Background(), dir, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// What is found by reading the files once is what is found by reading them twice,
+// whether lines of a message stand near each other or not.
+func TestOnceIsTwice(t *testing.T) {
+	for name, c := range map[string]struct {
+		pad   int
+		moves bool
+	}{"near": {0, false}, "far": {25_000, false}, "moved": {0, true}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			linesOf(t, dir, 300, 150, c.pad, c.moves)
+			for _, q := range []Query{
+				{Text: "1hv0000000007"}, {Text: "1hv0000000299"}, {Text: "<12@example.com>"}, {Text: "shop3@example.com"}, {Text: "ann2@example.org"}, {Text: "@example.org"},
+				{Text: "@example.com", Limit: 1000}, {Text: "ann1@example.org", Limit: 3}, {Text: "nobody@example.org"}, {Text: "1hv0001000020"}, {Text: "1hv0002000020"},
+				{Text: "nobody@example.org", Also: []string{"1hv0000000007", "1hv0000000250", "none"}}, {Text: "ann1@example.org", Limit: 5, Also: []string{"1hv0000000007", "1hv0000000296"}},
+			} {
+				once, err := Search(t.Context(), dir, q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := twice(t, dir, q); !reflect.DeepEqual(once, want) {
+					t.Errorf("%+v: %s\nwant %s", q, text(once), text(want))
+				}
+			}
+		})
+	}
+}
+
+func text(f *Found) (all string) {
+	for _, l := range f.Lives {
+		all += fmt.Sprintf("\n%s (%d)", l.ID, l.Omitted)
+		for _, line := range l.Lines {
+			all += "\n  " + string(line[:min(len(line), 200)])
+		}
+	}
+	return fmt.Sprint(all, " ", f.More, f.From, f.Damaged)
+}
+
+// BenchmarkSearch searches 200,000 lines.
+func BenchmarkSearch(b *testing.B) {
+	dir := b.TempDir()
+	linesOf(b, dir, 100_000, 50_000, 80, false)
+	for name, q := range map[string]Query{"id": {Text: "1hv0000050000"}, "sender": {Text: "shop3@example.com"}, "recipient": {Text: "ann2@example.org"}, "domain": {Text: "@example.org"}} {
+		for reads, since := range map[string]time.Time{"once": {}, "twice": time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)} {
+			q.Since = since
+			b.Run(name+"-"+reads, func(b *testing.B) {
+				for b.Loop() {
+					if _, err := Search(b.Context(), dir, q); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// The head of a line is what its fields are, in whatever order they stand.
+func TestHead(t *testing.T) {
+	for _, line := range []string{
+		`{"time":"x","level":"info","event":"e","id":"i","x":"y"}`, `{"time":"x","event":"e","id":"i"}`, `{"event":"e","id":"i"}`, `{"time":"x","level":"info","event":"e","from":"a","id":"i"}`,
+		`{"id":"i","time":"x","event":"e"}`, `{"time":"x","id":"i","level":"info","event":"e"}`, `{"time":"x","event":"e"}`, `{"time":"x","event":"`, `{"time":"`, `{`, ``, `x`,
+		`{"time":"x","event":"e","old_id":"o","id":"i"}`, `{"time":"x","event":"e","text":"\"id\":\"no","id":"i"}`,
+	} {
+		event, id := head([]byte(line))
+		if string(event) != string(field([]byte(line), eventKey)) || string(id) != string(field([]byte(line), idKey)) {
+			t.Errorf("%s: %q, %q", line, event, id)
+		}
+	}
+}
