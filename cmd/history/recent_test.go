@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,6 +137,26 @@ func BenchmarkSearch(b *testing.B) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// The files need not be read again where the lines of a message stand near each
+// other, and have to be where they do not.
+func TestComplete(t *testing.T) {
+	for _, c := range []struct {
+		text    string
+		between int // bytes of other lines, between the two of the message
+		whole   bool
+	}{{"ann@example.org", 1000, true}, {"ann@example.org", 5 << 20, false}, {"1hv1", 5 << 20, true}, {"<1@example.com>", 5 << 20, true}, {"nobody@example.org", 1000, true}} {
+		s := &search{query: Query{Limit: 20}, known: map[string]bool{}, text: []byte(strings.Trim(c.text, "<>")), recent: newRecent()}
+		s.once([]byte(`{"time":"x","event":"message-accepted","id":"1hv1","from":"a@example.com","message_id":"<1@example.com>"}`))
+		for range c.between / 1000 {
+			s.once(fmt.Appendf(nil, `{"time":"x","event":"delivery-attempt","id":"1hv2","to":"eve@example.org","pad":"%1000s"}`, ""))
+		}
+		s.once([]byte(`{"time":"x","event":"delivery-attempt","id":"1hv1","to":"ann@example.org"}`))
+		if whole := s.complete(); whole != c.whole || whole && c.text != "nobody@example.org" && (len(s.lives) != 1 || len(s.lives[0].Lines) != 2) {
+			t.Errorf("%s after %d: %v, %+v", c.text, c.between, whole, s.lives)
 		}
 	}
 }
