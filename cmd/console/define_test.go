@@ -92,7 +92,7 @@ func TestDefine(t *testing.T) {
 		t.Error(body)
 	}
 	code, draft, body := b.tried("upstream", officeForm())
-	if code != http.StatusSeeOther || !strings.Contains(body, "rate = [&#34;30/1m&#34;, &#34;500/1h&#34;]") || !strings.Contains(body, "upstream.connect") || !strings.Contains(body, "although the test failed") || strings.Contains(body, "hunter2") {
+	if code != http.StatusSeeOther || !strings.Contains(body, "rate = [&#34;30/1m&#34;, &#34;500/1h&#34;]") || !strings.Contains(body, "upstream.connect") || !strings.Contains(body, "although the test failed") || strings.Contains(body, "hunter2") || strings.Contains(body, "upstream.settings") {
 		t.Fatalf("%d %s", code, body)
 	}
 	if all := kept(t, dir); all != "" {

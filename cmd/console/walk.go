@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"postern/cmd/doctor"
@@ -68,16 +69,26 @@ func (k *walk) look(ctx context.Context, s *Server, cfg *config.Config, name str
 	if err != nil {
 		return err
 	}
+	inForce := cfg == s.Config()
 	list := bench.UpstreamSeen(ctx, up, "", "", func(sofar []doctor.Finding, doing string) {
 		k.set(func(w *walked) {
-			w.Findings = sofar
+			w.Findings = ofDraft(sofar, !inForce)
 			if doing != "" { // else the next step follows at once
 				w.Doing = doing
 			}
 		})
 	})
-	k.set(func(w *walked) { w.Findings = list })
+	k.set(func(w *walked) { w.Findings = ofDraft(list, !inForce) })
 	return nil
+}
+
+// ofDraft are findings without the one that the daemon has other settings: where
+// they are tried before they are saved, it is meant to.
+func ofDraft(list []doctor.Finding, draft bool) []doctor.Finding {
+	if !draft {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(f doctor.Finding) bool { return f.ID == doctor.UpstreamSettings })
 }
 
 // walkSafely keeps a panic over what a server has said within one walk.
