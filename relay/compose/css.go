@@ -45,7 +45,7 @@ func inlineCSS(document string, strange bool) (inlined string, err error) {
 		return "", err
 	}
 	doc := goquery.NewDocumentFromNode(root)
-	if strange && heavy(doc, len(document)) {
+	if strange && heavy(doc) {
 		return "", errHeavy
 	}
 	return premailer.NewPremailer(doc, premailer.NewOptions()).Transform()
@@ -59,11 +59,17 @@ var errHeavy = errors.New("it takes too much to move the rules of this <style> t
 const (
 	maxStrange = 2 << 20     // octets of a document of strangers
 	maxGrown   = 500_000     // elements that it may become
+	maxWalked  = 20_000_000  // open elements looked at by its tags
 	perElement = 160         // octets of memory
+	maxSheets  = 100         // <style> elements
 	maxStyle   = 64 << 10    // octets of its rules
 	maxScan    = 2 << 20     // octets of rules behind each url( together
-	maxSteps   = 200_000_000 // elements looked at, for a second or two
-	maxMoved   = 16 << 20    // octets of rules, once for each element that has them
+	maxChoice  = 4096        // octets of a selector, whose escapes are put together one by one
+	maxSteps   = 100_000_000 // elements and octets of attributes looked at, for a second or two
+	maxMoved   = 32 << 20    // octets of rules, once for each element that has them
+	perRule    = 64          // octets that it takes at an element, beside its declarations
+	perStyle   = 32          // octets of a declaration, beside its text
+	perInline  = 16          // for each octet of a style attribute
 )
 
 // InlineWeight is how many octets of memory InlineStrangeCSS may take, beside a
@@ -96,26 +102,47 @@ var elsewhere = map[atom.Atom]bool{
 // (the adoption agency of the HTML standard).
 const copies = 32
 
-// grown is how many elements html.Parse may make of a document, at most.
+// grown is how many elements html.Parse may make of a document, at most; more
+// than maxGrown where it looks at too many that are open on its way.
 func grown(document string) (n int) {
 	var open []atom.Atom // formatting and markers
 	again := 1           // as many as are opened again
+	var nested []string  // all elements but those whose end followed
+	walked := 0
+	wholes := wholes{}
 	z := html.NewTokenizer(strings.NewReader(document))
 	for {
 		n += min(again, maxDepth)
 		kind := z.Next()
 		if kind == html.ErrorToken {
-			return n
+			return n + wholes.copied
 		}
 		if kind == html.TextToken || kind == html.CommentToken || kind == html.DoctypeToken {
 			continue
 		}
-		name, _ := z.TagName()
+		name, more := z.TagName()
 		a := atom.Lookup(name)
 		ends := kind == html.EndTagToken
-		switch {
-		case elsewhere[a]:
+		if elsewhere[a] {
 			return grownAtMost(document)
+		}
+		// Each may have brought two others, such as <tbody> and <tr>.
+		if walked += min(3*len(nested)+again, maxDepth); walked > maxWalked {
+			return maxGrown + 1
+		}
+		switch last := len(nested) - 1; {
+		case !ends && !endless[a]:
+			nested = append(nested, string(name))
+		case ends && last >= 0 && nested[last] == string(name):
+			nested = nested[:last]
+		}
+		attributes := 0
+		for ; more; attributes++ {
+			_, _, more = z.TagAttr()
+		}
+		n += attributes / 4
+		wholes.add(a, attributes)
+		switch {
 		case a == atom.A || a == atom.Nobr:
 			n += copies
 		case !formatting[a] && !markers[a]:
@@ -138,59 +165,109 @@ func grown(document string) (n int) {
 	}
 }
 
+// endless are elements without an end.
+var endless = map[atom.Atom]bool{
+	atom.Area: true, atom.Base: true, atom.Br: true, atom.Col: true, atom.Embed: true, atom.Hr: true, atom.Img: true, atom.Image: true,
+	atom.Input: true, atom.Link: true, atom.Meta: true, atom.Param: true, atom.Source: true, atom.Track: true, atom.Wbr: true,
+}
+
+// wholes counts what further <html> and <body> cost: their attributes are added
+// to the first one, of which html.Parse looks at all, each time.
+type wholes struct{ tags, attributes, copied int }
+
+func (w *wholes) add(a atom.Atom, attributes int) {
+	if a != atom.Html && a != atom.Body {
+		return
+	}
+	w.attributes += attributes
+	if w.tags++; w.tags > 2 {
+		w.copied += 1 + w.attributes
+	}
+}
+
 // grownAtMost goes by the octets alone: what is a tag, and what only looks like
 // one, nobody but the parser itself can tell.
 func grownAtMost(document string) int {
-	tags, again := 0, 1
+	tags, again, whole := 0, 1, 0
 	for _, rest, ok := strings.Cut(document, "<"); ok; _, rest, ok = strings.Cut(rest, "<") {
 		tags++
 		name := rest[:min(len(rest), 8)]
-		if n := strings.IndexAny(name, " \t\r\n\f/>"); n > 0 && formatting[atom.Lookup([]byte(strings.ToLower(name[:n])))] {
-			again++
+		if n := strings.IndexAny(name, " \t\r\n\f/>"); n > 0 {
+			a := atom.Lookup([]byte(strings.ToLower(name[:n])))
+			if formatting[a] {
+				again++
+			}
+			if a == atom.Html || a == atom.Body {
+				whole++
+			}
 		}
 	}
-	return tags * (min(again, maxDepth) + copies)
+	if tags*maxDepth > maxWalked {
+		return maxGrown + 1
+	}
+	return tags*(min(again, maxDepth)+copies) + max(0, whole-2)*len(document)/2
 }
 
 // heavy reports whether it takes too much to find the elements of each rule of
-// a document of so many octets, or to give them what it says.
-func heavy(doc *goquery.Document, octets int) bool {
-	elements, depth, wide := extent(doc.Nodes[0])
-	steps, moved, length := 0, 0, 0
-	tooMuch := false
-	doc.Find("style").EachWithBreak(func(_ int, s *goquery.Selection) bool {
-		text := s.Text()
-		// The library looks for the end of each url( to the end of the text.
-		if length += len(text); length > maxStyle || countFold(text, "url(")*len(text) > maxScan {
-			tooMuch = true
-			return false
-		}
-		for _, rule := range css.Parse(text).GetCSSRuleList() {
-			if rule.Type != css.STYLE_RULE {
-				continue
-			}
-			size := 0
-			for _, d := range rule.Style.Styles {
-				size += len(d.Text()) + 1
-			}
-			for selector := range strings.SplitSeq(rule.Style.Selector.Text(), ",") {
-				if strings.Contains(selector, "*") { // which stays where it is
-					continue
-				}
-				// Values of attributes are read as well.
-				if steps += octets/8 + stepsOf(selector, elements, depth, wide); steps > maxSteps {
-					tooMuch = true
-					return false
-				}
-				if moved += doc.Find(selector).Length() * (size + 8); moved > maxMoved {
-					tooMuch = true
-					return false
-				}
-			}
-		}
+// a document, or to give them what it says.
+func heavy(doc *goquery.Document) bool {
+	x := extentOf(doc.Nodes[0])
+	w := load{extent: x, doc: doc, scan: x.scan, moved: x.style * perInline}
+	sheets := doc.Find("style")
+	if sheets.Length() > maxSheets || w.tooMuch() {
 		return true
-	})
-	return tooMuch
+	}
+	for _, n := range sheets.Nodes {
+		if w.sheet(goquery.NewDocumentFromNode(n).Text()); w.tooMuch() {
+			return true
+		}
+	}
+	return false
+}
+
+// load is what the rules of a document take.
+type load struct {
+	extent
+	doc                        *goquery.Document
+	length, scan, steps, moved int
+}
+
+func (w *load) tooMuch() bool {
+	return w.length > maxStyle || w.scan > maxScan || w.steps > maxSteps || w.moved > maxMoved
+}
+
+// sheet adds a <style>.
+func (w *load) sheet(text string) {
+	// The library looks for the end of each url( to the end of the text.
+	w.length += len(text)
+	if w.scan += countFold(text, "url(") * len(text); w.tooMuch() {
+		return
+	}
+	for _, rule := range css.Parse(text).GetCSSRuleList() {
+		if rule.Type != css.STYLE_RULE {
+			continue
+		}
+		size := perRule
+		for _, d := range rule.Style.Styles {
+			size += len(d.Text()) + perStyle
+		}
+		for selector := range strings.SplitSeq(rule.Style.Selector.Text(), ",") {
+			if len(selector) > maxChoice {
+				w.steps = maxSteps + 1
+			}
+			w.moved += size + len(selector) // it is copied where it stays
+			stays := strings.Contains(selector, "*")
+			if !stays {
+				w.steps += w.attributes + stepsOf(selector, w.elements, w.depth, w.wide)
+			}
+			if w.tooMuch() {
+				return
+			}
+			if !stays {
+				w.moved += w.doc.Find(selector).Length() * size
+			}
+		}
+	}
 }
 
 // searching are what looks at all that is in an element.
@@ -227,18 +304,35 @@ func stepsOf(selector string, elements, depth, wide int) int {
 }
 
 // extent is how many elements there are, how deep they are in each other, and
-// how many stand beside each other.
-func extent(n *html.Node) (elements, depth, wide int) {
+// how many stand beside each other; the octets of their attributes, and those of
+// style attributes by themselves.
+type extent struct {
+	elements, depth, wide   int
+	attributes, style, scan int
+}
+
+func extentOf(n *html.Node) (x extent) {
 	beside := 0
 	for c := n.FirstChild; c != nil; c = c.NextSibling {
 		beside++
 		if c.Type != html.ElementNode {
 			continue
 		}
-		e, d, w := extent(c)
-		elements, depth, wide = elements+e+1, max(depth, d+1), max(wide, w)
+		in := extentOf(c)
+		for _, a := range c.Attr {
+			in.attributes += len(a.Val)
+			if a.Key == "style" {
+				in.style += len(a.Val)
+				in.scan += countFold(a.Val, "url(") * len(a.Val)
+			}
+		}
+		x.elements += in.elements + 1
+		x.depth, x.wide = max(x.depth, in.depth+1), max(x.wide, in.wide)
+		x.attributes, x.style = x.attributes+in.attributes, x.style+in.style
+		x.scan = min(x.scan+in.scan, 2*maxScan)
 	}
-	return elements, depth, max(wide, beside)
+	x.wide = max(x.wide, beside)
+	return x
 }
 
 // countFold is how often s has lower, which is ASCII, in any case.

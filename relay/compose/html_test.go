@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -80,6 +81,43 @@ func TestTextOfGrowth(t *testing.T) {
 	}
 }
 
+// TestTextOfMore: whose text would be much longer is refused, before it takes
+// much memory; what is looked at for each tag does not grow with its elements.
+func TestTextOfMore(t *testing.T) {
+	const size = 128 << 10
+	lists := strings.Repeat("<ol start=-9000000000000000000><li>", 8)
+	for name, c := range map[string]struct {
+		doc  string
+		want error
+	}{
+		"label":      {"<table><tr><th>a" + strings.Repeat("\u0301", size/4) + "<th>" + strings.Repeat("y", 101) + "</tr>" + strings.Repeat("<tr><td>x<td>y", size/28), errMore},
+		"spans":      {"<table>" + strings.Repeat(strings.Repeat("<td rowspan=50 colspan=50>x", 4)+strings.Repeat("<tr>", 50), size/308), errMore},
+		"rules":      {lists + strings.Repeat("<hr>", size/4), errMore},
+		"lines":      {lists + strings.Repeat("<br>x", size/5), errMore},
+		"style":      {"<table><tbody style='" + strings.Repeat("x ", size/4) + "'>" + strings.Repeat("<tr>", size/8), nil},
+		"links":      {strings.Repeat("<table><td><a href='http:x'>", 120) + strings.Repeat("x", size), nil},
+		"deep":       {strings.Repeat("<div>", 500) + strings.Repeat("</p>", size/4), nil},
+		"deep items": {strings.Repeat("<div>", 500) + strings.Repeat("<li>", size/4), nil},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := TextOf(c.doc)
+		runtime.ReadMemStats(&after)
+		if n := (after.TotalAlloc - before.TotalAlloc) >> 20; err != c.want || n > 40 {
+			t.Errorf("%s: %v, %d MB for %d KB", name, err, n, len(c.doc)>>10)
+		}
+	}
+}
+
+// attributes are elements with one attribute each, of different names.
+func attributes(format string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
+}
+
 func fonts(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -136,6 +174,7 @@ func TestInlineStrangeCSS(t *testing.T) {
 		t.Errorf("it weighs %d", n)
 	}
 	many := strings.Repeat("<p>x", 3000)
+	const q = "<style>q{color:red}</style>"
 	for name, doc := range map[string]string{
 		"descendants":  "<style>q div div div div div p{color:red}</style>" + strings.Repeat("<div>", 300) + "<p>x",
 		"siblings":     "<style>q~p~p~p~p{color:red}</style>" + many,
@@ -148,6 +187,17 @@ func TestInlineStrangeCSS(t *testing.T) {
 		"open fonts":   "<style>q{color:red}</style><div>" + fonts(480) + "</div>" + many,
 		"hidden fonts": "<style>q{color:red}</style><svg><style>" + fonts(480) + "</style></svg>" + many,
 		"agency":       "<style>q{color:red}</style>" + strings.Repeat("<a><b><p></a></b>", 10_000),
+		"bodies":       q + attributes("<body a%x=b>", 2000),
+		"SVG bodies":   q + attributes("<svg><body a%x=b>", 2000),
+		"deep ends":    q + strings.Repeat("<x>", 500) + strings.Repeat("</y>", 45_000),
+		"deep items":   q + strings.Repeat("<div>", 500) + strings.Repeat("<li>", 45_000),
+		"deep SVG":     q + "<svg>" + strings.Repeat("<g>", 500) + strings.Repeat("</x>", 45_000),
+		"sheets":       strings.Repeat("<style></style>", 200),
+		"url( inside":  q + "<p style='" + strings.Repeat("url(", 1000) + "'>",
+		"tiny rules":   "<style>" + strings.Repeat("p{a:b}", 200) + "</style>" + strings.Repeat("<p>x", 2000),
+		"what stays":   "<style>" + strings.Repeat("*,", 10_000) + "*{" + strings.Repeat("a:b;", 5000) + "}</style><p>",
+		"hover":        "<style>" + strings.Repeat("a:hover,", 3000) + "*{" + strings.Repeat("a:b;", 5000) + "}</style><p>",
+		"escapes":      "<style>" + strings.Repeat("\\", 50_000) + "{a:b}</style><p>",
 		"large":        "<style>q{color:red}</style>" + strings.Repeat("x", maxStrange),
 	} {
 		if _, err := InlineStrangeCSS(doc); err != errHeavy {

@@ -1,6 +1,8 @@
 package compose
 
 import (
+	"bytes"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -12,19 +14,40 @@ import (
 // message: blocks are lines and paragraphs, links have their address behind
 // them, lists their marks, images their alternative text, tables of data stand
 // in columns. What is hidden (display:none) is left out. It is "" where there
-// is nothing to read. The error is of documents that are nested too deep, or have
-// more than a million elements.
+// is nothing to read. The error is of documents that are nested too deep, have
+// more than a million elements, or whose text would be much longer than they are.
 func TextOf(doc string) (string, error) {
 	root, err := parse(doc)
 	if err != nil {
 		return "", err
 	}
-	w := plain{out: make([]byte, 0, len(doc)/2)}
+	left := maxMore + len(doc)*perMore
+	w := plain{out: make([]byte, 0, len(doc)/2), left: &left}
 	w.children(root)
+	if left < 0 {
+		return "", errMore
+	}
 	if len(w.out) == 0 {
 		return "", nil
 	}
 	return string(append(w.out, '\n')), nil
+}
+
+// What a document makes beyond its own text, such as marks of lists and blanks
+// in tables, takes maxMore octets and perMore for each of its own at most.
+// Nothing that people write comes near.
+const (
+	maxMore = 2 << 20
+	perMore = 8
+)
+
+var errMore = errors.New("its text would be many times longer: give a text, so that none is derived from it")
+
+// spend counts what is made beyond the text of the document. It is false where
+// that is too much, and nothing more should be written.
+func (w *plain) spend(octets int) bool {
+	*w.left -= octets
+	return *w.left >= 0
 }
 
 // maxNested is how deep quotes and lists are shown.
@@ -40,6 +63,7 @@ type plain struct {
 	marker string // prefix of the next line, where it begins an item
 	nested int
 	lists  int
+	left   *int // octets: see spend
 }
 
 // flush writes what is due before text.
@@ -57,6 +81,7 @@ func (w *plain) flush() {
 		if len(w.last) < len(between) {
 			between = w.last
 		}
+		w.spend(2*len(between) + len(w.prefix) + len(w.marker))
 		for range w.breaks - 1 {
 			w.out = append(w.out, '\n')
 			w.out = append(w.out, strings.TrimRight(between, " ")...)
@@ -136,6 +161,9 @@ func (w *plain) children(n *html.Node) {
 }
 
 func (w *plain) node(n *html.Node) {
+	if *w.left < 0 {
+		return
+	}
 	switch n.Type {
 	case html.TextNode:
 		w.words(n.Data)
@@ -150,10 +178,12 @@ func (w *plain) node(n *html.Node) {
 
 // hidden tells of what mail programs don't show.
 func hidden(n *html.Node) bool {
-	if _, is := attribute(n, "hidden"); is {
-		return true
-	}
-	style, _ := attribute(n, "style")
+	_, is := attribute(n, "hidden")
+	return is
+}
+
+// hides tells of a style whose element isn't shown.
+func hides(style string) bool {
 	return style != "" && containsFold(strings.Join(strings.Fields(style), ""), "display:none")
 }
 
@@ -173,7 +203,9 @@ func (w *plain) element(n *html.Node) {
 		w.breaks, w.space = min(w.breaks+1, 2), false
 	case atom.Hr:
 		w.block(1)
-		w.words(strings.Repeat("-", 40))
+		if w.spend(40) {
+			w.words(strings.Repeat("-", 40))
+		}
 		w.block(1)
 	case atom.Img:
 		alt, _ := attribute(n, "alt")
@@ -274,10 +306,10 @@ func (w *plain) link(n *html.Node) {
 	case !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https"):
 		return
 	}
-	shown := strings.TrimSpace(string(w.out[before:]))
+	shown := bytes.TrimSpace(w.out[before:])
 	switch short := strings.TrimSuffix(strings.TrimPrefix(rest, "//"), "/"); {
-	case strings.Contains(shown, href), strings.TrimSuffix(shown, "/") == short:
-	case shown == "":
+	case bytes.Contains(shown, []byte(href)), string(bytes.TrimSuffix(shown, []byte("/"))) == short:
+	case len(shown) == 0:
 		w.words(href)
 	default:
 		w.words(" (" + href + ")")

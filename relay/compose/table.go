@@ -16,12 +16,13 @@ const (
 	maxSpan   = 50  // cells that one cell stands for
 	maxCells  = 200 // of a row, as far as spans make them
 	columnGap = 2
+	perCell   = 8 // octets that it counts for, with those it has
 )
 
 // table writes a table of data in columns, or row by row where that would be
 // too wide, and what is in one that is there for the layout.
 func (w *plain) table(n *html.Node) {
-	t := gather(n)
+	t := w.gather(n)
 	if t.layout() {
 		w.around(n, 1)
 		return
@@ -61,7 +62,7 @@ func (t *grid) layout() bool {
 }
 
 // gather reads a table that has no other within.
-func gather(n *html.Node) (t grid) {
+func (w *plain) gather(n *html.Node) (t grid) {
 	role, _ := attribute(n, "role")
 	if t.nested = role == "presentation" || role == "none"; t.nested {
 		return t
@@ -75,11 +76,13 @@ func gather(n *html.Node) (t grid) {
 	var below []int // rows that a cell of a column goes on for
 	for d := range n.Descendants() {
 		switch {
+		case *w.left < 0:
+			return t
 		case d.DataAtom == atom.Caption:
-			t.caption = strings.Join(textLines(d), " ")
+			t.caption = strings.Join(w.textLines(d), " ")
 		case d.DataAtom == atom.Tr && !hidden(d) && !hidden(d.Parent):
 			var r []cell
-			r, below = row(d, below)
+			r, below = w.row(d, below)
 			heads := d.Parent.DataAtom == atom.Thead || allHeads(r)
 			if heads && t.head == len(t.rows) {
 				t.head++
@@ -104,7 +107,7 @@ func allHeads(r []cell) bool {
 
 // row reads a row. below counts, for each column, the rows that a cell further
 // up goes on for; there the row has an empty cell.
-func row(n *html.Node, below []int) (cells []cell, after []int) {
+func (w *plain) row(n *html.Node, below []int) (cells []cell, after []int) {
 	add := func(c cell, rows int) {
 		at := len(cells)
 		cells = append(cells, c)
@@ -118,6 +121,7 @@ func row(n *html.Node, below []int) (cells []cell, after []int) {
 			add(cell{head: true}, below[at]-1)
 		}
 	}
+	defer func() { w.spend(len(cells) * perCell) }()
 	for c := n.FirstChild; c != nil; c = c.NextSibling {
 		if c.DataAtom != atom.Td && c.DataAtom != atom.Th || hidden(c) {
 			continue
@@ -125,7 +129,7 @@ func row(n *html.Node, below []int) (cells []cell, after []int) {
 		skip()
 		head := c.DataAtom == atom.Th
 		rows := span(c, "rowspan") - 1
-		add(cell{textLines(c), head}, rows)
+		add(cell{w.textLines(c), head}, rows)
 		for range min(span(c, "colspan")-1, maxCells-len(cells)) {
 			add(cell{head: head}, rows)
 		}
@@ -141,18 +145,18 @@ func span(n *html.Node, name string) int {
 }
 
 // textLines is the text in n.
-func textLines(n *html.Node) []string {
+func (w *plain) textLines(n *html.Node) []string {
 	if c := n.FirstChild; c != nil && c.NextSibling == nil && c.Type == html.TextNode && !strings.ContainsAny(c.Data, "\t\r\n\f\u00A0\u00AD\u200B\u202F\uFEFF") {
 		if s := strings.TrimSpace(c.Data); s != "" && !strings.Contains(s, "  ") {
 			return []string{s}
 		}
 	}
-	var w plain
-	w.children(n)
-	if len(w.out) == 0 {
+	in := plain{left: w.left}
+	in.children(n)
+	if len(in.out) == 0 {
 		return nil
 	}
-	return strings.Split(string(w.out), "\n")
+	return strings.Split(string(in.out), "\n")
 }
 
 // widths is how wide each column is; false where they are too wide together.
@@ -200,6 +204,9 @@ func (w *plain) columns(t *grid, widths []int) {
 	}
 	right := t.numeric(len(widths))
 	for i, r := range t.rows {
+		if *w.left < 0 {
+			return
+		}
 		if i == t.head && i > 0 {
 			w.rule(widths)
 		}
@@ -229,6 +236,9 @@ func (w *plain) rowLine(r []cell, k int, widths []int, right []bool) {
 		if right[i] {
 			due += pad
 			pad = 0
+		}
+		if !w.spend(due) {
+			return
 		}
 		for range due {
 			w.out = append(w.out, ' ')
@@ -287,16 +297,27 @@ func (w *plain) records(t *grid) {
 	if t.caption != "" {
 		w.words(t.caption)
 	}
+	var labels []string // of columns
+	if t.head > 0 {
+		for _, c := range t.rows[t.head-1] {
+			label := strings.Join(c.lines, " ")
+			if columnsOf(label) > maxLabel {
+				label = ""
+			}
+			labels = append(labels, label)
+		}
+	}
 	for _, r := range t.rows[t.head:] {
 		w.block(2)
 		for i, c := range r {
 			if len(c.lines) == 0 {
 				continue
 			}
-			if t.head > 0 && i < len(t.rows[t.head-1]) {
-				if label := strings.Join(t.rows[t.head-1][i].lines, " "); label != "" && columnsOf(label) <= maxLabel {
-					w.words(label + ": ")
+			if i < len(labels) && labels[i] != "" {
+				if !w.spend(len(labels[i])) { // what is combined takes no column
+					return
 				}
+				w.words(labels[i] + ": ")
 			}
 			for _, line := range c.lines {
 				w.words(line)

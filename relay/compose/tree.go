@@ -29,7 +29,7 @@ func parse(doc string) (*html.Node, error) {
 }
 
 func (t *tree) read(doc string) (*html.Node, error) {
-	t.open = append(t.open, t.root)
+	t.push(t.root, 0)
 	z := html.NewTokenizer(strings.NewReader(doc))
 	for {
 		switch z.Next() {
@@ -60,13 +60,20 @@ func (t *tree) read(doc string) (*html.Node, error) {
 // tree is a document that is read.
 type tree struct {
 	root    *html.Node
-	open    []*html.Node // the first is root
+	open    []opened // the first is root
 	nodes   int
 	dropped atom.Atom // whose text is not shown; 0: none
 }
 
-// kind is what an element means to the tree.
-type kind uint8
+// opened is an element that has no end yet.
+type opened struct {
+	*html.Node
+	kind kind
+}
+
+// kind is what an element means to the tree. It is looked at for each open
+// element at each tag, which is why it is a set of bits.
+type kind uint32
 
 const (
 	shown    kind = 1 << iota // it becomes a node
@@ -76,78 +83,82 @@ const (
 	boundary                  // an end tag within closes nothing around it
 	heading
 	raw // its text is not shown, and the tokenizer finds its end
+
+	table
+	section // of a table
+	row
+	paragraph
+	lists
+	item
+	term // of a list of definitions, or what it means
+	terms
+	link
+	drawing
+	integral // of a drawing, in which HTML may stand
+
+	ofTable = table | section | row
 )
 
 var kinds = map[atom.Atom]kind{
 	atom.Html: shown, atom.Body: shown,
-	atom.P: shown | block, atom.Pre: shown | block, atom.Blockquote: shown | block, atom.Ul: shown | block, atom.Ol: shown | block,
+	atom.P: shown | block | paragraph, atom.Pre: shown | block, atom.Blockquote: shown | block, atom.Ul: shown | block | lists, atom.Ol: shown | block | lists,
 	atom.Div: shown | block, atom.Section: shown | block, atom.Article: shown | block, atom.Header: shown | block, atom.Footer: shown | block,
 	atom.Main: shown | block, atom.Nav: shown | block, atom.Aside: shown | block, atom.Address: shown | block, atom.Figure: shown | block,
-	atom.Figcaption: shown | block, atom.Form: shown | block, atom.Fieldset: shown | block, atom.Center: shown | block, atom.Dl: shown | block,
-	atom.Dt: shown | block, atom.Dd: shown | block, atom.Li: shown | block,
+	atom.Figcaption: shown | block, atom.Form: shown | block, atom.Fieldset: shown | block, atom.Center: shown | block, atom.Dl: shown | block | terms,
+	atom.Dt: shown | block | term, atom.Dd: shown | block | term, atom.Li: shown | block | item,
 	atom.H1: shown | block | heading, atom.H2: shown | block | heading, atom.H3: shown | block | heading,
 	atom.H4: shown | block | heading, atom.H5: shown | block | heading, atom.H6: shown | block | heading,
 	atom.Details: block, atom.Summary: block, atom.Menu: block, atom.Dir: block, atom.Hgroup: block, atom.Dialog: block,
-	atom.Table: shown | block | boundary, atom.Caption: shown | piece | boundary,
-	atom.Thead: shown | piece, atom.Tbody: shown | piece, atom.Tfoot: shown | piece, atom.Tr: shown | piece,
+	atom.Table: shown | block | boundary | table, atom.Caption: shown | piece | boundary,
+	atom.Thead: shown | piece | section, atom.Tbody: shown | piece | section, atom.Tfoot: shown | piece | section, atom.Tr: shown | piece | row,
 	atom.Td: shown | piece | boundary, atom.Th: shown | piece | boundary,
-	atom.A: shown, atom.Object: shown | boundary, atom.Template: shown | boundary, atom.Select: shown | boundary, atom.Svg: shown,
+	atom.A: shown | link, atom.Object: shown | boundary, atom.Template: shown | boundary, atom.Select: shown | boundary, atom.Svg: shown | drawing,
 	atom.Br: shown | empty, atom.Hr: shown | empty | block, atom.Img: shown | empty, atom.Image: shown | empty,
 	atom.Area: empty, atom.Base: empty, atom.Col: empty, atom.Embed: empty, atom.Input: empty, atom.Link: empty, atom.Meta: empty,
 	atom.Param: empty, atom.Source: empty, atom.Track: empty, atom.Wbr: empty,
+	atom.Desc: integral, atom.Foreignobject: integral,
 	atom.Style: raw, atom.Script: raw, atom.Title: raw, atom.Iframe: raw, atom.Noscript: raw, atom.Textarea: raw,
 }
 
-func (t *tree) top() *html.Node { return t.open[len(t.open)-1] }
+func (t *tree) top() opened { return t.open[len(t.open)-1] }
+
+func (t *tree) push(n *html.Node, k kind) { t.open = append(t.open, opened{n, k}) }
 
 // pop closes the elements from the i-th on.
 func (t *tree) pop(i int) { t.open = t.open[:i] }
 
 // find is the index of the innermost open element that is wanted, or 0 where
-// there is none, or one at which stop holds comes before.
-func (t *tree) find(wanted, stop func(atom.Atom) bool) int {
+// there is none, or one of stop comes before.
+func (t *tree) find(wanted, stop kind) int {
 	for i := len(t.open) - 1; i > 0; i-- {
-		switch a := t.open[i].DataAtom; {
-		case wanted(a):
+		switch k := t.open[i].kind; {
+		case k&wanted != 0:
 			return i
-		case stop(a):
+		case k&stop != 0:
 			return 0
 		}
 	}
 	return 0
 }
 
-func is(list ...atom.Atom) func(atom.Atom) bool {
-	return func(a atom.Atom) bool {
-		for _, one := range list {
-			if a == one {
-				return true
-			}
+// findName is find for the elements of one name.
+func (t *tree) findName(a atom.Atom, stop kind) int {
+	for i := len(t.open) - 1; i > 0; i-- {
+		switch o := &t.open[i]; {
+		case o.DataAtom == a:
+			return i
+		case o.kind&stop != 0:
+			return 0
 		}
-		return false
 	}
+	return 0
 }
-
-func is1(one atom.Atom) func(atom.Atom) bool { return func(a atom.Atom) bool { return a == one } }
-
-var (
-	isTable    = is1(atom.Table)
-	isP        = is1(atom.P)
-	isRow      = is1(atom.Tr)
-	isSection  = is(atom.Table, atom.Thead, atom.Tbody, atom.Tfoot)
-	inTable    = is(atom.Table, atom.Thead, atom.Tbody, atom.Tfoot, atom.Tr)
-	isList     = is(atom.Ul, atom.Ol)
-	isIntegral = is(atom.Desc, atom.Foreignobject)
-	never      = func(atom.Atom) bool { return false }
-)
-
-func bounds(a atom.Atom) bool { return kinds[a]&boundary != 0 }
 
 func (t *tree) text(b []byte) {
 	if t.dropped != 0 {
 		return
 	}
-	if inTable(t.top().DataAtom) && len(bytes.TrimSpace(b)) == 0 {
+	if t.top().kind&ofTable != 0 && len(bytes.TrimSpace(b)) == 0 {
 		return
 	}
 	t.insert(&html.Node{Type: html.TextNode, Data: string(b)})
@@ -158,9 +169,9 @@ func (t *tree) text(b []byte) {
 func (t *tree) insert(n *html.Node) {
 	t.nodes++
 	top := t.top()
-	if inTable(top.DataAtom) && kinds[n.DataAtom]&piece == 0 {
-		if i := t.find(isTable, never); i > 0 && t.open[i].Parent != nil {
-			t.open[i].Parent.InsertBefore(n, t.open[i])
+	if top.kind&ofTable != 0 && kinds[n.DataAtom]&piece == 0 {
+		if i := t.find(table, 0); i > 0 && t.open[i].Parent != nil {
+			t.open[i].Parent.InsertBefore(n, t.open[i].Node)
 			return
 		}
 	}
@@ -174,11 +185,17 @@ func (t *tree) start(z *html.Tokenizer, selfClosing bool) {
 		a = atom.Img
 	}
 	n := &html.Node{Type: html.ElementNode, DataAtom: a}
+	style := false
 	for more {
 		var key, value []byte
 		key, value, more = z.TagAttr()
 		switch string(key) {
-		case "hidden", "style", "href", "alt", "start", "colspan", "rowspan", "role":
+		case "style": // it is looked at once, however long it is
+			if !style && hides(string(value)) {
+				n.Attr = append(n.Attr, html.Attribute{Key: "hidden"})
+			}
+			style = true
+		case "hidden", "href", "alt", "start", "colspan", "rowspan", "role":
 			if _, known := attribute(n, string(key)); !known {
 				n.Attr = append(n.Attr, html.Attribute{Key: string(key), Val: string(value)})
 			}
@@ -192,7 +209,7 @@ func (t *tree) start(z *html.Tokenizer, selfClosing bool) {
 		return
 	case k&empty != 0 && k&shown == 0, selfClosing && a == atom.Svg:
 		return
-	case (a == atom.Html || a == atom.Body) && t.find(is1(a), never) > 0:
+	case (a == atom.Html || a == atom.Body) && t.findName(a, 0) > 0:
 		return
 	}
 	t.makeRoom(a, k)
@@ -201,64 +218,63 @@ func (t *tree) start(z *html.Tokenizer, selfClosing bool) {
 	}
 	// What changes nothing is worth a node only where it hides something, or is
 	// in another of its name, of which its end tag would be otherwise.
-	if k&shown == 0 && !hidden(n) && t.find(is1(a), never) == 0 && !(isIntegral(a) && t.find(is1(atom.Svg), never) > 0) {
+	if k&shown == 0 && !hidden(n) && t.findName(a, 0) == 0 && !(k&integral != 0 && t.find(drawing, 0) > 0) {
 		return
 	}
 	t.insert(n)
 	if k&empty == 0 {
-		t.open = append(t.open, n)
+		t.push(n, k)
 	}
 }
 
 // makeRoom closes what the start of an element closes.
 func (t *tree) makeRoom(a atom.Atom, k kind) {
 	if k&(block|piece) != 0 {
-		if i := t.find(is1(atom.Svg), func(a atom.Atom) bool { return bounds(a) || isIntegral(a) }); i > 0 {
+		if i := t.find(drawing, boundary|integral); i > 0 {
 			t.pop(i)
 		}
 	}
 	if k&block != 0 {
-		if i := t.find(isP, bounds); i > 0 {
+		if i := t.find(paragraph, boundary); i > 0 {
 			t.pop(i)
 		}
 	}
 	switch {
-	case k&heading != 0 && kinds[t.top().DataAtom]&heading != 0:
+	case k&heading != 0 && t.top().kind&heading != 0:
 		t.pop(len(t.open) - 1)
 	case a == atom.Li:
-		if i := t.find(is1(a), func(a atom.Atom) bool { return bounds(a) || isList(a) }); i > 0 {
+		if i := t.find(item, boundary|lists); i > 0 {
 			t.pop(i)
 		}
 	case a == atom.Dt || a == atom.Dd:
-		if i := t.find(is(atom.Dt, atom.Dd), func(a atom.Atom) bool { return bounds(a) || a == atom.Dl }); i > 0 {
+		if i := t.find(term, boundary|terms); i > 0 {
 			t.pop(i)
 		}
 	case a == atom.A:
-		if i := t.find(is1(a), bounds); i > 0 {
+		if i := t.find(link, boundary); i > 0 {
 			t.pop(i)
 		}
-	case a == atom.Table && inTable(t.top().DataAtom):
-		t.pop(t.find(isTable, never))
+	case a == atom.Table && t.top().kind&ofTable != 0:
+		t.pop(t.find(table, 0))
 	}
 }
 
 // inPlace closes what stands between a piece of a table and its place; false: it
 // has none.
 func (t *tree) inPlace(a atom.Atom) bool {
-	table := t.find(isTable, never)
-	if table == 0 {
+	at := t.find(table, 0)
+	if at == 0 {
 		return false
 	}
-	at := table
 	switch a {
 	case atom.Tr:
-		at = t.find(isSection, never)
+		at = t.find(table|section, 0)
 	case atom.Td, atom.Th:
-		if at = t.find(isRow, isTable); at == 0 {
-			t.pop(t.find(isSection, never) + 1)
-			row := &html.Node{Type: html.ElementNode, DataAtom: atom.Tr}
-			t.insert(row)
-			t.open = append(t.open, row)
+		if at = t.find(row, table); at == 0 {
+			t.pop(t.find(table|section, 0) + 1)
+			tr := &html.Node{Type: html.ElementNode, DataAtom: atom.Tr}
+			t.insert(tr)
+			t.push(tr, kinds[atom.Tr])
 			return true
 		}
 	}
@@ -269,8 +285,7 @@ func (t *tree) inPlace(a atom.Atom) bool {
 func (t *tree) end(a atom.Atom) {
 	t.dropped = 0
 	k := kinds[a]
-	stop := bounds
-	wanted := is1(a)
+	stop := boundary
 	switch {
 	case a == atom.Html || a == atom.Body:
 		return
@@ -278,17 +293,20 @@ func (t *tree) end(a atom.Atom) {
 		t.insert(&html.Node{Type: html.ElementNode, DataAtom: a})
 		return
 	case a == atom.Table:
-		stop = never
+		stop = 0
 	case k&piece != 0:
-		stop = isTable
+		stop = table
 	case k&shown == 0:
-		stop = func(a atom.Atom) bool { return kinds[a]&(boundary|block) != 0 }
+		stop = boundary | block
 	case k&heading != 0:
-		wanted = func(a atom.Atom) bool { return kinds[a]&heading != 0 }
+		if i := t.find(heading, stop); i > 0 {
+			t.pop(i)
+		}
+		return
 	case a == atom.Li:
-		stop = func(a atom.Atom) bool { return bounds(a) || isList(a) }
+		stop = boundary | lists
 	}
-	if i := t.find(wanted, stop); i > 0 {
+	if i := t.findName(a, stop); i > 0 {
 		t.pop(i)
 	} else if a == atom.P {
 		t.insert(&html.Node{Type: html.ElementNode, DataAtom: a})

@@ -3,7 +3,6 @@ package merge
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 
@@ -16,17 +15,21 @@ import (
 // elements once, so that it need not be done for each message. It is false
 // where that might give another result than doing it to the finished HTML:
 // where what values there are decides about the elements, or about which rules
-// hold for them.
-func inlined(source string) (string, bool) {
+// hold for them; and where a template for others is too much for InlineStrangeCSS.
+func inlined(source string, strange bool) (string, bool) {
 	if !strings.Contains(strings.ToLower(source), "<style") {
 		return "", false
+	}
+	move := compose.InlineCSS
+	if strange {
+		move = compose.InlineStrangeCSS
 	}
 	s := &stencil{}
 	document, ok := s.cut(source)
 	if !ok || !s.sound(document) {
 		return "", false
 	}
-	done, err := compose.InlineCSS(document)
+	done, err := move(document)
 	if err != nil || !s.whole(done) {
 		return "", false
 	}
@@ -38,7 +41,8 @@ func inlined(source string) (string, bool) {
 type stencil struct {
 	word    string // begins each mark; the source doesn't have it
 	actions []action
-	blocks  int // {{if}}, {{range}} and {{with}} that were met
+	at      map[string]int // of each mark, the place in actions
+	blocks  int            // {{if}}, {{range}} and {{with}} that were met
 }
 
 type action struct {
@@ -72,7 +76,7 @@ var (
 
 // cut puts marks in place of actions.
 func (s *stencil) cut(source string) (string, bool) {
-	s.word = "pstn"
+	s.word, s.at = "pstn", map[string]int{}
 	for strings.Contains(source, s.word) {
 		s.word += "q"
 	}
@@ -100,6 +104,7 @@ func (s *stencil) cut(source string) (string, bool) {
 		case word == "break", word == "continue", setsOnly().MatchString(a.text), strings.Contains(a.text, "/*"):
 			a.kind = aSilent
 		}
+		s.at[a.mark] = len(s.actions)
 		s.actions = append(s.actions, a)
 		if a.kind == aValue {
 			b.WriteString(a.mark)
@@ -126,7 +131,8 @@ var (
 func (s *stencil) sound(document string) bool {
 	z := html.NewTokenizer(strings.NewReader(document))
 	var open []string // elements
-	var blocks []int  // how many were open where each block began
+	count := map[string]int{}
+	var blocks []int // how many were open where each block began
 	for {
 		switch z.Next() {
 		case html.ErrorToken:
@@ -136,8 +142,8 @@ func (s *stencil) sound(document string) bool {
 			if !strings.Contains(text, s.word) {
 				continue
 			}
-			i := slices.IndexFunc(s.actions, func(a action) bool { return a.mark == text })
-			if i < 0 || !block(s.actions[i].kind, &blocks, len(open)) {
+			i, known := s.at[text]
+			if !known || !block(s.actions[i].kind, &blocks, len(open)) {
 				return false
 			}
 		case html.TextToken:
@@ -151,6 +157,7 @@ func (s *stencil) sound(document string) bool {
 			}
 			if !void[t.Data] {
 				open = append(open, t.Data)
+				count[t.Data]++
 			}
 		case html.SelfClosingTagToken:
 			if !s.soundTag(z.Token()) {
@@ -160,7 +167,11 @@ func (s *stencil) sound(document string) bool {
 			name := z.Token().Data
 			last := len(open) - 1
 			if s.blocks == 0 { // nothing comes or goes, balanced or not
-				if i := lastIndex(open, name); i >= 0 {
+				if count[name] > 0 {
+					i := lastIndex(open, name)
+					for _, closed := range open[i:] {
+						count[closed]--
+					}
 					open = open[:i]
 				}
 				continue

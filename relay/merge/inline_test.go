@@ -66,7 +66,7 @@ func TestInlinedOnce(t *testing.T) {
 		"tag":                  {style + `<{{.c}}>x`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			done, once := inlined(c.source)
+			done, once := inlined(c.source, false)
 			if once != c.once {
 				t.Fatalf("inlined once: %v\n%s", once, done)
 			}
@@ -88,5 +88,23 @@ func TestInlinedOnce(t *testing.T) {
 				t.Errorf("inlined before:\n%s\ninlined after:\n%s", got, normal(t, want))
 			}
 		})
+	}
+}
+
+// TestInlinedGrowth: a template of as many tags and actions as there may be
+// takes no more than in proportion, and one for others no more than a message.
+func TestInlinedGrowth(t *testing.T) {
+	const style = "<style>q{color:red}</style>"
+	for name, source := range map[string]string{
+		"ends of nothing": style + strings.Repeat("<i>", 500) + strings.Repeat("</u>", 50_000) + strings.Repeat("</i>", 500),
+		"silent actions":  style + "<body>" + strings.Repeat("{{/**/}}", 20_000),
+	} {
+		if _, once := inlined(source, false); !once {
+			t.Errorf("%s: not inlined", name)
+		}
+	}
+	fonts := style + strings.Repeat("<b><p>x", 2000)
+	if _, once := inlined(fonts, true); once {
+		t.Error("a template for others is not bounded")
 	}
 }

@@ -225,7 +225,7 @@ func (c *compiler) inline(f *field, source string) *field {
 	if f == nil || f.mode != asHTML || !c.step.InlineCSS {
 		return f
 	}
-	if done, ok := inlined(source); ok {
+	if done, ok := inlined(source, c.step.ForOthers); ok {
 		was := c.found.Total
 		f.fast = c.parse(&field{key: f.key, file: f.file, mode: f.mode, limit: f.limit}, done)
 		if c.found.Total > was { // what was HTML is none for the templates any more
