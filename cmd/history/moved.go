@@ -2,8 +2,14 @@ package history
 
 import "slices"
 
-// mostMoves bounds what is remembered of messages that were moved.
-const mostMoves = 200_000
+const (
+	// mostMoves bounds what is remembered of messages that were moved.
+	mostMoves = 200_000
+	// mostIDs is how many IDs a message may have had. Moves beyond it are a circle,
+	// or of somebody who wrote them.
+	mostIDs = 20
+	maxID   = 64 // octets of an ID
+)
 
 // move looks whether a line tells that a message has another ID; false: nothing was
 // found that could.
@@ -21,7 +27,7 @@ func (s *search) noteMove(event, line []byte) {
 		return
 	}
 	old, id := string(field(line, oldIDKey)), string(field(line, idKey))
-	if id == "" || len(s.moved) >= mostMoves {
+	if id == "" || len(id) > maxID || len(old) > maxID || len(s.moved) >= mostMoves {
 		return
 	}
 	if s.moved == nil {
@@ -32,7 +38,7 @@ func (s *search) noteMove(event, line []byte) {
 
 // now is the last ID of a message that has had this one.
 func (s *search) now(id string) string {
-	for range len(s.moved) { // no more often, also where lines lead in a circle
+	for range mostIDs {
 		next, moved := s.moved[id]
 		if !moved || next == id {
 			break

@@ -65,7 +65,7 @@ func (g *generation) add(chain int, line []byte, about bool) {
 }
 
 // take adds to a life what a generation has of it.
-func (r *recent) take(g *generation, l *Life) {
+func (r *recent) take(g *generation, l *Life, held *int) {
 	if l.ID == "" {
 		return // its line is all there is
 	}
@@ -83,7 +83,7 @@ func (r *recent) take(g *generation, l *Life) {
 		found = append(found, slices.Clone(line))
 	}
 	for _, line := range slices.Backward(found) {
-		l.add(line)
+		l.add(line, held)
 	}
 }
 
@@ -109,13 +109,19 @@ func (l *Life) part(own map[string]bool) bool {
 	return l.Omitted == 0 || len(l.Lines) == n
 }
 
-// add takes a line, and lets go of one in the middle where there are too many: the
-// end of a life tells more.
-func (l *Life) add(line json.RawMessage) {
+// add takes a line where there is room, of which held is used; else it is omitted. It
+// lets go of one in the middle where there are too many: the end of a life tells more.
+func (l *Life) add(line json.RawMessage, held *int) {
 	if len(l.Lines) >= maxLines {
+		*held -= len(l.Lines[maxLines/2])
 		l.Lines = slices.Delete(l.Lines, maxLines/2, maxLines/2+1)
 		l.Omitted++
 	}
+	if *held+len(line) > maxHeld {
+		l.Omitted++
+		return
+	}
+	*held += len(line)
 	l.Lines = append(l.Lines, line)
 }
 
@@ -129,10 +135,10 @@ func (s *search) once(line []byte) bool {
 // takeFrom adds to all lives what a generation has of them.
 func (s *search) takeFrom(g *generation) {
 	for i := range s.lives {
-		s.recent.take(g, &s.lives[i])
+		s.recent.take(g, &s.lives[i], &s.held)
 	}
 	for i := range s.also {
-		s.recent.take(g, &s.also[i])
+		s.recent.take(g, &s.also[i], &s.held)
 	}
 }
 
@@ -160,9 +166,14 @@ func (s *search) complete() bool {
 		}
 		return true
 	}
+	s.held = 0
 	for i := range s.lives {
-		if l := &s.lives[i]; l.ID != "" {
+		l := &s.lives[i]
+		if l.ID != "" {
 			l.Lines, l.Omitted = nil, 0
+		}
+		for _, line := range l.Lines {
+			s.held += len(line)
 		}
 	}
 	return false

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -137,12 +136,10 @@ func (a *app) databaseStatus(ctx context.Context) error {
 	}
 	power, loss := f.Durable()
 	if a.json {
-		out := json.NewEncoder(a.stdout)
-		out.SetIndent("", "  ")
-		return out.Encode(&databaseState{Database: f.Database, Server: f.Server, Schema: f.Schema, Needed: postgres.Schema, PowerCut: power, Loss: loss,
+		return printJSON(a.stdout, &databaseState{Database: f.Database, Server: f.Server, Schema: f.Schema, Needed: postgres.Schema, PowerCut: power, Loss: loss,
 			AnswerMs: f.Answer.Milliseconds(), ClockSkewMs: f.Skew.Milliseconds(), DeadRows: f.Dead, LiveRows: f.Live})
 	}
-	fmt.Fprintf(a.stdout, "database  %s, PostgreSQL %s, answers in %s\n", f.Database, f.Server, f.Answer.Round(10_000))
+	fmt.Fprintf(a.stdout, "database  %s, PostgreSQL %s, answers in %s\n", safe(f.Database), safe(f.Server), f.Answer.Round(10_000))
 	fmt.Fprintf(a.stdout, "schema    version %d\n", f.Schema)
 	if f.Schema != postgres.Schema {
 		fmt.Fprintf(a.stdout, "          %s\n", (&postgres.SchemaError{Version: f.Schema}).Error())
