@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -65,4 +66,37 @@ func use(path string) chan error {
 		done <- err
 	}()
 	return done
+}
+
+// TestOutboxBounds: what is too large to be read again is not written, and what was
+// written before stays.
+func TestOutboxBounds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "outbox")
+	o := &outboxFile{path: path}
+	t.Cleanup(o.close)
+	add := func(r record) error {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.append(r)
+	}
+	if err := add(record{Doubt: &doubtful{1, 2}}); err != nil {
+		t.Fatal(err)
+	}
+	large := &ending{Outcomes: []outcomeRow{{Text: strings.Repeat("x", maxRecord)}}}
+	if err := add(record{End: large}); err != errFull {
+		t.Errorf("a large record: %v", err)
+	}
+	size := o.size
+	o.size = maxOutbox - 10
+	if err := add(record{Doubt: &doubtful{3, 4}}); err != errFull {
+		t.Errorf("beyond the bound: %v", err)
+	}
+	o.size = size
+	if err := add(record{Doubt: &doubtful{5, 6}}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := (&outboxFile{path: path}).read()
+	if err != nil || len(list) != 2 || *list[1].Doubt != (doubtful{5, 6}) {
+		t.Errorf("%+v, %v", list, err)
+	}
 }

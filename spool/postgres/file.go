@@ -38,7 +38,12 @@ type outboxFile struct {
 // errOutbox: there is something in the file that this program has not written.
 var errOutbox = errors.New("what waited for the database is damaged")
 
-// append writes a record, which is durable then. mu is held.
+// errFull: a record is not in the file, since it, or the file, would be larger than
+// what is read.
+var errFull = fmt.Errorf("what waits for the database is more than is kept in its file: %d MiB together, %d MiB for a record", maxOutbox>>20, maxRecord>>20)
+
+// append writes a record, which is durable then. An errFull: it is not written. mu is
+// held.
 func (o *outboxFile) append(r record) error {
 	if o.path == "" {
 		return nil
@@ -51,6 +56,9 @@ func (o *outboxFile) append(r record) error {
 	line, err := r.line()
 	if err != nil {
 		return err
+	}
+	if len(line) > maxRecord || o.size+int64(len(line)) > maxOutbox { // it would not be read
+		return errFull
 	}
 	if _, err := o.f.WriteAt(line, o.size); err != nil {
 		return err
@@ -95,8 +103,8 @@ func (o *outboxFile) open() error {
 	return nil
 }
 
-// maxOutbox is how large the file may be, and maxRecord a line of it, in bytes: none
-// is that Postern writes.
+// maxOutbox is how large the file may be, and maxRecord a line of it, in bytes: no
+// more is written.
 const (
 	maxOutbox = 1 << 30
 	maxRecord = 16 << 20

@@ -57,8 +57,9 @@ func forget(ctx context.Context, tx pgx.Tx, relay string) error {
 	case lives || !free: // one that hangs has its name still
 		return &Needed{Relay: relay}
 	}
-	rows, err := tx.Query(ctx, `SELECT name FROM lane l WHERE holder <> 0 AND relay = $1
-		AND EXISTS (SELECT 1 FROM share s WHERE s.lane = l.name) ORDER BY name FOR UPDATE`, relay)
+	// Somebody else may have written them: names are cut off, and the first are told.
+	rows, err := tx.Query(ctx, `SELECT left(name, 1024) FROM lane l WHERE holder <> 0 AND relay = $1
+		AND EXISTS (SELECT 1 FROM share s WHERE s.lane = l.name) ORDER BY name LIMIT 100 FOR UPDATE`, relay)
 	if err != nil {
 		return err
 	}

@@ -136,6 +136,16 @@ func hostileRows(t *testing.T, url string) {
 	if err != nil || len(relays) != 2 || relays[0].Name != "odd" || len(relays[0].Version) > 200 || len(relays[0].Lanes) != 0 {
 		t.Errorf("%d relays, %v", len(relays), err)
 	}
+	// Whoever forgets it is told of some of its lanes, by the beginning of their names.
+	heap := put(t, s, envelope("a@example.com", "up"), strings.NewReader("x"))
+	exec(`INSERT INTO relay (name, node, version, until) VALUES ('heaped', 902, '', now() - interval '1 hour')`)
+	exec(`INSERT INTO lane SELECT repeat('m', 2000) || n, 1, incarnation, 'heaped', now(), now() FROM relay, generate_series(1, 150) n WHERE name = 'heaped'`)
+	exec(`INSERT INTO share SELECT (jsonb_populate_record(s, jsonb_build_object('share', 1000 + n, 'lane', repeat('m', 2000) || n, 'held', true))).*
+		FROM share s, generate_series(1, 150) n WHERE s.id = $1`, int64(heap))
+	var needed *Needed
+	if err := Forget(t.Context(), url, "heaped"); !errors.As(err, &needed) || len(needed.Lanes) != 100 || len(needed.Lanes[0]) != 1024 {
+		t.Errorf("forgotten: %d lanes, %T", len(needed.Lanes), err)
+	}
 
 	s.begins = time.Hour // else a slow machine does not begin in time
 	asked := make(chan int, 1)

@@ -153,21 +153,13 @@ func (s *Store) begin(ctx context.Context) error {
 	return s.letGo(ctx)
 }
 
-// letGo ends what an earlier process of this relay had.
+// letGo ends what an earlier process of this relay had, as release does for a lane.
+// No name is read: somebody else may have written it.
 func (s *Store) letGo(ctx context.Context) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `UPDATE lane SET holder = 0, until = now() WHERE relay = $1 AND holder <> 0 RETURNING name`, s.opts.Relay)
-		if err != nil {
-			return err
-		}
-		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		for _, upstream := range names {
-			if err == nil {
-				_, _, err = release(ctx, tx, upstream, false)
-			}
-		}
-		return err
-	})
+	_, err := s.pool.Exec(ctx, `WITH l AS (UPDATE lane SET holder = 0, until = now() WHERE relay = $1 AND holder <> 0 RETURNING name)
+		UPDATE share SET doubt = doubt OR dotted, was = claim, claim = NULL, dotted = false
+		FROM l WHERE share.lane = l.name AND claim IS NOT NULL`, s.opts.Relay)
+	return err
 }
 
 // takeName locks the name of this relay for as long as a connection lives, so
