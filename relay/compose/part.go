@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
+
+	"postern/spool/disk"
 )
 
 // Part is an attachment, or what the HTML embeds. FilePart, BytesPart and
@@ -69,8 +71,26 @@ func fileLater(path, name, mediaType string, size int64) Part {
 	}
 	return Part{
 		Name: name, Type: mediaType, Size: size,
-		Open: func() (io.ReadCloser, error) { return os.Open(path) },
+		Open: func() (io.ReadCloser, error) { return openAgain(path) },
 	}
+}
+
+// openAgain opens what was a regular file. Whoever may change its folder may have
+// put a pipe in its place, for which the message would wait.
+func openAgain(path string) (io.ReadCloser, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|disk.NoWait, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "attach", Path: path, Err: errors.New("is no regular file any more")}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // BytesPart is data itself, which must not change.
