@@ -157,9 +157,12 @@ func (f *fleet) relayLost(ctx context.Context) error {
 // relayEnds ends the relay that delivers, waits until another one does, and starts it
 // again.
 func (f *fleet) relayEnds(ctx context.Context, end, before func(*member)) error {
-	holder, err := f.holder(ctx, "sink")
-	if err != nil {
-		return err
+	var holder string
+	for begun := time.Now(); holder == "" && time.Since(begun) < 30*time.Second && ctx.Err() == nil; pause(ctx, 50*time.Millisecond) {
+		var err error // nobody is in charge for a while after what was before
+		if holder, err = f.holder(ctx, "sink"); err != nil {
+			return err
+		}
 	}
 	for i, r := range f.relays {
 		if holder != fmt.Sprintf("relay%d", i) {
