@@ -22,8 +22,20 @@ var offered = map[string]string{
 	"postern send --config CONFIG --to lee":        "Alice Lee", // by a word that is not the first
 	"postern send --config CONFIG --to zo":         "Zoë ",      // what two have in common
 	"postern send --config CONFIG --cc bobb":       "bobby",
+	"postern send --config CONFIG --to Quo":        commands,
 	"postern send --config CONFIG --cc nobody-has": "nobody-has",
 	"postern book remove --config CONFIG \u00c4":   "Ärger & Söhne; \"GmbH\"",
+}
+
+// commands is a name that a shell would carry out, if it looked at it twice.
+const commands = "Quote `touch pwned` $(touch pwned); <(touch pwned) {a,b} *"
+
+// unharmed tells of a name that was carried out.
+func unharmed(t *testing.T, h *harness) {
+	t.Helper()
+	if _, err := os.Lstat(filepath.Join(h.dir, "pwned")); err == nil {
+		t.Error("a name was carried out")
+	}
 }
 
 // quotable is a harness with a book of names that shells have to quote, and the
@@ -40,6 +52,7 @@ func quotable(t *testing.T) (*harness, []string) {
 	h.must("book", "add", "--name", "Alice Lee", "--email", "x@example.com", "--nickname", "Zz")
 	h.must("book", "add", "--name", "Zoë North", "--email", "1@example.com")
 	h.must("book", "add", "--name", "Zoë South", "--email", "2@example.com")
+	h.must("book", "add", "--name", commands, "--email", "q@example.com")
 	h.must("book", "add", "--name", "Anna", "--email", "anna@example.com")
 	return h, append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "HOME="+h.dir, "LC_ALL=C.UTF-8", "TERM=dumb")
 }
@@ -100,6 +113,7 @@ func TestNamesAtPrompts(t *testing.T) {
 					t.Errorf("%q: %q, want %q", line, got, want)
 				}
 			}
+			unharmed(t, h)
 		})
 	}
 }
