@@ -23,6 +23,9 @@ type routed struct {
 	Answer    string // lines, as `postern explain` prints them; empty: nothing was asked
 	Refused   bool
 	Problem   string
+	// Unasked: there are address books that were not asked, since who looks may not
+	// see them.
+	Unasked bool
 }
 
 // question is the form, as it was filled in.
@@ -44,14 +47,18 @@ const (
 )
 
 // routing shows the routes in force, and answers a question as `postern explain`
-// does.
+// does, but by the address books alone that who asks may see: not even whether
+// somebody is in another one can be found out by asking.
 func (s *Server) routing(w http.ResponseWriter, r *request) {
 	cfg := s.Config()
 	page := &routed{Routes: routesOf(cfg), Listeners: explanation.Listeners(cfg)}
 	f := r.Form
 	page.Question = question{f.Get("from"), f.Get("to"), f.Get("listener"), f.Get("user"), f.Get("unix_user"), f.Get("header")}
 	if f.Has("from") {
-		s.explain(r.Context(), cfg, page)
+		seen := *cfg
+		seen.Books = slices.DeleteFunc(slices.Clone(cfg.Books), func(b config.Book) bool { return !b.AllowsConsole(r.user.Name) })
+		page.Unasked = len(seen.Books) < len(cfg.Books)
+		s.explain(r.Context(), &seen, page)
 	}
 	s.page(w, r, http.StatusOK, "routing", "Routes", page)
 }

@@ -103,3 +103,39 @@ func TestExplainIsText(t *testing.T) {
 		}
 	}
 }
+
+// Whom a name means is told by the books alone that who asks may see, whoever the
+// question is for, and by an alias too; who is in others can't be found out by asking.
+func TestExplainAndBooksOfOthers(t *testing.T) {
+	f, s := newRelay(t)
+	routedConfig(f)
+	secret := file(t, "board", "Name,E-mail,Groups\nSeven,s@secret.example,Spies\nTwin,t1@secret.example,\nTwin,t2@secret.example,\n")
+	secret.UnixUser, secret.ConsoleUser = []string{"www-data"}, []string{"operate"}
+	f.config.Books = []config.Book{file(t, "outlook", "Name,E-mail\nDora,dora@example.org\n"), secret}
+	f.config.Submission = config.Submission{Domain: "example.com", Alias: map[string][]string{
+		"boss": {"book:board/Seven"}, "twins": {"book:Twin"}, "spies": {"group:Spies"}, "dora": {"book:Dora"}}}
+	answers := map[string]string{}
+	for _, user := range []string{"look", "operate"} {
+		b := open(t, serverOf(s, f), user)
+		for _, to := range []string{"Seven", "Sevem", "boss", "twins", "spies", "group:Spies", "book:board/Twin", "book:Twin", "Dora", "dora"} {
+			_, _, body := b.get("/routes?" + url.Values{"from": {"a@example.com"}, "to": {to}, "listener": {"apps"}, "unix_user": {"www-data"}}.Encode())
+			m := answerOf.FindStringSubmatch(body)
+			if m == nil {
+				t.Fatalf("%s: %s", to, body)
+			}
+			answers[user+" "+to] = html.UnescapeString(m[1])
+			if noted := strings.Contains(body, "address books that you may not see"); noted != (user == "look") {
+				t.Errorf("%s: %s: told of books that were not asked: %t", user, to, noted)
+			}
+			if found := strings.Contains(body, "secret.example"); found && user == "look" || !found && user == "operate" && !strings.Contains("Sevem Dora dora", to) {
+				t.Errorf("%s: %s: %s", user, to, m[1])
+			}
+			if found := strings.Contains(body, "dora@example.org"); found != strings.EqualFold(to, "dora") {
+				t.Errorf("%s: %s: %s", user, to, m[1])
+			}
+		}
+	}
+	if known, unknown := answers["look Seven"], strings.ReplaceAll(answers["look Sevem"], "Sevem", "Seven"); known != unknown {
+		t.Errorf("who is in the book can be told from\n%s\n%s", known, unknown)
+	}
+}
