@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	_ "embed"
 	"io"
 	"strings"
 
@@ -9,48 +10,70 @@ import (
 )
 
 // scriptChanges are changes to the scripts of cobra, which take what begins as the word
-// that is completed, letter by letter. The program has chosen already, and names
-// are found by small letters and by words that are not the first.
+// that is completed, letter by letter, and a word in quotes only when they are
+// closed. The program has chosen already, and names are found by small letters and
+// by words that are not the first.
 var scriptChanges = map[string][]struct{ old, new string }{
 	"bash": {
+		{"    local cur prev words cword split\n", "    local cur prev words cword split open=\n"},
+		{`init_completion -n =: ||`, `init_completion -n =:@ ||`},
+		{"    # Use eval to handle any environment variables and such\n", "    __postern_open\n    # Use eval to handle any environment variables and such\n"},
 		{`compgen -W "${completions[*]}" -- "${cur}")`, `compgen -W "${completions[*]}")`},
+		{`        IFS=$'\n' read -ra COMPREPLY -d '' < <(printf "%q\n" "${COMPREPLY[@]}")
+        ;;
+`, `        local i
+        for i in ${!COMPREPLY[*]}; do
+            __postern_quoted "${COMPREPLY[i]}"
+            COMPREPLY[i]=$REPLY
+        done
+        ;;
+`},
 		{`            COMPREPLY[0]=$(printf "%q" "${COMPREPLY[0]}")
         fi
         return 0
-`, `            COMPREPLY[0]=$(printf "%q" "${COMPREPLY[0]}")
+`, `            __postern_quoted "${COMPREPLY[0]}"
+            COMPREPLY[0]=$REPLY
         else
             __postern_several
         fi
         return 0
 `},
-		{"__postern_handle_special_char()\n", severalInBash + "__postern_handle_special_char()\n"},
+		{`    __postern_handle_special_char "$cur" :
+    __postern_handle_special_char "$cur" =
+`, "    __postern_unbroken\n"},
+		{"__postern_handle_special_char()\n", namesInBash + "__postern_handle_special_char()\n"},
 	},
 	"zsh": {
+		{`    words=("${=words[1,CURRENT]}")
+`, `    local before="${words[2,CURRENT-1]}"
+    words=("${=words[1,CURRENT]}")
+`},
+		{`    __postern_debug "About to call: eval ${requestComp}"
+`, `    # A word with a quote that is not closed is taken as it stands.
+    case ${compstate[quote]} in
+    \") requestComp="${words[1]} __complete ${before} ${(q)${(Q):-\"${PREFIX}\"}}" ;;
+    \') requestComp="${words[1]} __complete ${before} ${(q)PREFIX}" ;;
+    esac
+
+    __postern_debug "About to call: eval ${requestComp}"
+`},
 		{`completions $flagPrefix $noSpace`, `completions $flagPrefix $noSpace -M "'m:{[:lower:][:upper:]}={[:upper:][:lower:]} l:|=* r:|=*'"`},
+	},
+	"fish": {
+		{`    set -l lastArg (string escape -- (commandline -ct))
+`, `    # Without its quotes and backslashes, also where a quote is not closed.
+    set -l token (commandline -ct)
+    set -l plain (string unescape -- $token; or string unescape -- $token\"; or string unescape -- $token\'; or printf %s $token)
+    set -l lastArg (string escape -- "$plain")
+`},
 	},
 }
 
-// severalInBash puts in what several names have in common, in the quotes of the
-// shell, as readline would do without them. Where that is not what was typed, a
-// name that has nothing in common with others makes readline leave the word alone.
-const severalInBash = `__postern_several() {
-    local common=${COMPREPLY[0]} one nocase=-u
-    for one in "${COMPREPLY[@]}"; do
-        while [[ ${one:0:${#common}} != "$common" ]]; do common=${common%?}; done
-    done
-    [[ -n $common ]] && common=$(printf "%q" "$common")
-    shopt -q nocasematch && nocase=-s
-    shopt -s nocasematch
-    if (( ${#COMPREPLY[@]} > 1 && ${#common} > ${#cur} )) && [[ ${common:0:${#cur}} == "$cur" ]]; then
-        COMPREPLY=("$common")
-        [[ $(type -t compopt) == builtin ]] && compopt -o nospace
-    elif (( ${#COMPREPLY[@]} > 1 )); then
-        COMPREPLY+=(" ")
-    fi
-    shopt $nocase nocasematch
-}
-
-`
+// namesInBash has names stand at the prompt in the quotes that were begun, or else
+// with backslashes, as readline would do without them.
+//
+//go:embed completion.bash
+var namesInBash string
 
 // completeNames has the scripts of the shells offer all that the program does.
 func (a *app) completeNames(completion *cobra.Command) {
@@ -68,6 +91,8 @@ func (a *app) completeNames(completion *cobra.Command) {
 			switch root := cmd.Root(); {
 			case cmd.Name() == "bash":
 				err = root.GenBashCompletionV2(&script, !bare)
+			case cmd.Name() == "fish":
+				err = root.GenFishCompletion(&script, !bare)
 			case bare:
 				err = root.GenZshCompletionNoDesc(&script)
 			default:

@@ -24,6 +24,15 @@ var offered = map[string]string{
 	"postern send --config CONFIG --cc bobb":       "bobby",
 	"postern send --config CONFIG --to Quo":        commands,
 	"postern send --config CONFIG --cc nobody-has": "nobody-has",
+	`postern send --config CONFIG --to "Alice L`:   "Alice Lee", // quotes that are not closed
+	`postern send --config CONFIG --to 'alice l`:   "Alice Lee",
+	`postern send --config CONFIG --to alice\ l`:   "Alice Lee",
+	`postern book show --config CONFIG "o`:         "O'Brien (Bob) $HOME",
+	`postern book show --config CONFIG 'O`:         "O'Brien (Bob) $HOME",
+	"postern book show --config CONFIG 'Är":        "Ärger & Söhne; \"GmbH\"",
+	`postern send --config CONFIG --to "group:f`:   "group:Field north",
+	"postern send --config CONFIG --to Anna@e":     "anna@example.com", // signs at which bash parts words
+	`postern send --config CONFIG --to "Anna@e`:    "anna@example.com",
 	"postern book remove --config CONFIG \u00c4":   "Ärger & Söhne; \"GmbH\"",
 }
 
@@ -57,60 +66,78 @@ func quotable(t *testing.T) (*harness, []string) {
 	return h, append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "HOME="+h.dir, "LC_ALL=C.UTF-8", "TERM=dumb")
 }
 
-// typed has a shell read a line at its prompt, in a terminal of its own, complete
-// the last word by the Tab key and carry the line out, and returns that word.
-func typed(t *testing.T, h *harness, env []string, shell, setup, line string) string {
+// prompts are how shells are started, and told to keep what the command is given.
+var prompts = map[string]struct {
+	options []string
+	setup   string
+	several string // what becomes of ANN, with which two begin, in letters of their own
+}{
+	"zsh":  {[]string{"-f", "-i"}, "unsetopt prompt_cr prompt_sp; autoload -Uz compinit && compinit -u -D; source SCRIPT; " + keepsWord, "Anna"},
+	"bash": {[]string{"--norc", "--noprofile", "-i"}, "source LIBRARY; source SCRIPT; " + keepsWord, "ANN"},
+	"fish": {[]string{"--no-config", "-i"}, `source SCRIPT; function postern; if test "$argv[1]" = __complete; command postern $argv; else; printf "%s\\n" "$argv[-1]" >>OUT; end; end`, "ANN"},
+}
+
+const keepsWord = `postern() { if [ "$1" = __complete ]; then command postern "$@"; else for last; do :; done; printf "%s\\n" "$last" >>OUT; fi }`
+
+// typed has a shell read lines at its prompt, in a terminal of its own, complete
+// the last word of each by the Tab key and carry the line out, and returns these
+// words.
+func typed(t *testing.T, h *harness, env []string, shell string, lines []string) []string {
 	t.Helper()
 	const driver = `
 zmodload zsh/zpty || exit 3
-zpty prompt "${(@)argv[6,-1]}"
-zpty -w prompt "postern() { if [ \"\$1\" = __complete ]; then command postern \"\$@\"; else for last; do :; done; printf %s \"\$last\" >$1; exit; fi }; out=$1; library=$2; script=$3; $4; echo >$1.ready"
-while [[ ! -s $1.ready ]]; do zpty -r -t prompt said || sleep 0.01; done
-zpty -n -w prompt "$5"$'\t\n'
-while zpty -r prompt said 2>/dev/null; do :; done`
+zpty prompt "${(@)argv[4,-1]}"
+zpty -w prompt "$2; echo >$1"
+while [[ ! -s $1 ]]; do zpty -r -t prompt said || sleep 0.01; done
+n=1
+for line in "${(@f)3}"; do
+	zpty -n -w prompt "$line"$'\t\n'
+	(( n++ ))
+	while (( $(wc -l <$1) < n )); do
+		zpty -r -t prompt said && print -rn -- "$said" || sleep 0.01
+	done
+done
+zpty -d prompt`
 	out := filepath.Join(t.TempDir(), "out")
-	args := []string{"-f", "-c", driver, "driver", out, completionLibrary, completionScript(t, shell), setup, strings.Replace(line, "CONFIG", h.config, 1), needed(t, shell)}
-	if shell == "zsh" {
-		args = append(args, "-f", "-i")
-	} else {
-		args = append(args, "--norc", "--noprofile", "-i")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	p := prompts[shell]
+	setup := strings.NewReplacer("OUT", out, "SCRIPT", completionScript(t, shell), "LIBRARY", completionLibrary).Replace(p.setup)
+	all := strings.ReplaceAll(strings.Join(lines, "\n"), "CONFIG", h.config)
+	args := append([]string{"-f", "-c", driver, "driver", out, setup, all, needed(t, shell)}, p.options...)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*waitLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, needed(t, "zsh"), args...)
 	cmd.Env, cmd.Dir = env, h.dir
-	if said, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%s: %q: %v\n%s", shell, line, err, said)
+	said, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%s: %v\n%s", shell, err, said[max(0, len(said)-2000):])
 	}
-	word, err := os.ReadFile(out)
+	words, err := os.ReadFile(out)
 	if err != nil {
 		t.Error(err)
 	}
-	return string(word)
+	return strings.Split(string(words), "\n")[1:]
 }
 
-// What bash and zsh make of names at their prompts, with blanks and signs of their
-// own, is the name as it is looked up.
+// What shells make of names at their prompts, with blanks and signs of their own,
+// in quotes and without, is the name as it is looked up.
 func TestNamesAtPrompts(t *testing.T) {
 	if _, err := os.Stat(completionLibrary); err != nil && os.Getenv("POSTERN_REQUIRE_INTEROP") == "" {
 		t.Skip(err)
 	}
-	for shell, setup := range map[string]string{
-		"zsh":  "unsetopt prompt_cr prompt_sp; autoload -Uz compinit && compinit -u -D; source $script",
-		"bash": "source $library; source $script",
-	} {
+	h, env := quotable(t)
+	for shell, p := range prompts {
 		t.Run(shell, func(t *testing.T) {
+			t.Parallel()
 			needed(t, shell)
 			needed(t, "zsh")
-			h, env := quotable(t)
-			// Two begin so, in letters of their own: bash leaves the word alone.
-			several := map[string]string{"bash": "ANN", "zsh": "Anna"}[shell]
-			if got := typed(t, h, env, shell, setup, "postern send --config CONFIG --to ANN"); got != several {
-				t.Errorf("several: %q, want %q", got, several)
+			lines, want := []string{"postern send --config CONFIG --to ANN"}, []string{p.several}
+			for line, word := range offered {
+				lines, want = append(lines, line), append(want, word)
 			}
-			for line, want := range offered {
-				if got := typed(t, h, env, shell, setup, line); got != want {
-					t.Errorf("%q: %q, want %q", line, got, want)
+			got := typed(t, h, env, shell, lines)
+			for i := range lines {
+				if i >= len(got) || got[i] != want[i] {
+					t.Errorf("%q: %q, want %q", lines[i], got[min(i, len(got)-1)], want[i])
 				}
 			}
 			unharmed(t, h)
