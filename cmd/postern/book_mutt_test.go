@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -56,5 +57,46 @@ func TestQueryOfMutt(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(h.dir, "carried-out")); err == nil {
 		t.Error("what was typed was carried out")
+	}
+}
+
+// What is printed for abook's query is what abook itself prints for the same cards:
+// an empty line, then address, name and a note on each.
+func TestQueryAsOfAbook(t *testing.T) {
+	abook := needed(t, "abook")
+	h := team(t)
+	h.must("book", "add", "--name", "Bob \"Builder\" O'Brien", "--email", "bob@example.com", "--email", "second@example.com")
+	file, cards := filepath.Join(h.dir, "addressbook"), filepath.Join(h.dir, "cards.vcf")
+	if err := os.WriteFile(cards, []byte(h.must("book", "export", "--format", "vcard")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	own := func(args ...string) (string, int) {
+		t.Helper()
+		cmd := exec.Command(abook, args...)
+		cmd.Env = append(os.Environ(), "HOME="+h.dir, "LC_ALL=C.UTF-8")
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	if out, code := own("--convert", "--informat", "vcard", "--infile", cards, "--outformat", "abook", "--outfile", file); code != 0 {
+		t.Fatal(out)
+	}
+	for _, text := range []string{"liddell", "bob", "example.com"} {
+		want, code := own("--datafile", file, "--mutt-query", text)
+		got := h.must("book", "find", "--format", "abook", text)
+		plain := func(s string) string { // but for the notes, which for us are groups
+			lines := strings.Split(regexp.MustCompile(`(?m)(\t[^\t\n]*\t)[^\t\n]*$`).ReplaceAllString(s, "$1"), "\n")
+			slices.Sort(lines[1:])
+			return strings.Join(lines, "\n")
+		}
+		if code != 0 || plain(got) != plain(want) {
+			t.Errorf("%s: %q, abook prints %q (%d)", text, got, want, code)
+		}
+	}
+	_, code := own("--datafile", file, "--mutt-query", "nobody")
+	if r := h.do("book", "find", "--format", "abook", "nobody"); (r.code != 0) != (code != 0) || strings.Count(r.stdout, "\n") > 1 {
+		t.Errorf("nobody: %+v, abook ends with %d", r, code)
 	}
 }

@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -30,6 +32,8 @@ const (
 const usersBooks = `[submission]
 domain = "example.com"
 alias = { sales = ["group:Sales"], boss = ["book:secret/Secret Agent"], twins = ["book:secret/Twin"] }
+[pickup]
+dir = "DIR/pickup"
 [http]
 address = "HTTP"
 [http.token.lab]
@@ -98,8 +102,45 @@ func newBooksOfUsers(t *testing.T, ldap string) *booksOfUsers {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Mkdir(b.pickup(), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	b.start()
 	return b
+}
+
+func (b *booksOfUsers) pickup() string { return filepath.Join(b.dir, "pickup") }
+
+// leaves has a user leave a message in the pickup folder, and tells whom it goes to,
+// or why it was set aside.
+func (b *booksOfUsers) leaves(uid int, name string) string {
+	b.t.Helper()
+	b.n++
+	subject := fmt.Sprintf("message %d", b.n)
+	file := fmt.Sprintf("postern-%d.eml", b.n)
+	if strings.ContainsAny(name, " :") {
+		name = `"` + name + `"`
+	}
+	text := fmt.Sprintf("From: ops@example.com\nTo: %s\nSubject: %s\n\nhi\n", name, subject)
+	path := filepath.Join(b.dir, file)
+	if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chown(path, uid, uid), os.Rename(path, filepath.Join(b.pickup(), file))); err != nil {
+		b.t.Fatal(err)
+	}
+	said := ""
+	eventually(b.t, file+" is taken or set aside", func() bool {
+		reasons, _ := filepath.Glob(filepath.Join(b.pickup(), "bad", "*.reason"))
+		for _, r := range reasons {
+			if why, _ := os.ReadFile(r); strings.HasSuffix(string(why), "\nfile: "+file+"\n") {
+				said = string(why)
+			}
+		}
+		_, err := os.Stat(filepath.Join(b.pickup(), file))
+		return said != "" || errors.Is(err, fs.ErrNotExist) && b.there(subject)
+	})
+	if said != "" {
+		return said
+	}
+	return b.arrived(subject)
 }
 
 // as runs a program as a user of this machine.
@@ -128,6 +169,15 @@ func (b *booksOfUsers) first(args ...string) *exec.Cmd {
 }
 
 var deliveredTo = regexp.MustCompile(`(?m)^Delivered-To: (.*?)\r?$`)
+
+// there reports whether the message of a subject lies in the Maildir.
+func (b *booksOfUsers) there(subject string) bool {
+	files, _ := filepath.Glob(filepath.Join(b.dir, "capture", "new", "*"))
+	return slices.ContainsFunc(files, func(f string) bool {
+		text, _ := os.ReadFile(f)
+		return strings.Contains(string(text), "Subject: "+subject+"\r\n")
+	})
+}
 
 // arrived waits for the message of a subject, and tells who got it.
 func (b *booksOfUsers) arrived(subject string) string {
@@ -312,6 +362,19 @@ func TestWhoMayAskWhichBook(t *testing.T) {
 	check(of(program, []string{"HTTP"}), "boss", "s@secret.example", "~^s@secret.example$")
 	check(program, "twins", `~5\.1\.4 "Twin" may be Twin <t1@secret.example>`, `~5\.1\.4 an alias leads to a name`)
 
+	// A file in the pickup folder is its owner's.
+	for name, want := range map[string][2]string{
+		"Seven": {"^s@secret.example$", "^Seven@example.com$"}, "group:secret/Spies": {"^m@secret.example s@secret.example$", "no such group in team, gal"},
+		"book:Twin": {"t1@secret.example", "nobody of that name in team, gal"}, "boss": {"^s@secret.example$", "^s@secret.example$"}, "twins": {"may be Twin", "an alias leads to a name"},
+	} {
+		for i, uid := range []int{spy, clerk} {
+			got := b.leaves(uid, name)
+			if !regexp.MustCompile(want[i]).MatchString(got) || uid == clerk && name != "boss" && strings.Contains(got, "secret.example") {
+				t.Errorf("a file of %d to %q: %q, want %q", uid, name, got, want[i])
+			}
+		}
+	}
+
 	for _, c := range []struct {
 		args          []string
 		spies, clerks string
@@ -322,6 +385,8 @@ func TestWhoMayAskWhichBook(t *testing.T) {
 		{[]string{"book", "expand", "group:Spies"}, "m@secret.example", "no such group in team, gal"},
 		{[]string{"book", "expand", "group:Sales"}, "alice@example.org", "alice@example.org"},
 		{[]string{"__complete", "send", "--to", "mat"}, "Mata Hari\n", ":4\n"},
+		{[]string{"__complete", "send", "--to", "group:Sp"}, "group:Spies\n", ":4\n"},
+		{[]string{"__complete", "book", "show", "s@"}, "s@secret.example\n", ":4\n"},
 		{[]string{"explain", "--from", "me@example.com", "--to", "Seven"}, "password_file", "password_file"}, // which is the relay's
 	} {
 		for uid, want := range map[uint32]string{spy: c.spies, clerk: c.clerks} {
