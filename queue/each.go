@@ -57,7 +57,16 @@ func (q *Queue) each(ctx context.Context, sel Select, act func(*spool.Summary, *
 		case errors.As(err, &other):
 			others[lane] = other
 			r.leave(&sel, &s, other)
-		case errors.Is(err, spool.ErrNotFound), errors.Is(err, spool.ErrDamaged): // gone meanwhile, or set aside
+		case errors.Is(err, spool.ErrNotFound): // gone meanwhile
+		case errors.Is(err, spool.ErrDamaged):
+			if changed, err = sel.discard(&s); err != nil {
+				unread = fmt.Errorf("message %s: %w", s.ID, err)
+			}
+			if changed {
+				r.Recipients += s.Pending
+			} else if n := len(r.Unreadable); n == 0 || r.Unreadable[n-1] != s.ID {
+				r.Unreadable = append(r.Unreadable, s.ID)
+			}
 		case errors.Is(err, spool.ErrClaimed):
 			r.Busy = append(r.Busy, s.ID)
 		case err != nil:
@@ -164,6 +173,20 @@ func (s *Select) narrow(d *spool.Delivery) bool {
 	return len(d.Pending) > 0
 }
 
+// discard does what is done with a share that can't be read; false: nothing, as
+// nothing is to be done, some of its recipients alone are meant, or the store has
+// set it aside.
+func (s *Select) discard(m *spool.Summary) (done bool, err error) {
+	if _, limited := s.Only[Share{m.ID, m.Share}]; limited || s.damaged == nil {
+		return false, nil
+	}
+	err = s.damaged(m)
+	if errors.Is(err, spool.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // back is the settlement that leaves a share as it was.
 func back(s *spool.Summary) spool.Settlement {
 	return spool.Settlement{Due: s.Due, Failover: s.Failover, Hold: s.Held, Kept: s.Kept, Warned: s.Warned}
@@ -207,7 +230,7 @@ func (r *Result) Add(o *Result) {
 	r.Done += o.Done
 	r.Recipients += o.Recipients
 	for _, list := range [...]struct{ into, more *[]spool.ID }{
-		{&r.Busy, &o.Busy}, {&r.Missing, &o.Missing}, {&r.Held, &o.Held}, {&r.Scheduled, &o.Scheduled}, {&r.Senderless, &o.Senderless}, {&r.Split, &o.Split},
+		{&r.Busy, &o.Busy}, {&r.Missing, &o.Missing}, {&r.Held, &o.Held}, {&r.Scheduled, &o.Scheduled}, {&r.Senderless, &o.Senderless}, {&r.Unreadable, &o.Unreadable}, {&r.Split, &o.Split},
 	} {
 		if len(*list.more) > 0 {
 			*list.into = slices.Compact(slices.Sorted(slices.Values(append(*list.into, *list.more...))))

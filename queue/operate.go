@@ -28,6 +28,8 @@ type Select struct {
 	held    bool      // only what is on hold
 	free    bool      // only what is not on hold, or kept and named, and whose time has come
 	before  time.Time // only what was accepted before; zero: whenever
+	// damaged does what is done with a share that can't be read; nil: nothing.
+	damaged func(*spool.Summary) error
 }
 
 // Share names one share of a message: recipients that go by the same list of
@@ -88,6 +90,8 @@ type Result struct {
 	Split []spool.ID `json:"-"`
 	// Senderless were to be bounced, and have no sender to be returned to.
 	Senderless []spool.ID `json:"senderless,omitempty"`
+	// Unreadable can't be read. They can only be removed, where a store has kept them.
+	Unreadable []spool.ID `json:"unreadable,omitempty"`
 }
 
 // Retry makes what is selected due at once and probes its upstreams, also
@@ -159,8 +163,15 @@ func (q *Queue) Release(ctx context.Context, sel Select, by string) (Result, err
 	})
 }
 
-// Remove drops what is selected without telling anybody.
+// Remove drops what is selected without telling anybody, also what can't be read.
 func (q *Queue) Remove(ctx context.Context, sel Select, by string) (Result, error) {
+	sel.damaged = func(s *spool.Summary) error {
+		err := q.store.Discard(ctx, s.ID, s.Share)
+		if err == nil {
+			q.tell(&Operated{Verb: "remove", ID: s.ID, Share: s.Share, By: by, Recipients: s.Pending, Reason: "it could not be read"})
+		}
+		return err
+	}
 	return q.each(ctx, sel, func(s *spool.Summary, d *spool.Delivery) error {
 		o := spool.Outcome{Stage: spool.StageLocal, Text: "removed by " + by, Verdict: spool.Removed}
 		return q.change(d, s.Pending, ended(s, d, o), "remove", by, "")

@@ -20,9 +20,10 @@ var (
 	ErrClosed = errors.New("the spool is closed")
 	// ErrAway: the database that keeps it doesn't answer. It will by itself.
 	ErrAway = errors.New("the database of the queue does not answer")
-	// ErrDamaged: what is on the disk isn't what was written. The message was
-	// set aside under bad/ and is no longer in the spool.
-	ErrDamaged = errors.New("the message is damaged on disk and was set aside")
+	// ErrDamaged: what is there isn't what was written. A spool on a disk has set
+	// the message aside under bad/, and it is no longer in the queue; in a database
+	// it is on hold until Discard.
+	ErrDamaged = errors.New("the message is damaged and was set aside")
 	// ErrRepeated: a message with this key was accepted before. Such an error is
 	// a *Repeated.
 	ErrRepeated = errors.New("a message with this key was queued before")

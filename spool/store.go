@@ -54,6 +54,13 @@ type Store interface {
 	// lane; ErrNotFound: there is no such share, or nothing left in it.
 	Take(ctx context.Context, id ID, share int) (*Delivery, error)
 
+	// Discard ends a share that Take has told to be damaged, where the store has
+	// kept it in the queue: whom it was owed to is told nowhere, and its message goes
+	// with the last share. It is made under the lease of the lane, as Take is.
+	// ErrInvalid: it can be read; ErrClaimed, a *Leased and ErrNotFound as Take.
+	// After any other error it may be gone.
+	Discard(ctx context.Context, id ID, share int) error
+
 	// DotSent records, before the final dot goes out, that the outcome of the
 	// attempt can from now on be unknown. It survives the end of the process.
 	// ErrLost: d is no claim any more, or its epoch is over, and the dot must

@@ -69,6 +69,7 @@ func outcome(op control.Op, result *queue.Result) string {
 		{result.Busy, "is under way at this moment: try again."}, {result.Missing, "is not in the queue any more."},
 		{result.Held, "is on hold: release it first."}, {result.Scheduled, "is not to go out yet."},
 		{result.Senderless, "has no sender to be returned to: remove it instead."},
+		{result.Unreadable, "cannot be read, and was set aside: remove it where it is still in the queue."},
 	} {
 		if n := len(part.ids); n > 0 {
 			text += " " + count(n) + " " + part.text

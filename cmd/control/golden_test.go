@@ -108,7 +108,7 @@ func TestRoutesAnswerAsScriptsReadThem(t *testing.T) {
 		ask(f, http.MethodPost, "/v1/reload", "")
 	}
 	f := full()
-	f.acted = &queue.Result{Done: 1, Recipients: 2, Busy: []spool.ID{1}, Missing: []spool.ID{9}, Held: []spool.ID{1}, Senderless: []spool.ID{9}}
+	f.acted = &queue.Result{Done: 1, Recipients: 2, Busy: []spool.ID{1}, Missing: []spool.ID{9}, Held: []spool.ID{1}, Senderless: []spool.ID{9}, Unreadable: []spool.ID{2}}
 	ask(f, http.MethodPost, "/v1/queue/bounce", `{"all":true}`)
 	const path = "testdata/routes.golden"
 	if *update {

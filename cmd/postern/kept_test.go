@@ -145,6 +145,7 @@ func TestWhatIsLeftAlone(t *testing.T) {
 		{queue.Result{Held: []spool.ID{9, 9}}, false, 0, "postern: 2 messages were left alone: on hold; `postern queue release` lets them go\n"},
 		{queue.Result{Senderless: []spool.ID{9}}, true, exitData, "postern: " + id + ": there is no sender to return to; `postern queue remove` ends it\n"},
 		{queue.Result{Senderless: []spool.ID{9}}, false, 0, "postern: 1 message was left alone: there is no sender to return to; `postern queue remove` ends it\n"},
+		{queue.Result{Unreadable: []spool.ID{9}}, true, exitData, "postern: " + id + ": cannot be read, and was set aside; where it is still queued, `postern queue remove` ends it\n"},
 	} {
 		var out, errs strings.Builder
 		code := report(&errs, nilOr((&app{stdout: &out, stderr: &errs}).printActed(control.OpRetry, &c.result, "done", c.named)))

@@ -131,9 +131,11 @@ func (a *app) printActed(op control.Op, r *queue.Result, done string, named bool
 		a.printLeft(r.Scheduled, named, "it is not to go out yet", "`postern queue remove` ends it", "`postern queue remove` ends them")
 		a.printLeft(r.Senderless, named, "there is no sender to return to",
 			"`postern queue remove` ends it", "`postern queue remove` ends them")
+		a.printLeft(r.Unreadable, named, "cannot be read, and was set aside",
+			"where it is still queued, `postern queue remove` ends it", "where they are still queued, `postern queue remove` ends them")
 	}
 	switch {
-	case len(r.Missing) > 0, named && len(r.Senderless) > 0:
+	case len(r.Missing) > 0, named && len(r.Senderless)+len(r.Unreadable) > 0:
 		return errReported{exitData}
 	case len(r.Busy) > 0 && op != control.OpRetry:
 		return errReported{exitTempFail}

@@ -212,6 +212,23 @@ func (s *Store) Take(ctx context.Context, id spool.ID, share int) (*spool.Delive
 	return &p.d, nil
 }
 
+// Discard implements spool.Store. What turns out to be damaged is set aside, so
+// there is nothing to be discarded.
+func (s *Store) Discard(ctx context.Context, id spool.ID, share int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch h, e := s.ix.find(id, share); {
+	case h == 0 || e.pending == 0:
+		return spool.ErrNotFound
+	case e.is(claimed):
+		return spool.ErrClaimed
+	}
+	return spool.ErrInvalid
+}
+
 // DotSent implements spool.Store.
 func (s *Store) DotSent(ctx context.Context, d *spool.Delivery) error {
 	if err := ctx.Err(); err != nil {

@@ -311,25 +311,10 @@ func (s *Store) Take(ctx context.Context, id spool.ID, share int) (*spool.Delive
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
 	var c *claim
-	var upstream string
-	var epoch uint64
-	var taken *LaneTaken
 	s.claiming.RLock()
 	defer s.claiming.RUnlock()
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, `SELECT lane FROM share WHERE id = $1 AND share = $2`, int64(id), share).Scan(&upstream)
-		if err != nil {
-			return err
-		}
-		if epoch, taken, err = s.leaseIn(ctx, tx, upstream); err != nil {
-			return err
-		}
-		c, err = s.scanClaim(tx.QueryRow(ctx, `UPDATE share SET attempt = false, dotted = false, claim = nextval('claim'), was = NULL FROM message m
-			WHERE share.id = $1 AND share.share = $2 AND share.lane = $3 AND share.claim IS NULL AND m.id = share.id
-			RETURNING share.id, share.share, `+columns, int64(id), share, upstream), epoch)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return spool.ErrClaimed
-		}
+	upstream, err := s.underLease(ctx, id, share, func(tx pgx.Tx, upstream string, epoch uint64) (err error) {
+		c, err = s.takeIn(ctx, tx, id, share, upstream, epoch)
 		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -339,8 +324,39 @@ func (s *Store) Take(ctx context.Context, id spool.ID, share int) (*spool.Delive
 		s.unsure(upstream, err)
 		return nil, err
 	}
-	s.have(upstream, epoch, taken)
 	return s.hand(c), nil
+}
+
+// underLease has do change a share under the lease of its lane, which is taken where
+// nobody has it. pgx.ErrNoRows: there is no such share.
+func (s *Store) underLease(ctx context.Context, id spool.ID, share int, do func(tx pgx.Tx, upstream string, epoch uint64) error) (upstream string, err error) {
+	var epoch uint64
+	var taken *LaneTaken
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `SELECT lane FROM share WHERE id = $1 AND share = $2`, int64(id), share).Scan(&upstream)
+		if err != nil {
+			return err
+		}
+		if epoch, taken, err = s.leaseIn(ctx, tx, upstream); err != nil {
+			return err
+		}
+		return do(tx, upstream, epoch)
+	})
+	if err == nil {
+		s.have(upstream, epoch, taken)
+	}
+	return upstream, err
+}
+
+// takeIn claims a share of a lane for Take. spool.ErrClaimed; spool.ErrDamaged.
+func (s *Store) takeIn(ctx context.Context, tx pgx.Tx, id spool.ID, share int, upstream string, epoch uint64) (*claim, error) {
+	c, err := s.scanClaim(tx.QueryRow(ctx, `UPDATE share SET attempt = false, dotted = false, claim = nextval('claim'), was = NULL FROM message m
+		WHERE share.id = $1 AND share.share = $2 AND share.lane = $3 AND share.claim IS NULL AND m.id = share.id
+		RETURNING share.id, share.share, `+columns, int64(id), share, upstream), epoch)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = spool.ErrClaimed
+	}
+	return c, err
 }
 
 // DotSent implements spool.Store.

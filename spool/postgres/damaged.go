@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -54,4 +55,37 @@ func owes(env *spool.Envelope, pending []int, failover int) error {
 		}
 	}
 	return nil
+}
+
+// Discard implements spool.Store.
+func (s *Store) Discard(ctx context.Context, id spool.ID, share int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	_, err := s.underLease(ctx, id, share, func(tx pgx.Tx, upstream string, epoch uint64) error {
+		// The message first, as those do who settle.
+		if _, err := tx.Exec(ctx, lockMessage, int64(id)); err != nil {
+			return err
+		}
+		if _, err := s.takeIn(ctx, tx, id, share, upstream, epoch); err == nil {
+			return spool.ErrInvalid
+		} else if !errors.Is(err, spool.ErrDamaged) {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM share WHERE id = $1 AND share = $2`, int64(id), share); err != nil {
+			return err
+		}
+		for _, end := range []string{endMessage, endOutcomes, endParts} {
+			if _, err := tx.Exec(ctx, end, int64(id)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return spool.ErrNotFound
+	}
+	return err
 }

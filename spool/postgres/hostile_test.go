@@ -77,10 +77,20 @@ func hostileRows(t *testing.T, url string) {
 			t.Errorf("%s taken: %v", sum.ID, err)
 		}
 		_, _ = s.Detail(t.Context(), sum.ID) // it may be read, or not
+		if err := s.Discard(t.Context(), sum.ID, sum.Share); err != nil {
+			t.Errorf("%s discarded: %v", sum.ID, err)
+		}
+		if err := s.Discard(t.Context(), sum.ID, sum.Share); !errors.Is(err, spool.ErrNotFound) {
+			t.Errorf("%s discarded once more: %v", sum.ID, err)
+		}
 		return true
 	})
 	if err != nil || held != len(odd) {
 		t.Errorf("%d held, %v", held, err)
+	}
+	var left int
+	if err := s.pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM message) + (SELECT count(*) FROM share)`).Scan(&left); err != nil || left != 4 {
+		t.Errorf("%d rows are left of two messages, %v", left, err)
 	}
 	mu.Lock()
 	if len(told) != len(odd) {

@@ -142,7 +142,7 @@ func (p *settling) queue(b *pgx.Batch) {
 		b.Queue(`WITH s AS (DELETE FROM share WHERE id = $1 AND share = $2 AND `+whose+` RETURNING 1) SELECT count(*) FROM s`, id, p.Share, number)
 	} else {
 		p.lock = true // the last of several shares takes the message with it
-		b.Queue(`SELECT count(*) FROM (SELECT 1 FROM message WHERE id = $1 FOR UPDATE) m`, id)
+		b.Queue(lockMessage, id)
 		recipients, at, texts := p.columns()
 		b.Queue(`WITH s AS (DELETE FROM share WHERE id = $1 AND share = $2 AND `+whose+` RETURNING 1),
 			o AS (
@@ -151,16 +151,24 @@ func (p *settling) queue(b *pgx.Batch) {
 				ON CONFLICT (id, recipient) DO UPDATE SET at = excluded.at, outcome = excluded.outcome)
 			SELECT count(*) FROM s`, id, p.Share, number, recipients, at, texts)
 	}
-	b.Queue(`WITH m AS (DELETE FROM message WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM share WHERE id = $1) RETURNING 1) SELECT count(*) FROM m`, id)
+	b.Queue(endMessage, id)
 	if p.Before {
-		b.Queue(`DELETE FROM outcome o WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = o.id)`, id)
+		b.Queue(endOutcomes, id)
 		p.tail++
 	}
 	if p.Size > piece {
-		b.Queue(`DELETE FROM body_part o WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = o.id)`, id)
+		b.Queue(endParts, id)
 		p.tail++
 	}
 }
+
+// What goes with the last share of a message.
+const (
+	lockMessage = `SELECT count(*) FROM (SELECT 1 FROM message WHERE id = $1 FOR UPDATE) m`
+	endMessage  = `WITH m AS (DELETE FROM message WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM share WHERE id = $1) RETURNING 1) SELECT count(*) FROM m`
+	endOutcomes = `DELETE FROM outcome o WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = o.id)`
+	endParts    = `DELETE FROM body_part o WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = o.id)`
+)
 
 func (p *settling) columns() (recipients []int32, at []int64, texts []string) {
 	for _, o := range p.Outcomes {

@@ -158,6 +158,11 @@ func (f *Faulty) giveBack(ctx context.Context, made []*spool.Delivery, due time.
 	}
 }
 
+// Discard implements spool.Store.
+func (f *Faulty) Discard(ctx context.Context, id spool.ID, share int) error {
+	return tell(f, "discard", func() error { return f.Store.Discard(ctx, id, share) })
+}
+
 // DotSent implements spool.Store.
 func (f *Faulty) DotSent(ctx context.Context, d *spool.Delivery) error {
 	return tell(f, "dot", func() error { return f.Store.DotSent(ctx, d) })

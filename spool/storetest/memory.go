@@ -328,6 +328,26 @@ func (m *Memory) Take(ctx context.Context, id spool.ID, share int) (*spool.Deliv
 	return m.claim(lease.Epoch, s, id, share, msg), nil
 }
 
+// Discard implements spool.Store. Nothing is ever damaged.
+func (m *Memory) Discard(ctx context.Context, id spool.ID, share int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	msg := m.messages[id]
+	if msg == nil || share >= len(msg.shares) || len(msg.shares[share].rcpts) == 0 {
+		return spool.ErrNotFound
+	}
+	s := msg.shares[share]
+	if _, err := m.lease(s.list[s.failover]); err != nil {
+		return err
+	} else if s.claimed.Claim != 0 {
+		return spool.ErrClaimed
+	}
+	return spool.ErrInvalid
+}
+
 // DotSent implements spool.Store.
 func (m *Memory) DotSent(ctx context.Context, d *spool.Delivery) error {
 	if err := ctx.Err(); err != nil {

@@ -236,6 +236,9 @@ func take(t *testing.T, b *bench) {
 	env.Hold, env.Storm = true, 7
 	id := b.put(env)
 	b.none("up", 48*time.Hour)
+	b.want(b.Store.Discard(t.Context(), id, 0), spool.ErrInvalid)
+	b.want(b.Store.Discard(t.Context(), id, 1), spool.ErrNotFound)
+	b.want(b.Store.Discard(t.Context(), id+1, 0), spool.ErrNotFound)
 	if d, err := b.Store.Detail(t.Context(), id); err != nil || d.Envelope.Storm != 7 {
 		t.Errorf("%+v, %v", d, err)
 	}
@@ -245,6 +248,7 @@ func take(t *testing.T, b *bench) {
 	}
 	_, err = b.Store.Take(t.Context(), id, 0)
 	b.want(err, spool.ErrClaimed)
+	b.want(b.Store.Discard(t.Context(), id, 0), spool.ErrClaimed)
 	_, err = b.Store.Take(t.Context(), id, 1)
 	b.want(err, spool.ErrNotFound)
 	_, err = b.Store.Take(t.Context(), id+1, 0)
