@@ -21,9 +21,11 @@ const shownRecipients = 200
 type messaged struct {
 	ID      string
 	Message *control.Message // nil: it is not in the queue
-	Held    bool
-	Omitted int // recipients that are left out
-	Life    *lived
+	// Unreadable: it is in the queue, unless the store has set it aside.
+	Unreadable bool
+	Held       bool
+	Omitted    int // recipients that are left out
+	Life       *lived
 }
 
 func (s *Server) message(w http.ResponseWriter, r *request) {
@@ -36,6 +38,8 @@ func (s *Server) message(w http.ResponseWriter, r *request) {
 	d, err := s.Store.Detail(r.Context(), id)
 	switch {
 	case errors.Is(err, spool.ErrNotFound):
+	case errors.Is(err, spool.ErrDamaged):
+		page.Unreadable = true
 	case err != nil:
 		s.fail(w, r, http.StatusServiceUnavailable, err)
 		return

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -71,7 +72,8 @@ func (s *Server) find(r *request, page *listed, after spool.ID) error {
 	f, ctx := &page.Filter, r.Context()
 	until, last, more := time.Now().Add(searchFor), after, false
 	waits := control.NewReasons(s.Queue)
-	var detail *spool.Detail
+	var ended error
+	entries := control.Entries{From: s.Store, Filter: *f}
 	q := spool.Query{Upstream: f.Upstream, Held: f.Held, After: after}
 	err := s.Store.Find(ctx, q, func(sum spool.Summary) bool {
 		// The shares of a message stay together, since a page begins after one.
@@ -91,18 +93,11 @@ func (s *Server) find(r *request, page *listed, after spool.ID) error {
 		if !f.MaySelect(&sum, now) {
 			return true
 		}
-		if detail == nil || detail.ID != sum.ID {
-			d, err := s.Store.Detail(ctx, sum.ID)
-			if err != nil {
-				return true // it ended since, or is damaged, which the spool reports
-			}
-			detail = d
+		var e *control.Entry
+		if e, ended = entries.Of(ctx, &sum, now); ended != nil || e == nil {
+			return ended == nil
 		}
-		e := control.NewEntry(&sum, detail, now)
-		if len(e.To) == 0 || !f.Selects(e) {
-			return true
-		}
-		if e.State != control.Held && e.State != control.Active {
+		if !e.Unreadable && e.State != control.Held && e.State != control.Active {
 			e.Waits = waits.Of(ctx, e.Upstream, e.From)
 		}
 		if s.Standin != nil && s.Standin(ctx, sum.ID) {
@@ -111,7 +106,7 @@ func (s *Server) find(r *request, page *listed, after spool.ID) error {
 		page.Entries = append(page.Entries, e)
 		return true
 	})
-	if err != nil {
+	if err = cmp.Or(ended, err); err != nil {
 		return err
 	}
 	values := url.Values{}

@@ -59,6 +59,9 @@ type Entry struct {
 	// Storm is the storm that its message is part of, as it was put on hold for;
 	// empty: none.
 	Storm string `json:"storm,omitempty"`
+	// Unreadable: what the store has of its message cannot be read. From, To and Last
+	// are empty.
+	Unreadable bool `json:"unreadable,omitempty"`
 	// Waits says why it waits other than for its due time; empty: it does not.
 	Waits string `json:"waits,omitempty"`
 
@@ -77,21 +80,17 @@ type Answer struct {
 	Remote   string    `json:"remote,omitempty"`
 }
 
-// NewEntry describes a share; d is the detail of its message.
-func NewEntry(s *spool.Summary, d *spool.Detail, now time.Time) *Entry {
+// newEntry describes a share as its summary does.
+func newEntry(s *spool.Summary, now time.Time) *Entry {
 	e := &Entry{
 		ID:        s.ID.String(),
 		Share:     s.Share,
 		Accepted:  s.Accepted,
 		NotBefore: moment(s.NotBefore),
 		Size:      s.Size,
-		From:      d.Envelope.From,
 		State:     StateOf(s, now),
 		Attempts:  s.Attempts,
 		InDoubt:   s.InDoubt,
-	}
-	if d.Envelope.Storm != 0 {
-		e.Storm = d.Envelope.Storm.String()
 	}
 	if s.Failover < len(s.Upstreams) {
 		e.Upstream = s.Upstreams[s.Failover]
@@ -101,6 +100,16 @@ func NewEntry(s *spool.Summary, d *spool.Detail, now time.Time) *Entry {
 	}
 	if s.Kept {
 		e.KeptUntil = moment(s.Due)
+	}
+	return e
+}
+
+// NewEntry describes a share; d is the detail of its message.
+func NewEntry(s *spool.Summary, d *spool.Detail, now time.Time) *Entry {
+	e := newEntry(s, now)
+	e.From = d.Envelope.From
+	if d.Envelope.Storm != 0 {
+		e.Storm = d.Envelope.Storm.String()
 	}
 	for i := range d.Recipients {
 		r := &d.Recipients[i]

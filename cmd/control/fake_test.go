@@ -23,6 +23,7 @@ import (
 
 // fake is a daemon with a queue in memory that notes what it is asked to do.
 type fake struct {
+	unread       map[spool.ID]error // what is said where a message is read
 	mu           sync.Mutex
 	messages     map[spool.ID]*spool.Detail
 	status       Status
@@ -80,6 +81,9 @@ func (f *fake) Find(_ context.Context, _ spool.Query, visit func(spool.Summary) 
 func (f *fake) Detail(_ context.Context, id spool.ID) (*spool.Detail, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.unread[id]; err != nil {
+		return nil, err
+	}
 	if d := f.messages[id]; d != nil {
 		return d, nil
 	}

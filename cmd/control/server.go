@@ -96,7 +96,7 @@ func (s *Server) list(w http.ResponseWriter, r *request) {
 	enc := newEncoder(w)
 	waits := NewReasons(s.Queue)
 	err = List(r.Context(), s.Store, f, func(e *Entry) error {
-		if e.KeptUntil == nil {
+		if e.KeptUntil == nil && !e.Unreadable {
 			e.Waits = waits.Of(r.Context(), e.Upstream, e.From)
 		}
 		if id, _ := spool.ParseID(e.ID); s.stands(r.Context(), id) {
@@ -270,6 +270,8 @@ func statusOf(err error) int {
 		return http.StatusNotFound
 	case errors.Is(err, spool.ErrClaimed), errors.Is(err, errStandin):
 		return http.StatusConflict
+	case errors.Is(err, spool.ErrDamaged):
+		return http.StatusGone
 	}
 	return http.StatusInternalServerError
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/smtp"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"postern/spool"
 	"postern/spool/postgres/postgrestest"
 )
 
@@ -55,4 +57,54 @@ func TestFleetRestore(t *testing.T) {
 	}
 	h.must("queue", "release", "--held")
 	eventually(t, "what was released arrives", func() bool { return len(s.received()) == 3 })
+}
+
+// TestFleetUnreadable: a message whose envelope somebody has spoiled in the database
+// is named where it is asked for, and removed.
+func TestFleetUnreadable(t *testing.T) {
+	url := postgrestest.Start(t, "fsync=off").Database(t)
+	addr := freeAddr(t)
+	h := newHarness(t, shared(addr, freeAddr(t), url, "one"))
+	h.must("database", "migrate")
+	h.start()
+	for range 2 {
+		if err := smtp.SendMail(addr, nil, "a@example.com", []string{"b@example.org"}, message("0000")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.must("upstream", "pause", "office")
+	list := h.queued()
+	if len(list) != 2 {
+		t.Fatalf("queued are %+v", list)
+	}
+	id := list[0].ID
+	c, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	eventually(t, "nobody tries it", func() bool { return h.do("queue", "hold", id).code == 0 })
+	number, err := spool.ParseID(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Exec(t.Context(), `UPDATE message SET envelope = '' WHERE id = $1`, int64(number)); err != nil {
+		t.Fatal(err)
+	}
+	if r := h.do("queue", "release", id); r.code != exitData || !strings.Contains(r.stderr, id+": cannot be read") {
+		t.Errorf("released: %+v", r)
+	}
+	if out := h.must("queue", "list"); !strings.Contains(out, id) || !strings.Contains(out, "cannot be read, and goes nowhere") {
+		t.Errorf("the list is\n%s", out)
+	}
+	if r := h.do("queue", "show", id); r.code != exitData || !strings.Contains(r.stderr, "message "+id+" cannot be read") {
+		t.Errorf("shown: %+v", r)
+	}
+	if r := h.do("queue", "remove", id); r.code != 0 || !strings.Contains(r.stdout, "1 recipient of 1 message removed") {
+		t.Errorf("removed: %+v", r)
+	}
+	if got := h.queued(); len(got) != 1 || got[0].ID == id {
+		t.Errorf("queued are %+v", got)
+	}
+	eventually(t, "the log tells who removed it", func() bool { return strings.Contains(h.log.String(), "it could not be read") })
 }

@@ -71,6 +71,14 @@ func noMessage(name string, err error) error {
 			err:  err,
 		}
 	}
+	if errors.Is(err, spool.ErrDamaged) || errors.As(err, &refused) && refused.Status == http.StatusGone {
+		return &failure{
+			code: exitData,
+			text: fmt.Sprintf("message %s cannot be read", name),
+			hint: "Where it is still queued, `postern queue remove` ends it; the log has what was known of it.",
+			err:  err,
+		}
+	}
 	return err
 }
 

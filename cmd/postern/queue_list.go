@@ -106,7 +106,7 @@ func (l *listing) entry(e *control.Entry) error {
 		next = until(e.Next, now)
 	}
 	l.table.row(e.ID, ago(now.Sub(e.Accepted)), size(e.Size), string(e.State), next,
-		fmt.Sprint(e.Attempts), e.Upstream, path(e.From), recipients(e), answer(e.Last))
+		fmt.Sprint(e.Attempts), e.Upstream, sender(e), recipients(e), answer(e.Last))
 	return l.table.err
 }
 
@@ -161,6 +161,13 @@ func plural(n int, one, many string) string {
 
 // path shows an address as it stands in an envelope.
 func path(address string) string { return "<" + address + ">" }
+
+func sender(e *control.Entry) string {
+	if e.Unreadable {
+		return "-"
+	}
+	return path(e.From)
+}
 
 // recipients shows the first of an entry, how many follow, and how many of all
 // are copies for the administrator, or get it in place of others.

@@ -33,7 +33,9 @@ func (q *Queue) Entry(e *control.Entry) error {
 		q.size += e.Size
 		state := map[control.State]string{control.Active: "*", control.Held: "!"}[e.State]
 		from := wire.Line(e.From)
-		if from == "" {
+		if e.Unreadable {
+			from = "-"
+		} else if from == "" {
 			from = "MAILER-DAEMON"
 		}
 		q.print("%-11s%-1s %8d %s  %s\n", e.ID, state, e.Size, e.Accepted.Local().Format("Mon Jan _2 15:04:05"), from)
