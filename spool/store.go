@@ -113,7 +113,8 @@ type Store interface {
 	// OnWork sets the function that is called, without locks held and never
 	// to block, whenever a share became due for upstream at an earlier time
 	// than before: after a Commit, a Settle, a start; and when another relay
-	// leaves a lane, of which due says nothing. Set it once, before use.
+	// leaves a lane, of which due says nothing. It may be called a moment after the
+	// call that it is about has returned. Set it once, before use.
 	OnWork(wake func(upstream string, due time.Time))
 
 	// Tally counts what there is at now, all of the same moment.
