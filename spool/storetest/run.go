@@ -325,6 +325,7 @@ func wake(t *testing.T, b *bench) {
 	}
 	next(time.Time{})
 	b.put(b.envelope([]string{"up"}))
+	work.want(t, b.now) // or it may be told after what follows
 	next(b.now)
 	d := b.claim("up", 0)
 	next(time.Time{})
