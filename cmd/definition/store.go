@@ -73,17 +73,22 @@ func fileName(order int, kind Kind, name string) string {
 
 // StandsIn tells whether a file of conf.d is, by its name, that of a definition.
 func StandsIn(file string, kind Kind, name string) bool {
-	base := filepath.Base(file)
+	_, ok := orderOf(filepath.Base(file), kind, name)
+	return ok
+}
+
+// orderOf reads the order from the name of a file; false: it is not that of the
+// definition.
+func orderOf(base string, kind Kind, name string) (int, bool) {
 	n, err := strconv.Atoi(base[:min(2, len(base))])
-	return err == nil && n > 0 && base == fileName(n, kind, name)
+	return n, err == nil && n > 0 && base == fileName(n, kind, name)
 }
 
 // find is the order of a definition, and whether there is a file of its name.
 func (s *Store) find(kind Kind, name string) (order int, there bool) {
 	entries, _ := os.ReadDir(s.folder) // what cannot be read, the configuration tells
 	for _, e := range entries {
-		if StandsIn(e.Name(), kind, name) {
-			n, _ := strconv.Atoi(e.Name()[:2])
+		if n, ok := orderOf(e.Name(), kind, name); ok {
 			return n, true
 		}
 	}
