@@ -26,8 +26,9 @@ type claim struct {
 	dotted   bool
 }
 
-// columns of a share that a claim needs, behind id and share.
-const columns = upstreamsColumn + `, share.failover, ` + pendingColumn + `, share.attempts, share.doubt, share.warned, share.claim, m.size, ` + envelopeColumn
+// columns of a share that a claim needs, behind id and share. Of a message that is not
+// there the envelope is NULL.
+const columns = upstreamsColumn + `, share.failover, ` + pendingColumn + `, share.attempts, share.doubt, share.warned, share.claim, coalesce(m.size, share.size), ` + envelopeColumn
 
 func (s *Store) scanClaim(row pgx.Row, epoch uint64, more ...any) (*claim, error) {
 	c, envelope, err := scanRow(row, epoch, more...)
@@ -57,6 +58,9 @@ func scanRow(row pgx.Row, epoch uint64, more ...any) (c *claim, envelope []byte,
 
 // read takes the envelope. The error is a spool.ErrDamaged, or one of the envelope.
 func (c *claim) read(envelope []byte) (err error) {
+	if envelope == nil {
+		return errNoMessage
+	}
 	if c.d.Envelope, err = journal.DecodeEnvelope(envelope); err == nil {
 		err = owes(c.d.Envelope, c.d.Pending, c.d.Failover)
 	}
@@ -186,7 +190,7 @@ const claimDue = `
 		FROM first ORDER BY place LIMIT $3)
 	UPDATE share SET attempts = share.attempts + 1, attempt = true, dotted = false, claim = nextval('claim'), was = NULL,
 		due = $2 + coalesce(($5::bigint[])[least(share.attempts + 1, cardinality($5::bigint[]))] * (1 - $6 + 2 * $6 * random()), 0)::bigint
-	FROM ready JOIN message m ON m.id = ready.id
+	FROM ready LEFT JOIN message m ON m.id = ready.id
 	WHERE share.id = ready.id AND share.share = ready.share AND share.claim IS NULL
 	RETURNING share.id, share.share, ` + columns + `, ready.place, ready.sender`
 
@@ -350,8 +354,9 @@ func (s *Store) underLease(ctx context.Context, id spool.ID, share int, do func(
 
 // takeIn claims a share of a lane for Take. spool.ErrClaimed; spool.ErrDamaged.
 func (s *Store) takeIn(ctx context.Context, tx pgx.Tx, id spool.ID, share int, upstream string, epoch uint64) (*claim, error) {
-	c, err := s.scanClaim(tx.QueryRow(ctx, `UPDATE share SET attempt = false, dotted = false, claim = nextval('claim'), was = NULL FROM message m
-		WHERE share.id = $1 AND share.share = $2 AND share.lane = $3 AND share.claim IS NULL AND m.id = share.id
+	c, err := s.scanClaim(tx.QueryRow(ctx, `UPDATE share SET attempt = false, dotted = false, claim = nextval('claim'), was = NULL
+		FROM (SELECT $1::bigint AS id) one LEFT JOIN message m ON m.id = one.id
+		WHERE share.id = $1 AND share.share = $2 AND share.lane = $3 AND share.claim IS NULL
 		RETURNING share.id, share.share, `+columns, int64(id), share, upstream), epoch)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = spool.ErrClaimed

@@ -17,8 +17,16 @@ const (
 	pendingColumn   = `CASE WHEN octet_length(share.recipients) <= 4194304 THEN share.recipients ELSE '' END`
 	upstreamsColumn = `CASE WHEN octet_length(share.upstreams) <= 1048576 THEN share.upstreams ELSE '' END`
 	outcomeColumn   = `CASE WHEN octet_length(outcome) <= 1048576 THEN outcome ELSE '' END`
-	envelopeColumn  = `CASE WHEN octet_length(m.envelope) <= 134217728 THEN m.envelope ELSE '' END`
+	envelopeColumn  = `CASE WHEN octet_length(m.envelope) > 134217728 THEN '' ELSE m.envelope END`
 )
+
+// oneMessage is the message $1 with shares or without. Its columns are NULL where only
+// shares of it are there, and there is no row where nothing is.
+const oneMessage = `(SELECT $1::bigint AS id) one LEFT JOIN message m ON m.id = one.id
+	WHERE m.id IS NOT NULL OR EXISTS (SELECT 1 FROM share WHERE share.id = one.id)`
+
+// errNoMessage is what is told of such shares: they came with a message, and go with it.
+var errNoMessage = fmt.Errorf("%w: it is in the queue, and its content is missing", spool.ErrDamaged)
 
 // damaged is a share that cannot be read.
 type damaged struct {

@@ -44,6 +44,7 @@ func hostileRows(t *testing.T, url string) {
 		"upstreams too large":    `UPDATE share SET upstreams = repeat('u', 1048577) WHERE id = $1`,
 		"no upstreams":           `UPDATE share SET upstreams = '' WHERE id = $1`,
 		"an upstream too far":    `UPDATE share SET failover = 7, upstreams = E'a\nb\nc' WHERE id = $1`,
+		"no message":             `DELETE FROM message WHERE id = $1`,
 		"an envelope of nothing": `UPDATE message SET envelope = '' WHERE id = $1`,
 		"an envelope of noise":   `UPDATE message SET envelope = '\x01ffffffffffffffff7f' WHERE id = $1`,
 	}
@@ -115,6 +116,29 @@ func hostileRows(t *testing.T, url string) {
 		t.Errorf("claimed: %v", more)
 	}
 	s.envelopes = maxEnvelopes
+
+	// Shares whose message is gone don't stand in front of the others, and are told
+	// to be damaged, neither gone nor claimed.
+	for range 3 {
+		id := put(t, s, envelope("a@example.com", "bare"), strings.NewReader("x"))
+		exec(`DELETE FROM message WHERE id = $1`, int64(id))
+		_, taken := s.Take(t.Context(), id, 0)
+		_, detail := s.Detail(t.Context(), id)
+		_, content := s.Content(t.Context(), id)
+		for _, err := range []error{taken, detail, content} {
+			if !errors.Is(err, spool.ErrDamaged) {
+				t.Errorf("without its message: %v", err)
+			}
+		}
+	}
+	whole := put(t, s, envelope("a@example.com", "bare"), strings.NewReader("x"))
+	var first []*spool.Delivery
+	for range 4 {
+		first = append(first, claimed(t, s, "bare", 1)...)
+	}
+	if len(first) != 1 || first[0].ID != whole {
+		t.Errorf("behind shares without their message: %v", first)
+	}
 
 	spoken := put(t, s, envelope("a@example.com", "up"), strings.NewReader("x"))
 	exec(`INSERT INTO outcome (id, recipient, at, outcome) VALUES ($1, 0, 0, '{"text":"' || repeat('x', 1048577) || '"}')`, int64(spoken))

@@ -49,10 +49,13 @@ func (s *Store) Content(ctx context.Context, id spool.ID) (spool.Content, error)
 	defer cancel()
 	var envelope, body []byte
 	var size int64
-	err := s.pool.QueryRow(ctx, `SELECT `+envelopeColumn+`, size, CASE WHEN octet_length(body) > $2 THEN '' ELSE body END
-		FROM message m WHERE id = $1`, int64(id), piece).Scan(&envelope, &size, &body)
+	err := s.pool.QueryRow(ctx, `SELECT `+envelopeColumn+`, coalesce(size, 0), CASE WHEN octet_length(body) > $2 THEN '' ELSE body END
+		FROM `+oneMessage, int64(id), piece).Scan(&envelope, &size, &body)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, spool.ErrNotFound
+	}
+	if err == nil && envelope == nil {
+		err = errNoMessage
 	}
 	if err != nil {
 		return nil, err
@@ -107,7 +110,10 @@ func (s *Store) Detail(ctx context.Context, id spool.ID) (*spool.Detail, error) 
 	d := &spool.Detail{ID: id}
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		var envelope []byte
-		err := tx.QueryRow(ctx, `SELECT `+envelopeColumn+`, size FROM message m WHERE id = $1`, int64(id)).Scan(&envelope, &d.Size)
+		err := tx.QueryRow(ctx, `SELECT `+envelopeColumn+`, coalesce(size, 0) FROM `+oneMessage, int64(id)).Scan(&envelope, &d.Size)
+		if err == nil && envelope == nil {
+			err = errNoMessage
+		}
 		if err != nil {
 			return err
 		}
