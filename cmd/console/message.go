@@ -44,13 +44,9 @@ func (s *Server) message(w http.ResponseWriter, r *request) {
 		s.fail(w, r, http.StatusServiceUnavailable, err)
 		return
 	default:
-		waits := control.NewReasons(s.Queue)
-		stands := s.Standin != nil && s.Standin(r.Context(), id)
+		waits := control.NewReasons(s.Queue, s.Standin)
 		page.Message = control.NewMessage(d, time.Now(), func(upstream string) string {
-			if stands {
-				return control.WaitsForDatabase
-			}
-			return waits.Of(r.Context(), upstream, d.Envelope.From)
+			return waits.Of(r.Context(), id, upstream, d.Envelope.From)
 		})
 		all := page.Message.Recipients
 		page.Held = slices.ContainsFunc(all, func(one control.Recipient) bool { return one.Status == "held" })

@@ -130,7 +130,7 @@ func (s *Server) countQueue(ctx context.Context, until time.Time) *counted {
 		return true
 	})
 	all.Partial = all.Partial || err != nil
-	all.Groups = named(ctx, groups, control.NewReasons(s.Queue))
+	all.Groups = named(ctx, groups, control.NewReasons(s.Queue, s.Standin))
 	return all
 }
 

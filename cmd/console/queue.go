@@ -71,7 +71,7 @@ func (s *Server) queueList(w http.ResponseWriter, r *request) {
 func (s *Server) find(r *request, page *listed, after spool.ID) error {
 	f, ctx := &page.Filter, r.Context()
 	until, last, more := time.Now().Add(searchFor), after, false
-	waits := control.NewReasons(s.Queue)
+	waits := control.NewReasons(s.Queue, s.Standin)
 	var ended error
 	entries := control.Entries{From: s.Store, Filter: *f}
 	q := spool.Query{Upstream: f.Upstream, Held: f.Held, After: after}
@@ -97,12 +97,7 @@ func (s *Server) find(r *request, page *listed, after spool.ID) error {
 		if e, ended = entries.Of(ctx, &sum, now); ended != nil || e == nil {
 			return ended == nil
 		}
-		if !e.Unreadable && e.State != control.Held && e.State != control.Active {
-			e.Waits = waits.Of(ctx, e.Upstream, e.From)
-		}
-		if s.Standin != nil && s.Standin(ctx, sum.ID) {
-			e.Waits = control.WaitsForDatabase
-		}
+		waits.Tell(ctx, sum.ID, e)
 		page.Entries = append(page.Entries, e)
 		return true
 	})

@@ -94,23 +94,15 @@ func (s *Server) list(w http.ResponseWriter, r *request) {
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := newEncoder(w)
-	waits := NewReasons(s.Queue)
-	err = List(r.Context(), s.Store, f, func(e *Entry) error {
-		if e.KeptUntil == nil && !e.Unreadable {
-			e.Waits = waits.Of(r.Context(), e.Upstream, e.From)
-		}
-		if id, _ := spool.ParseID(e.ID); s.stands(r.Context(), id) {
-			e.Waits = WaitsForDatabase
-		}
+	waits := NewReasons(s.Queue, s.Standin)
+	err = walk(r.Context(), s.Store, f, true, func(sum *spool.Summary, e *Entry) error {
+		waits.Tell(r.Context(), sum.ID, e)
 		return enc.Encode(e)
 	})
 	if err != nil {
 		_ = enc.Encode(problem{Error: err.Error()})
 	}
 }
-
-// WaitsForDatabase is why a message in a stand-in spool waits.
-const WaitsForDatabase = "it was accepted while the database was away, and goes out once it is there"
 
 // stands tells whether a message is in a stand-in spool.
 func (s *Server) stands(ctx context.Context, id spool.ID) bool {
@@ -170,13 +162,9 @@ func (s *Server) message(w http.ResponseWriter, r *request) {
 		refuse(w, statusOf(err), err)
 		return
 	}
-	waits := NewReasons(s.Queue)
-	stands := s.stands(r.Context(), id)
+	waits := NewReasons(s.Queue, s.Standin)
 	reply(w, http.StatusOK, NewMessage(d, time.Now(), func(upstream string) string {
-		if stands {
-			return WaitsForDatabase
-		}
-		return waits.Of(r.Context(), upstream, d.Envelope.From)
+		return waits.Of(r.Context(), id, upstream, d.Envelope.From)
 	}))
 }
 

@@ -16,7 +16,9 @@ import (
 // Reasons tells why mail waits other than for its due time. It asks the queue
 // once, when it is first needed. It is for one goroutine, and one answer.
 type Reasons struct {
-	queue MailQueue
+	queue   MailQueue
+	standin func(context.Context, spool.ID) bool
+
 	lanes []queue.LaneStatus
 	asked bool
 	known map[string]why // by upstream
@@ -29,14 +31,34 @@ type why struct {
 	senders map[string]string // of the mail of some reverse-paths
 }
 
-// NewReasons is what q tells.
-func NewReasons(q MailQueue) *Reasons { return &Reasons{queue: q} }
+// WaitsForDatabase is why a message in a stand-in spool waits.
+const WaitsForDatabase = "it was accepted while the database was away, and goes out once it is there"
 
-// Of is the reason that concerns the mail of one sender for an upstream; empty:
+// NewReasons is what q tells. standin tells which messages are in a spool that
+// stands in for a database; nil: none is.
+func NewReasons(q MailQueue, standin func(context.Context, spool.ID) bool) *Reasons {
+	return &Reasons{queue: q, standin: standin}
+}
+
+// Of is the reason that concerns a message of one sender for an upstream; empty:
 // none does.
-func (r *Reasons) Of(ctx context.Context, upstream, sender string) string {
+func (r *Reasons) Of(ctx context.Context, id spool.ID, upstream, sender string) string {
+	if r.standin != nil && r.standin(ctx, id) {
+		return WaitsForDatabase
+	}
 	w := r.why(ctx, upstream)
 	return cmp.Or(w.all, w.senders[sender])
+}
+
+// Tell says at an entry why its message waits. What cannot be read has said so, and
+// what is held or under way does not wait for its upstream.
+func (r *Reasons) Tell(ctx context.Context, id spool.ID, e *Entry) {
+	if e.Unreadable {
+		return
+	}
+	if why := r.Of(ctx, id, e.Upstream, e.From); why == WaitsForDatabase || e.State != Held && e.State != Active {
+		e.Waits = why
+	}
 }
 
 // OfAll is the reason that concerns all mail for an upstream; empty: none does.
