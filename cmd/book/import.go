@@ -2,6 +2,7 @@ package book
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -27,6 +28,8 @@ type Line struct {
 	Address string `json:"address,omitempty"`
 	UID     string `json:"uid,omitempty"`
 	Text    string `json:"text,omitempty"` // why it is bad
+	// Faults are what of it cannot be used, of a card that is taken in.
+	Faults []string `json:"faults,omitempty"`
 }
 
 // batch is how many new cards are written at once.
@@ -35,24 +38,27 @@ const batch = 256
 // Import puts the cards of a file into a folder. A card is that of the folder
 // with its UID, else that which has its first address, else, where it has none,
 // that which has its name. To a card that is found by its address or name, what is
-// missing is added, and nothing is taken away; one with the same UID is replaced. dry: nothing is written. The error is one of the folder; the lines
-// were carried out.
+// missing is added, and nothing is taken away; one with the same UID is replaced.
+// Members of groups follow to the cards that theirs became. dry: nothing is
+// written. The error is one of the folder; the lines were carried out.
 func Import(f *addressbook.Folder, c *addressbook.Contents, dry bool) ([]Line, error) {
 	f.Refresh()
 	x, err := f.Index()
 	if err != nil {
 		return nil, err
 	}
-	im := &importer{folder: f, dry: dry, known: newKnown(x), drafts: map[*addressbook.Entry]*addressbook.Card{}}
-	for _, card := range c.Cards {
-		if err = im.one(card); err != nil {
-			break
-		}
+	im := &importer{
+		folder: f, dry: dry, known: newKnown(x), drafts: map[*addressbook.Entry]*addressbook.Card{},
+		became: map[string]string{}, brought: map[string]int{},
 	}
+	err = im.all(c.Cards)
 	if flushed := im.flush(); err == nil {
 		err = flushed
 	}
-	return slices.DeleteFunc(im.lines, func(l Line) bool { return l.State == "" }), err
+	im.tellMembers()
+	lines := slices.DeleteFunc(im.lines, func(l Line) bool { return l.State == "" })
+	slices.SortStableFunc(lines, func(a, b Line) int { return a.Line - b.Line })
+	return lines, err
 }
 
 // importer carries an import out.
@@ -63,6 +69,10 @@ type importer struct {
 	lines  []Line                                   // without a state: not carried out
 	drafts map[*addressbook.Entry]*addressbook.Card // of a dry run: what would be written
 
+	became  map[string]string // the UIDs of cards of the file that are another card of the folder
+	brought map[string]int    // the line of each UID of the file
+	members []memberOf
+
 	cards   []*addressbook.Card // new ones that wait to be written
 	entries []*addressbook.Entry
 	at      []int // the line of each
@@ -72,14 +82,21 @@ func (im *importer) one(placed addressbook.Placed) error {
 	card := placed.Modern()
 	e := card.Entry()
 	l := Line{Line: placed.Line, Name: e.Name, Address: e.Address(), UID: e.UID}
+	for _, name := range placed.Lost() {
+		l.Faults = append(l.Faults, name+" cannot be understood, and is left out")
+	}
 	if e.Name == "" && e.Address() == "" {
 		l.State, l.Text = Bad, "has neither a name nor an address"
 		im.lines = append(im.lines, l)
 		return nil
 	}
+	if e.Group {
+		card, e = im.follow(card, e, placed.Line)
+	}
 	had, byUID := im.known.find(e)
 	if had == nil {
 		im.lines = append(im.lines, l)
+		im.brought[e.UID] = l.Line
 		return im.add(card, e)
 	}
 	if slices.Contains(im.entries, had) { // it waits to be written
@@ -93,15 +110,27 @@ func (im *importer) one(placed addressbook.Placed) error {
 	}
 	l.UID = had.UID
 	var err error
-	if byUID {
+	if before := im.brought[e.UID]; byUID && before > 0 && strangers(had, e) {
+		l.State, l.Text = Bad, fmt.Sprintf("has the UID of the card at line %d, which is somebody else", before)
+	} else if byUID {
+		im.brought[e.UID] = l.Line
 		l.State, err = im.replace(had, card)
 	} else {
+		im.is(e.UID, had)
 		l.State, err = im.complete(had, card)
 	}
 	if err == nil {
 		im.lines = append(im.lines, l)
 	}
 	return err
+}
+
+// strangers tells whether two cards with addresses have neither one nor the name in
+// common.
+func strangers(a, b *addressbook.Entry) bool {
+	return a.Address() != "" && b.Address() != "" && alike(a.Name) != alike(b.Name) && !slices.ContainsFunc(a.Addresses, func(one string) bool {
+		return slices.ContainsFunc(b.Addresses, func(other string) bool { return strings.EqualFold(one, other) })
+	})
 }
 
 // add has a card wait until there are many to be written.

@@ -74,7 +74,7 @@ func (a *app) bookImport(of, file string, s addressbook.Source, dry bool) error 
 	if err != nil {
 		return err
 	}
-	r := &importReport{Format: c.Format, Charset: c.Charset, Columns: c.Guesses, Faults: append([]addressbook.Fault{}, c.Faults...), Lost: c.Lost, Dry: dry, file: file}
+	r := &importReport{Format: c.Format, Charset: c.Charset, Columns: c.Guesses, Unused: append([]string{}, c.Unused...), Faults: append([]addressbook.Fault{}, c.Faults...), Lost: c.Lost, Dry: dry, file: file}
 	var failed error
 	r.Cards, failed = book.Import(f, c, dry)
 	r.count = map[book.State]int{}
@@ -101,6 +101,7 @@ type importReport struct {
 	Format  string              `json:"format"`
 	Charset string              `json:"charset"`
 	Columns []addressbook.Guess `json:"columns"`
+	Unused  []string            `json:"unused"` // columns of which nothing is taken
 	Cards   []book.Line         `json:"cards"`
 	Faults  []addressbook.Fault `json:"faults"`
 	Lost    int                 `json:"lost"` // cards, rows and records that are not taken in
@@ -116,12 +117,18 @@ func (a *app) tellImport(r *importReport, whole bool) {
 	for _, g := range r.Columns {
 		fmt.Fprintf(a.stdout, "  %s: %s\n", g.Field, safe(strings.Join(g.Columns, ", ")))
 	}
+	if len(r.Unused) > 0 {
+		fmt.Fprintf(a.stdout, "  not taken: %s\n", safe(strings.Join(r.Unused, ", ")))
+	}
 	for _, l := range r.Cards {
 		switch {
 		case l.State == book.Bad:
 			fmt.Fprintf(a.stderr, "line %d: %s\n", l.Line, safe(l.Text))
 		case r.Dry:
 			fmt.Fprintf(a.stdout, "line %d: %s: %s <%s>\n", l.Line, l.State, safe(l.Name), safe(l.Address))
+		}
+		for _, f := range l.Faults {
+			fmt.Fprintf(a.stderr, "line %d: %s\n", l.Line, safe(f))
 		}
 	}
 	for _, f := range r.Faults {
@@ -134,7 +141,16 @@ func (a *app) tellImport(r *importReport, whole bool) {
 	if r.Dry {
 		what = "; nothing was written"
 	}
-	fmt.Fprintf(a.stdout, "%d new, %d changed, %d the same, %s%s\n", r.count[book.New], r.count[book.Changed], r.count[book.Same], counted(r.count[book.Bad]+len(r.Faults), "fault"), what)
+	fmt.Fprintf(a.stdout, "%d new, %d changed, %d the same, %s%s\n", r.count[book.New], r.count[book.Changed], r.count[book.Same], counted(r.faults(), "fault"), what)
+}
+
+// faults is how many are told.
+func (r *importReport) faults() int {
+	n := r.count[book.Bad] + len(r.Faults)
+	for _, l := range r.Cards {
+		n += len(l.Faults)
+	}
+	return n
 }
 
 // verdict is nil where all of the file was taken in, or would be. An address that

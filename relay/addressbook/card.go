@@ -111,25 +111,6 @@ func newUUID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// Modern is the card in vCard 4.0.
-func (c *Card) Modern() *Card {
-	if c.version == "4.0" {
-		return c
-	}
-	m := &Card{version: "4.0"}
-	for _, l := range c.lines {
-		if l, ok := l.modern(); ok {
-			m.lines = append(m.lines, l)
-		}
-	}
-	if m.text("FN") == "" {
-		if e := c.Entry(); e.Name != "" {
-			m.set("FN", e.Name)
-		}
-	}
-	return m
-}
-
 // Bytes is the card as a file.
 func (c *Card) Bytes() []byte {
 	var b strings.Builder
@@ -221,11 +202,25 @@ func (c *Card) Entry() *Entry {
 
 // mailbox is the address of a value; empty: it is none.
 func mailbox(value string) string {
-	a := strings.TrimPrefix(unescape(value), "mailto:")
+	a := plainMailbox(unescape(value))
 	if wire.CheckMailbox(a, true) != wire.NoFault {
 		return ""
 	}
 	return a
+}
+
+// plainMailbox is an address without what some write around it: "mailto:", and
+// angle brackets with a name before them, which has no "@" of its own.
+func plainMailbox(value string) string {
+	value = strings.TrimSpace(value)
+	if i := strings.IndexByte(value, '<'); i >= 0 && strings.HasSuffix(value, ">") && !strings.Contains(value[:i], "@") {
+		value = strings.TrimSpace(value[i+1 : len(value)-1])
+	}
+	const scheme = "mailto:"
+	if len(value) > len(scheme) && strings.EqualFold(value[:len(scheme)], scheme) {
+		value = value[len(scheme):]
+	}
+	return value
 }
 
 // preference is from 1, the most; 100: none is said (RFC 6350 §5.3).

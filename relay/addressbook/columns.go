@@ -28,7 +28,7 @@ var Fields = []string{fieldName, fieldFirst, fieldMiddle, fieldLast, fieldNickna
 var headings = map[string][]string{
 	fieldName: {
 		"name", "full name", "display name", "anzeigename", "nom complet", "nom a afficher", "nombre completo", "nombre a mostrar",
-		"nombre para mostrar", "file as",
+		"nombre para mostrar",
 	},
 	fieldFirst:  {"first name", "given name", "vorname", "prenom", "nombre", "nombre de pila"},
 	fieldMiddle: {"middle name", "additional name", "weitere vornamen", "zweiter vorname", "deuxieme prenom", "segundo nombre"},
@@ -40,9 +40,9 @@ var headings = map[string][]string{
 		"email", "e mail", "mail", "e mail address", "email address", "e mail 1 value", "primary email", "e mail adresse", "primare e mail adresse",
 		"adresse de messagerie", "adresse e mail", "premiere adresse electronique", "adresse electronique principale",
 		"direccion de correo electronico", "correo electronico principal", "correo electronico", "correo",
-		"e mail 2 address", "e mail 3 address", "e mail 2 value", "e mail 3 value", "e mail 4 value", "secondary email",
+		"e mail 2 address", "e mail 3 address", "e mail 2 value", "e mail 3 value", "e mail 4 value", "e mail 5 value", "secondary email",
 		"e mail 2 adresse", "e mail 3 adresse", "sekundare e mail adresse", "adresse de messagerie 2", "adresse de messagerie 3",
-		"adresse electronique secondaire", "direccion de correo electronico 2", "direccion de correo electronico 3",
+		"adresse electronique secondaire", "deuxieme adresse electronique", "direccion de correo electronico 2", "direccion de correo electronico 3",
 		"direccion del correo electronico 2", "direccion del correo electronico 3", "correo electronico secundario",
 	},
 	fieldOrganisation: {
@@ -50,6 +50,10 @@ var headings = map[string][]string{
 	},
 	fieldGroups: {"groups", "categories", "group membership", "labels", "kategorien", "categories", "categorias"},
 }
+
+// filed is the heading of Google's for how somebody is sorted: it is the name of
+// who has no other.
+const filed = "file as"
 
 // plainLetters are those of the headings without their marks.
 var plainLetters = strings.NewReplacer("ä", "a", "ö", "o", "ü", "u", "é", "e", "è", "e", "ê", "e", "à", "a", "á", "a", "í", "i", "ó", "o", "ú", "u", "ñ", "n", "ç", "c")
@@ -100,6 +104,11 @@ func guess(header []string, named map[string]string) (columns, []Guess, error) {
 		delete(c, fieldFirst)
 		delete(c, fieldLast)
 	}
+	if len(c[fieldName])+len(c[fieldFirst]) == 0 {
+		if i := slices.Index(plainly, filed); i >= 0 {
+			c[fieldName] = []int{i}
+		}
+	}
 	if len(c[fieldEmail]) == 0 {
 		return nil, nil, &Unreadable{"no column is known to hold addresses", "there are " + shownList(header) + ". Name it: email=COLUMN"}
 	}
@@ -114,6 +123,22 @@ func guess(header []string, named map[string]string) (columns, []Guess, error) {
 		}
 	}
 	return c, guesses, nil
+}
+
+// unused are the headings of columns of which nothing is taken.
+func (c columns) unused(header []string) (list []string) {
+	used := map[int]bool{}
+	for _, places := range c {
+		for _, i := range places {
+			used[i] = true
+		}
+	}
+	for i, h := range header {
+		if h = shown(strings.TrimSpace(strings.TrimPrefix(h, "\ufeff"))); !used[i] && h != "" {
+			list = append(list, h)
+		}
+	}
+	return list
 }
 
 func shownList(header []string) string {
@@ -164,8 +189,7 @@ func (c columns) card(row []string, told func(string) string) (card *Card, fault
 		if i >= len(row) {
 			continue
 		}
-		for one := range strings.SplitSeq(unguarded(row[i]), ":::") { // as Google joins several
-			one = strings.TrimPrefix(strings.TrimSpace(one), "mailto:")
+		for _, one := range mailboxes(unguarded(row[i])) {
 			switch {
 			case one == "" || slices.Contains(addresses, one):
 			case wire.CheckMailbox(one, true) != wire.NoFault: // Outlook has the path of X.400 or X.500 there, of its own Exchange
@@ -176,6 +200,9 @@ func (c columns) card(row []string, told func(string) string) (card *Card, fault
 		}
 	}
 	organisation := c.first(fieldOrganisation, row)
+	if name == "" && len(addresses) == 0 {
+		name = organisation
+	}
 	if name == "" && len(addresses) == 0 {
 		return nil, faults
 	}
@@ -204,6 +231,27 @@ func (c columns) card(row []string, told func(string) string) (card *Card, fault
 		card.SetGroups(groups)
 	}
 	return card, faults
+}
+
+// mailboxes are those of a cell: Google joins several by ":::", and people by
+// semicolons, commas and lines.
+func mailboxes(cell string) []string {
+	if one := plainMailbox(cell); wire.CheckMailbox(one, true) == wire.NoFault {
+		return []string{one}
+	}
+	for _, at := range []string{":::", "\n", ";", ","} {
+		if !strings.Contains(cell, at) || !strings.Contains(cell, "@") { // what X.400 and X.500 have there is one
+			continue
+		}
+		var all []string
+		for one := range strings.SplitSeq(cell, at) {
+			if len(all) < maxAddresses && strings.TrimSpace(one) != "" {
+				all = append(all, mailboxes(one)...)
+			}
+		}
+		return all
+	}
+	return []string{plainMailbox(cell)}
 }
 
 // listed cuts the groups of a cell, which Outlook separates by semicolons, Google

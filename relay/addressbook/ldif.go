@@ -2,9 +2,14 @@ package addressbook
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
+	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/charmap"
 
 	"postern/config/wire"
 )
@@ -26,15 +31,42 @@ type attribute struct {
 	value []byte
 }
 
-// readLDIF reads RFC 2849: content records, no changes.
+// ldif is a file of records that is being read.
+type ldif struct {
+	*Contents
+	addresses map[string]string // by the name of an entry, as alike has it
+	groups    []ldifGroup       // whose members may stand behind them
+}
+
+// ldifGroup is a card whose members are named by their entries.
+type ldifGroup struct {
+	line    int
+	card    *Card
+	members []string
+	told    func(string) string
+}
+
+// groupClasses are the classes of entries that are groups of entries, in small
+// letters: of RFC 4519, Thunderbird and Active Directory.
+var groupClasses = []string{"groupofnames", "groupofuniquenames", "mailgroup", "group"}
+
+// readLDIF reads RFC 2849: content records, and of changes those that add one.
 func (c *Contents) readLDIF(text []byte) {
+	l := &ldif{Contents: c, addresses: map[string]string{}}
+	l.read(text)
+	for _, g := range l.groups {
+		l.join(g)
+	}
+}
+
+func (c *ldif) read(text []byte) {
 	var record []attribute
-	line, from := 0, 1
+	line, from, full := 0, 1, false
 	var last *[]byte // what a line that begins with a blank continues
 	var other []byte
 	end := func() {
-		c.ldifRecord(from, record)
-		record, last, from = record[:0], nil, line+1
+		c.record(from, record)
+		record, last, from, full = record[:0], nil, line+1, false
 	}
 	for one := range bytes.Lines(text) {
 		line++
@@ -58,7 +90,14 @@ func (c *Contents) readLDIF(text []byte) {
 			continue
 		}
 		kind, _, _ := strings.Cut(strings.ToLower(string(name)), ";") // options, such as a language
-		if attributes[kind] == "" && kind != "objectclass" && kind != "member" && kind != nameOfEntry || len(record) >= maxMembers {
+		if attributes[kind] == "" && !slices.Contains([]string{"objectclass", "changetype", "member", "uniquemember", nameOfEntry}, kind) {
+			continue
+		}
+		if len(record) >= maxMembers {
+			if !full {
+				c.fault(line, fmt.Sprintf("is beyond the %d values of an entry that are read", maxMembers))
+			}
+			full = true
 			continue
 		}
 		record = append(record, attribute{kind, slices.Clone(value)})
@@ -73,7 +112,7 @@ func ldifValue(v string) (string, bool) {
 	switch {
 	case strings.HasPrefix(v, ":"):
 		b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(v[1:]))
-		return strings.ToValidUTF8(string(b), "\ufffd"), err == nil
+		return string(b), err == nil
 	case strings.HasPrefix(v, "<"):
 		return "", false
 	}
@@ -90,63 +129,101 @@ func mailOfDN(dn string) string {
 	return ""
 }
 
-func (c *Contents) ldifRecord(line int, record []attribute) {
-	row, at := []string{}, columns{}
-	var members []string
-	group, unread := false, false
-	told := func(v string) string { return wire.Quote(wire.Line(v)) }
-	if !slices.ContainsFunc(record, func(a attribute) bool { return a.name == nameOfEntry }) {
-		told = func(string) string { return "a value" }
+// alikeDN is the name of an entry in one form: attributes and values are compared
+// without regard to case and to blanks at their ends.
+func alikeDN(dn string) string {
+	parts := split(dn, ',')
+	for i, part := range parts {
+		key, v, _ := strings.Cut(part, "=")
+		parts[i] = strings.TrimSpace(key) + "=" + strings.TrimSpace(v)
 	}
-	for _, a := range record {
-		if a.name == nameOfEntry {
-			continue
-		}
+	return strings.ToLower(strings.Join(parts, "\x00"))
+}
+
+// values undoes the encodings of a record. unread: one of them is lost.
+func (c *ldif) values(line int, record []attribute) (unread bool) {
+	for i := range record {
+		a := &record[i]
 		v, ok := ldifValue(string(a.value))
-		if !ok {
+		switch {
+		case !ok:
 			c.fault(line, a.name+" cannot be read")
-			unread = true
+			v, unread = "", true
+		case !utf8.ValidString(v):
+			c.fault(line, a.name+" is not UTF-8; it is read as Windows-1252")
+			v, _ = charmap.Windows1252.NewDecoder().String(v)
+		}
+		a.value = []byte(v)
+	}
+	return unread
+}
+
+func (c *ldif) record(line int, record []attribute) {
+	row, at := []string{}, columns{}
+	g, name := ldifGroup{line: line, told: func(string) string { return "a value" }}, ""
+	if slices.ContainsFunc(record, func(a attribute) bool { return a.name == nameOfEntry }) {
+		g.told = func(v string) string { return wire.Quote(wire.Line(v)) }
+	}
+	unread, group := c.values(line, record), false
+	for _, a := range record {
+		v := string(a.value)
+		if v == "" {
 			continue
 		}
 		field := attributes[a.name]
 		switch {
+		case a.name == nameOfEntry:
+			name = v
+		case a.name == "changetype" && !strings.EqualFold(v, "add"):
+			c.lose(line, "is a change of an entry, "+g.told(v)+", and not an entry")
+			return
 		case a.name == "objectclass":
-			group = group || strings.EqualFold(v, "groupOfNames") || strings.EqualFold(v, "mailGroup")
-		case a.name == "member": // "cn=Alice,mail=alice@example.com", as Thunderbird has it
-			if address := mailOfDN(v); address != "" {
-				members = append(members, "mailto:"+address)
-			} else {
-				c.fault(line, "member "+told(v)+" has no address")
-			}
+			group = group || slices.Contains(groupClasses, strings.ToLower(v))
+		case a.name == "member", a.name == "uniquemember":
+			g.members = append(g.members, v)
 		case field != "":
 			at[field] = append(at[field], len(row))
 			row = append(row, v)
 		}
 	}
-	card, faults := at.card(row, told)
+	card, faults := at.card(row, g.told)
 	for _, f := range faults {
 		c.fault(line, f)
 	}
-	if card == nil {
-		if unread || len(faults) > 0 {
-			c.Lost++
-		}
+	switch {
+	case card == nil && (unread || len(faults) > 0):
+		c.Lost++
 		return
-	}
-	if group {
-		var good []string
-		for _, m := range members {
-			if wire.CheckMailbox(strings.TrimPrefix(m, "mailto:"), true) != wire.NoFault {
-				c.fault(line, told(m)+" is not an address")
-			} else {
-				good = append(good, m)
-			}
-		}
-		card.SetMembers(good)
-	}
-	if len(c.Cards) >= maxCards {
+	case card == nil:
+		return
+	case len(c.Cards) >= maxCards:
 		c.beyond(line)
 		return
 	}
+	if address := card.Entry().Address(); address != "" && name != "" {
+		c.addresses[alikeDN(name)] = address
+	}
+	if g.card = card; group {
+		c.groups = append(c.groups, g)
+	}
 	c.Cards = append(c.Cards, Placed{line, card})
+}
+
+// join gives a group its members, each by its address: "cn=Alice,
+// mail=alice@example.com", as Thunderbird has it, says it itself, of others the
+// entry does.
+func (c *ldif) join(g ldifGroup) {
+	var good []string
+	for _, dn := range g.members {
+		address := cmp.Or(mailOfDN(dn), c.addresses[alikeDN(dn)])
+		switch {
+		case address == "":
+			c.fault(g.line, "member "+g.told(dn)+" has no address")
+		case wire.CheckMailbox(address, true) != wire.NoFault:
+			c.fault(g.line, g.told("mailto:"+address)+" is not an address")
+		default:
+			good = append(good, "mailto:"+address)
+		}
+	}
+	g.card.SetMembers(good)
 }

@@ -1,7 +1,6 @@
 package addressbook
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +22,8 @@ type line struct {
 	name   string // upper case
 	params []param
 	value  string // as it is written, with its escapes
-	old    bool   // of vCard 2.1, whose text may be in the charset of its writer
+	old    bool   // of vCard 2.1
+	ansi   bool   // text that is no UTF-8, and of no charset that it names, is of Windows
 }
 
 type param struct{ name, value string } // the name in upper case; the value without its quotes
@@ -44,7 +44,7 @@ var errBounds = fmt.Errorf("has more than %d lines or %d parameters, or a line w
 func readLines(card []byte) ([]line, error) {
 	text := strings.TrimPrefix(string(card), "\ufeff")
 	lines := make([]line, 0, min(64, 1+strings.Count(text, "\n")))
-	old := strings.Contains(text, "\nVERSION:2.1")
+	old := versionOf(text) == "2.1"
 	for n, params := 0, 0; len(text) > 0; n++ {
 		if n >= maxLines || params > allParams {
 			return nil, errBounds
@@ -58,15 +58,27 @@ func readLines(card []byte) ([]line, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n+1, err)
 		}
+		l.ansi = old
 		lines = append(lines, l)
 		params += len(l.params)
 	}
 	return lines, nil
 }
 
+// versionOf is the version that the first card of a text tells, before its lines
+// are known.
+func versionOf(text string) string {
+	for one := range strings.Lines(text) {
+		if name, v, ok := strings.Cut(one, ":"); ok && strings.EqualFold(strings.TrimSpace(name), "VERSION") {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}
+
 // cutLine is the first line with those that continue it: they begin with a
-// blank, or in vCard 2.1 follow a "=" at the end of what is quoted-printable, or
-// are of base64, which some programs don't indent.
+// blank, or follow a "=" at the end of what is quoted-printable, also outside of
+// vCard 2.1, or are of base64 there, which some programs don't indent.
 func cutLine(text string, old bool) string {
 	end, soft, bare := 0, false, false
 	for {
@@ -77,7 +89,7 @@ func cutLine(text string, old bool) string {
 		stop := end + i + 1
 		one := strings.TrimRight(text[end:stop], "\r\n")
 		if end == 0 {
-			soft, bare = old && isQuotedPrintable(one), old && isBase64(one)
+			soft, bare = isQuotedPrintable(one), old && isBase64(one)
 		}
 		end = stop
 		if bare {
@@ -108,7 +120,7 @@ var errNoColon = errors.New("is not NAME:VALUE")
 func parseLine(raw string, old bool) (line, error) {
 	l := line{raw: raw, old: old}
 	rest := l.raw
-	if old && isQuotedPrintable(rest) { // its soft line ends; a blank behind one is text
+	if isQuotedPrintable(rest) { // its soft line ends; a blank behind one is text
 		rest = strings.NewReplacer("=\r\n", "", "=\n", "").Replace(rest)
 	} else if old && isBase64(rest) {
 		rest = strings.NewReplacer("\r", "", "\n", "").Replace(rest)
@@ -212,16 +224,17 @@ func (l *line) decoded() (string, error) {
 		return v, nil
 	}
 	name := l.param("CHARSET")
-	if name == "" && l.old && !utf8.ValidString(v) {
+	if name == "" && l.ansi && !utf8.ValidString(v) {
 		name = "windows-1252" // as Outlook writes it
 	}
 	if name == "" || utf8.ValidString(v) { // also where the file was converted as a whole
 		name = "utf-8"
 	}
 	d, err := charset.Decoder(name)
-	if err == nil {
-		v, _, err = transform.String(d, v)
+	if err != nil {
+		return "", errors.New(l.name + " is in " + wire.Text(name, 50) + ", a charset that is not known here")
 	}
+	v, _, err = transform.String(d, v)
 	if err != nil || !utf8.ValidString(v) {
 		return "", errors.New(l.name + " is not " + wire.Text(name, 50))
 	}
@@ -318,72 +331,4 @@ func fold(s string) string {
 		s = s[cut:]
 	}
 	return b.String() + s + "\r\n"
-}
-
-// modernTypes are the types of a line as vCard 4.0 has them: "pref" is a parameter
-// there, and each address is one of the Internet.
-func modernTypes(types, name string) (out []param) {
-	var left []string
-	for one := range strings.SplitSeq(types, ",") {
-		switch one = strings.TrimSpace(one); {
-		case strings.EqualFold(one, "pref"):
-			out = append(out, param{"PREF", "1"})
-		case strings.EqualFold(one, "internet") && name == "EMAIL":
-		default:
-			left = append(left, one)
-		}
-	}
-	if len(left) > 0 {
-		out = append(out, param{"TYPE", strings.Join(left, ",")})
-	}
-	return out
-}
-
-// modern is the line as vCard 4.0 has it; false: 4.0 has no such line.
-func (l line) modern() (line, bool) {
-	v, err := l.decoded()
-	if err != nil {
-		v = strings.ToValidUTF8(l.value, "\ufffd")
-	}
-	if l.name == "" || strings.ContainsFunc(l.group+l.name, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return l, false
-	}
-	out := line{group: l.group, name: l.name, value: v}
-	base64d := false
-	for _, p := range l.params {
-		switch {
-		case p.name == "CHARSET":
-		case p.name == "ENCODING":
-			base64d = strings.EqualFold(p.value, "b") || strings.EqualFold(p.value, "BASE64")
-		case p.name == "TYPE":
-			out.params = append(out.params, modernTypes(p.value, l.name)...)
-		default:
-			out.params = append(out.params, p)
-		}
-	}
-	if base64d { // a picture, a sound or a key becomes a data: URI (RFC 6350 §6.2.4)
-		kind := strings.ToLower(l.param("TYPE"))
-		plain := strings.Join(strings.Fields(v), "")
-		if _, err := base64.StdEncoding.DecodeString(plain); err != nil || kind == "" || strings.ContainsAny(kind, ",;:") {
-			return out, false
-		}
-		if !strings.Contains(kind, "/") {
-			kind = map[string]string{"SOUND": "audio/", "KEY": "application/"}[l.name] + kind
-			if !strings.Contains(kind, "/") {
-				kind = "image/" + kind
-			}
-		}
-		out.params, out.value = nil, "data:"+kind+";base64,"+plain
-	}
-	switch l.name {
-	case "VERSION":
-		return line{name: "VERSION", value: "4.0"}, true
-	case "LABEL", "MAILER", "CLASS", "AGENT", "NAME", "PROFILE": // of 3.0 and 2.1
-		out.name = "X-" + l.name
-	case "X-ADDRESSBOOKSERVER-KIND":
-		out.name = "KIND"
-	case "X-ADDRESSBOOKSERVER-MEMBER":
-		out.name = "MEMBER"
-	}
-	return out, true
 }

@@ -2,11 +2,8 @@ package addressbook
 
 import (
 	"bytes"
-	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -23,9 +20,6 @@ var Formats = []string{"vcard", "csv", "ldif"}
 
 // maxFile bounds a file with a whole book, in bytes.
 const maxFile = 256 << 20
-
-// maxColumns bounds a table.
-const maxColumns = 1000
 
 // Source says how a file is to be read.
 type Source struct {
@@ -49,9 +43,10 @@ func (e *Unreadable) Error() string {
 
 // Contents are those of a file.
 type Contents struct {
-	Format  string  `json:"format"`
-	Charset string  `json:"charset"`
-	Guesses []Guess `json:"columns,omitempty"` // of a table
+	Format  string   `json:"format"`
+	Charset string   `json:"charset"`
+	Guesses []Guess  `json:"columns,omitempty"` // of a table
+	Unused  []string `json:"-"`                 // columns of a table of which nothing is taken
 	Cards   []Placed
 	Faults  []Fault // whose names are lines
 	// Lost is how many cards, rows and records are not in Cards, because of their
@@ -93,6 +88,7 @@ func (s Source) Read(r io.Reader) (*Contents, error) {
 	if err != nil {
 		return nil, &Unreadable{Text: err.Error()}
 	}
+	text = lineEnds(text)
 	c := &Contents{Format: s.Format, Charset: name}
 	if c.Format == "" {
 		c.Format = formatOf(text)
@@ -119,6 +115,8 @@ func (s Source) decode(raw []byte) ([]byte, string, error) {
 		return text, "utf-16", err
 	case bytes.HasPrefix(raw, []byte("\xef\xbb\xbf")):
 		return raw[3:], "utf-8", nil
+	case name == "" && wide(raw) != "": // as some write it, without a mark
+		return Source{Charset: wide(raw)}.decode(raw)
 	case name == "" && utf8.Valid(raw):
 		return raw, "utf-8", nil
 	case name == "" && formatOf(raw) == "vcard": // whose lines say it themselves
@@ -133,6 +131,34 @@ func (s Source) decode(raw []byte) ([]byte, string, error) {
 	}
 	text, _, err := transform.Bytes(d, raw)
 	return bytes.ToValidUTF8(text, []byte("\ufffd")), name, err
+}
+
+// wide is the charset of a text in UTF-16 that has no mark; empty: it is none.
+func wide(raw []byte) string {
+	head := raw[:min(len(raw), 400)&^1]
+	var zeros [2]int
+	for i, c := range head {
+		if c == 0 {
+			zeros[i%2]++
+		}
+	}
+	switch most := len(head) / 4; { // half of the characters
+	case zeros[0] == 0 && zeros[1] > most:
+		return "utf-16le"
+	case zeros[1] == 0 && zeros[0] > most:
+		return "utf-16be"
+	}
+	return ""
+}
+
+// lineEnds is the text with line ends of one byte, where its lines end by a CR
+// alone: so wrote a Mac.
+func lineEnds(text []byte) []byte {
+	i := bytes.IndexAny(text, "\r\n")
+	if i < 0 || text[i] == '\n' || bytes.HasPrefix(bytes.TrimLeft(text[i:], "\r"), []byte("\n")) {
+		return text
+	}
+	return bytes.ReplaceAll(text, []byte("\r"), []byte("\n"))
 }
 
 func formatOf(text []byte) string {
@@ -154,24 +180,39 @@ func formatOf(text []byte) string {
 
 // readCards cuts the cards apart first: one that can't be read spoils no other.
 func (c *Contents) readCards(text []byte) {
-	begin, at, line := -1, 0, 0
-	from := 0
+	var card []byte // from its begin on; nil: outside of one
+	line, from, size := 0, 0, 0
+	agent := 0 // where the line of a card in this one begins; 0: there is none
 	for one := range bytes.Lines(text) {
 		line++
 		word := bytes.ToUpper(bytes.TrimSpace(one))
-		if bytes.Equal(word, []byte("BEGIN:VCARD")) && begin < 0 {
-			begin, from = at, line
-		}
-		at += len(one)
-		if begin < 0 && len(word) > 0 {
+		switch {
+		case bytes.Equal(word, []byte("BEGIN:VCARD")):
+			if within := len(card) - size; card != nil && bytes.HasPrefix(bytes.ToUpper(card[within:]), []byte("AGENT")) { // vCard 2.1
+				agent = within
+				break
+			} else if card != nil {
+				c.lose(from, "the card has no end")
+			}
+			card, from, agent = []byte{}, line, 0
+		case card == nil && len(word) > 0:
 			c.lose(line, "stands outside of a card")
 		}
-		if bytes.Equal(word, []byte("END:VCARD")) && begin >= 0 {
-			c.take(from, text[begin:at])
-			begin = -1
+		if card == nil {
+			continue
+		}
+		card, size = append(card, one...), len(one)
+		switch {
+		case !bytes.Equal(word, []byte("END:VCARD")):
+		case agent > 0:
+			c.lose(line, "the card in another one, its AGENT, is left out")
+			card, agent, size = card[:agent], 0, 0
+		default:
+			c.take(from, card)
+			card = nil
 		}
 	}
-	if begin >= 0 {
+	if card != nil {
 		c.lose(from, "the card has no end")
 	}
 }
@@ -190,61 +231,11 @@ func (c *Contents) take(line int, text []byte) {
 		c.lose(line, err.Error())
 		return
 	}
+	for i := range card.lines { // as Outlook writes other versions too
+		card.lines[i].ansi = true
+	}
 	for _, f := range card.Faults() {
 		c.fault(line, f)
 	}
 	c.Cards = append(c.Cards, Placed{line, card})
-}
-
-func (c *Contents) readCSV(text []byte, named map[string]string) error {
-	first, _, _ := bytes.Cut(text, []byte("\n"))
-	r := csv.NewReader(bytes.NewReader(text))
-	r.FieldsPerRecord, r.LazyQuotes, r.ReuseRecord, r.Comma = -1, true, true, ','
-	for _, comma := range ";\t" {
-		if bytes.Count(first, []byte(string(comma))) > bytes.Count(first, []byte(string(r.Comma))) {
-			r.Comma = comma
-		}
-	}
-	header, err := r.Read()
-	switch {
-	case err == io.EOF:
-		return &Unreadable{Text: "it is empty"}
-	case err != nil:
-		return &Unreadable{Text: "its header cannot be read: " + err.Error()}
-	case len(header) > maxColumns:
-		return &Unreadable{Text: fmt.Sprintf("it has more than %d columns", maxColumns)}
-	}
-	at, guesses, err := guess(slices.Clone(header), named)
-	if err != nil {
-		return err
-	}
-	c.Guesses = guesses
-	for {
-		row, err := r.Read()
-		if err == io.EOF {
-			return nil
-		}
-		var bad *csv.ParseError
-		if errors.As(err, &bad) {
-			c.lose(bad.StartLine, bad.Err.Error())
-			continue
-		} else if err != nil {
-			return err
-		}
-		line, _ := r.FieldPos(0)
-		card, faults := at.card(row, func(v string) string { return wire.Quote(wire.Line(v)) })
-		for _, f := range faults {
-			c.fault(line, f)
-		}
-		switch {
-		case card == nil && len(faults) > 0:
-			c.Lost++
-		case card == nil: // an empty row
-		case len(c.Cards) >= maxCards:
-			c.beyond(line)
-			return nil
-		default:
-			c.Cards = append(c.Cards, Placed{line, card})
-		}
-	}
 }

@@ -134,7 +134,7 @@ func TestLDIF(t *testing.T) {
 		for _, f := range c.Faults {
 			faults = append(faults, f.Name+": "+f.Text)
 		}
-		want := []string{`line 18: member "cn=x,mail=" has no address`, "line 28: is not ATTRIBUTE: VALUE", "line 25: mail cannot be read"}
+		want := []string{"line 28: is not ATTRIBUTE: VALUE", "line 25: mail cannot be read", `line 18: member "cn=x,mail=" has no address`}
 		if !slices.Equal(faults, want) {
 			t.Errorf("faults %q, want %q", faults, want)
 		}
