@@ -98,7 +98,7 @@ func (c *printed) Close() error {
 	defer c.cancel()
 	defer c.pipe.Close()
 	// What it writes after the rows were enough nobody reads.
-	_, _ = io.Copy(io.Discard, io.LimitReader(c, maxRow))
+	_, _ = io.Copy(io.Discard, io.LimitReader(c, int64(maxRow)))
 	if n, _ := c.Read(make([]byte, 1)); n > 0 {
 		c.cancel()
 	}

@@ -247,10 +247,6 @@ func (r *reader) jsonRow(d *json.Decoder) error {
 	return nil
 }
 
-// maxValues is how many values a list or a table of JSON may hold, with all that
-// is within: each takes some 50 bytes of memory, and as few as 2 of text.
-const maxValues = 1 << 17
-
 func countJSON(raw []byte) error {
 	n, inText := 0, false
 	for i := 0; i < len(raw); i++ {

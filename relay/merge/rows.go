@@ -106,16 +106,12 @@ type meter struct {
 	signs int
 }
 
-const maxSigns = 1 << 20
-
 func (m *meter) reset() { m.n, m.signs = 0, 0 }
-
-var errLongRow = fmt.Errorf("a row has more than %d MiB: is a quote not closed?", maxRow>>20)
 
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
 	if m.n += n; m.n > maxRow+64<<10 && err == nil {
-		err = errLongRow
+		err = fmt.Errorf("a row has more than %d MiB: is a quote not closed?", maxRow>>20)
 	}
 	if m.sign != 0 {
 		if m.signs += bytes.Count(p[:n], []byte{m.sign}); m.signs > maxSigns && err == nil {

@@ -16,9 +16,7 @@ import (
 const (
 	// inMemory is how many bytes of rows are held before they go to a file.
 	inMemory = 4 << 20
-	// maxRow and maxColumns bound one row, in bytes and cells: a quote that is
-	// never closed must not take the memory.
-	maxRow     = 16 << 20
+	// maxColumns bounds one row, in cells.
 	maxColumns = 16384
 )
 
@@ -197,7 +195,7 @@ func (t *table) read(r *bufio.Reader) (Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n > maxRow {
+	if n > uint64(maxRow) {
 		return nil, errors.New("a row is damaged")
 	}
 	var b strings.Builder

@@ -19,12 +19,9 @@ import (
 // What an XLSX file may hold. All of it is compressed, so that the size of the
 // file says nothing.
 const (
-	maxSheet   = 1 << 30   // bytes of a sheet; it is read as a stream
-	maxShared  = 256 << 20 // bytes of the texts that cells share, with their elements
-	maxTexts   = 64 << 20  // bytes of these texts, which are held in memory
-	perText    = 16        // bytes that each of them counts for beside its own, as it takes time
-	maxParts   = 16 << 20  // bytes of each of the small files
-	maxXLSXRow = 1 << 20   // rows of a sheet (ECMA-376, and Excel)
+	maxSheet  = 1 << 30   // bytes of a sheet; it is read as a stream
+	maxShared = 256 << 20 // bytes of the texts that cells share, with their elements
+	perText   = 16        // bytes that each of them counts for beside its own, as it takes time
 )
 
 // book is an XLSX file (ECMA-376 part 1, §18).
