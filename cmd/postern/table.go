@@ -4,9 +4,9 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"postern/config"
+	"postern/config/wire"
 )
 
 // table prints columns of text, each as wide as its widest cell, two spaces
@@ -41,7 +41,7 @@ func (t *table) row(cells ...string) {
 func (t *table) print() {
 	for _, r := range t.rows {
 		for i, c := range r {
-			t.width[i] = max(t.width[i], utf8.RuneCountInString(c))
+			t.width[i] = max(t.width[i], wire.Columns(c))
 		}
 	}
 	for _, r := range t.rows {
@@ -52,7 +52,7 @@ func (t *table) print() {
 			}
 			b.WriteString(c)
 			if i < len(r)-1 {
-				b.WriteString(strings.Repeat(" ", max(0, t.width[i]-utf8.RuneCountInString(c))))
+				b.WriteString(strings.Repeat(" ", max(0, t.width[i]-wire.Columns(c))))
 			}
 		}
 		if t.err == nil {

@@ -8,8 +8,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"postern/config/wire"
 )
 
 // terminal is a pseudo-terminal with what a program has drawn on it. It knows
@@ -23,8 +26,10 @@ type terminal struct {
 	width, height int
 	screen        [][]rune
 	row, col      int
-	scrolled      int    // lines that went out at the top
-	all           string // every byte
+	scrolled      int // lines that went out at the top
+	wraps         bool
+	all           string // what was not drawn yet
+	raw           []byte // every byte
 	modes         []string
 }
 
@@ -46,7 +51,7 @@ func newTerminal(t *testing.T, width, height int) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &terminal{t: t, master: master, slave: slave}
+	v := &terminal{t: t, master: master, slave: slave, wraps: true}
 	v.resize(width, height)
 	done := make(chan struct{})
 	go func() {
@@ -59,6 +64,7 @@ func newTerminal(t *testing.T, width, height int) *terminal {
 			}
 			v.mu.Lock()
 			v.all += string(b[:n])
+			v.raw = append(v.raw, b[:n]...)
 			v.draw()
 			v.mu.Unlock()
 		}
@@ -98,20 +104,32 @@ func (v *terminal) draw() {
 			v.all = v.all[end+2:]
 			continue
 		}
-		r := []rune(v.all)[0]
-		v.all = v.all[len(string(r)):]
+		if !utf8.FullRuneInString(v.all) {
+			return
+		}
+		r, n := utf8.DecodeRuneInString(v.all)
+		v.all = v.all[n:]
 		switch r {
 		case '\r':
 			v.col = 0
 		case '\n':
 			v.down()
 		default:
-			if v.col == v.width { // only what comes next wraps
+			wide := wire.Columns(string(r)) == 2
+			if !v.wraps && (v.col == v.width || wide && v.col == v.width-1) {
+				v.col = v.width - 1 // the last one is written over
+				wide = false
+			}
+			if v.col == v.width || wide && v.col == v.width-1 { // only what comes next wraps
 				v.col = 0
 				v.down()
 			}
 			v.screen[v.row][v.col] = r
 			v.col++
+			if wide {
+				v.screen[v.row][v.col] = ' '
+				v.col++
+			}
 		}
 	}
 }
@@ -142,6 +160,9 @@ func (v *terminal) obey(sequence string) {
 		}
 	case "[7m", "[0m":
 	default:
+		if sequence == "[?7l" || sequence == "[?7h" {
+			v.wraps = sequence == "[?7h"
+		}
 		v.modes = append(v.modes, sequence)
 	}
 }

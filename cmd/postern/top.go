@@ -94,8 +94,10 @@ func (a *app) topLive(ctx context.Context, client *control.Client, before sample
 		return err
 	}
 	defer term.Restore(int(keys.Fd()), was)
-	fmt.Fprint(screen, "\x1b[?1049h\x1b[?25l")       // another screen, without a cursor
-	defer fmt.Fprint(screen, "\x1b[?25h\x1b[?1049l") // and back
+	// Another screen, without a cursor. Nothing wraps: what a terminal takes to be
+	// wider than we do must not become a line of its own.
+	fmt.Fprint(screen, "\x1b[?1049h\x1b[?25l\x1b[?7l")
+	defer fmt.Fprint(screen, "\x1b[?7h\x1b[?25h\x1b[?1049l") // and back
 	pressed := make(chan string)
 	go readKeys(keys, pressed) // ends with the process
 	v := newTopView(before, before)

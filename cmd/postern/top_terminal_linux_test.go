@@ -65,7 +65,7 @@ func TestTopOnTerminals(t *testing.T) {
 	eventually(t, "the screen from before is shown", func() bool {
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		return slices.Equal(v.modes, []string{"[?1049h", "[?25l", "[?25h", "[?1049l"})
+		return slices.Equal(v.modes, []string{"[?1049h", "[?25l", "[?7l", "[?7h", "[?25h", "[?1049l"})
 	})
 	if after, err := unix.IoctlGetTermios(int(v.slave.Fd()), unix.TCGETS); err != nil || *after != *before {
 		t.Errorf("the terminal is another: %v\n%+v\n%+v", err, before, after)
@@ -77,7 +77,7 @@ func TestTopOnTerminals(t *testing.T) {
 		t.Errorf("a dumb terminal: exit code %d", code)
 	}
 	eventually(t, "a dumb terminal has one table", func() bool { return strings.Contains(v.text(), "UPSTREAM") && strings.Contains(v.text(), "\nt-with") })
-	if len(v.modes) != 4 {
+	if len(v.modes) != 6 {
 		t.Errorf("a dumb terminal gets %q", v.modes)
 	}
 }

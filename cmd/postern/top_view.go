@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"postern/cmd/control"
+	"postern/config/wire"
 )
 
 // topView is what `postern top` shows. Its JSON is for programs.
@@ -203,20 +203,19 @@ func (l *topLane) row(width int, narrow bool) string {
 	if l.Oldest > 0 {
 		oldest = ago(time.Duration(l.Oldest * float64(time.Second)))
 	}
-	name := l.Upstream
-	cut := func(n int) {
-		if r := []rune(safe(name)); len(r) > n {
-			name = string(r[:n-1]) + "…"
-		}
-	}
+	name := safe(l.Upstream)
+	room := 20
 	if narrow {
-		cut(narrowName(width))
-		return fmt.Sprintf("%-*s %-9s %6d %6s", narrowName(width), name, l.State, l.Queued, oldest)
+		room = narrowName(width)
 	}
-	if width > 0 {
-		cut(20)
+	if width > 0 && wire.Columns(name) > room {
+		name = wire.Within(name, room-1) + "…"
 	}
-	return fmt.Sprintf("%-20s %-9s %8d %5d %9s %9s %8s %8s  %s", name, l.State, l.Queued, l.Sessions,
+	name += strings.Repeat(" ", max(0, room-wire.Columns(name)))
+	if narrow {
+		return fmt.Sprintf("%s %-9s %6d %6s", name, l.State, l.Queued, oldest)
+	}
+	return fmt.Sprintf("%s %-9s %8d %5d %9s %9s %8s %8s  %s", name, l.State, l.Queued, l.Sessions,
 		perSecond(l.Delivered), perSecond(l.Deferred), perSecond(l.Failed), oldest, l.Reason)
 }
 
@@ -256,8 +255,8 @@ func fit(lines []string, width, marked int) string {
 	var b strings.Builder
 	for i, l := range lines {
 		l = safe(l)
-		if width > 0 && utf8.RuneCountInString(l) > width {
-			l = string([]rune(l)[:width])
+		if width > 0 {
+			l = wire.Within(l, width)
 		}
 		l = strings.TrimRight(l, " ")
 		if i == marked {

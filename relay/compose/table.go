@@ -7,7 +7,8 @@ import (
 
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
-	"golang.org/x/text/width"
+
+	"postern/config/wire"
 )
 
 const (
@@ -167,7 +168,7 @@ func (t *grid) widths() (widths []int, ok bool) {
 				widths = append(widths, 0)
 			}
 			for _, line := range c.lines {
-				widths[i] = max(widths[i], columnsOf(line))
+				widths[i] = max(widths[i], wire.Columns(line))
 			}
 		}
 	}
@@ -176,23 +177,6 @@ func (t *grid) widths() (widths []int, ok bool) {
 		whole += n + columnGap
 	}
 	return widths, whole-columnGap <= maxTable
-}
-
-// columnsOf is how many columns of a screen s takes.
-func columnsOf(s string) (n int) {
-	for _, r := range s {
-		switch {
-		case r < 0x300:
-			n++
-		case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
-		default:
-			n++
-			if k := width.LookupRune(r).Kind(); k == width.EastAsianWide || k == width.EastAsianFullwidth {
-				n++
-			}
-		}
-	}
-	return n
 }
 
 // columns writes rows with their cells below each other; numbers end where the
@@ -228,7 +212,7 @@ func (w *plain) rowLine(r []cell, k int, widths []int, right []bool) {
 		if k < len(c.lines) {
 			s = c.lines[k]
 		}
-		pad := widths[i] - columnsOf(s)
+		pad := widths[i] - wire.Columns(s)
 		if s == "" {
 			due += widths[i] + columnGap
 			continue
@@ -301,7 +285,7 @@ func (w *plain) records(t *grid) {
 	if t.head > 0 {
 		for _, c := range t.rows[t.head-1] {
 			label := strings.Join(c.lines, " ")
-			if columnsOf(label) > maxLabel {
+			if wire.Columns(label) > maxLabel {
 				label = ""
 			}
 			labels = append(labels, label)
