@@ -13,15 +13,17 @@ import (
 )
 
 // davmail starts DavMail in front of an Exchange with the settings of
-// docs/books.md, and returns the address of its LDAP and what ends it.
-func davmail(t *testing.T, e *exchange) (addr string, end func()) {
+// docs/books.md, and returns the addresses of its LDAP and its CardDAV, and what
+// ends it.
+func davmail(t *testing.T, e *exchange) (ldap, carddav string, end func()) {
 	t.Helper()
 	path, dir := needed(t, "davmail-server"), t.TempDir()
-	addr = freeAddr(t)
-	host, port, _ := net.SplitHostPort(addr)
+	ldap, carddav = freeAddr(t), freeAddr(t)
+	host, port, _ := net.SplitHostPort(ldap)
+	_, second, _ := net.SplitHostPort(carddav)
 	settings := filepath.Join(dir, "davmail.properties")
-	text := fmt.Sprintf("davmail.mode=EWS\ndavmail.url=%s/EWS/Exchange.asmx\ndavmail.ldapPort=%s\ndavmail.allowRemote=false\ndavmail.bindAddress=%s\ndavmail.logFilePath=%s\ndavmail.disableUpdateCheck=true\n",
-		e.URL, port, host, filepath.Join(dir, "davmail.log"))
+	text := fmt.Sprintf("davmail.mode=EWS\ndavmail.url=%s/EWS/Exchange.asmx\ndavmail.ldapPort=%s\ndavmail.caldavPort=%s\ndavmail.allowRemote=false\ndavmail.bindAddress=%s\ndavmail.logFilePath=%s\ndavmail.disableUpdateCheck=true\n",
+		e.URL, port, second, host, filepath.Join(dir, "davmail.log"))
 	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -44,14 +46,16 @@ func davmail(t *testing.T, e *exchange) (addr string, end func()) {
 			t.Logf("the end of DavMail's log:\n%s", log[max(0, len(log)-4000):])
 		}
 	})
-	eventually(t, "DavMail listens", func() bool {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
-	return addr, end
+	for _, addr := range []string{ldap, carddav} {
+		eventually(t, "DavMail listens", func() bool {
+			c, err := net.Dial("tcp", addr)
+			if err == nil {
+				c.Close()
+			}
+			return err == nil
+		})
+	}
+	return ldap, carddav, end
 }
 
 // Who is in the address list of an Exchange is found and written to by way of
@@ -62,7 +66,7 @@ func TestExchangeByDavMail(t *testing.T) {
 		list = append(list, onList{fmt.Sprintf("Number%d Many", i), fmt.Sprintf("number%d@corp.example", i), ""})
 	}
 	e := newExchange(t, list...)
-	addr, end := davmail(t, e)
+	addr, _, end := davmail(t, e)
 	with := func(password, timeout string) *harness {
 		h := newHarness(t, strings.Replace(capturing, "ADDR", freeAddr(t), 1)+"[book.outlook]\nprovider = \"ldap\"\nurl = \"ldap://"+addr+"\"\ntls = \"off\"\nbase = \"ou=people\"\n"+
 			"filter = \"(|(cn=%s*)(sn=%s*)(givenName=%s*)(mail=%s*))\"\nusername = \"alice@corp.example\"\npassword_file = \"DIR/password\"\ntimeout = \""+timeout+"\"\ncache = \"0s\"\n")
@@ -121,4 +125,61 @@ func TestExchangeByDavMail(t *testing.T) {
 	away("no Exchange", hasty, "can't be asked now", sends("smith")...)
 	end()
 	away("no DavMail", h, "cannot be asked now", sends("smith")...)
+}
+
+// The contacts of a mailbox at an Exchange, with its distribution lists, are a book
+// by way of DavMail's CardDAV. What was heard of them counts while both are away, and
+// without it nobody is called unknown.
+func TestContactsByDavMail(t *testing.T) {
+	e := newExchange(t)
+	alice := contact{id: "c1", name: "Alice Liddell", address: "alice@example.com"}
+	all := []contact{alice, {id: "c2", name: "Bob Müller", address: "bob@example.net"}, {id: "l1", name: "Tea Party", members: []string{"alice@example.com", "hatter@example.org"}}}
+	e.contacts.Store(&all)
+	_, addr, end := davmail(t, e)
+	with := func(password, timeout string) *harness {
+		h := newHarness(t, strings.Replace(capturing, "ADDR", freeAddr(t), 1)+"[book.contacts]\nprovider = \"carddav\"\nurl = \"http://"+addr+"/users/alice@corp.example/contacts/\"\n"+
+			"username = \"alice@corp.example\"\npassword_file = \"DIR/password\"\ntimeout = \""+timeout+"\"\n")
+		if err := os.WriteFile(filepath.Join(h.dir, "password"), []byte(password), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	h := with("s3cret", "30s")
+	h.start()
+	if out := h.must("book", "test", "contacts"); !strings.Contains(out, "contacts  carddav   3        1       0") || !strings.Contains(out, "3 cards in contacts") {
+		t.Error(out)
+	}
+	h.must("send", "--from", "me@example.com", "--to", "Alice Liddell", "--cc", "müll", "--bcc", "group:Tea Party", "--subject", "s", "--body", "b")
+	mail := h.captured(1)[0]
+	for _, who := range []string{"alice@example.com", "bob@example.net", "hatter@example.org"} {
+		if !strings.Contains(mail, "Delivered-To: "+who) {
+			t.Errorf("not to %s:\n%s", who, mail)
+		}
+	}
+	alice.address, alice.version = "alice@example.org", 1
+	changed := []contact{alice, all[2]}
+	e.contacts.Store(&changed)
+	h.stop()
+	again := with("s3cret", "30s")
+	if r := again.do("book", "find", "liddell"); !strings.Contains(r.stdout, "alice@example.org") || again.do("book", "find", "bob").code != exitNoUser {
+		t.Errorf("what has changed there: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	sends := func(to string) []string {
+		return []string{"send", "--from", "me@example.com", "--to", to, "--subject", "s", "--body", "b"}
+	}
+	away := func(what string, h *harness) {
+		t.Helper()
+		if r := h.do(sends("Zoe")...); r.code != exitTempFail || !strings.Contains(r.stderr, "asked now") {
+			t.Errorf("%s: exit %d\n%s", what, r.code, r.stderr)
+		}
+	}
+	away("a wrong password", with("chalk", "30s"))
+	e.CloseClientConnections()
+	e.Listener.Close()
+	away("no Exchange", with("s3cret", "30s"))
+	end()
+	away("no DavMail", with("s3cret", "30s"))
+	if r := again.do("book", "find", "liddell"); r.code != exitOK || !strings.Contains(r.stdout+r.stderr, "alice@example.org") {
+		t.Errorf("what was heard: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
 }

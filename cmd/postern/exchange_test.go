@@ -16,13 +16,15 @@ import (
 )
 
 // exchange answers those requests of Exchange Web Services that DavMail makes for
-// its LDAP, in the shapes that Microsoft documents ([MS-OXWSRSLNM], [MS-OXWSFOLD],
-// [MS-OXWSCVTID]): a mailbox and an address list, for one user with a password.
+// its LDAP and CardDAV, in the shapes that Microsoft documents ([MS-OXWSRSLNM],
+// [MS-OXWSFOLD], [MS-OXWSCVTID], [MS-OXWSCONT], [MS-OXWSDLIST]): a mailbox with
+// contacts and an address list, for one user with a password.
 type exchange struct {
 	*httptest.Server
-	list  []onList
-	stall atomic.Bool   // names are not answered
-	ended chan struct{} // the test has
+	list     []onList
+	contacts atomic.Pointer[[]contact]
+	stall    atomic.Bool   // names are not answered
+	ended    chan struct{} // the test has
 }
 
 // onList is somebody of the address list.
@@ -30,6 +32,7 @@ type onList struct{ name, address, kind string }
 
 func newExchange(t *testing.T, list ...onList) *exchange {
 	e := &exchange{list: list, ended: make(chan struct{})}
+	e.contacts.Store(&[]contact{})
 	e.Server = httptest.NewServer(e)
 	t.Cleanup(e.Close)
 	t.Cleanup(func() { close(e.ended) })
@@ -50,7 +53,8 @@ func (e *exchange) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				} `xml:"FolderIds>DistinguishedFolderId"`
 			}
 			ConvertId    *struct{}
-			FindItem     *struct{}
+			FindItem     *findItem
+			GetItem      *getItem
 			ResolveNames *struct{ UnresolvedEntry string }
 		}
 	}
@@ -64,11 +68,13 @@ func (e *exchange) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	case b.GetFolder != nil && len(b.GetFolder.IDs) == 1:
 		name := b.GetFolder.IDs[0].ID
-		soap(w, "GetFolder", "NoError", "<m:Folders><t:Folder><t:FolderId Id=\""+name+"\" ChangeKey=\"1\"/><t:DisplayName>"+name+"</t:DisplayName></t:Folder></m:Folders>")
+		soap(w, "GetFolder", "NoError", "<m:Folders><t:Folder><t:FolderId Id=\""+name+"\" ChangeKey=\"1\"/><t:DisplayName>"+name+"</t:DisplayName>"+e.state(name)+"</t:Folder></m:Folders>")
 	case b.ConvertId != nil:
 		soap(w, "ConvertId", "NoError", `<m:AlternateId xsi:type="t:AlternateIdType" Format="EwsId" Id="root" Mailbox="alice@corp.example"/>`)
 	case b.FindItem != nil:
-		soap(w, "FindItem", "NoError", `<m:RootFolder TotalItemsInView="0" IncludesLastItemInRange="true"><t:Items/></m:RootFolder>`)
+		e.find(w, b.FindItem)
+	case b.GetItem != nil:
+		e.get(w, b.GetItem)
 	case b.ResolveNames != nil:
 		if e.stall.Load() {
 			select {
