@@ -15,8 +15,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
-
-	"postern/config/wire"
 )
 
 // document is a TOML file on its way to a Config, with what was found wrong so
@@ -130,23 +128,18 @@ func invalidLine(text string) int {
 
 // syntaxProblem turns an error of the TOML decoder into a Problem.
 func (d *document) syntaxProblem(err error, text string) Problem {
+	p := NotTOML(err)
+	p.File = d.file
 	var parse toml.ParseError
 	if !errors.As(err, &parse) {
-		return Problem{File: d.file, Text: "is not TOML: " + err.Error()}
+		return p
 	}
-	p := Problem{File: d.file, Line: parse.Position.Line}
-	message := parse.Message
-	switch {
-	case strings.Contains(message, "has already been defined"), strings.Contains(message, "already created"):
-		p.Text = "this key or table was already given"
+	if p.Text == givenTwice {
 		if first := d.source.before(parse.LastKey, p.Line); first > 0 {
-			p.Hint = fmt.Sprintf("first on line %d; keep one of them", first)
+			p.Hint = fmt.Sprintf("first on line %d; %s", first, p.Hint)
 		}
-	case strings.Contains(message, "expected value but found"), strings.HasPrefix(message, "Invalid "), secretLine(text, p.Line), secretPath(parse.LastKey):
-		p.Text = "this is not a value of TOML"
-		p.Hint = `text stands in quotes, "like this", with \\ for a backslash, and a list in brackets, ["a", "b"]`
-	default:
-		p.Text = "is not TOML: " + wire.Text(strings.TrimSuffix(message, "."), 1000)
+	} else if p.Hint == "" && (secretLine(text, p.Line) || secretPath(parse.LastKey)) {
+		p.Text = notValue
 	}
 	return p
 }

@@ -73,7 +73,7 @@ func TestBadInput(t *testing.T) {
 			step: "from = 'a@example.com'\nto = 'b@example.com'\ntext = 't'\n[[attach]]\nfilee = 'x'\n",
 			want: "step.toml:5: attach[0].filee: unknown key (did you mean file?)",
 		},
-		"not TOML": {step: "from = \n", want: "step.toml:1: is not TOML: expected value but found '\\n' instead"},
+		"not TOML": {step: "from = \n", want: "step.toml:1: this is not a value of TOML (text stands in quotes, \"like this\", with \\\\ for a backslash, and a list in brackets, [\"a\", \"b\"])"},
 		"wrong type": {
 			step: "from = 7\nto = ['b@example.com']\nsubject = 's'\ntext = 't'\n",
 			want: "step.toml:1: from: must be a text (such as '…')",

@@ -14,7 +14,6 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"postern/config"
-	"postern/config/wire"
 )
 
 // maxMessageFile bounds a message file and each file with a template, in bytes.
@@ -77,15 +76,11 @@ func (s *Step) parse(text string) error {
 	}
 	root := map[string]any{}
 	if _, err := toml.Decode(text, &root); err != nil {
-		p := Problem{File: s.Path, Text: "is not TOML: " + err.Error()}
-		var parse toml.ParseError
-		if errors.As(err, &parse) {
-			p.Line, p.Text = parse.Position.Line, "is not TOML: "+wire.Text(strings.TrimSuffix(parse.Message, "."), 500)
-		}
+		why := config.NotTOML(err)
 		if s.quiet {
-			p.Text = "is not TOML"
+			why = config.Problem{Line: why.Line, Text: "is not TOML"}
 		}
-		return one(p)
+		return one(Problem{File: s.Path, Line: why.Line, Text: why.Text, Hint: why.Hint})
 	}
 	d, known := &decoder{step: s}, s.keys()
 	if s.quiet && len(root) > 0 && !hasAny(root, known) {
