@@ -162,6 +162,24 @@ func TestFailover(t *testing.T) {
 	}
 }
 
+// A sign-in may take as long as any answer where no other server could be asked.
+func TestSlowSignIn(t *testing.T) {
+	t.Parallel()
+	slow := directorytest.New(t)
+	slow.Bind = func(c *asker, _, _ string) {
+		time.Sleep(connectTimeout + 200*time.Millisecond)
+		c.Result(ldap.ApplicationBindResponse, ldap.LDAPResultSuccess, "")
+	}
+	slow.Search = func(c *asker, _, _ string) { c.Person("Ali", "ali@x.test"); c.Done(0) }
+	d := at(t, func(s *config.Directory) {
+		s.Account = config.Account{Auth: config.MechanismSimple, Username: "cn=me", Password: secret(t, "chalk")}
+		s.Timeout = time.Minute
+	}, slow)
+	if a, err := d.Find(t.Context(), "ali", 10); err != nil || names(a) != "Ali <ali@x.test>" {
+		t.Error(a, err)
+	}
+}
+
 // A wrong password is tried at one server, once for a while: more would lock
 // the account.
 func TestWrongPassword(t *testing.T) {

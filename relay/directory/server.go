@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// connectTimeout bounds a connection with its TLS, and then the sign-in.
+	// connectTimeout bounds a connection with its TLS, and then the sign-in where
+	// another server can be asked.
 	connectTimeout = 4 * time.Second
 	// avoided is how long a server that failed is tried after the others.
 	avoided = time.Minute
@@ -166,7 +167,11 @@ func (d *Directory) begin(ctx context.Context, s *session) error {
 	if err != nil {
 		return &refused{err}
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	limit := connectTimeout
+	if len(d.servers) == 1 { // a gateway, such as DavMail, signs in somewhere else meanwhile
+		limit = d.set.Timeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return s.run(ctx, func(ctx context.Context) error {
 		if err := sign(); err != nil {
