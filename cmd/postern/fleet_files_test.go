@@ -38,6 +38,7 @@ func TestFleetFilesConfiguration(t *testing.T) {
 	server := postgrestest.Start(t, "fsync=off")
 	t.Setenv("RELAY", "mx1")
 	own := strings.ReplaceAll(string(text), "/run/secrets/", "DIR/")
+	own = strings.ReplaceAll(own, "0.0.0.0:2525", "127.0.0.1:0") // a relay may run here
 	h := newHarness(t, "state_dir = \"DIR/state\"\n"+strings.Replace(own, "[spool]", "[control]\nsocket = \"DIR/control.sock\"\n\n[spool]", 1))
 	for name, secret := range map[string]string{"database.url": server.Database(t), "office.pw": "secret"} {
 		if err := os.WriteFile(filepath.Join(h.dir, name), []byte(secret+"\n"), 0o600); err != nil {
