@@ -39,7 +39,8 @@ func (j *judge) faults() chromedp.Action[string] {
 }
 
 // look takes the steps to a page, which has to come with a status: axe-core finds
-// nothing at it, it is not wider than the screen, and nothing was kept from it.
+// nothing at it, neither it nor, on a phone, a list of it is wider than the screen, and
+// nothing was kept from it.
 // name and as are for whoever reads what is wrong.
 func (j *judge) look(t *testing.T, ctx context.Context, name, as string, status int, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
@@ -52,8 +53,10 @@ func (j *judge) look(t *testing.T, ctx context.Context, name, as string, status 
 	}
 	var broken string
 	var wide int
+	var sideways string
 	err = chromedp.Do(ctx, into(&broken, j.faults()),
-		into(&wide, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`)))
+		into(&wide, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`)),
+		into(&sideways, chromedp.Evaluate[string](`[...document.querySelectorAll(".scroll")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.getAttribute("aria-label") || e.getAttribute("aria-labelledby")).join(", ")`)))
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -62,6 +65,9 @@ func (j *judge) look(t *testing.T, ctx context.Context, name, as string, status 
 	}
 	if wide > 0 {
 		t.Errorf("%s, %s: it is %d pixels too wide", name, as, wide)
+	}
+	if as == "phone" && sideways != "" {
+		t.Errorf("%s, %s: who reads it has to scroll sideways: %s", name, as, sideways)
 	}
 	for line := range strings.Lines(j.said()) { // which has the status of the page itself, too
 		if status < 400 || !strings.Contains(line, fmt.Sprintf("with a status of %d ", status)) {
