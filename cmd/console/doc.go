@@ -23,6 +23,7 @@ import (
 	"postern/relay/addressbook"
 	"postern/relay/capture"
 	"postern/relay/origin"
+	"postern/relay/webclient"
 	"postern/spool"
 )
 
@@ -39,6 +40,9 @@ type Options struct {
 	Config func() *config.Config
 	// Books are the address books in force.
 	Books func() *addressbook.Books
+	// Tokens are for those of them that sign in by OAuth, where a question is
+	// answered by books of its own; nil: there are none.
+	Tokens webclient.Tokens
 	// Captured is the mail that the capture server keeps, and Release has some of
 	// it go out after all: once for each upstream, a *spool.Repeated says so.
 	Captured *capture.Box

@@ -78,7 +78,7 @@ func (s *Server) explain(ctx context.Context, cfg *config.Config, page *routed) 
 		page.Problem = err.Error()
 		return
 	}
-	answer, err := explanation.Of(ctx, cfg, q)
+	answer, err := explanation.Of(ctx, cfg, q, s.Tokens)
 	if err != nil {
 		page.Problem = err.Error()
 		return

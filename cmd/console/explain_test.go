@@ -1,16 +1,21 @@
 package console
 
 import (
+	"context"
+	"errors"
 	"html"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/cmd/explanation"
 	"postern/config"
 	"postern/config/wire"
+	"postern/relay/graph/graphtest"
+	"postern/relay/webclient"
 )
 
 var answerOf = regexp.MustCompile(`(?s)<pre class="answer"[^>]*>(.*?)</pre>`)
@@ -55,7 +60,7 @@ func TestExplainForm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := explanation.Of(t.Context(), f.config, ask)
+		want, err := explanation.Of(t.Context(), f.config, ask, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,5 +142,42 @@ func TestExplainAndBooksOfOthers(t *testing.T) {
 	}
 	if known, unknown := answers["look Seven"], strings.ReplaceAll(answers["look Sevem"], "Sevem", "Seven"); known != unknown {
 		t.Errorf("who is in the book can be told from\n%s\n%s", known, unknown)
+	}
+}
+
+// tokenFor is a token that the relay has for one book, and an error for others.
+type tokenFor string
+
+func (b tokenFor) Token(_ context.Context, a *config.Account, _ string) (string, error) {
+	if a.Name != string(b) {
+		return "", errors.New("nobody has logged in for " + a.Name)
+	}
+	return "good", nil
+}
+
+// A book that signs in by OAuth is asked with the token that the relay has, and is
+// away where it has none.
+func TestExplainByABookWithTokens(t *testing.T) {
+	f, s := newRelay(t)
+	routedConfig(f)
+	server := graphtest.New(t)
+	for _, name := range []string{"m365", "other"} {
+		f.config.Books = append(f.config.Books, config.Book{Name: name, Provider: config.BookGraph, URL: server.URL + "/v1.0", What: []string{"users"}, UnixUser: []string{"ann"}, ConsoleUser: []string{"look"},
+			Directory: config.Directory{Timeout: 30 * time.Second, Cache: time.Hour, Max: 50, Account: config.Account{Name: "book:" + name, OAuth: &config.OAuth{ClientID: "client"}}}})
+	}
+	for _, c := range []struct {
+		tokens webclient.Tokens
+		book   string
+		want   string
+	}{
+		{tokenFor("book:m365"), "m365", "alice@corp.test"},
+		{tokenFor("book:m365"), "other", "nobody has logged in for book:other"},
+		{nil, "m365", "can't be asked"},
+	} {
+		s.Tokens = c.tokens
+		_, _, body := open(t, serverOf(s, f), "look").get("/routes?" + url.Values{"from": {"a@example.com"}, "to": {"book:" + c.book + "/Alice Liddell"}, "listener": {"apps"}, "unix_user": {"ann"}}.Encode())
+		if m := answerOf.FindStringSubmatch(body); m == nil || !strings.Contains(html.UnescapeString(m[1]), c.want) {
+			t.Errorf("%s with %v: %s", c.book, c.tokens, body)
+		}
 	}
 }

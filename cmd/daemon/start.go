@@ -110,7 +110,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		d.openTrend(cfg)
 		d.console = console.New(console.Options{
 			Store: d.reader(), Standin: d.waits(), Queue: d.operators, Relay: d, Captured: capture.NewBox(cfg.CaptureDir()), Release: d.release, Login: d.login, Config: func() *config.Config { return d.state.Load().read },
-			Books: d.agent.Books, Submit: d.handIn,
+			Books: d.agent.Books, Tokens: d.tokens, Submit: d.handIn,
 			Search: d.search, Feed: live, Trend: d.trend, Events: d.log.Console(),
 		})
 	}

@@ -20,6 +20,7 @@ import (
 	"postern/relay/route"
 	"postern/relay/storm"
 	"postern/relay/submission"
+	"postern/relay/webclient"
 )
 
 // Question is what is known of a message.
@@ -54,9 +55,10 @@ func Listeners(cfg *config.Config) (known []string) {
 }
 
 // Of is what becomes of the message of q, which may have names in the place of
-// addresses and, without a listener, is one of the first. An error is one of the
-// configuration.
-func Of(ctx context.Context, cfg *config.Config, q Question) (*Answer, error) {
+// addresses and, without a listener, is one of the first. The address books that
+// sign in by OAuth get their tokens from tokens; nil: they count as away. An error
+// is one of the configuration.
+func Of(ctx context.Context, cfg *config.Config, q Question, tokens webclient.Tokens) (*Answer, error) {
 	if q.Listener == "" {
 		q.Listener = cfg.Listeners[0].Name
 	}
@@ -69,6 +71,7 @@ func Of(ctx context.Context, cfg *config.Config, q Question) (*Answer, error) {
 		return nil, err
 	}
 	defer named.Books().Close()
+	named.Books().UseTokens(tokens)
 	called := callNames(ctx, named, &q, mayAsk(&q))
 	if called.refused != nil {
 		return refusal(called.refused, called.why), nil

@@ -46,7 +46,7 @@ func (a *app) books() (*step.Books, error) {
 		return nil, badConfig(place.BookErr)
 	}
 	own := addressbook.New(place.Books)
-	own.UseTokens(a.bookTokens(&place))
+	own.UseTokens(a.bookTokens(place.Shared, place.StateDir))
 	return step.NewBooks(place.SubmitSocket, own), nil
 }
 

@@ -10,12 +10,13 @@ import (
 	"postern/spool/statefile"
 )
 
-// bookTokens are those of the books of a command.
-func (a *app) bookTokens(place *config.Place) webclient.Tokens {
-	if place.Shared {
+// bookTokens are those of the books of a command: shared with other relays, or in a
+// state folder.
+func (a *app) bookTokens(shared bool, stateDir string) webclient.Tokens {
+	if shared {
 		return sharedTokens{a.config}
 	}
-	return oauth.New(oauth.Options{State: &statefile.State{Dir: place.StateDir}})
+	return oauth.New(oauth.Options{State: &statefile.State{Dir: stateDir}})
 }
 
 // sharedTokens are those that relays have in common. The configuration is read, and

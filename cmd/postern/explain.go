@@ -53,7 +53,7 @@ func (a *app) explain(ctx context.Context, q route.Query) error {
 	if known := explanation.Listeners(cfg); q.Listener != "" && !slices.Contains(known, q.Listener) { // it would silently match no route
 		return usage("there is no listener %q (known: %s)", q.Listener, strings.Join(known, ", "))
 	}
-	answer, err := explanation.Of(ctx, cfg, q)
+	answer, err := explanation.Of(ctx, cfg, q, a.bookTokens(cfg.Spool.Shared(), cfg.StateDir))
 	if err != nil {
 		return badConfig(err)
 	}
