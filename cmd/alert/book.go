@@ -85,6 +85,17 @@ func (b *Book) Observe(now time.Time, wrong []Trouble, undecided func(Key) bool)
 	return changed
 }
 
+// resume counts what is open as seen now, after a time in which nobody looked: it is
+// over when it has been gone for a while from now on, and not because the first look
+// comes before the first attempt of an upstream.
+func (b *Book) resume(now time.Time) {
+	for _, o := range b.open {
+		if o.Over.IsZero() {
+			o.Seen = now
+		}
+	}
+}
+
 // collapse is wrong with texts that are harmless, in order, and with one
 // trouble in the place of those of a kind that are too many.
 func collapse(now time.Time, wrong []Trouble) []Trouble {

@@ -144,6 +144,7 @@ func (w *Watch) Receivers() (names []string) {
 // second later at most. Call it once.
 func (w *Watch) Run(ctx context.Context) {
 	defer w.end()
+	w.book.resume(time.Now())
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
 	for {

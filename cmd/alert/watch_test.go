@@ -219,6 +219,27 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// TestRestartComesFirst: what was seen last an hour before a restart, and is not wrong
+// yet at the first looks after it, is not over, nor told again.
+func TestRestartComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &ear{}
+		r := &relay{wrong: []Trouble{parked("office"), parked("ended")}, targets: []Target{{Name: "a", Receiver: e, Least: Warning}}}
+		stop := r.run(t)
+		after(time.Hour)
+		expect(t, e, "+upstream-parked/ended +upstream-parked/office")
+		stop()
+		r.now()
+		defer r.run(t)()
+		after(5 * look)
+		r.now(parked("office"))
+		after(settled - 6*look)
+		expect(t, e, "")
+		after(time.Hour)
+		expect(t, e, "-upstream-parked/ended")
+	})
+}
+
 // TestReceiversWaitForNobody: one that hangs, one that fails and one with a bug
 // keep nothing from another, are tried again, and get what they lack.
 func TestReceiversWaitForNobody(t *testing.T) {
