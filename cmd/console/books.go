@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,6 +52,12 @@ func (s *Server) booksOf(r *request) *addressbook.Books {
 		return &addressbook.Books{}
 	}
 	return s.Books().Only(func(b *config.Book) bool { return b.AllowsConsole(r.user.Name) })
+}
+
+// sees tells whether who asks may see the book of a name; one that is not there
+// any more nobody sees.
+func (s *Server) sees(r *request, book string) bool {
+	return slices.ContainsFunc(s.Config().Books, func(b config.Book) bool { return b.Name == book && b.AllowsConsole(r.user.Name) })
 }
 
 // bookIn is the book that a path names. It answers where there is none.

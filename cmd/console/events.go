@@ -40,13 +40,16 @@ func (l eventLine) Message() string { return l.Of("id") }
 type sight struct {
 	level, text string
 	contents    bool // subjects as well
+	// book tells whether they may know of the address book of a name.
+	book func(name string) bool
 }
 
-func sightOf(r *request) sight {
-	return sight{r.Form.Get("level"), strings.ToLower(strings.TrimSpace(r.Form.Get("q"))), r.may(config.RoleOperate)}
+func (s *Server) sightOf(r *request) sight {
+	return sight{r.Form.Get("level"), strings.ToLower(strings.TrimSpace(r.Form.Get("q"))), r.may(config.RoleOperate), func(name string) bool { return s.sees(r, name) }}
 }
 
-// show is a line as it is shown; not ok: it isn't. A name that nobody has can be
+// show is a line as it is shown; not ok: it isn't, nor is one of a book that somebody
+// else looks after. A name that nobody has can be
 // a password in the wrong place, subjects are a part of contents, and stacks are
 // for the log.
 func (v sight) show(l feed.Line) (out eventLine, ok bool) {
@@ -54,6 +57,9 @@ func (v sight) show(l feed.Line) (out eventLine, ok bool) {
 		return f.Value == "" || f.Key == "stack" || f.Key == "subject" && !v.contents || f.Key == "user" && l.Event == "console-sign-in-failed"
 	})
 	if v.level == "warn" && l.Level != "warn" && l.Level != "error" || l.Event == "" {
+		return out, false
+	}
+	if l.Event == "book-changed" && !v.book(l.Of("book")) {
 		return out, false
 	}
 	if v.text != "" && !strings.Contains(l.Event, v.text) && !slices.ContainsFunc(l.Fields, func(f feed.Field) bool { return strings.Contains(strings.ToLower(f.Value), v.text) }) {
@@ -78,7 +84,7 @@ func (s *Server) seen(v sight, from uint64, most int) (list []eventLine, next ui
 }
 
 func (s *Server) events(w http.ResponseWriter, r *request) {
-	v := sightOf(r)
+	v := s.sightOf(r)
 	page := &lookedOn{Level: v.level, Text: v.text}
 	from := s.Feed.Next()
 	from -= min(from, feed.Kept)
@@ -92,7 +98,7 @@ func (s *Server) events(w http.ResponseWriter, r *request) {
 // eventStream goes on with the lines that come. Where more come than are shown at
 // a look, the oldest are passed over and counted.
 func (s *Server) eventStream(w http.ResponseWriter, r *request) {
-	v := sightOf(r)
+	v := s.sightOf(r)
 	at, err := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64)
 	if err != nil {
 		if at, err = strconv.ParseUint(r.Form.Get("from"), 10, 64); err != nil {

@@ -8,12 +8,14 @@ import (
 	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"postern/cmd/control"
+	"postern/config"
 )
 
 // follow opens a stream. next is the event that comes next, with its data; empty:
@@ -110,6 +112,30 @@ func TestEvents(t *testing.T) {
 	}
 	if code, _, _ := b.get("/events/stream"); code != http.StatusNotAcceptable {
 		t.Errorf("a page of a stream: %d", code)
+	}
+}
+
+// Who changes what in a book shows to those alone who may see it.
+func TestEventsOfBooks(t *testing.T) {
+	f, s := newRelay(t)
+	withBooks(t, f, config.Book{Name: "board", Provider: config.BookCSV, ConsoleUser: []string{"operate"}})
+	for _, book := range []string{"team", "board", "gone"} {
+		logged(s, "info", "book-changed", "book", book, "what", "put into Spies of "+book, "who", "somebody of "+book, "operator", "console:operate")
+	}
+	for user, want := range map[string][]string{"look": {"team"}, "operate": {"team", "board"}, "define": {"team"}} {
+		b := open(t, serverOf(s, f), user)
+		for _, path := range []string{"/events", "/events?q=spies"} {
+			_, _, body := b.get(path)
+			for _, book := range []string{"team", "board", "gone"} {
+				if shows := strings.Contains(body, "somebody of "+book); shows != slices.Contains(want, book) {
+					t.Errorf("%s, %s: %s shows: %t", user, path, book, shows)
+				}
+			}
+		}
+		_, next, _ := b.follow("/events/stream?from=0")
+		if _, data := next(); strings.Contains(data, "of board") != (user == "operate") || strings.Contains(data, "of gone") || !strings.Contains(data, "of team") {
+			t.Errorf("%s: %s", user, data)
+		}
 	}
 }
 
