@@ -130,3 +130,18 @@ func lasted(d time.Duration) string {
 	}
 	return fmt.Sprintf("%d days", int(d.Hours())/24)
 }
+
+// KnownTo says which of some receivers were told last that it is open, and when;
+// "nobody yet": none of them.
+func (o *Open) KnownTo(receivers []string) string {
+	var told []string
+	for _, name := range receivers {
+		if at, ok := o.Told[name]; ok {
+			told = append(told, name+" at "+at.Local().Format(time.DateTime))
+		}
+	}
+	if len(told) == 0 {
+		return "nobody yet"
+	}
+	return strings.Join(told, ", ")
+}

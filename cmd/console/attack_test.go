@@ -101,7 +101,7 @@ func TestCrossSite(t *testing.T) {
 		"a browser without metadata": {"Origin": {"https://evil.example"}},
 		"a page without an origin":   {"Origin": {"null"}},
 	} {
-		for _, path := range []string{"/queue/remove", "/sign-in", "/sign-out", "/upstreams/office/pause", "/reload",
+		for _, path := range []string{"/queue/remove", "/sign-in", "/sign-out", "/upstreams/office/pause", "/reload", "/alerts/test",
 			"/books/team/save", "/books/team/card", "/books/team/remove", "/books/team/members/add", "/message-files/note", "/made/x/send"} {
 			r, _ := http.NewRequest(http.MethodPost, b.base+path, strings.NewReader("id="+id.String()+"&name=Eve&group=Crew&who=alice&from=a%40example.com&to=b%40example.org"))
 			r.Header = head.Clone()

@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"postern/cmd/alert"
 	"postern/cmd/control"
 	"postern/cmd/history"
 	"postern/cmd/trend"
@@ -116,6 +117,9 @@ func browsed(t *testing.T) (f *relay, s *Server, id spool.ID, pages []string) {
 	h.Add(fmt.Appendf(nil, `{"time":%q,"event":"delivery-attempt","id":%q,"to":"ann@example.org","upstream":"office","result":"deferred","stage":"rcpt","code":450,"text":"try later"}`+"\n", at, id))
 	h.Close(time.Second)
 	f.storms = []control.Storm{{ID: "18c5", From: "cron@example.com", To: "ops@example.org", Subject: hostile, Recipients: 3, Began: time.Now(), Held: 40, Waiting: 38}}
+	parked := openTrouble("upstream-parked", "office", "the upstream \"office\" is parked: it fails in a way that somebody has to mend")
+	parked.Severity, parked.Words, parked.Command = alert.Critical, hostile, "postern upstream test office"
+	f.troubles, f.receivers = []alert.Open{parked}, []string{"ops"}
 	for i := range 60 {
 		s.Trend.Add(time.Now().Add(time.Duration(i-60)*time.Minute), trend.Totals{Accepted: int64(i * i), Delivered: int64(i * i / 2), Deferred: int64(i)}, 100*(i%7))
 	}

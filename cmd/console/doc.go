@@ -59,6 +59,7 @@ type Options struct {
 	Feed *feed.Feed
 	// Trend is what was done in the last day.
 	Trend  *trend.Day
+	Alerts control.Alerts
 	Events func(Event)
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/crypto/argon2"
 
+	"postern/cmd/alert"
 	"postern/cmd/control"
 	"postern/cmd/feed"
 	"postern/cmd/history"
@@ -39,16 +40,20 @@ type relay struct {
 	result   queue.Result
 	lanes    []control.Lane
 	storms   []control.Storm
-	cause    spool.Outcome      // why office is parked
-	problems []string           // of the status
-	queue    control.Queue      // of the status
-	config   *config.Config     // replaced as a whole, under mu
-	repeated error              // of a release; nil: it is the first
-	history  string             // the folder of the lives of messages
-	shelf    *addressbook.Books // nil: none
-	handed   []*Handed
-	refuse   func(*Handed) error // nil: all are taken
-	taken    func()              // reads the configuration anew; nil: it has errors
+	troubles []alert.Open
+	// receivers of alerts, and whether one fails; nil: none does.
+	receivers     []string
+	receiverFails func(ctx context.Context, receiver string) error
+	cause         spool.Outcome      // why office is parked
+	problems      []string           // of the status
+	queue         control.Queue      // of the status
+	config        *config.Config     // replaced as a whole, under mu
+	repeated      error              // of a release; nil: it is the first
+	history       string             // the folder of the lives of messages
+	shelf         *addressbook.Books // nil: none
+	handed        []*Handed
+	refuse        func(*Handed) error // nil: all are taken
+	taken         func()              // reads the configuration anew; nil: it has errors
 }
 
 func (f *relay) search(ctx context.Context, q history.Query) (*history.Found, error) {
@@ -155,6 +160,29 @@ func (f *relay) Status() *control.Status {
 	return &control.Status{Hostname: "relay.example.com", Problems: f.problems, Lanes: f.lanes, Storms: f.storms, Queue: f.queue}
 }
 
+// List implements control.Alerts: what is open by the test's wish.
+func (f *relay) List() []alert.Open {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.troubles
+}
+
+func (f *relay) Receivers() []string { return f.receivers }
+
+func (f *relay) Try(ctx context.Context, _ string) (tried []alert.Tried) {
+	for _, name := range f.receivers {
+		f.note("test of %s", name)
+		one := alert.Tried{Receiver: name}
+		if f.receiverFails != nil {
+			if err := f.receiverFails(ctx, name); err != nil {
+				one.Error = err.Error()
+			}
+		}
+		tried = append(tried, one)
+	}
+	return tried
+}
+
 func (f *relay) Health() (problems, degraded []string) { return nil, nil }
 func (f *relay) Hostname() string                      { return "relay.example.com" }
 func (f *relay) Upstreams() []string                   { return []string{"office"} }
@@ -204,7 +232,7 @@ func newRelayFor(t testing.TB) (*relay, *Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(Options{Trend: day, Store: f.store, Queue: f, Relay: f, Config: f.settings, Search: f.search, Feed: feed.New(), Books: f.books, Submit: f.submit, Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release, Login: func(context.Context, string, string, ShowCode) error { return errors.New("no provider") },
+	s := New(Options{Trend: day, Alerts: f, Store: f.store, Queue: f, Relay: f, Config: f.settings, Search: f.search, Feed: feed.New(), Books: f.books, Submit: f.submit, Captured: capture.NewBox(filepath.Join(t.TempDir(), "capture")), Release: f.release, Login: func(context.Context, string, string, ShowCode) error { return errors.New("no provider") },
 		Events: func(e Event) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

@@ -18,12 +18,13 @@ import (
 // overviewed is what the first page shows.
 type overviewed struct {
 	Status *control.Status
+	Wrong  *troubled
 	Census *counted
 	Hours  []trend.Hour // of the last day
 }
 
 func (s *Server) overview(w http.ResponseWriter, r *request) {
-	s.page(w, r, http.StatusOK, "overview", "Overview", overviewed{s.Relay.Status(), s.census.count(r.Context(), s), trend.Hours(s.Trend.Samples(), time.Local)})
+	s.page(w, r, http.StatusOK, "overview", "Overview", overviewed{s.Relay.Status(), s.troubles(r), s.census.count(r.Context(), s), trend.Hours(s.Trend.Samples(), time.Local)})
 }
 
 // overviewEvery is how often an overview that somebody looks at is made again.
@@ -33,7 +34,7 @@ const overviewEvery = 2 * time.Second
 func (s *Server) overviewStream(w http.ResponseWriter, r *request) {
 	var before []byte
 	s.stream(w, r, overviewEvery, func() (update, <-chan struct{}) {
-		data, err := s.fragment("overview", "live", s.shown(r, "Overview", overviewed{Status: s.Relay.Status(), Census: s.census.count(r.Context(), s)}))
+		data, err := s.fragment("overview", "live", s.shown(r, "Overview", overviewed{Status: s.Relay.Status(), Wrong: s.troubles(r), Census: s.census.count(r.Context(), s)}))
 		if err != nil {
 			return update{last: true}, nil
 		}

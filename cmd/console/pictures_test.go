@@ -20,6 +20,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"postern/cmd/alert"
 	"postern/cmd/control"
 	"postern/cmd/history"
 	"postern/cmd/trend"
@@ -147,6 +148,10 @@ func pictured(t *testing.T) (f *relay, s *Server, id spool.ID) {
 			MaxConnections: 10, Reason: "sign-in: 535 5.7.8 Username and Password not accepted"},
 		{Upstream: "newsletters", Address: "mail.example.net:465", State: queue.Up, Since: &since, Sessions: 3, Queued: 212, TLS: "verify", Auth: "plain", Username: "news", MaxConnections: 10},
 	}
+	parked := alert.Open{Trouble: alert.Trouble{Key: alert.Key{Kind: "upstream-parked", Subject: "office"}, Severity: alert.Critical, Since: since, Waiting: 4, Text: "the upstream \"office\" is parked: it fails in a way that somebody has to mend",
+		Words: "192.0.2.25:587 answered 535 5.7.8 Username and Password not accepted", Meaning: "The upstream does not accept this username and password, or this token.",
+		Remedy: "Check username and password. Where the account signs in with a second factor, it needs a password made for this application.", Command: "postern upstream test office"}, Told: map[string]time.Time{"oncall": since.Add(time.Minute)}}
+	f.troubles, f.receivers = []alert.Open{parked}, []string{"oncall", "ops"}
 	f.queue = control.Queue{Deliveries: 216, Due: 3, Deferred: 212, Held: 1, OldestDue: &since}
 	f.config.Listeners = []config.Listener{{Name: "apps"}}
 	for i, c := range []struct{ from, to string }{{"shop@example.com", "ann@example.org"}, {"cron@db1.example.com", "ops@example.com"}, {"billing@example.com", "bob@example.net"}, {"shop@example.com", "carol@example.org"}} {

@@ -85,6 +85,7 @@ var routes = []route{
 	{"POST", "/definitions/{kind}/remove", config.RoleDefine, (*Server).removeDefinition},
 	{"GET", "/drafts/{id}", config.RoleDefine, (*Server).draft},
 	{"POST", "/drafts/{id}/save", config.RoleDefine, (*Server).keep},
+	{"POST", "/alerts/test", config.RoleOperate, (*Server).testAlerts},
 	{"POST", "/reload", config.RoleDefine, (*Server).reload},
 }
 

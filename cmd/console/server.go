@@ -47,6 +47,8 @@ type Server struct {
 	explaining chan struct{}
 	// reading has an element for each question to address books.
 	reading chan struct{}
+	// telling has an element while receivers of alerts are told of a test.
+	telling chan struct{}
 	// filling has an element while messages are made.
 	filling chan struct{}
 	made    *expiring[made]
@@ -74,7 +76,7 @@ func New(o Options) *Server {
 	s := &Server{
 		Options: o, pages: newPages(), sessions: newSessions(), cross: http.NewCrossOriginProtection(),
 		gate: newGate(), census: &census{}, searching: make(chan struct{}, 1), explaining: make(chan struct{}, explainers),
-		filling: make(chan struct{}, fillers), made: newMadeAll(), reading: make(chan struct{}, askers), walking: make(chan struct{}, walkers), drafts: newDrafts(), loggingIn: make(chan struct{}, logins),
+		filling: make(chan struct{}, fillers), telling: make(chan struct{}, 1), made: newMadeAll(), reading: make(chan struct{}, askers), walking: make(chan struct{}, walkers), drafts: newDrafts(), loggingIn: make(chan struct{}, logins),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.settings.Store(&Settings{console: &config.Console{}})

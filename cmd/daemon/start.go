@@ -111,7 +111,7 @@ func (d *daemon) start(cfg *config.Config) (err error) {
 		d.console = console.New(console.Options{
 			Store: d.reader(), Standin: d.waits(), Queue: d.operators, Relay: d, Captured: capture.NewBox(cfg.CaptureDir()), Release: d.release, Login: d.login, Config: func() *config.Config { return d.state.Load().read },
 			Books: d.agent.Books, Tokens: d.tokens, Submit: d.handIn,
-			Search: d.search, Feed: live, Trend: d.trend, Events: d.log.Console(),
+			Search: d.search, Feed: live, Trend: d.trend, Alerts: d.alerts, Events: d.log.Console(),
 		})
 	}
 	d.pickup = pickup.New(pickup.Options{Submission: d.agent, Events: d.log.Pickup()})

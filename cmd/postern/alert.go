@@ -54,7 +54,7 @@ func (a *app) alertList(ctx context.Context) error {
 		for _, line := range o.Lines(now) {
 			fmt.Fprintf(&b, "  %-9s %s\n", line[0], safe(line[1]))
 		}
-		fmt.Fprintf(&b, "  %-9s %s\n\n", "told", safe(whoKnows(o, list.Receivers)))
+		fmt.Fprintf(&b, "  %-9s %s\n\n", "told", safe(o.KnownTo(list.Receivers)))
 	}
 	if len(list.Alerts) == 0 {
 		b.WriteString("Nothing is wrong.\n")
@@ -64,20 +64,6 @@ func (a *app) alertList(ctx context.Context) error {
 	}
 	_, err = io.WriteString(a.stdout, b.String())
 	return err
-}
-
-// whoKnows says which receivers were told.
-func whoKnows(o *alert.Open, receivers []string) string {
-	var told []string
-	for _, name := range receivers {
-		if at, ok := o.Told[name]; ok {
-			told = append(told, name+" at "+at.Local().Format(time.DateTime))
-		}
-	}
-	if len(told) == 0 {
-		return "nobody yet"
-	}
-	return strings.Join(told, ", ")
 }
 
 func (a *app) alertTestCommand() *cobra.Command {
