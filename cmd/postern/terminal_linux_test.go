@@ -22,6 +22,8 @@ type terminal struct {
 	master *os.File
 	slave  *os.File
 
+	reading sync.Mutex // who holds it keeps the terminal from taking anything
+
 	mu            sync.Mutex
 	width, height int
 	screen        [][]rune
@@ -58,7 +60,9 @@ func newTerminal(t *testing.T, width, height int) *terminal {
 		defer close(done)
 		b := make([]byte, 4096)
 		for {
+			v.reading.Lock()
 			n, err := master.Read(b)
+			v.reading.Unlock()
 			if err != nil { // EIO once the last program has closed it
 				return
 			}

@@ -3,10 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,17 +88,21 @@ func (a *app) top(ctx context.Context, every time.Duration, once bool) error {
 	return a.topLive(ctx, client, before, every, screen, keys)
 }
 
-// topLive is the screen. It gives the terminal back as it was.
+// topLive is the screen. It gives the terminal back as it was, also when a signal
+// ends it. Neither a terminal that takes nothing nor a relay that does not answer
+// keeps a key from being obeyed.
 func (a *app) topLive(ctx context.Context, client *control.Client, before sample, every time.Duration, screen, keys *os.File) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	was, err := term.MakeRaw(int(keys.Fd()))
 	if err != nil {
 		return err
 	}
 	defer term.Restore(int(keys.Fd()), was)
-	// Another screen, without a cursor. Nothing wraps: what a terminal takes to be
-	// wider than we do must not become a line of its own.
-	fmt.Fprint(screen, "\x1b[?1049h\x1b[?25l\x1b[?7l")
-	defer fmt.Fprint(screen, "\x1b[?7h\x1b[?25h\x1b[?1049l") // and back
+	drawn := newDrawing(screen)
+	defer drawn.end()
+	asked := &asking{relay: func(ctx context.Context) (sample, error) { return a.sample(ctx, client) }, answer: make(chan heard, 1)}
+	defer asked.end()
 	pressed := make(chan string)
 	go readKeys(keys, pressed) // ends with the process
 	v := newTopView(before, before)
@@ -108,7 +113,7 @@ func (a *app) topLive(ctx context.Context, client *control.Client, before sample
 	defer resized.Stop()
 	for {
 		width, height := sizeOf(screen)
-		fmt.Fprint(screen, "\x1b[H"+strings.ReplaceAll(v.text(width, height, said), "\n", "\x1b[K\r\n")+"\x1b[J")
+		drawn.show("\x1b[H" + strings.ReplaceAll(v.text(width, height, said), "\n", "\x1b[K\r\n") + "\x1b[J")
 		select {
 		case <-ctx.Done():
 			return nil
@@ -123,15 +128,17 @@ func (a *app) topLive(ctx context.Context, client *control.Client, before sample
 				said = outcome(client.Resume(ctx, v.Lanes[v.chosen].Upstream))
 			}
 		case <-tick.C:
-			now, err := a.sample(ctx, client)
-			if said, v.stale = "", err != nil; v.stale {
-				said = err.Error()
+			asked.ask(ctx)
+		case now := <-asked.answer:
+			asked.busy = false
+			if said, v.stale = "", now.err != nil; v.stale {
+				said = now.err.Error()
 				continue
 			}
-			next := newTopView(before, now)
+			next := newTopView(before, now.sample)
 			next.sorted, next.chosen = v.sorted, v.chosen
 			next.sort()
-			before, v = now, next
+			before, v = now.sample, next
 		}
 	}
 }

@@ -1,12 +1,68 @@
 package main
 
 import (
+	"context"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// TestTopEndsOnTerminals: a signal gives the terminal back as well, and one that takes
+// nothing keeps no key from being obeyed.
+func TestTopEndsOnTerminals(t *testing.T) {
+	h := newHarness(t, ordinary(freeAddr(t), "127.0.0.1:1"))
+	h.start()
+	for name, end := range map[string]func(*terminal, *os.Process) (release func()){
+		"a signal": func(_ *terminal, p *os.Process) func() { _ = p.Signal(syscall.SIGTERM); return func() {} },
+		"nothing is taken": func(v *terminal, _ *os.Process) func() {
+			v.reading.Lock()
+			last, since := 0, time.Now()
+			eventually(t, "no more fits into the terminal", func() bool {
+				n, err := unix.IoctlGetInt(int(v.master.Fd()), unix.TIOCINQ)
+				if err != nil || n != last {
+					last, since = n, time.Now()
+				}
+				return last > 1000 && time.Since(since) > time.Second
+			})
+			v.typeIn("q")
+			return v.reading.Unlock
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newTerminal(t, 200, 60)
+			before, err := unix.IoctlGetTermios(int(v.slave.Fd()), unix.TCGETS)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+			defer cancel()
+			cmd := h.command(ctx, "top", "--interval", "200ms")
+			cmd.Env = append(cmd.Env, "TERM=xterm")
+			wait := v.run(cmd)
+			eventually(t, "the screen is drawn", func() bool { return strings.Contains(v.text(), "q end  ") })
+			release := end(v, cmd.Process)
+			if code := wait(); code != exitOK {
+				t.Errorf("exit code %d", code)
+			}
+			release()
+			if after, err := unix.IoctlGetTermios(int(v.slave.Fd()), unix.TCGETS); err != nil || *after != *before {
+				t.Errorf("the terminal is another: %v\n%+v\n%+v", err, before, after)
+			}
+			if name == "a signal" { // the other one does not take that either
+				eventually(t, "the screen from before is shown", func() bool {
+					v.mu.Lock()
+					defer v.mu.Unlock()
+					return slices.Equal(v.modes, []string{"[?1049h", "[?25l", "[?7l", "[?7h", "[?25h", "[?1049l"})
+				})
+			}
+		})
+	}
+}
 
 // TestTopOnTerminals: whatever its size, and while it changes, nothing wraps or
 // scrolls, and what to press stands at the end; the terminal is given back.
