@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/config/wire"
 )
 
 // hostileIssuer is this machine, which may be asked without TLS.
@@ -250,6 +252,135 @@ func TestStrangeDevices(t *testing.T) {
 				t.Errorf("%s: %v after %v and %d polls", answer, err, time.Since(began), polls)
 			}
 			p.open.Wait()
+		})
+	}
+}
+
+// A person is shown no code and no address that can't be followed as it stands, or
+// that leads elsewhere than into a page of TLS.
+func TestStrangeCodes(t *testing.T) {
+	long := strings.Repeat("A", 400_000)
+	const page = hostileIssuer + "/activate"
+	for name, c := range map[string]struct{ code, address string }{
+		"escape in the code":        {`AB\u001b]52;c;eA==\u0007`, page},
+		"line feed in the code":     {`AB\nCD`, page},
+		"C1 in the code":            {`AB\u009b31m`, page},
+		"turned around":             {`\u202eDCBA`, page},
+		"invisible in the code":     {`AB\u200bCD`, page},
+		"blanks around the code":    {` ABCD `, page},
+		"a long code":               {long, page},
+		"no code":                   {"", page},
+		"a script":                  {"ABCD", "javascript:alert(1)"},
+		"a script with a host":      {"ABCD", `javascript://idp.example/%0aalert(1)`},
+		"a file":                    {"ABCD", "file:///etc/passwd"},
+		"a file of a host":          {"ABCD", "file://idp.example/x"},
+		"data":                      {"ABCD", "data:text/html,x"},
+		"without TLS":               {"ABCD", "http://idp.example/activate"},
+		"in the name of a user":     {"ABCD", "https://login.example@evil.example/"},
+		"relative":                  {"ABCD", "/activate"},
+		"of any scheme":             {"ABCD", "//idp.example/activate"},
+		"line feed in the address":  {"ABCD", `https://idp.example/a\nb`},
+		"blank in the address":      {"ABCD", `https://idp.example/a  b`},
+		"escape in the address":     {"ABCD", `https://idp.example/\u001b[2J`},
+		"C1 in the address":         {"ABCD", `https://idp.example/\u009b2J`},
+		"address turned around":     {"ABCD", `https://idp.example/\u202etxt`},
+		"invisible in the address":  {"ABCD", `https://idp\u200b.example/`},
+		"a long address":            {"ABCD", "https://idp.example/" + long},
+		"no address":                {"ABCD", ""},
+		"an address twice":          {"ABCD", page + `","verification_uri":"javascript:alert(1)`},
+		"an address by two members": {"ABCD", `","verification_url":"javascript:alert(1)`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &hostileProvider{t: t, at: "/device", say: saying("application/json", `{"device_code":"d","user_code":"`+c.code+`","verification_uri":"`+c.address+`"}`)}
+				up := accountWith(config.FlowDevice)
+				up.OAuth.Issuer = hostileIssuer
+				person := &typist{}
+				_, err := New(Options{State: stateIn(t.TempDir()), Transport: p.transport()}).Login(t.Context(), up, person)
+				var e *Error
+				if !errors.As(err, &e) || e.Kind != Refused || person.address != "" || person.code != "" {
+					t.Errorf("%v; shown: %.100q %.100q", err, person.address, person.code)
+				}
+				p.open.Wait()
+			})
+		})
+	}
+	for address, want := range map[string]bool{"https://idp.example/device": true, "http://127.0.0.1:631/": false, "https://localhost/": false, "https://[::1]/": false} {
+		if c := (&client{at: endpoints{device: "https://idp.example/code"}}); c.leads(address) != want {
+			t.Errorf("a provider elsewhere leads to %s: %v", address, !want)
+		}
+	}
+}
+
+// Whatever a provider says while a code is typed, the login ends in its time, and what
+// is told of it is one short line.
+func TestStrangeWaiting(t *testing.T) {
+	long := strings.Repeat("x", 900_000)
+	for name, c := range map[string]struct {
+		body  string
+		polls int // at most
+	}{
+		"slow down without end":    {`{"error":"slow_down"}`, 20},
+		"pending without end":      {`{"error":"authorization_pending"}`, 121},
+		"pending, and a long text": {`{"error":"authorization_pending","error_description":"` + long[:200_000] + `"}`, 121},
+		"a long error":             {`{"error":"` + long + `"}`, 121},
+		"a long text":              {`{"error":"access_denied","error_description":"` + long + `"}`, 1},
+		"controls in an error":     {`{"error":"x\u001b]0;t\u0007\u009b31m\u202e\r\n","error_description":"\u001b[2J\u0000\r\n\u200b","error_uri":"javascript:x"}`, 121},
+		"two errors":               {`{"error":"access_denied","error":"authorization_pending","error":"access_denied"}`, 1},
+		"an error and a token":     {`{"error":"invalid_grant","access_token":"a","refresh_token":"r","token_type":"Bearer"}`, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &hostileProvider{t: t, at: "/token", say: func(w io.Writer, _ *http.Request) error {
+					_, err := fmt.Fprintf(w, "HTTP/1.1 400 No\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(c.body), c.body)
+					return err
+				}}
+				up := accountWith(config.FlowDevice)
+				up.OAuth.Issuer = hostileIssuer
+				began := time.Now()
+				_, err := New(Options{State: stateIn(t.TempDir()), Transport: p.transport()}).Login(t.Context(), up, &typist{})
+				var e *Error
+				if !errors.As(err, &e) || len(e.Text) > 600 || len(e.Code) > 600 || wire.Text(e.Text+e.Code, 2000) != e.Text+e.Code {
+					t.Errorf("%q", err)
+				}
+				if took := time.Since(began); took > loginTimeout || p.asked > c.polls {
+					t.Errorf("%d polls in %v", p.asked, took)
+				}
+				p.open.Wait()
+			})
+		})
+	}
+}
+
+// What would be more than a token never gets into a line of AUTH or into a file.
+func TestStrangeTokens(t *testing.T) {
+	for name, body := range map[string]string{
+		"a line feed":             `{"access_token":"a\r\nRCPT TO:<x>","token_type":"Bearer"}`,
+		"a blank":                 `{"access_token":"a b","token_type":"Bearer"}`,
+		"NUL":                     `{"access_token":"a\u0000b","token_type":"Bearer"}`,
+		"the end of a field":      `{"access_token":"a\u0001auth=x","token_type":"Bearer"}`,
+		"other letters":           `{"access_token":"\u00e4","token_type":"Bearer"}`,
+		"a long one":              `{"access_token":"` + strings.Repeat("x", maxToken+1) + `","token_type":"Bearer"}`,
+		"a refresh token":         `{"access_token":"a","refresh_token":"r\r\n","token_type":"Bearer"}`,
+		"a long refresh token":    `{"access_token":"a","refresh_token":"` + strings.Repeat("x", maxToken+1) + `","token_type":"Bearer"}`,
+		"another kind":            `{"access_token":"a","token_type":"mac"}`,
+		"a kind with a line feed": `{"access_token":"a","token_type":"Bearer\r\n"}`,
+		"a good one, then not":    `{"access_token":"a","access_token":"b\r\n","token_type":"Bearer"}`,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &hostileProvider{t: t, at: "/token", say: saying("application/json", body)}
+			up := accountWith(config.FlowDevice)
+			up.OAuth.Issuer = hostileIssuer
+			state := t.TempDir()
+			got, err := New(Options{State: stateIn(state), Transport: p.transport()}).Login(t.Context(), up, &typist{})
+			var e *Error
+			if !errors.As(err, &e) || strings.ContainsAny(e.Text, "\r\n\x00") {
+				t.Errorf("%s: %+v, %v", name, got, err)
+			}
+			p.open.Wait()
+			if kept, _ := filepath.Glob(filepath.Join(state, "*", "*.json")); len(kept) > 0 {
+				t.Errorf("%s: kept in %s", name, kept)
+			}
 		})
 	}
 }

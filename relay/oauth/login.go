@@ -143,11 +143,17 @@ func (c *client) device(ctx context.Context, person Person) (*oauth2.Token, erro
 	if da.VerificationURI == "" {
 		da.VerificationURI = da.VerificationURL
 	}
-	if !secure(da.VerificationURI) || clean(da.UserCode, nil) != da.UserCode || da.DeviceCode == "" || da.UserCode == "" {
+	if !c.leads(da.VerificationURI) || clean(da.UserCode, nil) != da.UserCode || da.DeviceCode == "" || da.UserCode == "" {
 		return nil, &Error{Kind: Refused, Text: hostOf(c.at.device) + " gave an answer that nobody can follow"}
 	}
-	person.TypeCode(clean(da.VerificationURI, nil), da.UserCode, until)
+	person.TypeCode(da.VerificationURI, da.UserCode, until)
 	return c.poll(ctx, da, until)
+}
+
+// leads tells whether a person can be sent to an address: it is shown as it is, and a
+// provider elsewhere leads nobody to a program of this machine.
+func (c *client) leads(address string) bool {
+	return secure(address) && clean(address, nil) == address && (!isLoopback(address) || isLoopback(c.at.device))
 }
 
 // deviceAnswer is §3.2. The type of the library is not used: null panics in it.
