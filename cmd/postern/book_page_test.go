@@ -37,6 +37,8 @@ var bookPage = []struct{ command, says string }{
 	{"postern send --from me@example.com --to group:Sales --subject Hello --body 'See you.'", ""},
 	{"postern book test outlook", "-"},
 	{"postern book find alice", "alice@example.com"},
+	{"postern book test contacts", "-"}, // as TestContactsByDavMail does
+	{"postern send --from me@example.com --to 'group:Tea Party' --subject Hello --body 'See you.'", "-"},
 	{"postern book find --format abook alice", "\nalice@example.com\tAlice Liddell\tSales\n"},
 }
 
