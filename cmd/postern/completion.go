@@ -57,7 +57,15 @@ var scriptChanges = map[string][]struct{ old, new string }{
 
     __postern_debug "About to call: eval ${requestComp}"
 `},
-		{`completions $flagPrefix $noSpace`, `completions $flagPrefix $noSpace -M "'m:{[:lower:][:upper:]}={[:upper:][:lower:]} l:|=* r:|=*'"`},
+		{`        if eval _describe $keepOrder "completions" completions $flagPrefix $noSpace; then
+`, `        # What zsh takes for the same letter in capitals is of ASCII alone. Where it
+        # finds nobody, all that the program offers is taken, unless those have not even
+        # their first letter in common: then nothing would be left of the word.
+        local one first=${${completions[1]}[1]}
+        for one in "${completions[@]}"; do [[ ${one[1]} = "$first" ]] || first=; done
+        if eval _describe $keepOrder "completions" completions $flagPrefix $noSpace -M "'m:{[:lower:][:upper:]}={[:upper:][:lower:]} l:|=* r:|=*'" ||
+            { [[ -n $first ]] && eval _describe $keepOrder "completions" completions $flagPrefix $noSpace -U }; then
+`},
 	},
 	"fish": {
 		{`    set -l lastArg (string escape -- (commandline -ct))

@@ -34,6 +34,10 @@ var offered = map[string]string{
 	"postern send --config CONFIG --to Anna@e":     "anna@example.com", // signs at which bash parts words
 	`postern send --config CONFIG --to "Anna@e`:    "anna@example.com",
 	"postern book remove --config CONFIG \u00c4":   "Ärger & Söhne; \"GmbH\"",
+	"postern book show --config CONFIG är":         "Ärger & Söhne; \"GmbH\"", // small letters beyond ASCII
+	"postern book show --config CONFIG 'äR":        "Ärger & Söhne; \"GmbH\"",
+	"postern send --config CONFIG --to émi":        "Émile ",
+	"postern send --config CONFIG --to ZOË\\ N":    "Zoë North",
 }
 
 // commands is a name that a shell would carry out, if it looked at it twice.
@@ -62,6 +66,8 @@ func quotable(t *testing.T) (*harness, []string) {
 	h.must("book", "add", "--name", "Zoë North", "--email", "1@example.com")
 	h.must("book", "add", "--name", "Zoë South", "--email", "2@example.com")
 	h.must("book", "add", "--name", commands, "--email", "q@example.com")
+	h.must("book", "add", "--name", "Émile Zola", "--email", "3@example.com")
+	h.must("book", "add", "--name", "Émile Durkheim", "--email", "4@example.com")
 	h.must("book", "add", "--name", "Anna", "--email", "anna@example.com")
 	return h, append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "HOME="+h.dir, "LC_ALL=C.UTF-8", "TERM=dumb")
 }
