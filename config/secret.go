@@ -340,31 +340,53 @@ func runSecretCommand(ctx context.Context, args, named []string) (string, error)
 // Where it does not end in time, what it has started ends with it. Errors hold
 // nothing that it printed and none of its arguments.
 func RunCommand(ctx context.Context, args, named []string, input io.Reader) (string, error) {
+	out := &cappedBuffer{}
+	if err := runCommand(ctx, args, named, input, out); err != nil {
+		return "", err
+	}
+	return out.kept.String(), nil
+}
+
+// TellCommand is RunCommand for a command that only listens: nobody reads what it
+// prints, of which there may be any amount, and where it ends with 0 it may leave
+// programs running.
+func TellCommand(ctx context.Context, args, named []string, input io.Reader) error {
+	return runCommand(ctx, args, named, input, nil)
+}
+
+// runCommand runs a command. out gets what it prints; nil: nobody does.
+func runCommand(ctx context.Context, args, named []string, input io.Reader, out *cappedBuffer) error {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.WaitDelay = command.Linger
 	cmd.Env = commandEnv(os.Environ(), named)
 	command.KeepDescriptors()
 	kill := command.Apart(cmd)
-	out := &cappedBuffer{}
-	cmd.Stdin, cmd.Stdout = input, out
+	cmd.Stdin = input
+	if out != nil {
+		cmd.Stdout = out
+	}
 	err := cmd.Run()
-	if out.full || ctx.Err() != nil || errors.Is(err, exec.ErrWaitDelay) {
+	full := out != nil && out.full
+	if full || ctx.Err() != nil || errors.Is(err, exec.ErrWaitDelay) {
 		kill() // children that it left behind: there would be more with each sign-in
 	}
 	var exit *exec.ExitError
 	switch {
-	case out.full:
-		return "", errors.New("printed more than " + FormatSize(maxSecret))
+	case full:
+		return errors.New("printed more than " + FormatSize(maxSecret))
 	case ctx.Err() != nil:
-		return "", fmt.Errorf("did not end in time: %w", ctx.Err())
+		return fmt.Errorf("did not end in time: %w", ctx.Err())
 	case errors.As(err, &exit):
-		return "", fmt.Errorf("failed: %s; run it by hand to see why", exit.ProcessState)
+		return fmt.Errorf("failed: %s; run it by hand to see why", exit.ProcessState)
 	case errors.Is(err, exec.ErrWaitDelay):
-		return "", errors.New("left a child behind that keeps its output open")
+		if out == nil {
+			return errors.New("left a child behind that keeps its input open")
+		}
+		return errors.New("left a child behind that keeps its output open")
 	case err != nil:
-		return "", fmt.Errorf("cannot be run: %w", err)
+		return fmt.Errorf("cannot be run: %w", err)
 	}
-	return out.kept.String(), nil
+	return nil
 }
 
 // cappedBuffer keeps up to maxSecret bytes and then refuses.

@@ -47,7 +47,8 @@ func messageOf(from string, due []Open) *Message {
 }
 
 // Command is a program that gets a Message as JSON. It has the environment of
-// a password_command, and whatever it has started ends when ctx is done.
+// a password_command. Nobody reads what it prints. Where it has not ended when ctx is
+// done, it ends with whatever it has started.
 type Command []string
 
 // Send implements Receiver.
@@ -56,8 +57,7 @@ func (c Command) Send(ctx context.Context, from string, due []Open) error {
 	if err != nil {
 		return err
 	}
-	_, err = config.RunCommand(ctx, c, nil, bytes.NewReader(append(text, '\n')))
-	return err
+	return config.TellCommand(ctx, c, nil, bytes.NewReader(append(text, '\n')))
 }
 
 // Alertmanager is one that speaks API v2.
