@@ -3,6 +3,7 @@ package merge
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -37,26 +38,35 @@ func (r *reader) readHeader(names []string, line int) {
 	r.ignored = make([]bool, len(names))
 	for i, name := range names {
 		trimmed := strings.TrimSpace(name)
+		r.ignored[i] = true // unless it is a column of its own
 		switch {
 		case !utf8.ValidString(name):
 			r.heading(line, "the header is not UTF-8", "rows.charset = 'windows-1252', or what it is")
+			r.ignoreFrom(i)
 			return
 		case trimmed == "":
 			r.warn(Problem{File: r.table.name, Text: fmt.Sprintf("column %d has no name and is left out", i+1), rows: true})
-			r.ignored[i] = true
 			continue
 		case trimmed != name:
 			r.warn(Problem{File: r.table.name, Text: fmt.Sprintf("column %s has blanks around its name, which are left out", quoted(name)), rows: true})
 		}
 		if _, twice := r.table.at[trimmed]; twice {
 			r.heading(line, "column "+quoted(trimmed)+" is there twice", "")
-			r.ignored[i] = true
 			continue
 		}
 		if _, err := r.table.column(trimmed); err != nil {
 			r.heading(line, "the header "+err.Error(), "")
+			r.ignoreFrom(i)
 			return
 		}
+		r.ignored[i] = false
+	}
+}
+
+// ignoreFrom leaves out the columns that were not looked at.
+func (r *reader) ignoreFrom(i int) {
+	for ; i < len(r.ignored); i++ {
+		r.ignored[i] = true
 	}
 }
 
@@ -149,30 +159,93 @@ func plural(n int, word string) string {
 // readJSON reads an array of objects, an object with one array of objects, one
 // object, or an object a line.
 func (r *reader) readJSON(in *bufio.Reader, format Format) error {
-	d := json.NewDecoder(in)
+	begin, _ := in.Peek(4 << 10)
+	d := json.NewDecoder(&oneBlank{r: in})
 	d.UseNumber()
 	if format == NDJSON {
-		return r.objects(d, func() bool { return true })
+		return r.jsonFault(r.objects(d, func() bool { return true }))
 	}
-	b, _ := in.Peek(4 << 10)
-	if b := strings.TrimLeft(string(b), " \t\r\n"); strings.HasPrefix(b, "{") {
+	if b := strings.TrimLeft(string(begin), " \t\r\n"); strings.HasPrefix(b, "{") {
 		return r.object(d)
 	}
 	if _, err := d.Token(); err != nil { // [
 		return r.jsonFault(err)
 	}
-	return r.objects(d, d.More)
+	err := r.objects(d, d.More)
+	if err == nil {
+		_, err = d.Token() // ]: what a program has half written is not all of its rows
+	}
+	return r.jsonFault(cmp.Or(unfinished(err), nothingBehind(d)))
 }
 
-// objects reads one row after the other.
+// oneBlank leaves one blank of several that stand between values of JSON: a decoder
+// would look at all of them again with each piece that it reads.
+type oneBlank struct {
+	r                    io.Reader
+	text, escaped, blank bool
+}
+
+func (b *oneBlank) Read(p []byte) (int, error) {
+	for {
+		n, err := b.r.Read(p)
+		left := p[:0]
+		for _, c := range p[:n] {
+			blank := !b.text && (c == ' ' || c == '\t' || c == '\n' || c == '\r')
+			if blank && b.blank {
+				continue
+			}
+			switch b.blank = blank; {
+			case !b.text:
+				b.text = c == '"'
+			case b.escaped:
+				b.escaped = false
+			case c == '\\':
+				b.escaped = true
+			case c == '"':
+				b.text = false
+			}
+			left = append(left, c)
+		}
+		if len(left) > 0 || n == 0 || err != nil {
+			return len(left), err
+		}
+	}
+}
+
+// unfinished is an error within JSON, where no end is.
+func unfinished(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// nothingBehind tells of what stands behind the last row.
+func nothingBehind(d *json.Decoder) error {
+	switch _, err := d.Token(); {
+	case err == nil:
+		return errMore
+	case !errors.Is(err, io.EOF):
+		return err
+	}
+	return nil
+}
+
+// objects reads one row after the other, up to the end where more doesn't tell it.
 func (r *reader) objects(d *json.Decoder, more func() bool) error {
 	for more() {
-		err := r.jsonRow(d)
+		t, err := d.Token()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
+		if err == nil && t != json.Delim('{') {
+			err = errNoObject
+		}
+		if err == nil {
+			err = unfinished(r.jsonRow(d))
+		}
 		if err != nil {
-			return r.jsonFault(err)
+			return err
 		}
 		r.consumed.reset()
 	}
@@ -184,24 +257,20 @@ func (r *reader) objects(d *json.Decoder, more func() bool) error {
 func (r *reader) jsonFault(err error) error {
 	var syntax *json.SyntaxError
 	switch {
-	case errors.As(err, &syntax), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, errNoObject):
+	case errors.As(err, &syntax), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, errNoObject), errors.Is(err, errMore):
 		r.found.add(Problem{File: r.table.name, Row: r.table.n + 1, Text: "is not JSON: " + err.Error(), rows: true})
 		return nil
 	}
 	return err
 }
 
-var errNoObject = errors.New("a row must be an object")
+var (
+	errNoObject = errors.New("a row must be an object")
+	errMore     = errors.New("something stands behind its end")
+)
 
-// jsonRow reads an object, its columns in their order.
+// jsonRow reads the rest of an object, its columns in their order.
 func (r *reader) jsonRow(d *json.Decoder) error {
-	t, err := d.Token()
-	if err != nil {
-		return err
-	}
-	if t != json.Delim('{') {
-		return errNoObject
-	}
 	r.cells = r.cells[:0]
 	for d.More() {
 		t, err := d.Token()
@@ -214,6 +283,9 @@ func (r *reader) jsonRow(d *json.Decoder) error {
 			return err
 		}
 		i, err := r.table.column(strings.TrimSpace(name))
+		if err == nil {
+			err = r.once(i, name)
+		}
 		if err == nil {
 			err = countJSON(raw)
 		}
@@ -247,6 +319,18 @@ func (r *reader) jsonRow(d *json.Decoder) error {
 	return nil
 }
 
+// once refuses a column that the row has already: who wrote it meant one of them.
+func (r *reader) once(i int, name string) error {
+	for len(r.had) <= i {
+		r.had = append(r.had, 0)
+	}
+	if r.had[i] == r.table.n+1 {
+		return fmt.Errorf("column %s is there twice", quoted(name))
+	}
+	r.had[i] = r.table.n + 1
+	return nil
+}
+
 func countJSON(raw []byte) error {
 	n, inText := 0, false
 	for i := 0; i < len(raw); i++ {
@@ -272,6 +356,9 @@ func (r *reader) object(d *json.Decoder) error {
 		return r.jsonFault(err)
 	}
 	r.consumed.reset()
+	if err := nothingBehind(d); err != nil {
+		return r.jsonFault(err)
+	}
 	keys := json.NewDecoder(bytes.NewReader(whole))
 	_, _ = keys.Token()
 	_, _ = keys.Token() // the first key: the whole is JSON
@@ -279,7 +366,7 @@ func (r *reader) object(d *json.Decoder) error {
 	if keys.More() && keys.Decode(&list) == nil && !keys.More() && list[0] == '[' {
 		again := json.NewDecoder(bytes.NewReader(list))
 		_, _ = again.Token()
-		return r.objects(again, again.More)
+		return r.jsonFault(r.objects(again, again.More))
 	}
-	return r.objects(json.NewDecoder(bytes.NewReader(whole)), func() bool { return r.table.n == 0 })
+	return r.jsonFault(r.objects(json.NewDecoder(bytes.NewReader(whole)), func() bool { return r.table.n == 0 }))
 }

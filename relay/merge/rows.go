@@ -26,6 +26,7 @@ type reader struct {
 	found    *Problems
 	warn     func(Problem)
 	cells    []any // of the row that is read
+	had      []int // by column, the last row of JSON with it, from 1
 	header   int   // columns of the header of CSV and XLSX
 	ignored  []bool
 	consumed *meter
