@@ -86,8 +86,8 @@ func (s *Store) move(ctx context.Context) (moved int, err error) {
 
 // next are the first messages after one.
 func (s *Store) next(ctx context.Context, after spool.ID) (ids []spool.ID, err error) {
-	err = s.opts.Local.Find(ctx, spool.Query{}, func(m spool.Summary) bool {
-		if m.ID > after && (len(ids) == 0 || ids[len(ids)-1] != m.ID) {
+	err = s.opts.Local.Find(ctx, spool.Query{After: after}, func(m spool.Summary) bool {
+		if len(ids) == 0 || ids[len(ids)-1] != m.ID {
 			ids = append(ids, m.ID)
 		}
 		return len(ids) < page
