@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"postern/relay/directory/directorytest"
 	"postern/relay/graph/graphtest"
@@ -57,6 +59,34 @@ func halfClosing(begun string) func(net.Conn) {
 	}
 }
 
+// dripping begins an answer, and goes on with a blank at a time, without an end.
+func dripping(begun string) func(net.Conn) {
+	return func(c net.Conn) {
+		_, _ = c.Read(make([]byte, 4096))
+		_, err := io.WriteString(c, begun)
+		for ; err == nil; _, err = io.WriteString(c, " ") {
+			time.Sleep(50 * time.Millisecond) // the slowness itself; it ends when the client has gone
+		}
+	}
+}
+
+// cardLiar is a server of CardDAV that tells of somebody else, whoever is looked for.
+func cardLiar(t *testing.T) string {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path, prop := "/", "<d:resourcetype><d:collection/><c:addressbook/></d:resourcetype>"
+		switch {
+		case r.Method == "REPORT":
+			path, prop = "/e.vcf", "<d:getetag>1</d:getetag><c:address-data>BEGIN:VCARD\r\nVERSION:4.0\r\nUID:e\r\nFN:Eve Evil\r\nEMAIL:eve@evil.test\r\nEND:VCARD\r\n</c:address-data>"
+		case r.Header.Get("Depth") == "1":
+			path, prop = "/e.vcf", "<d:getetag>1</d:getetag>"
+		}
+		w.WriteHeader(http.StatusMultiStatus)
+		fmt.Fprintf(w, `<d:multistatus xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:carddav"><d:response><d:href>%s</d:href><d:propstat><d:prop>%s</d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response></d:multistatus>`, path, prop)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
 // tokens is a provider that gives "good" to everybody.
 func tokens(t *testing.T) string {
 	var s *httptest.Server
@@ -72,7 +102,7 @@ func tokens(t *testing.T) string {
 	return s.URL
 }
 
-// A directory that is dead, silent, ends half-way, talks nonsense or answers with
+// A directory that is dead, silent, slow, ends half-way, talks nonsense or answers with
 // somebody else is no reason to call anybody unknown, or to write to somebody else:
 // each with what `postern send` ends with.
 func TestBooksThatMisbehave(t *testing.T) {
@@ -103,14 +133,18 @@ func TestBooksThatMisbehave(t *testing.T) {
 		{"ldap", "ends half-way", misbehaving(t, halfClosing("\x30\x32\x02\x01")), exitTempFail},
 		{"ldap", "talks nonsense", misbehaving(t, halfClosing("220 ready\r\n")), exitTempFail},
 		{"ldap", "lies", address(ldapLiar.URL), exitNoUser},
+		{"ldap", "drips", misbehaving(t, dripping("\x30\x84\x00\x00\xff\xff")), exitTempFail},
 		{"carddav", "is dead", "127.0.0.1:1", exitTempFail},
 		{"carddav", "is silent", misbehaving(t, silent), exitTempFail},
 		{"carddav", "ends half-way", misbehaving(t, halfClosing(html)), exitTempFail},
 		{"carddav", "talks nonsense", misbehaving(t, halfClosing("220 ready\r\n")), exitTempFail},
+		{"carddav", "drips", misbehaving(t, dripping(strings.NewReplacer("1000", "100000", "<", "").Replace(html))), exitTempFail},
+		{"carddav", "lies", address(cardLiar(t)), exitNoUser},
 		{"graph", "is dead", "127.0.0.1:1", exitTempFail},
 		{"graph", "is silent", misbehaving(t, silent), exitTempFail},
 		{"graph", "ends half-way", misbehaving(t, halfClosing(strings.Replace(html, "207 Multi-Status", "200 OK", 1))), exitTempFail},
 		{"graph", "talks nonsense", misbehaving(t, halfClosing("220 ready\r\n")), exitTempFail},
+		{"graph", "drips", misbehaving(t, dripping(strings.NewReplacer("207 Multi-Status", "200 OK", "1000", "100000", "<", "").Replace(html))), exitTempFail},
 		{"graph", "lies", address(graphLiar.URL), exitNoUser},
 	} {
 		t.Run(c.book+" "+c.does, func(t *testing.T) {
@@ -120,7 +154,7 @@ func TestBooksThatMisbehave(t *testing.T) {
 				tables = "[" + tables
 			}
 			timeout := "30s"
-			if c.does == "is silent" {
+			if c.does == "is silent" || c.does == "drips" {
 				timeout = "1s"
 			}
 			h := newHarness(t, strings.Replace(capturing, "ADDR", "127.0.0.1:1", 1)+"[book.theirs]\ntimeout = \""+timeout+"\"\n"+book+tables)
