@@ -339,14 +339,15 @@ func TestStrangeWaiting(t *testing.T) {
 				up.OAuth.Issuer = hostileIssuer
 				began := time.Now()
 				_, err := New(Options{State: stateIn(t.TempDir()), Transport: p.transport()}).Login(t.Context(), up, &typist{})
+				took := time.Since(began)
+				p.open.Wait()
 				var e *Error
 				if !errors.As(err, &e) || len(e.Text) > 600 || len(e.Code) > 600 || wire.Text(e.Text+e.Code, 2000) != e.Text+e.Code {
 					t.Errorf("%q", err)
 				}
-				if took := time.Since(began); took > loginTimeout || p.asked > c.polls {
+				if took > loginTimeout || p.asked > c.polls {
 					t.Errorf("%d polls in %v", p.asked, took)
 				}
-				p.open.Wait()
 			})
 		})
 	}
