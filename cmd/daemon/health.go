@@ -53,10 +53,7 @@ func (d *daemon) findings(now time.Time) (all []finding) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	lanes := d.queue.Health()
-	pending, err := d.store.Lanes(ctx)
-	if err != nil {
-		all = append(all, broken(spoolUnreadable, fmt.Sprintf("the spool cannot be read: %v", err)))
-	}
+	pending, unread := d.store.Lanes(ctx)
 	limit := cfg.Control.HealthMaxAge
 	var oldest time.Duration
 	late := 0
@@ -88,7 +85,7 @@ func (d *daemon) findings(now time.Time) (all []finding) {
 	}
 	all = append(all, d.judgeLog(now)...)
 	all = append(all, d.storms.judge()...)
-	return append(all, d.judgeSpool(ctx)...)
+	return append(all, d.judgeSpool(ctx, unread)...)
 }
 
 // keptWords tells of messages that failed, and no sender is told.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -131,11 +132,14 @@ func (d *daemon) judgeLog(now time.Time) (all []finding) {
 	return all
 }
 
-// judgeSpool says what the spool, its disk and the pickup folder suffer from.
-func (d *daemon) judgeSpool(ctx context.Context) (all []finding) {
+// judgeSpool says what the spool, its disk and the pickup folder suffer from. unread is
+// why what waits could not be asked for; nil: it could.
+func (d *daemon) judgeSpool(ctx context.Context, unread error) (all []finding) {
 	usage, err := d.store.Usage(ctx)
-	if s := d.away(ctx); err != nil && s != nil && s.Accepting {
-		all = append(all, d.judgeDatabase(s.Messages, err))
+	if s := d.away(ctx); s != nil && s.Accepting && cmp.Or(err, unread) != nil {
+		all = append(all, d.judgeDatabase(s.Messages, cmp.Or(err, unread)))
+	} else if unread != nil {
+		all = append(all, broken(spoolUnreadable, fmt.Sprintf("the spool cannot be read: %v", unread)))
 	} else if err != nil {
 		all = append(all, broken(spoolUnreadable, fmt.Sprintf("the spool cannot tell how full it is: %v", err)))
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/smtp"
@@ -60,6 +61,49 @@ func (e *endings) told(kind string) (open, over int) {
 		}
 	}
 	return open, over
+}
+
+// endLimit is how long the end of a trouble may take to be told: half a minute after
+// it was gone, and later to a receiver who was told a moment ago.
+const endLimit = 5 * time.Minute
+
+// inTime waits until a condition holds that takes a rest of a receiver, or the half
+// minute of an end.
+func inTime(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(endLimit); !holds(); time.Sleep(100 * time.Millisecond) { // another process is waited for
+		if time.Now().After(end) {
+			t.Fatalf("it did not come about: %s", what)
+		}
+	}
+}
+
+// ended waits until it was told that troubles of these kinds are over, and none of
+// them is open.
+func (e *endings) ended(h *harness, kinds ...string) {
+	h.t.Helper()
+	for _, kind := range kinds {
+		inTime(h.t, "it is told that it is over: "+kind, func() bool {
+			_, over := e.told(kind)
+			return over > 0
+		})
+		if list := h.must("alert", "list", "--json"); strings.Contains(list, fmt.Sprintf("%q", kind)) {
+			h.t.Errorf("%s is over, and listed:\n%s", kind, list)
+		}
+	}
+}
+
+// watched are two [[alert]]: of who notes when troubles are told, and of who notes
+// when they are over.
+func watched(t *testing.T) (s *stagedOnes, e *endings, alerts string) {
+	t.Helper()
+	s, e = &stagedOnes{}, &endings{open: map[string]int{}, over: map[string]int{}}
+	for name, one := range map[string]http.Handler{"manager": s, "ends": e} {
+		server := httptest.NewServer(one)
+		t.Cleanup(server.Close)
+		alerts += fmt.Sprintf("[[alert]]\nname = %q\nalertmanager = %q\nafter = \"0\"\n", name, server.URL)
+	}
+	return s, e, alerts
 }
 
 // TestTroublesEnd: what was wrong and is mended is told as over.
