@@ -60,6 +60,12 @@ type group struct {
 	Count    int
 	Ages     []int // as ages has them
 	Oldest   time.Time
+	// Words are what became of the last attempt at the oldest of them, where Cause
+	// does not say that.
+	Words string
+
+	first spool.ID // the message of the oldest
+	share int
 }
 
 // counted is the queue by cause and age.
@@ -123,22 +129,42 @@ func (s *Server) countQueue(ctx context.Context, until time.Time) *counted {
 		}
 		g := groups[k]
 		if g == nil {
-			g = &group{Upstream: k.upstream, Ages: make([]int, len(ages)), Oldest: sum.Accepted}
+			g = &group{Upstream: k.upstream, Ages: make([]int, len(ages)), Oldest: sum.Accepted, first: sum.ID, share: sum.Share}
 			groups[k] = g
 		}
-		g.add(1, sum.Accepted)
+		g.add(1, sum.Accepted, sum.ID, sum.Share)
 		g.Ages[ageOf(now.Sub(sum.Accepted))]++
 		return true
 	})
 	all.Partial = all.Partial || err != nil
 	all.Groups = named(ctx, groups, control.NewReasons(s.Queue, s.Standin))
+	for _, g := range all.Groups {
+		if g.Cause == tryAgain {
+			g.Words = s.lastWords(ctx, g)
+		}
+	}
 	return all
 }
 
-func (g *group) add(n int, accepted time.Time) {
+// lastWords are what became of the last attempt at the oldest message of a group;
+// empty: nobody knows.
+func (s *Server) lastWords(ctx context.Context, g *group) string {
+	detail, err := s.Store.Detail(ctx, g.first)
+	if err != nil { // gone meanwhile, or not to be read, which its own page tells
+		return ""
+	}
+	for i := range detail.Recipients {
+		if r := &detail.Recipients[i]; r.Share == g.share && r.Status == spool.Pending && r.Last != nil {
+			return control.CauseOf(r.Last)
+		}
+	}
+	return ""
+}
+
+func (g *group) add(n int, accepted time.Time, first spool.ID, share int) {
 	g.Count += n
 	if accepted.Before(g.Oldest) {
-		g.Oldest = accepted
+		g.Oldest, g.first, g.share = accepted, first, share
 	}
 }
 
@@ -153,7 +179,7 @@ func named(ctx context.Context, groups map[kind]*group, waits *control.Reasons) 
 			list = append(list, g)
 			continue
 		}
-		list[i].add(g.Count, g.Oldest)
+		list[i].add(g.Count, g.Oldest, g.first, g.share)
 		for n := range ages {
 			list[i].Ages[n] += g.Ages[n]
 		}
@@ -163,6 +189,9 @@ func named(ctx context.Context, groups map[kind]*group, waits *control.Reasons) 
 	})
 	return list
 }
+
+// tryAgain is the cause of deliveries that wait each for a reason of its own.
+const tryAgain = "the last attempt did not succeed; it is tried again"
 
 // causeOf says why deliveries of a kind wait, and what a list of such is asked
 // for.
@@ -182,7 +211,7 @@ func causeOf(ctx context.Context, k kind, waits *control.Reasons) (cause, state 
 		return why, ""
 	}
 	if k.state == control.Deferred {
-		return "the last attempt did not succeed; it is tried again", "deferred"
+		return tryAgain, "deferred"
 	}
 	return "due, and on its way", ""
 }
