@@ -1,6 +1,7 @@
 package addressbook
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -23,18 +24,18 @@ const (
 var Fields = []string{fieldName, fieldFirst, fieldMiddle, fieldLast, fieldNickname, fieldEmail, fieldOrganisation, fieldGroups}
 
 // headings are the names of columns as programs export them: Outlook in English,
-// German, French and Spanish, Google, and Thunderbird in the same languages. In
-// small letters, without what plain leaves out.
+// German, French, Spanish and Italian, Google, and Thunderbird in the same languages.
+// In small letters, without what plain leaves out.
 var headings = map[string][]string{
 	fieldName: {
 		"name", "full name", "display name", "anzeigename", "nom complet", "nom a afficher", "nombre completo", "nombre a mostrar",
-		"nombre para mostrar",
+		"nombre para mostrar", "nome visualizzato", "nome completo",
 	},
-	fieldFirst:  {"first name", "given name", "vorname", "prenom", "nombre", "nombre de pila"},
-	fieldMiddle: {"middle name", "additional name", "weitere vornamen", "zweiter vorname", "deuxieme prenom", "segundo nombre"},
-	fieldLast:   {"last name", "family name", "nachname", "nom", "nom de famille", "apellidos", "apellido"},
+	fieldFirst:  {"first name", "given name", "vorname", "prenom", "nombre", "nombre de pila", "nome"},
+	fieldMiddle: {"middle name", "additional name", "weitere vornamen", "zweiter vorname", "deuxieme prenom", "segundo nombre", "secondo nome"},
+	fieldLast:   {"last name", "family name", "nachname", "nom", "nom de famille", "apellidos", "apellido", "cognome"},
 	fieldNickname: {
-		"nickname", "spitzname", "surnom", "sobrenombre", "apodo",
+		"nickname", "spitzname", "surnom", "sobrenombre", "apodo", "soprannome",
 	},
 	fieldEmail: {
 		"email", "e mail", "mail", "e mail address", "email address", "e mail 1 value", "primary email", "e mail adresse", "primare e mail adresse",
@@ -44,11 +45,12 @@ var headings = map[string][]string{
 		"e mail 2 adresse", "e mail 3 adresse", "sekundare e mail adresse", "adresse de messagerie 2", "adresse de messagerie 3",
 		"adresse electronique secondaire", "deuxieme adresse electronique", "direccion de correo electronico 2", "direccion de correo electronico 3",
 		"direccion del correo electronico 2", "direccion del correo electronico 3", "correo electronico secundario",
+		"indirizzo posta elettronica", "indirizzo posta elettronica 2", "indirizzo posta elettronica 3", "email primaria", "email secondaria",
 	},
 	fieldOrganisation: {
-		"organisation", "organization", "company", "organization 1 name", "organization name", "firma", "societe", "compania", "organizacion", "empresa",
+		"organisation", "organization", "company", "organization 1 name", "organization name", "firma", "societe", "compania", "organizacion", "empresa", "societa", "organizzazione",
 	},
-	fieldGroups: {"groups", "categories", "group membership", "labels", "kategorien", "categories", "categorias"},
+	fieldGroups: {"groups", "categories", "group membership", "labels", "kategorien", "categories", "categorias", "categorie"},
 }
 
 // filed is the heading of Google's for how somebody is sorted: it is the name of
@@ -56,7 +58,7 @@ var headings = map[string][]string{
 const filed = "file as"
 
 // plainLetters are those of the headings without their marks.
-var plainLetters = strings.NewReplacer("ä", "a", "ö", "o", "ü", "u", "é", "e", "è", "e", "ê", "e", "à", "a", "á", "a", "í", "i", "ó", "o", "ú", "u", "ñ", "n", "ç", "c")
+var plainLetters = strings.NewReplacer("ä", "a", "ö", "o", "ü", "u", "é", "e", "è", "e", "ê", "e", "à", "a", "ò", "o", "ù", "u", "ì", "i", "á", "a", "í", "i", "ó", "o", "ú", "u", "ñ", "n", "ç", "c")
 
 // plain is a heading as headings has it.
 func plain(heading string) string {
@@ -230,7 +232,24 @@ func (c columns) card(row []string, told func(string) string) (card *Card, fault
 	if groups := listed(c.first(fieldGroups, row)); len(groups) > 0 {
 		card.SetGroups(groups)
 	}
-	return card, faults
+	return card, append(faults, c.cut(row)...)
+}
+
+// cut tells which texts of a row are longer than a card takes.
+func (c columns) cut(row []string) (faults []string) {
+	for _, field := range Fields {
+		parts := []string{c.first(field, row)}
+		switch field {
+		case fieldEmail: // each is checked
+			continue
+		case fieldGroups:
+			parts = groupCells(parts[0])
+		}
+		if slices.ContainsFunc(parts, func(part string) bool { return len(part) > maxText }) {
+			faults = append(faults, fmt.Sprintf("%s: has more than %d bytes, and is cut", field, maxText))
+		}
+	}
+	return faults
 }
 
 // mailboxes are those of a cell: Google joins several by ":::", and people by
@@ -258,16 +277,25 @@ func mailboxes(cell string) []string {
 // by ":::", and others by commas.
 func listed(cell string) []string {
 	var list []string
-	cell = strings.ReplaceAll(cell, ":::", ";")
-	at := ','
-	if strings.Contains(cell, ";") {
-		at = ';'
-	}
-	for one := range strings.SplitSeq(cell, string(at)) {
-		one = shown(strings.TrimSpace(one))
+	for _, one := range groupCells(cell) {
+		one = shown(one)
 		if one != "" && !strings.HasPrefix(one, "* ") && !slices.Contains(list, one) && len(list) < maxGroups { // "* myContacts" is of Google itself
 			list = append(list, one)
 		}
 	}
 	return list
+}
+
+// groupCells are the pieces of such a cell, as they are written.
+func groupCells(cell string) []string {
+	cell = strings.ReplaceAll(cell, ":::", ";")
+	at := ","
+	if strings.Contains(cell, ";") {
+		at = ";"
+	}
+	pieces := strings.Split(cell, at)
+	for i := range pieces {
+		pieces[i] = strings.TrimSpace(pieces[i])
+	}
+	return pieces
 }

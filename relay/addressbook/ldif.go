@@ -35,6 +35,7 @@ type attribute struct {
 type ldif struct {
 	*Contents
 	addresses map[string]string // by the name of an entry, as alike has it
+	users     map[string]string // addresses by uid in small letters
 	groups    []ldifGroup       // whose members may stand behind them
 }
 
@@ -42,17 +43,18 @@ type ldif struct {
 type ldifGroup struct {
 	line    int
 	card    *Card
-	members []string
+	members []string // names of entries
+	users   []string // uids: a posixGroup has these (RFC 2307 §2.2)
 	told    func(string) string
 }
 
 // groupClasses are the classes of entries that are groups of entries, in small
-// letters: of RFC 4519, Thunderbird and Active Directory.
-var groupClasses = []string{"groupofnames", "groupofuniquenames", "mailgroup", "group"}
+// letters: of RFC 4519, RFC 2307, Thunderbird and Active Directory.
+var groupClasses = []string{"groupofnames", "groupofuniquenames", "mailgroup", "group", "posixgroup"}
 
 // readLDIF reads RFC 2849: content records, and of changes those that add one.
 func (c *Contents) readLDIF(text []byte) {
-	l := &ldif{Contents: c, addresses: map[string]string{}}
+	l := &ldif{Contents: c, addresses: map[string]string{}, users: map[string]string{}}
 	l.read(text)
 	for _, g := range l.groups {
 		l.join(g)
@@ -90,7 +92,7 @@ func (c *ldif) read(text []byte) {
 			continue
 		}
 		kind, _, _ := strings.Cut(strings.ToLower(string(name)), ";") // options, such as a language
-		if attributes[kind] == "" && !slices.Contains([]string{"objectclass", "changetype", "member", "uniquemember", nameOfEntry}, kind) {
+		if attributes[kind] == "" && !slices.Contains([]string{"objectclass", "changetype", "member", "uniquemember", "memberuid", "uid", nameOfEntry}, kind) {
 			continue
 		}
 		if len(record) >= maxMembers {
@@ -164,7 +166,7 @@ func (c *ldif) record(line int, record []attribute) {
 	if slices.ContainsFunc(record, func(a attribute) bool { return a.name == nameOfEntry }) {
 		g.told = func(v string) string { return wire.Quote(wire.Line(v)) }
 	}
-	unread, group := c.values(line, record), false
+	unread, group, uids := c.values(line, record), false, []string(nil)
 	for _, a := range record {
 		v := string(a.value)
 		if v == "" {
@@ -181,6 +183,10 @@ func (c *ldif) record(line int, record []attribute) {
 			group = group || slices.Contains(groupClasses, strings.ToLower(v))
 		case a.name == "member", a.name == "uniquemember":
 			g.members = append(g.members, v)
+		case a.name == "memberuid":
+			g.users = append(g.users, v)
+		case a.name == "uid":
+			uids = append(uids, strings.ToLower(v))
 		case field != "":
 			at[field] = append(at[field], len(row))
 			row = append(row, v)
@@ -202,6 +208,9 @@ func (c *ldif) record(line int, record []attribute) {
 	}
 	if address := card.Entry().Address(); address != "" && name != "" {
 		c.addresses[alikeDN(name)] = address
+		for _, uid := range uids {
+			c.users[uid] = address
+		}
 	}
 	if g.card = card; group {
 		c.groups = append(c.groups, g)
@@ -214,16 +223,23 @@ func (c *ldif) record(line int, record []attribute) {
 // entry does.
 func (c *ldif) join(g ldifGroup) {
 	var good []string
-	for _, dn := range g.members {
-		address := cmp.Or(mailOfDN(dn), c.addresses[alikeDN(dn)])
+	seen := map[string]bool{}
+	take := func(member, address string) {
 		switch {
 		case address == "":
-			c.fault(g.line, "member "+g.told(dn)+" has no address")
+			c.fault(g.line, "member "+g.told(member)+" has no address")
+		case seen[address]: // named in two ways
 		case wire.CheckMailbox(address, true) != wire.NoFault:
 			c.fault(g.line, g.told("mailto:"+address)+" is not an address")
 		default:
-			good = append(good, "mailto:"+address)
+			good, seen[address] = append(good, "mailto:"+address), true
 		}
+	}
+	for _, dn := range g.members {
+		take(dn, cmp.Or(mailOfDN(dn), c.addresses[alikeDN(dn)]))
+	}
+	for _, uid := range g.users {
+		take(uid, c.users[strings.ToLower(uid)])
 	}
 	g.card.SetMembers(good)
 }

@@ -36,6 +36,10 @@ func TestTables(t *testing.T) {
 			"Nombre;Segundo nombre;Apellidos;Organización;Dirección de correo electrónico;Categorías\nJosé;;Núñez;ONCE;j@example.es;Clientes\n",
 			"José Núñez |  | j@example.es | ONCE | Clientes",
 		},
+		"Outlook in Italian": {
+			"Titolo,Nome,Secondo nome,Cognome,Società,Nome manager,Categorie,Indirizzo posta elettronica,Tipo posta elettronica,Nome visualizzato posta elettronica,Indirizzo posta elettronica 2\nSig.,Niccolò,,Rossi,ACME,Bianchi,Clienti,n@example.it,SMTP,N. Rossi (n@example.it),m@example.it\n",
+			"Niccolò Rossi |  | n@example.it,m@example.it | ACME | Clienti",
+		},
 		"Google": {
 			"First Name,Middle Name,Last Name,Nickname,Organization Name,Labels,E-mail 1 - Label,E-mail 1 - Value,E-mail 2 - Label,E-mail 2 - Value\nAlice,,Liddell,Ali,Wonder,Sales ::: * myContacts,* Work,a@example.com ::: c@example.com,Home,b@example.com\n",
 			"Alice Liddell | Ali | a@example.com,c@example.com,b@example.com | Wonder | Sales",
@@ -47,6 +51,10 @@ func TestTables(t *testing.T) {
 		"Thunderbird in German": {
 			"Vorname,Nachname,Anzeigename,Spitzname,Primäre E-Mail-Adresse,Sekundäre E-Mail-Adresse,Organisation\nJörg,Groß,,,j@example.de,,\n",
 			"Jörg Groß |  | j@example.de |  | ",
+		},
+		"Thunderbird in Italian": {
+			"Nome,Cognome,Nome visualizzato,Soprannome,Email primaria,Email secondaria,Organizzazione\nLucia,Rossi,,Lu,l@example.it,,Università\n",
+			"Lucia Rossi | Lu | l@example.it | Università | ",
 		},
 		"anything, with tabs": {"Name\tMail\nAlice Liddell\ta@example.com\n", "Alice Liddell |  | a@example.com |  | "},
 	} {
