@@ -17,6 +17,9 @@ import (
 // The questions whose answers are not shown.
 const askedPassword, askedAgain, askedURL = "Password:", "Again:", "Its URL, such as ntfy"
 
+// interrupt is Ctrl-C.
+const interrupt = "\x03"
+
 // converse runs a command on a terminal of its own, and gives each answer once its
 // question stands there. It returns the exit code and what stands there in the end.
 func (h *harness) converse(command []string, dialogue ...[2]string) (code int, screen string) {
@@ -43,7 +46,10 @@ func (h *harness) converse(command []string, dialogue ...[2]string) (code int, s
 				h.t.Errorf("what is typed at once is shown: %v", err)
 			}
 		}
-		v.typeIn(d[1] + "\n")
+		if d[1] != interrupt {
+			d[1] += "\n"
+		}
+		v.typeIn(d[1])
 	}
 	code = wait()
 	if _, err := v.slave.WriteString("-- its end --"); err != nil {

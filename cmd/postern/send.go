@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -75,7 +76,11 @@ Exit codes:
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			f.step.Given, f.step.Stdin = cmd.Flags().Changed, a.stdin
+			context.AfterFunc(ctx, stop) // whoever can't wait asks again
+			f.step.Given = cmd.Flags().Changed
+			if a.stdin != nil {
+				f.step.Stdin = whileWanted(ctx, a.stdin)
+			}
 			if f.raw {
 				return sendFailure(a.sendRaw(ctx, f, args))
 			}
@@ -190,7 +195,7 @@ func (a *app) send(ctx context.Context, f *sendFlags) error {
 		maxSize, absent = relay.Open(ctx)
 	}
 	options := merge.Options{
-		Stdin: a.stdin, Run: runName(), Redirect: f.redirect, MaxSize: maxSize, Limit: f.limit, KeepGoing: f.keepGoing, Warn: a.doubt,
+		Stdin: f.step.Stdin, Run: runName(), Redirect: f.redirect, MaxSize: maxSize, Limit: f.limit, KeepGoing: f.keepGoing, Warn: a.doubt,
 	}
 	if books, err := a.books(); err == nil {
 		options.Book = books
@@ -238,7 +243,10 @@ func (a *app) send(ctx context.Context, f *sendFlags) error {
 		return err
 	case absent != nil:
 		return absent
-	case plan.Messages() > f.yes && isTerminal(a.stdin) && !a.agreedTo(plan.Messages()):
+	case plan.Messages() > f.yes && isTerminal(a.stdin) && !a.agreedTo(f.step.Stdin, plan.Messages()):
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		return &failure{code: exitUsage, text: "nothing was sent"}
 	}
 	return a.sendAll(ctx, f, plan, relay)
@@ -350,9 +358,9 @@ func counted(n int, word string) string {
 }
 
 // agreedTo asks before many messages are sent.
-func (a *app) agreedTo(n int) bool {
+func (a *app) agreedTo(in io.Reader, n int) bool {
 	fmt.Fprintf(a.stderr, "Send %d messages? [y/N] ", n)
-	line, _ := bufio.NewReader(a.stdin).ReadString('\n')
+	line, _ := bufio.NewReader(in).ReadString('\n')
 	line = strings.ToLower(strings.TrimSpace(line))
 	return line == "y" || line == "yes"
 }

@@ -1,6 +1,8 @@
 package step
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -201,6 +203,9 @@ func readAll(r io.Reader, name string) (string, error) {
 }
 
 func unreadable(name string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err // somebody has ended the command
+	}
 	return &merge.Problems{List: []merge.Problem{{Kind: merge.NoInput, File: name, Text: "cannot be read: " + merge.Reason(err)}}, Total: 1}
 }
 

@@ -3,6 +3,9 @@ package merge
 // What rows may take. These are variables for the sake of tests alone, which lower
 // them so that what is too large need not be large.
 var (
+	// maxRows bounds all rows as they are read, in bytes: they lie in a file until
+	// the command ends.
+	maxRows int64 = 4 << 30
 	// maxRow bounds one row, in bytes: a quote that is never closed must not take
 	// the memory.
 	maxRow = 16 << 20

@@ -33,7 +33,7 @@ type reader struct {
 }
 
 // readRows reads all rows of a step. What is wrong with single lines goes to
-// found; the error is for what cannot be read at all.
+// found; the error is that of ctx, or for what cannot be read at all.
 func (s *Step) readRows(ctx context.Context, o *Options, found *Problems, warn func(Problem)) (*table, error) {
 	in, name, err := s.openRows(ctx, o)
 	if err != nil {
@@ -45,7 +45,15 @@ func (s *Step) readRows(ctx context.Context, o *Options, found *Problems, warn f
 	t.indexed = s.Rows.Per != "" && s.Rows.Per != PerRow && s.Rows.Per != PerAll
 	t.keeps = o.KeepGoing
 	r := &reader{table: t, found: found, warn: warn}
-	err = r.read(in, &s.Rows)
+	// A pipe may be silent for ever; what a program prints ends with ctx by itself.
+	stop := func() bool { return true }
+	if f, ok := in.(*os.File); ok {
+		stop = context.AfterFunc(ctx, func() { _ = f.Close() })
+	}
+	err = r.read(&source{ctx.Err, in, maxRows}, in, &s.Rows)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
 	var problems *Problems
 	if c, ok := in.(*printed); ok && err != nil {
 		c.abandon()
@@ -59,6 +67,8 @@ func (s *Step) readRows(ctx context.Context, o *Options, found *Problems, warn f
 		t.close()
 		if errors.As(err, &problems) {
 			return nil, err
+		} else if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
 		return nil, one(Problem{Kind: NoInput, File: name, Text: "cannot be read: " + Reason(err)})
 	}
@@ -98,6 +108,25 @@ func openFile(path string) (*os.File, error) {
 	return f, nil
 }
 
+// source is what rows come from. It ends where over has an error, and where there
+// is more than left.
+type source struct {
+	over func() error
+	r    io.Reader
+	left int64
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	if err := s.over(); err != nil {
+		return 0, err
+	}
+	n, err := s.r.Read(p)
+	if s.left -= int64(n); s.left < 0 {
+		return 0, fmt.Errorf("there are more than %d MiB of rows", maxRows>>20)
+	}
+	return n, err
+}
+
 // meter ends the reading where a single row takes more than maxRow, or has more
 // than maxSigns between its cells, each of which takes memory.
 type meter struct {
@@ -122,9 +151,10 @@ func (m *meter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// read reads rows of whatever format.
-func (r *reader) read(in io.Reader, rows *Rows) error {
-	head := bufio.NewReaderSize(in, 64<<10)
+// read reads rows of whatever format. in is what from reads, for an XLSX file, which
+// is read here and there.
+func (r *reader) read(from, in io.Reader, rows *Rows) error {
+	head := bufio.NewReaderSize(from, 64<<10)
 	format := rows.Format
 	if format == "" || format == Auto {
 		format = r.formatOf(rows, head)

@@ -141,7 +141,8 @@ func ReadRows(text string, most int) ([]Row, error) {
 	defer t.close()
 	found := &Problems{}
 	r := &reader{table: t, found: found, warn: func(Problem) {}}
-	if err := r.read(strings.NewReader(text), &Rows{}); err != nil {
+	in := strings.NewReader(text)
+	if err := r.read(in, in, &Rows{}); err != nil {
 		return nil, one(Problem{File: t.name, Text: "cannot be read: " + Reason(err)})
 	}
 	if err := t.done(); err != nil {
