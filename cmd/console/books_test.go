@@ -73,7 +73,7 @@ func TestBooks(t *testing.T) {
 	}
 	b := open(t, s, "look")
 	for path, want := range map[string][]string{
-		"/books": {`>team</a></td><td>vcards</td>`, `incomplete`, `>3</td><td class="n">3</td><td class="n">1</td>`, `href="/books/outlook"`,
+		"/books": {`>team</a></td><td data-label="Kind">vcards</td>`, `incomplete`, `data-label="Entries" class="n">3</td>`, `data-label="Groups" class="n">3</td>`, `data-label="Faults" class="n">1</td>`, `href="/books/outlook"`,
 			`<span class="state failed">away</span> the file of gone`, `asked when it is needed`},
 		"/books?q=lid":                              {`href="/books/team/entry?who=alice">Alice Liddell`, "alice@example.com", "Sales", "can&#39;t be asked now"},
 		"/books?q=dora&book=outlook":                {`href="/books/outlook/entry?who=dora%40example.org">Dora`},

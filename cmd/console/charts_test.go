@@ -48,7 +48,7 @@ func TestCharts(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, c.got, c.want)
 		}
 	}
-	if _, _, body := b.get("/"); !strings.Contains(body, `<td class="n">1008</td><td class="n">9</td><td class="n">2</td><td class="n">40</td>`) || !strings.Contains(body, `id="charts"`) {
+	if _, _, body := b.get("/"); !strings.Contains(body, `"Accepted" class="n">1008</td><td data-label="Delivered" class="n">9</td><td data-label="Deferred" class="n">2</td><td data-label="Queue, most" class="n">40</td>`) || !strings.Contains(body, `id="charts"`) {
 		t.Error(body)
 	}
 }

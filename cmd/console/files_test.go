@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const reminder = `
@@ -257,8 +258,13 @@ func TestMessageFilesRefused(t *testing.T) {
 			}
 		}
 	}
-	if _, _, body := b.get("/message-files"); strings.Contains(body, "hunter2") || !strings.Contains(body, "leaves the folder") {
-		t.Error(body)
+	// A busy machine may have no time to read all of them for one page.
+	list := ""
+	for end := time.Now().Add(time.Minute); !strings.Contains(list, "leaves the folder"); {
+		_, _, list = b.get("/message-files")
+		if strings.Contains(list, "hunter2") || time.Now().After(end) {
+			t.Fatal(list)
+		}
 	}
 	at := filled(t, b, "reminder", with("from", "boss@example.com"))
 	if _, _, body := b.get(at); strings.Contains(body, "boss@example.com") {
