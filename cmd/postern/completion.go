@@ -59,12 +59,16 @@ var scriptChanges = map[string][]struct{ old, new string }{
 `},
 		{`        if eval _describe $keepOrder "completions" completions $flagPrefix $noSpace; then
 `, `        # What zsh takes for the same letter in capitals is of ASCII alone. Where it
-        # finds nobody, all that the program offers is taken, unless those have not even
-        # their first letter in common: then nothing would be left of the word.
-        local one first=${${completions[1]}[1]}
-        for one in "${completions[@]}"; do [[ ${one[1]} = "$first" ]] || first=; done
+        # finds nobody, all that the program offers is taken. Names that have not even
+        # their first letter in common are listed: nothing would be left of the word.
+        local one first=${completions[1][1]} alike=yes same=yes
+        for one in "${completions[@]}"; do
+            [[ ${one[1]} = "$first" ]] || same=
+            [[ ${(L)one[1]} = "${(L)first}" ]] || alike=
+        done
+        [[ -z $alike && $compstate[insert] = *unambiguous ]] && compstate[insert]=
         if eval _describe $keepOrder "completions" completions $flagPrefix $noSpace -M "'m:{[:lower:][:upper:]}={[:upper:][:lower:]} l:|=* r:|=*'" ||
-            { [[ -n $first ]] && eval _describe $keepOrder "completions" completions $flagPrefix $noSpace -U }; then
+            { [[ -n $same || $compstate[insert] != *unambiguous ]] || compstate[insert]=; eval _describe $keepOrder "completions" completions $flagPrefix $noSpace -U }; then
 `},
 	},
 	"fish": {

@@ -38,6 +38,18 @@ var offered = map[string]string{
 	"postern book show --config CONFIG 'äR":        "Ärger & Söhne; \"GmbH\"",
 	"postern send --config CONFIG --to émi":        "Émile ",
 	"postern send --config CONFIG --to ZOË\\ N":    "Zoë North",
+	`postern send --config CONFIG --to "nie`:       "Eva Niece", // in quotes, by a word that is not the first
+	`postern send --config CONFIG --to 'nie`:       "Eva Niece",
+	`postern send --config CONFIG --to "söd`:       "Eva Södergran",
+	`postern send --config CONFIG --to 'söd`:       "Eva Södergran",
+	"postern send --config CONFIG --to söd":        "Eva Södergran",
+	`postern book show --config CONFIG 'söhn`:      "Ärger & Söhne; \"GmbH\"",
+	`postern send --config CONFIG --to "öz`:        "öz|#", // two with nothing in common: quotes stay open
+	`postern send --config CONFIG --to 'öz`:        "öz|#",
+	"postern send --config CONFIG --to öz":         "öz",
+	`postern send --config CONFIG --to "wor`:       "wor|#",
+	`postern send --config CONFIG --to 'wor`:       "wor|#",
+	"postern send --config CONFIG --to wor":        "wor",
 }
 
 // commands is a name that a shell would carry out, if it looked at it twice.
@@ -68,6 +80,12 @@ func quotable(t *testing.T) (*harness, []string) {
 	h.must("book", "add", "--name", commands, "--email", "q@example.com")
 	h.must("book", "add", "--name", "Émile Zola", "--email", "3@example.com")
 	h.must("book", "add", "--name", "Émile Durkheim", "--email", "4@example.com")
+	h.must("book", "add", "--name", "Eva Niece", "--email", "5@example.com")
+	h.must("book", "add", "--name", "Eva Södergran", "--email", "6@example.com")
+	h.must("book", "add", "--name", "Ida Özil", "--email", "7@example.com")
+	h.must("book", "add", "--name", "Max Öztürk", "--email", "8@example.com")
+	h.must("book", "add", "--name", "Max Worth", "--email", "9@example.com")
+	h.must("book", "add", "--name", "Ida Worth", "--email", "10@example.com")
 	h.must("book", "add", "--name", "Anna", "--email", "anna@example.com")
 	return h, append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "HOME="+h.dir, "LC_ALL=C.UTF-8", "TERM=dumb")
 }
@@ -78,12 +96,12 @@ var prompts = map[string]struct {
 	setup   string
 	several string // what becomes of ANN, with which two begin, in letters of their own
 }{
-	"zsh":  {[]string{"-f", "-i"}, "unsetopt prompt_cr prompt_sp; autoload -Uz compinit && compinit -u -D; source SCRIPT; " + keepsWord, "Anna"},
+	"zsh":  {[]string{"-f", "-i"}, "unsetopt prompt_cr prompt_sp; setopt interactive_comments; autoload -Uz compinit && compinit -u -D; source SCRIPT; " + keepsWord, "Anna"},
 	"bash": {[]string{"--norc", "--noprofile", "-i"}, "source LIBRARY; source SCRIPT; " + keepsWord, "ANN"},
-	"fish": {[]string{"--no-config", "-i"}, `source SCRIPT; function postern; if test "$argv[1]" = __complete; command postern $argv; else; printf "%s\\n" "$argv[-1]" >>OUT; end; end`, "ANN"},
+	"fish": {[]string{"--no-config", "-i"}, `source SCRIPT; function postern; if test "$argv[1]" = __complete; command postern $argv; else; string replace -a \n "|" -- "$argv[-1]" >>OUT; end; end`, "ANN"},
 }
 
-const keepsWord = `postern() { if [ "$1" = __complete ]; then command postern "$@"; else for last; do :; done; printf "%s\\n" "$last" >>OUT; fi }`
+const keepsWord = `newline=$'\n'; postern() { if [ "$1" = __complete ]; then command postern "$@"; else for last; do :; done; printf "%s\\n" "${last//$newline/|}" >>OUT; fi }`
 
 // typed has a shell read lines at its prompt, in a terminal of its own, complete
 // the last word of each by the Tab key and carry the line out, and returns these
@@ -97,7 +115,9 @@ zpty -w prompt "$2; echo >$1"
 while [[ ! -s $1 ]]; do zpty -r -t prompt said || sleep 0.01; done
 n=1
 for line in "${(@f)3}"; do
-	zpty -n -w prompt "$line"$'\t\n'
+	# A quote that is still open is closed by a line that is else a comment.
+	quote=${line//[^\'\"]/}
+	zpty -n -w prompt "$line"$'\t\n'${quote:+"#$quote"$'\n'}
 	(( n++ ))
 	while (( $(wc -l <$1) < n )); do
 		zpty -r -t prompt said && print -rn -- "$said" || sleep 0.01
