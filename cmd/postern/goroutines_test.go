@@ -35,6 +35,7 @@ var goroutines = map[string]string{
 	"cmd/control/adopt.go Adopt":            "of the client: `postern adopt` only",
 	"relay/merge/each.go Each":              "`postern send` only: a process of its own",
 	"relay/merge/command.go start":          "waits for a program; `postern send` only",
+	"relay/merge/rows.go readRows":          "closes a file; `postern send` only",
 	"relay/capture/box.go remember":         "forgets what it holds",
 	"relay/capture/pipe.go wait":            "wakes whoever waits",
 	"relay/capture/server.go Start":         "go-smtp recovers each connection, all of which are this relay's own sessions",
