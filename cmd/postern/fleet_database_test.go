@@ -51,12 +51,7 @@ var composeAddress = map[string]string{"db1": "127.0.0.1", "db2": "127.0.0.2"}
 
 func newComposeDatabases(t *testing.T) *composeDatabases {
 	t.Helper()
-	if postgrestest.Bin() == "" {
-		if os.Getenv("POSTERN_REQUIRE_INTEROP") != "" {
-			t.Fatal("PostgreSQL is required: apt-get install postgresql")
-		}
-		t.Skip("PostgreSQL is not here: apt-get install postgresql")
-	}
+	postgrestest.Require(t)
 	dir, err := os.MkdirTemp("/tmp", "postern-pg-") // the paths of its sockets are short
 	if err == nil {
 		err = os.Chmod(dir, 0o755) // another user may enter it

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -20,12 +19,7 @@ func needPostgres(t *testing.T) {
 	if !long() {
 		t.Skip("takes two databases and half a minute: POSTERN_LONG=1")
 	}
-	if postgrestest.Bin() == "" {
-		if os.Getenv("POSTERN_REQUIRE_INTEROP") != "" {
-			t.Fatal("PostgreSQL is required: apt-get install postgresql")
-		}
-		t.Skip("PostgreSQL is not here: apt-get install postgresql")
-	}
+	postgrestest.Require(t)
 }
 
 // TestFleet is the short form of two relays with one queue in a database with a

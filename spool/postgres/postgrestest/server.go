@@ -40,16 +40,23 @@ func Bin() string {
 	return filepath.Dir(found[len(found)-1])
 }
 
+// Require skips a test without PostgreSQL.
+func Require(t testing.TB) {
+	t.Helper()
+	if Bin() != "" {
+		return
+	}
+	if os.Getenv(require) != "" {
+		t.Fatal("PostgreSQL is required: apt-get install postgresql")
+	}
+	t.Skip("PostgreSQL is not here: apt-get install postgresql")
+}
+
 // Start starts a server with the settings that are given, such as
 // "fsync=off". Without PostgreSQL it skips the test.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	if Bin() == "" {
-		if os.Getenv(require) != "" {
-			t.Fatal("PostgreSQL is required: apt-get install postgresql")
-		}
-		t.Skip("PostgreSQL is not here: apt-get install postgresql")
-	}
+	Require(t)
 	// Below /tmp, since the path of a socket is short, and not t.TempDir, which
 	// another user may not enter.
 	dir, err := os.MkdirTemp("/tmp", "postern-pg-")
